@@ -1,0 +1,74 @@
+# dynpsrpc: everything a developer or CI runs. `make` alone lists the targets.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+PROTOC_GEN_GO_VERSION := v1.36.12
+
+GO        ?= go
+TOOLS     := $(CURDIR)/.tools
+FUZZ_TIME ?= 60s
+BENCH     ?= .
+COUNT     ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help test race bench fuzz lint cover tidy generate redis-server
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: redis-server ## Run all tests with the race detector; sets up what they need
+	$(GO) vet ./...
+	$(GO) test -race -shuffle=on -count=$(COUNT) ./...
+
+race: COUNT = 5
+race: redis-server ## Run all tests with the race detector, five times over, on 1, 2 and 4 processors
+	$(GO) test -race -shuffle=on -count=$(COUNT) -cpu=1,2,4 ./...
+
+bench: ## Run the benchmarks (BENCH=regexp, COUNT=n)
+	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) ./...
+
+fuzz: ## Run every fuzz target for FUZZ_TIME (60s)
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list='^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run='^$$' -fuzz="^$$target$$" -fuzztime=$(FUZZ_TIME) $$package; \
+		done; \
+	done
+
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters; .golangci.yml has the reasons
+	$< run ./...
+
+cover: ## Write coverage.html and print the total
+	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./...
+	$(GO) tool cover -html=coverage.out -o coverage.html
+	$(GO) tool cover -func=coverage.out | tail -n 1
+
+tidy: ## Tidy go.mod and format the code
+	$(GO) mod tidy
+	gofmt -w .
+
+generate: $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION) ## Regenerate the checked-in messages (needs protoc)
+	ln -sf $< $(TOOLS)/protoc-gen-go
+	PATH="$(TOOLS):$$PATH" $(GO) generate ./...
+
+# Tests use a real redis-server, each on a port of its own: from PATH, else from the system's package manager.
+# Without one they fall back to an in-memory stand-in, visibly; with CI set that is a failure.
+redis-server:
+	@if command -v redis-server >/dev/null; then exit 0; fi; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "installing redis-server"; \
+		(apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends redis-server) \
+			>/dev/null || true; \
+	elif command -v brew >/dev/null; then \
+		echo "installing redis"; brew install --quiet redis || true; \
+	fi; \
+	if command -v redis-server >/dev/null; then exit 0; fi; \
+	echo "NOTICE: no redis-server found and none could be installed: tests use an in-memory stand-in" >&2; \
+	if [ -n "$$CI" ]; then echo "CI is set: a real redis-server is required" >&2; exit 1; fi
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+$(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION):
+	GOBIN=$(TOOLS) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO_VERSION)
+	mv $(TOOLS)/protoc-gen-go $@

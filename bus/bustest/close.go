@@ -1,0 +1,142 @@
+package bustest
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+func testClose(t *testing.T, network Network) {
+	t.Run("nothing is delivered after a subscription's close", func(t *testing.T) {
+		h := newHarness(t, network)
+		a, b := h.connect(), h.connect()
+		channel := h.channel()
+		stop := make(chan struct{})
+		var publisher sync.WaitGroup
+		publisher.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					assert.NoError(t, a.Publish(h.ctx, channel, frame("x"), nil))
+				}
+			}
+		})
+		for range 100 {
+			var closed atomic.Bool
+			started := make(chan struct{}, 1)
+			subscription := h.subscribe(b, channel, bus.Plain, func([]byte) {
+				assert.False(t, closed.Load(), "delivered after close")
+				select {
+				case started <- struct{}{}:
+				default:
+				}
+			})
+			select {
+			case <-started:
+			case <-h.ctx.Done():
+				require.Fail(t, "a frame did not arrive")
+			}
+			subscription.Close()
+			closed.Store(true)
+		}
+		close(stop)
+		publisher.Wait()
+	})
+
+	t.Run("closing one subscription leaves its neighbours", func(t *testing.T) {
+		h := newHarness(t, network)
+		a, b := h.connect(), h.connect()
+		channel := h.channel()
+		_, leaving := h.listen(b, channel, bus.Plain, 8)
+		in, _ := h.listen(b, channel, bus.Plain, 8)
+		leaving.Close()
+		leaving.Close()
+		h.publish(a, channel, "still here")
+		assert.Equal(t, "still here", in.next())
+	})
+
+	t.Run("a channel can be joined again", func(t *testing.T) {
+		h := newHarness(t, network)
+		a, b := h.connect(), h.connect()
+		channel := h.channel()
+		for range 20 {
+			in, subscription := h.listen(b, channel, bus.Plain, 8)
+			h.publish(a, channel, "again")
+			require.Equal(t, "again", in.next())
+			subscription.Close()
+		}
+	})
+
+	t.Run("many close one subscription", func(t *testing.T) {
+		h := newHarness(t, network)
+		_, subscription := h.listen(h.connect(), h.channel(), bus.Queue, 8)
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(subscription.Close)
+		}
+		wg.Wait()
+	})
+
+	t.Run("a closed bus", func(t *testing.T) {
+		h := newHarness(t, network)
+		b := h.connect()
+		channel := h.channel()
+		_, subscription := h.listen(b, channel, bus.Plain, 8)
+		select {
+		case <-b.Done():
+			require.Fail(t, "done before it was closed")
+		default:
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() { assert.NoError(t, b.Close()) })
+		}
+		wg.Wait()
+		select {
+		case <-b.Done():
+		default:
+			require.Fail(t, "closed, but not done")
+		}
+		require.ErrorIs(t, b.Publish(h.ctx, channel, frame("x"), nil), bus.ErrClosed)
+		_, err := b.Subscribe(h.ctx, channel, bus.Plain, func([]byte) {})
+		require.ErrorIs(t, err, bus.ErrClosed)
+		subscription.Close()
+	})
+}
+
+// testChurn lets publishers, and subscribers that come and go, run into each other; the race detector and the
+// leak check of the caller judge.
+func testChurn(t *testing.T, network Network) {
+	h := newHarness(t, network)
+	a, b := h.connect(), h.connect()
+	channels := make([]bus.Channel, 8)
+	for i := range channels {
+		channels[i] = h.channel()
+	}
+	var delivered atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 100 {
+				channel := channels[rand.IntN(len(channels))]
+				subscription, err := b.Subscribe(h.ctx, channel, bus.Join(rand.IntN(2)), func([]byte) { delivered.Add(1) })
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.NoError(t, a.Publish(h.ctx, channel, frame("x"), nil))
+				subscription.Close()
+			}
+		})
+	}
+	wg.Wait()
+	in, _ := h.listen(b, channels[0], bus.Plain, 8)
+	h.drained(a, channels[0], in)
+}

@@ -1,0 +1,52 @@
+package bus_test
+
+import (
+	"context"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+func TestOpen_Local(t *testing.T) {
+	t.Parallel()
+	b, err := bus.Open(t.Context(), "local://?max_frame_size=4")
+	require.NoError(t, err)
+	require.ErrorIs(t, b.Publish(t.Context(), bus.Channel{}, make([]byte, 5), nil), bus.ErrFrameTooLarge)
+	require.NoError(t, b.Publish(t.Context(), bus.Channel{}, make([]byte, 4), nil))
+	require.NoError(t, b.Close())
+}
+
+func TestOpen_Errors(t *testing.T) {
+	t.Parallel()
+	for rawURL, want := range map[string]string{
+		"":                           `no bus driver for scheme ""`,
+		"nosuch://host":              `no bus driver for scheme "nosuch": registered are`,
+		"127.0.0.1:6379":             "bus URL cannot be parsed",
+		"local://host":               "takes neither host nor path",
+		"local:///path":              "takes neither host nor path",
+		"local://?max_frame_size=x":  "max_frame_size=x",
+		"local://?nosuch=1":          "nosuch=1",
+		"nosuch://u:secret@host:bad": "bus URL cannot be parsed",
+	} {
+		_, err := bus.Open(t.Context(), rawURL)
+		require.ErrorContains(t, err, want, rawURL)
+		assert.NotContains(t, err.Error(), "secret")
+	}
+}
+
+func TestMustRegister(t *testing.T) {
+	t.Parallel()
+	local := bus.NewLocal()
+	bus.MustRegister("testdriver", func(_ context.Context, u *url.URL) (bus.Bus, error) {
+		assert.Equal(t, "host", u.Host)
+		return local, nil
+	})
+	b, err := bus.Open(t.Context(), "testdriver://host")
+	require.NoError(t, err)
+	assert.Same(t, local, b)
+	assert.Panics(t, func() { bus.MustRegister("testdriver", nil) })
+}

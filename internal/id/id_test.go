@@ -1,0 +1,45 @@
+package id
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestNew_ShapeOfIDs(t *testing.T) {
+	t.Parallel()
+	request, stream := NewRequest(), NewStream()
+	for prefix, id := range map[string]string{
+		"CLI_": NewClient(), "SRV_": NewServer(), "REQ_": string(request[:]), "STR_": string(stream[:]),
+	} {
+		assert.Regexp(t, regexp.MustCompile("^"+prefix+"[a-zA-Z0-9]{12}$"), id)
+	}
+}
+
+func TestNew_NoTwoAlike(t *testing.T) {
+	t.Parallel()
+	seen := map[Call]bool{}
+	for range 100_000 {
+		id := NewRequest()
+		require.False(t, seen[id])
+		seen[id] = true
+	}
+}
+
+func TestNewRequest_DoesNotAllocate(t *testing.T) {
+	assert.Zero(t, testing.AllocsPerRun(100, func() { _ = NewRequest() }))
+}
+
+func TestParseCall(t *testing.T) {
+	t.Parallel()
+	want := NewRequest()
+	got, ok := ParseCall(want[:])
+	assert.True(t, ok)
+	assert.Equal(t, want, got)
+	for _, bad := range []string{"", "REQ_", "REQ_abcdefghijklm"} {
+		_, ok := ParseCall([]byte(bad))
+		assert.False(t, ok, bad)
+	}
+}
