@@ -1,4 +1,4 @@
-package worker
+package lifecycle
 
 import (
 	"runtime"
@@ -13,77 +13,77 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestPool_RunsEveryJobOnce(t *testing.T) {
+func TestWorkers_RunsEveryJobOnce(t *testing.T) {
 	t.Parallel()
 	const jobs = 10_000
 	var ran [jobs]atomic.Int64
 	var all sync.WaitGroup
 	all.Add(jobs)
-	pool := New(func(job int) {
+	workers := NewWorkers(func(job int) {
 		defer all.Done()
 		ran[job].Add(1)
 	})
 	for job := range jobs {
-		require.True(t, pool.Go(job))
+		require.True(t, workers.Go(job))
 	}
 	all.Wait()
-	<-pool.Stop()
+	<-workers.Stop()
 	for job := range ran {
 		require.EqualValues(t, 1, ran[job].Load())
 	}
 }
 
-func TestPool_JobsDoNotWaitForEachOther(t *testing.T) {
+func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	const jobs = 3 * maxIdle
 	var started sync.WaitGroup
 	started.Add(jobs)
 	release := make(chan struct{})
-	pool := New(func(int) {
+	workers := NewWorkers(func(int) {
 		started.Done()
 		<-release
 	})
 	for job := range jobs {
-		require.True(t, pool.Go(job))
+		require.True(t, workers.Go(job))
 	}
 	started.Wait()
 	close(release)
-	<-pool.Stop()
-	assert.LessOrEqual(t, pool.idle.Load(), int64(maxIdle))
+	<-workers.Stop()
+	assert.LessOrEqual(t, workers.idle.Load(), int64(maxIdle))
 }
 
-func TestPool_StopWaitsForRunningJobs(t *testing.T) {
+func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
 	t.Parallel()
 	started, release := make(chan struct{}), make(chan struct{})
-	pool := New(func(int) {
+	workers := NewWorkers(func(int) {
 		close(started)
 		<-release
 	})
-	require.True(t, pool.Go(1))
+	require.True(t, workers.Go(1))
 	<-started
-	stopped := pool.Stop()
+	stopped := workers.Stop()
 	select {
 	case <-stopped:
 		assert.Fail(t, "stopped while a job was running")
 	default:
 	}
-	assert.False(t, pool.Go(2))
+	assert.False(t, workers.Go(2))
 	close(release)
 	<-stopped
-	<-pool.Stop()
+	<-workers.Stop()
 }
 
-func TestPool_AJobMayEndItsGoroutine(t *testing.T) {
+func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	all.Add(10)
-	pool := New(func(int) {
+	workers := NewWorkers(func(int) {
 		defer all.Done()
 		runtime.Goexit()
 	})
 	for job := range 10 {
-		require.True(t, pool.Go(job))
+		require.True(t, workers.Go(job))
 	}
 	all.Wait()
-	<-pool.Stop()
+	<-workers.Stop()
 }

@@ -1,0 +1,49 @@
+package dynamic
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Client is one method of a service, seen through a conn. Req and Resp are the method's request and response
+// types: generated ones, *dynamicpb.Message, or proto.Message.
+type Client[Req, Resp proto.Message] struct {
+	method *clientMethod
+}
+
+// NewClient returns a client of the method with this full name, such as "my.pkg.MyService/NormalRPC". When it
+// returns, the bus has confirmed that answers will arrive.
+//
+// It fails with the code unimplemented if the conn's registry has no such method, with invalid_argument if Req
+// or Resp do not fit it, with errors.ErrClientClosed if the conn is closed, or as the bus does.
+func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp], error) {
+	method, err := c.method(name)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := newClientMethod[Req, Resp](c, method)
+	if err != nil {
+		return nil, err
+	}
+	return &Client[Req, Resp]{plan}, nil
+}
+
+// Call sends a request to one server and returns its response. The request must not change until Call returns;
+// the response is the caller's.
+//
+// An error has a code (see [errors.Error]); one that the server returned has the server's code, text and
+// details. Others carry facts (see [errors.FactsOf]): unavailable with errors.ReasonNobodyListening, at once,
+// where the bus knows that no server is there; deadline_exceeded; canceled; resource_exhausted for a request
+// that is too large for the bus; unavailable if the bus is down.
+func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
+	var none Resp
+	if err := c.method.checkSingle(); err != nil {
+		return none, err
+	}
+	response, err := c.method.call(ctx, request, newRequestOptions(opts))
+	if err != nil {
+		return none, err
+	}
+	return response.(Resp), nil
+}

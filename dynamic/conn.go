@@ -1,0 +1,169 @@
+package dynamic
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Conn is a client's side of a bus: it owns the channels on which answers come, and knows services from a
+// registry. All clients of a process can share one. Close it when it is no longer needed; it does not close the
+// bus.
+type Conn struct {
+	bus      bus.Bus
+	registry *registry.Registry
+	options  connOptions
+	wireID   []byte // the id in the options
+	pending  pendingTable
+	stats    connCounters
+	done     chan struct{}
+	closing  sync.Once
+
+	mu       sync.Mutex
+	closed   bool
+	services map[string]*connService  // by wire name
+	methods  map[string]*clientMethod // by full name; those that Invoke has used
+}
+
+// ConnStats counts what a conn dropped since it was made.
+type ConnStats struct {
+	// BadFrames could not be decoded, or held something else than the channel is for.
+	BadFrames uint64
+	// Unawaited claims and responses came for calls that had ended, or that were none of this conn's.
+	Unawaited uint64
+}
+
+type connCounters struct{ badFrames, unawaited atomic.Uint64 }
+
+// NewConn returns a conn on b that calls the services in reg, and those that reg will have later. It fails if
+// either is nil, or with bus.ErrClosed if b is closed.
+func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, error) {
+	if b == nil || reg == nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "a conn needs a bus and a registry")
+	}
+	select {
+	case <-b.Done():
+		return nil, bus.ErrClosed
+	default:
+	}
+	options := newConnOptions(opts)
+	c := &Conn{
+		bus:      b,
+		registry: reg,
+		options:  options,
+		wireID:   []byte(options.id),
+		done:     make(chan struct{}),
+		services: map[string]*connService{},
+		methods:  map[string]*clientMethod{},
+	}
+	return c, nil
+}
+
+// ID returns the id by which servers know the client.
+func (c *Conn) ID() string { return c.options.id }
+
+// Stats returns what the conn has counted so far.
+func (c *Conn) Stats() ConnStats {
+	return ConnStats{BadFrames: c.stats.badFrames.Load(), Unawaited: c.stats.unawaited.Load()}
+}
+
+// Close ends all calls at once, with errors.ErrClientClosed, and returns when nothing more will be delivered to
+// the conn. It always returns nil. It may be called more than once.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	services := c.services
+	c.services, c.methods = nil, nil
+	c.mu.Unlock()
+	c.closing.Do(func() { close(c.done) })
+	for _, service := range services {
+		service.close()
+	}
+	return nil
+}
+
+// Done is closed when the conn has been closed.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// service returns the conn's side of a service, listening.
+func (c *Conn) service(s *registry.Service) (*connService, error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil, errors.ErrClientClosed
+	}
+	service := c.services[s.WireName()]
+	if service == nil {
+		service = newConnService(c, s.WireName())
+		c.services[s.WireName()] = service
+	}
+	c.mu.Unlock()
+
+	timeout := c.options.timeout
+	if timeout == 0 {
+		timeout = DefaultClientTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return service, service.open(ctx)
+}
+
+// onResponse takes a frame from the bus; it never blocks.
+func (c *Conn) onResponse(frame []byte) {
+	envelope, err := wire.ParseEnvelope(frame)
+	if err != nil || envelope.Kind != wire.KindResponse {
+		c.stats.badFrames.Add(1)
+		return
+	}
+	response, err := wire.ParseResponse(envelope.Value)
+	if err != nil {
+		c.stats.badFrames.Add(1)
+		return
+	}
+	if call := c.pending.find(response.RequestID); call == nil || !call.responded(response) {
+		c.stats.unawaited.Add(1)
+	}
+}
+
+// onClaim takes a frame from the bus; it never blocks.
+func (c *Conn) onClaim(frame []byte) {
+	envelope, err := wire.ParseEnvelope(frame)
+	if err != nil || envelope.Kind != wire.KindClaimRequest {
+		c.stats.badFrames.Add(1)
+		return
+	}
+	claim, err := wire.ParseClaimRequest(envelope.Value)
+	if err != nil {
+		c.stats.badFrames.Add(1)
+		return
+	}
+	if call := c.pending.find(claim.RequestID); call == nil || !call.claimed(claim) {
+		c.stats.unawaited.Add(1)
+	}
+}
+
+// bounds returns when a call ends and what it tells the server about that. The request's own timeout wins over
+// that of the conn, which is cut to the context's deadline; without any, the default holds.
+func (c *Conn) bounds(ctx context.Context, now time.Time, o requestOptions) (timeout time.Duration, expiry time.Time) {
+	deadline, hasDeadline := ctx.Deadline()
+	timeout = c.options.timeout
+	if hasDeadline && (timeout == 0 || deadline.Sub(now) < timeout) {
+		timeout = deadline.Sub(now)
+	} else if timeout == 0 {
+		timeout = DefaultClientTimeout
+	}
+	if o.timeout > 0 {
+		timeout = o.timeout
+	}
+	expiry = now.Add(timeout)
+	if hasDeadline && deadline.Before(expiry) {
+		expiry = deadline
+	}
+	return timeout, expiry
+}

@@ -1,0 +1,48 @@
+package dynamic
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// connService is a conn's subscriptions for one service: the channels of a client are those of a service, not of
+// a method. It listens from the first use until the conn is closed.
+type connService struct {
+	conn              *Conn
+	wireName          string
+	claims, responses subscriptionSlot
+
+	opening sync.Mutex // held while subscribing, so that a second user waits for the result
+}
+
+func newConnService(c *Conn, wireName string) *connService {
+	return &connService{
+		conn:      c,
+		wireName:  wireName,
+		claims:    subscriptionSlot{whenClosed: errors.ErrClientClosed},
+		responses: subscriptionSlot{whenClosed: errors.ErrClientClosed},
+	}
+}
+
+// open makes sure that the service's answers arrive. It can be tried again after an error.
+func (s *connService) open(ctx context.Context) error {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	id := s.conn.options.id
+	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, id))
+	if err := s.claims.subscribe(ctx, s.conn.bus, claims, bus.Plain, s.conn.onClaim); err != nil {
+		return err
+	}
+	responses := bus.Channel(wire.ResponseChannel(s.wireName, id))
+	return s.responses.subscribe(ctx, s.conn.bus, responses, bus.Plain, s.conn.onResponse)
+}
+
+// close returns when nothing more will be delivered.
+func (s *connService) close() {
+	s.claims.close()
+	s.responses.close()
+}

@@ -1,0 +1,121 @@
+package dynamic
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Handlers are the handlers of a service by method name, as in the descriptor.
+type Handlers map[string]Handler
+
+// Handler serves one method. [Unary] and [Raw] make handlers.
+type Handler interface {
+	// bind fits the handler to a method, or says why it cannot serve it.
+	bind(method *registry.Method) (*boundHandler, error)
+}
+
+// boundHandler is a handler fitted to its method.
+type boundHandler struct {
+	// decode makes of a request's bytes what handle takes.
+	decode func(raw []byte) (wire.Body, error)
+	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
+}
+
+// Unary makes a handler of a function that takes one request and returns one response. The request is the
+// function's own. The response is the engine's once it is returned. A nil response without an error is an empty
+// one.
+//
+// The context ends when the caller no longer waits, or when the server is killed. A panic is answered with the
+// code internal; it is logged, and the caller learns nothing about it.
+func Unary[Req, Resp proto.Message](handle func(ctx context.Context, request Req) (Resp, error)) Handler {
+	return unaryHandler[Req, Resp]{handle}
+}
+
+type unaryHandler[Req, Resp proto.Message] struct {
+	handle func(context.Context, Req) (Resp, error)
+}
+
+func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, error) {
+	if u.handle == nil {
+		return nil, errors.New("the function is nil")
+	}
+	if err := isCall(method); err != nil {
+		return nil, err
+	}
+	requests, err := resolveMessageType[Req](method.Input())
+	if err != nil {
+		return nil, fmt.Errorf("request type: %w", err)
+	}
+	responses, err := resolveMessageType[Resp](method.Output())
+	if err != nil {
+		return nil, fmt.Errorf("response type: %w", err)
+	}
+	return &boundHandler{
+		decode: func(raw []byte) (wire.Body, error) {
+			message, err := requests.decode(raw)
+			return wire.Body{Message: message}, err
+		},
+		handle: func(ctx context.Context, request wire.Body) (wire.Body, error) {
+			response, err := u.handle(ctx, request.Message.(Req))
+			if err != nil || isNil(response) {
+				return wire.Body{}, err
+			}
+			if err := responses.check(response); err != nil {
+				return wire.Body{}, errors.NewErrorf(errors.Internal, "response of %s: %w", method.FullName(), err)
+			}
+			return wire.Body{Message: response}, nil
+		},
+	}, nil
+}
+
+// Raw makes a handler of a function that takes and returns encoded messages; nothing checks them. The request
+// must not be changed, but may be kept. The response is the engine's once it is returned.
+func Raw(handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error)) Handler {
+	return rawHandler(handle)
+}
+
+type rawHandler func(context.Context, *registry.Method, []byte) ([]byte, error)
+
+func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
+	if r == nil {
+		return nil, errors.New("the function is nil")
+	}
+	if err := isCall(method); err != nil {
+		return nil, err
+	}
+	return &boundHandler{
+		decode: func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
+		handle: func(ctx context.Context, request wire.Body) (wire.Body, error) {
+			response, err := r(ctx, method, request.Raw)
+			return wire.Body{Raw: response}, err
+		},
+	}, nil
+}
+
+// unimplemented serves the methods that were left without a handler.
+func unimplemented() *boundHandler {
+	return &boundHandler{
+		decode: func([]byte) (wire.Body, error) { return wire.Body{}, nil },
+		handle: func(context.Context, wire.Body) (wire.Body, error) {
+			return wire.Body{}, errors.ErrUnimplemented
+		},
+	}
+}
+
+// isCall returns an error for methods that are not request and response.
+func isCall(method *registry.Method) error {
+	if kind := method.Kind(); kind != registry.KindSingle && kind != registry.KindMulti {
+		return fmt.Errorf("the method is a %s, not a call", kind)
+	}
+	return nil
+}
+
+func isNil(message proto.Message) bool {
+	return message == nil || !message.ProtoReflect().IsValid()
+}

@@ -1,0 +1,43 @@
+package dynamic
+
+import (
+	"context"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// listener is the subscriptions of one served method, on one topic if it has topics.
+type listener struct {
+	method           *servedMethod
+	requests, grants subscriptionSlot
+	requestChannel   bus.Channel
+	grantChannel     bus.Channel
+}
+
+func newListener(method *servedMethod, topic []string) *listener {
+	service, name := method.registration.service.WireName(), method.method.WireName()
+	return &listener{
+		method:         method,
+		requests:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
+		grants:         subscriptionSlot{whenClosed: errors.ErrServerClosed},
+		requestChannel: bus.Channel(wire.RequestChannel(service, name, topic, method.method.Queue())),
+		grantChannel:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
+	}
+}
+
+// open subscribes. The grants come first, so that the first request can already be claimed.
+func (l *listener) open(ctx context.Context) error {
+	server, method := l.method.registration.server, l.method.method
+	if method.RequireClaim() {
+		if err := l.grants.subscribe(ctx, server.bus, l.grantChannel, bus.Plain, server.onGrant); err != nil {
+			return err
+		}
+	}
+	join := bus.Plain
+	if method.Queue() {
+		join = bus.Queue
+	}
+	return l.requests.subscribe(ctx, server.bus, l.requestChannel, join, l.method.onRequest)
+}

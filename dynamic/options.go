@@ -1,0 +1,166 @@
+package dynamic
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+)
+
+const (
+	// DefaultClientTimeout bounds a call that has neither a context with a deadline nor a timeout of its own.
+	DefaultClientTimeout = 3 * time.Second
+	// DefaultServerTimeout bounds the wait for the bus when a service is registered.
+	DefaultServerTimeout = 3 * time.Second
+)
+
+// ServerOption configures [NewServer].
+type ServerOption interface{ applyServer(o *serverOptions) }
+
+// ConnOption configures [NewConn].
+type ConnOption interface{ applyConn(o *connOptions) }
+
+// Option configures both [NewServer] and [NewConn].
+type Option interface {
+	ServerOption
+	ConnOption
+}
+
+// RequestOption configures one call.
+type RequestOption interface{ applyRequest(o *requestOptions) }
+
+// RegisterOption configures [Server.Register].
+type RegisterOption interface{ applyRegister(o *registerOptions) }
+
+type serverOptions struct {
+	id      string
+	timeout time.Duration
+	logger  *slog.Logger
+}
+
+type connOptions struct {
+	id      string
+	timeout time.Duration // 0: none was set
+	logger  *slog.Logger
+}
+
+type requestOptions struct {
+	timeout time.Duration // 0: none was set
+}
+
+type registerOptions struct {
+	wireName     string
+	allowMissing bool
+}
+
+func newServerOptions(opts []ServerOption) serverOptions {
+	o := serverOptions{timeout: DefaultServerTimeout, logger: slog.Default()}
+	for _, opt := range opts {
+		opt.applyServer(&o)
+	}
+	if o.id == "" {
+		o.id = id.NewServer()
+	}
+	return o
+}
+
+func newConnOptions(opts []ConnOption) connOptions {
+	o := connOptions{logger: slog.Default()}
+	for _, opt := range opts {
+		opt.applyConn(&o)
+	}
+	if o.id == "" {
+		o.id = id.NewClient()
+	}
+	return o
+}
+
+func newRequestOptions(opts []RequestOption) (o requestOptions) {
+	for _, opt := range opts {
+		opt.applyRequest(&o)
+	}
+	return o
+}
+
+func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
+	for _, opt := range opts {
+		opt.applyRegister(&o)
+	}
+	return o
+}
+
+type serverOption func(*serverOptions)
+
+func (f serverOption) applyServer(o *serverOptions) { f(o) }
+
+type connOption func(*connOptions)
+
+func (f connOption) applyConn(o *connOptions) { f(o) }
+
+type requestOption func(*requestOptions)
+
+func (f requestOption) applyRequest(o *requestOptions) { f(o) }
+
+type registerOption func(*registerOptions)
+
+func (f registerOption) applyRegister(o *registerOptions) { f(o) }
+
+// WithServerID sets the id by which clients know the server. It must be unique on the bus. The default, also
+// for an empty id, is a random one.
+func WithServerID(id string) ServerOption {
+	return serverOption(func(o *serverOptions) { o.id = id })
+}
+
+// WithServerTimeout bounds the server's waits for the bus, such as that of Register for the broker's
+// confirmation. The default, also for 0 or less, is [DefaultServerTimeout].
+func WithServerTimeout(timeout time.Duration) ServerOption {
+	return serverOption(func(o *serverOptions) {
+		if timeout > 0 {
+			o.timeout = timeout
+		}
+	})
+}
+
+// WithClientID sets the id by which servers know the client. It must be unique on the bus. The default, also
+// for an empty id, is a random one.
+func WithClientID(id string) ConnOption {
+	return connOption(func(o *connOptions) { o.id = id })
+}
+
+// WithClientTimeout bounds every call, together with the deadline of its context: the earlier one counts. The
+// default, also for 0 or less, is the context's deadline, or [DefaultClientTimeout] if it has none.
+func WithClientTimeout(timeout time.Duration) ConnOption {
+	return connOption(func(o *connOptions) { o.timeout = max(timeout, 0) })
+}
+
+// WithRequestTimeout bounds this call, instead of the timeout of the conn; the context's deadline still
+// counts. 0 or less changes nothing.
+func WithRequestTimeout(timeout time.Duration) RequestOption {
+	return requestOption(func(o *requestOptions) { o.timeout = max(timeout, 0) })
+}
+
+// AllowMissing lets a service be registered without a handler for each of its methods. The others answer
+// unimplemented.
+func AllowMissing() RegisterOption {
+	return registerOption(func(o *registerOptions) { o.allowMissing = true })
+}
+
+// WithWireName sets the service's name on the bus. The default is what psrpc uses: the descriptor's simple
+// name in camel case, without its package. Clients must use the same, see [registry.WithWireName].
+func WithWireName(name string) RegisterOption {
+	return registerOption(func(o *registerOptions) { o.wireName = name })
+}
+
+type loggerOption struct{ logger *slog.Logger }
+
+func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }
+func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
+
+// WithLogger sets where panics of handlers and frames that could not be sent are logged. The default, also for
+// nil, is slog.Default() as it is when the server or conn is made.
+func WithLogger(logger *slog.Logger) Option {
+	if logger == nil {
+		logger = slog.Default()
+	}
+	return loggerOption{logger}
+}

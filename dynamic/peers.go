@@ -1,0 +1,43 @@
+package dynamic
+
+import (
+	"sync"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// maxPeers bounds the memory that a service spends on the clients it has answered.
+const maxPeers = 10_000
+
+// peer is the channels of one client of a service; immutable.
+type peer struct{ claims, responses bus.Channel }
+
+// peerTable remembers the channels of clients, so that an answer does not have to spell them out each time.
+type peerTable struct {
+	service string // wire name
+
+	mu   sync.RWMutex
+	byID map[string]*peer
+}
+
+func (t *peerTable) get(clientID []byte) *peer {
+	t.mu.RLock()
+	known := t.byID[string(clientID)]
+	t.mu.RUnlock()
+	if known != nil {
+		return known
+	}
+	id := string(clientID)
+	made := &peer{
+		claims:    bus.Channel(wire.ClaimRequestChannel(t.service, id)),
+		responses: bus.Channel(wire.ResponseChannel(t.service, id)),
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID == nil || len(t.byID) >= maxPeers { // rare enough to begin anew
+		t.byID = map[string]*peer{}
+	}
+	t.byID[id] = made
+	return made
+}

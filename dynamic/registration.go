@@ -1,0 +1,120 @@
+package dynamic
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Registration is one service on one server. It ends with Close or Kill, or with its server.
+type Registration struct {
+	server   *Server
+	service  *registry.Service
+	methods  map[string]*servedMethod // by method name; immutable
+	peers    peerTable
+	handling *lifecycle.Gate // inside: requests being handled
+
+	// running is the context of the service's handlers; kill ends it.
+	running context.Context //nolint:containedctx // the life of the registration
+	kill    context.CancelFunc
+
+	mu        sync.Mutex
+	closed    bool
+	listeners map[*listener]struct{}
+}
+
+func newRegistration(s *Server, service *registry.Service) *Registration {
+	running, kill := context.WithCancel(s.running)
+	return &Registration{
+		server:    s,
+		service:   service,
+		peers:     peerTable{service: service.WireName()},
+		handling:  lifecycle.NewGate(),
+		running:   running,
+		kill:      kill,
+		listeners: map[*listener]struct{}{},
+	}
+}
+
+// Service returns what is registered.
+func (r *Registration) Service() *registry.Service { return r.service }
+
+// Close takes no more requests for the service and waits for its running handlers. If ctx ends first, it kills
+// them and returns an error that satisfies errors.Is for the context's error. The service can then be
+// registered anew. Further calls wait too.
+func (r *Registration) Close(ctx context.Context) error {
+	defer r.server.remove(r)
+	listeners := r.close()
+	for _, l := range listeners {
+		l.requests.close()
+	}
+	var err error
+	select {
+	case <-r.handling.Close():
+	case <-ctx.Done():
+		err = errors.NewErrorf(errors.DeadlineExceeded,
+			"service %s: handlers were still running when the wait for them ended: %w", r.service.Name(), ctx.Err())
+	}
+	for _, l := range listeners {
+		l.grants.close()
+	}
+	r.kill()
+	return err
+}
+
+// Kill takes no more requests for the service, ends the contexts of its running handlers, and does not wait.
+func (r *Registration) Kill() {
+	defer r.server.remove(r)
+	r.kill()
+	r.handling.Close()
+	for _, l := range r.close() {
+		l.requests.close()
+		l.grants.close()
+	}
+}
+
+// close refuses new listeners and returns the present ones.
+func (r *Registration) close() []*listener {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	listeners := make([]*listener, 0, len(r.listeners))
+	for l := range r.listeners {
+		listeners = append(listeners, l)
+	}
+	return listeners
+}
+
+// listenWithoutTopics makes every method reachable that has no topics.
+func (r *Registration) listenWithoutTopics(ctx context.Context) error {
+	for _, method := range r.methods {
+		if method.method.Topics() {
+			continue
+		}
+		if err := r.listen(ctx, method, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Registration) listen(ctx context.Context, method *servedMethod, topic []string) error {
+	l := newListener(method, topic)
+	r.mu.Lock()
+	closed := r.closed
+	if !closed {
+		r.listeners[l] = struct{}{} // before it is open, so that a close meanwhile finds it
+	}
+	r.mu.Unlock()
+	if closed {
+		return errors.ErrServerClosed
+	}
+	if err := l.open(ctx); err != nil {
+		return errors.NewErrorf(errors.Unavailable, "service %s, method %s: the bus does not let it listen: %w",
+			r.service.Name(), method.method.Name(), err)
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package dynamic
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// requestContext is the context of one request's handler: it ends at the request's expiry, with its parent, or
+// when the handler has returned. Most handlers never ask for Done, so the timer and the channel behind it are
+// made when one does.
+type requestContext struct {
+	parent   context.Context //nolint:containedctx // it is a context
+	deadline time.Time
+
+	mu     sync.Mutex
+	inner  context.Context //nolint:containedctx // made by the first Done
+	cancel context.CancelFunc
+	ended  bool
+}
+
+// Deadline returns the request's expiry.
+func (c *requestContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// Done returns a channel that is closed when the context ends.
+func (c *requestContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner == nil {
+		c.inner, c.cancel = context.WithDeadline(c.parent, c.deadline)
+		if c.ended {
+			c.cancel()
+		}
+	}
+	return c.inner.Done()
+}
+
+// Err says why the context ended.
+func (c *requestContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.inner != nil:
+		return c.inner.Err()
+	case c.ended:
+		return context.Canceled
+	case c.parent.Err() != nil:
+		return c.parent.Err()
+	case !time.Now().Before(c.deadline):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Value asks the inner context, so that the standard library finds it when a child is made of this one.
+func (c *requestContext) Value(key any) any {
+	c.mu.Lock()
+	inner := c.inner
+	c.mu.Unlock()
+	if inner != nil {
+		return inner.Value(key)
+	}
+	return c.parent.Value(key)
+}
+
+// end ends the context.
+func (c *requestContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.cancel != nil {
+		c.cancel()
+	}
+}

@@ -1,0 +1,43 @@
+package dynamic
+
+import (
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// servedMethod is the plan of one method on a server; immutable.
+type servedMethod struct {
+	registration *Registration
+	method       *registry.Method
+	handler      *boundHandler
+}
+
+func newServedMethod(r *Registration, method *registry.Method, handler *boundHandler) *servedMethod {
+	return &servedMethod{registration: r, method: method, handler: handler}
+}
+
+// onRequest takes a frame from the bus; it never blocks.
+func (m *servedMethod) onRequest(frame []byte) {
+	r := m.registration
+	envelope, err := wire.ParseEnvelope(frame)
+	if err != nil || envelope.Kind != wire.KindRequest {
+		r.server.stats.badFrames.Add(1)
+		return
+	}
+	in := &incoming{method: m}
+	if in.request, err = wire.ParseRequest(envelope.Value); err != nil {
+		r.server.stats.badFrames.Add(1)
+		return
+	}
+	in.context.parent = r.running
+	in.context.deadline = time.Unix(0, in.request.Expiry)
+	if !time.Now().Before(in.context.deadline) {
+		r.server.stats.expired.Add(1)
+		return
+	}
+	if r.handling.Enter() && !r.server.workers.Go(in) {
+		r.handling.Leave()
+	}
+}

@@ -1,0 +1,227 @@
+package dynamic
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Server serves registered services on a bus. Services come and go at run time. Close it with Shutdown, which
+// lets running handlers finish, or with Kill, which does not. It does not close the bus.
+type Server struct {
+	bus     bus.Bus
+	options serverOptions
+	wireID  []byte // the id in the options
+	grants  grantTable
+	workers *lifecycle.Workers[*incoming]
+	stats   serverCounters
+	done    chan struct{}
+
+	// running is the context of all handlers; kill ends it.
+	running context.Context //nolint:containedctx // the life of the server
+	kill    context.CancelFunc
+
+	mu       sync.Mutex
+	closed   bool
+	services map[string]*Registration // by wire name
+}
+
+// ServerStats counts what a server dropped since it was made, without an answer, as psrpc does.
+type ServerStats struct {
+	// BadFrames could not be decoded, or held something else than the channel is for.
+	BadFrames uint64
+	// Expired requests came after the time their client was willing to wait.
+	Expired uint64
+}
+
+type serverCounters struct{ badFrames, expired atomic.Uint64 }
+
+// NewServer returns a server on b that serves nothing yet.
+func NewServer(b bus.Bus, opts ...ServerOption) *Server {
+	running, kill := context.WithCancel(context.Background())
+	options := newServerOptions(opts)
+	return &Server{
+		bus:      b,
+		options:  options,
+		wireID:   []byte(options.id),
+		workers:  lifecycle.NewWorkers((*incoming).serve),
+		done:     make(chan struct{}),
+		running:  running,
+		kill:     kill,
+		services: map[string]*Registration{},
+	}
+}
+
+// ID returns the id by which clients know the server.
+func (s *Server) ID() string { return s.options.id }
+
+// Stats returns what the server has counted so far.
+func (s *Server) Stats() ServerStats {
+	return ServerStats{BadFrames: s.stats.badFrames.Load(), Expired: s.stats.expired.Load()}
+}
+
+// Register serves a service. descriptor is a protoreflect.ServiceDescriptor, or anything that
+// [registry.NewService] takes. When Register returns, every method without a topic is reachable: the bus has
+// confirmed it.
+//
+// Register fails, and serves nothing, if the service's options contradict each other, if a handler does not fit
+// its method, if there is no such method, if a method has no handler (but see [AllowMissing]), if the server
+// already serves a service of that wire name (but see [WithWireName]), if the bus fails, or, with
+// errors.ErrServerClosed, after Shutdown or Kill. Errors about handlers are all reported together.
+func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
+	o := newRegisterOptions(opts)
+	var serviceOptions []registry.Option
+	if o.wireName != "" {
+		serviceOptions = append(serviceOptions, registry.WithWireName(o.wireName))
+	}
+	service, err := registry.NewService(descriptor, serviceOptions...)
+	if err != nil {
+		return nil, err
+	}
+	r := newRegistration(s, service)
+	if r.methods, err = bindHandlers(r, handlers, o.allowMissing); err != nil {
+		return nil, err
+	}
+	if err := s.add(r); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(s.running, s.options.timeout)
+	defer cancel()
+	if err := r.listenWithoutTopics(ctx); err != nil {
+		r.Kill()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (s *Server) add(r *Registration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.ErrServerClosed
+	}
+	name := r.service.WireName()
+	if other := s.services[name]; other != nil {
+		return errors.NewErrorf(errors.AlreadyExists,
+			"service %s: its wire name %s is that of service %s on this server; register it with dynamic.WithWireName",
+			r.service.Name(), name, other.service.Name())
+	}
+	s.services[name] = r
+	return nil
+}
+
+func (s *Server) remove(r *Registration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name := r.service.WireName(); s.services[name] == r {
+		delete(s.services, name)
+	}
+}
+
+// Shutdown takes no more requests, so that clients choose another server, and waits for the running handlers.
+// If ctx ends first, it kills them and returns an error that says how many services were still busy and
+// satisfies errors.Is for the context's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	services := s.close()
+	errs := make([]error, len(services))
+	var closing sync.WaitGroup
+	for i, r := range services {
+		closing.Go(func() { errs[i] = r.Close(ctx) })
+	}
+	closing.Wait()
+	workers := s.end()
+	err := errors.Join(errs...)
+	if err == nil {
+		<-workers
+	}
+	return err
+}
+
+// Kill takes no more requests, ends the contexts of the running handlers, and does not wait for them.
+func (s *Server) Kill() {
+	services := s.close()
+	s.kill()
+	for _, r := range services {
+		r.Kill()
+	}
+	s.end()
+}
+
+// Done is closed when the server was shut down or killed.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// close refuses new services and returns the present ones.
+func (s *Server) close() []*Registration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	services := make([]*Registration, 0, len(s.services))
+	for _, r := range s.services {
+		services = append(services, r)
+	}
+	return services
+}
+
+// end returns a channel that is closed when the last goroutine of the server has ended.
+func (s *Server) end() <-chan struct{} {
+	s.kill()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.done:
+	default:
+		close(s.done)
+	}
+	return s.workers.Stop()
+}
+
+// bindHandlers fits handlers to the methods of a service. All problems are reported together.
+func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*servedMethod, error) {
+	var problems []error
+	problem := func(method, format string, args ...any) {
+		err := fmt.Errorf(format, args...)
+		problems = append(problems, errors.NewErrorf(errors.InvalidArgument,
+			"service %s, method %s: %w", r.service.Name(), method, err))
+	}
+	for name, handler := range handlers {
+		if _, ok := r.service.Method(name); !ok {
+			problem(name, "there is a handler, but no such method")
+		} else if handler == nil {
+			problem(name, "the handler is nil")
+		}
+	}
+	methods := map[string]*servedMethod{}
+	for _, method := range r.service.Methods() {
+		bound, err := bindHandler(method, handlers[method.Name()], allowMissing)
+		if err != nil {
+			problem(method.Name(), "%w", err)
+		} else if bound != nil {
+			methods[method.Name()] = newServedMethod(r, method, bound)
+		}
+	}
+	return methods, errors.Join(problems...)
+}
+
+// bindHandler returns nil for a method that is not served.
+func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
+	switch {
+	case handler != nil:
+		bound, err := handler.bind(method)
+		if err != nil {
+			return nil, fmt.Errorf("the handler does not fit: %w", err)
+		}
+		return bound, nil
+	case isCall(method) != nil:
+		return nil, nil //nolint:nilnil // subscriptions have no handler
+	case allowMissing:
+		return unimplemented(), nil
+	default:
+		return nil, errors.New("there is no handler; dynamic.AllowMissing() lets it answer unimplemented")
+	}
+}

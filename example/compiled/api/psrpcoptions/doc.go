@@ -1,0 +1,2 @@
+// Package psrpcoptions is the Go form of the psrpc method options.
+package psrpcoptions

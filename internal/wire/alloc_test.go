@@ -1,0 +1,84 @@
+package wire_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// allocMessages are one message of each kind, with a body where there can be one.
+func allocMessages() map[wire.Kind]message {
+	body := wire.Body{Message: wrapperspb.String("hello world")}
+	id, peer := []byte("REQ_0123456789ab"), []byte("CLI_0123456789ab")
+	const now = 1795327837541007727
+	return map[wire.Kind]message{
+		wire.KindRequest: &wire.Request{
+			RequestID: id, ClientID: peer, SentAt: now, Expiry: now + 3e9, Body: body, AcceptDirect: true,
+		},
+		wire.KindResponse:      &wire.Response{RequestID: id, ServerID: peer, SentAt: now, Body: body},
+		wire.KindClaimRequest:  &wire.ClaimRequest{RequestID: id, ServerID: peer, Affinity: 1},
+		wire.KindClaimResponse: &wire.ClaimResponse{RequestID: id, ServerID: peer},
+		wire.KindStream: &wire.Stream{
+			StreamID: peer, RequestID: id, SentAt: now, Expiry: now + 3e9, Op: wire.StreamMessage, Body: body,
+		},
+	}
+}
+
+// allocs counts the allocations of f. Tests that use it are not parallel: the
+// allocations of others would be counted too.
+func allocs(f func()) int { return int(testing.AllocsPerRun(100, f)) }
+
+func TestAlloc_Encoding(t *testing.T) {
+	// One, but two with the race detector.
+	one := allocs(func() { grown = slices.Grow([]byte(nil), 100) })
+	frame := make([]byte, 0, 1024)
+	for kind, m := range allocMessages() {
+		assert.Equal(t, one, allocs(func() { _, _ = m.AppendFrame(nil) }), schemaName[kind])
+		assert.Zero(t, allocs(func() { _, _ = m.AppendFrame(frame) }), schemaName[kind])
+	}
+	metadata := wire.Request{Metadata: map[string]string{"traceparent": "00-1", "room": "a"}}
+	assert.Equal(t, one, allocs(func() { _, _ = metadata.AppendFrame(nil) }))
+
+	body := wire.Body{Message: wrapperspb.String("hello world")}
+	assert.Equal(t, one, allocs(func() {
+		_, _ = wire.AppendMessageFrame(nil, body, "google.protobuf.StringValue", 42)
+	}))
+}
+
+// grown keeps its allocation from being optimised away.
+var grown []byte
+
+func TestAlloc_Decoding(t *testing.T) {
+	for kind, m := range allocMessages() {
+		frame, err := m.AppendFrame(nil)
+		require.NoError(t, err)
+		assert.Zero(t, allocs(func() { parseFrame(frame) }), schemaName[kind])
+		assert.Zero(t, allocs(func() { _, _ = wire.RoutingKey(frame) }), schemaName[kind])
+	}
+	for name, frame := range malformedFrames {
+		assert.Zero(t, allocs(func() { _, _ = wire.ParseEnvelope(frame) }), name)
+	}
+}
+
+// parseFrame decodes envelope and inner message as a receiver does.
+func parseFrame(frame []byte) {
+	env, _ := wire.ParseEnvelope(frame)
+	switch env.Kind {
+	case wire.KindUnknown:
+	case wire.KindRequest:
+		_, _ = wire.ParseRequest(env.Value)
+	case wire.KindResponse:
+		_, _ = wire.ParseResponse(env.Value)
+	case wire.KindClaimRequest:
+		_, _ = wire.ParseClaimRequest(env.Value)
+	case wire.KindClaimResponse:
+		_, _ = wire.ParseClaimResponse(env.Value)
+	case wire.KindStream:
+		_, _ = wire.ParseStream(env.Value)
+	}
+}

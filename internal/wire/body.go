@@ -1,0 +1,52 @@
+package wire
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+var errChanged = errors.New("message was changed while it was being encoded: " +
+	"do not modify a message before the call that sends it has returned")
+
+// Body is a payload: the user's message. The zero value is an empty message.
+type Body struct {
+	// Raw is the encoded message. A parsed Body has only Raw, aliasing the frame.
+	Raw []byte
+	// Message is encoded into the frame and wins over Raw if it is set. It must
+	// not be modified during the encoding.
+	Message proto.Message
+}
+
+// size returns the encoded length. It also makes a generated message remember
+// its sizes for the appendBody that follows.
+func (b Body) size() int {
+	if b.Message != nil {
+		return proto.Size(b.Message)
+	}
+	return len(b.Raw)
+}
+
+// appendBody appends the encoded body, whose length is size.
+func appendBody(dst []byte, body Body, size int) ([]byte, error) {
+	if body.Message == nil {
+		return append(dst, body.Raw...), nil
+	}
+	start := len(dst)
+	dst, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(dst, body.Message)
+	if err != nil {
+		return nil, err
+	}
+	if len(dst)-start != size {
+		return nil, errChanged
+	}
+	return dst, nil
+}
+
+// appendBodyField appends the body as a bytes field, nothing if it is empty.
+func appendBodyField(dst []byte, tag uint64, body Body, size int) ([]byte, error) {
+	if size > 0 {
+		dst = appendHead(dst, tag, size)
+	}
+	return appendBody(dst, body, size)
+}

@@ -1,0 +1,36 @@
+// Package wire encodes and decodes the frames that travel on a bus, and
+// builds the names of the channels they travel on. It is byte-compatible with
+// psrpc.
+//
+// A frame is an envelope around one inner message: a [Request], [Response],
+// [ClaimRequest], [ClaimResponse], [Stream], or, for a subscription, the
+// user's own message. A receiver calls [ParseEnvelope], looks at the
+// [Envelope.Kind], and hands [Envelope.Value] to the Parse function of that
+// kind. A sender calls the AppendFrame method of the inner message, or
+// [AppendMessageFrame] for a user's message.
+//
+// # Decoding
+//
+// Decoding follows protobuf: fields may come in any order, unknown fields and
+// known numbers with a foreign wire type are skipped, the last value of a
+// field wins, and text that is not UTF-8 makes the frame an error. Byte slices
+// of a decoded value alias the frame, with their capacity clipped, so that
+// appending to one never writes into the frame. They are valid as long as the
+// frame is not overwritten. A field that is absent or empty is nil.
+//
+// # Encoding
+//
+// Encoding computes the size of the frame first and then grows the given slice
+// at most once. Fields are written in rising order without defaults, as psrpc
+// does. The order of metadata is random, as psrpc's is.
+//
+// All functions may be called concurrently.
+//
+// # Private fields
+//
+// Fields numbered from 1000 up are ours. Other peers skip them.
+//
+//	message   number  type     name           meaning
+//	envelope  1000    fixed64  nonce          tells apart frames that would otherwise be equal
+//	Request   1000    bool     accept_direct  the client takes a Response without a claim
+package wire

@@ -1,0 +1,65 @@
+package wire
+
+import "unicode/utf8"
+
+// A protobuf map is a repeated message of key and value.
+const (
+	entryTagKey   = 1<<wireTypeBits | wireBytes
+	entryTagValue = 2<<wireTypeBits | wireBytes
+)
+
+// putEntry adds the map entry of the current field to metadata, which it
+// makes if need be.
+func (r *reader) putEntry(metadata map[string]string) map[string]string {
+	var key, value []byte
+	entry := reader{rest: r.bytes}
+	for entry.next() {
+		switch entry.tag {
+		case entryTagKey:
+			key = entry.text()
+		case entryTagValue:
+			value = entry.text()
+		}
+	}
+	if entry.err != nil {
+		r.err = entry.err
+		return metadata
+	}
+	if metadata == nil {
+		metadata = make(map[string]string)
+	}
+	metadata[string(key)] = string(value)
+	return metadata
+}
+
+func validMetadata(metadata map[string]string) bool {
+	for key, value := range metadata {
+		if !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return false
+		}
+	}
+	return true
+}
+
+func sizeMetadata(tag uint64, metadata map[string]string) int {
+	size := 0
+	for key, value := range metadata {
+		size += sizeMessage(tag, sizeEntry(key, value))
+	}
+	return size
+}
+
+func appendMetadata(dst []byte, tag uint64, metadata map[string]string) []byte {
+	for key, value := range metadata {
+		dst = appendHead(dst, tag, sizeEntry(key, value))
+		dst = append(appendHead(dst, entryTagKey, len(key)), key...)
+		dst = append(appendHead(dst, entryTagValue, len(value)), value...)
+	}
+	return dst
+}
+
+// sizeEntry counts key and value even when they are empty: protobuf writes
+// both into every entry.
+func sizeEntry(key, value string) int {
+	return sizeMessage(entryTagKey, len(key)) + sizeMessage(entryTagValue, len(value))
+}

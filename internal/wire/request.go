@@ -1,0 +1,98 @@
+package wire
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+const (
+	requestTagRequestID    = 1<<wireTypeBits | wireBytes
+	requestTagClientID     = 2<<wireTypeBits | wireBytes
+	requestTagSentAt       = 3<<wireTypeBits | wireVarint
+	requestTagExpiry       = 4<<wireTypeBits | wireVarint
+	requestTagMulti        = 5<<wireTypeBits | wireVarint
+	requestTagMetadata     = 7<<wireTypeBits | wireBytes
+	requestTagBody         = 8<<wireTypeBits | wireBytes
+	requestTagAcceptDirect = 1000<<wireTypeBits | wireVarint
+)
+
+// Request asks the servers of a method for an answer.
+type Request struct {
+	// RequestID tells the request apart from all others.
+	RequestID []byte
+	// ClientID names the client, to whose channels all answers go.
+	ClientID []byte
+	// SentAt and Expiry are Unix times in nanoseconds by the client's clock. A
+	// server drops a request that has expired, and one without Expiry.
+	SentAt, Expiry int64
+	// Multi says that the client expects an answer from each server. It is for
+	// information: the server goes by its own view of the method.
+	Multi bool
+	// Metadata is the caller's, nil if there is none.
+	Metadata map[string]string
+	// Body is the user's request.
+	Body Body
+	// AcceptDirect says that the client takes a Response without a claim. Only
+	// our peers send it.
+	AcceptDirect bool
+}
+
+// ParseRequest decodes the value of an envelope of KindRequest.
+func ParseRequest(value []byte) (Request, error) {
+	var req Request
+	r := reader{rest: value}
+	for r.next() {
+		switch r.tag {
+		case requestTagRequestID:
+			req.RequestID = r.text()
+		case requestTagClientID:
+			req.ClientID = r.text()
+		case requestTagSentAt:
+			req.SentAt = int64(r.number)
+		case requestTagExpiry:
+			req.Expiry = int64(r.number)
+		case requestTagMulti:
+			req.Multi = protowire.DecodeBool(r.number)
+		case requestTagMetadata:
+			req.Metadata = r.putEntry(req.Metadata)
+		case requestTagBody:
+			req.Body.Raw = r.bytes
+		case requestTagAcceptDirect:
+			req.AcceptDirect = protowire.DecodeBool(r.number)
+		}
+	}
+	if r.err != nil {
+		return Request{}, r.err
+	}
+	return req, nil
+}
+
+// AppendFrame appends to dst a frame that holds the request. It returns dst as
+// it was and an error if an id or metadata is not UTF-8 or if the body cannot
+// be encoded.
+func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
+	if !validText(req.RequestID, req.ClientID) || !validMetadata(req.Metadata) {
+		return dst, errEncodeText
+	}
+	sentAt, expiry := uint64(req.SentAt), uint64(req.Expiry)
+	multi, acceptDirect := protowire.EncodeBool(req.Multi), protowire.EncodeBool(req.AcceptDirect)
+	bodySize := req.Body.size()
+	size := sizeBytes(requestTagRequestID, len(req.RequestID)) +
+		sizeBytes(requestTagClientID, len(req.ClientID)) +
+		sizeNumber(requestTagSentAt, sentAt) +
+		sizeNumber(requestTagExpiry, expiry) +
+		sizeNumber(requestTagMulti, multi) +
+		sizeMetadata(requestTagMetadata, req.Metadata) +
+		sizeBytes(requestTagBody, bodySize) +
+		sizeNumber(requestTagAcceptDirect, acceptDirect)
+
+	frame := beginFrame(dst, requestName, size, 0)
+	frame = appendBytes(frame, requestTagRequestID, req.RequestID)
+	frame = appendBytes(frame, requestTagClientID, req.ClientID)
+	frame = appendNumber(frame, requestTagSentAt, sentAt)
+	frame = appendNumber(frame, requestTagExpiry, expiry)
+	frame = appendNumber(frame, requestTagMulti, multi)
+	frame = appendMetadata(frame, requestTagMetadata, req.Metadata)
+	frame, err := appendBodyField(frame, requestTagBody, req.Body, bodySize)
+	if err != nil {
+		return dst, err
+	}
+	return appendNumber(frame, requestTagAcceptDirect, acceptDirect), nil
+}

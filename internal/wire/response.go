@@ -1,0 +1,116 @@
+package wire
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+const (
+	responseTagRequestID = 1<<wireTypeBits | wireBytes
+	responseTagServerID  = 2<<wireTypeBits | wireBytes
+	responseTagSentAt    = 3<<wireTypeBits | wireVarint
+	responseTagError     = 5<<wireTypeBits | wireBytes
+	responseTagCode      = 6<<wireTypeBits | wireBytes
+	responseTagBody      = 7<<wireTypeBits | wireBytes
+	responseTagDetails   = 8<<wireTypeBits | wireBytes
+)
+
+// Response is a server's answer to a request.
+type Response struct {
+	// RequestID is that of the request.
+	RequestID []byte
+	// ServerID names the server that answers.
+	ServerID []byte
+	// SentAt is a Unix time in nanoseconds by the server's clock.
+	SentAt int64
+	// Error is the text of the error, empty on success. A receiver goes by the
+	// text alone: a failure with an empty text passes for a success. What is
+	// not UTF-8 in it, or in Code, is replaced when it is encoded, so that the
+	// error still reaches the caller.
+	Error string
+	// Code is the error code: free text, by custom one of package errors.
+	Code string
+	// Details belong to the error. Parsed ones are copies.
+	Details []*anypb.Any
+	// Body is the user's response.
+	Body Body
+}
+
+// ParseResponse decodes the value of an envelope of KindResponse.
+func ParseResponse(value []byte) (Response, error) {
+	var res Response
+	r := reader{rest: value}
+	for r.next() {
+		switch r.tag {
+		case responseTagRequestID:
+			res.RequestID = r.text()
+		case responseTagServerID:
+			res.ServerID = r.text()
+		case responseTagSentAt:
+			res.SentAt = int64(r.number)
+		case responseTagError:
+			res.Error = string(r.text())
+		case responseTagCode:
+			res.Code = string(r.text())
+		case responseTagBody:
+			res.Body.Raw = r.bytes
+		case responseTagDetails:
+			detail := new(anypb.Any)
+			if proto.Unmarshal(r.bytes, detail) != nil {
+				r.err = errMalformed
+			}
+			res.Details = append(res.Details, detail)
+		}
+	}
+	if r.err != nil {
+		return Response{}, r.err
+	}
+	return res, nil
+}
+
+// AppendFrame appends to dst a frame that holds the response. It returns dst
+// as it was and an error if an id is not UTF-8 or if the body or a detail
+// cannot be encoded.
+func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
+	if !validText(res.RequestID, res.ServerID) {
+		return dst, errEncodeText
+	}
+	sentAt, errorText, code := uint64(res.SentAt), repairText(res.Error), repairText(res.Code)
+	bodySize := res.Body.size()
+	size := sizeBytes(responseTagRequestID, len(res.RequestID)) +
+		sizeBytes(responseTagServerID, len(res.ServerID)) +
+		sizeNumber(responseTagSentAt, sentAt) +
+		sizeBytes(responseTagError, len(errorText)) +
+		sizeBytes(responseTagCode, len(code)) +
+		sizeBytes(responseTagBody, bodySize)
+	for _, detail := range res.Details {
+		size += sizeMessage(responseTagDetails, proto.Size(detail))
+	}
+
+	frame := beginFrame(dst, responseName, size, 0)
+	frame = appendBytes(frame, responseTagRequestID, res.RequestID)
+	frame = appendBytes(frame, responseTagServerID, res.ServerID)
+	frame = appendNumber(frame, responseTagSentAt, sentAt)
+	frame = appendBytes(frame, responseTagError, errorText)
+	frame = appendBytes(frame, responseTagCode, code)
+	frame, err := appendBodyField(frame, responseTagBody, res.Body, bodySize)
+	if err != nil {
+		return dst, err
+	}
+	for _, detail := range res.Details {
+		detailSize := proto.Size(detail)
+		frame = appendHead(frame, responseTagDetails, detailSize)
+		if frame, err = appendBody(frame, Body{Message: detail}, detailSize); err != nil {
+			return dst, err
+		}
+	}
+	return frame, nil
+}
+
+// repairText returns the text with what is not UTF-8 replaced.
+func repairText(text string) string {
+	return strings.ToValidUTF8(text, string(utf8.RuneError))
+}

@@ -1,0 +1,82 @@
+package wire
+
+// AppendFrame appends to dst a frame that holds the stream frame. It returns
+// dst as it was and an error if an id or metadata is not UTF-8 or if the body
+// cannot be encoded.
+func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
+	if !validText(s.StreamID, s.RequestID, s.NodeID) || !validMetadata(s.Metadata) {
+		return dst, errEncodeText
+	}
+	sentAt, expiry := uint64(s.SentAt), uint64(s.Expiry)
+	opTag, bodySize := s.opTag(), s.Body.size()
+	opSize := s.opSize(bodySize)
+	size := sizeBytes(streamTagStreamID, len(s.StreamID)) +
+		sizeBytes(streamTagRequestID, len(s.RequestID)) +
+		sizeNumber(streamTagSentAt, sentAt) +
+		sizeNumber(streamTagExpiry, expiry)
+	if opTag != 0 {
+		size += sizeMessage(opTag, opSize)
+	}
+
+	frame := beginFrame(dst, streamName, size, 0)
+	frame = appendBytes(frame, streamTagStreamID, s.StreamID)
+	frame = appendBytes(frame, streamTagRequestID, s.RequestID)
+	frame = appendNumber(frame, streamTagSentAt, sentAt)
+	frame = appendNumber(frame, streamTagExpiry, expiry)
+	if opTag == 0 {
+		return frame, nil
+	}
+	frame, err := s.appendOp(appendHead(frame, opTag, opSize), bodySize)
+	if err != nil {
+		return dst, err
+	}
+	return frame, nil
+}
+
+// opTag returns the tag of the operation's message, 0 if there is none. The
+// message is written even when it is empty, as that of an ack always is.
+func (s *Stream) opTag() uint64 {
+	switch s.Op {
+	case StreamOpen:
+		return streamTagOpen
+	case StreamMessage:
+		return streamTagMessage
+	case StreamAck:
+		return streamTagAck
+	case StreamClose:
+		return streamTagClose
+	default:
+		return 0
+	}
+}
+
+// opSize returns the length of the operation's message.
+func (s *Stream) opSize(bodySize int) int {
+	switch s.Op {
+	case StreamOpen:
+		return sizeBytes(openTagNodeID, len(s.NodeID)) + sizeMetadata(openTagMetadata, s.Metadata)
+	case StreamMessage:
+		return sizeBytes(messageTagBody, bodySize)
+	case StreamClose:
+		return sizeBytes(closeTagError, len(repairText(s.Error))) +
+			sizeBytes(closeTagCode, len(repairText(s.Code)))
+	default:
+		return 0
+	}
+}
+
+// appendOp appends the fields of the operation's message.
+func (s *Stream) appendOp(dst []byte, bodySize int) ([]byte, error) {
+	switch s.Op {
+	case StreamOpen:
+		dst = appendBytes(dst, openTagNodeID, s.NodeID)
+		return appendMetadata(dst, openTagMetadata, s.Metadata), nil
+	case StreamMessage:
+		return appendBodyField(dst, messageTagBody, s.Body, bodySize)
+	case StreamClose:
+		dst = appendBytes(dst, closeTagError, repairText(s.Error))
+		return appendBytes(dst, closeTagCode, repairText(s.Code)), nil
+	default:
+		return dst, nil
+	}
+}
