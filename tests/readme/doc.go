@@ -1,0 +1,2 @@
+// Package readme compiles and runs what the README shows.
+package readme
