@@ -1,0 +1,26 @@
+package registry
+
+// camelCase turns a protobuf name into the name psrpc puts on the wire. A leading underscore becomes
+// X. Any other underscore goes if a lower-case letter follows it, and stays if not. A lower-case
+// letter is raised at the start, after an underscore and after a digit.
+func camelCase(name string) string {
+	out := make([]byte, 0, len(name))
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c == '_' && i == 0:
+			out = append(out, 'X')
+		case c == '_' && i+1 < len(name) && isLower(name[i+1]):
+			// The letter that follows is raised instead.
+		case isLower(c) && (i == 0 || name[i-1] == '_' || isDigit(name[i-1])):
+			out = append(out, c-'a'+'A')
+		default:
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
+
+func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -1,0 +1,115 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// RegisterDescriptorSet adds all services of all files in a set, or none if there is an error. A set
+// comes from protoc --include_imports -o or from buf build; source info is welcome and not needed.
+// Protobuf's own files and the psrpc options need not be in the set, any other import must. Errors are
+// those of [Registry.RegisterFile], and what is wrong with the set. The set is not kept.
+func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) error {
+	if len(fds.GetFile()) == 0 {
+		return fmt.Errorf("%w: the descriptor set is empty", ErrNoService)
+	}
+	var services []protoreflect.ServiceDescriptor
+	err := guard(func() error {
+		files, err := linkSet(fds)
+		if err != nil {
+			return err
+		}
+		for _, file := range fds.GetFile() {
+			fd, err := files.FindFileByPath(file.GetName())
+			if err != nil {
+				return fmt.Errorf("descriptor set: file %s: %w", file.GetName(), err)
+			}
+			services = append(services, servicesOf(fd)...)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.registerAll(services)
+}
+
+// linkSet turns a set into descriptors.
+func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) {
+	set := make(fileSet, len(fds.GetFile()))
+	for i, file := range fds.GetFile() {
+		if file == nil {
+			return nil, fmt.Errorf("descriptor set: file %d is nil", i)
+		}
+		set[file.GetName()] = file
+	}
+	complete, err := set.complete(fds.GetFile())
+	if err != nil {
+		return nil, err
+	}
+	files, err := protodesc.NewFiles(&descriptorpb.FileDescriptorSet{File: complete})
+	if err != nil {
+		return nil, fmt.Errorf("descriptor set: %w", err)
+	}
+	return files, nil
+}
+
+// fileSet is the user's files by path.
+type fileSet map[string]*descriptorpb.FileDescriptorProto
+
+// complete returns files with the built-in ones they import and the set lacks.
+func (s fileSet) complete(files []*descriptorpb.FileDescriptorProto) ([]*descriptorpb.FileDescriptorProto, error) {
+	files = slices.Clone(files)
+	added := make(map[string]bool)
+	var problems []error
+	for i := 0; i < len(files); i++ { // files grows
+		for _, path := range files[i].GetDependency() {
+			if s.has(path) || added[path] {
+				continue
+			}
+			builtin, ok := s.builtin(path)
+			if !ok {
+				problems = append(problems, &SchemaError{
+					File: files[i].GetName(),
+					Err:  fmt.Errorf("import %q is not in the descriptor set: make it with protoc --include_imports", path),
+				})
+				continue
+			}
+			added[path] = true
+			files = append(files, builtin)
+		}
+	}
+	return files, errors.Join(problems...)
+}
+
+// builtin returns a file that is built in.
+func (s fileSet) builtin(path string) (*descriptorpb.FileDescriptorProto, bool) {
+	if fd, ok := standardFile(path); ok {
+		return protodesc.ToFileDescriptorProto(fd), true
+	}
+	source, ok := builtinOptions(path, s)
+	if !ok {
+		return nil, false
+	}
+	file, err := parseUnlinked(path, source, new(problemList))
+	return file, err == nil
+}
+
+// has implements userFiles.
+func (s fileSet) has(path string) bool { return s[path] != nil }
+
+// declaresOptions implements userFiles.
+func (s fileSet) declaresOptions(path string) bool { return declaresOptions(s[path]) }
+
+// declaresOptions reports whether a file, which may be nil, declares the psrpc options.
+func declaresOptions(file *descriptorpb.FileDescriptorProto) bool {
+	return file.GetPackage() == "psrpc" && slices.ContainsFunc(file.GetMessageType(),
+		func(message *descriptorpb.DescriptorProto) bool { return message.GetName() == "Options" })
+}

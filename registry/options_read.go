@@ -1,0 +1,188 @@
+package registry
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// optionsField is the number of the psrpc extension in google.protobuf.MethodOptions.
+const optionsField protowire.Number = 2198
+
+// Field numbers of psrpc.Options.
+const (
+	fieldSubscription protowire.Number = 1
+	fieldTopics       protowire.Number = 2
+	fieldTopicParams  protowire.Number = 3
+	fieldStream       protowire.Number = 4
+	fieldMulti        protowire.Number = 5
+	fieldAffinityFunc protowire.Number = 6
+	fieldQueue        protowire.Number = 7
+	fieldType         protowire.Number = 8
+)
+
+// Field numbers of psrpc.TopicParamOptions.
+const (
+	fieldGroup        protowire.Number = 1
+	fieldNames        protowire.Number = 2
+	fieldSingleServer protowire.Number = 4
+)
+
+// methodOptions is what the psrpc options of a method say. The zero value is a method without any.
+type methodOptions struct {
+	present      bool // the method carries psrpc options, even if empty
+	subscription bool
+	topics       bool
+	stream       bool
+	routingType  int32            // the value of the enum field type
+	oldRouting   protowire.Number // the last present member of the old routing oneof, or 0
+	group        string
+	topicNames   []string
+	singleServer bool
+}
+
+// readOptions reads the psrpc options of md from the encoded form of its options message. Typed,
+// dynamic and unknown extension fields look the same there.
+func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
+	raw, err := proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(md.Options())
+	if err != nil {
+		return methodOptions{}, fmt.Errorf("method options cannot be encoded: %w", err)
+	}
+	options, err := parseMethodOptions(raw)
+	if err != nil {
+		return methodOptions{}, fmt.Errorf("psrpc options are malformed: %w", err)
+	}
+	return options, nil
+}
+
+// parseMethodOptions reads an encoded google.protobuf.MethodOptions. Occurrences of the extension
+// merge, as protobuf defines for message fields.
+func parseMethodOptions(raw []byte) (methodOptions, error) {
+	var options methodOptions
+	err := eachField(raw, func(f wireField) error {
+		if !f.is(optionsField, protowire.BytesType) {
+			return nil
+		}
+		options.present = true
+		return options.merge(f.bytes)
+	})
+	return options, err
+}
+
+// merge adds one encoded psrpc.Options.
+func (o *methodOptions) merge(raw []byte) error {
+	return eachField(raw, func(f wireField) error {
+		switch {
+		case f.is(fieldSubscription, protowire.VarintType):
+			o.subscription = f.bool()
+		case f.is(fieldTopics, protowire.VarintType):
+			o.topics = f.bool()
+		case f.is(fieldTopicParams, protowire.BytesType):
+			return o.mergeTopicParams(f.bytes)
+		case f.is(fieldStream, protowire.VarintType):
+			o.stream = f.bool()
+		case f.is(fieldMulti, protowire.VarintType),
+			f.is(fieldAffinityFunc, protowire.VarintType),
+			f.is(fieldQueue, protowire.VarintType):
+			// psrpc asks which member is present and never looks at its value.
+			o.oldRouting = f.number
+		case f.is(fieldType, protowire.VarintType):
+			o.routingType = int32(f.varint) //nolint:gosec // protobuf cuts enum values to 32 bits.
+		}
+		return nil
+	})
+}
+
+// mergeTopicParams adds one encoded psrpc.TopicParamOptions. Its field typed shapes generated Go code
+// only and is left out.
+func (o *methodOptions) mergeTopicParams(raw []byte) error {
+	return eachField(raw, func(f wireField) error {
+		switch {
+		case f.is(fieldGroup, protowire.BytesType):
+			o.group = string(f.bytes)
+			return checkUTF8("topic_params.group", f.bytes)
+		case f.is(fieldNames, protowire.BytesType):
+			o.topicNames = append(o.topicNames, string(f.bytes))
+			return checkUTF8("topic_params.names", f.bytes)
+		case f.is(fieldSingleServer, protowire.VarintType):
+			o.singleServer = f.bool()
+		}
+		return nil
+	})
+}
+
+// routing returns how the method is routed. The old oneof wins over the field type.
+func (o *methodOptions) routing() (Routing, error) {
+	routing := Routing(o.routingType) //nolint:gosec // checked below.
+	if o.routingType < int32(RoutingQueue) || o.routingType > int32(RoutingMulti) {
+		return 0, fmt.Errorf("option (psrpc.options).type has the unknown value %d: use QUEUE (0), AFFINITY (1) or MULTI (2)",
+			o.routingType)
+	}
+	switch o.oldRouting {
+	case fieldMulti:
+		return RoutingMulti, nil
+	case fieldAffinityFunc:
+		return RoutingAffinity, nil
+	case fieldQueue:
+		return RoutingQueue, nil
+	default:
+		return routing, nil
+	}
+}
+
+// wireField is one field of an encoded message. Only varint and length-delimited fields have a value.
+type wireField struct {
+	number   protowire.Number
+	wireType protowire.Type
+	varint   uint64
+	bytes    []byte
+}
+
+// is reports whether f is the field number with the wire type its schema asks for. With any other
+// wire type it is an unknown field, as in every protobuf decoder.
+func (f wireField) is(number protowire.Number, wireType protowire.Type) bool {
+	return f.number == number && f.wireType == wireType
+}
+
+func (f wireField) bool() bool { return protowire.DecodeBool(f.varint) }
+
+// eachField calls visit for every field of an encoded message, in order.
+func eachField(raw []byte, visit func(wireField) error) error {
+	for len(raw) > 0 {
+		var f wireField
+		var n int
+		f.number, f.wireType, n = protowire.ConsumeTag(raw)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		raw = raw[n:]
+		switch f.wireType {
+		case protowire.VarintType:
+			f.varint, n = protowire.ConsumeVarint(raw)
+		case protowire.BytesType:
+			f.bytes, n = protowire.ConsumeBytes(raw)
+		default:
+			n = protowire.ConsumeFieldValue(f.number, f.wireType, raw)
+		}
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		raw = raw[n:]
+		if err := visit(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkUTF8(field string, value []byte) error {
+	if !utf8.Valid(value) {
+		return errors.New(field + " is not valid UTF-8")
+	}
+	return nil
+}

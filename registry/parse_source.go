@@ -1,0 +1,170 @@
+package registry
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// maxSourceSize is the size in bytes a source may have.
+const maxSourceSize = 4 << 20
+
+// loadSources reads the named files and all they import, and returns the sources by path, built-in ones
+// included. It reports every file that cannot be had; then also the syntax errors it came across.
+func loadSources(fsys fs.FS, names []string) (map[string]string, error) {
+	l := loader{user: sourceTree{fsys}, sources: make(map[string]string)}
+	for _, name := range names {
+		source, err := l.user.read(name)
+		if err != nil {
+			l.missing.add(&SchemaError{File: name, Err: err})
+			continue
+		}
+		l.load(name, source)
+	}
+	for len(l.imports) > 0 && len(l.missing) < maxProblems {
+		next := l.imports[0]
+		l.imports = l.imports[1:]
+		l.loadImport(next)
+	}
+	if len(l.missing) > 0 {
+		l.missing = append(l.missing, l.syntax...)
+		return nil, l.missing.join(nil)
+	}
+	return l.sources, nil
+}
+
+// loader follows imports.
+type loader struct {
+	user    sourceTree
+	sources map[string]string
+	imports []importStatement // to be followed
+	missing problemList
+	syntax  problemList
+}
+
+// importStatement is one import and where it stands.
+type importStatement struct {
+	path         string
+	file         string
+	line, column int
+}
+
+// loadImport adds an imported file, unless the parser has it built in.
+func (l *loader) loadImport(statement importStatement) {
+	path := statement.path
+	if _, done := l.sources[path]; done {
+		return
+	}
+	source, err := l.user.read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, ok := standardFile(path); ok {
+			return
+		}
+		if builtin, ok := builtinOptions(path, l.user); ok {
+			source, err = builtin, nil
+		}
+	}
+	if err != nil {
+		l.missing.add(&SchemaError{
+			File: statement.file, Line: statement.line, Column: statement.column,
+			Err: fmt.Errorf("import %q: %w", path, err),
+		})
+		return
+	}
+	l.load(path, source)
+}
+
+// load adds a source and notes its imports.
+func (l *loader) load(path, source string) {
+	l.sources[path] = source
+	if len(l.syntax) >= maxProblems {
+		return
+	}
+	file, err := parseUnlinked(path, source, &l.syntax)
+	if err != nil {
+		return
+	}
+	at := importPositions(file)
+	for i, dependency := range file.GetDependency() {
+		l.imports = append(l.imports, importStatement{
+			path: dependency, file: path, line: at[int32(i)].line, column: at[int32(i)].column,
+		})
+	}
+}
+
+type position struct{ line, column int }
+
+// importPositions returns where the import statements of a file stand, by their index.
+func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position {
+	const dependencyField = 3 // of google.protobuf.FileDescriptorProto
+	positions := make(map[int32]position)
+	for _, at := range file.GetSourceCodeInfo().GetLocation() {
+		if path := at.GetPath(); len(path) == 2 && path[0] == dependencyField {
+			positions[path[1]] = position{line: int(at.GetSpan()[0]) + 1, column: int(at.GetSpan()[1]) + 1}
+		}
+	}
+	return positions
+}
+
+// sourceTree is the user's file system.
+type sourceTree struct{ fsys fs.FS }
+
+// read returns a source file.
+func (t sourceTree) read(path string) (string, error) {
+	if !fs.ValidPath(path) {
+		return "", fmt.Errorf("%w path: give it relative to the root of the file system, with forward slashes and no . or .. parts",
+			fs.ErrInvalid)
+	}
+	source, err := t.readFile(path)
+	if err != nil {
+		var pathError *fs.PathError
+		if errors.As(err, &pathError) {
+			err = pathError.Err // the path is told by the caller
+		}
+		return "", err
+	}
+	return source, checkShape(source)
+}
+
+func (t sourceTree) readFile(path string) (string, error) {
+	info, err := fs.Stat(t.fsys, path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.New("not a regular file: name .proto files, not directories")
+	}
+	file, err := t.fsys.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	source, err := io.ReadAll(io.LimitReader(file, maxSourceSize+1))
+	if err != nil {
+		return "", err
+	}
+	if len(source) > maxSourceSize {
+		return "", fmt.Errorf("larger than %d MiB", maxSourceSize>>20)
+	}
+	return string(source), nil
+}
+
+// has implements userFiles. A file that cannot be read is there all the same.
+func (t sourceTree) has(path string) bool {
+	_, err := t.read(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// declaresOptions implements userFiles.
+func (t sourceTree) declaresOptions(path string) bool {
+	source, err := t.read(path)
+	if err != nil {
+		return false
+	}
+	file, err := parseUnlinked(path, source, new(problemList))
+	return err == nil && declaresOptions(file)
+}

@@ -1,0 +1,93 @@
+package registry
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/jhump/protoreflect/desc/protoparse" //nolint:staticcheck // deprecated, and our parser of choice.
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// maxProblems is how many mistakes in sources are reported at once; nobody reads more.
+const maxProblems = 100
+
+// compile compiles and links the named sources. All that they import must be among the sources or built
+// into the parser.
+func compile(names []string, sources map[string]string) ([]protoreflect.FileDescriptor, error) {
+	var problems problemList
+	wrapped, err := newParser(sources, &problems).ParseFiles(names...)
+	if err != nil {
+		return nil, problems.join(err)
+	}
+	files := make([]protoreflect.FileDescriptor, len(wrapped))
+	for i, fd := range wrapped {
+		files[i] = fd.UnwrapFile()
+	}
+	return files, nil
+}
+
+// parseUnlinked parses one source by itself. Syntax errors go to problems.
+func parseUnlinked(path, source string, problems *problemList) (*descriptorpb.FileDescriptorProto, error) {
+	files, err := newParser(map[string]string{path: source}, problems).ParseFilesButDoNotLink(path)
+	if err != nil {
+		return nil, err
+	}
+	return files[0], nil
+}
+
+// standardFile returns a file of protobuf itself, such as google/protobuf/empty.proto. The parser has
+// them built in.
+func standardFile(path string) (protoreflect.FileDescriptor, bool) {
+	if !strings.HasPrefix(path, "google/protobuf/") {
+		return nil, false
+	}
+	files, err := compile([]string{path}, nil)
+	if err != nil {
+		return nil, false
+	}
+	return files[0], true
+}
+
+func newParser(sources map[string]string, problems *problemList) protoparse.Parser {
+	return protoparse.Parser{
+		Accessor:              protoparse.FileContentsFromMap(sources),
+		IncludeSourceCodeInfo: true,
+		ErrorReporter:         problems.report,
+	}
+}
+
+// problemList collects the mistakes that the parser reports.
+type problemList []*SchemaError
+
+// report is a protoparse.ErrorReporter. It lets the parser go on.
+func (l *problemList) report(err protoparse.ErrorWithPos) error {
+	at := err.GetPosition()
+	*l = append(*l, &SchemaError{File: at.Filename, Line: at.Line, Column: at.Col, Err: err.Unwrap()})
+	if len(*l) >= maxProblems {
+		return errors.New("too many mistakes, the rest is not shown")
+	}
+	return nil
+}
+
+// join returns all problems in the order of their places, and the error the parser gave up with unless
+// that only says that there were problems.
+func (l *problemList) join(err error) error {
+	slices.SortStableFunc(*l, func(a, b *SchemaError) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	all := make([]error, 0, len(*l)+1)
+	for _, problem := range *l {
+		all = append(all, problem)
+	}
+	if err != nil && !errors.Is(err, protoparse.ErrInvalidSource) {
+		all = append(all, err)
+	}
+	return errors.Join(all...)
+}
+
+// add notes a mistake that the parser did not report.
+func (l *problemList) add(problem *SchemaError) { *l = append(*l, problem) }

@@ -1,0 +1,173 @@
+package registry
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Option changes how a service is registered.
+type Option func(*serviceConfig)
+
+type serviceConfig struct {
+	wireName *string
+}
+
+// WithWireName sets the name of a service on the bus, for both sides of a call: peers must use the
+// same one. The default is what psrpc uses: the simple name of the service in CamelCase. The name goes
+// into NATS subjects as it is, so it must not be empty, hold spaces or wildcards, or have empty parts
+// between dots.
+func WithWireName(name string) Option {
+	return func(c *serviceConfig) { c.wireName = &name }
+}
+
+// NewService reads a service without putting it into a registry. sd is a
+// protoreflect.ServiceDescriptor, or anything that has a method
+// UnwrapService() protoreflect.ServiceDescriptor, such as the *desc.ServiceDescriptor of
+// github.com/jhump/protoreflect.
+//
+// Mistakes in the schema are errors of type *[SchemaError], all of them joined. So is a service
+// without methods.
+//
+// Topic parameters and group of a method that does not set topics mean nothing to psrpc, and they mean
+// nothing here: the method has no topics. It is no mistake, since psrpc peers run with such schemas.
+func NewService(sd any, opts ...Option) (*Service, error) {
+	descriptor, err := serviceDescriptor(sd)
+	if err != nil {
+		return nil, err
+	}
+	if descriptor.Methods().Len() == 0 {
+		return nil, schemaError(descriptor, string(descriptor.FullName()), errors.New("the service declares no methods"))
+	}
+	return buildService(descriptor, opts)
+}
+
+// buildService is NewService for a descriptor that is known to be sound.
+func buildService(descriptor protoreflect.ServiceDescriptor, opts []Option) (*Service, error) {
+	var config serviceConfig
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&config)
+		}
+	}
+	s := &Service{
+		descriptor: descriptor,
+		wireName:   camelCase(string(descriptor.Name())),
+		byName:     make(map[string]*Method),
+		groups:     make(map[string][]*Method),
+	}
+	problems := s.addMethods()
+	problems = append(problems, s.checkWireNames()...)
+	problems = append(problems, s.checkGroups()...)
+	if config.wireName != nil {
+		s.wireName = *config.wireName
+		if err := checkWireName(s.wireName); err != nil {
+			problems = append(problems, fmt.Errorf("service %s: %w", s.Name(), err))
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return s, nil
+}
+
+func (s *Service) addMethods() []error {
+	var problems []error
+	methods := s.descriptor.Methods()
+	for i := range methods.Len() {
+		m, found := newMethod(s, methods.Get(i))
+		problems = append(problems, found...)
+		if m == nil {
+			continue
+		}
+		s.methods = append(s.methods, m)
+		s.byName[m.Name()] = m
+		if m.group != "" {
+			s.groups[m.group] = append(s.groups[m.group], m)
+		}
+	}
+	return problems
+}
+
+// checkWireNames reports methods that would share one name on the bus.
+func (s *Service) checkWireNames() []error {
+	var problems []error
+	taken := make(map[string]*Method, len(s.methods))
+	for _, m := range s.methods {
+		if other, ok := taken[m.wireName]; ok {
+			problems = append(problems, m.problem("has the name %s on the wire, as has method %s: rename one of them",
+				m.wireName, other.Name()))
+			continue
+		}
+		taken[m.wireName] = m
+	}
+	return problems
+}
+
+// checkGroups reports members of a topic group that do not take the same topics.
+func (s *Service) checkGroups() []error {
+	var problems []error
+	for _, name := range s.Groups() {
+		first := s.groups[name][0]
+		for _, m := range s.groups[name][1:] {
+			if !slices.Equal(m.topicParams, first.topicParams) {
+				problems = append(problems, m.problem(
+					"is in topic group %q with method %s but has topic parameters %q instead of %q: make them equal",
+					name, first.Name(), m.topicParams, first.topicParams))
+			}
+		}
+	}
+	return problems
+}
+
+// serviceDescriptor returns the descriptor that sd is or wraps.
+func serviceDescriptor(sd any) (protoreflect.ServiceDescriptor, error) {
+	const accepted = "give a protoreflect.ServiceDescriptor or a value with the method " +
+		"UnwrapService() protoreflect.ServiceDescriptor, such as *desc.ServiceDescriptor"
+	if isNil(sd) {
+		return nil, fmt.Errorf("%w: the service descriptor is nil: %s", ErrNoService, accepted)
+	}
+	switch sd := sd.(type) {
+	case protoreflect.ServiceDescriptor:
+		return checkDescriptor(sd)
+	case interface {
+		UnwrapService() protoreflect.ServiceDescriptor
+	}:
+		return checkDescriptor(sd.UnwrapService())
+	default:
+		return nil, fmt.Errorf("%w: %T is not a service descriptor: %s", ErrNoService, sd, accepted)
+	}
+}
+
+func checkDescriptor(sd protoreflect.ServiceDescriptor) (protoreflect.ServiceDescriptor, error) {
+	if isNil(sd) {
+		return nil, fmt.Errorf("%w: the wrapped service descriptor is nil", ErrNoService)
+	}
+	if sd.IsPlaceholder() {
+		return nil, fmt.Errorf("%w: service %s is not resolved: load the file that declares it", ErrNoService, sd.FullName())
+	}
+	return sd, nil
+}
+
+// checkWireName reports why name cannot be a service's name on a bus.
+func checkWireName(name string) error {
+	forbidden := func(r rune) bool {
+		return r == '*' || r == '>' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)
+	}
+	switch {
+	case name == "":
+		return errors.New("the wire name is empty")
+	case strings.ContainsFunc(name, forbidden):
+		return fmt.Errorf("the wire name %q has a space, a control character, a wildcard or invalid UTF-8", name)
+	case strings.Contains("."+name+".", ".."):
+		return fmt.Errorf("the wire name %q has an empty part before, after or between dots", name)
+	default:
+		return nil
+	}
+}
