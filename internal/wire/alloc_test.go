@@ -18,14 +18,16 @@ func allocMessages() map[wire.Kind]message {
 	const now = 1795327837541007727
 	return map[wire.Kind]message{
 		wire.KindRequest: &wire.Request{
-			RequestID: id, ClientID: peer, SentAt: now, Expiry: now + 3e9, Body: body, AcceptDirect: true,
+			RequestID: id, ClientID: peer, SentAt: now, Expiry: now + 3e9, Body: body,
+			AcceptDirect: true, AcceptDecline: true,
 		},
 		wire.KindResponse:      &wire.Response{RequestID: id, ServerID: peer, SentAt: now, Body: body},
-		wire.KindClaimRequest:  &wire.ClaimRequest{RequestID: id, ServerID: peer, Affinity: 1},
+		wire.KindClaimRequest:  &wire.ClaimRequest{RequestID: id, ServerID: peer, Affinity: 1, Declined: true},
 		wire.KindClaimResponse: &wire.ClaimResponse{RequestID: id, ServerID: peer},
 		wire.KindStream: &wire.Stream{
 			StreamID: peer, RequestID: id, SentAt: now, Expiry: now + 3e9, Op: wire.StreamMessage, Body: body,
 		},
+		wire.KindCancel: &wire.Cancel{RequestID: id},
 	}
 }
 
@@ -40,6 +42,10 @@ func TestAlloc_Encoding(t *testing.T) {
 	for kind, m := range allocMessages() {
 		assert.Equal(t, one, allocs(func() { _, _ = m.AppendFrame(nil) }), schemaName[kind])
 		assert.Zero(t, allocs(func() { _, _ = m.AppendFrame(frame) }), schemaName[kind])
+	}
+	for _, op := range []wire.StreamOp{wire.StreamOpen, wire.StreamAck, wire.StreamPing, wire.StreamClose} {
+		s := wire.Stream{Op: op, NodeID: []byte("node"), Keepalive: 10e9, Error: "no room", Code: "unavailable"}
+		assert.Equal(t, one, allocs(func() { _, _ = s.AppendFrame(nil) }), op)
 	}
 	metadata := wire.Request{Metadata: map[string]string{"traceparent": "00-1", "room": "a"}}
 	assert.Equal(t, one, allocs(func() { _, _ = metadata.AppendFrame(nil) }))
@@ -80,5 +86,7 @@ func parseFrame(frame []byte) {
 		_, _ = wire.ParseClaimResponse(env.Value)
 	case wire.KindStream:
 		_, _ = wire.ParseStream(env.Value)
+	case wire.KindCancel:
+		_, _ = wire.ParseCancel(env.Value)
 	}
 }

@@ -36,6 +36,8 @@ func TestAppendFrame_LeavesOutDefaults(t *testing.T) {
 		"empty open":     {&wire.Stream{Op: wire.StreamOpen}, "\x0a\x23type.googleapis.com/internal.Stream\x12\x02\x32\x00"},
 		"empty message2": {&wire.Stream{Op: wire.StreamMessage}, "\x0a\x23type.googleapis.com/internal.Stream\x12\x02\x3a\x00"},
 		"ack":            {&wire.Stream{Op: wire.StreamAck}, "\x0a\x23type.googleapis.com/internal.Stream\x12\x02\x42\x00"},
+		"ping":           {&wire.Stream{Op: wire.StreamPing}, "\x0a\x23type.googleapis.com/internal.Stream\x12\x03\xc2\x3e\x00"},
+		"cancel":         {&wire.Cancel{}, "\x0a\x23type.googleapis.com/dynpsrpc.Cancel"},
 		"empty close":    {&wire.Stream{Op: wire.StreamClose}, "\x0a\x23type.googleapis.com/internal.Stream\x12\x02\x4a\x00"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,10 +109,12 @@ func TestAppendFrame_Errors(t *testing.T) {
 		"claim request id": &wire.ClaimRequest{RequestID: bad},
 		"claim server id":  &wire.ClaimRequest{ServerID: bad},
 		"choice server id": &wire.ClaimResponse{ServerID: bad},
+		"cancel id":        &wire.Cancel{RequestID: bad},
 		"stream id":        &wire.Stream{StreamID: bad},
 		"stream request":   &wire.Stream{RequestID: bad},
 		"node id":          &wire.Stream{Op: wire.StreamOpen, NodeID: bad},
 		"stream metadata":  &wire.Stream{Op: wire.StreamOpen, Metadata: map[string]string{"a\xff": ""}},
+		"close detail":     &wire.Stream{Op: wire.StreamClose, Details: []*anypb.Any{{TypeUrl: "a\xff"}}},
 		"stream message":   &wire.Stream{Op: wire.StreamMessage, Body: badMessage},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ type Channel struct {
 	// Subject is the address on NATS.
 	Subject string
 	// Key is the routing key inside the envelope on NATS, where several methods
-	// share a subject. It is empty for channels of a client.
+	// share a subject. It is empty for channels of a client or of a service.
 	Key string
 }
 
@@ -23,6 +23,7 @@ const (
 	carriesClaimResponse = "RCLAIM"
 	carriesResponse      = "RES"
 	carriesStream        = "STR"
+	carriesCancel        = "CANCEL"
 )
 
 // RequestChannel returns the channel on which servers listen for the requests
@@ -62,6 +63,15 @@ func ResponseChannel(service, clientID string) Channel {
 // frames.
 func StreamClientChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, carriesStream)
+}
+
+// CancelChannel returns the channel on which servers listen for cancellations,
+// of all methods of a service. It is ours: psrpc never listens to it.
+func CancelChannel(service string) Channel {
+	return Channel{
+		Name:    joinName(sanitize(service), carriesCancel),
+		Subject: "DYN." + service + "." + carriesCancel,
+	}
 }
 
 // serverChannel sanitises the topic in the subject, but, as psrpc does, neither

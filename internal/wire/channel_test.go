@@ -63,6 +63,17 @@ func TestChannel_AsPsrpc(t *testing.T) {
 	}
 }
 
+func TestCancelChannel_IsOfAService(t *testing.T) {
+	t.Parallel()
+	for service, want := range map[string]wire.Channel{
+		"MyService":        {Name: "MyService|CANCEL", Subject: "DYN.MyService.CANCEL"},
+		"my.pkg.MyService": {Name: "myu+002epkgu+002eMyService|CANCEL", Subject: "DYN.my.pkg.MyService.CANCEL"},
+		"":                 {Name: "CANCEL", Subject: "DYN..CANCEL"},
+	} {
+		assert.Equal(t, want, wire.CancelChannel(service))
+	}
+}
+
 func TestChannel_TopicIsNotChanged(t *testing.T) {
 	t.Parallel()
 	topic := []string{"a.b", ""}
@@ -93,9 +104,15 @@ func FuzzChannelNames(f *testing.F) {
 		assert.Equal(t, "CLI."+service+"."+client+".RES", response.Subject)
 		assert.Empty(t, response.Key)
 
+		cancel := wire.CancelChannel(service)
+		assert.Equal(t, modelName(service, "", nil, "CANCEL"), cancel.Name)
+		assert.Equal(t, "DYN."+service+".CANCEL", cancel.Subject)
+		assert.Empty(t, cancel.Key)
+
 		alphabet := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+|"
 		assert.Empty(t, strings.Trim(request.Name, alphabet))
 		assert.Empty(t, strings.Trim(response.Name, alphabet))
+		assert.Empty(t, strings.Trim(cancel.Name, alphabet))
 	})
 }
 

@@ -10,17 +10,22 @@ const (
 	claimTagRequestID = 1<<wireTypeBits | wireBytes
 	claimTagServerID  = 2<<wireTypeBits | wireBytes
 	claimTagAffinity  = 3<<wireTypeBits | wireFixed32
+	claimTagDeclined  = 1000<<wireTypeBits | wireVarint
 )
 
-// ClaimRequest is a server's offer to take a request: the claim. It travels
-// from the server to the client.
+// ClaimRequest is a server's offer to take a request: the claim, or its word
+// that it does not take it. It travels from the server to the client.
 type ClaimRequest struct {
 	// RequestID is that of the request.
 	RequestID []byte
-	// ServerID names the server that offers itself.
+	// ServerID names the server that offers itself, or declines.
 	ServerID []byte
 	// Affinity says how well the server suits; the client chooses by it.
 	Affinity float32
+	// Declined says that the server does not take the request. Only our peers
+	// send it, and only to a client that set AcceptDecline: any other would take
+	// it for a claim.
+	Declined bool
 }
 
 // ClaimResponse tells all servers of a method whose claim was chosen. It
@@ -44,6 +49,8 @@ func ParseClaimRequest(value []byte) (ClaimRequest, error) {
 			claim.ServerID = r.text()
 		case claimTagAffinity:
 			claim.Affinity = math.Float32frombits(uint32(r.number))
+		case claimTagDeclined:
+			claim.Declined = protowire.DecodeBool(r.number)
 		}
 	}
 	if r.err != nil {
@@ -61,31 +68,35 @@ func ParseClaimResponse(value []byte) (ClaimResponse, error) {
 // AppendFrame appends to dst a frame that holds the claim. It returns dst as
 // it was and an error if an id is not UTF-8.
 func (c *ClaimRequest) AppendFrame(dst []byte) ([]byte, error) {
-	return appendClaim(dst, claimRequestName, c.RequestID, c.ServerID, c.Affinity)
+	return c.appendFrame(dst, claimRequestName)
 }
 
 // AppendFrame appends to dst a frame that holds the choice. It returns dst as
 // it was and an error if an id is not UTF-8.
 func (c *ClaimResponse) AppendFrame(dst []byte) ([]byte, error) {
-	return appendClaim(dst, claimResponseName, c.RequestID, c.ServerID, 0)
+	claim := ClaimRequest{RequestID: c.RequestID, ServerID: c.ServerID}
+	return claim.appendFrame(dst, claimResponseName)
 }
 
-// appendClaim serves both messages: they differ in the affinity only.
-func appendClaim(dst []byte, typeName string, requestID, serverID []byte, affinity float32) ([]byte, error) {
-	if !validText(requestID, serverID) {
+// appendFrame serves both messages: a choice is a claim that has ids only.
+func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) {
+	if !validText(c.RequestID, c.ServerID) {
 		return dst, errEncodeText
 	}
-	size := sizeBytes(claimTagRequestID, len(requestID)) + sizeBytes(claimTagServerID, len(serverID))
-	bits := math.Float32bits(affinity) // -0 and NaN are not the default: their bits are not zero
-	if bits != 0 {
+	declined := protowire.EncodeBool(c.Declined)
+	size := sizeBytes(claimTagRequestID, len(c.RequestID)) +
+		sizeBytes(claimTagServerID, len(c.ServerID)) +
+		sizeNumber(claimTagDeclined, declined)
+	affinity := math.Float32bits(c.Affinity) // -0 and NaN are not the default: their bits are not zero
+	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()
 	}
 
 	frame := beginFrame(dst, typeName, size, 0)
-	frame = appendBytes(frame, claimTagRequestID, requestID)
-	frame = appendBytes(frame, claimTagServerID, serverID)
-	if bits != 0 {
-		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), bits)
+	frame = appendBytes(frame, claimTagRequestID, c.RequestID)
+	frame = appendBytes(frame, claimTagServerID, c.ServerID)
+	if affinity != 0 {
+		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), affinity)
 	}
-	return frame, nil
+	return appendNumber(frame, claimTagDeclined, declined), nil
 }

@@ -127,6 +127,7 @@ func describeStream(m *wire.Stream) map[string]any {
 		out["ack"] = map[string]any{}
 	case wire.StreamClose:
 		out["close"] = map[string]any{"error": m.Error, "code": m.Code}
+	case wire.StreamPing: // never psrpc's
 	}
 	return out
 }

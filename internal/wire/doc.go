@@ -3,8 +3,8 @@
 // psrpc.
 //
 // A frame is an envelope around one inner message: a [Request], [Response],
-// [ClaimRequest], [ClaimResponse], [Stream], or, for a subscription, the
-// user's own message. A receiver calls [ParseEnvelope], looks at the
+// [ClaimRequest], [ClaimResponse], [Stream], [Cancel], or, for a subscription,
+// the user's own message. A receiver calls [ParseEnvelope], looks at the
 // [Envelope.Kind], and hands [Envelope.Value] to the Parse function of that
 // kind. A sender calls the AppendFrame method of the inner message, or
 // [AppendMessageFrame] for a user's message.
@@ -30,7 +30,23 @@
 //
 // Fields numbered from 1000 up are ours. Other peers skip them.
 //
-//	message   number  type     name           meaning
-//	envelope  1000    fixed64  nonce          tells apart frames that would otherwise be equal
-//	Request   1000    bool     accept_direct  the client takes a Response without a claim
+//	message       number  type          name            meaning
+//	envelope      1000    fixed64       nonce           tells apart frames that would otherwise be equal
+//	Request       1000    bool          accept_direct   the client takes a Response without a claim
+//	Request       1001    bool          accept_decline  the client understands a declined claim
+//	ClaimRequest  1000    bool          declined        the server does not take the request
+//	Stream        1000    StreamPing    ping            an operation: a sign of life, an empty message
+//	StreamOpen    1000    int64         keepalive       the sender is heard at this interval, in nanoseconds
+//	StreamAck     1000    int64         keepalive       as in StreamOpen
+//	StreamClose   1000    repeated Any  error_details   details of the error
+//
+// To a peer that does not know them, a declined claim is a claim, and a ping is
+// a frame without an operation. So they are sent only to one that has shown
+// that it knows them: by accept_decline, or by a keepalive.
+//
+// # Private messages
+//
+// Cancel is ours as a whole: its full name is dynpsrpc.Cancel, its one field is
+// request_id, a string numbered 1, and it travels on a channel that other peers
+// never listen to.
 package wire

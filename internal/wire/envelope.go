@@ -27,22 +27,25 @@ type Kind uint8
 
 // The kinds of inner messages.
 const (
-	// KindUnknown is a user's message, or anything else that is not psrpc's own.
+	// KindUnknown is a user's message, or anything else that has no kind below.
 	KindUnknown Kind = iota
 	KindRequest
 	KindResponse
 	KindClaimRequest
 	KindClaimResponse
 	KindStream
+	KindCancel
 )
 
-// The full names of psrpc's own messages, as they stand in the type URL.
+// The full names of psrpc's own messages and of ours, as they stand in the
+// type URL.
 const (
 	requestName       = "internal.Request"
 	responseName      = "internal.Response"
 	claimRequestName  = "internal.ClaimRequest"
 	claimResponseName = "internal.ClaimResponse"
 	streamName        = "internal.Stream"
+	cancelName        = "dynpsrpc.Cancel"
 )
 
 // Envelope is the outer message of a decoded frame. Its slices alias the frame.
@@ -98,6 +101,8 @@ func kindOf(typeName []byte) Kind {
 		return KindClaimResponse
 	case streamName:
 		return KindStream
+	case cancelName:
+		return KindCancel
 	default:
 		return KindUnknown
 	}

@@ -16,6 +16,9 @@ func FuzzParseFrame(f *testing.F) {
 			}
 		}
 	}
+	for _, frame := range privateFrames(f) {
+		f.Add(frame)
+	}
 	for _, frame := range malformedFrames {
 		f.Add(frame)
 	}

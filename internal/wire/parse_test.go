@@ -65,6 +65,8 @@ func TestParseEnvelope_TypeURL(t *testing.T) {
 		"internal.Request":                           {Kind: wire.KindRequest, TypeName: []byte("internal.Request")},
 		"/internal.Request":                          {Kind: wire.KindRequest, TypeName: []byte("internal.Request")},
 		"other.example/a/b/internal.Request":         {Kind: wire.KindRequest, TypeName: []byte("internal.Request")},
+		"type.googleapis.com/dynpsrpc.Cancel":        {Kind: wire.KindCancel, TypeName: []byte("dynpsrpc.Cancel")},
+		"type.googleapis.com/internal.Cancel":        {TypeName: []byte("internal.Cancel")},
 		"type.googleapis.com/other.Request":          {TypeName: []byte("other.Request")},
 		"type.googleapis.com/internal.Requests":      {TypeName: []byte("internal.Requests")},
 		"internal.Request/":                          {TypeName: []byte{}},
@@ -151,6 +153,7 @@ func TestParse_TextMustBeUTF8(t *testing.T) {
 		"claim request id":    {wire.KindClaimRequest, fields{}.bytes(1, bad)},
 		"claiming server id":  {wire.KindClaimRequest, fields{}.bytes(2, bad)},
 		"chosen server id":    {wire.KindClaimResponse, fields{}.bytes(2, bad)},
+		"canceled request id": {wire.KindCancel, fields{}.bytes(1, bad)},
 		"stream id":           {wire.KindStream, fields{}.bytes(1, bad)},
 		"stream request id":   {wire.KindStream, fields{}.bytes(2, bad)},
 		"node id":             {wire.KindStream, fields{}.bytes(6, string(fields{}.bytes(1, bad)))},
@@ -166,10 +169,14 @@ func TestParse_TextMustBeUTF8(t *testing.T) {
 	}
 }
 
-func TestParseResponse_MalformedDetail(t *testing.T) {
+func TestParse_MalformedDetail(t *testing.T) {
 	t.Parallel()
-	_, err := wire.ParseResponse(fields{}.bytes(8, "\x0a\x05"))
-	require.ErrorContains(t, err, "malformed frame")
+	for _, detail := range []string{"\x0a\x05", "\x0a\x01\xff"} {
+		_, err := wire.ParseResponse(fields{}.bytes(8, detail))
+		require.ErrorContains(t, err, "malformed frame")
+		_, err = wire.ParseStream(fields{}.bytes(9, string(fields{}.bytes(1000, detail))))
+		require.ErrorContains(t, err, "malformed frame")
+	}
 }
 
 func TestParseStream_Operations(t *testing.T) {
@@ -195,6 +202,20 @@ func TestParseStream_Operations(t *testing.T) {
 			fields{}.bytes(7, string(fields{}.bytes(2, "body"))).bytes(8, ""),
 			wire.Stream{Op: wire.StreamAck},
 		},
+		"merged acks": {
+			fields{}.bytes(8, string(fields{}.varint(1000, 7))).bytes(8, ""),
+			wire.Stream{Op: wire.StreamAck, Keepalive: 7},
+		},
+		"ack takes no keepalive of an open": {
+			open(fields{}.varint(1000, 7)).bytes(8, ""),
+			wire.Stream{Op: wire.StreamAck},
+		},
+		"ack drops the details of a close": {
+			fields{}.bytes(9, string(fields{}.bytes(1000, "\x0a\x01a"))).bytes(8, ""),
+			wire.Stream{Op: wire.StreamAck},
+		},
+		"ping with unknown":    {fields{}.bytes(1000, string(fields{}.varint(1, 1))), wire.Stream{Op: wire.StreamPing}},
+		"ping replaces close":  {fields{}.bytes(9, "\x0a\x01a").bytes(1000, ""), wire.Stream{Op: wire.StreamPing}},
 		"message without body": {fields{}.bytes(7, ""), wire.Stream{Op: wire.StreamMessage}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,9 +228,23 @@ func TestParseStream_Operations(t *testing.T) {
 	}
 }
 
+func TestParseStream_MergedCloses(t *testing.T) {
+	t.Parallel()
+	value := fields{}.
+		bytes(9, string(fields{}.bytes(1000, "\x0a\x01a").bytes(1, "text"))).
+		bytes(9, string(fields{}.bytes(1000, "\x0a\x01b")))
+	got, err := wire.ParseStream(value)
+	require.NoError(t, err)
+	assert.Equal(t, "text", got.Error)
+	require.Len(t, got.Details, 2)
+	assert.Equal(t, "a", got.Details[0].GetTypeUrl())
+	assert.Equal(t, "b", got.Details[1].GetTypeUrl())
+	checkInner(t, wire.KindStream, value)
+}
+
 func TestParseStream_MalformedOperation(t *testing.T) {
 	t.Parallel()
-	for number := protowire.Number(6); number <= 9; number++ {
+	for _, number := range []protowire.Number{6, 7, 8, 9, 1000} {
 		_, err := wire.ParseStream(fields{}.bytes(number, "\x0a\x05"))
 		require.ErrorContains(t, err, "malformed frame", number)
 	}

@@ -113,7 +113,7 @@ func TestReference_Decode(t *testing.T) {
 func drawFields(t *rapid.T, depth int) []byte {
 	var b []byte
 	for range rapid.IntRange(0, 6).Draw(t, "fields") {
-		number := rapid.SampledFrom([]protowire.Number{1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 1000, 1001}).Draw(t, "number")
+		number := rapid.SampledFrom([]protowire.Number{1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 1000, 1001, 1002}).Draw(t, "number")
 		// The schema's submessages stand in these fields; give them submessages mostly.
 		wireType := rapid.SampledFrom([]protowire.Type{0, 1, 2, 2, 2, 2, 3, 5}).Draw(t, "wire type")
 		b = protowire.AppendTag(b, number, wireType)
@@ -163,28 +163,35 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 		return &wire.Request{
 			RequestID: first, ClientID: second, SentAt: sentAt, Expiry: expiry,
 			Multi: rapid.Bool().Draw(t, "multi"), Metadata: metadata, Body: body,
-			AcceptDirect: rapid.Bool().Draw(t, "accept direct"),
+			AcceptDirect: rapid.Bool().Draw(t, "accept direct"), AcceptDecline: rapid.Bool().Draw(t, "accept decline"),
 		}, metadata
 	case wire.KindResponse:
-		details := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *anypb.Any {
-			return &anypb.Any{TypeUrl: rapid.String().Draw(t, "type"), Value: rapid.SliceOf(rapid.Byte()).Draw(t, "value")}
-		}), 0, 3).Draw(t, "details")
 		return &wire.Response{
 			RequestID: first, ServerID: second, SentAt: sentAt,
-			Error: text, Code: code, Details: details, Body: body,
+			Error: text, Code: code, Details: drawDetails(t), Body: body,
 		}, nil
 	case wire.KindClaimRequest:
 		return &wire.ClaimRequest{
 			RequestID: first, ServerID: second,
 			Affinity: rapid.OneOf(rapid.Just(float32(0)), rapid.Float32()).Draw(t, "affinity"),
+			Declined: rapid.Bool().Draw(t, "declined"),
 		}, nil
 	case wire.KindClaimResponse:
 		return &wire.ClaimResponse{RequestID: first, ServerID: second}, nil
+	case wire.KindCancel:
+		return &wire.Cancel{RequestID: first}, nil
 	default:
 		return &wire.Stream{
 			StreamID: first, RequestID: second, SentAt: sentAt, Expiry: expiry,
-			Op:     wire.StreamOp(rapid.IntRange(0, int(wire.StreamClose)).Draw(t, "op")),
-			NodeID: id.Draw(t, "node id"), Metadata: metadata, Body: body, Error: text, Code: code,
+			Op:     wire.StreamOp(rapid.IntRange(0, int(wire.StreamPing)).Draw(t, "op")),
+			NodeID: id.Draw(t, "node id"), Metadata: metadata, Keepalive: number.Draw(t, "keepalive"),
+			Body: body, Error: text, Code: code, Details: drawDetails(t),
 		}, metadata
 	}
+}
+
+func drawDetails(t *rapid.T) []*anypb.Any {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *anypb.Any {
+		return &anypb.Any{TypeUrl: rapid.String().Draw(t, "type"), Value: rapid.SliceOf(rapid.Byte()).Draw(t, "value")}
+	}), 0, 3).Draw(t, "details")
 }

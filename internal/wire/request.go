@@ -3,14 +3,15 @@ package wire
 import "google.golang.org/protobuf/encoding/protowire"
 
 const (
-	requestTagRequestID    = 1<<wireTypeBits | wireBytes
-	requestTagClientID     = 2<<wireTypeBits | wireBytes
-	requestTagSentAt       = 3<<wireTypeBits | wireVarint
-	requestTagExpiry       = 4<<wireTypeBits | wireVarint
-	requestTagMulti        = 5<<wireTypeBits | wireVarint
-	requestTagMetadata     = 7<<wireTypeBits | wireBytes
-	requestTagBody         = 8<<wireTypeBits | wireBytes
-	requestTagAcceptDirect = 1000<<wireTypeBits | wireVarint
+	requestTagRequestID     = 1<<wireTypeBits | wireBytes
+	requestTagClientID      = 2<<wireTypeBits | wireBytes
+	requestTagSentAt        = 3<<wireTypeBits | wireVarint
+	requestTagExpiry        = 4<<wireTypeBits | wireVarint
+	requestTagMulti         = 5<<wireTypeBits | wireVarint
+	requestTagMetadata      = 7<<wireTypeBits | wireBytes
+	requestTagBody          = 8<<wireTypeBits | wireBytes
+	requestTagAcceptDirect  = 1000<<wireTypeBits | wireVarint
+	requestTagAcceptDecline = 1001<<wireTypeBits | wireVarint
 )
 
 // Request asks the servers of a method for an answer.
@@ -32,6 +33,9 @@ type Request struct {
 	// AcceptDirect says that the client takes a Response without a claim. Only
 	// our peers send it.
 	AcceptDirect bool
+	// AcceptDecline says that the client understands a claim that is declined.
+	// Only our peers send it.
+	AcceptDecline bool
 }
 
 // ParseRequest decodes the value of an envelope of KindRequest.
@@ -56,6 +60,8 @@ func ParseRequest(value []byte) (Request, error) {
 			req.Body.Raw = r.bytes
 		case requestTagAcceptDirect:
 			req.AcceptDirect = protowire.DecodeBool(r.number)
+		case requestTagAcceptDecline:
+			req.AcceptDecline = protowire.DecodeBool(r.number)
 		}
 	}
 	if r.err != nil {
@@ -72,7 +78,8 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 		return dst, errEncodeText
 	}
 	sentAt, expiry := uint64(req.SentAt), uint64(req.Expiry)
-	multi, acceptDirect := protowire.EncodeBool(req.Multi), protowire.EncodeBool(req.AcceptDirect)
+	multi := protowire.EncodeBool(req.Multi)
+	acceptDirect, acceptDecline := protowire.EncodeBool(req.AcceptDirect), protowire.EncodeBool(req.AcceptDecline)
 	bodySize := req.Body.size()
 	size := sizeBytes(requestTagRequestID, len(req.RequestID)) +
 		sizeBytes(requestTagClientID, len(req.ClientID)) +
@@ -81,7 +88,8 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 		sizeNumber(requestTagMulti, multi) +
 		sizeMetadata(requestTagMetadata, req.Metadata) +
 		sizeBytes(requestTagBody, bodySize) +
-		sizeNumber(requestTagAcceptDirect, acceptDirect)
+		sizeNumber(requestTagAcceptDirect, acceptDirect) +
+		sizeNumber(requestTagAcceptDecline, acceptDecline)
 
 	frame := beginFrame(dst, requestName, size, 0)
 	frame = appendBytes(frame, requestTagRequestID, req.RequestID)
@@ -94,5 +102,6 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return appendNumber(frame, requestTagAcceptDirect, acceptDirect), nil
+	frame = appendNumber(frame, requestTagAcceptDirect, acceptDirect)
+	return appendNumber(frame, requestTagAcceptDecline, acceptDecline), nil
 }

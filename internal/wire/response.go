@@ -4,7 +4,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -58,11 +57,7 @@ func ParseResponse(value []byte) (Response, error) {
 		case responseTagBody:
 			res.Body.Raw = r.bytes
 		case responseTagDetails:
-			detail := new(anypb.Any)
-			if proto.Unmarshal(r.bytes, detail) != nil {
-				r.err = errMalformed
-			}
-			res.Details = append(res.Details, detail)
+			res.Details = r.putDetail(res.Details)
 		}
 	}
 	if r.err != nil {
@@ -85,10 +80,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 		sizeNumber(responseTagSentAt, sentAt) +
 		sizeBytes(responseTagError, len(errorText)) +
 		sizeBytes(responseTagCode, len(code)) +
-		sizeBytes(responseTagBody, bodySize)
-	for _, detail := range res.Details {
-		size += sizeMessage(responseTagDetails, proto.Size(detail))
-	}
+		sizeBytes(responseTagBody, bodySize) +
+		sizeDetails(responseTagDetails, res.Details)
 
 	frame := beginFrame(dst, responseName, size, 0)
 	frame = appendBytes(frame, responseTagRequestID, res.RequestID)
@@ -100,12 +93,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	for _, detail := range res.Details {
-		detailSize := proto.Size(detail)
-		frame = appendHead(frame, responseTagDetails, detailSize)
-		if frame, err = appendBody(frame, Body{Message: detail}, detailSize); err != nil {
-			return dst, err
-		}
+	if frame, err = appendDetails(frame, responseTagDetails, res.Details); err != nil {
+		return dst, err
 	}
 	return frame, nil
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -82,6 +83,7 @@ var schemaName = map[wire.Kind]string{
 	wire.KindClaimRequest:  "ClaimRequest",
 	wire.KindClaimResponse: "ClaimResponse",
 	wire.KindStream:        "Stream",
+	wire.KindCancel:        "Cancel",
 }
 
 // message is what all inner messages have in common.
@@ -104,6 +106,9 @@ func parse(kind wire.Kind, value []byte) (message, error) {
 	case wire.KindClaimResponse:
 		m, err := wire.ParseClaimResponse(value)
 		return &m, err
+	case wire.KindCancel:
+		m, err := wire.ParseCancel(value)
+		return &m, err
 	default:
 		m, err := wire.ParseStream(value)
 		return &m, err
@@ -123,6 +128,7 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		setText(ref, "request_id", string(m.RequestID))
 		setText(ref, "server_id", string(m.ServerID))
 		set(ref, "affinity", protoreflect.ValueOfFloat32(m.Affinity))
+		set(ref, "declined", protoreflect.ValueOfBool(m.Declined))
 		return ref
 	case *wire.ClaimResponse:
 		ref := newReference(t, "ClaimResponse")
@@ -131,6 +137,10 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		return ref
 	case *wire.Stream:
 		return streamReference(t, m)
+	case *wire.Cancel:
+		ref := newReference(t, "Cancel")
+		setText(ref, "request_id", string(m.RequestID))
+		return ref
 	default:
 		require.Fail(t, "no such message")
 		return nil
@@ -147,6 +157,7 @@ func requestReference(t require.TestingT, m *wire.Request) *dynamicpb.Message {
 	setMetadata(ref, m.Metadata)
 	set(ref, "raw_request", protoreflect.ValueOfBytes(m.Body.Raw))
 	set(ref, "accept_direct", protoreflect.ValueOfBool(m.AcceptDirect))
+	set(ref, "accept_decline", protoreflect.ValueOfBool(m.AcceptDecline))
 	return ref
 }
 
@@ -158,12 +169,7 @@ func responseReference(t require.TestingT, m *wire.Response) *dynamicpb.Message 
 	setText(ref, "error", m.Error)
 	setText(ref, "code", m.Code)
 	set(ref, "raw_response", protoreflect.ValueOfBytes(m.Body.Raw))
-	details := ref.Mutable(field(ref, "error_details")).List()
-	for _, detail := range m.Details {
-		element := details.AppendMutable().Message()
-		setText(element, "type_url", detail.GetTypeUrl())
-		set(element, "value", protoreflect.ValueOfBytes(detail.GetValue()))
-	}
+	setDetails(ref, m.Details)
 	return ref
 }
 
@@ -179,14 +185,18 @@ func streamReference(t require.TestingT, m *wire.Stream) *dynamicpb.Message {
 		open := ref.Mutable(field(ref, "open")).Message()
 		setText(open, "node_id", string(m.NodeID))
 		setMetadata(open, m.Metadata)
+		set(open, "keepalive", protoreflect.ValueOfInt64(m.Keepalive))
 	case wire.StreamMessage:
 		set(ref.Mutable(field(ref, "message")).Message(), "raw_message", protoreflect.ValueOfBytes(m.Body.Raw))
 	case wire.StreamAck:
-		ref.Mutable(field(ref, "ack"))
+		set(ref.Mutable(field(ref, "ack")).Message(), "keepalive", protoreflect.ValueOfInt64(m.Keepalive))
 	case wire.StreamClose:
 		closing := ref.Mutable(field(ref, "close")).Message()
 		setText(closing, "error", m.Error)
 		setText(closing, "code", m.Code)
+		setDetails(closing, m.Details)
+	case wire.StreamPing:
+		ref.Mutable(field(ref, "ping"))
 	}
 	return ref
 }
@@ -207,5 +217,14 @@ func setMetadata(m protoreflect.Message, metadata map[string]string) {
 	entries := m.Mutable(field(m, "metadata")).Map()
 	for key, value := range metadata {
 		entries.Set(protoreflect.ValueOfString(key).MapKey(), protoreflect.ValueOfString(value))
+	}
+}
+
+func setDetails(m protoreflect.Message, details []*anypb.Any) {
+	elements := m.Mutable(field(m, "error_details")).List()
+	for _, detail := range details {
+		element := elements.AppendMutable().Message()
+		setText(element, "type_url", detail.GetTypeUrl())
+		set(element, "value", protoreflect.ValueOfBytes(detail.GetValue()))
 	}
 }

@@ -1,5 +1,7 @@
 package wire
 
+import "google.golang.org/protobuf/types/known/anypb"
+
 const (
 	streamTagStreamID  = 1<<wireTypeBits | wireBytes
 	streamTagRequestID = 2<<wireTypeBits | wireBytes
@@ -9,14 +11,19 @@ const (
 	streamTagMessage   = 7<<wireTypeBits | wireBytes
 	streamTagAck       = 8<<wireTypeBits | wireBytes
 	streamTagClose     = 9<<wireTypeBits | wireBytes
+	streamTagPing      = 1000<<wireTypeBits | wireBytes
 
-	openTagNodeID   = 1<<wireTypeBits | wireBytes
-	openTagMetadata = 7<<wireTypeBits | wireBytes
+	openTagNodeID    = 1<<wireTypeBits | wireBytes
+	openTagMetadata  = 7<<wireTypeBits | wireBytes
+	openTagKeepalive = 1000<<wireTypeBits | wireVarint
 
 	messageTagBody = 2<<wireTypeBits | wireBytes
 
-	closeTagError = 1<<wireTypeBits | wireBytes
-	closeTagCode  = 2<<wireTypeBits | wireBytes
+	ackTagKeepalive = 1000<<wireTypeBits | wireVarint
+
+	closeTagError   = 1<<wireTypeBits | wireBytes
+	closeTagCode    = 2<<wireTypeBits | wireBytes
+	closeTagDetails = 1000<<wireTypeBits | wireBytes
 )
 
 // StreamOp is what a stream frame does.
@@ -34,6 +41,10 @@ const (
 	StreamAck
 	// StreamClose ends the stream, in either direction.
 	StreamClose
+	// StreamPing is a sign of life and nothing else, in either direction. It is
+	// sent only to a peer that announced a keepalive: to any other it is a frame
+	// without an operation.
+	StreamPing
 )
 
 // Stream is one frame of a stream.
@@ -53,11 +64,18 @@ type Stream struct {
 	NodeID []byte
 	// Metadata is the caller's, nil if there is none: StreamOpen.
 	Metadata map[string]string
+	// Keepalive is the interval in nanoseconds at which the sender promises to
+	// be heard, 0 if it promises nothing: StreamOpen, StreamAck. Only our peers
+	// send it.
+	Keepalive int64
 	// Body is the user's message: StreamMessage.
 	Body Body
 	// Error and Code tell why the stream ends: StreamClose. What is not UTF-8
 	// in them is replaced when they are encoded.
 	Error, Code string
+	// Details belong to the error: StreamClose. Parsed ones are copies. Only our
+	// peers send them.
+	Details []*anypb.Any
 }
 
 // ParseStream decodes the value of an envelope of KindStream.
@@ -82,6 +100,8 @@ func ParseStream(value []byte) (Stream, error) {
 			r.err = s.parseOp(StreamAck, r.bytes)
 		case streamTagClose:
 			r.err = s.parseOp(StreamClose, r.bytes)
+		case streamTagPing:
+			r.err = s.parseOp(StreamPing, r.bytes)
 		}
 	}
 	if r.err != nil {
@@ -106,9 +126,13 @@ func (s *Stream) parseOp(op StreamOp, value []byte) error {
 			if r.tag == messageTagBody {
 				s.Body.Raw = r.bytes
 			}
+		case StreamAck:
+			if r.tag == ackTagKeepalive {
+				s.Keepalive = int64(r.number)
+			}
 		case StreamClose:
 			s.readCloseField(&r)
-		case StreamNone, StreamAck: // no fields
+		case StreamNone, StreamPing: // no fields
 		}
 	}
 	return r.err
@@ -120,6 +144,8 @@ func (s *Stream) readOpenField(r *reader) {
 		s.NodeID = r.text()
 	case openTagMetadata:
 		s.Metadata = r.putEntry(s.Metadata)
+	case openTagKeepalive:
+		s.Keepalive = int64(r.number)
 	}
 }
 
@@ -129,5 +155,7 @@ func (s *Stream) readCloseField(r *reader) {
 		s.Error = string(r.text())
 	case closeTagCode:
 		s.Code = string(r.text())
+	case closeTagDetails:
+		s.Details = r.putDetail(s.Details)
 	}
 }

@@ -2,7 +2,7 @@ package wire
 
 // AppendFrame appends to dst a frame that holds the stream frame. It returns
 // dst as it was and an error if an id or metadata is not UTF-8 or if the body
-// cannot be encoded.
+// or a detail cannot be encoded.
 func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(s.StreamID, s.RequestID, s.NodeID) || !validMetadata(s.Metadata) {
 		return dst, errEncodeText
@@ -34,7 +34,7 @@ func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 }
 
 // opTag returns the tag of the operation's message, 0 if there is none. The
-// message is written even when it is empty, as that of an ack always is.
+// message is written even when it is empty, as that of a ping always is.
 func (s *Stream) opTag() uint64 {
 	switch s.Op {
 	case StreamOpen:
@@ -45,6 +45,8 @@ func (s *Stream) opTag() uint64 {
 		return streamTagAck
 	case StreamClose:
 		return streamTagClose
+	case StreamPing:
+		return streamTagPing
 	default:
 		return 0
 	}
@@ -54,12 +56,17 @@ func (s *Stream) opTag() uint64 {
 func (s *Stream) opSize(bodySize int) int {
 	switch s.Op {
 	case StreamOpen:
-		return sizeBytes(openTagNodeID, len(s.NodeID)) + sizeMetadata(openTagMetadata, s.Metadata)
+		return sizeBytes(openTagNodeID, len(s.NodeID)) +
+			sizeMetadata(openTagMetadata, s.Metadata) +
+			sizeNumber(openTagKeepalive, uint64(s.Keepalive))
 	case StreamMessage:
 		return sizeBytes(messageTagBody, bodySize)
+	case StreamAck:
+		return sizeNumber(ackTagKeepalive, uint64(s.Keepalive))
 	case StreamClose:
 		return sizeBytes(closeTagError, len(repairText(s.Error))) +
-			sizeBytes(closeTagCode, len(repairText(s.Code)))
+			sizeBytes(closeTagCode, len(repairText(s.Code))) +
+			sizeDetails(closeTagDetails, s.Details)
 	default:
 		return 0
 	}
@@ -70,12 +77,16 @@ func (s *Stream) appendOp(dst []byte, bodySize int) ([]byte, error) {
 	switch s.Op {
 	case StreamOpen:
 		dst = appendBytes(dst, openTagNodeID, s.NodeID)
-		return appendMetadata(dst, openTagMetadata, s.Metadata), nil
+		dst = appendMetadata(dst, openTagMetadata, s.Metadata)
+		return appendNumber(dst, openTagKeepalive, uint64(s.Keepalive)), nil
 	case StreamMessage:
 		return appendBodyField(dst, messageTagBody, s.Body, bodySize)
+	case StreamAck:
+		return appendNumber(dst, ackTagKeepalive, uint64(s.Keepalive)), nil
 	case StreamClose:
 		dst = appendBytes(dst, closeTagError, repairText(s.Error))
-		return appendBytes(dst, closeTagCode, repairText(s.Code)), nil
+		dst = appendBytes(dst, closeTagCode, repairText(s.Code))
+		return appendDetails(dst, closeTagDetails, s.Details)
 	default:
 		return dst, nil
 	}

@@ -1,0 +1,35 @@
+package wire
+
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// putDetail adds the error detail of the current field to details, as a copy.
+func (r *reader) putDetail(details []*anypb.Any) []*anypb.Any {
+	detail := new(anypb.Any)
+	if proto.Unmarshal(r.bytes, detail) != nil {
+		r.err = errMalformed
+	}
+	return append(details, detail)
+}
+
+func sizeDetails(tag uint64, details []*anypb.Any) int {
+	size := 0
+	for _, detail := range details {
+		size += sizeMessage(tag, proto.Size(detail))
+	}
+	return size
+}
+
+func appendDetails(dst []byte, tag uint64, details []*anypb.Any) ([]byte, error) {
+	for _, detail := range details {
+		size := proto.Size(detail)
+		var err error
+		dst, err = appendBody(appendHead(dst, tag, size), Body{Message: detail}, size)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return dst, nil
+}

@@ -1,0 +1,98 @@
+package wire_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// privateMessages are all messages with fields that psrpc does not know, each
+// with its encoding, spelled out.
+var privateMessages = map[string]struct {
+	message message
+	kind    wire.Kind
+	want    fields
+}{
+	"request that accepts all": {
+		&wire.Request{RequestID: []byte("id"), AcceptDirect: true, AcceptDecline: true},
+		wire.KindRequest, fields{}.bytes(1, "id").varint(1000, 1).varint(1001, 1),
+	},
+	"request that accepts a decline": {
+		&wire.Request{RequestID: []byte("id"), AcceptDecline: true},
+		wire.KindRequest, fields{}.bytes(1, "id").varint(1001, 1),
+	},
+	"declined claim": {
+		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Declined: true},
+		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").varint(1000, 1),
+	},
+	"open with keepalive": {
+		&wire.Stream{StreamID: []byte("id"), Op: wire.StreamOpen, NodeID: []byte("node"), Keepalive: 10e9},
+		wire.KindStream, fields{}.bytes(1, "id").bytes(6, string(fields{}.bytes(1, "node").varint(1000, 10e9))),
+	},
+	"ack with keepalive": {
+		&wire.Stream{StreamID: []byte("id"), Op: wire.StreamAck, Keepalive: 10e9},
+		wire.KindStream, fields{}.bytes(1, "id").bytes(8, string(fields{}.varint(1000, 10e9))),
+	},
+	"ping": {
+		&wire.Stream{StreamID: []byte("id"), Op: wire.StreamPing},
+		wire.KindStream, fields{}.bytes(1, "id").bytes(1000, ""),
+	},
+	"close with details": {
+		&wire.Stream{
+			StreamID: []byte("id"), Op: wire.StreamClose, Error: "text", Code: "code",
+			Details: []*anypb.Any{{TypeUrl: "x/a.B", Value: []byte("value")}, {}},
+		},
+		wire.KindStream, fields{}.bytes(1, "id").bytes(9, string(fields{}.bytes(1, "text").bytes(2, "code").
+			bytes(1000, string(fields{}.bytes(1, "x/a.B").bytes(2, "value"))).bytes(1000, ""))),
+	},
+	"cancel": {
+		&wire.Cancel{RequestID: []byte("id")},
+		wire.KindCancel, fields{}.bytes(1, "id"),
+	},
+}
+
+func privateFrames(t testing.TB) map[string][]byte {
+	t.Helper()
+	frames := make(map[string][]byte, len(privateMessages))
+	for name, c := range privateMessages {
+		frame, err := c.message.AppendFrame(nil)
+		require.NoError(t, err)
+		frames[name] = frame
+	}
+	return frames
+}
+
+func TestPrivate_Bytes(t *testing.T) {
+	t.Parallel()
+	for name, c := range privateMessages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			frame, err := c.message.AppendFrame(nil)
+			require.NoError(t, err)
+			env, err := wire.ParseEnvelope(frame)
+			require.NoError(t, err)
+			assert.Equal(t, c.kind, env.Kind)
+			assert.Equal(t, string(c.want), string(env.Value))
+			for i := range env.Value {
+				checkInner(t, c.kind, env.Value[:i])
+			}
+			checkInner(t, c.kind, env.Value)
+		})
+	}
+}
+
+func TestPrivate_ParsedAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range privateMessages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := parse(c.kind, c.want)
+			require.NoError(t, err)
+			assert.Equal(t, canonical(t, toReference(t, c.message)), canonical(t, toReference(t, got)))
+		})
+	}
+}
