@@ -10,6 +10,8 @@ import (
 // types: generated ones, *dynamicpb.Message, or proto.Message.
 type Client[Req, Resp proto.Message] struct {
 	method *clientMethod
+	bound  *route // to a topic; nil if it is not
+	err    error  // why it could not be bound; each use of the client returns it
 }
 
 // NewClient returns a client of the method with this full name, such as "my.pkg.MyService/NormalRPC". When it
@@ -26,7 +28,14 @@ func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp
 	if err != nil {
 		return nil, err
 	}
-	return &Client[Req, Resp]{plan}, nil
+	return &Client[Req, Resp]{method: plan}, nil
+}
+
+// Topic returns the same client bound to a topic, whose parts are in the order of the method's topic parameters.
+// A wrong number of parts is the error, with the code invalid_argument, of everything done with that client.
+func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
+	bound, err := c.method.topicRoute(parts)
+	return &Client[Req, Resp]{method: c.method, bound: bound, err: err}
 }
 
 // Call sends a request to one server and returns its response. The request must not change until Call returns;
@@ -34,14 +43,15 @@ func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp
 //
 // An error has a code (see [errors.Error]); one that the server returned has the server's code, text and
 // details. Others carry facts (see [errors.FactsOf]): unavailable with errors.ReasonNobodyListening, at once,
-// where the bus knows that no server is there; deadline_exceeded; canceled; resource_exhausted for a request
-// that is too large for the bus; unavailable if the bus is down.
+// where the bus knows that no server is there; unavailable if no server took the request; deadline_exceeded;
+// canceled; resource_exhausted for a request that is too large for the bus; unavailable if the bus is down.
 func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
 	var none Resp
-	if err := c.method.checkSingle(); err != nil {
-		return none, err
+	if c.err != nil {
+		return none, c.err
 	}
-	response, err := c.method.call(ctx, request, newRequestOptions(opts))
+	o := newRequestOptions(opts)
+	response, err := c.method.call(ctx, c.bound, request, &o)
 	if err != nil {
 		return none, err
 	}

@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -18,22 +17,7 @@ type clientMethod struct {
 	method    *registry.Method
 	requests  messageType
 	responses messageType
-	route     route // without a topic
-}
-
-// route is the channels to which the calls of a method go, for one topic.
-type route struct {
-	topic            []string
-	requests, grants bus.Channel
-}
-
-func newRoute(method *registry.Method, topic []string) route {
-	service, name := method.Service().WireName(), method.WireName()
-	return route{
-		topic:    topic,
-		requests: bus.Channel(wire.RequestChannel(service, name, topic, method.Queue())),
-		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
-	}
+	untopical *route // nil if the method has topics
 }
 
 // newClientMethod makes the plan and lets the conn listen for answers.
@@ -49,9 +33,11 @@ func newClientMethod[Req, Resp proto.Message](c *Conn, method *registry.Method) 
 	if _, err := c.service(method.Service()); err != nil {
 		return nil, fmt.Errorf("client of %s: the bus does not let it listen: %w", method.FullName(), err)
 	}
-	return &clientMethod{
-		conn: c, method: method, requests: requests, responses: responses, route: newRoute(method, nil),
-	}, nil
+	m := &clientMethod{conn: c, method: method, requests: requests, responses: responses}
+	if !method.Topics() {
+		m.untopical = newRoute(c, method, nil)
+	}
+	return m, nil
 }
 
 // method looks a method up in the conn's registry.
@@ -64,23 +50,46 @@ func (c *Conn) method(name string) (*registry.Method, error) {
 	return method, nil
 }
 
-// checkSingle returns an error unless Call is the way to use the method.
-func (m *clientMethod) checkSingle() error {
-	if kind := m.method.Kind(); kind != registry.KindSingle {
-		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a single call", m.method.FullName(), kind)
+var (
+	kindNouns = map[registry.Kind]string{
+		registry.KindSingle: "single call", registry.KindMulti: "multi call",
+		registry.KindStream: "stream", registry.KindSubscription: "subscription",
+	}
+	kindVerbs = map[registry.Kind]string{
+		registry.KindSingle: "Call or Invoke", registry.KindMulti: "CallMulti or InvokeMulti",
+		registry.KindStream: "OpenStream or InvokeStream", registry.KindSubscription: "Subscribe or InvokeSubscribe",
+	}
+)
+
+// check returns an error unless the method is of this kind.
+func (m *clientMethod) check(kind registry.Kind) error {
+	if actual := m.method.Kind(); actual != kind {
+		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a %s: use %s",
+			m.method.FullName(), kindNouns[actual], kindNouns[kind], kindVerbs[actual])
 	}
 	return nil
 }
 
-// call sends one request and returns the response, decoded.
-func (m *clientMethod) call(ctx context.Context, request proto.Message, o requestOptions) (proto.Message, error) {
-	if err := m.requests.check(request); err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
+// call sends one request to one server and returns the response, decoded.
+func (m *clientMethod) call(ctx context.Context, bound *route, request proto.Message, o *requestOptions) (proto.Message, error) {
+	if err := m.check(registry.KindSingle); err != nil {
+		return nil, err
 	}
-	raw, err := m.roundTrip(ctx, &m.route, wire.Body{Message: request}, o)
+	route, err := m.route(bound, o)
 	if err != nil {
 		return nil, err
 	}
+	if err := m.requests.check(request); err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
+	}
+	raw, err := m.roundTrip(ctx, route, wire.Body{Message: request}, o)
+	if err != nil {
+		return nil, err
+	}
+	return m.decodeResponse(raw)
+}
+
+func (m *clientMethod) decodeResponse(raw []byte) (proto.Message, error) {
 	response, err := m.responses.decode(raw)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", m.method.FullName(), err)

@@ -24,11 +24,14 @@ type Conn struct {
 	stats    connCounters
 	done     chan struct{}
 	closing  sync.Once
+	running  sync.WaitGroup // goroutines; none is added once closed
 
 	mu       sync.Mutex
 	closed   bool
 	services map[string]*connService  // by wire name
 	methods  map[string]*clientMethod // by full name; those that Invoke has used
+	rosters  map[string]*roster       // by name of the request channel
+	members  map[connMember]struct{}  // what ends with the conn
 }
 
 // ConnStats counts what a conn dropped since it was made.
@@ -85,11 +88,42 @@ func (c *Conn) Close() error {
 	for _, service := range services {
 		service.close()
 	}
+	c.running.Wait()
 	return nil
+}
+
+// start runs f on a goroutine that Close waits for, and that must end when done is closed. It reports false if
+// the conn is closed.
+func (c *Conn) start(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.running.Go(f)
+	return true
 }
 
 // Done is closed when the conn has been closed.
 func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// maxRosters bounds the memory that a conn spends on what it has learned.
+const maxRosters = 10_000
+
+// roster returns what the conn has learned of the servers on a channel.
+func (c *Conn) roster(channel string) *roster {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.rosters[channel]
+	if known == nil {
+		if c.rosters == nil || len(c.rosters) >= maxRosters { // rare enough to begin anew
+			c.rosters = map[string]*roster{}
+		}
+		known = &roster{}
+		c.rosters[channel] = known
+	}
+	return known
+}
 
 // service returns the conn's side of a service, listening.
 func (c *Conn) service(s *registry.Service) (*connService, error) {
@@ -150,7 +184,7 @@ func (c *Conn) onClaim(frame []byte) {
 
 // bounds returns when a call ends and what it tells the server about that. The request's own timeout wins over
 // that of the conn, which is cut to the context's deadline; without any, the default holds.
-func (c *Conn) bounds(ctx context.Context, now time.Time, o requestOptions) (timeout time.Duration, expiry time.Time) {
+func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
 	deadline, hasDeadline := ctx.Deadline()
 	timeout = c.options.timeout
 	if hasDeadline && (timeout == 0 || deadline.Sub(now) < timeout) {
@@ -162,7 +196,7 @@ func (c *Conn) bounds(ctx context.Context, now time.Time, o requestOptions) (tim
 		timeout = o.timeout
 	}
 	expiry = now.Add(timeout)
-	if hasDeadline && deadline.Before(expiry) {
+	if hasDeadline && !deadline.After(expiry) {
 		expiry = deadline
 	}
 	return timeout, expiry

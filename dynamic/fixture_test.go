@@ -2,8 +2,10 @@ package dynamic_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -12,16 +14,19 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// source is the service that most tests use: Echo is the default kind of call, Direct one without a claim.
+// source is the service that most tests use: Echo is the default kind of call, Direct one without a claim,
+// Best one for which the client chooses among the claims. Kinds has a method of every other kind.
 const source = `
 syntax = "proto3";
 package test;
 import "options.proto";
+import "google/protobuf/any.proto";
 import "google/protobuf/wrappers.proto";
 
 message Request { string name = 1; int32 times = 2; }
@@ -33,6 +38,16 @@ service Echoes {
     option (psrpc.options).topic_params.single_server = true;
   }
   rpc Repeat(Request) returns (Response);
+  rpc Best(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+    option (psrpc.options).type = AFFINITY;
+  }
+  rpc Box(google.protobuf.Any) returns (google.protobuf.Any);
+}
+
+service Kinds {
+  rpc All(Request) returns (Response) { option (psrpc.options).type = MULTI; }
+  rpc Flow(Request) returns (Response) { option (psrpc.options).stream = true; }
+  rpc Feed(Request) returns (Response) { option (psrpc.options).subscription = true; }
 }
 
 service Updates {
@@ -44,6 +59,8 @@ const (
 	echo   = "test.Echoes/Echo"
 	direct = "test.Echoes/Direct"
 	repeat = "test.Echoes/Repeat"
+	best   = "test.Echoes/Best"
+	box    = "test.Echoes/Box"
 )
 
 type text = *wrapperspb.StringValue
@@ -51,9 +68,10 @@ type text = *wrapperspb.StringValue
 func newRegistry(t testing.TB, sources ...string) *registry.Registry {
 	t.Helper()
 	reg := registry.New()
-	for _, source := range append([]string{source}, sources...) {
-		files := fstest.MapFS{"test.proto": {Data: []byte(source)}}
-		require.NoError(t, reg.ParseProto(files, "test.proto"))
+	for i, source := range append([]string{source}, sources...) {
+		name := fmt.Sprintf("test%d.proto", i)
+		files := fstest.MapFS{name: {Data: []byte(source)}}
+		require.NoError(t, reg.ParseProto(files, name))
 	}
 	return reg
 }
@@ -75,8 +93,14 @@ type world struct {
 
 func newWorld(t testing.TB, opts ...bus.LocalOption) *world {
 	t.Helper()
-	w := &world{bus: bus.NewLocal(opts...), registry: newRegistry(t)}
-	w.server = dynamic.NewServer(w.bus, dynamic.WithServerID("SRV_test"))
+	return newWorldOn(t, bus.NewLocal(opts...))
+}
+
+// newWorldOn closes the bus in the end.
+func newWorldOn(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *world {
+	t.Helper()
+	w := &world{bus: b, registry: newRegistry(t)}
+	w.server = dynamic.NewServer(b, append([]dynamic.ServerOption{dynamic.WithServerID("SRV_test")}, opts...)...)
 	var err error
 	w.conn, err = dynamic.NewConn(w.bus, w.registry, dynamic.WithClientID("CLI_test"))
 	require.NoError(t, err)
@@ -103,4 +127,77 @@ func textClient(t testing.TB, conn *dynamic.Conn, name string) *dynamic.Client[t
 	client, err := dynamic.NewClient[text, text](conn, name)
 	require.NoError(t, err)
 	return client
+}
+
+// call calls a text method and returns the text of the response.
+func (w *world) call(t testing.TB, name, request string, opts ...dynamic.RequestOption) (string, error) {
+	t.Helper()
+	response, err := textClient(t, w.conn, name).Call(t.Context(), wrapperspb.String(request), opts...)
+	return response.GetValue(), err
+}
+
+// requireWorking checks that a default and a direct call still come through.
+func (w *world) requireWorking(t testing.TB) {
+	t.Helper()
+	for _, name := range []string{echo, direct} {
+		response, err := w.call(t, name, "still here")
+		require.NoError(t, err)
+		require.Equal(t, "still here", response)
+	}
+}
+
+// requireCode returns the coded error in err.
+func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
+	t.Helper()
+	require.Error(t, err)
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok, "%T: %v", err, err)
+	require.Equal(t, code, coded.Code(), err)
+	return coded
+}
+
+// requireFacts returns the facts of err.
+func requireFacts(t testing.TB, reason errors.Reason, err error) errors.CallFacts {
+	t.Helper()
+	facts, ok := errors.FactsOf(err)
+	require.True(t, ok, err)
+	require.Equal(t, reason, facts.Reason, err)
+	return facts
+}
+
+// requireSoon waits for a signal that must come at once; the long limit is for slow machines.
+func requireSoon[T any](t testing.TB, signal <-chan T, what string) T {
+	t.Helper()
+	select {
+	case value := <-signal:
+		return value
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "did not come in time: "+what)
+		panic("unreachable")
+	}
+}
+
+// blocker makes handlers that say when they have started and that run until they are released.
+type blocker struct{ started, release chan struct{} }
+
+func newBlocker() blocker {
+	return blocker{started: make(chan struct{}, 1000), release: make(chan struct{})}
+}
+
+// handle ignores the end of its context.
+func (b blocker) handle(_ context.Context, request text) (text, error) {
+	b.started <- struct{}{}
+	<-b.release
+	return request, nil
+}
+
+// handleUntilEnd returns the context's error if it ends first.
+func (b blocker) handleUntilEnd(ctx context.Context, request text) (text, error) {
+	b.started <- struct{}{}
+	select {
+	case <-b.release:
+		return request, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

@@ -2,9 +2,12 @@ package dynamic
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // grantTable holds the requests that a server has claimed and that wait for their client's choice.
@@ -42,6 +45,45 @@ func (t *grantTable) decide(requestID []byte, granted bool) {
 	t.mu.Unlock()
 	if grant != nil {
 		grant <- granted // taken out of the table: nobody else sends, there is room
+	}
+}
+
+// grantRequest is a request, for a call or a stream, that a server offers itself for.
+type grantRequest struct {
+	method    *registry.Method
+	requestID []byte
+	peer      *peer
+	affinity  float32
+	declines  bool // the client understands a claim that declines
+}
+
+// obtainGrant claims a request and reports whether the client chose this server. A server whose affinity is
+// negative says so to a client that understands it, and is silent towards others.
+func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
+	server := r.server
+	claim := wire.ClaimRequest{RequestID: g.requestID, ServerID: server.wireID, Affinity: g.affinity, Declined: g.affinity < 0}
+	if claim.Declined && !g.declines {
+		return false
+	}
+	frame, err := claim.AppendFrame(nil)
+	if err != nil { // an id is not UTF-8, though the request's text was: it is this server's
+		server.options.logger.Error("psrpc: claim cannot be encoded", slog.String("method", g.method.FullName()), slog.Any("error", err))
+		return false
+	}
+	if claim.Declined {
+		_ = server.answer(g.method, g.peer.claims, frame) // logged there
+		return false
+	}
+	grant := server.grants.expect(g.requestID)
+	defer server.grants.forget(g.requestID, grant)
+	if server.answer(g.method, g.peer.claims, frame) != nil {
+		return false
+	}
+	select {
+	case granted := <-grant:
+		return granted
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,6 +26,38 @@ type boundHandler struct {
 	// decode makes of a request's bytes what handle takes.
 	decode func(raw []byte) (wire.Body, error)
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
+	// affinity is what the server offers itself with; nil: always 1.
+	affinity func(ctx context.Context, request wire.Body) float32
+}
+
+// HandlerOption configures a handler.
+type HandlerOption interface {
+	bindOption(bound *boundHandler, method *registry.Method) error
+}
+
+// WithAffinity sets the function that tells how well this server suits a request, for methods whose clients
+// choose among the servers that claim it: higher is better, 0 claims without hope, and with less than 0 the
+// server does not take the request. The default is always 1. Req is that of the handler. The function should be
+// quick; if it panics, the server does not take the request.
+func WithAffinity[Req proto.Message](affinity func(ctx context.Context, request Req) float32) HandlerOption {
+	return affinityOption[Req](affinity)
+}
+
+type affinityOption[Req proto.Message] func(context.Context, Req) float32
+
+func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Method) error {
+	if f == nil {
+		return errors.New("the affinity function is nil")
+	}
+	if !method.RequireClaim() {
+		return errors.New("there is an affinity function, but the method's servers do not claim requests")
+	}
+	request, err := bound.decode(nil)
+	if _, fits := request.Message.(Req); !fits || err != nil {
+		return fmt.Errorf("affinity function: wanted request type %T, given %s", request.Message, reflect.TypeFor[Req]())
+	}
+	bound.affinity = func(ctx context.Context, request wire.Body) float32 { return f(ctx, request.Message.(Req)) }
+	return nil
 }
 
 // Unary makes a handler of a function that takes one request and returns one response. The request is the
@@ -33,12 +66,15 @@ type boundHandler struct {
 //
 // The context ends when the caller no longer waits, or when the server is killed. A panic is answered with the
 // code internal; it is logged, and the caller learns nothing about it.
-func Unary[Req, Resp proto.Message](handle func(ctx context.Context, request Req) (Resp, error)) Handler {
-	return unaryHandler[Req, Resp]{handle}
+func Unary[Req, Resp proto.Message](
+	handle func(ctx context.Context, request Req) (Resp, error), opts ...HandlerOption,
+) Handler {
+	return unaryHandler[Req, Resp]{handle, opts}
 }
 
 type unaryHandler[Req, Resp proto.Message] struct {
-	handle func(context.Context, Req) (Resp, error)
+	handle  func(context.Context, Req) (Resp, error)
+	options []HandlerOption
 }
 
 func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, error) {
@@ -56,7 +92,7 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	if err != nil {
 		return nil, fmt.Errorf("response type: %w", err)
 	}
-	return &boundHandler{
+	bound := &boundHandler{
 		decode: func(raw []byte) (wire.Body, error) {
 			message, err := requests.decode(raw)
 			return wire.Body{Message: message}, err
@@ -71,7 +107,13 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 			}
 			return wire.Body{Message: response}, nil
 		},
-	}, nil
+	}
+	for _, option := range u.options {
+		if err := option.bindOption(bound, method); err != nil {
+			return nil, err
+		}
+	}
+	return bound, nil
 }
 
 // Raw makes a handler of a function that takes and returns encoded messages; nothing checks them. The request

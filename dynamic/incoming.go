@@ -1,9 +1,7 @@
 package dynamic
 
 import (
-	"context"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -16,6 +14,11 @@ type incoming struct {
 	method  *servedMethod
 	request wire.Request
 	context requestContext
+}
+
+// describe returns what a handler can ask for.
+func (in *incoming) describe() Incoming {
+	return newIncoming(in.request.ClientID, in.request.SentAt, in.request.Metadata)
 }
 
 func (in *incoming) serve() {
@@ -41,7 +44,7 @@ func (in *incoming) answer() []byte {
 	if err != nil { // at once and without a claim, as psrpc does
 		return in.failure(errors.NewError(errors.MalformedRequest, err))
 	}
-	if in.needsGrant() && !in.obtainGrant() {
+	if in.needsGrant() && !in.obtainGrant(request) {
 		return nil
 	}
 	response, err := in.method.handler.handle(&in.context, request)
@@ -59,23 +62,32 @@ func (in *incoming) needsGrant() bool {
 }
 
 // obtainGrant claims the request and waits for the client's choice.
-func (in *incoming) obtainGrant() bool {
-	server := in.method.registration.server
-	claim := wire.ClaimRequest{RequestID: in.request.RequestID, ServerID: server.wireID, Affinity: 1}
-	frame, err := claim.AppendFrame(nil)
-	if err != nil { // the ids are not UTF-8: no client of ours or psrpc's sends such
-		server.stats.badFrames.Add(1)
-		return false
+func (in *incoming) obtainGrant(request wire.Body) bool {
+	return in.method.registration.obtainGrant(&in.context, grantRequest{
+		method:    in.method.method,
+		requestID: in.request.RequestID,
+		peer:      in.peer(),
+		affinity:  in.affinity(request),
+		declines:  in.request.AcceptDecline,
+	})
+}
+
+// affinity returns what the server offers itself for: 1 unless the handler has a function for that. If that
+// panics the server does not offer itself.
+func (in *incoming) affinity(request wire.Body) (affinity float32) {
+	if in.method.handler.affinity == nil {
+		return 1
 	}
-	grant := server.grants.expect(in.request.RequestID)
-	defer server.grants.forget(in.request.RequestID, grant)
-	in.publish(in.peer().claims, frame)
-	select {
-	case granted := <-grant:
-		return granted
-	case <-in.context.Done():
-		return false
-	}
+	returned := false
+	defer func() {
+		if !returned {
+			in.method.logPanic("affinity function", recover())
+			affinity = -1
+		}
+	}()
+	affinity = in.method.handler.affinity(&in.context, request)
+	returned = true
+	return affinity
 }
 
 func (in *incoming) success(body wire.Body) []byte {
@@ -107,31 +119,18 @@ func (in *incoming) response(response wire.Response) ([]byte, error) {
 
 // panicked logs what the caller must not see.
 func (in *incoming) panicked(value any) []byte {
-	method := in.method.method.FullName()
-	in.method.registration.server.options.logger.Error("psrpc: handler panicked",
-		slog.String("method", method), slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
-	return in.failure(errors.NewErrorf(errors.Internal, "the handler of %s panicked", method))
+	in.method.logPanic("handler", value)
+	return in.failure(errors.NewErrorf(errors.Internal, "the handler of %s panicked", in.method.method.FullName()))
 }
 
 // send publishes the response, or says why it cannot.
 func (in *incoming) send(frame []byte) {
-	err := in.publish(in.peer().responses, frame)
-	if errors.Is(err, bus.ErrFrameTooLarge) {
-		in.publish(in.peer().responses, in.failure(errors.NewErrorf(errors.ResourceExhausted,
-			"response of %s: %w", in.method.method.FullName(), err)))
-	}
-}
-
-// publish sends a frame however late: the caller's time is the caller's business. A bus that is down or closed
-// fails at once, so that this does not hang.
-func (in *incoming) publish(channel bus.Channel, frame []byte) error {
 	server := in.method.registration.server
-	err := server.bus.Publish(context.Background(), channel, frame, nil)
-	if err != nil {
-		server.options.logger.Warn("psrpc: answer could not be sent",
-			slog.String("method", in.method.method.FullName()), slog.String("channel", channel.Name), slog.Any("error", err))
+	err := server.answer(in.method.method, in.peer().responses, frame)
+	if errors.Is(err, bus.ErrFrameTooLarge) {
+		tooLarge := errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", in.method.method.FullName(), err)
+		_ = server.answer(in.method.method, in.peer().responses, in.failure(tooLarge)) // logged there
 	}
-	return err
 }
 
 func (in *incoming) peer() *peer { return in.method.registration.peers.get(in.request.ClientID) }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // Invoke calls the method with this full name, such as "my.pkg.MyService/NormalRPC", and returns its response:
@@ -18,18 +19,46 @@ import (
 // values may hold types of the conn's registry; or nil for an empty message. A request that does not fit the
 // method fails with the code invalid_argument and is not sent. Other errors are those of [Client.Call].
 func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...RequestOption) (proto.Message, error) {
+	method, message, err := c.invocation(name, request)
+	if err != nil {
+		return nil, err
+	}
+	o := newRequestOptions(opts)
+	return method.call(ctx, nil, message, &o)
+}
+
+// InvokeMulti sends a request to every server, as [Client.CallMulti] does. Method and request are given as to
+// [Invoke].
+func InvokeMulti(
+	ctx context.Context, c *Conn, name string, request any, opts ...RequestOption,
+) (<-chan *Response[proto.Message], error) {
+	method, message, err := c.invocation(name, request)
+	if err != nil {
+		return nil, err
+	}
+	return (&Client[proto.Message, proto.Message]{method: method}).CallMulti(ctx, message, opts...)
+}
+
+// InvokeSubscribe subscribes to a method, as [Client.Subscribe] does. The method is named as for [Invoke].
+func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestOption) (Subscription[proto.Message], error) {
 	method, err := c.invokedMethod(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := method.checkSingle(); err != nil {
-		return nil, err
-	}
-	message, err := method.message(request)
+	return (&Client[proto.Message, proto.Message]{method: method}).Subscribe(ctx, opts...)
+}
+
+// invocation finds the method and makes the request.
+func (c *Conn) invocation(name string, request any) (*clientMethod, proto.Message, error) {
+	method, err := c.invokedMethod(name)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", method.method.FullName(), err)
+		return nil, nil, err
 	}
-	return method.call(ctx, message, newRequestOptions(opts))
+	message, err := messageOf(&method.requests, c.registry, request)
+	if err != nil {
+		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", method.method.FullName(), err)
+	}
+	return method, message, nil
 }
 
 // invokedMethod returns the plan of a method, made when it is first used, or when the registry has a new one by
@@ -57,31 +86,31 @@ func (c *Conn) invokedMethod(name string) (*clientMethod, error) {
 	return plan, nil
 }
 
-// message makes a request of what Invoke takes.
-func (m *clientMethod) message(request any) (proto.Message, error) {
-	switch request := request.(type) {
+// messageOf makes a message of what Invoke takes.
+func messageOf(t *messageType, reg *registry.Registry, given any) (proto.Message, error) {
+	switch given := given.(type) {
 	case nil:
-		return m.requests.new(), nil
+		return t.new(), nil
 	case proto.Message:
-		return request, nil
+		return given, nil
 	case json.RawMessage:
-		return m.messageFromJSON(request)
+		return messageFromJSON(t, reg, given)
 	case map[string]any:
-		encoded, err := json.Marshal(request)
+		encoded, err := json.Marshal(given)
 		if err != nil {
 			return nil, err
 		}
-		return m.messageFromJSON(encoded)
+		return messageFromJSON(t, reg, encoded)
 	default:
-		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", request)
+		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", given)
 	}
 }
 
-func (m *clientMethod) messageFromJSON(encoded []byte) (proto.Message, error) {
-	message := m.requests.new()
-	options := protojson.UnmarshalOptions{Resolver: m.conn.registry}
+func messageFromJSON(t *messageType, reg *registry.Registry, encoded []byte) (proto.Message, error) {
+	message := t.new()
+	options := protojson.UnmarshalOptions{Resolver: reg}
 	if err := options.Unmarshal(encoded, message); err != nil {
-		return nil, fmt.Errorf("the JSON does not fit message %s: %w", m.requests.name, err)
+		return nil, fmt.Errorf("the JSON does not fit message %s: %w", t.name, err)
 	}
 	return message, nil
 }

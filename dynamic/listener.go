@@ -11,6 +11,7 @@ import (
 // listener is the subscriptions of one served method, on one topic if it has topics.
 type listener struct {
 	method           *servedMethod
+	topic            []string
 	requests, grants subscriptionSlot
 	requestChannel   bus.Channel
 	grantChannel     bus.Channel
@@ -20,6 +21,7 @@ func newListener(method *servedMethod, topic []string) *listener {
 	service, name := method.registration.service.WireName(), method.method.WireName()
 	return &listener{
 		method:         method,
+		topic:          topic,
 		requests:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		grants:         subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		requestChannel: bus.Channel(wire.RequestChannel(service, name, topic, method.method.Queue())),

@@ -39,13 +39,27 @@ type serverOptions struct {
 }
 
 type connOptions struct {
-	id      string
-	timeout time.Duration // 0: none was set
-	logger  *slog.Logger
+	id               string
+	timeout          time.Duration // 0: none was set
+	selectionTimeout time.Duration
+	logger           *slog.Logger
+}
+
+// adaptiveSelection is how servers are chosen by affinity if the call does not say.
+func (o *connOptions) adaptiveSelection() SelectionOpts {
+	return SelectionOpts{AffinityTimeout: o.selectionTimeout, ShortCircuitTimeout: DefaultShortCircuitTimeout}
 }
 
 type requestOptions struct {
-	timeout time.Duration // 0: none was set
+	timeout   time.Duration  // 0: none was set
+	selection *SelectionOpts // nil: adaptive
+	topic     []string
+	hasTopic  bool
+	metadata  map[string]string
+	expected  int // responses to a multi call; 0: not known
+
+	bufferSize int // updates; 0: the default
+	overflow   Overflow
 }
 
 type registerOptions struct {
@@ -65,7 +79,7 @@ func newServerOptions(opts []ServerOption) serverOptions {
 }
 
 func newConnOptions(opts []ConnOption) connOptions {
-	o := connOptions{logger: slog.Default()}
+	o := connOptions{selectionTimeout: DefaultSelectionTimeout, logger: slog.Default()}
 	for _, opt := range opts {
 		opt.applyConn(&o)
 	}
@@ -75,7 +89,12 @@ func newConnOptions(opts []ConnOption) connOptions {
 	return o
 }
 
-func newRequestOptions(opts []RequestOption) (o requestOptions) {
+// newRequestOptions allocates nothing if there are none.
+func newRequestOptions(opts []RequestOption) requestOptions {
+	if len(opts) == 0 {
+		return requestOptions{}
+	}
+	var o requestOptions
 	for _, opt := range opts {
 		opt.applyRequest(&o)
 	}
@@ -137,6 +156,44 @@ func WithClientTimeout(timeout time.Duration) ConnOption {
 // counts. 0 or less changes nothing.
 func WithRequestTimeout(timeout time.Duration) RequestOption {
 	return requestOption(func(o *requestOptions) { o.timeout = max(timeout, 0) })
+}
+
+// WithSelectionTimeout bounds the wait for claims where a call has no SelectionOpts. The default, also for 0 or
+// less, is [DefaultSelectionTimeout].
+func WithSelectionTimeout(timeout time.Duration) ConnOption {
+	return connOption(func(o *connOptions) {
+		if timeout > 0 {
+			o.selectionTimeout = timeout
+		}
+	})
+}
+
+// WithSelectionOpts says how the server of this call or stream is chosen. All its fields count, the zero ones too.
+// It is of no effect where servers do not claim: for multi calls, and for methods with a single server.
+func WithSelectionOpts(opts SelectionOpts) RequestOption {
+	return requestOption(func(o *requestOptions) { o.selection = &opts })
+}
+
+// WithTopic addresses this call to a topic, as [Client.Topic] does for a client.
+func WithTopic(parts ...string) RequestOption {
+	return requestOption(func(o *requestOptions) { o.topic, o.hasTopic = parts, true })
+}
+
+// WithExpectedResponses ends a multi call as soon as so many servers have responded. 0 or less changes nothing.
+func WithExpectedResponses(n int) RequestOption {
+	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
+}
+
+// WithBufferSize sets how many updates may wait in a subscription whose reader lags. The default, also for 0 or
+// less, is [DefaultBufferSize].
+func WithBufferSize(updates int) RequestOption {
+	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
+}
+
+// WithOverflow says what happens to updates that come when a subscription's buffer is full. The default is
+// [DropOldest].
+func WithOverflow(overflow Overflow) RequestOption {
+	return requestOption(func(o *requestOptions) { o.overflow = overflow })
 }
 
 // AllowMissing lets a service be registered without a handler for each of its methods. The others answer

@@ -23,7 +23,7 @@ type Registration struct {
 
 	mu        sync.Mutex
 	closed    bool
-	listeners map[*listener]struct{}
+	listeners map[topicKey]*listener
 }
 
 func newRegistration(s *Server, service *registry.Service) *Registration {
@@ -35,7 +35,7 @@ func newRegistration(s *Server, service *registry.Service) *Registration {
 		handling:  lifecycle.NewGate(),
 		running:   running,
 		kill:      kill,
-		listeners: map[*listener]struct{}{},
+		listeners: map[topicKey]*listener{},
 	}
 }
 
@@ -82,7 +82,7 @@ func (r *Registration) close() []*listener {
 	defer r.mu.Unlock()
 	r.closed = true
 	listeners := make([]*listener, 0, len(r.listeners))
-	for l := range r.listeners {
+	for _, l := range r.listeners {
 		listeners = append(listeners, l)
 	}
 	return listeners
@@ -101,20 +101,48 @@ func (r *Registration) listenWithoutTopics(ctx context.Context) error {
 	return nil
 }
 
+// listen makes a method reachable, on a topic if it takes one.
 func (r *Registration) listen(ctx context.Context, method *servedMethod, topic []string) error {
+	key := newTopicKey(method.method, topic)
 	l := newListener(method, topic)
-	r.mu.Lock()
-	closed := r.closed
-	if !closed {
-		r.listeners[l] = struct{}{} // before it is open, so that a close meanwhile finds it
-	}
-	r.mu.Unlock()
-	if closed {
-		return errors.ErrServerClosed
+	if err := r.addListener(key, l); err != nil {
+		return err
 	}
 	if err := l.open(ctx); err != nil {
-		return errors.NewErrorf(errors.Unavailable, "service %s, method %s: the bus does not let it listen: %w",
-			r.service.Name(), method.method.Name(), err)
+		r.stopListening(key)
+		if errors.Is(err, errors.ErrServerClosed) {
+			return err
+		}
+		return errors.NewErrorf(errors.Unavailable, "method %s: the bus does not let it listen: %w", method.method.FullName(), err)
 	}
 	return nil
+}
+
+// addListener takes a listener before it is open, so that a close meanwhile finds it.
+func (r *Registration) addListener(key topicKey, l *listener) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return errors.ErrServerClosed
+	}
+	if r.listeners[key] != nil {
+		return errors.NewErrorf(errors.AlreadyExists, "method %s: topic %q is already registered",
+			l.method.method.FullName(), l.topic)
+	}
+	r.listeners[key] = l
+	return nil
+}
+
+// stopListening reports false if there is no such listener.
+func (r *Registration) stopListening(key topicKey) bool {
+	r.mu.Lock()
+	l := r.listeners[key]
+	delete(r.listeners, key)
+	r.mu.Unlock()
+	if l == nil {
+		return false
+	}
+	l.requests.close()
+	l.grants.close()
+	return true
 }

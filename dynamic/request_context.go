@@ -12,6 +12,7 @@ import (
 type requestContext struct {
 	parent   context.Context //nolint:containedctx // it is a context
 	deadline time.Time
+	source   incomingSource // what is being handled
 
 	mu     sync.Mutex
 	inner  context.Context //nolint:containedctx // made by the first Done
@@ -54,6 +55,9 @@ func (c *requestContext) Err() error {
 
 // Value asks the inner context, so that the standard library finds it when a child is made of this one.
 func (c *requestContext) Value(key any) any {
+	if key == (incomingKey{}) {
+		return c.source
+	}
 	c.mu.Lock()
 	inner := c.inner
 	c.mu.Unlock()

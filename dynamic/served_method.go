@@ -1,6 +1,8 @@
 package dynamic
 
 import (
+	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -18,6 +20,12 @@ func newServedMethod(r *Registration, method *registry.Method, handler *boundHan
 	return &servedMethod{registration: r, method: method, handler: handler}
 }
 
+// logPanic logs what no caller sees.
+func (m *servedMethod) logPanic(what string, value any) {
+	m.registration.server.options.logger.Error("psrpc: "+what+" panicked", slog.String("method", m.method.FullName()),
+		slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+}
+
 // onRequest takes a frame from the bus; it never blocks.
 func (m *servedMethod) onRequest(frame []byte) {
 	r := m.registration
@@ -31,6 +39,7 @@ func (m *servedMethod) onRequest(frame []byte) {
 		r.server.stats.badFrames.Add(1)
 		return
 	}
+	in.context.source = in
 	in.context.parent = r.running
 	in.context.deadline = time.Unix(0, in.request.Expiry)
 	if !time.Now().Before(in.context.deadline) {

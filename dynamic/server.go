@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -122,6 +123,17 @@ func (s *Server) remove(r *Registration) {
 	if name := r.service.WireName(); s.services[name] == r {
 		delete(s.services, name)
 	}
+}
+
+// answer sends a frame to a client, however late: the client's time is the client's business. A bus that is down
+// or closed fails at once, so that this does not hang.
+func (s *Server) answer(method *registry.Method, channel bus.Channel, frame []byte) error {
+	err := s.bus.Publish(context.Background(), channel, frame, nil)
+	if err != nil {
+		s.options.logger.Warn("psrpc: answer could not be sent", slog.String("method", method.FullName()),
+			slog.String("channel", channel.Name), slog.Any("error", err))
+	}
+	return err
 }
 
 // Shutdown takes no more requests, so that clients choose another server, and waits for the running handlers.

@@ -6,51 +6,83 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// singleCall is one call that one server answers, on its way. It belongs to the caller's goroutine.
+// singleCall is one call that one server answers, or the opening of a stream, on its way. It belongs to the
+// caller's goroutine.
 type singleCall struct {
-	method  *clientMethod
-	route   *route
-	pending *pendingCall
-	direct  bool // an answer is welcome without a claim
+	method *clientMethod
+	route  *route
+	id     id.Call
+	inbox  *newsBox
+	direct bool // an answer is welcome without a claim
+	claims claimPhase
 
 	started   time.Time
 	published time.Time
 	granted   time.Time
 	server    string // the one that was granted the call
+	selecting bool   // no server was chosen yet, and one must be
 }
 
-// roundTrip sends an encoded request and returns the encoded response.
-func (m *clientMethod) roundTrip(ctx context.Context, r *route, body wire.Body, o requestOptions) ([]byte, error) {
-	conn := m.conn
-	c := singleCall{
-		method:  m,
-		route:   r,
-		pending: newPendingCall(),
-		direct:  m.method.Queue() || !m.method.RequireClaim(),
-		started: time.Now(),
-	}
-	if ctx.Err() != nil {
-		return nil, c.interrupted(ctx.Err())
-	}
-	timeout, expiry := conn.bounds(ctx, c.started, o)
+// roundTrip sends an encoded request to one server and returns the encoded response.
+func (m *clientMethod) roundTrip(ctx context.Context, r *route, body wire.Body, o *requestOptions) ([]byte, error) {
+	c := singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
+	c.chooseSelection(o, m.method.Queue())
+	timeout, expiry := m.conn.bounds(ctx, c.started, o)
 	request := wire.Request{
-		RequestID: c.pending.id[:], ClientID: conn.wireID,
+		RequestID: c.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
-		Body: body, AcceptDirect: m.method.RequireClaim() && c.direct,
+		Metadata: o.outgoingMetadata(ctx), Body: body,
+		AcceptDirect: c.direct && m.method.RequireClaim(), AcceptDecline: c.selecting,
 	}
 	frame, err := request.AppendFrame(nil)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
 	}
-	conn.pending.add(c.pending)
-	defer conn.pending.remove(c.pending)
-	if err := conn.bus.Publish(ctx, r.requests, frame, c.pending); err != nil {
-		return nil, c.unpublished(err)
+	return c.run(ctx, r.requests, frame, timeout)
+}
+
+// chooseSelection decides how a server is found. A queue has chosen one when the request arrives, so that its
+// answer can come directly; a peer that does not know that claims the request, and the first claim is granted.
+func (c *singleCall) chooseSelection(o *requestOptions, queued bool) {
+	method := c.method.method
+	options := &c.method.conn.options
+	switch {
+	case !method.RequireClaim():
+		c.direct = true
+	case o.selection != nil:
+		c.selecting, c.claims.selection.opts = true, *o.selection
+	case queued:
+		c.direct, c.claims.selection.opts = true, SelectionOpts{AcceptFirstAvailable: true}
+	case method.Routing() == registry.RoutingAffinity:
+		c.selecting, c.claims.selection.opts = true, options.adaptiveSelection()
+		c.claims.roster = c.route.roster
+	default: // a stream, which no queue distributes: the first server will do
+		c.selecting = true
+		c.claims.selection.opts = SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}
+	}
+}
+
+// run publishes the request in frame and returns the encoded response.
+func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
+	conn := c.method.conn
+	if err := ctx.Err(); err != nil {
+		return nil, c.interrupted(err)
+	}
+	conn.pending.add(c.id, c.inbox)
+	defer conn.pending.remove(c.id)
+	if err := conn.bus.Publish(ctx, channel, frame, c.inbox); err != nil {
+		return nil, c.failed(publishFailure(err))
 	}
 	c.published = time.Now()
+	if c.selecting {
+		c.claims.start(c.published)
+		defer c.claims.stop()
+	}
 	timer := startTimer(timeout)
 	defer stopTimer(timer)
 	return c.wait(ctx, timer.C)
@@ -63,8 +95,16 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 		if ended || err != nil {
 			return response, err
 		}
+		var phase <-chan time.Time
+		if c.selecting {
+			phase = c.claims.timeout()
+		}
 		select {
-		case <-c.pending.wake:
+		case <-c.inbox.wake:
+		case <-phase:
+			if err := c.conclude(ctx); err != nil {
+				return nil, err
+			}
 		case <-timeout:
 			return nil, c.interrupted(context.DeadlineExceeded)
 		case <-ctx.Done():
@@ -79,90 +119,82 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 
 // proceed acts upon what has come, and returns the encoded response if the call has ended with it.
 func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, err error) {
-	news := c.pending.look()
+	news := c.inbox.look()
 	switch {
-	case news.answered && news.response.Error != "":
-		err = errors.FromWire(errors.ErrorCode(news.response.Code), news.response.Error, news.response.Details)
-	case news.answered && (c.direct || c.server != ""):
+	case news.answered && news.response.Error != "" && c.endsCall(&news.response):
+		return nil, true, serverError(&news.response)
+	case news.answered && news.response.Error == "" && !c.selecting:
+		if c.server != "" {
+			c.claims.learn(&news)
+		}
 		return news.response.Body.Raw, true, nil
 	case news.publishErr != nil:
-		err = c.unpublished(news.publishErr)
-	case len(news.claims) > 0:
-		err = c.grant(ctx, news.claims[0])
-	case news.unheard:
-		err = c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)
+		return nil, true, c.failed(publishFailure(news.publishErr))
+	case c.server == "" && len(news.claims) > len(c.claims.answered):
+		return nil, false, c.consider(ctx, &news)
+	case news.receivers == 0:
+		return nil, true, c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	}
-	return nil, false, err
+	return nil, false, nil
 }
 
-// grant tells all servers that the one with this claim shall run the request. Only the first claim counts.
-func (c *singleCall) grant(ctx context.Context, claim wire.ClaimRequest) error {
-	if c.server != "" {
-		return nil
+// endsCall tells whether an error is the call's. While a server is being chosen, one that has failed leaves the
+// call to the others, unless it is the request that is at fault.
+func (c *singleCall) endsCall(response *wire.Response) bool {
+	return !c.selecting || response.Code == string(errors.MalformedRequest)
+}
+
+func serverError(response *wire.Response) error {
+	return errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
+}
+
+// consider looks at new claims and grants the request if that settles who gets it.
+func (c *singleCall) consider(ctx context.Context, news *callNews) error {
+	server, selected, complete := c.claims.consider(news)
+	if selected {
+		return c.grant(ctx, server)
 	}
-	choice := wire.ClaimResponse{RequestID: c.pending.id[:], ServerID: claim.ServerID}
-	frame, err := choice.AppendFrame(nil)
-	if err != nil {
-		return errors.NewErrorf(errors.Internal, "claim on %s: %w", c.method.method.FullName(), err)
+	if complete {
+		return c.conclude(ctx)
 	}
-	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, nil); err != nil {
-		return c.unpublished(err)
-	}
-	c.server, c.granted = string(claim.ServerID), time.Now()
 	return nil
 }
 
-// unpublished is the error of a call whose frames the bus does not carry.
-func (c *singleCall) unpublished(err error) error {
-	coded, ok := errors.AsType[errors.Error](err)
+// conclude chooses among the claims that are there.
+func (c *singleCall) conclude(ctx context.Context) error {
+	news := c.inbox.look()
+	if server, selected, _ := c.claims.consider(&news); selected { // came at the last moment
+		return c.grant(ctx, server)
+	}
+	c.claims.learn(&news)
+	server, err := c.claims.selection.conclude()
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return c.interrupted(err)
-	case errors.Is(err, bus.ErrFrameTooLarge):
-		return c.failed(err, errors.ReasonTooLarge)
-	case ok && coded.Code() == errors.Unavailable:
-		return c.failed(err, errors.ReasonBusDown)
+	case err != nil:
+		return c.failed(errors.NewError(errors.Unavailable, err), errors.ReasonAllDeclined)
+	case server != "":
+		return c.grant(ctx, server)
+	case c.claims.selection.opts.SelectionFunc != nil:
+		if err := c.grant(ctx, ""); err != nil { // tells the servers that nobody is wanted
+			return err
+		}
+		return c.failed(c.claims.selection.failure(), errors.ReasonAllDeclined)
+	case news.answered:
+		return serverError(&news.response)
 	default:
-		return c.failed(errors.NewErrorf(errors.Internal, "the bus did not take the request: %w", err), errors.ReasonBusDown)
+		return c.failed(c.claims.selection.failure(), c.claims.reason())
 	}
 }
 
-// interrupted is the error of a call that ended before its answer came.
-func (c *singleCall) interrupted(err error) error {
-	coded := errors.FromContext(err)
-	switch {
-	case coded.Code() == errors.Canceled:
-		return c.failed(coded, errors.ReasonCanceled)
-	case c.published.IsZero():
-		return c.failed(coded, errors.ReasonDeadline)
-	case c.server != "":
-		return c.failed(coded, errors.ReasonClaimedButSilent)
-	case c.direct:
-		return c.failed(coded, errors.ReasonSilent)
-	default: // nobody can have run the request
-		return c.failed(errors.ErrNoResponse, errors.ReasonSilent)
+// grant tells all servers which one shall run the request.
+func (c *singleCall) grant(ctx context.Context, server string) error {
+	choice := wire.ClaimResponse{RequestID: c.id[:], ServerID: []byte(server)}
+	frame, err := choice.AppendFrame(nil)
+	if err != nil {
+		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.method.method.FullName(), err)
 	}
-}
-
-// failed adds to err what is known of the call.
-func (c *singleCall) failed(err error, reason errors.Reason) error {
-	now := time.Now()
-	facts := errors.CallFacts{
-		Method: c.method.method.FullName(), Topic: c.route.topic,
-		Reason: reason, ServerID: c.server, Claims: len(c.pending.look().claims),
+	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, nil); err != nil {
+		return c.failed(publishFailure(err))
 	}
-	switch {
-	case c.published.IsZero():
-		facts.Phase, facts.PublishTime = errors.PhasePublish, now.Sub(c.started)
-	case c.direct && c.server == "":
-		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published.Sub(c.started)
-		facts.ResponseTime = now.Sub(c.published)
-	case c.server == "":
-		facts.Phase, facts.PublishTime = errors.PhaseSelection, c.published.Sub(c.started)
-		facts.SelectionTime = now.Sub(c.published)
-	default:
-		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published.Sub(c.started)
-		facts.SelectionTime, facts.ResponseTime = c.granted.Sub(c.published), now.Sub(c.granted)
-	}
-	return errors.WithFacts(err, facts)
+	c.server, c.selecting, c.granted = server, false, time.Now()
+	return nil
 }

@@ -1,0 +1,318 @@
+package dynamic_test
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// echoWorld serves all text methods.
+func echoWorld(t testing.TB) (*world, peer) {
+	t.Helper()
+	w := newWorld(t)
+	handler := dynamic.Unary(echoHandler)
+	w.serve(t, dynamic.Handlers{"Echo": handler, "Direct": handler, "Best": handler})
+	// Let the conn listen.
+	textClient(t, w.conn, echo)
+	return w, peer{t, w.bus}
+}
+
+// servedChannels are those on which a server or a client of test.Echoes listens, with the kind each is for.
+func servedChannels() map[wire.Kind]bus.Channel {
+	return map[wire.Kind]bus.Channel{
+		wire.KindRequest:       requestChannel("Echo"),
+		wire.KindClaimResponse: grantChannel("Echo"),
+		wire.KindClaimRequest:  claimChannel("CLI_test"),
+		wire.KindResponse:      responseChannel("CLI_test"),
+	}
+}
+
+// validFrames is a frame of each kind, addressed to nobody.
+func validFrames(t testing.TB) map[wire.Kind][]byte {
+	t.Helper()
+	id, server := []byte("REQ_nobody000000"), []byte("SRV_nobody")
+	request := newRequest(string(id), "hi")
+	request.Metadata = map[string]string{"key": "value"}
+	detail, err := anypb.New(wrapperspb.String("detail"))
+	require.NoError(t, err)
+	return map[wire.Kind][]byte{
+		wire.KindRequest:       encode(t, request),
+		wire.KindClaimResponse: encode(t, &wire.ClaimResponse{RequestID: id, ServerID: server}),
+		wire.KindClaimRequest:  encode(t, &wire.ClaimRequest{RequestID: id, ServerID: server, Affinity: 1}),
+		wire.KindResponse: encode(t, &wire.Response{
+			RequestID: id, ServerID: server, SentAt: 1, Error: "error", Code: "code", Details: []*anypb.Any{detail},
+		}),
+		wire.KindStream:  encode(t, &wire.Stream{StreamID: id, RequestID: id, Expiry: math.MaxInt64, Op: wire.StreamAck}),
+		wire.KindUnknown: encodedMessage(t),
+	}
+}
+
+func encodedMessage(t testing.TB) []byte {
+	t.Helper()
+	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: wrapperspb.String("hi")}, "google.protobuf.StringValue", 0)
+	require.NoError(t, err)
+	return frame
+}
+
+// badFrames is what both sides have counted.
+func (w *world) badFrames() uint64 { return w.server.Stats().BadFrames + w.conn.Stats().BadFrames }
+
+// TestBadInput_WrongInnerType: a frame on a channel that is not for its kind kills a psrpc process.
+func TestBadInput_WrongInnerType(t *testing.T) {
+	t.Parallel()
+	w, p := echoWorld(t)
+	want := uint64(0)
+	for wanted, channel := range servedChannels() {
+		for kind, frame := range validFrames(t) {
+			if kind == wanted {
+				continue
+			}
+			p.sendRaw(channel, frame)
+			want++
+			assert.Equal(t, want, w.badFrames(), "kind %d on channel %s", kind, channel)
+		}
+	}
+	w.requireWorking(t)
+	assert.Equal(t, want, w.badFrames())
+}
+
+func TestBadInput_TruncatedFrames(t *testing.T) {
+	t.Parallel()
+	w, p := echoWorld(t)
+	frames := validFrames(t)
+	for kind, channel := range servedChannels() {
+		for length := range frames[kind] {
+			p.sendRaw(channel, frames[kind][:length])
+		}
+	}
+	assert.NotZero(t, w.server.Stats().BadFrames)
+	assert.NotZero(t, w.conn.Stats().BadFrames)
+	w.requireWorking(t)
+}
+
+// TestBadInput_DamagedInnerMessages are whole envelopes around what cannot be decoded.
+func TestBadInput_DamagedInnerMessages(t *testing.T) {
+	t.Parallel()
+	w, p := echoWorld(t)
+	names := map[wire.Kind]string{
+		wire.KindRequest: "internal.Request", wire.KindClaimResponse: "internal.ClaimResponse",
+		wire.KindClaimRequest: "internal.ClaimRequest", wire.KindResponse: "internal.Response",
+	}
+	want := uint64(0)
+	for kind, channel := range servedChannels() {
+		for _, value := range [][]byte{
+			{0xff},                         // no tag
+			{0x0a, 0x05, 'a'},              // a text that is too short
+			{0x0a, 0x01, 0xff},             // not UTF-8
+			{0x00},                         // field 0
+			bytes.Repeat([]byte{0x80}, 11), // a number that does not end
+		} {
+			p.sendRaw(channel, envelope(names[kind], value))
+			want++
+			assert.Equal(t, want, w.badFrames(), "%x on channel %s", value, channel)
+		}
+	}
+	w.requireWorking(t)
+}
+
+func envelope(typeName string, value []byte) []byte {
+	var frame []byte
+	frame = protowire.AppendTag(frame, 1, protowire.BytesType)
+	frame = protowire.AppendString(frame, "type.googleapis.com/"+typeName)
+	frame = protowire.AppendTag(frame, 2, protowire.BytesType)
+	return protowire.AppendBytes(frame, value)
+}
+
+func FuzzFrames(f *testing.F) {
+	for _, frame := range validFrames(f) {
+		for _, length := range []int{len(frame), len(frame) / 2, len(frame) - 1} {
+			f.Add(frame[:length])
+		}
+	}
+	f.Add([]byte{})
+	w, _ := echoWorld(f)
+	f.Cleanup(w.server.Kill) // some frames are requests that wait for a grant
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		p := peer{t, w.bus}
+		for _, channel := range servedChannels() {
+			p.sendRaw(channel, frame)
+		}
+		response, err := w.call(t, echo, "still here")
+		require.NoError(t, err)
+		require.Equal(t, "still here", response)
+	})
+}
+
+func TestServer_ExpiredRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			name    string
+			expiry  int64
+			expired bool
+		}{
+			{"long ago", 1, true},
+			{"absent", 0, true},
+			{"negative", -1, true},
+			{"as early as can be", math.MinInt64, true},
+			{"now", time.Now().UnixNano(), true},
+			{"in a nanosecond", time.Now().UnixNano() + 1, false},
+			{"as late as can be", math.MaxInt64, false},
+		} {
+			c := newClaimed(t)
+			request := newRequest("REQ_peer00000000", "hi")
+			request.Expiry, request.SentAt = tt.expiry, 0
+			c.send(requestChannel("Direct"), request)
+			synctest.Wait()
+			if tt.expired {
+				assert.EqualValues(t, 1, c.world.server.Stats().Expired, tt.name)
+				assert.Zero(t, c.runs.Load(), tt.name)
+				assert.Empty(t, c.responses, tt.name)
+			} else {
+				assert.Zero(t, c.world.server.Stats().Expired, tt.name)
+				assert.EqualValues(t, 1, c.runs.Load(), tt.name)
+			}
+			assert.Zero(t, c.world.server.Stats().BadFrames, tt.name)
+		}
+	})
+}
+
+func TestServer_OddIDs(t *testing.T) {
+	t.Parallel()
+	for name, id := range map[string]string{
+		"empty": "", "huge": strings.Repeat("x", 1<<20), "dots and spaces": " a.b|c*>\n", "emoji": "\U0001f680",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, p := echoWorld(t)
+			responses := p.listen(responseChannel(id), bus.Plain)
+			claims := p.listen(claimChannel(id), bus.Plain)
+			for _, method := range []string{"Direct", "Echo"} {
+				request := newRequest(id, "hi")
+				request.ClientID = []byte(id)
+				p.send(requestChannel(method), request)
+				if method == "Echo" {
+					claim := p.nextClaim(claims)
+					assert.Equal(t, id, string(claim.RequestID))
+					p.send(grantChannel(method), &wire.ClaimResponse{RequestID: []byte(id), ServerID: claim.ServerID})
+				}
+				response := p.nextResponse(responses)
+				assert.Equal(t, id, string(response.RequestID))
+				assert.Equal(t, encodedText(t, "hi"), response.Body.Raw)
+			}
+			w.requireWorking(t)
+		})
+	}
+}
+
+func TestConn_ForgedResponses(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{3, 1000} {
+		c := startCall(t, "Direct")
+		for range n {
+			c.answer(c.request, "forged")
+		}
+		c.requireResponse("forged")
+		assert.EqualValues(t, n-1, c.conn.Stats().Unawaited)
+		c.answer(c.request, "late")
+		assert.EqualValues(t, n, c.conn.Stats().Unawaited)
+		assert.Zero(t, c.conn.Stats().BadFrames)
+		requireNextCallWorks(c)
+	}
+}
+
+func TestConn_FloodOfClaims(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"Echo", "Best"} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			c := startCall(t, method)
+			for range 1500 {
+				c.claim(c.request, peerServer)
+			}
+			assert.NotZero(t, c.conn.Stats().Unawaited)
+			c.nextGrant(c.grants)
+			c.answer(c.request, "bye")
+			c.requireResponse("bye")
+			assert.Empty(t, c.grants, "granted more than once")
+			requireNextCallWorks(c)
+		})
+	}
+}
+
+// requireNextCallWorks makes the hand-made server answer one more call of the client.
+func requireNextCallWorks(c *calling) {
+	c.t.Helper()
+	requests := c.listen(requestChannel("Repeat"), bus.Plain)
+	done := make(chan error, 1)
+	go func() { // ends with the call
+		_, err := dynamic.Invoke(c.t.Context(), c.conn, repeat, nil)
+		done <- err
+	}()
+	c.answer(c.nextRequest(requests), "")
+	require.NoError(c.t, requireSoon(c.t, done, "the next call"))
+}
+
+func TestConn_AnswersForNobody(t *testing.T) {
+	t.Parallel()
+	w, p := echoWorld(t)
+	want := uint64(0)
+	for _, id := range []string{"", "REQ_", "REQ_nobody000000", strings.Repeat("x", 1<<20)} {
+		p.send(responseChannel("CLI_test"), &wire.Response{RequestID: []byte(id), ServerID: []byte("SRV_test")})
+		p.send(claimChannel("CLI_test"), &wire.ClaimRequest{RequestID: []byte(id), ServerID: []byte("SRV_test")})
+		want += 2
+	}
+	assert.Equal(t, dynamic.ConnStats{Unawaited: want}, w.conn.Stats())
+	w.requireWorking(t)
+}
+
+// TestServer_FloodOfGrants: three at a time stop a psrpc server for good.
+func TestServer_FloodOfGrants(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newClaimed(t)
+		c.send(requestChannel("Echo"), newRequest("REQ_peer00000000", "hi"))
+		c.nextClaim(c.claims)
+		for range 1000 {
+			c.grant("Echo", "REQ_peer00000000", "SRV_test")
+			c.grant("Echo", "REQ_unknown00000", "SRV_test")
+		}
+		c.requireRanOnce("REQ_peer00000000", "hi")
+	})
+}
+
+// TestServer_IdenticalRequests: each one counts, as on psrpc's in-process bus.
+func TestServer_IdenticalRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := peer{t, w.bus}
+	var runs atomic.Int64
+	w.serve(t, dynamic.Handlers{"Direct": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+		runs.Add(1)
+		return request, nil
+	})})
+	responses := p.listen(responseChannel(peerClient), bus.Plain)
+	frame := encode(t, newRequest("REQ_peer00000000", "hi"))
+	for range 3 {
+		p.sendRaw(requestChannel("Direct"), frame)
+	}
+	for range 3 {
+		p.nextResponse(responses)
+	}
+	assert.EqualValues(t, 3, runs.Load())
+}

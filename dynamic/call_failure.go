@@ -1,0 +1,84 @@
+package dynamic
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// publishFailure makes of the bus's error that of a call whose frames it does not carry.
+func publishFailure(err error) (error, errors.Reason) { //nolint:revive // the pair that failed takes
+	coded, ok := errors.AsType[errors.Error](err)
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return errors.FromContext(err), interruption(err)
+	case errors.Is(err, bus.ErrFrameTooLarge):
+		return err, errors.ReasonTooLarge
+	case ok && coded.Code() == errors.Unavailable:
+		return err, errors.ReasonBusDown
+	default:
+		return errors.NewErrorf(errors.Internal, "the bus did not take the request: %w", err), errors.ReasonBusDown
+	}
+}
+
+// interruption is the reason for which a context's error ends a call.
+func interruption(err error) errors.Reason {
+	if errors.Is(err, context.Canceled) {
+		return errors.ReasonCanceled
+	}
+	return errors.ReasonDeadline
+}
+
+// interrupted is the error of a call that ended before its answer came.
+func (c *singleCall) interrupted(err error) error {
+	coded := errors.FromContext(err)
+	switch {
+	case coded.Code() == errors.Canceled, c.published.IsZero():
+		return c.failed(coded, interruption(err))
+	case c.server != "":
+		return c.failed(coded, errors.ReasonClaimedButSilent)
+	case c.selecting: // nobody can have run the request
+		return c.failed(c.claims.selection.failure(), c.claims.reason())
+	default:
+		return c.failed(coded, errors.ReasonSilent)
+	}
+}
+
+// reason is why no server could be chosen.
+func (p *claimPhase) reason() errors.Reason {
+	switch {
+	case len(p.selection.rejected) > 0 && len(p.selection.acceptable) == 0:
+		return errors.ReasonBelowMinimum
+	case len(p.answered) > 0:
+		return errors.ReasonAllDeclined
+	default:
+		return errors.ReasonSilent
+	}
+}
+
+// failed adds to err what is known of the call.
+func (c *singleCall) failed(err error, reason errors.Reason) error {
+	now := time.Now()
+	facts := errors.CallFacts{
+		Method: c.method.method.FullName(), Topic: c.route.topic, Reason: reason, ServerID: c.server,
+		Claims: c.claims.selection.count, BestAffinity: c.claims.selection.highest,
+		Declined: slices.Concat(c.claims.declined, c.claims.selection.rejected),
+	}
+	switch {
+	case c.published.IsZero():
+		facts.Phase, facts.PublishTime = errors.PhasePublish, now.Sub(c.started)
+	case c.selecting:
+		facts.Phase, facts.PublishTime = errors.PhaseSelection, c.published.Sub(c.started)
+		facts.SelectionTime = now.Sub(c.published)
+	case c.server == "":
+		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published.Sub(c.started)
+		facts.ResponseTime = now.Sub(c.published)
+	default:
+		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published.Sub(c.started)
+		facts.SelectionTime, facts.ResponseTime = c.granted.Sub(c.published), now.Sub(c.granted)
+	}
+	return errors.WithFacts(err, facts)
+}

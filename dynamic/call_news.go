@@ -1,0 +1,79 @@
+package dynamic
+
+import (
+	"sync"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// maxClaims bounds the claims that one call keeps; a flood of more is not worth waiting for.
+const maxClaims = 1024
+
+// newsBox collects what has come for one call. The bus puts things in and never waits; the one goroutine that
+// looks is woken through wake.
+type newsBox struct {
+	wake chan struct{} // room for one
+
+	mu   sync.Mutex
+	news callNews
+}
+
+// callNews is what has come for a call so far.
+type callNews struct {
+	claims     []wire.ClaimRequest
+	response   wire.Response // the first one
+	answered   bool          // response has come
+	receivers  int           // how many the bus says got the request; 0: nobody listens
+	publishErr error         // the bus lost the request
+}
+
+func newNewsBox() *newsBox {
+	return &newsBox{wake: make(chan struct{}, 1), news: callNews{receivers: bus.Unknown}}
+}
+
+// look returns what has come so far.
+func (b *newsBox) look() callNews {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.news
+}
+
+func (b *newsBox) responded(response wire.Response) bool {
+	b.mu.Lock()
+	first := !b.news.answered
+	if first {
+		b.news.response, b.news.answered = response, true
+	}
+	b.mu.Unlock()
+	b.wakeUp()
+	return first
+}
+
+func (b *newsBox) claimed(claim wire.ClaimRequest) bool {
+	b.mu.Lock()
+	room := len(b.news.claims) < maxClaims
+	if room {
+		b.news.claims = append(b.news.claims, claim)
+	}
+	b.mu.Unlock()
+	b.wakeUp()
+	return room
+}
+
+// Published takes the bus's report on the request.
+func (b *newsBox) Published(receivers int, err error) {
+	b.mu.Lock()
+	b.news.receivers, b.news.publishErr = receivers, err
+	b.mu.Unlock()
+	if receivers == 0 || err != nil { // otherwise it can wait for the answers
+		b.wakeUp()
+	}
+}
+
+func (b *newsBox) wakeUp() {
+	select {
+	case b.wake <- struct{}{}:
+	default: // the goroutine has not looked since it was last woken
+	}
+}

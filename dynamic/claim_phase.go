@@ -1,0 +1,88 @@
+package dynamic
+
+import (
+	"time"
+)
+
+// claimPhase is the part of a call in which the client chooses a server. It belongs to the caller's goroutine.
+type claimPhase struct {
+	selection selection
+	roster    *roster  // set if the selection is adaptive
+	answered  []string // ids of the servers that claimed or declined
+	declined  []string // ids of those that do not take the request
+
+	started time.Time
+	timer   *time.Timer // ends the phase; nil if it was never started
+	short   bool        // the short circuit is on
+}
+
+// start begins the wait for claims.
+func (p *claimPhase) start(now time.Time) {
+	p.started = now
+	if timeout := p.selection.opts.AffinityTimeout; timeout > 0 {
+		p.timer = startTimer(timeout)
+	}
+}
+
+// stop releases the timer.
+func (p *claimPhase) stop() {
+	if p.timer != nil {
+		stopTimer(p.timer)
+	}
+}
+
+// timeout fires when the phase is over; it is nil if nothing but the call's own timeout ends it.
+func (p *claimPhase) timeout() <-chan time.Time {
+	if p.timer == nil {
+		return nil
+	}
+	return p.timer.C
+}
+
+// consider takes the claims that have come since the last time. It returns the server that is selected at once,
+// or else whether every server has answered.
+func (p *claimPhase) consider(news *callNews) (serverID string, selected, complete bool) {
+	for _, claim := range news.claims[len(p.answered):] {
+		server := string(claim.ServerID)
+		p.answered = append(p.answered, server)
+		if claim.Declined {
+			p.declined = append(p.declined, server)
+			continue
+		}
+		if p.selection.add(&Claim{ServerID: server, Affinity: claim.Affinity}) {
+			return server, true, false
+		}
+		p.shortCircuit()
+	}
+	return "", false, p.roster != nil && p.roster.heard(news.receivers, p.answered)
+}
+
+// shortCircuit shortens the phase once an acceptable claim is there.
+func (p *claimPhase) shortCircuit() {
+	opts := &p.selection.opts
+	if p.short || opts.ShortCircuitTimeout <= 0 || len(p.selection.acceptable) == 0 {
+		return
+	}
+	p.short = true
+	remaining := opts.ShortCircuitTimeout
+	if opts.AffinityTimeout > 0 {
+		remaining = min(remaining, opts.AffinityTimeout-time.Since(p.started))
+	}
+	if p.timer == nil {
+		p.timer = startTimer(remaining)
+	} else {
+		p.timer.Reset(remaining)
+	}
+}
+
+// learn remembers who answered, those who came late included.
+func (p *claimPhase) learn(news *callNews) {
+	if p.roster == nil {
+		return
+	}
+	answered := p.answered
+	for _, claim := range news.claims[len(answered):] {
+		answered = append(answered, string(claim.ServerID))
+	}
+	p.roster.learn(news.receivers, answered)
+}

@@ -1,0 +1,126 @@
+package dynamic
+
+import (
+	"context"
+	"iter"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Response is what one server answered to a multi call.
+type Response[Resp proto.Message] struct {
+	// Result is the response, if Err is nil.
+	Result Resp
+	// Err is the server's error; or, in a last response without a ServerID, why the call failed as a whole: nobody
+	// listens, the bus is down, the conn was closed.
+	Err error
+	// ServerID is the server that answered.
+	ServerID string
+}
+
+// CallMulti sends a request to every server and returns a channel on which their responses come. The channel is
+// closed when all have answered, as far as the bus and earlier calls tell how many there are; when those that
+// [WithExpectedResponses] asks for have; when the call's timeout is over; or when ctx ends. A caller that stops
+// reading holds up nobody; what it has not read by the timeout is dropped.
+//
+// It returns an error if the request could not be sent, see [Client.Call].
+func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...RequestOption) (<-chan *Response[Resp], error) {
+	call, err := c.startMulti(ctx, request, opts)
+	if err != nil {
+		return nil, err
+	}
+	responses := make(chan *Response[Resp], 16)
+	started := c.method.conn.start(func() { // Conn.Close waits for it
+		defer close(responses)
+		defer call.stop()
+		for {
+			response, ok := call.next(ctx)
+			if !ok || !deliver(ctx, call, responses, newResponse[Resp](c.method, response)) {
+				return
+			}
+		}
+	})
+	if !started {
+		call.stop()
+		return nil, errors.ErrClientClosed
+	}
+	return responses, nil
+}
+
+// deliver reports false if the call ended before the caller took the response.
+func deliver[T any](ctx context.Context, call *multiCall, to chan<- T, response T) bool {
+	select {
+	case to <- response: // even if the call has ended, as long as there is room
+		return true
+	default:
+	}
+	select {
+	case to <- response:
+		return true
+	case <-call.timer.C:
+	case <-ctx.Done():
+	case <-call.method.conn.done:
+	}
+	return false
+}
+
+// Responses is CallMulti as a sequence: the request is sent when the loop begins, and the call ends with the loop.
+// If the request could not be sent, that is the error of the only response.
+func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...RequestOption) iter.Seq[*Response[Resp]] {
+	return func(yield func(*Response[Resp]) bool) {
+		call, err := c.startMulti(ctx, request, opts)
+		if err != nil {
+			yield(&Response[Resp]{Err: err})
+			return
+		}
+		defer call.stop()
+		for {
+			response, ok := call.next(ctx)
+			if !ok || !yield(newResponse[Resp](c.method, response)) {
+				return
+			}
+		}
+	}
+}
+
+func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []RequestOption) (*multiCall, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	o := newRequestOptions(opts)
+	return c.method.callMulti(ctx, c.bound, request, &o)
+}
+
+// callMulti checks and sends a request to every server.
+func (m *clientMethod) callMulti(ctx context.Context, bound *route, request proto.Message, o *requestOptions) (*multiCall, error) {
+	if err := m.check(registry.KindMulti); err != nil {
+		return nil, err
+	}
+	route, err := m.route(bound, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.requests.check(request); err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
+	}
+	return m.startMulti(ctx, route, wire.Body{Message: request}, o)
+}
+
+// newResponse decodes one server's answer.
+func newResponse[Resp proto.Message](m *clientMethod, response multiResponse) *Response[Resp] {
+	r := &Response[Resp]{Err: response.err, ServerID: response.server}
+	if r.Err != nil {
+		return r
+	}
+	result, err := m.decodeResponse(response.raw)
+	if err != nil {
+		r.Err = err
+		return r
+	}
+	r.Result = result.(Resp)
+	return r
+}

@@ -1,0 +1,154 @@
+package dynamic_test
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// fakeBus is a bus that notes what is published, and that a test can make fail.
+type fakeBus struct {
+	bus.Bus
+
+	// publish and subscribe replace the bus's own methods if they are set; they may call them.
+	publish   func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error
+	subscribe func(ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver) (bus.Subscription, error)
+
+	mu            sync.Mutex
+	frames        []published
+	subscriptions map[string]int // open ones, by channel name
+}
+
+type published struct {
+	channel string
+	frame   []byte
+}
+
+func newFakeBus() *fakeBus { return &fakeBus{Bus: bus.NewLocal(), subscriptions: map[string]int{}} }
+
+func (b *fakeBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.mu.Lock()
+	b.frames = append(b.frames, published{channel.Name, frame})
+	b.mu.Unlock()
+	if b.publish != nil {
+		return b.publish(ctx, channel, frame, report)
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+func (b *fakeBus) Subscribe(
+	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+) (bus.Subscription, error) {
+	subscribe := b.Bus.Subscribe
+	if b.subscribe != nil {
+		subscribe = b.subscribe
+	}
+	subscription, err := subscribe(ctx, channel, join, deliver)
+	if err != nil {
+		return nil, err
+	}
+	b.count(channel.Name, 1)
+	return &fakeSubscription{Subscription: subscription, closed: func() { b.count(channel.Name, -1) }}, nil
+}
+
+func (b *fakeBus) count(channel string, change int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subscriptions[channel] += change
+	if b.subscriptions[channel] == 0 {
+		delete(b.subscriptions, channel)
+	}
+}
+
+// open returns how many subscriptions each channel has.
+func (b *fakeBus) open() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.subscriptions)
+}
+
+// sent returns what was published so far.
+func (b *fakeBus) sent() []published {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.frames)
+}
+
+// sentKinds returns the kinds of the published frames, in order.
+func (b *fakeBus) sentKinds(t testing.TB) []wire.Kind {
+	t.Helper()
+	var kinds []wire.Kind
+	for _, sent := range b.sent() {
+		envelope, err := wire.ParseEnvelope(sent.frame)
+		require.NoError(t, err)
+		kinds = append(kinds, envelope.Kind)
+	}
+	return kinds
+}
+
+// sentRequests returns the published requests.
+func (b *fakeBus) sentRequests(t testing.TB) []wire.Request {
+	t.Helper()
+	var requests []wire.Request
+	for _, sent := range b.sent() {
+		if envelope, err := wire.ParseEnvelope(sent.frame); err == nil && envelope.Kind == wire.KindRequest {
+			request, err := wire.ParseRequest(envelope.Value)
+			require.NoError(t, err)
+			requests = append(requests, request)
+		}
+	}
+	return requests
+}
+
+type fakeSubscription struct {
+	bus.Subscription
+
+	once   sync.Once
+	closed func()
+}
+
+func (s *fakeSubscription) Close() {
+	s.Subscription.Close()
+	s.once.Do(s.closed)
+}
+
+// capturedLog is a slog.Handler that keeps the records.
+type capturedLog struct {
+	mu      sync.Mutex
+	records []slog.Record
+}
+
+func (l *capturedLog) Enabled(context.Context, slog.Level) bool { return true }
+func (l *capturedLog) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l *capturedLog) WithGroup(string) slog.Handler            { return l }
+
+func (l *capturedLog) Handle(_ context.Context, record slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, record.Clone())
+	return nil
+}
+
+// all returns the attributes of each record, with its message under "msg" and its level under "level".
+func (l *capturedLog) all() []map[string]any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []map[string]any
+	for _, record := range l.records {
+		attributes := map[string]any{"msg": record.Message, "level": record.Level}
+		record.Attrs(func(attribute slog.Attr) bool {
+			attributes[attribute.Key] = attribute.Value.Any()
+			return true
+		})
+		all = append(all, attributes)
+	}
+	return all
+}

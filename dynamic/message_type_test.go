@@ -1,0 +1,109 @@
+package dynamic
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+var stringValue = (&wrapperspb.StringValue{}).ProtoReflect().Descriptor()
+
+// unlinked returns a message that has no Go type: own.Message with a text field 1, or another name.
+func unlinked(t testing.TB, pkg, name string) protoreflect.MessageDescriptor {
+	t.Helper()
+	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
+		Name: new(pkg + ".proto"), Package: new(pkg), Syntax: new("proto3"),
+		MessageType: []*descriptorpb.DescriptorProto{{
+			Name: new(name),
+			Field: []*descriptorpb.FieldDescriptorProto{{
+				Name: new("value"), Number: new(int32(1)),
+				Type:  descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(),
+				Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
+			}},
+		}},
+	}, nil)
+	require.NoError(t, err)
+	return file.Messages().Get(0)
+}
+
+func TestResolveMessageType_MakesTheGoType(t *testing.T) {
+	t.Parallel()
+	own := unlinked(t, "own", "Message")
+	// A descriptor of the user's own, from a file read at run time, with the name of a linked type.
+	copied := unlinked(t, "google.protobuf", "StringValue")
+	for name, tt := range map[string]struct {
+		resolve func() (messageType, error)
+		want    proto.Message
+		checked bool
+	}{
+		"generated":                  {func() (messageType, error) { return resolveMessageType[*wrapperspb.StringValue](stringValue) }, &wrapperspb.StringValue{}, true},
+		"generated, read at runtime": {func() (messageType, error) { return resolveMessageType[*wrapperspb.StringValue](copied) }, &wrapperspb.StringValue{}, true},
+		"dynamic":                    {func() (messageType, error) { return resolveMessageType[*dynamicpb.Message](stringValue) }, &dynamicpb.Message{}, false},
+		"dynamic, unlinked":          {func() (messageType, error) { return resolveMessageType[*dynamicpb.Message](own) }, &dynamicpb.Message{}, false},
+		"interface":                  {func() (messageType, error) { return resolveMessageType[proto.Message](stringValue) }, &wrapperspb.StringValue{}, false},
+		"interface, read at runtime": {func() (messageType, error) { return resolveMessageType[proto.Message](copied) }, &wrapperspb.StringValue{}, false},
+		"interface, unlinked":        {func() (messageType, error) { return resolveMessageType[proto.Message](own) }, &dynamicpb.Message{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			resolved, err := tt.resolve()
+			require.NoError(t, err)
+			assert.Equal(t, tt.checked, resolved.checked)
+			message, err := resolved.decode([]byte{0x0a, 2, 'h', 'i'})
+			require.NoError(t, err)
+			assert.IsType(t, tt.want, message)
+			assert.Equal(t, resolved.name, message.ProtoReflect().Descriptor().FullName())
+			value := message.ProtoReflect().Descriptor().Fields().ByNumber(1)
+			assert.Equal(t, "hi", message.ProtoReflect().Get(value).String())
+			assert.NotSame(t, message, resolved.new(), "a message of its own each time")
+			require.NoError(t, resolved.check(message))
+
+			_, err = resolved.decode([]byte{0xff})
+			require.ErrorContains(t, err, "message "+string(resolved.name)+" cannot be decoded")
+		})
+	}
+}
+
+func TestMessageType_Check(t *testing.T) {
+	t.Parallel()
+	generated, err := resolveMessageType[*wrapperspb.StringValue](stringValue)
+	require.NoError(t, err)
+	dynamic, err := resolveMessageType[proto.Message](stringValue)
+	require.NoError(t, err)
+	own := dynamicpb.NewMessage(unlinked(t, "own", "Message"))
+	for name, tt := range map[string]struct {
+		t       messageType
+		message proto.Message
+		want    string // empty if the message is good
+	}{
+		"generated":                    {generated, wrapperspb.String(""), ""},
+		"generated, nil pointer":       {generated, (*wrapperspb.StringValue)(nil), ""},
+		"generated, nil":               {generated, nil, "the message is nil"},
+		"interface":                    {dynamic, wrapperspb.String(""), ""},
+		"interface, nil pointer":       {dynamic, (*wrapperspb.StringValue)(nil), ""},
+		"interface, dynamic":           {dynamic, dynamicpb.NewMessage(stringValue), ""},
+		"interface, nil":               {dynamic, nil, "the message is nil"},
+		"interface, nil dynamic":       {dynamic, (*dynamicpb.Message)(nil), "the message is nil"},
+		"interface, untyped dynamic":   {dynamic, &dynamicpb.Message{}, "the message is a *dynamicpb.Message without a type"},
+		"interface, other generated":   {dynamic, wrapperspb.Int32(1), "wanted message google.protobuf.StringValue, given google.protobuf.Int32Value"},
+		"interface, other dynamic":     {dynamic, own, "wanted message google.protobuf.StringValue, given own.Message"},
+		"interface, other nil pointer": {dynamic, (*wrapperspb.Int32Value)(nil), "wanted message google.protobuf.StringValue, given google.protobuf.Int32Value"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := tt.t.check(tt.message)
+			if tt.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,74 @@
+package dynamic
+
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+// Incoming is what a handler knows about a request, or a stream, besides its message.
+type Incoming struct {
+	// ClientID is the id of the client that sent it.
+	ClientID string
+	// SentAt is when, by the client's clock; the zero time if the client did not say.
+	SentAt time.Time
+	// Metadata is what the client attached. It may be nil, and must not be changed.
+	Metadata map[string]string
+}
+
+func newIncoming(clientID []byte, sentAt int64, metadata map[string]string) Incoming {
+	in := Incoming{ClientID: string(clientID), Metadata: metadata}
+	if sentAt != 0 {
+		in.SentAt = time.Unix(0, sentAt)
+	}
+	return in
+}
+
+type incomingKey struct{}
+
+type outgoingKey struct{}
+
+// IncomingFromContext returns what is known about the request that is being handled with ctx, or false if ctx is
+// not that of a handler.
+func IncomingFromContext(ctx context.Context) (Incoming, bool) {
+	source, ok := ctx.Value(incomingKey{}).(incomingSource)
+	if !ok {
+		return Incoming{}, false
+	}
+	return source.describe(), true
+}
+
+// incomingSource is a request or stream that is being handled.
+type incomingSource interface{ describe() Incoming }
+
+// ContextWithMetadata returns a context whose calls and streams carry metadata: that of ctx, and these pairs in
+// addition, which win over equal keys. Keys are case-sensitive; keys and values must be UTF-8. What a handler
+// received is not passed on to its own calls by itself.
+func ContextWithMetadata(ctx context.Context, metadata map[string]string) context.Context {
+	merged := maps.Clone(metadata)
+	for key, value := range outgoingMetadata(ctx) {
+		if _, replaced := merged[key]; !replaced {
+			merged[key] = value
+		}
+	}
+	return context.WithValue(ctx, outgoingKey{}, merged)
+}
+
+// WithMetadata attaches metadata to this call or stream, in addition to that of its context, over whose equal
+// keys it wins.
+func WithMetadata(metadata map[string]string) RequestOption {
+	return requestOption(func(o *requestOptions) { o.metadata = metadata })
+}
+
+func outgoingMetadata(ctx context.Context) map[string]string {
+	metadata, _ := ctx.Value(outgoingKey{}).(map[string]string)
+	return metadata
+}
+
+// outgoingMetadata returns what a call with these options carries.
+func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string {
+	if len(o.metadata) == 0 {
+		return outgoingMetadata(ctx)
+	}
+	return outgoingMetadata(ContextWithMetadata(ctx, o.metadata))
+}

@@ -1,0 +1,183 @@
+package dynamic
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// maxResponses bounds what one multi call keeps for a caller that does not read.
+const maxResponses = 10_000
+
+// multiCall is one call that every server answers, on its way. The bus puts responses in and never waits; the
+// caller's goroutine takes them out.
+type multiCall struct {
+	method   *clientMethod
+	route    *route
+	id       id.Call
+	expected int // responses to wait for; 0: not known
+	wake     chan struct{}
+
+	started   time.Time
+	published time.Time
+	timer     *time.Timer
+	ended     bool // a last response was given
+
+	mu         sync.Mutex
+	queue      []wire.Response
+	answered   []string        // ids of the servers, in the order they came
+	seen       map[string]bool // the same
+	receivers  int
+	publishErr error
+}
+
+// startMulti publishes a request to all servers. The call must be stopped.
+func (m *clientMethod) startMulti(ctx context.Context, r *route, body wire.Body, o *requestOptions) (*multiCall, error) {
+	c := &multiCall{
+		method: m, route: r, id: id.NewRequest(), expected: o.expected, wake: make(chan struct{}, 1),
+		started: time.Now(), seen: map[string]bool{}, receivers: bus.Unknown,
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, c.failed(errors.FromContext(err), interruption(err))
+	}
+	timeout, _ := m.conn.bounds(ctx, c.started, o)
+	request := wire.Request{
+		RequestID: c.id[:], ClientID: m.conn.wireID,
+		SentAt: c.started.UnixNano(), Expiry: c.started.Add(timeout).UnixNano(), // not cut to the context, as in psrpc
+		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: body,
+	}
+	frame, err := request.AppendFrame(nil)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
+	}
+	m.conn.pending.add(c.id, c)
+	if err := m.conn.bus.Publish(ctx, r.requests, frame, c); err != nil {
+		m.conn.pending.remove(c.id)
+		return nil, c.failed(publishFailure(err))
+	}
+	c.published = time.Now()
+	c.timer = startTimer(timeout)
+	return c, nil
+}
+
+// stop ends the call. Nothing is put in after it.
+func (c *multiCall) stop() {
+	c.method.conn.pending.remove(c.id)
+	stopTimer(c.timer)
+}
+
+// next returns the next response, as soon as there is one, or false when no more will come. Of a call that failed
+// as a whole the last response says why.
+func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) {
+	for !c.ended {
+		response, ok, c.ended = c.take()
+		if ok || c.ended {
+			return response, ok
+		}
+		select {
+		case <-c.wake:
+		case <-c.timer.C:
+			c.ended = true
+			c.learn() // who has not answered by now is gone
+		case <-ctx.Done():
+			c.ended = true
+		case <-c.method.conn.done:
+			c.ended = true
+			return multiResponse{err: c.failed(errors.ErrClientClosed, errors.ReasonClosed)}, true
+		case <-c.method.conn.bus.Done():
+			c.ended = true
+			return multiResponse{err: c.failed(bus.ErrClosed, errors.ReasonBusDown)}, true
+		}
+	}
+	return multiResponse{}, false
+}
+
+// multiResponse is what one server answered.
+type multiResponse struct {
+	server string
+	raw    []byte
+	err    error
+}
+
+// take returns a response that has come, and whether the call has ended.
+func (c *multiCall) take() (response multiResponse, ok, ended bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case len(c.queue) > 0:
+		first := c.queue[0]
+		c.queue = c.queue[1:]
+		response = multiResponse{server: string(first.ServerID), raw: first.Body.Raw}
+		if first.Error != "" {
+			response.err = serverError(&first)
+		}
+		return response, true, false
+	case c.publishErr != nil:
+		return multiResponse{err: c.failed(publishFailure(c.publishErr))}, true, true
+	case c.receivers == 0 && len(c.answered) == 0:
+		return multiResponse{err: c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
+	case c.expected > 0 && len(c.answered) >= c.expected:
+		return multiResponse{}, false, true
+	case c.receivers > 0 && c.route.roster.heard(c.receivers, c.answered):
+		c.route.roster.learn(c.receivers, c.answered)
+		return multiResponse{}, false, true
+	}
+	return multiResponse{}, false, false
+}
+
+func (c *multiCall) learn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.route.roster.learn(c.receivers, c.answered)
+}
+
+// responded takes one response of each server.
+func (c *multiCall) responded(response wire.Response) bool {
+	c.mu.Lock()
+	server := string(response.ServerID)
+	useful := !c.seen[server] && len(c.queue) < maxResponses
+	if useful {
+		c.seen[server] = true
+		c.answered = append(c.answered, server)
+		c.queue = append(c.queue, response)
+	}
+	c.mu.Unlock()
+	c.wakeUp()
+	return useful
+}
+
+// claimed has no use for claims: nobody chooses.
+func (c *multiCall) claimed(wire.ClaimRequest) bool { return false }
+
+// Published takes the bus's report on the request.
+func (c *multiCall) Published(receivers int, err error) {
+	c.mu.Lock()
+	c.receivers, c.publishErr = receivers, err
+	c.mu.Unlock()
+	c.wakeUp()
+}
+
+func (c *multiCall) wakeUp() {
+	select {
+	case c.wake <- struct{}{}:
+	default: // the caller has not looked since it was last woken
+	}
+}
+
+// failed adds to err what is known of the call.
+func (c *multiCall) failed(err error, reason errors.Reason) error {
+	now := time.Now()
+	facts := errors.CallFacts{Method: c.method.method.FullName(), Topic: c.route.topic, Reason: reason}
+	if c.published.IsZero() {
+		facts.Phase, facts.PublishTime = errors.PhasePublish, now.Sub(c.started)
+	} else {
+		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published.Sub(c.started)
+		facts.ResponseTime = now.Sub(c.published)
+	}
+	return errors.WithFacts(err, facts)
+}

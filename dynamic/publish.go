@@ -1,0 +1,86 @@
+package dynamic
+
+import (
+	"context"
+	"math/rand/v2"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Publish sends an update to the subscribers of a method: to all of them with MULTI routing, otherwise to one. The
+// message is of the method's output type and must not change until Publish returns, which is when the bus has
+// taken it. That nobody is subscribed is no error. [WithTopic] names the topic of a method that takes one; other
+// options have no effect.
+//
+// It fails with the code invalid_argument if the service has no such subscription method, or if the message or
+// the topic does not fit it, or as the bus does.
+func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
+	described, ok := r.service.Method(method)
+	if !ok {
+		return errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s", r.service.Name(), method)
+	}
+	select {
+	case <-r.running.Done():
+		return errors.ErrServerClosed
+	default:
+	}
+	return publish(ctx, r.server.bus, described, message, opts)
+}
+
+// Publish sends an update as [Registration.Publish] does, of the method with this full name in the conn's registry,
+// without a server. The update is what [Invoke] takes as a request, but for the method's output type.
+func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
+	method, err := c.method(name)
+	if err != nil {
+		return err
+	}
+	updates, err := resolveMessageType[proto.Message](method.Output())
+	if err != nil {
+		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
+	}
+	message, err := messageOf(&updates, c.registry, update)
+	if err != nil {
+		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
+	}
+	return publish(ctx, c.bus, method, message, opts)
+}
+
+func publish(ctx context.Context, b bus.Bus, method *registry.Method, message proto.Message, opts []RequestOption) error {
+	if kind := method.Kind(); kind != registry.KindSubscription {
+		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription", method.FullName(), kindNouns[kind])
+	}
+	o := newRequestOptions(opts)
+	if err := checkTopic(method, o.topic); err != nil {
+		return err
+	}
+	updates := messageType{name: method.Output().FullName()}
+	if err := updates.check(message); err != nil {
+		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
+	}
+	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, string(updates.name), updateNonce(method))
+	if err != nil {
+		return errors.NewErrorf(errors.InvalidArgument, "update of %s cannot be encoded: %w", method.FullName(), err)
+	}
+	channel := bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), o.topic, method.Queue()))
+	if err := b.Publish(ctx, channel, frame, nil); err != nil {
+		failure, reason := publishFailure(err)
+		return errors.WithFacts(failure, errors.CallFacts{
+			Method: method.FullName(), Topic: o.topic, Phase: errors.PhasePublish, Reason: reason,
+		})
+	}
+	return nil
+}
+
+// updateNonce makes the updates of a queue different from each other: psrpc's members of a queue agree on who takes
+// a frame by the hash of its bytes, and would drop an equal one within five seconds.
+func updateNonce(method *registry.Method) uint64 {
+	if method.Routing() == registry.RoutingMulti {
+		return 0
+	}
+	return rand.Uint64() | 1 //nolint:gosec // not a secret; never 0, which is no nonce
+}

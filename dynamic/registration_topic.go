@@ -1,0 +1,107 @@
+package dynamic
+
+import (
+	"context"
+	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// topicKey identifies a method's listener on one topic.
+type topicKey struct{ method, topic string }
+
+// newTopicKey joins the parts so that no two topics look alike.
+func newTopicKey(method *registry.Method, parts []string) topicKey {
+	return topicKey{method.Name(), strings.Join(parts, "\x00")}
+}
+
+// RegisterTopic makes a method reachable on a topic, whose parts are in the order of the method's topic
+// parameters. When it returns, the bus has confirmed that. It fails if the method is not served here, if it takes
+// no topic or another number of parts, if the topic is registered already, or if the bus fails.
+func (r *Registration) RegisterTopic(method string, parts ...string) error {
+	served, err := r.topicMethod(method, parts)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.running, r.server.options.timeout)
+	defer cancel()
+	return r.listen(ctx, served, parts)
+}
+
+// DeregisterTopic takes no more requests for a method on a topic. Handlers that are running go on, streams are
+// closed. It fails if the topic is not registered.
+func (r *Registration) DeregisterTopic(method string, parts ...string) error {
+	served, err := r.topicMethod(method, parts)
+	if err != nil {
+		return err
+	}
+	if !r.stopListening(newTopicKey(served.method, parts)) {
+		return errors.NewErrorf(errors.NotFound, "method %s: topic %q is not registered", served.method.FullName(), parts)
+	}
+	return nil
+}
+
+// RegisterTopicGroup makes every served method of a topic group reachable on a topic, or, if that fails for one of
+// them, none.
+func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
+	methods, err := r.groupMethods(group)
+	if err != nil {
+		return err
+	}
+	for i, method := range methods {
+		if err := r.RegisterTopic(method.Name(), parts...); err != nil {
+			for _, registered := range methods[:i] {
+				r.stopListening(newTopicKey(registered, parts))
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// DeregisterTopicGroup undoes RegisterTopicGroup. It reports the methods for which the topic was not registered,
+// and deregisters the others all the same.
+func (r *Registration) DeregisterTopicGroup(group string, parts ...string) error {
+	methods, err := r.groupMethods(group)
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, method := range methods {
+		problems = append(problems, r.DeregisterTopic(method.Name(), parts...))
+	}
+	return errors.Join(problems...)
+}
+
+// groupMethods returns the methods of a group that are served.
+func (r *Registration) groupMethods(group string) ([]*registry.Method, error) {
+	methods, ok := r.service.Group(group)
+	if !ok {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no topic group %q, but %q",
+			r.service.Name(), group, r.service.Groups())
+	}
+	var served []*registry.Method
+	for _, method := range methods {
+		if _, ok := r.methods[method.Name()]; ok {
+			served = append(served, method)
+		}
+	}
+	if len(served) == 0 {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s: no method of topic group %q is served here",
+			r.service.Name(), group)
+	}
+	return served, nil
+}
+
+func (r *Registration) topicMethod(name string, parts []string) (*servedMethod, error) {
+	served, ok := r.methods[name]
+	if !ok {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s that is served here",
+			r.service.Name(), name)
+	}
+	if !served.method.Topics() {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic", served.method.FullName())
+	}
+	return served, checkTopic(served.method, parts)
+}

@@ -1,0 +1,67 @@
+package dynamic
+
+import (
+	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// route is where the frames of a client's method go, for one topic; immutable.
+type route struct {
+	topic            []string
+	requests, grants bus.Channel
+	streams          bus.Channel
+	roster           *roster
+}
+
+func newRoute(c *Conn, method *registry.Method, topic []string) *route {
+	service, name := method.Service().WireName(), method.WireName()
+	r := &route{
+		topic:    topic,
+		requests: bus.Channel(wire.RequestChannel(service, name, topic, method.Queue())),
+		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
+		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
+	}
+	r.roster = c.roster(r.requests.Name)
+	return r
+}
+
+// route returns where a call goes: to the topic in its options, else to the one the client is bound to.
+func (m *clientMethod) route(bound *route, o *requestOptions) (*route, error) {
+	switch {
+	case o.hasTopic:
+		return m.topicRoute(o.topic)
+	case bound != nil:
+		return bound, nil
+	case m.untopical != nil:
+		return m.untopical, nil
+	default:
+		return nil, checkTopic(m.method, nil)
+	}
+}
+
+func (m *clientMethod) topicRoute(parts []string) (*route, error) {
+	if err := checkTopic(m.method, parts); err != nil {
+		return nil, err
+	}
+	return newRoute(m.conn, m.method, parts), nil
+}
+
+// checkTopic returns an error unless the parts are those that the method takes.
+func checkTopic(method *registry.Method, parts []string) error {
+	if len(parts) == method.TopicParts() {
+		return nil
+	}
+	if !method.Topics() {
+		return errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic, given %q", method.FullName(), parts)
+	}
+	names := method.TopicParams()
+	if len(names) == 0 {
+		names = []string{"topic"}
+	}
+	return errors.NewErrorf(errors.InvalidArgument, "method %s takes a topic of %d parts (%s), given %d: %q",
+		method.FullName(), method.TopicParts(), strings.Join(names, ", "), len(parts), parts)
+}

@@ -1,0 +1,96 @@
+package dynamic
+
+import (
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// DefaultSelectionTimeout bounds the wait for claims.
+	DefaultSelectionTimeout = time.Second
+	// DefaultShortCircuitTimeout bounds the wait for better claims after the first one.
+	DefaultShortCircuitTimeout = 200 * time.Millisecond
+)
+
+// SelectionOpts say how a client chooses among the servers that claim its request. They have psrpc's meaning; a
+// field that is left out is zero, not a default.
+//
+// Without SelectionOpts the selection is adaptive. Methods that are not routed by affinity take the first server.
+// Of the others the client takes the one with the highest affinity as soon as every server has answered: as many
+// as the bus says got the request, or all that have answered this method and topic lately. Otherwise it waits
+// [DefaultShortCircuitTimeout] from the first claim on. A server that no longer answers then is forgotten, and a
+// claim that comes late is remembered.
+type SelectionOpts struct {
+	// MinimumAffinity is the least affinity of an acceptable claim, if it is positive.
+	MinimumAffinity float32
+	// MaximumAffinity selects a server that claims at least this at once, if it is positive.
+	MaximumAffinity float32
+	// AcceptFirstAvailable selects the first acceptable claim at once, whatever its affinity.
+	AcceptFirstAvailable bool
+	// AffinityTimeout bounds the selection, if it is positive; otherwise the call's timeout does.
+	AffinityTimeout time.Duration
+	// ShortCircuitTimeout bounds the selection from the first acceptable claim on, if it is positive.
+	ShortCircuitTimeout time.Duration
+	// SelectionFunc chooses among the acceptable claims, of which there may be none, when the selection ends. It
+	// returns the id of a server, or an error that becomes that of the call. Without it the highest affinity
+	// above 0 wins, and among equals the first.
+	SelectionFunc func(claims []*Claim) (serverID string, err error)
+}
+
+// Claim is a server's offer to take a request.
+type Claim struct {
+	ServerID string
+	// Affinity is the server's own estimate of how well it suits; higher is better.
+	Affinity float32
+}
+
+// selection is the choice among claims: it depends on nothing but what it is told.
+type selection struct {
+	opts       SelectionOpts
+	count      int      // all claims
+	highest    float32  // among all claims
+	acceptable []*Claim // in the order they came
+	rejected   []string // ids of the others
+	best       *Claim   // the highest affinity above 0
+}
+
+// add considers a claim, and reports whether its server is selected at once.
+func (s *selection) add(claim *Claim) (selected bool) {
+	if s.count == 0 || claim.Affinity > s.highest {
+		s.highest = claim.Affinity
+	}
+	s.count++
+	if s.opts.MinimumAffinity > 0 && !(claim.Affinity >= s.opts.MinimumAffinity) {
+		s.rejected = append(s.rejected, claim.ServerID)
+		return false
+	}
+	s.acceptable = append(s.acceptable, claim)
+	if s.opts.AcceptFirstAvailable || s.opts.MaximumAffinity > 0 && claim.Affinity >= s.opts.MaximumAffinity {
+		return true
+	}
+	if claim.Affinity > 0 && (s.best == nil || claim.Affinity > s.best.Affinity) {
+		s.best = claim
+	}
+	return false
+}
+
+// conclude ends the selection. The id is empty if there is no server to take.
+func (s *selection) conclude() (serverID string, err error) {
+	switch {
+	case s.opts.SelectionFunc != nil:
+		return s.opts.SelectionFunc(s.acceptable)
+	case s.best != nil:
+		return s.best.ServerID, nil
+	default:
+		return "", nil
+	}
+}
+
+// failure is the error of a selection without a result.
+func (s *selection) failure() errors.Error {
+	if s.count == 0 {
+		return errors.ErrNoResponse
+	}
+	return errors.NewErrorf(errors.Unavailable, "no servers available (received %d responses)", s.count)
+}
