@@ -160,8 +160,8 @@ func (c *localChannel) deliver(frame []byte) (receivers int) {
 	if len(c.queue) == 0 {
 		return receivers
 	}
-	first := int(c.turn.Add(1) % uint64(len(c.queue)))
-	for i := range c.queue { // a member that is just leaving passes the frame on
+	first := int(c.turn.Add(1) % uint64(len(c.queue))) //nolint:gosec // less than an int
+	for i := range c.queue {                           // a member that is just leaving passes the frame on
 		if c.queue[(first+i)%len(c.queue)].take(frame) {
 			return receivers + 1
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -138,6 +139,31 @@ func envelope(typeName string, value []byte) []byte {
 	return protowire.AppendBytes(frame, value)
 }
 
+// TestBadInput_RandomFrames sends noise, and valid frames with damaged bytes.
+func TestBadInput_RandomFrames(t *testing.T) {
+	t.Parallel()
+	w, p := echoWorld(t)
+	t.Cleanup(w.server.Kill) // some frames are requests that wait for a grant
+	random := rand.New(rand.NewPCG(1, 2))
+	noise := func(frame []byte, positions int) []byte {
+		for range positions {
+			frame[random.IntN(len(frame))] = byte(random.Uint32())
+		}
+		return frame
+	}
+	for _, valid := range validFrames(t) {
+		for range 100 {
+			for _, channel := range servedChannels() {
+				p.sendRaw(channel, noise(make([]byte, 1+random.IntN(200)), 400))
+				p.sendRaw(channel, noise(bytes.Clone(valid), 1+random.IntN(5)))
+			}
+		}
+	}
+	assert.NotZero(t, w.server.Stats().BadFrames)
+	assert.NotZero(t, w.conn.Stats().BadFrames)
+	w.requireWorking(t)
+}
+
 func FuzzFrames(f *testing.F) {
 	for _, frame := range validFrames(f) {
 		for _, length := range []int{len(frame), len(frame) / 2, len(frame) - 1} {
@@ -175,7 +201,7 @@ func TestServer_ExpiredRequest(t *testing.T) {
 			{"as late as can be", math.MaxInt64, false},
 		} {
 			c := newClaimed(t)
-			request := newRequest("REQ_peer00000000", "hi")
+			request := newRequest(peerRequest, "hi")
 			request.Expiry, request.SentAt = tt.expiry, 0
 			c.send(requestChannel("Direct"), request)
 			synctest.Wait()
@@ -286,13 +312,13 @@ func TestServer_FloodOfGrants(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newClaimed(t)
-		c.send(requestChannel("Echo"), newRequest("REQ_peer00000000", "hi"))
+		c.send(requestChannel("Echo"), newRequest(peerRequest, "hi"))
 		c.nextClaim(c.claims)
 		for range 1000 {
-			c.grant("Echo", "REQ_peer00000000", "SRV_test")
+			c.grant("Echo", peerRequest, "SRV_test")
 			c.grant("Echo", "REQ_unknown00000", "SRV_test")
 		}
-		c.requireRanOnce("REQ_peer00000000", "hi")
+		c.requireRanOnce("hi")
 	})
 }
 
@@ -307,7 +333,7 @@ func TestServer_IdenticalRequests(t *testing.T) {
 		return request, nil
 	})})
 	responses := p.listen(responseChannel(peerClient), bus.Plain)
-	frame := encode(t, newRequest("REQ_peer00000000", "hi"))
+	frame := encode(t, newRequest(peerRequest, "hi"))
 	for range 3 {
 		p.sendRaw(requestChannel("Direct"), frame)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // publishFailure makes of the bus's error that of a call whose frames it does not carry.
-func publishFailure(err error) (error, errors.Reason) { //nolint:revive // the pair that failed takes
+func publishFailure(err error) (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
 	coded, ok := errors.AsType[errors.Error](err)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -54,10 +54,10 @@ func (c *claimed) requireQuiet() {
 }
 
 // requireRanOnce checks the response, and that nothing comes after it.
-func (c *claimed) requireRanOnce(id, body string) {
+func (c *claimed) requireRanOnce(body string) {
 	c.t.Helper()
 	response := c.nextResponse(c.responses)
-	assert.Equal(c.t, id, string(response.RequestID))
+	assert.Equal(c.t, peerRequest, string(response.RequestID))
 	assert.Equal(c.t, "SRV_test", string(response.ServerID))
 	assert.NotZero(c.t, response.SentAt)
 	assert.Empty(c.t, response.Error)
@@ -71,7 +71,7 @@ func (c *claimed) requireRanOnce(id, body string) {
 // TestServer_ClaimHandshake is what psrpc's servers do when a client that needs a claim grants it, or does not.
 func TestServer_ClaimHandshake(t *testing.T) {
 	t.Parallel()
-	const id = "REQ_peer00000000"
+	const id = peerRequest
 	for _, method := range []string{"Echo", "Best"} {
 		for _, tt := range []struct {
 			name   string
@@ -121,7 +121,7 @@ func TestServer_ClaimHandshake(t *testing.T) {
 					c.requireQuiet()
 					tt.choose(c)
 					if tt.runs {
-						c.requireRanOnce(id, "hi")
+						c.requireRanOnce("hi")
 					} else {
 						c.requireQuiet()
 					}
@@ -135,8 +135,8 @@ func TestServer_GrantBeforeRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newClaimed(t)
-		c.grant("Echo", "REQ_peer00000000", "SRV_test")
-		c.send(requestChannel("Echo"), newRequest("REQ_peer00000000", "hi"))
+		c.grant("Echo", peerRequest, "SRV_test")
+		c.send(requestChannel("Echo"), newRequest(peerRequest, "hi"))
 		c.nextClaim(c.claims)
 		c.requireQuiet()
 	})
@@ -148,12 +148,12 @@ func TestServer_SameRequestIDTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClaimed(t)
 		for _, body := range []string{"earlier", "later"} {
-			c.send(requestChannel("Echo"), newRequest("REQ_peer00000000", body))
+			c.send(requestChannel("Echo"), newRequest(peerRequest, body))
 			c.nextClaim(c.claims)
 			synctest.Wait()
 		}
-		c.grant("Echo", "REQ_peer00000000", "SRV_test")
-		c.requireRanOnce("REQ_peer00000000", "later")
+		c.grant("Echo", peerRequest, "SRV_test")
+		c.requireRanOnce("later")
 	})
 }
 
@@ -170,10 +170,10 @@ func TestServer_NoClaimIsNeeded(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newClaimed(t)
-				request := newRequest("REQ_peer00000000", "hi")
+				request := newRequest(peerRequest, "hi")
 				request.AcceptDirect = tt.accept
 				c.send(requestChannel(tt.method), request)
-				c.requireRanOnce("REQ_peer00000000", "hi")
+				c.requireRanOnce("hi")
 			})
 		})
 	}
@@ -181,7 +181,7 @@ func TestServer_NoClaimIsNeeded(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			c := newClaimed(t)
-			request := newRequest("REQ_peer00000000", "hi")
+			request := newRequest(peerRequest, "hi")
 			request.AcceptDirect = true
 			c.send(requestChannel("Best"), request)
 			c.nextClaim(c.claims)
@@ -198,7 +198,7 @@ func TestServer_UndecodableRequest(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newClaimed(t)
-				request := newRequest("REQ_peer00000000", "")
+				request := newRequest(peerRequest, "")
 				request.Body = wire.Body{Raw: []byte{0xff}}
 				c.send(requestChannel(method), request)
 				response := c.nextResponse(c.responses)
@@ -232,10 +232,10 @@ func TestServer_ThreeServersOfOneMethod(t *testing.T) {
 		}
 		claims := p.listen(claimChannel(peerClient), bus.Plain)
 		responses := p.listen(responseChannel(peerClient), bus.Plain)
-		p.send(requestChannel("Best"), newRequest("REQ_peer00000000", "hi"))
+		p.send(requestChannel("Best"), newRequest(peerRequest, "hi"))
 		synctest.Wait()
 		require.Len(t, claims, 3)
-		p.send(grantChannel("Best"), &wire.ClaimResponse{RequestID: []byte("REQ_peer00000000"), ServerID: []byte("SRV_1")})
+		p.send(grantChannel("Best"), &wire.ClaimResponse{RequestID: []byte(peerRequest), ServerID: []byte("SRV_1")})
 		synctest.Wait()
 		require.Len(t, responses, 1)
 		assert.Equal(t, "SRV_1", string(p.nextResponse(responses).ServerID))

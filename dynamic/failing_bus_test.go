@@ -297,7 +297,7 @@ func TestServer_AnswerThatCannotBeSent(t *testing.T) {
 	record := log.all()[0]
 	assert.Equal(t, slog.LevelWarn, record["level"])
 	assert.Equal(t, "Echoes|CLI_test|RES", record["channel"])
-	assert.ErrorIs(t, record["error"].(error), errBroken)
+	require.ErrorIs(t, record["error"].(error), errBroken)
 	broken.Store(false)
 	response, err := w.call(t, direct, "hi")
 	require.NoError(t, err)

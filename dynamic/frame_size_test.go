@@ -40,7 +40,7 @@ func TestCall_FrameSizeLimit(t *testing.T) {
 		assert.Contains(t, coded.Error(), "1000", "the limit")
 		assert.Contains(t, coded.Error(), echo)
 		if request == large {
-			assert.ErrorIs(t, err, bus.ErrFrameTooLarge)
+			require.ErrorIs(t, err, bus.ErrFrameTooLarge)
 			facts := requireFacts(t, errors.ReasonTooLarge, err)
 			assert.Equal(t, errors.PhasePublish, facts.Phase)
 		}

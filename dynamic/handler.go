@@ -81,8 +81,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	if u.handle == nil {
 		return nil, errors.New("the function is nil")
 	}
-	if err := isCall(method); err != nil {
-		return nil, err
+	if !isCall(method) {
+		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
 	requests, err := resolveMessageType[Req](method.Input())
 	if err != nil {
@@ -128,8 +128,8 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	if r == nil {
 		return nil, errors.New("the function is nil")
 	}
-	if err := isCall(method); err != nil {
-		return nil, err
+	if !isCall(method) {
+		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
 	return &boundHandler{
 		decode: func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
@@ -150,12 +150,9 @@ func unimplemented() *boundHandler {
 	}
 }
 
-// isCall returns an error for methods that are not request and response.
-func isCall(method *registry.Method) error {
-	if kind := method.Kind(); kind != registry.KindSingle && kind != registry.KindMulti {
-		return fmt.Errorf("the method is a %s, not a call", kind)
-	}
-	return nil
+// isCall tells whether a method is request and response.
+func isCall(method *registry.Method) bool {
+	return method.Kind() == registry.KindSingle || method.Kind() == registry.KindMulti
 }
 
 func isNil(message proto.Message) bool {

@@ -19,11 +19,10 @@ import (
 )
 
 type (
-	dyn         = *dynamicpb.Message
-	anyMsg      = proto.Message
-	number      = *wrapperspb.Int64Value
-	valueStruct struct{ *wrapperspb.StringValue }
-	embedding   struct{ wrapperspb.StringValue }
+	dyn       = *dynamicpb.Message
+	anyMsg    = proto.Message
+	number    = *wrapperspb.Int64Value
+	embedding struct{ wrapperspb.StringValue }
 	// wider is an interface that generated messages satisfy, and dynamic ones do not.
 	wider interface {
 		proto.Message
@@ -303,7 +302,7 @@ func TestRegister_AllowMissing(t *testing.T) {
 	for _, name := range []string{echo, best} {
 		_, err := w.call(t, name, "hi")
 		requireCode(t, errors.Unimplemented, err)
-		assert.ErrorIs(t, err, errors.ErrUnimplemented)
+		require.ErrorIs(t, err, errors.ErrUnimplemented)
 	}
 	response, err := w.call(t, direct, "hi")
 	require.NoError(t, err)

@@ -58,7 +58,7 @@ func (in *incoming) answer() []byte {
 // choice of a queue to the bus, which has made it already.
 func (in *incoming) needsGrant() bool {
 	method := in.method.method
-	return method.RequireClaim() && !(method.Queue() && in.request.AcceptDirect)
+	return method.RequireClaim() && (!method.Queue() || !in.request.AcceptDirect)
 }
 
 // obtainGrant claims the request and waits for the client's choice.

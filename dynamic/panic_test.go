@@ -127,9 +127,9 @@ func TestHandlers_PanicWhileShuttingDown(t *testing.T) {
 		runtime.Goexit()
 		panic("unreachable")
 	})})
-	done := make(chan error, 2)
+	client, done := textClient(t, w.conn, echo), make(chan error, 2)
 	go func() { // ends with the call
-		_, err := w.call(t, echo, "hi")
+		_, err := client.Call(context.Background(), nil)
 		done <- err
 	}()
 	requireSoon(t, b.started, "handler")

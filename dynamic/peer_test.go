@@ -20,8 +20,9 @@ type peer struct {
 }
 
 const (
-	peerClient = "CLI_peer"
-	peerServer = "SRV_peer"
+	peerClient  = "CLI_peer"
+	peerServer  = "SRV_peer"
+	peerRequest = "REQ_peer00000000"
 )
 
 func requestChannel(method string) bus.Channel {

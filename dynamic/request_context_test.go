@@ -100,9 +100,10 @@ func TestRequestContext_ExactExpiry(t *testing.T) {
 func TestRequestContext_DoneIsOneChannel(t *testing.T) {
 	t.Parallel()
 	c, _ := newRequestContext(t)
-	assert.Equal(t, c.Done(), c.Done())
+	first := c.Done()
+	assert.Equal(t, first, c.Done())
 	c.end()
-	assert.Equal(t, c.Done(), c.Done())
+	assert.Equal(t, first, c.Done())
 }
 
 func TestRequestContext_Value(t *testing.T) {

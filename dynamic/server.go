@@ -229,7 +229,7 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 			return nil, fmt.Errorf("the handler does not fit: %w", err)
 		}
 		return bound, nil
-	case isCall(method) != nil:
+	case !isCall(method):
 		return nil, nil //nolint:nilnil // subscriptions have no handler
 	case allowMissing:
 		return unimplemented(), nil

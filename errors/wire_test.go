@@ -23,6 +23,8 @@ import (
 )
 
 // statusCarrier is a user's own error type that knows its gRPC status.
+//
+//nolint:errname // it carries a status, as an error of somebody else's might
 type statusCarrier struct{ status *status.Status }
 
 func (statusCarrier) Error() string                { return "own type with status" }

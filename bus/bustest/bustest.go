@@ -51,7 +51,7 @@ func Run(t *testing.T, network Network) {
 type harness struct {
 	*testing.T
 	network Network
-	ctx     context.Context //nolint:containedctx // the life of the test
+	ctx     context.Context
 }
 
 func newHarness(t *testing.T, network Network) *harness {

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 
@@ -93,11 +94,7 @@ func (c *tally) member(name string) bus.Deliver {
 func (c *tally) members() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	members := map[string]int{}
-	for name, n := range c.byMember {
-		members[name] = n
-	}
-	return members
+	return maps.Clone(c.byMember)
 }
 
 // waitFor returns when want different frames have come, and checks that none came twice.

@@ -44,7 +44,7 @@ func list(t *testing.T, args ...string) []goPackage {
 	var packages []goPackage
 	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
 		var p goPackage
-		err := decoder.Decode(&p)
+		err := decoder.Decode(&p) //nolint:musttag // the names are those of the go command
 		if errors.Is(err, io.EOF) {
 			require.NotEmpty(t, packages)
 			return packages
