@@ -82,7 +82,15 @@ func (m *clientMethod) call(ctx context.Context, bound *route, request proto.Mes
 	if err := m.requests.check(request); err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
 	}
-	raw, err := m.roundTrip(ctx, route, wire.Body{Message: request}, o)
+	m.beforeRequest(ctx, route, request)
+	response, err := m.exchange(ctx, route, request, o)
+	m.afterResponse(ctx, route, request, response, err)
+	return response, err
+}
+
+// exchange sends a request and returns the response, decoded.
+func (m *clientMethod) exchange(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
+	raw, err := m.roundTrip(ctx, r, wire.Body{Message: request}, o)
 	if err != nil {
 		return nil, err
 	}

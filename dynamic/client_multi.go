@@ -38,8 +38,8 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 		defer close(responses)
 		defer call.stop()
 		for {
-			response, ok := call.next(ctx)
-			if !ok || !deliver(ctx, call, responses, newResponse[Resp](c.method, response)) {
+			response, ok := nextResponse[Resp](ctx, call)
+			if !ok || !deliver(ctx, call, responses, response) {
 				return
 			}
 		}
@@ -79,8 +79,8 @@ func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...
 		}
 		defer call.stop()
 		for {
-			response, ok := call.next(ctx)
-			if !ok || !yield(newResponse[Resp](c.method, response)) {
+			response, ok := nextResponse[Resp](ctx, call)
+			if !ok || !yield(response) {
 				return
 			}
 		}
@@ -107,20 +107,30 @@ func (m *clientMethod) callMulti(ctx context.Context, bound *route, request prot
 	if err := m.requests.check(request); err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
 	}
-	return m.startMulti(ctx, route, wire.Body{Message: request}, o)
+	m.beforeRequest(ctx, route, request)
+	call, err := m.startMulti(ctx, route, wire.Body{Message: request}, o)
+	if err != nil {
+		m.afterResponse(ctx, route, request, nil, err)
+		return nil, err
+	}
+	call.request = request
+	return call, nil
 }
 
-// newResponse decodes one server's answer.
-func newResponse[Resp proto.Message](m *clientMethod, response multiResponse) *Response[Resp] {
-	r := &Response[Resp]{Err: response.err, ServerID: response.server}
-	if r.Err != nil {
-		return r
+// nextResponse returns the next server's answer, decoded, or false when no more will come.
+func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
+	answer, ok := call.next(ctx)
+	if !ok {
+		return nil, false
 	}
-	result, err := m.decodeResponse(response.raw)
-	if err != nil {
-		r.Err = err
-		return r
+	var message proto.Message
+	if answer.err == nil {
+		message, answer.err = call.method.decodeResponse(answer.raw)
 	}
-	r.Result = result.(Resp)
-	return r
+	call.method.afterResponse(ctx, call.route, call.request, message, answer.err)
+	response := &Response[Resp]{Err: answer.err, ServerID: answer.server}
+	if message != nil {
+		response.Result = message.(Resp)
+	}
+	return response, true
 }

@@ -57,7 +57,6 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	}
 	options := newConnOptions(opts)
 	c := &Conn{
-		bus:      b,
 		registry: reg,
 		options:  options,
 		wireID:   []byte(options.id),
@@ -65,6 +64,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 		services: map[string]*connService{},
 		methods:  map[string]*clientMethod{},
 	}
+	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)
 	return c, nil
 }
 

@@ -28,6 +28,7 @@ type boundHandler struct {
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
 	// affinity is what the server offers itself with; nil: always 1.
 	affinity func(ctx context.Context, request wire.Body) float32
+	limit    limiter
 }
 
 // HandlerOption configures a handler.
@@ -57,6 +58,19 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 		return fmt.Errorf("affinity function: wanted request type %T, given %s", request.Message, reflect.TypeFor[Req]())
 	}
 	bound.affinity = func(ctx context.Context, request wire.Body) float32 { return f(ctx, request.Message.(Req)) }
+	return nil
+}
+
+// WithMaxConcurrent limits the requests of the method that are handled at the same time, as
+// [WithMaxConcurrentRequests] does for a server. 0 or less is no limit.
+func WithMaxConcurrent(requests int) HandlerOption {
+	return concurrencyOption(max(requests, 0))
+}
+
+type concurrencyOption int64
+
+func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) error {
+	bound.limit.max = int64(n)
 	return nil
 }
 
@@ -108,36 +122,46 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 			return wire.Body{Message: response}, nil
 		},
 	}
-	for _, option := range u.options {
-		if err := option.bindOption(bound, method); err != nil {
-			return nil, err
+	return bound, bound.apply(u.options, method)
+}
+
+func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) error {
+	for _, option := range options {
+		if err := option.bindOption(b, method); err != nil {
+			return err
 		}
 	}
-	return bound, nil
+	return nil
 }
 
 // Raw makes a handler of a function that takes and returns encoded messages; nothing checks them. The request
 // must not be changed, but may be kept. The response is the engine's once it is returned.
-func Raw(handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error)) Handler {
-	return rawHandler(handle)
+func Raw(
+	handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error), opts ...HandlerOption,
+) Handler {
+	return rawHandler{handle, opts}
 }
 
-type rawHandler func(context.Context, *registry.Method, []byte) ([]byte, error)
+type rawHandler struct {
+	handle  func(context.Context, *registry.Method, []byte) ([]byte, error)
+	options []HandlerOption
+}
 
 func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
-	if r == nil {
+	if r.handle == nil {
 		return nil, errors.New("the function is nil")
 	}
 	if !isCall(method) {
 		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
-	return &boundHandler{
+	bound := &boundHandler{
 		decode: func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
 		handle: func(ctx context.Context, request wire.Body) (wire.Body, error) {
-			response, err := r(ctx, method, request.Raw)
+			response, err := r.handle(ctx, method, request.Raw)
 			return wire.Body{Raw: response}, err
 		},
-	}, nil
+	}
+	return bound, bound.apply(r.options, method)
 }
 
 // unimplemented serves the methods that were left without a handler.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -22,8 +23,13 @@ func (in *incoming) describe() Incoming {
 }
 
 func (in *incoming) serve() {
-	defer in.method.registration.handling.Leave()
+	registration := in.method.registration
+	defer registration.handling.Leave()
 	defer in.context.end()
+	if callID, ok := id.ParseCall(in.request.RequestID); ok {
+		registration.active.add(callID, &in.context)
+		defer registration.active.remove(callID, &in.context)
+	}
 	var frame []byte
 	answered := false
 	defer func() {
@@ -34,8 +40,41 @@ func (in *incoming) serve() {
 			in.send(frame)
 		}
 	}()
-	frame = in.answer()
+	if in.admit() {
+		defer in.release()
+		frame = in.answer()
+	} else {
+		frame = in.refuse()
+	}
 	answered = true
+}
+
+// admit reports whether the limits of the server and of the method leave room.
+func (in *incoming) admit() bool {
+	server, method := &in.method.registration.server.limit, &in.method.handler.limit
+	if !server.enter() {
+		return false
+	}
+	if !method.enter() {
+		server.leave()
+		return false
+	}
+	return true
+}
+
+func (in *incoming) release() {
+	in.method.handler.limit.leave()
+	in.method.registration.server.limit.leave()
+}
+
+// refuse leaves a request to another server, if the client chooses among them, or says that this one is overloaded.
+func (in *incoming) refuse() []byte {
+	if !in.needsGrant() {
+		return in.failure(errors.NewErrorf(errors.ResourceExhausted,
+			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName()))
+	}
+	in.method.registration.obtainGrant(&in.context, in.offer(-1))
+	return nil
 }
 
 // answer runs the request and returns the frame of its response, or nil if another server has it.
@@ -63,13 +102,17 @@ func (in *incoming) needsGrant() bool {
 
 // obtainGrant claims the request and waits for the client's choice.
 func (in *incoming) obtainGrant(request wire.Body) bool {
-	return in.method.registration.obtainGrant(&in.context, grantRequest{
+	return in.method.registration.obtainGrant(&in.context, in.offer(in.affinity(request)))
+}
+
+func (in *incoming) offer(affinity float32) grantRequest {
+	return grantRequest{
 		method:    in.method.method,
 		requestID: in.request.RequestID,
 		peer:      in.peer(),
-		affinity:  in.affinity(request),
+		affinity:  affinity,
 		declines:  in.request.AcceptDecline,
-	})
+	}
 }
 
 // affinity returns what the server offers itself for: 1 unless the handler has a function for that. If that

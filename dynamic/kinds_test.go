@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -241,4 +242,84 @@ func BenchmarkMulti(b *testing.B) {
 		}
 		return nil
 	})
+}
+
+func TestCall_CancelReachesTheHandler(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	handling, ended := make(chan struct{}), make(chan error, 1)
+	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
+		close(handling)
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return request, nil
+	})})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-handling
+		cancel()
+	}()
+	_, err := textClient(t, w.conn, echo).Call(ctx, wrapperspb.String("x"), dynamic.WithRequestTimeout(time.Hour))
+	require.ErrorIs(t, err, context.Canceled)
+	select {
+	case err := <-ended:
+		assert.Equal(t, context.Canceled, err)
+	case <-time.After(10 * time.Second):
+		assert.Fail(t, "the handler was not told")
+	}
+}
+
+func TestServer_MaxConcurrentRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	handling, release := make(chan struct{}), make(chan struct{})
+	w.serve(t, dynamic.Handlers{
+		"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+			handling <- struct{}{}
+			<-release
+			return request, nil
+		}, dynamic.WithMaxConcurrent(1)),
+		"Direct": dynamic.Unary(echoHandler),
+	})
+	first := make(chan error, 1)
+	go func() {
+		_, err := textClient(t, w.conn, echo).Call(t.Context(), wrapperspb.String("x"))
+		first <- err
+	}()
+	<-handling
+	_, err := textClient(t, w.conn, echo).Call(t.Context(), wrapperspb.String("x"))
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok)
+	assert.Equal(t, errors.ResourceExhausted, coded.Code())
+	_, err = textClient(t, w.conn, direct).Call(t.Context(), wrapperspb.String("x"))
+	require.NoError(t, err, "another method has room")
+	close(release)
+	require.NoError(t, <-first)
+}
+
+func TestConn_Hooks(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	reg := newRegistry(t)
+	server := dynamic.NewServer(b)
+	t.Cleanup(server.Kill)
+	_, err := server.Register(descriptor(t, reg, "test.Echoes"), dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	var seen []string
+	conn, err := dynamic.NewConn(b, reg,
+		dynamic.WithRequestHooks(func(_ context.Context, request proto.Message, info dynamic.RPCInfo) {
+			seen = append(seen, fmt.Sprint(info.Service, " ", info.Method, " ", request.(text).GetValue()))
+		}),
+		dynamic.WithResponseHooks(func(_ context.Context, _ proto.Message, _ dynamic.RPCInfo, response proto.Message, err error) {
+			seen = append(seen, fmt.Sprint(response != nil, " ", err))
+		}))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	_, err = textClient(t, conn, echo).Call(t.Context(), wrapperspb.String("hi"))
+	require.NoError(t, err)
+	_, err = textClient(t, conn, direct).Call(t.Context(), wrapperspb.String("ho"))
+	require.ErrorIs(t, err, errors.ErrUnimplemented)
+	assert.Equal(t, []string{
+		"test.Echoes Echo hi", "true <nil>", "test.Echoes Direct ho", "false method is not implemented",
+	}, seen)
 }

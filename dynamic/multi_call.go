@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -20,7 +22,8 @@ type multiCall struct {
 	method   *clientMethod
 	route    *route
 	id       id.Call
-	expected int // responses to wait for; 0: not known
+	request  proto.Message // as it was given
+	expected int           // responses to wait for; 0: not known
 	wake     chan struct{}
 
 	started   time.Time

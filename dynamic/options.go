@@ -33,9 +33,11 @@ type RequestOption interface{ applyRequest(o *requestOptions) }
 type RegisterOption interface{ applyRegister(o *registerOptions) }
 
 type serverOptions struct {
-	id      string
-	timeout time.Duration
-	logger  *slog.Logger
+	id            string
+	timeout       time.Duration
+	logger        *slog.Logger
+	maxFrameSize  int // bytes; 0: no limit
+	maxConcurrent int // requests; 0: no limit
 }
 
 type connOptions struct {
@@ -43,6 +45,9 @@ type connOptions struct {
 	timeout          time.Duration // 0: none was set
 	selectionTimeout time.Duration
 	logger           *slog.Logger
+	maxFrameSize     int // bytes; 0: no limit
+	requestHooks     []RequestHook
+	responseHooks    []ResponseHook
 }
 
 // adaptiveSelection is how servers are chosen by affinity if the call does not say.
@@ -206,6 +211,25 @@ func AllowMissing() RegisterOption {
 // name in camel case, without its package. Clients must use the same, see [registry.WithWireName].
 func WithWireName(name string) RegisterOption {
 	return registerOption(func(o *registerOptions) { o.wireName = name })
+}
+
+type frameSizeOption int
+
+func (f frameSizeOption) applyServer(o *serverOptions) { o.maxFrameSize = int(f) }
+func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f) }
+
+// WithMaxFrameSize limits the size of frames in bytes, beyond what the bus does: larger ones are not sent, which
+// is an error with the code resource_exhausted, and dropped and counted as bad where they come. The default, also
+// for 0 or less, is no limit.
+func WithMaxFrameSize(bytes int) Option {
+	return frameSizeOption(max(bytes, 0))
+}
+
+// WithMaxConcurrentRequests limits the requests that the server handles at the same time. One that comes beyond is
+// left to another server where servers claim requests, and otherwise answered with resource_exhausted. The default,
+// also for 0 or less, is no limit. See [WithMaxConcurrent] for a limit of one method.
+func WithMaxConcurrentRequests(requests int) ServerOption {
+	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
 
 type loggerOption struct{ logger *slog.Logger }

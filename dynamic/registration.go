@@ -4,8 +4,10 @@ import (
 	"context"
 	"sync"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -16,6 +18,8 @@ type Registration struct {
 	methods  map[string]*servedMethod // by method name; immutable
 	peers    peerTable
 	handling *lifecycle.Gate // inside: requests being handled
+	active   activeRequests
+	cancels  subscriptionSlot
 
 	// running is the context of the service's handlers; kill ends it.
 	running context.Context //nolint:containedctx // the life of the registration
@@ -33,6 +37,7 @@ func newRegistration(s *Server, service *registry.Service) *Registration {
 		service:   service,
 		peers:     peerTable{service: service.WireName()},
 		handling:  lifecycle.NewGate(),
+		cancels:   subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		running:   running,
 		kill:      kill,
 		listeners: map[topicKey]*listener{},
@@ -61,6 +66,7 @@ func (r *Registration) Close(ctx context.Context) error {
 	for _, l := range listeners {
 		l.grants.close()
 	}
+	r.cancels.close()
 	r.kill()
 	return err
 }
@@ -70,6 +76,7 @@ func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	r.kill()
 	r.handling.Close()
+	r.cancels.close()
 	for _, l := range r.close() {
 		l.requests.close()
 		l.grants.close()
@@ -90,6 +97,13 @@ func (r *Registration) close() []*listener {
 
 // listenWithoutTopics makes every method reachable that has no topics.
 func (r *Registration) listenWithoutTopics(ctx context.Context) error {
+	if len(r.methods) == 0 { // a service of subscriptions only
+		return nil
+	}
+	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
+	if err := r.cancels.subscribe(ctx, r.server.bus, channel, bus.Plain, r.onCancel); err != nil {
+		return errors.NewErrorf(errors.Unavailable, "service %s: the bus does not let it listen: %w", r.service.Name(), err)
+	}
 	for _, method := range r.methods {
 		if method.method.Topics() {
 			continue

@@ -20,6 +20,7 @@ type Server struct {
 	options serverOptions
 	wireID  []byte // the id in the options
 	grants  grantTable
+	limit   limiter
 	workers *lifecycle.Workers[*incoming]
 	stats   serverCounters
 	done    chan struct{}
@@ -47,8 +48,7 @@ type serverCounters struct{ badFrames, expired atomic.Uint64 }
 func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	running, kill := context.WithCancel(context.Background())
 	options := newServerOptions(opts)
-	return &Server{
-		bus:      b,
+	s := &Server{
 		options:  options,
 		wireID:   []byte(options.id),
 		workers:  lifecycle.NewWorkers((*incoming).serve),
@@ -57,6 +57,9 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		kill:     kill,
 		services: map[string]*Registration{},
 	}
+	s.bus = limitFrames(b, options.maxFrameSize, &s.stats.badFrames)
+	s.limit.max = int64(options.maxConcurrent)
+	return s
 }
 
 // ID returns the id by which clients know the server.

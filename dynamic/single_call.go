@@ -108,8 +108,12 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 		case <-timeout:
 			return nil, c.interrupted(context.DeadlineExceeded)
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				c.method.cancel(c.id)
+			}
 			return nil, c.interrupted(ctx.Err())
 		case <-c.method.conn.done:
+			c.method.cancel(c.id)
 			return nil, c.failed(errors.ErrClientClosed, errors.ReasonClosed)
 		case <-c.method.conn.bus.Done():
 			return nil, c.failed(bus.ErrClosed, errors.ReasonBusDown)

@@ -1,0 +1,47 @@
+package dynamic
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// limitedBus refuses to send frames over a size, and drops those that come.
+type limitedBus struct {
+	bus.Bus
+
+	max     int // bytes
+	dropped *atomic.Uint64
+}
+
+// limitFrames returns b itself if there is no limit.
+func limitFrames(b bus.Bus, bytes int, dropped *atomic.Uint64) bus.Bus {
+	if bytes <= 0 {
+		return b
+	}
+	return &limitedBus{Bus: b, max: bytes, dropped: dropped}
+}
+
+// Publish fails with bus.ErrFrameTooLarge.
+func (b *limitedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	if len(frame) > b.max {
+		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit set here is %d",
+			bus.ErrFrameTooLarge, len(frame), channel, b.max)
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+// Subscribe delivers what is not too large.
+func (b *limitedBus) Subscribe(
+	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+) (bus.Subscription, error) {
+	return b.Bus.Subscribe(ctx, channel, join, func(frame []byte) {
+		if len(frame) > b.max {
+			b.dropped.Add(1)
+			return
+		}
+		deliver(frame)
+	})
+}
