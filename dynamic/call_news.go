@@ -1,6 +1,8 @@
 package dynamic
 
 import (
+	"bytes"
+	"slices"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -14,6 +16,8 @@ const maxClaims = 1024
 // looks is woken through wake.
 type newsBox struct {
 	wake chan struct{} // room for one
+	// claimFirst says that a success counts only from a server that has claimed the request.
+	claimFirst bool
 
 	mu   sync.Mutex
 	news callNews
@@ -41,13 +45,27 @@ func (b *newsBox) look() callNews {
 
 func (b *newsBox) responded(response wire.Response) bool {
 	b.mu.Lock()
-	first := !b.news.answered
-	if first {
+	useful := !b.news.answered && (!b.claimFirst || response.Error != "" || b.news.hasClaim(response.ServerID))
+	if useful {
 		b.news.response, b.news.answered = response, true
 	}
 	b.mu.Unlock()
 	b.wakeUp()
-	return first
+	return useful
+}
+
+func (n *callNews) hasClaim(server []byte) bool {
+	return slices.ContainsFunc(n.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
+}
+
+// forgetResponse makes room for the answer of the server that was chosen, unless this is it already.
+func (b *newsBox) forgetResponse(server string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.claimFirst = false
+	if string(b.news.response.ServerID) != server || b.news.response.Error != "" {
+		b.news.response, b.news.answered = wire.Response{}, false
+	}
 }
 
 func (b *newsBox) claimed(claim wire.ClaimRequest) bool {

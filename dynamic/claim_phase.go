@@ -12,22 +12,23 @@ type claimPhase struct {
 	declined  []string // ids of those that do not take the request
 
 	started time.Time
+	timers  *timerPool
 	timer   *time.Timer // ends the phase; nil if it was never started
 	short   bool        // the short circuit is on
 }
 
 // start begins the wait for claims.
-func (p *claimPhase) start(now time.Time) {
-	p.started = now
+func (p *claimPhase) start(now time.Time, timers *timerPool) {
+	p.started, p.timers = now, timers
 	if timeout := p.selection.opts.AffinityTimeout; timeout > 0 {
-		p.timer = startTimer(timeout)
+		p.timer = timers.start(timeout)
 	}
 }
 
 // stop releases the timer.
 func (p *claimPhase) stop() {
 	if p.timer != nil {
-		stopTimer(p.timer)
+		p.timers.stop(p.timer)
 	}
 }
 
@@ -69,7 +70,7 @@ func (p *claimPhase) shortCircuit() {
 		remaining = min(remaining, opts.AffinityTimeout-time.Since(p.started))
 	}
 	if p.timer == nil {
-		p.timer = startTimer(remaining)
+		p.timer = p.timers.start(remaining)
 	} else {
 		p.timer.Reset(remaining)
 	}

@@ -43,8 +43,8 @@ func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 //
 // An error has a code (see [errors.Error]); one that the server returned has the server's code, text and
 // details. Others carry facts (see [errors.FactsOf]): unavailable with errors.ReasonNobodyListening, at once,
-// where the bus knows that no server is there; unavailable if no server took the request; deadline_exceeded;
-// canceled; resource_exhausted for a request that is too large for the bus; unavailable if the bus is down.
+// where the bus knows that no server is there; unavailable if no server took the request, also where time ran out
+// while one was being chosen; deadline_exceeded if it ran out later; canceled; resource_exhausted for a request that is too large for the bus; unavailable if the bus is down.
 func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
 	var none Resp
 	if c.err != nil {

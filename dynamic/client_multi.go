@@ -63,7 +63,7 @@ func deliver[T any](ctx context.Context, call *multiCall, to chan<- T, response 
 		return true
 	case <-call.timer.C:
 	case <-ctx.Done():
-	case <-call.method.conn.done:
+	case <-call.method.conn.life.Done():
 	}
 	return false
 }

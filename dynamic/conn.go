@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -22,8 +23,10 @@ type Conn struct {
 	wireID   []byte // the id in the options
 	pending  pendingTable
 	stats    connCounters
-	done     chan struct{}
-	closing  sync.Once
+	streams  streamTable
+	timers   timerPool
+	life     context.Context //nolint:containedctx // ends when the conn is closed
+	endLife  context.CancelFunc
 	running  sync.WaitGroup // goroutines; none is added once closed
 
 	mu       sync.Mutex
@@ -38,11 +41,19 @@ type Conn struct {
 type ConnStats struct {
 	// BadFrames could not be decoded, or held something else than the channel is for.
 	BadFrames uint64
-	// Unawaited claims and responses came for calls that had ended, or that were none of this conn's.
+	// Unawaited claims, responses and stream frames came for calls or streams that had ended, or that were none of
+	// this conn's.
 	Unawaited uint64
+	// Expired stream frames came after the time their server was willing to wait.
+	Expired uint64
+	// Discarded stream messages came faster than they were read, beyond what a stream keeps.
+	Discarded uint64
 }
 
-type connCounters struct{ badFrames, unawaited atomic.Uint64 }
+type connCounters struct {
+	badFrames, unawaited atomic.Uint64
+	streams              streamCounters
+}
 
 // NewConn returns a conn on b that calls the services in reg, and those that reg will have later. It fails if
 // either is nil, or with bus.ErrClosed if b is closed.
@@ -56,14 +67,20 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	default:
 	}
 	options := newConnOptions(opts)
+	if !utf8.ValidString(options.id) {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "client id %q is not valid UTF-8", options.id)
+	}
+	life, endLife := context.WithCancel(context.Background())
 	c := &Conn{
 		registry: reg,
 		options:  options,
 		wireID:   []byte(options.id),
-		done:     make(chan struct{}),
+		life:     life,
+		endLife:  endLife,
 		services: map[string]*connService{},
 		methods:  map[string]*clientMethod{},
 	}
+	c.streams.counters = &c.stats.streams
 	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)
 	return c, nil
 }
@@ -73,7 +90,13 @@ func (c *Conn) ID() string { return c.options.id }
 
 // Stats returns what the conn has counted so far.
 func (c *Conn) Stats() ConnStats {
-	return ConnStats{BadFrames: c.stats.badFrames.Load(), Unawaited: c.stats.unawaited.Load()}
+	streams := &c.stats.streams
+	return ConnStats{
+		BadFrames: c.stats.badFrames.Load(),
+		Unawaited: c.stats.unawaited.Load() + streams.unawaited.Load(),
+		Expired:   streams.expired.Load(),
+		Discarded: streams.discarded.Load(),
+	}
 }
 
 // Close ends all calls at once, with errors.ErrClientClosed, and returns when nothing more will be delivered to
@@ -84,7 +107,7 @@ func (c *Conn) Close() error {
 	services := c.services
 	c.services, c.methods = nil, nil
 	c.mu.Unlock()
-	c.closing.Do(func() { close(c.done) })
+	c.endLife()
 	for _, service := range services {
 		service.close()
 	}
@@ -105,7 +128,9 @@ func (c *Conn) start(f func()) bool {
 }
 
 // Done is closed when the conn has been closed.
-func (c *Conn) Done() <-chan struct{} { return c.done }
+func (c *Conn) Done() <-chan struct{} { return c.life.Done() }
+
+func (c *Conn) isClosed() bool { return c.life.Err() != nil }
 
 // maxRosters bounds the memory that a conn spends on what it has learned.
 const maxRosters = 10_000
@@ -143,9 +168,13 @@ func (c *Conn) service(s *registry.Service) (*connService, error) {
 	if timeout == 0 {
 		timeout = DefaultClientTimeout
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(c.life, timeout)
 	defer cancel()
-	return service, service.open(ctx)
+	err := service.open(ctx, hasStreams(s))
+	if err != nil && c.isClosed() {
+		err = errors.ErrClientClosed
+	}
+	return service, err
 }
 
 // onResponse takes a frame from the bus; it never blocks.
@@ -182,6 +211,9 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 }
 
+// maxTimeout is for ever, and still a time that can be written in nanoseconds.
+const maxTimeout = 100 * 365 * 24 * time.Hour
+
 // bounds returns when a call ends and what it tells the server about that. The request's own timeout wins over
 // that of the conn, which is cut to the context's deadline; without any, the default holds.
 func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
@@ -195,6 +227,7 @@ func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (ti
 	if o.timeout > 0 {
 		timeout = o.timeout
 	}
+	timeout = min(timeout, maxTimeout)
 	expiry = now.Add(timeout)
 	if hasDeadline && !deadline.After(expiry) {
 		expiry = deadline

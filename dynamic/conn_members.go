@@ -41,7 +41,7 @@ func (c *Conn) leave(m connMember) {
 func (c *Conn) endMembers() {
 	var err error
 	select {
-	case <-c.done:
+	case <-c.life.Done():
 		err = errors.ErrClientClosed
 	case <-c.bus.Done():
 		err = bus.ErrClosed

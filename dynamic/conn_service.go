@@ -2,11 +2,13 @@ package dynamic
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // connService is a conn's subscriptions for one service: the channels of a client are those of a service, not of
@@ -15,6 +17,7 @@ type connService struct {
 	conn              *Conn
 	wireName          string
 	claims, responses subscriptionSlot
+	streams           subscriptionSlot // empty for a service without streams
 
 	opening sync.Mutex // held while subscribing, so that a second user waits for the result
 }
@@ -25,11 +28,12 @@ func newConnService(c *Conn, wireName string) *connService {
 		wireName:  wireName,
 		claims:    subscriptionSlot{whenClosed: errors.ErrClientClosed},
 		responses: subscriptionSlot{whenClosed: errors.ErrClientClosed},
+		streams:   subscriptionSlot{whenClosed: errors.ErrClientClosed},
 	}
 }
 
 // open makes sure that the service's answers arrive. It can be tried again after an error.
-func (s *connService) open(ctx context.Context) error {
+func (s *connService) open(ctx context.Context, streams bool) error {
 	s.opening.Lock()
 	defer s.opening.Unlock()
 	id := s.conn.options.id
@@ -38,11 +42,21 @@ func (s *connService) open(ctx context.Context) error {
 		return err
 	}
 	responses := bus.Channel(wire.ResponseChannel(s.wireName, id))
-	return s.responses.subscribe(ctx, s.conn.bus, responses, bus.Plain, s.conn.onResponse)
+	if err := s.responses.subscribe(ctx, s.conn.bus, responses, bus.Plain, s.conn.onResponse); err != nil || !streams {
+		return err
+	}
+	frames := bus.Channel(wire.StreamClientChannel(s.wireName, id))
+	return s.streams.subscribe(ctx, s.conn.bus, frames, bus.Plain, s.conn.onStream)
+}
+
+// hasStreams tells whether a service has a method that is a stream.
+func hasStreams(s *registry.Service) bool {
+	return slices.ContainsFunc(s.Methods(), func(m *registry.Method) bool { return m.Kind() == registry.KindStream })
 }
 
 // close returns when nothing more will be delivered.
 func (s *connService) close() {
 	s.claims.close()
 	s.responses.close()
+	s.streams.close()
 }

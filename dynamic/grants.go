@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -84,7 +85,18 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 		return granted
 	case <-ctx.Done():
 		return false
+	case <-r.closing:
 	}
+	// A client that is choosing still gets what it was offered; one that is gone does not hold up the end.
+	grace := time.NewTimer(DefaultSelectionTimeout)
+	defer grace.Stop()
+	select {
+	case granted := <-grant:
+		return granted
+	case <-ctx.Done():
+	case <-grace.C:
+	}
+	return false
 }
 
 // onGrant takes a frame from the bus; it never blocks.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -15,7 +16,7 @@ import (
 // Handlers are the handlers of a service by method name, as in the descriptor.
 type Handlers map[string]Handler
 
-// Handler serves one method. [Unary] and [Raw] make handlers.
+// Handler serves one method. [Unary], [Raw] and [Stream] make handlers.
 type Handler interface {
 	// bind fits the handler to a method, or says why it cannot serve it.
 	bind(method *registry.Method) (*boundHandler, error)
@@ -29,6 +30,8 @@ type boundHandler struct {
 	// affinity is what the server offers itself with; nil: always 1.
 	affinity func(ctx context.Context, request wire.Body) float32
 	limit    limiter
+	// stream is what serves a stream; the fields above are for calls.
+	stream *boundStream
 }
 
 // HandlerOption configures a handler.
@@ -179,6 +182,10 @@ func isCall(method *registry.Method) bool {
 	return method.Kind() == registry.KindSingle || method.Kind() == registry.KindMulti
 }
 
+// isNil reports whether a handler has returned nothing, perhaps as a nil pointer.
 func isNil(message proto.Message) bool {
+	if dynamic, ok := message.(*dynamicpb.Message); ok { // whose IsValid needs one
+		return dynamic == nil
+	}
 	return message == nil || !message.ProtoReflect().IsValid()
 }

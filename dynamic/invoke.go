@@ -96,6 +96,9 @@ func messageOf(t *messageType, reg *registry.Registry, given any) (proto.Message
 	case json.RawMessage:
 		return messageFromJSON(t, reg, given)
 	case map[string]any:
+		if given == nil {
+			return t.new(), nil
+		}
 		encoded, err := json.Marshal(given)
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // listener is the subscriptions of one served method, on one topic if it has topics.
@@ -15,6 +16,11 @@ type listener struct {
 	requests, grants subscriptionSlot
 	requestChannel   bus.Channel
 	grantChannel     bus.Channel
+
+	// Of a method that is a stream, instead of the requests.
+	streamFrames  subscriptionSlot
+	streamChannel bus.Channel
+	streams       streamTable
 }
 
 func newListener(method *servedMethod, topic []string) *listener {
@@ -26,6 +32,9 @@ func newListener(method *servedMethod, topic []string) *listener {
 		grants:         subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		requestChannel: bus.Channel(wire.RequestChannel(service, name, topic, method.method.Queue())),
 		grantChannel:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
+		streamFrames:   subscriptionSlot{whenClosed: errors.ErrServerClosed},
+		streamChannel:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
+		streams:        streamTable{counters: &method.registration.server.stats.streams},
 	}
 }
 
@@ -37,9 +46,19 @@ func (l *listener) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if method.Kind() == registry.KindStream { // which no queue distributes
+		return l.streamFrames.subscribe(ctx, server.bus, l.streamChannel, bus.Plain, l.onStream)
+	}
 	join := bus.Plain
 	if method.Queue() {
 		join = bus.Queue
 	}
 	return l.requests.subscribe(ctx, server.bus, l.requestChannel, join, l.method.onRequest)
+}
+
+// stop takes no more requests, and closes the streams.
+func (l *listener) stop() {
+	l.requests.close()
+	l.streams.close(errors.ErrStreamEOF)
+	l.streamFrames.close()
 }

@@ -43,7 +43,11 @@ func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescript
 		if given := goType.Descriptor().FullName(); given != name {
 			return messageType{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, reflect.TypeFor[M](), given)
 		}
-		return messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, checked: true}, nil
+		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, checked: true}
+		if _, ok := t.new().(M); !ok {
+			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), t.new())
+		}
+		return t, nil
 	default:
 		return messageType{}, fmt.Errorf("%s is no message type", reflect.TypeFor[M]())
 	}

@@ -48,6 +48,9 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, body wire.Body,
 	if err := ctx.Err(); err != nil {
 		return nil, c.failed(errors.FromContext(err), interruption(err))
 	}
+	if m.conn.isClosed() {
+		return nil, c.failed(errors.ErrClientClosed, errors.ReasonClosed)
+	}
 	timeout, _ := m.conn.bounds(ctx, c.started, o)
 	request := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
@@ -64,14 +67,14 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, body wire.Body,
 		return nil, c.failed(publishFailure(err))
 	}
 	c.published = time.Now()
-	c.timer = startTimer(timeout)
+	c.timer = m.conn.timers.start(timeout)
 	return c, nil
 }
 
 // stop ends the call. Nothing is put in after it.
 func (c *multiCall) stop() {
 	c.method.conn.pending.remove(c.id)
-	stopTimer(c.timer)
+	c.method.conn.timers.stop(c.timer)
 }
 
 // next returns the next response, as soon as there is one, or false when no more will come. Of a call that failed
@@ -89,7 +92,7 @@ func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) 
 			c.learn() // who has not answered by now is gone
 		case <-ctx.Done():
 			c.ended = true
-		case <-c.method.conn.done:
+		case <-c.method.conn.life.Done():
 			c.ended = true
 			return multiResponse{err: c.failed(errors.ErrClientClosed, errors.ReasonClosed)}, true
 		case <-c.method.conn.bus.Done():

@@ -38,6 +38,7 @@ type serverOptions struct {
 	logger        *slog.Logger
 	maxFrameSize  int // bytes; 0: no limit
 	maxConcurrent int // requests; 0: no limit
+	keepalive     time.Duration
 }
 
 type connOptions struct {
@@ -46,6 +47,7 @@ type connOptions struct {
 	selectionTimeout time.Duration
 	logger           *slog.Logger
 	maxFrameSize     int // bytes; 0: no limit
+	keepalive        time.Duration
 	requestHooks     []RequestHook
 	responseHooks    []ResponseHook
 }
@@ -63,8 +65,9 @@ type requestOptions struct {
 	metadata  map[string]string
 	expected  int // responses to a multi call; 0: not known
 
-	bufferSize int // updates; 0: the default
+	bufferSize int // updates, or messages of a stream; 0: the default
 	overflow   Overflow
+	window     int // messages of a stream; 0: none
 }
 
 type registerOptions struct {

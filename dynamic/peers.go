@@ -7,8 +7,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// maxPeers bounds the memory that a service spends on the clients it has answered.
-const maxPeers = 10_000
+// maxPeers and maxPeerID bound the memory that a service spends on the clients it has answered.
+const (
+	maxPeers  = 10_000
+	maxPeerID = 256 // bytes; a longer id is not remembered
+)
 
 // peer is the channels of one client of a service; immutable.
 type peer struct{ claims, responses bus.Channel }
@@ -32,6 +35,9 @@ func (t *peerTable) get(clientID []byte) *peer {
 	made := &peer{
 		claims:    bus.Channel(wire.ClaimRequestChannel(t.service, id)),
 		responses: bus.Channel(wire.ResponseChannel(t.service, id)),
+	}
+	if len(id) > maxPeerID {
+		return made
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

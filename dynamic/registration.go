@@ -25,6 +25,9 @@ type Registration struct {
 	running context.Context //nolint:containedctx // the life of the registration
 	kill    context.CancelFunc
 
+	// closing is closed when no more requests are taken.
+	closing chan struct{}
+
 	mu        sync.Mutex
 	closed    bool
 	listeners map[topicKey]*listener
@@ -40,6 +43,7 @@ func newRegistration(s *Server, service *registry.Service) *Registration {
 		cancels:   subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		running:   running,
 		kill:      kill,
+		closing:   make(chan struct{}),
 		listeners: map[topicKey]*listener{},
 	}
 }
@@ -54,14 +58,12 @@ func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	listeners := r.close()
 	for _, l := range listeners {
-		l.requests.close()
+		l.stop()
 	}
-	var err error
-	select {
-	case <-r.handling.Close():
-	case <-ctx.Done():
-		err = errors.NewErrorf(errors.DeadlineExceeded,
-			"service %s: handlers were still running when the wait for them ended: %w", r.service.Name(), ctx.Err())
+	err := waitFor(ctx, r.handling.Close())
+	if err != nil {
+		err = errors.NewErrorf(errors.FromContext(err).Code(),
+			"service %s: handlers were still running: %w", r.service.Name(), err)
 	}
 	for _, l := range listeners {
 		l.grants.close()
@@ -78,7 +80,7 @@ func (r *Registration) Kill() {
 	r.handling.Close()
 	r.cancels.close()
 	for _, l := range r.close() {
-		l.requests.close()
+		l.stop()
 		l.grants.close()
 	}
 }
@@ -87,6 +89,9 @@ func (r *Registration) Kill() {
 func (r *Registration) close() []*listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.closed {
+		close(r.closing)
+	}
 	r.closed = true
 	listeners := make([]*listener, 0, len(r.listeners))
 	for _, l := range r.listeners {
@@ -124,8 +129,8 @@ func (r *Registration) listen(ctx context.Context, method *servedMethod, topic [
 	}
 	if err := l.open(ctx); err != nil {
 		r.stopListening(key)
-		if errors.Is(err, errors.ErrServerClosed) {
-			return err
+		if r.running.Err() != nil {
+			return errors.ErrServerClosed
 		}
 		return errors.NewErrorf(errors.Unavailable, "method %s: the bus does not let it listen: %w", method.method.FullName(), err)
 	}
@@ -156,7 +161,7 @@ func (r *Registration) stopListening(key topicKey) bool {
 	if l == nil {
 		return false
 	}
-	l.requests.close()
+	l.stop()
 	l.grants.close()
 	return true
 }

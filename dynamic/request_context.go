@@ -17,7 +17,7 @@ type requestContext struct {
 	mu     sync.Mutex
 	inner  context.Context //nolint:containedctx // made by the first Done
 	cancel context.CancelFunc
-	ended  bool
+	err    error // why it ended, as far as anybody has looked
 }
 
 // Deadline returns the request's expiry.
@@ -29,28 +29,31 @@ func (c *requestContext) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	if c.inner == nil {
 		c.inner, c.cancel = context.WithDeadline(c.parent, c.deadline)
-		if c.ended {
+		if c.err != nil {
 			c.cancel()
 		}
 	}
 	return c.inner.Done()
 }
 
-// Err says why the context ended.
+// Err says why the context ended. It does not change its mind.
 func (c *requestContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.errLocked()
+}
+
+func (c *requestContext) errLocked() error {
 	switch {
+	case c.err != nil:
 	case c.inner != nil:
-		return c.inner.Err()
-	case c.ended:
-		return context.Canceled
+		c.err = c.inner.Err()
 	case c.parent.Err() != nil:
-		return c.parent.Err()
+		c.err = c.parent.Err()
 	case !time.Now().Before(c.deadline):
-		return context.DeadlineExceeded
+		c.err = context.DeadlineExceeded
 	}
-	return nil
+	return c.err
 }
 
 // Value asks the inner context, so that the standard library finds it when a child is made of this one.
@@ -67,11 +70,13 @@ func (c *requestContext) Value(key any) any {
 	return c.parent.Value(key)
 }
 
-// end ends the context.
+// end ends the context, if it has not ended yet.
 func (c *requestContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ended = true
+	if c.errLocked() == nil {
+		c.err = context.Canceled
+	}
 	if c.cancel != nil {
 		c.cancel()
 	}

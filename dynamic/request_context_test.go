@@ -198,3 +198,26 @@ func TestRequestContext_ManyGoroutines(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// What a context has said it does not take back.
+func TestRequestContext_ErrStays(t *testing.T) {
+	t.Run("expired, then the handler returns", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := &requestContext{parent: context.Background(), deadline: time.Now().Add(time.Second)}
+			<-time.After(time.Second)
+			assert.Equal(t, context.DeadlineExceeded, c.Err())
+			c.end()
+			assert.Equal(t, context.DeadlineExceeded, c.Err())
+		})
+	})
+	t.Run("the handler returned, and Done is asked for after the expiry", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			c := &requestContext{parent: context.Background(), deadline: time.Now().Add(time.Second)}
+			c.end()
+			assert.Equal(t, context.Canceled, c.Err())
+			<-time.After(time.Second)
+			<-c.Done()
+			assert.Equal(t, context.Canceled, c.Err())
+		})
+	})
+}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -19,9 +22,10 @@ type Server struct {
 	bus     bus.Bus
 	options serverOptions
 	wireID  []byte // the id in the options
+	invalid error  // why it can serve nothing
 	grants  grantTable
 	limit   limiter
-	workers *lifecycle.Workers[*incoming]
+	workers *lifecycle.Workers[job]
 	stats   serverCounters
 	done    chan struct{}
 
@@ -38,24 +42,41 @@ type Server struct {
 type ServerStats struct {
 	// BadFrames could not be decoded, or held something else than the channel is for.
 	BadFrames uint64
-	// Expired requests came after the time their client was willing to wait.
+	// Expired requests and stream frames came after the time their client was willing to wait.
 	Expired uint64
+	// Unawaited stream frames belonged to no stream of this server, or to one that had ended. Every server of a method
+	// hears the frames of all its streams.
+	Unawaited uint64
+	// Discarded stream messages came faster than their handler read them, beyond what a stream keeps.
+	Discarded uint64
 }
 
-type serverCounters struct{ badFrames, expired atomic.Uint64 }
+type serverCounters struct {
+	badFrames, expired atomic.Uint64
+	streams            streamCounters
+}
 
-// NewServer returns a server on b that serves nothing yet.
+// job is what the workers of a server do.
+type job interface{ serve() }
+
+// NewServer returns a server on b that serves nothing yet. If b is nil or an option is wrong, Register says so.
 func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	running, kill := context.WithCancel(context.Background())
 	options := newServerOptions(opts)
 	s := &Server{
 		options:  options,
 		wireID:   []byte(options.id),
-		workers:  lifecycle.NewWorkers((*incoming).serve),
+		workers:  lifecycle.NewWorkers(job.serve),
 		done:     make(chan struct{}),
 		running:  running,
 		kill:     kill,
 		services: map[string]*Registration{},
+	}
+	switch {
+	case b == nil:
+		s.invalid = errors.NewErrorf(errors.InvalidArgument, "a server needs a bus")
+	case !utf8.ValidString(options.id):
+		s.invalid = errors.NewErrorf(errors.InvalidArgument, "server id %q is not valid UTF-8", options.id)
 	}
 	s.bus = limitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.limit.max = int64(options.maxConcurrent)
@@ -67,7 +88,13 @@ func (s *Server) ID() string { return s.options.id }
 
 // Stats returns what the server has counted so far.
 func (s *Server) Stats() ServerStats {
-	return ServerStats{BadFrames: s.stats.badFrames.Load(), Expired: s.stats.expired.Load()}
+	streams := &s.stats.streams
+	return ServerStats{
+		BadFrames: s.stats.badFrames.Load(),
+		Expired:   s.stats.expired.Load() + streams.expired.Load(),
+		Unawaited: streams.unawaited.Load(),
+		Discarded: streams.discarded.Load(),
+	}
 }
 
 // Register serves a service. descriptor is a protoreflect.ServiceDescriptor, or anything that
@@ -79,6 +106,9 @@ func (s *Server) Stats() ServerStats {
 // already serves a service of that wire name (but see [WithWireName]), if the bus fails, or, with
 // errors.ErrServerClosed, after Shutdown or Kill. Errors about handlers are all reported together.
 func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
+	if s.invalid != nil {
+		return nil, s.invalid
+	}
 	o := newRegisterOptions(opts)
 	var serviceOptions []registry.Option
 	if o.wireName != "" {
@@ -89,19 +119,28 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 		return nil, err
 	}
 	r := newRegistration(s, service)
-	if r.methods, err = bindHandlers(r, handlers, o.allowMissing); err != nil {
-		return nil, err
-	}
-	if err := s.add(r); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(s.running, s.options.timeout)
-	defer cancel()
-	if err := r.listenWithoutTopics(ctx); err != nil {
+	if err := s.start(r, handlers, o.allowMissing); err != nil {
 		r.Kill()
 		return nil, err
 	}
 	return r, nil
+}
+
+// start makes a service reachable.
+func (s *Server) start(r *Registration, handlers Handlers, allowMissing bool) (err error) {
+	if r.methods, err = bindHandlers(r, handlers, allowMissing); err != nil {
+		return err
+	}
+	if err := s.add(r); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.running, s.options.timeout)
+	defer cancel()
+	err = r.listenWithoutTopics(ctx)
+	if err != nil && s.running.Err() != nil {
+		return errors.ErrServerClosed
+	}
+	return err
 }
 
 func (s *Server) add(r *Registration) error {
@@ -140,8 +179,8 @@ func (s *Server) answer(method *registry.Method, channel bus.Channel, frame []by
 }
 
 // Shutdown takes no more requests, so that clients choose another server, and waits for the running handlers.
-// If ctx ends first, it kills them and returns an error that says how many services were still busy and
-// satisfies errors.Is for the context's error.
+// If ctx ends first, it ends their contexts and returns an error that names the services that were still busy and
+// satisfies errors.Is for the context's error. Further calls wait too, and so does one after Kill.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.close()
 	errs := make([]error, len(services))
@@ -150,12 +189,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		closing.Go(func() { errs[i] = r.Close(ctx) })
 	}
 	closing.Wait()
-	workers := s.end()
-	err := errors.Join(errs...)
-	if err == nil {
-		<-workers
+	if err := waitFor(ctx, s.end()); err != nil && errors.Join(errs...) == nil {
+		errs = append(errs, errors.NewErrorf(errors.FromContext(err).Code(), "server %s: handlers were still running: %w", s.ID(), err))
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // Kill takes no more requests, ends the contexts of the running handlers, and does not wait for them.
@@ -196,6 +233,21 @@ func (s *Server) end() <-chan struct{} {
 	return s.workers.Stop()
 }
 
+// waitFor returns nil if done is closed, or else the error of a context that ends before that.
+func waitFor(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // bindHandlers fits handlers to the methods of a service. All problems are reported together.
 func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*servedMethod, error) {
 	var problems []error
@@ -204,16 +256,19 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 		problems = append(problems, errors.NewErrorf(errors.InvalidArgument,
 			"service %s, method %s: %w", r.service.Name(), method, err))
 	}
-	for name, handler := range handlers {
+	for _, name := range slices.Sorted(maps.Keys(handlers)) {
 		if _, ok := r.service.Method(name); !ok {
 			problem(name, "there is a handler, but no such method")
-		} else if handler == nil {
-			problem(name, "the handler is nil")
 		}
 	}
 	methods := map[string]*servedMethod{}
 	for _, method := range r.service.Methods() {
-		bound, err := bindHandler(method, handlers[method.Name()], allowMissing)
+		handler, given := handlers[method.Name()]
+		if given && handler == nil {
+			problem(method.Name(), "the handler is nil")
+			continue
+		}
+		bound, err := bindHandler(method, handler, allowMissing)
 		if err != nil {
 			problem(method.Name(), "%w", err)
 		} else if bound != nil {
@@ -232,8 +287,10 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 			return nil, fmt.Errorf("the handler does not fit: %w", err)
 		}
 		return bound, nil
-	case !isCall(method):
+	case method.Kind() == registry.KindSubscription:
 		return nil, nil //nolint:nilnil // subscriptions have no handler
+	case allowMissing && method.Kind() == registry.KindStream:
+		return Stream(unimplementedStream).bind(method)
 	case allowMissing:
 		return unimplemented(), nil
 	default:

@@ -22,6 +22,7 @@ type singleCall struct {
 	claims claimPhase
 
 	started   time.Time
+	expiry    time.Time
 	published time.Time
 	granted   time.Time
 	server    string // the one that was granted the call
@@ -32,7 +33,9 @@ type singleCall struct {
 func (m *clientMethod) roundTrip(ctx context.Context, r *route, body wire.Body, o *requestOptions) ([]byte, error) {
 	c := singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
 	c.chooseSelection(o, m.method.Queue())
+	c.inbox.claimFirst = c.selecting
 	timeout, expiry := m.conn.bounds(ctx, c.started, o)
+	c.expiry = expiry
 	request := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
@@ -73,6 +76,9 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	if err := ctx.Err(); err != nil {
 		return nil, c.interrupted(err)
 	}
+	if conn.isClosed() {
+		return nil, c.failed(errors.ErrClientClosed, errors.ReasonClosed)
+	}
 	conn.pending.add(c.id, c.inbox)
 	defer conn.pending.remove(c.id)
 	if err := conn.bus.Publish(ctx, channel, frame, c.inbox); err != nil {
@@ -80,11 +86,11 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	}
 	c.published = time.Now()
 	if c.selecting {
-		c.claims.start(c.published)
+		c.claims.start(c.published, &conn.timers)
 		defer c.claims.stop()
 	}
-	timer := startTimer(timeout)
-	defer stopTimer(timer)
+	timer := conn.timers.start(timeout)
+	defer conn.timers.stop(timer)
 	return c.wait(ctx, timer.C)
 }
 
@@ -112,7 +118,7 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 				c.method.cancel(c.id)
 			}
 			return nil, c.interrupted(ctx.Err())
-		case <-c.method.conn.done:
+		case <-c.method.conn.life.Done():
 			c.method.cancel(c.id)
 			return nil, c.failed(errors.ErrClientClosed, errors.ReasonClosed)
 		case <-c.method.conn.bus.Done():
@@ -126,6 +132,9 @@ func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, 
 	news := c.inbox.look()
 	switch {
 	case news.answered && news.response.Error != "" && c.endsCall(&news.response):
+		if !time.Now().Before(c.expiry) { // then it is most likely the handler's context that ended
+			return nil, true, c.interrupted(context.DeadlineExceeded)
+		}
 		return nil, true, serverError(&news.response)
 	case news.answered && news.response.Error == "" && !c.selecting:
 		if c.server != "" {
@@ -135,7 +144,10 @@ func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, 
 	case news.publishErr != nil:
 		return nil, true, c.failed(publishFailure(news.publishErr))
 	case c.server == "" && len(news.claims) > len(c.claims.answered):
-		return nil, false, c.consider(ctx, &news)
+		if err := c.consider(ctx, &news); err != nil || c.server == "" {
+			return nil, false, err
+		}
+		return c.proceed(ctx) // the answer may have come with the claim
 	case news.receivers == 0:
 		return nil, true, c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	}
@@ -198,6 +210,9 @@ func (c *singleCall) grant(ctx context.Context, server string) error {
 	}
 	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, nil); err != nil {
 		return c.failed(publishFailure(err))
+	}
+	if c.inbox.claimFirst {
+		c.inbox.forgetResponse(server)
 	}
 	c.server, c.selecting, c.granted = server, false, time.Now()
 	return nil

@@ -5,22 +5,21 @@ import (
 	"time"
 )
 
-// timers are stopped timers to be used again: each call needs one, and few run out.
-var timers = sync.Pool{New: func() any {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
-}}
+// timerPool keeps stopped timers to be used again: each call needs one, and few run out. It belongs to a conn,
+// since timers made in a testing/synctest bubble must stay in it.
+type timerPool struct{ stopped sync.Pool }
 
-// startTimer returns a timer that fires after d. Give it back with stopTimer.
-func startTimer(d time.Duration) *time.Timer {
-	t := timers.Get().(*time.Timer)
-	t.Reset(d)
-	return t
+// start returns a timer that fires after d. Give it back with stop.
+func (p *timerPool) start(d time.Duration) *time.Timer {
+	if t, ok := p.stopped.Get().(*time.Timer); ok {
+		t.Reset(d)
+		return t
+	}
+	return time.NewTimer(d)
 }
 
-// stopTimer takes a timer back. Its channel must not be used any more.
-func stopTimer(t *time.Timer) {
+// stop takes a timer back. Its channel must not be used any more.
+func (p *timerPool) stop(t *time.Timer) {
 	t.Stop()
-	timers.Put(t)
+	p.stopped.Put(t)
 }

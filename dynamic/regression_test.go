@@ -1,0 +1,346 @@
+package dynamic_test
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+type valueStruct struct{ *wrapperspb.StringValue }
+
+// within runs f and fails if it does not return in time (its goroutine is left).
+func within(t testing.TB, d time.Duration, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(d):
+		require.FailNow(t, what+" did not return")
+	}
+}
+
+// Shutdown after Kill (or after a Shutdown that timed out, or Registration.Kill) ignores its context.
+func TestServer_ShutdownAfterKillHonoursItsContext(t *testing.T) {
+	w := newBusyWorld(t, deaf)
+	t.Cleanup(func() { <-w.called })
+	defer close(w.release)
+	w.server.Kill()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	within(t, 2*time.Second, "Shutdown", func() {
+		assert.ErrorIs(t, w.server.Shutdown(ctx), context.DeadlineExceeded)
+	})
+}
+
+func TestServer_SecondShutdownHonoursItsContext(t *testing.T) {
+	w := newBusyWorld(t, deaf)
+	t.Cleanup(func() { <-w.called })
+	defer close(w.release)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		within(t, 2*time.Second, "Shutdown", func() {
+			assert.ErrorIs(t, w.server.Shutdown(ctx), context.DeadlineExceeded)
+		})
+	}
+}
+
+// a request that is claimed and never granted holds up Shutdown until its expiry, which its sender chooses.
+func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
+	w := newWorld(t)
+	t.Cleanup(w.server.Kill)
+	p := peer{t, w.bus}
+	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
+	claims := p.listen(claimChannel(peerClient), bus.Plain)
+	request := newRequest("REQ_peer00000000", "hi")
+	request.Expiry = math.MaxInt64
+	p.send(requestChannel("Echo"), request)
+	p.nextClaim(claims)
+	within(t, 2*time.Second, "Shutdown", func() { w.server.Shutdown(context.Background()) })
+}
+
+// a very long timeout overflows the expiry: the request is dropped as expired, and the call hangs.
+func TestCall_VeryLongTimeouts(t *testing.T) {
+	for name, option := range map[string]struct {
+		conn    time.Duration
+		request time.Duration
+		ctx     time.Duration
+	}{
+		"request": {request: math.MaxInt64}, "conn": {conn: math.MaxInt64}, "context": {ctx: math.MaxInt64},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
+			conn, err := dynamic.NewConn(w.bus, w.registry, dynamic.WithClientTimeout(option.conn))
+			require.NoError(t, err)
+			defer conn.Close()
+			ctx := t.Context()
+			if option.ctx > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, option.ctx)
+				defer cancel()
+			}
+			client := textClient(t, conn, echo)
+			called := make(chan error, 1)
+			go func() {
+				_, err := client.Call(ctx, nil, dynamic.WithRequestTimeout(option.request))
+				called <- err
+			}()
+			select {
+			case err = <-called:
+				assert.NoError(t, err)
+			case <-time.After(2 * time.Second):
+				assert.Fail(t, "the call hangs")
+			}
+			assert.Zero(t, w.server.Stats().Expired)
+		})
+	}
+}
+
+// a call on a closed conn still sends its request, and the handler runs.
+func TestCall_OnClosedConnSendsNothing(t *testing.T) {
+	b := newFakeBus()
+	w := newWorldOn(t, b)
+	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
+	client := textClient(t, w.conn, echo)
+	require.NoError(t, w.conn.Close())
+	_, err := client.Call(t.Context(), nil)
+	assert.ErrorIs(t, err, errors.ErrClientClosed)
+	assert.Empty(t, b.sent())
+}
+
+func TestCall_OnClosedConnWithoutServer(t *testing.T) {
+	w := newWorld(t)
+	client := textClient(t, w.conn, echo)
+	require.NoError(t, w.conn.Close())
+	_, err := client.Call(t.Context(), nil)
+	assert.ErrorIs(t, err, errors.ErrClientClosed)
+}
+
+// a handler that returns a nil *dynamicpb.Message panics; the doc says that it is an empty response.
+func TestUnary_NilDynamicResponse(t *testing.T) {
+	w := newWorld(t)
+	w.serve(t, dynamic.Handlers{"Echo": fits[dyn, dyn]()})
+	_, err := w.call(t, echo, "hi")
+	assert.NoError(t, err)
+}
+
+// a Go type that embeds a *generated message is accepted and then panics, in the caller's goroutine too.
+func TestNewClient_StructThatEmbedsAPointer(t *testing.T) {
+	w := newWorld(t)
+	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
+	client, err := dynamic.NewClient[valueStruct, valueStruct](w.conn, echo)
+	if err != nil {
+		return
+	}
+	assert.NotPanics(t, func() { client.Call(t.Context(), valueStruct{wrapperspb.String("hi")}) })
+}
+
+func TestRegister_StructThatEmbedsAPointer(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"),
+		dynamic.Handlers{"Echo": fits[valueStruct, valueStruct]()}, dynamic.AllowMissing())
+	assert.Error(t, err)
+}
+
+// NewServer accepts a nil bus, and Register panics.
+func TestNewServer_NilBus(t *testing.T) {
+	server := dynamic.NewServer(nil)
+	defer server.Kill()
+	w := newWorld(t)
+	assert.NotPanics(t, func() {
+		_, err := server.Register(descriptor(t, w.registry, "test.Echoes"), nil, dynamic.AllowMissing())
+		assert.Error(t, err)
+	})
+}
+
+// Close and Shutdown of something idle with a context that has ended fail at random.
+func TestRegistration_CloseWhenIdleWithEndedContext(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		registration := w.serve(t, dynamic.Handlers{})
+		require.NoError(t, registration.Close(ctx), "no handler was running")
+	}
+}
+
+// on an affinity method a response that comes before a claim is kept: it becomes the call's result, though
+// the server that was granted sends another.
+func TestClient_ResponseBeforeTheClaimIsNotTheCalls(t *testing.T) {
+	c := startCall(t, "Best")
+	c.answer(c.request, "early")
+	c.claim(c.request, peerServer)
+	c.nextGrant(c.grants)
+	c.answer(c.request, "granted")
+	c.requireResponse("granted")
+}
+
+// the last word of a Report counts, but a 0 that is taken back ends the call all the same.
+func TestCall_ReportThatIsTakenBack(t *testing.T) {
+	b := newFakeBus()
+	w := newWorldOn(t, b)
+	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+		if report != nil {
+			report.Published(0, nil)
+			report.Published(1, nil)
+		}
+		go b.Bus.Publish(context.Background(), channel, frame, nil)
+		return nil
+	}
+	_, err := w.call(t, echo, "hi")
+	assert.NoError(t, err)
+}
+
+// peers are counted, not measured: 10,000 client ids of 1 MB are 20 GB and more for good.
+func TestServer_HugeClientIDsAreNotKept(t *testing.T) {
+	w, p := echoWorld(t)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 50 {
+		request := newRequest("REQ_peer00000000", "hi")
+		request.ClientID = []byte(strings.Repeat("x", 1<<20) + string(rune('a'+i)))
+		responses := make(chan struct{}, 1)
+		sub, err := w.bus.Subscribe(t.Context(), responseChannel(string(request.ClientID)), bus.Plain, func([]byte) { responses <- struct{}{} })
+		require.NoError(t, err)
+		p.send(requestChannel("Direct"), request)
+		requireSoon(t, responses, "response")
+		sub.Close()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(20<<20))
+	runtime.KeepAlive(w)
+}
+
+// a failed Register leaves its context with the server for good.
+func TestRegister_FailuresLeaveNothing(t *testing.T) {
+	w := newWorld(t)
+	sd := descriptor(t, w.registry, "test.Echoes")
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range 20_000 {
+		_, err := w.server.Register(sd, dynamic.Handlers{"NoSuch": identity[text]()}, dynamic.AllowMissing())
+		require.Error(t, err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	assert.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(1<<20))
+	runtime.KeepAlive(w)
+}
+
+// a server whose id is not UTF-8 never answers; a conn whose id is not fails each call as malformed.
+func TestServer_IDThatIsNotUTF8(t *testing.T) {
+	w := newWorldOn(t, bus.NewLocal(), dynamic.WithServerID("SRV_\xff"))
+	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"),
+		dynamic.Handlers{"Echo": identity[text]()}, dynamic.AllowMissing())
+	if err != nil {
+		return // told
+	}
+	_, err = w.call(t, echo, "hi", dynamic.WithRequestTimeout(200*time.Millisecond))
+	assert.NoError(t, err)
+}
+
+func TestNewConn_IDThatIsNotUTF8(t *testing.T) {
+	w := newWorld(t)
+	_, err := dynamic.NewConn(w.bus, w.registry, dynamic.WithClientID("CLI_\xff"))
+	requireCode(t, errors.InvalidArgument, err)
+}
+
+// a nil handler is reported twice.
+func TestRegister_NilHandlerIsReportedOnce(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"), dynamic.Handlers{
+		"Echo": nil, "Direct": identity[text](), "Repeat": identity[dyn](), "Best": identity[text](), "Box": dynamic.Raw(rawIdentity),
+	})
+	// Repeat does not fit: one more line.
+	assert.Equal(t, 1, strings.Count(err.Error(), "method Echo:"), err)
+}
+
+// a nil map is not an empty message.
+func TestInvoke_NilMap(t *testing.T) {
+	w := newWorld(t)
+	w.serve(t, dynamic.Handlers{"Repeat": dynamic.Unary(repeatHandler)})
+	_, err := dynamic.Invoke(t.Context(), w.conn, repeat, map[string]any(nil))
+	assert.NoError(t, err)
+}
+
+// NewClient goes on waiting for the bus after the conn was closed.
+func TestNewClient_EndsWithTheConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		defer b.Close()
+		conn, err := dynamic.NewConn(b, newRegistry(t), dynamic.WithClientTimeout(time.Hour))
+		require.NoError(t, err)
+		b.blockSubscribe()
+		start := time.Now()
+		done := make(chan error)
+		go func() { _, err := dynamic.NewClient[text, text](conn, echo); done <- err }()
+		synctest.Wait()
+		conn.Close()
+		assert.ErrorIs(t, <-done, errors.ErrClientClosed)
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// Register that is interrupted by the end of its server says "unavailable", not ErrServerClosed.
+func TestRegister_InterruptedByShutdown(t *testing.T) {
+	b := newFakeBus()
+	w := newWorldOn(t, b, dynamic.WithServerTimeout(time.Hour))
+	blocked, done := b.blockSubscribe(), make(chan error, 1)
+	sd := descriptor(t, w.registry, "test.Echoes")
+	go func() { _, err := w.server.Register(sd, nil, dynamic.AllowMissing()); done <- err }()
+	<-blocked
+	w.server.Kill()
+	assert.ErrorIs(t, <-done, errors.ErrServerClosed)
+}
+
+// a call that runs into its timeout is answered by the handler's "context deadline exceeded" (code unknown)
+// or by the client's own timer (deadline_exceeded), whichever is first.
+func TestCall_TimeoutIsDeadlineExceeded(t *testing.T) {
+	w := newWorld(t)
+	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, _ text) (text, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})})
+	for range 300 {
+		_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(5*time.Millisecond))
+		requireCode(t, errors.DeadlineExceeded, err)
+	}
+}
+
+// a claim that cannot be published is waited for until the expiry.
+func TestServer_ClaimThatCannotBeSent(t *testing.T) {
+	b := newFakeBus()
+	w := newWorldOn(t, b)
+	t.Cleanup(w.server.Kill)
+	w.serve(t, dynamic.Handlers{"Best": identity[text]()})
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+		if strings.HasSuffix(channel.Name, "|CLAIM") {
+			return errBroken
+		}
+		return b.Bus.Publish(ctx, channel, frame, report)
+	}
+	p := peer{t, b}
+	p.send(requestChannel("Best"), newRequest("REQ_peer00000000", "hi"))
+	within(t, 2*time.Second, "Shutdown", func() { w.server.Shutdown(context.Background()) })
+}
+
+var _ = wire.KindRequest
