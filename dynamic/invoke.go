@@ -48,6 +48,35 @@ func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestO
 	return (&Client[proto.Message, proto.Message]{method: method}).Subscribe(ctx, opts...)
 }
 
+// InvokedStream is a stream whose messages are given as to [Invoke].
+type InvokedStream struct {
+	ClientStream[proto.Message, proto.Message]
+
+	method *clientMethod
+}
+
+// InvokeStream opens a stream, as [Client.OpenStream] does. The method is named as for [Invoke].
+func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOption) (*InvokedStream, error) {
+	method, err := c.invokedMethod(name)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := (&Client[proto.Message, proto.Message]{method: method}).OpenStream(ctx, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &InvokedStream{stream, method}, nil
+}
+
+// Send sends a message, as that of a [ClientStream] does. A message that does not fit the method is not sent.
+func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
+	made, err := messageOf(&s.method.requests, s.method.conn.registry, message)
+	if err != nil {
+		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.method.method.FullName(), err)
+	}
+	return s.ClientStream.Send(made, opts...)
+}
+
 // invocation finds the method and makes the request.
 func (c *Conn) invocation(name string, request any) (*clientMethod, proto.Message, error) {
 	method, err := c.invokedMethod(name)

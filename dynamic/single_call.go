@@ -194,11 +194,12 @@ func (c *singleCall) conclude(ctx context.Context) error {
 			return err
 		}
 		return c.failed(c.claims.selection.failure(), errors.ReasonAllDeclined)
-	case news.answered:
-		return serverError(&news.response)
-	default:
-		return c.failed(c.claims.selection.failure(), c.claims.reason())
 	}
+	c.method.cancel(c.id) // the servers that claimed need not wait
+	if news.answered {
+		return serverError(&news.response)
+	}
+	return c.failed(c.claims.selection.failure(), c.claims.reason())
 }
 
 // grant tells all servers which one shall run the request.

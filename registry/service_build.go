@@ -35,8 +35,8 @@ func WithWireName(name string) Option {
 // Mistakes in the schema are errors of type *[SchemaError], all of them joined. So is a service
 // without methods.
 //
-// Topic parameters and group of a method that does not set topics mean nothing to psrpc, and they mean
-// nothing here: the method has no topics. It is no mistake, since psrpc peers run with such schemas.
+// Topic parameters and group of a method that does not set topics are ignored: the method has no topics.
+// It is no mistake, since services with such schemas may be running.
 func NewService(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {

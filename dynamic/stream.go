@@ -1,0 +1,144 @@
+package dynamic
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// stream is one side of a stream, the client's or the server's, whatever its message types are. One goroutine, its
+// pump, hands over what comes; see stream_receive.go. Nothing that the bus calls waits for it, or for a lock that is
+// held while something is sent.
+type stream struct {
+	streamConfig
+
+	consumer streamConsumer // set before the pump starts
+	mailbox  mailbox[streamMessage]
+	opening  *streamOpening // of a client's stream
+
+	context   context.Context //nolint:containedctx // the life of the stream
+	cancel    context.CancelCauseFunc
+	done      chan struct{} // closed once err is set
+	abandoned chan struct{} // closed when nobody takes messages any more
+	pumped    chan struct{} // closed when the pump has ended
+	abandon   func()        // closes abandoned
+	tasks     *lifecycle.Gate
+	hijacked  atomic.Bool
+
+	line  chan struct{} // room for one: whoever is sending a frame
+	slots chan struct{} // room for the window; nil without one
+
+	started     time.Time
+	heard, sent atomic.Int64 // when there was last a frame, in nanoseconds since started
+
+	mu      sync.Mutex
+	err     error                // why the stream was closed
+	unacked map[id.Call]*unacked // by request id; nil once closed
+	drained chan struct{}        // closed when unacked is empty; nil if nobody waits for that
+	failure error                // of a message in the window, not reported yet
+	cleanup []func()             // to be called when the stream is closed
+}
+
+// streamConfig is what a stream is made of.
+type streamConfig struct {
+	id                 []byte
+	method             *registry.Method
+	topic              []string
+	bus                bus.Bus
+	peer               bus.Channel   // where the other side listens
+	timeout            time.Duration // of a message that has none of its own
+	outgoing, incoming messageType
+	buffer, window     int // 0: the defaults
+	counters           *streamCounters
+}
+
+// streamCounters count the frames of streams that were dropped.
+type streamCounters struct{ expired, unawaited, discarded atomic.Uint64 }
+
+// newStream returns a stream whose context is made of ctx. Its pump is not running.
+func newStream(ctx context.Context, config streamConfig) *stream {
+	if config.buffer <= 0 {
+		config.buffer = DefaultBufferSize
+	}
+	s := &stream{
+		streamConfig: config,
+		mailbox:      newMailbox[streamMessage](config.buffer + mailboxSlack),
+		done:         make(chan struct{}),
+		abandoned:    make(chan struct{}),
+		pumped:       make(chan struct{}),
+		tasks:        lifecycle.NewGate(),
+		line:         make(chan struct{}, 1),
+		started:      time.Now(),
+		unacked:      map[id.Call]*unacked{},
+	}
+	s.context, s.cancel = context.WithCancelCause(ctx)
+	s.abandon = sync.OnceFunc(func() { close(s.abandoned) })
+	if config.window > 1 {
+		s.slots = make(chan struct{}, config.window)
+	}
+	return s
+}
+
+// Context ends when the stream is closed.
+func (s *stream) Context() context.Context { return s.context }
+
+// Err says why the stream was closed; nil while it is open.
+func (s *stream) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Hijack keeps the stream open when the handler returns.
+func (s *stream) Hijack() { s.hijacked.Store(true) }
+
+// onClose has f called when the stream is closed. f must not block. It reports false if the stream is closed.
+func (s *stream) onClose(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return false
+	}
+	s.cleanup = append(s.cleanup, f)
+	return true
+}
+
+// conclude makes the stream a closed one, without a word to the other side. It reports false if it was closed.
+func (s *stream) conclude(err error) bool {
+	s.mu.Lock()
+	if s.err != nil {
+		s.mu.Unlock()
+		return false
+	}
+	s.err = err
+	unacked, cleanup := s.unacked, s.cleanup
+	s.unacked, s.cleanup = nil, nil
+	if len(unacked) > 0 && s.failure == nil {
+		s.failure = err
+	}
+	s.mu.Unlock()
+
+	close(s.done)
+	s.cancel(err)
+	for _, u := range unacked {
+		u.settle(err)
+	}
+	for _, f := range cleanup {
+		f()
+	}
+	return true
+}
+
+// failed adds to err what is known of the stream.
+func (s *stream) failed(err error, reason errors.Reason) error {
+	return errors.WithFacts(err, errors.CallFacts{
+		Method: s.method.FullName(), Topic: s.topic, Phase: errors.PhaseStream, Reason: reason,
+	})
+}

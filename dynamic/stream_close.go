@@ -1,0 +1,88 @@
+package dynamic
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// ErrStreamPeerVanished closes a stream of which nothing was heard any more, see [WithKeepalive].
+var ErrStreamPeerVanished = errors.NewErrorf(errors.Unavailable, "stream peer vanished")
+
+// Close closes the stream on this side and tells the other one why. What has come, but has not been read, can still
+// be read as far as it is in the channel. If the stream was closed already it returns why.
+func (s *stream) Close(cause error) error {
+	if !s.tasks.Enter() { // what waits for the stream's end waits for this, too
+		return s.Err()
+	}
+	defer s.tasks.Leave()
+	if !s.conclude(closeError(cause)) {
+		s.abandon()
+		return s.Err()
+	}
+	s.abandon()
+	return s.sendClose(cause)
+}
+
+// closeError is what Err says of a stream that is closed for a cause.
+func closeError(cause error) error {
+	if cause == nil {
+		return errors.ErrStreamClosed
+	}
+	if _, coded := errors.AsType[errors.Error](cause); coded {
+		return cause
+	}
+	return errors.NewError(errors.Unknown, cause)
+}
+
+// sendClose sends the last frame of the stream, behind whatever is being sent.
+func (s *stream) sendClose(cause error) error {
+	code, text := errors.ToStreamClose(cause)
+	requestID, now := id.NewRequest(), time.Now()
+	last := wire.Stream{
+		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(), Expiry: now.Add(s.timeout).UnixNano(),
+		Op: wire.StreamClose, Code: string(code), Error: text, Details: closeDetails(cause),
+	}
+	frame, err := last.AppendFrame(nil)
+	if err != nil { // the details: without them psrpc would understand it, too
+		last.Details = nil
+		if frame, err = last.AppendFrame(nil); err != nil {
+			return errors.NewErrorf(errors.Internal, "close of stream %s cannot be encoded: %w", s.method.FullName(), err)
+		}
+	}
+	ctx := requestContext{parent: context.Background(), deadline: now.Add(s.timeout)}
+	defer ctx.end()
+	if err := s.takeLine(&ctx); err != nil {
+		return s.failed(publishFailure(err))
+	}
+	defer s.leaveLine()
+	if err := s.bus.Publish(&ctx, s.peer, frame, nil); err != nil {
+		return s.failed(publishFailure(err))
+	}
+	return nil
+}
+
+// closeDetails are those of the error that [errors.ToStreamClose] takes. psrpc does not send any.
+func closeDetails(cause error) []*anypb.Any {
+	if coded, ok := errors.AsType[errors.Error](cause); ok {
+		return coded.DetailsProto()
+	}
+	return nil
+}
+
+// closedByPeer ends the stream as the other side says. What came before that can still be read, for a while. It never
+// blocks.
+func (s *stream) closedByPeer(frame *wire.Stream) {
+	err := errors.FromStreamClose(errors.ErrorCode(frame.Code), frame.Error)
+	if len(frame.Details) > 0 {
+		err = errors.FromWire(err.Code(), err.Error(), frame.Details)
+	}
+	if s.conclude(err) && s.opening != nil {
+		s.opening.refused(err)
+	}
+}

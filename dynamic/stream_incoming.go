@@ -1,0 +1,187 @@
+package dynamic
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// incomingStream is a stream being served, by a goroutine of its own.
+type incomingStream struct {
+	listener *listener
+	method   *servedMethod
+	open     wire.Stream
+	opening  requestContext // ends when the client gives up
+}
+
+// describe returns what a handler can ask for.
+func (in *incomingStream) describe() Incoming {
+	return newIncoming(in.open.NodeID, in.open.SentAt, in.open.Metadata)
+}
+
+// onStream takes a frame from the bus; it never blocks.
+func (l *listener) onStream(frame []byte) {
+	r := l.method.registration
+	parsed, ok := parseStreamFrame(frame)
+	if !ok {
+		r.server.stats.badFrames.Add(1)
+		return
+	}
+	if parsed.Op != wire.StreamOpen {
+		l.streams.deliver(&parsed)
+		return
+	}
+	in := &incomingStream{listener: l, method: l.method, open: parsed}
+	in.opening.source = in
+	in.opening.parent = r.running
+	in.opening.deadline = time.Unix(0, parsed.Expiry)
+	if !time.Now().Before(in.opening.deadline) {
+		r.server.stats.expired.Add(1)
+		return
+	}
+	if r.handling.Enter() && !r.server.workers.Go(in) {
+		r.handling.Leave()
+	}
+}
+
+func (in *incomingStream) serve() {
+	defer in.method.registration.handling.Leave()
+	if s, handle := in.begin(); s != nil {
+		in.handle(s, handle)
+	}
+}
+
+// begin returns an open stream and what handles it, or nil if another server has it or the client has gone.
+func (in *incomingStream) begin() (s *stream, handle func() error) {
+	active := &in.method.registration.active
+	defer in.opening.end()
+	if callID, ok := id.ParseCall(in.open.RequestID); ok {
+		active.add(callID, &in.opening)
+		defer active.remove(callID, &in.opening)
+	}
+	if in.method.method.RequireClaim() && !in.obtainGrant() {
+		return nil, nil
+	}
+	s = in.newStream()
+	handle = in.method.handler.stream.attach(s)
+	if !in.accept(s) {
+		return nil, nil
+	}
+	return s, handle
+}
+
+// obtainGrant claims the stream and waits for the client's choice.
+func (in *incomingStream) obtainGrant() bool {
+	r := in.method.registration
+	return r.obtainGrant(&in.opening, grantRequest{
+		method:    in.method.method,
+		requestID: in.open.RequestID,
+		peer:      r.peers.get(in.open.NodeID),
+		affinity:  in.affinity(),
+	})
+}
+
+// affinity returns what the server offers itself for: 1 unless the handler has a function for that. If that panics
+// the server does not offer itself.
+func (in *incomingStream) affinity() (affinity float32) {
+	function := in.method.handler.stream.affinity
+	if function == nil {
+		return 1
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			in.method.logPanic("affinity function", recover())
+			affinity = -1
+		}
+	}()
+	affinity = function(&in.opening)
+	returned = true
+	return affinity
+}
+
+func (in *incomingStream) newStream() *stream {
+	r, bound := in.method.registration, in.method.handler.stream
+	return newStream(context.WithValue(r.running, incomingKey{}, in), streamConfig{
+		id: in.open.StreamID, method: in.method.method, topic: in.listener.topic, bus: r.server.bus,
+		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(in.open.NodeID))),
+		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,
+		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
+	})
+}
+
+// accept makes the stream one of the listener's and tells the client. It reports false if that is not possible.
+func (in *incomingStream) accept(s *stream) bool {
+	server, streams := in.method.registration.server, &in.listener.streams
+	switch err := streams.add(s); {
+	case errors.Is(err, errStreamExists):
+		server.stats.streams.unawaited.Add(1)
+		return false
+	case err != nil: // the listener is closed
+		_ = s.Close(err) // the client's time will be up
+		return false
+	}
+	if !s.onClose(func() { streams.remove(s) }) { // the listener was closed meanwhile
+		streams.remove(s)
+		return false
+	}
+	if !server.workers.Go(streamPump{s}) {
+		_ = s.Close(errors.ErrStreamEOF)
+		return false
+	}
+	keepalive := time.Duration(0)
+	if in.open.Keepalive > 0 {
+		keepalive = announcedKeepalive(server.options.keepalive)
+	}
+	if err := in.acknowledge(s, keepalive); err != nil {
+		if s.Err() == nil {
+			server.options.logger.Warn("psrpc: stream could not be accepted",
+				slog.String("method", in.method.method.FullName()), slog.Any("error", err))
+		}
+		_ = s.Close(err) // or it was closed just now
+		<-s.pumped
+		return false
+	}
+	s.startKeepalive(keepalive, time.Duration(in.open.Keepalive))
+	return true
+}
+
+func (in *incomingStream) acknowledge(s *stream, keepalive time.Duration) error {
+	ack := wire.Stream{
+		StreamID: s.id, RequestID: in.open.RequestID, SentAt: in.open.SentAt, Expiry: in.open.Expiry,
+		Op: wire.StreamAck, Keepalive: int64(keepalive),
+	}
+	frame, err := ack.AppendFrame(nil)
+	if err != nil {
+		return err
+	}
+	return s.publish(&in.opening, frame, nil)
+}
+
+// handle runs the handler, and returns when nothing of the stream is left running.
+func (in *incomingStream) handle(s *stream, handle func() error) {
+	returned := false
+	var cause error
+	defer func() {
+		if !returned { // a panic, or runtime.Goexit
+			in.method.logPanic("handler", recover())
+			cause = errors.NewErrorf(errors.Internal, "the handler of %s panicked", in.method.method.FullName())
+		}
+		if !returned || !s.hijacked.Load() {
+			_ = s.Close(cause) // or it was closed before
+		}
+		<-s.pumped
+	}()
+	cause = handle()
+	returned = true
+}
+
+// streamPump runs a stream's pump as a job of the server's workers.
+type streamPump struct{ *stream }
+
+func (p streamPump) serve() { p.pump() }

@@ -1,0 +1,172 @@
+package dynamic
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// OpenStream opens a stream to one server; with MULTI routing to all servers, of which the first one's
+// acknowledgements count. It returns when a server has taken the stream. ctx governs the whole life of the stream:
+// when it ends, the stream is closed with its error.
+//
+// It fails as [Client.Call] does, at once where the bus knows that no server is there. The timeout of the call is
+// also that of each message, see [WithStreamTimeout].
+func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOption) (ClientStream[Req, Resp], error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	o := newRequestOptions(opts)
+	return openStream[Req, Resp](ctx, c.method, c.bound, &o)
+}
+
+func openStream[Send, Recv proto.Message](
+	ctx context.Context, m *clientMethod, bound *route, o *requestOptions,
+) (ClientStream[Send, Recv], error) {
+	s, err := m.openStream(ctx, bound, o)
+	if err != nil {
+		return nil, err
+	}
+	typed := newTypedStream[Send, Recv](s)
+	if !m.conn.start(s.pump) { // Conn.Close waits for it
+		return nil, errors.ErrClientClosed
+	}
+	return typed, nil
+}
+
+// streamOpening is what a client's stream knows of its opening.
+type streamOpening struct {
+	id        id.Call // of the request
+	inbox     *newsBox
+	keepalive atomic.Int64 // the server's
+}
+
+// acknowledged takes the acknowledgement of the open, the first one if there are several; it never blocks.
+func (o *streamOpening) acknowledged(frame *wire.Stream) {
+	o.keepalive.CompareAndSwap(0, frame.Keepalive)
+	o.inbox.responded(wire.Response{})
+}
+
+// refused takes a close, which means nothing if the stream has been acknowledged; it never blocks.
+func (o *streamOpening) refused(err errors.Error) {
+	o.inbox.responded(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
+}
+
+// openStream returns a stream that a server has taken.
+func (m *clientMethod) openStream(ctx context.Context, bound *route, o *requestOptions) (*stream, error) {
+	if err := m.check(registry.KindStream); err != nil {
+		return nil, err
+	}
+	route, err := m.route(bound, o)
+	if err != nil {
+		return nil, err
+	}
+	c := singleCall{method: m, route: route, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
+	c.chooseSelection(o, false) // streams are never queued
+	timeout, _ := m.conn.bounds(ctx, c.started, o)
+	c.expiry = c.started.Add(timeout) // not cut to the context, as in psrpc
+	s := m.newStream(ctx, route, timeout, o)
+	s.opening = &streamOpening{id: c.id, inbox: c.inbox}
+
+	keepalive := announcedKeepalive(m.conn.options.keepalive)
+	if m.method.Routing() == registry.RoutingMulti {
+		keepalive = 0
+	}
+	open := wire.Stream{
+		StreamID: s.id, RequestID: c.id[:], SentAt: c.started.UnixNano(),
+		Expiry: c.expiry.UnixNano(), Op: wire.StreamOpen,
+		NodeID: m.conn.wireID, Metadata: o.outgoingMetadata(ctx), Keepalive: int64(keepalive),
+	}
+	frame, err := open.AppendFrame(nil)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.MalformedRequest, "stream of %s cannot be opened: %w", m.method.FullName(), err)
+	}
+	if err := m.conn.adopt(s); err != nil { // the conn is closed, or its bus
+		return nil, c.failed(err, errors.ReasonClosed)
+	}
+	if _, err := c.run(ctx, route.streams, frame, timeout); err != nil {
+		c.giveUp(ctx, s, err)
+		return nil, err
+	}
+	s.startKeepalive(keepalive, time.Duration(s.opening.keepalive.Load()))
+	s.watch(ctx)
+	return s, nil
+}
+
+func (m *clientMethod) newStream(ctx context.Context, r *route, timeout time.Duration, o *requestOptions) *stream {
+	streamID := id.NewStream()
+	return newStream(ctx, streamConfig{
+		id: streamID[:], method: m.method, topic: r.topic, bus: m.conn.bus, peer: r.streams, timeout: timeout,
+		outgoing: m.requests, incoming: m.responses, buffer: o.bufferSize, window: o.window,
+		counters: &m.conn.stats.streams,
+	})
+}
+
+// giveUp closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
+// says: the plain error.
+func (c *singleCall) giveUp(ctx context.Context, s *stream, err error) {
+	if _, ok := errors.FactsOf(err); ok {
+		err = errors.Unwrap(err)
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if c.published.IsZero() {
+		s.conclude(err)
+		return
+	}
+	_ = s.Close(err) // the caller has a better error
+}
+
+// watch closes the stream with ctx.
+func (s *stream) watch(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
+	if !s.onClose(func() { stop() }) {
+		stop()
+	}
+}
+
+// connStream is a stream as a member of its conn.
+type connStream struct{ *stream }
+
+// end closes the stream as psrpc does: that of a closed client ends well.
+func (s connStream) end(err error) {
+	if errors.Is(err, errors.ErrClientClosed) {
+		err = nil
+	}
+	_ = s.Close(err)
+}
+
+// adopt makes s a stream of the conn, until it is closed.
+func (c *Conn) adopt(s *stream) error {
+	member := connStream{s}
+	if err := c.join(member); err != nil {
+		return err
+	}
+	_ = c.streams.add(s) // its id is new, and the table is never closed
+	if !s.onClose(func() {
+		c.leave(member)
+		c.streams.remove(s)
+	}) {
+		c.streams.remove(s) // the conn was closed meanwhile
+		return errors.ErrClientClosed
+	}
+	return nil
+}
+
+// onStream takes a frame from the bus; it never blocks.
+func (c *Conn) onStream(frame []byte) {
+	parsed, ok := parseStreamFrame(frame)
+	if !ok {
+		c.stats.badFrames.Add(1)
+		return
+	}
+	c.streams.deliver(&parsed)
+}

@@ -1,0 +1,75 @@
+package dynamic
+
+import (
+	"context"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// StreamOption configures one Send on a stream.
+type StreamOption interface{ applySend(o *sendOptions) }
+
+type sendOptions struct {
+	timeout time.Duration
+	ctx     context.Context //nolint:containedctx // of one Send
+	done    <-chan struct{} // of a context that the caller gave
+}
+
+func newSendOptions(opts []StreamOption, s *stream) sendOptions {
+	if len(opts) == 0 {
+		return sendOptions{timeout: s.timeout, ctx: s.context}
+	}
+	o := sendOptions{timeout: s.timeout, ctx: s.context}
+	for _, opt := range opts {
+		opt.applySend(&o)
+	}
+	return o
+}
+
+type sendOption func(*sendOptions)
+
+func (f sendOption) applySend(o *sendOptions) { f(o) }
+
+// WithStreamTimeout bounds this Send. The default, also for 0 or less, is the timeout of the call that opened the
+// stream on the client, and [WithServerTimeout] on the server. In a window (see [WithStreamWindow]) it bounds first
+// the wait for room, and then that for the acknowledgement.
+func WithStreamTimeout(timeout time.Duration) StreamOption {
+	return sendOption(func(o *sendOptions) {
+		if timeout > 0 {
+			o.timeout = timeout
+		}
+	})
+}
+
+// WithStreamContext lets this Send end with ctx, too. The message may have been received all the same.
+func WithStreamContext(ctx context.Context) StreamOption {
+	return sendOption(func(o *sendOptions) { o.ctx, o.done = ctx, ctx.Done() })
+}
+
+// StreamSetting configures a stream on either side: it is given to OpenStream or to [Stream].
+type StreamSetting interface {
+	RequestOption
+	StreamHandlerOption
+}
+
+type streamSetting struct{ buffer, window int } // 0: not set
+
+func (set streamSetting) applyRequest(o *requestOptions) {
+	o.bufferSize, o.window = max(o.bufferSize, set.buffer), max(o.window, set.window)
+}
+
+func (set streamSetting) bindStream(bound *boundStream, _ *registry.Method) error {
+	bound.buffer, bound.window = max(bound.buffer, set.buffer), max(bound.window, set.window)
+	return nil
+}
+
+// WithStreamBuffer sets how many messages that came, and were acknowledged, wait in the stream's channel for their
+// reader. The default, also for 0 or less, is [DefaultBufferSize].
+func WithStreamBuffer(messages int) StreamSetting { return streamSetting{buffer: max(messages, 0)} }
+
+// WithStreamWindow lets up to n messages be on their way without an acknowledgement. Send then returns when the
+// message was sent, which waits for room in the window, and the order is kept. A message that is not acknowledged
+// makes the next Send or Flush fail. Streams on both sides have Flush, see [Flusher]. The default, also for 1 or
+// less, is no window: Send returns when its message was acknowledged.
+func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 0)} }

@@ -1,0 +1,109 @@
+package dynamic
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// mailboxSlack is how many messages, beyond those that fit into its channel, a stream takes from a sender with a
+// large window. What comes on top of that is dropped, and the sender gets no acknowledgement.
+const mailboxSlack = 1024
+
+// streamMessage is a message that has come, with what its acknowledgement repeats.
+type streamMessage struct {
+	requestID      []byte
+	sentAt, expiry int64
+	body           []byte
+}
+
+// streamConsumer is where the pump brings messages. Only the pump calls it.
+type streamConsumer interface {
+	// deliver waits until the message is taken over. It returns false if nobody takes messages any more.
+	deliver(message proto.Message) bool
+	// finish says that nothing more will come.
+	finish()
+}
+
+// receive takes a frame for this stream from the bus; it never blocks.
+func (s *stream) receive(frame *wire.Stream) {
+	now := time.Now()
+	s.heard.Store(int64(now.Sub(s.started)))
+	if frame.Expiry <= now.UnixNano() {
+		s.counters.expired.Add(1)
+		return
+	}
+	switch frame.Op {
+	case wire.StreamMessage:
+		s.enqueue(frame)
+	case wire.StreamAck:
+		s.acknowledged(frame)
+	case wire.StreamClose:
+		s.closedByPeer(frame)
+	case wire.StreamPing: // it was heard, that is all
+	default:
+		s.counters.unawaited.Add(1)
+	}
+}
+
+func (s *stream) enqueue(frame *wire.Stream) {
+	message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
+	switch {
+	case s.Err() != nil:
+		s.counters.unawaited.Add(1)
+	case !s.mailbox.put(message):
+		s.counters.discarded.Add(1)
+	}
+}
+
+// pump hands over messages until the stream is closed and what came before is read or not wanted any more. When it
+// returns, nothing of the stream is left running.
+func (s *stream) pump() {
+	defer close(s.pumped)
+	for s.pumpNext() {
+	}
+	s.consumer.finish()
+	<-s.tasks.Close()
+}
+
+// pumpNext waits for a message and hands it over. It reports false if no more will come.
+func (s *stream) pumpNext() bool {
+	message, ok := s.mailbox.take()
+	if !ok {
+		select {
+		case <-s.mailbox.wake:
+			return true
+		case <-s.done:
+		}
+		if message, ok = s.mailbox.take(); !ok { // nothing is put in any more
+			return false
+		}
+	}
+	decoded, err := s.incoming.decode(message.body)
+	if err != nil {
+		_ = s.Close(errors.NewError(errors.MalformedRequest, err)) // or it was closed before
+		return false
+	}
+	if !s.consumer.deliver(decoded) {
+		return false
+	}
+	s.acknowledge(&message)
+	return true
+}
+
+// acknowledge tells the sender that a message can be read. If that fails, the sender's time for it will be up.
+func (s *stream) acknowledge(message *streamMessage) {
+	ack := wire.Stream{
+		StreamID: s.id, RequestID: message.requestID, SentAt: message.sentAt, Expiry: message.expiry, Op: wire.StreamAck,
+	}
+	frame, err := ack.AppendFrame(nil)
+	if err != nil {
+		return // not with ids that came in a frame
+	}
+	ctx := requestContext{parent: s.context, deadline: time.Now().Add(s.timeout)}
+	defer ctx.end()
+	_ = s.publish(&ctx, frame, nil)
+}
