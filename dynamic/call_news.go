@@ -32,8 +32,8 @@ type callNews struct {
 	publishErr error         // the bus lost the request
 }
 
-func newNewsBox() *newsBox {
-	return &newsBox{wake: make(chan struct{}, 1), news: callNews{receivers: bus.Unknown}}
+func newNewsBox() newsBox {
+	return newsBox{wake: make(chan struct{}, 1), news: callNews{receivers: bus.Unknown}}
 }
 
 // look returns what has come so far.

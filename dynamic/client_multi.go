@@ -34,7 +34,7 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 		return nil, err
 	}
 	responses := make(chan *Response[Resp], 16)
-	started := c.method.conn.start(func() { // Conn.Close waits for it
+	err = c.method.conn.start(func() { // Conn.Close waits for it
 		defer close(responses)
 		defer call.stop()
 		for {
@@ -44,9 +44,9 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 			}
 		}
 	})
-	if !started {
+	if err != nil {
 		call.stop()
-		return nil, errors.ErrClientClosed
+		return nil, err
 	}
 	return responses, nil
 }

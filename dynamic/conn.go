@@ -25,12 +25,11 @@ type Conn struct {
 	stats    connCounters
 	streams  streamTable
 	timers   timerPool
-	life     context.Context //nolint:containedctx // ends when the conn is closed
-	endLife  context.CancelFunc
+	life     context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
+	endLife  context.CancelCauseFunc
 	running  sync.WaitGroup // goroutines; none is added once closed
 
 	mu       sync.Mutex
-	closed   bool
 	services map[string]*connService  // by wire name
 	methods  map[string]*clientMethod // by full name; those that Invoke has used
 	rosters  map[string]*roster       // by name of the request channel
@@ -70,7 +69,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	if !utf8.ValidString(options.id) {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client id %q is not valid UTF-8", options.id)
 	}
-	life, endLife := context.WithCancel(context.Background())
+	life, endLife := context.WithCancelCause(context.Background())
 	c := &Conn{
 		registry: reg,
 		options:  options,
@@ -82,6 +81,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	}
 	c.streams.counters = &c.stats.streams
 	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)
+	c.running.Go(c.watch)
 	return c, nil
 }
 
@@ -102,12 +102,11 @@ func (c *Conn) Stats() ConnStats {
 // Close ends all calls at once, with errors.ErrClientClosed, and returns when nothing more will be delivered to
 // the conn. It always returns nil. It may be called more than once.
 func (c *Conn) Close() error {
+	c.endLife(errors.ErrClientClosed)
 	c.mu.Lock()
-	c.closed = true
 	services := c.services
 	c.services, c.methods = nil, nil
 	c.mu.Unlock()
-	c.endLife()
 	for _, service := range services {
 		service.close()
 	}
@@ -115,22 +114,32 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// start runs f on a goroutine that Close waits for, and that must end when done is closed. It reports false if
-// the conn is closed.
-func (c *Conn) start(f func()) bool {
-	c.mu.Lock()
+// start runs f on a goroutine that Close waits for, and that must end when the conn's life does. It fails if that
+// has ended.
+func (c *Conn) start(f func()) error {
+	c.mu.Lock() // so that Close waits for all that were started
 	defer c.mu.Unlock()
-	if c.closed {
-		return false
+	if err := c.ended(); err != nil {
+		return err
 	}
 	c.running.Go(f)
-	return true
+	return nil
 }
 
-// Done is closed when the conn has been closed.
+// Done is closed when the conn has been closed, or its bus.
 func (c *Conn) Done() <-chan struct{} { return c.life.Done() }
 
-func (c *Conn) isClosed() bool { return c.life.Err() != nil }
+// ended returns nil, or why the conn can do no more: errors.ErrClientClosed or bus.ErrClosed.
+func (c *Conn) ended() error { return context.Cause(c.life) }
+
+// ending returns ended with the reason that it is for the end of a call.
+func (c *Conn) ending() (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
+	err := c.ended()
+	if errors.Is(err, bus.ErrClosed) {
+		return err, errors.ReasonBusDown
+	}
+	return err, errors.ReasonClosed
+}
 
 // maxRosters bounds the memory that a conn spends on what it has learned.
 const maxRosters = 10_000
@@ -153,9 +162,9 @@ func (c *Conn) roster(channel string) *roster {
 // service returns the conn's side of a service, listening.
 func (c *Conn) service(s *registry.Service) (*connService, error) {
 	c.mu.Lock()
-	if c.closed {
+	if err := c.ended(); err != nil {
 		c.mu.Unlock()
-		return nil, errors.ErrClientClosed
+		return nil, err
 	}
 	service := c.services[s.WireName()]
 	if service == nil {
@@ -171,8 +180,8 @@ func (c *Conn) service(s *registry.Service) (*connService, error) {
 	ctx, cancel := context.WithTimeout(c.life, timeout)
 	defer cancel()
 	err := service.open(ctx, hasStreams(s))
-	if err != nil && c.isClosed() {
-		err = errors.ErrClientClosed
+	if err != nil && c.ended() != nil {
+		err = c.ended()
 	}
 	return service, err
 }

@@ -1,8 +1,10 @@
 package dynamic
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // connMember lives on a conn and ends with it, or with its bus.
@@ -11,21 +13,15 @@ type connMember interface {
 	end(err error)
 }
 
-// join makes m end with the conn. It fails if that is closed, or the bus.
+// join makes m end with the conn. It fails if that has ended.
 func (c *Conn) join(m connMember) error {
-	select {
-	case <-c.bus.Done():
-		return bus.ErrClosed
-	default:
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return errors.ErrClientClosed
+	if err := c.ended(); err != nil {
+		return err
 	}
 	if c.members == nil {
 		c.members = map[connMember]struct{}{}
-		c.running.Go(c.endMembers)
 	}
 	c.members[m] = struct{}{}
 	return nil
@@ -37,22 +33,17 @@ func (c *Conn) leave(m connMember) {
 	delete(c.members, m)
 }
 
-// endMembers waits for the end of the conn or of the bus, and ends all members with it.
-func (c *Conn) endMembers() {
-	var err error
+// watch ends the conn with its bus, and all members with the conn.
+func (c *Conn) watch() {
 	select {
 	case <-c.life.Done():
-		err = errors.ErrClientClosed
 	case <-c.bus.Done():
-		err = bus.ErrClosed
+		c.endLife(bus.ErrClosed)
 	}
 	c.mu.Lock()
-	members := make([]connMember, 0, len(c.members))
-	for m := range c.members {
-		members = append(members, m)
-	}
+	members := slices.Collect(maps.Keys(c.members))
 	c.mu.Unlock()
 	for _, m := range members {
-		m.end(err)
+		m.end(c.ended())
 	}
 }

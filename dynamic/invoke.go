@@ -108,8 +108,8 @@ func (c *Conn) invokedMethod(name string) (*clientMethod, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return nil, errors.ErrClientClosed
+	if err := c.ended(); err != nil {
+		return nil, err
 	}
 	c.methods[method.FullName()] = plan
 	return plan, nil

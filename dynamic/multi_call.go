@@ -48,8 +48,8 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, body wire.Body,
 	if err := ctx.Err(); err != nil {
 		return nil, c.failed(errors.FromContext(err), interruption(err))
 	}
-	if m.conn.isClosed() {
-		return nil, c.failed(errors.ErrClientClosed, errors.ReasonClosed)
+	if m.conn.ended() != nil {
+		return nil, c.failed(m.conn.ending())
 	}
 	timeout, _ := m.conn.bounds(ctx, c.started, o)
 	request := wire.Request{
@@ -94,10 +94,7 @@ func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) 
 			c.ended = true
 		case <-c.method.conn.life.Done():
 			c.ended = true
-			return multiResponse{err: c.failed(errors.ErrClientClosed, errors.ReasonClosed)}, true
-		case <-c.method.conn.bus.Done():
-			c.ended = true
-			return multiResponse{err: c.failed(bus.ErrClosed, errors.ReasonBusDown)}, true
+			return multiResponse{err: c.failed(c.method.conn.ending())}, true
 		}
 	}
 	return multiResponse{}, false

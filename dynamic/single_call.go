@@ -17,7 +17,7 @@ type singleCall struct {
 	method *clientMethod
 	route  *route
 	id     id.Call
-	inbox  *newsBox
+	inbox  newsBox
 	direct bool // an answer is welcome without a claim
 	claims claimPhase
 
@@ -29,9 +29,13 @@ type singleCall struct {
 	selecting bool   // no server was chosen yet, and one must be
 }
 
+func newSingleCall(m *clientMethod, r *route) *singleCall {
+	return &singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
+}
+
 // roundTrip sends an encoded request to one server and returns the encoded response.
 func (m *clientMethod) roundTrip(ctx context.Context, r *route, body wire.Body, o *requestOptions) ([]byte, error) {
-	c := singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
+	c := newSingleCall(m, r)
 	c.chooseSelection(o, m.method.Queue())
 	c.inbox.claimFirst = c.selecting
 	timeout, expiry := m.conn.bounds(ctx, c.started, o)
@@ -76,12 +80,12 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	if err := ctx.Err(); err != nil {
 		return nil, c.interrupted(err)
 	}
-	if conn.isClosed() {
-		return nil, c.failed(errors.ErrClientClosed, errors.ReasonClosed)
+	if conn.ended() != nil {
+		return nil, c.failed(conn.ending())
 	}
-	conn.pending.add(c.id, c.inbox)
+	conn.pending.add(c.id, &c.inbox)
 	defer conn.pending.remove(c.id)
-	if err := conn.bus.Publish(ctx, channel, frame, c.inbox); err != nil {
+	if err := conn.bus.Publish(ctx, channel, frame, &c.inbox); err != nil {
 		return nil, c.failed(publishFailure(err))
 	}
 	c.published = time.Now()
@@ -97,10 +101,6 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 // wait returns when the call has succeeded or failed.
 func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte, error) {
 	for {
-		response, ended, err := c.proceed(ctx)
-		if ended || err != nil {
-			return response, err
-		}
 		var phase <-chan time.Time
 		if c.selecting {
 			phase = c.claims.timeout()
@@ -120,9 +120,11 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 			return nil, c.interrupted(ctx.Err())
 		case <-c.method.conn.life.Done():
 			c.method.cancel(c.id)
-			return nil, c.failed(errors.ErrClientClosed, errors.ReasonClosed)
-		case <-c.method.conn.bus.Done():
-			return nil, c.failed(bus.ErrClosed, errors.ReasonBusDown)
+			return nil, c.failed(c.method.conn.ending())
+		}
+		response, ended, err := c.proceed(ctx)
+		if ended || err != nil {
+			return response, err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package dynamic_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -286,3 +287,5 @@ func bodyText(t testing.TB, f wire.Stream) string {
 	requireUnmarshal(t, f.Body.Raw, &message)
 	return message.GetValue()
 }
+
+var discard = slog.New(slog.DiscardHandler)

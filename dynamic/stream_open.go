@@ -35,8 +35,8 @@ func openStream[Send, Recv proto.Message](
 		return nil, err
 	}
 	typed := newTypedStream[Send, Recv](s)
-	if !m.conn.start(s.pump) { // Conn.Close waits for it
-		return nil, errors.ErrClientClosed
+	if err := m.conn.start(s.pump); err != nil { // Conn.Close waits for it
+		return nil, err
 	}
 	return typed, nil
 }
@@ -68,12 +68,12 @@ func (m *clientMethod) openStream(ctx context.Context, bound *route, o *requestO
 	if err != nil {
 		return nil, err
 	}
-	c := singleCall{method: m, route: route, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
+	c := newSingleCall(m, route)
 	c.chooseSelection(o, false) // streams are never queued
 	timeout, _ := m.conn.bounds(ctx, c.started, o)
 	c.expiry = c.started.Add(timeout) // not cut to the context, as in psrpc
 	s := m.newStream(ctx, route, timeout, o)
-	s.opening = &streamOpening{id: c.id, inbox: c.inbox}
+	s.opening = &streamOpening{id: c.id, inbox: &c.inbox}
 
 	keepalive := announcedKeepalive(m.conn.options.keepalive)
 	if m.method.Routing() == registry.RoutingMulti {

@@ -188,7 +188,7 @@ func (s *subscription[Resp]) deliver(frame []byte) {
 	}
 	s.dropped.Add(1)
 	if s.overflow == EndSubscription {
-		s.method.conn.start(func() { s.end(errors.ErrSlowConsumer) }) // not from here: end waits for deliveries
+		_ = s.method.conn.start(func() { s.end(errors.ErrSlowConsumer) }) // not from here: end waits for deliveries
 	}
 }
 
