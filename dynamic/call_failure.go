@@ -36,7 +36,7 @@ func interruption(err error) errors.Reason {
 func (c *singleCall) interrupted(err error) error {
 	coded := errors.FromContext(err)
 	switch {
-	case coded.Code() == errors.Canceled, c.published.IsZero():
+	case coded.Code() == errors.Canceled, !c.sent:
 		return c.failed(coded, interruption(err))
 	case c.server != "":
 		return c.failed(coded, errors.ReasonClaimedButSilent)
@@ -61,24 +61,24 @@ func (p *claimPhase) reason() errors.Reason {
 
 // failed adds to err what is known of the call.
 func (c *singleCall) failed(err error, reason errors.Reason) error {
-	now := time.Now()
+	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{
 		Method: c.method.method.FullName(), Topic: c.route.topic, Reason: reason, ServerID: c.server,
 		Claims: c.claims.selection.count, BestAffinity: c.claims.selection.highest,
 		Declined: slices.Concat(c.claims.declined, c.claims.selection.rejected),
 	}
 	switch {
-	case c.published.IsZero():
-		facts.Phase, facts.PublishTime = errors.PhasePublish, now.Sub(c.started)
+	case !c.sent:
+		facts.Phase, facts.PublishTime = errors.PhasePublish, elapsed
 	case c.selecting:
-		facts.Phase, facts.PublishTime = errors.PhaseSelection, c.published.Sub(c.started)
-		facts.SelectionTime = now.Sub(c.published)
+		facts.Phase, facts.PublishTime = errors.PhaseSelection, c.published
+		facts.SelectionTime = elapsed - c.published
 	case c.server == "":
-		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published.Sub(c.started)
-		facts.ResponseTime = now.Sub(c.published)
+		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published
+		facts.ResponseTime = elapsed - c.published
 	default:
-		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published.Sub(c.started)
-		facts.SelectionTime, facts.ResponseTime = c.granted.Sub(c.published), now.Sub(c.granted)
+		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published
+		facts.SelectionTime, facts.ResponseTime = c.granted-c.published, elapsed-c.granted
 	}
 	return errors.WithFacts(err, facts)
 }

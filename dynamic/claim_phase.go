@@ -18,8 +18,8 @@ type claimPhase struct {
 }
 
 // start begins the wait for claims.
-func (p *claimPhase) start(now time.Time, timers *timerPool) {
-	p.started, p.timers = now, timers
+func (p *claimPhase) start(timers *timerPool) {
+	p.started, p.timers = time.Now(), timers
 	if timeout := p.selection.opts.AffinityTimeout; timeout > 0 {
 		p.timer = timers.start(timeout)
 	}

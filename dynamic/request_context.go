@@ -74,10 +74,14 @@ func (c *requestContext) Value(key any) any {
 func (c *requestContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.errLocked() == nil {
-		c.err = context.Canceled
-	}
 	if c.cancel != nil {
 		c.cancel()
+	}
+	switch {
+	case c.err != nil:
+	case c.inner != nil:
+		c.err = c.inner.Err()
+	default: // nobody has looked: it need not be known what was first, this or the expiry
+		c.err = context.Canceled
 	}
 }

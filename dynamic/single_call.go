@@ -23,10 +23,11 @@ type singleCall struct {
 
 	started   time.Time
 	expiry    time.Time
-	published time.Time
-	granted   time.Time
-	server    string // the one that was granted the call
-	selecting bool   // no server was chosen yet, and one must be
+	sent      bool
+	published time.Duration // since it was started
+	granted   time.Duration // since it was started
+	server    string        // the one that was granted the call
+	selecting bool          // no server was chosen yet, and one must be
 }
 
 func newSingleCall(m *clientMethod, r *route) *singleCall {
@@ -88,9 +89,9 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	if err := conn.bus.Publish(ctx, channel, frame, &c.inbox); err != nil {
 		return nil, c.failed(publishFailure(err))
 	}
-	c.published = time.Now()
+	c.sent, c.published = true, time.Since(c.started)
 	if c.selecting {
-		c.claims.start(c.published, &conn.timers)
+		c.claims.start(&conn.timers)
 		defer c.claims.stop()
 	}
 	timer := conn.timers.start(timeout)
@@ -217,6 +218,6 @@ func (c *singleCall) grant(ctx context.Context, server string) error {
 	if c.inbox.claimFirst {
 		c.inbox.forgetResponse(server)
 	}
-	c.server, c.selecting, c.granted = server, false, time.Now()
+	c.server, c.selecting, c.granted = server, false, time.Since(c.started)
 	return nil
 }

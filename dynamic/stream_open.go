@@ -118,7 +118,7 @@ func (c *singleCall) giveUp(ctx context.Context, s *stream, err error) {
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	if c.published.IsZero() {
+	if !c.sent {
 		s.conclude(err)
 		return
 	}
