@@ -13,8 +13,11 @@ import (
 // incoming is one request being served, by a goroutine of its own.
 type incoming struct {
 	method  *servedMethod
+	peer    *peer // the client
 	request wire.Request
 	context requestContext
+	// doubtful requests seem to have expired, but the client's clock may be wrong.
+	doubtful bool
 }
 
 // describe returns what a handler can ask for.
@@ -84,6 +87,9 @@ func (in *incoming) answer() []byte {
 		return in.failure(errors.NewError(errors.MalformedRequest, err))
 	}
 	if in.needsGrant() && !in.obtainGrant(request) {
+		if in.doubtful {
+			in.method.registration.server.stats.expired.Add(1)
+		}
 		return nil
 	}
 	response, err := in.method.handler.handle(&in.context, request)
@@ -97,7 +103,7 @@ func (in *incoming) answer() []byte {
 // choice of a queue to the bus, which has made it already.
 func (in *incoming) needsGrant() bool {
 	method := in.method.method
-	return method.RequireClaim() && (!method.Queue() || !in.request.AcceptDirect)
+	return method.RequireClaim() && (!method.Queue() || !in.request.AcceptDirect || in.doubtful)
 }
 
 // obtainGrant claims the request and waits for the client's choice.
@@ -109,7 +115,7 @@ func (in *incoming) offer(affinity float32) grantRequest {
 	return grantRequest{
 		method:    in.method.method,
 		requestID: in.request.RequestID,
-		peer:      in.peer(),
+		peer:      in.peer,
 		affinity:  affinity,
 		declines:  in.request.AcceptDecline,
 	}
@@ -169,11 +175,9 @@ func (in *incoming) panicked(value any) []byte {
 // send publishes the response, or says why it cannot.
 func (in *incoming) send(frame []byte) {
 	server := in.method.registration.server
-	err := server.answer(in.method.method, in.peer().responses, frame)
+	err := server.answer(in.method.method, in.peer.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
 		tooLarge := errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", in.method.method.FullName(), err)
-		_ = server.answer(in.method.method, in.peer().responses, in.failure(tooLarge)) // logged there
+		_ = server.answer(in.method.method, in.peer.responses, in.failure(tooLarge)) // logged there
 	}
 }
-
-func (in *incoming) peer() *peer { return in.method.registration.peers.get(in.request.ClientID) }

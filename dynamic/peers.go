@@ -13,10 +13,13 @@ const (
 	maxPeerID = 256 // bytes; a longer id is not remembered
 )
 
-// peer is the channels of one client of a service; immutable.
-type peer struct{ claims, responses bus.Channel }
+// peer is one client of a service: its channels, which are immutable, and its clock.
+type peer struct {
+	claims, responses bus.Channel
+	clock             peerClock
+}
 
-// peerTable remembers the channels of clients, so that an answer does not have to spell them out each time.
+// peerTable remembers clients, so that an answer does not have to spell out its channel each time.
 type peerTable struct {
 	service string // wire name
 

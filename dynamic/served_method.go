@@ -39,10 +39,10 @@ func (m *servedMethod) onRequest(frame []byte) {
 		r.server.stats.badFrames.Add(1)
 		return
 	}
+	in.peer = r.peers.get(in.request.ClientID)
 	in.context.source = in
 	in.context.parent = r.running
-	in.context.deadline = time.Unix(0, in.request.Expiry)
-	if !time.Now().Before(in.context.deadline) {
+	if !in.schedule(time.Now()) {
 		r.server.stats.expired.Add(1)
 		return
 	}

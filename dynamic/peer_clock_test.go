@@ -1,0 +1,122 @@
+package dynamic_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// skewedBus is the bus of a client whose clock is off: the times in its requests are wrong by so much.
+type skewedBus struct {
+	bus.Bus
+
+	ahead time.Duration
+}
+
+func (b skewedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	if envelope, err := wire.ParseEnvelope(frame); err == nil && envelope.Kind == wire.KindRequest {
+		request, err := wire.ParseRequest(envelope.Value)
+		if err != nil {
+			return err
+		}
+		request.SentAt += b.ahead.Nanoseconds()
+		request.Expiry += b.ahead.Nanoseconds()
+		if frame, err = request.AppendFrame(nil); err != nil {
+			return err
+		}
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+func TestServer_ClientWhoseClockIsOff(t *testing.T) {
+	t.Parallel()
+	const timeout = 5 * time.Second
+	for _, ahead := range []time.Duration{-time.Hour, -10 * time.Second, 10 * time.Second, time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			remaining := make(chan time.Duration, 1)
+			handler := dynamic.Unary(func(ctx context.Context, request text) (text, error) {
+				deadline, _ := ctx.Deadline()
+				remaining <- time.Until(deadline)
+				return request, nil
+			})
+			w.serve(t, dynamic.Handlers{"Echo": handler, "Direct": handler})
+			conn, err := dynamic.NewConn(skewedBus{w.bus, ahead}, w.registry, dynamic.WithClientID("CLI_skewed"))
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, conn.Close()) })
+			for _, method := range []string{echo, echo, direct, direct} { // the first one teaches the server
+				_, err := textClient(t, conn, method).Call(t.Context(), wrapperspb.String("hi"), dynamic.WithRequestTimeout(timeout))
+				require.NoError(t, err, method)
+				assert.InDelta(t, timeout, <-remaining, float64(time.Second), method)
+			}
+		})
+	}
+}
+
+// A server that knows nothing of a client yet, and cannot ask it, takes its first request for a late one.
+func TestServer_FirstRequestWithoutClaimOfASlowClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serve(t, dynamic.Handlers{"Direct": identity[text]()})
+	conn, err := dynamic.NewConn(skewedBus{w.bus, -time.Hour}, w.registry)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	client := textClient(t, conn, direct)
+	_, err = client.Call(t.Context(), wrapperspb.String("hi"), dynamic.WithRequestTimeout(50*time.Millisecond))
+	requireCode(t, errors.DeadlineExceeded, err)
+	assert.EqualValues(t, 1, w.server.Stats().Expired)
+	_, err = client.Call(t.Context(), wrapperspb.String("hi"))
+	require.NoError(t, err)
+}
+
+// Requests that a lagging bus delivers late are not run, neither the first one nor any after it.
+func TestServer_LateRequestsAreNotRun(t *testing.T) {
+	t.Parallel()
+	for _, punctualFirst := range []bool{false, true} {
+		w := newWorld(t)
+		p := peer{t, w.bus}
+		ran := make(chan string, 10)
+		w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+			ran <- request.GetValue()
+			return request, nil
+		}), "Direct": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+			ran <- request.GetValue()
+			return request, nil
+		})})
+		responses := p.listen(responseChannel(peerClient), bus.Plain)
+		if punctualFirst {
+			p.send(requestChannel("Direct"), newRequest(peerRequest, "punctual"))
+			p.nextResponse(responses)
+			assert.Equal(t, "punctual", <-ran)
+		}
+		late := func(id string) *wire.Request {
+			request := newRequest(id, "late")
+			sent := time.Now().Add(-10 * time.Second)
+			request.SentAt, request.Expiry = sent.UnixNano(), sent.Add(30*time.Millisecond).UnixNano()
+			return request
+		}
+		p.send(requestChannel("Direct"), late("REQ_late00000000"))
+		if punctualFirst {
+			p.send(requestChannel("Echo"), late("REQ_late00000001"))
+			p.send(requestChannel("Direct"), late("REQ_late00000002"))
+		}
+		require.Eventually(t, func() bool { // counted on another goroutine
+			want := uint64(1)
+			if punctualFirst {
+				want = 3
+			}
+			return w.server.Stats().Expired == want
+		}, 10*time.Second, time.Millisecond)
+		assert.Empty(t, ran)
+	}
+}
