@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -70,17 +69,22 @@ func (m *clientMethod) check(kind registry.Kind) error {
 	return nil
 }
 
-// call sends one request to one server and returns the response, decoded.
-func (m *clientMethod) call(ctx context.Context, bound *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	if err := m.check(registry.KindSingle); err != nil {
-		return nil, err
-	}
-	route, err := m.route(bound, o)
-	if err != nil {
+// prepare checks what a call is given, and returns where it goes.
+func (m *clientMethod) prepare(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
+	if err := m.check(kind); err != nil {
 		return nil, err
 	}
 	if err := m.requests.check(request); err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
+	}
+	return m.route(bound, o)
+}
+
+// call sends one request to one server and returns the response, decoded.
+func (m *clientMethod) call(ctx context.Context, bound *route, request proto.Message, o *requestOptions) (proto.Message, error) {
+	route, err := m.prepare(registry.KindSingle, bound, request, o)
+	if err != nil {
+		return nil, err
 	}
 	m.beforeRequest(ctx, route, request)
 	response, err := m.exchange(ctx, route, request, o)
@@ -90,7 +94,7 @@ func (m *clientMethod) call(ctx context.Context, bound *route, request proto.Mes
 
 // exchange sends a request and returns the response, decoded.
 func (m *clientMethod) exchange(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	raw, err := m.roundTrip(ctx, r, wire.Body{Message: request}, o)
+	raw, err := m.roundTrip(ctx, r, request, o)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -97,24 +95,16 @@ func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []
 
 // callMulti checks and sends a request to every server.
 func (m *clientMethod) callMulti(ctx context.Context, bound *route, request proto.Message, o *requestOptions) (*multiCall, error) {
-	if err := m.check(registry.KindMulti); err != nil {
-		return nil, err
-	}
-	route, err := m.route(bound, o)
+	route, err := m.prepare(registry.KindMulti, bound, request, o)
 	if err != nil {
 		return nil, err
-	}
-	if err := m.requests.check(request); err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
 	}
 	m.beforeRequest(ctx, route, request)
-	call, err := m.startMulti(ctx, route, wire.Body{Message: request}, o)
+	call, err := m.startMulti(ctx, route, request, o)
 	if err != nil {
 		m.afterResponse(ctx, route, request, nil, err)
-		return nil, err
 	}
-	call.request = request
-	return call, nil
+	return call, err
 }
 
 // nextResponse returns the next server's answer, decoded, or false when no more will come.

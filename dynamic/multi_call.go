@@ -40,9 +40,9 @@ type multiCall struct {
 }
 
 // startMulti publishes a request to all servers. The call must be stopped.
-func (m *clientMethod) startMulti(ctx context.Context, r *route, body wire.Body, o *requestOptions) (*multiCall, error) {
+func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
-		method: m, route: r, id: id.NewRequest(), expected: o.expected, wake: make(chan struct{}, 1),
+		method: m, route: r, id: id.NewRequest(), request: request, expected: o.expected, wake: make(chan struct{}, 1),
 		started: time.Now(), seen: map[string]bool{}, receivers: bus.Unknown,
 	}
 	if err := ctx.Err(); err != nil {
@@ -52,12 +52,12 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, body wire.Body,
 		return nil, c.failed(m.conn.ending())
 	}
 	timeout, _ := m.conn.bounds(ctx, c.started, o)
-	request := wire.Request{
+	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: c.started.Add(timeout).UnixNano(), // not cut to the context, as in psrpc
-		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: body,
+		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: wire.Body{Message: request},
 	}
-	frame, err := request.AppendFrame(nil)
+	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -34,20 +36,20 @@ func newSingleCall(m *clientMethod, r *route) *singleCall {
 	return &singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
 }
 
-// roundTrip sends an encoded request to one server and returns the encoded response.
-func (m *clientMethod) roundTrip(ctx context.Context, r *route, body wire.Body, o *requestOptions) ([]byte, error) {
+// roundTrip sends a request to one server and returns the encoded response.
+func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newSingleCall(m, r)
 	c.chooseSelection(o, m.method.Queue())
 	c.inbox.claimFirst = c.selecting
 	timeout, expiry := m.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry
-	request := wire.Request{
+	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
-		Metadata: o.outgoingMetadata(ctx), Body: body,
+		Metadata: o.outgoingMetadata(ctx), Body: wire.Body{Message: request},
 		AcceptDirect: c.direct && m.method.RequireClaim(), AcceptDecline: c.selecting,
 	}
-	frame, err := request.AppendFrame(nil)
+	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
 	}

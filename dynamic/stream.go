@@ -20,6 +20,7 @@ type stream struct {
 	streamConfig
 
 	consumer streamConsumer // set before the pump starts
+	release  func()         // lets go of what leads to the stream; called by the pump in the end; set before that starts
 	mailbox  mailbox[streamMessage]
 	opening  *streamOpening // of a client's stream
 
@@ -64,6 +65,7 @@ type streamCounters struct{ expired, unawaited, discarded atomic.Uint64 }
 
 // newStream returns a stream whose context is made of ctx. Its pump is not running.
 func newStream(ctx context.Context, config streamConfig) *stream {
+	config.timeout = min(config.timeout, maxTimeout)
 	if config.buffer <= 0 {
 		config.buffer = DefaultBufferSize
 	}
@@ -120,7 +122,7 @@ func (s *stream) conclude(err error) bool {
 	s.err = err
 	unacked, cleanup := s.unacked, s.cleanup
 	s.unacked, s.cleanup = nil, nil
-	if len(unacked) > 0 && s.failure == nil {
+	if s.slots != nil && len(unacked) > 0 && s.failure == nil {
 		s.failure = err
 	}
 	s.mu.Unlock()

@@ -121,17 +121,16 @@ func (in *incomingStream) accept(s *stream) bool {
 	switch err := streams.add(s); {
 	case errors.Is(err, errStreamExists):
 		server.stats.streams.unawaited.Add(1)
+		s.conclude(err)
 		return false
 	case err != nil: // the listener is closed
-		_ = s.Close(err) // the client's time will be up
+		_ = s.Close(err) // if that does not come through, the client's time will be up
 		return false
 	}
-	if !s.onClose(func() { streams.remove(s) }) { // the listener was closed meanwhile
-		streams.remove(s)
-		return false
-	}
+	s.release = func() { streams.remove(s) }
 	if !server.workers.Go(streamPump{s}) {
 		_ = s.Close(errors.ErrStreamEOF)
+		s.release()
 		return false
 	}
 	keepalive := time.Duration(0)

@@ -36,6 +36,7 @@ func openStream[Send, Recv proto.Message](
 	}
 	typed := newTypedStream[Send, Recv](s)
 	if err := m.conn.start(s.pump); err != nil { // Conn.Close waits for it
+		s.release()
 		return nil, err
 	}
 	return typed, nil
@@ -86,10 +87,12 @@ func (m *clientMethod) openStream(ctx context.Context, bound *route, o *requestO
 	}
 	frame, err := open.AppendFrame(nil)
 	if err != nil {
+		s.conclude(err)
 		return nil, errors.NewErrorf(errors.MalformedRequest, "stream of %s cannot be opened: %w", m.method.FullName(), err)
 	}
-	if err := m.conn.adopt(s); err != nil { // the conn is closed, or its bus
-		return nil, c.failed(err, errors.ReasonClosed)
+	if err := m.conn.adopt(s); err != nil {
+		s.conclude(err)
+		return nil, c.failed(m.conn.ending())
 	}
 	if _, err := c.run(ctx, route.streams, frame, timeout); err != nil {
 		c.giveUp(ctx, s, err)
@@ -112,6 +115,7 @@ func (m *clientMethod) newStream(ctx context.Context, r *route, timeout time.Dur
 // giveUp closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
 // says: the plain error.
 func (c *singleCall) giveUp(ctx context.Context, s *stream, err error) {
+	defer s.release()
 	if _, ok := errors.FactsOf(err); ok {
 		err = errors.Unwrap(err)
 	}
@@ -144,21 +148,17 @@ func (s connStream) end(err error) {
 	_ = s.Close(err)
 }
 
-// adopt makes s a stream of the conn, until it is closed.
+// adopt makes s a stream of the conn until it is released.
 func (c *Conn) adopt(s *stream) error {
 	member := connStream{s}
 	if err := c.join(member); err != nil {
 		return err
 	}
-	_ = c.streams.add(s) // its id is new, and the table is never closed
-	if !s.onClose(func() {
+	s.release = func() {
 		c.leave(member)
 		c.streams.remove(s)
-	}) {
-		c.streams.remove(s) // the conn was closed meanwhile
-		return errors.ErrClientClosed
 	}
-	return nil
+	return c.streams.add(s) // its id is new, and the table is never closed
 }
 
 // onStream takes a frame from the bus; it never blocks.

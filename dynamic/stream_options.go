@@ -37,7 +37,7 @@ func (f sendOption) applySend(o *sendOptions) { f(o) }
 func WithStreamTimeout(timeout time.Duration) StreamOption {
 	return sendOption(func(o *sendOptions) {
 		if timeout > 0 {
-			o.timeout = timeout
+			o.timeout = min(timeout, maxTimeout)
 		}
 	})
 }

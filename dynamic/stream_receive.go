@@ -32,13 +32,23 @@ type streamConsumer interface {
 func (s *stream) receive(frame *wire.Stream) {
 	now := time.Now()
 	s.heard.Store(int64(now.Sub(s.started)))
-	if frame.Expiry <= now.UnixNano() {
+	switch {
+	case s.Err() != nil:
+		s.counters.unawaited.Add(1)
+	case frame.Expiry <= now.UnixNano():
 		s.counters.expired.Add(1)
-		return
+	default:
+		s.act(frame)
 	}
+}
+
+func (s *stream) act(frame *wire.Stream) {
 	switch frame.Op {
 	case wire.StreamMessage:
-		s.enqueue(frame)
+		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
+		if !s.mailbox.put(message) {
+			s.counters.discarded.Add(1)
+		}
 	case wire.StreamAck:
 		s.acknowledged(frame)
 	case wire.StreamClose:
@@ -49,16 +59,6 @@ func (s *stream) receive(frame *wire.Stream) {
 	}
 }
 
-func (s *stream) enqueue(frame *wire.Stream) {
-	message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
-	switch {
-	case s.Err() != nil:
-		s.counters.unawaited.Add(1)
-	case !s.mailbox.put(message):
-		s.counters.discarded.Add(1)
-	}
-}
-
 // pump hands over messages until the stream is closed and what came before is read or not wanted any more. When it
 // returns, nothing of the stream is left running.
 func (s *stream) pump() {
@@ -66,6 +66,7 @@ func (s *stream) pump() {
 	for s.pumpNext() {
 	}
 	s.consumer.finish()
+	s.release()
 	<-s.tasks.Close()
 }
 

@@ -30,7 +30,7 @@ type ClientStream[Send, Recv proto.Message] interface {
 	Close(cause error) error
 	// Err says why the stream was closed; nil while it is open.
 	Err() error
-	// Context ends when the stream is closed. Its cause is the same as Err.
+	// Context ends when the stream is closed. It is made of the context given to OpenStream.
 	Context() context.Context
 	// Flush waits until all messages that were sent in a window are acknowledged. It fails if one of them was not, or
 	// if ctx ends.
@@ -69,7 +69,6 @@ type typedStream[Send, Recv proto.Message] struct {
 	*stream
 
 	messages chan Recv
-	late     *time.Timer // of the pump: started with the first message after the close
 }
 
 func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv] {
@@ -95,24 +94,17 @@ func (t *typedStream[Send, Recv]) deliver(message proto.Message) bool {
 	}
 }
 
-// deliverLate delivers what came before the close. A reader that does not take it within the stream's timeout gets no
-// more.
+// deliverLate delivers what came before the close. A reader that takes nothing for the stream's timeout gets no more.
 func (t *typedStream[Send, Recv]) deliverLate(message Recv) bool {
-	if t.late == nil {
-		t.late = time.NewTimer(t.timeout)
-	}
+	timer := time.NewTimer(t.timeout)
+	defer timer.Stop()
 	select {
 	case t.messages <- message:
 		return true
-	case <-t.late.C:
+	case <-timer.C:
 	case <-t.abandoned:
 	}
 	return false
 }
 
-func (t *typedStream[Send, Recv]) finish() {
-	close(t.messages)
-	if t.late != nil {
-		t.late.Stop()
-	}
-}
+func (t *typedStream[Send, Recv]) finish() { close(t.messages) }

@@ -12,11 +12,14 @@ func (s *stream) enterWindow(o *sendOptions) error {
 	if err := s.waitForSlot(o); err != nil {
 		return err
 	}
-	if err := s.takeFailure(); err != nil {
-		s.leaveWindow()
-		return err
+	err := s.Err()
+	if err == nil {
+		err = s.takeFailure()
 	}
-	return nil
+	if err != nil {
+		s.leaveWindow()
+	}
+	return err
 }
 
 func (s *stream) waitForSlot(o *sendOptions) error {

@@ -1,0 +1,53 @@
+package dynamic
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+func TestMailbox_Bounded(t *testing.T) {
+	t.Parallel()
+	m := newMailbox[int](3)
+	_, ok := m.take()
+	assert.False(t, ok)
+	assert.Empty(t, m.wake)
+	for i := range 3 {
+		assert.True(t, m.put(i))
+	}
+	assert.False(t, m.put(3))
+	assert.Len(t, m.wake, 1)
+	item, ok := m.take()
+	assert.True(t, ok)
+	assert.Zero(t, item)
+	assert.True(t, m.put(4))
+}
+
+// TestMailbox_IsAQueue: whatever is put in and taken out, it behaves as a bounded queue does, and its memory is bounded.
+func TestMailbox_IsAQueue(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(1, 40).Draw(t, "limit")
+		m := newMailbox[int](limit)
+		var model []int
+		for i, put := range rapid.SliceOf(rapid.Bool()).Draw(t, "steps") {
+			if put {
+				room := len(model) < limit
+				require.Equal(t, room, m.put(i))
+				if room {
+					model = append(model, i)
+				}
+				continue
+			}
+			item, ok := m.take()
+			require.Equal(t, len(model) > 0, ok)
+			if ok {
+				require.Equal(t, model[0], item)
+				model = model[1:]
+			}
+		}
+		require.LessOrEqual(t, cap(m.items), 8*(limit+1))
+	})
+}
