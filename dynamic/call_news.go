@@ -28,6 +28,7 @@ type callNews struct {
 	claims     []wire.ClaimRequest
 	response   wire.Response // the first one
 	answered   bool          // response has come
+	afterClaim bool          // response came after a claim of its server
 	receivers  int           // how many the bus says got the request; 0: nobody listens
 	publishErr error         // the bus lost the request
 }
@@ -45,9 +46,10 @@ func (b *newsBox) look() callNews {
 
 func (b *newsBox) responded(response wire.Response) bool {
 	b.mu.Lock()
-	useful := !b.news.answered && (!b.claimFirst || response.Error != "" || b.news.hasClaim(response.ServerID))
+	claimed := !b.claimFirst || b.news.hasClaim(response.ServerID)
+	useful := !b.news.answered && (claimed || response.Error != "")
 	if useful {
-		b.news.response, b.news.answered = response, true
+		b.news.response, b.news.answered, b.news.afterClaim = response, true, claimed
 	}
 	b.mu.Unlock()
 	b.wakeUp()
@@ -58,12 +60,12 @@ func (n *callNews) hasClaim(server []byte) bool {
 	return slices.ContainsFunc(n.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
 }
 
-// forgetResponse makes room for the answer of the server that was chosen, unless this is it already.
+// forgetResponse makes room for the answer of the server that was chosen, unless that is there already.
 func (b *newsBox) forgetResponse(server string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.claimFirst = false
-	if string(b.news.response.ServerID) != server || b.news.response.Error != "" {
+	if string(b.news.response.ServerID) != server || !b.news.afterClaim {
 		b.news.response, b.news.answered = wire.Response{}, false
 	}
 }

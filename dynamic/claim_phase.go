@@ -1,15 +1,18 @@
 package dynamic
 
 import (
+	"slices"
 	"time"
 )
 
 // claimPhase is the part of a call in which the client chooses a server. It belongs to the caller's goroutine.
 type claimPhase struct {
 	selection selection
-	roster    *roster  // set if the selection is adaptive
-	answered  []string // ids of the servers that claimed or declined
-	declined  []string // ids of those that do not take the request
+	roster    *roster // set if the selection is adaptive
+	// considered is how many of the claims that have come were looked at.
+	considered int
+	answered   []string // ids of the servers that claimed or declined
+	declined   []string // ids of those that do not take the request
 
 	started time.Time
 	timers  *timerPool
@@ -43,9 +46,12 @@ func (p *claimPhase) timeout() <-chan time.Time {
 // consider takes the claims that have come since the last time. It returns the server that is selected at once,
 // or else whether every server has answered.
 func (p *claimPhase) consider(news *callNews) (serverID string, selected, complete bool) {
-	for _, claim := range news.claims[len(p.answered):] {
+	for _, claim := range news.claims[p.considered:] {
+		p.considered++
 		server := string(claim.ServerID)
-		p.answered = append(p.answered, server)
+		if !slices.Contains(p.answered, server) {
+			p.answered = append(p.answered, server)
+		}
 		if claim.Declined {
 			p.declined = append(p.declined, server)
 			continue
@@ -55,7 +61,7 @@ func (p *claimPhase) consider(news *callNews) (serverID string, selected, comple
 		}
 		p.shortCircuit()
 	}
-	return "", false, p.roster != nil && p.roster.heard(news.receivers, p.answered)
+	return "", false, p.roster != nil && p.roster.usual(news.receivers, p.answered)
 }
 
 // shortCircuit shortens the phase once an acceptable claim is there.
@@ -81,9 +87,11 @@ func (p *claimPhase) learn(news *callNews) {
 	if p.roster == nil {
 		return
 	}
-	answered := p.answered
-	for _, claim := range news.claims[len(answered):] {
-		answered = append(answered, string(claim.ServerID))
+	for _, claim := range news.claims[p.considered:] {
+		if server := string(claim.ServerID); !slices.Contains(p.answered, server) {
+			p.answered = append(p.answered, server)
+		}
 	}
-	p.roster.learn(news.receivers, answered)
+	p.considered = len(news.claims)
+	p.roster.learn(news.receivers, p.answered)
 }

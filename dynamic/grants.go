@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // grantTable holds the requests that a server has claimed and that wait for their client's choice.
@@ -51,33 +50,35 @@ func (t *grantTable) decide(requestID []byte, granted bool) {
 
 // grantRequest is a request, for a call or a stream, that a server offers itself for.
 type grantRequest struct {
-	method    *registry.Method
+	method    *servedMethod
 	requestID []byte
 	peer      *peer
-	affinity  float32
-	declines  bool // the client understands a claim that declines
+	affinity  func() float32
+	declines  bool            // the client understands a claim that declines
+	closing   <-chan struct{} // closed when no more requests are taken
 }
 
 // obtainGrant claims a request and reports whether the client chose this server. A server whose affinity is
 // negative says so to a client that understands it, and is silent towards others.
 func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	server := r.server
-	claim := wire.ClaimRequest{RequestID: g.requestID, ServerID: server.wireID, Affinity: g.affinity, Declined: g.affinity < 0}
+	grant := server.grants.expect(g.requestID) // before the claim: the client may choose another server meanwhile
+	defer server.grants.forget(g.requestID, grant)
+	affinity := g.method.guardedAffinity(g.affinity)
+	claim := wire.ClaimRequest{RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0}
 	if claim.Declined && !g.declines {
 		return false
 	}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil { // an id is not UTF-8, though the request's text was: it is this server's
-		server.options.logger.Error("psrpc: claim cannot be encoded", slog.String("method", g.method.FullName()), slog.Any("error", err))
+		server.options.logger.Error("psrpc: claim cannot be encoded", slog.String("method", g.method.method.FullName()), slog.Any("error", err))
 		return false
 	}
 	if claim.Declined {
-		_ = server.answer(g.method, g.peer.claims, frame) // logged there
+		_ = server.answer(g.method.method, g.peer.claims, frame) // logged there
 		return false
 	}
-	grant := server.grants.expect(g.requestID)
-	defer server.grants.forget(g.requestID, grant)
-	if server.answer(g.method, g.peer.claims, frame) != nil {
+	if server.answer(g.method.method, g.peer.claims, frame) != nil {
 		return false
 	}
 	select {
@@ -85,7 +86,7 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 		return granted
 	case <-ctx.Done():
 		return false
-	case <-r.closing:
+	case <-g.closing:
 	}
 	// A client that is choosing still gets what it was offered; one that is gone does not hold up the end.
 	grace := time.NewTimer(DefaultSelectionTimeout)

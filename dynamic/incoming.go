@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -12,12 +13,36 @@ import (
 
 // incoming is one request being served, by a goroutine of its own.
 type incoming struct {
-	method  *servedMethod
-	peer    *peer // the client
-	request wire.Request
-	context requestContext
+	listener *listener
+	method   *servedMethod
+	peer     *peer // the client
+	request  wire.Request
+	context  requestContext
 	// doubtful requests seem to have expired, but the client's clock may be wrong.
 	doubtful bool
+}
+
+// onRequest takes a frame from the bus; it never blocks.
+func (l *listener) onRequest(frame []byte) {
+	r := l.method.registration
+	envelope, err := wire.ParseEnvelope(frame)
+	if err != nil || envelope.Kind != wire.KindRequest {
+		r.server.stats.badFrames.Add(1)
+		return
+	}
+	in := &incoming{listener: l, method: l.method}
+	if in.request, err = wire.ParseRequest(envelope.Value); err != nil {
+		r.server.stats.badFrames.Add(1)
+		return
+	}
+	in.peer = r.peers.get(in.request.ClientID)
+	in.context.source = in
+	in.context.parent = r.running
+	if !in.schedule(time.Now()) {
+		r.server.stats.expired.Add(1)
+		return
+	}
+	l.start(in)
 }
 
 // describe returns what a handler can ask for.
@@ -27,7 +52,7 @@ func (in *incoming) describe() Incoming {
 
 func (in *incoming) serve() {
 	registration := in.method.registration
-	defer registration.handling.Leave()
+	defer in.listener.served()
 	defer in.context.end()
 	if callID, ok := id.ParseCall(in.request.RequestID); ok {
 		registration.active.add(callID, &in.context)
@@ -76,7 +101,7 @@ func (in *incoming) refuse() []byte {
 		return in.failure(errors.NewErrorf(errors.ResourceExhausted,
 			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName()))
 	}
-	in.method.registration.obtainGrant(&in.context, in.offer(-1))
+	in.method.registration.obtainGrant(&in.context, in.offer(func() float32 { return -1 }))
 	return nil
 }
 
@@ -87,16 +112,34 @@ func (in *incoming) answer() []byte {
 		return in.failure(errors.NewError(errors.MalformedRequest, err))
 	}
 	if in.needsGrant() && !in.obtainGrant(request) {
-		if in.doubtful {
-			in.method.registration.server.stats.expired.Add(1)
-		}
-		return nil
+		return in.withdraw()
 	}
 	response, err := in.method.handler.handle(&in.context, request)
 	if err != nil {
-		return in.failure(err)
+		return in.failure(in.explain(err))
 	}
 	return in.success(response)
+}
+
+// withdraw returns nothing for a request that another server has, or nobody, but tells a client that may have chosen
+// this one if the server was killed.
+func (in *incoming) withdraw() []byte {
+	if in.method.registration.running.Err() != nil {
+		return in.failure(in.explain(context.Canceled))
+	}
+	if in.doubtful {
+		in.method.registration.server.stats.expired.Add(1)
+	}
+	return nil
+}
+
+// explain says of a handler that gave up because its server was killed that another server may do better.
+func (in *incoming) explain(err error) error {
+	_, coded := errors.AsType[errors.Error](err)
+	if coded || in.method.registration.running.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return errors.NewErrorf(errors.Unavailable, "server %s was killed", in.method.registration.server.ID())
 }
 
 // needsGrant tells whether the client chooses among servers. A client that takes a direct answer leaves the
@@ -108,35 +151,23 @@ func (in *incoming) needsGrant() bool {
 
 // obtainGrant claims the request and waits for the client's choice.
 func (in *incoming) obtainGrant(request wire.Body) bool {
-	return in.method.registration.obtainGrant(&in.context, in.offer(in.affinity(request)))
+	return in.method.registration.obtainGrant(&in.context, in.offer(func() float32 {
+		if in.method.handler.affinity == nil {
+			return 1
+		}
+		return in.method.handler.affinity(&in.context, request)
+	}))
 }
 
-func (in *incoming) offer(affinity float32) grantRequest {
+func (in *incoming) offer(affinity func() float32) grantRequest {
 	return grantRequest{
-		method:    in.method.method,
+		method:    in.method,
 		requestID: in.request.RequestID,
 		peer:      in.peer,
 		affinity:  affinity,
 		declines:  in.request.AcceptDecline,
+		closing:   in.listener.closing,
 	}
-}
-
-// affinity returns what the server offers itself for: 1 unless the handler has a function for that. If that
-// panics the server does not offer itself.
-func (in *incoming) affinity(request wire.Body) (affinity float32) {
-	if in.method.handler.affinity == nil {
-		return 1
-	}
-	returned := false
-	defer func() {
-		if !returned {
-			in.method.logPanic("affinity function", recover())
-			affinity = -1
-		}
-	}()
-	affinity = in.method.handler.affinity(&in.context, request)
-	returned = true
-	return affinity
 }
 
 func (in *incoming) success(body wire.Body) []byte {

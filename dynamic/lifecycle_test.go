@@ -84,7 +84,7 @@ func TestServer_ShutdownWhoseContextEnds(t *testing.T) {
 	assert.Contains(t, err.Error(), "test.Echoes")
 	requireSoon(t, w.server.Done(), "done")
 	// The handler was killed: it sees its context end and answers with that.
-	assert.Equal(t, "context canceled", requireCode(t, errors.Unknown, requireSoon(t, w.called, "the call")).Error())
+	assert.Equal(t, "server SRV_test was killed", requireCode(t, errors.Unavailable, requireSoon(t, w.called, "the call")).Error())
 }
 
 func TestServer_KillEndsHandlerContexts(t *testing.T) {
@@ -92,7 +92,7 @@ func TestServer_KillEndsHandlerContexts(t *testing.T) {
 	w := newBusyWorld(t, obedient)
 	w.server.Kill()
 	requireSoon(t, w.server.Done(), "done")
-	assert.Equal(t, "context canceled", requireCode(t, errors.Unknown, requireSoon(t, w.called, "the call")).Error())
+	assert.Equal(t, "server SRV_test was killed", requireCode(t, errors.Unavailable, requireSoon(t, w.called, "the call")).Error())
 	w.server.Kill()
 }
 

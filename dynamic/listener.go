@@ -2,9 +2,11 @@ package dynamic
 
 import (
 	"context"
+	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -17,6 +19,10 @@ type listener struct {
 	requestChannel   bus.Channel
 	grantChannel     bus.Channel
 
+	handling *lifecycle.Gate // inside: requests and streams that are being handled
+	closing  chan struct{}   // closed when no more are taken
+	stopping sync.Once
+
 	// Of a method that is a stream, instead of the requests.
 	streamFrames  subscriptionSlot
 	streamChannel bus.Channel
@@ -28,6 +34,8 @@ func newListener(method *servedMethod, topic []string) *listener {
 	return &listener{
 		method:         method,
 		topic:          topic,
+		handling:       lifecycle.NewGate(),
+		closing:        make(chan struct{}),
 		requests:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		grants:         subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		requestChannel: bus.Channel(wire.RequestChannel(service, name, topic, method.method.Queue())),
@@ -53,11 +61,42 @@ func (l *listener) open(ctx context.Context) error {
 	if method.Queue() {
 		join = bus.Queue
 	}
-	return l.requests.subscribe(ctx, server.bus, l.requestChannel, join, l.method.onRequest)
+	return l.requests.subscribe(ctx, server.bus, l.requestChannel, join, l.onRequest)
+}
+
+// start has a request or stream served, unless it is too late for that.
+func (l *listener) start(j job) {
+	r := l.method.registration
+	if !r.handling.Enter() {
+		return
+	}
+	if !l.handling.Enter() {
+		r.handling.Leave()
+		return
+	}
+	if !r.server.workers.Go(j) {
+		l.served()
+	}
+}
+
+func (l *listener) isClosing() bool {
+	select {
+	case <-l.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// served says that what was started is done.
+func (l *listener) served() {
+	l.handling.Leave()
+	l.method.registration.handling.Leave()
 }
 
 // stop takes no more requests, and closes the streams.
 func (l *listener) stop() {
+	l.stopping.Do(func() { close(l.closing) })
 	l.requests.close()
 	l.streams.close(errors.ErrStreamEOF)
 	l.streamFrames.close()

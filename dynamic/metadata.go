@@ -45,12 +45,11 @@ type incomingSource interface{ describe() Incoming }
 // addition, which win over equal keys. Keys are case-sensitive; keys and values must be UTF-8. What a handler
 // received is not passed on to its own calls by itself.
 func ContextWithMetadata(ctx context.Context, metadata map[string]string) context.Context {
-	merged := maps.Clone(metadata)
-	for key, value := range outgoingMetadata(ctx) {
-		if _, replaced := merged[key]; !replaced {
-			merged[key] = value
-		}
+	merged := maps.Clone(outgoingMetadata(ctx))
+	if merged == nil {
+		merged = map[string]string{}
 	}
+	maps.Copy(merged, metadata)
 	return context.WithValue(ctx, outgoingKey{}, merged)
 }
 

@@ -92,8 +92,10 @@ func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) 
 			c.learn() // who has not answered by now is gone
 		case <-ctx.Done():
 			c.ended = true
+			c.method.cancelIfCanceled(ctx, c.id)
 		case <-c.method.conn.life.Done():
 			c.ended = true
+			c.method.cancel(c.id)
 			return multiResponse{err: c.failed(c.method.conn.ending())}, true
 		}
 	}
@@ -126,7 +128,7 @@ func (c *multiCall) take() (response multiResponse, ok, ended bool) {
 		return multiResponse{err: c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
 	case c.expected > 0 && len(c.answered) >= c.expected:
 		return multiResponse{}, false, true
-	case c.receivers > 0 && c.route.roster.heard(c.receivers, c.answered):
+	case c.route.roster.complete(c.receivers, c.answered):
 		c.route.roster.learn(c.receivers, c.answered)
 		return multiResponse{}, false, true
 	}

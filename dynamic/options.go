@@ -139,7 +139,8 @@ func WithServerID(id string) ServerOption {
 }
 
 // WithServerTimeout bounds the server's waits for the bus, such as that of Register for the broker's
-// confirmation. The default, also for 0 or less, is [DefaultServerTimeout].
+// confirmation, and those for the acknowledgement of stream messages. The default, also for 0 or less, is
+// [DefaultServerTimeout].
 func WithServerTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {

@@ -25,12 +25,9 @@ type Registration struct {
 	running context.Context //nolint:containedctx // the life of the registration
 	kill    context.CancelFunc
 
-	// closing is closed when no more requests are taken.
-	closing chan struct{}
-
 	mu        sync.Mutex
 	closed    bool
-	listeners map[topicKey]*listener
+	listeners map[string]*listener // by name of the request channel
 }
 
 func newRegistration(s *Server, service *registry.Service) *Registration {
@@ -43,8 +40,7 @@ func newRegistration(s *Server, service *registry.Service) *Registration {
 		cancels:   subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		running:   running,
 		kill:      kill,
-		closing:   make(chan struct{}),
-		listeners: map[topicKey]*listener{},
+		listeners: map[string]*listener{},
 	}
 }
 
@@ -76,11 +72,14 @@ func (r *Registration) Close(ctx context.Context) error {
 // Kill takes no more requests for the service, ends the contexts of its running handlers, and does not wait.
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
+	listeners := r.close()
+	for _, l := range listeners {
+		l.stop() // before the contexts end, so that streams say that it is the server that ends
+	}
 	r.kill()
-	r.handling.Close()
+	r.handling.Close() // what was taken before is answered
 	r.cancels.close()
-	for _, l := range r.close() {
-		l.stop()
+	for _, l := range listeners {
 		l.grants.close()
 	}
 }
@@ -89,9 +88,6 @@ func (r *Registration) Kill() {
 func (r *Registration) close() []*listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.closed {
-		close(r.closing)
-	}
 	r.closed = true
 	listeners := make([]*listener, 0, len(r.listeners))
 	for _, l := range r.listeners {
@@ -122,13 +118,12 @@ func (r *Registration) listenWithoutTopics(ctx context.Context) error {
 
 // listen makes a method reachable, on a topic if it takes one.
 func (r *Registration) listen(ctx context.Context, method *servedMethod, topic []string) error {
-	key := newTopicKey(method.method, topic)
 	l := newListener(method, topic)
-	if err := r.addListener(key, l); err != nil {
+	if err := r.addListener(l); err != nil {
 		return err
 	}
 	if err := l.open(ctx); err != nil {
-		r.stopListening(key)
+		r.stopListening(l.requestChannel.Name)
 		if r.running.Err() != nil {
 			return errors.ErrServerClosed
 		}
@@ -138,30 +133,46 @@ func (r *Registration) listen(ctx context.Context, method *servedMethod, topic [
 }
 
 // addListener takes a listener before it is open, so that a close meanwhile finds it.
-func (r *Registration) addListener(key topicKey, l *listener) error {
+func (r *Registration) addListener(l *listener) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return errors.ErrServerClosed
 	}
-	if r.listeners[key] != nil {
+	name := l.requestChannel.Name
+	if r.listeners[name] != nil {
 		return errors.NewErrorf(errors.AlreadyExists, "method %s: topic %q is already registered",
 			l.method.method.FullName(), l.topic)
 	}
-	r.listeners[key] = l
+	r.listeners[name] = l
 	return nil
 }
 
-// stopListening reports false if there is no such listener.
-func (r *Registration) stopListening(key topicKey) bool {
+// stopListening reports false if there is no such listener. What is being handled goes on, and may still be granted.
+func (r *Registration) stopListening(channel string) bool {
 	r.mu.Lock()
-	l := r.listeners[key]
-	delete(r.listeners, key)
+	l := r.listeners[channel]
+	delete(r.listeners, channel)
 	r.mu.Unlock()
 	if l == nil {
 		return false
 	}
 	l.stop()
-	l.grants.close()
+	idle := l.handling.Close()
+	select {
+	case <-idle:
+		l.grants.close()
+		return true
+	default:
+	}
+	if !r.handling.Enter() {
+		l.grants.close()
+		return true
+	}
+	go func() { // Close waits for it, by the gate
+		defer r.handling.Leave()
+		<-idle
+		l.grants.close()
+	}()
 	return true
 }

@@ -2,18 +2,15 @@ package dynamic
 
 import (
 	"context"
-	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// topicKey identifies a method's listener on one topic.
-type topicKey struct{ method, topic string }
-
-// newTopicKey joins the parts so that no two topics look alike.
-func newTopicKey(method *registry.Method, parts []string) topicKey {
-	return topicKey{method.Name(), strings.Join(parts, "\x00")}
+// listenerName is the key of a method's listener on a topic. Topics are different if they are so on the bus.
+func (r *Registration) listenerName(method *registry.Method, parts []string) string {
+	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
 }
 
 // RegisterTopic makes a method reachable on a topic, whose parts are in the order of the method's topic
@@ -36,7 +33,7 @@ func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 	if err != nil {
 		return err
 	}
-	if !r.stopListening(newTopicKey(served.method, parts)) {
+	if !r.stopListening(r.listenerName(served.method, parts)) {
 		return errors.NewErrorf(errors.NotFound, "method %s: topic %q is not registered", served.method.FullName(), parts)
 	}
 	return nil
@@ -52,7 +49,7 @@ func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
 	for i, method := range methods {
 		if err := r.RegisterTopic(method.Name(), parts...); err != nil {
 			for _, registered := range methods[:i] {
-				r.stopListening(newTopicKey(registered, parts))
+				r.stopListening(r.listenerName(registered, parts))
 			}
 			return err
 		}

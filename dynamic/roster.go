@@ -6,24 +6,37 @@ import "sync"
 // possible to tell that all of them have.
 type roster struct {
 	mu        sync.Mutex
-	servers   map[string]struct{} // those that answered the last call that heard all
+	servers   map[string]struct{} // those that answered the last call that waited for all
 	receivers int                 // how many the bus said there were then; bus.Unknown if it did not
 }
 
-// heard reports whether these servers are all that will answer a request that receivers subscriptions got, 0 or
-// less if that is not known. Several servers may share a subscription, and a server may keep silent: what was
-// learned from earlier calls makes up for both.
-func (r *roster) heard(receivers int, answered []string) bool {
+// complete reports whether so many servers are all that got a request, as the bus has counted receivers; false if it
+// has not. Several servers may share a subscription: those that did so lately are expected to do so again.
+func (r *roster) complete(receivers int, answered []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if receivers > 0 {
-		sharing := 0
-		if r.receivers > 0 {
-			sharing = max(0, len(r.servers)-r.receivers)
-		}
-		if len(answered) >= receivers+sharing {
-			return true
-		}
+	return r.completeLocked(receivers, answered)
+}
+
+func (r *roster) completeLocked(receivers int, answered []string) bool {
+	if receivers <= 0 {
+		return false
+	}
+	sharing := 0
+	if r.receivers > 0 {
+		sharing = max(0, len(r.servers)-r.receivers)
+	}
+	return len(answered) >= receivers+sharing
+}
+
+// usual reports whether more answers are not to be expected: they are complete, or all have answered that usually
+// do, and nothing says that there are others. Servers that keep silent, as psrpc's do when they decline, are not
+// waited for.
+func (r *roster) usual(receivers int, answered []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.completeLocked(receivers, answered) {
+		return true
 	}
 	if len(r.servers) == 0 || receivers > 0 && receivers != r.receivers {
 		return false

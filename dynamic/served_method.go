@@ -3,9 +3,7 @@ package dynamic
 import (
 	"log/slog"
 	"runtime/debug"
-	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -26,27 +24,16 @@ func (m *servedMethod) logPanic(what string, value any) {
 		slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
 }
 
-// onRequest takes a frame from the bus; it never blocks.
-func (m *servedMethod) onRequest(frame []byte) {
-	r := m.registration
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || envelope.Kind != wire.KindRequest {
-		r.server.stats.badFrames.Add(1)
-		return
-	}
-	in := &incoming{method: m}
-	if in.request, err = wire.ParseRequest(envelope.Value); err != nil {
-		r.server.stats.badFrames.Add(1)
-		return
-	}
-	in.peer = r.peers.get(in.request.ClientID)
-	in.context.source = in
-	in.context.parent = r.running
-	if !in.schedule(time.Now()) {
-		r.server.stats.expired.Add(1)
-		return
-	}
-	if r.handling.Enter() && !r.server.workers.Go(in) {
-		r.handling.Leave()
-	}
+// guardedAffinity calls an affinity function. If that panics the server does not offer itself.
+func (m *servedMethod) guardedAffinity(function func() float32) (affinity float32) {
+	returned := false
+	defer func() {
+		if !returned {
+			m.logPanic("affinity function", recover())
+			affinity = -1
+		}
+	}()
+	affinity = function()
+	returned = true
+	return affinity
 }

@@ -189,17 +189,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		closing.Go(func() { errs[i] = r.Close(ctx) })
 	}
 	closing.Wait()
-	if err := waitFor(ctx, s.end()); err != nil && errors.Join(errs...) == nil {
-		errs = append(errs, errors.NewErrorf(errors.FromContext(err).Code(), "server %s: handlers were still running: %w", s.ID(), err))
+	ended := waitFor(ctx, s.end())
+	err := errors.Join(errs...)
+	if err == nil && ended != nil {
+		err = errors.NewErrorf(errors.FromContext(ended).Code(), "server %s: handlers were still running: %w", s.ID(), ended)
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // Kill takes no more requests, ends the contexts of the running handlers, and does not wait for them.
 func (s *Server) Kill() {
-	services := s.close()
-	s.kill()
-	for _, r := range services {
+	for _, r := range s.close() {
 		r.Kill()
 	}
 	s.end()

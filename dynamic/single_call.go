@@ -117,9 +117,7 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 		case <-timeout:
 			return nil, c.interrupted(context.DeadlineExceeded)
 		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				c.method.cancel(c.id)
-			}
+			c.method.cancelIfCanceled(ctx, c.id)
 			return nil, c.interrupted(ctx.Err())
 		case <-c.method.conn.life.Done():
 			c.method.cancel(c.id)
@@ -148,7 +146,7 @@ func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, 
 		return news.response.Body.Raw, true, nil
 	case news.publishErr != nil:
 		return nil, true, c.failed(publishFailure(news.publishErr))
-	case c.server == "" && len(news.claims) > len(c.claims.answered):
+	case c.server == "" && len(news.claims) > c.claims.considered:
 		if err := c.consider(ctx, &news); err != nil || c.server == "" {
 			return nil, false, err
 		}
@@ -214,11 +212,11 @@ func (c *singleCall) grant(ctx context.Context, server string) error {
 	if err != nil {
 		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.method.method.FullName(), err)
 	}
-	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, nil); err != nil {
-		return c.failed(publishFailure(err))
-	}
 	if c.inbox.claimFirst {
 		c.inbox.forgetResponse(server)
+	}
+	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, nil); err != nil {
+		return c.failed(publishFailure(err))
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)
 	return nil

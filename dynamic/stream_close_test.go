@@ -217,6 +217,20 @@ func TestStream_CloseFailsWaitingSends(t *testing.T) {
 	}
 }
 
+// TestStream_SendThatEndsTheStream was received, and succeeds: the acknowledgement comes before the close.
+func TestStream_SendThatEndsTheStream(t *testing.T) {
+	t.Parallel()
+	w := newFlowWorld(t, bus.NewLocal(), func(stream serverText) error {
+		<-stream.Channel()
+		return nil
+	})
+	for range 200 {
+		stream := w.open(t, directFlow)
+		require.NoError(t, stream.Send(say("bye")))
+		requireClosed(t, stream.Channel())
+	}
+}
+
 // TestStream_MessagesBeforeClose: what was sent before a close can be read after it, also in a window and beyond the
 // channel's size.
 func TestStream_MessagesBeforeClose(t *testing.T) {

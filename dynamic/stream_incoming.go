@@ -36,6 +36,9 @@ func (l *listener) onStream(frame []byte) {
 		l.streams.deliver(&parsed)
 		return
 	}
+	if l.isClosing() { // another server will claim it
+		return
+	}
 	in := &incomingStream{listener: l, method: l.method, open: parsed}
 	in.opening.source = in
 	in.opening.parent = r.running
@@ -44,13 +47,11 @@ func (l *listener) onStream(frame []byte) {
 		r.server.stats.expired.Add(1)
 		return
 	}
-	if r.handling.Enter() && !r.server.workers.Go(in) {
-		r.handling.Leave()
-	}
+	l.start(in)
 }
 
 func (in *incomingStream) serve() {
-	defer in.method.registration.handling.Leave()
+	defer in.listener.served()
 	if s, handle := in.begin(); s != nil {
 		in.handle(s, handle)
 	}
@@ -79,30 +80,17 @@ func (in *incomingStream) begin() (s *stream, handle func() error) {
 func (in *incomingStream) obtainGrant() bool {
 	r := in.method.registration
 	return r.obtainGrant(&in.opening, grantRequest{
-		method:    in.method.method,
+		method:    in.method,
 		requestID: in.open.RequestID,
 		peer:      r.peers.get(in.open.NodeID),
-		affinity:  in.affinity(),
+		affinity: func() float32 {
+			if in.method.handler.stream.affinity == nil {
+				return 1
+			}
+			return in.method.handler.stream.affinity(&in.opening)
+		},
+		closing: in.listener.closing,
 	})
-}
-
-// affinity returns what the server offers itself for: 1 unless the handler has a function for that. If that panics
-// the server does not offer itself.
-func (in *incomingStream) affinity() (affinity float32) {
-	function := in.method.handler.stream.affinity
-	if function == nil {
-		return 1
-	}
-	returned := false
-	defer func() {
-		if !returned {
-			in.method.logPanic("affinity function", recover())
-			affinity = -1
-		}
-	}()
-	affinity = function(&in.opening)
-	returned = true
-	return affinity
 }
 
 func (in *incomingStream) newStream() *stream {

@@ -123,7 +123,7 @@ func TestStream_EndsWithUnreadMessages(t *testing.T) {
 			for range dynamic.DefaultBufferSize {
 				require.NoError(t, send(say("unread")))
 			}
-			go send(say("one too many")) //nolint:errcheck // it fails, when the stream is closed
+			go send(say("one too many")) // fails when the stream is closed
 			synctest.Wait()
 		}
 		client, server := open()

@@ -60,6 +60,9 @@ func (o *streamOpening) refused(err errors.Error) {
 	o.inbox.responded(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
 }
 
+// maxReopens is how often a stream is opened anew because the server that took it was just ending.
+const maxReopens = 3
+
 // openStream returns a stream that a server has taken.
 func (m *clientMethod) openStream(ctx context.Context, bound *route, o *requestOptions) (*stream, error) {
 	if err := m.check(registry.KindStream); err != nil {
@@ -69,6 +72,15 @@ func (m *clientMethod) openStream(ctx context.Context, bound *route, o *requestO
 	if err != nil {
 		return nil, err
 	}
+	for attempt := 0; ; attempt++ {
+		s, err := m.tryOpenStream(ctx, route, o)
+		if attempt == maxReopens || !errors.Is(err, errors.ErrStreamEOF) {
+			return s, err
+		}
+	}
+}
+
+func (m *clientMethod) tryOpenStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	c := newSingleCall(m, route)
 	c.chooseSelection(o, false) // streams are never queued
 	timeout, _ := m.conn.bounds(ctx, c.started, o)

@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -17,9 +18,6 @@ type sendOptions struct {
 }
 
 func newSendOptions(opts []StreamOption, s *stream) sendOptions {
-	if len(opts) == 0 {
-		return sendOptions{timeout: s.timeout, ctx: s.context}
-	}
 	o := sendOptions{timeout: s.timeout, ctx: s.context}
 	for _, opt := range opts {
 		opt.applySend(&o)
@@ -55,13 +53,15 @@ type StreamSetting interface {
 
 type streamSetting struct{ buffer, window int } // 0: not set
 
-func (set streamSetting) applyRequest(o *requestOptions) {
-	o.bufferSize, o.window = max(o.bufferSize, set.buffer), max(o.window, set.window)
-}
+func (set streamSetting) applyRequest(o *requestOptions) { set.apply(&o.bufferSize, &o.window) }
 
 func (set streamSetting) bindStream(bound *boundStream, _ *registry.Method) error {
-	bound.buffer, bound.window = max(bound.buffer, set.buffer), max(bound.window, set.window)
+	set.apply(&bound.buffer, &bound.window)
 	return nil
+}
+
+func (set streamSetting) apply(buffer, window *int) {
+	*buffer, *window = cmp.Or(set.buffer, *buffer), cmp.Or(set.window, *window)
 }
 
 // WithStreamBuffer sets how many messages that came, and were acknowledged, wait in the stream's channel for their

@@ -22,6 +22,8 @@ type streamMessage struct {
 
 // streamConsumer is where the pump brings messages. Only the pump calls it.
 type streamConsumer interface {
+	// hasRoom tells whether deliver will not have to wait.
+	hasRoom() bool
 	// deliver waits until the message is taken over. It returns false if nobody takes messages any more.
 	deliver(message proto.Message) bool
 	// finish says that nothing more will come.
@@ -88,10 +90,16 @@ func (s *stream) pumpNext() bool {
 		_ = s.Close(errors.NewError(errors.MalformedRequest, err)) // or it was closed before
 		return false
 	}
+	early := s.consumer.hasRoom() // then it can be read at once, and what the reader sends comes after the ack
+	if early {
+		s.acknowledge(&message)
+	}
 	if !s.consumer.deliver(decoded) {
 		return false
 	}
-	s.acknowledge(&message)
+	if !early {
+		s.acknowledge(&message)
+	}
 	return true
 }
 

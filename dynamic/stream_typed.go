@@ -11,8 +11,8 @@ import (
 // what it holds is released, when either side closes it, with the context given to OpenStream, or with the conn; so a
 // client that has no more use for a stream must close it.
 type ClientStream[Send, Recv proto.Message] interface {
-	// Channel returns where the server's messages come. It is closed when the stream was closed; what came before
-	// that can still be read.
+	// Channel returns where the server's messages come. It is closed when the stream was closed. What came before
+	// the other side's close can still be read, by a reader that takes a message at least once in a message's timeout.
 	Channel() <-chan Recv
 	// Send sends a message, of which the stream keeps nothing, and returns when the server's side has taken it over:
 	// it is in the handler's channel, or on its way there behind others (but see [WithStreamWindow]). Messages arrive
@@ -40,8 +40,8 @@ type ClientStream[Send, Recv proto.Message] interface {
 // ServerStream is the server's side of a stream. Its methods may be called from many goroutines; they are those of
 // [ClientStream].
 type ServerStream[Send, Recv proto.Message] interface {
-	// Channel returns where the client's messages come. It is closed when the stream was closed; what came before
-	// that can still be read.
+	// Channel returns where the client's messages come. It is closed when the stream was closed. What came before
+	// the other side's close can still be read, by a reader that takes a message at least once in a message's timeout.
 	Channel() <-chan Recv
 	// Send sends a message, see [ClientStream].
 	Send(message Send, opts ...StreamOption) error
@@ -84,6 +84,8 @@ func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.messages }
 func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error {
 	return t.send(message, opts)
 }
+
+func (t *typedStream[Send, Recv]) hasRoom() bool { return len(t.messages) < cap(t.messages) }
 
 func (t *typedStream[Send, Recv]) deliver(message proto.Message) bool {
 	select {
