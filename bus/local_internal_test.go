@@ -1,0 +1,25 @@
+package bus
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestLocal_ClosedSubscriptionsLeaveNothing(t *testing.T) {
+	t.Parallel()
+	b := NewLocal()
+	var subscriptions []Subscription
+	for i := range 1000 {
+		subscription, err := b.Subscribe(t.Context(), Channel{Name: strconv.Itoa(i / 4)}, Join(i%2), func([]byte) {})
+		require.NoError(t, err)
+		subscriptions = append(subscriptions, subscription)
+	}
+	assert.Len(t, b.channels, 250)
+	for _, subscription := range subscriptions {
+		subscription.Close()
+	}
+	assert.Empty(t, b.channels)
+}
