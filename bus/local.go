@@ -57,20 +57,32 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit is %d",
 			ErrFrameTooLarge, len(frame), channel, b.maxFrameSize)
 	}
-	b.mu.RLock()
-	members, closed := b.channels[channel.Name], b.closed
-	b.mu.RUnlock()
-	if closed {
-		return ErrClosed
-	}
-	receivers := 0
-	if members != nil {
-		receivers = members.deliver(frame)
-	}
-	if report != nil {
+	receivers, err := b.deliver(channel.Name, frame)
+	if err == nil && report != nil {
 		report.Published(receivers, nil)
 	}
-	return nil
+	return err
+}
+
+// deliver returns how many members got the frame. If that is none it looks again: others may have joined while those
+// that it knew were leaving.
+func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
+	var tried *localChannel
+	for {
+		b.mu.RLock()
+		members, closed := b.channels[channel], b.closed
+		b.mu.RUnlock()
+		if closed {
+			return 0, ErrClosed
+		}
+		if members == nil || members == tried {
+			return 0, nil
+		}
+		if receivers := members.deliver(frame); receivers > 0 {
+			return receivers, nil
+		}
+		tried = members
+	}
 }
 
 // Subscribe makes deliver a member of channel.

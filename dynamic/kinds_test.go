@@ -281,13 +281,13 @@ func TestServer_MaxConcurrentRequests(t *testing.T) {
 		}, dynamic.WithMaxConcurrent(1)),
 		"Direct": dynamic.Unary(echoHandler),
 	})
-	first := make(chan error, 1)
+	client, first := textClient(t, w.conn, echo), make(chan error, 1)
 	go func() {
-		_, err := textClient(t, w.conn, echo).Call(t.Context(), wrapperspb.String("x"))
+		_, err := client.Call(t.Context(), wrapperspb.String("x"))
 		first <- err
 	}()
 	<-handling
-	_, err := textClient(t, w.conn, echo).Call(t.Context(), wrapperspb.String("x"))
+	_, err := client.Call(t.Context(), wrapperspb.String("x"))
 	coded, ok := errors.AsType[errors.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, errors.ResourceExhausted, coded.Code())

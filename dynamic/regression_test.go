@@ -21,14 +21,14 @@ import (
 
 type valueStruct struct{ *wrapperspb.StringValue }
 
-// within runs f and fails if it does not return in time (its goroutine is left).
-func within(t testing.TB, d time.Duration, what string, f func()) {
+// within runs f and fails if it does not return in two seconds; its goroutine is left then.
+func within(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); f() }()
 	select {
 	case <-done:
-	case <-time.After(d):
+	case <-time.After(2 * time.Second):
 		require.FailNow(t, what+" did not return")
 	}
 }
@@ -41,7 +41,7 @@ func TestServer_ShutdownAfterKillHonoursItsContext(t *testing.T) {
 	w.server.Kill()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	within(t, 2*time.Second, "Shutdown", func() {
+	within(t, "Shutdown", func() {
 		assert.ErrorIs(t, w.server.Shutdown(ctx), context.DeadlineExceeded)
 	})
 }
@@ -53,7 +53,7 @@ func TestServer_SecondShutdownHonoursItsContext(t *testing.T) {
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		within(t, 2*time.Second, "Shutdown", func() {
+		within(t, "Shutdown", func() {
 			assert.ErrorIs(t, w.server.Shutdown(ctx), context.DeadlineExceeded)
 		})
 	}
@@ -70,7 +70,7 @@ func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
 	request.Expiry = math.MaxInt64
 	p.send(requestChannel("Echo"), request)
 	p.nextClaim(claims)
-	within(t, 2*time.Second, "Shutdown", func() { w.server.Shutdown(context.Background()) })
+	within(t, "Shutdown", func() { w.server.Shutdown(context.Background()) })
 }
 
 // a very long timeout overflows the expiry: the request is dropped as expired, and the call hangs.
@@ -340,7 +340,7 @@ func TestServer_ClaimThatCannotBeSent(t *testing.T) {
 	}
 	p := peer{t, b}
 	p.send(requestChannel("Best"), newRequest("REQ_peer00000000", "hi"))
-	within(t, 2*time.Second, "Shutdown", func() { w.server.Shutdown(context.Background()) })
+	within(t, "Shutdown", func() { w.server.Shutdown(context.Background()) })
 }
 
 var _ = wire.KindRequest

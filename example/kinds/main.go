@@ -26,9 +26,7 @@ func main() {
 	b := bus.NewLocal()
 	defer b.Close()
 	reg := registry.New()
-	if err := reg.ParseProto(protos, "fleet.proto"); err != nil {
-		log.Fatal(err)
-	}
+	check(reg.ParseProto(protos, "fleet.proto"))
 	fleet, _ := reg.Service("fleet.Fleet")
 	var services []*dynamic.Registration
 	for load, region := range []string{"eu", "us", "asia"} {

@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+)
+
+// testCancellation: a caller that gives up returns at once, and its handler hears of it long before the request
+// expires.
+func testCancellation(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	handlers := newWaiting()
+	handlers.serve(w, w.server())
+	conn := w.conn(dynamic.WithClientTimeout(time.Hour))
+	for _, kind := range singleKinds {
+		t.Run(kind, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			failed := make(chan error, 1)
+			call := newGeneratedCall(t, conn, kind)
+			go func() { // ends with ctx
+				_, err := call(ctx, sample("Ada"))
+				failed <- err
+			}()
+			soon(t, handlers.started, "handler")
+			cancel()
+			err := soon(t, failed, "end of the call")
+			requireCode(t, errors.Canceled, err)
+			assert.ErrorIs(t, err, context.Canceled)
+			soon(t, handlers.finished, "end of the handler")
+		})
+	}
+	t.Run(kindMulti, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		client := newClient[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, kindMulti), nil)
+		responses, err := client.CallMulti(ctx, sample("Ada"))
+		require.NoError(t, err)
+		soon(t, handlers.started, "handler")
+		cancel()
+		ended(t, responses, "responses to a context that has ended")
+		require.Error(t, soon(t, handlers.finished, "end of the handler"))
+	})
+	for _, kind := range streamKinds {
+		t.Run("stream/"+kind, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			client := newClient[*api.MyClientMessage, *api.MyServerMessage](t, conn, fullName(streams, kind), nil)
+			stream, err := client.OpenStream(ctx)
+			require.NoError(t, err)
+			soon(t, handlers.started, "handler")
+			cancel()
+			ended(t, stream.Channel(), "stream of a context that has ended")
+			require.ErrorIs(t, stream.Err(), context.Canceled)
+			require.Error(t, soon(t, handlers.finished, "end of the handler"))
+		})
+	}
+	for _, kind := range feedKinds {
+		t.Run("subscription/"+kind, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			subscription, err := newClient[*api.Ignored, *api.MyUpdate](t, conn, fullName(feeds, kind), nil).Subscribe(ctx)
+			require.NoError(t, err)
+			cancel()
+			ended(t, subscription.Channel(), "subscription of a context that has ended")
+			require.ErrorIs(t, subscription.Err(), context.Canceled)
+		})
+	}
+}
+
+// testDeadlines: a caller's time is up when it said, and so is its handler's.
+func testDeadlines(t *testing.T, network Network) {
+	const timeout = 200 * time.Millisecond // enough to find a server on a busy machine: that would be another error
+	w := newWorld(t, network)
+	handlers := newWaiting()
+	handlers.serve(w, w.server())
+	conn := w.conn()
+	checkHandler := func(t testing.TB, started time.Time) {
+		t.Helper()
+		deadline, ok := soon(t, handlers.started, "handler").Deadline()
+		require.True(t, ok)
+		assert.WithinDuration(t, started.Add(timeout), deadline, timeout)
+		require.ErrorIs(t, soon(t, handlers.finished, "end of the handler"), context.DeadlineExceeded)
+	}
+	for _, kind := range singleKinds {
+		t.Run(kind, func(t *testing.T) {
+			call, started := newGeneratedCall(t, conn, kind), time.Now()
+			_, err := call(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(timeout))
+			requireCode(t, errors.DeadlineExceeded, err)
+			assert.GreaterOrEqual(t, time.Since(started), timeout)
+			checkHandler(t, started)
+
+			started = time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			defer cancel()
+			_, err = call(ctx, sample("Ada"))
+			requireCode(t, errors.DeadlineExceeded, err)
+			checkHandler(t, started)
+		})
+	}
+	t.Run(kindMulti, func(t *testing.T) {
+		client, started := newClient[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, kindMulti), nil), time.Now()
+		responses, err := client.CallMulti(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(timeout))
+		require.NoError(t, err)
+		checkHandler(t, started)
+		ended(t, responses, "responses when the time is up")
+	})
+	for _, kind := range streamKinds {
+		t.Run("stream/"+kind, func(t *testing.T) {
+			stream := openGenerated(t, conn, kind)
+			soon(t, handlers.started, "handler")
+			for range dynamic.DefaultBufferSize {
+				require.NoError(t, stream.Send(&api.MyClientMessage{}))
+			}
+			err := stream.Send(&api.MyClientMessage{}, dynamic.WithStreamTimeout(timeout/10))
+			requireCode(t, errors.DeadlineExceeded, err)
+			require.NoError(t, stream.Err(), "the stream stays open")
+			require.NoError(t, stream.Close(nil))
+			soon(t, handlers.finished, "end of the handler")
+		})
+	}
+}

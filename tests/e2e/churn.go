@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	churnCallers = 16
+	churnRounds  = 3
+	churnCalls   = 50 // at least, between two events
+)
+
+// testChurn: servers come and go while clients call.
+func testChurn(t *testing.T, network Network) {
+	for _, kind := range []string{kindQueue, kindAffinity, kindMulti} {
+		t.Run("OneOfTwoLeaves/"+kind, func(t *testing.T) {
+			t.Parallel()
+			testOneOfTwoLeaves(t, network, kind)
+		})
+		t.Run("OneOfTwoLeavesTopic/"+kind, func(t *testing.T) {
+			t.Parallel()
+			testOneOfTwoLeavesTopic(t, network, kind)
+		})
+	}
+	for _, kind := range callKinds {
+		t.Run("AllLeave/"+kind, func(t *testing.T) {
+			t.Parallel()
+			testAllLeave(t, network, kind)
+		})
+	}
+}
+
+// anyAnswer calls a method of any kind, and fails if no server has answered.
+func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...string) func() error {
+	t.Helper()
+	return func() error {
+		if kind != kindMulti {
+			_, err := dynamic.Invoke(context.Background(), conn, fullName(calls, method), nil, dynamic.WithTopic(topic...))
+			return err
+		}
+		responses, err := dynamic.InvokeMulti(context.Background(), conn, fullName(calls, method), nil, dynamic.WithTopic(topic...))
+		if err != nil {
+			return err
+		}
+		err = errors.New("no server has answered")
+		for response := range responses {
+			err = response.Err
+		}
+		return err
+	}
+}
+
+// testOneOfTwoLeaves: as long as one server is there, no call fails when another is shut down.
+func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
+	w := newWorld(t, network)
+	newServer := func() *dynamic.Server {
+		server := w.server()
+		w.serve(server, calls, dynamic.Handlers{kind: shapes[0].unary()})
+		return server
+	}
+	leaving := newServer()
+	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
+	for range churnRounds {
+		coming := newServer()
+		c.wait(t, churnCalls)
+		require.NoError(t, leaving.Shutdown(t.Context()))
+		c.wait(t, churnCalls)
+		leaving = coming
+	}
+	requireNoFailures(t, c)
+}
+
+// testOneOfTwoLeavesTopic is testOneOfTwoLeaves with servers that take topics and give them back.
+func testOneOfTwoLeavesTopic(t *testing.T, network Network, kind string) {
+	w, method := newWorld(t, network), kind+"Topic"
+	var registrations [2]*dynamic.Registration
+	for i := range registrations {
+		registrations[i] = w.serve(w.server(), calls, dynamic.Handlers{method: shapes[0].unary()})
+	}
+	require.NoError(t, registrations[0].RegisterTopic(method, "here"))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, method, "here"))
+	for round := range churnRounds {
+		leaving, coming := registrations[round%2], registrations[1-round%2]
+		require.NoError(t, coming.RegisterTopic(method, "here"))
+		c.wait(t, churnCalls)
+		require.NoError(t, leaving.DeregisterTopic(method, "here"))
+		c.wait(t, churnCalls)
+	}
+	requireNoFailures(t, c)
+}
+
+func requireNoFailures(t testing.TB, c *callers) {
+	t.Helper()
+	calls, failures := c.stop()
+	if len(failures) > 0 {
+		require.NoError(t, failures[0], "%d of %d calls failed", len(failures), calls)
+	}
+}
+
+// testAllLeave: when no server is left, calls are unavailable, and never fail in another way.
+func testAllLeave(t *testing.T, network Network, kind string) {
+	w := newWorld(t, network)
+	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
+	for range churnRounds {
+		server := w.server()
+		w.serve(server, calls, dynamic.Handlers{kind: shapes[0].unary()})
+		c.wait(t, churnCalls)
+		require.NoError(t, server.Shutdown(t.Context()))
+		c.wait(t, churnCallers)
+	}
+	calls, failures := c.stop()
+	for _, err := range failures {
+		requireCode(t, errors.Unavailable, err)
+	}
+	assert.Less(t, len(failures), calls, "some calls must have found a server")
+}

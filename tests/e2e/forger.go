@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// forger is a peer made by hand, on the level of frames, that sends what no peer should.
+type forger struct {
+	*world
+
+	bus   bus.Bus
+	id    string // as a client and as a server
+	count atomic.Int64
+}
+
+func newForger(w *world) *forger {
+	w.Helper()
+	return &forger{world: w, bus: w.connect(), id: fmt.Sprintf("FORGER_%s", w.suffix)}
+}
+
+// frame is any of the wire's messages.
+type frame interface {
+	AppendFrame(dst []byte) ([]byte, error)
+}
+
+func (f *forger) send(channel wire.Channel, message frame) {
+	f.Helper()
+	encoded, err := message.AppendFrame(nil)
+	require.NoError(f, err)
+	f.sendRaw(channel, encoded)
+}
+
+func (f *forger) sendRaw(channel wire.Channel, encoded []byte) {
+	f.Helper()
+	require.NoError(f, f.bus.Publish(context.Background(), bus.Channel(channel), encoded, nil))
+}
+
+// listen returns the frames on a channel, until the returned function is called.
+func (f *forger) listen(channel wire.Channel, join bus.Join) (envelopes <-chan wire.Envelope, stop func()) {
+	f.Helper()
+	received := make(chan wire.Envelope, 10_000)
+	subscription, err := f.bus.Subscribe(context.Background(), bus.Channel(channel), join, func(frame []byte) {
+		if envelope, err := wire.ParseEnvelope(frame); err == nil {
+			received <- envelope
+		}
+	})
+	require.NoError(f, err)
+	return received, subscription.Close
+}
+
+func (f *forger) requestChannel(method string) wire.Channel {
+	return wire.RequestChannel(f.wireName(calls), method, nil, isQueue(method))
+}
+
+func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.count.Add(1)) }
+
+// isQueue says whether one server gets each request of that kind of call.
+func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
+
+// request is one as psrpc sends it.
+func (f *forger) request(body proto.Message) *wire.Request {
+	now := time.Now()
+	return &wire.Request{
+		RequestID: f.newID(), ClientID: []byte(f.id), SentAt: now.UnixNano(), Expiry: now.Add(patience).UnixNano(),
+		Body: wire.Body{Message: body},
+	}
+}
+
+// stream is a frame of a stream, with good times.
+func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
+	now := time.Now()
+	return &wire.Stream{
+		StreamID: []byte(streamID), RequestID: f.newID(), SentAt: now.UnixNano(), Expiry: now.Add(patience).UnixNano(),
+		Op: op, NodeID: []byte(f.id),
+	}
+}
+
+// eventually waits until a counter has reached a number.
+func (f *forger) eventually(counter func() uint64, atLeast int, what string) {
+	f.Helper()
+	require.Eventually(f, func() bool { return counter() >= uint64(atLeast) }, patience, time.Millisecond, //nolint:gosec // small
+		"%s: a counter stays at less than %d", what, atLeast)
+}

@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+)
+
+const (
+	isolationCallers = 64
+	unreadUpdates    = 10 * dynamic.DefaultBufferSize
+	unreadServers    = 20 // more responses than a call to all keeps ready for its caller
+)
+
+// testIsolation: what is never read holds up nobody who shares the conn, the server and the bus with it.
+func testIsolation(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	conn, call := newWorkingCall(w)
+	openUnread(w, conn)
+	for _, kind := range []string{kindQueue, kindAffinity} {
+		c := startCallers(t, isolationCallers, func() error {
+			_, err := call(context.Background(), kind)
+			return err
+		})
+		c.wait(t, 10*isolationCallers)
+		requireNoFailures(t, c)
+	}
+}
+
+// newWorkingCall returns a conn with a server to call.
+func newWorkingCall(w *world) (conn *dynamic.Conn, call func(ctx context.Context, kind string) (*api.MyResponse, error)) {
+	w.Helper()
+	server := w.server()
+	w.serve(server, calls, dynamic.Handlers{
+		kindQueue: shapes[0].unary(), kindAffinity: shapes[0].best(),
+	})
+	w.serve(server, streams, dynamic.Handlers{kindQueue: dynamic.Stream(sendUntilClosed)})
+	w.serve(server, feeds, nil)
+	conn = w.conn()
+	byKind := map[string]*dynamic.Client[*api.MyRequest, *api.MyResponse]{}
+	for _, kind := range []string{kindQueue, kindAffinity} {
+		byKind[kind] = newClient[*api.MyRequest, *api.MyResponse](w, conn, fullName(calls, kind), nil)
+	}
+	request := sample("Ada")
+	return conn, func(ctx context.Context, kind string) (*api.MyResponse, error) {
+		return byKind[kind].Call(ctx, request)
+	}
+}
+
+// sendUntilClosed sends as fast as the stream takes it, and goes on when nobody reads.
+func sendUntilClosed(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+	for stream.Err() == nil {
+		_ = stream.Send(&api.MyServerMessage{Text: "unread"}, dynamic.WithStreamTimeout(10*time.Millisecond))
+	}
+	return nil
+}
+
+// openUnread opens, on a conn that others use too, a call to all, a subscription and a stream that are never read,
+// and makes sure that each has more to read than it keeps ready.
+func openUnread(w *world, conn *dynamic.Conn) {
+	w.Helper()
+	b := w.connect()
+	for range unreadServers {
+		server := w.serverOn(b)
+		w.serve(server, crowd, dynamic.Handlers{"All": shapes[0].unary()})
+	}
+	multi := newClient[*api.MyRequest, *api.MyResponse](w, conn, fullName(crowd, "All"), nil)
+	responses, err := multi.CallMulti(context.Background(), sample("unread"), dynamic.WithRequestTimeout(time.Hour))
+	require.NoError(w, err)
+	require.Eventually(w, func() bool { return len(responses) == cap(responses) }, patience, time.Millisecond)
+
+	updates := newClient[*api.Ignored, *api.MyUpdate](w, conn, fullName(feeds, kindMulti), nil)
+	subscription, err := updates.Subscribe(context.Background())
+	require.NoError(w, err)
+	for range unreadUpdates {
+		require.NoError(w, dynamic.Publish(context.Background(), conn, fullName(feeds, kindMulti), publishedUpdate()))
+	}
+	require.Eventually(w, func() bool { return subscription.Stats().Dropped > 0 }, patience, time.Millisecond)
+	assert.NoError(w, subscription.Err())
+
+	stream := openGenerated(w, conn, kindQueue)
+	require.Eventually(w, func() bool { return len(stream.Channel()) == cap(stream.Channel()) }, patience, time.Millisecond)
+}
+
+// benchmarkIsolation measures working callers alone, and then beside what is never read.
+func benchmarkIsolation(b *testing.B, network Network) {
+	w := newWorld(b, network)
+	conn, call := newWorkingCall(w)
+	work := func() error {
+		_, err := call(context.Background(), kindQueue)
+		return err
+	}
+	calls := max(b.N/2, isolationCallers)
+	alone := measureCalls(b, isolationCallers, calls, work)
+	openUnread(w, conn)
+	beside := measureCalls(b, isolationCallers, calls, work)
+	b.ReportMetric(0, "ns/op") // that of both together means nothing
+	b.ReportMetric(alone.p99(), "p99-alone-ns")
+	b.ReportMetric(beside.p99(), "p99-beside-ns")
+	b.ReportMetric(beside.p99()/alone.p99(), "ratio")
+}

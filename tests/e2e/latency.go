@@ -1,0 +1,40 @@
+package e2e
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// latencies of many calls, sorted.
+type latencies []time.Duration
+
+func (l latencies) p50() float64 { return float64(l[len(l)/2]) }
+func (l latencies) p99() float64 { return float64(l[len(l)*99/100]) }
+
+// measureCalls makes so many calls, from as many goroutines as there are callers.
+func measureCalls(b *testing.B, callers, calls int, call func() error) latencies {
+	b.Helper()
+	perCaller := make([]latencies, callers)
+	var running sync.WaitGroup
+	for i := range callers {
+		running.Go(func() { // waited for below
+			for n := i; n < calls; n += callers {
+				started := time.Now()
+				if err := call(); err != nil {
+					b.Error(err)
+					return
+				}
+				perCaller[i] = append(perCaller[i], time.Since(started))
+			}
+		})
+	}
+	running.Wait()
+	all := slices.Concat(perCaller...)
+	if len(all) == 0 {
+		b.FailNow()
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+)
+
+// testLifecycle: what ends with a conn, a server, or a topic.
+func testLifecycle(t *testing.T, network Network) {
+	for name, test := range map[string]func(*testing.T, Network){
+		"ConnClose":       testConnClose,
+		"ServerKill":      testServerKill,
+		"ServerShutdown":  testServerShutdown,
+		"DeregisterTopic": testDeregisterTopic,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, network)
+		})
+	}
+}
+
+// openThings is one of everything that a conn can have under way.
+type openThings struct {
+	failed       chan error // calls
+	responses    <-chan *dynamic.Response[*api.MyResponse]
+	streams      []generatedStream
+	subscription dynamic.Subscription[*api.MyUpdate]
+	handlers     waiting
+}
+
+// openAll opens everything, and returns when all handlers are running.
+func openAll(t *testing.T, w *world, server *dynamic.Server, conn *dynamic.Conn) *openThings {
+	t.Helper()
+	o := &openThings{failed: make(chan error, len(singleKinds)), handlers: newWaiting()}
+	o.handlers.serve(w, server)
+	for _, kind := range singleKinds {
+		call := newGeneratedCall(t, conn, kind)
+		go func() { // ends with the conn or the handler
+			_, err := call(context.Background(), sample("Ada"))
+			o.failed <- err
+		}()
+	}
+	var err error
+	multi := newClient[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, kindMulti), nil)
+	o.responses, err = multi.CallMulti(context.Background(), sample("Ada"))
+	require.NoError(t, err)
+	for _, kind := range streamKinds {
+		o.streams = append(o.streams, openGenerated(t, conn, kind))
+	}
+	o.subscription, err = newClient[*api.Ignored, *api.MyUpdate](t, conn, fullName(feeds, kindMulti), nil).Subscribe(context.Background())
+	require.NoError(t, err)
+	for range len(singleKinds) + 1 + len(streamKinds) {
+		soon(t, o.handlers.started, "handler")
+	}
+	return o
+}
+
+// testConnClose: everything ends, with errors that say so, and nothing can be begun any more.
+func testConnClose(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	conn := w.conn(dynamic.WithClientTimeout(time.Hour))
+	o := openAll(t, w, w.server(), conn)
+	call := newGeneratedCall(t, conn, kindQueue)
+
+	closed := make(chan error, 1)
+	go func() { closed <- conn.Close() }() // ends with the close
+	require.NoError(t, soon(t, closed, "Close"))
+	soon(t, conn.Done(), "Done")
+	for range singleKinds {
+		require.ErrorIs(t, soon(t, o.failed, "end of a call"), errors.ErrClientClosed)
+	}
+	if response, ok := <-o.responses; ok {
+		require.ErrorIs(t, response.Err, errors.ErrClientClosed)
+		ended(t, o.responses, "responses")
+	}
+	for _, stream := range o.streams {
+		ended(t, stream.Channel(), "stream")
+		require.ErrorIs(t, stream.Err(), errors.ErrStreamClosed)
+	}
+	ended(t, o.subscription.Channel(), "subscription")
+	require.ErrorIs(t, o.subscription.Err(), errors.ErrClientClosed)
+	for range len(singleKinds) + 1 + len(streamKinds) {
+		soon(t, o.handlers.finished, "end of a handler")
+	}
+
+	_, err := call(t.Context(), sample("Ada"))
+	require.ErrorIs(t, err, errors.ErrClientClosed)
+	_, err = dynamic.NewClient[*api.MyRequest, *api.MyResponse](conn, fullName(calls, kindQueue))
+	require.ErrorIs(t, err, errors.ErrClientClosed)
+	_, err = dynamic.InvokeStream(t.Context(), conn, fullName(streams, kindQueue))
+	require.ErrorIs(t, err, errors.ErrClientClosed)
+}
+
+// testServerKill: handlers and streams end at once, the answers still arrive, and another server goes on.
+func testServerKill(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	conn := w.conn(dynamic.WithClientTimeout(time.Hour))
+	server := w.server()
+	o := openAll(t, w, server, conn)
+
+	server.Kill()
+	soon(t, server.Done(), "Done")
+	for range len(singleKinds) + 1 + len(streamKinds) {
+		soon(t, o.handlers.finished, "end of a handler")
+	}
+	for range singleKinds {
+		require.Error(t, soon(t, o.failed, "end of a call"))
+	}
+	for _, stream := range o.streams {
+		ended(t, stream.Channel(), "stream")
+		require.ErrorIs(t, stream.Err(), errors.ErrStreamEOF)
+	}
+	require.NoError(t, o.subscription.Err(), "it is none of the server's")
+	_, err := w.register(server, calls, nil)
+	require.ErrorIs(t, err, errors.ErrServerClosed)
+
+	w.serve(w.server(), calls, dynamic.Handlers{kindQueue: shapes[0].unary()})
+	_, err = newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
+	require.NoError(t, err)
+}
+
+// testServerShutdown: calls that run are answered, streams end at once, and Shutdown waits for both.
+func testServerShutdown(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	server, conn := w.server(), w.conn()
+	started, release := make(chan struct{}, 10), make(chan struct{})
+	handle := func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
+		started <- struct{}{}
+		<-release
+		return respond(request), nil
+	}
+	handlers := dynamic.Handlers{}
+	for _, kind := range callKinds {
+		handlers[kind] = dynamic.Unary(handle)
+	}
+	w.serve(server, calls, handlers)
+	w.serve(server, streams, dynamic.Handlers{kindQueue: shapes[0].stream()})
+	stream := openGenerated(t, conn, kindQueue)
+	answered := make(chan error, len(callKinds))
+	for _, kind := range callKinds {
+		call := newGeneratedCall(t, conn, kind)
+		go func() { // ends with the answer
+			_, err := call(context.Background(), sample("Ada"))
+			answered <- err
+		}()
+		soon(t, started, "handler")
+	}
+	shut := make(chan error, 1)
+	go func() { shut <- server.Shutdown(context.Background()) }() // ends with the handlers
+	soon(t, stream.Context().Done(), "end of the stream")
+	require.ErrorIs(t, stream.Err(), errors.ErrStreamEOF)
+	assert.Empty(t, shut, "handlers are running")
+	close(release)
+	for range callKinds {
+		require.NoError(t, soon(t, answered, "answer"))
+	}
+	require.NoError(t, soon(t, shut, "end of Shutdown"))
+}
+
+// testDeregisterTopic: what runs on the topic goes on, streams end, and other topics do not notice.
+func testDeregisterTopic(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	server, conn := w.server(), w.conn()
+	started, release := make(chan struct{}, 10), make(chan struct{})
+	registration := w.serve(server, calls, dynamic.Handlers{
+		"QueueTopic": dynamic.Unary(func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
+			started <- struct{}{}
+			<-release
+			return respond(request), nil
+		}),
+	})
+	streaming := w.serve(server, streams, dynamic.Handlers{"QueueTopic": shapes[0].stream()})
+	for _, topic := range []string{"going", "staying"} {
+		require.NoError(t, registration.RegisterTopic("QueueTopic", topic))
+		require.NoError(t, streaming.RegisterTopic("QueueTopic", topic))
+	}
+	answered := make(chan error, 1)
+	going := newGeneratedCall(t, conn, "QueueTopic", "going")
+	go func() { // ends with the answer
+		_, err := going(context.Background(), sample("Ada"))
+		answered <- err
+	}()
+	soon(t, started, "handler")
+	goingStream := openGenerated(t, conn, "QueueTopic", dynamic.WithTopic("going"))
+	stayingStream := openGenerated(t, conn, "QueueTopic", dynamic.WithTopic("staying"))
+
+	require.NoError(t, registration.DeregisterTopic("QueueTopic", "going"))
+	require.NoError(t, streaming.DeregisterTopic("QueueTopic", "going"))
+	soon(t, goingStream.Context().Done(), "end of the stream")
+	require.ErrorIs(t, goingStream.Err(), errors.ErrStreamEOF)
+	require.NoError(t, stayingStream.Send(&api.MyClientMessage{}))
+	_, err := going(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(time.Second))
+	require.Error(t, err, "nobody is there")
+	requireCode(t, errors.NotFound, registration.DeregisterTopic("QueueTopic", "going"))
+
+	close(release)
+	require.NoError(t, soon(t, answered, "answer"))
+	_, err = newGeneratedCall(t, conn, "QueueTopic", "staying")(t.Context(), sample("Ada"))
+	require.NoError(t, err)
+	require.NoError(t, registration.RegisterTopic("QueueTopic", "going"), "it can come back")
+	_, err = going(t.Context(), sample("Ada"))
+	require.NoError(t, err)
+}

@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+)
+
+// requireEqual compares messages.
+func requireEqual(t testing.TB, want, got proto.Message, what ...any) {
+	t.Helper()
+	require.True(t, proto.Equal(want, got), "wanted %v, got %v: %v", want, got, fmt.Sprint(what...))
+}
+
+// forEachMethod calls f for each kind, with and without topics.
+func forEachMethod(kinds []string, f func(kind string, method string, topic []string)) {
+	for _, kind := range kinds {
+		for _, address := range addressings {
+			f(kind, kind+address.suffix, address.topic)
+		}
+	}
+}
+
+// testMatrixCalls: every kind of call, with every representation on each side, with and without topics, gives the
+// same result.
+func testMatrixCalls(t *testing.T, network Network) {
+	servers := map[string]func(kind string) dynamic.Handler{
+		"raw": func(string) dynamic.Handler { return dynamic.Raw(answeringRaw) },
+	}
+	for _, shape := range shapes {
+		servers[shape.name] = func(kind string) dynamic.Handler {
+			if kind == kindAffinity {
+				return shape.best()
+			}
+			return shape.unary()
+		}
+	}
+	for name, newHandler := range servers {
+		t.Run("server="+name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, network)
+			handlers := dynamic.Handlers{}
+			forEachMethod(callKinds, func(kind, method string, _ []string) { handlers[method] = newHandler(kind) })
+			w.serveTopics(w.serve(w.server(), calls, handlers), callKinds)
+			conn := w.conn()
+			for _, shape := range shapes {
+				forEachMethod(callKinds, func(_, method string, topic []string) {
+					request := sample(shape.name)
+					response, err := shape.caller(t, conn, fullName(calls, method), topic)(t.Context(), request)
+					require.NoError(t, err, "client %s, method %s", shape.name, method)
+					requireEqual(t, respond(request), response, shape.name, method)
+				})
+			}
+			assert.Zero(t, conn.Stats())
+		})
+	}
+}
+
+// testMatrixStreams is testMatrixCalls for streams.
+func testMatrixStreams(t *testing.T, network Network) {
+	messages := []*api.MyClientMessage{{Sequence: 1, Payload: []byte("one")}, {Sequence: -2}, {Payload: []byte("three")}}
+	for _, server := range shapes {
+		t.Run("server="+server.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, network)
+			handlers := dynamic.Handlers{}
+			forEachMethod(streamKinds, func(_, method string, _ []string) { handlers[method] = server.stream() })
+			w.serveTopics(w.serve(w.server(), streams, handlers), streamKinds)
+			conn := w.conn()
+			for _, client := range shapes {
+				forEachMethod(streamKinds, func(_, method string, topic []string) {
+					answers, err := client.opener(t, conn, fullName(streams, method), topic)(t.Context(), messages...)
+					require.NoError(t, err, "client %s, method %s", client.name, method)
+					require.Len(t, answers, len(messages))
+					for i, answer := range answers {
+						requireEqual(t, acknowledgement(messages[i]), answer, client.name, method)
+					}
+				})
+			}
+		})
+	}
+}
+
+// testMatrixSubscriptions is testMatrixCalls for subscriptions: of two subscribers both get an update of a MULTI
+// method, and one that of a queue.
+func testMatrixSubscriptions(t *testing.T, network Network) {
+	for _, subscriber := range shapes {
+		t.Run("subscriber="+subscriber.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, network)
+			publisher := w.serve(w.server(), feeds, nil)
+			one, two := w.conn(), w.conn()
+			forEachMethod(feedKinds, func(kind, method string, topic []string) {
+				first := subscriber.subscribe(t, one, fullName(feeds, method), topic)
+				second := subscriber.subscribe(t, two, fullName(feeds, method), topic)
+				for i, update := range publishedShapes(t) {
+					opts := []dynamic.RequestOption{}
+					if topic != nil {
+						opts = append(opts, dynamic.WithTopic(topic...))
+					}
+					require.NoError(t, publisher.Publish(t.Context(), method, update, opts...))
+					want := publishedUpdate()
+					if kind == kindMulti {
+						requireUpdate(t, want, soon(t, first, method))
+						requireUpdate(t, want, soon(t, second, method))
+						continue
+					}
+					select {
+					case came := <-first:
+						requireUpdate(t, want, came)
+					case came := <-second:
+						requireUpdate(t, want, came)
+					case <-time.After(patience):
+						require.FailNow(t, "the update did not come", method)
+					}
+					assert.Empty(t, first, "update %d came twice", i)
+					assert.Empty(t, second, "update %d came twice", i)
+				}
+			})
+		})
+	}
+}
+
+func publishedUpdate() *api.MyUpdate {
+	return &api.MyUpdate{Id: "update", State: api.MyUpdate_STATE_DONE, Labels: map[string]string{"key": "value"}}
+}
+
+// publishedShapes returns publishedUpdate in the shapes that can be published.
+func publishedShapes(t testing.TB) []proto.Message {
+	t.Helper()
+	converted, err := as[proto.Message](publishedUpdate())
+	require.NoError(t, err)
+	return []proto.Message{publishedUpdate(), converted}
+}
+
+func requireUpdate(t testing.TB, want *api.MyUpdate, came received) {
+	t.Helper()
+	require.NoError(t, came.err)
+	requireEqual(t, want, came.update)
+}
+
+// testMatrixInvoke: the same by name, with JSON.
+func testMatrixInvoke(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	server := w.server()
+	generated := shapes[0]
+	handlers, streamHandlers := dynamic.Handlers{}, dynamic.Handlers{}
+	forEachMethod(callKinds, func(_, method string, _ []string) { handlers[method] = generated.unary() })
+	forEachMethod(streamKinds, func(_, method string, _ []string) { streamHandlers[method] = generated.stream() })
+	w.serveTopics(w.serve(server, calls, handlers), callKinds)
+	w.serveTopics(w.serve(server, streams, streamHandlers), streamKinds)
+	w.serve(server, feeds, nil)
+	conn := w.conn()
+	requests := []any{
+		sample("Ada"),
+		json.RawMessage(`{"name": "Ada", "count": "-41", "tags": ["a", "b", "a"], "address": {"region": "eu", "host": "client"}}`),
+		map[string]any{
+			"name": "Ada", "count": -41, "tags": []string{"a", "b", "a"},
+			"address": map[string]any{"region": "eu", "host": "client"},
+		},
+	}
+	forEachMethod(callKinds, func(kind, method string, topic []string) {
+		for _, request := range requests {
+			requireEqual(t, respond(sample("Ada")), invokeCall(t, conn, kind, method, topic, request), method)
+		}
+	})
+	forEachMethod(streamKinds, func(_, method string, topic []string) {
+		stream, err := dynamic.InvokeStream(t.Context(), conn, fullName(streams, method), dynamic.WithTopic(topic...))
+		require.NoError(t, err, method)
+		require.NoError(t, stream.Send(json.RawMessage(`{"sequence": "7", "payload": "b25l"}`)))
+		requireEqual(t, &api.MyServerMessage{Acknowledged: 7, Text: "one"}, soon(t, stream.Channel(), method))
+		require.NoError(t, stream.Close(nil))
+	})
+	forEachMethod(feedKinds, func(_, method string, topic []string) {
+		address := dynamic.WithTopic(topic...)
+		subscription, err := dynamic.InvokeSubscribe(t.Context(), conn, fullName(feeds, method), address)
+		require.NoError(t, err, method)
+		update := json.RawMessage(`{"id": "update", "state": "STATE_DONE", "labels": {"key": "value"}}`)
+		require.NoError(t, dynamic.Publish(t.Context(), conn, fullName(feeds, method), update, address))
+		requireEqual(t, publishedUpdate(), soon(t, subscription.Channel(), method))
+		require.NoError(t, subscription.Close())
+	})
+}
+
+// invokeCall calls a method of any kind that one server serves.
+func invokeCall(t testing.TB, conn *dynamic.Conn, kind, method string, topic []string, request any) proto.Message {
+	t.Helper()
+	if kind != kindMulti {
+		response, err := dynamic.Invoke(t.Context(), conn, fullName(calls, method), request, dynamic.WithTopic(topic...))
+		require.NoError(t, err, method)
+		return response
+	}
+	responses, err := dynamic.InvokeMulti(t.Context(), conn, fullName(calls, method), request, dynamic.WithTopic(topic...))
+	require.NoError(t, err, method)
+	response := soon(t, responses, method)
+	require.NotNil(t, response)
+	require.NoError(t, response.Err)
+	ended(t, responses, "there is one server")
+	return response.Result
+}

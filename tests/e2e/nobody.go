@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+)
+
+// testNobodyListening: what nobody serves is unavailable, and a bus that can tell tells at once.
+func testNobodyListening(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	handlers := dynamic.Handlers{}
+	forEachMethod(callKinds, func(_, method string, _ []string) { handlers[method] = shapes[0].unary() })
+	w.serveTopics(w.serve(w.server(), calls, handlers), callKinds)
+	conn := w.conn()
+	check := func(t testing.TB, started time.Time, err error) {
+		t.Helper()
+		taken := time.Since(started)
+		t.Logf("known after %v", taken)
+		requireCode(t, errors.Unavailable, err)
+		if !network.NoticesSilence {
+			return
+		}
+		facts, ok := errors.FactsOf(err)
+		require.True(t, ok, "%v", err)
+		assert.Equal(t, errors.ReasonNobodyListening, facts.Reason)
+		assert.Less(t, taken, time.Second) // a few microseconds in process; the bound is for machines that are busy
+	}
+	for _, kind := range callKinds {
+		t.Run(kind, func(t *testing.T) {
+			call := newGeneratedCall(t, conn, kind+"Topic", "nowhere")
+			if kind == kindMulti && !network.NoticesSilence {
+				t.Skip("a call to all of nobody ends without an error")
+			}
+			started := time.Now()
+			_, err := call(t.Context(), sample("Ada"))
+			check(t, started, err)
+		})
+	}
+	for _, kind := range streamKinds {
+		t.Run("stream/"+kind, func(t *testing.T) {
+			client := newClient[*api.MyClientMessage, *api.MyServerMessage](t, conn, fullName(streams, kind), nil)
+			started := time.Now()
+			_, err := client.OpenStream(t.Context())
+			check(t, started, err)
+		})
+	}
+	t.Run("Publish", func(t *testing.T) {
+		require.NoError(t, dynamic.Publish(t.Context(), conn, fullName(feeds, kindMulti), nil), "that is no error")
+	})
+}

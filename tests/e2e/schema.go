@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	_ "embed" // kinds.proto
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing/fstest"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+//go:embed kinds.proto
+var kindsSource []byte
+
+// The services of kinds.proto.
+const (
+	calls   = "Calls"
+	crowd   = "Crowd"
+	streams = "Streams"
+	feeds   = "Feeds"
+)
+
+// The kinds of methods that the services have: the beginnings of their names.
+const (
+	kindQueue        = "Queue"
+	kindSingleServer = "SingleServer"
+	kindAffinity     = "Affinity"
+	kindMulti        = "Multi"
+)
+
+var (
+	singleKinds = []string{kindQueue, kindSingleServer, kindAffinity} // calls that one server answers
+	callKinds   = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
+	streamKinds = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
+	feedKinds   = []string{kindQueue, kindMulti}
+)
+
+// addressing is whether a method takes a topic, by the end of its name.
+type addressing struct {
+	suffix string
+	topic  []string
+}
+
+var addressings = []addressing{
+	{"", nil},
+	{"Topic", []string{"eu-west.1"}},
+	{"Topics", []string{"eu|west", "room 7 ü"}},
+}
+
+// schema is kinds.proto compiled together with the messages' own source, once for all tests. It has nothing of the
+// generated descriptors.
+var schema = sync.OnceValues(func() (*registry.Registry, error) {
+	messages, err := messageSource()
+	if err != nil {
+		return nil, err
+	}
+	files := fstest.MapFS{
+		"kinds.proto":      {Data: kindsSource},
+		"my_service.proto": {Data: messages},
+	}
+	parsed := registry.New()
+	return parsed, parsed.ParseProto(files, "kinds.proto", "my_service.proto")
+})
+
+// messageSource reads the .proto of package api, for a test in any folder of this module.
+func messageSource() ([]byte, error) {
+	folder, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+			return fs.ReadFile(os.DirFS(folder), "example/compiled/api/my_service.proto")
+		}
+		parent := filepath.Dir(folder)
+		if parent == folder {
+			return nil, fmt.Errorf("no go.mod above the working directory: the suite needs the module's sources")
+		}
+		folder = parent
+	}
+}
+
+// parsedMessage returns the parsed descriptor of the message with that full name.
+func parsedMessage(name protoreflect.FullName) (protoreflect.MessageDescriptor, error) {
+	parsed, err := schema()
+	if err != nil {
+		return nil, err
+	}
+	service, ok := parsed.Service("example.compiled.v1.MyService")
+	if !ok {
+		return nil, fmt.Errorf("the source of package api has no MyService")
+	}
+	message := service.Descriptor().ParentFile().Messages().ByName(name.Name())
+	if message == nil {
+		return nil, fmt.Errorf("the source of package api has no message %s", name)
+	}
+	return message, nil
+}

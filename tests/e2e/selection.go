@@ -1,0 +1,198 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+)
+
+// fleet is servers whose affinity the test sets. Their responses say who they are.
+type fleet struct {
+	*world
+
+	conn    *dynamic.Conn
+	servers []*dynamic.Server
+	scores  []atomic.Int64
+}
+
+func newFleet(t testing.TB, network Network, size int) *fleet {
+	t.Helper()
+	f := &fleet{world: newWorld(t, network), scores: make([]atomic.Int64, size)}
+	for i := range size {
+		server := f.server()
+		answer := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
+			return &api.MyResponse{Text: server.ID()}, nil
+		}, dynamic.WithAffinity(func(context.Context, *api.MyRequest) float32 { return float32(f.scores[i].Load()) }))
+		all := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
+			return &api.MyResponse{Text: server.ID()}, nil
+		})
+		f.serve(server, calls, dynamic.Handlers{kindAffinity: answer, kindMulti: all})
+		f.serve(server, streams, dynamic.Handlers{
+			kindAffinity: dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+				return stream.Send(&api.MyServerMessage{Text: server.ID()})
+			}, dynamic.WithStreamAffinity(func(context.Context) float32 { return float32(f.scores[i].Load()) })),
+			kindMulti: dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+				if err := stream.Send(&api.MyServerMessage{Text: server.ID()}); err != nil {
+					return err
+				}
+				<-stream.Context().Done()
+				return nil
+			}),
+		})
+		f.servers = append(f.servers, server)
+		f.scores[i].Store(int64(i + 1))
+	}
+	f.conn = f.world.conn()
+	return f
+}
+
+// ids returns those of all servers, sorted.
+func (f *fleet) ids() []string {
+	ids := make([]string, 0, len(f.servers))
+	for _, server := range f.servers {
+		ids = append(ids, server.ID())
+	}
+	return slices.Sorted(slices.Values(ids))
+}
+
+func testSelection(t *testing.T, network Network) {
+	for name, test := range map[string]func(*testing.T, Network){
+		"Affinity":       testAffinity,
+		"AffinityStream": testAffinityStream,
+		"AllDecline":     testAllDecline,
+		"Multi":          testMulti,
+		"MultiStream":    testMultiStream,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, network)
+		})
+	}
+}
+
+// testAffinity: with default options the best server answers each time, as soon as all have claimed.
+func testAffinity(t *testing.T, network Network) {
+	f := newFleet(t, network, 3)
+	call := newGeneratedCall(t, f.conn, kindAffinity)
+	best := func() string {
+		response, err := call(t.Context(), sample("Ada"))
+		require.NoError(t, err)
+		return response.GetText()
+	}
+	for round := range 6 {
+		favorite := (round + 1) % len(f.servers)
+		f.scores[favorite].Store(int64(100 + round))
+		for range 20 {
+			require.Equal(t, f.servers[favorite].ID(), best())
+		}
+	}
+	f.scores[0].Store(-1)
+	f.scores[1].Store(200)
+	require.Equal(t, f.servers[1].ID(), best(), "who declines does not hold up the others")
+}
+
+func testAffinityStream(t *testing.T, network Network) {
+	f := newFleet(t, network, 3)
+	for favorite := range f.servers {
+		f.scores[favorite].Store(int64(100 + favorite))
+		stream := openGenerated(t, f.conn, kindAffinity)
+		require.Equal(t, f.servers[favorite].ID(), soon(t, stream.Channel(), "server's name").GetText())
+	}
+}
+
+// testAllDecline: a request that no server takes is unavailable, and the error says why.
+func testAllDecline(t *testing.T, network Network) {
+	f := newFleet(t, network, 3)
+	for i := range f.scores {
+		f.scores[i].Store(-1)
+	}
+	_, err := newGeneratedCall(t, f.conn, kindAffinity)(t.Context(), sample("Ada"))
+	requireCode(t, errors.Unavailable, err)
+	facts, ok := errors.FactsOf(err)
+	require.True(t, ok)
+	assert.Equal(t, errors.ReasonAllDeclined, facts.Reason)
+}
+
+// testMulti: every server answers once, and a network that counts receivers ends the call when all have.
+func testMulti(t *testing.T, network Network) {
+	f := newFleet(t, network, 3)
+	client := newClient[*api.MyRequest, *api.MyResponse](t, f.conn, fullName(calls, kindMulti), nil)
+	started := time.Now()
+	responses, err := client.CallMulti(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(5*time.Second))
+	require.NoError(t, err)
+	var ids []string
+	for response := range responses {
+		require.NoError(t, response.Err)
+		assert.Equal(t, response.ServerID, response.Result.GetText())
+		ids = append(ids, response.ServerID)
+	}
+	slices.Sort(ids)
+	assert.Equal(t, f.ids(), ids)
+	if network.CountsReceivers {
+		assert.Less(t, time.Since(started), 5*time.Second)
+	}
+}
+
+// testMultiStream: all servers take the stream, and the client hears each of them.
+func testMultiStream(t *testing.T, network Network) {
+	f := newFleet(t, network, 3)
+	stream := openGenerated(t, f.conn, kindMulti)
+	var names []string
+	for range f.servers {
+		names = append(names, soon(t, stream.Channel(), "server's name").GetText())
+	}
+	slices.Sort(names)
+	assert.Equal(t, f.ids(), names)
+	require.NoError(t, stream.Close(nil))
+}
+
+func benchmarkAffinity(b *testing.B, network Network) {
+	f := newFleet(b, network, 3)
+	client := newClient[*api.MyRequest, *api.MyResponse](b, f.conn, fullName(calls, kindAffinity), nil)
+	request := sample("Ada")
+	call := func() error {
+		response, err := client.Call(context.Background(), request)
+		if err == nil && response.GetText() != f.servers[2].ID() {
+			return fmt.Errorf("server %s answered, not the best", response.GetText())
+		}
+		return err
+	}
+	measureCalls(b, 1, 1, call) // the first one learns how many servers there are
+	b.ResetTimer()
+	measured := measureCalls(b, 1, b.N, call)
+	b.ReportMetric(measured.p50(), "p50-ns")
+	b.ReportMetric(measured.p99(), "p99-ns")
+}
+
+func benchmarkMulti(b *testing.B, network Network) {
+	f := newFleet(b, network, 3)
+	client := newClient[*api.MyRequest, *api.MyResponse](b, f.conn, fullName(calls, kindMulti), nil)
+	request := sample("Ada")
+	call := func() error {
+		count := 0
+		for response := range client.Responses(context.Background(), request) {
+			if response.Err != nil {
+				return response.Err
+			}
+			count++
+		}
+		if count != len(f.servers) {
+			return fmt.Errorf("%d servers answered", count)
+		}
+		return nil
+	}
+	b.ResetTimer()
+	measured := measureCalls(b, 1, b.N, call)
+	b.ReportMetric(measured.p50(), "p50-ns")
+	b.ReportMetric(measured.p99(), "p99-ns")
+}

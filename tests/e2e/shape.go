@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// shape is one representation of messages in Go. Its functions hide it behind the generated types, in which tests
+// say what they send and expect.
+type shape struct {
+	name      string
+	unary     func() dynamic.Handler
+	best      func() dynamic.Handler // with an affinity function
+	stream    func() dynamic.Handler
+	caller    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) call
+	opener    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange
+	subscribe func(t testing.TB, conn *dynamic.Conn, method string, topic []string) <-chan received
+}
+
+// shapes are those that both sides can use. In the one that is an interface, dynamic messages are sent, and generated
+// ones must come.
+var shapes = []shape{
+	newShape[*api.MyRequest, *api.MyResponse, *api.MyClientMessage, *api.MyServerMessage, *api.Ignored, *api.MyUpdate]("generated"),
+	newShape[
+		*dynamicpb.Message, *dynamicpb.Message, *dynamicpb.Message, *dynamicpb.Message, *dynamicpb.Message, *dynamicpb.Message,
+	]("dynamic"),
+	newShape[proto.Message, proto.Message, proto.Message, proto.Message, proto.Message, proto.Message]("interface"),
+}
+
+func newShape[Req, Resp, Send, Recv, Ignored, Update proto.Message](name string) shape {
+	return shape{
+		name:      name,
+		unary:     func() dynamic.Handler { return dynamic.Unary(answering[Req, Resp]) },
+		best:      func() dynamic.Handler { return dynamic.Unary(answering[Req, Resp], dynamic.WithAffinity(always1[Req])) },
+		stream:    func() dynamic.Handler { return dynamic.Stream(acknowledging[Recv, Send]) },
+		caller:    newCall[Req, Resp],
+		opener:    newExchange[Send, Recv],
+		subscribe: newSubscriber[Ignored, Update],
+	}
+}
+
+// recode copies a message into another representation of the same type.
+func recode(from, into proto.Message) error {
+	encoded, err := proto.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return proto.Unmarshal(encoded, into)
+}
+
+// as returns a generated message in representation M.
+func as[M proto.Message](message proto.Message) (M, error) {
+	var none M
+	if _, same := message.(M); same && any(none) != nil {
+		return message.(M), nil
+	}
+	descriptor, err := parsedMessage(message.ProtoReflect().Descriptor().FullName())
+	if err != nil {
+		return none, err
+	}
+	converted := dynamicpb.NewMessage(descriptor)
+	if err := recode(message, converted); err != nil {
+		return none, err
+	}
+	return any(converted).(M), nil
+}
+
+// from copies a message that came in representation M into a generated one.
+func from[M proto.Message](came M, into proto.Message) error {
+	var none M
+	if _, isDynamic := any(came).(*dynamicpb.Message); isDynamic && any(none) == nil {
+		return fmt.Errorf("a dynamic message came, though its Go type is linked")
+	}
+	return recode(came, into)
+}
+
+// respond is what every handler of a call does: its response has something in every field.
+func respond(request *api.MyRequest) *api.MyResponse {
+	counts := map[string]int64{}
+	for _, tag := range request.GetTags() {
+		counts[tag]++
+	}
+	return &api.MyResponse{
+		Text: "hello " + request.GetName(), Total: request.GetCount() + 1, Counts: counts,
+		Addresses: []*api.Address{request.GetAddress(), {Host: "server"}},
+	}
+}
+
+// sample is a request with something in every field.
+func sample(name string) *api.MyRequest {
+	return &api.MyRequest{Name: name, Count: -41, Tags: []string{"a", "b", "a"}, Address: &api.Address{Region: "eu", Host: "client"}}
+}
+
+func answering[Req, Resp proto.Message](_ context.Context, given Req) (response Resp, err error) {
+	var request api.MyRequest
+	if err := from(given, &request); err != nil {
+		return response, err
+	}
+	return as[Resp](respond(&request))
+}
+
+func always1[Req proto.Message](context.Context, Req) float32 { return 1 }
+
+// answeringRaw is answering on bytes.
+func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([]byte, error) {
+	if name := method.Input().FullName(); name != "example.compiled.v1.MyRequest" {
+		return nil, fmt.Errorf("the method takes %s", name)
+	}
+	var request api.MyRequest
+	if err := proto.Unmarshal(encoded, &request); err != nil {
+		return nil, err
+	}
+	return proto.Marshal(respond(&request))
+}
+
+// acknowledgement is what every handler of a stream answers to a message.
+func acknowledgement(message *api.MyClientMessage) *api.MyServerMessage {
+	return &api.MyServerMessage{Acknowledged: message.GetSequence(), Text: string(message.GetPayload())}
+}
+
+func acknowledging[Send, Recv proto.Message](stream dynamic.ServerStream[Send, Recv]) error {
+	for came := range stream.Channel() {
+		var message api.MyClientMessage
+		if err := from(came, &message); err != nil {
+			return err
+		}
+		answer, err := as[Send](acknowledgement(&message))
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package e2e
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+const (
+	manyTopics = 10_000
+	// keptHeap is what the peers may keep of all topics: a conn remembers the servers of each for a while.
+	keptHeap = 16 << 20
+	// keptGoroutines allows for workers that are about to end.
+	keptGoroutines = 100
+)
+
+// testManyTopics: many topics are served at the same time, and nothing is left of them when they are gone.
+func testManyTopics(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	registration := w.serve(w.server(), calls, dynamic.Handlers{"QueueTopics": shapes[0].unary()})
+	conn := w.conn()
+	eachTopic := func(f func(region, room string) error) {
+		for i := range manyTopics {
+			require.NoError(t, f("eu", fmt.Sprint("room-", i)))
+		}
+	}
+	call := func(region, room string) error {
+		_, err := dynamic.Invoke(t.Context(), conn, fullName(calls, "QueueTopics"), nil, dynamic.WithTopic(region, room))
+		return err
+	}
+	require.NoError(t, registration.RegisterTopic("QueueTopics", "us", "first"))
+	require.NoError(t, call("us", "first"), "so that what one call needs is there before the measurement")
+
+	goroutines, heap := measure()
+	eachTopic(func(region, room string) error { return registration.RegisterTopic("QueueTopics", region, room) })
+	eachTopic(call)
+	goroutinesFull, heapFull := measure()
+	eachTopic(func(region, room string) error { return registration.DeregisterTopic("QueueTopics", region, room) })
+	goroutinesAfter, heapAfter := measure()
+
+	t.Logf("goroutines: %d, %d with %d topics, %d after", goroutines, goroutinesFull, manyTopics, goroutinesAfter)
+	t.Logf("heap: %d KiB, %d KiB with %d topics, %d KiB after", heap>>10, heapFull>>10, manyTopics, heapAfter>>10)
+	assert.Less(t, goroutinesAfter, goroutines+keptGoroutines)
+	assert.Less(t, heapAfter, heap+keptHeap)
+	assert.Error(t, call("eu", "room-0"), "the topic is gone")
+	assert.NoError(t, call("us", "first"))
+	runtime.KeepAlive(conn)
+}
+
+// measure returns the goroutines and the bytes of the heap that are in use.
+func measure() (goroutines int, heap uint64) {
+	runtime.GC()
+	runtime.GC() // the second one frees what pools kept through the first
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return runtime.NumGoroutine(), stats.HeapAlloc
+}

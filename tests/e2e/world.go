@@ -1,0 +1,196 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// world is one test's servers and clients on the network. Its services have names that no other test uses, since
+// tests may share a broker.
+type world struct {
+	testing.TB
+	network  Network
+	suffix   string // of wire names
+	registry *registry.Registry
+
+	mu      sync.Mutex
+	peers   []func() // end servers and conns
+	busses  []bus.Bus
+	servers int
+}
+
+var (
+	processID  = rand.Uint32() //nolint:gosec // not a secret
+	worldCount atomic.Uint32
+)
+
+func newWorld(t testing.TB, network Network) *world {
+	t.Helper()
+	w := &world{
+		TB: t, network: network, registry: registry.New(),
+		suffix: fmt.Sprintf("X%08xN%d", processID, worldCount.Add(1)),
+	}
+	for _, service := range []string{calls, crowd, streams, feeds} {
+		_, err := w.registry.Register(w.descriptor(service), registry.WithWireName(w.wireName(service)))
+		require.NoError(t, err)
+	}
+	t.Cleanup(w.close)
+	return w
+}
+
+// close ends all peers, the last one first, before it closes a bus, for that may be one for all.
+func (w *world) close() {
+	for _, end := range slices.Backward(w.peers) {
+		end()
+	}
+	for _, b := range w.busses {
+		assert.NoError(w, b.Close())
+	}
+}
+
+func (w *world) wireName(service string) string { return service + w.suffix }
+
+func (w *world) descriptor(service string) protoreflect.ServiceDescriptor {
+	w.Helper()
+	parsed, err := schema()
+	require.NoError(w, err)
+	s, ok := parsed.Service("e2e.v1." + service)
+	require.True(w, ok, service)
+	return s.Descriptor()
+}
+
+// fullName returns what clients call a method by.
+func fullName(service, method string) string { return "e2e.v1." + service + "/" + method }
+
+func (w *world) connect() bus.Bus {
+	w.Helper()
+	b := w.network.Connect(w.TB)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busses = append(w.busses, b)
+	return b
+}
+
+func (w *world) atEnd(end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peers = append(w.peers, end)
+}
+
+// server returns a server on a connection of its own, with a logger that keeps quiet about the panics of tests.
+func (w *world) server() *dynamic.Server {
+	w.Helper()
+	return w.serverOn(w.connect())
+}
+
+// serverOn is server on a connection that is there.
+func (w *world) serverOn(b bus.Bus) *dynamic.Server {
+	w.mu.Lock()
+	w.servers++
+	serverID := fmt.Sprintf("SRV_%s_%d", w.suffix, w.servers)
+	w.mu.Unlock()
+	server := dynamic.NewServer(b, dynamic.WithServerID(serverID), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
+	w.atEnd(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		assert.NoError(w, server.Shutdown(ctx))
+	})
+	return server
+}
+
+// serve registers a service on a server. What has no handler answers unimplemented.
+func (w *world) serve(server *dynamic.Server, service string, handlers dynamic.Handlers) *dynamic.Registration {
+	w.Helper()
+	registration, err := w.register(server, service, handlers)
+	require.NoError(w, err)
+	return registration
+}
+
+func (w *world) register(server *dynamic.Server, service string, handlers dynamic.Handlers) (*dynamic.Registration, error) {
+	return server.Register(w.descriptor(service), handlers, dynamic.AllowMissing(), dynamic.WithWireName(w.wireName(service)))
+}
+
+// serveTopics makes the methods of these kinds reachable on the topics of all addressings.
+func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) {
+	w.Helper()
+	for _, address := range addressings {
+		if address.topic == nil {
+			continue
+		}
+		for _, kind := range kinds {
+			require.NoError(w, registration.RegisterTopic(kind+address.suffix, address.topic...))
+		}
+	}
+}
+
+// conn returns a client's conn on a connection of its own.
+func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
+	w.Helper()
+	conn, err := dynamic.NewConn(w.connect(), w.registry, opts...)
+	require.NoError(w, err)
+	w.atEnd(func() { assert.NoError(w, conn.Close()) })
+	return conn
+}
+
+// soon waits for a signal that must come.
+func soon[T any](t testing.TB, signal <-chan T, what string) T {
+	t.Helper()
+	value, ok := receive(signal)
+	require.True(t, ok, "did not come: %s", what)
+	return value
+}
+
+// receive is soon for goroutines that must not end the test. It reports false if nothing came.
+func receive[T any](signal <-chan T) (value T, ok bool) {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case value = <-signal:
+		return value, true
+	case <-timer.C:
+		return value, false
+	}
+}
+
+// ended requires that a channel of messages is closed soon, and drops what is in it before that.
+func ended[T any](t testing.TB, messages <-chan T, what string) {
+	t.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for {
+		select {
+		case _, ok := <-messages:
+			if !ok {
+				return
+			}
+		case <-timer.C:
+			require.FailNow(t, "the channel was not closed: "+what)
+		}
+	}
+}
+
+// requireCode returns the coded error in err.
+func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
+	t.Helper()
+	require.Error(t, err)
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok, "%T: %v", err, err)
+	require.Equal(t, code, coded.Code(), "%v", err)
+	return coded
+}
