@@ -64,8 +64,8 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 	return err
 }
 
-// deliver returns how many members got the frame. If that is none it looks again: others may have joined while those
-// that it knew were leaving.
+// deliver returns how many members got the frame. Where it finds only members that are leaving it looks again:
+// others may have joined before those left.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var tried *localChannel
 	for {
@@ -76,9 +76,15 @@ func (b *Local) deliver(channel string, frame []byte) (receivers int, err error)
 			return 0, ErrClosed
 		}
 		if members == nil || members == tried {
-			return 0, nil
+			return receivers, nil
 		}
-		if receivers := members.deliver(frame); receivers > 0 {
+		if receivers == 0 {
+			receivers = members.deliverPlain(frame)
+		}
+		if members.deliverQueue(frame) {
+			return receivers + 1, nil
+		}
+		if receivers > 0 && len(members.queue) == 0 {
 			return receivers, nil
 		}
 		tried = members
@@ -162,23 +168,28 @@ func (c *localChannel) without(member *localSubscription) *localChannel {
 	return next
 }
 
-// deliver returns how many members got the frame.
-func (c *localChannel) deliver(frame []byte) (receivers int) {
+// deliverPlain returns how many plain members got the frame.
+func (c *localChannel) deliverPlain(frame []byte) (receivers int) {
 	for _, member := range c.plain {
 		if member.take(frame) {
 			receivers++
 		}
 	}
+	return receivers
+}
+
+// deliverQueue reports whether a member of the queue got the frame. They take turns.
+func (c *localChannel) deliverQueue(frame []byte) bool {
 	if len(c.queue) == 0 {
-		return receivers
+		return false
 	}
 	first := int(c.turn.Add(1) % uint64(len(c.queue))) //nolint:gosec // less than an int
 	for i := range c.queue {                           // a member that is just leaving passes the frame on
 		if c.queue[(first+i)%len(c.queue)].take(frame) {
-			return receivers + 1
+			return true
 		}
 	}
-	return receivers
+	return false
 }
 
 type localSubscription struct {
