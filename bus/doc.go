@@ -1,9 +1,9 @@
 // Package bus has the contract between the engine and a publish/subscribe system, and the in-process bus.
 //
 // A [Bus] moves frames: opaque bytes, published on a [Channel] and delivered to those who subscribed to it.
-// [NewLocal] is the bus inside one process. The sub-packages redisbus and natsbus speak to brokers; [Open]
-// makes a bus from a URL, with drivers that register when they are imported, as in database/sql. Anyone can
-// write another Bus: package bustest is the test suite that one must pass.
+// [NewLocal] is the bus inside one process. [Open] makes a bus from a URL, with drivers that register when they
+// are imported, as in database/sql. Anyone can write another Bus: package bustest is the test suite that one must
+// pass.
 //
 // # What a Bus promises
 //

@@ -54,7 +54,7 @@ func Open(ctx context.Context, rawURL string) (Bus, error) {
 	drivers.RUnlock()
 	if driver == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument,
-			"no bus driver for scheme %q: registered are %s; is the driver's package imported?",
+			"no bus driver for scheme %q: registered are %s; others register when their package is imported",
 			u.Scheme, strings.Join(schemes, ", "))
 	}
 	return driver(ctx, u)

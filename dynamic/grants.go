@@ -71,7 +71,7 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil { // an id is not UTF-8, though the request's text was: it is this server's
-		server.options.logger.Error("psrpc: claim cannot be encoded", slog.String("method", g.method.method.FullName()), slog.Any("error", err))
+		server.options.logger.Error("dynpsrpc: claim cannot be encoded", slog.String("method", g.method.method.FullName()), slog.Any("error", err))
 		return false
 	}
 	if claim.Declined {

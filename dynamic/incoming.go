@@ -183,7 +183,7 @@ func (in *incoming) failure(failure error) []byte {
 	code, text, details := errors.ToWire(failure)
 	frame, err := in.response(wire.Response{Code: string(code), Error: text, Details: details})
 	if err != nil {
-		in.method.registration.server.options.logger.Error("psrpc: error details cannot be encoded",
+		in.method.registration.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
 			slog.String("method", in.method.method.FullName()), slog.Any("error", err))
 		frame, _ = in.response(wire.Response{Code: string(code), Error: text})
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 const kindsSource = `
@@ -191,7 +192,7 @@ func TestTopic_OnlyItsServersAnswer(t *testing.T) {
 	_, err = f.call(t, "Region", dynamic.WithTopic("eu"))
 	assert.Equal(t, errors.ReasonNobodyListening, reasonOf(t, err))
 	_, err = f.call(t, "Region")
-	assert.ErrorContains(t, err, "takes a topic of 1 parts (region), given 0")
+	assert.ErrorContains(t, err, "takes a topic (region): wanted parts 1, given 0")
 	_, err = f.call(t, "Best", dynamic.WithTopic("eu"))
 	assert.ErrorContains(t, err, "takes no topic")
 }
@@ -322,4 +323,23 @@ func TestConn_Hooks(t *testing.T) {
 	assert.Equal(t, []string{
 		"test.Echoes Echo hi", "true <nil>", "test.Echoes Direct ho", "false method is not implemented",
 	}, seen)
+}
+
+func TestServer_RegisterTakesARegistrysService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	service, _ := w.registry.Service("test.Echoes")
+	handlers := dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)}
+	_, err := w.server.Register(service, handlers, dynamic.AllowMissing())
+	require.NoError(t, err)
+	_, err = textClient(t, w.conn, echo).Call(t.Context(), wrapperspb.String("x"))
+	require.NoError(t, err)
+
+	_, err = w.server.Register(service, handlers, dynamic.AllowMissing())
+	assert.ErrorContains(t, err, "service test.Echoes is already registered on this server")
+	renamed, err := w.server.Register(service, handlers, dynamic.AllowMissing(), dynamic.WithWireName("Other"))
+	require.NoError(t, err)
+	assert.Equal(t, "Other", renamed.Service().WireName())
+	_, err = w.server.Register((*registry.Service)(nil), handlers)
+	assert.ErrorContains(t, err, "the service is nil")
 }

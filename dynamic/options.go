@@ -4,7 +4,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 const (
@@ -109,6 +111,23 @@ func newRequestOptions(opts []RequestOption) requestOptions {
 	return o
 }
 
+// service reads what Register was given.
+func (o *registerOptions) service(descriptor any) (*registry.Service, error) {
+	service, isService := descriptor.(*registry.Service)
+	switch {
+	case isService && service == nil:
+		return nil, errors.NewErrorf(errors.InvalidArgument, "the service is nil")
+	case isService && o.wireName == "":
+		return service, nil
+	case isService:
+		return registry.NewService(service.Descriptor(), registry.WithWireName(o.wireName))
+	case o.wireName != "":
+		return registry.NewService(descriptor, registry.WithWireName(o.wireName))
+	default:
+		return registry.NewService(descriptor)
+	}
+}
+
 func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
 	for _, opt := range opts {
 		opt.applyRegister(&o)
@@ -206,7 +225,7 @@ func WithOverflow(overflow Overflow) RequestOption {
 }
 
 // AllowMissing lets a service be registered without a handler for each of its methods. The others answer
-// unimplemented.
+// unimplemented; they do so in turn with servers that have a handler, if there are such on the bus.
 func AllowMissing() RegisterOption {
 	return registerOption(func(o *registerOptions) { o.allowMissing = true })
 }

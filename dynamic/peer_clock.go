@@ -79,7 +79,7 @@ func (in *incoming) schedule(now time.Time) bool {
 	in.context.deadline = expiry.Add(offset)
 	if now.Before(in.context.deadline) {
 		if offset.Abs() > clockTolerance && clock.firstWarning() {
-			in.method.registration.server.options.logger.Warn("psrpc: the clock of a client is off",
+			in.method.registration.server.options.logger.Warn("dynpsrpc: the clock of a client is off",
 				slog.String("client", string(in.request.ClientID)), slog.Duration("ahead", -offset))
 		}
 		return true

@@ -62,6 +62,6 @@ func checkTopic(method *registry.Method, parts []string) error {
 	if len(names) == 0 {
 		names = []string{"topic"}
 	}
-	return errors.NewErrorf(errors.InvalidArgument, "method %s takes a topic of %d parts (%s), given %d: %q",
-		method.FullName(), method.TopicParts(), strings.Join(names, ", "), len(parts), parts)
+	return errors.NewErrorf(errors.InvalidArgument, "method %s takes a topic (%s): wanted parts %d, given %d: %q",
+		method.FullName(), strings.Join(names, ", "), method.TopicParts(), len(parts), parts)
 }

@@ -20,7 +20,7 @@ func newServedMethod(r *Registration, method *registry.Method, handler *boundHan
 
 // logPanic logs what no caller sees.
 func (m *servedMethod) logPanic(what string, value any) {
-	m.registration.server.options.logger.Error("psrpc: "+what+" panicked", slog.String("method", m.method.FullName()),
+	m.registration.server.options.logger.Error("dynpsrpc: "+what+" panicked", slog.String("method", m.method.FullName()),
 		slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
 }
 

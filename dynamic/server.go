@@ -98,7 +98,7 @@ func (s *Server) Stats() ServerStats {
 }
 
 // Register serves a service. descriptor is a protoreflect.ServiceDescriptor, or anything that
-// [registry.NewService] takes. When Register returns, every method without a topic is reachable: the bus has
+// [registry.NewService] takes, or a *registry.Service, whose wire name is then used too. When Register returns, every method without a topic is reachable: the bus has
 // confirmed it.
 //
 // Register fails, and serves nothing, if the service's options contradict each other, if a handler does not fit
@@ -110,11 +110,7 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 		return nil, s.invalid
 	}
 	o := newRegisterOptions(opts)
-	var serviceOptions []registry.Option
-	if o.wireName != "" {
-		serviceOptions = append(serviceOptions, registry.WithWireName(o.wireName))
-	}
-	service, err := registry.NewService(descriptor, serviceOptions...)
+	service, err := o.service(descriptor)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +146,10 @@ func (s *Server) add(r *Registration) error {
 		return errors.ErrServerClosed
 	}
 	name := r.service.WireName()
-	if other := s.services[name]; other != nil {
+	if other := s.services[name]; other != nil && other.service.Name() == r.service.Name() {
+		return errors.NewErrorf(errors.AlreadyExists,
+			"service %s is already registered on this server: close its registration first", r.service.Name())
+	} else if other != nil {
 		return errors.NewErrorf(errors.AlreadyExists,
 			"service %s: its wire name %s is that of service %s on this server; register it with dynamic.WithWireName",
 			r.service.Name(), name, other.service.Name())
@@ -172,7 +171,7 @@ func (s *Server) remove(r *Registration) {
 func (s *Server) answer(method *registry.Method, channel bus.Channel, frame []byte) error {
 	err := s.bus.Publish(context.Background(), channel, frame, nil)
 	if err != nil {
-		s.options.logger.Warn("psrpc: answer could not be sent", slog.String("method", method.FullName()),
+		s.options.logger.Warn("dynpsrpc: answer could not be sent", slog.String("method", method.FullName()),
 			slog.String("channel", channel.Name), slog.Any("error", err))
 	}
 	return err

@@ -127,7 +127,7 @@ func (in *incomingStream) accept(s *stream) bool {
 	}
 	if err := in.acknowledge(s, keepalive); err != nil {
 		if s.Err() == nil {
-			server.options.logger.Warn("psrpc: stream could not be accepted",
+			server.options.logger.Warn("dynpsrpc: stream could not be accepted",
 				slog.String("method", in.method.method.FullName()), slog.Any("error", err))
 		}
 		_ = s.Close(err) // or it was closed just now

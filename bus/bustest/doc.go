@@ -5,7 +5,9 @@
 //
 //	func TestConformance(t *testing.T) {
 //		bustest.Run(t, bustest.Network{
-//			Connect: func(t testing.TB) bus.Bus { return mybus.New(...) },
+//			Connect: func(t testing.TB) bus.Bus { return mybus.New(broker) },
 //		})
 //	}
+//
+// Where only one object is a network, as the in-process bus is, Connect returns the same one to the same t.
 package bustest

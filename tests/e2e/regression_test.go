@@ -1,0 +1,263 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// newLocalNetwork is one in-process bus for all that a test connects.
+func newLocalNetwork() Network {
+	var networks sync.Map
+	return Network{
+		Connect: func(t testing.TB) bus.Bus {
+			b, _ := networks.LoadOrStore(t, bus.NewLocal())
+			return b.(bus.Bus)
+		},
+		CountsReceivers: true, NoticesSilence: true,
+	}
+}
+
+// Conn.Close does not wait for the reader of a stream that the server has closed.
+func TestConn_CloseWithUnreadClosedStream(t *testing.T) {
+	w := newWorld(t, newLocalNetwork())
+	sent := make(chan struct{})
+	w.serve(w.server(), streams, dynamic.Handlers{
+		kindQueue: dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+			defer close(sent)
+			for range 2 * dynamic.DefaultBufferSize {
+				if err := stream.Send(&api.MyServerMessage{}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, dynamic.WithStreamWindow(500)),
+	})
+	conn := w.conn()
+	stream := openGenerated(t, conn, kindQueue, dynamic.WithRequestTimeout(10*time.Second)) // an hour would be an hour
+	soon(t, sent, "messages")
+	soon(t, stream.Context().Done(), "end of the stream")
+	started := time.Now()
+	require.NoError(t, conn.Close())
+	assert.Less(t, time.Since(started), 5*time.Second)
+}
+
+// A server that once was too slow for a call to all is waited for again.
+func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
+	w := newWorld(t, newLocalNetwork())
+	var slow atomic.Bool
+	slow.Store(true)
+	release := make(chan struct{})
+	for i := range 3 {
+		w.serve(w.server(), calls, dynamic.Handlers{
+			kindMulti: dynamic.Unary(func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
+				if i == 2 && slow.Load() {
+					<-release // once, longer than the caller waits
+				} else if i == 2 {
+					<-time.After(5 * time.Millisecond) // then only a little longer than the others
+				}
+				return respond(request), nil
+			}),
+		})
+	}
+	client := newClient[*api.MyRequest, *api.MyResponse](t, w.conn(), fullName(calls, kindMulti), nil)
+	count := func(opts ...dynamic.RequestOption) (count int) {
+		for response := range client.Responses(t.Context(), sample("Ada"), opts...) {
+			require.NoError(t, response.Err)
+			count++
+		}
+		return count
+	}
+	require.Equal(t, 2, count(dynamic.WithRequestTimeout(100*time.Millisecond)))
+	slow.Store(false)
+	close(release)
+	for range 3 {
+		assert.Equal(t, 3, count(dynamic.WithRequestTimeout(5*time.Second)))
+	}
+}
+
+// A server that claims twice counts as one.
+func TestAffinity_DuplicateClaimsAreOneServer(t *testing.T) {
+	w := newWorld(t, newLocalNetwork())
+	f, conn := newForger(w), w.conn()
+	proceed := make(chan struct{})
+	server := w.server()
+	w.serve(server, calls, dynamic.Handlers{
+		kindAffinity: dynamic.Unary(func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
+			return &api.MyResponse{Text: "the best"}, nil
+		}, dynamic.WithAffinity(func(context.Context, *api.MyRequest) float32 {
+			<-proceed
+			return 10
+		})),
+	})
+	requests, stop := f.listen(f.requestChannel(kindAffinity), bus.Plain)
+	defer stop()
+	grants, stopGrants := f.listen(wire.ClaimResponseChannel(w.wireName(calls), kindAffinity, nil), bus.Plain)
+	defer stopGrants()
+	answered := make(chan string, 1)
+	call := newGeneratedCall(t, conn, kindAffinity)
+	go func() {
+		response, err := call(t.Context(), sample("Ada"))
+		answered <- fmt.Sprint(response.GetText(), err)
+	}()
+	request, err := wire.ParseRequest(soon(t, requests, "request").Value)
+	require.NoError(t, err)
+	f.flood(request, 2)
+	select { // the short circuit is 200 ms
+	case <-grants:
+		assert.Fail(t, "granted before the second server has claimed")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(proceed)
+	soon(t, answered, "answer")
+}
+
+// Opening a stream does not fail while one of two servers is shut down.
+func TestStream_OpensWhileOneOfTwoServersLeaves(t *testing.T) {
+	for _, kind := range []string{kindQueue, kindAffinity} {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, newLocalNetwork())
+			newServer := func() *dynamic.Server {
+				server := w.server()
+				w.serve(server, streams, dynamic.Handlers{kind: shapes[0].stream()})
+				return server
+			}
+			leaving := newServer()
+			client := newClient[*api.MyClientMessage, *api.MyServerMessage](t, w.conn(), fullName(streams, kind), nil)
+			c := startCallers(t, churnCallers, func() error {
+				stream, err := client.OpenStream(context.Background())
+				if err != nil {
+					return err
+				}
+				_ = stream.Close(nil)
+				return nil
+			})
+			for range churnRounds {
+				coming := newServer()
+				c.wait(t, churnCalls)
+				require.NoError(t, leaving.Shutdown(t.Context()))
+				c.wait(t, churnCalls)
+				leaving = coming
+			}
+			requireNoFailures(t, c)
+		})
+	}
+}
+
+// Calls to servers that are killed fail with unavailable, and with nothing else.
+func TestServer_KillTellsItsCallers(t *testing.T) {
+	for _, kind := range callKinds {
+		t.Run(kind, func(t *testing.T) {
+			w := newWorld(t, newLocalNetwork())
+			c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
+			for range 5 {
+				server := w.server()
+				w.serve(server, calls, dynamic.Handlers{kind: shapes[0].unary()})
+				c.wait(t, churnCalls)
+				server.Kill()
+				c.wait(t, churnCallers)
+			}
+			total, failures := c.stop()
+			others := map[string]int{}
+			for _, err := range failures {
+				if coded, ok := errors.AsType[errors.Error](err); !ok || coded.Code() != errors.Unavailable {
+					others[err.Error()]++
+				}
+			}
+			for text, count := range others {
+				t.Logf("%d: %s", count, text)
+			}
+			assert.Empty(t, others, "of %d calls", total)
+		})
+	}
+}
+
+// No metadata is added to what a context has.
+func TestContextWithMetadata_Nil(t *testing.T) {
+	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"key": "value"})
+	assert.NotPanics(t, func() { dynamic.ContextWithMetadata(ctx, nil) })
+}
+
+// Topics are different if they are so on the bus.
+func TestRegistration_TopicsWithNUL(t *testing.T) {
+	w := newWorld(t, newLocalNetwork())
+	registration := w.serve(w.server(), calls, dynamic.Handlers{"QueueTopics": shapes[0].unary()})
+	require.NoError(t, registration.RegisterTopic("QueueTopics", "a\x00b", "c"))
+	assert.NoError(t, registration.RegisterTopic("QueueTopics", "a", "b\x00c"))
+}
+
+// A server whose claim comes after the client has chosen another does not wait for the choice.
+func TestServer_ClaimAfterTheGrant(t *testing.T) {
+	w := newWorld(t, newLocalNetwork())
+	quick, late := w.server(), w.server()
+	w.serve(quick, calls, dynamic.Handlers{kindAffinity: shapes[0].best()})
+	entered, proceed := make(chan struct{}), make(chan struct{})
+	w.serve(late, calls, dynamic.Handlers{
+		kindAffinity: dynamic.Unary(answering[*api.MyRequest, *api.MyResponse],
+			dynamic.WithAffinity(func(context.Context, *api.MyRequest) float32 {
+				close(entered)
+				<-proceed
+				return 1
+			})),
+	})
+	call := newGeneratedCall(t, w.conn(), kindAffinity)
+	_, err := call(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(time.Hour),
+		dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true}))
+	require.NoError(t, err)
+	soon(t, entered, "affinity function")
+	close(proceed)
+	started := time.Now()
+	require.NoError(t, late.Shutdown(t.Context()))
+	assert.Less(t, time.Since(started), 500*time.Millisecond)
+}
+
+// delayedBus takes its time to return from the publication of a grant, as a broker may.
+type delayedBus struct {
+	bus.Bus
+
+	suffix string
+	hold   <-chan struct{}
+}
+
+func (b delayedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	err := b.Bus.Publish(ctx, channel, frame, report)
+	if len(channel.Name) > len(b.suffix) && channel.Name[len(channel.Name)-len(b.suffix):] == b.suffix {
+		<-b.hold
+	}
+	return err
+}
+
+// An error that the granted server answers before the publication of the grant has returned is the call's.
+func TestCall_QuickErrorOfTheGrantedServer(t *testing.T) {
+	w := newWorld(t, newLocalNetwork())
+	w.serve(w.server(), calls, dynamic.Handlers{
+		kindAffinity: dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) { return nil, errDetailed }),
+	})
+	hold := make(chan struct{})
+	conn, err := dynamic.NewConn(delayedBus{w.connect(), "|RCLAIM", hold}, w.registry)
+	require.NoError(t, err)
+	w.atEnd(func() { assert.NoError(t, conn.Close()) })
+	responses, stop := newForger(w).listen(wire.ResponseChannel(w.wireName(calls), conn.ID()), bus.Plain)
+	defer stop()
+	answered := make(chan error, 1)
+	call := newGeneratedCall(t, conn, kindAffinity)
+	go func() {
+		_, err := call(context.Background(), sample("Ada"), dynamic.WithRequestTimeout(time.Second))
+		answered <- err
+	}()
+	soon(t, responses, "response")
+	close(hold)
+	requireCode(t, errors.NotFound, soon(t, answered, "answer"))
+}
