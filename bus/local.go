@@ -72,7 +72,7 @@ func (b *Local) deliver(channel string, frame []byte) (receivers int, err error)
 		b.mu.RLock()
 		members, closed := b.channels[channel], b.closed
 		b.mu.RUnlock()
-		if closed {
+		if closed && receivers == 0 {
 			return 0, ErrClosed
 		}
 		if members == nil || members == tried {

@@ -14,7 +14,12 @@ type activeRequests struct {
 	contexts map[id.Call]*requestContext
 }
 
-func (a *activeRequests) add(callID id.Call, ctx *requestContext) {
+// add does nothing for an id that is none of ours: its client knows no cancel.
+func (a *activeRequests) add(requestID []byte, ctx *requestContext) {
+	callID, ok := id.ParseCall(requestID)
+	if !ok {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.contexts == nil {
@@ -23,7 +28,11 @@ func (a *activeRequests) add(callID id.Call, ctx *requestContext) {
 	a.contexts[callID] = ctx
 }
 
-func (a *activeRequests) remove(callID id.Call, ctx *requestContext) {
+func (a *activeRequests) remove(requestID []byte, ctx *requestContext) {
+	callID, ok := id.ParseCall(requestID)
+	if !ok {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.contexts[callID] == ctx { // and not a later request with the same id
@@ -31,7 +40,11 @@ func (a *activeRequests) remove(callID id.Call, ctx *requestContext) {
 	}
 }
 
-func (a *activeRequests) cancel(callID id.Call) {
+func (a *activeRequests) cancel(requestID []byte) {
+	callID, ok := id.ParseCall(requestID)
+	if !ok {
+		return
+	}
 	a.mu.Lock()
 	ctx := a.contexts[callID]
 	a.mu.Unlock()
@@ -52,9 +65,7 @@ func (r *Registration) onCancel(frame []byte) {
 		r.server.stats.badFrames.Add(1)
 		return
 	}
-	if callID, ok := id.ParseCall(cancel.RequestID); ok {
-		r.active.cancel(callID)
-	}
+	r.active.cancel(cancel.RequestID)
 }
 
 // limiter bounds how many run at the same time.
@@ -71,6 +82,9 @@ func (l *limiter) enter() bool {
 	l.running.Add(-1)
 	return false
 }
+
+// full tells whether there is no room at the moment.
+func (l *limiter) full() bool { return l.max != 0 && l.running.Load() >= l.max }
 
 func (l *limiter) leave() {
 	if l.max != 0 {

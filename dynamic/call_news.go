@@ -85,8 +85,9 @@ func (b *newsBox) claimed(claim wire.ClaimRequest) bool {
 func (b *newsBox) Published(receivers int, err error) {
 	b.mu.Lock()
 	b.news.receivers, b.news.publishErr = receivers, err
+	matters := receivers == 0 || err != nil || len(b.news.claims) > 0 // otherwise it can wait for the answers
 	b.mu.Unlock()
-	if receivers == 0 || err != nil { // otherwise it can wait for the answers
+	if matters {
 		b.wakeUp()
 	}
 }

@@ -11,6 +11,7 @@ type claimPhase struct {
 	roster    *roster // set if the selection is adaptive
 	// considered is how many of the claims that have come were looked at.
 	considered int
+	receivers  int      // what the bus had said by then
 	answered   []string // ids of the servers that claimed or declined
 	declined   []string // ids of those that do not take the request
 
@@ -43,9 +44,15 @@ func (p *claimPhase) timeout() <-chan time.Time {
 	return p.timer.C
 }
 
+// isNews tells whether there is something to consider that was not yet.
+func (p *claimPhase) isNews(news *callNews) bool {
+	return len(news.claims) > p.considered || len(news.claims) > 0 && news.receivers != p.receivers
+}
+
 // consider takes the claims that have come since the last time. It returns the server that is selected at once,
 // or else whether every server has answered.
 func (p *claimPhase) consider(news *callNews) (serverID string, selected, complete bool) {
+	p.receivers = news.receivers
 	for _, claim := range news.claims[p.considered:] {
 		p.considered++
 		server := string(claim.ServerID)

@@ -24,7 +24,7 @@ func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp
 	if err != nil {
 		return nil, err
 	}
-	plan, err := newClientMethod[Req, Resp](c, method)
+	plan, err := newClientMethod[Req, Resp](context.Background(), c, method)
 	if err != nil {
 		return nil, err
 	}

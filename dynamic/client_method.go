@@ -20,7 +20,7 @@ type clientMethod struct {
 }
 
 // newClientMethod makes the plan and lets the conn listen for answers.
-func newClientMethod[Req, Resp proto.Message](c *Conn, method *registry.Method) (*clientMethod, error) {
+func newClientMethod[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientMethod, error) {
 	requests, err := resolveMessageType[Req](method.Input())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: request type: %w", method.FullName(), err)
@@ -29,7 +29,7 @@ func newClientMethod[Req, Resp proto.Message](c *Conn, method *registry.Method) 
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
 	}
-	if _, err := c.service(method.Service()); err != nil {
+	if _, err := c.service(ctx, method.Service()); err != nil {
 		return nil, fmt.Errorf("client of %s: the bus does not let it listen: %w", method.FullName(), err)
 	}
 	m := &clientMethod{conn: c, method: method, requests: requests, responses: responses}

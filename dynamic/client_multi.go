@@ -61,7 +61,7 @@ func deliver[T any](ctx context.Context, call *multiCall, to chan<- T, response 
 		return true
 	case <-call.timer.C:
 	case <-ctx.Done():
-		call.method.cancelIfCanceled(ctx, call.id)
+		call.method.cancel(call.id)
 	case <-call.method.conn.life.Done():
 	}
 	return false

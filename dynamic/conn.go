@@ -2,6 +2,8 @@ package dynamic
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,8 +106,7 @@ func (c *Conn) Stats() ConnStats {
 func (c *Conn) Close() error {
 	c.endLife(errors.ErrClientClosed)
 	c.mu.Lock()
-	services := c.services
-	c.services, c.methods = nil, nil
+	services := slices.Collect(maps.Values(c.services)) // none is added once life has ended
 	c.mu.Unlock()
 	for _, service := range services {
 		service.close()
@@ -160,7 +161,7 @@ func (c *Conn) roster(channel string) *roster {
 }
 
 // service returns the conn's side of a service, listening.
-func (c *Conn) service(s *registry.Service) (*connService, error) {
+func (c *Conn) service(ctx context.Context, s *registry.Service) (*connService, error) {
 	c.mu.Lock()
 	if err := c.ended(); err != nil {
 		c.mu.Unlock()
@@ -177,8 +178,9 @@ func (c *Conn) service(s *registry.Service) (*connService, error) {
 	if timeout == 0 {
 		timeout = DefaultClientTimeout
 	}
-	ctx, cancel := context.WithTimeout(c.life, timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	defer context.AfterFunc(c.life, cancel)()
 	err := service.open(ctx, hasStreams(s))
 	if err != nil && c.ended() != nil {
 		err = c.ended()

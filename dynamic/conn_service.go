@@ -3,7 +3,6 @@ package dynamic
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -19,13 +18,14 @@ type connService struct {
 	claims, responses subscriptionSlot
 	streams           subscriptionSlot // empty for a service without streams
 
-	opening sync.Mutex // held while subscribing, so that a second user waits for the result
+	opening chan struct{} // room for whoever subscribes; a second user waits for the result
 }
 
 func newConnService(c *Conn, wireName string) *connService {
 	return &connService{
 		conn:      c,
 		wireName:  wireName,
+		opening:   make(chan struct{}, 1),
 		claims:    subscriptionSlot{whenClosed: errors.ErrClientClosed},
 		responses: subscriptionSlot{whenClosed: errors.ErrClientClosed},
 		streams:   subscriptionSlot{whenClosed: errors.ErrClientClosed},
@@ -34,8 +34,12 @@ func newConnService(c *Conn, wireName string) *connService {
 
 // open makes sure that the service's answers arrive. It can be tried again after an error.
 func (s *connService) open(ctx context.Context, streams bool) error {
-	s.opening.Lock()
-	defer s.opening.Unlock()
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	id := s.conn.options.id
 	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, id))
 	if err := s.claims.subscribe(ctx, s.conn.bus, claims, bus.Plain, s.conn.onClaim); err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -20,6 +19,8 @@ type incoming struct {
 	context  requestContext
 	// doubtful requests seem to have expired, but the client's clock may be wrong.
 	doubtful bool
+	// clockIsOff says that the client's clock was found to be wrong.
+	clockIsOff bool
 }
 
 // onRequest takes a frame from the bus; it never blocks.
@@ -42,7 +43,10 @@ func (l *listener) onRequest(frame []byte) {
 		r.server.stats.expired.Add(1)
 		return
 	}
-	l.start(in)
+	r.active.add(in.request.RequestID, &in.context) // before a cancel can come
+	if !l.start(in) {
+		r.active.remove(in.request.RequestID, &in.context)
+	}
 }
 
 // describe returns what a handler can ask for.
@@ -51,13 +55,9 @@ func (in *incoming) describe() Incoming {
 }
 
 func (in *incoming) serve() {
-	registration := in.method.registration
 	defer in.listener.served()
+	defer in.method.registration.active.remove(in.request.RequestID, &in.context)
 	defer in.context.end()
-	if callID, ok := id.ParseCall(in.request.RequestID); ok {
-		registration.active.add(callID, &in.context)
-		defer registration.active.remove(callID, &in.context)
-	}
 	var frame []byte
 	answered := false
 	defer func() {
@@ -68,12 +68,7 @@ func (in *incoming) serve() {
 			in.send(frame)
 		}
 	}()
-	if in.admit() {
-		defer in.release()
-		frame = in.answer()
-	} else {
-		frame = in.refuse()
-	}
+	frame = in.answer()
 	answered = true
 }
 
@@ -95,14 +90,9 @@ func (in *incoming) release() {
 	in.method.registration.server.limit.leave()
 }
 
-// refuse leaves a request to another server, if the client chooses among them, or says that this one is overloaded.
-func (in *incoming) refuse() []byte {
-	if !in.needsGrant() {
-		return in.failure(errors.NewErrorf(errors.ResourceExhausted,
-			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName()))
-	}
-	in.method.registration.obtainGrant(&in.context, in.offer(func() float32 { return -1 }))
-	return nil
+// full tells whether the limits leave no room at the moment.
+func (in *incoming) full() bool {
+	return in.method.registration.server.limit.full() || in.method.handler.limit.full()
 }
 
 // answer runs the request and returns the frame of its response, or nil if another server has it.
@@ -112,25 +102,23 @@ func (in *incoming) answer() []byte {
 		return in.failure(errors.NewError(errors.MalformedRequest, err))
 	}
 	if in.needsGrant() && !in.obtainGrant(request) {
-		return in.withdraw()
+		if in.doubtful {
+			in.method.registration.server.stats.expired.Add(1)
+		}
+		return nil
 	}
+	in.proved()
+	in.warnOfClock()
+	if !in.admit() {
+		return in.failure(errors.NewErrorf(errors.ResourceExhausted,
+			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName()))
+	}
+	defer in.release()
 	response, err := in.method.handler.handle(&in.context, request)
 	if err != nil {
 		return in.failure(in.explain(err))
 	}
 	return in.success(response)
-}
-
-// withdraw returns nothing for a request that another server has, or nobody, but tells a client that may have chosen
-// this one if the server was killed.
-func (in *incoming) withdraw() []byte {
-	if in.method.registration.running.Err() != nil {
-		return in.failure(in.explain(context.Canceled))
-	}
-	if in.doubtful {
-		in.method.registration.server.stats.expired.Add(1)
-	}
-	return nil
 }
 
 // explain says of a handler that gave up because its server was killed that another server may do better.
@@ -152,10 +140,14 @@ func (in *incoming) needsGrant() bool {
 // obtainGrant claims the request and waits for the client's choice.
 func (in *incoming) obtainGrant(request wire.Body) bool {
 	return in.method.registration.obtainGrant(&in.context, in.offer(func() float32 {
-		if in.method.handler.affinity == nil {
+		switch {
+		case in.full(): // another server may have room
+			return -1
+		case in.method.handler.affinity == nil:
 			return 1
+		default:
+			return in.method.handler.affinity(&in.context, request)
 		}
-		return in.method.handler.affinity(&in.context, request)
 	}))
 }
 

@@ -19,7 +19,7 @@ import (
 // values may hold types of the conn's registry; or nil for an empty message. A request that does not fit the
 // method fails with the code invalid_argument and is not sent. Other errors are those of [Client.Call].
 func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...RequestOption) (proto.Message, error) {
-	method, message, err := c.invocation(name, request)
+	method, message, err := c.invocation(ctx, name, request)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...Requ
 func InvokeMulti(
 	ctx context.Context, c *Conn, name string, request any, opts ...RequestOption,
 ) (<-chan *Response[proto.Message], error) {
-	method, message, err := c.invocation(name, request)
+	method, message, err := c.invocation(ctx, name, request)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func InvokeMulti(
 
 // InvokeSubscribe subscribes to a method, as [Client.Subscribe] does. The method is named as for [Invoke].
 func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestOption) (Subscription[proto.Message], error) {
-	method, err := c.invokedMethod(name)
+	method, err := c.invokedMethod(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ type InvokedStream struct {
 
 // InvokeStream opens a stream, as [Client.OpenStream] does. The method is named as for [Invoke].
 func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOption) (*InvokedStream, error) {
-	method, err := c.invokedMethod(name)
+	method, err := c.invokedMethod(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,8 @@ func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
 }
 
 // invocation finds the method and makes the request.
-func (c *Conn) invocation(name string, request any) (*clientMethod, proto.Message, error) {
-	method, err := c.invokedMethod(name)
+func (c *Conn) invocation(ctx context.Context, name string, request any) (*clientMethod, proto.Message, error) {
+	method, err := c.invokedMethod(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -92,7 +92,7 @@ func (c *Conn) invocation(name string, request any) (*clientMethod, proto.Messag
 
 // invokedMethod returns the plan of a method, made when it is first used, or when the registry has a new one by
 // that name.
-func (c *Conn) invokedMethod(name string) (*clientMethod, error) {
+func (c *Conn) invokedMethod(ctx context.Context, name string) (*clientMethod, error) {
 	method, err := c.method(name)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (c *Conn) invokedMethod(name string) (*clientMethod, error) {
 	if plan != nil && plan.method == method {
 		return plan, nil
 	}
-	if plan, err = newClientMethod[proto.Message, proto.Message](c, method); err != nil {
+	if plan, err = newClientMethod[proto.Message, proto.Message](ctx, c, method); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -33,7 +34,7 @@ func newListener(method *servedMethod, topic []string) *listener {
 	service, name := method.registration.service.WireName(), method.method.WireName()
 	return &listener{
 		method:         method,
-		topic:          topic,
+		topic:          slices.Clone(topic),
 		handling:       lifecycle.NewGate(),
 		closing:        make(chan struct{}),
 		requests:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
@@ -64,19 +65,21 @@ func (l *listener) open(ctx context.Context) error {
 	return l.requests.subscribe(ctx, server.bus, l.requestChannel, join, l.onRequest)
 }
 
-// start has a request or stream served, unless it is too late for that.
-func (l *listener) start(j job) {
+// start has a request or stream served. It reports false if it is too late for that.
+func (l *listener) start(j job) bool {
 	r := l.method.registration
 	if !r.handling.Enter() {
-		return
+		return false
 	}
 	if !l.handling.Enter() {
 		r.handling.Leave()
-		return
+		return false
 	}
 	if !r.server.workers.Go(j) {
 		l.served()
+		return false
 	}
+	return true
 }
 
 func (l *listener) isClosing() bool {

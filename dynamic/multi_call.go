@@ -92,7 +92,7 @@ func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) 
 			c.learn() // who has not answered by now is gone
 		case <-ctx.Done():
 			c.ended = true
-			c.method.cancelIfCanceled(ctx, c.id)
+			c.method.cancel(c.id) // also at a deadline, to which the request's expiry was not cut
 		case <-c.method.conn.life.Done():
 			c.ended = true
 			c.method.cancel(c.id)

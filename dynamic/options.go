@@ -47,7 +47,6 @@ type connOptions struct {
 	id               string
 	timeout          time.Duration // 0: none was set
 	selectionTimeout time.Duration
-	logger           *slog.Logger
 	maxFrameSize     int // bytes; 0: no limit
 	keepalive        time.Duration
 	requestHooks     []RequestHook
@@ -89,7 +88,7 @@ func newServerOptions(opts []ServerOption) serverOptions {
 }
 
 func newConnOptions(opts []ConnOption) connOptions {
-	o := connOptions{selectionTimeout: DefaultSelectionTimeout, logger: slog.Default()}
+	o := connOptions{selectionTimeout: DefaultSelectionTimeout}
 	for _, opt := range opts {
 		opt.applyConn(&o)
 	}
@@ -258,11 +257,10 @@ func WithMaxConcurrentRequests(requests int) ServerOption {
 type loggerOption struct{ logger *slog.Logger }
 
 func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }
-func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
 // WithLogger sets where panics of handlers and frames that could not be sent are logged. The default, also for
-// nil, is slog.Default() as it is when the server or conn is made.
-func WithLogger(logger *slog.Logger) Option {
+// nil, is slog.Default() as it is when the server is made.
+func WithLogger(logger *slog.Logger) ServerOption {
 	if logger == nil {
 		logger = slog.Default()
 	}

@@ -9,17 +9,24 @@ import (
 const (
 	// clockTolerance is how far a peer's clock may be off, or a frame delayed, before it matters.
 	clockTolerance = 500 * time.Millisecond
+	// suspectTolerance is how much the lags of frames may differ whose sender's clock is off.
+	suspectTolerance = 50 * time.Millisecond
 	// clockMemory is how long it takes until a peer's clock that was put right is believed again, at most twice.
 	clockMemory = time.Minute
 )
 
 // peerClock is what was learned about a peer's clock. A request's times are by the clock of its sender: a frame
 // whose lag, the time from its sending to its arrival, is large was delayed, or its sender's clock is slow. No delay
-// is negative and most are short, so the least lag of late is the difference of the clocks.
+// is negative and most are short, so the least lag of late is the difference of the clocks. Only frames that are
+// known not to be late teach anything.
 type peerClock struct {
 	mu                sync.Mutex
 	current, previous clockWindow
 	warned            bool
+
+	// The first of the frames that seem to be late: they are not, if others are so by the same time.
+	suspectSent time.Time
+	suspectLag  time.Duration
 }
 
 // clockWindow is the least lag in one stretch of time.
@@ -28,23 +35,59 @@ type clockWindow struct {
 	least time.Duration
 }
 
-// observe takes the lag of a frame, and returns the least one of earlier frames, if there were any lately.
-func (c *peerClock) observe(now time.Time, lag time.Duration) (least time.Duration, known bool) {
+// least returns the least lag of late, if there is any.
+func (c *peerClock) least(now time.Time) (least time.Duration, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now.Sub(c.current.start) >= clockMemory {
-		c.previous, c.current = c.current, clockWindow{start: now, least: lag}
-		if now.Sub(c.previous.start) >= 2*clockMemory {
-			c.previous = clockWindow{}
-		}
+	c.turn(now)
+	switch {
+	case c.current.start.IsZero():
 		return c.previous.least, !c.previous.start.IsZero()
+	case c.previous.start.IsZero():
+		return c.current.least, true
+	default:
+		return min(c.current.least, c.previous.least), true
 	}
-	least = c.current.least
-	if !c.previous.start.IsZero() {
-		least = min(least, c.previous.least)
+}
+
+// observe takes the lag of a frame that is not late.
+func (c *peerClock) observe(now time.Time, lag time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn(now)
+	if c.current.start.IsZero() {
+		c.current = clockWindow{start: now, least: lag}
 	}
 	c.current.least = min(c.current.least, lag)
-	return least, true
+}
+
+// turn forgets what is too old.
+func (c *peerClock) turn(now time.Time) {
+	if now.Sub(c.current.start) >= clockMemory {
+		c.previous, c.current = c.current, clockWindow{}
+	}
+	if now.Sub(c.previous.start) >= 2*clockMemory {
+		c.previous = clockWindow{}
+	}
+}
+
+// confirm takes a frame that seems to be late, and reports whether it proves that the clock is off: it has the lag
+// of an earlier one, though they were sent at different times. Frames that a bus held up, and then delivers together,
+// have not. The clock is then believed to be so, whatever it was before.
+func (c *peerClock) confirm(now, sent time.Time, lag time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	apart, difference := sent.Sub(c.suspectSent), (lag - c.suspectLag).Abs()
+	if c.suspectSent.IsZero() || difference > suspectTolerance || apart < 0 {
+		c.suspectSent, c.suspectLag = sent, lag
+		return false
+	}
+	if apart < 4*suspectTolerance {
+		return false
+	}
+	c.suspectSent = time.Time{}
+	c.previous, c.current = clockWindow{}, clockWindow{start: now, least: lag}
+	return true
 }
 
 // firstWarning reports true once.
@@ -66,25 +109,48 @@ func (in *incoming) schedule(now time.Time) bool {
 		return now.Before(expiry)
 	}
 	lag, clock := now.Sub(sent), &in.peer.clock
-	least, known := clock.observe(now, lag)
 	if lag.Abs() <= clockTolerance && now.Before(expiry) {
+		clock.observe(now, lag)
 		return true
 	}
-	offset := time.Duration(0) // of the client's clock: how slow it is
-	if known {
-		offset = min(least, lag)
-	} else if lag < 0 {
-		offset = lag
-	}
-	in.context.deadline = expiry.Add(offset)
-	if now.Before(in.context.deadline) {
-		if offset.Abs() > clockTolerance && clock.firstWarning() {
-			in.method.registration.server.options.logger.Warn("dynpsrpc: the clock of a client is off",
-				slog.String("client", string(in.request.ClientID)), slog.Duration("ahead", -offset))
-		}
+	least, known := clock.least(now)
+	switch {
+	case lag < 0: // nothing comes before it is sent
+		clock.observe(now, lag)
+		return in.believe(now, expiry, min(least, lag))
+	case known && now.Before(expiry.Add(min(least, lag))):
+		clock.observe(now, lag)
+		return in.believe(now, expiry, min(least, lag))
+	case clock.confirm(now, sent, lag):
+		return in.believe(now, expiry, lag)
+	case now.Before(expiry):
 		return true
 	}
 	in.doubtful = !known && in.method.method.RequireClaim()
 	in.context.deadline = now.Add(expiry.Sub(sent))
 	return in.doubtful
+}
+
+// believe takes the client's clock to be slow by so much.
+func (in *incoming) believe(now, expiry time.Time, slow time.Duration) bool {
+	in.context.deadline = expiry.Add(slow)
+	in.clockIsOff = slow.Abs() > clockTolerance
+	return now.Before(in.context.deadline)
+}
+
+// proved says that a doubtful request is awaited: it is not late.
+func (in *incoming) proved() {
+	if in.doubtful {
+		now := time.Now()
+		in.peer.clock.observe(now, now.Sub(time.Unix(0, in.request.SentAt)))
+		in.clockIsOff = true
+	}
+}
+
+// warnOfClock says once that a client's clock is off.
+func (in *incoming) warnOfClock() {
+	if in.clockIsOff && in.peer.clock.firstWarning() {
+		in.method.registration.server.options.logger.Warn("dynpsrpc: the clock of a client is off",
+			slog.String("client", string(in.request.ClientID)), slog.String("method", in.method.method.FullName()))
+	}
 }

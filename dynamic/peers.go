@@ -44,6 +44,9 @@ func (t *peerTable) get(clientID []byte) *peer {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if known := t.byID[id]; known != nil { // made meanwhile
+		return known
+	}
 	if t.byID == nil || len(t.byID) >= maxPeers { // rare enough to begin anew
 		t.byID = map[string]*peer{}
 	}

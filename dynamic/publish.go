@@ -35,6 +35,9 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 // Publish sends an update as [Registration.Publish] does, of the method with this full name in the conn's registry,
 // without a server. The update is what [Invoke] takes as a request, but for the method's output type.
 func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
+	if err := c.ended(); err != nil {
+		return err
+	}
 	method, err := c.method(name)
 	if err != nil {
 		return err

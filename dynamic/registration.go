@@ -123,7 +123,9 @@ func (r *Registration) listen(ctx context.Context, method *servedMethod, topic [
 		return err
 	}
 	if err := l.open(ctx); err != nil {
-		r.stopListening(l.requestChannel.Name)
+		r.forget(l)
+		l.stop()
+		l.grants.close()
 		if r.running.Err() != nil {
 			return errors.ErrServerClosed
 		}
@@ -146,6 +148,15 @@ func (r *Registration) addListener(l *listener) error {
 	}
 	r.listeners[name] = l
 	return nil
+}
+
+// forget takes a listener out, and not another one that has its place.
+func (r *Registration) forget(l *listener) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if name := l.requestChannel.Name; r.listeners[name] == l {
+		delete(r.listeners, name)
+	}
 }
 
 // stopListening reports false if there is no such listener. What is being handled goes on, and may still be granted.

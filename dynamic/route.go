@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -20,7 +21,7 @@ type route struct {
 func newRoute(c *Conn, method *registry.Method, topic []string) *route {
 	service, name := method.Service().WireName(), method.WireName()
 	r := &route{
-		topic:    topic,
+		topic:    slices.Clone(topic),
 		requests: bus.Channel(wire.RequestChannel(service, name, topic, method.Queue())),
 		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
 		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),

@@ -188,12 +188,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		closing.Go(func() { errs[i] = r.Close(ctx) })
 	}
 	closing.Wait()
-	ended := waitFor(ctx, s.end())
-	err := errors.Join(errs...)
-	if err == nil && ended != nil {
-		err = errors.NewErrorf(errors.FromContext(ended).Code(), "server %s: handlers were still running: %w", s.ID(), ended)
+	idle, ended := s.end()
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	return err
+	if err := waitFor(ctx, idle); err != nil { // of services that were killed before
+		return errors.NewErrorf(errors.FromContext(err).Code(), "server %s: handlers were still running: %w", s.ID(), err)
+	}
+	<-ended
+	return nil
 }
 
 // Kill takes no more requests, ends the contexts of the running handlers, and does not wait for them.
@@ -219,8 +222,8 @@ func (s *Server) close() []*Registration {
 	return services
 }
 
-// end returns a channel that is closed when the last goroutine of the server has ended.
-func (s *Server) end() <-chan struct{} {
+// end returns channels that are closed when no handler runs, and when the server's goroutines have ended.
+func (s *Server) end() (idle, ended <-chan struct{}) {
 	s.kill()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -146,12 +146,12 @@ func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, 
 		return news.response.Body.Raw, true, nil
 	case news.publishErr != nil:
 		return nil, true, c.failed(publishFailure(news.publishErr))
-	case c.server == "" && len(news.claims) > c.claims.considered:
+	case c.server == "" && c.claims.isNews(&news):
 		if err := c.consider(ctx, &news); err != nil || c.server == "" {
 			return nil, false, err
 		}
 		return c.proceed(ctx) // the answer may have come with the claim
-	case news.receivers == 0:
+	case news.receivers == 0 && len(news.claims) == 0:
 		return nil, true, c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	}
 	return nil, false, nil
@@ -189,7 +189,11 @@ func (c *singleCall) conclude(ctx context.Context) error {
 	server, err := c.claims.selection.conclude()
 	switch {
 	case err != nil:
-		return c.failed(errors.NewError(errors.Unavailable, err), errors.ReasonAllDeclined)
+		c.method.cancel(c.id)
+		if _, coded := errors.AsType[errors.Error](err); !coded {
+			err = errors.NewError(errors.Unavailable, err)
+		}
+		return c.failed(err, errors.ReasonAllDeclined)
 	case server != "":
 		return c.grant(ctx, server)
 	case c.claims.selection.opts.SelectionFunc != nil:

@@ -7,7 +7,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -47,7 +46,10 @@ func (l *listener) onStream(frame []byte) {
 		r.server.stats.expired.Add(1)
 		return
 	}
-	l.start(in)
+	r.active.add(in.open.RequestID, &in.opening) // before a cancel can come
+	if !l.start(in) {
+		r.active.remove(in.open.RequestID, &in.opening)
+	}
 }
 
 func (in *incomingStream) serve() {
@@ -59,12 +61,8 @@ func (in *incomingStream) serve() {
 
 // begin returns an open stream and what handles it, or nil if another server has it or the client has gone.
 func (in *incomingStream) begin() (s *stream, handle func() error) {
-	active := &in.method.registration.active
+	defer in.method.registration.active.remove(in.open.RequestID, &in.opening)
 	defer in.opening.end()
-	if callID, ok := id.ParseCall(in.open.RequestID); ok {
-		active.add(callID, &in.opening)
-		defer active.remove(callID, &in.opening)
-	}
 	if in.method.method.RequireClaim() && !in.obtainGrant() {
 		return nil, nil
 	}

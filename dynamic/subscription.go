@@ -58,6 +58,7 @@ type subscription[Resp proto.Message] struct {
 	slot     subscriptionSlot
 
 	received, dropped, badFrames atomic.Uint64
+	overflowed                   atomic.Bool
 
 	ending sync.Once
 	mu     sync.Mutex
@@ -99,16 +100,19 @@ func subscribe[Resp proto.Message](
 		messages: make(chan Resp, size),
 		slot:     subscriptionSlot{whenClosed: errors.ErrClientClosed},
 	}
-	if err := m.conn.join(s); err != nil {
-		return nil, err
-	}
 	join := bus.Queue
 	if m.method.Routing() == registry.RoutingMulti {
 		join = bus.Plain
 	}
 	if err := s.slot.subscribe(ctx, m.conn.bus, route.requests, join, s.deliver); err != nil {
+		failure, reason := publishFailure(err)
+		return nil, errors.WithFacts(failure, errors.CallFacts{
+			Method: m.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
+		})
+	}
+	if err := m.conn.join(s); err != nil { // from now on the conn may end it
 		s.end(err)
-		return nil, errors.NewErrorf(errors.Unavailable, "subscription to %s: %w", m.method.FullName(), err)
+		return nil, err
 	}
 	s.watch(ctx)
 	return s, nil
@@ -187,7 +191,7 @@ func (s *subscription[Resp]) deliver(frame []byte) {
 		}
 	}
 	s.dropped.Add(1)
-	if s.overflow == EndSubscription {
+	if s.overflow == EndSubscription && !s.overflowed.Swap(true) {
 		_ = s.method.conn.start(func() { s.end(errors.ErrSlowConsumer) }) // not from here: end waits for deliveries
 	}
 }

@@ -27,7 +27,8 @@ func TestWorkers_RunsEveryJobOnce(t *testing.T) {
 		require.True(t, workers.Go(job))
 	}
 	all.Wait()
-	<-workers.Stop()
+	_, ended := workers.Stop()
+	<-ended
 	for job := range ran {
 		require.EqualValues(t, 1, ran[job].Load())
 	}
@@ -48,7 +49,8 @@ func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
 	}
 	started.Wait()
 	close(release)
-	<-workers.Stop()
+	_, ended := workers.Stop()
+	<-ended
 	assert.LessOrEqual(t, workers.idle.Load(), int64(maxIdle))
 }
 
@@ -61,16 +63,20 @@ func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
 	})
 	require.True(t, workers.Go(1))
 	<-started
-	stopped := workers.Stop()
+	idle, stopped := workers.Stop()
 	select {
+	case <-idle:
+		assert.Fail(t, "idle while a job was running")
 	case <-stopped:
 		assert.Fail(t, "stopped while a job was running")
 	default:
 	}
 	assert.False(t, workers.Go(2))
 	close(release)
+	<-idle
 	<-stopped
-	<-workers.Stop()
+	_, ended := workers.Stop()
+	<-ended
 }
 
 func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
@@ -85,5 +91,6 @@ func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
 		require.True(t, workers.Go(job))
 	}
 	all.Wait()
-	<-workers.Stop()
+	_, ended := workers.Stop()
+	<-ended
 }
