@@ -68,6 +68,7 @@ func deliver[T any](ctx context.Context, call *multiCall, to chan<- T, response 
 }
 
 // Responses is CallMulti as a sequence: the request is sent when the loop begins, and the call ends with the loop.
+// Leaving the loop early does not end what other servers do; cancelling ctx does.
 // If the request could not be sent, that is the error of the only response.
 func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...RequestOption) iter.Seq[*Response[Resp]] {
 	return func(yield func(*Response[Resp]) bool) {

@@ -24,6 +24,7 @@ type Conn struct {
 	options  connOptions
 	wireID   []byte // the id in the options
 	pending  pendingTable
+	late     lateTable
 	stats    connCounters
 	streams  streamTable
 	timers   timerPool
@@ -200,7 +201,11 @@ func (c *Conn) onResponse(frame []byte) {
 		c.stats.badFrames.Add(1)
 		return
 	}
-	if call := c.pending.find(response.RequestID); call == nil || !call.responded(response) {
+	call := c.pending.find(response.RequestID)
+	if call == nil {
+		c.late.answered(response.RequestID, response.ServerID)
+	}
+	if call == nil || !call.responded(response) {
 		c.stats.unawaited.Add(1)
 	}
 }
@@ -217,7 +222,11 @@ func (c *Conn) onClaim(frame []byte) {
 		c.stats.badFrames.Add(1)
 		return
 	}
-	if call := c.pending.find(claim.RequestID); call == nil || !call.claimed(claim) {
+	call := c.pending.find(claim.RequestID)
+	if call == nil {
+		c.late.answered(claim.RequestID, claim.ServerID)
+	}
+	if call == nil || !call.claimed(claim) {
 		c.stats.unawaited.Add(1)
 	}
 }

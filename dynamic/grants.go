@@ -52,6 +52,7 @@ func (t *grantTable) decide(requestID []byte, granted bool) {
 type grantRequest struct {
 	method    *servedMethod
 	requestID []byte
+	grant     <-chan bool // where the client's choice arrives, expected since the request came
 	peer      *peer
 	affinity  func() float32
 	declines  bool            // the client understands a claim that declines
@@ -62,8 +63,6 @@ type grantRequest struct {
 // negative says so to a client that understands it, and is silent towards others.
 func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	server := r.server
-	grant := server.grants.expect(g.requestID) // before the claim: the client may choose another server meanwhile
-	defer server.grants.forget(g.requestID, grant)
 	affinity := g.method.guardedAffinity(g.affinity)
 	claim := wire.ClaimRequest{RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0}
 	if claim.Declined && !g.declines {
@@ -82,7 +81,7 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 		return false
 	}
 	select {
-	case granted := <-grant:
+	case granted := <-g.grant:
 		return granted
 	case <-ctx.Done():
 		return false
@@ -92,7 +91,7 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	grace := time.NewTimer(DefaultSelectionTimeout)
 	defer grace.Stop()
 	select {
-	case granted := <-grant:
+	case granted := <-g.grant:
 		return granted
 	case <-ctx.Done():
 	case <-grace.C:

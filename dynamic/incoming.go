@@ -17,6 +17,7 @@ type incoming struct {
 	peer     *peer // the client
 	request  wire.Request
 	context  requestContext
+	grant    chan bool // the client's choice; nil if there is none to wait for
 	// doubtful requests seem to have expired, but the client's clock may be wrong.
 	doubtful bool
 	// clockIsOff says that the client's clock was found to be wrong.
@@ -44,8 +45,20 @@ func (l *listener) onRequest(frame []byte) {
 		return
 	}
 	r.active.add(in.request.RequestID, &in.context) // before a cancel can come
+	if in.needsGrant() {                            // before the client can choose
+		in.grant = r.server.grants.expect(in.request.RequestID)
+	}
 	if !l.start(in) {
-		r.active.remove(in.request.RequestID, &in.context)
+		in.forget()
+	}
+}
+
+// forget ends what the server does for the request.
+func (in *incoming) forget() {
+	r := in.method.registration
+	r.active.remove(in.request.RequestID, &in.context)
+	if in.grant != nil {
+		r.server.grants.forget(in.request.RequestID, in.grant)
 	}
 }
 
@@ -56,7 +69,7 @@ func (in *incoming) describe() Incoming {
 
 func (in *incoming) serve() {
 	defer in.listener.served()
-	defer in.method.registration.active.remove(in.request.RequestID, &in.context)
+	defer in.forget()
 	defer in.context.end()
 	var frame []byte
 	answered := false
@@ -101,7 +114,7 @@ func (in *incoming) answer() []byte {
 	if err != nil { // at once and without a claim, as psrpc does
 		return in.failure(errors.NewError(errors.MalformedRequest, err))
 	}
-	if in.needsGrant() && !in.obtainGrant(request) {
+	if in.grant != nil && !in.obtainGrant(request) {
 		if in.doubtful {
 			in.method.registration.server.stats.expired.Add(1)
 		}
@@ -155,6 +168,7 @@ func (in *incoming) offer(affinity func() float32) grantRequest {
 	return grantRequest{
 		method:    in.method,
 		requestID: in.request.RequestID,
+		grant:     in.grant,
 		peer:      in.peer,
 		affinity:  affinity,
 		declines:  in.request.AcceptDecline,

@@ -73,7 +73,14 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.M
 
 // stop ends the call. Nothing is put in after it.
 func (c *multiCall) stop() {
+	c.method.conn.late.add(c.id, c.route.roster)
 	c.method.conn.pending.remove(c.id)
+	c.mu.Lock()
+	answered := c.answered
+	c.mu.Unlock()
+	for _, server := range answered { // one may have come since the call was complete
+		c.route.roster.add(server)
+	}
 	c.method.conn.timers.stop(c.timer)
 }
 

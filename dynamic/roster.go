@@ -58,6 +58,18 @@ func (r *roster) learn(receivers int, answered []string) {
 	}
 }
 
+// add remembers a server that answered late. A flood of names is not worth remembering.
+func (r *roster) add(server string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.servers == nil {
+		r.servers = map[string]struct{}{}
+	}
+	if len(r.servers) < maxClaims {
+		r.servers[server] = struct{}{}
+	}
+}
+
 // known counts the servers that have answered before.
 func (r *roster) known(answered []string) (known int) {
 	for _, server := range answered {

@@ -87,7 +87,7 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 		return nil, c.failed(conn.ending())
 	}
 	conn.pending.add(c.id, &c.inbox)
-	defer conn.pending.remove(c.id)
+	defer c.retire()
 	if err := conn.bus.Publish(ctx, channel, frame, &c.inbox); err != nil {
 		return nil, c.failed(publishFailure(err))
 	}
@@ -99,6 +99,14 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	timer := conn.timers.start(timeout)
 	defer conn.timers.stop(timer)
 	return c.wait(ctx, timer.C)
+}
+
+// retire ends what the conn does for the call.
+func (c *singleCall) retire() {
+	if c.claims.roster != nil {
+		c.method.conn.late.add(c.id, c.claims.roster)
+	}
+	c.method.conn.pending.remove(c.id)
 }
 
 // wait returns when the call has succeeded or failed.

@@ -16,6 +16,7 @@ type incomingStream struct {
 	method   *servedMethod
 	open     wire.Stream
 	opening  requestContext // ends when the client gives up
+	grant    chan bool      // the client's choice; nil if there is none to wait for
 }
 
 // describe returns what a handler can ask for.
@@ -47,8 +48,20 @@ func (l *listener) onStream(frame []byte) {
 		return
 	}
 	r.active.add(in.open.RequestID, &in.opening) // before a cancel can come
+	if l.method.method.RequireClaim() {          // before the client can choose
+		in.grant = r.server.grants.expect(in.open.RequestID)
+	}
 	if !l.start(in) {
-		r.active.remove(in.open.RequestID, &in.opening)
+		in.forget()
+	}
+}
+
+// forget ends what the server does for the opening.
+func (in *incomingStream) forget() {
+	r := in.method.registration
+	r.active.remove(in.open.RequestID, &in.opening)
+	if in.grant != nil {
+		r.server.grants.forget(in.open.RequestID, in.grant)
 	}
 }
 
@@ -61,9 +74,9 @@ func (in *incomingStream) serve() {
 
 // begin returns an open stream and what handles it, or nil if another server has it or the client has gone.
 func (in *incomingStream) begin() (s *stream, handle func() error) {
-	defer in.method.registration.active.remove(in.open.RequestID, &in.opening)
+	defer in.forget()
 	defer in.opening.end()
-	if in.method.method.RequireClaim() && !in.obtainGrant() {
+	if in.grant != nil && !in.obtainGrant() {
 		return nil, nil
 	}
 	s = in.newStream()
@@ -80,6 +93,7 @@ func (in *incomingStream) obtainGrant() bool {
 	return r.obtainGrant(&in.opening, grantRequest{
 		method:    in.method,
 		requestID: in.open.RequestID,
+		grant:     in.grant,
 		peer:      r.peers.get(in.open.NodeID),
 		affinity: func() float32 {
 			if in.method.handler.stream.affinity == nil {
