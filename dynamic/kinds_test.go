@@ -139,7 +139,7 @@ func TestAffinity_DeclinesAreCounted(t *testing.T) {
 func TestAffinity_MinimumTellsTheBestScore(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 3)
-	opts := dynamic.SelectionOpts{MinimumAffinity: 7, AffinityTimeout: 20 * time.Millisecond}
+	opts := dynamic.SelectionOpts{MinimumAffinity: 7, AffinityTimeout: 500 * time.Millisecond}
 	_, err := f.call(t, "Best", dynamic.WithSelectionOpts(opts))
 	assert.ErrorContains(t, err, "no servers available (received 3 responses)")
 	facts, _ := errors.FactsOf(err)

@@ -56,7 +56,7 @@ func TestOpenStream_BestServer(t *testing.T) {
 	}
 	requireText(t, "SRV_2", w.open(t, bestFlow).Channel())
 	stream := w.open(t, bestFlow, dynamic.WithSelectionOpts(dynamic.SelectionOpts{
-		AffinityTimeout: time.Minute, ShortCircuitTimeout: 20 * time.Millisecond,
+		AffinityTimeout: time.Minute, ShortCircuitTimeout: 500 * time.Millisecond,
 		SelectionFunc: func(claims []*dynamic.Claim) (string, error) { return "SRV_1", nil },
 	}))
 	requireText(t, "SRV_1", stream.Channel())
@@ -185,7 +185,7 @@ func TestOpenStream_Fails(t *testing.T) {
 		{"no hope", affinity(0), false, false, nil,
 			errors.Unavailable, errors.ReasonAllDeclined, "unavailable: no servers available (received 1 responses)"},
 		{"below minimum", affinity(1), false, false, []dynamic.RequestOption{dynamic.WithSelectionOpts(dynamic.SelectionOpts{
-			MinimumAffinity: 2, AffinityTimeout: 10 * time.Millisecond,
+			MinimumAffinity: 2, AffinityTimeout: 500 * time.Millisecond,
 		})}, errors.Unavailable, errors.ReasonBelowMinimum, "unavailable: no servers available (received 1 responses)"},
 		{"no ack", affinity(1), true, false, []dynamic.RequestOption{dynamic.WithRequestTimeout(30 * time.Millisecond)},
 			errors.DeadlineExceeded, errors.ReasonSilent, "deadline_exceeded: request timed out"},
