@@ -5,20 +5,12 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // cancelTimeout bounds the wait of a canceled call for a bus that is busy: its caller wants to leave.
 const cancelTimeout = 100 * time.Millisecond
-
-// cancelIfCanceled is cancel for a call that ends with its context.
-func (m *clientMethod) cancelIfCanceled(ctx context.Context, callID id.Call) {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		m.cancel(callID)
-	}
-}
 
 // cancel tells the servers that nobody awaits a call any more, on a channel of which psrpc's know nothing. Time
 // that runs out is not news to them: a request says when it expires.

@@ -125,7 +125,9 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 		case <-timeout:
 			return nil, c.interrupted(context.DeadlineExceeded)
 		case <-ctx.Done():
-			c.method.cancelIfCanceled(ctx, c.id)
+			if errors.Is(ctx.Err(), context.Canceled) { // a deadline is the request's expiry, too
+				c.method.cancel(c.id)
+			}
 			return nil, c.interrupted(ctx.Err())
 		case <-c.method.conn.life.Done():
 			c.method.cancel(c.id)

@@ -87,6 +87,6 @@ func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
 // eventually waits until a counter has reached a number.
 func (f *forger) eventually(counter func() uint64, atLeast int, what string) {
 	f.Helper()
-	require.Eventually(f, func() bool { return counter() >= uint64(atLeast) }, patience, time.Millisecond, //nolint:gosec // small
+	require.Eventually(f, func() bool { return counter() >= uint64(atLeast) }, patience, time.Millisecond,
 		"%s: a counter stays at less than %d", what, atLeast)
 }

@@ -36,7 +36,7 @@ type world struct {
 }
 
 var (
-	processID  = rand.Uint32() //nolint:gosec // not a secret
+	processID  = rand.Uint32()
 	worldCount atomic.Uint32
 )
 
