@@ -1,0 +1,245 @@
+package dynamic_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// goCall calls Best on a goroutine of its own, which ends with the call.
+func (w *world) goCall(t testing.TB) <-chan callResult {
+	t.Helper()
+	client, done := textClient(t, w.conn, best), make(chan callResult, 1)
+	go func() {
+		response, err := client.Call(t.Context(), wrapperspb.String("x"))
+		done <- callResult{response, err}
+	}()
+	return done
+}
+
+// On a bus that does not count receivers, a better server whose claim comes after that of a fast one is learned of.
+func TestAffinity_SlowBetterServerIsLearnedOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, _ bus.Report) error {
+			return b.Bus.Publish(ctx, channel, frame, nil)
+		}
+		w := newWorldOn(t, b)
+		start := func(id string, affinity float32, delay time.Duration) {
+			server := dynamic.NewServer(b, dynamic.WithServerID(id))
+			t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+			_, err := server.Register(descriptor(t, w.registry, "test.Echoes"), dynamic.Handlers{"Best": dynamic.Unary(
+				func(context.Context, text) (text, error) { return wrapperspb.String(id), nil },
+				dynamic.WithAffinity(func(context.Context, text) float32 {
+					<-time.After(delay)
+					return affinity
+				}))}, dynamic.AllowMissing())
+			require.NoError(t, err)
+		}
+		start("fast", 0.1, 0)
+		response, err := w.call(t, best, "x")
+		require.NoError(t, err)
+		require.Equal(t, "fast", response)
+		start("better", 1, 5*time.Millisecond)
+		for range 10 {
+			response, err = w.call(t, best, "x")
+			require.NoError(t, err)
+			<-time.After(20 * time.Millisecond) // the late claim comes
+		}
+		assert.Equal(t, "better", response)
+	})
+}
+
+// A claim that waits for its grant does not run, and does not use up the limit of requests that do.
+func TestServer_OffersDoNotCountAsRunning(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, bus.NewLocal(), dynamic.WithMaxConcurrentRequests(1))
+	p := peer{t, w.bus}
+	w.serve(t, dynamic.Handlers{"Best": identity[text](), "Direct": identity[text]()})
+	claims := p.listen(claimChannel(peerClient), bus.Plain)
+	p.send(requestChannel("Best"), newRequest(peerRequest, "x"))
+	p.nextClaim(claims) // is never granted
+	_, err := w.call(t, direct, "x")
+	require.NoError(t, err)
+}
+
+// The bus may report how many receivers there were after all of them have claimed.
+func TestAffinity_ReportAfterTheClaims(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		w := newWorldOn(t, b)
+		w.serve(t, dynamic.Handlers{"Best": identity[text]()})
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+			if report != nil {
+				time.AfterFunc(10*time.Millisecond, func() { report.Published(1, nil) })
+			}
+			return b.Bus.Publish(ctx, channel, frame, nil)
+		}
+		start := time.Now()
+		_, err := w.call(t, best, "x")
+		require.NoError(t, err)
+		assert.Equal(t, 10*time.Millisecond, time.Since(start))
+	})
+}
+
+// A report of no receivers is wrong if it comes after a claim, which was granted.
+func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		w := newWorldOn(t, b)
+		p := peer{t, b.Bus}
+		requests := p.listen(requestChannel("Best"), bus.Plain)
+		grants := p.listen(grantChannel("Best"), bus.Plain)
+		reports := make(chan bus.Report, 1)
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+			if report != nil {
+				reports <- report
+			}
+			return b.Bus.Publish(ctx, channel, frame, nil)
+		}
+		done := w.goCall(t)
+		request := p.nextRequest(requests)
+		p.claim(request, peerServer)
+		p.nextGrant(grants)
+		requireSoon(t, reports, "request's report").Published(0, nil)
+		synctest.Wait() // until the call has seen the report
+		p.answer(request, "ok")
+		result := <-done
+		require.NoError(t, result.err)
+		assert.Equal(t, "ok", result.response.GetValue())
+	})
+}
+
+// The error of a SelectionFunc is the call's, and the servers that have claimed are told not to wait.
+func TestAffinity_SelectionFuncFails(t *testing.T) {
+	t.Parallel()
+	b := newFakeBus()
+	w := newWorldOn(t, b)
+	w.serve(t, dynamic.Handlers{"Best": identity[text]()})
+	_, err := w.call(t, best, "x", dynamic.WithSelectionOpts(dynamic.SelectionOpts{
+		AffinityTimeout: 20 * time.Millisecond,
+		SelectionFunc: func([]*dynamic.Claim) (string, error) {
+			return "", errors.NewErrorf(errors.NotFound, "no such room")
+		},
+	}))
+	requireCode(t, errors.NotFound, err)
+	kinds := b.sentKinds(t)
+	assert.Equal(t, wire.KindCancel, kinds[len(kinds)-1])
+}
+
+// A server's error that came before any claim is what the call returns when its time is up.
+func TestAffinity_ErrorResponseIsKeptUntilTheTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := startCall(t, "Best", dynamic.WithRequestTimeout(100*time.Millisecond))
+		c.send(responseChannel("CLI_test"), &wire.Response{
+			RequestID: c.request.RequestID, ServerID: []byte(peerServer), Code: "permission_denied", Error: "no",
+		})
+		requireCode(t, errors.PermissionDenied, c.requireError())
+	})
+}
+
+// A server that is killed while it declines says nothing: another one may have the request.
+func TestServer_KilledWhileDecliningKeepsSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := peer{t, w.bus}
+		asked := make(chan struct{}, 1)
+		decline := func(context.Context, text) float32 {
+			w.server.Kill()
+			asked <- struct{}{}
+			return -1
+		}
+		w.serve(t, dynamic.Handlers{"Best": dynamic.Unary(echoHandler, dynamic.WithAffinity(decline))})
+		responses := p.listen(responseChannel(peerClient), bus.Plain)
+		p.send(requestChannel("Best"), newRequest(peerRequest, "x"))
+		<-asked
+		synctest.Wait()
+		assert.Empty(t, responses)
+	})
+}
+
+// A server that lost, and is killed before it learns so, does not end the winner's call.
+func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		w := newWorldOn(t, b)
+		p := peer{t, b.Bus}
+		w.serve(t, dynamic.Handlers{"Best": dynamic.Unary(echoHandler,
+			dynamic.WithAffinity(func(context.Context, text) float32 { return 0.5 }))})
+		requests := p.listen(requestChannel("Best"), bus.Plain)
+		grants := p.listen(grantChannel("Best"), bus.Plain)
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+			if channel.Name == grantChannel("Best").Name {
+				w.server.Kill()
+				synctest.Wait() // until the killed server has done what it does
+			}
+			return b.Bus.Publish(ctx, channel, frame, report)
+		}
+		done := w.goCall(t)
+		request := p.nextRequest(requests)
+		p.claim(request, peerServer)
+		require.Equal(t, peerServer, string(p.nextGrant(grants).ServerID))
+		synctest.Wait()
+		p.answer(request, "won")
+		result := <-done
+		require.NoError(t, result.err)
+		assert.Equal(t, "won", result.response.GetValue())
+	})
+}
+
+// Two servers on one connection are one receiver to the bus: once a late answer has told that there are two, a
+// multi call waits for both.
+func TestMulti_ServersThatShareAConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+			err := b.Bus.Publish(ctx, channel, frame, nil)
+			if report != nil {
+				report.Published(1, nil)
+			}
+			return err
+		}
+		w := newWorldOn(t, b)
+		for _, delay := range []time.Duration{0, 20 * time.Millisecond} {
+			server := dynamic.NewServer(b)
+			t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+			_, err := server.Register(descriptor(t, w.registry, "test.Kinds"), dynamic.Handlers{"All": dynamic.Raw(
+				func(context.Context, *registry.Method, []byte) ([]byte, error) {
+					<-time.After(delay)
+					return nil, nil
+				})}, dynamic.AllowMissing())
+			require.NoError(t, err)
+		}
+		for i := range 5 {
+			responses, err := dynamic.InvokeMulti(t.Context(), w.conn, "test.Kinds/All", nil,
+				dynamic.WithRequestTimeout(200*time.Millisecond))
+			require.NoError(t, err)
+			count := 0
+			for range responses {
+				count++
+			}
+			if i > 0 {
+				assert.Equal(t, 2, count, "call %d", i)
+			}
+			<-time.After(50 * time.Millisecond) // the late answer comes
+		}
+	})
+}
