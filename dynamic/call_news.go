@@ -15,7 +15,7 @@ const maxClaims = 1024
 // newsBox collects what has come for one call. The bus puts things in and never waits; the one goroutine that
 // looks is woken through wake.
 type newsBox struct {
-	wake chan struct{} // room for one
+	wake signal
 	// claimFirst says that a success counts only from a server that has claimed the request.
 	claimFirst bool
 
@@ -34,7 +34,7 @@ type callNews struct {
 }
 
 func newNewsBox() newsBox {
-	return newsBox{wake: make(chan struct{}, 1), news: callNews{receivers: bus.Unknown}}
+	return newsBox{wake: newSignal(), news: callNews{receivers: bus.Unknown}}
 }
 
 // look returns what has come so far.
@@ -52,7 +52,7 @@ func (b *newsBox) responded(response wire.Response) bool {
 		b.news.response, b.news.answered, b.news.afterClaim = response, true, claimed
 	}
 	b.mu.Unlock()
-	b.wakeUp()
+	b.wake.send()
 	return useful
 }
 
@@ -77,7 +77,7 @@ func (b *newsBox) claimed(claim wire.ClaimRequest) bool {
 		b.news.claims = append(b.news.claims, claim)
 	}
 	b.mu.Unlock()
-	b.wakeUp()
+	b.wake.send()
 	return room
 }
 
@@ -88,13 +88,6 @@ func (b *newsBox) Published(receivers int, err error) {
 	matters := receivers == 0 || err != nil || len(b.news.claims) > 0 // otherwise it can wait for the answers
 	b.mu.Unlock()
 	if matters {
-		b.wakeUp()
-	}
-}
-
-func (b *newsBox) wakeUp() {
-	select {
-	case b.wake <- struct{}{}:
-	default: // the goroutine has not looked since it was last woken
+		b.wake.send()
 	}
 }

@@ -48,6 +48,24 @@ func (t *grantTable) decide(requestID []byte, granted bool) {
 	}
 }
 
+// await lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
+// claimed, returns where the client's choice will arrive, before the client can choose.
+func (r *Registration) await(requestID []byte, ctx *requestContext, claimed bool) (grant chan bool) {
+	r.active.add(requestID, ctx)
+	if claimed {
+		grant = r.server.grants.expect(requestID)
+	}
+	return grant
+}
+
+// unawait undoes await.
+func (r *Registration) unawait(requestID []byte, ctx *requestContext, grant chan bool) {
+	r.active.remove(requestID, ctx)
+	if grant != nil {
+		r.server.grants.forget(requestID, grant)
+	}
+}
+
 // grantRequest is a request, for a call or a stream, that a server offers itself for.
 type grantRequest struct {
 	method    *servedMethod
@@ -69,7 +87,7 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 		return false
 	}
 	frame, err := claim.AppendFrame(nil)
-	if err != nil { // an id is not UTF-8, though the request's text was: it is this server's
+	if err != nil { // cannot be: both ids were found to be UTF-8
 		server.options.logger.Error("dynpsrpc: claim cannot be encoded", slog.String("method", g.method.method.FullName()), slog.Any("error", err))
 		return false
 	}

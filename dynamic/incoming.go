@@ -44,10 +44,7 @@ func (l *listener) onRequest(frame []byte) {
 		r.server.stats.expired.Add(1)
 		return
 	}
-	r.active.add(in.request.RequestID, &in.context) // before a cancel can come
-	if in.needsGrant() {                            // before the client can choose
-		in.grant = r.server.grants.expect(in.request.RequestID)
-	}
+	in.grant = r.await(in.request.RequestID, &in.context, in.needsGrant())
 	if !l.start(in) {
 		in.forget()
 	}
@@ -55,11 +52,7 @@ func (l *listener) onRequest(frame []byte) {
 
 // forget ends what the server does for the request.
 func (in *incoming) forget() {
-	r := in.method.registration
-	r.active.remove(in.request.RequestID, &in.context)
-	if in.grant != nil {
-		r.server.grants.forget(in.request.RequestID, in.grant)
-	}
+	in.method.registration.unawait(in.request.RequestID, &in.context, in.grant)
 }
 
 // describe returns what a handler can ask for.

@@ -24,7 +24,7 @@ type multiCall struct {
 	id       id.Call
 	request  proto.Message // as it was given
 	expected int           // responses to wait for; 0: not known
-	wake     chan struct{}
+	wake     signal
 
 	started   time.Time
 	published time.Time
@@ -42,7 +42,7 @@ type multiCall struct {
 // startMulti publishes a request to all servers. The call must be stopped.
 func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
-		method: m, route: r, id: id.NewRequest(), request: request, expected: o.expected, wake: make(chan struct{}, 1),
+		method: m, route: r, id: id.NewRequest(), request: request, expected: o.expected, wake: newSignal(),
 		started: time.Now(), seen: map[string]bool{}, receivers: bus.Unknown,
 	}
 	if err := ctx.Err(); err != nil {
@@ -159,7 +159,7 @@ func (c *multiCall) responded(response wire.Response) bool {
 		c.queue = append(c.queue, response)
 	}
 	c.mu.Unlock()
-	c.wakeUp()
+	c.wake.send()
 	return useful
 }
 
@@ -171,14 +171,7 @@ func (c *multiCall) Published(receivers int, err error) {
 	c.mu.Lock()
 	c.receivers, c.publishErr = receivers, err
 	c.mu.Unlock()
-	c.wakeUp()
-}
-
-func (c *multiCall) wakeUp() {
-	select {
-	case c.wake <- struct{}{}:
-	default: // the caller has not looked since it was last woken
-	}
+	c.wake.send()
 }
 
 // failed adds to err what is known of the call.

@@ -2,6 +2,8 @@ package dynamic
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -89,11 +91,7 @@ func (r *Registration) close() []*listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	listeners := make([]*listener, 0, len(r.listeners))
-	for _, l := range r.listeners {
-		listeners = append(listeners, l)
-	}
-	return listeners
+	return slices.Collect(maps.Values(r.listeners))
 }
 
 // listenWithoutTopics makes every method reachable that has no topics.

@@ -215,11 +215,7 @@ func (s *Server) close() []*Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	services := make([]*Registration, 0, len(s.services))
-	for _, r := range s.services {
-		services = append(services, r)
-	}
-	return services
+	return slices.Collect(maps.Values(s.services))
 }
 
 // end returns channels that are closed when no handler runs, and when the server's goroutines have ended.

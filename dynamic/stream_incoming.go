@@ -47,10 +47,7 @@ func (l *listener) onStream(frame []byte) {
 		r.server.stats.expired.Add(1)
 		return
 	}
-	r.active.add(in.open.RequestID, &in.opening) // before a cancel can come
-	if l.method.method.RequireClaim() {          // before the client can choose
-		in.grant = r.server.grants.expect(in.open.RequestID)
-	}
+	in.grant = r.await(in.open.RequestID, &in.opening, l.method.method.RequireClaim())
 	if !l.start(in) {
 		in.forget()
 	}
@@ -58,11 +55,7 @@ func (l *listener) onStream(frame []byte) {
 
 // forget ends what the server does for the opening.
 func (in *incomingStream) forget() {
-	r := in.method.registration
-	r.active.remove(in.open.RequestID, &in.opening)
-	if in.grant != nil {
-		r.server.grants.forget(in.open.RequestID, in.grant)
-	}
+	in.method.registration.unawait(in.open.RequestID, &in.opening, in.grant)
 }
 
 func (in *incomingStream) serve() {
