@@ -2,12 +2,10 @@ package bus
 
 import (
 	"context"
-	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
 // DefaultMaxFrameSize is the largest frame, in bytes, that the in-process bus takes unless told otherwise.
@@ -21,7 +19,7 @@ type Local struct {
 
 	mu       sync.RWMutex
 	closed   bool
-	channels map[string]*localChannel // by Channel.Name; an entry has at least one member
+	channels map[string]*fanout.Members // by Channel.Name; an entry has at least one member
 }
 
 var _ Bus = (*Local)(nil)
@@ -40,7 +38,7 @@ func NewLocal(opts ...LocalOption) *Local {
 	b := &Local{
 		maxFrameSize: DefaultMaxFrameSize,
 		done:         make(chan struct{}),
-		channels:     map[string]*localChannel{},
+		channels:     map[string]*fanout.Members{},
 	}
 	for _, opt := range opts {
 		opt(b)
@@ -67,7 +65,7 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 // deliver returns how many members got the frame. Where it finds only members that are leaving it looks again:
 // others may have joined before those left.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
-	var tried *localChannel
+	var tried *fanout.Members
 	for {
 		b.mu.RLock()
 		members, closed := b.channels[channel], b.closed
@@ -79,12 +77,12 @@ func (b *Local) deliver(channel string, frame []byte) (receivers int, err error)
 			return receivers, nil
 		}
 		if receivers == 0 {
-			receivers = members.deliverPlain(frame)
+			receivers = members.DeliverPlain(frame)
 		}
-		if members.deliverQueue(frame) {
+		if members.DeliverQueue(frame) {
 			return receivers + 1, nil
 		}
-		if receivers > 0 && len(members.queue) == 0 {
+		if receivers > 0 && !members.HasQueue() {
 			return receivers, nil
 		}
 		tried = members
@@ -96,16 +94,14 @@ func (b *Local) Subscribe(ctx context.Context, channel Channel, join Join, deliv
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	member := &localSubscription{
-		bus: b, channel: channel.Name, join: join, deliver: deliver, gate: lifecycle.NewGate(),
-	}
+	member := fanout.NewMember(join == Queue, deliver)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, ErrClosed
 	}
-	b.channels[member.channel] = b.channels[member.channel].with(member)
-	return member, nil
+	b.channels[channel.Name] = b.channels[channel.Name].With(member)
+	return &localSubscription{bus: b, channel: channel.Name, member: member}, nil
 }
 
 // Close ends all subscriptions. It always returns nil.
@@ -121,10 +117,8 @@ func (b *Local) Close() error {
 		<-b.done
 		return nil
 	}
-	for _, channel := range channels {
-		for _, member := range slices.Concat(channel.plain, channel.queue) {
-			<-member.gate.Close()
-		}
+	for _, members := range channels {
+		members.Close()
 	}
 	close(b.done)
 	return nil
@@ -133,99 +127,25 @@ func (b *Local) Close() error {
 // Done is closed when the bus has been closed.
 func (b *Local) Done() <-chan struct{} { return b.done }
 
-// localChannel is the members of one channel. It is immutable but for turn, so that a publisher walks it
-// without a lock while others join and leave.
-type localChannel struct {
-	plain []*localSubscription
-	queue []*localSubscription
-	turn  *atomic.Uint64 // counts the frames given to the queue
-}
-
-func (c *localChannel) with(member *localSubscription) *localChannel {
-	next := localChannel{turn: new(atomic.Uint64)}
-	if c != nil {
-		next = *c
-	}
-	if member.join == Queue {
-		next.queue = append(slices.Clone(next.queue), member)
-	} else {
-		next.plain = append(slices.Clone(next.plain), member)
-	}
-	return &next
-}
-
-// without returns nil if no member is left.
-func (c *localChannel) without(member *localSubscription) *localChannel {
-	isMember := func(m *localSubscription) bool { return m == member }
-	next := &localChannel{
-		plain: slices.DeleteFunc(slices.Clone(c.plain), isMember),
-		queue: slices.DeleteFunc(slices.Clone(c.queue), isMember),
-		turn:  c.turn,
-	}
-	if len(next.plain)+len(next.queue) == 0 {
-		return nil
-	}
-	return next
-}
-
-// deliverPlain returns how many plain members got the frame.
-func (c *localChannel) deliverPlain(frame []byte) (receivers int) {
-	for _, member := range c.plain {
-		if member.take(frame) {
-			receivers++
-		}
-	}
-	return receivers
-}
-
-// deliverQueue reports whether a member of the queue got the frame. They take turns.
-func (c *localChannel) deliverQueue(frame []byte) bool {
-	if len(c.queue) == 0 {
-		return false
-	}
-	first := int(c.turn.Add(1) % uint64(len(c.queue))) //nolint:gosec // less than an int
-	for i := range c.queue {                           // a member that is just leaving passes the frame on
-		if c.queue[(first+i)%len(c.queue)].take(frame) {
-			return true
-		}
-	}
-	return false
-}
-
+// localSubscription is a member's place on a channel of the bus.
 type localSubscription struct {
 	bus     *Local
 	channel string
-	join    Join
-	deliver Deliver
-	gate    *lifecycle.Gate // inside: deliveries under way
-}
-
-// take reports false if the subscription is closed.
-func (s *localSubscription) take(frame []byte) bool {
-	if !s.gate.Enter() {
-		return false
-	}
-	defer s.gate.Leave()
-	s.deliver(frame)
-	return true
+	member  *fanout.Member
 }
 
 // Close ends the subscription and waits for deliveries that are under way.
 func (s *localSubscription) Close() {
 	s.bus.remove(s)
-	<-s.gate.Close()
+	s.member.Close()
 }
 
-func (b *Local) remove(member *localSubscription) {
+func (b *Local) remove(s *localSubscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	channel := b.channels[member.channel]
-	if channel == nil {
-		return
-	}
-	if next := channel.without(member); next != nil {
-		b.channels[member.channel] = next
+	if next := b.channels[s.channel].Without(s.member); next != nil {
+		b.channels[s.channel] = next
 	} else {
-		delete(b.channels, member.channel)
+		delete(b.channels, s.channel)
 	}
 }

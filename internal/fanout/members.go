@@ -1,0 +1,91 @@
+package fanout
+
+import (
+	"slices"
+	"sync/atomic"
+)
+
+// Members are those of one channel. They are immutable but for the queue's turn, so that a publisher walks them
+// without a lock while others join and leave. A nil *Members has none.
+type Members struct {
+	plain []*Member
+	queue []*Member
+	turn  *atomic.Uint64 // counts the frames given to the queue
+}
+
+// With returns the members and one more.
+func (m *Members) With(member *Member) *Members {
+	next := Members{turn: new(atomic.Uint64)}
+	if m != nil {
+		next = *m
+	}
+	if member.queue {
+		next.queue = append(slices.Clone(next.queue), member)
+	} else {
+		next.plain = append(slices.Clone(next.plain), member)
+	}
+	return &next
+}
+
+// Without returns the members but for one, and nil if no other is left.
+func (m *Members) Without(member *Member) *Members {
+	if m == nil {
+		return nil
+	}
+	isMember := func(other *Member) bool { return other == member }
+	next := &Members{
+		plain: slices.DeleteFunc(slices.Clone(m.plain), isMember),
+		queue: slices.DeleteFunc(slices.Clone(m.queue), isMember),
+		turn:  m.turn,
+	}
+	if len(next.plain)+len(next.queue) == 0 {
+		return nil
+	}
+	return next
+}
+
+// HasPlain reports whether a member wants each frame.
+func (m *Members) HasPlain() bool { return m != nil && len(m.plain) > 0 }
+
+// HasQueue reports whether there is a queue.
+func (m *Members) HasQueue() bool { return m != nil && len(m.queue) > 0 }
+
+// DeliverPlain gives frame to the plain members, and returns how many took it: those that are closed do not.
+func (m *Members) DeliverPlain(frame []byte) (receivers int) {
+	if m == nil {
+		return 0
+	}
+	for _, member := range m.plain {
+		if member.take(frame) {
+			receivers++
+		}
+	}
+	return receivers
+}
+
+// DeliverQueue gives frame to the member of the queue whose turn it is, and reports whether one took it.
+func (m *Members) DeliverQueue(frame []byte) bool {
+	if !m.HasQueue() {
+		return false
+	}
+	first := int(m.turn.Add(1) % uint64(len(m.queue))) //nolint:gosec // less than an int
+	for i := range m.queue {                           // a member that is just leaving passes the frame on
+		if m.queue[(first+i)%len(m.queue)].take(frame) {
+			return true
+		}
+	}
+	return false
+}
+
+// Close ends all members and waits for deliveries that are under way.
+func (m *Members) Close() {
+	if m == nil {
+		return
+	}
+	for _, member := range m.plain {
+		member.Close()
+	}
+	for _, member := range m.queue {
+		member.Close()
+	}
+}
