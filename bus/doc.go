@@ -9,7 +9,8 @@
 //
 // Delivery. A frame is delivered at most once to each plain subscription of its channel, and to one member of
 // the channel's queue. Its bytes arrive as published, save that a bus may set the envelope's routing key. A
-// bus may lose frames (brokers do); it never invents, mixes or truncates them.
+// bus may lose frames (brokers do); it never invents, mixes or truncates them. To a queue, equal frames that come
+// within seconds of each other may be one frame: whoever publishes to a queue makes its frames differ.
 //
 // Readiness. When Subscribe returns, every frame published from then on, by anyone, is delivered.
 //

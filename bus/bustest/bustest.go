@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -80,13 +81,17 @@ func (h *harness) channel() bus.Channel {
 	}
 }
 
-// frame returns an envelope around text, as a frame on a real bus would be.
+var frameCount atomic.Uint64
+
+// frame returns an envelope around text, as a frame on a real bus would be. No two are equal, since to a queue equal
+// frames may be one.
 func frame(text string) []byte {
 	encoded, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/bustest.Text", Value: []byte(text)})
 	if err != nil {
 		panic(err) // cannot happen: no field of an Any is checked but the UTF-8 of a constant
 	}
-	return encoded
+	const nonce = 1000 // a field that no Any has
+	return protowire.AppendFixed64(protowire.AppendTag(encoded, nonce, protowire.Fixed64Type), frameCount.Add(1))
 }
 
 // text returns what frame was made of; a bus may have set the routing key.

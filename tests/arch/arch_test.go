@@ -67,6 +67,7 @@ var allowed = map[string][]string{
 	"interceptors":     {"errors", "registry", "bus", "dynamic"},
 	"interceptors/...": {"errors", "registry", "bus", "dynamic", "interceptors"},
 	"internal/...":     {"errors"},
+	"internal/fanout":  {"internal/lifecycle"},
 	"cmd/...":          {"..."},
 	"example/...":      {"..."},
 	"tests/...":        {"..."},

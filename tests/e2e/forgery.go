@@ -146,7 +146,7 @@ func testForgedRequests(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, encoded := range forgedFrames(t, wire.KindRequest) {
 			f.sendRaw(f.requestChannel(kind), encoded)
-			if routable(encoded) {
+			if routable(encoded) && !isQueue(kind) { // to a queue, equal frames may be one
 				bad++
 			}
 		}
@@ -179,14 +179,17 @@ func testForgedUpdates(t *testing.T, network Network) {
 		bad := 0
 		for _, encoded := range forgedFrames(t, wire.KindUnknown) {
 			f.sendRaw(channel, encoded)
-			if routable(encoded) {
+			if routable(encoded) && kind != kindQueue {
 				bad++
 			}
 		}
 		undecodable, err := wire.AppendMessageFrame(nil, wire.Body{Raw: []byte{0xff}}, "example.compiled.v1.MyUpdate", 0)
 		require.NoError(t, err)
 		f.sendRaw(channel, undecodable)
-		f.eventually(func() uint64 { return subscription.Stats().BadFrames }, bad+1, kind)
+		if kind != kindQueue { // where one from another run may have come before it
+			bad++
+		}
+		f.eventually(func() uint64 { return subscription.Stats().BadFrames }, bad, kind)
 		require.NoError(t, dynamic.Publish(t.Context(), conn, fullName(feeds, kind), publishedUpdate()))
 		requireEqual(t, publishedUpdate(), soon(t, subscription.Channel(), kind))
 		require.NoError(t, subscription.Close())

@@ -65,10 +65,8 @@ func sendUntilClosed(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyCl
 // and makes sure that each has more to read than it keeps ready.
 func openUnread(w *world, conn *dynamic.Conn) {
 	w.Helper()
-	b := w.connect()
 	for range unreadServers {
-		server := w.serverOn(b)
-		w.serve(server, crowd, dynamic.Handlers{"All": shapes[0].unary()})
+		w.serve(w.server(), crowd, dynamic.Handlers{"All": shapes[0].unary()})
 	}
 	multi := newClient[*api.MyRequest, *api.MyResponse](w, conn, fullName(crowd, "All"), nil)
 	responses, err := multi.CallMulti(context.Background(), sample("unread"), dynamic.WithRequestTimeout(time.Hour))

@@ -96,11 +96,7 @@ func (w *world) atEnd(end func()) {
 // server returns a server on a connection of its own, with a logger that keeps quiet about the panics of tests.
 func (w *world) server() *dynamic.Server {
 	w.Helper()
-	return w.serverOn(w.connect())
-}
-
-// serverOn is server on a connection that is there.
-func (w *world) serverOn(b bus.Bus) *dynamic.Server {
+	b := w.connect()
 	w.mu.Lock()
 	w.servers++
 	serverID := fmt.Sprintf("SRV_%s_%d", w.suffix, w.servers)

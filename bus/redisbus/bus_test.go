@@ -1,0 +1,53 @@
+package redisbus_test
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/bustest"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const maxFrameSize = 1 << 20
+
+// connect returns a bus with a client of its own.
+func connect(t testing.TB, server *testenv.RedisServer, opts ...redisbus.Option) *redisbus.Bus {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	b, err := redisbus.New(client, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, b.Close())
+		require.NoError(t, client.Close())
+	})
+	return b
+}
+
+func TestBus_Conformance(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	for name, opts := range map[string][]redisbus.Option{
+		"Plain":   nil,
+		"Prefix":  {redisbus.WithPrefix("fleet:")},
+		"Sharded": {redisbus.WithShardedPubSub()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bustest.Run(t, bustest.Network{
+				Connect: func(t testing.TB) bus.Bus {
+					return connect(t, server, append(opts, redisbus.WithMaxFrameSize(maxFrameSize))...)
+				},
+				CountsReceivers: true,
+				NoticesSilence:  true,
+				MaxFrameSize:    maxFrameSize,
+			})
+		})
+	}
+}

@@ -1,0 +1,156 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+// maxChannels is how many channels one SUBSCRIBE or UNSUBSCRIBE names.
+const maxChannels = 512
+
+// subscribeCommand is a SUBSCRIBE or UNSUBSCRIBE. Redis confirms its channels one by one, in order, or refuses it as
+// a whole; and it answers the commands of a connection in order.
+type subscribeCommand struct {
+	subscribe bool
+	channels  []*channel
+	confirmed int
+}
+
+// keepReconciled brings what Redis knows in line with what is wanted, whenever that has changed.
+func (s *session) keepReconciled() {
+	for {
+		select {
+		case <-s.wake:
+		case <-s.ctx.Done():
+			return
+		}
+		if err := s.reconcile(noReconnect); err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// reconcile sends what it takes. The first time, it connects, within ctx.
+func (s *session) reconcile(ctx context.Context) error {
+	for _, command := range s.plan() {
+		names := make([]string, len(command.channels))
+		for i, channel := range command.channels {
+			names[i] = channel.name
+		}
+		if err := s.verb(command.subscribe)(ctx, names...); err != nil {
+			return fmt.Errorf("subscribing: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *session) verb(subscribe bool) func(context.Context, ...string) error {
+	switch sharded := s.bus.options.sharded; {
+	case subscribe && sharded:
+		return s.pubsub.SSubscribe
+	case subscribe:
+		return s.pubsub.Subscribe
+	case sharded:
+		return s.pubsub.SUnsubscribe
+	default:
+		return s.pubsub.Unsubscribe
+	}
+}
+
+// plan returns the commands that the dirty channels need. They count as sent from now on, so that replies find them.
+func (s *session) plan() []*subscribeCommand {
+	b := s.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.session != s {
+		return nil
+	}
+	var subscribe, unsubscribe, alone []*channel
+	for _, c := range b.dirty {
+		c.dirty = false
+		switch wanted := c.wantedLocked(); {
+		case wanted == c.asked || wanted && c.refused != nil:
+			b.forgetLocked(c)
+			continue
+		case !wanted:
+			unsubscribe = append(unsubscribe, c)
+		case c.alone:
+			alone = append(alone, c)
+		default:
+			subscribe = append(subscribe, c)
+		}
+		c.asked = !c.asked
+		c.unconfirmed++
+	}
+	b.dirty = nil
+
+	first := len(s.commands)
+	s.splitLocked(false, unsubscribe, maxChannels)
+	s.splitLocked(true, subscribe, maxChannels)
+	s.splitLocked(true, alone, 1)
+	return s.commands[first:len(s.commands):len(s.commands)]
+}
+
+func (s *session) splitLocked(subscribe bool, channels []*channel, size int) {
+	for len(channels) > 0 {
+		n := min(size, len(channels))
+		s.commands = append(s.commands, &subscribeCommand{subscribe: subscribe, channels: channels[:n]})
+		channels = channels[n:]
+	}
+}
+
+// confirmed takes Redis' answer for one channel of the oldest command.
+func (s *session) confirmed(answer *redis.Subscription) {
+	b := s.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.session != s {
+		return
+	}
+	if len(s.commands) == 0 || s.commands[0].channels[s.commands[0].confirmed].name != answer.Channel {
+		// A cluster does this to a sharded channel that moves to another node.
+		s.fail(fmt.Errorf("unexpected %s of channel %s", answer.Kind, answer.Channel))
+		return
+	}
+	command := s.commands[0]
+	c := command.channels[command.confirmed]
+	if command.confirmed++; command.confirmed == len(command.channels) {
+		s.commands = s.commands[1:]
+	}
+	c.unconfirmed--
+	c.notifyLocked()
+	b.forgetLocked(c)
+}
+
+// refused takes Redis' refusal of the oldest command. If that was for several channels, each is tried by itself.
+func (s *session) refused(reason error) {
+	b := s.bus
+	b.mu.Lock()
+	if b.session != s || len(s.commands) == 0 {
+		b.mu.Unlock()
+		s.fail(fmt.Errorf("unexpected reply: %w", reason))
+		return
+	}
+	command := s.commands[0]
+	s.commands = s.commands[1:]
+	for _, c := range command.channels {
+		c.asked = !command.subscribe
+		c.unconfirmed--
+		if len(command.channels) > 1 {
+			c.alone = true
+		} else {
+			c.refused = publishError(c.name, reason)
+		}
+		b.touchLocked(c)
+		c.notifyLocked()
+	}
+	b.mu.Unlock()
+	if len(command.channels) == 1 {
+		b.options.onEvent(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: reason})
+	}
+}

@@ -1,0 +1,169 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// noReconnect is a context that has ended. A redis.PubSub dials anew by itself when its connection fails, with the
+// context of whoever found out; with this one it cannot. A session whose connection fails is over.
+var noReconnect = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// session is one life of the connections to Redis: it ends with the first thing that fails.
+type session struct {
+	bus     *Bus
+	ctx     context.Context //nolint:containedctx // the life of the session: it ends with it
+	cancel  context.CancelCauseFunc
+	pubsub  *redis.PubSub
+	publish *lane[publication]
+	locks   *lane[contest]
+	release []func() // give the lanes' connections back
+	workers sync.WaitGroup
+
+	heard atomic.Uint64 // counts what Redis sent on the pub/sub connection
+	wake  chan struct{} // holds a token if there are dirty channels
+
+	commands []*subscribeCommand // sent and not answered in full, in their order; guarded by Bus.mu
+}
+
+// dial makes a session that is not live yet, or fails by the end of ctx.
+func (b *Bus) dial(ctx context.Context) (*session, error) {
+	node, err := b.topology.node(ctx)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
+	}
+	node = node.WithTimeout(b.options.probeInterval)
+	s := &session{bus: b, wake: make(chan struct{}, 1), pubsub: node.Subscribe(ctx)}
+	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
+	through, release := ownConnection(node)
+	s.publish = newLane(b.options.publishQueue, through, b.newPublishSlot)
+	lockThrough, releaseLock := b.topology.locker(node)
+	s.locks = newLane(lockQueue, lockThrough, b.newLockSlot)
+	s.release = []func(){release, releaseLock}
+
+	b.adopt(s)
+	if err = s.reconcile(ctx); err == nil {
+		err = ping(ctx, through) // fails too while Redis is loading its data
+	}
+	if err != nil {
+		s.fail(err)
+		b.discard(s)
+		return nil, s.err()
+	}
+	for _, work := range []func(){s.read, s.keepReconciled, s.probe} {
+		s.workers.Go(work) // discard waits for all of them
+	}
+	s.workers.Go(func() { s.publish.run(s) })
+	s.workers.Go(func() { s.locks.run(s) })
+	return s, nil
+}
+
+// fail ends the session. Only the first reason counts.
+func (s *session) fail(reason error) {
+	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus is down: %w", reason))
+}
+
+// err returns why the session ended, nil as long as it has not.
+func (s *session) err() error {
+	if s.bus.ctx.Err() != nil {
+		return bus.ErrClosed
+	}
+	return context.Cause(s.ctx)
+}
+
+// discard lets go of a session that has ended. It does not wait for what Redis may have yet to answer: the bus does
+// when it is closed.
+func (b *Bus) discard(s *session) {
+	b.workers.Go(func() {
+		_ = s.pubsub.Close() // ends the reader
+		s.workers.Wait()
+		for _, release := range s.release {
+			release()
+		}
+	})
+}
+
+// read hands on what comes from Redis until the session ends.
+func (s *session) read() {
+	for {
+		received, err := s.pubsub.ReceiveTimeout(noReconnect, 0)
+		if s.ctx.Err() != nil {
+			return // another session may have begun, which gets the same frames
+		}
+		s.heard.Add(1)
+		switch message := received.(type) {
+		case *redis.Message:
+			s.deliver(message)
+		case *redis.Subscription:
+			s.confirmed(message)
+		case nil:
+			if !isReply(err) {
+				s.fail(fmt.Errorf("receiving: %w", err))
+				return
+			}
+			s.refused(err)
+		}
+	}
+}
+
+// deliver gives a frame to the channel's members, and to the contest for the lock if there is a queue.
+func (s *session) deliver(message *redis.Message) {
+	s.bus.received.Add(1)
+	s.bus.mu.RLock()
+	channel := s.bus.channels[message.Channel]
+	s.bus.mu.RUnlock()
+	if channel == nil {
+		return // the last member has just left
+	}
+	//nolint:gosec // a receiver does not change a frame
+	frame := unsafe.Slice(unsafe.StringData(message.Payload), len(message.Payload))
+	channel.audience.Load().members.DeliverPlain(frame)
+	if audience := channel.enter(); audience != nil {
+		item := contest{channel: channel, audience: audience, frame: frame}
+		if s.locks.push(s.ctx, s, item) != nil {
+			audience.contests.Leave()
+			s.bus.dropped.Add(1)
+		}
+	}
+}
+
+// probe watches that frames come. If none came for half the interval it publishes one that must come back.
+func (s *session) probe() {
+	const ticks = 4
+	ticker := time.NewTicker(max(s.bus.options.probeInterval/ticks, 1))
+	defer ticker.Stop()
+	last, silent := s.heard.Load(), 0
+	for {
+		select {
+		case <-ticker.C:
+		case <-s.ctx.Done():
+			return
+		}
+		if now := s.heard.Load(); now != last {
+			last, silent = now, 0
+			continue
+		}
+		switch silent++; silent {
+		case ticks / 2:
+			if s.publish.push(s.ctx, s, publication{channel: s.bus.probeChannel}) != nil {
+				return
+			}
+		case ticks + 1:
+			s.fail(fmt.Errorf("no sign of life for %v",
+				s.bus.options.probeInterval*(ticks+1)/ticks))
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package testenv
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const natsPackage = "github.com/nats-io/nats-server/v2"
+
+// NATSProcessServer is a nats-server in a process of its own.
+type NATSProcessServer struct {
+	addr    string
+	process *process
+}
+
+// NATSProcess starts a nats-server process, and ends it when t ends. args are more arguments for its command line.
+// The program is built from the module that this one requires, once for all tests of a user: it is kept in the
+// user's cache directory.
+func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
+	tb.Helper()
+	program, err := natsProgram()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	process, addr := startOnFreePort(tb, program, "Server is ready", func(port int) []string {
+		return append([]string{"--addr", host, "--port", strconv.Itoa(port)}, args...)
+	})
+	return &NATSProcessServer{addr: addr, process: process}
+}
+
+// Addr returns host and port.
+func (s *NATSProcessServer) Addr() string { return s.addr }
+
+// URL returns the address as a URL of scheme nats.
+func (s *NATSProcessServer) URL() string { return "nats://" + s.addr }
+
+// Kill ends the process without a farewell, and returns when it is gone.
+func (s *NATSProcessServer) Kill() { s.process.kill() }
+
+// Start starts the server again after Kill, on the same port, and returns when it accepts connections.
+func (s *NATSProcessServer) Start() {
+	s.process.tb.Helper()
+	s.process.restart()
+}
+
+// Pause stops the process as it is: its connections stay open, and nobody answers, until Resume.
+func (s *NATSProcessServer) Pause() {
+	s.process.tb.Helper()
+	s.process.pause()
+}
+
+// Resume continues the process after Pause.
+func (s *NATSProcessServer) Resume() {
+	s.process.tb.Helper()
+	s.process.resume()
+}
+
+// natsProgram returns the path of nats-server.
+var natsProgram = sync.OnceValues(func() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "dynpsrpc-testenv")
+	program := filepath.Join(dir, "nats-server-"+server.VERSION+"-"+runtime.Version()+"-"+runtime.GOARCH)
+	if _, err := os.Stat(program); err == nil {
+		return program, nil
+	}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	scratch, err := os.MkdirTemp(dir, "build-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover does no harm
+	built := filepath.Join(scratch, "nats-server")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", built, natsPackage) //nolint:gosec // of our own
+	if said, err := build.CombinedOutput(); err != nil {
+		return "", errors.NewErrorf(errors.Internal, "building %s: %w: %s", natsPackage, err, said)
+	}
+	return program, os.Rename(built, program) // at once: tests of other packages may be doing the same
+})

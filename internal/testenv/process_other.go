@@ -1,0 +1,18 @@
+//go:build !linux
+
+package testenv
+
+import "syscall"
+
+// endWithParent does nothing: a test binary that is killed leaves its processes behind.
+func endWithParent() *syscall.SysProcAttr { return nil }
+
+func (p *process) pause() {
+	p.tb.Helper()
+	p.tb.Fatal("processes can be paused on Linux only")
+}
+
+func (p *process) resume() {
+	p.tb.Helper()
+	p.tb.Fatal("processes can be resumed on Linux only")
+}

@@ -1,0 +1,104 @@
+package testenv
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	clusterMasters = 3
+	clusterSlots   = 16384
+)
+
+// RedisClusterServers is a cluster that a test started.
+type RedisClusterServers struct{ nodes []*RedisServer }
+
+// RedisCluster starts a cluster of three masters without replicas, each with about a third of the slots, and returns
+// when every node says that all is well. A node that is killed and started again is the same member as before; all
+// settings are the default ones, but that a silent node is missed after a second.
+func RedisCluster(tb testing.TB) *RedisClusterServers {
+	tb.Helper()
+	program := requireRedis(tb)
+	c := &RedisClusterServers{}
+	var busPorts []int
+	for range clusterMasters {
+		var busPort int
+		c.nodes = append(c.nodes, startRedis(tb, program, func(int) []string {
+			busPort = freePort(tb)
+			return []string{
+				"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(busPort), "--cluster-node-timeout", "1000",
+			}
+		}))
+		busPorts = append(busPorts, busPort)
+	}
+	if err := c.form(busPorts); err != nil {
+		tb.Fatalf("Redis cluster: %v", err)
+	}
+	return c
+}
+
+// Nodes returns the servers.
+func (c *RedisClusterServers) Nodes() []*RedisServer { return c.nodes }
+
+// Addrs returns host and port of each server.
+func (c *RedisClusterServers) Addrs() []string {
+	addrs := make([]string, len(c.nodes))
+	for i, node := range c.nodes {
+		addrs[i] = node.Addr()
+	}
+	return addrs
+}
+
+// form makes a cluster of the nodes.
+func (c *RedisClusterServers) form(busPorts []int) error {
+	ctx := context.Background()
+	clients := make([]*redis.Client, len(c.nodes))
+	for i, node := range c.nodes {
+		clients[i] = redis.NewClient(&redis.Options{Addr: node.Addr()})
+		defer clients[i].Close() //nolint:errcheck // nothing is left to be done with it
+		first, end := i*clusterSlots/len(c.nodes), (i+1)*clusterSlots/len(c.nodes)
+		if err := clients[i].ClusterAddSlotsRange(ctx, first, end-1).Err(); err != nil {
+			return err
+		}
+		// Nodes with the same epoch would quarrel first.
+		if err := clients[i].Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
+			return err
+		}
+	}
+	for i, node := range c.nodes[1:] {
+		ip, port, err := net.SplitHostPort(node.Addr())
+		if err != nil {
+			return err
+		}
+		if err := clients[0].Do(ctx, "CLUSTER", "MEET", ip, port, busPorts[i+1]).Err(); err != nil {
+			return err
+		}
+	}
+	for _, client := range clients {
+		if err := poll(nil, func() error { return clusterFormed(ctx, client) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clusterFormed returns an error as long as a node does not know all the others and their slots.
+func clusterFormed(ctx context.Context, client *redis.Client) error {
+	info, err := client.ClusterInfo(ctx).Result()
+	if err != nil {
+		return err
+	}
+	for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:3"} {
+		if !strings.Contains(info, want) {
+			return errors.NewErrorf(errors.Unavailable, "%s does not say %s but %s", client.Options().Addr, want, info)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	sentinelMaster = "testmaster"
+	sentinelConfig = `port %d
+bind %s
+dir %s
+sentinel monitor %s %s %s 1
+sentinel down-after-milliseconds %[4]s 500
+sentinel failover-timeout %[4]s 3000
+`
+)
+
+// RedisSentinelServers is a master with a replica, and a sentinel that watches over them.
+type RedisSentinelServers struct {
+	master, replica *RedisServer
+	sentinel        string
+}
+
+// RedisSentinel starts a master, its replica, and a sentinel, and returns when the sentinel would make the replica the
+// master should that be silent for half a second. It then takes another second or two.
+func RedisSentinel(tb testing.TB) *RedisSentinelServers {
+	tb.Helper()
+	program := requireRedis(tb)
+	s := &RedisSentinelServers{}
+	s.master = startRedis(tb, program, func(int) []string { return []string{"--repl-diskless-sync-delay", "0"} })
+	masterHost, masterPort, err := net.SplitHostPort(s.master.Addr())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.replica = startRedis(tb, program, func(int) []string {
+		return []string{"--replicaof", masterHost, masterPort, "--repl-diskless-sync-delay", "0"}
+	})
+	// A sentinel that does not find the replica at once looks again after ten seconds.
+	if err := poll(nil, s.replicaLinked); err != nil {
+		tb.Fatalf("Redis replica: %v", err)
+	}
+
+	dir := tb.TempDir()
+	config := filepath.Join(dir, "sentinel.conf") // the sentinel writes to it, too
+	_, s.sentinel = startOnFreePort(tb, program, "+monitor master", func(port int) []string {
+		text := fmt.Sprintf(sentinelConfig, port, host, dir, sentinelMaster, masterHost, masterPort)
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		return []string{config, "--sentinel"}
+	})
+	if err := poll(nil, s.sentinelReady); err != nil {
+		tb.Fatalf("Redis sentinel: %v", err)
+	}
+	return s
+}
+
+// SentinelAddr returns host and port of the sentinel.
+func (s *RedisSentinelServers) SentinelAddr() string { return s.sentinel }
+
+// MasterName returns the name by which the sentinel knows the master.
+func (s *RedisSentinelServers) MasterName() string { return sentinelMaster }
+
+// Master returns the server that was the master at first.
+func (s *RedisSentinelServers) Master() *RedisServer { return s.master }
+
+// Replica returns the server that was the replica at first.
+func (s *RedisSentinelServers) Replica() *RedisServer { return s.replica }
+
+func (s *RedisSentinelServers) replicaLinked() error {
+	client := redis.NewClient(&redis.Options{Addr: s.replica.Addr()})
+	defer client.Close() //nolint:errcheck // nothing is left to be done with it
+	info, err := client.Info(context.Background(), "replication").Result()
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(info, "master_link_status:up") {
+		return errors.NewErrorf(errors.Unavailable, "the replica has no link to its master: %s", info)
+	}
+	return nil
+}
+
+func (s *RedisSentinelServers) sentinelReady() error {
+	client := redis.NewSentinelClient(&redis.Options{Addr: s.sentinel})
+	defer client.Close() //nolint:errcheck // nothing is left to be done with it
+	replicas, err := client.Replicas(context.Background(), sentinelMaster).Result()
+	if err != nil {
+		return err
+	}
+	if len(replicas) != 1 || replicas[0]["flags"] != "slave" || replicas[0]["master-link-status"] != "ok" {
+		return errors.NewErrorf(errors.Unavailable, "the sentinel does not know the replica: it says %v", replicas)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/tests/e2e"
+)
+
+// overRedis is a network of processes that each have a client of their own.
+func overRedis(counts bool, newClient func() redis.UniversalClient, opts ...redisbus.Option) e2e.Network {
+	return e2e.Network{
+		Connect: func(t testing.TB) bus.Bus {
+			client := newClient()
+			b, err := redisbus.New(client, opts...)
+			require.NoError(t, err)
+			t.Cleanup(func() {
+				require.NoError(t, b.Close())
+				require.NoError(t, client.Close())
+			})
+			return b
+		},
+		CountsReceivers: counts,
+		NoticesSilence:  counts,
+	}
+}
+
+func TestRedis(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	newClient := func() redis.UniversalClient { return redis.NewClient(&redis.Options{Addr: server.Addr()}) }
+	t.Run("Plain", func(t *testing.T) {
+		t.Parallel()
+		e2e.Run(t, overRedis(true, newClient))
+	})
+	t.Run("Prefix", func(t *testing.T) {
+		t.Parallel()
+		e2e.Run(t, overRedis(true, newClient, redisbus.WithPrefix("fleet:")))
+	})
+}
