@@ -64,6 +64,9 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	if err != nil {
 		return nil, err
 	}
+	if _, isCluster := topology.(cluster); isCluster && options.sharded {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "redis bus: sharded pub/sub over a cluster client is not supported")
+	}
 	b := &Bus{
 		client: client, topology: topology, options: options,
 		probeChannel: options.prefix + "DYN|PROBE|" + id.NewClient(),

@@ -1,6 +1,18 @@
 // Package redisbus is the bus over Redis pub/sub, byte-compatible with psrpc's. It works with a single server, with
-// Sentinel and with Cluster. Import it for its drivers too: bus.Open takes redis://, rediss://, redis-sentinel://,
-// rediss-sentinel://, redis-cluster:// and rediss-cluster:// once this package is linked.
+// Sentinel and with Cluster.
+//
+// # URLs
+//
+// bus.Open takes these once the package is imported:
+//
+//	redis://user:password@host:6379/0
+//	redis-sentinel://host1:26379,host2:26379/0?master_name=mymaster
+//	redis-cluster://user:password@host1:6379,host2:6379
+//
+// and the same with rediss in place of redis, for TLS. Parameters are prefix, probe_interval, connect_timeout,
+// publish_queue, max_frame_size and sharded, which are this package's options, and those that go-redis reads from its
+// own URLs: for example protocol, pool_size, skip_verify, client_name; and for Sentinel, where the URL's user is the
+// sentinels', username and password.
 //
 // # Connections
 //

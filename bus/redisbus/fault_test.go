@@ -1,0 +1,247 @@
+package redisbus_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+const patience = 20 * time.Second
+
+// events collects what a bus says.
+type events chan bus.Event
+
+func (e events) handler() redisbus.Option {
+	return redisbus.WithEventHandler(func(event bus.Event) { e <- event })
+}
+
+func (e events) next(t *testing.T, kind bus.EventKind) bus.Event {
+	t.Helper()
+	select {
+	case event := <-e:
+		require.Equal(t, kind.String(), event.Kind.String(), "%v", event.Err)
+		return event
+	case <-time.After(patience):
+		require.FailNow(t, "no event "+kind.String())
+		return bus.Event{}
+	}
+}
+
+// report is a bus.Report that can be awaited.
+type report chan error
+
+func (r report) Published(_ int, err error) { r <- err }
+
+func requireArrives(t *testing.T, from *redisbus.Bus, channel bus.Channel, to <-chan string, text string) {
+	t.Helper()
+	require.NoError(t, from.Publish(t.Context(), channel, []byte(text), nil))
+	select {
+	case got := <-to:
+		require.Equal(t, text, got)
+	case <-time.After(patience):
+		require.FailNow(t, text+" did not arrive")
+	}
+}
+
+func listen(t *testing.T, b *redisbus.Bus, channel bus.Channel, join bus.Join) <-chan string {
+	t.Helper()
+	got := make(chan string, 10)
+	_, err := b.Subscribe(t.Context(), channel, join, func(frame []byte) { got <- string(frame) })
+	require.NoError(t, err)
+	return got
+}
+
+func TestBus_BrokerRestarts(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	happened := make(events, 10)
+	b := connect(t, server, happened.handler())
+	plain, queue := bus.Channel{Name: "plain"}, bus.Channel{Name: "queue"}
+	fromPlain, fromQueue := listen(t, b, plain, bus.Plain), listen(t, b, queue, bus.Queue)
+	for round := range 3 {
+		requireArrives(t, b, plain, fromPlain, "plain")
+		requireArrives(t, b, queue, fromQueue, strings.Repeat("queue", round+1))
+		server.Kill()
+		happened.next(t, bus.Disconnected)
+		assert.False(t, b.Stats().Connected)
+
+		err := b.Publish(t.Context(), plain, []byte("lost"), nil)
+		requireCode(t, errors.Unavailable, err)
+		_, err = b.Subscribe(t.Context(), bus.Channel{Name: "other"}, bus.Plain, func([]byte) {})
+		requireCode(t, errors.Unavailable, err)
+
+		server.Start()
+		happened.next(t, bus.Reconnected)
+		assert.True(t, b.Stats().Connected)
+	}
+	requireArrives(t, b, plain, fromPlain, "plain")
+	requireArrives(t, b, queue, fromQueue, "last")
+	assert.EqualValues(t, 3, b.Stats().Disconnects)
+}
+
+func TestBus_ClosesWhileTheBrokerIsAway(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	happened := make(events, 10)
+	b := connect(t, server, happened.handler())
+	subscription, err := b.Subscribe(t.Context(), bus.Channel{Name: "c"}, bus.Queue, func([]byte) {})
+	require.NoError(t, err)
+	server.Kill()
+	happened.next(t, bus.Disconnected)
+	subscription.Close()
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, b.Publish(t.Context(), bus.Channel{}, nil, nil), bus.ErrClosed)
+}
+
+// A link that swallows bytes: nothing on it fails, so only the bus's own frames show it.
+func TestBus_NoticesADeadLink(t *testing.T) {
+	t.Parallel()
+	const interval = 500 * time.Millisecond
+	proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	happened := make(events, 10)
+	b, err := redisbus.New(client, happened.handler(), redisbus.WithProbeInterval(interval))
+	require.NoError(t, err)
+	defer b.Close()
+	channel := bus.Channel{Name: "c"}
+	got := listen(t, b, channel, bus.Plain)
+	requireArrives(t, b, channel, got, "before")
+
+	proxy.BlackHole()
+	published := make(report, 1)
+	require.NoError(t, b.Publish(t.Context(), channel, []byte("swallowed"), published))
+	happened.next(t, bus.Disconnected)
+	require.Error(t, <-published, "a frame that Redis did not confirm counts as lost")
+	happened.next(t, bus.Reconnected)
+	requireArrives(t, b, channel, got, "after")
+}
+
+func TestBus_ChannelsThatRedisRefuses(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t, "--user", "default", "reset", "on", "nopass", "~*", "+@all", "resetchannels", "&open*", "&DYN*")
+	happened := make(events, 10)
+	b := connect(t, server, happened.handler())
+	open, closed := bus.Channel{Name: "open"}, bus.Channel{Name: "closed"}
+
+	_, err := b.Subscribe(t.Context(), closed, bus.Plain, func([]byte) {})
+	requireCode(t, errors.PermissionDenied, err)
+	require.ErrorContains(t, err, "closed")
+	assert.Equal(t, "closed", happened.next(t, bus.Dropped).Channel)
+
+	published := make(report, 1)
+	require.NoError(t, b.Publish(t.Context(), closed, nil, published))
+	requireCode(t, errors.PermissionDenied, <-published)
+
+	requireArrives(t, b, open, listen(t, b, open, bus.Plain), "the others work")
+}
+
+// Of channels that are asked for together only those are refused that must be.
+func TestBus_RefusesNoMoreThanItMust(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	happened := make(events, 10)
+	b := connect(t, server, happened.handler())
+	open, closed := bus.Channel{Name: "open"}, bus.Channel{Name: "closed"}
+	fromOpen := listen(t, b, open, bus.Plain)
+	listen(t, b, closed, bus.Plain)
+
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer admin.Close()
+	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "default", "resetchannels", "&open*", "&DYN*").Err())
+	for seen := map[bus.EventKind]int{}; seen[bus.Reconnected] == 0; { // Redis has cut the connection
+		event := <-happened
+		seen[event.Kind]++
+		if event.Kind == bus.Dropped {
+			assert.Equal(t, "closed", event.Channel)
+		}
+	}
+	requireArrives(t, b, open, fromOpen, "still works")
+}
+
+// Redis cuts a subscriber that does not read fast enough for what it is sent.
+func TestBus_SaysThatItWasCut(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t, "--client-output-buffer-limit", "pubsub 64kb 0 0")
+	happened := make(events, 10)
+	b := connect(t, server, happened.handler())
+	channel := bus.Channel{Name: "c"}
+	got := listen(t, b, channel, bus.Plain)
+	require.NoError(t, b.Publish(t.Context(), channel, make([]byte, 8<<20), nil))
+	require.ErrorContains(t, happened.next(t, bus.Disconnected).Err, "EOF")
+	happened.next(t, bus.Reconnected)
+	requireArrives(t, b, channel, got, "after")
+}
+
+// What the lock looks like is psrpc's, to the byte: see the package comment.
+func TestBus_QueueLock(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	b := connect(t, server, redisbus.WithPrefix("fleet:"))
+	channel := bus.Channel{Name: "queue"}
+	got := listen(t, b, channel, bus.Queue)
+	requireArrives(t, b, channel, got, "hello")
+
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer client.Close()
+	keys, err := client.Keys(t.Context(), "*").Result()
+	require.NoError(t, err)
+	require.Equal(t, []string{"LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="}, keys, "SHA-256 of hello")
+	value, err := client.Get(t.Context(), keys[0]).Int64()
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, value, int64(0))
+	ttl, err := client.TTL(t.Context(), keys[0]).Result()
+	require.NoError(t, err)
+	assert.Greater(t, ttl, 3*time.Second)
+	assert.LessOrEqual(t, ttl, 5*time.Second)
+
+	hash := sha256.Sum256([]byte("taken"))
+	key := base64.StdEncoding.EncodeToString(hash[:])
+	require.NoError(t, client.Set(t.Context(), key, "by another process", time.Minute).Err())
+	require.NoError(t, b.Publish(t.Context(), channel, []byte("taken"), nil))
+	requireArrives(t, b, channel, got, "another") // and not the one before
+}
+
+func TestBus_PublishWaitsForRoomAsLongAsItsContext(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	b := connect(t, server, redisbus.WithPublishQueue(1), redisbus.WithEventHandler(func(bus.Event) {}))
+	server.Pause()
+	defer server.Resume()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	var err error
+	for err == nil {
+		err = b.Publish(ctx, bus.Channel{Name: "c"}, []byte("x"), nil)
+	}
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
+func TestNew_WrongUse(t *testing.T) {
+	t.Parallel()
+	_, err := redisbus.New(nil)
+	requireCode(t, errors.InvalidArgument, err)
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
+	defer ring.Close()
+	_, err = redisbus.New(ring)
+	require.ErrorContains(t, err, "*redis.Ring")
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer client.Close()
+	_, err = redisbus.New(client, redisbus.WithProbeInterval(0), redisbus.WithConnectTimeout(0), redisbus.WithPublishQueue(0),
+		redisbus.WithMaxFrameSize(0), redisbus.WithLogger(nil))
+	for _, want := range []string{"probe interval", "connect timeout", "publish queue", "frame size", "logger"} {
+		require.ErrorContains(t, err, want)
+	}
+}

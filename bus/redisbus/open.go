@@ -1,0 +1,151 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+func init() { //nolint:gochecknoinits // drivers register by import
+	for scheme, newClient := range clients {
+		bus.MustRegister(scheme, opener("redis", newClient))
+		bus.MustRegister(strings.Replace(scheme, "redis", "rediss", 1), opener("rediss", newClient))
+	}
+}
+
+// clients make a client from a URL, whose scheme is redis or rediss. go-redis reads the URL.
+var clients = map[string]func(u *url.URL) (redis.UniversalClient, error){
+	"redis":          newSingle,
+	"redis-sentinel": newSentinel,
+	"redis-cluster":  newCluster,
+}
+
+// protocol is RESP2: pub/sub looks the same under both, and go-redis reads it with fewer system calls.
+const protocol = 2
+
+func newSingle(u *url.URL) (redis.UniversalClient, error) {
+	if u.Query().Has("addr") {
+		return nil, errors.New("several hosts: want redis-cluster:// or redis-sentinel://")
+	}
+	options, err := redis.ParseURL(u.String())
+	if err != nil {
+		return nil, err
+	}
+	if options.Protocol == 0 {
+		options.Protocol = protocol
+	}
+	return redis.NewClient(options), nil
+}
+
+func newSentinel(u *url.URL) (redis.UniversalClient, error) {
+	options, err := redis.ParseFailoverURL(u.String())
+	switch {
+	case err != nil:
+		return nil, err
+	case options.MasterName == "":
+		return nil, errors.New("the parameter master_name is missing")
+	case options.RouteByLatency || options.RouteRandomly:
+		return nil, errors.New("a bus speaks to the master: there is nothing to route")
+	}
+	if options.Protocol == 0 {
+		options.Protocol = protocol
+	}
+	return redis.NewFailoverClient(options), nil
+}
+
+func newCluster(u *url.URL) (redis.UniversalClient, error) {
+	options, err := redis.ParseClusterURL(u.String())
+	if err != nil {
+		return nil, err
+	}
+	if options.Protocol == 0 {
+		options.Protocol = protocol
+	}
+	return redis.NewClusterClient(options), nil
+}
+
+// parameters are those of a URL's query that are the bus's. The others are go-redis'.
+var parameters = map[string]func(value string) (Option, error){
+	"prefix":          func(value string) (Option, error) { return WithPrefix(value), nil },
+	"probe_interval":  parsed(time.ParseDuration, WithProbeInterval),
+	"connect_timeout": parsed(time.ParseDuration, WithConnectTimeout),
+	"publish_queue":   parsed(strconv.Atoi, WithPublishQueue),
+	"max_frame_size":  parsed(strconv.Atoi, WithMaxFrameSize),
+	"sharded": parsed(strconv.ParseBool, func(on bool) Option {
+		return func(o *options) { o.sharded = on }
+	}),
+}
+
+func parsed[T any](parse func(string) (T, error), option func(T) Option) func(string) (Option, error) {
+	return func(value string) (Option, error) {
+		v, err := parse(value)
+		return option(v), err
+	}
+}
+
+// opener returns the driver of one scheme. The package comment says what is in its URLs.
+func opener(scheme string, newClient func(*url.URL) (redis.UniversalClient, error)) bus.Driver {
+	return func(ctx context.Context, u *url.URL) (bus.Bus, error) {
+		forClient, opts, err := split(u)
+		if err != nil {
+			return nil, invalid(u, err)
+		}
+		forClient.Scheme = scheme
+		client, err := newClient(forClient)
+		if err != nil {
+			return nil, invalid(u, err)
+		}
+		b, err := newBus(ctx, client, append(opts, func(o *options) { o.ownsClient = true }))
+		if err != nil {
+			_ = client.Close() // the first error says more
+			return nil, err
+		}
+		return b, nil
+	}
+}
+
+func invalid(u *url.URL, err error) error {
+	return errors.NewErrorf(errors.InvalidArgument, "redis bus: URL %s: %w", u.Redacted(), err)
+}
+
+// split returns what of u is for the client, and the options that the rest says.
+func split(u *url.URL) (*url.URL, []Option, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, nil, err
+	}
+	forClient := *u
+	hosts := strings.Split(u.Host, ",")
+	if hosts[0] == "" {
+		return nil, nil, errors.New("the host is missing")
+	}
+	forClient.Host = hosts[0]
+	for _, host := range hosts[1:] {
+		query.Add("addr", host)
+	}
+	var opts []Option
+	for _, name := range slices.Sorted(maps.Keys(parameters)) {
+		values := query[name]
+		if len(values) == 0 {
+			continue
+		}
+		option, err := parameters[name](values[len(values)-1])
+		if err != nil {
+			return nil, nil, fmt.Errorf("parameter %s: %w", name, err)
+		}
+		opts = append(opts, option)
+		query.Del(name)
+	}
+	forClient.RawQuery = query.Encode()
+	return &forClient, opts, nil
+}

@@ -1,0 +1,106 @@
+package redisbus_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/bustest"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// requireMeets sends a frame from a bus with one URL to a bus with another.
+func requireMeets(t *testing.T, from, to string) {
+	t.Helper()
+	channel := bus.Channel{Name: "open|test"}
+	sender, err := bus.Open(t.Context(), from)
+	require.NoError(t, err)
+	defer sender.Close()
+	receiver, err := bus.Open(t.Context(), to)
+	require.NoError(t, err)
+	defer receiver.Close()
+
+	got := make(chan string, 1)
+	_, err = receiver.Subscribe(t.Context(), channel, bus.Plain, func(frame []byte) { got <- string(frame) })
+	require.NoError(t, err)
+	require.NoError(t, sender.Publish(t.Context(), channel, []byte("hello"), nil))
+	assert.Equal(t, "hello", <-got)
+}
+
+func TestOpen_Single(t *testing.T) {
+	t.Parallel()
+	url := testenv.Redis(t).URL()
+	requireMeets(t, url, url+"/1?protocol=3&probe_interval=1s&connect_timeout=2s&publish_queue=8&max_frame_size=4096")
+	requireMeets(t, url+"?prefix=a", url+"?prefix=a&pool_size=3")
+	requireMeets(t, url+"?sharded=true", url+"?sharded=true&client_name=x")
+}
+
+func TestOpen_Password(t *testing.T) {
+	t.Parallel()
+	address := testenv.Redis(t, "--user", "ada", "on", ">lovelace", "~*", "&*", "+@all").Addr()
+	requireMeets(t, "redis://ada:lovelace@"+address, "redis://"+address)
+	_, err := bus.Open(t.Context(), "redis://ada:byron@"+address)
+	require.ErrorContains(t, err, "WRONGPASS")
+	assert.NotContains(t, err.Error(), "byron")
+}
+
+func TestOpen_Sentinel(t *testing.T) {
+	t.Parallel()
+	servers := testenv.RedisSentinel(t)
+	url := "redis-sentinel://" + servers.SentinelAddr() + "?master_name=" + servers.MasterName()
+	requireMeets(t, url, servers.Master().URL())
+}
+
+func TestOpen_Cluster(t *testing.T) {
+	t.Parallel()
+	addresses := testenv.RedisCluster(t).Addrs()
+	requireMeets(t, "redis-cluster://"+strings.Join(addresses, ","), "redis-cluster://"+addresses[1])
+	bustest.Run(t, bustest.Network{Connect: func(t testing.TB) bus.Bus {
+		b, err := bus.Open(context.Background(), "redis-cluster://"+addresses[0])
+		require.NoError(t, err)
+		return b
+	}})
+}
+
+func TestOpen_Errors(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"redis://":                                                        "the host is missing",
+		"redis://user:secret@localhost:1/x":                               "invalid database number",
+		"redis://user:secret@localhost:1?nosuch=1":                        "nosuch",
+		"redis://user:secret@localhost:1?publish_queue=x":                 "parameter publish_queue",
+		"redis://user:secret@localhost:1?publish_queue=0":                 "publish queue of 0 frames has no room",
+		"redis://user:secret@localhost:1?probe_interval=1":                "parameter probe_interval",
+		"redis://user:secret@localhost:1,localhost:2":                     "want redis-cluster:// or redis-sentinel://",
+		"redis-sentinel://user:secret@localhost:1":                        "master_name is missing",
+		"redis-cluster://localhost:1?sharded=perhaps":                     "parameter sharded",
+		"rediss-sentinel://localhost:1?master_name=m&route_randomly=true": "nothing to route",
+	} {
+		_, err := bus.Open(t.Context(), url)
+		require.ErrorContains(t, err, want, url)
+		assert.NotContains(t, err.Error(), "secret")
+		requireCode(t, errors.InvalidArgument, err)
+	}
+}
+
+func TestOpen_NobodyThere(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	server.Kill()
+	_, err := bus.Open(t.Context(), strings.Replace(server.URL(), "redis://", "redis://user:secret@", 1))
+	require.ErrorContains(t, err, "connection refused")
+	assert.NotContains(t, err.Error(), "secret")
+	requireCode(t, errors.Unavailable, err)
+}
+
+func requireCode(t testing.TB, code errors.ErrorCode, err error) {
+	t.Helper()
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok, "%T: %v", err, err)
+	require.Equal(t, code, coded.Code(), "%v", err)
+}
