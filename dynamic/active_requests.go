@@ -55,13 +55,8 @@ func (a *activeRequests) cancel(requestID []byte) {
 
 // onCancel takes a frame from the bus; it never blocks.
 func (r *Registration) onCancel(frame []byte) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || envelope.Kind != wire.KindCancel {
-		r.server.stats.badFrames.Add(1)
-		return
-	}
-	cancel, err := wire.ParseCancel(envelope.Value)
-	if err != nil {
+	cancel, ok := parseFrame(frame, wire.KindCancel, wire.ParseCancel, r.server.options.maxFrameSize)
+	if !ok {
 		r.server.stats.badFrames.Add(1)
 		return
 	}

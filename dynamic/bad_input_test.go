@@ -2,11 +2,9 @@ package dynamic_test
 
 import (
 	"bytes"
-	"context"
 	"math"
 	"math/rand/v2"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -322,23 +320,40 @@ func TestServer_FloodOfGrants(t *testing.T) {
 	})
 }
 
-// TestServer_IdenticalRequests: each one counts, as on psrpc's in-process bus.
+// TestServer_IdenticalRequests: a frame that the bus delivers several times is served once. psrpc does so on Redis only.
 func TestServer_IdenticalRequests(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	p := peer{t, w.bus}
-	var runs atomic.Int64
-	w.serve(t, dynamic.Handlers{"Direct": dynamic.Unary(func(_ context.Context, request text) (text, error) {
-		runs.Add(1)
-		return request, nil
-	})})
-	responses := p.listen(responseChannel(peerClient), bus.Plain)
-	frame := encode(t, newRequest(peerRequest, "hi"))
-	for range 3 {
-		p.sendRaw(requestChannel("Direct"), frame)
-	}
-	for range 3 {
-		p.nextResponse(responses)
-	}
-	assert.EqualValues(t, 3, runs.Load())
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			method             string
+			skip, acceptDirect bool
+		}{
+			{"Direct", false, false}, {"Echo", true, false}, {"Echo", false, true},
+		} {
+			c := newClaimed(t)
+			request := newRequest(peerRequest, "hi")
+			request.SkipClaim, request.AcceptDirect = tt.skip, tt.acceptDirect
+			frame := encode(t, request)
+			for range 3 {
+				c.sendRaw(requestChannel(tt.method), frame)
+			}
+			c.nextResponse(c.responses)
+			<-time.After(time.Second)
+			c.sendRaw(requestChannel(tt.method), frame)
+			synctest.Wait()
+			assert.Empty(t, c.responses)
+			assert.EqualValues(t, 1, c.runs.Load(), tt)
+			assert.Equal(t, dynamic.ServerStats{Repeated: 3}, c.world.server.Stats())
+			assert.LessOrEqual(t, len(c.claims), 1)
+
+			<-time.After(5 * time.Second)
+			c.sendRaw(requestChannel(tt.method), frame)
+			c.nextResponse(c.responses)
+			assert.EqualValues(t, 2, c.runs.Load(), "as after the time of psrpc's locks on Redis")
+			request.SentAt++ // another request, whose client gives the same id to all of them
+			c.send(requestChannel(tt.method), request)
+			c.nextResponse(c.responses)
+			assert.EqualValues(t, 3, c.runs.Load(), tt)
+		}
+	})
 }

@@ -30,7 +30,7 @@ type callNews struct {
 	answered   bool          // response has come
 	afterClaim bool          // response came after a claim of its server
 	receivers  int           // how many the bus says got the request; 0: nobody listens
-	publishErr error         // the bus lost the request
+	publishErr error         // the bus lost the request, or the choice of a server
 }
 
 func newNewsBox() newsBox {
@@ -79,6 +79,21 @@ func (b *newsBox) claimed(claim wire.ClaimRequest) bool {
 	b.mu.Unlock()
 	b.wake.send()
 	return room
+}
+
+// grantReport is a newsBox that takes the bus's report on the choice of a server.
+type grantReport newsBox
+
+// Published says that the choice was lost; how many servers got it does not matter.
+func (g *grantReport) Published(_ int, err error) {
+	if err == nil {
+		return
+	}
+	b := (*newsBox)(g)
+	b.mu.Lock()
+	b.news.publishErr = err
+	b.mu.Unlock()
+	b.wake.send()
 }
 
 // Published takes the bus's report on the request.

@@ -73,6 +73,7 @@ func TestClient_RequestOnTheWire(t *testing.T) {
 			assert.Equal(t, encodedText(t, "hi"), c.request.Body.Raw)
 			assert.False(t, c.request.Multi)
 			assert.Equal(t, acceptDirect, c.request.AcceptDirect)
+			assert.Equal(t, acceptDirect, c.request.SkipClaim)
 			assert.WithinDuration(t, time.Now(), time.Unix(0, c.request.SentAt), time.Minute)
 			assert.Equal(t, dynamic.DefaultClientTimeout, time.Duration(c.request.Expiry-c.request.SentAt))
 			require.NoError(t, c.conn.Close())

@@ -2,7 +2,6 @@ package dynamic
 
 import (
 	"context"
-	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -30,7 +29,8 @@ func newClientMethod[Req, Resp proto.Message](ctx context.Context, c *Conn, meth
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
 	}
 	if _, err := c.service(ctx, method.Service()); err != nil {
-		return nil, fmt.Errorf("client of %s: the bus does not let it listen: %w", method.FullName(), err)
+		return nil, errors.NewErrorf(errors.FromContext(err).Code(),
+			"client of %s: the bus does not let it listen: %w", method.FullName(), err)
 	}
 	m := &clientMethod{conn: c, method: method, requests: requests, responses: responses}
 	if !method.Topics() {
@@ -44,9 +44,17 @@ func (c *Conn) method(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {
 		return nil, errors.NewErrorf(errors.Unimplemented,
-			"method %s is not in the conn's registry; names look like my.pkg.MyService/MyMethod", name)
+			"method %s is not in the conn's registry; names look like my.pkg.MyService/MyMethod%s",
+			name, suggest(name, c.knownMethods(), (*registry.Method).FullName))
 	}
 	return method, nil
+}
+
+func (c *Conn) knownMethods() (methods []*registry.Method) {
+	for _, service := range c.registry.Services() {
+		methods = append(methods, service.Methods()...)
+	}
+	return methods
 }
 
 var (

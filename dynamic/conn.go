@@ -191,13 +191,8 @@ func (c *Conn) service(ctx context.Context, s *registry.Service) (*connService, 
 
 // onResponse takes a frame from the bus; it never blocks.
 func (c *Conn) onResponse(frame []byte) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || envelope.Kind != wire.KindResponse {
-		c.stats.badFrames.Add(1)
-		return
-	}
-	response, err := wire.ParseResponse(envelope.Value)
-	if err != nil {
+	response, ok := parseFrame(frame, wire.KindResponse, wire.ParseResponse, c.options.maxFrameSize)
+	if !ok {
 		c.stats.badFrames.Add(1)
 		return
 	}
@@ -212,13 +207,8 @@ func (c *Conn) onResponse(frame []byte) {
 
 // onClaim takes a frame from the bus; it never blocks.
 func (c *Conn) onClaim(frame []byte) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || envelope.Kind != wire.KindClaimRequest {
-		c.stats.badFrames.Add(1)
-		return
-	}
-	claim, err := wire.ParseClaimRequest(envelope.Value)
-	if err != nil {
+	claim, ok := parseFrame(frame, wire.KindClaimRequest, wire.ParseClaimRequest, c.options.maxFrameSize)
+	if !ok {
 		c.stats.badFrames.Add(1)
 		return
 	}

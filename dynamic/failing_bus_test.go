@@ -162,6 +162,7 @@ func TestNewClient_BusThatDoesNotConfirm(t *testing.T) {
 			start := time.Now()
 			_, err = dynamic.NewClient[text, text](conn, echo)
 			assert.Equal(t, want, time.Since(start))
+			requireCode(t, errors.DeadlineExceeded, err)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			b.subscribe = nil
 			textClient(t, conn, echo)

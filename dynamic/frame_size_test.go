@@ -49,3 +49,81 @@ func TestCall_FrameSizeLimit(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "small", response)
 }
+
+// TestFrameSizeLimit_EveryAnswer: what a server cannot send is replaced by an error that it can, whatever the kind of
+// call and of answer.
+func TestFrameSizeLimit_EveryAnswer(t *testing.T) {
+	t.Parallel()
+	const limit = 1000
+	large := strings.Repeat("x", 2*limit)
+	answers := map[string]func() (text, error){
+		"response": func() (text, error) { return say(large), nil },
+		"error":    func() (text, error) { return nil, errors.NewErrorf(errors.NotFound, "%s", large) },
+		"details":  func() (text, error) { return nil, errors.NewError(errors.NotFound, errors.New("gone"), say(large)) },
+	}
+	handle := func(_ context.Context, request text) (text, error) {
+		if answer := answers[request.GetValue()]; answer != nil {
+			return answer()
+		}
+		return request, nil
+	}
+	w := newWorldOn(t, bus.NewLocal(bus.WithMaxFrameSize(limit)), dynamic.WithLogger(discard))
+	w.registry = newRegistry(t, kindsSource)
+	conn, err := dynamic.NewConn(w.bus, w.registry)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	handler := dynamic.Unary(handle)
+	_, err = w.server.Register(descriptor(t, w.registry, "kinds.Fleet"),
+		dynamic.Handlers{"Best": handler, "All": handler}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	multi := textClient(t, conn, "kinds.Fleet/All")
+	for answer := range answers {
+		_, err := textClient(t, conn, "kinds.Fleet/Best").Call(t.Context(), say(answer), dynamic.WithRequestTimeout(time.Hour))
+		requireCode(t, errors.ResourceExhausted, err)
+		responses, err := multi.CallMulti(t.Context(), say(answer), dynamic.WithRequestTimeout(time.Hour))
+		require.NoError(t, err)
+		response := requireSoon(t, responses, "response of "+answer)
+		requireCode(t, errors.ResourceExhausted, response.Err)
+		assert.Equal(t, "SRV_test", response.ServerID)
+	}
+	_, err = multi.CallMulti(t.Context(), say(large))
+	requireCode(t, errors.ResourceExhausted, err)
+	requireFacts(t, errors.ReasonTooLarge, err)
+}
+
+// TestFrameSizeLimit_Streams: a message that is too large is the sender's error; a close that is, is still a close.
+func TestFrameSizeLimit_Streams(t *testing.T) {
+	t.Parallel()
+	const limit = 1000
+	large := strings.Repeat("x", 2*limit)
+	handle, servers, results := handing(t)
+	w := newFlowWorld(t, bus.NewLocal(bus.WithMaxFrameSize(limit)), handle, dynamic.WithLogger(discard))
+	for name, cause := range map[string]error{
+		"error":   errors.NewErrorf(errors.NotFound, "%s", large),
+		"details": errors.NewError(errors.NotFound, errors.New("gone"), say(large)),
+	} {
+		client := w.open(t, flow)
+		server := requireSoon(t, servers, "handler")
+		for _, send := range []func(text, ...dynamic.StreamOption) error{client.Send, server.Send} {
+			err := send(say(large), dynamic.WithStreamTimeout(time.Hour))
+			requireCode(t, errors.ResourceExhausted, err)
+			requireFacts(t, errors.ReasonTooLarge, err)
+		}
+		require.NoError(t, client.Err())
+		results <- cause
+		requireSoon(t, client.Context().Done(), "close by the server's "+name)
+		coded := requireCode(t, errors.ResourceExhausted, client.Err())
+		assert.Contains(t, coded.Error(), "1000", "the limit")
+		assert.Contains(t, coded.Error(), flow)
+
+		client = w.open(t, flow)
+		server = requireSoon(t, servers, "handler")
+		require.NoError(t, client.Close(cause), "the server was told")
+		requireSoon(t, server.Context().Done(), "close by the client's "+name)
+		requireCode(t, errors.ResourceExhausted, server.Err())
+		results <- nil
+	}
+	_, err := w.tryOpen(t, t.Context(), flow, dynamic.WithMetadata(map[string]string{"large": large}))
+	requireCode(t, errors.ResourceExhausted, err)
+	requireFacts(t, errors.ReasonTooLarge, err)
+}

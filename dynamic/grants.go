@@ -70,20 +70,20 @@ func (r *Registration) unawait(requestID []byte, ctx *requestContext, grant chan
 type grantRequest struct {
 	method    *servedMethod
 	requestID []byte
-	grant     <-chan bool // where the client's choice arrives, expected since the request came
+	grant     <-chan bool // where the client's choice arrives, expected since the request came; nil if it need not choose
 	peer      *peer
 	affinity  func() float32
 	declines  bool            // the client understands a claim that declines
 	closing   <-chan struct{} // closed when no more requests are taken
 }
 
-// obtainGrant claims a request and reports whether the client chose this server. A server whose affinity is
-// negative says so to a client that understands it, and is silent towards others.
+// obtainGrant claims a request and reports whether the client chose this server, or need not choose. A server whose
+// affinity is negative says so to a client that understands it, and is silent towards others.
 func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	server := r.server
 	affinity := g.method.guardedAffinity(g.affinity)
 	claim := wire.ClaimRequest{RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0}
-	if claim.Declined && !g.declines {
+	if claim.Declined && !g.declines || ctx.Err() != nil { // or the client has gone
 		return false
 	}
 	frame, err := claim.AppendFrame(nil)
@@ -92,11 +92,14 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 		return false
 	}
 	if claim.Declined {
-		_ = server.answer(g.method.method, g.peer.claims, frame) // logged there
+		_ = server.answer(ctx, g.method.method, g.peer.claims, frame) // logged there
 		return false
 	}
-	if server.answer(g.method.method, g.peer.claims, frame) != nil {
+	if server.answer(ctx, g.method.method, g.peer.claims, frame) != nil {
 		return false
+	}
+	if g.grant == nil {
+		return true
 	}
 	select {
 	case granted := <-g.grant:
@@ -119,13 +122,8 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 
 // onGrant takes a frame from the bus; it never blocks.
 func (s *Server) onGrant(frame []byte) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || envelope.Kind != wire.KindClaimResponse {
-		s.stats.badFrames.Add(1)
-		return
-	}
-	choice, err := wire.ParseClaimResponse(envelope.Value)
-	if err != nil {
+	choice, ok := parseFrame(frame, wire.KindClaimResponse, wire.ParseClaimResponse, s.options.maxFrameSize)
+	if !ok {
 		s.stats.badFrames.Add(1)
 		return
 	}

@@ -18,6 +18,7 @@ type incoming struct {
 	request  wire.Request
 	context  requestContext
 	grant    chan bool // the client's choice; nil if there is none to wait for
+	patience patience  // bounds the publication of the response
 	// doubtful requests seem to have expired, but the client's clock may be wrong.
 	doubtful bool
 	// clockIsOff says that the client's clock was found to be wrong.
@@ -27,24 +28,26 @@ type incoming struct {
 // onRequest takes a frame from the bus; it never blocks.
 func (l *listener) onRequest(frame []byte) {
 	r := l.method.registration
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || envelope.Kind != wire.KindRequest {
+	request, ok := parseFrame(frame, wire.KindRequest, wire.ParseRequest, r.server.options.maxFrameSize)
+	if !ok {
 		r.server.stats.badFrames.Add(1)
 		return
 	}
-	in := &incoming{listener: l, method: l.method}
-	if in.request, err = wire.ParseRequest(envelope.Value); err != nil {
-		r.server.stats.badFrames.Add(1)
-		return
-	}
+	in := &incoming{listener: l, method: l.method, request: request}
 	in.peer = r.peers.get(in.request.ClientID)
 	in.context.source = in
 	in.context.parent = r.running
-	if !in.schedule(time.Now()) {
+	now := time.Now()
+	if !in.schedule(now) {
 		r.server.stats.expired.Add(1)
 		return
 	}
-	in.grant = r.await(in.request.RequestID, &in.context, in.needsGrant())
+	needsGrant := in.needsGrant()
+	if !needsGrant && r.recent.repeats(in.request.RequestID, in.request.SentAt, now) {
+		r.server.stats.repeated.Add(1)
+		return
+	}
+	in.grant = r.await(in.request.RequestID, &in.context, needsGrant)
 	if !l.start(in) {
 		in.forget()
 	}
@@ -107,7 +110,7 @@ func (in *incoming) answer() []byte {
 	if err != nil { // at once and without a claim, as psrpc does
 		return in.failure(errors.NewError(errors.MalformedRequest, err))
 	}
-	if in.grant != nil && !in.obtainGrant(request) {
+	if in.claims() && !in.obtainGrant(request) {
 		if in.doubtful {
 			in.method.registration.server.stats.expired.Add(1)
 		}
@@ -136,14 +139,21 @@ func (in *incoming) explain(err error) error {
 	return errors.NewErrorf(errors.Unavailable, "server %s was killed", in.method.registration.server.ID())
 }
 
-// needsGrant tells whether the client chooses among servers. A client that takes a direct answer leaves the
-// choice of a queue to the bus, which has made it already.
+// needsGrant tells whether the client chooses among servers. One that takes a direct answer, or can do without the
+// grant, leaves the choice of a queue to the bus, which has made it already.
 func (in *incoming) needsGrant() bool {
-	method := in.method.method
-	return method.RequireClaim() && (!method.Queue() || !in.request.AcceptDirect || in.doubtful)
+	method, request := in.method.method, &in.request
+	decided := method.Queue() && (request.AcceptDirect || request.SkipClaim) && !in.doubtful
+	return method.RequireClaim() && !decided
 }
 
-// obtainGrant claims the request and waits for the client's choice.
+// claims tells whether the client is to hear of this server before the answer. psrpc's clients take none from a server
+// that they do not know, even if it needs no grant.
+func (in *incoming) claims() bool {
+	return in.grant != nil || in.method.method.RequireClaim() && !in.request.AcceptDirect
+}
+
+// obtainGrant claims the request and waits for the client's choice, if there is one to be made.
 func (in *incoming) obtainGrant(request wire.Body) bool {
 	return in.method.registration.obtainGrant(&in.context, in.offer(func() float32 {
 		switch {
@@ -205,9 +215,11 @@ func (in *incoming) panicked(value any) []byte {
 // send publishes the response, or says why it cannot.
 func (in *incoming) send(frame []byte) {
 	server := in.method.registration.server
-	err := server.answer(in.method.method, in.peer.responses, frame)
+	in.patience.limit = server.options.timeout
+	defer in.patience.end()
+	err := server.answer(&in.patience, in.method.method, in.peer.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
 		tooLarge := errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", in.method.method.FullName(), err)
-		_ = server.answer(in.method.method, in.peer.responses, in.failure(tooLarge)) // logged there
+		_ = server.answer(&in.patience, in.method.method, in.peer.responses, in.failure(tooLarge)) // logged there
 	}
 }

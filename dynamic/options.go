@@ -157,8 +157,8 @@ func WithServerID(id string) ServerOption {
 }
 
 // WithServerTimeout bounds the server's waits for the bus, such as that of Register for the broker's
-// confirmation, and those for the acknowledgement of stream messages. The default, also for 0 or less, is
-// [DefaultServerTimeout].
+// confirmation, those for the acknowledgement of stream messages, and that for a bus that is too busy to take a
+// response. The default, also for 0 or less, is [DefaultServerTimeout].
 func WithServerTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {
@@ -241,8 +241,9 @@ func (f frameSizeOption) applyServer(o *serverOptions) { o.maxFrameSize = int(f)
 func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f) }
 
 // WithMaxFrameSize limits the size of frames in bytes, beyond what the bus does: larger ones are not sent, which
-// is an error with the code resource_exhausted, and dropped and counted as bad where they come. The default, also
-// for 0 or less, is no limit.
+// is an error with the code resource_exhausted, and dropped and counted as bad where they come. It is also the limit
+// of a frame from psrpc after decompression. The default, also for 0 or less, is no limit, but
+// [bus.DefaultMaxFrameSize] after decompression.
 func WithMaxFrameSize(bytes int) Option {
 	return frameSizeOption(max(bytes, 0))
 }

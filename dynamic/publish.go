@@ -14,15 +14,16 @@ import (
 
 // Publish sends an update to the subscribers of a method: to all of them with MULTI routing, otherwise to one. The
 // message is of the method's output type and must not change until Publish returns, which is when the bus has
-// taken it. That nobody is subscribed is no error. [WithTopic] names the topic of a method that takes one; other
-// options have no effect.
+// taken it: one that the bus loses later is counted there, see [bus.Stats]. That nobody is subscribed is no error.
+// [WithTopic] names the topic of a method that takes one; other options have no effect.
 //
 // It fails with the code invalid_argument if the service has no such subscription method, or if the message or
 // the topic does not fit it, or as the bus does.
 func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
 	described, ok := r.service.Method(method)
 	if !ok {
-		return errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s", r.service.Name(), method)
+		return errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
+			r.service.Name(), method, suggest(method, r.service.Methods(), (*registry.Method).Name))
 	}
 	select {
 	case <-r.running.Done():

@@ -94,8 +94,8 @@ func (r *Registration) groupMethods(group string) ([]*registry.Method, error) {
 func (r *Registration) topicMethod(name string, parts []string) (*servedMethod, error) {
 	served, ok := r.methods[name]
 	if !ok {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s that is served here",
-			r.service.Name(), name)
+		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s that is served here%s",
+			r.service.Name(), name, suggest(name, r.service.Methods(), (*registry.Method).Name))
 	}
 	if !served.method.Topics() {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic", served.method.FullName())

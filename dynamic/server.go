@@ -44,6 +44,8 @@ type ServerStats struct {
 	BadFrames uint64
 	// Expired requests and stream frames came after the time their client was willing to wait.
 	Expired uint64
+	// Repeated requests came once more within five seconds: the bus has delivered them twice.
+	Repeated uint64
 	// Unawaited stream frames belonged to no stream of this server, or to one that had ended. Every server of a method
 	// hears the frames of all its streams.
 	Unawaited uint64
@@ -52,8 +54,8 @@ type ServerStats struct {
 }
 
 type serverCounters struct {
-	badFrames, expired atomic.Uint64
-	streams            streamCounters
+	badFrames, expired, repeated atomic.Uint64
+	streams                      streamCounters
 }
 
 // job is what the workers of a server do.
@@ -92,6 +94,7 @@ func (s *Server) Stats() ServerStats {
 	return ServerStats{
 		BadFrames: s.stats.badFrames.Load(),
 		Expired:   s.stats.expired.Load() + streams.expired.Load(),
+		Repeated:  s.stats.repeated.Load(),
 		Unawaited: streams.unawaited.Load(),
 		Discarded: streams.discarded.Load(),
 	}
@@ -166,10 +169,9 @@ func (s *Server) remove(r *Registration) {
 	}
 }
 
-// answer sends a frame to a client, however late: the client's time is the client's business. A bus that is down
-// or closed fails at once, so that this does not hang.
-func (s *Server) answer(method *registry.Method, channel bus.Channel, frame []byte) error {
-	err := s.bus.Publish(context.Background(), channel, frame, nil)
+// answer sends a frame to a client. ctx bounds the wait for a bus that is busy.
+func (s *Server) answer(ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte) error {
+	err := s.bus.Publish(ctx, channel, frame, nil)
 	if err != nil {
 		s.options.logger.Warn("dynpsrpc: answer could not be sent", slog.String("method", method.FullName()),
 			slog.String("channel", channel.Name), slog.Any("error", err))
@@ -256,7 +258,7 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 	}
 	for _, name := range slices.Sorted(maps.Keys(handlers)) {
 		if _, ok := r.service.Method(name); !ok {
-			problem(name, "there is a handler, but no such method")
+			problem(name, "there is a handler, but no such method%s", suggest(name, r.service.Methods(), (*registry.Method).Name))
 		}
 	}
 	methods := map[string]*servedMethod{}

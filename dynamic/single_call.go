@@ -43,11 +43,12 @@ func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Me
 	c.inbox.claimFirst = c.selecting
 	timeout, expiry := m.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry
+	unclaimed := c.direct && m.method.RequireClaim()
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
 		Metadata: o.outgoingMetadata(ctx), Body: wire.Body{Message: request},
-		AcceptDirect: c.direct && m.method.RequireClaim(), AcceptDecline: c.selecting,
+		SkipClaim: unclaimed, AcceptDirect: unclaimed, AcceptDecline: c.selecting,
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
@@ -229,7 +230,7 @@ func (c *singleCall) grant(ctx context.Context, server string) error {
 	if c.inbox.claimFirst {
 		c.inbox.forgetResponse(server)
 	}
-	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, nil); err != nil {
+	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, (*grantReport)(&c.inbox)); err != nil {
 		return c.failed(publishFailure(err))
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)

@@ -2,10 +2,12 @@ package dynamic
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -61,10 +63,25 @@ func (s *stream) sendClose(cause error) error {
 		return s.failed(publishFailure(err))
 	}
 	defer s.leaveLine()
-	if err := s.bus.Publish(&ctx, s.peer, frame, nil); err != nil {
+	err = s.bus.Publish(&ctx, s.peer, frame, nil)
+	if errors.Is(err, bus.ErrFrameTooLarge) {
+		err = s.sendTooLarge(&ctx, last, err)
+	}
+	if err != nil {
 		return s.failed(publishFailure(err))
 	}
 	return nil
+}
+
+// sendTooLarge sends, instead of a close that is too large, one that says so.
+func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
+	last.Code, last.Details = string(errors.ResourceExhausted), nil
+	last.Error = fmt.Sprintf("close of stream %s: %v", s.method.FullName(), tooLarge)
+	frame, err := last.AppendFrame(nil)
+	if err != nil {
+		return err
+	}
+	return s.bus.Publish(ctx, s.peer, frame, nil)
 }
 
 // closeDetails are those of the error that [errors.ToStreamClose] takes. psrpc does not send any.

@@ -27,7 +27,7 @@ func (in *incomingStream) describe() Incoming {
 // onStream takes a frame from the bus; it never blocks.
 func (l *listener) onStream(frame []byte) {
 	r := l.method.registration
-	parsed, ok := parseStreamFrame(frame)
+	parsed, ok := parseFrame(frame, wire.KindStream, wire.ParseStream, r.server.options.maxFrameSize)
 	if !ok {
 		r.server.stats.badFrames.Add(1)
 		return

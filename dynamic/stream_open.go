@@ -175,7 +175,7 @@ func (c *Conn) adopt(s *stream) error {
 
 // onStream takes a frame from the bus; it never blocks.
 func (c *Conn) onStream(frame []byte) {
-	parsed, ok := parseStreamFrame(frame)
+	parsed, ok := parseFrame(frame, wire.KindStream, wire.ParseStream, c.options.maxFrameSize)
 	if !ok {
 		c.stats.badFrames.Add(1)
 		return

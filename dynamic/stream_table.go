@@ -69,13 +69,3 @@ func (t *streamTable) close(cause error) {
 		_ = s.Close(cause) // a close that cannot be sent is not known to the peer, but the stream is closed
 	}
 }
-
-// parseStreamFrame decodes a frame from a channel for streams.
-func parseStreamFrame(frame []byte) (parsed wire.Stream, ok bool) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || envelope.Kind != wire.KindStream {
-		return wire.Stream{}, false
-	}
-	parsed, err = wire.ParseStream(envelope.Value)
-	return parsed, err == nil
-}

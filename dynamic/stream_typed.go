@@ -24,7 +24,8 @@ type ClientStream[Send, Recv proto.Message] interface {
 	// for the bus, or unavailable if that is down.
 	Send(message Send, opts ...StreamOption) error
 	// Close closes the stream, for both sides. The other side sees cause: an [errors.Error] with its code, text and
-	// details (psrpc loses those), another error as unknown, and nil as errors.ErrStreamClosed. If the stream was
+	// details (psrpc loses those), another error as unknown, and nil as errors.ErrStreamClosed; or resource_exhausted if
+	// cause is too large for the bus. If the stream was
 	// closed already, Close returns what Err does; otherwise an error of the bus, from which the other side may not
 	// know.
 	Close(cause error) error

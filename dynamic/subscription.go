@@ -201,7 +201,7 @@ func (s *subscription[Resp]) decode(frame []byte) (message Resp, ok bool) {
 	if err != nil || string(envelope.TypeName) != string(s.method.responses.name) {
 		return message, false
 	}
-	decoded, err := s.method.responses.decode(envelope.Value)
+	decoded, err := parseValue(envelope.Value, s.method.responses.decode, s.method.conn.options.maxFrameSize)
 	if err != nil {
 		return message, false
 	}

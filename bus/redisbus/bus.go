@@ -2,7 +2,6 @@ package redisbus
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
 const (
@@ -24,21 +21,20 @@ const (
 
 // Bus is the bus over Redis. Make one with [New] or bus.Open.
 type Bus struct {
-	client       redis.UniversalClient
-	topology     topology
-	options      options
-	probeChannel string
-	ctx          context.Context //nolint:containedctx // the life of the bus: it ends when the bus is closed
-	cancel       context.CancelCauseFunc
-	workers      sync.WaitGroup // the supervisor, and those who let go of sessions
-	done         chan struct{}
+	client   redis.UniversalClient
+	topology topology
+	options  options
+	ctx      context.Context //nolint:containedctx // the life of the bus: it ends when the bus is closed
+	cancel   context.CancelCauseFunc
+	workers  sync.WaitGroup // the supervisor, and those who let go of sessions
+	done     chan struct{}
 
-	up atomic.Pointer[session] // the last session that was live; it may have ended. Never nil once New has returned
+	only       *link      // carries all channels; nil if there may be several links
+	connecting sync.Mutex // held while a link is added
 
 	mu       sync.RWMutex
-	session  *session            // the session that channels are subscribed on, live or becoming so
+	links    map[string]*link    // by place
 	channels map[string]*channel // by name, with the prefix
-	dirty    []*channel          // wait for the reconciler
 
 	published, unpublished, received, dropped, disconnects atomic.Uint64
 }
@@ -56,86 +52,66 @@ func New(client redis.UniversalClient, opts ...Option) (*Bus, error) {
 }
 
 func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*Bus, error) {
-	topology, err := topologyOf(client)
-	if err != nil {
-		return nil, err
-	}
 	options, err := newOptions(opts)
 	if err != nil {
 		return nil, err
 	}
-	if _, isCluster := topology.(cluster); isCluster && options.sharded {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "redis bus: sharded pub/sub over a cluster client is not supported")
+	topology, err := topologyOf(client, options.sharded)
+	if err != nil {
+		return nil, err
 	}
 	b := &Bus{
 		client: client, topology: topology, options: options,
-		probeChannel: options.prefix + "DYN|PROBE|" + id.NewClient(),
-		done:         make(chan struct{}),
-		channels:     map[string]*channel{},
+		done:     make(chan struct{}),
+		links:    map[string]*link{},
+		channels: map[string]*channel{},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
-	b.joinLocked(b.probeChannel, fanout.NewMember(false, func([]byte) {})) // coming back is all that it does
-	s, err := b.connect(ctx)
+	l, err := b.linkFor(ctx, options.prefix+"DYN") // any channel shows whether Redis is there
 	if err != nil {
 		b.cancel(err)
 		b.workers.Wait()
 		return nil, err
 	}
-	b.workers.Go(func() { b.supervise(s) }) // Close waits for it
+	if _, several := topology.(shards); !several {
+		b.only = l
+	}
 	return b, nil
 }
 
-// supervise replaces sessions that end.
-func (b *Bus) supervise(s *session) {
-	for {
-		<-s.ctx.Done()
-		b.discard(s)
-		if b.ctx.Err() != nil {
-			return
-		}
-		b.disconnects.Add(1)
-		b.options.onEvent(bus.Event{Kind: bus.Disconnected, Err: s.err()})
-		if s = b.reconnect(); s == nil {
-			return
-		}
-		b.options.onEvent(bus.Event{Kind: bus.Reconnected})
+// linkFor returns the link that carries a channel. If there is none yet it connects.
+func (b *Bus) linkFor(ctx context.Context, channel string) (*link, error) {
+	if b.only != nil {
+		return b.only, nil
 	}
-}
-
-// reconnect returns nil once the bus is closed.
-func (b *Bus) reconnect() *session {
-	for pause := minRetry; ; pause = min(2*pause, maxRetry) {
-		s, err := b.connect(b.ctx)
-		if err == nil {
-			return s
-		}
-		retry := time.NewTimer(pause/2 + rand.N(pause/2)) //nolint:gosec // not a secret
-		select {
-		case <-retry.C:
-		case <-b.ctx.Done():
-			retry.Stop()
-			return nil
-		}
-	}
-}
-
-// connect returns a session on which all channels are live.
-func (b *Bus) connect(ctx context.Context) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.options.connectTimeout)
-	defer cancel()
-	s, err := b.dial(ctx)
+	place, err := b.topology.place(ctx, channel)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range b.snapshot() {
-		if err := b.await(ctx, s, c, c.decidedLocked); err != nil {
-			s.fail(err)
-			b.discard(s)
-			return nil, s.err()
-		}
+	if l := b.linkAt(place); l != nil {
+		return l, nil
 	}
-	b.up.Store(s)
-	return s, nil
+	b.connecting.Lock()
+	defer b.connecting.Unlock()
+	if l := b.linkAt(place); l != nil {
+		return l, nil
+	}
+	l := b.newLink(channel)
+	s, err := l.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.links[place] = l
+	b.workers.Go(func() { l.supervise(s) }) // Close waits for it
+	return l, nil
+}
+
+func (b *Bus) linkAt(place string) *link {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.links[place]
 }
 
 // Publish queues frame to be sent. The report is told later how many connections got it: those of queue members count
@@ -144,21 +120,32 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s := b.up.Load()
-	if s.ctx.Err() != nil {
-		return s.err()
-	}
 	if len(frame) > b.options.maxFrameSize {
 		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit is %d",
 			bus.ErrFrameTooLarge, len(frame), channel, b.options.maxFrameSize)
 	}
-	return s.publish.push(ctx, s, publication{channel: b.options.prefix + channel.Name, frame: frame, report: report})
+	name := b.options.prefix + channel.Name
+	l, err := b.linkFor(ctx, name)
+	if err != nil {
+		return err
+	}
+	s := l.up.Load()
+	if s.ctx.Err() != nil {
+		return s.err()
+	}
+	return s.publish.push(ctx, s, publication{channel: name, frame: frame, report: report})
 }
 
 // Stats returns the bus's counters.
 func (b *Bus) Stats() bus.Stats {
+	connected := true
+	b.mu.RLock()
+	for _, l := range b.links {
+		connected = connected && l.up.Load().ctx.Err() == nil
+	}
+	b.mu.RUnlock()
 	return bus.Stats{
-		Connected:   b.up.Load().ctx.Err() == nil,
+		Connected:   connected,
 		Disconnects: b.disconnects.Load(),
 		Published:   b.published.Load(),
 		Unpublished: b.unpublished.Load(),
@@ -200,33 +187,6 @@ func (b *Bus) snapshot() []*channel {
 		channels = append(channels, c)
 	}
 	return channels
-}
-
-// adopt makes s the session that channels are subscribed on.
-func (b *Bus) adopt(s *session) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.session = s
-	b.dirty = nil
-	for _, c := range b.channels {
-		c.dirty, c.asked, c.unconfirmed, c.alone, c.refused = false, false, 0, false, nil
-		if c.wantedLocked() {
-			b.touchLocked(c)
-		}
-		b.forgetLocked(c)
-	}
-}
-
-// touchLocked hands c to the reconciler.
-func (b *Bus) touchLocked(c *channel) {
-	if !c.dirty {
-		c.dirty = true
-		b.dirty = append(b.dirty, c)
-	}
-	select {
-	case b.session.wake <- struct{}{}:
-	default:
-	}
 }
 
 // forgetLocked drops c if it has no members and Redis has nothing more to say of it.

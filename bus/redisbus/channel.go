@@ -12,9 +12,10 @@ type channel struct {
 	name     string
 	audience atomic.Pointer[audience] // never nil
 
-	// What the current session knows of it, guarded by Bus.mu.
+	// Guarded by Bus.mu.
+	link        *link         // carries it
 	leaving     bool          // its last member waits for Redis to know
-	dirty       bool          // waits for the reconciler
+	dirty       bool          // waits for the reconciler. This and what follows is about the link's session
 	asked       bool          // the last command sent for it was a SUBSCRIBE
 	unconfirmed int           // commands sent for it whose reply has not come
 	alone       bool          // a command for several channels was refused: ask for this one by itself
@@ -22,8 +23,8 @@ type channel struct {
 	changed     chan struct{} // closed and replaced when there is news
 }
 
-func newChannel(name string) *channel {
-	c := &channel{name: name, changed: make(chan struct{})}
+func newChannel(l *link, name string) *channel {
+	c := &channel{name: name, link: l, changed: make(chan struct{})}
 	c.audience.Store(&audience{})
 	return c
 }
@@ -80,4 +81,9 @@ func (c *channel) isLastLocked(member *fanout.Member) bool {
 func (c *channel) notifyLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})
+}
+
+// resetLocked forgets what a session knew of the channel.
+func (c *channel) resetLocked() {
+	c.dirty, c.asked, c.unconfirmed, c.alone, c.refused = false, false, 0, false, nil
 }

@@ -60,11 +60,20 @@ func TestOpen_Cluster(t *testing.T) {
 	t.Parallel()
 	addresses := testenv.RedisCluster(t).Addrs()
 	requireMeets(t, "redis-cluster://"+strings.Join(addresses, ","), "redis-cluster://"+addresses[1])
-	bustest.Run(t, bustest.Network{Connect: func(t testing.TB) bus.Bus {
-		b, err := bus.Open(context.Background(), "redis-cluster://"+addresses[0])
-		require.NoError(t, err)
-		return b
-	}})
+	for name, query := range map[string]string{"Plain": "", "Prefix": "?prefix=fleet:", "Sharded": "?sharded=true"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bustest.Run(t, bustest.Network{
+				Connect: func(t testing.TB) bus.Bus {
+					b, err := bus.Open(context.Background(), "redis-cluster://"+addresses[0]+query)
+					require.NoError(t, err)
+					return b
+				},
+				CountsReceivers: name == "Sharded",
+				NoticesSilence:  name == "Sharded",
+			})
+		})
+	}
 }
 
 func TestOpen_Errors(t *testing.T) {

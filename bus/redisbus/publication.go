@@ -53,6 +53,9 @@ func (s *publishSlot) settle(err error) {
 	s.item, s.payload = publication{}, "" // an idle slot holds no frame
 	if err != nil {
 		s.bus.unpublished.Add(1)
+		if movedTo(err) {
+			s.bus.workers.Go(func() { s.bus.topology.moved(s.bus.ctx) }) // Close waits for it
+		}
 	} else {
 		s.bus.published.Add(1)
 	}

@@ -67,11 +67,11 @@ func (s *session) plan() []*subscribeCommand {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.session != s {
+	if s.link.session != s {
 		return nil
 	}
 	var subscribe, unsubscribe, alone []*channel
-	for _, c := range b.dirty {
+	for _, c := range s.link.dirty {
 		c.dirty = false
 		switch wanted := c.wantedLocked(); {
 		case wanted == c.asked || wanted && c.refused != nil:
@@ -87,11 +87,15 @@ func (s *session) plan() []*subscribeCommand {
 		c.asked = !c.asked
 		c.unconfirmed++
 	}
-	b.dirty = nil
+	s.link.dirty = nil
 
+	together := maxChannels
+	if b.options.sharded { // a cluster takes several only if they happen to be in one slot
+		together = 1
+	}
 	first := len(s.commands)
-	s.splitLocked(false, unsubscribe, maxChannels)
-	s.splitLocked(true, subscribe, maxChannels)
+	s.splitLocked(false, unsubscribe, together)
+	s.splitLocked(true, subscribe, together)
 	s.splitLocked(true, alone, 1)
 	return s.commands[first:len(s.commands):len(s.commands)]
 }
@@ -109,7 +113,7 @@ func (s *session) confirmed(answer *redis.Subscription) {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.session != s {
+	if s.link.session != s {
 		return
 	}
 	if len(s.commands) == 0 || s.commands[0].channels[s.commands[0].confirmed].name != answer.Channel {
@@ -131,7 +135,7 @@ func (s *session) confirmed(answer *redis.Subscription) {
 func (s *session) refused(reason error) {
 	b := s.bus
 	b.mu.Lock()
-	if b.session != s || len(s.commands) == 0 {
+	if s.link.session != s || len(s.commands) == 0 {
 		b.mu.Unlock()
 		s.fail(fmt.Errorf("unexpected reply: %w", reason))
 		return
@@ -141,16 +145,21 @@ func (s *session) refused(reason error) {
 	for _, c := range command.channels {
 		c.asked = !command.subscribe
 		c.unconfirmed--
-		if len(command.channels) > 1 {
+		switch {
+		case len(command.channels) > 1:
 			c.alone = true
-		} else {
+		case movedTo(reason):
+			c.alone = true
+			b.workers.Go(func() { b.rehome(c) }) // Close waits for it
+			continue
+		default:
 			c.refused = publishError(c.name, reason)
 		}
-		b.touchLocked(c)
+		c.touchLocked()
 		c.notifyLocked()
 	}
 	b.mu.Unlock()
-	if len(command.channels) == 1 {
+	if len(command.channels) == 1 && !movedTo(reason) {
 		b.options.onEvent(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: reason})
 	}
 }

@@ -25,6 +25,7 @@ var noReconnect = func() context.Context {
 // session is one life of the connections to Redis: it ends with the first thing that fails.
 type session struct {
 	bus     *Bus
+	link    *link
 	ctx     context.Context //nolint:containedctx // the life of the session: it ends with it
 	cancel  context.CancelCauseFunc
 	pubsub  *redis.PubSub
@@ -40,13 +41,14 @@ type session struct {
 }
 
 // dial makes a session that is not live yet, or fails by the end of ctx.
-func (b *Bus) dial(ctx context.Context) (*session, error) {
-	node, err := b.topology.node(ctx)
+func (l *link) dial(ctx context.Context) (*session, error) {
+	b := l.bus
+	node, err := b.topology.node(ctx, l.probe.name)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
 	}
 	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{bus: b, wake: make(chan struct{}, 1), pubsub: node.Subscribe(ctx)}
+	s := &session{bus: b, link: l, wake: make(chan struct{}, 1), pubsub: node.Subscribe(ctx)}
 	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
 	through, release := ownConnection(node)
 	s.publish = newLane(b.options.publishQueue, through, b.newPublishSlot)
@@ -54,7 +56,7 @@ func (b *Bus) dial(ctx context.Context) (*session, error) {
 	s.locks = newLane(lockQueue, lockThrough, b.newLockSlot)
 	s.release = []func(){release, releaseLock}
 
-	b.adopt(s)
+	l.adopt(s)
 	if err = s.reconcile(ctx); err == nil {
 		err = ping(ctx, through) // fails too while Redis is loading its data
 	}
@@ -158,7 +160,7 @@ func (s *session) probe() {
 		}
 		switch silent++; silent {
 		case ticks / 2:
-			if s.publish.push(s.ctx, s, publication{channel: s.bus.probeChannel}) != nil {
+			if s.publish.push(s.ctx, s, publication{channel: s.link.probe.name}) != nil {
 				return
 			}
 		case ticks + 1:

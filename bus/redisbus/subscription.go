@@ -23,7 +23,12 @@ func (b *Bus) Subscribe(
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := b.up.Load()
+	name := b.options.prefix + channel.Name
+	l, err := b.linkFor(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s := l.up.Load()
 	if s.ctx.Err() != nil {
 		return nil, s.err()
 	}
@@ -33,8 +38,8 @@ func (b *Bus) Subscribe(
 		b.mu.Unlock()
 		return nil, bus.ErrClosed
 	}
-	c := b.joinLocked(b.options.prefix+channel.Name, member)
-	b.touchLocked(c)
+	c := b.joinLocked(l, name, member)
+	c.touchLocked()
 	b.mu.Unlock()
 
 	subscription := &subscription{bus: b, channel: c, member: member}
@@ -46,10 +51,10 @@ func (b *Bus) Subscribe(
 	return subscription, nil
 }
 
-func (b *Bus) joinLocked(name string, member *fanout.Member) *channel {
+func (b *Bus) joinLocked(l *link, name string, member *fanout.Member) *channel {
 	c := b.channels[name]
 	if c == nil {
-		c = newChannel(name)
+		c = newChannel(l, name)
 		b.channels[name] = c
 	}
 	c.joinLocked(member)
@@ -63,10 +68,10 @@ func (s *subscription) Close() { s.once.Do(s.close) }
 func (s *subscription) close() {
 	b, c := s.bus, s.channel
 	b.mu.Lock()
-	last, session := c.isLastLocked(s.member), b.session
+	last, session := c.isLastLocked(s.member), c.link.session
 	if last {
 		c.leaving = true
-		b.touchLocked(c)
+		c.touchLocked()
 	}
 	b.mu.Unlock()
 	if last { // without the session nothing comes either
@@ -85,7 +90,7 @@ func (s *subscription) leave() *lifecycle.Gate {
 	defer b.mu.Unlock()
 	contests := c.leaveLocked(s.member)
 	if !c.wantedLocked() {
-		b.touchLocked(c)
+		c.touchLocked()
 	}
 	return contests
 }
@@ -116,8 +121,8 @@ func (c *channel) liveLocked() (bool, error) {
 }
 
 // decidedLocked says that nothing is to be awaited from Redis: it has confirmed the channel, or refused it.
-func (c *channel) decidedLocked() (bool, error) {
-	return !c.dirty && c.unconfirmed == 0 && (!c.alone || c.asked || c.refused != nil), nil
+func (c *channel) decidedLocked() bool {
+	return !c.dirty && c.unconfirmed == 0 && (!c.alone || c.asked || c.refused != nil)
 }
 
 // unlistenedLocked says that Redis sends nothing here, or that somebody has joined anew.

@@ -17,21 +17,29 @@ type pipeliner interface {
 
 // topology is the kind of Redis behind a client.
 type topology interface {
-	// node returns the server to speak to from now on. It may be another one each time.
-	node(ctx context.Context) (*redis.Client, error)
-	// locker returns what takes locks, and whether it must be closed: node's own connection, or the whole cluster.
+	// place names the server that carries a channel. Channels of one place share a link.
+	place(ctx context.Context, channel string) (string, error)
+	// node returns the server that the link with the given probe channel is to speak to from now on. It may be another
+	// one each time.
+	node(ctx context.Context, probeChannel string) (*redis.Client, error)
+	// locker returns what takes locks, and what gives it back.
 	locker(node *redis.Client) (pipeliner, func())
 	// counts says that PUBLISH tells how many connections got a frame.
 	counts() bool
+	// moved says that a channel was not found at its place.
+	moved(ctx context.Context)
 }
 
-func topologyOf(client redis.UniversalClient) (topology, error) {
+func topologyOf(client redis.UniversalClient, sharded bool) (topology, error) {
 	switch client := client.(type) {
 	case *redis.Client: // a single server, or the master that Sentinel names
 		if client != nil {
 			return single{client}, nil
 		}
 	case *redis.ClusterClient:
+		if client != nil && sharded {
+			return shards{cluster{client}}, nil
+		}
 		if client != nil {
 			return cluster{client}, nil
 		}
@@ -45,17 +53,23 @@ func topologyOf(client redis.UniversalClient) (topology, error) {
 
 type single struct{ client *redis.Client }
 
-func (s single) node(context.Context) (*redis.Client, error) { return s.client, nil }
+func (s single) place(context.Context, string) (string, error) { return "", nil }
+
+func (s single) node(context.Context, string) (*redis.Client, error) { return s.client, nil }
 
 func (s single) locker(node *redis.Client) (pipeliner, func()) { return ownConnection(node) }
 
 func (s single) counts() bool { return true }
 
+func (s single) moved(context.Context) {}
+
 // cluster speaks to one master for all channels, since a cluster passes every frame on to all its nodes. That keeps
 // the order of frames; a random choice spreads the load.
 type cluster struct{ client *redis.ClusterClient }
 
-func (c cluster) node(ctx context.Context) (*redis.Client, error) {
+func (c cluster) place(context.Context, string) (string, error) { return "", nil }
+
+func (c cluster) node(ctx context.Context, _ string) (*redis.Client, error) {
 	c.client.ReloadState(ctx)
 	return c.client.MasterForKey(ctx, strconv.Itoa(rand.Int())) //nolint:gosec // not a secret
 }
@@ -63,6 +77,26 @@ func (c cluster) node(ctx context.Context) (*redis.Client, error) {
 func (c cluster) locker(*redis.Client) (pipeliner, func()) { return c.client, func() {} }
 
 func (c cluster) counts() bool { return false }
+
+func (c cluster) moved(ctx context.Context) { c.client.ReloadState(ctx) }
+
+// shards speaks to the master that a channel's name belongs to, as sharded pub/sub wants it.
+type shards struct{ cluster }
+
+func (s shards) place(ctx context.Context, channel string) (string, error) {
+	node, err := s.client.MasterForKey(ctx, channel)
+	if err != nil {
+		return "", errors.NewErrorf(errors.Unavailable, "redis bus: finding the shard of channel %s: %w", channel, err)
+	}
+	return node.Options().Addr, nil
+}
+
+func (s shards) node(ctx context.Context, probeChannel string) (*redis.Client, error) {
+	s.client.ReloadState(ctx)
+	return s.client.MasterForKey(ctx, probeChannel)
+}
+
+func (s shards) counts() bool { return true }
 
 // ownConnection returns one connection to node, taken from its pool once it is used first.
 func ownConnection(node *redis.Client) (pipeliner, func()) {

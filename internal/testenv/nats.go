@@ -9,7 +9,7 @@ import (
 // NATSServer is a NATS server inside the test's process.
 type NATSServer struct{ server *server.Server }
 
-// NATS starts a server inside the test's process, and ends it when t ends. Each configure may change its options,
+// NATS starts a server inside the test's process, and ends it with the test. Each configure may change its options,
 // which are the default ones but for the random port on the loopback interface and the lack of logs.
 func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	tb.Helper()

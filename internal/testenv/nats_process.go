@@ -23,7 +23,7 @@ type NATSProcessServer struct {
 	process *process
 }
 
-// NATSProcess starts a nats-server process, and ends it when t ends. args are more arguments for its command line.
+// NATSProcess starts a nats-server process, and ends it with the test. args are more arguments for its command line.
 // The program is built from the module that this one requires, once for all tests of a user: it is kept in the
 // user's cache directory.
 func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {

@@ -66,7 +66,8 @@ func (p *process) start() error {
 	if err != nil {
 		return err
 	}
-	defer output.Close()                                                       //nolint:errcheck // the program has its own
+	defer output.Close() //nolint:errcheck // the program has its own
+
 	command := exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec // of our own
 	command.Stdout, command.Stderr = output, output
 	command.SysProcAttr = endWithParent()

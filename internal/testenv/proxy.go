@@ -26,7 +26,7 @@ type Proxy struct {
 	links     map[*link]struct{}
 }
 
-// NewProxy starts a proxy in front of target, a host and port. It ends, with its connections, when t ends.
+// NewProxy starts a proxy in front of target, a host and port. It ends, with its connections, when the test does.
 func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener := listen(tb)
@@ -112,7 +112,9 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 	swallowed := p.swallowed
 	p.mu.Unlock()
 	l := &link{proxy: p, client: client, swallowed: make(chan struct{})}
-	if !swallowed {
+	if swallowed {
+		l.swallow()
+	} else {
 		server, err := dialer.DialContext(context.Background(), "tcp", p.target)
 		if err != nil {
 			l.reset()
@@ -123,9 +125,12 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener != listener || p.swallowed != swallowed { // a fault came in between
+	if p.listener != listener { // connections are refused by now
 		l.reset()
 		return
+	}
+	if p.swallowed {
+		l.swallow()
 	}
 	p.links[l] = struct{}{}
 	p.active.Go(l.run) // NewProxy's cleanup waits for it

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -218,4 +219,45 @@ func TestProxy_EndsWithTheTest(t *testing.T) {
 	server.requireEnd(syscall.ECONNRESET)
 	_, err := connect(client.RemoteAddr().String())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+}
+
+func TestProxy_FaultsFromManyGoroutines(t *testing.T) {
+	t.Parallel()
+	proxy, s := newProxy(t)
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { // ends when the target is closed, right below
+		for {
+			conn, err := s.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { // ends with the proxy's links
+				defer conn.Close()
+				io.Copy(conn, conn)
+			})
+		}
+	})
+	defer s.Close()
+
+	var faults sync.WaitGroup
+	for _, fault := range []func(){
+		proxy.Cut, proxy.Reset, proxy.BlackHole, proxy.BlackHoleAll, proxy.Refuse, proxy.Heal, func() { proxy.Delay(1) },
+	} {
+		faults.Go(func() {
+			for range 30 {
+				fault()
+				if conn, err := connect(proxy.Addr()); err == nil {
+					conn.Write([]byte("anything"))
+					conn.Close()
+				}
+			}
+		})
+	}
+	faults.Wait()
+	proxy.Heal()
+	client := dial(t, proxy.Addr())
+	assert.Equal(t, "still there", client.ask("still there"))
+	proxy.Refuse()
+	proxy.Reset()
 }

@@ -16,7 +16,7 @@ type RedisServer struct {
 	process *process // nil: miniredis stands in
 }
 
-// Redis starts a redis-server process without persistence, and ends it when t ends. config are more arguments for
+// Redis starts a redis-server process without persistence, and ends it with the test. config are more arguments for
 // its command line, such as "--client-output-buffer-limit", "pubsub 1mb 0 0".
 //
 // If there is no redis-server, and the environment variable CI is not set, miniredis takes its place: it knows the

@@ -26,19 +26,29 @@
 //
 // All functions may be called concurrently.
 //
+// # Compression
+//
+// psrpc from v0.7.6 on may compress the inner message of a frame with gzip.
+// Such a value is never a valid message; a receiver whose Parse function has
+// failed hands it to [Decompress]. Nothing here compresses.
+//
 // # Private fields
 //
 // Fields numbered from 1000 up are ours. Other peers skip them.
 //
 //	message       number  type          name            meaning
 //	envelope      1000    fixed64       nonce           tells apart frames that would otherwise be equal
-//	Request       1000    bool          accept_direct   the client takes a Response without a claim
+//	Request       1000    bool          accept_direct   the client takes a Response without any claim, see below
 //	Request       1001    bool          accept_decline  the client understands a declined claim
 //	ClaimRequest  1000    bool          declined        the server does not take the request
 //	Stream        1000    StreamPing    ping            an operation: a sign of life, an empty message
 //	StreamOpen    1000    int64         keepalive       the sender is heard at this interval, in nanoseconds
 //	StreamAck     1000    int64         keepalive       as in StreamOpen
 //	StreamClose   1000    repeated Any  error_details   details of the error
+//
+// psrpc's own skip_claim, field 9 of a Request, lets a server run a request as
+// soon as it has announced itself with a ClaimRequest. With accept_direct it
+// does not even do that.
 //
 // To a peer that does not know them, a declined claim is a claim, and a ping is
 // a frame without an operation. So they are sent only to one that has shown

@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// privateMessages are all messages with fields that psrpc does not know, each
-// with its encoding, spelled out.
+// privateMessages are all messages with fields that psrpc does not know, or only
+// since lately, each with its encoding, spelled out.
 var privateMessages = map[string]struct {
 	message message
 	kind    wire.Kind
@@ -20,6 +20,10 @@ var privateMessages = map[string]struct {
 	"request that accepts all": {
 		&wire.Request{RequestID: []byte("id"), AcceptDirect: true, AcceptDecline: true},
 		wire.KindRequest, fields{}.bytes(1, "id").varint(1000, 1).varint(1001, 1),
+	},
+	"request that skips the claim": {
+		&wire.Request{RequestID: []byte("id"), Body: wire.Body{Raw: []byte("body")}, SkipClaim: true, AcceptDirect: true},
+		wire.KindRequest, fields{}.bytes(1, "id").bytes(8, "body").varint(9, 1).varint(1000, 1),
 	},
 	"request that accepts a decline": {
 		&wire.Request{RequestID: []byte("id"), AcceptDecline: true},

@@ -163,6 +163,7 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 		return &wire.Request{
 			RequestID: first, ClientID: second, SentAt: sentAt, Expiry: expiry,
 			Multi: rapid.Bool().Draw(t, "multi"), Metadata: metadata, Body: body,
+			SkipClaim:    rapid.Bool().Draw(t, "skip claim"),
 			AcceptDirect: rapid.Bool().Draw(t, "accept direct"), AcceptDecline: rapid.Bool().Draw(t, "accept decline"),
 		}, metadata
 	case wire.KindResponse:

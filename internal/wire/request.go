@@ -10,6 +10,7 @@ const (
 	requestTagMulti         = 5<<wireTypeBits | wireVarint
 	requestTagMetadata      = 7<<wireTypeBits | wireBytes
 	requestTagBody          = 8<<wireTypeBits | wireBytes
+	requestTagSkipClaim     = 9<<wireTypeBits | wireVarint
 	requestTagAcceptDirect  = 1000<<wireTypeBits | wireVarint
 	requestTagAcceptDecline = 1001<<wireTypeBits | wireVarint
 )
@@ -30,6 +31,9 @@ type Request struct {
 	Metadata map[string]string
 	// Body is the user's request.
 	Body Body
+	// SkipClaim says that the client can do without the choice of a server: one
+	// that claims the request may run it at once. psrpc does so from v0.7.5 on.
+	SkipClaim bool
 	// AcceptDirect says that the client takes a Response without a claim. Only
 	// our peers send it.
 	AcceptDirect bool
@@ -58,6 +62,8 @@ func ParseRequest(value []byte) (Request, error) {
 			req.Metadata = r.putEntry(req.Metadata)
 		case requestTagBody:
 			req.Body.Raw = r.bytes
+		case requestTagSkipClaim:
+			req.SkipClaim = protowire.DecodeBool(r.number)
 		case requestTagAcceptDirect:
 			req.AcceptDirect = protowire.DecodeBool(r.number)
 		case requestTagAcceptDecline:
@@ -78,7 +84,7 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 		return dst, errEncodeText
 	}
 	sentAt, expiry := uint64(req.SentAt), uint64(req.Expiry)
-	multi := protowire.EncodeBool(req.Multi)
+	multi, skipClaim := protowire.EncodeBool(req.Multi), protowire.EncodeBool(req.SkipClaim)
 	acceptDirect, acceptDecline := protowire.EncodeBool(req.AcceptDirect), protowire.EncodeBool(req.AcceptDecline)
 	bodySize := req.Body.size()
 	size := sizeBytes(requestTagRequestID, len(req.RequestID)) +
@@ -88,6 +94,7 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 		sizeNumber(requestTagMulti, multi) +
 		sizeMetadata(requestTagMetadata, req.Metadata) +
 		sizeBytes(requestTagBody, bodySize) +
+		sizeNumber(requestTagSkipClaim, skipClaim) +
 		sizeNumber(requestTagAcceptDirect, acceptDirect) +
 		sizeNumber(requestTagAcceptDecline, acceptDecline)
 
@@ -102,6 +109,7 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
+	frame = appendNumber(frame, requestTagSkipClaim, skipClaim)
 	frame = appendNumber(frame, requestTagAcceptDirect, acceptDirect)
 	return appendNumber(frame, requestTagAcceptDecline, acceptDecline), nil
 }

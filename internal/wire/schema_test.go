@@ -156,6 +156,7 @@ func requestReference(t require.TestingT, m *wire.Request) *dynamicpb.Message {
 	set(ref, "multi", protoreflect.ValueOfBool(m.Multi))
 	setMetadata(ref, m.Metadata)
 	set(ref, "raw_request", protoreflect.ValueOfBytes(m.Body.Raw))
+	set(ref, "skip_claim", protoreflect.ValueOfBool(m.SkipClaim))
 	set(ref, "accept_direct", protoreflect.ValueOfBool(m.AcceptDirect))
 	set(ref, "accept_decline", protoreflect.ValueOfBool(m.AcceptDecline))
 	return ref

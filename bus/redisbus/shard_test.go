@@ -1,0 +1,75 @@
+package redisbus_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// A subscription follows its channel's slot to another node.
+func TestBus_ShardMoves(t *testing.T) {
+	t.Parallel()
+	addresses := testenv.RedisCluster(t).Addrs()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
+	defer client.Close()
+	b, err := redisbus.New(client, redisbus.WithShardedPubSub(), redisbus.WithEventHandler(func(bus.Event) {}))
+	require.NoError(t, err)
+	defer b.Close()
+	staying, moving := bus.Channel{Name: "staying"}, bus.Channel{Name: "moving"}
+	fromStaying, fromMoving := listen(t, b, staying, bus.Plain), listen(t, b, moving, bus.Queue)
+	requireArrives(t, b, staying, fromStaying, "before")
+	requireArrives(t, b, moving, fromMoving, "before")
+
+	moveSlot(t, client, addresses, moving.Name)
+
+	requireComesThrough(t, b, moving, fromMoving)
+	requireComesThrough(t, b, staying, fromStaying)
+}
+
+// requireComesThrough publishes until a frame arrives.
+func requireComesThrough(t *testing.T, b *redisbus.Bus, channel bus.Channel, to <-chan string) {
+	t.Helper()
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	timeout := time.After(patience)
+	for {
+		_ = b.Publish(t.Context(), channel, []byte(time.Now().String()), nil) // fails until the bus has found its way
+		select {
+		case <-to:
+			return
+		case <-retry.C:
+		case <-timeout:
+			require.FailNow(t, "nothing arrives on "+channel.Name)
+		}
+	}
+}
+
+// moveSlot gives the slot of a key to a node that does not have it.
+func moveSlot(t *testing.T, client *redis.ClusterClient, addresses []string, key string) {
+	t.Helper()
+	slot, err := client.ClusterKeySlot(t.Context(), key).Result()
+	require.NoError(t, err)
+	owner, err := client.MasterForKey(t.Context(), key)
+	require.NoError(t, err)
+	var target string
+	for _, address := range addresses {
+		if address != owner.Options().Addr {
+			target = address
+		}
+	}
+	node := redis.NewClient(&redis.Options{Addr: target})
+	defer node.Close()
+	id, err := node.Do(t.Context(), "cluster", "myid").Text()
+	require.NoError(t, err)
+	for _, address := range addresses {
+		node := redis.NewClient(&redis.Options{Addr: address})
+		require.NoError(t, node.Do(t.Context(), "cluster", "setslot", slot, "node", id).Err())
+		require.NoError(t, node.Close())
+	}
+}

@@ -1,0 +1,181 @@
+package dynamic_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// lateness is when a bus tells that it has lost a frame.
+const lateness = 50 * time.Millisecond
+
+// loseLater makes the bus lose what is published on channels whose names end so, and tell it later.
+func (b *fakeBus) loseLater(suffix string) {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+		if !strings.HasSuffix(channel.Name, suffix) {
+			return b.Bus.Publish(ctx, channel, frame, report)
+		}
+		if report != nil {
+			time.AfterFunc(lateness, func() { report.Published(bus.Unknown, errBroken) })
+		}
+		return nil
+	}
+}
+
+// lossWorld serves every kind of call in a bubble.
+func lossWorld(t *testing.T) (*fakeBus, *world) {
+	b := newFakeBus()
+	w := newWorldOn(t, b)
+	w.registry = newRegistry(t, kindsSource, streamSource)
+	require.NoError(t, w.conn.Close())
+	var err error
+	w.conn, err = dynamic.NewConn(b, w.registry)
+	require.NoError(t, err)
+	w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Direct": identity[text](), "Best": identity[text]()})
+	_, err = w.server.Register(descriptor(t, w.registry, "kinds.Fleet"),
+		dynamic.Handlers{"All": identity[text]()}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	_, err = w.server.Register(descriptor(t, w.registry, "streams.Flows"),
+		dynamic.Handlers{"Flow": dynamic.Stream(echoFlow), "Direct": dynamic.Stream(echoFlow)}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	return b, w
+}
+
+// TestLostFrame_EndsTheCall: a call whose frame the bus has lost ends when the bus says so, not by its timeout.
+func TestLostFrame_EndsTheCall(t *testing.T) {
+	t.Parallel()
+	single := func(name string) func(w *world, t *testing.T) error {
+		return func(w *world, t *testing.T) error {
+			_, err := w.call(t, name, "hi", dynamic.WithRequestTimeout(time.Hour))
+			return err
+		}
+	}
+	open := func(name string) func(w *world, t *testing.T) error {
+		return func(w *world, t *testing.T) error {
+			_, err := textClient(t, w.conn, name).OpenStream(t.Context(), dynamic.WithRequestTimeout(time.Hour))
+			return err
+		}
+	}
+	for name, tt := range map[string]struct {
+		lost  string
+		call  func(w *world, t *testing.T) error
+		phase errors.Phase
+	}{
+		"queue":                {"REQ", single(echo), errors.PhaseResponse},
+		"direct":               {"REQ", single(direct), errors.PhaseResponse},
+		"affinity":             {"REQ", single(best), errors.PhaseSelection},
+		"affinity, the choice": {"RCLAIM", single(best), errors.PhaseResponse},
+		"stream":               {"STR", open(flow), errors.PhaseSelection},
+		"stream, the choice":   {"RCLAIM", open(flow), errors.PhaseResponse},
+		"direct stream":        {"STR", open(directFlow), errors.PhaseResponse},
+		"multi": {"REQ", func(w *world, t *testing.T) error {
+			responses, err := textClient(t, w.conn, "kinds.Fleet/All").CallMulti(t.Context(), say("hi"),
+				dynamic.WithRequestTimeout(time.Hour))
+			require.NoError(t, err)
+			last := <-responses
+			_, more := <-responses
+			assert.False(t, more)
+			return last.Err
+		}, errors.PhaseResponse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, w := lossWorld(t)
+				t.Cleanup(w.server.Kill) // it may wait for a choice
+				b.loseLater(tt.lost)
+				start := time.Now()
+				err := tt.call(w, t)
+				assert.Equal(t, lateness, time.Since(start))
+				requireCode(t, errors.Unavailable, err)
+				require.ErrorIs(t, err, errBroken)
+				assert.Equal(t, tt.phase, requireFacts(t, errors.ReasonBusDown, err).Phase)
+			})
+		})
+	}
+}
+
+// TestLostFrame_StreamMessage: the Send that waits fails, the stream stays open.
+func TestLostFrame_StreamMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, w := lossWorld(t)
+		for _, window := range []int{0, 10} {
+			stream, err := textClient(t, w.conn, flow).OpenStream(t.Context(),
+				dynamic.WithRequestTimeout(time.Hour), dynamic.WithStreamWindow(window))
+			require.NoError(t, err)
+			b.loseLater("STR")
+			start := time.Now()
+			err = stream.Send(say("hi"))
+			if window > 0 {
+				require.NoError(t, err, "it was sent")
+				err = stream.Flush(t.Context())
+			}
+			assert.Equal(t, lateness, time.Since(start))
+			requireCode(t, errors.Unavailable, err)
+			require.ErrorIs(t, err, errBroken)
+			requireFacts(t, errors.ReasonBusDown, err)
+			b.publish = nil
+			require.NoError(t, stream.Err())
+			require.NoError(t, stream.Send(say("again")))
+			requireText(t, "again", stream.Channel())
+		}
+	})
+}
+
+// TestLostFrame_Answers: a client cannot know that a response was lost; its call ends in time.
+func TestLostFrame_Answers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, w := lossWorld(t)
+		b.loseLater("RES")
+		start := time.Now()
+		_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(time.Second))
+		requireCode(t, errors.DeadlineExceeded, err)
+		assert.Equal(t, time.Second, time.Since(start))
+	})
+}
+
+// TestStuckBus_AnswersAreGivenUp: a bus that takes nothing any more holds no worker longer than the server's timeout.
+func TestStuckBus_AnswersAreGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		method string
+		stuck  string
+		until  time.Duration // what ends the wait
+	}{
+		"response, by the server's timeout": {echo, "RES", 7 * time.Second},
+		"claim, by the request's expiry":    {best, "CLAIM", time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, log := newFakeBus(), discard
+				w := newWorldOn(t, b, dynamic.WithServerTimeout(7*time.Second), dynamic.WithLogger(log))
+				w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Best": identity[text]()})
+				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+					if strings.HasSuffix(channel.Name, "|"+tt.stuck) {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					return b.Bus.Publish(ctx, channel, frame, report)
+				}
+				start := time.Now()
+				_, err := w.call(t, tt.method, "hi", dynamic.WithRequestTimeout(time.Second))
+				require.Error(t, err)
+				assert.Equal(t, time.Second, time.Since(start))
+				require.NoError(t, w.server.Shutdown(t.Context()))
+				assert.Equal(t, tt.until, time.Since(start), "when the worker is free")
+			})
+		})
+	}
+}

@@ -1,0 +1,62 @@
+package dynamic
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+)
+
+const (
+	// recentBits is the binary logarithm of how many requests a service remembers.
+	recentBits = 11
+	// recentWindow is for how long; psrpc's servers on Redis do not run the same request again for as long.
+	recentWindow = 5 * time.Second
+)
+
+// recentRequests are those that a service ran lately without having been chosen for them. A bus may deliver a frame
+// twice, where a broker's client tried again; that must not run a handler twice. A request that has to be granted needs
+// no such care: its client grants it once.
+type recentRequests struct {
+	mu sync.Mutex
+	// slots hold one request each, at a place that depends on its id; nil until the first one. A request is forgotten
+	// when another one needs its slot.
+	slots []recentSlot
+}
+
+// recentRequest tells a request apart: no client sends two with one id at the same time.
+type recentRequest struct {
+	id     id.Call
+	sentAt int64
+}
+
+// recentSlot is a request and when it came first. It holds no pointer, so that the garbage collector passes it by.
+type recentSlot struct {
+	recentRequest
+
+	came int64 // Unix time in nanoseconds
+}
+
+// repeats remembers a request, and reports whether it came before. It never does for one whose id is none of ours or
+// that does not say when it was sent.
+func (t *recentRequests) repeats(requestID []byte, sentAt int64, now time.Time) bool {
+	callID, ok := id.ParseCall(requestID)
+	if !ok || sentAt == 0 {
+		return false
+	}
+	const spread = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: mixes all bits into the upper ones
+	place := (binary.LittleEndian.Uint64(callID[8:]) * spread) >> (64 - recentBits)
+	request := recentRequest{callID, sentAt}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.slots == nil {
+		t.slots = make([]recentSlot, 1<<recentBits)
+	}
+	slot := &t.slots[place]
+	if slot.recentRequest == request && now.UnixNano()-slot.came < int64(recentWindow) {
+		return true
+	}
+	*slot = recentSlot{request, now.UnixNano()}
+	return false
+}

@@ -1,0 +1,88 @@
+package dynamic
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+)
+
+func TestRecentRequests_Repeats(t *testing.T) {
+	t.Parallel()
+	var recent recentRequests
+	now := time.Now()
+	first, second := id.NewRequest(), id.NewRequest()
+	assert.False(t, recent.repeats(first[:], 1, now))
+	assert.True(t, recent.repeats(first[:], 1, now))
+	assert.False(t, recent.repeats(second[:], 1, now), "another id")
+	assert.False(t, recent.repeats(first[:], 2, now), "another time")
+	assert.True(t, recent.repeats(first[:], 2, now))
+}
+
+func TestRecentRequests_Window(t *testing.T) {
+	t.Parallel()
+	var recent recentRequests
+	request, now := id.NewRequest(), time.Now()
+	assert.False(t, recent.repeats(request[:], 1, now))
+	assert.True(t, recent.repeats(request[:], 1, now.Add(recentWindow-1)))
+	assert.False(t, recent.repeats(request[:], 1, now.Add(recentWindow)), "as long after the first one")
+	assert.True(t, recent.repeats(request[:], 1, now.Add(recentWindow)))
+}
+
+func TestRecentRequests_CannotTell(t *testing.T) {
+	t.Parallel()
+	var recent recentRequests
+	now := time.Now()
+	ours := id.NewRequest()
+	for range 2 {
+		assert.False(t, recent.repeats(ours[:], 0, now), "no time")
+		assert.False(t, recent.repeats([]byte("any other id"), 1, now))
+		assert.False(t, recent.repeats(nil, 1, now))
+	}
+}
+
+// TestRecentRequests_Bounded: most of the last requests are remembered, and no more than there are slots.
+func TestRecentRequests_Bounded(t *testing.T) {
+	t.Parallel()
+	var recent recentRequests
+	now := time.Now()
+	ids := make([]id.Call, 3<<recentBits)
+	for i := range ids {
+		ids[i] = id.NewRequest()
+		assert.False(t, recent.repeats(ids[i][:], 1, now))
+	}
+	assert.Len(t, recent.slots, 1<<recentBits)
+	remembered := 0
+	for _, last := range ids[len(ids)-1<<recentBits/8:] {
+		if recent.repeats(last[:], 1, now) {
+			remembered++
+		}
+	}
+	assert.Greater(t, remembered, 1<<recentBits/8*8/10)
+}
+
+func TestRecentRequests_DoNotAllocate(t *testing.T) {
+	var recent recentRequests
+	now := time.Now()
+	request := id.NewRequest()
+	recent.repeats(request[:], 1, now)
+	sentAt := int64(1)
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		sentAt++
+		recent.repeats(request[:], sentAt, now)
+	}))
+}
+
+func BenchmarkRecentRequests(b *testing.B) {
+	var recent recentRequests
+	now := time.Now()
+	ids := make([]id.Call, 1<<16)
+	for i := range ids {
+		ids[i] = id.NewRequest()
+	}
+	for i := 0; b.Loop(); i++ {
+		recent.repeats(ids[i%len(ids)][:], int64(i)+1, now)
+	}
+}
