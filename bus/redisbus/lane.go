@@ -15,6 +15,8 @@ const (
 	maxBatchBytes = 1 << 20 // a batch ends with the frame that reaches it
 )
 
+var errNoRoom = errors.NewErrorf(errors.ResourceExhausted, "redis bus: too many commands wait for their server")
+
 // slot is a command that a lane uses again and again, for one item after another.
 type slot[T any] interface {
 	redis.Cmder
@@ -24,25 +26,32 @@ type slot[T any] interface {
 	settle(err error)
 }
 
-// lane sends commands of one kind in order, in pipelines over one connection: while a pipeline is on its way, the
-// next one fills.
+// lane sends commands of one kind in order, in pipelines over a connection of its own: while a pipeline is on its way,
+// the next one fills.
 type lane[T any] struct {
-	queue   chan T
-	through pipeliner
-	slots   []slot[T]
-	newSlot func() slot[T]
+	queue      chan T
+	node       *redis.Client
+	connection *redis.Conn
+	essential  bool // the session ends if the lane's connection fails. Else the lane takes another one
+	slots      []slot[T]
+	newSlot    func() slot[T]
 }
 
-func newLane[T any](room int, through pipeliner, newSlot func() slot[T]) *lane[T] {
-	return &lane[T]{queue: make(chan T, room), through: through, newSlot: newSlot}
+func newLane[T any](room int, node *redis.Client, essential bool, newSlot func() slot[T]) *lane[T] {
+	return &lane[T]{
+		queue: make(chan T, room), node: node, connection: node.EphemeralConn(), essential: essential, newSlot: newSlot,
+	}
 }
 
-// push puts item into the lane and waits for room if it must. Once the session has ended it returns the session's
-// error; a nil error means that item will be settled.
+// push puts item into the lane. An essential lane waits for room if it must; another one fails if it is full. Once the
+// session has ended push returns the session's error; a nil error means that item will be settled.
 func (l *lane[T]) push(ctx context.Context, s *session, item T) error {
 	select {
 	case l.queue <- item:
 	default:
+		if !l.essential { // its server does not answer, which holds up nobody else
+			return errNoRoom
+		}
 		select {
 		case l.queue <- item:
 		case <-ctx.Done():
@@ -60,6 +69,7 @@ func (l *lane[T]) push(ctx context.Context, s *session, item T) error {
 // run works until the session ends. An idle lane sends a PING now and then, so that neither side takes its
 // connection for forgotten.
 func (l *lane[T]) run(s *session) {
+	defer func() { _ = l.connection.Close() }() // what it says of the connection's end helps nobody
 	idle := time.NewTicker(s.bus.options.probeInterval)
 	defer idle.Stop()
 	for {
@@ -68,8 +78,8 @@ func (l *lane[T]) run(s *session) {
 			l.send(s, item)
 			idle.Reset(s.bus.options.probeInterval)
 		case <-idle.C:
-			if err := ping(s.ctx, l.through); err != nil {
-				s.fail(err)
+			if err := l.connection.Ping(s.ctx).Err(); err != nil {
+				l.broken(s, err)
 			}
 		case <-s.ctx.Done():
 			l.abandon(s.err())
@@ -80,7 +90,7 @@ func (l *lane[T]) run(s *session) {
 
 // send sends first and what else is waiting.
 func (l *lane[T]) send(s *session, first T) {
-	pipeline := l.through.Pipeline()
+	pipeline := l.connection.Pipeline()
 	count, size := 0, 0
 	for item, more := first, true; more; item, more = l.next(count, size) {
 		if count == len(l.slots) {
@@ -92,11 +102,21 @@ func (l *lane[T]) send(s *session, first T) {
 	}
 	_, err := pipeline.Exec(s.ctx)
 	if err != nil && !isReply(err) {
-		s.fail(fmt.Errorf("sending: %w", err))
+		l.broken(s, err)
 	}
 	for _, slot := range l.slots[:count] {
 		slot.settle(slot.Err())
 	}
+}
+
+// broken deals with a connection that failed. A session whose essential lane fails tells why, all others go on.
+func (l *lane[T]) broken(s *session, err error) {
+	if l.essential {
+		s.fail(fmt.Errorf("sending: %w", err))
+		return
+	}
+	_ = l.connection.Close()
+	l.connection = l.node.EphemeralConn()
 }
 
 // next returns what is waiting, unless the batch is full.
@@ -130,11 +150,4 @@ func (l *lane[T]) abandon(err error) {
 func isReply(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
-}
-
-func ping(ctx context.Context, through pipeliner) error {
-	pipeline := through.Pipeline()
-	pipeline.Ping(ctx)
-	_, err := pipeline.Exec(ctx)
-	return err //nolint:wrapcheck // done by whoever ends the session
 }

@@ -6,13 +6,14 @@ import (
 	"encoding/base64"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// lockSeconds is how long a lock lives. It is psrpc's, as is the form of the key and the command.
+// lockSeconds is how long a lock lives.
 const lockSeconds = 5
 
 // contest is a frame of a queue that this process would like to deliver.
@@ -20,6 +21,12 @@ type contest struct {
 	channel  *channel
 	audience *audience // as it was when the frame came; inside its gate
 	frame    []byte
+}
+
+// lockKey is the key of a frame's lock: psrpc's, as are its life and the form of the command.
+func lockKey(frame []byte) string {
+	hash := sha256.Sum256(frame)
+	return base64.StdEncoding.EncodeToString(hash[:])
 }
 
 // lockSlot is the SET with which processes contend for a frame.
@@ -42,24 +49,38 @@ func (b *Bus) newLockSlot() slot[contest] {
 func (s *lockSlot) NoRetry() bool { return true }
 
 func (s *lockSlot) set(item contest) int {
-	hash := sha256.Sum256(item.frame)
 	s.item = item
-	s.key = base64.StdEncoding.EncodeToString(hash[:])
+	s.key = lockKey(item.frame)
 	s.SetErr(nil)
 	s.SetVal("")
 	return len(s.key)
 }
 
-// settle delivers the frame if this process got the lock.
 func (s *lockSlot) settle(err error) {
 	item := s.item
 	s.item = contest{}
+	if movedTo(err) {
+		s.bus.workers.Go(func() { s.bus.contendElsewhere(item) }) // Close waits for it
+		return
+	}
+	s.bus.decide(item, err)
+}
+
+// contendElsewhere asks for a lock that was not where the bus thought, as it is while a cluster changes.
+func (b *Bus) contendElsewhere(item contest) {
+	b.topology.moved(b.ctx)
+	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
+	b.decide(item, b.client.SetArgs(b.ctx, lockKey(item.frame), 0, options).Err())
+}
+
+// decide delivers the frame if this process got the lock.
+func (b *Bus) decide(item contest, err error) {
 	defer item.audience.contests.Leave()
 	switch {
 	case errors.Is(err, redis.Nil): // another process has it
 	case err != nil:
-		s.bus.dropped.Add(1) // as psrpc does: nobody knows whether another process has it
+		b.dropped.Add(1) // as psrpc does: nobody knows whether another process has it
 	case !item.channel.audience.Load().members.DeliverQueue(item.frame) && !item.audience.members.DeliverQueue(item.frame):
-		s.bus.dropped.Add(1) // cannot happen: a queue's last member waits for its contests
+		b.dropped.Add(1) // cannot happen: a queue's last member waits for its contests
 	}
 }

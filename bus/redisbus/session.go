@@ -30,8 +30,8 @@ type session struct {
 	cancel  context.CancelCauseFunc
 	pubsub  *redis.PubSub
 	publish *lane[publication]
-	locks   *lane[contest]
-	release []func() // give the lanes' connections back
+	node    *redis.Client
+	locks   map[string]*lane[contest] // by the server that has the locks; the reader's
 	workers sync.WaitGroup
 
 	heard atomic.Uint64 // counts what Redis sent on the pub/sub connection
@@ -48,20 +48,20 @@ func (l *link) dial(ctx context.Context) (*session, error) {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
 	}
 	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{bus: b, link: l, wake: make(chan struct{}, 1), pubsub: node.Subscribe(ctx)}
+	s := &session{
+		bus: b, link: l, node: node, locks: map[string]*lane[contest]{},
+		wake: make(chan struct{}, 1), pubsub: node.Subscribe(ctx),
+	}
 	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
-	through, release := ownConnection(node)
-	s.publish = newLane(b.options.publishQueue, through, b.newPublishSlot)
-	lockThrough, releaseLock := b.topology.locker(node)
-	s.locks = newLane(lockQueue, lockThrough, b.newLockSlot)
-	s.release = []func(){release, releaseLock}
+	s.publish = newLane(b.options.publishQueue, node, true, b.newPublishSlot)
 
 	l.adopt(s)
 	if err = s.reconcile(ctx); err == nil {
-		err = ping(ctx, through) // fails too while Redis is loading its data
+		err = s.publish.connection.Ping(ctx).Err() // fails too while Redis is loading its data
 	}
 	if err != nil {
 		s.fail(err)
+		_ = s.publish.connection.Close()
 		b.discard(s)
 		return nil, s.err()
 	}
@@ -69,7 +69,6 @@ func (l *link) dial(ctx context.Context) (*session, error) {
 		s.workers.Go(work) // discard waits for all of them
 	}
 	s.workers.Go(func() { s.publish.run(s) })
-	s.workers.Go(func() { s.locks.run(s) })
 	return s, nil
 }
 
@@ -92,9 +91,6 @@ func (b *Bus) discard(s *session) {
 	b.workers.Go(func() {
 		_ = s.pubsub.Close() // ends the reader
 		s.workers.Wait()
-		for _, release := range s.release {
-			release()
-		}
 	})
 }
 
@@ -135,11 +131,28 @@ func (s *session) deliver(message *redis.Message) {
 	channel.audience.Load().members.DeliverPlain(frame)
 	if audience := channel.enter(); audience != nil {
 		item := contest{channel: channel, audience: audience, frame: frame}
-		if s.locks.push(s.ctx, s, item) != nil {
+		if s.contend(item) != nil {
 			audience.contests.Leave()
 			s.bus.dropped.Add(1)
 		}
 	}
+}
+
+// contend puts a frame of a queue into the lane of its lock.
+func (s *session) contend(item contest) error {
+	node, name, err := s.bus.topology.lockNode(s.ctx, s.node, item.frame)
+	if err != nil {
+		return err
+	}
+	lane := s.locks[name]
+	if lane == nil {
+		// Without its lock no frame of a queue is delivered. A cluster has several servers with locks.
+		essential := node == s.node
+		lane = newLane(lockQueue, node.WithTimeout(s.bus.options.probeInterval), essential, s.bus.newLockSlot)
+		s.locks[name] = lane
+		s.workers.Go(func() { lane.run(s) }) // discard waits for it, as for the reader that is here
+	}
+	return lane.push(s.ctx, s, item)
 }
 
 // probe watches that frames come. If none came for half the interval it publishes one that must come back.

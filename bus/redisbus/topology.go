@@ -10,11 +10,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// pipeliner sends commands together and awaits their replies.
-type pipeliner interface {
-	Pipeline() redis.Pipeliner
-}
-
 // topology is the kind of Redis behind a client.
 type topology interface {
 	// place names the server that carries a channel. Channels of one place share a link.
@@ -22,8 +17,8 @@ type topology interface {
 	// node returns the server that the link with the given probe channel is to speak to from now on. It may be another
 	// one each time.
 	node(ctx context.Context, probeChannel string) (*redis.Client, error)
-	// locker returns what takes locks, and what gives it back.
-	locker(node *redis.Client) (pipeliner, func())
+	// lockNode returns the server that has the lock of a frame, and its name; node is the link's.
+	lockNode(ctx context.Context, node *redis.Client, frame []byte) (*redis.Client, string, error)
 	// counts says that PUBLISH tells how many connections got a frame.
 	counts() bool
 	// moved says that a channel was not found at its place.
@@ -57,7 +52,9 @@ func (s single) place(context.Context, string) (string, error) { return "", nil 
 
 func (s single) node(context.Context, string) (*redis.Client, error) { return s.client, nil }
 
-func (s single) locker(node *redis.Client) (pipeliner, func()) { return ownConnection(node) }
+func (s single) lockNode(_ context.Context, node *redis.Client, _ []byte) (*redis.Client, string, error) {
+	return node, "", nil
+}
 
 func (s single) counts() bool { return true }
 
@@ -74,7 +71,13 @@ func (c cluster) node(ctx context.Context, _ string) (*redis.Client, error) {
 	return c.client.MasterForKey(ctx, strconv.Itoa(rand.Int())) //nolint:gosec // not a secret
 }
 
-func (c cluster) locker(*redis.Client) (pipeliner, func()) { return c.client, func() {} }
+func (c cluster) lockNode(ctx context.Context, _ *redis.Client, frame []byte) (*redis.Client, string, error) {
+	node, err := c.client.MasterForKey(ctx, lockKey(frame))
+	if err != nil {
+		return nil, "", err
+	}
+	return node, node.Options().Addr, nil
+}
 
 func (c cluster) counts() bool { return false }
 
@@ -97,9 +100,3 @@ func (s shards) node(ctx context.Context, probeChannel string) (*redis.Client, e
 }
 
 func (s shards) counts() bool { return true }
-
-// ownConnection returns one connection to node, taken from its pool once it is used first.
-func ownConnection(node *redis.Client) (pipeliner, func()) {
-	connection := node.Conn()
-	return connection, func() { _ = connection.Close() } // what it says of the connection's end helps nobody
-}
