@@ -41,7 +41,7 @@ func (c *singleCall) interrupted(err error) error {
 	case c.server != "":
 		return c.failed(coded, errors.ReasonClaimedButSilent)
 	case c.selecting: // nobody can have run the request
-		if news := c.inbox.look(); news.answered {
+		if news := c.inbox.look(); news.failed() {
 			return serverError(&news.response)
 		}
 		return c.failed(c.claims.selection.failure(), c.claims.reason())

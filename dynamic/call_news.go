@@ -60,6 +60,9 @@ func (n *callNews) hasClaim(server []byte) bool {
 	return slices.ContainsFunc(n.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
 }
 
+// failed tells whether a server has answered with an error. A success counts only from a server that was chosen.
+func (n *callNews) failed() bool { return n.answered && n.response.Error != "" }
+
 // forgetResponse makes room for the answer of the server that was chosen, unless that is there already.
 func (b *newsBox) forgetResponse(server string) {
 	b.mu.Lock()

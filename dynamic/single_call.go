@@ -145,7 +145,7 @@ func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte
 func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, err error) {
 	news := c.inbox.look()
 	switch {
-	case news.answered && news.response.Error != "" && c.endsCall(&news.response):
+	case news.failed() && c.endsCall(&news.response):
 		if !time.Now().Before(c.expiry) { // then it is most likely the handler's context that ended
 			return nil, true, c.interrupted(context.DeadlineExceeded)
 		}
@@ -214,7 +214,7 @@ func (c *singleCall) conclude(ctx context.Context) error {
 		return c.failed(c.claims.selection.failure(), errors.ReasonAllDeclined)
 	}
 	c.method.cancel(c.id) // the servers that claimed need not wait
-	if news.answered {
+	if news.failed() {
 		return serverError(&news.response)
 	}
 	return c.failed(c.claims.selection.failure(), c.claims.reason())

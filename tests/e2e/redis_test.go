@@ -43,3 +43,19 @@ func TestRedis(t *testing.T) {
 		e2e.Run(t, overRedis(true, newClient, redisbus.WithPrefix("fleet:")))
 	})
 }
+
+func TestRedisCluster(t *testing.T) {
+	t.Parallel()
+	addresses := testenv.RedisCluster(t).Addrs()
+	newClient := func() redis.UniversalClient {
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
+	}
+	t.Run("Plain", func(t *testing.T) {
+		t.Parallel()
+		e2e.Run(t, overRedis(false, newClient))
+	})
+	t.Run("PrefixSharded", func(t *testing.T) {
+		t.Parallel()
+		e2e.Run(t, overRedis(true, newClient, redisbus.WithPrefix("fleet:"), redisbus.WithShardedPubSub()))
+	})
+}

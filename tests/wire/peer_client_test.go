@@ -1,0 +1,196 @@
+package wire_test
+
+import (
+	"sync"
+	"time"
+)
+
+// peerClient is a client of one service as psrpc's are. The texts are those of StringValues.
+type peerClient struct {
+	link    link
+	service string
+	id      string
+	// skipsClaim says that it is of a version that tells servers to run requests at once.
+	skipsClaim bool
+
+	mu      sync.Mutex
+	calls   map[string]*peerCall // by request id
+	streams streamTable
+}
+
+// peerCall is where the frames of one call come in.
+type peerCall struct{ claims, responses chan message }
+
+// newPeerClient returns a client that listens from now on.
+func newPeerClient(l link, service, id string) *peerClient {
+	c := &peerClient{link: l, service: service, id: id, calls: map[string]*peerCall{}}
+	l.listen(clientAddress(service, id, "CLAIM"), false, func(f frame) {
+		if call := c.find(f.inner.text(claimID)); call != nil {
+			offer(call.claims, f.inner)
+		}
+	})
+	l.listen(clientAddress(service, id, "RES"), false, func(f frame) {
+		if call := c.find(f.inner.text(responseID)); call != nil {
+			offer(call.responses, f.inner)
+		}
+	})
+	l.listen(clientAddress(service, id, "STR"), false, func(f frame) {
+		if !expired(f.inner.int64(streamExpiry)) {
+			c.streams.deliver(f.inner)
+		}
+	})
+	return c
+}
+
+// offer drops what has no room.
+func offer(to chan message, m message) {
+	select {
+	case to <- m:
+	default:
+	}
+}
+
+func (c *peerClient) find(id string) *peerCall {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls[id]
+}
+
+// await returns a call whose frames are kept from now on, until it is forgotten.
+func (c *peerClient) await(id string) (call *peerCall, forget func()) {
+	call = &peerCall{make(chan message, 100), make(chan message, 100)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls[id] = call
+	return call, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.calls, id)
+	}
+}
+
+func (c *peerClient) request(id, body string, m method, timeout time.Duration) message {
+	now := time.Now()
+	return message{}.withText(requestID, id).withText(requestClient, c.id).
+		withInt(requestSentAt, now.UnixNano()).withInt(requestExpiry, now.Add(timeout).UnixNano()).
+		withBool(requestMulti, m.multi).withBytes(requestRaw, text(body)).withBool(requestSkipClaim, c.skipsClaim)
+}
+
+// call sends a request to one server.
+func (c *peerClient) call(m method, body string, timeout time.Duration) (response string, err *failure) {
+	id := newID("REQ_")
+	call, forget := c.await(id)
+	defer forget()
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	send(c.link, m.requests(), typeRequest, c.request(id, body, m, timeout))
+	if m.claim {
+		answer, err := c.choose(m, id, call, deadline.C)
+		if err != nil || answer != nil {
+			return answered(answer, err)
+		}
+	}
+	select {
+	case answer := <-call.responses:
+		return answered(answer, nil)
+	case <-deadline.C:
+		return "", &failure{"deadline_exceeded", "request timed out"}
+	}
+}
+
+func answered(answer message, err *failure) (string, *failure) {
+	switch {
+	case err != nil:
+		return "", err
+	case answer.text(responseError) != "":
+		return "", &failure{answer.text(responseCode), answer.text(responseError)}
+	default:
+		return textOf(answer.bytes(responseRaw)), nil
+	}
+}
+
+// shortCircuit is how long a client waits for better claims. psrpc's wait 200 ms, and one second for the first claim,
+// which is too little for a test on a busy machine.
+const shortCircuit = 500 * time.Millisecond
+
+// choose waits for claims and grants the request to a server: the first one, or with affinity the best of those that
+// claim soon after the first. An error response counts only if no claim wins; a successful one is lost. A client
+// that told servers to run the request at once takes their answer, if it comes, instead.
+func (c *peerClient) choose(m method, id string, call *peerCall, deadline <-chan time.Time) (answer message, _ *failure) {
+	phase := time.NewTimer(patience)
+	defer phase.Stop()
+	best, bestAffinity, failed := "", float32(0), message(nil)
+	for waiting := true; waiting; {
+		select {
+		case claim := <-call.claims:
+			if affinity := claim.float32(claimAffinity); affinity > bestAffinity {
+				best, bestAffinity = claim.text(claimServer), affinity
+			}
+			if !m.affinity {
+				best, waiting = claim.text(claimServer), false
+			} else {
+				phase.Reset(shortCircuit)
+			}
+		case response := <-call.responses:
+			if c.skipsClaim {
+				return response, nil
+			}
+			if response.text(responseError) != "" {
+				failed = response
+			}
+		case <-phase.C:
+			waiting = false
+		case <-deadline:
+			waiting = false
+		}
+	}
+	if best == "" {
+		return failed, &failure{"unavailable", "no response from servers"}
+	}
+	if !c.skipsClaim {
+		send(c.link, m.grants(), typeClaimResponse, message{}.withText(claimID, id).withText(claimServer, best))
+	}
+	return nil, nil
+}
+
+// callMulti sends a request to every server and returns so many responses, or fewer if no more came. psrpc's clients
+// always wait until their time is up.
+func (c *peerClient) callMulti(m method, body string, n int) (responses []message) {
+	id := newID("REQ_")
+	call, forget := c.await(id)
+	defer forget()
+	send(c.link, m.requests(), typeRequest, c.request(id, body, m, patience))
+	for range n {
+		if response, ok := soon(call.responses); ok {
+			responses = append(responses, response)
+		}
+	}
+	return responses
+}
+
+// open opens a stream.
+func (c *peerClient) open(m method, timeout time.Duration) (*peerStream, *failure) {
+	stream := newPeerStream(c.link, m.streams(), newID("STR_"), timeout)
+	c.streams.add(stream)
+	id := newID("REQ_")
+	call, forget := c.await(id)
+	defer forget()
+	acked := stream.await(id)
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	stream.send(id, streamOpen, message{}.withText(openNode, c.id))
+	if m.claim {
+		if _, err := c.choose(m, id, call, deadline.C); err != nil {
+			stream.close(err)
+			return nil, err
+		}
+	}
+	select {
+	case <-acked:
+		return stream, nil
+	case <-deadline.C:
+		err := &failure{"deadline_exceeded", "request timed out"}
+		stream.close(err)
+		return nil, err
+	}
+}
