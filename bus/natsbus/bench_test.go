@@ -1,0 +1,136 @@
+package natsbus_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// payload is a frame of a usual size, without a routing key.
+var payload = append([]byte{0x12, 0xfe, 0x01}, make([]byte, 254)...)
+
+// report is told what it does not want to know.
+type report struct{}
+
+func (report) Published(int, error) {}
+
+// BenchmarkPublish compares frames published through the bus, in its several ways, with bare messages. Nobody listens.
+func BenchmarkPublish(b *testing.B) {
+	url := testenv.NATSProcess(b).URL()
+	keyed := bus.Channel{Subject: "SRV.Bench", Key: "Method.REQ"}
+	for _, bench := range []struct {
+		name    string
+		channel bus.Channel
+		report  bus.Report
+		opts    []natsbus.Option
+	}{
+		{name: "Client", channel: bus.Channel{Subject: "CLI.Bench.ID.RES"}},
+		{name: "Server", channel: keyed},
+		{name: "Server/report", channel: keyed, report: report{}},
+		{name: "Server/prefix", channel: keyed, opts: []natsbus.Option{natsbus.WithPrefix("staging.")}},
+		{name: "Server/subject per method", channel: keyed, opts: []natsbus.Option{natsbus.WithSubjectPerMethod()}},
+	} {
+		b.Run("bus/"+bench.name, func(b *testing.B) {
+			sender := newBus(b, url, bench.opts...)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := sender.Publish(b.Context(), bench.channel, payload, bench.report); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("raw", func(b *testing.B) {
+		sender := connect(b, url)
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := sender.Publish(keyed.Subject, payload); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkRoundTrip compares a frame to a queue and the frame that comes back with a bare request and its reply.
+func BenchmarkRoundTrip(b *testing.B) {
+	url := testenv.NATSProcess(b).URL()
+	b.Run("bus", func(b *testing.B) {
+		client, server := newBus(b, url), newBus(b, url)
+		request := bus.Channel{Subject: "SRV.Bench.Q", Key: "Method.REQ"}
+		response := bus.Channel{Subject: "CLI.Bench.ID.RES"}
+		_, err := server.Subscribe(b.Context(), request, bus.Queue, func([]byte) {
+			_ = server.Publish(b.Context(), response, payload, nil)
+		})
+		require.NoError(b, err)
+		back := make(chan []byte, 1)
+		_, err = client.Subscribe(b.Context(), response, bus.Plain, func(frame []byte) { back <- frame })
+		require.NoError(b, err)
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := client.Publish(b.Context(), request, payload, report{}); err != nil {
+				b.Fatal(err)
+			}
+			<-back
+		}
+	})
+	b.Run("raw", func(b *testing.B) {
+		client, server := connect(b, url), connect(b, url)
+		_, err := server.QueueSubscribe("SRV.Bench.Q", "bus", func(m *nats.Msg) { _ = m.Respond(payload) })
+		require.NoError(b, err)
+		require.NoError(b, server.Flush())
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := client.RequestWithContext(b.Context(), "SRV.Bench.Q", payload); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkReceive compares frames delivered through the bus with bare messages.
+func BenchmarkReceive(b *testing.B) {
+	url := testenv.NATSProcess(b).URL()
+	channel := bus.Channel{Subject: "SRV.Bench", Key: "Method.REQ"}
+	frame := wire.AppendRoutingKey(payload, channel.Key)
+	run := func(name string, listen func(b *testing.B, received func())) {
+		b.Run(name, func(b *testing.B) {
+			var count atomic.Int64
+			sender, done := connect(b, url), make(chan struct{})
+			listen(b, func() {
+				if count.Add(1) == int64(b.N) {
+					close(done)
+				}
+			})
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				if err := sender.Publish(channel.Subject, frame); err != nil {
+					b.Fatal(err)
+				}
+			}
+			select {
+			case <-done:
+			case <-time.After(10 * time.Second):
+				b.Fatal("some did not come", b.N, count.Load())
+			}
+		})
+	}
+	run("bus", func(b *testing.B, received func()) {
+		_, err := newBus(b, url).Subscribe(b.Context(), channel, bus.Plain, func([]byte) { received() })
+		require.NoError(b, err)
+	})
+	run("raw", func(b *testing.B, received func()) {
+		nc := connect(b, url)
+		_, err := nc.Subscribe(channel.Subject, func(*nats.Msg) { received() })
+		require.NoError(b, err)
+		require.NoError(b, nc.Flush())
+	})
+}

@@ -1,0 +1,238 @@
+package natsbus_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/bustest"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds the wait for what must happen; a test that passes does not come near it.
+const patience = 20 * time.Second
+
+var (
+	quiet = natsbus.WithLogger(slog.New(slog.DiscardHandler))
+	// requests and others are channels that share a subject, results has one for itself.
+	requests = bus.Channel{Name: "Svc|Method|REQ", Subject: "SRV.Svc.Q", Key: "Method.REQ"}
+	others   = bus.Channel{Name: "Svc|Other|REQ", Subject: "SRV.Svc.Q", Key: "Other.REQ"}
+	results  = bus.Channel{Name: "Svc|ID|RES", Subject: "CLI.Svc.ID.RES"}
+)
+
+// connect returns a connection that ends with the test.
+func connect(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
+	tb.Helper()
+	closed := make(chan struct{})
+	opts = append(append(natsbus.ConnOptions(), nats.ClosedHandler(func(*nats.Conn) { close(closed) })), opts...)
+	nc, err := nats.Connect(url, opts...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		nc.Close()
+		<-closed
+	})
+	return nc
+}
+
+// newBus returns a bus on a connection of its own, both of which end with the test.
+func newBus(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
+	tb.Helper()
+	return newBusOn(tb, connect(tb, url), opts...)
+}
+
+func newBusOn(tb testing.TB, nc *nats.Conn, opts ...natsbus.Option) *natsbus.Bus {
+	tb.Helper()
+	b, err := natsbus.New(nc, append([]natsbus.Option{quiet}, opts...)...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
+	return b
+}
+
+// addr returns host and port of a URL.
+func addr(url string) string { return strings.TrimPrefix(url, "nats://") }
+
+// soon waits for what must come.
+func soon[T any](tb testing.TB, signal <-chan T, what string) T {
+	tb.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case value := <-signal:
+		return value
+	case <-timer.C:
+		require.FailNow(tb, "did not come: "+what)
+		panic("unreachable")
+	}
+}
+
+// listen subscribes and returns the frames that come, of which there is room for many.
+func listen(tb testing.TB, b bus.Bus, channel bus.Channel, join bus.Join) (<-chan []byte, bus.Subscription) {
+	tb.Helper()
+	frames := make(chan []byte, 1<<16)
+	s, err := b.Subscribe(tb.Context(), channel, join, func(frame []byte) { frames <- frame })
+	require.NoError(tb, err)
+	return frames, s
+}
+
+func publish(tb testing.TB, b bus.Bus, channel bus.Channel, frame []byte) {
+	tb.Helper()
+	require.NoError(tb, b.Publish(tb.Context(), channel, frame, nil))
+}
+
+// events is an event handler that keeps what it gets.
+type events chan bus.Event
+
+func newEvents() (events, natsbus.Option) {
+	e := make(events, 1024)
+	return e, natsbus.WithEventHandler(func(event bus.Event) { e <- event })
+}
+
+// next returns the next event, which must be of this kind.
+func (e events) next(tb testing.TB, kind bus.EventKind) bus.Event {
+	tb.Helper()
+	event := soon(tb, e, kind.String())
+	require.Equal(tb, kind, event.Kind, "%v", event.Err)
+	return event
+}
+
+// reports is a report that keeps what it gets.
+type reports chan published
+
+type published struct {
+	receivers int
+	err       error
+}
+
+func newReports() reports { return make(reports, 1024) }
+
+func (r reports) Published(receivers int, err error) { r <- published{receivers, err} }
+
+func requireCode(tb testing.TB, code errors.ErrorCode, err error) {
+	tb.Helper()
+	require.Error(tb, err)
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(tb, ok, "%T: %v", err, err)
+	require.Equal(tb, code, coded.Code(), "%v", err)
+}
+
+func TestBus_Conformance(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]natsbus.Option{
+		"plain":              nil,
+		"prefix":             {natsbus.WithPrefix("staging.")},
+		"subject per method": {natsbus.WithSubjectPerMethod()},
+	} {
+		t.Run(name, func(t *testing.T) { // one after the other: they flood the server
+			server := testenv.NATSProcess(t)
+			bustest.Run(t, bustest.Network{
+				Connect:        func(tb testing.TB) bus.Bus { return newBus(tb, server.URL(), opts...) },
+				NoticesSilence: true,
+				MaxFrameSize:   1 << 20,
+			})
+		})
+	}
+}
+
+func TestBus_ConformanceOnOneConnection(t *testing.T) {
+	t.Parallel()
+	server := testenv.NATSProcess(t)
+	nc := connect(t, server.URL())
+	bustest.Run(t, bustest.Network{
+		Connect:        func(tb testing.TB) bus.Bus { return newBusOn(tb, nc) },
+		NoticesSilence: true,
+		MaxFrameSize:   1 << 20,
+	})
+}
+
+func TestNew_RefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATS(t).URL()
+	_, err := natsbus.New(nil)
+	requireCode(t, errors.InvalidArgument, err)
+
+	_, err = natsbus.New(connect(t, url, nats.NoEcho()))
+	requireCode(t, errors.FailedPrecondition, err)
+
+	closed := connect(t, url)
+	closed.Close()
+	_, err = natsbus.New(closed)
+	requireCode(t, errors.Unavailable, err)
+
+	_, err = natsbus.New(connect(t, url), natsbus.WithProbeInterval(0), natsbus.WithPendingLimit(-1), natsbus.WithLogger(nil))
+	require.ErrorContains(t, err, "probe interval")
+	require.ErrorContains(t, err, "pending limit")
+	require.ErrorContains(t, err, "logger")
+	for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+		requireCode(t, errors.InvalidArgument, one)
+	}
+}
+
+func TestBus_Stats(t *testing.T) {
+	t.Parallel()
+	var b bus.Monitored = newBus(t, testenv.NATS(t).URL())
+	frames, _ := listen(t, b, requests, bus.Plain)
+	for range 3 {
+		publish(t, b, requests, nil)
+	}
+	for range 3 {
+		soon(t, frames, "frame")
+	}
+	assert.Equal(t, bus.Stats{Connected: true, Published: 3, Received: 3}, b.Stats())
+}
+
+func TestBus_SubscribeIsUndoneIfItsContextEnds(t *testing.T) {
+	t.Parallel()
+	server := testenv.NATS(t)
+	proxy := testenv.NewProxy(t, addr(server.URL()))
+	b, sender := newBus(t, "nats://"+proxy.Addr()), newBus(t, server.URL())
+	proxy.Delay(200 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := b.Subscribe(ctx, results, bus.Plain, func([]byte) { assert.Fail(t, "delivered") })
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	proxy.Delay(0)
+
+	_, other := listen(t, b, requests, bus.Plain) // what was sent before has come to the server
+	other.Close()
+	nobody := newReports()
+	require.NoError(t, sender.Publish(t.Context(), results, nil, nobody))
+	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
+}
+
+func TestBus_InvalidSubject(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, testenv.NATS(t).URL())
+	bad := bus.Channel{Name: "a b", Subject: "SRV.a b"}
+	requireCode(t, errors.InvalidArgument, b.Publish(t.Context(), bad, nil, nil))
+	requireCode(t, errors.InvalidArgument, b.Publish(t.Context(), bad, nil, newReports()))
+	_, err := b.Subscribe(t.Context(), bad, bus.Plain, func([]byte) {})
+	requireCode(t, errors.InvalidArgument, err)
+	require.ErrorContains(t, err, `"SRV.a b"`)
+}
+
+func TestBus_ServerWithoutHeaders(t *testing.T) {
+	t.Parallel()
+	broker := testenv.NATS(t, func(o *server.Options) { o.NoHeaderSupport = true })
+	b := newBus(t, broker.URL())
+	frames, _ := listen(t, b, requests, bus.Plain)
+	require.NoError(t, b.Publish(t.Context(), requests, []byte{}, newReports()))
+	soon(t, frames, "frame")
+	nobody := newReports()
+	require.NoError(t, b.Publish(t.Context(), others, []byte{}, nobody))
+	publish(t, b, requests, nil)
+	soon(t, frames, "frame after that")
+	assert.Empty(t, nobody)
+}

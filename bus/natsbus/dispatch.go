@@ -1,0 +1,58 @@
+package natsbus
+
+import (
+	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// marker goes through the queue of what comes in, and says that all before it has been delivered.
+var marker = new(nats.Msg)
+
+// dispatch delivers what comes in, in the order in which the server sent it, until the bus is closed. One goroutine
+// does it for all subscriptions: that keeps the order between them, and no Deliver function blocks.
+func (b *Bus) dispatch() {
+	for m := <-b.inbound; m != nil; m = <-b.inbound {
+		switch m.Sub {
+		case nil:
+			b.marked <- struct{}{} // has room for one, and there is one marker at a time
+		case b.silence.sub:
+			b.nobodyListens(m)
+		default:
+			b.received.Add(1)
+			b.deliver(m)
+		}
+	}
+}
+
+// deliver gives a frame to those it is for. nats.go has made m.Data for this message alone.
+func (b *Bus) deliver(m *nats.Msg) {
+	queue := m.Sub.Queue != ""
+	members := b.membersOf(address{subject: m.Sub.Subject, queue: queue})
+	unkeyed := members[""]
+	if unkeyed != nil && len(members) == 1 {
+		give(unkeyed, m.Data, queue)
+		return
+	}
+	key, err := wire.RoutingKey(m.Data)
+	if err != nil {
+		b.dropped.Add(1) // no peer sends such frames
+		return
+	}
+	taken := len(key) > 0 && give(members[string(key)], m.Data, queue)
+	if !taken || !queue {
+		taken = give(unkeyed, m.Data, queue) || taken
+	}
+	if !taken && queue {
+		b.stray(m, key)
+	}
+}
+
+// give reports whether a member took the frame.
+func give(members *fanout.Members, frame []byte, queue bool) bool {
+	if queue {
+		return members.DeliverQueue(frame)
+	}
+	return members.DeliverPlain(frame) > 0
+}

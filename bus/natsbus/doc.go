@@ -1,0 +1,2 @@
+// Package natsbus is the bus over core NATS.
+package natsbus

@@ -1,0 +1,30 @@
+package natsbus
+
+import (
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// countDropped asks nats.go how many frames it dropped because too many were waiting.
+func (b *Bus) countDropped() {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	for at, r := range b.routes {
+		b.countDroppedLocked(at, r)
+	}
+}
+
+func (b *Bus) countDroppedLocked(at address, r *route) {
+	dropped, err := r.sub.Dropped()
+	if err != nil || dropped == r.dropped {
+		return
+	}
+	news := uint64(dropped - r.dropped) //nolint:gosec // it only grows
+	r.dropped = dropped
+	b.dropped.Add(news)
+	b.events.emit(bus.Event{
+		Kind: bus.Dropped, Channel: at.subject, Frames: news,
+		Err: errors.NewErrorf(errors.ResourceExhausted, "more than %d frames were waiting for this process: it is too busy to "+
+			"take them, or the limit set by WithPendingLimit too small", b.options.pendingLimit),
+	})
+}

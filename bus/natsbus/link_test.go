@@ -1,0 +1,189 @@
+package natsbus_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// While the server is away Publish and Subscribe fail at once, nothing is sent later, and when it is back all
+// subscriptions are live.
+func TestBus_ServerRestart(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]nats.Option{
+		"a connection made for a bus":          nil,
+		"a connection with a reconnect buffer": {nats.ReconnectBufSize(nats.DefaultReconnectBufSize)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := testenv.NATSProcess(t)
+			news, handler := newEvents()
+			b := newBusOn(t, connect(t, server.URL(), opts...), handler)
+			plain, _ := listen(t, b, results, bus.Plain)
+			queue, _ := listen(t, b, requests, bus.Queue)
+			publish(t, b, requests, envelope(t, "before", ""))
+			soon(t, queue, "frame before")
+
+			server.Kill()
+			requireCode(t, errors.Unavailable, news.next(t, bus.Disconnected).Err)
+			assert.False(t, b.Stats().Connected)
+			started := time.Now()
+			for i := range 100 {
+				requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, []byte(fmt.Sprint("stale ", i)), newReports()))
+			}
+			_, err := b.Subscribe(t.Context(), others, bus.Plain, func([]byte) {})
+			requireCode(t, errors.Unavailable, err)
+			assert.Less(t, time.Since(started), time.Second)
+
+			server.Start()
+			require.NoError(t, news.next(t, bus.Reconnected).Err)
+			assert.True(t, b.Stats().Connected)
+			sender := newBus(t, server.URL())
+			publish(t, sender, results, []byte("after"))
+			assert.Equal(t, "after", string(soon(t, plain, "frame after")))
+			publish(t, sender, requests, envelope(t, "after", ""))
+			soon(t, queue, "frame after")
+			assert.Empty(t, plain, "nothing stale came")
+			assert.EqualValues(t, 1, b.Stats().Disconnects)
+		})
+	}
+}
+
+// A link that swallows everything is given up within two probe intervals, and frames that were on their way are
+// reported as lost.
+func TestBus_HalfOpenLink(t *testing.T) {
+	t.Parallel()
+	const probe = 300 * time.Millisecond
+	server := testenv.NATS(t)
+	for name, open := range map[string]func(t *testing.T, url string, handler natsbus.Option) bus.Bus{
+		"a connection made for a bus": func(t *testing.T, url string, handler natsbus.Option) bus.Bus {
+			return newBus(t, url, handler, natsbus.WithProbeInterval(probe))
+		},
+		"a connection as nats.go makes it": func(t *testing.T, url string, handler natsbus.Option) bus.Bus {
+			nc, err := nats.Connect(url)
+			require.NoError(t, err)
+			t.Cleanup(nc.Close)
+			return newBusOn(t, nc, handler, natsbus.WithProbeInterval(probe))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := testenv.NewProxy(t, addr(server.URL()))
+			news, handler := newEvents()
+			b := open(t, "nats://"+proxy.Addr(), handler)
+			channel := bus.Channel{Subject: "CLI.half-open." + name[len(name)-2:]}
+			frames, _ := listen(t, b, channel, bus.Plain)
+
+			proxy.BlackHole()
+			started := time.Now()
+			lost := newReports()
+			require.NoError(t, b.Publish(t.Context(), channel, nil, lost))
+			down := news.next(t, bus.Disconnected)
+			assert.Less(t, time.Since(started), 2*probe+time.Second, "two probe intervals, and time to spare on a busy machine")
+			require.ErrorContains(t, down.Err, "did not answer")
+			word := soon(t, lost, "report of the lost frame")
+			assert.Equal(t, bus.Unknown, word.receivers)
+			requireCode(t, errors.Unavailable, word.err)
+
+			news.next(t, bus.Reconnected)
+			publish(t, b, channel, []byte("again"))
+			assert.Equal(t, "again", string(soon(t, frames, "frame after")))
+			assert.EqualValues(t, 1, b.(bus.Monitored).Stats().Unpublished)
+		})
+	}
+}
+
+// A server that has stopped reading blocks nobody for long, however much is published.
+func TestBus_StuckServer(t *testing.T) {
+	t.Parallel()
+	const probe = 300 * time.Millisecond
+	server := testenv.NATSProcess(t)
+	news, handler := newEvents()
+	b := newBusOn(t, connect(t, server.URL(), nats.FlusherTimeout(probe)), handler, natsbus.WithProbeInterval(probe))
+	server.Pause()
+	started := time.Now()
+	frame := make([]byte, 256<<10)
+	var err error
+	for err == nil && time.Since(started) < patience {
+		err = b.Publish(t.Context(), results, frame, nil)
+	}
+	requireCode(t, errors.Unavailable, err)
+	news.next(t, bus.Disconnected)
+	server.Resume()
+	news.next(t, bus.Reconnected)
+	publish(t, b, results, frame)
+}
+
+func TestBus_LinkBreaksAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	server := testenv.NATS(t)
+	proxy := testenv.NewProxy(t, addr(server.URL()))
+	news, handler := newEvents()
+	b, sender := newBus(t, "nats://"+proxy.Addr(), handler), newBus(t, server.URL())
+	frames, _ := listen(t, b, requests, bus.Queue)
+	for i := range 10 {
+		if i%2 == 0 {
+			proxy.Cut()
+		} else {
+			proxy.Reset()
+		}
+		news.next(t, bus.Disconnected)
+		news.next(t, bus.Reconnected)
+		publish(t, sender, requests, envelope(t, "x", ""))
+		soon(t, frames, "frame")
+	}
+	assert.EqualValues(t, 10, b.Stats().Disconnects)
+}
+
+func TestBus_ProgramClosesTheConnection(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATS(t).URL()
+	for name, end := range map[string]func(nc *nats.Conn) error{
+		"close": func(nc *nats.Conn) error { nc.Close(); return nil },
+		"drain": (*nats.Conn).Drain,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nc := connect(t, url)
+			news, handler := newEvents()
+			b := newBusOn(t, nc, handler)
+			_, subscription := listen(t, b, requests, bus.Queue)
+			require.NoError(t, end(nc))
+			requireCode(t, errors.Unavailable, news.next(t, bus.Disconnected).Err)
+			requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, nil, nil))
+			_, err := b.Subscribe(t.Context(), results, bus.Plain, func([]byte) {})
+			requireCode(t, errors.Unavailable, err)
+			subscription.Close()
+			require.NoError(t, b.Close())
+			require.ErrorIs(t, b.Publish(t.Context(), results, nil, nil), bus.ErrClosed)
+		})
+	}
+}
+
+// A bus may be made before there is a server.
+func TestBus_ServerComesLater(t *testing.T) {
+	t.Parallel()
+	server := testenv.NATSProcess(t)
+	server.Kill()
+	news, handler := newEvents()
+	b := newBusOn(t, connect(t, server.URL(), nats.RetryOnFailedConnect(true)), handler)
+	assert.False(t, b.Stats().Connected)
+	requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, nil, nil))
+	server.Start()
+	news.next(t, bus.Reconnected)
+	frames, _ := listen(t, b, results, bus.Plain)
+	publish(t, b, results, []byte("hello"))
+	assert.Equal(t, "hello", string(soon(t, frames, "frame")))
+	nobody := newReports()
+	require.NoError(t, b.Publish(t.Context(), requests, nil, nobody))
+	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
+}

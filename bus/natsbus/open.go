@@ -1,0 +1,115 @@
+package natsbus
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+func init() { //nolint:gochecknoinits // drivers register by import
+	bus.MustRegister("nats", open)
+	bus.MustRegister("tls", open)
+}
+
+// open is the driver for nats:// and tls://. The package comment says what may be in such a URL.
+func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
+	settings, err := parseURL(u)
+	if err != nil {
+		return nil, err
+	}
+	nc, closeConn, err := dial(ctx, u, settings)
+	if err != nil {
+		code := errors.Unavailable
+		if errors.Is(err, nats.ErrAuthorization) {
+			code = errors.Unauthenticated
+		}
+		return nil, errors.NewErrorf(code, "nats bus cannot connect to %s: %w", u.Host, err)
+	}
+	b, err := New(nc, settings.bus...)
+	if err != nil {
+		closeConn()
+		return nil, err
+	}
+	b.closeConn = closeConn
+	return b, nil
+}
+
+// dial returns a connection, and what closes it and waits for that.
+func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func(), error) {
+	open, end := context.WithCancel(context.Background())
+	detach := context.AfterFunc(ctx, end)
+	closed := make(chan struct{})
+	nc, err := nats.Connect(servers(u), slices.Concat(
+		connOptions(settings.probeInterval),
+		[]nats.Option{
+			nats.Timeout(settings.connectTimeout),
+			nats.SetCustomDialer(&dialer{ctx: open, timeout: settings.connectTimeout}),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // or else nats.go prints; the bus adds its own
+			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
+		},
+		settings.conn,
+	)...)
+	inTime := detach()
+	closeConn := func() {
+		nc.Close()
+		end()
+		<-closed
+	}
+	switch {
+	case err == nil && inTime:
+		return nc, closeConn, nil
+	case err == nil:
+		closeConn()
+		return nil, nil, ctx.Err()
+	case !inTime:
+		err = ctx.Err()
+	}
+	end()
+	return nil, nil, err
+}
+
+// servers returns the hosts of u as nats.go takes them. What is secret in u is left out: nats.go may repeat it in errors.
+func servers(u *url.URL) string {
+	hosts := strings.Split(u.Host, ",")
+	for i, host := range hosts {
+		hosts[i] = u.Scheme + "://" + host
+	}
+	return strings.Join(hosts, ",")
+}
+
+// dialer makes network connections that end, at the latest, with ctx.
+type dialer struct {
+	ctx     context.Context //nolint:containedctx // ends when the first connection must be made, or the bus is closed
+	timeout time.Duration
+}
+
+// Dial implements nats.CustomDialer.
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}, nil
+}
+
+type conn struct {
+	net.Conn
+
+	release func() bool
+}
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	c.release()
+	return c.Conn.Close()
+}

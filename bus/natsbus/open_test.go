@@ -1,0 +1,189 @@
+package natsbus_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// requireWorking opens a bus and sends a frame over it. The bus ends with the test.
+func requireWorking(t *testing.T, url string) bus.Bus {
+	t.Helper()
+	b, err := bus.Open(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	frames, _ := listen(t, b, results, bus.Plain)
+	publish(t, b, results, []byte("hello"))
+	require.Equal(t, "hello", string(soon(t, frames, "frame")))
+	return b
+}
+
+func TestOpen_WhoTheBusIs(t *testing.T) {
+	t.Parallel()
+	password := testenv.NATS(t, func(o *server.Options) { o.Username, o.Password = "user", "s%cret" })
+	token := testenv.NATS(t, func(o *server.Options) { o.Authorization = "t0ken" })
+	key, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	public, err := key.PublicKey()
+	require.NoError(t, err)
+	seed, err := key.Seed()
+	require.NoError(t, err)
+	seedFile := filepath.Join(t.TempDir(), "user.nk")
+	require.NoError(t, os.WriteFile(seedFile, seed, 0o600))
+	nkey := testenv.NATS(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
+
+	requireWorking(t, "nats://user:s%25cret@"+addr(password.URL()))
+	requireWorking(t, "nats://t0ken@"+addr(token.URL()))
+	requireWorking(t, nkey.URL()+"?nkey="+seedFile)
+
+	_, err = bus.Open(t.Context(), "nats://user:wr0ng@"+addr(password.URL()))
+	requireCode(t, errors.Unauthenticated, err)
+	assert.NotContains(t, err.Error(), "wr0ng")
+}
+
+func TestOpen_Parameters(t *testing.T) {
+	t.Parallel()
+	broker := testenv.NATS(t)
+	seen := observe(t, connect(t, broker.URL()), ">")
+	b := requireWorking(t, broker.URL()+"?name=test&prefix=x.&subject_per_method=true&inbox_prefix=box&probe_interval=1s"+
+		"&pending_limit=1000&connect_timeout=3s&tls_first=false")
+	assert.Equal(t, "x.CLI.Svc.ID.RES", soon(t, seen, "message").Subject)
+	require.NoError(t, b.Publish(t.Context(), requests, nil, newReports()))
+	m := soon(t, seen, "message with a key")
+	assert.Equal(t, "x.SRV.Svc.Q.Method.REQ", m.Subject)
+	assert.True(t, strings.HasPrefix(m.Reply, "box."), m.Reply)
+	names := []string{}
+	for _, conn := range connections(t, broker) {
+		names = append(names, conn.Name)
+	}
+	assert.Contains(t, names, "test")
+}
+
+func connections(t *testing.T, broker *testenv.NATSServer) []*server.ConnInfo {
+	t.Helper()
+	list, err := broker.Server().Connz(&server.ConnzOptions{})
+	require.NoError(t, err)
+	return list.Conns
+}
+
+func TestOpen_SeveralServers(t *testing.T) {
+	t.Parallel()
+	free := testenv.NewProxy(t, "127.0.0.1:1")
+	free.Refuse()
+	requireWorking(t, "nats://"+free.Addr()+","+addr(testenv.NATS(t).URL()))
+}
+
+func TestOpen_TLS(t *testing.T) {
+	t.Parallel()
+	certificate, ca := selfSigned(t)
+	broker := testenv.NATS(t, func(o *server.Options) {
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		o.TLSTimeout = 5
+	})
+	url := "tls://" + strings.TrimPrefix(addr(broker.URL()), "tls://")
+	requireWorking(t, url+"?tls_ca="+ca)
+	_, err := bus.Open(t.Context(), url)
+	requireCode(t, errors.Unavailable, err)
+}
+
+// selfSigned returns a certificate for 127.0.0.1 and the file that it is in.
+func selfSigned(t *testing.T) (certificate tls.Certificate, file string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	require.NoError(t, err)
+	file = filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+}
+
+func TestOpen_WrongURLs(t *testing.T) {
+	t.Parallel()
+	for url, says := range map[string]string{
+		"nats://":                              "want nats://host:port",
+		"nats://127.0.0.1:1/path":              "without a path",
+		"nats://127.0.0.1:1?prefx=a":           `no parameter "prefx"; there are connect_timeout, creds,`,
+		"nats://127.0.0.1:1?name=":             "name is empty",
+		"nats://127.0.0.1:1?probe_interval=2":  "probe_interval=2",
+		"nats://127.0.0.1:1?probe_interval=0s": "must be positive",
+		"nats://127.0.0.1:1?pending_limit=x":   "pending_limit=x",
+		"nats://127.0.0.1:1?tls_first=maybe":   "tls_first=maybe",
+		"nats://127.0.0.1:1?nkey=/no/file":     "nkey=/no/file",
+		"tls://127.0.0.1:1?x=%zz":              "malformed parameters",
+	} {
+		_, err := bus.Open(t.Context(), strings.Replace(url, "://", "://user:pa55word@", 1))
+		require.ErrorContains(t, err, says, url)
+		assert.NotContains(t, err.Error(), "pa55word")
+		assert.NotContains(t, err.Error(), "unavailable")
+	}
+	_, err := bus.Open(t.Context(), "nats://127.0.0.1:1?name=&prefix=&x=y")
+	require.ErrorContains(t, err, "name is empty")
+	require.ErrorContains(t, err, "prefix is empty")
+	require.ErrorContains(t, err, `"x"`)
+}
+
+func TestOpen_NoServer(t *testing.T) {
+	t.Parallel()
+	proxy := testenv.NewProxy(t, "127.0.0.1:1")
+	proxy.Refuse()
+	for _, query := range []string{"", "?creds=/no/file", "?tls_ca=/no/file", "?tls_cert=/no/file"} {
+		_, err := bus.Open(t.Context(), "nats://user:pa55word@"+proxy.Addr()+query)
+		requireCode(t, errors.Unavailable, err)
+		assert.NotContains(t, err.Error(), "pa55word")
+	}
+}
+
+// A server that accepts connections and says nothing holds nobody up for longer than the context lasts.
+func TestOpen_ContextEnds(t *testing.T) {
+	t.Parallel()
+	proxy := testenv.NewProxy(t, "127.0.0.1:1")
+	proxy.BlackHoleAll()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	started := time.Now()
+	_, err := bus.Open(ctx, "nats://"+proxy.Addr()+"?connect_timeout=1m")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Less(t, time.Since(started), patience)
+}
+
+// The end of the context with which a bus was opened does not end it, and it reconnects.
+func TestOpen_OutlivesItsContext(t *testing.T) {
+	t.Parallel()
+	proxy := testenv.NewProxy(t, addr(testenv.NATS(t).URL()))
+	ctx, cancel := context.WithCancel(t.Context())
+	b, err := bus.Open(ctx, "nats://"+proxy.Addr())
+	require.NoError(t, err)
+	defer b.Close()
+	cancel()
+	frames, _ := listen(t, b, results, bus.Plain)
+	proxy.Cut()
+	require.Eventually(t, func() bool {
+		return b.(bus.Monitored).Stats().Disconnects == 1 && b.Publish(t.Context(), results, nil, nil) == nil
+	}, patience, patience/1000, "the bus has no event handler")
+	soon(t, frames, "frame")
+}

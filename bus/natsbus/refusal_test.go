@@ -1,0 +1,80 @@
+package natsbus_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// newGuardedServer returns the URL of a server with permissions.
+func newGuardedServer(t *testing.T, permissions server.Permissions) string {
+	t.Helper()
+	broker := testenv.NATS(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "user", Password: "secret", Permissions: &permissions}}
+	})
+	return "nats://user:secret@" + addr(broker.URL())
+}
+
+func TestBus_SubscribeIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, newGuardedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "SRV.ok.>"}}}))
+	var all sync.WaitGroup
+	for i := range 40 { // at the same time, so that they share round trips
+		all.Go(func() {
+			name, join := "ok", bus.Join(i/2%2)
+			if i%2 == 0 {
+				name = "denied"
+			}
+			channel := bus.Channel{Name: name, Subject: fmt.Sprintf("SRV.%s.%d", name, i)}
+			s, err := b.Subscribe(t.Context(), channel, join, func([]byte) {})
+			if name == "ok" {
+				assert.NoError(t, err)
+				s.Close()
+				return
+			}
+			if assert.Error(t, err, i) {
+				requireCode(t, errors.PermissionDenied, err)
+				assert.ErrorContains(t, err, channel.Subject)
+			}
+		})
+	}
+	all.Wait()
+	_, err := b.Subscribe(t.Context(), requests, bus.Queue, func([]byte) {})
+	requireCode(t, errors.PermissionDenied, err)
+	_, err = b.Subscribe(t.Context(), requests, bus.Queue, func([]byte) {})
+	requireCode(t, errors.PermissionDenied, err)
+}
+
+func TestBus_PublishIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, newGuardedServer(t, server.Permissions{Publish: &server.SubjectPermission{Deny: []string{requests.Subject}}}))
+	refused, fine := newReports(), newReports()
+	frames, _ := listen(t, b, results, bus.Plain)
+	require.NoError(t, b.Publish(t.Context(), requests, nil, refused))
+	require.NoError(t, b.Publish(t.Context(), results, nil, fine))
+	word := soon(t, refused, "report")
+	requireCode(t, errors.PermissionDenied, word.err)
+	soon(t, frames, "frame on another subject")
+	assert.Empty(t, fine)
+	assert.EqualValues(t, 1, b.Stats().Unpublished)
+}
+
+// Without an inbox the bus works, but does not hear that nobody listens.
+func TestBus_InboxIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, newGuardedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}}))
+	frames, _ := listen(t, b, results, bus.Plain)
+	nobody := newReports()
+	require.NoError(t, b.Publish(t.Context(), requests, nil, nobody))
+	require.NoError(t, b.Publish(t.Context(), results, nil, newReports()))
+	soon(t, frames, "frame")
+	assert.Empty(t, nobody)
+}

@@ -1,0 +1,119 @@
+package natsbus
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+// numbered is a report that is told apart from others.
+type numbered int
+
+func (numbered) Published(int, error) {}
+
+func TestReports_TakenOnce(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	first, second := r.add("a", numbered(1)), r.add("b", numbered(2))
+	assert.Equal(t, numbered(2), r.take(second))
+	assert.Nil(t, r.take(second))
+	assert.Equal(t, numbered(1), r.take(first))
+	assert.Nil(t, r.take(7), "never added")
+}
+
+func TestReports_OldestAreForgottenFirst(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	for i := range maxReports + 10 {
+		r.add("a", numbered(i+1))
+	}
+	assert.Nil(t, r.take(10))
+	assert.Equal(t, numbered(11), r.take(11))
+	assert.Equal(t, numbered(maxReports+10), r.take(maxReports+10))
+	assert.Len(t, r.lose(), maxReports-2)
+}
+
+func TestReports_SettleForgetsThoseThatWereThereAtTheLastButOneAge(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	old := r.add("a", numbered(1))
+	r.age()
+	young := r.add("a", numbered(2))
+	r.settle()
+	assert.True(t, r.pending())
+	r.age()
+	newest := r.add("a", numbered(3))
+	r.settle()
+	assert.Nil(t, r.take(old))
+	assert.Equal(t, numbered(2), r.take(young))
+	r.age()
+	r.age()
+	r.settle()
+	assert.Nil(t, r.take(newest))
+	assert.False(t, r.pending())
+}
+
+func TestReports_AddedSignalsTheFirst(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	r.add("a", numbered(1))
+	assert.Len(t, r.added, 1)
+	<-r.added
+	r.add("a", numbered(2))
+	assert.Empty(t, r.added)
+	r.lose()
+	r.add("a", numbered(3))
+	assert.Len(t, r.added, 1)
+}
+
+// A publisher whose frame was not sent learns whether its report has been told that already.
+func TestReports_Withdraw(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	told := r.add("a", numbered(1))
+	assert.Equal(t, []bus.Report{numbered(1)}, r.lose())
+	assert.Empty(t, r.lose())
+	assert.False(t, r.withdraw(told))
+
+	fresh := r.add("a", numbered(2))
+	assert.True(t, r.withdraw(fresh))
+	assert.Nil(t, r.take(fresh))
+
+	overwritten := r.add("a", numbered(3))
+	for range maxReports {
+		r.add("a", numbered(4))
+	}
+	assert.True(t, r.withdraw(overwritten))
+}
+
+func TestReports_TakeAllOfASubject(t *testing.T) {
+	t.Parallel()
+	r := newReports()
+	r.add("a", numbered(1))
+	b := r.add("b", numbered(2))
+	r.add("a", numbered(3))
+	assert.ElementsMatch(t, []bus.Report{numbered(1), numbered(3)}, r.takeAll("a"))
+	assert.Empty(t, r.takeAll("a"))
+	assert.Equal(t, numbered(2), r.take(b))
+}
+
+func TestProvenance(t *testing.T) {
+	t.Parallel()
+	for reply, want := range map[string]struct {
+		passes    int
+		publisher string
+	}{
+		"":                                     {0, ""},
+		"_INBOX.A.1":                           {0, "_INBOX.A.1"},
+		"_INBOX.B.2.PASSED.3._INBOX.A.1":       {3, "_INBOX.A.1"},
+		"_INBOX.B.2.PASSED.16":                 {16, ""},
+		"a.PASSED.by":                          {0, "a.PASSED.by"},
+		"prefix.x._INBOX.B.2.PASSED.1.p.A.b.1": {1, "p.A.b.1"},
+	} {
+		passes, publisher := provenance(reply)
+		assert.Equal(t, want.passes, passes, reply)
+		assert.Equal(t, want.publisher, publisher, reply)
+	}
+}

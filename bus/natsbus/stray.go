@@ -1,0 +1,83 @@
+package natsbus
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// passed stands in the reply subject of a frame that was passed on. Before it is where the server says that nobody
+	// listens, behind it how often the frame was passed on, and the reply subject that it came with:
+	//
+	//	_INBOX.passer.token.PASSED.1._INBOX.publisher.token
+	passed = ".PASSED."
+	// maxPasses is how often a frame is passed on before it is dropped. With two processes in the queue, one of which has
+	// a member for the frame, that happens to one in a hundred thousand.
+	maxPasses = 16
+	// strayInterval is the least time between two events about frames that were dropped.
+	strayInterval = 10 * time.Second
+)
+
+// strays are frames of a queue that the server gave to this process though it has no member for them.
+type strays struct {
+	dropped  uint64 // since the last event
+	nextWord time.Time
+}
+
+// stray passes a frame on: back to the queue, where another process may get it. So a process that starts or stops to
+// serve the methods of a service, one after the other, loses none. What nobody takes is dropped in the end.
+func (b *Bus) stray(m *nats.Msg, key []byte) {
+	passes, publisher := provenance(m.Reply)
+	if passes < maxPasses && b.passOn(m, passes+1, publisher) == nil {
+		return
+	}
+	relay{nc: b.nc, reply: publisher}.Published(0, nil)
+	b.dropped.Add(1)
+	b.strays.dropped++
+	if now := time.Now(); now.After(b.strays.nextWord) {
+		b.events.emit(bus.Event{
+			Kind: bus.Dropped, Channel: m.Subject, Frames: b.strays.dropped,
+			Err: errors.NewErrorf(errors.FailedPrecondition, "a frame with routing key %q came to processes only that have no "+
+				"member for it in the queue of subject %s: let all processes that serve the subject serve the same queued methods, "+
+				"or give each method a subject of its own (WithSubjectPerMethod, for all peers)", key, m.Subject),
+		})
+		b.strays = strays{nextWord: now.Add(strayInterval)}
+	}
+}
+
+// provenance returns how often a frame with this reply subject was passed on, and the publisher's reply subject, which
+// may be empty.
+func provenance(reply string) (passes int, publisher string) {
+	_, trail, found := strings.Cut(reply, passed)
+	if !found {
+		return 0, reply
+	}
+	number, publisher, _ := strings.Cut(trail, ".")
+	passes, err := strconv.Atoi(number)
+	if err != nil {
+		return 0, reply
+	}
+	return passes, publisher
+}
+
+func (b *Bus) passOn(m *nats.Msg, passes int, publisher string) error {
+	if !b.nc.IsConnected() {
+		return errConnLost
+	}
+	token := b.reports.add(m.Subject, relay{nc: b.nc, reply: publisher})
+	reply := b.silence.reply(token) + passed + strconv.Itoa(passes)
+	if publisher != "" {
+		reply += "." + publisher
+	}
+	err := b.nc.PublishRequest(m.Subject, reply, m.Data)
+	if err != nil {
+		b.reports.withdraw(token)
+	}
+	return err
+}

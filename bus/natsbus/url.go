@@ -1,0 +1,138 @@
+package natsbus
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	defaultName           = "dynpsrpc"
+	defaultConnectTimeout = 2 * time.Second
+)
+
+// settings are what a URL says.
+type settings struct {
+	bus            []Option
+	conn           []nats.Option
+	probeInterval  time.Duration
+	connectTimeout time.Duration
+	cert, key      string // files
+}
+
+// parameters are those that a URL may have. Each takes its value, which is not empty.
+var parameters = map[string]func(*settings, string) error{
+	"name":               ofConn(nats.Name),
+	"inbox_prefix":       ofConn(nats.CustomInboxPrefix),
+	"creds":              ofConn(func(file string) nats.Option { return nats.UserCredentials(file) }),
+	"nkey":               setNkey,
+	"tls_ca":             ofConn(func(file string) nats.Option { return nats.RootCAs(file) }),
+	"tls_cert":           func(s *settings, file string) error { s.cert = file; return nil },
+	"tls_key":            func(s *settings, file string) error { s.key = file; return nil },
+	"tls_first":          ifTrue(func(s *settings) { s.conn = append(s.conn, nats.TLSHandshakeFirst()) }),
+	"connect_timeout":    ofTime(func(s *settings, d time.Duration) { s.connectTimeout = d }),
+	"prefix":             func(s *settings, prefix string) error { s.bus = append(s.bus, WithPrefix(prefix)); return nil },
+	"subject_per_method": ifTrue(func(s *settings) { s.bus = append(s.bus, WithSubjectPerMethod()) }),
+	"pending_limit":      setPendingLimit,
+	"probe_interval":     ofTime(func(s *settings, d time.Duration) { s.probeInterval = d }),
+}
+
+func ofConn(option func(string) nats.Option) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		s.conn = append(s.conn, option(value))
+		return nil
+	}
+}
+
+func ofTime(set func(*settings, time.Duration)) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		duration, err := time.ParseDuration(value)
+		if err == nil && duration <= 0 {
+			err = errors.New("must be positive")
+		}
+		set(s, duration)
+		return err
+	}
+}
+
+func ifTrue(set func(*settings)) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		on, err := strconv.ParseBool(value)
+		if on {
+			set(s)
+		}
+		return err
+	}
+}
+
+func setNkey(s *settings, file string) error {
+	option, err := nats.NkeyOptionFromSeed(file)
+	s.conn = append(s.conn, option)
+	return err
+}
+
+func setPendingLimit(s *settings, value string) error {
+	frames, err := strconv.Atoi(value)
+	s.bus = append(s.bus, WithPendingLimit(frames))
+	return err
+}
+
+// parseURL returns all that is wrong with u.
+func parseURL(u *url.URL) (*settings, error) {
+	s := &settings{
+		probeInterval:  DefaultProbeInterval,
+		connectTimeout: defaultConnectTimeout,
+		conn:           []nats.Option{nats.Name(defaultName)},
+	}
+	var problems []error
+	wrong := func(format string, args ...any) {
+		problems = append(problems, errors.NewErrorf(errors.InvalidArgument, "nats bus URL: "+format, args...))
+	}
+	if u.Host == "" || strings.Trim(u.Path, "/") != "" || u.Fragment != "" {
+		wrong("want %s://host:port or %[1]s://host:port,host:port, without a path", u.Scheme)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		wrong("malformed parameters: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		value := query[name][len(query[name])-1]
+		set, known := parameters[name]
+		if !known {
+			wrong("there is no parameter %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
+			continue
+		}
+		if value == "" {
+			wrong("parameter %s is empty", name)
+			continue
+		}
+		if err := set(s, value); err != nil {
+			wrong("parameter %s=%s: %w", name, value, err)
+		}
+	}
+	s.bus = append(s.bus, WithProbeInterval(s.probeInterval))
+	s.authenticate(u.User)
+	return s, errors.Join(problems...)
+}
+
+// authenticate adds who the bus is to the server. A name without a password is a token.
+func (s *settings) authenticate(user *url.Userinfo) {
+	if s.cert != "" || s.key != "" {
+		s.conn = append(s.conn, nats.ClientCert(s.cert, s.key))
+	}
+	if user == nil {
+		return
+	}
+	if password, ok := user.Password(); ok {
+		s.conn = append(s.conn, nats.UserInfo(user.Username(), password))
+	} else {
+		s.conn = append(s.conn, nats.Token(user.Username()))
+	}
+}

@@ -1,0 +1,106 @@
+package natsbus
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// settleInterval is the pause after a frame with a report before the bus asks the server whether it has seen all
+// frames. It is a lot longer than a publisher is held up between taking its token and sending its frame, or a frame of
+// a queue is on its way from process to process.
+const settleInterval = 250 * time.Millisecond
+
+var statusesOfInterest = []nats.Status{
+	nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS,
+}
+
+var (
+	errNotConnected = errors.NewErrorf(errors.Unavailable, "nats bus is not connected: no server was in reach so far")
+	errConnLost     = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the connection to the server was lost")
+	errConnClosed   = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the program closed or drained its connection")
+	errUnconfirmed  = errors.NewErrorf(errors.Unavailable, "the connection to the nats server was lost before the server "+
+		"confirmed the frame: it may or may not have taken it")
+)
+
+// watch follows the connection's status, probes it, and settles reports, until the bus is closed.
+func (b *Bus) watch() {
+	probe := time.NewTicker(b.options.probeInterval)
+	defer probe.Stop()
+	settle := time.NewTimer(settleInterval)
+	defer settle.Stop()
+	settling := &trip{}
+	for {
+		select {
+		case status := <-b.statuses:
+			b.statusChanged(status)
+		case <-probe.C:
+			if b.trips.hanging(b.options.probeInterval) { // nats.go waits in a write
+				b.unreachable(b.silentServer())
+			}
+			b.trips.join()
+			b.countDropped()
+			b.disownOrphans()
+		case <-b.reports.added:
+			settle.Reset(settleInterval)
+		case <-settle.C:
+			b.reports.age()
+			settling = b.trips.join()
+		case <-settling.done:
+			if settling.err == nil {
+				b.reports.settle()
+			}
+			if b.reports.pending() {
+				settle.Reset(settleInterval)
+			}
+			settling = &trip{}
+		case <-b.ctx.Done():
+			return
+		}
+	}
+}
+
+func (b *Bus) statusChanged(status nats.Status) {
+	switch status {
+	case nats.CONNECTED:
+		b.trips.join() // when it succeeds, nats.go has sent all subscriptions again
+	case nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
+		b.unreachable(errConnClosed)
+	default:
+		b.unreachable(errConnLost)
+	}
+}
+
+// unreachable makes Publish and Subscribe fail until reachable is called.
+func (b *Bus) unreachable(reason error) {
+	if !b.link.fail(reason) {
+		return
+	}
+	b.disconnects.Add(1)
+	b.loseReports()
+	b.forgetRefusals()
+	b.events.emit(bus.Event{Kind: bus.Disconnected, Err: reason})
+}
+
+// reachable is called after a round trip that began when the link had age.
+func (b *Bus) reachable(age uint64) {
+	if b.link.err() == nil {
+		return
+	}
+	b.loseReports() // of those who were publishing when the link failed
+	b.learnServer()
+	if b.link.recover(age) {
+		b.events.emit(bus.Event{Kind: bus.Reconnected})
+	}
+}
+
+func (b *Bus) loseReports() {
+	lost := b.reports.lose()
+	b.unpublished.Add(uint64(len(lost)))
+	for _, report := range lost {
+		report.Published(bus.Unknown, errUnconfirmed)
+	}
+}

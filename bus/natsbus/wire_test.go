@@ -1,0 +1,134 @@
+package natsbus_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// envelope returns a frame as psrpc encodes it; without a key, as a bus is given it.
+func envelope(tb testing.TB, text, key string) []byte {
+	tb.Helper()
+	frame, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/internal.Request", Value: []byte(text)})
+	require.NoError(tb, err)
+	if key != "" {
+		const channel = 3
+		frame = protowire.AppendString(protowire.AppendTag(frame, channel, protowire.BytesType), key)
+	}
+	return frame
+}
+
+// observe returns all messages that go through the server.
+func observe(tb testing.TB, nc *nats.Conn, subject string) <-chan *nats.Msg {
+	tb.Helper()
+	seen := make(chan *nats.Msg, 1024)
+	_, err := nc.ChanSubscribe(subject, seen)
+	require.NoError(tb, err)
+	require.NoError(tb, nc.Flush())
+	return seen
+}
+
+// What is on the wire is what psrpc sends.
+func TestBus_FramesOnTheWire(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATS(t).URL()
+	seen := observe(t, connect(t, url), ">")
+	for name, test := range map[string]struct {
+		opts    []natsbus.Option
+		channel bus.Channel
+		subject string
+		key     string
+	}{
+		"to servers":         {channel: requests, subject: "SRV.Svc.Q", key: "Method.REQ"},
+		"to a client":        {channel: results, subject: "CLI.Svc.ID.RES"},
+		"prefix":             {[]natsbus.Option{natsbus.WithPrefix("fleet1.")}, requests, "fleet1.SRV.Svc.Q", "Method.REQ"},
+		"subject per method": {[]natsbus.Option{natsbus.WithSubjectPerMethod()}, requests, "SRV.Svc.Q.Method.REQ", ""},
+		"a client's subject": {[]natsbus.Option{natsbus.WithSubjectPerMethod()}, results, "CLI.Svc.ID.RES", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBus(t, url, test.opts...)
+			frame := envelope(t, "hello", "")
+			kept := string(frame)
+			publish(t, b, test.channel, frame)
+			m := soon(t, seen, "message")
+			assert.Equal(t, test.subject, m.Subject)
+			assert.Equal(t, envelope(t, "hello", test.key), m.Data)
+			assert.Empty(t, m.Reply)
+			assert.Empty(t, m.Header)
+			assert.Equal(t, kept, string(frame))
+
+			require.NoError(t, b.Publish(t.Context(), test.channel, frame, newReports()))
+			m = soon(t, seen, "message with a report")
+			assert.Equal(t, envelope(t, "hello", test.key), m.Data)
+			assert.True(t, strings.HasPrefix(m.Reply, "_INBOX."), m.Reply)
+			assert.Empty(t, m.Header)
+		})
+	}
+	assert.Empty(t, seen)
+}
+
+// What psrpc sends reaches the members that it is for, and no others.
+func TestBus_FramesOfPsrpc(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATS(t).URL()
+	peer, b := connect(t, url), newBus(t, url)
+	plain := requests
+	plain.Subject = "SRV.Svc"
+	members := map[string]<-chan []byte{}
+	for name, channel := range map[string]bus.Channel{"queue": requests, "plain": plain, "client": results} {
+		join := bus.Plain
+		if channel == requests {
+			join = bus.Queue
+		}
+		members[name], _ = listen(t, b, channel, join)
+	}
+	send := func(subject string, frame []byte) { require.NoError(t, peer.Publish(subject, frame)) }
+
+	send("SRV.Svc", envelope(t, "lost: no key", ""))
+	send("SRV.Svc", envelope(t, "lost: another key", "Other.REQ"))
+	send("SRV.Svc", []byte("not an envelope"))
+	send("SRV.Svc", envelope(t, "to the plain member", "Method.REQ"))
+	assert.Equal(t, envelope(t, "to the plain member", "Method.REQ"), soon(t, members["plain"], "plain"))
+
+	send("SRV.Svc.Q", envelope(t, "to the queue", "Method.REQ"))
+	assert.Equal(t, envelope(t, "to the queue", "Method.REQ"), soon(t, members["queue"], "queue"))
+
+	send("CLI.Svc.ID.RES", envelope(t, "to a client, with a key by mistake", "Method.REQ"))
+	assert.Equal(t, envelope(t, "to a client, with a key by mistake", "Method.REQ"), soon(t, members["client"], "client"))
+	send("CLI.Svc.ID.RES", []byte("anything"))
+	assert.Equal(t, "anything", string(soon(t, members["client"], "client")))
+
+	for name, frames := range members {
+		assert.Empty(t, frames, name)
+	}
+	assert.EqualValues(t, 1, b.Stats().Dropped, "what is not an envelope")
+}
+
+// A queue's frames are shared with psrpc's servers, whose group has the same name.
+func TestBus_SharesQueuesWithPsrpc(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATS(t).URL()
+	peer, b, sender := connect(t, url), newBus(t, url), newBus(t, url)
+	ours, _ := listen(t, b, requests, bus.Queue)
+	theirs := make(chan *nats.Msg, 1000)
+	_, err := peer.ChanQueueSubscribe(requests.Subject, "bus", theirs)
+	require.NoError(t, err)
+	require.NoError(t, peer.Flush())
+	const frames = 400
+	for range frames {
+		publish(t, sender, requests, envelope(t, "x", ""))
+	}
+	require.Eventually(t, func() bool { return len(ours)+len(theirs) == frames }, patience, patience/1000, "frames are on their way")
+	assert.Greater(t, len(ours), frames/20)
+	assert.Greater(t, len(theirs), frames/20)
+}
