@@ -1,0 +1,73 @@
+package main
+
+import (
+	"sync"
+	"time"
+)
+
+// callers is a load in which each of many callers does one operation after the other. An operation fails if it does not
+// get what it should.
+func callers(operations []func() error) load {
+	workers := make([]caller, len(operations))
+	for i, operation := range operations {
+		workers[i].operation = operation
+	}
+	var all histogram
+	return func(until time.Time) tally {
+		start := time.Now()
+		var running sync.WaitGroup
+		for i := range workers {
+			running.Go(func() { workers[i].work(until) }) // waited for below
+		}
+		running.Wait()
+
+		result := tally{elapsed: time.Since(start), latency: &all}
+		all = histogram{}
+		for i := range workers {
+			c := &workers[i]
+			all.merge(&c.latency)
+			result.failed += c.failed
+			if result.err == nil {
+				result.err = c.err
+			}
+		}
+		result.completed = all.total
+		return result
+	}
+}
+
+// caller is one of them, with what it measured. It allocates nothing.
+type caller struct {
+	operation func() error
+	latency   histogram
+	failed    uint64
+	err       error
+}
+
+// work does at least one operation.
+func (c *caller) work(until time.Time) {
+	c.latency, c.failed, c.err = histogram{}, 0, nil
+	start := time.Now()
+	for first := true; first || start.Before(until); first = false {
+		err := c.operation()
+		now := time.Now()
+		if err != nil {
+			c.failed++
+			if c.err == nil {
+				c.err = err
+			}
+		} else {
+			c.latency.add(now.Sub(start))
+		}
+		start = now
+	}
+}
+
+// perCaller makes the operations of n callers.
+func perCaller(n int, operation func(caller int) func() error) []func() error {
+	operations := make([]func() error, n)
+	for i := range operations {
+		operations[i] = operation(i)
+	}
+	return operations
+}

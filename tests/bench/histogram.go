@@ -1,0 +1,57 @@
+package main
+
+import (
+	"math/bits"
+	"time"
+)
+
+// Durations below 64 ns have a bucket each, longer ones share it with those that are less than 1/64 longer.
+const (
+	subBits    = 6
+	subBuckets = 1 << subBits
+)
+
+// histogram counts durations without allocating. The zero value is empty.
+type histogram struct {
+	counts [(64 - subBits + 1) * subBuckets]uint64
+	total  uint64
+}
+
+func (h *histogram) add(d time.Duration) {
+	h.counts[bucket(uint64(max(d, 0)))]++
+	h.total++
+}
+
+func (h *histogram) merge(other *histogram) {
+	for i, n := range other.counts {
+		h.counts[i] += n
+	}
+	h.total += other.total
+}
+
+// quantile returns the duration that a share q of all does not exceed, and 0 if there are none.
+func (h *histogram) quantile(q float64) time.Duration {
+	rank := uint64(q * float64(h.total))
+	var seen uint64
+	for i, n := range h.counts {
+		if seen += n; seen > rank {
+			return bucketValue(i)
+		}
+	}
+	return 0
+}
+
+func bucket(v uint64) int {
+	shift := max(bits.Len64(v)-subBits-1, 0)
+	return shift*subBuckets + int(v>>shift) //nolint:gosec // less than 128
+}
+
+// bucketValue is the middle of a bucket.
+func bucketValue(i int) time.Duration {
+	if i < 2*subBuckets {
+		return time.Duration(i)
+	}
+	shift := i/subBuckets - 1
+	low := uint64(i-shift*subBuckets) << shift //nolint:gosec // not negative
+	return time.Duration(low + 1<<shift/2)     //nolint:gosec // as above
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// settings are the flags.
+type settings struct {
+	rows, buses, sizes string // regular expressions
+	limits             bool
+	list               bool
+	rounds             int
+	perRow             time.Duration
+	json, from, plots  string
+	profiles           profiles
+}
+
+func main() {
+	var s settings
+	flag.StringVar(&s.rows, "run", "", "rows to run: a `regexp` for bus/size/row/callers")
+	flag.StringVar(&s.buses, "bus", "", "buses of the rows: a `regexp` for local, nats, redis")
+	flag.StringVar(&s.sizes, "size", "", "sizes of the rows: a `regexp` for 64B, 16KiB, 10KB-nested")
+	flag.BoolVar(&s.limits, "limits", true, "also run what the rows are compared to")
+	flag.BoolVar(&s.list, "list", false, "list the rows instead")
+	flag.IntVar(&s.rounds, "rounds", 5, "how often each row is run")
+	flag.DurationVar(&s.perRow, "time", time.Second, "how long each row is run in each round")
+	flag.StringVar(&s.json, "json", "", "write all rounds and medians to this `file`")
+	flag.StringVar(&s.from, "from", "", "run nothing, and take the results from a `file` that -json wrote")
+	flag.StringVar(&s.plots, "plot", "", "draw the results into SVG files in this `directory`")
+	flag.StringVar(&s.profiles.cpu, "cpuprofile", "", "write each row's processor profile, of the last round, into this `directory`")
+	flag.StringVar(&s.profiles.mem, "memprofile", "",
+		"write what was allocated before and after each row into this `directory`; compare them with go tool pprof -base")
+	flag.Parse()
+	if err := run(&s); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(s *settings) error {
+	rows, err := s.choose(allRows())
+	if err != nil {
+		return err
+	}
+	if s.list {
+		for _, r := range rows {
+			fmt.Println(r.key())
+		}
+		return nil
+	}
+	if err := s.profiles.prepare(); err != nil {
+		return err
+	}
+	all, err := s.results(rows)
+	if err != nil {
+		return err
+	}
+	fmt.Print(all.markdown())
+	if s.json != "" {
+		if err := all.write(s.json); err != nil {
+			return err
+		}
+	}
+	if s.plots != "" {
+		if err := all.plot(s.plots); err != nil {
+			return err
+		}
+	}
+	return all.failure()
+}
+
+func (s *settings) results(rows []*row) (*results, error) {
+	if s.from != "" {
+		return readResults(s.from)
+	}
+	all := newResults(rows, s.perRow)
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := onStage(func(stage *stage) {
+		brokers := startBrokers(stage, rows)
+		for round := range s.rounds {
+			for i, r := range all.Rows {
+				if interrupted.Err() != nil {
+					return
+				}
+				fmt.Fprintf(os.Stderr, "\rround %d of %d, row %d of %d: %-60s", round+1, s.rounds, i+1, len(rows), r.row.key())
+				m, err := measureRow(r.row, brokers, s.perRow, s.profiles)
+				r.add(m, err)
+			}
+		}
+		fmt.Fprintln(os.Stderr)
+	})
+	all.summarize()
+	return all, err
+}
+
+// choose returns the rows that the flags ask for, and what those are compared to.
+func (s *settings) choose(rows []*row) ([]*row, error) {
+	name, err := regexp.Compile(s.rows)
+	bus, busErr := regexp.Compile(s.buses)
+	size, sizeErr := regexp.Compile(s.sizes)
+	if err := errors.Join(err, busErr, sizeErr); err != nil {
+		return nil, err
+	}
+	chosen := map[string]bool{}
+	for _, r := range rows {
+		if !name.MatchString(r.key()) || !bus.MatchString(r.bus) || !size.MatchString(r.size.name) {
+			continue
+		}
+		chosen[r.key()] = true
+		for _, limit := range r.limits {
+			chosen[r.keyOf(limit)] = chosen[r.keyOf(limit)] || s.limits
+		}
+	}
+	rows = slices.DeleteFunc(rows, func(r *row) bool { return !chosen[r.key()] })
+	if len(rows) == 0 {
+		return nil, errors.New("no such rows: -list lists all")
+	}
+	return rows, nil
+}

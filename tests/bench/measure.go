@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+// measurement is what one round of a row came to, or the medians of several.
+type measurement struct {
+	Operations float64 `json:"operations"`        // that were completed
+	Failed     float64 `json:"failed"`            // with an error or a wrong answer
+	PerSecond  float64 `json:"per_second"`        // operations; of updates, those that were published
+	P50        float64 `json:"p50_ns"`            // 0 where it is not measured
+	P99        float64 `json:"p99_ns"`            // as P50
+	Allocs     float64 `json:"allocs_per_op"`     // client and servers together
+	Bytes      float64 `json:"bytes_per_op"`      // as Allocs
+	CPU        float64 `json:"cpu_us_per_op"`     // as Allocs; brokers are other processes
+	Delivered  float64 `json:"delivered_per_sec"` // updates, over all subscribers
+	Lost       float64 `json:"lost_percent"`      // of the updates or messages that should have come
+}
+
+// rate is what rows are compared by.
+func (m *measurement) rate() float64 {
+	if m.Delivered > 0 {
+		return m.Delivered
+	}
+	return m.PerSecond
+}
+
+// fields lists what medians are taken of.
+func (m *measurement) fields() []*float64 {
+	return []*float64{
+		&m.Operations, &m.Failed, &m.PerSecond, &m.P50, &m.P99, &m.Allocs, &m.Bytes, &m.CPU, &m.Delivered, &m.Lost,
+	}
+}
+
+// measureRow sets a row up, lets it run, and takes it down.
+func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profiles) (m measurement, failure error) {
+	overdue, cancel := context.WithTimeout(context.Background(), 2*duration+3*patience)
+	defer cancel()
+	setup := onStage(func(stage *stage) {
+		s := &scene{stage: stage, brokers: brokers, row: r, overdue: overdue.Done()}
+		do := r.open(s)
+		do(time.Now().Add(min(duration/4, time.Second/4))) // warm
+		runtime.GC()
+		s.check(profiles.start(r))
+		m, failure = measure(do, duration)
+		s.check(profiles.stop(r))
+	})
+	if setup != nil {
+		failure = setup
+	}
+	return m, failure
+}
+
+// measure runs a load. The error is that of the first operation that failed.
+func measure(do load, duration time.Duration) (measurement, error) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	processorBefore := processorTime()
+	done := do(time.Now().Add(duration))
+	processor := processorTime() - processorBefore
+	runtime.ReadMemStats(&after)
+
+	operations := float64(max(done.completed, 1))
+	m := measurement{
+		Operations: float64(done.completed),
+		Failed:     float64(done.failed),
+		PerSecond:  float64(done.completed) / done.elapsed.Seconds(),
+		Allocs:     float64(after.Mallocs-before.Mallocs) / operations,
+		Bytes:      float64(after.TotalAlloc-before.TotalAlloc) / operations,
+		CPU:        float64(processor.Nanoseconds()) / 1e3 / operations,
+	}
+	if done.latency != nil {
+		m.P50, m.P99 = float64(done.latency.quantile(0.50)), float64(done.latency.quantile(0.99))
+	}
+	if done.deliveredIn > 0 {
+		m.Delivered = float64(done.delivered) / done.deliveredIn.Seconds()
+	}
+	if sent := done.delivered + done.lost; done.deliveredIn > 0 && sent > 0 {
+		m.Lost = 100 * float64(done.lost) / float64(sent)
+	} else if sent := done.completed + done.lost; sent > 0 {
+		m.Lost = 100 * float64(done.lost) / float64(sent)
+	}
+	return m, done.err
+}

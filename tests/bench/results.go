@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// results are those of one run of the program.
+type results struct {
+	Date       time.Time     `json:"date"`
+	Go         string        `json:"go"`
+	System     string        `json:"system"`
+	Processors int           `json:"processors"`
+	PerRow     time.Duration `json:"time_per_row_ns"`
+	Rows       []*result     `json:"rows"`
+}
+
+// result is that of one row.
+type result struct {
+	Bus    string        `json:"bus"`
+	Size   string        `json:"size"`
+	Name   string        `json:"name"`
+	Bare   bool          `json:"bare"`
+	Rounds []measurement `json:"rounds"`
+	Median measurement   `json:"median"`
+	Ratios []ratio       `json:"ratios,omitempty"`
+	Errors []string      `json:"errors,omitempty"` // the first one of each round that had any
+
+	row *row
+}
+
+// ratio is a row's rate divided by that of another row with the same bus and size, in the same round.
+type ratio struct {
+	To     string  `json:"to"`
+	Median float64 `json:"median"`
+}
+
+func newResults(rows []*row, perRow time.Duration) *results {
+	all := &results{
+		Date: time.Now().UTC(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
+		Processors: runtime.NumCPU(), PerRow: perRow,
+	}
+	for _, r := range rows {
+		all.Rows = append(all.Rows, &result{Bus: r.bus, Size: r.size.name, Name: r.name, Bare: r.bare, row: r})
+	}
+	return all
+}
+
+// add takes a round. A measurement with an error counts for what was completed.
+func (r *result) add(m measurement, err error) {
+	r.Rounds = append(r.Rounds, m)
+	if err != nil {
+		r.Errors = append(r.Errors, fmt.Sprintf("round %d, %.0f operations failed: %v", len(r.Rounds), m.Failed, err))
+	}
+}
+
+// failure names the rows in which something failed.
+func (all *results) failure() error {
+	var failed []string
+	for _, r := range all.Rows {
+		if len(r.Errors) > 0 {
+			failed = append(failed, r.Bus+"/"+r.Size+"/"+r.Name)
+		}
+	}
+	if failed == nil {
+		return nil
+	}
+	return errors.New("something failed in " + strings.Join(failed, ", "))
+}
+
+// summarize computes medians and ratios.
+func (all *results) summarize() {
+	byKey := map[string]*result{}
+	for _, r := range all.Rows {
+		byKey[r.row.key()] = r
+		r.Median = medians(r.Rounds)
+	}
+	for _, r := range all.Rows {
+		for _, name := range r.row.limits {
+			if limit := byKey[r.row.keyOf(name)]; limit != nil {
+				r.Ratios = append(r.Ratios, ratio{To: name, Median: r.ratioTo(limit)})
+			}
+		}
+	}
+}
+
+// ratioTo returns the median of each round's ratio.
+func (r *result) ratioTo(limit *result) float64 {
+	var ratios []float64
+	for i := range min(len(r.Rounds), len(limit.Rounds)) {
+		if rate := limit.Rounds[i].rate(); rate > 0 {
+			ratios = append(ratios, r.Rounds[i].rate()/rate)
+		}
+	}
+	return median(ratios)
+}
+
+func medians(rounds []measurement) measurement {
+	var result measurement
+	for i, field := range result.fields() {
+		var values []float64
+		for _, round := range rounds {
+			values = append(values, *round.fields()[i])
+		}
+		*field = median(values)
+	}
+	return result
+}
+
+// median returns 0 for no values.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	middle := len(values) / 2
+	if len(values)%2 == 1 {
+		return values[middle]
+	}
+	return (values[middle-1] + values[middle]) / 2
+}
+
+func (all *results) write(name string) error {
+	encoded, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(encoded, '\n'), 0o600)
+}
+
+// readResults reads what write wrote.
+func readResults(name string) (*results, error) {
+	encoded, err := os.ReadFile(name) //nolint:gosec // the user's choice
+	if err != nil {
+		return nil, err
+	}
+	all := new(results)
+	return all, json.Unmarshal(encoded, all)
+}

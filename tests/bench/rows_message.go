@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// messageRows are default calls with messages of all the types that clients and handlers can have.
+func messageRows(bus string) []*row {
+	var rows []*row
+	for _, n := range []int{1, 64} {
+		rows = append(rows, messageFamily[text](bus, small, queue, smallMessage, n)...)
+		rows = append(rows, messageFamily[*descriptorpb.FileDescriptorProto](bus, nested, "Nested", nestedMessage, n)...)
+	}
+	return rows
+}
+
+// sampler makes what a caller sends.
+type sampler func(s *scene, caller int) proto.Message
+
+// messageFamily are the rows of one method, whose messages have the generated type M.
+func messageFamily[M proto.Message](bus string, size size, method string, sample sampler, n int) []*row {
+	raw := dynamic.Raw(func(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil })
+	name := func(kind string) string { return fmt.Sprintf("message/%s/c%d", kind, n) }
+	limits := []string{name("typed")}
+	return []*row{
+		{bus: bus, size: size, name: name("typed"), open: func(s *scene) load {
+			return messageCalls[M](s, method, n, sample, same[M]())
+		}},
+		{bus: bus, size: size, name: name("proto.Message"), limits: limits, open: func(s *scene) load {
+			return messageCalls[proto.Message](s, method, n, sample, same[proto.Message]())
+		}},
+		{bus: bus, size: size, name: name("dynamicpb"), limits: limits, open: func(s *scene) load {
+			return messageCalls[*dynamicpb.Message](s, method, n, dynamicMessage(method, sample), same[*dynamicpb.Message]())
+		}},
+		{bus: bus, size: size, name: name("raw"), limits: limits, open: func(s *scene) load {
+			return messageCalls[M](s, method, n, sample, raw)
+		}},
+	}
+}
+
+// same answers with what came.
+func same[M proto.Message]() dynamic.Handler {
+	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil })
+}
+
+// smallMessage is what rows of other families send.
+func smallMessage(s *scene, caller int) proto.Message { return wrapperspb.String(s.body(caller)) }
+
+// nestedMessage is about 10 KB in many fields on several levels: the descriptor of descriptors. Each caller has a name of
+// its own in it.
+func nestedMessage(_ *scene, caller int) proto.Message {
+	message := protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto)
+	message.Name = new(fmt.Sprint("caller ", caller))
+	return message
+}
+
+// dynamicMessage makes the same without the generated type.
+func dynamicMessage(method string, sample sampler) sampler {
+	return func(s *scene, caller int) proto.Message {
+		described, _ := s.schema().Method(service + method)
+		message := dynamicpb.NewMessage(described.Input())
+		encoded, err := proto.Marshal(sample(s, caller))
+		s.check(err)
+		s.check(proto.Unmarshal(encoded, message))
+		return message
+	}
+}
+
+// messageCalls makes calls with messages of type M. It compares the first response of each caller with what was sent;
+// those that follow only by one text, for else the comparison is what is measured.
+func messageCalls[M proto.Message](s *scene, method string, n int, sample sampler, handler dynamic.Handler) load {
+	s.serve(dynamic.Handlers{method: handler})
+	client, err := dynamic.NewClient[M, M](s.conn(), service+method)
+	s.check(err)
+	ctx := s.Context()
+	return callers(perCaller(n, func(caller int) func() error {
+		request := sample(s, caller).(M)
+		want := textOf(request)
+		response, err := client.Call(ctx, request)
+		s.check(err)
+		if !proto.Equal(response, request) {
+			s.check(errWrongAnswer)
+		}
+		return func() error {
+			response, err := client.Call(ctx, request)
+			if err == nil && textOf(response) != want {
+				err = errWrongAnswer
+			}
+			return err
+		}
+	}))
+}
+
+// textOf returns what is in a message's first field.
+func textOf(message proto.Message) string {
+	reflected := message.ProtoReflect()
+	return reflected.Get(reflected.Descriptor().Fields().ByNumber(1)).String()
+}

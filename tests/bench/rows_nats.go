@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+)
+
+const subject = "bench"
+
+// natsRows are nats.go with nothing in between.
+func natsRows() []*row {
+	var rows []*row
+	for _, n := range []int{1, 16, 64} {
+		rows = append(rows, &row{name: fmt.Sprintf("nats-request/c%d", n), open: func(s *scene) load { return s.natsRequests(n) }})
+	}
+	for _, subscribers := range []int{0, 1, 10} {
+		rows = append(rows, &row{name: fmt.Sprintf("nats-pub-%dsub/max", subscribers), open: func(s *scene) load {
+			return s.natsUpdates(subscribers, subscribers, "")
+		}})
+	}
+	return append(rows, &row{name: "nats-pub-queue4/max", open: func(s *scene) load { return s.natsUpdates(4, 1, "queue") }})
+}
+
+func (s *scene) natsConn() *nats.Conn {
+	conn, err := nats.Connect(s.brokers.urls[onNATS])
+	s.check(err)
+	s.Cleanup(conn.Close)
+	return conn
+}
+
+// natsSubscribe subscribes on a connection of its own.
+func (s *scene) natsSubscribe(queue string, deliver nats.MsgHandler) {
+	conn := s.natsConn()
+	subscription, err := conn.QueueSubscribe(subject, queue, deliver)
+	s.check(err)
+	s.check(subscription.SetPendingLimits(-1, -1))
+	s.check(conn.Flush())
+}
+
+func (s *scene) natsRequests(n int) load {
+	s.natsSubscribe("queue", func(m *nats.Msg) { _ = m.Respond(m.Data) })
+	conn := s.natsConn()
+	return callers(perCaller(n, func(caller int) func() error {
+		body := []byte(s.body(caller))
+		return func() error {
+			response, err := conn.Request(subject, body, patience)
+			if err == nil && !bytes.Equal(response.Data, body) {
+				err = errWrongAnswer
+			}
+			return err
+		}
+	}))
+}
+
+func (s *scene) natsUpdates(subscribers, copies int, queue string) load {
+	f := newFeed(copies, 0)
+	body := []byte(s.body(0))
+	for range subscribers {
+		subscriber := f.subscriber()
+		s.natsSubscribe(queue, func(m *nats.Msg) { subscriber.got(bytes.Equal(m.Data, body)) })
+	}
+	conn := s.natsConn()
+	f.publish = func() error { return conn.Publish(subject, body) }
+	f.flush = conn.Flush
+	return f.run
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	requests = "bench requests"
+	replies  = "bench replies"
+	// largestBatch is how many publications a pipeline takes at most.
+	largestBatch = 100
+)
+
+// redisRows are go-redis with nothing in between.
+func redisRows() []*row {
+	var rows []*row
+	for _, n := range []int{1, 16, 64} {
+		for _, batched := range []bool{false, true} {
+			name := "redis-pingpong"
+			if batched {
+				name += "-batched"
+			}
+			rows = append(rows, &row{name: fmt.Sprintf("%s/c%d", name, n), open: func(s *scene) load {
+				return s.redisPingPong(n, batched)
+			}})
+		}
+	}
+	for _, subscribers := range []int{0, 1, 10} {
+		rows = append(rows, &row{name: fmt.Sprintf("redis-pub-%dsub/max", subscribers), open: func(s *scene) load {
+			return s.redisUpdates(subscribers)
+		}})
+	}
+	return rows
+}
+
+// redisClient returns a client with one connection besides those of pub/sub.
+func (s *scene) redisClient() *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: s.brokers.redisAddr, PoolSize: 1})
+	s.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// redisSubscribe gives deliver what comes on a channel.
+func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver func(payload string)) {
+	ctx := s.Context()
+	subscription := client.Subscribe(ctx, channel)
+	_, err := subscription.Receive(ctx) // the confirmation
+	s.check(err)
+	s.reader(func() {
+		for {
+			message, err := subscription.ReceiveMessage(ctx)
+			if err != nil {
+				return
+			}
+			deliver(message.Payload)
+		}
+	}, func() { _ = subscription.Close() })
+}
+
+// redisPublisher returns what publishes on a connection: one after the other, or in batches of what waits.
+func (s *scene) redisPublisher(client *redis.Client, channel string, batched bool) func(payload string) error {
+	ctx := s.Context()
+	if !batched {
+		return func(payload string) error { return client.Publish(ctx, channel, payload).Err() }
+	}
+	waiting := make(chan string, largestBatch)
+	s.reader(func() {
+		for payload := range waiting {
+			pipeline := client.Pipeline()
+			pipeline.Publish(ctx, channel, payload)
+			for more := true; more && pipeline.Len() < largestBatch; {
+				select {
+				case payload, more = <-waiting:
+					if more {
+						pipeline.Publish(ctx, channel, payload)
+					}
+				default:
+					more = false
+				}
+			}
+			_, _ = pipeline.Exec(ctx) // whose update is lost notices
+		}
+	}, func() { close(waiting) })
+	return func(payload string) error {
+		waiting <- payload
+		return nil
+	}
+}
+
+func (s *scene) redisPingPong(n int, batched bool) load {
+	server, client := s.redisClient(), s.redisClient()
+	respond := s.redisPublisher(server, replies, batched)
+	s.redisSubscribe(server, requests, func(payload string) { _ = respond(payload) })
+
+	perCallerReplies := make([]chan string, n)
+	for i := range perCallerReplies {
+		perCallerReplies[i] = make(chan string, 1)
+	}
+	s.redisSubscribe(client, replies, func(payload string) {
+		number, _, _ := strings.Cut(payload, "|")
+		if caller, err := strconv.Atoi(number); err == nil && caller < n {
+			perCallerReplies[caller] <- payload
+		}
+	})
+	request := s.redisPublisher(client, requests, batched)
+	return callers(perCaller(n, func(caller int) func() error {
+		body := s.body(caller)
+		return func() error {
+			if err := request(body); err != nil {
+				return err
+			}
+			select {
+			case response := <-perCallerReplies[caller]:
+				if response != body {
+					return errWrongAnswer
+				}
+				return nil
+			case <-s.overdue:
+				return errOverdue
+			}
+		}
+	}))
+}
+
+// redisUpdates publishes in pipelines.
+func (s *scene) redisUpdates(subscribers int) load {
+	f := newFeed(subscribers, 0)
+	ctx, body := s.Context(), s.body(0)
+	for range subscribers {
+		subscriber := f.subscriber()
+		s.redisSubscribe(s.redisClient(), requests, func(payload string) { subscriber.got(payload == body) })
+	}
+	pipeline := s.redisClient().Pipeline()
+	f.flush = func() error {
+		_, err := pipeline.Exec(ctx)
+		return err
+	}
+	f.publish = func() error {
+		pipeline.Publish(ctx, requests, body)
+		if pipeline.Len() < largestBatch {
+			return nil
+		}
+		return f.flush()
+	}
+	return f.run
+}

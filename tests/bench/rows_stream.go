@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// streamRows are messages on streams.
+func streamRows(bus string) []*row {
+	var rows []*row
+	for _, n := range []int{1, 16} {
+		echoLimits := callLimits(bus, n)
+		if bus == onLocal {
+			echoLimits = []string{fmt.Sprintf("go-chan-pingpong/c%d", n), fmt.Sprintf("grpc-stream-echo/c%d", n)}
+		}
+		rows = append(rows,
+			&row{
+				name: fmt.Sprintf("stream/send-ack/s%d", n), limits: callLimits(bus, n),
+				open: func(s *scene) load { return s.sends(n, 1) },
+			},
+			&row{
+				name: fmt.Sprintf("stream/echo/s%d", n), limits: echoLimits,
+				open: func(s *scene) load { return s.echoes(n) },
+			})
+	}
+	for _, window := range []int{64, 1024} {
+		rows = append(rows, &row{
+			name: fmt.Sprintf("stream/window%d/s1", window), limits: oneWayLimits(bus),
+			open: func(s *scene) load { return s.sends(1, window) },
+		})
+	}
+	return rows
+}
+
+// oneWayLimits returns what messages that nobody waits for are compared to.
+func oneWayLimits(bus string) []string {
+	if bus == onLocal {
+		return []string{"go-chan-pingpong/c1"}
+	}
+	return []string{bus + "-pub-1sub/max"}
+}
+
+// sends is one Send after the other on each of n streams, in a window, of which 1 is until the acknowledgement. What the
+// handlers have not received in the end is lost.
+func (s *scene) sends(n, window int) load {
+	var received atomic.Uint64
+	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
+		var body string
+		for message := range stream.Channel() {
+			if body == "" {
+				body = message.GetValue()
+			}
+			if message.GetValue() == body && len(body) == s.row.size.bytes {
+				received.Add(1)
+			}
+		}
+		return nil
+	}, dynamic.WithStreamBuffer(window))})
+
+	streams := s.streams(n, dynamic.WithStreamWindow(window))
+	send := callers(perCaller(n, func(caller int) func() error {
+		message := wrapperspb.String(s.body(caller))
+		return func() error { return streams[caller].Send(message) }
+	}))
+	return func(until time.Time) tally {
+		start, before := time.Now(), received.Load()
+		result := send(until)
+		for _, stream := range streams {
+			if err := s.flush(stream); err != nil {
+				result.failed, result.err = result.failed+1, err
+			}
+		}
+		result.elapsed = time.Since(start)
+		settle(func() bool { return received.Load()-before >= result.completed }, received.Load)
+		result.lost = result.completed - min(received.Load()-before, result.completed)
+		result.completed -= result.lost
+		return result
+	}
+}
+
+func (s *scene) flush(stream dynamic.ClientStream[text, text]) error {
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
+	defer cancel()
+	return stream.Flush(ctx)
+}
+
+// echoes sends on n streams whose handlers send back what came.
+func (s *scene) echoes(n int) load {
+	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
+		for message := range stream.Channel() {
+			if err := stream.Send(message); err != nil {
+				return err
+			}
+		}
+		return nil
+	})})
+	streams := s.streams(n)
+	return callers(perCaller(n, func(caller int) func() error {
+		stream, body := streams[caller], s.body(caller)
+		message := wrapperspb.String(body)
+		return func() error {
+			if err := stream.Send(message); err != nil {
+				return err
+			}
+			select {
+			case answer := <-stream.Channel(): // nil if it was closed
+				if answer.GetValue() != body {
+					return errors.Join(errWrongAnswer, stream.Err())
+				}
+				return nil
+			case <-s.overdue:
+				return errOverdue
+			}
+		}
+	}))
+}
+
+// streams opens n streams, which end with the scene.
+func (s *scene) streams(n int, options ...dynamic.RequestOption) []dynamic.ClientStream[text, text] {
+	client := s.client(s.conn(), flow)
+	streams := make([]dynamic.ClientStream[text, text], n)
+	for i := range streams {
+		stream, err := client.OpenStream(s.Context(), options...)
+		s.check(err)
+		s.Cleanup(func() { _ = stream.Close(nil) })
+		streams[i] = stream
+	}
+	return streams
+}

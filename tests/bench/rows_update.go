@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+const queue4 = "queue4"
+
+// updateRows are updates to subscribers with default options, but for those with a larger buffer.
+func updateRows(bus string) []*row {
+	kinds := []struct {
+		name, method        string
+		subscribers, copies int
+		limit               string
+	}{
+		{"multi1", "News", 1, 1, "1sub"},
+		{"multi10", "News", 10, 10, "10sub"},
+		{queue4, "Jobs", 4, 1, queue4},
+	}
+	var rows []*row
+	for _, kind := range kinds {
+		var limits []string
+		switch {
+		case bus == onRedis && kind.limit == queue4: // Redis has no queues of subscribers
+		case bus != onLocal:
+			limits = []string{fmt.Sprintf("%s-pub-%s/max", bus, kind.limit)}
+		}
+		for _, pace := range []struct {
+			name           string
+			window, buffer int
+		}{{"max", 0, 0}, {"max-buffer4k", 0, 4096}, {"win64", 64, 0}} {
+			rows = append(rows, &row{
+				name: fmt.Sprintf("pub/%s/%s", kind.name, pace.name), limits: limits,
+				open: func(s *scene) load {
+					f := newFeed(kind.copies, pace.window)
+					return s.updates(f, kind.method, kind.subscribers, dynamic.WithBufferSize(pace.buffer))
+				},
+			})
+		}
+	}
+	return rows
+}
+
+// updates publishes updates to subscribers on connections of their own.
+func (s *scene) updates(f *feed, method string, subscribers int, options ...dynamic.RequestOption) load {
+	ctx, body := s.Context(), s.body(0)
+	update := wrapperspb.String(body)
+	for range subscribers {
+		subscription, err := s.client(s.conn(), method).Subscribe(ctx, options...)
+		s.check(err)
+		subscriber := f.subscriber()
+		s.reader(func() {
+			for update := range subscription.Channel() {
+				subscriber.got(update.GetValue() == body)
+			}
+		}, func() { _ = subscription.Close() })
+	}
+	registration := s.serve(dynamic.Handlers{})
+	f.publish = func() error { return registration.Publish(ctx, method, update) }
+	return f.run
+}

@@ -1,0 +1,156 @@
+package defects
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// startCall makes a call, and returns on which channel its error will come.
+func startCall(t *testing.T, conn *dynamic.Conn, method string) <-chan error {
+	t.Helper()
+	client := scene.Caller(t, conn, method)
+	ended := make(chan error, 1)
+	go func() { // the test waits for what it sends
+		_, err := client.Call(context.Background(), &api.MyRequest{}, patient)
+		ended <- err
+	}()
+	return ended
+}
+
+func TestDefect04_RepeatedResponses(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		f, conn := forger{t, network.Connect(t)}, scene.Conn(t, network.Connect(t))
+		requests, stop := f.listen(wire.RequestChannel(scene.WireName, "NormalRPC", nil, true))
+		for range 3 {
+			ended := startCall(t, conn, "NormalRPC")
+			f.respond(f.awaitRequest(requests), 1000)
+			require.NoError(t, scene.Soon(t, ended, "end of the call"))
+		}
+		stop()
+		serveOne(t, network)
+		requireWorking(t, conn)
+	})
+}
+
+func TestDefect06_ManyClaims(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		f, conn := forger{t, network.Connect(t)}, scene.Conn(t, network.Connect(t))
+		requests, stop := f.listen(wire.RequestChannel(scene.WireName, "IntensiveRPC", nil, false))
+		granted, stopGrants := f.listen(wire.ClaimResponseChannel(scene.WireName, "IntensiveRPC", nil))
+		defer stopGrants()
+		ended := startCall(t, conn, "IntensiveRPC")
+		request := f.awaitRequest(requests)
+		f.claim(request, 1000)
+		scene.Soon(t, granted, "grant")
+		f.respond(request, 1)
+		require.NoError(t, scene.Soon(t, ended, "end of the call"))
+		stop()
+		serveOne(t, network)
+		requireWorking(t, conn)
+	})
+}
+
+func TestDefect07_UnreadResponses(t *testing.T) {
+	t.Parallel()
+	const servers = 250
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		crowded := network.Connect(t)
+		for range servers {
+			scene.Serve(t, crowded, dynamic.Handlers{"GetStats": dynamic.Unary(scene.Echo)})
+		}
+		conn := scene.Conn(t, network.Connect(t))
+		responses, err := scene.Caller(t, conn, "GetStats").CallMulti(t.Context(), &api.MyRequest{}, patient)
+		require.NoError(t, err)
+		scene.Eventually(t, func() bool { return len(responses) == cap(responses) }, "responses")
+		_, registration := scene.Serve(t, network.Connect(t), dynamic.Handlers{"MoveRegion": dynamic.Unary(scene.Echo)})
+		require.NoError(t, registration.RegisterTopic("MoveRegion", "here"))
+		requireCalls(t, scene.Caller(t, conn, "MoveRegion").Topic("here"), rounds)
+	})
+}
+
+func TestDefect17_ClosedWhileResponsesCome(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		serveOne(t, network)
+		shared := network.Connect(t)
+		for range 1000 / rounds {
+			var calls sync.WaitGroup
+			for range rounds {
+				conn := scene.Conn(t, shared)
+				client := scene.Caller(t, conn, "GetStats")
+				answered := make(chan struct{}, 3)
+				for range cap(answered) {
+					calls.Go(func() { // waited for below
+						for response := range client.Responses(context.Background(), &api.MyRequest{}, patient) {
+							answered <- struct{}{}
+							assert.Contains(t, []errors.ErrorCode{errors.OK, errors.Canceled}, scene.Code(response.Err))
+							return
+						}
+					})
+				}
+				scene.Soon(t, answered, "the first response") // the others are coming
+				require.NoError(t, conn.Close())
+			}
+			calls.Wait()
+		}
+		requireWorking(t, scene.Conn(t, shared))
+	})
+}
+
+func TestDefect18_ClosedWithCallInFlight(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		started, release := make(chan struct{}, 10), make(chan struct{})
+		wait := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
+			started <- struct{}{}
+			<-release
+			return nil, nil //nolint:nilnil // an empty response
+		})
+		scene.Serve(t, network.Connect(t), dynamic.Handlers{"NormalRPC": wait, "IntensiveRPC": wait})
+		defer close(release)
+		for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
+			conn := scene.Conn(t, network.Connect(t))
+			ended := startCall(t, conn, method)
+			scene.Soon(t, started, "the handler")
+			closing := time.Now()
+			require.NoError(t, conn.Close())
+			err := scene.Soon(t, ended, "end of the call")
+			require.ErrorIs(t, err, errors.ErrClientClosed)
+			requireCode(t, errors.Canceled, err, closing)
+		}
+	})
+}
+
+func TestDefect25_ClosedInFloodOfResponses(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		serveOne(t, network)
+		f, shared := forger{t, network.Connect(t)}, network.Connect(t)
+		for range 20 {
+			conn := scene.Conn(t, shared)
+			requireCalls(t, scene.Caller(t, conn, "NormalRPC"), 1) // from now on it listens
+			flooded := make(chan struct{})
+			go func() { // the test waits for it
+				defer close(flooded)
+				f.respond(wire.Request{RequestID: []byte("REQ_unknown"), ClientID: []byte(conn.ID())}, 500)
+			}()
+			scene.Eventually(t, func() bool { return conn.Stats().Unawaited > 0 }, "the flood has begun")
+			require.NoError(t, conn.Close())
+			requireWorking(t, scene.Conn(t, shared))
+			scene.Soon(t, flooded, "end of the flood")
+		}
+	})
+}

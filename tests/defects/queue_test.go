@@ -1,0 +1,187 @@
+package defects
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+func TestDefect01_IdenticalUpdates(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		first, second := scene.Conn(t, network.Connect(t)), scene.Conn(t, network.Connect(t))
+		received := make(chan *api.MyUpdate, 10*rounds)
+		for range 2 {
+			subscription, err := scene.Subscriber(t, scene.Conn(t, network.Connect(t)), "ProcessUpdate").
+				Subscribe(t.Context(), dynamic.WithBufferSize(10*rounds))
+			require.NoError(t, err)
+			go pass(subscription.Channel(), received) // ends with the subscription, and that with its conn
+		}
+		for range rounds / 2 {
+			for _, publisher := range []*dynamic.Conn{first, second} {
+				require.NoError(t, publish(t, publisher, "ProcessUpdate"))
+			}
+		}
+		for range rounds {
+			scene.Soon(t, received, "update")
+		}
+		assert.Empty(t, received)
+	})
+}
+
+func TestDefect02_QueueMembersOfDifferentMethods(t *testing.T) {
+	t.Parallel()
+	t.Run("SubjectPerMethod", func(t *testing.T) { // what cures it on NATS; the others do not have it
+		t.Parallel()
+		for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, onNATSSubjectPerMethod} {
+			network := on(t)
+			t.Run(network.Name, func(t *testing.T) {
+				t.Parallel()
+				testDifferentMethods(t, network)
+			})
+		}
+	})
+	t.Run("NATSWarns", func(t *testing.T) {
+		t.Parallel()
+		url := testenv.NATSProcess(t).URL()
+		events := make(chan bus.Event, 100)
+		member := scene.NATS(t, url, natsbus.WithEventHandler(func(event bus.Event) { events <- event }))
+		subscription, err := scene.Subscriber(t, scene.Conn(t, member), "ProcessUpdate").Subscribe(t.Context())
+		require.NoError(t, err)
+		defer subscription.Close()
+		// The only process in the service's queue is no member for this method.
+		_, err = scene.Caller(t, scene.Conn(t, scene.NATS(t, url)), "NormalRPC").
+			Call(t.Context(), &api.MyRequest{}, dynamic.WithRequestTimeout(time.Second))
+		require.Error(t, err)
+		event := scene.Soon(t, events, "the bus warns")
+		assert.Equal(t, bus.Dropped, event.Kind)
+		require.ErrorContains(t, event.Err, "WithSubjectPerMethod")
+		assert.Positive(t, member.Stats().Dropped)
+	})
+}
+
+func onNATSSubjectPerMethod(tb testing.TB) scene.Network {
+	tb.Helper()
+	url := testenv.NATSProcess(tb).URL()
+	return scene.Network{Name: scene.NATSName, Connect: func(tb testing.TB) bus.Bus {
+		tb.Helper()
+		return scene.NATS(tb, url, natsbus.WithSubjectPerMethod())
+	}}
+}
+
+// divided are two services that share a name on the bus, as versions of one do.
+const divided = `
+syntax = "proto3";
+package %s.v1;
+import "options.proto";
+message Text { string text = 1; }
+service Divided {
+  rpc Call%[1]s(Text) returns (Text);
+  rpc Feed%[1]s(Text) returns (Text) { option (psrpc.options).subscription = true; }
+}`
+
+// testDifferentMethods: one server of one method, three of another, and three subscribers to a third are in the queues
+// of one service.
+func testDifferentMethods(t *testing.T, network scene.Network) {
+	known := map[string]*registry.Registry{}
+	for _, part := range []string{"First", "Second"} {
+		file := part + ".proto"
+		known[part] = registry.New()
+		source := fstest.MapFS{file: &fstest.MapFile{Data: fmt.Appendf(nil, divided, part)}}
+		require.NoError(t, known[part].ParseProto(source, file))
+	}
+	connect := func(part string) *dynamic.Conn {
+		conn, err := dynamic.NewConn(network.Connect(t), known[part])
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+		return conn
+	}
+	echo := dynamic.Raw(func(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil })
+	for _, part := range []string{"First", "Second", "Second", "Second"} {
+		service, ok := known[part].Service(part + ".v1.Divided")
+		require.True(t, ok)
+		server := dynamic.NewServer(network.Connect(t))
+		t.Cleanup(func() { assert.NoError(t, server.Shutdown(context.Background())) })
+		_, err := server.Register(service, dynamic.Handlers{"Call" + part: echo})
+		require.NoError(t, err)
+	}
+	received := make(chan proto.Message, 2*rounds)
+	for range 3 {
+		subscription, err := dynamic.InvokeSubscribe(t.Context(), connect("First"), "First.v1.Divided/FeedFirst")
+		require.NoError(t, err)
+		go pass(subscription.Channel(), received) // ends with the subscription, and that with its conn
+	}
+	first, second := connect("First"), connect("Second")
+	for range rounds {
+		_, err := dynamic.Invoke(t.Context(), first, "First.v1.Divided/CallFirst", nil, patient)
+		require.NoError(t, err)
+		_, err = dynamic.Invoke(t.Context(), second, "Second.v1.Divided/CallSecond", nil, patient)
+		require.NoError(t, err)
+		require.NoError(t, dynamic.Publish(t.Context(), first, "First.v1.Divided/FeedFirst", nil))
+	}
+	for range rounds {
+		scene.Soon(t, received, "update")
+	}
+	assert.Empty(t, received)
+}
+
+// pass passes on what comes until from is closed.
+func pass[T any](from <-chan T, to chan<- T) {
+	for value := range from {
+		to <- value
+	}
+}
+
+func TestDefect05_SeveralSingleServers(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		var conn *dynamic.Conn
+		for range 3 {
+			var registration *dynamic.Registration
+			conn, registration = serveOne(t, network)
+			require.NoError(t, registration.RegisterTopic("UpdateRoom", "eu", "lounge"))
+		}
+		requireCalls(t, scene.Caller(t, conn, "UpdateRoom").Topic("eu", "lounge"), rounds)
+		requireWorking(t, conn)
+	})
+}
+
+// A lock must live as long as psrpc's, so that its servers do not take the frame once more. None lives longer.
+func TestDefect24_LocksInRedis(t *testing.T) {
+	t.Parallel()
+	const lockLife = 5 * time.Second
+	addr := testenv.Redis(t).Addr()
+	network := scene.Network{Name: scene.RedisName, Connect: func(tb testing.TB) bus.Bus { tb.Helper(); return scene.Redis(tb, addr) }}
+	conn, _ := serveOne(t, network)
+	requireCalls(t, scene.Caller(t, conn, "NormalRPC"), rounds)
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
+	keys, err := client.Keys(t.Context(), "*").Result()
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(keys), rounds)
+	for _, key := range keys {
+		life, err := client.PTTL(t.Context(), key).Result()
+		require.NoError(t, err)
+		assert.LessOrEqual(t, life, lockLife)
+		assert.NotEqual(t, time.Duration(-1), life, "a key without expiry: %s", key)
+	}
+	scene.Eventually(t, func() bool {
+		left, err := client.DBSize(context.Background()).Result()
+		return err == nil && left == 0
+	}, "the locks expire")
+}

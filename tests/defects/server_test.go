@@ -1,0 +1,152 @@
+package defects
+
+import (
+	"context"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+func TestDefect10_Panics(t *testing.T) {
+	t.Parallel()
+	const secret = "panic of the test"
+	explode := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) { panic(secret) })
+	claimAndExplode := dynamic.Unary(scene.Echo, dynamic.WithAffinity(func(context.Context, *api.MyRequest) float32 { panic(secret) }))
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		scene.Serve(t, network.Connect(t), dynamic.Handlers{
+			"NormalRPC": explode, "IntensiveRPC": claimAndExplode, "GetStats": explode,
+			"ExchangeUpdates": dynamic.Stream(func(dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+				panic(secret)
+			}),
+		})
+		conn := scene.Conn(t, network.Connect(t))
+		requireInternal := func(err error) {
+			t.Helper()
+			require.Equal(t, errors.Internal, scene.Code(err), "%v", err)
+			assert.NotContains(t, err.Error(), secret)
+			assert.NotContains(t, err.Error(), "goroutine")
+		}
+		_, err := scene.Caller(t, conn, "NormalRPC").Call(t.Context(), &api.MyRequest{}, patient)
+		requireInternal(err)
+		_, err = scene.Caller(t, conn, "IntensiveRPC").Call(t.Context(), &api.MyRequest{}, dynamic.WithRequestTimeout(time.Second))
+		require.Equal(t, errors.Unavailable, scene.Code(err), "a server whose affinity function panics declines: %v", err)
+		one := dynamic.WithExpectedResponses(1)
+		for response := range scene.Caller(t, conn, "GetStats").Responses(t.Context(), &api.MyRequest{}, patient, one) {
+			requireInternal(response.Err)
+		}
+		stream, err := scene.Streamer(t, conn).OpenStream(t.Context(), patient)
+		if err == nil { // it may have been closed before OpenStream returned
+			scene.Soon(t, stream.Context().Done(), "end of the stream")
+			err = stream.Err()
+		}
+		requireInternal(err)
+	})
+}
+
+func TestDefect11_WrongFrames(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		conn, registration := serveOne(t, network)
+		f, name := forger{t, network.Connect(t)}, scene.WireName
+		requireWorking(t, conn)
+		subscription := subscribe(t, conn, "UpdateState")
+		for _, channel := range []wire.Channel{
+			wire.RequestChannel(name, "NormalRPC", nil, true), wire.RequestChannel(name, "IntensiveRPC", nil, false),
+			wire.RequestChannel(name, "GetStats", nil, false), wire.RequestChannel(name, "UpdateState", nil, false),
+			wire.ClaimResponseChannel(name, "NormalRPC", nil), wire.ClaimResponseChannel(name, "IntensiveRPC", nil),
+			wire.StreamServerChannel(name, "ExchangeUpdates", nil), wire.CancelChannel(name),
+			wire.ClaimRequestChannel(name, conn.ID()), wire.ResponseChannel(name, conn.ID()),
+			wire.StreamClientChannel(name, conn.ID()),
+		} {
+			for _, frame := range wrongFrames(t) {
+				f.sendRaw(channel, frame)
+			}
+		}
+		scene.Eventually(t, func() bool { return conn.Stats().BadFrames > 0 }, "they are counted by the client")
+		scene.Eventually(t, func() bool { return subscription.Stats().BadFrames > 0 }, "and by the subscriber")
+		requireWorking(t, conn)
+		require.NoError(t, registration.Publish(t.Context(), "UpdateState", &api.MyUpdate{Id: "good"}))
+		assert.Equal(t, "good", scene.Soon(t, subscription.Channel(), "update").GetId())
+		stream, err := scene.Streamer(t, conn).OpenStream(t.Context(), patient)
+		require.NoError(t, err)
+		require.NoError(t, stream.Send(&api.MyClientMessage{Sequence: 1}))
+		require.NoError(t, stream.Close(nil))
+	})
+}
+
+// foreign is another version of the service: what it takes for a number is no text.
+const foreign = `
+syntax = "proto3";
+package foreign.v1;
+import "options.proto";
+message Request { bytes name = 1; }
+message Response {}
+service MyService {
+  rpc NormalRPC(Request) returns (Response);
+  rpc IntensiveRPC(Request) returns (Response) { option (psrpc.options).type = AFFINITY; }
+}`
+
+func TestDefect12_UndecodableRequest(t *testing.T) {
+	t.Parallel()
+	known := registry.New()
+	require.NoError(t, known.ParseProto(fstest.MapFS{"foreign.proto": {Data: []byte(foreign)}}, "foreign.proto"))
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		serveOne(t, network)
+		conn, err := dynamic.NewConn(network.Connect(t), known)
+		require.NoError(t, err)
+		defer conn.Close()
+		for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
+			started := time.Now()
+			notText := map[string]any{"name": []byte{0xff, 0xfe}}
+			_, err := dynamic.Invoke(t.Context(), conn, "foreign.v1.MyService/"+method, notText, patient)
+			requireCode(t, errors.MalformedRequest, err, started)
+		}
+	})
+}
+
+func TestDefect19_LargeResponse(t *testing.T) {
+	t.Parallel()
+	const limit = 64 << 10
+	test := func(t *testing.T, connect func() bus.Bus) {
+		large := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
+			return &api.MyResponse{Text: string(make([]byte, 2*limit))}, nil
+		})
+		scene.Serve(t, connect(), dynamic.Handlers{"NormalRPC": large, "IntensiveRPC": large})
+		conn := scene.Conn(t, connect())
+		for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
+			started := time.Now()
+			_, err := scene.Caller(t, conn, method).Call(t.Context(), &api.MyRequest{}, patient)
+			requireCode(t, errors.ResourceExhausted, err, started)
+		}
+	}
+	t.Run(scene.LocalName, func(t *testing.T) {
+		t.Parallel()
+		b := bus.NewLocal(bus.WithMaxFrameSize(limit))
+		test(t, func() bus.Bus { return b })
+	})
+	t.Run(scene.RedisName, func(t *testing.T) {
+		t.Parallel()
+		addr := testenv.Redis(t).Addr()
+		test(t, func() bus.Bus { return scene.Redis(t, addr, redisbus.WithMaxFrameSize(limit)) })
+	})
+	t.Run(scene.NATSName, func(t *testing.T) {
+		t.Parallel()
+		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = limit }).URL()
+		test(t, func() bus.Bus { return scene.NATS(t, url) })
+	})
+}

@@ -1,0 +1,66 @@
+//go:build unix
+
+package defects
+
+import (
+	"context"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+func TestDefect22_GracefulShutdown(t *testing.T) { // alone: it measures what the process does
+	const busy = 500 * time.Millisecond // what the last handler takes
+	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
+		network := on(t)
+		t.Run(network.Name, func(t *testing.T) {
+			entered, release := make(chan struct{}, 1), make(chan struct{})
+			leaving, _ := scene.Serve(t, network.Connect(t), dynamic.Handlers{
+				"NormalRPC": dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
+					entered <- struct{}{}
+					<-release
+					return &api.MyResponse{}, nil
+				}),
+			})
+			conn := scene.Conn(t, network.Connect(t))
+			last := startCall(t, conn, "NormalRPC")
+			scene.Soon(t, entered, "the handler")
+			serveOne(t, network) // takes over
+			client := scene.Caller(t, conn, "NormalRPC")
+			gone := make(chan error, 1)
+			go func() { gone <- leaving.Shutdown(context.Background()) }() // the test waits for it
+			scene.Eventually(t, func() bool {                              // from now on the other one gets all requests
+				select {
+				case <-entered:
+					return false
+				default:
+					_, err := client.Call(t.Context(), &api.MyRequest{}, dynamic.WithRequestTimeout(100*time.Millisecond))
+					return err == nil
+				}
+			}, "the other server")
+			before := processorTime(t)
+			waited := time.NewTimer(busy)
+			<-waited.C
+			assert.Less(t, processorTime(t)-before, busy/2)
+			requireCalls(t, client, rounds)
+			close(release)
+			require.NoError(t, scene.Soon(t, gone, "shutdown"))
+			require.NoError(t, scene.Soon(t, last, "the last answer"))
+		})
+	}
+}
+
+// processorTime is what this process has used.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}

@@ -1,0 +1,92 @@
+package defects
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+func TestDefect20_SlowStreamReceiver(t *testing.T) {
+	t.Parallel()
+	const messages = 5 * dynamic.DefaultBufferSize
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		read, received := make(chan struct{}), make(chan int64, messages)
+		scene.Serve(t, network.Connect(t), dynamic.Handlers{
+			"ExchangeUpdates": dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+				<-read
+				for message := range stream.Channel() {
+					received <- message.GetSequence()
+				}
+				return nil
+			}),
+		})
+		stream, err := scene.Streamer(t, scene.Conn(t, network.Connect(t))).OpenStream(t.Context(), patient)
+		require.NoError(t, err)
+		for i := range int64(messages) {
+			if i == dynamic.DefaultBufferSize { // beyond what waits for the handler: it begins to read while Send waits
+				time.AfterFunc(50*time.Millisecond, func() { close(read) })
+			}
+			require.NoError(t, stream.Send(&api.MyClientMessage{Sequence: i}))
+		}
+		for i := range int64(messages) {
+			require.Equal(t, i, scene.Soon(t, received, "message"))
+		}
+		require.NoError(t, stream.Close(nil))
+	})
+}
+
+// severable is the bus of a process that may be gone from one moment to the next: nothing comes, and nothing leaves.
+type severable struct {
+	bus.Bus
+
+	severed *atomic.Bool
+}
+
+func (b severable) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	if b.severed.Load() {
+		return nil
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+func (b severable) Subscribe(
+	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+) (bus.Subscription, error) {
+	return b.Bus.Subscribe(ctx, channel, join, func(frame []byte) {
+		if !b.severed.Load() {
+			deliver(frame)
+		}
+	})
+}
+
+func TestDefect21_VanishedStreamPeer(t *testing.T) {
+	t.Parallel()
+	keepalive := dynamic.WithKeepalive(100 * time.Millisecond)
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		ended := make(chan error, 1)
+		severed := new(atomic.Bool)
+		scene.Serve(t, severable{network.Connect(t), severed}, dynamic.Handlers{
+			"ExchangeUpdates": dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+				<-stream.Context().Done()
+				ended <- stream.Err()
+				return nil
+			}),
+		}, keepalive)
+		conn := scene.Conn(t, network.Connect(t), keepalive)
+		stream, err := scene.Streamer(t, conn).OpenStream(t.Context(), patient)
+		require.NoError(t, err)
+		severed.Store(true) // for both sides the other one is gone
+		scene.Soon(t, stream.Context().Done(), "the client notices")
+		require.ErrorIs(t, stream.Err(), dynamic.ErrStreamPeerVanished)
+		assert.ErrorIs(t, scene.Soon(t, ended, "the server notices"), dynamic.ErrStreamPeerVanished)
+	})
+}

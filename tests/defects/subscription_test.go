@@ -1,0 +1,91 @@
+package defects
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// unread is more updates than a subscription keeps.
+const unread = 10 * dynamic.DefaultBufferSize
+
+// subscribe returns a subscription that ends with the test.
+func subscribe(
+	t *testing.T, conn *dynamic.Conn, method string, opts ...dynamic.RequestOption,
+) dynamic.Subscription[*api.MyUpdate] {
+	t.Helper()
+	subscription, err := scene.Subscriber(t, conn, method).Subscribe(t.Context(), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, subscription.Close()) })
+	return subscription
+}
+
+// subscribeUnread returns a subscription that has more updates than it keeps, and that nobody reads.
+func subscribeUnread(t *testing.T, conn *dynamic.Conn, publisher *dynamic.Registration) dynamic.Subscription[*api.MyUpdate] {
+	t.Helper()
+	subscription := subscribe(t, conn, "UpdateState")
+	for range unread {
+		require.NoError(t, publisher.Publish(t.Context(), "UpdateState", &api.MyUpdate{}))
+	}
+	scene.Eventually(t, func() bool { return subscription.Stats().Received == unread }, "updates")
+	return subscription
+}
+
+func TestDefect03_UnreadSubscription(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		conn, registration := serveOne(t, network)
+		stuck := subscribeUnread(t, conn, registration)
+		assert.EqualValues(t, unread-dynamic.DefaultBufferSize, stuck.Stats().Dropped)
+		here := dynamic.WithTopic("here")
+		other := subscribe(t, conn, "UpdateRegionState", here)
+		requireWorking(t, conn)
+		require.NoError(t, registration.RegisterTopic("MoveRegion", "here"))
+		requireCalls(t, scene.Caller(t, conn, "MoveRegion").Topic("here"), 1)
+		require.NoError(t, registration.Publish(t.Context(), "UpdateRegionState", &api.MyUpdate{Id: "other"}, here))
+		assert.Equal(t, "other", scene.Soon(t, other.Channel(), "update").GetId())
+	})
+}
+
+func TestDefect16_NothingIsLeft(t *testing.T) { // alone: it counts goroutines
+	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
+		network := on(t)
+		t.Run(network.Name, func(t *testing.T) {
+			publishing := network.Connect(t)
+			_, publisher := scene.Serve(t, publishing, nil)
+			before := goleak.IgnoreCurrent()
+			t.Run("50 unread", func(t *testing.T) { // ends the bus, too, unless it is the only one
+				conn := scene.Conn(t, network.Connect(t))
+				for range 50 {
+					subscribe(t, conn, "UpdateState")
+				}
+				for range unread {
+					require.NoError(t, publisher.Publish(t.Context(), "UpdateState", &api.MyUpdate{}))
+				}
+			})
+			goleak.VerifyNone(t, before)
+		})
+	}
+}
+
+func TestDefect26_SiblingsOfUnreadSubscription(t *testing.T) {
+	t.Parallel()
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		conn, registration := serveOne(t, network)
+		sibling := subscribe(t, conn, "UpdateState")
+		stuck := subscribeUnread(t, conn, registration)
+		require.NoError(t, sibling.Close())
+		second := subscribe(t, conn, "UpdateState")
+		require.NoError(t, registration.Publish(t.Context(), "UpdateState", &api.MyUpdate{Id: "second"}))
+		assert.Equal(t, "second", scene.Soon(t, second.Channel(), "update").GetId())
+		require.NoError(t, stuck.Close())
+		require.NoError(t, second.Close())
+		requireWorking(t, conn)
+	})
+}

@@ -1,0 +1,67 @@
+package faults
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// burstPatience is a lot longer than a burst takes on a busy machine.
+const burstPatience = 5 * scene.Patience
+
+// A burst as fast as the publisher can reaches a subscriber that reads without loss, in order.
+func TestBurst_NothingIsLost(t *testing.T) { // alone: a busy machine would be what is measured
+	updates := int64(scaled(400_000))
+	for _, on := range []func(testing.TB) scene.Network{scene.OnRedis, scene.OnNATS} {
+		network := on(t)
+		t.Run(network.Name, func(t *testing.T) {
+			_, publisher := scene.Serve(t, network.Connect(t), nil)
+			listening := network.Connect(t)
+			subscription, err := scene.Subscriber(t, scene.Conn(t, listening), "UpdateState").
+				Subscribe(t.Context(), dynamic.WithBufferSize(int(updates)))
+			require.NoError(t, err)
+			started := time.Now()
+			var publishing sync.WaitGroup
+			publishing.Go(func() { // waited for below
+				for i := range updates {
+					if err := publisher.Publish(t.Context(), "UpdateState", &api.MyUpdate{State: api.MyUpdate_State(i)}); err != nil {
+						assert.NoError(t, err)
+						return
+					}
+				}
+			})
+			giveUp := time.NewTimer(burstPatience)
+			defer giveUp.Stop()
+			for i := range updates {
+				select {
+				case update := <-subscription.Channel():
+					if update.GetState() != api.MyUpdate_State(i) {
+						require.FailNow(t, "an update was lost", "%d came instead of %d", update.GetState(), i)
+					}
+				case <-giveUp.C:
+					require.FailNow(t, "an update did not come", "number %d: %+v", i, stats(listening))
+				}
+			}
+			t.Logf("%d updates in %v", updates, time.Since(started).Round(time.Millisecond))
+			publishing.Wait()
+			assert.Zero(t, subscription.Stats().Dropped)
+			assert.Zero(t, stats(listening).Dropped)
+			assert.Zero(t, stats(listening).Disconnects)
+		})
+	}
+}
+
+func stats(b bus.Bus) bus.Stats {
+	if monitored, ok := b.(bus.Monitored); ok {
+		return monitored.Stats()
+	}
+	return bus.Stats{}
+}

@@ -1,0 +1,130 @@
+package faults
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// pause is what its connections wait for before they read: they are those of a process that is suspended.
+type pause struct {
+	mu      sync.Mutex
+	resumed chan struct{} // closed when nobody has to wait
+}
+
+func newPause() *pause {
+	p := &pause{resumed: make(chan struct{})}
+	close(p.resumed)
+	return p
+}
+
+func (p *pause) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resumed = make(chan struct{})
+}
+
+func (p *pause) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.resumed)
+}
+
+func (p *pause) wait() {
+	p.mu.Lock()
+	resumed := p.resumed
+	p.mu.Unlock()
+	<-resumed
+}
+
+// Dial implements nats.CustomDialer.
+func (p *pause) Dial(network, addr string) (net.Conn, error) {
+	return p.dial(context.Background(), network, addr)
+}
+
+func (p *pause) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return pausedConn{conn, p}, nil
+}
+
+type pausedConn struct {
+	net.Conn
+
+	pause *pause
+}
+
+func (c pausedConn) Read(into []byte) (int, error) {
+	c.pause.wait()
+	return c.Conn.Read(into)
+}
+
+// longProbe is an interval in which a test is over.
+const longProbe = time.Minute
+
+// A process that does not read is cut off by its broker. When it goes on it says so, and connects anew: what was
+// subscribed is live again.
+func TestPausedReader_IsCutAndBack(t *testing.T) {
+	t.Parallel()
+	t.Run(scene.RedisName, func(t *testing.T) {
+		t.Parallel()
+		server := testenv.Redis(t, "--client-output-buffer-limit", "pubsub 1mb 0 0")
+		pause := newPause()
+		handle, events := timedEvents()
+		reader := scene.RedisOver(t, redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: pause.dial}),
+			redisbus.WithProbeInterval(longProbe), redisbus.WithEventHandler(handle))
+		testCutAndBack(t, pause, events, reader, scene.Redis(t, server.Addr()))
+	})
+	t.Run(scene.NATSName, func(t *testing.T) {
+		t.Parallel()
+		server := testenv.NATS(t, func(o *server.Options) { o.MaxPending = 2 << 20 })
+		pause := newPause()
+		handle, events := timedEvents()
+		reader := scene.NATSOver(t, server.URL(), []nats.Option{nats.SetCustomDialer(pause)},
+			natsbus.WithProbeInterval(longProbe), natsbus.WithEventHandler(handle))
+		testCutAndBack(t, pause, events, reader, scene.NATS(t, server.URL()))
+	})
+}
+
+func testCutAndBack(t *testing.T, pause *pause, events <-chan timedEvent, reader, writer bus.Bus) {
+	_, publisher := scene.Serve(t, writer, nil)
+	subscription, err := scene.Subscriber(t, scene.Conn(t, reader), "UpdateState").
+		Subscribe(t.Context(), dynamic.WithBufferSize(1000))
+	require.NoError(t, err)
+	pause.begin()
+	const updates = 250 // together more than the kernel's buffers and the broker's limit
+	large := &api.MyUpdate{Id: string(make([]byte, 64<<10))}
+	for range updates {
+		require.NoError(t, publisher.Publish(t.Context(), "UpdateState", large))
+	}
+	scene.Eventually(t, func() bool { return stats(writer).Published >= updates }, "all is sent")
+	pause.end()
+	cut := scene.Soon(t, events, "the cut")
+	assert.Equal(t, bus.Disconnected, cut.Kind)
+	back := scene.Soon(t, events, "the new connection")
+	assert.Equal(t, bus.Reconnected, back.Kind)
+	require.NoError(t, publisher.Publish(t.Context(), "UpdateState", &api.MyUpdate{Id: "last"}))
+	for scene.Soon(t, subscription.Channel(), "the last update").GetId() != "last" {
+	}
+	received := subscription.Stats().Received
+	assert.Less(t, received, uint64(updates))
+	t.Logf("%v; %d of %d updates were lost; back after %v", cut.Err, updates+1-received, updates, back.at.Sub(cut.at))
+}

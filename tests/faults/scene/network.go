@@ -1,0 +1,116 @@
+package scene
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// The names of the networks.
+const (
+	LocalName = "local"
+	RedisName = "redis"
+	NATSName  = "nats"
+)
+
+// Network is where the peers of one test meet.
+type Network struct {
+	// Name is the kind of its bus.
+	Name string
+	// Connect returns a bus of a process: one with connections of its own if there is a broker.
+	Connect func(tb testing.TB) bus.Bus
+}
+
+// OnEach runs test on every kind of network, as parallel subtests of t.
+func OnEach(t *testing.T, test func(t *testing.T, network Network)) {
+	t.Helper()
+	t.Run(LocalName, func(t *testing.T) {
+		t.Parallel()
+		test(t, OnLocal(t))
+	})
+	OnBrokers(t, test)
+}
+
+// OnBrokers runs test on every kind of network that has a broker, as parallel subtests of t.
+func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
+	t.Helper()
+	t.Run(RedisName, func(t *testing.T) {
+		t.Parallel()
+		test(t, OnRedis(t))
+	})
+	t.Run(NATSName, func(t *testing.T) {
+		t.Parallel()
+		test(t, OnNATS(t))
+	})
+}
+
+// OnLocal returns a network inside the process: all buses are one.
+func OnLocal(tb testing.TB) Network {
+	tb.Helper()
+	b := bus.NewLocal()
+	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
+	return Network{LocalName, func(testing.TB) bus.Bus { return b }}
+}
+
+// OnRedis returns a network with a Redis of its own.
+func OnRedis(tb testing.TB) Network {
+	tb.Helper()
+	addr := testenv.Redis(tb).Addr()
+	return Network{RedisName, func(tb testing.TB) bus.Bus { tb.Helper(); return Redis(tb, addr) }}
+}
+
+// OnNATS returns a network with a NATS server of its own, in a process of its own.
+func OnNATS(tb testing.TB) Network {
+	tb.Helper()
+	url := testenv.NATSProcess(tb).URL()
+	return Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return NATS(tb, url) }}
+}
+
+// Redis returns a bus with a client of its own to the server at addr.
+func Redis(tb testing.TB, addr string, opts ...redisbus.Option) *redisbus.Bus {
+	tb.Helper()
+	return RedisOver(tb, redis.NewClient(&redis.Options{Addr: addr}), opts...)
+}
+
+// RedisOver returns a bus over client, which it closes too.
+func RedisOver(tb testing.TB, client redis.UniversalClient, opts ...redisbus.Option) *redisbus.Bus {
+	tb.Helper()
+	tb.Cleanup(func() { require.NoError(tb, client.Close()) })
+	b, err := redisbus.New(client, opts...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
+	return b
+}
+
+// NATS returns a bus with a connection of its own to the server at url.
+func NATS(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
+	tb.Helper()
+	return NATSOver(tb, url, nil, opts...)
+}
+
+// NATSOver returns a bus with a connection of its own that has more options.
+func NATSOver(tb testing.TB, url string, connOpts []nats.Option, opts ...natsbus.Option) *natsbus.Bus {
+	tb.Helper()
+	closed := make(chan struct{})
+	nc, err := nats.Connect(url, slices.Concat(natsbus.ConnOptions(), connOpts, []nats.Option{
+		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the bus adds its own
+	})...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() {
+		nc.Close()
+		<-closed
+	})
+	b, err := natsbus.New(nc, opts...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
+	return b
+}

@@ -1,0 +1,84 @@
+package faults
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+const (
+	frameLimit = 64 << 10
+	beyond     = 2 * frameLimit
+)
+
+// What is too large for the bus is told at once, to the caller too if it is the response.
+func TestTooLarge_IsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	t.Run(scene.LocalName, func(t *testing.T) {
+		t.Parallel()
+		b := bus.NewLocal(bus.WithMaxFrameSize(frameLimit))
+		testTooLarge(t, func() bus.Bus { return b })
+	})
+	t.Run(scene.RedisName, func(t *testing.T) {
+		t.Parallel()
+		addr := testenv.Redis(t).Addr()
+		testTooLarge(t, func() bus.Bus { return scene.Redis(t, addr, redisbus.WithMaxFrameSize(frameLimit)) })
+	})
+	t.Run(scene.NATSName, func(t *testing.T) {
+		t.Parallel()
+		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = frameLimit }).URL()
+		testTooLarge(t, func() bus.Bus { return scene.NATS(t, url) })
+	})
+}
+
+func testTooLarge(t *testing.T, connect func() bus.Bus) {
+	inflate := dynamic.Unary(func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
+		return &api.MyResponse{Text: string(make([]byte, request.GetCount()))}, nil
+	})
+	answered := make(chan error, 1)
+	_, registration := scene.Serve(t, connect(), dynamic.Handlers{
+		"NormalRPC": inflate, "IntensiveRPC": inflate, "GetStats": inflate,
+		"ExchangeUpdates": dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
+			answered <- stream.Send(&api.MyServerMessage{Text: string(make([]byte, beyond))})
+			return nil
+		}),
+	})
+	conn := scene.Conn(t, connect(), dynamic.WithClientTimeout(patient))
+	tooLarge := func(err error) {
+		t.Helper()
+		assert.Equal(t, errors.ResourceExhausted, scene.Code(err), "%v", err)
+	}
+	started := time.Now()
+	for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
+		client := scene.Caller(t, conn, method)
+		_, err := client.Call(t.Context(), &api.MyRequest{Count: beyond})
+		tooLarge(err)
+		_, err = client.Call(t.Context(), &api.MyRequest{Name: string(make([]byte, beyond))})
+		tooLarge(err)
+		_, err = client.Call(t.Context(), &api.MyRequest{Count: 1})
+		require.NoError(t, err)
+	}
+	for response := range scene.Caller(t, conn, "GetStats").Responses(
+		t.Context(), &api.MyRequest{Count: beyond}, dynamic.WithExpectedResponses(1),
+	) {
+		tooLarge(response.Err)
+	}
+	stream, err := scene.Streamer(t, conn).OpenStream(t.Context())
+	require.NoError(t, err)
+	tooLarge(scene.Soon(t, answered, "the server's message"))
+	_ = stream.Close(nil) // the server has closed it, or will
+	tooLarge(registration.Publish(t.Context(), "UpdateState", &api.MyUpdate{Id: string(make([]byte, beyond))}))
+	assert.Less(t, time.Since(started), patient/2, "nobody waited for a timeout")
+}

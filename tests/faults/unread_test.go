@@ -1,0 +1,112 @@
+package faults
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// A subscriber that never reads loses updates, which are counted, and everybody else on its bus gets all of theirs.
+func TestUnread_HoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	const updates = 10 * dynamic.DefaultBufferSize
+	scene.OnEach(t, func(t *testing.T, network scene.Network) {
+		_, publisher := scene.Serve(t, network.Connect(t), dynamic.Handlers{"NormalRPC": dynamic.Unary(scene.Echo)})
+		conn := scene.Conn(t, network.Connect(t))
+		subscribe := func(method string, opts ...dynamic.RequestOption) dynamic.Subscription[*api.MyUpdate] {
+			subscription, err := scene.Subscriber(t, conn, method).Subscribe(t.Context(), opts...)
+			require.NoError(t, err)
+			return subscription
+		}
+		unread := subscribe("UpdateState")
+		sameMethod := subscribe("UpdateState", dynamic.WithBufferSize(updates))
+		here := dynamic.WithTopic("here")
+		otherMethod := subscribe("UpdateRegionState", here, dynamic.WithBufferSize(updates))
+		for range updates {
+			require.NoError(t, publisher.Publish(t.Context(), "UpdateState", &api.MyUpdate{}))
+			require.NoError(t, publisher.Publish(t.Context(), "UpdateRegionState", &api.MyUpdate{}, here))
+		}
+		_, err := scene.Caller(t, conn, "NormalRPC").Call(t.Context(), &api.MyRequest{})
+		require.NoError(t, err)
+		for range updates {
+			scene.Soon(t, sameMethod.Channel(), "update of the same method")
+			scene.Soon(t, otherMethod.Channel(), "update of another method")
+		}
+		scene.Eventually(t, func() bool { return unread.Stats().Received == updates }, "the subscriber that never reads")
+		assert.EqualValues(t, updates-dynamic.DefaultBufferSize, unread.Stats().Dropped)
+		assert.Zero(t, sameMethod.Stats().Dropped)
+		assert.Zero(t, otherMethod.Stats().Dropped)
+	})
+}
+
+// BenchmarkUnread measures calls beside updates for a subscriber on the same bus, once for one that reads and once for
+// one that never does: the ratio is what the latter costs the others.
+func BenchmarkUnread(b *testing.B) {
+	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
+		network := on(b)
+		b.Run(network.Name, func(b *testing.B) { benchmarkUnread(b, network) })
+	}
+}
+
+func benchmarkUnread(b *testing.B, network scene.Network) {
+	const rounds = 5 // of both: what else the machine does changes
+	_, publisher := scene.Serve(b, network.Connect(b), dynamic.Handlers{"NormalRPC": dynamic.Unary(scene.Echo)})
+	conn := scene.Conn(b, network.Connect(b))
+	caller, subscriber := scene.Caller(b, conn, "NormalRPC"), scene.Subscriber(b, conn, "UpdateState")
+	var read, unread measure
+	for range rounds {
+		subscription, err := subscriber.Subscribe(b.Context())
+		require.NoError(b, err)
+		unread = append(unread, p99BesideUpdates(b, caller, publisher))
+		var reader sync.WaitGroup
+		reader.Go(func() { // waited for below
+			for range subscription.Channel() {
+			}
+		})
+		read = append(read, p99BesideUpdates(b, caller, publisher))
+		require.NoError(b, subscription.Close())
+		reader.Wait()
+	}
+	b.ReportMetric(0, "ns/op") // that of all together means nothing
+	b.ReportMetric(float64(read.median()), "p99-read-ns")
+	b.ReportMetric(float64(unread.median()), "p99-unread-ns")
+	b.ReportMetric(float64(unread.median())/float64(read.median()), "ratio")
+}
+
+// p99BesideUpdates calls while thousands of updates are published each second.
+func p99BesideUpdates(
+	b *testing.B, caller *dynamic.Client[*api.MyRequest, *api.MyResponse], publisher *dynamic.Registration,
+) time.Duration {
+	b.Helper()
+	ctx, end := context.WithCancel(b.Context())
+	var updates sync.WaitGroup
+	updates.Go(func() { // waited for below
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			<-ticker.C
+			for range 10 {
+				_ = publisher.Publish(ctx, "UpdateState", &api.MyUpdate{}) // fails when ctx ends
+			}
+		}
+	})
+	var taken measure
+	for range 500 {
+		started := time.Now()
+		_, err := caller.Call(ctx, &api.MyRequest{})
+		require.NoError(b, err)
+		taken = append(taken, time.Since(started))
+	}
+	end()
+	updates.Wait()
+	return slices.Sorted(slices.Values(taken))[len(taken)*99/100]
+}
