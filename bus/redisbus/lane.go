@@ -90,23 +90,39 @@ func (l *lane[T]) run(s *session) {
 
 // send sends first and what else is waiting.
 func (l *lane[T]) send(s *session, first T) {
-	pipeline := l.connection.Pipeline()
-	count, size := 0, 0
-	for item, more := first, true; more; item, more = l.next(count, size) {
-		if count == len(l.slots) {
-			l.slots = append(l.slots, l.newSlot())
-		}
-		size += l.slots[count].set(item)
-		_ = pipeline.Process(s.ctx, l.slots[count]) // only adds it
+	size := l.slot(0).set(first)
+	count := 1
+	for item, more := l.next(count, size); more; item, more = l.next(count, size) {
+		size += l.slot(count).set(item)
 		count++
 	}
-	_, err := pipeline.Exec(s.ctx)
-	if err != nil && !isReply(err) {
+	if err := l.exchange(s.ctx, l.slots[:count]); err != nil && !isReply(err) {
 		l.broken(s, err)
 	}
 	for _, slot := range l.slots[:count] {
 		slot.settle(slot.Err())
 	}
+}
+
+// slot returns the command at place i of a batch; there is one at each before it.
+func (l *lane[T]) slot(i int) slot[T] {
+	if i == len(l.slots) {
+		l.slots = append(l.slots, l.newSlot())
+	}
+	return l.slots[i]
+}
+
+// exchange sends commands and receives their replies.
+func (l *lane[T]) exchange(ctx context.Context, commands []slot[T]) error {
+	if len(commands) == 1 { // a pipeline costs more
+		return l.connection.Process(ctx, commands[0])
+	}
+	pipeline := l.connection.Pipeline()
+	for _, command := range commands {
+		_ = pipeline.Process(ctx, command) // only adds it
+	}
+	_, err := pipeline.Exec(ctx)
+	return err
 }
 
 // broken deals with a connection that failed. A session whose essential lane fails tells why, all others go on.
