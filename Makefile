@@ -9,8 +9,11 @@ FUZZ_TIME ?= 60s
 BENCH     ?= .
 COUNT     ?= 1
 
+# What make bench is given: see go -C tests/bench run . -h
+BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
+
 .DEFAULT_GOAL := help
-.PHONY: help test race bench fuzz lint cover tidy generate redis-server
+.PHONY: help test race bench microbench fuzz lint cover tidy generate redis-server
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,12 +21,17 @@ help: ## List the targets
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) vet ./...
 	$(GO) test -race -shuffle=on -count=$(COUNT) ./...
+	$(GO) -C tests/bench vet ./...
+	$(GO) -C tests/bench test -count=$(COUNT) ./...
 
 race: COUNT = 5
 race: redis-server ## Run all tests with the race detector, five times over, on 1, 2 and 4 processors
 	$(GO) test -race -shuffle=on -count=$(COUNT) -cpu=1,2,4 ./...
 
-bench: ## Run the benchmarks (BENCH=regexp, COUNT=n)
+bench: redis-server ## Measure the engine beside what bounds it (BENCH_FLAGS='-run redis/64B/queue'); half an hour
+	$(GO) -C tests/bench run . $(BENCH_FLAGS)
+
+microbench: ## Run the benchmarks of the packages (BENCH=regexp, COUNT=n)
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) ./...
 
 fuzz: ## Run every fuzz target for FUZZ_TIME (60s)
@@ -36,6 +44,7 @@ fuzz: ## Run every fuzz target for FUZZ_TIME (60s)
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters; .golangci.yml has the reasons
 	$< run ./...
+	cd tests/bench && $< run ./...
 
 cover: ## Write coverage.html and print the total
 	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./...
@@ -44,6 +53,7 @@ cover: ## Write coverage.html and print the total
 
 tidy: ## Tidy go.mod and format the code
 	$(GO) mod tidy
+	$(GO) -C tests/bench mod tidy
 	gofmt -w .
 
 generate: $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION) ## Regenerate the checked-in messages (needs protoc)
