@@ -70,10 +70,19 @@ type Subscription interface {
 	Close()
 }
 
+// Shared is a Subscription of a bus that counts several subscriptions of a channel as one receiver, as one that counts
+// connections does.
+type Shared interface {
+	Subscription
+	// Sharers returns how many subscriptions, this one included, are counted as one at this moment: at least 1. It
+	// does not block, and may be called from inside a Deliver function and after Close.
+	Sharers() int
+}
+
 // Report is told what became of one published frame.
 type Report interface {
-	// Published says that the frame has left, and how many subscriptions got it (or Unknown); or, if err is not
-	// nil, that it was lost. A bus may call it before Publish returns, later, more than once if it learns more
-	// (the last word counts), or never if it has nothing to tell. It must not block.
+	// Published says that the frame has left, and how many subscriptions got it (or Unknown; those of [Shared] count
+	// as one); or, if err is not nil, that it was lost. A bus may call it before Publish returns, later, more than
+	// once if it learns more (the last word counts), or never if it has nothing to tell. It must not block.
 	Published(receivers int, err error)
 }

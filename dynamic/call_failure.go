@@ -55,7 +55,7 @@ func (p *claimPhase) reason() errors.Reason {
 	switch {
 	case len(p.selection.rejected) > 0 && len(p.selection.acceptable) == 0:
 		return errors.ReasonBelowMinimum
-	case len(p.answered) > 0:
+	case p.answered.count() > 0:
 		return errors.ReasonAllDeclined
 	default:
 		return errors.ReasonSilent

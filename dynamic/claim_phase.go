@@ -1,9 +1,6 @@
 package dynamic
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // claimPhase is the part of a call in which the client chooses a server. It belongs to the caller's goroutine.
 type claimPhase struct {
@@ -11,9 +8,9 @@ type claimPhase struct {
 	roster    *roster // set if the selection is adaptive
 	// considered is how many of the claims that have come were looked at.
 	considered int
-	receivers  int      // what the bus had said by then
-	answered   []string // ids of the servers that claimed or declined
-	declined   []string // ids of those that do not take the request
+	receivers  int        // what the bus had said by then
+	answered   attendance // the servers that claimed or declined
+	declined   []string   // ids of those that do not take the request
 
 	started time.Time
 	timers  *timerPool
@@ -56,9 +53,7 @@ func (p *claimPhase) consider(news *callNews) (serverID string, selected, comple
 	for _, claim := range news.claims[p.considered:] {
 		p.considered++
 		server := string(claim.ServerID)
-		if !slices.Contains(p.answered, server) {
-			p.answered = append(p.answered, server)
-		}
+		p.answered.add(server, shareOf(claim.Sharers))
 		if claim.Declined {
 			p.declined = append(p.declined, server)
 			continue
@@ -68,7 +63,7 @@ func (p *claimPhase) consider(news *callNews) (serverID string, selected, comple
 		}
 		p.shortCircuit()
 	}
-	return "", false, p.roster != nil && p.roster.usual(news.receivers, p.answered)
+	return "", false, p.roster != nil && p.roster.usual(news.receivers, &p.answered)
 }
 
 // shortCircuit shortens the phase once an acceptable claim is there.
@@ -95,10 +90,8 @@ func (p *claimPhase) learn(news *callNews) {
 		return
 	}
 	for _, claim := range news.claims[p.considered:] {
-		if server := string(claim.ServerID); !slices.Contains(p.answered, server) {
-			p.answered = append(p.answered, server)
-		}
+		p.answered.add(string(claim.ServerID), shareOf(claim.Sharers))
 	}
 	p.considered = len(news.claims)
-	p.roster.learn(news.receivers, p.answered)
+	p.roster.learn(news.receivers, &p.answered)
 }

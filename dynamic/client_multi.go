@@ -21,8 +21,8 @@ type Response[Resp proto.Message] struct {
 }
 
 // CallMulti sends a request to every server and returns a channel on which their responses come. The channel is
-// closed when all have answered, as far as the bus and earlier calls tell how many there are; when those that
-// [WithExpectedResponses] asks for have; when the call's timeout is over; or when ctx ends. A caller that stops
+// closed when all have answered, as far as the bus, the servers and earlier calls tell how many there are; when those
+// that [WithExpectedResponses] asks for have; when the call's timeout is over; or when ctx ends. A caller that stops
 // reading holds up nobody; what it has not read by the timeout is dropped.
 //
 // It returns an error if the request could not be sent, see [Client.Call].

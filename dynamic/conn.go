@@ -198,7 +198,7 @@ func (c *Conn) onResponse(frame []byte) {
 	}
 	call := c.pending.find(response.RequestID)
 	if call == nil {
-		c.late.answered(response.RequestID, response.ServerID)
+		c.late.answered(response.RequestID, response.ServerID, response.Sharers)
 	}
 	if call == nil || !call.responded(response) {
 		c.stats.unawaited.Add(1)
@@ -214,7 +214,7 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 	call := c.pending.find(claim.RequestID)
 	if call == nil {
-		c.late.answered(claim.RequestID, claim.ServerID)
+		c.late.answered(claim.RequestID, claim.ServerID, claim.Sharers)
 	}
 	if call == nil || !call.claimed(claim) {
 		c.stats.unawaited.Add(1)

@@ -204,8 +204,8 @@ func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
 	})
 }
 
-// Two servers on one connection are one receiver to the bus: once a late answer has told that there are two, a
-// multi call waits for both.
+// Two servers on one connection are one receiver to the bus. If they do not say so, as psrpc's do not, a multi call waits
+// for both once a late answer has told that there are two.
 func TestMulti_ServersThatShareAConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -72,6 +72,7 @@ type grantRequest struct {
 	requestID []byte
 	grant     <-chan bool // where the client's choice arrives, expected since the request came; nil if it need not choose
 	peer      *peer
+	sharers   uint32 // servers that the bus counts as one receiver, when the request came; 0 for one
 	affinity  func() float32
 	declines  bool            // the client understands a claim that declines
 	closing   <-chan struct{} // closed when no more requests are taken
@@ -82,7 +83,9 @@ type grantRequest struct {
 func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	server := r.server
 	affinity := g.method.guardedAffinity(g.affinity)
-	claim := wire.ClaimRequest{RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0}
+	claim := wire.ClaimRequest{
+		RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0, Sharers: g.sharers,
+	}
 	if claim.Declined && !g.declines || ctx.Err() != nil { // or the client has gone
 		return false
 	}

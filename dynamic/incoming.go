@@ -8,6 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // incoming is one request being served, by a goroutine of its own.
@@ -18,6 +19,7 @@ type incoming struct {
 	request  wire.Request
 	context  requestContext
 	grant    chan bool // the client's choice; nil if there is none to wait for
+	sharers  uint32    // servers that the bus counts as one receiver, when the request came; 0 for one
 	patience patience  // bounds the publication of the response
 	// doubtful requests seem to have expired, but the client's clock may be wrong.
 	doubtful bool
@@ -47,6 +49,7 @@ func (l *listener) onRequest(frame []byte) {
 		r.server.stats.repeated.Add(1)
 		return
 	}
+	in.sharers = l.sharers()
 	in.grant = r.await(in.request.RequestID, &in.context, needsGrant)
 	if !l.start(in) {
 		in.forget()
@@ -173,6 +176,7 @@ func (in *incoming) offer(affinity func() float32) grantRequest {
 		requestID: in.request.RequestID,
 		grant:     in.grant,
 		peer:      in.peer,
+		sharers:   in.sharers,
 		affinity:  affinity,
 		declines:  in.request.AcceptDecline,
 		closing:   in.listener.closing,
@@ -203,6 +207,9 @@ func (in *incoming) response(response wire.Response) ([]byte, error) {
 	response.RequestID = in.request.RequestID
 	response.ServerID = in.method.registration.server.wireID
 	response.SentAt = time.Now().UnixNano()
+	if in.method.method.Routing() == registry.RoutingMulti {
+		response.Sharers = in.sharers
+	}
 	return response.AppendFrame(nil)
 }
 

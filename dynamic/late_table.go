@@ -29,7 +29,7 @@ func (t *lateTable) add(callID id.Call, r *roster) {
 }
 
 // answered adds a server to those that are waited for, if it answers one of these calls.
-func (t *lateTable) answered(requestID, server []byte) {
+func (t *lateTable) answered(requestID, server []byte, sharers uint32) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
@@ -38,6 +38,6 @@ func (t *lateTable) answered(requestID, server []byte) {
 	r := t.rosters[callID]
 	t.mu.Unlock()
 	if r != nil {
-		r.add(string(server))
+		r.add(string(server), shareOf(sharers))
 	}
 }

@@ -82,6 +82,19 @@ func (l *listener) start(j job) bool {
 	return true
 }
 
+// sharers returns how many servers the bus counts as one receiver with this one, 0 if it is by itself or if no client
+// waits until all have answered. It is so as of now: for a request ask when it comes.
+func (l *listener) sharers() uint32 {
+	switch method := l.method.method; {
+	case method.Queue():
+		return 0
+	case method.Kind() == registry.KindStream:
+		return l.streamFrames.sharers()
+	default:
+		return l.requests.sharers()
+	}
+}
+
 func (l *listener) isClosing() bool {
 	select {
 	case <-l.closing:

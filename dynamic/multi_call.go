@@ -33,8 +33,7 @@ type multiCall struct {
 
 	mu         sync.Mutex
 	queue      []wire.Response
-	answered   []string        // ids of the servers, in the order they came
-	seen       map[string]bool // the same
+	answered   attendance
 	receivers  int
 	publishErr error
 }
@@ -43,7 +42,7 @@ type multiCall struct {
 func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
 		method: m, route: r, id: id.NewRequest(), request: request, expected: o.expected, wake: newSignal(),
-		started: time.Now(), seen: map[string]bool{}, receivers: bus.Unknown,
+		started: time.Now(), receivers: bus.Unknown,
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, c.failed(errors.FromContext(err), interruption(err))
@@ -75,13 +74,12 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.M
 func (c *multiCall) stop() {
 	c.method.conn.late.add(c.id, c.route.roster)
 	c.method.conn.pending.remove(c.id)
-	c.mu.Lock()
-	answered := c.answered
-	c.mu.Unlock()
-	for _, server := range answered { // one may have come since the call was complete
-		c.route.roster.add(server)
-	}
 	c.method.conn.timers.stop(c.timer)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for server, s := range c.answered.shares { // one may have come since the call was complete
+		c.route.roster.add(server, s)
+	}
 }
 
 // next returns the next response, as soon as there is one, or false when no more will come. Of a call that failed
@@ -131,12 +129,12 @@ func (c *multiCall) take() (response multiResponse, ok, ended bool) {
 		return response, true, false
 	case c.publishErr != nil:
 		return multiResponse{err: c.failed(publishFailure(c.publishErr))}, true, true
-	case c.receivers == 0 && len(c.answered) == 0:
+	case c.receivers == 0 && c.answered.count() == 0:
 		return multiResponse{err: c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
-	case c.expected > 0 && len(c.answered) >= c.expected:
+	case c.expected > 0 && c.answered.count() >= c.expected:
 		return multiResponse{}, false, true
-	case c.route.roster.complete(c.receivers, c.answered):
-		c.route.roster.learn(c.receivers, c.answered)
+	case c.route.roster.complete(c.receivers, &c.answered):
+		c.route.roster.learn(c.receivers, &c.answered)
 		return multiResponse{}, false, true
 	}
 	return multiResponse{}, false, false
@@ -145,17 +143,16 @@ func (c *multiCall) take() (response multiResponse, ok, ended bool) {
 func (c *multiCall) learn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.route.roster.learn(c.receivers, c.answered)
+	c.route.roster.learn(c.receivers, &c.answered)
 }
 
 // responded takes one response of each server.
 func (c *multiCall) responded(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)
-	useful := !c.seen[server] && len(c.queue) < maxResponses
+	useful := !c.answered.has(server) && len(c.queue) < maxResponses
 	if useful {
-		c.seen[server] = true
-		c.answered = append(c.answered, server)
+		c.answered.add(server, shareOf(response.Sharers))
 		c.queue = append(c.queue, response)
 	}
 	c.mu.Unlock()

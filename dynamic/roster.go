@@ -1,81 +1,70 @@
 package dynamic
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // roster is what a conn has learned of the servers of one method and topic: which ones answer. It makes it
 // possible to tell that all of them have.
 type roster struct {
 	mu        sync.Mutex
-	servers   map[string]struct{} // those that answered the last call that waited for all
-	receivers int                 // how many the bus said there were then; bus.Unknown if it did not
+	servers   attendance // those that answered the last call that waited for all, and later ones
+	receivers int        // how many the bus said there were then; bus.Unknown if it did not
 }
 
-// complete reports whether so many servers are all that got a request, as the bus has counted receivers; false if it
-// has not. Several servers may share a subscription: those that did so lately are expected to do so again.
-func (r *roster) complete(receivers int, answered []string) bool {
+// complete reports whether these servers are all that got a request, as the bus has counted receivers; false if it
+// has not.
+func (r *roster) complete(receivers int, answered *attendance) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.completeLocked(receivers, answered)
 }
 
-func (r *roster) completeLocked(receivers int, answered []string) bool {
-	if receivers <= 0 {
-		return false
+func (r *roster) completeLocked(receivers int, answered *attendance) bool {
+	return receivers > 0 && answered.total >= wholeShare*share(receivers+r.uncountedLocked())
+}
+
+// uncountedLocked is how many servers there were lately beyond the receivers: psrpc's do not say that they share one.
+// What is less than a whole comes from servers that joined or left meanwhile.
+func (r *roster) uncountedLocked() int {
+	if r.receivers <= 0 {
+		return 0
 	}
-	sharing := 0
-	if r.receivers > 0 {
-		sharing = max(0, len(r.servers)-r.receivers)
-	}
-	return len(answered) >= receivers+sharing
+	return max(0, int(r.servers.total/wholeShare)-r.receivers)
 }
 
 // usual reports whether more answers are not to be expected: they are complete, or all have answered that usually
 // do, and nothing says that there are others. Servers that keep silent, as psrpc's do when they decline, are not
 // waited for.
-func (r *roster) usual(receivers int, answered []string) bool {
+func (r *roster) usual(receivers int, answered *attendance) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.completeLocked(receivers, answered) {
 		return true
 	}
-	if len(r.servers) == 0 || receivers > 0 && receivers != r.receivers {
+	if r.servers.count() == 0 || receivers > 0 && receivers != r.receivers {
 		return false
 	}
-	return r.known(answered) == len(r.servers)
+	return answered.equal(&r.servers) == r.servers.count() // a share that is another tells of servers that came or left
 }
 
 // learn remembers who answered a call that heard all, or waited long enough for the others.
-func (r *roster) learn(receivers int, answered []string) {
+func (r *roster) learn(receivers int, answered *attendance) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.receivers = receivers
-	if len(answered) == len(r.servers) && r.known(answered) == len(answered) {
+	if answered.count() == r.servers.count() && answered.equal(&r.servers) == answered.count() {
 		return
 	}
-	r.servers = make(map[string]struct{}, len(answered))
-	for _, server := range answered {
-		r.servers[server] = struct{}{}
-	}
+	r.servers = attendance{shares: maps.Clone(answered.shares), total: answered.total}
 }
 
 // add remembers a server that answered late. A flood of names is not worth remembering.
-func (r *roster) add(server string) {
+func (r *roster) add(server string, s share) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.servers == nil {
-		r.servers = map[string]struct{}{}
+	if r.servers.count() < maxClaims || r.servers.has(server) {
+		r.servers.add(server, s)
 	}
-	if len(r.servers) < maxClaims {
-		r.servers[server] = struct{}{}
-	}
-}
-
-// known counts the servers that have answered before.
-func (r *roster) known(answered []string) (known int) {
-	for _, server := range answered {
-		if _, ok := r.servers[server]; ok {
-			known++
-		}
-	}
-	return known
 }

@@ -16,6 +16,7 @@ type incomingStream struct {
 	method   *servedMethod
 	open     wire.Stream
 	opening  requestContext // ends when the client gives up
+	sharers  uint32         // servers that the bus counts as one receiver, when the opening came; 0 for one
 	grant    chan bool      // the client's choice; nil if there is none to wait for
 }
 
@@ -47,6 +48,7 @@ func (l *listener) onStream(frame []byte) {
 		r.server.stats.expired.Add(1)
 		return
 	}
+	in.sharers = l.sharers()
 	in.grant = r.await(in.open.RequestID, &in.opening, l.method.method.RequireClaim())
 	if !l.start(in) {
 		in.forget()
@@ -88,6 +90,7 @@ func (in *incomingStream) obtainGrant() bool {
 		requestID: in.open.RequestID,
 		grant:     in.grant,
 		peer:      r.peers.get(in.open.NodeID),
+		sharers:   in.sharers,
 		affinity: func() float32 {
 			if in.method.handler.stream.affinity == nil {
 				return 1

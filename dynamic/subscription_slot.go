@@ -47,6 +47,20 @@ func (s *subscriptionSlot) subscribe(
 	return nil
 }
 
+// sharers returns how many subscriptions the bus counts as one receiver, if this one is among several; else 0.
+func (s *subscriptionSlot) sharers() uint32 {
+	s.mu.Lock()
+	shared, ok := s.subscription.(bus.Shared)
+	s.mu.Unlock()
+	if !ok {
+		return 0
+	}
+	if sharers := shared.Sharers(); sharers > 1 {
+		return uint32(sharers) //nolint:gosec // as many as fit into memory
+	}
+	return 0
+}
+
 // close returns when nothing more will be delivered.
 func (s *subscriptionSlot) close() {
 	s.mu.Lock()

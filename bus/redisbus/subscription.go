@@ -16,6 +16,8 @@ type subscription struct {
 	once    sync.Once
 }
 
+var _ bus.Shared = (*subscription)(nil)
+
 // Subscribe makes deliver a member of channel. It fails with code permission_denied if Redis refuses the channel.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
@@ -60,6 +62,9 @@ func (b *Bus) joinLocked(l *link, name string, member *fanout.Member) *channel {
 	c.joinLocked(member)
 	return c
 }
+
+// Sharers returns how many members of the channel are on its connection, which Redis counts once.
+func (s *subscription) Sharers() int { return max(1, s.channel.audience.Load().members.Len()) }
 
 // Close ends the subscription. The last one of a channel takes frames until Redis has confirmed that it sends no more:
 // a frame that Redis counted as received is delivered. Close also waits for deliveries that are under way.

@@ -44,6 +44,14 @@ func (m *Members) Without(member *Member) *Members {
 	return next
 }
 
+// Len returns how many members there are.
+func (m *Members) Len() int {
+	if m == nil {
+		return 0
+	}
+	return len(m.plain) + len(m.queue)
+}
+
 // HasPlain reports whether a member wants each frame.
 func (m *Members) HasPlain() bool { return m != nil && len(m.plain) > 0 }
 

@@ -16,6 +16,7 @@ func TestMembers_NilHasNone(t *testing.T) {
 	assert.False(t, none.HasPlain())
 	assert.False(t, none.HasQueue())
 	assert.Nil(t, none.Without(fanout.NewMember(false, nil)))
+	assert.Zero(t, none.Len())
 	none.Close()
 }
 
@@ -26,6 +27,7 @@ func TestMembers_EachPlainOneOfTheQueue(t *testing.T) {
 	for i := range got {
 		members = members.With(fanout.NewMember(i >= 2, func([]byte) { got[i]++ }))
 	}
+	assert.Equal(t, len(got), members.Len())
 	assert.True(t, members.HasPlain())
 	assert.True(t, members.HasQueue())
 	for range 10 {

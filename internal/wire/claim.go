@@ -11,6 +11,7 @@ const (
 	claimTagServerID  = 2<<wireTypeBits | wireBytes
 	claimTagAffinity  = 3<<wireTypeBits | wireFixed32
 	claimTagDeclined  = 1000<<wireTypeBits | wireVarint
+	claimTagSharers   = 1001<<wireTypeBits | wireVarint
 )
 
 // ClaimRequest is a server's offer to take a request: the claim, or its word
@@ -26,6 +27,9 @@ type ClaimRequest struct {
 	// send it, and only to a client that set AcceptDecline: any other would take
 	// it for a claim.
 	Declined bool
+	// Sharers is how many servers, this one included, the bus counts as one
+	// receiver of the request. 0 says the same as 1.
+	Sharers uint32
 }
 
 // ClaimResponse tells all servers of a method whose claim was chosen. It
@@ -51,6 +55,8 @@ func ParseClaimRequest(value []byte) (ClaimRequest, error) {
 			claim.Affinity = math.Float32frombits(uint32(r.number))
 		case claimTagDeclined:
 			claim.Declined = protowire.DecodeBool(r.number)
+		case claimTagSharers:
+			claim.Sharers = uint32(r.number)
 		}
 	}
 	if r.err != nil {
@@ -83,10 +89,11 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	if !validText(c.RequestID, c.ServerID) {
 		return dst, errEncodeText
 	}
-	declined := protowire.EncodeBool(c.Declined)
+	declined, sharers := protowire.EncodeBool(c.Declined), uint64(c.Sharers)
 	size := sizeBytes(claimTagRequestID, len(c.RequestID)) +
 		sizeBytes(claimTagServerID, len(c.ServerID)) +
-		sizeNumber(claimTagDeclined, declined)
+		sizeNumber(claimTagDeclined, declined) +
+		sizeNumber(claimTagSharers, sharers)
 	affinity := math.Float32bits(c.Affinity) // -0 and NaN are not the default: their bits are not zero
 	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()
@@ -98,5 +105,6 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	if affinity != 0 {
 		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), affinity)
 	}
-	return appendNumber(frame, claimTagDeclined, declined), nil
+	frame = appendNumber(frame, claimTagDeclined, declined)
+	return appendNumber(frame, claimTagSharers, sharers), nil
 }

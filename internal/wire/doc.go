@@ -40,7 +40,9 @@
 //	envelope      1000    fixed64       nonce           tells apart frames that would otherwise be equal
 //	Request       1000    bool          accept_direct   the client takes a Response without any claim, see below
 //	Request       1001    bool          accept_decline  the client understands a declined claim
+//	Response      1000    uint32        sharers         servers that the bus counts as one receiver, see below
 //	ClaimRequest  1000    bool          declined        the server does not take the request
+//	ClaimRequest  1001    uint32        sharers         as in Response
 //	Stream        1000    StreamPing    ping            an operation: a sign of life, an empty message
 //	StreamOpen    1000    int64         keepalive       the sender is heard at this interval, in nanoseconds
 //	StreamAck     1000    int64         keepalive       as in StreamOpen
@@ -53,6 +55,11 @@
 // To a peer that does not know them, a declined claim is a claim, and a ping is
 // a frame without an operation. So they are sent only to one that has shown
 // that it knows them: by accept_decline, or by a keepalive.
+//
+// A client takes all servers to have answered when as many have as the bus has
+// counted receivers. Some buses count connections, which servers may share. So a
+// server that shares one says how many do, itself included, in its response to a
+// request that all servers answer, and in its claim where the client chooses.
 //
 // # Private messages
 //

@@ -21,6 +21,10 @@ func (f fields) varint(number protowire.Number, value uint64) fields {
 	return protowire.AppendVarint(protowire.AppendTag(f, number, protowire.VarintType), value)
 }
 
+func (f fields) fixed32(number protowire.Number, value uint32) fields {
+	return protowire.AppendFixed32(protowire.AppendTag(f, number, protowire.Fixed32Type), value)
+}
+
 func (f fields) group(number protowire.Number, inner fields) fields {
 	f = append(protowire.AppendTag(f, number, protowire.StartGroupType), inner...)
 	return protowire.AppendTag(f, number, protowire.EndGroupType)

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,6 +33,25 @@ var privateMessages = map[string]struct {
 	"declined claim": {
 		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Declined: true},
 		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").varint(1000, 1),
+	},
+	"claim of a server that shares a connection": {
+		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Affinity: 1, Sharers: 2},
+		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").fixed32(3, math.Float32bits(1)).varint(1001, 2),
+	},
+	"declined claim of a server that shares a connection": {
+		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Declined: true, Sharers: 300},
+		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").varint(1000, 1).varint(1001, 300),
+	},
+	"response of a server that shares a connection": {
+		&wire.Response{RequestID: []byte("id"), ServerID: []byte("server"), Body: wire.Body{Raw: []byte("body")}, Sharers: 20},
+		wire.KindResponse, fields{}.bytes(1, "id").bytes(2, "server").bytes(7, "body").varint(1000, 20),
+	},
+	"error of a server that shares a connection": {
+		&wire.Response{
+			RequestID: []byte("id"), Error: "text", Details: []*anypb.Any{{TypeUrl: "x/a.B"}}, Sharers: math.MaxUint32,
+		},
+		wire.KindResponse, fields{}.bytes(1, "id").bytes(5, "text").
+			bytes(8, string(fields{}.bytes(1, "x/a.B"))).varint(1000, math.MaxUint32),
 	},
 	"open with keepalive": {
 		&wire.Stream{StreamID: []byte("id"), Op: wire.StreamOpen, NodeID: []byte("node"), Keepalive: 10e9},

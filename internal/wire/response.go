@@ -15,6 +15,7 @@ const (
 	responseTagCode      = 6<<wireTypeBits | wireBytes
 	responseTagBody      = 7<<wireTypeBits | wireBytes
 	responseTagDetails   = 8<<wireTypeBits | wireBytes
+	responseTagSharers   = 1000<<wireTypeBits | wireVarint
 )
 
 // Response is a server's answer to a request.
@@ -36,6 +37,9 @@ type Response struct {
 	Details []*anypb.Any
 	// Body is the user's response.
 	Body Body
+	// Sharers is how many servers, this one included, the bus counts as one
+	// receiver of the request. 0 says the same as 1.
+	Sharers uint32
 }
 
 // ParseResponse decodes the value of an envelope of KindResponse.
@@ -58,6 +62,8 @@ func ParseResponse(value []byte) (Response, error) {
 			res.Body.Raw = r.bytes
 		case responseTagDetails:
 			res.Details = r.putDetail(res.Details)
+		case responseTagSharers:
+			res.Sharers = uint32(r.number)
 		}
 	}
 	if r.err != nil {
@@ -73,7 +79,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(res.RequestID, res.ServerID) {
 		return dst, errEncodeText
 	}
-	sentAt, errorText, code := uint64(res.SentAt), repairText(res.Error), repairText(res.Code)
+	sentAt, sharers := uint64(res.SentAt), uint64(res.Sharers)
+	errorText, code := repairText(res.Error), repairText(res.Code)
 	bodySize := res.Body.size()
 	size := sizeBytes(responseTagRequestID, len(res.RequestID)) +
 		sizeBytes(responseTagServerID, len(res.ServerID)) +
@@ -81,7 +88,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 		sizeBytes(responseTagError, len(errorText)) +
 		sizeBytes(responseTagCode, len(code)) +
 		sizeBytes(responseTagBody, bodySize) +
-		sizeDetails(responseTagDetails, res.Details)
+		sizeDetails(responseTagDetails, res.Details) +
+		sizeNumber(responseTagSharers, sharers)
 
 	frame := beginFrame(dst, responseName, size, 0)
 	frame = appendBytes(frame, responseTagRequestID, res.RequestID)
@@ -96,7 +104,7 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if frame, err = appendDetails(frame, responseTagDetails, res.Details); err != nil {
 		return dst, err
 	}
-	return frame, nil
+	return appendNumber(frame, responseTagSharers, sharers), nil
 }
 
 // repairText returns the text with what is not UTF-8 replaced.
