@@ -8,10 +8,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// activeRequests are those that a service is handling, so that their clients can cancel them.
-type activeRequests struct {
+// activeRequests are those that a service is handling, so that their clients can cancel them. They are in parts so that
+// handlers do not wait for each other.
+type activeRequests [id.Parts]struct {
 	mu       sync.Mutex
 	contexts map[id.Call]*requestContext
+	_        [cacheLine]byte // parts do not share one
 }
 
 // add does nothing for an id that is none of ours: its client knows no cancel.
@@ -20,12 +22,13 @@ func (a *activeRequests) add(requestID []byte, ctx *requestContext) {
 	if !ok {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.contexts == nil {
-		a.contexts = map[id.Call]*requestContext{}
+	part := &a[callID.Part()]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if part.contexts == nil {
+		part.contexts = map[id.Call]*requestContext{}
 	}
-	a.contexts[callID] = ctx
+	part.contexts[callID] = ctx
 }
 
 func (a *activeRequests) remove(requestID []byte, ctx *requestContext) {
@@ -33,10 +36,11 @@ func (a *activeRequests) remove(requestID []byte, ctx *requestContext) {
 	if !ok {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.contexts[callID] == ctx { // and not a later request with the same id
-		delete(a.contexts, callID)
+	part := &a[callID.Part()]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if part.contexts[callID] == ctx { // and not a later request with the same id
+		delete(part.contexts, callID)
 	}
 }
 
@@ -45,9 +49,10 @@ func (a *activeRequests) cancel(requestID []byte) {
 	if !ok {
 		return
 	}
-	a.mu.Lock()
-	ctx := a.contexts[callID]
-	a.mu.Unlock()
+	part := &a[callID.Part()]
+	part.mu.Lock()
+	ctx := part.contexts[callID]
+	part.mu.Unlock()
 	if ctx != nil {
 		ctx.end()
 	}

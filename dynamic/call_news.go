@@ -31,6 +31,7 @@ type callNews struct {
 	afterClaim bool          // response came after a claim of its server
 	receivers  int           // how many the bus says got the request; 0: nobody listens
 	publishErr error         // the bus lost the request, or the choice of a server
+	late       bool          // the call's time is up
 }
 
 func newNewsBox() newsBox {
@@ -58,6 +59,17 @@ func (b *newsBox) responded(response wire.Response) bool {
 
 func (n *callNews) hasClaim(server []byte) bool {
 	return slices.ContainsFunc(n.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
+}
+
+// connEnded wakes the caller, who looks at the conn.
+func (b *newsBox) connEnded() { b.wake.send() }
+
+// expired says that the call's time is up.
+func (b *newsBox) expired() {
+	b.mu.Lock()
+	b.news.late = true
+	b.mu.Unlock()
+	b.wake.send()
 }
 
 // failed tells whether a server has answered with an error. A success counts only from a server that was chosen.

@@ -28,6 +28,7 @@ type Conn struct {
 	stats    connCounters
 	streams  streamTable
 	timers   timerPool
+	alarms   alarmPool
 	life     context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
 	endLife  context.CancelCauseFunc
 	running  sync.WaitGroup // goroutines; none is added once closed
@@ -132,7 +133,14 @@ func (c *Conn) start(f func()) error {
 func (c *Conn) Done() <-chan struct{} { return c.life.Done() }
 
 // ended returns nil, or why the conn can do no more: errors.ErrClientClosed or bus.ErrClosed.
-func (c *Conn) ended() error { return context.Cause(c.life) }
+func (c *Conn) ended() error {
+	select {
+	case <-c.life.Done():
+		return context.Cause(c.life)
+	default: // without a lock that callers share
+		return nil
+	}
+}
 
 // ending returns ended with the reason that it is for the end of a call.
 func (c *Conn) ending() (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes

@@ -46,4 +46,5 @@ func (c *Conn) watch() {
 	for _, m := range members {
 		m.end(c.ended())
 	}
+	c.pending.end()
 }

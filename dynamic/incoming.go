@@ -45,7 +45,7 @@ func (l *listener) onRequest(frame []byte) {
 		return
 	}
 	needsGrant := in.needsGrant()
-	if !needsGrant && r.recent.repeats(in.request.RequestID, in.request.SentAt, now) {
+	if !needsGrant && r.server.recent.repeats(in.request.RequestID, in.request.SentAt, now) {
 		r.server.stats.repeated.Add(1)
 		return
 	}

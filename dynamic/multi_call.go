@@ -163,6 +163,9 @@ func (c *multiCall) responded(response wire.Response) bool {
 // claimed has no use for claims: nobody chooses.
 func (c *multiCall) claimed(wire.ClaimRequest) bool { return false }
 
+// connEnded is known by the conn's Done.
+func (c *multiCall) connEnded() {}
+
 // Published takes the bus's report on the request.
 func (c *multiCall) Published(receivers int, err error) {
 	c.mu.Lock()

@@ -1,38 +1,48 @@
 package dynamic
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// pendingTable holds the calls of a conn that are under way.
-type pendingTable struct {
-	mu    sync.RWMutex
+// pendingTable holds the calls of a conn that are under way, in parts so that callers do not wait for each other.
+type pendingTable [id.Parts]struct {
+	mu    sync.Mutex
 	calls map[id.Call]pendingCall
+	_     [cacheLine]byte // parts do not share one
 }
+
+// cacheLine is the size, in bytes, of what processors share.
+const cacheLine = 64
 
 // pendingCall is a call that waits for what servers send. Its methods are called by the bus: they take it over,
 // never block, and report whether they had a use for it.
 type pendingCall interface {
 	claimed(claim wire.ClaimRequest) bool
 	responded(response wire.Response) bool
+	// connEnded says that the conn has ended.
+	connEnded()
 }
 
 func (t *pendingTable) add(callID id.Call, call pendingCall) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.calls == nil {
-		t.calls = map[id.Call]pendingCall{}
+	part := &t[callID.Part()]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if part.calls == nil {
+		part.calls = map[id.Call]pendingCall{}
 	}
-	t.calls[callID] = call
+	part.calls[callID] = call
 }
 
 func (t *pendingTable) remove(callID id.Call) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.calls, callID)
+	part := &t[callID.Part()]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	delete(part.calls, callID)
 }
 
 // find returns nil if there is no such call.
@@ -41,7 +51,20 @@ func (t *pendingTable) find(requestID []byte) pendingCall {
 	if !ok {
 		return nil
 	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.calls[callID]
+	part := &t[callID.Part()]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	return part.calls[callID]
+}
+
+// end tells all calls that the conn has ended.
+func (t *pendingTable) end() {
+	for i := range t {
+		t[i].mu.Lock()
+		calls := slices.Collect(maps.Values(t[i].calls))
+		t[i].mu.Unlock()
+		for _, call := range calls {
+			call.connEnded()
+		}
+	}
 }

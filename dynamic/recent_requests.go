@@ -9,20 +9,21 @@ import (
 )
 
 const (
-	// recentBits is the binary logarithm of how many requests a service remembers.
-	recentBits = 11
+	// recentBits is the binary logarithm of how many requests each part of the table remembers.
+	recentBits = 8
 	// recentWindow is for how long; psrpc's servers on Redis do not run the same request again for as long.
 	recentWindow = 5 * time.Second
 )
 
-// recentRequests are those that a service ran lately without having been chosen for them. A bus may deliver a frame
+// recentRequests are those that a server ran lately without having been chosen for them. A bus may deliver a frame
 // twice, where a broker's client tried again; that must not run a handler twice. A request that has to be granted needs
 // no such care: its client grants it once.
-type recentRequests struct {
+type recentRequests [id.Parts]struct {
 	mu sync.Mutex
 	// slots hold one request each, at a place that depends on its id; nil until the first one. A request is forgotten
 	// when another one needs its slot.
 	slots []recentSlot
+	_     [cacheLine]byte // parts do not share one
 }
 
 // recentRequest tells a request apart: no client sends two with one id at the same time.
@@ -48,12 +49,13 @@ func (t *recentRequests) repeats(requestID []byte, sentAt int64, now time.Time) 
 	const spread = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: mixes all bits into the upper ones
 	place := (binary.LittleEndian.Uint64(callID[8:]) * spread) >> (64 - recentBits)
 	request := recentRequest{callID, sentAt}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.slots == nil {
-		t.slots = make([]recentSlot, 1<<recentBits)
+	part := &t[callID.Part()]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if part.slots == nil {
+		part.slots = make([]recentSlot, 1<<recentBits)
 	}
-	slot := &t.slots[place]
+	slot := &part.slots[place]
 	if slot.recentRequest == request && now.UnixNano()-slot.came < int64(recentWindow) {
 		return true
 	}

@@ -48,14 +48,17 @@ func TestRecentRequests_Bounded(t *testing.T) {
 	t.Parallel()
 	var recent recentRequests
 	now := time.Now()
-	ids := make([]id.Call, 3<<recentBits)
+	const room = id.Parts << recentBits
+	ids := make([]id.Call, 3*room)
 	for i := range ids {
 		ids[i] = id.NewRequest()
 		assert.False(t, recent.repeats(ids[i][:], 1, now))
 	}
-	assert.Len(t, recent.slots, 1<<recentBits)
+	for i := range recent {
+		assert.Len(t, recent[i].slots, 1<<recentBits)
+	}
 	remembered := 0
-	for _, last := range ids[len(ids)-1<<recentBits/8:] {
+	for _, last := range ids[len(ids)-room/8:] {
 		if recent.repeats(last[:], 1, now) {
 			remembered++
 		}

@@ -21,7 +21,6 @@ type Registration struct {
 	peers    peerTable
 	handling *lifecycle.Gate // inside: requests being handled
 	active   activeRequests
-	recent   recentRequests
 	cancels  subscriptionSlot
 
 	// running is the context of the service's handlers; kill ends it.

@@ -27,6 +27,7 @@ type Server struct {
 	limit   limiter
 	workers *lifecycle.Workers[job]
 	stats   serverCounters
+	recent  recentRequests
 	done    chan struct{}
 
 	// running is the context of all handlers; kill ends it.

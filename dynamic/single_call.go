@@ -84,11 +84,11 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	if err := ctx.Err(); err != nil {
 		return nil, c.interrupted(err)
 	}
-	if conn.ended() != nil {
-		return nil, c.failed(conn.ending())
-	}
 	conn.pending.add(c.id, &c.inbox)
 	defer c.retire()
+	if conn.ended() != nil { // if it ends later, it wakes those who are pending
+		return nil, c.failed(conn.ending())
+	}
 	if err := conn.bus.Publish(ctx, channel, frame, &c.inbox); err != nil {
 		return nil, c.failed(publishFailure(err))
 	}
@@ -97,9 +97,9 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 		c.claims.start(&conn.timers)
 		defer c.claims.stop()
 	}
-	timer := conn.timers.start(timeout)
-	defer conn.timers.stop(timer)
-	return c.wait(ctx, timer.C)
+	alarm := conn.alarms.start(&c.inbox, timeout)
+	defer conn.alarms.stop(alarm)
+	return c.wait(ctx)
 }
 
 // retire ends what the conn does for the call.
@@ -111,32 +111,36 @@ func (c *singleCall) retire() {
 }
 
 // wait returns when the call has succeeded or failed.
-func (c *singleCall) wait(ctx context.Context, timeout <-chan time.Time) ([]byte, error) {
+func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
+	done := ctx.Done()
 	for {
 		var phase <-chan time.Time
 		if c.selecting {
 			phase = c.claims.timeout()
 		}
-		select {
-		case <-c.inbox.wake:
-		case <-phase:
-			if err := c.conclude(ctx); err != nil {
-				return nil, err
+		if phase == nil && done == nil { // as it is most often: without a select, which costs as much as the rest
+			<-c.inbox.wake
+		} else {
+			select {
+			case <-c.inbox.wake:
+			case <-phase:
+				if err := c.conclude(ctx); err != nil {
+					return nil, err
+				}
+			case <-done:
+				if errors.Is(ctx.Err(), context.Canceled) { // a deadline is the request's expiry, too
+					c.method.cancel(c.id)
+				}
+				return nil, c.interrupted(ctx.Err())
 			}
-		case <-timeout:
-			return nil, c.interrupted(context.DeadlineExceeded)
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) { // a deadline is the request's expiry, too
-				c.method.cancel(c.id)
-			}
-			return nil, c.interrupted(ctx.Err())
-		case <-c.method.conn.life.Done():
-			c.method.cancel(c.id)
-			return nil, c.failed(c.method.conn.ending())
 		}
 		response, ended, err := c.proceed(ctx)
 		if ended || err != nil {
 			return response, err
+		}
+		if c.method.conn.ended() != nil {
+			c.method.cancel(c.id)
+			return nil, c.failed(c.method.conn.ending())
 		}
 	}
 }
@@ -164,6 +168,8 @@ func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, 
 		return c.proceed(ctx) // the answer may have come with the claim
 	case news.receivers == 0 && len(news.claims) == 0:
 		return nil, true, c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)
+	case news.late:
+		return nil, true, c.interrupted(context.DeadlineExceeded)
 	}
 	return nil, false, nil
 }

@@ -11,6 +11,12 @@ const (
 // Call is the id of one request or stream, comparable and without a heap object of its own.
 type Call [prefixSize + randomSize]byte
 
+// Parts is how many parts a table by ids may have.
+const Parts = 16
+
+// Part returns to which one an id belongs, less than [Parts].
+func (c Call) Part() int { return int(c[len(c)-1]) % Parts }
+
 // NewClient returns a new client id.
 func NewClient() string {
 	id := random("CLI_")

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -49,9 +50,14 @@ func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
 	}
 	started.Wait()
 	close(release)
+	require.Eventually(t, func() bool { // whoever is done waits for another job, but not all of them
+		workers.mu.Lock()
+		defer workers.mu.Unlock()
+		return len(workers.idle) == maxIdle
+	}, 10*time.Second, time.Millisecond)
 	_, ended := workers.Stop()
 	<-ended
-	assert.LessOrEqual(t, workers.idle.Load(), int64(maxIdle))
+	assert.Empty(t, workers.idle)
 }
 
 func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
