@@ -31,9 +31,10 @@ type Bus struct {
 	events  events
 	heard   heard
 
-	inbound chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
-	marked  chan struct{}  // the dispatcher has come to the marker
-	strays  strays         // the dispatcher's
+	inbound  chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
+	marked   chan struct{}  // the dispatcher has come to the marker
+	strays   limiter        // the dispatcher's
+	refusals limiter        // those of publishing, the error handler's
 
 	mu      sync.RWMutex // never held while waiting for nats.go
 	members map[address]keyed
@@ -75,7 +76,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		reports:  newReports(),
 		silence:  silence{inbox: nc.NewInbox() + "."},
 		events:   newEvents(),
-		heard:    heard{another: make(chan struct{})},
+		heard:    heard{another: make(chan struct{}), missed: nc.LastError()},
 		inbound:  make(chan *nats.Msg, options.pendingLimit),
 		marked:   make(chan struct{}, 1),
 		members:  map[address]keyed{},

@@ -23,7 +23,7 @@ func connOptions(probeInterval time.Duration) []nats.Option {
 		nats.CustomReconnectDelay(retryPause),
 		nats.IgnoreAuthErrorAbort(), // a server that restarts may not know its users at once
 		nats.ReconnectBufSize(-1),
-		nats.FlusherTimeout(probeInterval),
+		nats.FlusherTimeout(bulkPatience * probeInterval),
 		nats.ReconnectOnFlusherError(),
 	}
 }

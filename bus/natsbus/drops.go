@@ -5,9 +5,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// countDropped asks nats.go how many frames it dropped because too many were waiting.
+// countDropped asks nats.go how many frames it dropped because too many were waiting. If that would have to wait it
+// leaves it to the next time.
 func (b *Bus) countDropped() {
-	b.changing.Lock()
+	if !b.changing.TryLock() {
+		return
+	}
 	defer b.changing.Unlock()
 	for at, r := range b.routes {
 		b.countDroppedLocked(at, r)

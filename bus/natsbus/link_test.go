@@ -2,6 +2,7 @@ package natsbus_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -186,4 +187,41 @@ func TestBus_ServerComesLater(t *testing.T) {
 	nobody := newReports()
 	require.NoError(t, b.Publish(t.Context(), requests, nil, nobody))
 	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
+}
+
+// However often the link breaks while subscriptions end, the server is left with those that are there.
+func TestBus_NoOrphansOnTheServer(t *testing.T) {
+	t.Parallel()
+	const probe = 100 * time.Millisecond
+	broker := testenv.NATS(t)
+	proxy := testenv.NewProxy(t, addr(broker.URL()))
+	nc := connect(t, "nats://"+proxy.Addr(), nats.CustomReconnectDelay(func(int) time.Duration { return time.Microsecond }))
+	b := newBusOn(t, nc, natsbus.WithProbeInterval(probe))
+	frames, _ := listen(t, b, results, bus.Plain)
+	subscribe := func(channel bus.Channel) (s bus.Subscription) {
+		require.Eventually(t, func() (ok bool) {
+			var err error
+			s, err = b.Subscribe(t.Context(), channel, bus.Queue, func([]byte) {})
+			return err == nil
+		}, patience, patience/1000, "the bus may be about to reconnect")
+		return s
+	}
+	for range 10 {
+		var subscriptions []bus.Subscription
+		for i := range 50 {
+			subscriptions = append(subscriptions, subscribe(bus.Channel{Subject: fmt.Sprint("SRV.Svc.topic", i)}))
+		}
+		var all sync.WaitGroup
+		for _, s := range subscriptions {
+			all.Go(s.Close)
+		}
+		proxy.Cut()
+		all.Wait()
+	}
+	require.Eventually(t, func() bool {
+		clients := connections(t, broker)
+		return len(clients) == 1 && clients[0].NumSubs == 2 // results, and that nobody listens
+	}, patience, probe, "the bus may have to reconnect once more")
+	require.Eventually(t, func() bool { return b.Publish(t.Context(), results, nil, nil) == nil }, patience, probe)
+	soon(t, frames, "frame")
 }

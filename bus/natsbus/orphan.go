@@ -4,22 +4,29 @@ package natsbus
 // may subscribe again and then forget about it. The server would go on to send a queue's share to it, which is lost, and
 // would not say that nobody listens.
 
-// checkOrphaned looks at a route that has ended.
+// watchEnd notes when nats.go forgets the subscription of r.
+func (b *Bus) watchEnd(r *route) {
+	r.sub.SetClosedHandler(func(string) { r.endedAt.Store(b.nc.Reconnects) }) // nats.go calls it with its mutex held
+}
+
+// checkOrphaned looks at a route that has ended, or should have.
 func (b *Bus) checkOrphaned(r *route) {
 	b.changing.Lock()
 	defer b.changing.Unlock()
-	if r.staying > 0 || b.closed {
+	if r.staying > 0 || b.closed || r.sub.Unsubscribe() == nil {
 		return
 	}
-	_ = r.sub.Unsubscribe() // fails, as a rule, since nats.go has forgotten it
-	if reconnects := b.nc.Stats().Reconnects; reconnects != r.reconnects {
-		b.orphaned, b.orphanedAt = true, reconnects
+	if endedAt := r.endedAt.Load(); endedAt > r.endingAt {
+		b.orphaned, b.orphanedAt = true, endedAt
 	}
 }
 
-// disownOrphans reconnects if there may be orphans. It subscribes again to what nats.go knows.
+// disownOrphans reconnects if there may be orphans: that subscribes again to what nats.go knows. If it would have to
+// wait it leaves it to the next time.
 func (b *Bus) disownOrphans() {
-	b.changing.Lock()
+	if !b.changing.TryLock() {
+		return
+	}
 	orphaned := b.orphaned && b.orphanedAt == b.nc.Stats().Reconnects
 	b.orphaned = false
 	b.changing.Unlock()

@@ -61,21 +61,31 @@ func (b *Bus) locate(channel bus.Channel) (subject, key string) {
 }
 
 func (b *Bus) publish(channel bus.Channel, subject string, frame []byte, report bus.Report) error {
-	if report == nil || !b.silence.known.Load() {
-		err := b.nc.Publish(subject, frame)
-		if err != nil {
-			return b.publishError(err, channel, len(frame))
-		}
-		b.published.Add(1)
-		return nil
+	var err error
+	if report == nil {
+		err = b.nc.Publish(subject, frame)
+	} else {
+		err = b.publishReported(subject, frame, report)
 	}
-	token := b.reports.add(subject, report)
-	err := b.nc.PublishRequest(subject, b.silence.reply(token), frame)
-	if err != nil && b.reports.withdraw(token) {
+	if err != nil {
 		return b.publishError(err, channel, len(frame))
 	}
 	b.published.Add(1)
 	return nil
+}
+
+// publishReported returns nil if the report is told the outcome, be it that the frame could not be sent.
+func (b *Bus) publishReported(subject string, frame []byte, report bus.Report) (err error) {
+	token := b.reports.add(subject, report)
+	if b.silence.known() {
+		err = b.nc.PublishRequest(subject, b.silence.reply(token), frame)
+	} else {
+		err = b.nc.Publish(subject, frame)
+	}
+	if err != nil && !b.reports.withdraw(token) {
+		return nil
+	}
+	return err
 }
 
 func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
@@ -88,6 +98,9 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	}
 	if down := b.link.err(); down != nil {
 		return down
+	}
+	if errors.Is(err, nats.ErrReconnectBufExceeded) { // the news has not come to the bus yet
+		return errConnLost
 	}
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %s: %w", channel, err)
 }

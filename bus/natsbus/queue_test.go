@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,22 +77,34 @@ func TestBus_SubjectPerMethodTellsMethodsApart(t *testing.T) {
 	assert.EqualValues(t, 1, server.Stats().Received)
 }
 
-// Members that come and go lose no frame, as long as one is there.
+// outcome is the report of one frame, which says to all what became of it.
+type outcome struct {
+	frame string
+	lost  chan<- string
+}
+
+func (o outcome) Published(receivers int, _ error) {
+	if receivers == 0 {
+		o.lost <- o.frame
+	}
+}
+
+// While members come and go, and one is always there, each frame is delivered once. Of the few that the server was
+// about to give to a member that has left meanwhile the publisher is told.
 func TestBus_QueueMembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
 	sender := newBus(t, url)
 	const frames, publishers = 4000, 4
-	got := make(chan string, 2*frames)
-	keep := func(frame []byte) { got <- string(frame) }
+	got, lost := make(chan string, 2*frames), make(chan string, 2*frames)
 	subscribe := func(b bus.Bus) bus.Subscription {
-		s, err := b.Subscribe(t.Context(), requests, bus.Queue, keep)
+		s, err := b.Subscribe(t.Context(), requests, bus.Queue, func(frame []byte) { got <- string(frame) })
 		require.NoError(t, err)
 		return s
 	}
 	leaving := subscribe(newBus(t, url))
-	stop, all := make(chan struct{}), sync.WaitGroup{}
-	all.Go(func() {
+	stop, members := make(chan struct{}), sync.WaitGroup{}
+	members.Go(func() {
 		for buses := []*natsbus.Bus{newBus(t, url), newBus(t, url)}; ; buses[0], buses[1] = buses[1], buses[0] {
 			select {
 			case <-stop:
@@ -107,7 +120,8 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 	for p := range publishers {
 		publishing.Go(func() {
 			for i := range frames / publishers {
-				assert.NoError(t, sender.Publish(t.Context(), requests, envelope(t, fmt.Sprint(p, " ", i), ""), nil))
+				frame := envelope(t, fmt.Sprint(p, " ", i), "")
+				assert.NoError(t, sender.Publish(t.Context(), requests, frame, outcome{string(frame), lost}))
 				if i%10 == 0 { // a round trip, so that members come and go meanwhile
 					nobody := newReports()
 					assert.NoError(t, sender.Publish(t.Context(), bus.Channel{Subject: "nobody"}, nil, nobody))
@@ -117,14 +131,22 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 		})
 	}
 	publishing.Wait()
-	counts := map[string]int{}
+	delivered := map[string]int{}
 	for range frames {
-		counts[soon(t, got, "frame")]++
+		select {
+		case frame := <-got:
+			delivered[frame]++
+		case <-lost:
+		case <-time.After(patience):
+			require.FailNow(t, "neither delivered nor reported", "%d delivered", len(delivered))
+		}
 	}
 	close(stop)
-	all.Wait()
-	assert.Len(t, counts, frames, "each came, and came once")
-	assert.Empty(t, got)
+	members.Wait()
+	assert.Empty(t, got, "each comes once")
+	assert.Empty(t, lost)
+	t.Logf("%d of %d were reported as lost", frames-len(delivered), frames)
+	assert.Greater(t, len(delivered), frames-frames/100)
 }
 
 // The frames that the server has sent before a member leaves are delivered to it.

@@ -112,7 +112,7 @@ func refusal(err error) error {
 
 func (b *Bus) refuseSubscribe(at address, err error) {
 	if at.subject == b.silence.subject() {
-		b.silence.known.Store(false)
+		b.silence.refused.Store(true)
 		b.options.logger.Warn("nats bus: calls that nobody listens to end by their timeout", "error", refusal(err))
 		return
 	}
@@ -125,22 +125,17 @@ func (b *Bus) refuseSubscribe(at address, err error) {
 	if r.live { // until the bus reconnected; who subscribes is told otherwise
 		b.events.emit(bus.Event{Kind: bus.Dropped, Channel: at.subject, Err: refusal(err)})
 	}
-	r.refused, r.live = err, false
-}
-
-// forgetRefusals gives the server that the bus connects to next a chance to decide otherwise.
-func (b *Bus) forgetRefusals() {
-	b.changing.Lock()
-	defer b.changing.Unlock()
-	for _, r := range b.routes {
-		r.refused = nil
-	}
+	r.live, r.refused, r.refusedAt = false, err, b.link.age()
 }
 
 // refusePublish tells the reports of the frames that are on their way to subject. The server took none of them.
 func (b *Bus) refusePublish(subject string, err error) {
-	b.unpublished.Add(1)
-	for _, report := range b.reports.takeAll(subject) {
+	refused := b.reports.takeAll(subject)
+	b.unpublished.Add(uint64(len(refused)))
+	for _, report := range refused {
 		report.Published(bus.Unknown, refusal(err))
+	}
+	if frames, ok := b.refusals.word(); ok {
+		b.events.emit(bus.Event{Kind: bus.Dropped, Channel: subject, Frames: frames, Err: refusal(err)})
 	}
 }

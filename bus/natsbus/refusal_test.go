@@ -55,7 +55,9 @@ func TestBus_SubscribeIsRefused(t *testing.T) {
 
 func TestBus_PublishIsRefused(t *testing.T) {
 	t.Parallel()
-	b := newBus(t, newGuardedServer(t, server.Permissions{Publish: &server.SubjectPermission{Deny: []string{requests.Subject}}}))
+	news, handler := newEvents()
+	permissions := server.Permissions{Publish: &server.SubjectPermission{Deny: []string{requests.Subject}}}
+	b := newBus(t, newGuardedServer(t, permissions), handler)
 	refused, fine := newReports(), newReports()
 	frames, _ := listen(t, b, results, bus.Plain)
 	require.NoError(t, b.Publish(t.Context(), requests, nil, refused))
@@ -65,6 +67,9 @@ func TestBus_PublishIsRefused(t *testing.T) {
 	soon(t, frames, "frame on another subject")
 	assert.Empty(t, fine)
 	assert.EqualValues(t, 1, b.Stats().Unpublished)
+	event := news.next(t, bus.Dropped)
+	assert.Equal(t, requests.Subject, event.Channel)
+	requireCode(t, errors.PermissionDenied, event.Err)
 }
 
 // Without an inbox the bus works, but does not hear that nobody listens.

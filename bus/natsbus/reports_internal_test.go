@@ -110,6 +110,7 @@ func TestProvenance(t *testing.T) {
 		"_INBOX.B.2.PASSED.3._INBOX.A.1":       {3, "_INBOX.A.1"},
 		"_INBOX.B.2.PASSED.16":                 {16, ""},
 		"a.PASSED.by":                          {0, "a.PASSED.by"},
+		"a.PASSED.-9.b":                        {0, "a.PASSED.-9.b"},
 		"prefix.x._INBOX.B.2.PASSED.1.p.A.b.1": {1, "p.A.b.1"},
 	} {
 		passes, publisher := provenance(reply)

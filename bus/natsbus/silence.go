@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 const (
@@ -18,15 +20,19 @@ const (
 
 // silence is how the bus learns that nobody listens to a frame: frames with a report have a reply subject below inbox.
 type silence struct {
-	inbox string
-	known atomic.Bool        // the server tells
-	sub   *nats.Subscription // to what is below inbox
+	inbox   string
+	sub     *nats.Subscription // to what is below inbox
+	able    atomic.Bool        // the server can tell
+	refused atomic.Bool        // the server does not permit sub
 }
+
+// known reports whether the server tells.
+func (s *silence) known() bool { return s.able.Load() && !s.refused.Load() }
 
 // learnServer asks what the server that nc is connected to is able to do.
 func (b *Bus) learnServer() {
 	able := b.nc.HeadersSupported()
-	b.silence.known.Store(able)
+	b.silence.able.Store(able)
 	if !able {
 		b.options.logger.Warn("nats bus: the server does not support headers, so calls that nobody listens to end by their timeout")
 	}
@@ -34,7 +40,10 @@ func (b *Bus) learnServer() {
 
 func (b *Bus) listenForSilence() (err error) {
 	b.silence.sub, err = b.nc.ChanSubscribe(b.silence.subject(), b.inbound)
-	return err
+	if err != nil {
+		return errors.NewErrorf(errors.Unavailable, "nats bus: cannot subscribe to its inbox: %w", err)
+	}
+	return nil
 }
 
 func (s *silence) end() {

@@ -3,7 +3,6 @@ package natsbus
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -20,18 +19,11 @@ const (
 	// maxPasses is how often a frame is passed on before it is dropped. With two processes in the queue, one of which has
 	// a member for the frame, that happens to one in a hundred thousand.
 	maxPasses = 16
-	// strayInterval is the least time between two events about frames that were dropped.
-	strayInterval = 10 * time.Second
 )
 
-// strays are frames of a queue that the server gave to this process though it has no member for them.
-type strays struct {
-	dropped  uint64 // since the last event
-	nextWord time.Time
-}
-
-// stray passes a frame on: back to the queue, where another process may get it. So a process that starts or stops to
-// serve the methods of a service, one after the other, loses none. What nobody takes is dropped in the end.
+// stray takes a frame of a queue that the server gave to this process though it has no member for it, and passes it on:
+// back to the queue, where another process may get it. So one that starts or stops to serve the methods of a service,
+// one after the other, loses none. What nobody takes is dropped in the end.
 func (b *Bus) stray(m *nats.Msg, key []byte) {
 	passes, publisher := provenance(m.Reply)
 	if passes < maxPasses && b.passOn(m, passes+1, publisher) == nil {
@@ -39,15 +31,13 @@ func (b *Bus) stray(m *nats.Msg, key []byte) {
 	}
 	relay{nc: b.nc, reply: publisher}.Published(0, nil)
 	b.dropped.Add(1)
-	b.strays.dropped++
-	if now := time.Now(); now.After(b.strays.nextWord) {
+	if frames, ok := b.strays.word(); ok {
 		b.events.emit(bus.Event{
-			Kind: bus.Dropped, Channel: m.Subject, Frames: b.strays.dropped,
+			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
 			Err: errors.NewErrorf(errors.FailedPrecondition, "a frame with routing key %q came to processes only that have no "+
 				"member for it in the queue of subject %s: let all processes that serve the subject serve the same queued methods, "+
 				"or give each method a subject of its own (WithSubjectPerMethod, for all peers)", key, m.Subject),
 		})
-		b.strays = strays{nextWord: now.Add(strayInterval)}
 	}
 }
 
@@ -60,7 +50,7 @@ func provenance(reply string) (passes int, publisher string) {
 	}
 	number, publisher, _ := strings.Cut(trail, ".")
 	passes, err := strconv.Atoi(number)
-	if err != nil {
+	if err != nil || passes < 0 {
 		return 0, reply
 	}
 	return passes, publisher

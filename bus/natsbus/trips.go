@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
@@ -127,7 +129,7 @@ func (b *Bus) roundTrip(ahead uint64) error {
 		patience *= bulkPatience
 	}
 	for deadline := time.Now().Add(patience); ; {
-		if !b.nc.IsConnected() {
+		if b.nc.Status() != nats.CONNECTED {
 			return errConnLost
 		}
 		heard := b.nc.Stats().InMsgs

@@ -21,8 +21,9 @@ var statusesOfInterest = []nats.Status{
 var (
 	errNotConnected = errors.NewErrorf(errors.Unavailable, "nats bus is not connected: no server was in reach so far")
 	errConnLost     = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the connection to the server was lost")
-	errConnClosed   = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the program closed or drained its connection")
-	errUnconfirmed  = errors.NewErrorf(errors.Unavailable, "the connection to the nats server was lost before the server "+
+	errConnClosed   = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: its connection was closed or drained by the "+
+		"program, or has given up to reconnect")
+	errUnconfirmed = errors.NewErrorf(errors.Unavailable, "the connection to the nats server was lost before the server "+
 		"confirmed the frame: it may or may not have taken it")
 )
 
@@ -38,7 +39,7 @@ func (b *Bus) watch() {
 		case status := <-b.statuses:
 			b.statusChanged(status)
 		case <-probe.C:
-			if b.trips.hanging(b.options.probeInterval) { // nats.go waits in a write
+			if b.trips.hanging(b.options.probeInterval * 3 / 2) { // nats.go is stuck in a write
 				b.unreachable(b.silentServer())
 			}
 			b.trips.join()
@@ -81,7 +82,7 @@ func (b *Bus) unreachable(reason error) {
 	}
 	b.disconnects.Add(1)
 	b.loseReports()
-	b.forgetRefusals()
+	b.silence.refused.Store(false) // the server that comes next decides anew
 	b.events.emit(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 

@@ -25,13 +25,11 @@ func natsNetwork(tb testing.TB, query string) e2e.Network {
 	}
 }
 
-func TestNATS(t *testing.T) {
-	t.Parallel()
+func TestNATS(t *testing.T) { // alone: it counts goroutines
 	e2e.Run(t, natsNetwork(t, ""))
 }
 
-func TestNATS_WithPrefix(t *testing.T) {
-	t.Parallel()
+func TestNATS_WithPrefix(t *testing.T) { // alone, too
 	e2e.Run(t, natsNetwork(t, "?prefix=staging."))
 }
 
