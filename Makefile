@@ -9,6 +9,9 @@ FUZZ_TIME ?= 60s
 BENCH     ?= .
 COUNT     ?= 1
 
+# Many tests wait, for a timeout or a broker: -parallel lets others run meanwhile.
+TEST_FLAGS := -race -shuffle=on -parallel=16 -timeout=20m
+
 # What make bench is given: see go -C tests/bench run . -h
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
@@ -20,13 +23,13 @@ help: ## List the targets
 
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) vet ./...
-	$(GO) test -race -shuffle=on -count=$(COUNT) ./...
+	$(GO) test $(TEST_FLAGS) -count=$(COUNT) ./...
 	$(GO) -C tests/bench vet ./...
 	$(GO) -C tests/bench test -count=$(COUNT) ./...
 
 race: COUNT = 5
 race: redis-server ## Run all tests with the race detector, five times over, on 1, 2 and 4 processors
-	$(GO) test -race -shuffle=on -count=$(COUNT) -cpu=1,2,4 ./...
+	$(GO) test $(TEST_FLAGS) -count=$(COUNT) -cpu=1,2,4 ./...
 
 bench: redis-server ## Measure the engine beside what bounds it (BENCH_FLAGS='-run redis/64B/queue'); half an hour
 	$(GO) -C tests/bench run . $(BENCH_FLAGS)

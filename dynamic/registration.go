@@ -55,9 +55,7 @@ func (r *Registration) Service() *registry.Service { return r.service }
 func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	listeners := r.close()
-	for _, l := range listeners {
-		l.stop()
-	}
+	stopAll(listeners)
 	err := waitFor(ctx, r.handling.Close())
 	if err != nil {
 		err = errors.NewErrorf(errors.FromContext(err).Code(),
@@ -75,15 +73,22 @@ func (r *Registration) Close(ctx context.Context) error {
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	listeners := r.close()
-	for _, l := range listeners {
-		l.stop() // before the contexts end, so that streams say that it is the server that ends
-	}
+	stopAll(listeners) // before the contexts end, so that streams say that it is the server that ends
 	r.kill()
 	r.handling.Close() // what was taken before is answered
 	r.cancels.close()
 	for _, l := range listeners {
 		l.grants.close()
 	}
+}
+
+// stopAll stops listeners at the same time: each waits for the broker, and some share a subject there.
+func stopAll(listeners []*listener) {
+	var stopping sync.WaitGroup
+	for _, l := range listeners {
+		stopping.Go(l.stop)
+	}
+	stopping.Wait()
 }
 
 // close refuses new listeners and returns the present ones.

@@ -28,8 +28,7 @@ func local() e2e.Network {
 	}
 }
 
-func TestLocal(t *testing.T) {
-	t.Parallel()
+func TestLocal(t *testing.T) { // one network at a time: the suite counts goroutines
 	e2e.Run(t, local())
 }
 

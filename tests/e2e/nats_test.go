@@ -25,11 +25,11 @@ func natsNetwork(tb testing.TB, query string) e2e.Network {
 	}
 }
 
-func TestNATS(t *testing.T) { // alone: it counts goroutines
+func TestNATS(t *testing.T) {
 	e2e.Run(t, natsNetwork(t, ""))
 }
 
-func TestNATS_WithPrefix(t *testing.T) { // alone, too
+func TestNATS_WithPrefix(t *testing.T) {
 	e2e.Run(t, natsNetwork(t, "?prefix=staging."))
 }
 

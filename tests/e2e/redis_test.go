@@ -30,32 +30,26 @@ func overRedis(counts bool, newClient func() redis.UniversalClient, opts ...redi
 	}
 }
 
-func TestRedis(t *testing.T) {
-	t.Parallel()
+func TestRedis(t *testing.T) { // one network at a time: the suite counts goroutines
 	server := testenv.Redis(t)
 	newClient := func() redis.UniversalClient { return redis.NewClient(&redis.Options{Addr: server.Addr()}) }
 	t.Run("Plain", func(t *testing.T) {
-		t.Parallel()
 		e2e.Run(t, overRedis(true, newClient))
 	})
 	t.Run("Prefix", func(t *testing.T) {
-		t.Parallel()
 		e2e.Run(t, overRedis(true, newClient, redisbus.WithPrefix("fleet:")))
 	})
 }
 
 func TestRedisCluster(t *testing.T) {
-	t.Parallel()
 	addresses := testenv.RedisCluster(t).Addrs()
 	newClient := func() redis.UniversalClient {
 		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
 	}
 	t.Run("Plain", func(t *testing.T) {
-		t.Parallel()
 		e2e.Run(t, overRedis(false, newClient))
 	})
 	t.Run("PrefixSharded", func(t *testing.T) {
-		t.Parallel()
 		e2e.Run(t, overRedis(true, newClient, redisbus.WithPrefix("fleet:"), redisbus.WithShardedPubSub()))
 	})
 }
