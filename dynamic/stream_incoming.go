@@ -76,10 +76,26 @@ func (in *incomingStream) begin() (s *stream, handle func() error) {
 	}
 	s = in.newStream()
 	handle = in.method.handler.stream.attach(s)
+	if err := in.intercept(s); err != nil {
+		_ = s.Close(err) // if that does not come through, the client's time will be up
+		return nil, nil
+	}
 	if !in.accept(s) {
+		s.chain.finish(s.Err())
 		return nil, nil
 	}
 	return s, handle
+}
+
+// intercept fails with why an interceptor refuses the stream.
+func (in *incomingStream) intercept(s *stream) error {
+	r := in.method.registration
+	logger := r.server.options.logger
+	return guard(logger, s.method, func() error {
+		chain, err := newStreamChain(s.context, logger, r.interceptors.stream, newRPCInfo(s.method, s.topic))
+		s.intercept(chain)
+		return err
+	})
 }
 
 // obtainGrant claims the stream and waits for the client's choice.
@@ -168,7 +184,9 @@ func (in *incomingStream) handle(s *stream, handle func() error) {
 			cause = errors.NewErrorf(errors.Internal, "the handler of %s panicked", in.method.method.FullName())
 		}
 		if !returned || !s.hijacked.Load() {
-			_ = s.Close(cause) // or it was closed before
+			_ = guard(in.method.registration.server.options.logger, s.method, func() error {
+				return s.closeThrough(cause) // or it was closed before
+			})
 		}
 		<-s.pumped
 	}()
