@@ -28,7 +28,7 @@ type ClientMultiRPCHandler interface {
 	// the last Recv was called. A panic ends the call with the code internal, and is logged.
 	Recv(response proto.Message, err error)
 	// Close says that no more responses are wanted: the call has ended, or an interceptor ends it before its time by
-	// calling Close of next. It is called once for each handler, also if Send has failed.
+	// calling Close of next. It is called once for each handler, also if Send has failed, and Recv no more after it.
 	Close()
 }
 
@@ -220,7 +220,9 @@ func (c *multiChain) setFrom(server string) {
 // recv calls a handler, or before the first one keeps the response for the caller.
 func (c *multiChain) recv(index int, response proto.Message, err error) {
 	if index >= 0 {
-		c.handlers[index].Recv(response, err)
+		if !c.closed[index].Load() {
+			c.handlers[index].Recv(response, err)
+		}
 		return
 	}
 	if err == nil {

@@ -58,14 +58,15 @@ func (f requestInterceptorOption) applyRequest(o *requestOptions) {
 	f(o.interceptors)
 }
 
-// collect adds interceptors to those that were given before, and an error if one of them is nil.
+// collect adds interceptors to those that were given before. One that is nil is left out, and an error.
 func collect[I any](into *[]I, problems *error, option string, interceptors []I) {
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {
 			*problems = errors.Join(*problems, errors.NewErrorf(errors.InvalidArgument, "%s: interceptor %d is nil", option, i+1))
+			continue
 		}
+		*into = append(*into, interceptor)
 	}
-	*into = append(*into, interceptors...)
 }
 
 // WithServerRPCInterceptors adds interceptors of the calls, single and multi, that a server, or a service, answers. The
