@@ -13,17 +13,17 @@ import (
 // chain lets each interceptor make its handler around that of the next one; the first given is outermost. It fails if
 // one of them makes none.
 func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler H) (H, error) {
-	for i, intercept := range slices.Backward(interceptors) {
+	for _, intercept := range slices.Backward(interceptors) {
 		handler = intercept(info, handler)
 		if reflect.ValueOf(handler).IsNil() {
-			return handler, noHandler(i, info)
+			return handler, noHandler(info.Descriptor)
 		}
 	}
 	return handler, nil
 }
 
-func noHandler(interceptor int, info RPCInfo) error {
-	return errors.NewErrorf(errors.Internal, "interceptor %d of %s returned no handler", interceptor+1, info.Descriptor.FullName())
+func noHandler(method *registry.Method) error {
+	return errors.NewErrorf(errors.Internal, "an interceptor of %s returned no handler", method.FullName())
 }
 
 // interceptorPanicked is what others learn of a panic.

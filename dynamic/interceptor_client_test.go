@@ -164,7 +164,7 @@ func TestClientRPCInterceptor_Replaces(t *testing.T) {
 			return otherMessage, nil
 		}},
 		{name: "no response", code: errors.Internal, text: "response of seen.Through/Region from an interceptor: the message is nil", intercept: func(context.Context, proto.Message, next, ...dynamic.RequestOption) (proto.Message, error) {
-			return nil, nil
+			return nil, nil //nolint:nilnil // that is the case
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -295,7 +295,9 @@ func TestClientRPCInterceptor_DynamicClient(t *testing.T) {
 }
 
 func markless(dynamic.RPCInfo, dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
-	return func(context.Context, proto.Message, ...dynamic.RequestOption) (proto.Message, error) { return say("cached"), nil }
+	return func(context.Context, proto.Message, ...dynamic.RequestOption) (proto.Message, error) {
+		return say("cached"), nil
+	}
 }
 
 // TestInterceptors_Nil: every option refuses a nil interceptor, and an interceptor that makes no handler is an error.
@@ -336,10 +338,14 @@ func TestInterceptors_Nil(t *testing.T) {
 	assert.Equal(t, "WithRequestStreamInterceptors: interceptor 1 is nil", requireCode(t, errors.InvalidArgument, err).Error())
 }
 
-func passMulti(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler { return next }
-func passStream(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler                { return next }
-func passDelivery(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler          { return next }
-func passPublish(_ dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler             { return next }
+func passMulti(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return next
+}
+func passStream(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler { return next }
+func passDelivery(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+	return next
+}
+func passPublish(_ dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler { return next }
 
 func TestInterceptors_NoHandler(t *testing.T) {
 	t.Parallel()
@@ -356,19 +362,19 @@ func TestInterceptors_NoHandler(t *testing.T) {
 		},
 	})
 	_, err := dynamic.NewClient[text, text](w.conn, seenEcho)
-	assert.Equal(t, "interceptor 2 of seen.Through/Echo returned no handler", requireCode(t, errors.Internal, err).Error())
+	assert.Equal(t, "an interceptor of seen.Through/Echo returned no handler", requireCode(t, errors.Internal, err).Error())
 	_, err = textClient(t, w.conn, seenAll).CallMulti(t.Context(), say("hi"))
-	assert.Equal(t, "interceptor 1 of seen.Through/All returned no handler", requireCode(t, errors.Internal, err).Error())
+	assert.Equal(t, "an interceptor of seen.Through/All returned no handler", requireCode(t, errors.Internal, err).Error())
 	_, err = textClient(t, w.conn, seenFlow).OpenStream(t.Context())
-	assert.Equal(t, "interceptor 1 of seen.Through/Flow returned no handler", requireCode(t, errors.Internal, err).Error())
+	assert.Equal(t, "an interceptor of seen.Through/Flow returned no handler", requireCode(t, errors.Internal, err).Error())
 	_, err = textClient(t, w.conn, seenFeed).Subscribe(t.Context())
-	assert.Equal(t, "interceptor 1 of seen.Through/Feed returned no handler", requireCode(t, errors.Internal, err).Error())
+	assert.Equal(t, "an interceptor of seen.Through/Feed returned no handler", requireCode(t, errors.Internal, err).Error())
 	err = dynamic.Publish(t.Context(), w.conn, seenFeed, say("hi"))
-	assert.Equal(t, "interceptor 1 of seen.Through/Feed returned no handler", requireCode(t, errors.Internal, err).Error())
+	assert.Equal(t, "an interceptor of seen.Through/Feed returned no handler", requireCode(t, errors.Internal, err).Error())
 
 	plain, err := dynamic.NewConn(w.bus, w.registry)
 	require.NoError(t, err)
 	defer plain.Close()
 	_, err = textClient(t, plain, seenFlow).OpenStream(t.Context())
-	assert.Equal(t, "interceptor 1 of seen.Through/Flow returned no handler", requireCode(t, errors.Internal, err).Error())
+	assert.Equal(t, "an interceptor of seen.Through/Flow returned no handler", requireCode(t, errors.Internal, err).Error())
 }

@@ -2,6 +2,7 @@ package dynamic_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -67,9 +68,7 @@ func newSeenWorld(t testing.TB, w with) *seenWorld {
 		"Echo": dynamic.Unary(echoHandler), "Region": dynamic.Unary(echoHandler), "All": dynamic.Unary(echoHandler),
 		"Flow": dynamic.Stream(echoFlow),
 	}
-	for name, handler := range w.handlers {
-		handlers[name] = handler
-	}
+	maps.Copy(handlers, w.handlers)
 	service, err := server.Register(descriptor(t, reg, "seen.Through"), handlers, w.register...)
 	require.NoError(t, err)
 	conn, err := dynamic.NewConn(b, reg, append([]dynamic.ConnOption{dynamic.WithLogger(discard)}, w.conn...)...)

@@ -84,7 +84,7 @@ func (m *clientMethod) startMultiThrough(
 	info := newRPCInfo(m.method, r.topic)
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, multiLink{c, i}); c.handlers[i] == nil {
-			return nil, noHandler(i, info)
+			return nil, noHandler(m.method)
 		}
 	}
 	call, err := c.start(ctx, request, opts)
@@ -130,7 +130,7 @@ func (c *multiChain) seal() *multiCall {
 }
 
 // send calls a handler, or behind the last one the engine.
-func (c *multiChain) send(index int, ctx context.Context, request proto.Message, opts []RequestOption) error { //nolint:revive // the index is whose turn it is
+func (c *multiChain) send(index int, ctx context.Context, request proto.Message, opts []RequestOption) error {
 	if index < len(c.handlers) {
 		return c.handlers[index].Send(ctx, request, opts...)
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// multiFunc makes an interceptor that does what the functions do which make returns.
-func multiFunc(make func(next dynamic.ClientMultiRPCHandler) multiFuncs) dynamic.ClientMultiRPCInterceptor {
+// multiFunc makes an interceptor that does what the functions do which funcsOf returns.
+func multiFunc(funcsOf func(next dynamic.ClientMultiRPCHandler) multiFuncs) dynamic.ClientMultiRPCInterceptor {
 	return func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-		funcs := make(next)
+		funcs := funcsOf(next)
 		funcs.ClientMultiRPCHandler = next
 		return funcs
 	}
@@ -77,7 +77,9 @@ func (w *seenWorld) addServer(t testing.TB, id string, handle func(context.Conte
 	require.NoError(t, err)
 }
 
-func fails(context.Context, text) (text, error) { return nil, errors.NewErrorf(errors.NotFound, "not here") }
+func fails(context.Context, text) (text, error) {
+	return nil, errors.NewErrorf(errors.NotFound, "not here")
+}
 
 func TestClientMultiRPCInterceptor_Order(t *testing.T) {
 	t.Parallel()
@@ -366,7 +368,7 @@ func TestClientMultiRPCInterceptor_ManyAtOnce(t *testing.T) {
 		}))}})
 	done := make(chan []string, 50)
 	for i := range cap(done) {
-		go func() { done <- w.answers(t, fmt.Sprint(i)) }() // ends with the call
+		go func() { done <- w.answers(t, fmt.Sprint(i)) }() //nolint:testifylint // ends with the call, and the test waits
 	}
 	for range cap(done) {
 		var n, of int
@@ -377,4 +379,3 @@ func TestClientMultiRPCInterceptor_ManyAtOnce(t *testing.T) {
 		assert.Equal(t, n, of)
 	}
 }
-

@@ -13,7 +13,7 @@ type ServiceOption interface {
 	RegisterOption
 }
 
-// serverInterceptors are those of a server, or of one of its services.
+// serverInterceptors are those of a server, or of one of its services, the outermost first.
 type serverInterceptors struct {
 	rpc     []ServerRPCInterceptor
 	stream  []StreamInterceptor
@@ -78,8 +78,7 @@ func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOpti
 }
 
 // WithServerStreamInterceptors adds interceptors of the streams that a server, or a service, has. The first given is
-// outermost, nearest the handler; those of the server are outside of those of the service. If one is nil, Register
-// says so.
+// outermost, nearest the bus; those of the server are outside of those of the service. If one is nil, Register says so.
 func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		collect(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
@@ -110,8 +109,8 @@ func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) C
 	})
 }
 
-// WithClientStreamInterceptors adds interceptors of the conn's streams. The first given is outermost. If one is nil,
-// NewConn says so.
+// WithClientStreamInterceptors adds interceptors of the conn's streams. The first given is outermost, nearest the user. If
+// one is nil, NewConn says so.
 func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		collect(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)

@@ -85,7 +85,7 @@ func TestServerRPCInterceptor_Replaces(t *testing.T) {
 		case "fail":
 			return nil, errors.NewErrorf(errors.NotFound, "not here")
 		case "nothing":
-			return nil, nil
+			return nil, nil //nolint:nilnil // that is the case
 		}
 		value, _ := ctx.Value(key{}).(string)
 		return say(request.GetValue() + value), nil
@@ -161,7 +161,7 @@ func TestServerRPCInterceptor_Replaces(t *testing.T) {
 		{
 			name: "no call", request: "hi", want: "",
 			intercept: func(context.Context, proto.Message, dynamic.RPCInfo, dynamic.ServerRPCHandler) (proto.Message, error) {
-				return nil, nil
+				return nil, nil //nolint:nilnil // that is the case
 			},
 		},
 		{

@@ -16,10 +16,9 @@ import (
 // StreamHandler handles one side of a stream. Each of an interceptor's methods does its part by calling the same method
 // of the next handler, or leaves that out. Messages must be of the method's types; their Go types do not matter.
 //
-// The first interceptor is nearest the user of the stream in both directions. A sent message, and a close, go from the
-// user through the first interceptor to the last one and then to the bus; a message that has come goes from the bus
-// through the last interceptor to the first one and then into the stream's channel. Next is whoever is next in that
-// direction.
+// The first interceptor is outermost: on a client nearest the user of the stream, on a server nearest the bus. A sent
+// message, and a close, go from the user through all interceptors to the bus; a message that has come goes from the bus
+// through all interceptors, in the opposite order, into the stream's channel. Next is whoever is next in that direction.
 type StreamHandler interface {
 	// Recv takes a message that has come. It is acknowledged when it gets into the stream's channel, or, if it is left
 	// out, when Recv returns nil. An error refuses it and closes the stream: the other side sees the error. Recv is
@@ -28,8 +27,8 @@ type StreamHandler interface {
 	Recv(message proto.Message) error
 	// Send sends a message, see [ClientStream]. It runs on the goroutine of whoever sends.
 	Send(message proto.Message, opts ...StreamOption) error
-	// Close closes the stream for a cause. If this side closes it, that is done behind the last interceptor, which can
-	// give the other side another cause, but cannot keep the stream open. If the stream was closed otherwise, by the
+	// Close closes the stream for a cause. If this side closes it, that is done when all interceptors have passed it on, which
+	// can give the other side another cause, but cannot keep the stream open. If the stream was closed otherwise, by the
 	// other side or with its context, Close is called after the last Recv, with what Err returns.
 	//
 	// Close is called once for each handler, also if a client's stream could not be opened; after an interceptor's own
@@ -85,7 +84,7 @@ func (l streamLink) Send(message proto.Message, opts ...StreamOption) error {
 
 func (l streamLink) Close(cause error) error { return l.chain.closeFrom(l.index+1, cause) }
 
-// newStreamChain fails with why a stream is refused. Without interceptors it returns nil, which is a chain that need
+// newStreamChain takes interceptors in the order from the user to the bus. It fails with why a stream is refused. Without interceptors it returns nil, which is a chain that need
 // not be finished.
 func newStreamChain(
 	ctx context.Context, logger *slog.Logger, interceptors []StreamInterceptor, info RPCInfo,
@@ -99,7 +98,7 @@ func newStreamChain(
 	}
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, streamLink{c, i}); c.handlers[i] == nil {
-			return nil, noHandler(i, info)
+			return nil, noHandler(c.method)
 		}
 	}
 	if cause := c.refusal.Load(); cause != nil {
@@ -137,6 +136,9 @@ func (c *streamChain) close(s *stream, cause error) error {
 	}()
 	if c.closed[0].Load() { // it is being closed
 		return s.Close(cause)
+	}
+	if err := s.Err(); err != nil { // somebody else was first
+		cause = err
 	}
 	return c.closeFrom(0, cause)
 }

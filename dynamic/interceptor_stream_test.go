@@ -14,10 +14,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// streamFunc makes an interceptor that does what the functions do which make returns.
-func streamFunc(make func(next dynamic.StreamHandler) streamFuncs) dynamic.StreamInterceptor {
+// streamFunc makes an interceptor that does what the functions do which funcsOf returns.
+func streamFunc(funcsOf func(next dynamic.StreamHandler) streamFuncs) dynamic.StreamInterceptor {
 	return func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-		funcs := make(next)
+		funcs := funcsOf(next)
 		funcs.StreamHandler = next
 		return funcs
 	}
@@ -63,11 +63,11 @@ func TestStreamInterceptor_Order(t *testing.T) {
 	})
 	stream := w.openFlow(t, dynamic.WithRequestStreamInterceptors(markStream(&ofClient, "c")))
 	require.NoError(t, stream.Send(say("hi")))
-	requireText(t, "hi>a>b>c<e<d>d>e<c<b<a", stream.Channel())
+	requireText(t, "hi>a>b>c<d<e>e>d<c<b<a", stream.Channel())
 	require.NoError(t, stream.Close(nil))
 	assert.Equal(t, []string{"close a", "close b", "close c"}, ofClient.all())
 	require.NoError(t, w.service.Close(t.Context()))
-	assert.Equal(t, []string{"close d", "close e"}, ofServer.all())
+	assert.Equal(t, []string{"close e", "close d"}, ofServer.all())
 
 	require.ErrorIs(t, stream.Close(nil), errors.ErrStreamClosed)
 	require.ErrorIs(t, stream.Send(say("hi")), errors.ErrStreamClosed)

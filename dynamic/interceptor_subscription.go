@@ -111,5 +111,5 @@ func (i *interception[Resp]) end() {
 
 // endLater ends the subscription from a goroutine for which its end waits.
 func (s *subscription[Resp]) endLater(err error) {
-	_ = s.method.conn.start(func() { s.end(err) }) // a conn that ends ends it, too
+	_ = s.method.conn.start(func() { s.end(err) }) // a conn that closes does it, too
 }

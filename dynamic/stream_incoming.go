@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -92,7 +93,9 @@ func (in *incomingStream) intercept(s *stream) error {
 	r := in.method.registration
 	logger := r.server.options.logger
 	return guard(logger, s.method, func() error {
-		chain, err := newStreamChain(s.context, logger, r.interceptors.stream, newRPCInfo(s.method, s.topic))
+		interceptors := slices.Clone(r.interceptors.stream)
+		slices.Reverse(interceptors) // the outermost is nearest the bus
+		chain, err := newStreamChain(s.context, logger, interceptors, newRPCInfo(s.method, s.topic))
 		s.intercept(chain)
 		return err
 	})
