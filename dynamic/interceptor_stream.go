@@ -84,8 +84,8 @@ func (l streamLink) Send(message proto.Message, opts ...StreamOption) error {
 
 func (l streamLink) Close(cause error) error { return l.chain.closeFrom(l.index+1, cause) }
 
-// newStreamChain takes interceptors in the order from the user to the bus. It fails with why a stream is refused. Without interceptors it returns nil, which is a chain that need
-// not be finished.
+// newStreamChain takes interceptors in the order from the user to the bus. It fails with why the stream is refused.
+// Without interceptors the chain is nil, which can be finished, too.
 func newStreamChain(
 	ctx context.Context, logger *slog.Logger, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {
