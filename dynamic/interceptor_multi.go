@@ -43,12 +43,13 @@ type multiChain struct {
 	handlers []ClientMultiRPCHandler // the first is nearest the caller
 	closed   []atomic.Bool           // of each handler
 
-	mu    sync.Mutex
-	sent  bool            // no more requests
-	call  *multiCall      // nil if there is no request
-	from  string          // the server whose response is on its way
-	ready []multiResponse // for the caller
-	ended bool            // nothing more is for the caller
+	mu     sync.Mutex
+	sent   bool            // a request was sent, or is being sent
+	sealed bool            // the caller's part of Send is over
+	call   *multiCall      // nil if there is no request
+	from   string          // the server whose response is on its way
+	ready  []multiResponse // for the caller
+	ended  bool            // nothing more is for the caller
 }
 
 // multiLink is what the handler at an index calls next.
@@ -125,7 +126,7 @@ func (m *clientMethod) unsentMulti(r *route) *multiCall {
 func (c *multiChain) seal() *multiCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sent = true
+	c.sealed = true
 	return c.call
 }
 
@@ -135,17 +136,28 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 		return c.handlers[index].Send(ctx, request, opts...)
 	}
 	c.mu.Lock()
-	sent := c.sent
+	late := c.sent || c.sealed
 	c.sent = true
 	c.mu.Unlock()
-	if sent {
-		return errors.NewErrorf(errors.Internal, "the request of %s was sent already", c.method.method.FullName())
+	if late {
+		return c.tooLate()
 	}
 	call, err := c.startCall(ctx, request, opts)
 	c.mu.Lock()
-	c.sent, c.call = err == nil, call
+	late = c.sealed
+	if !late {
+		c.sent, c.call = err == nil, call
+	}
 	c.mu.Unlock()
+	if late && err == nil { // nobody waits for it
+		call.stop()
+		return c.tooLate()
+	}
 	return err
+}
+
+func (c *multiChain) tooLate() error {
+	return errors.NewErrorf(errors.Internal, "the request of %s was sent already, or Send has returned", c.method.method.FullName())
 }
 
 func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts []RequestOption) (*multiCall, error) {

@@ -18,7 +18,9 @@ type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Me
 // context or error in place of what it got. A message must be of the method's type; its Go type does not matter. A nil
 // response without an error is an empty one. A panic is answered as that of a handler. What the client has sent besides
 // the request is in ctx, see [IncomingFromContext].
-type ServerRPCInterceptor func(ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler) (proto.Message, error)
+type ServerRPCInterceptor func(
+	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
+) (proto.Message, error)
 
 // serveFunc handles a request as [boundHandler] does.
 type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
