@@ -50,8 +50,7 @@ func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...Reque
 	if c.err != nil {
 		return none, c.err
 	}
-	o := newRequestOptions(opts)
-	response, err := c.method.call(ctx, c.bound, request, &o)
+	response, err := c.method.call(ctx, c.bound, request, opts)
 	if err != nil {
 		return none, err
 	}

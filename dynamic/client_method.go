@@ -34,7 +34,9 @@ func newClientMethod[Req, Resp proto.Message](ctx context.Context, c *Conn, meth
 	}
 	m := &clientMethod{conn: c, method: method, requests: requests, responses: responses}
 	if !method.Topics() {
-		m.untopical = newRoute(c, method, nil)
+		if m.untopical, err = m.newRoute(nil); err != nil {
+			return nil, err
+		}
 	}
 	return m, nil
 }
@@ -85,17 +87,27 @@ func (m *clientMethod) prepare(kind registry.Kind, bound *route, request proto.M
 	if err := m.requests.check(request); err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
 	}
+	if o.interceptors != nil && o.interceptors.err != nil {
+		return nil, o.interceptors.err
+	}
 	return m.route(bound, o)
 }
 
-// call sends one request to one server and returns the response, decoded.
-func (m *clientMethod) call(ctx context.Context, bound *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	route, err := m.prepare(registry.KindSingle, bound, request, o)
+// call sends one request to one server and returns the response, decoded. The hooks are outside of the interceptors.
+func (m *clientMethod) call(
+	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
+) (response proto.Message, err error) {
+	o := newRequestOptions(opts)
+	route, err := m.prepare(registry.KindSingle, bound, request, &o)
 	if err != nil {
 		return nil, err
 	}
 	m.beforeRequest(ctx, route, request)
-	response, err := m.exchange(ctx, route, request, o)
+	if route.handler != nil || o.interceptors != nil {
+		response, err = m.callThrough(ctx, route, request, opts)
+	} else {
+		response, err = m.exchange(ctx, route, request, &o)
+	}
 	m.afterResponse(ctx, route, request, response, err)
 	return response, err
 }

@@ -91,18 +91,24 @@ func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []
 	if c.err != nil {
 		return nil, c.err
 	}
-	o := newRequestOptions(opts)
-	return c.method.callMulti(ctx, c.bound, request, &o)
+	return c.method.callMulti(ctx, c.bound, request, opts)
 }
 
-// callMulti checks and sends a request to every server.
-func (m *clientMethod) callMulti(ctx context.Context, bound *route, request proto.Message, o *requestOptions) (*multiCall, error) {
-	route, err := m.prepare(registry.KindMulti, bound, request, o)
+// callMulti checks and sends a request to every server. The hooks are outside of the interceptors.
+func (m *clientMethod) callMulti(
+	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
+) (call *multiCall, err error) {
+	o := newRequestOptions(opts)
+	route, err := m.prepare(registry.KindMulti, bound, request, &o)
 	if err != nil {
 		return nil, err
 	}
 	m.beforeRequest(ctx, route, request)
-	call, err := m.startMulti(ctx, route, request, o)
+	if interceptors := m.multiInterceptors(&o); len(interceptors) > 0 {
+		call, err = m.startMultiThrough(ctx, route, request, opts, interceptors)
+	} else {
+		call, err = m.startMulti(ctx, route, request, &o)
+	}
 	if err != nil {
 		m.afterResponse(ctx, route, request, nil, err)
 	}
@@ -111,18 +117,32 @@ func (m *clientMethod) callMulti(ctx context.Context, bound *route, request prot
 
 // nextResponse returns the next server's answer, decoded, or false when no more will come.
 func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
-	answer, ok := call.next(ctx)
+	answer, ok := call.receive(ctx)
 	if !ok {
 		return nil, false
 	}
-	var message proto.Message
-	if answer.err == nil {
-		message, answer.err = call.method.decodeResponse(answer.raw)
-	}
-	call.method.afterResponse(ctx, call.route, call.request, message, answer.err)
+	call.method.afterResponse(ctx, call.route, call.request, answer.message, answer.err)
 	response := &Response[Resp]{Err: answer.err, ServerID: answer.server}
-	if message != nil {
-		response.Result = message.(Resp)
+	if answer.message != nil {
+		response.Result = answer.message.(Resp)
 	}
 	return response, true
+}
+
+// receive returns the next answer, decoded, as it comes out of the interceptors.
+func (c *multiCall) receive(ctx context.Context) (answer multiResponse, ok bool) {
+	if c.chain != nil {
+		return c.chain.next(ctx, c)
+	}
+	answer, ok = c.next(ctx)
+	if ok {
+		c.method.decodeAnswer(&answer)
+	}
+	return answer, ok
+}
+
+func (m *clientMethod) decodeAnswer(answer *multiResponse) {
+	if answer.err == nil {
+		answer.message, answer.err = m.decodeResponse(answer.raw)
+	}
 }

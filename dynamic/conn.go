@@ -73,6 +73,9 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	if !utf8.ValidString(options.id) {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client id %q is not valid UTF-8", options.id)
 	}
+	if err := options.interceptors.err; err != nil {
+		return nil, err
+	}
 	life, endLife := context.WithCancelCause(context.Background())
 	c := &Conn{
 		registry: reg,

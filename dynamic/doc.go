@@ -13,6 +13,15 @@
 // returned keeps its code, text and details. An error that the client made carries facts about the call, see
 // [errors.FactsOf].
 //
+// # Interceptors
+//
+// An interceptor is code that calls, streams and updates go through, such as for logging, metrics, retries or access
+// control. There is a kind for each kind of method and each side: [ServerRPCInterceptor] for single and multi calls on a
+// server; [ClientRPCInterceptor] and [ClientMultiRPCInterceptor] on a client; [StreamInterceptor] on both;
+// [PublishInterceptor] and [SubscriptionInterceptor] for updates. They belong to a server, to one of its services, to a
+// conn, or to a request; the former are outside of the latter, and of one kind the first given is outermost. Outermost
+// is nearest the user on a client, and nearest the bus on a server. What an interceptor puts in place of a message, context or error is what is sent and handled.
+//
 // # Concurrency
 //
 // All types of this package may be used from many goroutines. Every request is handled on a goroutine of its

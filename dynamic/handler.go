@@ -30,6 +30,9 @@ type boundHandler struct {
 	// affinity is what the server offers itself with; nil: always 1.
 	affinity func(ctx context.Context, request wire.Body) float32
 	limit    limiter
+	// What handle takes and returns, for interceptors; encoded if raw.
+	requests, responses messageType
+	raw                 bool
 	// stream is what serves a stream; the fields above are for calls.
 	stream *boundStream
 }
@@ -110,6 +113,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 		return nil, fmt.Errorf("response type: %w", err)
 	}
 	bound := &boundHandler{
+		requests:  requests,
+		responses: responses,
 		decode: func(raw []byte) (wire.Body, error) {
 			message, err := requests.decode(raw)
 			return wire.Body{Message: message}, err
@@ -157,8 +162,19 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	if !isCall(method) {
 		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
+	requests, err := resolveMessageType[proto.Message](method.Input())
+	if err != nil {
+		return nil, fmt.Errorf("request type: %w", err)
+	}
+	responses, err := resolveMessageType[proto.Message](method.Output())
+	if err != nil {
+		return nil, fmt.Errorf("response type: %w", err)
+	}
 	bound := &boundHandler{
-		decode: func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
+		requests:  requests,
+		responses: responses,
+		raw:       true,
+		decode:    func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
 		handle: func(ctx context.Context, request wire.Body) (wire.Body, error) {
 			response, err := r.handle(ctx, method, request.Raw)
 			return wire.Body{Raw: response}, err
@@ -167,14 +183,9 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	return bound, bound.apply(r.options, method)
 }
 
-// unimplemented serves the methods that were left without a handler.
-func unimplemented() *boundHandler {
-	return &boundHandler{
-		decode: func([]byte) (wire.Body, error) { return wire.Body{}, nil },
-		handle: func(context.Context, wire.Body) (wire.Body, error) {
-			return wire.Body{}, errors.ErrUnimplemented
-		},
-	}
+// unimplementedCall serves the calls that were left without a handler.
+func unimplementedCall(context.Context, *registry.Method, []byte) ([]byte, error) {
+	return nil, errors.ErrUnimplemented
 }
 
 // isCall tells whether a method is request and response.

@@ -126,7 +126,7 @@ func (in *incoming) answer() []byte {
 			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName()))
 	}
 	defer in.release()
-	response, err := in.method.handler.handle(&in.context, request)
+	response, err := in.listener.handle(&in.context, request)
 	if err != nil {
 		return in.failure(in.explain(err))
 	}

@@ -23,8 +23,7 @@ func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...Requ
 	if err != nil {
 		return nil, err
 	}
-	o := newRequestOptions(opts)
-	return method.call(ctx, nil, message, &o)
+	return method.call(ctx, nil, message, opts)
 }
 
 // InvokeMulti sends a request to every server, as [Client.CallMulti] does. Method and request are given as to

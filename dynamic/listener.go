@@ -16,6 +16,7 @@ import (
 type listener struct {
 	method           *servedMethod
 	topic            []string
+	handle           serveFunc // of a method that is a call; through the interceptors
 	requests, grants subscriptionSlot
 	requestChannel   bus.Channel
 	grantChannel     bus.Channel
@@ -32,7 +33,7 @@ type listener struct {
 
 func newListener(method *servedMethod, topic []string) *listener {
 	service, name := method.registration.service.WireName(), method.method.WireName()
-	return &listener{
+	l := &listener{
 		method:         method,
 		topic:          slices.Clone(topic),
 		handling:       lifecycle.NewGate(),
@@ -45,6 +46,8 @@ func newListener(method *servedMethod, topic []string) *listener {
 		streamChannel:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
 		streams:        streamTable{counters: &method.registration.server.stats.streams},
 	}
+	l.handle = method.handler.intercepted(method.registration.interceptors.rpc, newRPCInfo(method.method, l.topic))
+	return l
 }
 
 // open subscribes. The grants come first, so that the first request can already be claimed.

@@ -19,18 +19,21 @@ type messageType struct {
 	new  func() proto.Message
 	// checked says that the Go type alone guarantees the right message.
 	checked bool
+	// fits tells whether a message is of the Go type.
+	fits func(message proto.Message) bool
 }
 
 // resolveMessageType fails if Go type M cannot hold the described message.
 func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
 	name := descriptor.FullName()
 	newDynamic := func() proto.Message { return dynamicpb.NewMessage(descriptor) }
+	fits := func(message proto.Message) bool { _, ok := message.(M); return ok }
 	var zero M
 	switch message := any(zero).(type) {
 	case *dynamicpb.Message:
-		return messageType{name: name, new: newDynamic}, nil
+		return messageType{name: name, new: newDynamic, fits: fits}, nil
 	case nil: // M is an interface
-		t := messageType{name: name, new: linkedOrDynamic(name, newDynamic)}
+		t := messageType{name: name, new: linkedOrDynamic(name, newDynamic), fits: fits}
 		if _, ok := t.new().(M); !ok {
 			return messageType{}, fmt.Errorf("%T for message %s is no %s", t.new(), name, reflect.TypeFor[M]())
 		}
@@ -43,7 +46,7 @@ func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescript
 		if given := goType.Descriptor().FullName(); given != name {
 			return messageType{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, reflect.TypeFor[M](), given)
 		}
-		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, checked: true}
+		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, checked: true, fits: fits}
 		if _, ok := t.new().(M); !ok {
 			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), t.new())
 		}
@@ -76,11 +79,16 @@ func linkedOrDynamic(name protoreflect.FullName, newDynamic func() proto.Message
 // check returns an error if message is missing or another message. A nil pointer to a generated type is an
 // empty message, as everywhere in protobuf.
 func (t *messageType) check(message proto.Message) error {
+	if t.checked && message != nil {
+		return nil
+	}
+	return t.checkName(message)
+}
+
+// checkName is check for a message of any Go type.
+func (t *messageType) checkName(message proto.Message) error {
 	if message == nil {
 		return errors.New("the message is nil")
-	}
-	if t.checked {
-		return nil
 	}
 	if dynamic, ok := message.(*dynamicpb.Message); ok && dynamic == nil {
 		return errors.New("the message is nil")
@@ -93,6 +101,22 @@ func (t *messageType) check(message proto.Message) error {
 		return fmt.Errorf("wanted message %s, given %s", t.name, descriptor.FullName())
 	}
 	return nil
+}
+
+// adopt returns a message of any Go type as one of this type's. If only the Go type is another, that is a copy.
+func (t *messageType) adopt(message proto.Message) (proto.Message, error) {
+	fits := message != nil && t.fits(message)
+	if fits && t.checked {
+		return message, nil
+	}
+	if err := t.checkName(message); err != nil || fits {
+		return message, err
+	}
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		return nil, fmt.Errorf("message %s cannot be encoded: %w", t.name, err)
+	}
+	return t.decode(encoded)
 }
 
 // decode returns a new message that holds encoded. Bytes at which protobuf panics are an error as others are:

@@ -25,6 +25,7 @@ type multiCall struct {
 	request  proto.Message // as it was given
 	expected int           // responses to wait for; 0: not known
 	wake     signal
+	chain    *multiChain // nil without interceptors
 
 	started   time.Time
 	published time.Time
@@ -72,6 +73,9 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.M
 
 // stop ends the call. Nothing is put in after it.
 func (c *multiCall) stop() {
+	if c.chain != nil {
+		c.chain.close()
+	}
 	c.method.conn.late.add(c.id, c.route.roster)
 	c.method.conn.pending.remove(c.id)
 	c.method.conn.timers.stop(c.timer)
@@ -87,7 +91,7 @@ func (c *multiCall) stop() {
 func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) {
 	for !c.ended {
 		response, ok, c.ended = c.take()
-		if ok || c.ended {
+		if ok || c.ended || c.chain.hasNews() {
 			return response, ok
 		}
 		select {
@@ -109,9 +113,10 @@ func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) 
 
 // multiResponse is what one server answered.
 type multiResponse struct {
-	server string
-	raw    []byte
-	err    error
+	server  string
+	raw     []byte
+	message proto.Message // raw, decoded
+	err     error
 }
 
 // take returns a response that has come, and whether the call has ended.

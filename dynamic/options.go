@@ -41,6 +41,7 @@ type serverOptions struct {
 	maxFrameSize  int // bytes; 0: no limit
 	maxConcurrent int // requests; 0: no limit
 	keepalive     time.Duration
+	interceptors  serverInterceptors
 }
 
 type connOptions struct {
@@ -51,6 +52,8 @@ type connOptions struct {
 	keepalive        time.Duration
 	requestHooks     []RequestHook
 	responseHooks    []ResponseHook
+	interceptors     clientInterceptors
+	logger           *slog.Logger
 }
 
 // adaptiveSelection is how servers are chosen by affinity if the call does not say.
@@ -69,11 +72,14 @@ type requestOptions struct {
 	bufferSize int // updates, or messages of a stream; 0: the default
 	overflow   Overflow
 	window     int // messages of a stream; 0: none
+
+	interceptors *clientInterceptors // nil: none
 }
 
 type registerOptions struct {
 	wireName     string
 	allowMissing bool
+	interceptors serverInterceptors
 }
 
 func newServerOptions(opts []ServerOption) serverOptions {
@@ -88,7 +94,7 @@ func newServerOptions(opts []ServerOption) serverOptions {
 }
 
 func newConnOptions(opts []ConnOption) connOptions {
-	o := connOptions{selectionTimeout: DefaultSelectionTimeout}
+	o := connOptions{selectionTimeout: DefaultSelectionTimeout, logger: slog.Default()}
 	for _, opt := range opts {
 		opt.applyConn(&o)
 	}
@@ -258,10 +264,12 @@ func WithMaxConcurrentRequests(requests int) ServerOption {
 type loggerOption struct{ logger *slog.Logger }
 
 func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }
+func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
-// WithLogger sets where panics of handlers and frames that could not be sent are logged. The default, also for
-// nil, is slog.Default() as it is when the server is made.
-func WithLogger(logger *slog.Logger) ServerOption {
+// WithLogger sets where a server logs panics of handlers and frames that could not be sent, and a conn the panics of
+// interceptors that do not come back to a caller. The default, also for nil, is slog.Default() as it is when the server
+// or conn is made.
+func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()
 	}

@@ -30,7 +30,7 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 		return errors.ErrServerClosed
 	default:
 	}
-	return publish(ctx, r.server.bus, described, message, opts)
+	return publisher{r.server.bus, described, r.interceptors.publish}.publish(ctx, message, opts)
 }
 
 // Publish sends an update as [Registration.Publish] does, of the method with this full name in the conn's registry,
@@ -51,10 +51,18 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
-	return publish(ctx, c.bus, method, message, opts)
+	return publisher{c.bus, method, c.options.interceptors.publish}.publish(ctx, message, opts)
 }
 
-func publish(ctx context.Context, b bus.Bus, method *registry.Method, message proto.Message, opts []RequestOption) error {
+// publisher sends the updates of one method.
+type publisher struct {
+	bus          bus.Bus
+	method       *registry.Method
+	interceptors []PublishInterceptor
+}
+
+func (p publisher) publish(ctx context.Context, message proto.Message, opts []RequestOption) error {
+	method := p.method
 	if kind := method.Kind(); kind != registry.KindSubscription {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription", method.FullName(), kindNouns[kind])
 	}
@@ -66,15 +74,35 @@ func publish(ctx context.Context, b bus.Bus, method *registry.Method, message pr
 	if err := updates.check(message); err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
-	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, string(updates.name), updateNonce(method))
+	if len(p.interceptors) == 0 {
+		return p.send(ctx, o.topic, message)
+	}
+	handler, err := chain(p.interceptors, newRPCInfo(method, o.topic), func(ctx context.Context, message proto.Message) error {
+		if err := updates.check(message); err != nil {
+			return misfit("update", method, err)
+		}
+		return p.send(ctx, o.topic, message)
+	})
+	if err != nil {
+		return err
+	}
+	if err := handler(ctx, message); err != nil {
+		return withCode(err)
+	}
+	return nil
+}
+
+func (p publisher) send(ctx context.Context, topic []string, message proto.Message) error {
+	method := p.method
+	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, string(method.Output().FullName()), updateNonce(method))
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s cannot be encoded: %w", method.FullName(), err)
 	}
-	channel := bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), o.topic, method.Queue()))
-	if err := b.Publish(ctx, channel, frame, nil); err != nil {
+	channel := bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
+	if err := p.bus.Publish(ctx, channel, frame, nil); err != nil {
 		failure, reason := publishFailure(err)
 		return errors.WithFacts(failure, errors.CallFacts{
-			Method: method.FullName(), Topic: o.topic, Phase: errors.PhasePublish, Reason: reason,
+			Method: method.FullName(), Topic: topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
 	return nil

@@ -15,13 +15,14 @@ import (
 
 // Registration is one service on one server. It ends with Close or Kill, or with its server.
 type Registration struct {
-	server   *Server
-	service  *registry.Service
-	methods  map[string]*servedMethod // by method name; immutable
-	peers    peerTable
-	handling *lifecycle.Gate // inside: requests being handled
-	active   activeRequests
-	cancels  subscriptionSlot
+	server       *Server
+	service      *registry.Service
+	methods      map[string]*servedMethod // by method name; immutable
+	peers        peerTable
+	handling     *lifecycle.Gate // inside: requests being handled
+	active       activeRequests
+	cancels      subscriptionSlot
+	interceptors serverInterceptors // the server's and the service's
 
 	// running is the context of the service's handlers; kill ends it.
 	running context.Context //nolint:containedctx // the life of the registration

@@ -16,18 +16,23 @@ type route struct {
 	requests, grants bus.Channel
 	streams          bus.Channel
 	roster           *roster
+	handler          ClientRPCHandler // of single calls; nil if the conn has no interceptors
 }
 
-func newRoute(c *Conn, method *registry.Method, topic []string) *route {
+func (m *clientMethod) newRoute(topic []string) (r *route, err error) {
+	method := m.method
 	service, name := method.Service().WireName(), method.WireName()
-	r := &route{
+	r = &route{
 		topic:    slices.Clone(topic),
 		requests: bus.Channel(wire.RequestChannel(service, name, topic, method.Queue())),
 		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
 		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
 	}
-	r.roster = c.roster(r.requests.Name)
-	return r
+	r.roster = m.conn.roster(r.requests.Name)
+	if len(m.conn.options.interceptors.rpc) > 0 && method.Kind() == registry.KindSingle {
+		r.handler, err = m.handler(r)
+	}
+	return r, err
 }
 
 // route returns where a call goes: to the topic in its options, else to the one the client is bound to.
@@ -48,7 +53,7 @@ func (m *clientMethod) topicRoute(parts []string) (*route, error) {
 	if err := checkTopic(m.method, parts); err != nil {
 		return nil, err
 	}
-	return newRoute(m.conn, m.method, parts), nil
+	return m.newRoute(parts)
 }
 
 // checkTopic returns an error unless the parts are those that the method takes.

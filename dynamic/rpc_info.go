@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// RPCInfo describes a call to hooks.
+// RPCInfo describes a call, stream or subscription to hooks and interceptors.
 type RPCInfo struct {
 	// Service and Method are the names in the descriptor: that of the service is full, that of the method simple.
 	Service, Method string
@@ -27,12 +27,13 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 	}
 }
 
-// RequestHook is called on the caller's goroutine with each request of a conn before it is sent. It must not change
-// the request.
+// RequestHook is called on the caller's goroutine with each request of a conn before it is sent, outside of the
+// interceptors: once for each call, with the caller's request. It must not change the request.
 type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 
-// ResponseHook is called on the caller's goroutine when a call has ended, and for each response of a multi call.
-// The response is nil if err is not. It must change neither request nor response.
+// ResponseHook is called on the caller's goroutine when a call has ended, and for each response of a multi call,
+// outside of the interceptors: with what the caller gets. The response is nil if err is not. It must change neither
+// request nor response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
 
 // WithRequestHooks adds hooks that are called with each request, in this order.

@@ -1,11 +1,6 @@
 package dynamic
 
-import (
-	"log/slog"
-	"runtime/debug"
-
-	"github.com/dynpsrpc/dynpsrpc/registry"
-)
+import "github.com/dynpsrpc/dynpsrpc/registry"
 
 // servedMethod is the plan of one method on a server; immutable.
 type servedMethod struct {
@@ -20,8 +15,7 @@ func newServedMethod(r *Registration, method *registry.Method, handler *boundHan
 
 // logPanic logs what no caller sees.
 func (m *servedMethod) logPanic(what string, value any) {
-	m.registration.server.options.logger.Error("dynpsrpc: "+what+" panicked", slog.String("method", m.method.FullName()),
-		slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+	logPanic(m.registration.server.options.logger, m.method, what, value)
 }
 
 // guardedAffinity calls an affinity function. If that panics the server does not offer itself.

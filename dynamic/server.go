@@ -80,6 +80,8 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		s.invalid = errors.NewErrorf(errors.InvalidArgument, "a server needs a bus")
 	case !utf8.ValidString(options.id):
 		s.invalid = errors.NewErrorf(errors.InvalidArgument, "server id %q is not valid UTF-8", options.id)
+	default:
+		s.invalid = options.interceptors.err
 	}
 	s.bus = limitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.limit.max = int64(options.maxConcurrent)
@@ -114,11 +116,15 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 		return nil, s.invalid
 	}
 	o := newRegisterOptions(opts)
+	if err := o.interceptors.err; err != nil {
+		return nil, err
+	}
 	service, err := o.service(descriptor)
 	if err != nil {
 		return nil, err
 	}
 	r := newRegistration(s, service)
+	r.interceptors = s.options.interceptors.around(&o.interceptors)
 	if err := s.start(r, handlers, o.allowMissing); err != nil {
 		r.Kill()
 		return nil, err
@@ -293,7 +299,7 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 	case allowMissing && method.Kind() == registry.KindStream:
 		return Stream(unimplementedStream).bind(method)
 	case allowMissing:
-		return unimplemented(), nil
+		return Raw(unimplementedCall).bind(method)
 	default:
 		return nil, errors.New("there is no handler; dynamic.AllowMissing() lets it answer unimplemented")
 	}

@@ -20,6 +20,7 @@ type stream struct {
 	streamConfig
 
 	consumer streamConsumer // set before the pump starts
+	chain    *streamChain   // set before the pump starts; nil without interceptors
 	release  func()         // lets go of what leads to the stream; called by the pump in the end; set before that starts
 	mailbox  mailbox[streamMessage]
 	opening  *streamOpening // of a client's stream

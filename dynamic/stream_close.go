@@ -31,6 +31,14 @@ func (s *stream) Close(cause error) error {
 	return s.sendClose(cause)
 }
 
+// closeThrough is Close for the stream's user: through the interceptors.
+func (s *stream) closeThrough(cause error) error {
+	if s.chain == nil {
+		return s.Close(cause)
+	}
+	return s.chain.close(s, cause)
+}
+
 // closeError is what Err says of a stream that is closed for a cause.
 func closeError(cause error) error {
 	if cause == nil {

@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -76,10 +77,28 @@ func (in *incomingStream) begin() (s *stream, handle func() error) {
 	}
 	s = in.newStream()
 	handle = in.method.handler.stream.attach(s)
+	if err := in.intercept(s); err != nil {
+		_ = s.Close(err) // if that does not come through, the client's time will be up
+		return nil, nil
+	}
 	if !in.accept(s) {
+		s.chain.finish(s.Err())
 		return nil, nil
 	}
 	return s, handle
+}
+
+// intercept fails with why an interceptor refuses the stream.
+func (in *incomingStream) intercept(s *stream) error {
+	r := in.method.registration
+	logger := r.server.options.logger
+	return guard(logger, s.method, func() error {
+		interceptors := slices.Clone(r.interceptors.stream)
+		slices.Reverse(interceptors) // the outermost is nearest the bus
+		chain, err := newStreamChain(s.context, logger, interceptors, newRPCInfo(s.method, s.topic))
+		s.intercept(chain)
+		return err
+	})
 }
 
 // obtainGrant claims the stream and waits for the client's choice.
@@ -168,7 +187,9 @@ func (in *incomingStream) handle(s *stream, handle func() error) {
 			cause = errors.NewErrorf(errors.Internal, "the handler of %s panicked", in.method.method.FullName())
 		}
 		if !returned || !s.hijacked.Load() {
-			_ = s.Close(cause) // or it was closed before
+			_ = guard(in.method.registration.server.options.logger, s.method, func() error {
+				return s.closeThrough(cause) // or it was closed before
+			})
 		}
 		<-s.pumped
 	}()

@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,16 +31,51 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 func openStream[Send, Recv proto.Message](
 	ctx context.Context, m *clientMethod, bound *route, o *requestOptions,
 ) (ClientStream[Send, Recv], error) {
-	s, err := m.openStream(ctx, bound, o)
+	if err := m.check(registry.KindStream); err != nil {
+		return nil, err
+	}
+	route, err := m.route(bound, o)
 	if err != nil {
 		return nil, err
 	}
+	chain, err := m.streamChain(ctx, route, o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := m.openStream(ctx, route, o)
+	if err != nil {
+		chain.finish(err)
+		return nil, err
+	}
 	typed := newTypedStream[Send, Recv](s)
+	s.intercept(chain)
 	if err := m.conn.start(s.pump); err != nil { // Conn.Close waits for it
 		s.release()
+		chain.finish(err)
 		return nil, err
 	}
 	return typed, nil
+}
+
+// streamChain returns the handlers of the conn's interceptors and then those of the call's.
+func (m *clientMethod) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
+	options := &m.conn.options
+	interceptors := options.interceptors.stream
+	if o.interceptors != nil {
+		if err := o.interceptors.err; err != nil {
+			return nil, err
+		}
+		interceptors = slices.Concat(interceptors, o.interceptors.stream)
+	}
+	return newStreamChain(ctx, options.logger, interceptors, newRPCInfo(m.method, r.topic))
+}
+
+// intercept lets what the user does, and what comes, go through interceptors.
+func (s *stream) intercept(chain *streamChain) {
+	if chain != nil {
+		s.chain = chain
+		chain.stream.Store(s)
+	}
 }
 
 // streamOpening is what a client's stream knows of its opening.
@@ -64,14 +100,7 @@ func (o *streamOpening) refused(err errors.Error) {
 const maxReopens = 3
 
 // openStream returns a stream that a server has taken.
-func (m *clientMethod) openStream(ctx context.Context, bound *route, o *requestOptions) (*stream, error) {
-	if err := m.check(registry.KindStream); err != nil {
-		return nil, err
-	}
-	route, err := m.route(bound, o)
-	if err != nil {
-		return nil, err
-	}
+func (m *clientMethod) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	for attempt := 0; ; attempt++ {
 		s, err := m.tryOpenStream(ctx, route, o)
 		if attempt == maxReopens || !errors.Is(err, errors.ErrStreamEOF) {

@@ -67,6 +67,7 @@ func (s *stream) pump() {
 	defer close(s.pumped)
 	for s.pumpNext() {
 	}
+	s.chain.finish(s.Err())
 	s.consumer.finish()
 	s.release()
 	<-s.tasks.Close()
@@ -90,15 +91,24 @@ func (s *stream) pumpNext() bool {
 		_ = s.Close(errors.NewError(errors.MalformedRequest, err)) // or it was closed before
 		return false
 	}
+	if s.chain != nil {
+		return s.chain.receive(s, message, decoded)
+	}
+	return s.handOver(&message, decoded)
+}
+
+// handOver lets the reader have a message, and acknowledges it unless that was done. It reports false if nobody takes
+// messages any more.
+func (s *stream) handOver(unacked *streamMessage, decoded proto.Message) bool {
 	early := s.consumer.hasRoom() // then it can be read at once, and what the reader sends comes after the ack
-	if early {
-		s.acknowledge(&message)
+	if unacked != nil && early {
+		s.acknowledge(unacked)
 	}
 	if !s.consumer.deliver(decoded) {
 		return false
 	}
-	if !early {
-		s.acknowledge(&message)
+	if unacked != nil && !early {
+		s.acknowledge(unacked)
 	}
 	return true
 }

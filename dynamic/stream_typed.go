@@ -83,8 +83,14 @@ func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.messages }
 
 // Send sends a message.
 func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error {
+	if t.chain != nil {
+		return t.chain.send(0, message, opts)
+	}
 	return t.send(message, opts)
 }
+
+// Close closes the stream.
+func (t *typedStream[Send, Recv]) Close(cause error) error { return t.closeThrough(cause) }
 
 func (t *typedStream[Send, Recv]) hasRoom() bool { return len(t.messages) < cap(t.messages) }
 

@@ -49,6 +49,8 @@ type SubscriptionStats struct {
 	Dropped uint64
 	// BadFrames could not be decoded, or held another message.
 	BadFrames uint64
+	// Refused updates are those for which an interceptor returned an error.
+	Refused uint64
 }
 
 type subscription[Resp proto.Message] struct {
@@ -57,8 +59,10 @@ type subscription[Resp proto.Message] struct {
 	messages chan Resp
 	slot     subscriptionSlot
 
-	received, dropped, badFrames atomic.Uint64
-	overflowed                   atomic.Bool
+	interception *interception[Resp] // nil without interceptors
+
+	received, dropped, badFrames, refused atomic.Uint64
+	overflowed                            atomic.Bool
 
 	ending sync.Once
 	mu     sync.Mutex
@@ -104,7 +108,11 @@ func subscribe[Resp proto.Message](
 	if m.method.Routing() == registry.RoutingMulti {
 		join = bus.Plain
 	}
+	if err := s.intercept(ctx, route.topic); err != nil {
+		return nil, err
+	}
 	if err := s.slot.subscribe(ctx, m.conn.bus, route.requests, join, s.deliver); err != nil {
+		s.interception.end()
 		failure, reason := publishFailure(err)
 		return nil, errors.WithFacts(failure, errors.CallFacts{
 			Method: m.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
@@ -148,7 +156,9 @@ func (s *subscription[Resp]) Err() error {
 
 // Stats returns what the subscription has counted so far.
 func (s *subscription[Resp]) Stats() SubscriptionStats {
-	return SubscriptionStats{Received: s.received.Load(), Dropped: s.dropped.Load(), BadFrames: s.badFrames.Load()}
+	return SubscriptionStats{
+		Received: s.received.Load(), Dropped: s.dropped.Load(), BadFrames: s.badFrames.Load(), Refused: s.refused.Load(),
+	}
 }
 
 // end returns when nothing will be delivered any more. The slot makes sure of that before the channel is closed.
@@ -162,6 +172,7 @@ func (s *subscription[Resp]) end(err error) {
 			leave()
 		}
 		s.slot.close()
+		s.interception.end()
 		close(s.messages)
 		s.method.conn.leave(s)
 	})
@@ -174,26 +185,35 @@ func (s *subscription[Resp]) deliver(frame []byte) {
 		s.badFrames.Add(1)
 		return
 	}
+	if s.interception != nil {
+		s.offer(s.interception.queue, message)
+	} else if s.offer(s.messages, message) {
+		s.received.Add(1)
+	}
+}
+
+// offer puts an update into the buffer, or into what waits for the interceptors; it never blocks.
+func (s *subscription[Resp]) offer(buffer chan Resp, message Resp) bool {
 	for {
 		select {
-		case s.messages <- message:
-			s.received.Add(1)
-			return
+		case buffer <- message:
+			return true
 		default:
 		}
 		if s.overflow != DropOldest {
 			break
 		}
 		select {
-		case <-s.messages:
+		case <-buffer:
 			s.dropped.Add(1)
 		default: // the subscriber has just made room
 		}
 	}
 	s.dropped.Add(1)
 	if s.overflow == EndSubscription && !s.overflowed.Swap(true) {
-		_ = s.method.conn.start(func() { s.end(errors.ErrSlowConsumer) }) // not from here: end waits for deliveries
+		s.endLater(errors.ErrSlowConsumer) // end waits for deliveries
 	}
+	return false
 }
 
 func (s *subscription[Resp]) decode(frame []byte) (message Resp, ok bool) {

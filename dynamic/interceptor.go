@@ -1,0 +1,62 @@
+package dynamic
+
+import (
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+	"slices"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// chain lets each interceptor make its handler around that of the next one; the first given is outermost. It fails if
+// one of them makes none.
+func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler H) (H, error) {
+	for _, intercept := range slices.Backward(interceptors) {
+		handler = intercept(info, handler)
+		if reflect.ValueOf(handler).IsNil() {
+			return handler, noHandler(info.Descriptor)
+		}
+	}
+	return handler, nil
+}
+
+func noHandler(method *registry.Method) error {
+	return errors.NewErrorf(errors.Internal, "an interceptor of %s returned no handler", method.FullName())
+}
+
+// interceptorPanicked is what others learn of a panic.
+func interceptorPanicked(method *registry.Method) errors.Error {
+	return errors.NewErrorf(errors.Internal, "an interceptor of %s panicked", method.FullName())
+}
+
+// misfit is the error of a message that an interceptor has put in place of another one.
+func misfit(what string, method *registry.Method, err error) error {
+	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", what, method.FullName(), err)
+}
+
+// withCode gives an error of an interceptor a code if it has none, as every error of a call has one.
+func withCode(err error) error {
+	if _, coded := errors.AsType[errors.Error](err); coded {
+		return err
+	}
+	return errors.FromContext(err)
+}
+
+// logPanic logs what is not to end the goroutine.
+func logPanic(logger *slog.Logger, method *registry.Method, what string, value any) {
+	logger.Error("dynpsrpc: "+what+" panicked", slog.String("method", method.FullName()),
+		slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
+}
+
+// guard calls a function of an interceptor on a goroutine of the engine. A panic is logged, and becomes the error.
+func guard(logger *slog.Logger, method *registry.Method, function func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			logPanic(logger, method, "interceptor", value)
+			err = interceptorPanicked(method)
+		}
+	}()
+	return function()
+}

@@ -1,0 +1,74 @@
+package dynamic
+
+import (
+	"context"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// rawCall is what the interceptors of a raw handler do not see of a call: the encoded messages.
+type rawCall struct {
+	request  []byte
+	response atomic.Pointer[[]byte] // what the handler returned last
+}
+
+type rawCallKey struct{}
+
+// interceptedRaw decodes messages for the interceptors. What they do not change stays as it was encoded.
+func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
+	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
+		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
+		if call == nil { // an interceptor has made a context of its own
+			call = &rawCall{}
+		}
+		encoded, err := b.requests.encode(request, call.request)
+		if err != nil {
+			return nil, misfit("request", info.Descriptor, err)
+		}
+		response, err := b.handle(ctx, wire.Body{Raw: encoded})
+		if err != nil {
+			return nil, err
+		}
+		call.response.Store(&response.Raw)
+		message, err := b.responses.decode(response.Raw)
+		if err != nil {
+			return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", info.Descriptor.FullName(), err)
+		}
+		return message, nil
+	})
+	return func(ctx context.Context, request wire.Body) (wire.Body, error) {
+		message, err := b.requests.decode(request.Raw)
+		if err != nil {
+			return wire.Body{}, errors.NewError(errors.MalformedRequest, err)
+		}
+		call := &rawCall{request: request.Raw}
+		response, err := handler(context.WithValue(ctx, rawCallKey{}, call), message)
+		if err != nil || isNil(response) {
+			return wire.Body{}, err
+		}
+		var original []byte
+		if returned := call.response.Load(); returned != nil {
+			original = *returned
+		}
+		encoded, err := b.responses.encode(response, original)
+		if err != nil {
+			return wire.Body{}, misfit("response", info.Descriptor, err)
+		}
+		return wire.Body{Raw: encoded}, nil
+	}
+}
+
+// encode returns the bytes of a message: the original ones if they still say the same.
+func (t *messageType) encode(message proto.Message, original []byte) ([]byte, error) {
+	if err := t.checkName(message); err != nil {
+		return nil, err
+	}
+	if unchanged, err := t.decode(original); err == nil && proto.Equal(unchanged, message) {
+		return original, nil
+	}
+	return proto.Marshal(message)
+}
