@@ -14,7 +14,7 @@ import (
 
 const (
 	// lockQueue is how many frames may wait for their lock before the bus stops reading from Redis.
-	lockQueue = 64 << 10
+	lockQueue = 8 << 10
 	// minRetry and maxRetry bound the pause between attempts to connect.
 	minRetry, maxRetry = 25 * time.Millisecond, 400 * time.Millisecond
 )
