@@ -292,12 +292,15 @@ func (b *broker) sentSharers(t *testing.T) (claims, responses []uint32) {
 func TestSharers_OnTheWire(t *testing.T) {
 	t.Parallel()
 	for servers, want := range map[int]uint32{1: 0, 2: 2, 3: 3} {
-		f := newSharingFleet(t, servers)
-		_, _ = f.all()
-		_, _ = f.best()
-		claims, responses := f.broker.sentSharers(t)
-		assert.Equal(t, slices.Repeat([]uint32{want}, servers), claims)
-		assert.Equal(t, append(slices.Repeat([]uint32{want}, servers), 0), responses, "the last one is of the server that was chosen")
+		synctest.Test(t, func(t *testing.T) {
+			f := newSharingFleet(t, servers)
+			_, _ = f.all()
+			_, _ = f.best()
+			claims, responses := f.broker.sentSharers(t)
+			assert.Equal(t, slices.Repeat([]uint32{want}, servers), claims)
+			assert.Equal(t, append(slices.Repeat([]uint32{want}, servers), 0), responses,
+				"the last one is of the server that was chosen")
+		})
 	}
 }
 
