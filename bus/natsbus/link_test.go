@@ -63,7 +63,7 @@ func TestBus_ServerRestart(t *testing.T) {
 // reported as lost.
 func TestBus_HalfOpenLink(t *testing.T) {
 	t.Parallel()
-	const probe = 300 * time.Millisecond
+	const probe = time.Second
 	server := testenv.NATS(t)
 	for name, open := range map[string]func(t *testing.T, url string, handler natsbus.Option) bus.Bus{
 		"a connection made for a bus": func(t *testing.T, url string, handler natsbus.Option) bus.Bus {
@@ -192,7 +192,7 @@ func TestBus_ServerComesLater(t *testing.T) {
 // However often the link breaks while subscriptions end, the server is left with those that are there.
 func TestBus_NoOrphansOnTheServer(t *testing.T) {
 	t.Parallel()
-	const probe = 100 * time.Millisecond
+	const probe = 500 * time.Millisecond
 	broker := testenv.NATS(t)
 	proxy := testenv.NewProxy(t, addr(broker.URL()))
 	nc := connect(t, "nats://"+proxy.Addr(), nats.CustomReconnectDelay(func(int) time.Duration { return time.Microsecond }))

@@ -50,26 +50,28 @@ func requireComesThrough(t *testing.T, b *redisbus.Bus, channel bus.Channel, to 
 	}
 }
 
-// moveSlot gives the slot of a key to a node that does not have it.
+// moveSlot gives the slot of a key to a node that does not have it, as redis-cli does.
 func moveSlot(t *testing.T, client *redis.ClusterClient, addresses []string, key string) {
 	t.Helper()
 	slot, err := client.ClusterKeySlot(t.Context(), key).Result()
 	require.NoError(t, err)
 	owner, err := client.MasterForKey(t.Context(), key)
 	require.NoError(t, err)
-	var target string
-	for _, address := range addresses {
-		if address != owner.Options().Addr {
-			target = address
-		}
+	source := owner.Options().Addr
+	target := addresses[0]
+	if target == source {
+		target = addresses[1]
 	}
-	node := redis.NewClient(&redis.Options{Addr: target})
-	defer node.Close()
-	id, err := node.Do(t.Context(), "cluster", "myid").Text()
-	require.NoError(t, err)
-	for _, address := range addresses {
+	ask := func(address string, command ...any) string {
 		node := redis.NewClient(&redis.Options{Addr: address})
-		require.NoError(t, node.Do(t.Context(), "cluster", "setslot", slot, "node", id).Err())
-		require.NoError(t, node.Close())
+		defer node.Close()
+		answer, err := node.Do(t.Context(), append([]any{"cluster"}, command...)...).Text()
+		require.NoError(t, err)
+		return answer
 	}
+	sourceID, targetID := ask(source, "myid"), ask(target, "myid")
+	ask(target, "setslot", slot, "importing", sourceID) // so that the target's word counts more than the source's
+	ask(source, "setslot", slot, "migrating", targetID)
+	ask(target, "setslot", slot, "node", targetID)
+	ask(source, "setslot", slot, "node", targetID)
 }

@@ -45,7 +45,8 @@ func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...s
 			_, err := dynamic.Invoke(context.Background(), conn, fullName(calls, method), nil, dynamic.WithTopic(topic...))
 			return err
 		}
-		responses, err := dynamic.InvokeMulti(context.Background(), conn, fullName(calls, method), nil, dynamic.WithTopic(topic...))
+		responses, err := dynamic.InvokeMulti(context.Background(), conn, fullName(calls, method), nil,
+			dynamic.WithTopic(topic...), dynamic.WithExpectedResponses(1))
 		if err != nil {
 			return err
 		}

@@ -138,6 +138,9 @@ func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) 
 // conn returns a client's conn on a connection of its own.
 func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	w.Helper()
+	if !w.network.CountsReceivers { // then calls to all last until their timeout
+		opts = append([]dynamic.ConnOption{dynamic.WithClientTimeout(dynamic.DefaultClientTimeout / 2)}, opts...)
+	}
 	conn, err := dynamic.NewConn(w.connect(), w.registry, opts...)
 	require.NoError(w, err)
 	w.atEnd(func() { assert.NoError(w, conn.Close()) })
