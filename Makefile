@@ -9,8 +9,8 @@ FUZZ_TIME ?= 60s
 BENCH     ?= .
 COUNT     ?= 1
 
-# Many tests wait, for a timeout or a broker: -parallel lets others run meanwhile.
-TEST_FLAGS := -race -shuffle=on -parallel=16 -timeout=20m
+# One package at a time, since the tests of whole systems are about time too; in it, others run while one waits.
+TEST_FLAGS := -race -shuffle=on -p=1 -parallel=4 -timeout=20m
 
 # What make bench is given: see go -C tests/bench run . -h
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
