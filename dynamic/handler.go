@@ -27,12 +27,13 @@ type boundHandler struct {
 	// decode makes of a request's bytes what handle takes.
 	decode func(raw []byte) (wire.Body, error)
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
-	// affinity is what the server offers itself with; nil: always 1.
-	affinity func(ctx context.Context, request wire.Body) float32
-	limit    limiter
-	// What handle takes and returns, for interceptors; encoded if raw.
+	// What handle takes and returns; encoded if raw.
 	requests, responses messageType
 	raw                 bool
+	// affinity is what the server offers itself with; nil: always 1. It takes requests of type affinityOf.
+	affinity   func(ctx context.Context, request wire.Body) float32
+	affinityOf reflect.Type
+	limit      limiter
 	// stream is what serves a stream; the fields above are for calls.
 	stream *boundStream
 }
@@ -59,11 +60,11 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 	if !method.RequireClaim() {
 		return errors.New("there is an affinity function, but the method's servers do not claim requests")
 	}
-	request, err := bound.decode(nil)
-	if _, fits := request.Message.(Req); !fits || err != nil {
-		return fmt.Errorf("affinity function: wanted request type %T, given %s", request.Message, reflect.TypeFor[Req]())
+	if bound.raw {
+		return errors.New("there is an affinity function, but the function takes bytes")
 	}
 	bound.affinity = func(ctx context.Context, request wire.Body) float32 { return f(ctx, request.Message.(Req)) }
+	bound.affinityOf = reflect.TypeFor[Req]()
 	return nil
 }
 
@@ -112,23 +113,20 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	if err != nil {
 		return nil, fmt.Errorf("response type: %w", err)
 	}
-	bound := &boundHandler{
-		requests:  requests,
-		responses: responses,
-		decode: func(raw []byte) (wire.Body, error) {
-			message, err := requests.decode(raw)
-			return wire.Body{Message: message}, err
-		},
-		handle: func(ctx context.Context, request wire.Body) (wire.Body, error) {
-			response, err := u.handle(ctx, request.Message.(Req))
-			if err != nil || isNil(response) {
-				return wire.Body{}, err
-			}
-			if err := responses.check(response); err != nil {
-				return wire.Body{}, errors.NewErrorf(errors.Internal, "response of %s: %w", method.FullName(), err)
-			}
-			return wire.Body{Message: response}, nil
-		},
+	bound := &boundHandler{requests: requests, responses: responses}
+	bound.decode = func(raw []byte) (wire.Body, error) {
+		message, err := bound.requests.decode(raw) // an option may have changed it
+		return wire.Body{Message: message}, err
+	}
+	bound.handle = func(ctx context.Context, request wire.Body) (wire.Body, error) {
+		response, err := u.handle(ctx, request.Message.(Req))
+		if err != nil || isNil(response) {
+			return wire.Body{}, err
+		}
+		if err := responses.check(response); err != nil {
+			return wire.Body{}, errors.NewErrorf(errors.Internal, "response of %s: %w", method.FullName(), err)
+		}
+		return wire.Body{Message: response}, nil
 	}
 	return bound, bound.apply(u.options, method)
 }
@@ -138,6 +136,9 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 		if err := option.bindOption(b, method); err != nil {
 			return err
 		}
+	}
+	if b.affinity != nil && !b.requests.made.AssignableTo(b.affinityOf) {
+		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requests.made, b.affinityOf)
 	}
 	return nil
 }

@@ -31,8 +31,8 @@ type (
 )
 
 // identity returns a handler that answers with the request.
-func identity[M proto.Message]() dynamic.Handler {
-	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil })
+func identity[M proto.Message](opts ...dynamic.HandlerOption) dynamic.Handler {
+	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil }, opts...)
 }
 
 // fits returns a handler that is only asked whether it fits.

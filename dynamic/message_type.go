@@ -21,10 +21,23 @@ type messageType struct {
 	checked bool
 	// fits tells whether a message is of the Go type.
 	fits func(message proto.Message) bool
+	// goType is the type that was asked for, made that of the messages that decode makes.
+	goType, made reflect.Type
+	// decoder decodes instead of new and proto.Unmarshal; nil: it does not.
+	decoder func(encoded []byte) (proto.Message, error)
 }
 
 // resolveMessageType fails if Go type M cannot hold the described message.
 func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
+	t, err := chooseMessageType[M](descriptor)
+	if err != nil {
+		return messageType{}, err
+	}
+	t.goType, t.made = reflect.TypeFor[M](), reflect.TypeOf(t.new())
+	return t, nil
+}
+
+func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
 	name := descriptor.FullName()
 	newDynamic := func() proto.Message { return dynamicpb.NewMessage(descriptor) }
 	fits := func(message proto.Message) bool { _, ok := message.(M); return ok }
@@ -127,9 +140,16 @@ func (t *messageType) decode(encoded []byte) (message proto.Message, err error) 
 			message, err = nil, fmt.Errorf("message %s cannot be decoded: %v", t.name, problem)
 		}
 	}()
-	message = t.new()
-	if err := proto.Unmarshal(encoded, message); err != nil {
+	if message, err = t.unmarshal(encoded); err != nil {
 		return nil, fmt.Errorf("message %s cannot be decoded: %w", t.name, err)
 	}
 	return message, nil
+}
+
+func (t *messageType) unmarshal(encoded []byte) (proto.Message, error) {
+	if t.decoder != nil {
+		return t.decoder(encoded)
+	}
+	message := t.new()
+	return message, proto.Unmarshal(encoded, message)
 }
