@@ -155,11 +155,12 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 	}
 }
 
-func TestQuickstart_LinksNoBrokerClient(t *testing.T) {
+// TestQuickstart_LinksOnlyWhatItUses: brokers' clients, and the fast decoder, are linked where they are imported.
+func TestQuickstart_LinksOnlyWhatItUses(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "-deps", "./example/quickstart") {
-		for _, broker := range []string{"github.com/redis/", "github.com/nats-io/"} {
-			assert.False(t, strings.HasPrefix(p.ImportPath, broker), "quickstart links %s", p.ImportPath)
+		for _, optional := range []string{"github.com/redis/", "github.com/nats-io/", "buf.build/go/hyperpb"} {
+			assert.False(t, strings.HasPrefix(p.ImportPath, optional), "quickstart links %s", p.ImportPath)
 		}
 	}
 }

@@ -1,0 +1,92 @@
+package fastdecode
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// BenchmarkDecode is what a handler waits for: the nested message is 13 KB in some thousand fields.
+func BenchmarkDecode(b *testing.B) {
+	for _, bb := range []struct {
+		name    string
+		empty   proto.Message
+		encoded []byte
+	}{
+		{"small", &wrapperspb.StringValue{}, marshal(b, wrapperspb.String("hello there"))},
+		{"nested", &descriptorpb.FileDescriptorProto{}, described(b)},
+	} {
+		generated := bb.empty.ProtoReflect()
+		fast, err := newDecoder(generated.Descriptor())
+		require.NoError(b, err)
+		for _, kind := range []struct {
+			name   string
+			decode decoder
+		}{
+			{"generated", func(encoded []byte) (proto.Message, error) {
+				message := generated.New().Interface()
+				return message, proto.Unmarshal(encoded, message)
+			}},
+			{"dynamicpb", plainDecoder(generated.Descriptor())},
+			{"fastdecode", fast},
+		} {
+			b.Run(bb.name+"/"+kind.name, func(b *testing.B) { benchmark(b, kind.decode, bb.encoded, 0) })
+			b.Run(bb.name+"/"+kind.name+"-and-read", func(b *testing.B) { benchmark(b, kind.decode, bb.encoded, 1) })
+		}
+	}
+}
+
+func benchmark(b *testing.B, decode decoder, encoded []byte, reads int) {
+	b.ReportAllocs()
+	b.SetBytes(int64(len(encoded)))
+	for b.Loop() {
+		message, err := decode(encoded)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range reads {
+			read(message.ProtoReflect())
+		}
+	}
+}
+
+// read visits every field of a message without maps.
+func read(message protoreflect.Message) {
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case field.Message() == nil:
+		case field.IsList():
+			for i := range value.List().Len() {
+				read(value.List().Get(i).Message())
+			}
+		default:
+			read(value.Message())
+		}
+		return true
+	})
+}
+
+// BenchmarkAdmits is the look before.
+func BenchmarkAdmits(b *testing.B) {
+	encoded := described(b)
+	s := newShape((&descriptorpb.FileDescriptorProto{}).ProtoReflect().Descriptor(), map[protoreflect.MessageDescriptor]*shape{})
+	b.SetBytes(int64(len(encoded)))
+	for b.Loop() {
+		if !s.admits(encoded, maxDepth) {
+			b.Fatal("not admitted")
+		}
+	}
+}
+
+// BenchmarkCompile is what the registration of a handler takes.
+func BenchmarkCompile(b *testing.B) {
+	for b.Loop() {
+		if _, err := newDecoder((&descriptorpb.FileDescriptorProto{}).ProtoReflect().Descriptor()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

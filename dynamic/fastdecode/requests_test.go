@@ -1,0 +1,193 @@
+package fastdecode_test
+
+import (
+	"context"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fastdecode"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const chats = `
+syntax = "proto3";
+package chat;
+import "options.proto";
+message Line { string text = 1; repeated Line replies = 2; }
+service Chats {
+  rpc Say(Line) returns (Line);
+  rpc Talk(Line) returns (Line) { option (psrpc.options).stream = true; }
+}
+`
+
+// loose is the same for a client that takes texts for bytes.
+const loose = `
+syntax = "proto3";
+package chat;
+message Line { bytes text = 1; }
+service Chats { rpc Say(Line) returns (Line); }
+`
+
+func newRegistry(t testing.TB, source string) *registry.Registry {
+	t.Helper()
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"chat.proto": {Data: []byte(source)}}, "chat.proto"))
+	return reg
+}
+
+// newConn returns a conn to a server with these handlers; source is what the client knows of the service.
+func newConn(t testing.TB, handlers dynamic.Handlers, source string) *dynamic.Conn {
+	t.Helper()
+	b := bus.NewLocal()
+	server := dynamic.NewServer(b)
+	service, _ := newRegistry(t, chats).Service("chat.Chats")
+	_, err := server.Register(service, handlers, dynamic.AllowMissing())
+	require.NoError(t, err)
+	conn, err := dynamic.NewConn(b, newRegistry(t, source))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, conn.Close())
+		require.NoError(t, server.Shutdown(context.Background()))
+		require.NoError(t, b.Close())
+	})
+	return conn
+}
+
+func say(t testing.TB, conn *dynamic.Conn, line map[string]any) (proto.Message, error) {
+	t.Helper()
+	return dynamic.Invoke(t.Context(), conn, "chat.Chats/Say", line)
+}
+
+func textOf(message proto.Message) string {
+	reflected := message.ProtoReflect()
+	return reflected.Get(reflected.Descriptor().Fields().ByName("text")).String()
+}
+
+func echo(_ context.Context, request proto.Message) (proto.Message, error) { return request, nil }
+
+func TestRequests_CanBeTheResponse(t *testing.T) {
+	t.Parallel()
+	conn := newConn(t, dynamic.Handlers{"Say": dynamic.Unary(echo, fastdecode.Requests())}, chats)
+	response, err := say(t, conn, map[string]any{"text": "hi", "replies": []any{map[string]any{"text": "ho"}}})
+	require.NoError(t, err)
+	assert.Equal(t, "hi", textOf(response))
+	replies := response.ProtoReflect().Descriptor().Fields().ByName("replies")
+	assert.Equal(t, "ho", textOf(response.ProtoReflect().Get(replies).List().Get(0).Message().Interface()))
+}
+
+func TestRequests_AreReadOnly(t *testing.T) {
+	t.Parallel()
+	change := func(_ context.Context, request proto.Message) (proto.Message, error) {
+		if _, plain := request.(*dynamicpb.Message); plain {
+			panic("this would work")
+		}
+		reflected := request.ProtoReflect()
+		reflected.Set(reflected.Descriptor().Fields().ByName("text"), protoreflect.ValueOfString("ho"))
+		return request, nil
+	}
+	conn := newConn(t, dynamic.Handlers{"Say": dynamic.Unary(change, fastdecode.Requests())}, chats)
+	for range 2 { // the server goes on
+		_, err := say(t, conn, map[string]any{"text": "hi"})
+		requireCode(t, errors.Internal, err)
+	}
+}
+
+func TestRequests_Malformed(t *testing.T) {
+	t.Parallel()
+	conn := newConn(t, dynamic.Handlers{"Say": dynamic.Unary(echo, fastdecode.Requests())}, loose)
+	_, err := say(t, conn, map[string]any{"text": "/w=="}) // no UTF-8
+	requireCode(t, errors.MalformedRequest, err)
+	_, err = say(t, conn, map[string]any{"text": "aGk="})
+	require.NoError(t, err)
+}
+
+func TestRequests_OfStreams(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 1)
+	talk := func(stream dynamic.ServerStream[proto.Message, proto.Message]) error {
+		for message := range stream.Channel() {
+			got <- textOf(message)
+			return stream.Send(message)
+		}
+		return stream.Err()
+	}
+	conn := newConn(t, dynamic.Handlers{"Talk": dynamic.Stream(talk, fastdecode.Requests())}, chats)
+	client, err := dynamic.NewClient[*dynamicpb.Message, *dynamicpb.Message](conn, "chat.Chats/Talk")
+	require.NoError(t, err)
+	stream, err := client.OpenStream(t.Context())
+	require.NoError(t, err)
+	method, _ := newRegistry(t, chats).Method("chat.Chats/Talk")
+	message := dynamicpb.NewMessage(method.Input())
+	message.Set(method.Input().Fields().ByName("text"), protoreflect.ValueOfString("hi"))
+	require.NoError(t, stream.Send(message))
+	assert.Equal(t, "hi", <-got)
+	assert.Equal(t, "hi", textOf(<-stream.Channel()))
+}
+
+func TestRequests_NeedAHandlerOfMessages(t *testing.T) {
+	t.Parallel()
+	service, _ := newRegistry(t, chats).Service("chat.Chats")
+	server := dynamic.NewServer(bus.NewLocal())
+	t.Cleanup(server.Kill)
+	for name, handler := range map[string]dynamic.Handler{
+		"dynamicpb": dynamic.Unary(func(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
+			return request, nil
+		}, fastdecode.Requests()),
+		"raw": dynamic.Raw(func(context.Context, *registry.Method, []byte) ([]byte, error) { return nil, nil },
+			fastdecode.Requests()),
+	} {
+		_, err := server.Register(service, dynamic.Handlers{"Say": handler}, dynamic.AllowMissing())
+		requireCode(t, errors.InvalidArgument, err)
+		assert.ErrorContains(t, err, "there is a request decoder", name)
+	}
+}
+
+// TestRequests_OfALinkedType: the handler does not get the Go type.
+func TestRequests_OfALinkedType(t *testing.T) {
+	t.Parallel()
+	const source = `
+syntax = "proto3";
+package linked;
+import "google/protobuf/wrappers.proto";
+service Linked { rpc Echo(google.protobuf.StringValue) returns (google.protobuf.StringValue); }
+`
+	reg := newRegistry(t, source)
+	service, _ := reg.Service("linked.Linked")
+	b := bus.NewLocal()
+	server := dynamic.NewServer(b)
+	_, err := server.Register(service, dynamic.Handlers{
+		"Echo": dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
+			assert.NotImplements(t, (*interface{ GetValue() string })(nil), request)
+			return request, nil
+		}, fastdecode.Requests()),
+	})
+	require.NoError(t, err)
+	conn, err := dynamic.NewConn(b, reg)
+	require.NoError(t, err)
+	response, err := dynamic.Invoke(t.Context(), conn, "linked.Linked/Echo", wrapperspb.String("hi"))
+	require.NoError(t, err)
+	assert.True(t, proto.Equal(wrapperspb.String("hi"), response), "%T %v", response, response)
+	require.NoError(t, conn.Close())
+	require.NoError(t, server.Shutdown(t.Context()))
+	require.NoError(t, b.Close())
+}
+
+func requireCode(t testing.TB, code errors.ErrorCode, err error) {
+	t.Helper()
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok, "%T: %v", err, err)
+	require.Equal(t, code, coded.Code(), err)
+}
