@@ -27,7 +27,8 @@
 //	pub/multiN        updates to N subscribers; max: as fast as it goes, and what finds a buffer full is lost;
 //	                  max-buffer4k: the same with buffers for 4096; win64: at most 64 on their way
 //	pub/queue4        updates to a queue of four subscribers
-//	message/...       a default call with other types of request and response; raw: the server's handler is Raw
+//	message/...       a default call with other types of request and response; raw: the server's handler is Raw;
+//	                  fastdecode: the server only reads its requests, and answers with a prepared message
 //	growth/WHAT/N     a default call where there are N of something
 //
 // And bare: go-chan-pingpong hands a value to another goroutine and back. grpc-unary and grpc-stream-echo are grpc-go over

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fastdecode"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -42,6 +43,9 @@ func messageFamily[M proto.Message](bus string, size size, method string, sample
 		{bus: bus, size: size, name: name("dynamicpb"), limits: limits, open: func(s *scene) load {
 			return messageCalls[*dynamicpb.Message](s, method, n, dynamicMessage(method, sample), same[*dynamicpb.Message]())
 		}},
+		{bus: bus, size: size, name: name("fastdecode"), limits: limits, open: func(s *scene) load {
+			return messageCalls[M](s, method, n, sample, readOnly(s, n, sample))
+		}},
 		{bus: bus, size: size, name: name("raw"), limits: limits, open: func(s *scene) load {
 			return messageCalls[M](s, method, n, sample, raw)
 		}},
@@ -51,6 +55,18 @@ func messageFamily[M proto.Message](bus string, size size, method string, sample
 // same answers with what came.
 func same[M proto.Message]() dynamic.Handler {
 	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil })
+}
+
+// readOnly answers with what is prepared for the caller, of whose message it reads only the text.
+func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
+	answers := make(map[string]proto.Message, callers)
+	for caller := range callers {
+		message := sample(s, caller)
+		answers[textOf(message)] = message
+	}
+	return dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
+		return answers[textOf(request)], nil
+	}, fastdecode.Requests())
 }
 
 // smallMessage is what rows of other families send.
