@@ -23,7 +23,7 @@
 //	20  messages of a stream are dropped when its receiver is slower than its sender
 //	21  the death of a stream's other side is never noticed
 //	22  a server that waits for its last handlers burns a processor, or takes requests that it drops
-//	23  a hook that replaces a request has no effect: here interceptors will, and be tested where they are
+//	23  an interceptor that replaces a request has no effect: tested where interceptors are, in package dynamic
 //	24  locks of a queue's frames stay in Redis
 //	25  a flood of responses to a client that is being closed blocks the bus of the process
 //	26  to subscribe, or to close a subscription, waits for another one that does not read

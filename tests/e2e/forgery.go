@@ -37,6 +37,9 @@ func testForgedAnswers(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, times := range []int{3, 1000} {
 			t.Run(fmt.Sprintf("%s/%d", kind, times), func(t *testing.T) {
+				if kind == kindAffinity && network.MixesChannels {
+					t.Skip("the answers may come before the claims, and those of a server that was not chosen do not count")
+				}
 				w := newWorld(t, network)
 				f, conn := newForger(w), w.conn()
 				join := bus.Plain

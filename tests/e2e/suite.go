@@ -17,6 +17,8 @@ type Network struct {
 	CountsReceivers bool
 	// NoticesSilence says that reports tell when nobody listens on a channel.
 	NoticesSilence bool
+	// MixesChannels says that frames which one publisher sends on different channels may overtake each other.
+	MixesChannels bool
 }
 
 // patience bounds the wait for what must happen; a test that passes does not come near it.
