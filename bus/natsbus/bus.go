@@ -9,6 +9,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
 // Bus is the bus over NATS. Make one with [New] or bus.Open.
@@ -28,7 +29,7 @@ type Bus struct {
 	trips   trips
 	reports reports
 	silence silence
-	events  events
+	events  lifecycle.Feed[bus.Event]
 	heard   heard
 
 	inbound  chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
@@ -75,7 +76,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		trips:    newTrips(),
 		reports:  newReports(),
 		silence:  silence{inbox: nc.NewInbox() + "."},
-		events:   newEvents(),
+		events:   lifecycle.NewFeed[bus.Event](),
 		heard:    heard{another: make(chan struct{}), missed: nc.LastError()},
 		inbound:  make(chan *nats.Msg, options.pendingLimit),
 		marked:   make(chan struct{}, 1),
@@ -116,7 +117,7 @@ func (b *Bus) start() error {
 	}
 	err := b.listenForSilence()
 	b.workers.Go(b.dispatch) // Close waits for these four
-	b.workers.Go(b.handleEvents)
+	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
 	b.workers.Go(b.travel)
 	b.workers.Go(b.watch)
 	return err

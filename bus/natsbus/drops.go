@@ -25,7 +25,7 @@ func (b *Bus) countDroppedLocked(at address, r *route) {
 	news := uint64(dropped - r.dropped) //nolint:gosec // it only grows
 	r.dropped = dropped
 	b.dropped.Add(news)
-	b.events.emit(bus.Event{
+	b.events.Put(bus.Event{
 		Kind: bus.Dropped, Channel: at.subject, Frames: news,
 		Err: errors.NewErrorf(errors.ResourceExhausted, "more than %d frames were waiting for this process: it is too busy to "+
 			"take them, or the limit set by WithPendingLimit too small", b.options.pendingLimit),

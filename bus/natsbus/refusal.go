@@ -75,7 +75,7 @@ func (b *Bus) hear(err error) {
 			b.refuseSubscribe(address{subject: found[2], queue: found[3] == queueGroup}, err)
 		}
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
-		b.events.emit(bus.Event{Kind: bus.Dropped, Err: errors.NewErrorf(errors.ResourceExhausted,
+		b.events.Put(bus.Event{Kind: bus.Dropped, Err: errors.NewErrorf(errors.ResourceExhausted,
 			"the nats server refused a subscription, whose frames will not come: %w", err)})
 	}
 	b.heard.add(err)
@@ -123,7 +123,7 @@ func (b *Bus) refuseSubscribe(at address, err error) {
 		return
 	}
 	if r.live { // until the bus reconnected; who subscribes is told otherwise
-		b.events.emit(bus.Event{Kind: bus.Dropped, Channel: at.subject, Err: refusal(err)})
+		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: at.subject, Err: refusal(err)})
 	}
 	r.live, r.refused, r.refusedAt = false, err, b.link.age()
 }
@@ -136,6 +136,6 @@ func (b *Bus) refusePublish(subject string, err error) {
 		report.Published(bus.Unknown, refusal(err))
 	}
 	if frames, ok := b.refusals.word(); ok {
-		b.events.emit(bus.Event{Kind: bus.Dropped, Channel: subject, Frames: frames, Err: refusal(err)})
+		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: subject, Frames: frames, Err: refusal(err)})
 	}
 }

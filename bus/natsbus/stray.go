@@ -32,7 +32,7 @@ func (b *Bus) stray(m *nats.Msg, key []byte) {
 	relay{nc: b.nc, reply: publisher}.Published(0, nil)
 	b.dropped.Add(1)
 	if frames, ok := b.strays.word(); ok {
-		b.events.emit(bus.Event{
+		b.events.Put(bus.Event{
 			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
 			Err: errors.NewErrorf(errors.FailedPrecondition, "a frame with routing key %q came to processes only that have no "+
 				"member for it in the queue of subject %s: let all processes that serve the subject serve the same queued methods, "+

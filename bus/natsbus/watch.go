@@ -83,7 +83,7 @@ func (b *Bus) unreachable(reason error) {
 	b.disconnects.Add(1)
 	b.loseReports()
 	b.silence.refused.Store(false) // the server that comes next decides anew
-	b.events.emit(bus.Event{Kind: bus.Disconnected, Err: reason})
+	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 
 // reachable is called after a round trip that began when the link had age.
@@ -94,7 +94,7 @@ func (b *Bus) reachable(age uint64) {
 	b.loseReports() // of those who were publishing when the link failed
 	b.learnServer()
 	if b.link.recover(age) {
-		b.events.emit(bus.Event{Kind: bus.Reconnected})
+		b.events.Put(bus.Event{Kind: bus.Reconnected})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
 const (
@@ -35,6 +36,8 @@ type Bus struct {
 	mu       sync.RWMutex
 	links    map[string]*link    // by place
 	channels map[string]*channel // by name, with the prefix
+
+	events lifecycle.Feed[bus.Event]
 
 	published, unpublished, received, dropped, disconnects atomic.Uint64
 }
@@ -65,9 +68,11 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		done:     make(chan struct{}),
 		links:    map[string]*link{},
 		channels: map[string]*channel{},
+		events:   lifecycle.NewFeed[bus.Event](),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
-	l, err := b.linkFor(ctx, options.prefix+"DYN") // any channel shows whether Redis is there
+	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) }) // Close waits for it
+	l, err := b.linkFor(ctx, options.prefix+"DYN")                         // any channel shows whether Redis is there
 	if err != nil {
 		b.cancel(err)
 		b.workers.Wait()

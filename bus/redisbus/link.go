@@ -44,11 +44,11 @@ func (l *link) supervise(s *session) {
 			return
 		}
 		b.disconnects.Add(1)
-		b.options.onEvent(bus.Event{Kind: bus.Disconnected, Err: s.err()})
+		b.events.Put(bus.Event{Kind: bus.Disconnected, Err: s.err()})
 		if s = l.reconnect(); s == nil {
 			return
 		}
-		b.options.onEvent(bus.Event{Kind: bus.Reconnected})
+		b.events.Put(bus.Event{Kind: bus.Reconnected})
 	}
 }
 

@@ -63,8 +63,8 @@ func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 // WithLogger sets where events are logged that no handler takes. The default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// WithEventHandler makes handle take the bus's events, one at a time, instead of the log. It must not block: the bus
-// waits for it.
+// WithEventHandler makes handle take the bus's events, one at a time, instead of the log. It must not close the bus,
+// whose Close waits for it.
 func WithEventHandler(handle func(bus.Event)) Option { return func(o *options) { o.onEvent = handle } }
 
 func newOptions(opts []Option) (options, error) {

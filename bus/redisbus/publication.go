@@ -64,7 +64,7 @@ func (s *publishSlot) settle(err error) {
 	}
 	switch {
 	case err != nil:
-		item.report.Published(bus.Unknown, publishError(item.channel, err))
+		item.report.Published(bus.Unknown, channelError("publishing on", item.channel, err))
 	case s.bus.topology.counts():
 		item.report.Published(int(s.Val()), nil)
 	default:
@@ -72,10 +72,10 @@ func (s *publishSlot) settle(err error) {
 	}
 }
 
-func publishError(channel string, err error) error {
+func channelError(doing, channel string, err error) error {
 	code := errors.Unavailable
 	if redis.IsPermissionError(err) {
 		code = errors.PermissionDenied
 	}
-	return errors.NewErrorf(code, "redis bus: publishing on channel %s: %w", channel, err)
+	return errors.NewErrorf(code, "redis bus: %s channel %s: %w", doing, channel, err)
 }

@@ -30,8 +30,14 @@ type contest struct {
 
 // lockKey is the key of a frame's lock: psrpc's, as are its life and the form of the command.
 func lockKey(frame []byte) string {
+	var key [keySize]byte
+	putLockKey(&key, frame)
+	return string(key[:])
+}
+
+func putLockKey(key *[keySize]byte, frame []byte) {
 	hash := sha256.Sum256(frame)
-	return base64.StdEncoding.EncodeToString(hash[:])
+	base64.StdEncoding.Encode(key[:], hash[:])
 }
 
 // lockSlot is the SET with which processes contend for a frame.
@@ -57,8 +63,7 @@ func (s *lockSlot) NoRetry() bool { return true }
 
 func (s *lockSlot) set(item contest) int {
 	s.item = item
-	hash := sha256.Sum256(item.frame)
-	base64.StdEncoding.Encode(s.keyBuf[:], hash[:])
+	putLockKey(&s.keyBuf, item.frame)
 	s.SetErr(nil)
 	s.SetVal("")
 	return keySize

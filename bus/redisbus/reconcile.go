@@ -153,13 +153,13 @@ func (s *session) refused(reason error) {
 			b.workers.Go(func() { b.rehome(c) }) // Close waits for it
 			continue
 		default:
-			c.refused = publishError(c.name, reason)
+			c.refused = channelError("subscribing to", c.name, reason)
 		}
 		c.touchLocked()
 		c.notifyLocked()
 	}
 	b.mu.Unlock()
 	if len(command.channels) == 1 && !movedTo(reason) {
-		b.options.onEvent(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: reason})
+		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: reason})
 	}
 }

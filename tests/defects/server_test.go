@@ -9,14 +9,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nats-io/nats-server/v2/server"
-
-	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
-	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
@@ -122,31 +117,16 @@ func TestDefect12_UndecodableRequest(t *testing.T) {
 func TestDefect19_LargeResponse(t *testing.T) {
 	t.Parallel()
 	const limit = 64 << 10
-	test := func(t *testing.T, connect func() bus.Bus) {
+	scene.OnEachWithLimit(t, limit, func(t *testing.T, network scene.Network) {
 		large := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
 			return &api.MyResponse{Text: string(make([]byte, 2*limit))}, nil
 		})
-		scene.Serve(t, connect(), dynamic.Handlers{"NormalRPC": large, "IntensiveRPC": large})
-		conn := scene.Conn(t, connect())
+		scene.Serve(t, network.Connect(t), dynamic.Handlers{"NormalRPC": large, "IntensiveRPC": large})
+		conn := scene.Conn(t, network.Connect(t))
 		for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
 			started := time.Now()
 			_, err := scene.Caller(t, conn, method).Call(t.Context(), &api.MyRequest{}, patient)
 			requireCode(t, errors.ResourceExhausted, err, started)
 		}
-	}
-	t.Run(scene.LocalName, func(t *testing.T) {
-		t.Parallel()
-		b := bus.NewLocal(bus.WithMaxFrameSize(limit))
-		test(t, func() bus.Bus { return b })
-	})
-	t.Run(scene.RedisName, func(t *testing.T) {
-		t.Parallel()
-		addr := testenv.Redis(t).Addr()
-		test(t, func() bus.Bus { return scene.Redis(t, addr, redisbus.WithMaxFrameSize(limit)) })
-	})
-	t.Run(scene.NATSName, func(t *testing.T) {
-		t.Parallel()
-		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = limit }).URL()
-		test(t, func() bus.Bus { return scene.NATS(t, url) })
 	})
 }

@@ -5,16 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
-	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
@@ -26,36 +22,22 @@ const (
 // What is too large for the bus is told at once, to the caller too if it is the response.
 func TestTooLarge_IsToldAtOnce(t *testing.T) {
 	t.Parallel()
-	t.Run(scene.LocalName, func(t *testing.T) {
-		t.Parallel()
-		b := bus.NewLocal(bus.WithMaxFrameSize(frameLimit))
-		testTooLarge(t, func() bus.Bus { return b })
-	})
-	t.Run(scene.RedisName, func(t *testing.T) {
-		t.Parallel()
-		addr := testenv.Redis(t).Addr()
-		testTooLarge(t, func() bus.Bus { return scene.Redis(t, addr, redisbus.WithMaxFrameSize(frameLimit)) })
-	})
-	t.Run(scene.NATSName, func(t *testing.T) {
-		t.Parallel()
-		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = frameLimit }).URL()
-		testTooLarge(t, func() bus.Bus { return scene.NATS(t, url) })
-	})
+	scene.OnEachWithLimit(t, frameLimit, testTooLarge)
 }
 
-func testTooLarge(t *testing.T, connect func() bus.Bus) {
+func testTooLarge(t *testing.T, network scene.Network) {
 	inflate := dynamic.Unary(func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
 		return &api.MyResponse{Text: string(make([]byte, request.GetCount()))}, nil
 	})
 	answered := make(chan error, 1)
-	_, registration := scene.Serve(t, connect(), dynamic.Handlers{
+	_, registration := scene.Serve(t, network.Connect(t), dynamic.Handlers{
 		"NormalRPC": inflate, "IntensiveRPC": inflate, "GetStats": inflate,
 		"ExchangeUpdates": dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 			answered <- stream.Send(&api.MyServerMessage{Text: string(make([]byte, beyond))})
 			return nil
 		}),
 	})
-	conn := scene.Conn(t, connect(), dynamic.WithClientTimeout(patient))
+	conn := scene.Conn(t, network.Connect(t), dynamic.WithClientTimeout(patient))
 	tooLarge := func(err error) {
 		t.Helper()
 		assert.Equal(t, errors.ResourceExhausted, scene.Code(err), "%v", err)

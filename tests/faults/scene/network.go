@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,29 @@ func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
 	t.Run(NATSName, func(t *testing.T) {
 		t.Parallel()
 		test(t, OnNATS(t))
+	})
+}
+
+// OnEachWithLimit runs test on every kind of network, none of which takes frames of more bytes, as parallel subtests of t.
+func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network Network)) {
+	t.Helper()
+	t.Run(LocalName, func(t *testing.T) {
+		t.Parallel()
+		b := bus.NewLocal(bus.WithMaxFrameSize(int(bytes)))
+		test(t, Network{LocalName, func(testing.TB) bus.Bus { return b }})
+	})
+	t.Run(RedisName, func(t *testing.T) {
+		t.Parallel()
+		addr := testenv.Redis(t).Addr()
+		test(t, Network{RedisName, func(tb testing.TB) bus.Bus {
+			tb.Helper()
+			return Redis(tb, addr, redisbus.WithMaxFrameSize(int(bytes)))
+		}})
+	})
+	t.Run(NATSName, func(t *testing.T) {
+		t.Parallel()
+		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = bytes }).URL()
+		test(t, Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return NATS(tb, url) }})
 	})
 }
 

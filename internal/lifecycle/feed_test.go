@@ -1,0 +1,21 @@
+package lifecycle
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestFeed_OneAtATimeInOrderAndNoneIsLeft(t *testing.T) {
+	t.Parallel()
+	feed := NewFeed[int]()
+	for i := range feedRoom + 10 { // what does not fit blocks nobody
+		feed.Put(i)
+	}
+	done := make(chan struct{})
+	close(done)
+	var got []int
+	feed.Run(done, func(value int) { got = append(got, value) })
+	assert.Len(t, got, feedRoom)
+	assert.IsIncreasing(t, got)
+}
