@@ -13,16 +13,36 @@ var marker = new(nats.Msg)
 // dispatch delivers what comes in, in the order in which the server sent it, until the bus is closed. One goroutine
 // does it for all subscriptions: that keeps the order between them, and no Deliver function blocks.
 func (b *Bus) dispatch() {
+	var early []*nats.Msg
 	for m := <-b.inbound; m != nil; m = <-b.inbound {
-		switch m.Sub {
-		case nil:
-			b.marked <- struct{}{} // has room for one, and there is one marker at a time
-		case b.silence.sub:
-			b.nobodyListens(m)
-		default:
-			b.received.Add(1)
-			b.deliver(m)
+		if len(early) < cap(b.inbound) && m.Sub != nil && b.reconnecting() {
+			early = append(early, m)
+			continue
 		}
+		for _, m := range early {
+			b.take(m)
+		}
+		early = nil
+		b.take(m)
+	}
+}
+
+// reconnecting reports whether the server is back and the bus does not publish yet. A message that came now could not be
+// answered. The marker comes soon.
+func (b *Bus) reconnecting() bool {
+	err := b.link.err()
+	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // is it these very ones
+}
+
+func (b *Bus) take(m *nats.Msg) {
+	switch m.Sub {
+	case nil:
+		b.marked <- struct{}{} // has room for one, and there is one marker at a time
+	case b.silence.sub:
+		b.nobodyListens(m)
+	default:
+		b.received.Add(1)
+		b.deliver(m)
 	}
 }
 

@@ -95,6 +95,7 @@ func (l *link) connect(ctx context.Context) (*session, error) {
 		}
 	}
 	l.up.Store(s)
+	s.goLive()
 	return s, nil
 }
 

@@ -31,8 +31,12 @@ type session struct {
 	pubsub  *redis.PubSub
 	publish *lane[publication]
 	node    *redis.Client
-	locks   map[string]*lane[contest] // by the server that has the locks; the reader's
+	locks   map[string]*lane[contest] // by the server that has the locks; theirs who delivers
 	workers sync.WaitGroup
+
+	live  atomic.Bool
+	mu    sync.Mutex       // taken by whoever delivers before the session is live
+	early []*redis.Message // came before; guarded by mu
 
 	heard atomic.Uint64 // counts what Redis sent on the pub/sub connection
 	wake  chan struct{} // holds a token if there are dirty channels
@@ -104,7 +108,7 @@ func (s *session) read() {
 		s.heard.Add(1)
 		switch message := received.(type) {
 		case *redis.Message:
-			s.deliver(message)
+			s.received(message)
 		case *redis.Subscription:
 			s.confirmed(message)
 		case nil:
@@ -117,9 +121,33 @@ func (s *session) read() {
 	}
 }
 
+// received keeps what comes while other channels wait for their confirmation: it could not be answered yet.
+func (s *session) received(message *redis.Message) {
+	s.bus.received.Add(1)
+	if !s.live.Load() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.live.Load() {
+			s.early = append(s.early, message)
+			return
+		}
+	}
+	s.deliver(message)
+}
+
+// goLive is called when the session is the one that is published on.
+func (s *session) goLive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, message := range s.early {
+		s.deliver(message)
+	}
+	s.early = nil
+	s.live.Store(true)
+}
+
 // deliver gives a frame to the channel's members, and to the contest for the lock if there is a queue.
 func (s *session) deliver(message *redis.Message) {
-	s.bus.received.Add(1)
 	s.bus.mu.RLock()
 	channel := s.bus.channels[message.Channel]
 	s.bus.mu.RUnlock()
