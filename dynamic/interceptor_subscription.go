@@ -19,7 +19,8 @@ type DeliveryHandler func(ctx context.Context, update proto.Message) error
 //
 // Updates are handled one at a time, on a goroutine of the subscription; those that come meanwhile wait, as many as
 // [WithBufferSize] says, and see [WithOverflow]. Next may be called from any goroutine. ctx is that of the subscription,
-// whose Close waits for the handler, which therefore must not call it. A panic ends the subscription with the code
+// with the update's metadata, see [IncomingFromContext]. The subscription's Close waits for the handler, which therefore
+// must not call it. A panic ends the subscription with the code
 // internal, and is logged.
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler
 
@@ -28,12 +29,21 @@ type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHa
 type interception[Resp proto.Message] struct {
 	subscription *subscription[Resp]
 	handler      DeliveryHandler
-	queue        chan Resp
+	queue        chan incomingUpdate[Resp]
 	context      context.Context //nolint:containedctx // the life of the subscription
 	cancel       context.CancelFunc
 	pumped       chan struct{}   // closed when the pump has ended
 	taking       *lifecycle.Gate // inside: updates on their way into the buffer
 }
+
+// incomingUpdate is an update on its way through interceptors.
+type incomingUpdate[Resp proto.Message] struct {
+	message  Resp
+	metadata map[string]string
+}
+
+// describe returns what an interceptor can ask for.
+func (u incomingUpdate[Resp]) describe() Incoming { return Incoming{Metadata: u.metadata} }
 
 // intercept starts the pump, if there are interceptors.
 func (s *subscription[Resp]) intercept(ctx context.Context, topic []string) error {
@@ -42,7 +52,7 @@ func (s *subscription[Resp]) intercept(ctx context.Context, topic []string) erro
 		return nil
 	}
 	i := &interception[Resp]{
-		subscription: s, queue: make(chan Resp, cap(s.messages)),
+		subscription: s, queue: make(chan incomingUpdate[Resp], cap(s.messages)),
 		pumped: make(chan struct{}), taking: lifecycle.NewGate(),
 	}
 	handler, err := chain(conn.options.interceptors.subscription, newRPCInfo(s.method.method, topic), i.take)
@@ -70,7 +80,7 @@ func (i *interception[Resp]) take(_ context.Context, update proto.Message) error
 	if err != nil {
 		return misfit("update", s.method.method, err)
 	}
-	if s.offer(s.messages, update.(Resp)) {
+	if offer(s, s.messages, update.(Resp)) {
 		s.received.Add(1)
 	}
 	return nil
@@ -87,7 +97,8 @@ func (i *interception[Resp]) pump() {
 			return
 		case update := <-i.queue:
 			panicked := guard(s.method.conn.options.logger, s.method.method, func() error {
-				if err := i.handler(i.context, update); err != nil {
+				ctx := context.WithValue(i.context, incomingKey{}, update)
+				if err := i.handler(ctx, update.message); err != nil {
 					s.refused.Add(1)
 				}
 				return nil

@@ -253,3 +253,38 @@ func requireEndOf(t testing.TB, subscription textSubscription) {
 	t.Helper()
 	require.Eventually(t, func() bool { return subscription.Err() != nil }, 10*time.Second, time.Millisecond, "it ends in the background")
 }
+
+// TestUpdateInterceptors_Metadata: what the publisher attaches goes with the update.
+func TestUpdateInterceptors_Metadata(t *testing.T) {
+	t.Parallel()
+	seen := make(chan dynamic.Incoming, 10)
+	note := deliveryFunc(func(ctx context.Context, update proto.Message, next dynamic.DeliveryHandler) error {
+		incoming, ok := dynamic.IncomingFromContext(ctx)
+		assert.True(t, ok)
+		seen <- incoming
+		return next(ctx, update)
+	})
+	attach := publishFunc(func(ctx context.Context, update proto.Message, next dynamic.PublishHandler) error {
+		return next(dynamic.ContextWithMetadata(ctx, map[string]string{"by": "interceptor"}), update)
+	})
+	w := newSeenWorld(t, with{
+		server: []dynamic.ServerOption{dynamic.WithServerPublishInterceptors(attach)},
+		conn:   []dynamic.ConnOption{dynamic.WithSubscriptionInterceptors(note)},
+	})
+	subscription := w.subscribe(t)
+	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"by": "context", "key": "context"})
+	option := dynamic.WithMetadata(map[string]string{"key": "option"})
+
+	require.NoError(t, w.service.Publish(ctx, "Feed", say("one"), option))
+	requireText(t, "one", subscription.Channel())
+	assert.Equal(t, dynamic.Incoming{Metadata: map[string]string{"by": "interceptor", "key": "option"}}, <-seen)
+	require.NoError(t, dynamic.Publish(ctx, w.conn, seenFeed, say("two"), option))
+	requireText(t, "two", subscription.Channel())
+	assert.Equal(t, dynamic.Incoming{Metadata: map[string]string{"by": "context", "key": "option"}}, <-seen)
+	require.NoError(t, dynamic.Publish(t.Context(), w.conn, seenFeed, say("three")))
+	requireText(t, "three", subscription.Channel())
+	assert.Equal(t, dynamic.Incoming{}, <-seen)
+
+	bad := dynamic.WithMetadata(map[string]string{"key": "\xff"})
+	requireCode(t, errors.InvalidArgument, dynamic.Publish(t.Context(), w.conn, seenFeed, say("bad"), bad))
+}

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// Incoming is what a handler knows about a request, or a stream, besides its message.
+// Incoming is what a handler knows about a request, or a stream, besides its message. Of an update it has the metadata
+// only.
 type Incoming struct {
 	// ClientID is the id of the client that sent it.
 	ClientID string
@@ -28,8 +29,8 @@ type incomingKey struct{}
 
 type outgoingKey struct{}
 
-// IncomingFromContext returns what is known about the request that is being handled with ctx, or false if ctx is
-// not that of a handler.
+// IncomingFromContext returns what is known about the request or update that is being handled with ctx, or false if ctx
+// is not that of a handler or of a [DeliveryHandler].
 func IncomingFromContext(ctx context.Context) (Incoming, bool) {
 	source, ok := ctx.Value(incomingKey{}).(incomingSource)
 	if !ok {
@@ -38,10 +39,10 @@ func IncomingFromContext(ctx context.Context) (Incoming, bool) {
 	return source.describe(), true
 }
 
-// incomingSource is a request or stream that is being handled.
+// incomingSource is a request, stream or update that is being handled.
 type incomingSource interface{ describe() Incoming }
 
-// ContextWithMetadata returns a context whose calls and streams carry metadata: that of ctx, and these pairs in
+// ContextWithMetadata returns a context whose calls, streams and updates carry metadata: that of ctx, and these pairs in
 // addition, which win over equal keys. Keys are case-sensitive; keys and values must be UTF-8. What a handler
 // received is not passed on to its own calls by itself.
 func ContextWithMetadata(ctx context.Context, metadata map[string]string) context.Context {
@@ -53,7 +54,7 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 	return context.WithValue(ctx, outgoingKey{}, merged)
 }
 
-// WithMetadata attaches metadata to this call or stream, in addition to that of its context, over whose equal
+// WithMetadata attaches metadata to this call, stream or update, in addition to that of its context, over whose equal
 // keys it wins.
 func WithMetadata(metadata map[string]string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.metadata = metadata })

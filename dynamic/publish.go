@@ -15,7 +15,8 @@ import (
 // Publish sends an update to the subscribers of a method: to all of them with MULTI routing, otherwise to one. The
 // message is of the method's output type and must not change until Publish returns, which is when the bus has
 // taken it: one that the bus loses later is counted there, see [bus.Stats]. That nobody is subscribed is no error.
-// [WithTopic] names the topic of a method that takes one; other options have no effect.
+// [WithTopic] names the topic of a method that takes one; metadata of ctx or of [WithMetadata] goes with the update, and
+// interceptors of subscriptions see it, see [IncomingFromContext]; other options have no effect.
 //
 // It fails with the code invalid_argument if the service has no such subscription method, or if the message or
 // the topic does not fit it, or as the bus does.
@@ -75,13 +76,13 @@ func (p publisher) publish(ctx context.Context, message proto.Message, opts []Re
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
 	if len(p.interceptors) == 0 {
-		return p.send(ctx, o.topic, message)
+		return p.send(ctx, &o, message)
 	}
 	handler, err := chain(p.interceptors, newRPCInfo(method, o.topic), func(ctx context.Context, message proto.Message) error {
 		if err := updates.check(message); err != nil {
 			return misfit("update", method, err)
 		}
-		return p.send(ctx, o.topic, message)
+		return p.send(ctx, &o, message)
 	})
 	if err != nil {
 		return err
@@ -92,9 +93,12 @@ func (p publisher) publish(ctx context.Context, message proto.Message, opts []Re
 	return nil
 }
 
-func (p publisher) send(ctx context.Context, topic []string, message proto.Message) error {
-	method := p.method
+func (p publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
+	method, topic := p.method, o.topic
 	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, string(method.Output().FullName()), updateNonce(method))
+	if err == nil {
+		frame, err = wire.AppendMetadata(frame, o.outgoingMetadata(ctx))
+	}
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s cannot be encoded: %w", method.FullName(), err)
 	}

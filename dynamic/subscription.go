@@ -180,23 +180,23 @@ func (s *subscription[Resp]) end(err error) {
 
 // deliver takes a frame from the bus; it never blocks.
 func (s *subscription[Resp]) deliver(frame []byte) {
-	message, ok := s.decode(frame)
+	update, ok := s.decode(frame)
 	if !ok {
 		s.badFrames.Add(1)
 		return
 	}
 	if s.interception != nil {
-		s.offer(s.interception.queue, message)
-	} else if s.offer(s.messages, message) {
+		offer(s, s.interception.queue, update)
+	} else if offer(s, s.messages, update.message) {
 		s.received.Add(1)
 	}
 }
 
 // offer puts an update into the buffer, or into what waits for the interceptors; it never blocks.
-func (s *subscription[Resp]) offer(buffer chan Resp, message Resp) bool {
+func offer[Resp proto.Message, T any](s *subscription[Resp], buffer chan T, item T) bool {
 	for {
 		select {
-		case buffer <- message:
+		case buffer <- item:
 			return true
 		default:
 		}
@@ -216,14 +216,14 @@ func (s *subscription[Resp]) offer(buffer chan Resp, message Resp) bool {
 	return false
 }
 
-func (s *subscription[Resp]) decode(frame []byte) (message Resp, ok bool) {
+func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err != nil || string(envelope.TypeName) != string(s.method.responses.name) {
-		return message, false
+		return update, false
 	}
 	decoded, err := parseValue(envelope.Value, s.method.responses.decode, s.method.conn.options.maxFrameSize)
 	if err != nil {
-		return message, false
+		return update, false
 	}
-	return decoded.(Resp), true
+	return incomingUpdate[Resp]{decoded.(Resp), envelope.Metadata}, true
 }

@@ -217,6 +217,35 @@ func TestAppendMessageFrame_AsPsrpc(t *testing.T) {
 	}
 }
 
+func TestAppendMetadata_Bytes(t *testing.T) {
+	t.Parallel()
+	frame, err := wire.AppendMetadata([]byte("frame"), map[string]string{"k": "value"})
+	require.NoError(t, err)
+	assert.Equal(t, "frame"+"\xca\x3e\x0a\x0a\x01k\x12\x05value", string(frame))
+	frame, err = wire.AppendMetadata([]byte("frame"), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "frame", string(frame))
+	frame, err = wire.AppendMetadata([]byte("frame"), map[string]string{"k": "\xff"})
+	require.ErrorContains(t, err, "UTF-8")
+	assert.Equal(t, "frame", string(frame))
+}
+
+func TestAppendMetadata_ParsedAgain(t *testing.T) {
+	t.Parallel()
+	metadata := map[string]string{"a": "1", "": "", "ü": "three"}
+	frame, err := wire.AppendMessageFrame(nil, wire.Body{Raw: []byte("\x0a\x02u1")}, "google.protobuf.StringValue", 7)
+	require.NoError(t, err)
+	frame, err = wire.AppendMetadata(frame, metadata)
+	require.NoError(t, err)
+	checkEnvelope(t, frame)
+	env, err := wire.ParseEnvelope(wire.AppendRoutingKey(frame, "M.REQ"))
+	require.NoError(t, err)
+	assert.Equal(t, wire.Envelope{
+		TypeName: []byte("google.protobuf.StringValue"), Value: []byte("\x0a\x02u1"), RoutingKey: []byte("M.REQ"),
+		Nonce: 7, Metadata: metadata,
+	}, env)
+}
+
 func TestAppendMessageFrame_Errors(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -38,6 +38,7 @@
 //
 //	message       number  type          name            meaning
 //	envelope      1000    fixed64       nonce           tells apart frames that would otherwise be equal
+//	envelope      1001    map<string, string> metadata  what is known of an update besides its message
 //	Request       1000    bool          accept_direct   the client takes a Response without any claim, see below
 //	Request       1001    bool          accept_decline  the client understands a declined claim
 //	Response      1000    uint32        sharers         servers that the bus counts as one receiver, see below

@@ -18,6 +18,7 @@ const (
 	envelopeTagValue      = 2<<wireTypeBits | wireBytes
 	envelopeTagRoutingKey = 3<<wireTypeBits | wireBytes
 	envelopeTagNonce      = 1000<<wireTypeBits | wireFixed64
+	envelopeTagMetadata   = 1001<<wireTypeBits | wireBytes
 
 	typeURLPrefix = "type.googleapis.com/"
 )
@@ -62,6 +63,9 @@ type Envelope struct {
 	RoutingKey []byte
 	// Nonce makes a frame unique, 0 if absent. Only our peers send it.
 	Nonce uint64
+	// Metadata is what the sender of an update attached, nil if absent. Only our
+	// peers send it.
+	Metadata map[string]string
 }
 
 // ParseEnvelope decodes the outer message of a frame. It does not look into
@@ -80,6 +84,8 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 			env.RoutingKey = r.text()
 		case envelopeTagNonce:
 			env.Nonce = r.number
+		case envelopeTagMetadata:
+			env.Metadata = r.putEntry(env.Metadata)
 		}
 	}
 	if r.err != nil {
@@ -130,6 +136,18 @@ func RoutingKey(frame []byte) ([]byte, error) {
 // the spare capacity of frame, so two goroutines must not extend the same one.
 func AppendRoutingKey(frame []byte, key string) []byte {
 	return appendBytes(frame, envelopeTagRoutingKey, key)
+}
+
+// AppendMetadata appends metadata to an encoded frame and returns the longer
+// frame; empty metadata changes nothing. Like append it may write into the
+// spare capacity of frame, so two goroutines must not extend the same one. It
+// returns frame as it was and an error if the metadata is not valid UTF-8.
+func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
+	if !validMetadata(metadata) {
+		return frame, errEncodeText
+	}
+	frame = slices.Grow(frame, sizeMetadata(envelopeTagMetadata, metadata))
+	return appendMetadata(frame, envelopeTagMetadata, metadata), nil
 }
 
 // AppendMessageFrame appends to dst a frame that holds the user's message
