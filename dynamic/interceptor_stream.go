@@ -55,11 +55,21 @@ func StreamContext(next StreamHandler) context.Context {
 	return link.chain.context
 }
 
+// SetStreamContext puts ctx in place of what [StreamContext] returns, of which it must be made. On a server it becomes the
+// context of the stream that the handler gets; on a client the one given to OpenStream, whose metadata the stream carries.
+// An interceptor calls it before it returns its handler; later, and for other handlers, it does nothing.
+func SetStreamContext(next StreamHandler, ctx context.Context) {
+	if link, ok := next.(streamLink); ok && !link.chain.made {
+		link.chain.context = ctx
+	}
+}
+
 // streamChain is the handlers of one stream.
 type streamChain struct {
 	method   *registry.Method
 	logger   *slog.Logger
 	context  context.Context //nolint:containedctx // until there is a stream
+	made     bool            // by all interceptors; context does not change any more
 	handlers []StreamHandler // the first is nearest the user
 	closed   []atomic.Bool   // of each handler
 	stream   atomic.Pointer[stream]
@@ -101,6 +111,7 @@ func newStreamChain(
 			return nil, noHandler(c.method)
 		}
 	}
+	c.made = true
 	if cause := c.refusal.Load(); cause != nil {
 		c.finish(*cause)
 		return nil, closeError(*cause)

@@ -478,3 +478,47 @@ func TestStreamInterceptor_AcksFirst(t *testing.T) {
 		require.ErrorIs(t, requireEnd(t, stream), errors.ErrStreamClosed)
 	}
 }
+
+// TestStreamInterceptor_Context: interceptors replace the context of a stream, and with it what it carries.
+func TestStreamInterceptor_Context(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	late := func(next dynamic.StreamHandler) streamFuncs {
+		return streamFuncs{send: func(message proto.Message, opts ...dynamic.StreamOption) error {
+			dynamic.SetStreamContext(next, context.Background())
+			return next.Send(message, opts...)
+		}}
+	}
+	ofClient := func(next dynamic.StreamHandler) streamFuncs {
+		dynamic.SetStreamContext(next, dynamic.ContextWithMetadata(dynamic.StreamContext(next), map[string]string{"from": "interceptor"}))
+		return late(next)
+	}
+	ofServer := func(next dynamic.StreamHandler) streamFuncs {
+		incoming, _ := dynamic.IncomingFromContext(dynamic.StreamContext(next))
+		dynamic.SetStreamContext(next, context.WithValue(dynamic.StreamContext(next), key{}, incoming.Metadata["from"]))
+		return late(next)
+	}
+	ended := make(chan error, 1)
+	w := newSeenWorld(t, with{
+		conn:   []dynamic.ConnOption{dynamic.WithClientStreamInterceptors(streamFunc(ofClient))},
+		server: []dynamic.ServerOption{dynamic.WithServerStreamInterceptors(streamFunc(ofServer))},
+		handlers: dynamic.Handlers{"Flow": dynamic.Stream(func(stream serverText) error {
+			for message := range stream.Channel() {
+				if err := stream.Send(say(body(message) + " " + stream.Context().Value(key{}).(string))); err != nil {
+					return err
+				}
+			}
+			<-stream.Context().Done()
+			ended <- context.Cause(stream.Context())
+			return nil
+		})},
+	})
+	stream, err := textClient(t, w.conn, seenFlow).OpenStream(context.WithValue(t.Context(), key{}, "client's"))
+	require.NoError(t, err)
+	assert.Equal(t, "client's", stream.Context().Value(key{}))
+	require.NoError(t, stream.Send(say("hi")))
+	requireText(t, "hi interceptor", stream.Channel())
+	require.NoError(t, stream.Close(nil))
+	require.ErrorIs(t, requireSoon(t, ended, "the end of the handler's context"), errors.ErrStreamClosed)
+	dynamic.SetStreamContext(streamFuncs{}, context.Background()) // of no chain
+}

@@ -96,6 +96,9 @@ func (in *incomingStream) intercept(s *stream) error {
 		interceptors := slices.Clone(r.interceptors.stream)
 		slices.Reverse(interceptors) // the outermost is nearest the bus
 		chain, err := newStreamChain(s.context, logger, interceptors, newRPCInfo(s.method, s.topic))
+		if chain != nil {
+			s.context = chain.context
+		}
 		s.intercept(chain)
 		return err
 	})

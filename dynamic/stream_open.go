@@ -42,6 +42,9 @@ func openStream[Send, Recv proto.Message](
 	if err != nil {
 		return nil, err
 	}
+	if chain != nil {
+		ctx = chain.context
+	}
 	s, err := m.openStream(ctx, route, o)
 	if err != nil {
 		chain.finish(err)
