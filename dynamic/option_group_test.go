@@ -1,0 +1,28 @@
+package dynamic_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+// TestOptionGroups_Order: an option of several is those, in their order.
+func TestOptionGroups_Order(t *testing.T) {
+	t.Parallel()
+	w := newSeenWorld(t, with{
+		server: []dynamic.ServerOption{dynamic.ServiceOptions(
+			dynamic.WithServerRPCInterceptors(markCalls("a")), dynamic.WithServerRPCInterceptors(markCalls("b")),
+		)},
+		register: []dynamic.RegisterOption{dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(markCalls("c")))},
+		conn: []dynamic.ConnOption{dynamic.ConnOptions(
+			dynamic.WithClientID("CLI_group"), dynamic.WithClientRPCInterceptors(markClientCalls("d")),
+		)},
+	})
+	response, err := w.call(t, seenEcho, "hi")
+	require.NoError(t, err)
+	assert.Equal(t, "hi>d>a>b>c<c<b<a<d", response)
+	assert.Equal(t, "CLI_group", w.conn.ID())
+}
