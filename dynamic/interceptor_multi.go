@@ -82,7 +82,7 @@ func (m *clientMethod) startMultiThrough(
 		method: m, route: r,
 		handlers: make([]ClientMultiRPCHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
 	}
-	info := newRPCInfo(m.method, r.topic)
+	info := m.callInfo(r)
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, multiLink{c, i}); c.handlers[i] == nil {
 			return nil, noHandler(m.method)

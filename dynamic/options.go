@@ -67,7 +67,8 @@ type requestOptions struct {
 	topic     []string
 	hasTopic  bool
 	metadata  map[string]string
-	expected  int // responses to a multi call; 0: not known
+	expected  int     // responses to a multi call; 0: not known
+	peer      *string // where the server's id goes; nil: nowhere
 
 	bufferSize int // updates, or messages of a stream; 0: the default
 	overflow   Overflow

@@ -54,7 +54,11 @@ func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Me
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
 	}
-	return c.run(ctx, r.requests, frame, timeout)
+	response, err := c.run(ctx, r.requests, frame, timeout)
+	if o.peer != nil {
+		*o.peer = c.peer()
+	}
+	return response, err
 }
 
 // chooseSelection decides how a server is found. A queue has chosen one when the request arrives, so that its
