@@ -215,7 +215,7 @@ func (in *incoming) response(response wire.Response) ([]byte, error) {
 
 // panicked logs what the caller must not see.
 func (in *incoming) panicked(value any) []byte {
-	in.method.logPanic("handler", value)
+	in.method.panicked(&in.context, "handler", value)
 	return in.failure(errors.NewErrorf(errors.Internal, "the handler of %s panicked", in.method.method.FullName()))
 }
 

@@ -96,8 +96,8 @@ func (i *interception[Resp]) pump() {
 		case <-s.method.conn.life.Done():
 			return
 		case update := <-i.queue:
-			panicked := guard(s.method.conn.options.logger, s.method.method, func() error {
-				ctx := context.WithValue(i.context, incomingKey{}, update)
+			ctx := context.WithValue(i.context, incomingKey{}, update)
+			panicked := s.method.conn.panics().guard(ctx, s.method.method, func() error {
 				if err := i.handler(ctx, update.message); err != nil {
 					s.refused.Add(1)
 				}
