@@ -49,7 +49,7 @@ func TestRPCInfo_Deadline(t *testing.T) {
 func TestSendBounds(t *testing.T) {
 	t.Parallel()
 	type bounds struct {
-		ctx    context.Context //nolint:containedctx // it is what is tested
+		ctx    context.Context
 		left   time.Duration
 		window int
 	}

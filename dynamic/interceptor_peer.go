@@ -1,10 +1,9 @@
 package dynamic
 
 // WithPeer has *serverID set, when the call ends, to the id of the server that has answered it, or else of the one that was
-// selected to; empty if neither is known. It is of effect for single calls. An interceptor may add it; of several only the
-// last one counts.
+// selected to; empty if neither is known. It is of effect for single calls. An interceptor may add it, if serverID is its own.
 func WithPeer(serverID *string) RequestOption {
-	return requestOption(func(o *requestOptions) { o.peer = serverID })
+	return requestOption(func(o *requestOptions) { o.peers = append(o.peers, serverID) })
 }
 
 // PeerOf returns, inside of Recv of an interceptor's handler, the id of the server whose response is on its way; next is

@@ -55,8 +55,8 @@ func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Me
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
 	}
 	response, err := c.run(ctx, r.requests, frame, timeout)
-	if o.peer != nil {
-		*o.peer = c.peer()
+	for _, peer := range o.peers {
+		*peer = c.peer()
 	}
 	return response, err
 }
