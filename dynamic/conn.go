@@ -33,11 +33,12 @@ type Conn struct {
 	endLife  context.CancelCauseFunc
 	running  sync.WaitGroup // goroutines; none is added once closed
 
-	mu       sync.Mutex
-	services map[string]*connService  // by wire name
-	methods  map[string]*clientMethod // by full name; those that Invoke has used
-	rosters  map[string]*roster       // by name of the request channel
-	members  map[connMember]struct{}  // what ends with the conn
+	mu         sync.Mutex
+	services   map[string]*connService  // by wire name
+	methods    map[string]*clientMethod // by full name; those that Invoke has used
+	publishers map[string]*publisher    // by full name; those that Publish has used
+	rosters    map[string]*roster       // by name of the request channel
+	members    map[connMember]struct{}  // what ends with the conn
 }
 
 // ConnStats counts what a conn dropped since it was made.
@@ -78,13 +79,14 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	}
 	life, endLife := context.WithCancelCause(context.Background())
 	c := &Conn{
-		registry: reg,
-		options:  options,
-		wireID:   []byte(options.id),
-		life:     life,
-		endLife:  endLife,
-		services: map[string]*connService{},
-		methods:  map[string]*clientMethod{},
+		registry:   reg,
+		options:    options,
+		wireID:     []byte(options.id),
+		life:       life,
+		endLife:    endLife,
+		services:   map[string]*connService{},
+		methods:    map[string]*clientMethod{},
+		publishers: map[string]*publisher{},
 	}
 	c.streams.counters = &c.stats.streams
 	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)

@@ -148,7 +148,7 @@ func TestSubscriptionInterceptor_Replaces(t *testing.T) {
 	for _, want := range []string{"twice", "twice", "value", "dynamic", "last"} {
 		requireText(t, want, subscription.Channel())
 	}
-	assert.Equal(t, dynamic.SubscriptionStats{Received: 5, Refused: 2}, subscription.Stats())
+	assert.Equal(t, dynamic.SubscriptionStats{Received: 7, Refused: 2}, subscription.Stats())
 }
 
 // TestSubscriptionInterceptor_Panics: it ends this subscription, and nothing else.
@@ -204,7 +204,6 @@ func TestSubscriptionInterceptor_Slow(t *testing.T) {
 	assert.Equal(t, "c", requireSoon(t, started, "the next"))
 	requireText(t, "first", subscription.Channel())
 	require.NoError(t, subscription.Close(), "it ends the interceptor's context")
-	requireText(t, "c", subscription.Channel())
 	assert.Zero(t, requireClosed(t, subscription.Channel()))
 }
 

@@ -218,8 +218,8 @@ func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }
 
-// WithBufferSize sets how many updates may wait in a subscription whose reader lags. The default, also for 0 or
-// less, is [DefaultBufferSize].
+// WithBufferSize sets how many updates, or one more, may wait in a subscription whose reader lags. The default, also for
+// 0 or less, is as many as fit into [DefaultBacklogBytes].
 func WithBufferSize(updates int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
 }

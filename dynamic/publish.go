@@ -21,8 +21,8 @@ import (
 // It fails with the code invalid_argument if the service has no such subscription method, or if the message or
 // the topic does not fit it, or as the bus does.
 func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
-	described, ok := r.service.Method(method)
-	if !ok {
+	p := r.publishers[method]
+	if p == nil {
 		return errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
 			r.service.Name(), method, suggest(method, r.service.Methods(), (*registry.Method).Name))
 	}
@@ -31,7 +31,7 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 		return errors.ErrServerClosed
 	default:
 	}
-	return publisher{r.server.bus, described, r.interceptors.publish}.publish(ctx, message, opts)
+	return p.publish(ctx, message, opts)
 }
 
 // Publish sends an update as [Registration.Publish] does, of the method with this full name in the conn's registry,
@@ -40,29 +40,63 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 	if err := c.ended(); err != nil {
 		return err
 	}
-	method, err := c.method(name)
+	p, err := c.publisher(name)
 	if err != nil {
 		return err
 	}
-	updates, err := resolveMessageType[proto.Message](method.Output())
+	message, err := messageOf(&p.updates, c.registry, update)
 	if err != nil {
-		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
+		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", p.method.FullName(), err)
 	}
-	message, err := messageOf(&updates, c.registry, update)
-	if err != nil {
-		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
-	}
-	return publisher{c.bus, method, c.options.interceptors.publish}.publish(ctx, message, opts)
+	return p.publish(ctx, message, opts)
 }
 
-// publisher sends the updates of one method.
+// publisher returns the plan of a method, made when it is first used, or when the registry has a new one by that name.
+func (c *Conn) publisher(name string) (*publisher, error) {
+	method, err := c.method(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	p := c.publishers[method.FullName()]
+	c.mu.Unlock()
+	if p != nil && p.method == method {
+		return p, nil
+	}
+	updates, err := resolveMessageType[proto.Message](method.Output())
+	if err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
+	}
+	p = newPublisher(c.bus, method, c.options.interceptors.publish)
+	p.updates = updates
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.publishers[method.FullName()] = p
+	return p, nil
+}
+
+// publisher is the plan of sending a method's updates; immutable.
 type publisher struct {
 	bus          bus.Bus
 	method       *registry.Method
+	updates      messageType
 	interceptors []PublishInterceptor
+	untopical    bus.Channel // of a method without topics
 }
 
-func (p publisher) publish(ctx context.Context, message proto.Message, opts []RequestOption) error {
+func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
+	return &publisher{
+		bus: b, method: method, interceptors: interceptors,
+		updates:   messageType{name: method.Output().FullName()},
+		untopical: updateChannel(method, nil),
+	}
+}
+
+func updateChannel(method *registry.Method, topic []string) bus.Channel {
+	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
+}
+
+func (p *publisher) publish(ctx context.Context, message proto.Message, opts []RequestOption) error {
 	method := p.method
 	if kind := method.Kind(); kind != registry.KindSubscription {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription", method.FullName(), kindNouns[kind])
@@ -71,18 +105,22 @@ func (p publisher) publish(ctx context.Context, message proto.Message, opts []Re
 	if err := checkTopic(method, o.topic); err != nil {
 		return err
 	}
-	updates := messageType{name: method.Output().FullName()}
-	if err := updates.check(message); err != nil {
+	if err := p.updates.check(message); err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
 	if len(p.interceptors) == 0 {
 		return p.send(ctx, &o, message)
 	}
-	handler, err := chain(p.interceptors, newRPCInfo(method, o.topic), func(ctx context.Context, message proto.Message) error {
-		if err := updates.check(message); err != nil {
-			return misfit("update", method, err)
+	return p.publishThrough(ctx, &o, message)
+}
+
+// publishThrough brings an update through the interceptors.
+func (p *publisher) publishThrough(ctx context.Context, o *requestOptions, message proto.Message) error {
+	handler, err := chain(p.interceptors, newRPCInfo(p.method, o.topic), func(ctx context.Context, message proto.Message) error {
+		if err := p.updates.check(message); err != nil {
+			return misfit("update", p.method, err)
 		}
-		return p.send(ctx, &o, message)
+		return p.send(ctx, o, message)
 	})
 	if err != nil {
 		return err
@@ -93,16 +131,19 @@ func (p publisher) publish(ctx context.Context, message proto.Message, opts []Re
 	return nil
 }
 
-func (p publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
+func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
 	method, topic := p.method, o.topic
-	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, string(method.Output().FullName()), updateNonce(method))
+	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, string(p.updates.name), updateNonce(method))
 	if err == nil {
 		frame, err = wire.AppendMetadata(frame, o.outgoingMetadata(ctx))
 	}
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s cannot be encoded: %w", method.FullName(), err)
 	}
-	channel := bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
+	channel := p.untopical
+	if len(topic) > 0 {
+		channel = updateChannel(method, topic)
+	}
 	if err := p.bus.Publish(ctx, channel, frame, nil); err != nil {
 		failure, reason := publishFailure(err)
 		return errors.WithFacts(failure, errors.CallFacts{

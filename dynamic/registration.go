@@ -18,6 +18,7 @@ type Registration struct {
 	server       *Server
 	service      *registry.Service
 	methods      map[string]*servedMethod // by method name; immutable
+	publishers   map[string]*publisher    // by method name; immutable
 	peers        peerTable
 	handling     *lifecycle.Gate // inside: requests being handled
 	active       activeRequests
@@ -33,18 +34,24 @@ type Registration struct {
 	listeners map[string]*listener // by name of the request channel
 }
 
-func newRegistration(s *Server, service *registry.Service) *Registration {
+func newRegistration(s *Server, service *registry.Service, interceptors serverInterceptors) *Registration {
 	running, kill := context.WithCancel(s.running)
-	return &Registration{
-		server:    s,
-		service:   service,
-		peers:     peerTable{service: service.WireName()},
-		handling:  lifecycle.NewGate(),
-		cancels:   subscriptionSlot{whenClosed: errors.ErrServerClosed},
-		running:   running,
-		kill:      kill,
-		listeners: map[string]*listener{},
+	r := &Registration{
+		server:       s,
+		service:      service,
+		publishers:   map[string]*publisher{},
+		peers:        peerTable{service: service.WireName()},
+		handling:     lifecycle.NewGate(),
+		cancels:      subscriptionSlot{whenClosed: errors.ErrServerClosed},
+		interceptors: interceptors,
+		running:      running,
+		kill:         kill,
+		listeners:    map[string]*listener{},
 	}
+	for _, method := range service.Methods() {
+		r.publishers[method.Name()] = newPublisher(s.bus, method, interceptors.publish)
+	}
+	return r
 }
 
 // Service returns what is registered.

@@ -123,8 +123,7 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 	if err != nil {
 		return nil, err
 	}
-	r := newRegistration(s, service)
-	r.interceptors = s.options.interceptors.around(&o.interceptors)
+	r := newRegistration(s, service, s.options.interceptors.around(&o.interceptors))
 	if err := s.start(r, handlers, o.allowMissing); err != nil {
 		r.Kill()
 		return nil, err

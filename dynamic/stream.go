@@ -61,6 +61,9 @@ type streamConfig struct {
 	counters           *streamCounters
 }
 
+// DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.
+const DefaultStreamBuffer = 100
+
 // streamCounters count the frames of streams that were dropped.
 type streamCounters struct{ expired, unawaited, discarded atomic.Uint64 }
 
@@ -68,7 +71,7 @@ type streamCounters struct{ expired, unawaited, discarded atomic.Uint64 }
 func newStream(ctx context.Context, config streamConfig) *stream {
 	config.timeout = min(config.timeout, maxTimeout)
 	if config.buffer <= 0 {
-		config.buffer = DefaultBufferSize
+		config.buffer = DefaultStreamBuffer
 	}
 	s := &stream{
 		streamConfig: config,

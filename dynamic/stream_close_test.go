@@ -196,7 +196,7 @@ func TestStream_CloseFailsWaitingSends(t *testing.T) {
 		w := newFlowWorld(t, bus.NewLocal(), handle)
 		client := w.open(t, flow, dynamic.WithRequestTimeout(time.Hour))
 		server := requireSoon(t, servers, "handler")
-		for range dynamic.DefaultBufferSize {
+		for range dynamic.DefaultStreamBuffer {
 			require.NoError(t, client.Send(say("hi")))
 		}
 		const senders = 10

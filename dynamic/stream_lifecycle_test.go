@@ -120,7 +120,7 @@ func TestStream_EndsWithUnreadMessages(t *testing.T) {
 		}
 		start := time.Now()
 		full := func(send func(text, ...dynamic.StreamOption) error) {
-			for range dynamic.DefaultBufferSize {
+			for range dynamic.DefaultStreamBuffer {
 				require.NoError(t, send(say("unread")))
 			}
 			go send(say("one too many")) // fails when the stream is closed
@@ -166,7 +166,7 @@ func TestStream_ReaderThatLags(t *testing.T) {
 				if pause < time.Second {
 					assert.Equal(t, 500, got)
 				} else {
-					assert.LessOrEqual(t, got, dynamic.DefaultBufferSize+2)
+					assert.LessOrEqual(t, got, dynamic.DefaultStreamBuffer+2)
 				}
 			})
 		})

@@ -65,7 +65,7 @@ func (set streamSetting) apply(buffer, window *int) {
 }
 
 // WithStreamBuffer sets how many messages that came, and were acknowledged, wait in the stream's channel for their
-// reader. The default, also for 0 or less, is [DefaultBufferSize].
+// reader. The default, also for 0 or less, is [DefaultStreamBuffer].
 func WithStreamBuffer(messages int) StreamSetting { return streamSetting{buffer: max(messages, 0)} }
 
 // WithStreamWindow lets up to n messages be on their way without an acknowledgement. Send then returns when the

@@ -172,9 +172,9 @@ func TestStream_ReceiverThatNeverReads(t *testing.T) {
 		require.NoError(t, deaf.Send(say("hi")))
 	}
 	// The channel, the one on its way there, and the slack behind it.
-	kept := uint64(2*dynamic.DefaultBufferSize + 1024 + 1)
+	kept := uint64(2*dynamic.DefaultStreamBuffer + 1024 + 1)
 	require.Eventually(t, func() bool { return w.server.Stats().Discarded >= messages-kept }, atOnce, time.Millisecond)
-	assert.Less(t, w.server.Stats().Discarded, uint64(messages-dynamic.DefaultBufferSize-1024+1))
+	assert.Less(t, w.server.Stats().Discarded, uint64(messages-dynamic.DefaultStreamBuffer-1024+1))
 
 	stream := w.open(t, flow)
 	for range 100 {

@@ -9,12 +9,10 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
-
-// DefaultBufferSize is how many updates wait for a subscriber that is not reading, unless told otherwise.
-const DefaultBufferSize = 100
 
 // Overflow says what happens to an update for which a subscription's buffer has no room.
 type Overflow uint8
@@ -41,11 +39,11 @@ type Subscription[Resp proto.Message] interface {
 	Stats() SubscriptionStats
 }
 
-// SubscriptionStats counts updates.
+// SubscriptionStats counts updates. What was received and is in none of the other counts was, or will be, delivered.
 type SubscriptionStats struct {
-	// Received updates were put into the buffer.
+	// Received updates came from the bus.
 	Received uint64
-	// Dropped updates found the buffer full, or were dropped from it.
+	// Dropped updates found no room, were dropped to make some, or still waited when the subscription ended.
 	Dropped uint64
 	// BadFrames could not be decoded, or held another message.
 	BadFrames uint64
@@ -57,9 +55,12 @@ type subscription[Resp proto.Message] struct {
 	method   *clientMethod
 	overflow Overflow
 	messages chan Resp
+	backlog  backlog
+	handler  DeliveryHandler // brings updates through the interceptors; nil without
 	slot     subscriptionSlot
-
-	interception *interception[Resp] // nil without interceptors
+	context  context.Context //nolint:containedctx // the life of the subscription
+	cancel   context.CancelFunc
+	passing  *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
 
 	received, dropped, badFrames, refused atomic.Uint64
 	overflowed                            atomic.Bool
@@ -94,25 +95,27 @@ func subscribe[Resp proto.Message](
 	if err != nil {
 		return nil, err
 	}
-	size := o.bufferSize
-	if size == 0 {
-		size = DefaultBufferSize
-	}
 	s := &subscription[Resp]{
 		method:   m,
 		overflow: o.overflow,
-		messages: make(chan Resp, size),
+		messages: make(chan Resp, maxChannel),
+		backlog:  backlog{room: o.bufferSize},
 		slot:     subscriptionSlot{whenClosed: errors.ErrClientClosed},
+		passing:  lifecycle.NewGate(),
 	}
+	if o.bufferSize > 0 {
+		s.messages = make(chan Resp, min(o.bufferSize, maxChannel))
+	}
+	if err := s.intercept(route.topic); err != nil {
+		return nil, err
+	}
+	s.context, s.cancel = context.WithCancel(ctx)
 	join := bus.Queue
 	if m.method.Routing() == registry.RoutingMulti {
 		join = bus.Plain
 	}
-	if err := s.intercept(ctx, route.topic); err != nil {
-		return nil, err
-	}
 	if err := s.slot.subscribe(ctx, m.conn.bus, route.requests, join, s.deliver); err != nil {
-		s.interception.end()
+		s.cancel()
 		failure, reason := publishFailure(err)
 		return nil, errors.WithFacts(failure, errors.CallFacts{
 			Method: m.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
@@ -172,58 +175,48 @@ func (s *subscription[Resp]) end(err error) {
 			leave()
 		}
 		s.slot.close()
-		s.interception.end()
+		s.cancel()
+		<-s.passing.Close()
+		s.dropped.Add(uint64(s.backlog.left())) //nolint:gosec // not negative
 		close(s.messages)
 		s.method.conn.leave(s)
 	})
 }
 
-// deliver takes a frame from the bus; it never blocks.
+// endLater ends the subscription from a goroutine for which its end waits.
+func (s *subscription[Resp]) endLater(err error) {
+	_ = s.method.conn.start(func() { s.end(err) }) // a conn that closes does it, too
+}
+
+// deliver takes a frame from the bus; it never blocks. A subscriber that keeps up gets it at once.
 func (s *subscription[Resp]) deliver(frame []byte) {
-	update, ok := s.decode(frame)
-	if !ok {
-		s.badFrames.Add(1)
-		return
+	s.received.Add(1)
+	if s.handler == nil && !s.backlog.behind.Load() {
+		if update, ok := s.decode(frame); !ok || s.tryPut(update.message) {
+			return
+		}
 	}
-	if s.interception != nil {
-		offer(s, s.interception.queue, update)
-	} else if offer(s, s.messages, update.message) {
-		s.received.Add(1)
-	}
+	s.keep(frame)
 }
 
-// offer puts an update into the buffer, or into what waits for the interceptors; it never blocks.
-func offer[Resp proto.Message, T any](s *subscription[Resp], buffer chan T, item T) bool {
-	for {
-		select {
-		case buffer <- item:
-			return true
-		default:
-		}
-		if s.overflow != DropOldest {
-			break
-		}
-		select {
-		case <-buffer:
-			s.dropped.Add(1)
-		default: // the subscriber has just made room
-		}
-	}
-	s.dropped.Add(1)
-	if s.overflow == EndSubscription && !s.overflowed.Swap(true) {
-		s.endLater(errors.ErrSlowConsumer) // end waits for deliveries
-	}
-	return false
+// incomingUpdate is an update that has come.
+type incomingUpdate[Resp proto.Message] struct {
+	message  Resp
+	metadata map[string]string
 }
 
+// describe returns what an interceptor can ask for.
+func (u incomingUpdate[Resp]) describe() Incoming { return Incoming{Metadata: u.metadata} }
+
+// decode counts frames that it cannot decode.
 func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || string(envelope.TypeName) != string(s.method.responses.name) {
-		return update, false
+	if err == nil && string(envelope.TypeName) == string(s.method.responses.name) {
+		decoded, err := parseValue(envelope.Value, s.method.responses.decode, s.method.conn.options.maxFrameSize)
+		if err == nil {
+			return incomingUpdate[Resp]{decoded.(Resp), envelope.Metadata}, true
+		}
 	}
-	decoded, err := parseValue(envelope.Value, s.method.responses.decode, s.method.conn.options.maxFrameSize)
-	if err != nil {
-		return update, false
-	}
-	return incomingUpdate[Resp]{decoded.(Resp), envelope.Metadata}, true
+	s.badFrames.Add(1)
+	return update, false
 }

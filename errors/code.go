@@ -96,6 +96,12 @@ var translations = map[ErrorCode]translation{
 	UpstreamClientError: {http.StatusFailedDependency, codes.InvalidArgument, twirp.InvalidArgument},
 }
 
+// Known reports whether c is one of the codes above. Others are a program's own, or what some peer has made up.
+func (c ErrorCode) Known() bool {
+	_, known := translations[c]
+	return known
+}
+
 // Error returns the code itself. A bare code can be used as an error, but it goes over the bus as a text
 // with the code [Unknown], as it does in psrpc; use [NewError] to send a code.
 func (c ErrorCode) Error() string { return string(c) }

@@ -120,3 +120,10 @@ func TestCodeFromHttp_KeepsMeaning(t *testing.T) {
 		assert.Equal(t, want, errors.CodeFromHttp(there), "HTTP status %d", there)
 	}
 }
+
+func TestErrorCode_Known(t *testing.T) {
+	t.Parallel()
+	assert.True(t, errors.OK.Known())
+	assert.True(t, errors.UpstreamClientError.Known())
+	assert.False(t, errors.ErrorCode("made_up").Known())
+}

@@ -3,9 +3,12 @@ package registry
 import (
 	"cmp"
 	"slices"
+	"strings"
 
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // RegisterLinked adds all services whose generated Go code is linked into the program, or none if
@@ -46,4 +49,17 @@ func madeForGRPC(sd protoreflect.ServiceDescriptor) bool {
 		streams = streams || md.IsStreamingClient() || md.IsStreamingServer()
 	}
 	return streams
+}
+
+// linkedFile returns a file that the program links, other than protobuf's own, which the parser has. It is a
+// protoparse.Parser's LookupImportProto.
+func linkedFile(path string) (*descriptorpb.FileDescriptorProto, error) {
+	if strings.HasPrefix(path, standardPrefix) {
+		return nil, protoregistry.NotFound
+	}
+	file, err := protoregistry.GlobalFiles.FindFileByPath(path)
+	if err != nil {
+		return nil, err
+	}
+	return protodesc.ToFileDescriptorProto(file), nil
 }

@@ -13,8 +13,9 @@ import (
 //
 // Imports are looked up in fsys by the path that the import statement gives. Protobuf's own files
 // (google/protobuf/...) and the psrpc options are built in, the latter as "options.proto" and as
-// "psrpc/options.proto"; a file of that path in fsys is used instead. Descriptors keep the comments and
-// positions of the sources.
+// "psrpc/options.proto"; a file of that path in fsys is used instead. Any other file that fsys lacks is
+// taken from the generated code that the program links. Descriptors keep the comments and positions of the
+// sources.
 //
 // Mistakes are errors of type *[SchemaError] with file, line and column, all of them joined (at most a
 // hundred). errors.Is(err, fs.ErrNotExist) reports a missing file or import. Other errors are those of

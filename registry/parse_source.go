@@ -53,7 +53,7 @@ type importStatement struct {
 	line, column int
 }
 
-// loadImport adds an imported file, unless the parser has it built in.
+// loadImport adds an imported file, unless the parser finds it by itself.
 func (l *loader) loadImport(statement importStatement) {
 	path := statement.path
 	if _, done := l.sources[path]; done {
@@ -66,6 +66,8 @@ func (l *loader) loadImport(statement importStatement) {
 		}
 		if builtin, ok := builtinOptions(path, l.user); ok {
 			source, err = builtin, nil
+		} else if _, notLinked := linkedFile(path); notLinked == nil {
+			return
 		}
 	}
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 // maxProblems is how many mistakes in sources are reported at once; nobody reads more.
 const maxProblems = 100
 
-// compile compiles and links the named sources. All that they import must be among the sources or built
-// into the parser.
+// compile compiles and links the named sources. All that they import must be among the sources, built into
+// the parser, or linked into the program.
 func compile(names []string, sources map[string]string) ([]protoreflect.FileDescriptor, error) {
 	var problems problemList
 	wrapped, err := newParser(sources, &problems).ParseFiles(names...)
@@ -39,10 +39,13 @@ func parseUnlinked(path, source string, problems *problemList) (*descriptorpb.Fi
 	return files[0], nil
 }
 
+// standardPrefix is how the paths of protobuf's own files begin.
+const standardPrefix = "google/protobuf/"
+
 // standardFile returns a file of protobuf itself, such as google/protobuf/empty.proto. The parser has
 // them built in.
 func standardFile(path string) (protoreflect.FileDescriptor, bool) {
-	if !strings.HasPrefix(path, "google/protobuf/") {
+	if !strings.HasPrefix(path, standardPrefix) {
 		return nil, false
 	}
 	files, err := compile([]string{path}, nil)
@@ -55,6 +58,7 @@ func standardFile(path string) (protoreflect.FileDescriptor, bool) {
 func newParser(sources map[string]string, problems *problemList) protoparse.Parser {
 	return protoparse.Parser{
 		Accessor:              protoparse.FileContentsFromMap(sources),
+		LookupImportProto:     linkedFile,
 		IncludeSourceCodeInfo: true,
 		ErrorReporter:         problems.report,
 	}

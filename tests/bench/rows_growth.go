@@ -19,28 +19,39 @@ import (
 // growthCounts are how many there are of what grows.
 var growthCounts = []int{1, 100, 10_000}
 
-// growthRows are calls one after the other, in-process: of each of many services, methods or topics in turn, or of one
-// while many other calls wait for their answers.
+// growthBusy is how many of many services, methods or topics are called.
+const growthBusy = 16
+
+// growthRows are calls one after the other, in-process: of a few of many services, methods or topics in turn, or of one
+// while many other calls wait for their answers. The rows "each" call every one in turn: of many, none is in the
+// processor's cache when its turn comes.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
 		name string
-		open func(s *scene, n int) load
+		open func(s *scene, n, busy int) load
+		each bool
 	}{
-		{"services", func(s *scene, n int) load { return s.manyServices(n, 1) }},
-		{"methods", func(s *scene, n int) load { return s.manyServices(1, n) }},
-		{"topics", (*scene).manyTopics},
-		{"pending", (*scene).manyPending},
+		{"services", func(s *scene, n, busy int) load { return s.manyServices(n, 1, busy) }, true},
+		{"methods", func(s *scene, n, busy int) load { return s.manyServices(1, n, busy) }, true},
+		{"topics", (*scene).manyTopics, true},
+		{"pending", func(s *scene, n, _ int) load { return s.manyPending(n) }, false},
 	} {
 		for _, n := range growthCounts {
-			r := &row{
-				bus: onLocal, size: small, name: growthName(dimension.name, n),
-				open: func(s *scene) load { return dimension.open(s, n) },
+			add := func(name string, busy int) {
+				r := &row{
+					bus: onLocal, size: small, name: name,
+					open: func(s *scene) load { return dimension.open(s, n, busy) },
+				}
+				if n > 1 {
+					r.limits = []string{growthName(dimension.name, 1)}
+				}
+				rows = append(rows, r)
 			}
-			if n > 1 {
-				r.limits = []string{growthName(dimension.name, 1)}
+			add(growthName(dimension.name, n), min(n, growthBusy))
+			if dimension.each && n > growthBusy {
+				add(growthName(dimension.name, n)+"/each", n)
 			}
-			rows = append(rows, r)
 		}
 	}
 	return rows
@@ -48,12 +59,16 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn makes one caller call through one client after the other. Each has been used once before.
-func (s *scene) inTurn(clients []*dynamic.Client[text, text]) load {
-	calls := make([]func() error, len(clients))
+// inTurn makes one caller call through one client after the other, of so many, evenly chosen. Each client has been used
+// once before.
+func (s *scene) inTurn(clients []*dynamic.Client[text, text], busy int) load {
+	var calls []func() error
 	for i, client := range clients {
-		calls[i] = s.call(client, 0)
-		s.check(calls[i]())
+		call := s.call(client, 0)
+		s.check(call())
+		if i%(len(clients)/busy) == 0 {
+			calls = append(calls, call)
+		}
 	}
 	next := 0
 	return callers([]func() error{func() error {
@@ -62,7 +77,7 @@ func (s *scene) inTurn(clients []*dynamic.Client[text, text]) load {
 	}})
 }
 
-func (s *scene) manyServices(services, methods int) load {
+func (s *scene) manyServices(services, methods, busy int) load {
 	file := manyServicesFile(services, methods)
 	described, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
 	s.check(err)
@@ -84,7 +99,7 @@ func (s *scene) manyServices(services, methods int) load {
 			clients = append(clients, client)
 		}
 	}
-	return s.inTurn(clients)
+	return s.inTurn(clients, busy)
 }
 
 func manyServicesFile(services, methods int) *descriptorpb.FileDescriptorProto {
@@ -106,7 +121,7 @@ func manyServicesFile(services, methods int) *descriptorpb.FileDescriptorProto {
 	return file
 }
 
-func (s *scene) manyTopics(n int) load {
+func (s *scene) manyTopics(n, busy int) load {
 	registration := s.serve(dynamic.Handlers{"Topic": dynamic.Unary(echo)})
 	client := s.client(s.conn(), "Topic")
 	clients := make([]*dynamic.Client[text, text], n)
@@ -115,7 +130,7 @@ func (s *scene) manyTopics(n int) load {
 		s.check(registration.RegisterTopic("Topic", topic))
 		clients[i] = client.Topic(topic)
 	}
-	return s.inTurn(clients)
+	return s.inTurn(clients, busy)
 }
 
 func (s *scene) manyPending(n int) load {

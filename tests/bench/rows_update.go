@@ -10,7 +10,7 @@ import (
 
 const queue4 = "queue4"
 
-// updateRows are updates to subscribers with default options, but for those with a larger buffer.
+// updateRows are updates to subscribers with default options.
 func updateRows(bus string) []*row {
 	kinds := []struct {
 		name, method        string
@@ -30,14 +30,14 @@ func updateRows(bus string) []*row {
 			limits = []string{fmt.Sprintf("%s-pub-%s/max", bus, kind.limit)}
 		}
 		for _, pace := range []struct {
-			name           string
-			window, buffer int
-		}{{"max", 0, 0}, {"max-buffer4k", 0, 4096}, {"win64", 64, 0}} {
+			name   string
+			window int
+		}{{"max", 0}, {"win64", 64}} {
 			rows = append(rows, &row{
 				name: fmt.Sprintf("pub/%s/%s", kind.name, pace.name), limits: limits,
 				open: func(s *scene) load {
 					f := newFeed(kind.copies, pace.window)
-					return s.updates(f, kind.method, kind.subscribers, dynamic.WithBufferSize(pace.buffer))
+					return s.updates(f, kind.method, kind.subscribers)
 				},
 			})
 		}
@@ -46,11 +46,11 @@ func updateRows(bus string) []*row {
 }
 
 // updates publishes updates to subscribers on connections of their own.
-func (s *scene) updates(f *feed, method string, subscribers int, options ...dynamic.RequestOption) load {
+func (s *scene) updates(f *feed, method string, subscribers int) load {
 	ctx, body := s.Context(), s.body(0)
 	update := wrapperspb.String(body)
 	for range subscribers {
-		subscription, err := s.client(s.conn(), method).Subscribe(ctx, options...)
+		subscription, err := s.client(s.conn(), method).Subscribe(ctx)
 		s.check(err)
 		subscriber := f.subscriber()
 		s.reader(func() {

@@ -17,7 +17,7 @@ import (
 
 func TestDefect20_SlowStreamReceiver(t *testing.T) {
 	t.Parallel()
-	const messages = 5 * dynamic.DefaultBufferSize
+	const messages = 5 * dynamic.DefaultStreamBuffer
 	scene.OnEach(t, func(t *testing.T, network scene.Network) {
 		read, received := make(chan struct{}), make(chan int64, messages)
 		scene.Serve(t, network.Connect(t), dynamic.Handlers{
@@ -32,7 +32,7 @@ func TestDefect20_SlowStreamReceiver(t *testing.T) {
 		stream, err := scene.Streamer(t, scene.Conn(t, network.Connect(t))).OpenStream(t.Context(), patient)
 		require.NoError(t, err)
 		for i := range int64(messages) {
-			if i == dynamic.DefaultBufferSize { // beyond what waits for the handler: it begins to read while Send waits
+			if i == dynamic.DefaultStreamBuffer { // beyond what waits for the handler: it begins to read while Send waits
 				time.AfterFunc(50*time.Millisecond, func() { close(read) })
 			}
 			require.NoError(t, stream.Send(&api.MyClientMessage{Sequence: i}))

@@ -119,7 +119,7 @@ func testDeadlines(t *testing.T, network Network) {
 		t.Run("stream/"+kind, func(t *testing.T) {
 			stream := openGenerated(t, conn, kind)
 			soon(t, handlers.started, "handler")
-			for range dynamic.DefaultBufferSize {
+			for range dynamic.DefaultStreamBuffer {
 				require.NoError(t, stream.Send(&api.MyClientMessage{}))
 			}
 			err := stream.Send(&api.MyClientMessage{}, dynamic.WithStreamTimeout(timeout/10))

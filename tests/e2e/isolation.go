@@ -14,7 +14,7 @@ import (
 
 const (
 	isolationCallers = 64
-	unreadUpdates    = 10 * dynamic.DefaultBufferSize
+	unreadUpdates    = 1000
 	unreadServers    = 20 // more responses than a call to all keeps ready for its caller
 )
 
@@ -74,7 +74,7 @@ func openUnread(w *world, conn *dynamic.Conn) {
 	require.Eventually(w, func() bool { return len(responses) == cap(responses) }, patience, time.Millisecond)
 
 	updates := newClient[*api.Ignored, *api.MyUpdate](w, conn, fullName(feeds, kindMulti), nil)
-	subscription, err := updates.Subscribe(context.Background())
+	subscription, err := updates.Subscribe(context.Background(), dynamic.WithBufferSize(unreadUpdates/10))
 	require.NoError(w, err)
 	for range unreadUpdates {
 		require.NoError(w, dynamic.Publish(context.Background(), conn, fullName(feeds, kindMulti), publishedUpdate()))

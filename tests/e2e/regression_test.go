@@ -37,7 +37,7 @@ func TestConn_CloseWithUnreadClosedStream(t *testing.T) {
 	w.serve(w.server(), streams, dynamic.Handlers{
 		kindQueue: dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 			defer close(sent)
-			for range 2 * dynamic.DefaultBufferSize {
+			for range 2 * dynamic.DefaultStreamBuffer {
 				if err := stream.Send(&api.MyServerMessage{}); err != nil {
 					return err
 				}

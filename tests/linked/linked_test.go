@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"testing"
+	"testing/fstest"
 
 	"github.com/jhump/protoreflect/desc" //nolint:staticcheck // users have descriptors of this type.
 	"github.com/stretchr/testify/assert"
@@ -153,4 +154,29 @@ func TestRegistry_GlobalRegistriesKeepTheLinkedTypes(t *testing.T) {
 	require.NoError(t, err, "the linked package registers it: that is the point of this test")
 	_, err = protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName("psrpc.Options"))
 	require.NoError(t, err)
+}
+
+// Sources may import what is only linked, and psrpc's options besides.
+func TestRegistry_SourceImportsLinkedFile(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	require.NoError(t, r.ParseProto(fstest.MapFS{"own.proto": {Data: []byte(`
+		syntax = "proto3";
+		package own;
+		import "my_service.proto";
+		import "options.proto";
+		import "psrpc/options.proto";
+		service Own {
+		  rpc Call(example.compiled.v1.MyRequest) returns (example.compiled.v1.MyResponse) {
+		    option (psrpc.options).type = AFFINITY;
+		  }
+		}`)}}, "own.proto"))
+	m, ok := r.Method("own.Own/Call")
+	require.True(t, ok)
+	assert.Equal(t, affinity, factsOf(m))
+	_, ok = r.Service(serviceName)
+	assert.False(t, ok, "only the services of named files are added")
+
+	err := r.ParseProto(fstest.MapFS{"own.proto": {Data: []byte(`syntax = "proto3"; import "my_service.proto";`)}}, "own.proto", "my_service.proto")
+	require.ErrorIs(t, err, fs.ErrNotExist, "named files must be in the file system")
 }

@@ -1,0 +1,49 @@
+package dynamic
+
+// fifo is a queue without a limit. It is for one goroutine at a time. Its memory is a list of blocks, so that it grows
+// without copying.
+type fifo[T any] struct {
+	head, tail *fifoBlock[T] // nil: it is empty and keeps no memory
+	count      int
+}
+
+type fifoBlock[T any] struct {
+	items       [32]T
+	first, next int // the oldest item, and the room for another
+	after       *fifoBlock[T]
+}
+
+func (f *fifo[T]) len() int { return f.count }
+
+func (f *fifo[T]) push(item T) {
+	switch {
+	case f.tail == nil:
+		f.tail = &fifoBlock[T]{}
+		f.head = f.tail
+	case f.tail.next == len(f.tail.items):
+		f.tail.after = &fifoBlock[T]{}
+		f.tail = f.tail.after
+	}
+	f.tail.items[f.tail.next] = item
+	f.tail.next++
+	f.count++
+}
+
+// pop returns the oldest item, or false if there is none.
+func (f *fifo[T]) pop() (item T, ok bool) {
+	if f.count == 0 {
+		return item, false
+	}
+	block := f.head
+	var none T
+	item, block.items[block.first] = block.items[block.first], none
+	block.first++
+	f.count--
+	switch {
+	case f.count == 0: // the block is used again
+		block.first, block.next = 0, 0
+	case block.first == len(block.items):
+		f.head = block.after
+	}
+	return item, true
+}

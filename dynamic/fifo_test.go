@@ -1,0 +1,31 @@
+package dynamic
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestFifo_GrowsAndShrinks(t *testing.T) {
+	t.Parallel()
+	var f fifo[int]
+	pushed, popped := 0, 0
+	for _, step := range []struct{ push, pop int }{{1, 1}, {31, 30}, {100, 50}, {1, 50}, {1000, 1002}} {
+		for range step.push {
+			f.push(pushed)
+			pushed++
+		}
+		for range step.pop {
+			item, ok := f.pop()
+			require.Equal(t, popped < pushed, ok)
+			if ok {
+				require.Equal(t, popped, item)
+				popped++
+			}
+		}
+		require.Equal(t, pushed-popped, f.len())
+	}
+	assert.Same(t, f.head, f.tail, "an empty one keeps one block")
+	assert.Zero(t, *f.head)
+}

@@ -1,0 +1,181 @@
+package dynamic
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// DefaultBacklogBytes is how much may wait for a subscriber that is behind, unless [WithBufferSize] says otherwise: as
+	// much as nats.go keeps of a subscription.
+	DefaultBacklogBytes = 64 << 20
+	// frameOverhead is what a frame takes that waits, beyond its bytes.
+	frameOverhead = 64
+	// maxChannel is how many updates there is room for in a subscription's channel.
+	maxChannel = 1024
+)
+
+// backlog is what waits for a subscriber that is behind: the frames for which its channel had no room, in their order.
+// With interceptors all frames go through it.
+type backlog struct {
+	room   int         // updates, with those in the channel; 0: DefaultBacklogBytes
+	behind atomic.Bool // what comes must wait here
+
+	mu     sync.Mutex
+	frames fifo[[]byte]
+	bytes  int
+}
+
+// fullLocked tells whether something must be dropped before a frame of this size is kept.
+func (b *backlog) fullLocked(size, inChannel int) bool {
+	if b.room > 0 {
+		return inChannel+b.frames.len() >= b.room
+	}
+	return b.frames.len() > 0 && b.bytes+size+frameOverhead > DefaultBacklogBytes
+}
+
+func (b *backlog) pushLocked(frame []byte) {
+	b.frames.push(frame)
+	b.bytes += len(frame) + frameOverhead
+}
+
+func (b *backlog) popLocked() (frame []byte, ok bool) {
+	if frame, ok = b.frames.pop(); ok {
+		b.bytes -= len(frame) + frameOverhead
+	}
+	return frame, ok
+}
+
+// next returns the oldest frame. If there is none, the subscriber is not behind any more.
+func (b *backlog) next() (frame []byte, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if frame, ok = b.popLocked(); !ok {
+		b.behind.Store(false)
+	}
+	return frame, ok
+}
+
+// left returns how many frames wait.
+func (b *backlog) left() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.frames.len()
+}
+
+// keep puts a frame into the backlog, and sees to it that somebody drains that. It never blocks.
+func (s *subscription[Resp]) keep(frame []byte) {
+	b := &s.backlog
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.fullLocked(len(frame), len(s.messages)) {
+		s.dropped.Add(1)
+		if s.overflow != DropOldest {
+			if s.overflow == EndSubscription && !s.overflowed.Swap(true) {
+				s.endLater(errors.ErrSlowConsumer) // end waits for deliveries
+			}
+			return
+		}
+		s.dropOldestLocked()
+	}
+	b.pushLocked(frame)
+	if b.behind.Load() || !s.passing.Enter() {
+		return
+	}
+	b.behind.Store(true)
+	if s.method.conn.start(s.drain) != nil { // the conn has ended, and ends this as well
+		s.passing.Leave()
+	}
+}
+
+func (s *subscription[Resp]) dropOldestLocked() {
+	if s.backlog.room > 0 {
+		select {
+		case <-s.messages:
+			return
+		default:
+		}
+	}
+	s.backlog.popLocked()
+}
+
+// drain hands on what is in the backlog, until that is empty or the subscription ends.
+func (s *subscription[Resp]) drain() {
+	defer s.passing.Leave()
+	for s.context.Err() == nil {
+		frame, ok := s.backlog.next()
+		if !ok {
+			return
+		}
+		if update, ok := s.decode(frame); ok && !s.pass(update) {
+			return
+		}
+	}
+}
+
+// pass brings an update through the interceptors, if there are any, and into the channel. It reports false if the
+// subscription has ended, or must.
+func (s *subscription[Resp]) pass(update incomingUpdate[Resp]) bool {
+	if s.handler == nil {
+		return s.put(update.message)
+	}
+	ctx := context.WithValue(s.context, incomingKey{}, update)
+	panicked := s.method.conn.panics().guard(ctx, s.method.method, func() error {
+		if err := s.handler(ctx, update.message); err != nil {
+			s.refused.Add(1)
+		}
+		return nil
+	})
+	if panicked != nil {
+		s.endLater(panicked)
+	}
+	return panicked == nil
+}
+
+// put waits until the channel has room for the update. It reports false if the subscription has ended.
+func (s *subscription[Resp]) put(message Resp) bool {
+	if s.tryPut(message) {
+		return true
+	}
+	select {
+	case s.messages <- message:
+		return true
+	case <-s.context.Done():
+		s.dropped.Add(1)
+		return false
+	}
+}
+
+func (s *subscription[Resp]) tryPut(message Resp) bool {
+	select {
+	case s.messages <- message:
+		return true
+	default:
+		return false
+	}
+}
+
+// adopt puts what comes out of the interceptors into the channel.
+func (s *subscription[Resp]) adopt(update proto.Message) error {
+	if !s.passing.Enter() {
+		return s.hasEnded()
+	}
+	defer s.passing.Leave()
+	update, err := s.method.responses.adopt(update)
+	if err != nil {
+		return misfit("update", s.method.method, err)
+	}
+	if !s.put(update.(Resp)) {
+		return s.hasEnded()
+	}
+	return nil
+}
+
+func (s *subscription[Resp]) hasEnded() error {
+	return errors.NewErrorf(errors.Canceled, "the subscription to %s has ended", s.method.method.FullName())
+}

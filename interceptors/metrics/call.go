@@ -1,0 +1,76 @@
+package metrics
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// call measures one call, stream or update. Its methods may be called from many goroutines; end is called once.
+type call struct {
+	*callInstruments
+
+	observer Observer
+	context  context.Context //nolint:containedctx // of the call
+	labels   []string        // of its subject; clipped
+	started  time.Time
+}
+
+func (m *measuring) begin(ctx context.Context, of *callInstruments, info dynamic.RPCInfo) *call {
+	labels := make([]string, 0, 3)
+	labels = append(labels, system, info.Descriptor.FullName())
+	if m.topics {
+		labels = append(labels, strings.ToValidUTF8(strings.Join(info.Topic, "."), "?"))
+	}
+	c := &call{callInstruments: of, observer: m.observer, context: ctx, labels: slices.Clip(labels), started: time.Now()}
+	c.observe(c.active, 1)
+	return c
+}
+
+func (c *call) observe(instrument *Instrument, value float64, outcome ...string) {
+	if instrument != nil {
+		c.observer.Observe(c.context, instrument, value, append(c.labels, outcome...)...)
+	}
+}
+
+// size measures a message, which may be none.
+func (c *call) size(instrument *Instrument, message proto.Message) {
+	if message != nil {
+		c.observe(instrument, float64(proto.Size(message)))
+	}
+}
+
+// response measures one of several responses.
+func (c *call) response(err error) { c.observe(c.responses, 1, outcome(err)...) }
+
+func (c *call) end(err error) {
+	c.observe(c.duration, time.Since(c.started).Seconds(), outcome(err)...)
+	c.observe(c.active, -1)
+}
+
+var success = []string{ok, ""}
+
+// outcome returns the labels of an end. Of codes that are not known there may be any number, made up by some peer.
+func outcome(err error) []string {
+	if err == nil {
+		return success
+	}
+	code := errors.FromContext(err).Code()
+	if !code.Known() || code == errors.OK {
+		code = "_OTHER"
+	}
+	return []string{string(code), string(code)}
+}
+
+// run measures function as the whole of a call. A panic is one of the code internal, and goes on.
+func (c *call) run(function func() error) {
+	err := error(errors.NewErrorf(errors.Internal, "panic"))
+	defer func() { c.end(err) }()
+	err = function()
+}

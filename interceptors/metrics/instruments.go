@@ -1,0 +1,73 @@
+package metrics
+
+import "slices"
+
+const (
+	keySystem = "rpc.system.name"
+	keyMethod = "rpc.method"
+	keyStatus = "rpc.response.status_code"
+	keyError  = "error.type"
+	keyTopic  = "dynpsrpc.topic"
+
+	system = "psrpc"
+	ok     = "ok"
+)
+
+var (
+	secondBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10} // by the conventions
+	byteBuckets   = []float64{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
+)
+
+// callInstruments measure calls on one side; those that are nil measure nothing.
+type callInstruments struct {
+	duration, active, sent, received, responses *Instrument
+}
+
+// instruments are those of all interceptors, with or without topics.
+type instruments struct {
+	client, server, publish, delivery callInstruments
+}
+
+var (
+	withoutTopics = newInstruments(nil)
+	withTopics    = newInstruments([]string{keyTopic})
+)
+
+func newInstruments(topic []string) *instruments {
+	subject := slices.Concat([]string{keySystem, keyMethod}, topic)
+	outcome := slices.Concat(subject, []string{keyStatus, keyError})
+	seconds := func(name, description string) *Instrument {
+		return &Instrument{name, description, "s", Histogram, outcome, secondBuckets}
+	}
+	bytes := func(name, description string) *Instrument {
+		return &Instrument{name, description, "By", Histogram, subject, byteBuckets}
+	}
+	active := func(name, description string) *Instrument {
+		return &Instrument{name, description, "{call}", UpDown, subject, nil}
+	}
+	return &instruments{
+		client: callInstruments{
+			duration: seconds("rpc.client.call.duration", "Measures the duration of an outgoing Remote Procedure Call (RPC)."),
+			active:   active("dynpsrpc.client.active_calls", "Outgoing calls and streams under way."),
+			sent:     bytes("rpc.client.request.size", "Measures the size of RPC request messages (uncompressed)."),
+			received: bytes("rpc.client.response.size", "Measures the size of RPC response messages (uncompressed)."),
+			responses: &Instrument{
+				"dynpsrpc.client.multi.responses", "Responses to calls of all servers.", "{response}", Counter, outcome, nil,
+			},
+		},
+		server: callInstruments{
+			duration: seconds("rpc.server.call.duration", "Measures the duration of an incoming Remote Procedure Call (RPC)."),
+			active:   active("dynpsrpc.server.active_calls", "Incoming calls and streams under way."),
+			sent:     bytes("rpc.server.response.size", "Measures the size of RPC response messages (uncompressed)."),
+			received: bytes("rpc.server.request.size", "Measures the size of RPC request messages (uncompressed)."),
+		},
+		publish: callInstruments{
+			duration: seconds("dynpsrpc.publish.duration", "Duration of the publication of an update."),
+			sent:     bytes("dynpsrpc.publish.size", "Size of updates that were published."),
+		},
+		delivery: callInstruments{
+			duration: seconds("dynpsrpc.delivery.duration", "Time that interceptors took for an update that came."),
+			received: bytes("dynpsrpc.delivery.size", "Size of updates that came."),
+		},
+	}
+}

@@ -1,0 +1,83 @@
+package metrics_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
+	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+)
+
+const (
+	waitFor = 20 * time.Second
+	tick    = time.Millisecond
+)
+
+// reported returns the values that sources report, by name and labels.
+func reported(t testing.TB, sources ...metrics.Source) map[string]float64 {
+	t.Helper()
+	values := map[string]float64{}
+	for _, source := range sources {
+		source(func(instrument *metrics.Instrument, value float64, labels ...string) {
+			assert.Len(t, labels, len(instrument.Keys))
+			key := instrument.Name
+			for _, label := range labels {
+				key += " " + label
+			}
+			values[key] = value
+		})
+	}
+	return values
+}
+
+// monitored is a bus with these counters.
+type monitored struct {
+	bus.Bus
+
+	stats bus.Stats
+}
+
+func (m monitored) Stats() bus.Stats { return m.stats }
+
+func TestOfBus_Reports(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer b.Close()
+	assert.Empty(t, reported(t, metrics.OfBus("local", b)))
+	stats := bus.Stats{Connected: true, Disconnects: 2, Published: 3, Unpublished: 4, Received: 5, Dropped: 6}
+	assert.Equal(t, map[string]float64{
+		"dynpsrpc.bus.connected main": 1, "dynpsrpc.bus.reconnects main": 2, "dynpsrpc.bus.published main": 3,
+		"dynpsrpc.bus.unpublished main": 4, "dynpsrpc.bus.received main": 5, "dynpsrpc.bus.dropped main": 6,
+	}, reported(t, metrics.OfBus("main", monitored{b, stats})))
+
+	for disconnects, reconnects := range map[uint64]float64{0: 0, 1: 0, 2: 1} {
+		values := reported(t, metrics.OfBus("main", monitored{b, bus.Stats{Disconnects: disconnects}}))
+		assert.Zero(t, values["dynpsrpc.bus.connected main"])
+		assert.InDelta(t, reconnects, values["dynpsrpc.bus.reconnects main"], 0)
+	}
+}
+
+func TestOfEndpoints_Report(t *testing.T) {
+	t.Parallel()
+	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
+	subscription := w.Subscribe(t.Context(), t)
+	for range 3 {
+		require.NoError(t, w.Service.Publish(t.Context(), "Feed", &allkinds.Text{Value: "hi"}))
+	}
+	require.Eventually(t, func() bool { return len(subscription.Channel()) == 3 }, waitFor, tick, "the bus delivers in the background")
+	<-subscription.Channel()
+	assert.Equal(t, map[string]float64{
+		"dynpsrpc.server.dropped s bad_frame": 0, "dynpsrpc.server.dropped s expired": 0, "dynpsrpc.server.dropped s repeated": 0,
+		"dynpsrpc.server.dropped s unawaited": 0, "dynpsrpc.server.dropped s discarded": 0,
+		"dynpsrpc.conn.dropped c bad_frame": 0, "dynpsrpc.conn.dropped c unawaited": 0, "dynpsrpc.conn.dropped c expired": 0,
+		"dynpsrpc.conn.dropped c discarded":  0,
+		"dynpsrpc.subscription.waiting feed": 2, "dynpsrpc.subscription.capacity feed": 100, "dynpsrpc.subscription.received feed": 3,
+		"dynpsrpc.subscription.dropped feed overflow": 0, "dynpsrpc.subscription.dropped feed bad_frame": 0,
+		"dynpsrpc.subscription.dropped feed refused": 0,
+	}, reported(t, metrics.OfServer("s", w.Server), metrics.OfConn("c", w.Conn), metrics.OfSubscription("feed", subscription)))
+}

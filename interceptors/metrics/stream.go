@@ -1,0 +1,48 @@
+package metrics
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// measuredStream measures one side of a stream.
+type measuredStream struct {
+	dynamic.StreamHandler
+
+	call *call
+}
+
+func (m *measuring) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.client, info)}
+}
+
+func (m *measuring) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.server, info)}
+}
+
+// Recv measures what came, whether or not it is wanted.
+func (s measuredStream) Recv(message proto.Message) error {
+	s.call.size(s.call.received, message)
+	return s.StreamHandler.Recv(message)
+}
+
+// Send measures what was sent.
+func (s measuredStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
+	err := s.StreamHandler.Send(message, opts...)
+	if err == nil {
+		s.call.size(s.call.sent, message)
+	}
+	return err
+}
+
+// Close measures the end of the stream.
+func (s measuredStream) Close(cause error) error {
+	end := cause
+	if errors.Is(cause, errors.ErrStreamClosed) { // which is how a stream ends well
+		end = nil
+	}
+	s.call.end(end)
+	return s.StreamHandler.Close(cause)
+}

@@ -1,0 +1,169 @@
+package allkinds
+
+import (
+	"context"
+	_ "embed" // all.proto
+	"log/slog"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// The methods of the service. All take and return a [Text].
+const (
+	One    = "kinds.All/One"
+	Region = "kinds.All/Region" // has the topic eu
+	Every  = "kinds.All/Every"
+	Flow   = "kinds.All/Flow"
+	Feed   = "kinds.All/Feed"
+)
+
+//go:embed all.proto
+var source []byte
+
+// Registry returns a registry that knows the service, whose message it takes from the generated code.
+func Registry() (*registry.Registry, error) {
+	reg := registry.New()
+	return reg, reg.ParseProto(fstest.MapFS{"all.proto": {Data: source}}, "all.proto")
+}
+
+// World is a server and a conn on the in-process bus.
+type World struct {
+	Registry *registry.Registry
+	Server   *dynamic.Server
+	Service  *dynamic.Registration
+	Conn     *dynamic.Conn
+}
+
+// New returns a World that ends with the test. Calls and streams answer with what they get; but "fail" with not_found, and
+// "panic" with a panic.
+func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
+	t.Helper()
+	reg, err := Registry()
+	require.NoError(t, err)
+	b, silent := bus.NewLocal(), dynamic.WithLogger(slog.New(slog.DiscardHandler))
+	w := &World{Registry: reg, Server: dynamic.NewServer(b, silent, server, dynamic.WithServerID("SRV_all"))}
+	w.Service, err = w.Server.Register(Descriptor(t, reg), Handlers())
+	require.NoError(t, err)
+	require.NoError(t, w.Service.RegisterTopic("Region", "eu"))
+	w.Conn, err = dynamic.NewConn(b, reg, silent, conn, dynamic.WithClientID("CLI_all"))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, w.Conn.Close())
+		require.NoError(t, w.Server.Shutdown(context.Background()))
+		require.NoError(t, b.Close())
+	})
+	return w
+}
+
+// Descriptor returns the service in a registry.
+func Descriptor(t testing.TB, reg *registry.Registry) *registry.Service {
+	t.Helper()
+	service, ok := reg.Service("kinds.All")
+	require.True(t, ok)
+	return service
+}
+
+// Handlers returns those of the service.
+func Handlers() dynamic.Handlers {
+	return dynamic.Handlers{
+		"One": dynamic.Unary(answer), "Region": dynamic.Unary(answer), "Every": dynamic.Unary(answer), "Flow": dynamic.Stream(echo),
+	}
+}
+
+func answer(_ context.Context, request *Text) (*Text, error) {
+	switch request.GetValue() {
+	case "fail":
+		return nil, errors.NewErrorf(errors.NotFound, "no such thing")
+	case "panic":
+		panic("secret")
+	}
+	return request, nil
+}
+
+func echo(stream dynamic.ServerStream[*Text, *Text]) error {
+	for message := range stream.Channel() {
+		response, err := answer(stream.Context(), message)
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(response); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Call makes a single call with generated messages.
+func (w *World) Call(ctx context.Context, method, value string, opts ...dynamic.RequestOption) (*Text, error) {
+	client, err := dynamic.NewClient[*Text, *Text](w.Conn, method)
+	if err != nil {
+		return nil, err
+	}
+	return client.Call(ctx, &Text{Value: value}, opts...)
+}
+
+// CallEvery makes a multi call, and returns its responses when it has ended.
+func (w *World) CallEvery(ctx context.Context, value string) ([]*dynamic.Response[*Text], error) {
+	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Every)
+	if err != nil {
+		return nil, err
+	}
+	came, err := client.CallMulti(ctx, &Text{Value: value})
+	if err != nil {
+		return nil, err
+	}
+	var responses []*dynamic.Response[*Text]
+	for response := range came {
+		responses = append(responses, response)
+	}
+	return responses, nil
+}
+
+// Open opens a stream.
+func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Text, *Text] {
+	t.Helper()
+	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Flow)
+	require.NoError(t, err)
+	stream, err := client.OpenStream(ctx)
+	require.NoError(t, err)
+	return stream
+}
+
+// Exchange sends messages on a stream and gets as many back.
+func Exchange(t testing.TB, stream dynamic.ClientStream[*Text, *Text], values ...string) {
+	t.Helper()
+	for _, value := range values {
+		require.NoError(t, stream.Send(&Text{Value: value}))
+		require.Equal(t, value, Soon(t, stream.Channel()).GetValue())
+	}
+}
+
+// Subscribe subscribes.
+func (w *World) Subscribe(ctx context.Context, t testing.TB) dynamic.Subscription[*Text] {
+	t.Helper()
+	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Feed)
+	require.NoError(t, err)
+	subscription, err := client.Subscribe(ctx)
+	require.NoError(t, err)
+	return subscription
+}
+
+// Soon waits for what must come, or for the end of the channel.
+func Soon[T any](t testing.TB, channel <-chan T) T {
+	t.Helper()
+	select {
+	case value := <-channel:
+		return value
+	case <-time.After(20 * time.Second):
+		require.FailNow(t, "nothing came")
+		panic("not reached")
+	}
+}

@@ -1,0 +1,69 @@
+// Command generate makes text.pb.go of text.proto with protoc-gen-go, which must be in the path. Unlike protoc it needs no
+// copy of buf/validate/validate.proto: it links one.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate" // the import of text.proto
+	"github.com/jhump/protoreflect/desc"                                        //nolint:staticcheck // deprecated, but the module's parser
+	"github.com/jhump/protoreflect/desc/protoparse"                             //nolint:staticcheck // deprecated, but the module's parser
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/pluginpb"
+)
+
+const path = "allkinds/text.proto"
+
+func main() {
+	if err := generate(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func generate() error {
+	parser := protoparse.Parser{ImportPaths: []string{".."}, LookupImport: desc.LoadFileDescriptor, IncludeSourceCodeInfo: true}
+	files, err := parser.ParseFiles(path)
+	if err != nil {
+		return err
+	}
+	request := &pluginpb.CodeGeneratorRequest{
+		FileToGenerate: []string{path}, Parameter: new("paths=source_relative"), ProtoFile: withImports(nil, files[0]),
+	}
+	encoded, err := proto.Marshal(request)
+	if err != nil {
+		return err
+	}
+	plugin := exec.CommandContext(context.Background(), "protoc-gen-go")
+	plugin.Stdin, plugin.Stderr = bytes.NewReader(encoded), os.Stderr
+	output, err := plugin.Output()
+	if err != nil {
+		return err
+	}
+	response := &pluginpb.CodeGeneratorResponse{}
+	if err := proto.Unmarshal(output, response); err != nil {
+		return err
+	}
+	if response.Error != nil {
+		return fmt.Errorf("protoc-gen-go: %s", response.GetError())
+	}
+	return os.WriteFile("text.pb.go", []byte(response.GetFile()[0].GetContent()), 0o600)
+}
+
+// withImports adds a file behind all that it imports.
+func withImports(files []*descriptorpb.FileDescriptorProto, file *desc.FileDescriptor) []*descriptorpb.FileDescriptorProto {
+	for _, imported := range file.GetDependencies() {
+		files = withImports(files, imported)
+	}
+	for _, known := range files {
+		if known.GetName() == file.GetName() {
+			return files
+		}
+	}
+	return append(files, file.AsFileDescriptorProto())
+}
