@@ -67,8 +67,10 @@ func (c *singleCall) failed(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{
 		Method: c.method.method.FullName(), Topic: c.route.topic, Reason: reason, ServerID: c.server,
-		Claims: c.claims.selection.count, BestAffinity: c.claims.selection.highest,
-		Declined: slices.Concat(c.claims.declined, c.claims.selection.rejected),
+	}
+	if claims := c.claims; claims != nil {
+		facts.Claims, facts.BestAffinity = claims.selection.count, claims.selection.highest
+		facts.Declined = slices.Concat(claims.declined, claims.selection.rejected)
 	}
 	switch {
 	case !c.sent:

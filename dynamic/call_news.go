@@ -34,8 +34,8 @@ type callNews struct {
 	late       bool          // the call's time is up
 }
 
-func newNewsBox() newsBox {
-	return newsBox{wake: newSignal(), news: callNews{receivers: bus.Unknown}}
+func newNewsBox(wake signal) newsBox {
+	return newsBox{wake: wake, news: callNews{receivers: bus.Unknown}}
 }
 
 // look returns what has come so far.

@@ -18,6 +18,10 @@ type claimPhase struct {
 	short   bool        // the short circuit is on
 }
 
+func newClaimPhase(opts SelectionOpts) *claimPhase {
+	return &claimPhase{selection: selection{opts: opts}}
+}
+
 // start begins the wait for claims.
 func (p *claimPhase) start(timers *timerPool) {
 	p.started, p.timers = time.Now(), timers
@@ -43,6 +47,9 @@ func (p *claimPhase) timeout() <-chan time.Time {
 
 // isNews tells whether there is something to consider that was not yet.
 func (p *claimPhase) isNews(news *callNews) bool {
+	if p == nil {
+		return len(news.claims) > 0
+	}
 	return len(news.claims) > p.considered || len(news.claims) > 0 && news.receivers != p.receivers
 }
 

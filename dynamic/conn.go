@@ -29,6 +29,7 @@ type Conn struct {
 	streams  streamTable
 	timers   timerPool
 	alarms   alarmPool
+	signals  signalPool
 	life     context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
 	endLife  context.CancelCauseFunc
 	running  sync.WaitGroup // goroutines; none is added once closed

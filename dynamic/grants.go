@@ -82,7 +82,7 @@ type grantRequest struct {
 // affinity is negative says so to a client that understands it, and is silent towards others.
 func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	server := r.server
-	affinity := g.method.guardedAffinity(g.affinity)
+	affinity := g.method.guardedAffinity(ctx, g.affinity)
 	claim := wire.ClaimRequest{
 		RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0, Sharers: g.sharers,
 	}

@@ -2,8 +2,11 @@ package dynamic
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
+
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -102,6 +105,9 @@ func (in *incoming) release() {
 	in.method.registration.server.limit.leave()
 }
 
+// mayRetry is the detail of an error that says that nothing was run: a google.rpc.RetryInfo without a delay.
+var mayRetry = &anypb.Any{TypeUrl: "type.googleapis.com/google.rpc.RetryInfo"}
+
 // full tells whether the limits leave no room at the moment.
 func (in *incoming) full() bool {
 	return in.method.registration.server.limit.full() || in.method.handler.limit.full()
@@ -122,8 +128,8 @@ func (in *incoming) answer() []byte {
 	in.proved()
 	in.warnOfClock()
 	if !in.admit() {
-		return in.failure(errors.NewErrorf(errors.ResourceExhausted,
-			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName()))
+		full := fmt.Errorf("server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName())
+		return in.failure(errors.NewError(errors.ResourceExhausted, full, mayRetry))
 	}
 	defer in.release()
 	response, err := in.listener.handle(&in.context, request)
@@ -215,7 +221,7 @@ func (in *incoming) response(response wire.Response) ([]byte, error) {
 
 // panicked logs what the caller must not see.
 func (in *incoming) panicked(value any) []byte {
-	in.method.logPanic("handler", value)
+	in.method.panicked(&in.context, "handler", value)
 	return in.failure(errors.NewErrorf(errors.Internal, "the handler of %s panicked", in.method.method.FullName()))
 }
 

@@ -1,9 +1,7 @@
 package dynamic
 
 import (
-	"log/slog"
 	"reflect"
-	"runtime/debug"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -42,21 +40,4 @@ func withCode(err error) error {
 		return err
 	}
 	return errors.FromContext(err)
-}
-
-// logPanic logs what is not to end the goroutine.
-func logPanic(logger *slog.Logger, method *registry.Method, what string, value any) {
-	logger.Error("dynpsrpc: "+what+" panicked", slog.String("method", method.FullName()),
-		slog.Any("panic", value), slog.String("stack", string(debug.Stack())))
-}
-
-// guard calls a function of an interceptor on a goroutine of the engine. A panic is logged, and becomes the error.
-func guard(logger *slog.Logger, method *registry.Method, function func() error) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			logPanic(logger, method, "interceptor", value)
-			err = interceptorPanicked(method)
-		}
-	}()
-	return function()
 }

@@ -23,7 +23,7 @@ type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHan
 // handler returns what sends the requests of single calls on a route, through the interceptors of the conn, and then
 // those of the request.
 func (m *clientMethod) handler(r *route) (ClientRPCHandler, error) {
-	info := newRPCInfo(m.method, r.topic)
+	info := m.callInfo(r)
 	send := func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error) {
 		o := newRequestOptions(opts)
 		return m.send(ctx, r, request, &o)

@@ -82,7 +82,7 @@ func (m *clientMethod) startMultiThrough(
 		method: m, route: r,
 		handlers: make([]ClientMultiRPCHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
 	}
-	info := newRPCInfo(m.method, r.topic)
+	info := m.callInfo(r)
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, multiLink{c, i}); c.handlers[i] == nil {
 			return nil, noHandler(m.method)
@@ -212,7 +212,7 @@ func (c *multiChain) pass(answer *multiResponse) {
 	c.method.decodeAnswer(answer)
 	c.setFrom(answer.server)
 	defer c.setFrom("")
-	err := guard(c.method.conn.options.logger, c.method.method, func() error {
+	err := c.method.conn.panics().guard(context.Background(), c.method.method, func() error {
 		c.recv(len(c.handlers)-1, answer.message, answer.err)
 		return nil
 	})
@@ -273,7 +273,7 @@ func wake(call *multiCall) {
 // close closes every handler that was not closed before. Panics are logged.
 func (c *multiChain) close() {
 	for i := range slices.Backward(c.handlers) {
-		_ = guard(c.method.conn.options.logger, c.method.method, func() error {
+		_ = c.method.conn.panics().guard(context.Background(), c.method.method, func() error {
 			c.closeFrom(i)
 			return nil
 		})

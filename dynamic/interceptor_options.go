@@ -18,6 +18,7 @@ type serverInterceptors struct {
 	rpc     []ServerRPCInterceptor
 	stream  []StreamInterceptor
 	publish []PublishInterceptor
+	panics  []PanicHook
 	err     error // which of them are nil
 }
 
@@ -27,6 +28,7 @@ func (s *serverInterceptors) around(service *serverInterceptors) serverIntercept
 		rpc:     slices.Concat(s.rpc, service.rpc),
 		stream:  slices.Concat(s.stream, service.stream),
 		publish: slices.Concat(s.publish, service.publish),
+		panics:  slices.Concat(s.panics, service.panics),
 	}
 }
 
@@ -37,6 +39,7 @@ type clientInterceptors struct {
 	stream       []StreamInterceptor
 	publish      []PublishInterceptor
 	subscription []SubscriptionInterceptor
+	panics       []PanicHook
 	err          error // which of them are nil
 }
 

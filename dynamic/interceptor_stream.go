@@ -2,7 +2,6 @@ package dynamic
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync/atomic"
 
@@ -49,10 +48,7 @@ func StreamContext(next StreamHandler) context.Context {
 	if !ok {
 		return context.Background()
 	}
-	if s := link.chain.stream.Load(); s != nil {
-		return s.context
-	}
-	return link.chain.context
+	return link.chain.currentContext()
 }
 
 // SetStreamContext puts ctx in place of what [StreamContext] returns, of which it must be made. On a server it becomes the
@@ -67,7 +63,7 @@ func SetStreamContext(next StreamHandler, ctx context.Context) {
 // streamChain is the handlers of one stream.
 type streamChain struct {
 	method   *registry.Method
-	logger   *slog.Logger
+	panics   panicReports
 	context  context.Context //nolint:containedctx // until there is a stream
 	made     bool            // by all interceptors; context does not change any more
 	handlers []StreamHandler // the first is nearest the user
@@ -86,6 +82,13 @@ type streamLink struct {
 	index int
 }
 
+func (c *streamChain) currentContext() context.Context {
+	if s := c.stream.Load(); s != nil {
+		return s.context
+	}
+	return c.context
+}
+
 func (l streamLink) Recv(message proto.Message) error { return l.chain.recv(l.index-1, message) }
 
 func (l streamLink) Send(message proto.Message, opts ...StreamOption) error {
@@ -97,18 +100,25 @@ func (l streamLink) Close(cause error) error { return l.chain.closeFrom(l.index+
 // newStreamChain takes interceptors in the order from the user to the bus. It fails with why the stream is refused.
 // Without interceptors the chain is nil, which can be finished, too.
 func newStreamChain(
-	ctx context.Context, logger *slog.Logger, interceptors []StreamInterceptor, info RPCInfo,
+	ctx context.Context, panics panicReports, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {
 	if len(interceptors) == 0 {
 		return nil, nil //nolint:nilnil // there is none, and that is no error
 	}
 	c := &streamChain{
-		method: info.Descriptor, logger: logger, context: ctx, receiving: lifecycle.NewGate(),
+		method: info.Descriptor, panics: panics, context: ctx, receiving: lifecycle.NewGate(),
 		handlers: make([]StreamHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
 	}
+	defer func() {
+		if !c.made { // an interceptor has panicked, or returned no handler: those that did are closed
+			c.finish(interceptorPanicked(c.method))
+		}
+	}()
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, streamLink{c, i}); c.handlers[i] == nil {
-			return nil, noHandler(c.method)
+			err := noHandler(c.method)
+			c.finish(err)
+			return nil, err
 		}
 	}
 	c.made = true
@@ -176,8 +186,8 @@ func (c *streamChain) finish(cause error) {
 		return
 	}
 	for i := range c.handlers {
-		_ = guard(c.logger, c.method, func() error {
-			if !c.closed[i].Load() {
+		_ = c.panics.guard(c.currentContext(), c.method, func() error {
+			if c.handlers[i] != nil && !c.closed[i].Load() {
 				return c.closeFrom(i, cause)
 			}
 			return nil
@@ -190,7 +200,7 @@ func (c *streamChain) finish(cause error) {
 // it.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
 	c.unacked.Store(&message)
-	err := guard(c.logger, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
+	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
 	if err != nil {
 		_ = s.Close(err) // or it was closed before
 		return false

@@ -67,7 +67,8 @@ type requestOptions struct {
 	topic     []string
 	hasTopic  bool
 	metadata  map[string]string
-	expected  int // responses to a multi call; 0: not known
+	expected  int       // responses to a multi call; 0: not known
+	peers     []*string // where the server's id goes
 
 	bufferSize int // updates, or messages of a stream; 0: the default
 	overflow   Overflow
@@ -255,7 +256,8 @@ func WithMaxFrameSize(bytes int) Option {
 }
 
 // WithMaxConcurrentRequests limits the requests that the server handles at the same time. One that comes beyond is
-// left to another server where servers claim requests, and otherwise answered with resource_exhausted. The default,
+// left to another server where servers claim requests, and otherwise answered with resource_exhausted, with a
+// google.rpc.RetryInfo among the details, since nothing was run. The default,
 // also for 0 or less, is no limit. See [WithMaxConcurrent] for a limit of one method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })

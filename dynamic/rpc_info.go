@@ -18,6 +18,8 @@ type RPCInfo struct {
 	Multi bool
 	// Descriptor is what the registry knows of the method.
 	Descriptor *registry.Method
+
+	conn *Conn // of a client's single and multi calls
 }
 
 func newRPCInfo(method *registry.Method, topic []string) RPCInfo {

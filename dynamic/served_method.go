@@ -1,6 +1,10 @@
 package dynamic
 
-import "github.com/dynpsrpc/dynpsrpc/registry"
+import (
+	"context"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
 
 // servedMethod is the plan of one method on a server; immutable.
 type servedMethod struct {
@@ -13,17 +17,17 @@ func newServedMethod(r *Registration, method *registry.Method, handler *boundHan
 	return &servedMethod{registration: r, method: method, handler: handler}
 }
 
-// logPanic logs what no caller sees.
-func (m *servedMethod) logPanic(what string, value any) {
-	logPanic(m.registration.server.options.logger, m.method, what, value)
+// panicked tells of what no caller sees.
+func (m *servedMethod) panicked(ctx context.Context, what string, value any) {
+	m.registration.panics().report(ctx, m.method, what, value)
 }
 
 // guardedAffinity calls an affinity function. If that panics the server does not offer itself.
-func (m *servedMethod) guardedAffinity(function func() float32) (affinity float32) {
+func (m *servedMethod) guardedAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	returned := false
 	defer func() {
 		if !returned {
-			m.logPanic("affinity function", recover())
+			m.panicked(ctx, "affinity function", recover())
 			affinity = -1
 		}
 	}()

@@ -20,8 +20,8 @@ type singleCall struct {
 	route  *route
 	id     id.Call
 	inbox  newsBox
-	direct bool // an answer is welcome without a claim
-	claims claimPhase
+	direct bool        // an answer is welcome without a claim
+	claims *claimPhase // nil as long as there is nothing to choose
 
 	started   time.Time
 	expiry    time.Time
@@ -33,7 +33,7 @@ type singleCall struct {
 }
 
 func newSingleCall(m *clientMethod, r *route) *singleCall {
-	return &singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(), started: time.Now()}
+	return &singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(m.conn.signals.get()), started: time.Now()}
 }
 
 // roundTrip sends a request to one server and returns the encoded response.
@@ -54,7 +54,11 @@ func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Me
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
 	}
-	return c.run(ctx, r.requests, frame, timeout)
+	response, err := c.run(ctx, r.requests, frame, timeout)
+	for _, peer := range o.peers {
+		*peer = c.peer()
+	}
+	return response, err
 }
 
 // chooseSelection decides how a server is found. A queue has chosen one when the request arrives, so that its
@@ -66,16 +70,20 @@ func (c *singleCall) chooseSelection(o *requestOptions, queued bool) {
 	case !method.RequireClaim():
 		c.direct = true
 	case o.selection != nil:
-		c.selecting, c.claims.selection.opts = true, *o.selection
+		c.selects(*o.selection)
 	case queued:
-		c.direct, c.claims.selection.opts = true, SelectionOpts{AcceptFirstAvailable: true}
+		c.direct = true
 	case method.Routing() == registry.RoutingAffinity:
-		c.selecting, c.claims.selection.opts = true, options.adaptiveSelection()
+		c.selects(options.adaptiveSelection())
 		c.claims.roster = c.route.roster
 	default: // a stream, which no queue distributes: the first server will do
-		c.selecting = true
-		c.claims.selection.opts = SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}
+		c.selects(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout})
 	}
+}
+
+func (c *singleCall) selects(opts SelectionOpts) {
+	c.selecting = true
+	c.claims = newClaimPhase(opts)
 }
 
 // run publishes the request in frame and returns the encoded response.
@@ -104,10 +112,12 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 
 // retire ends what the conn does for the call.
 func (c *singleCall) retire() {
-	if c.claims.roster != nil {
-		c.method.conn.late.add(c.id, c.claims.roster)
+	conn := c.method.conn
+	if c.claims != nil && c.claims.roster != nil {
+		conn.late.add(c.id, c.claims.roster)
 	}
-	c.method.conn.pending.remove(c.id)
+	conn.pending.remove(c.id)
+	conn.signals.put(c.inbox.wake)
 }
 
 // wait returns when the call has succeeded or failed.
@@ -186,6 +196,9 @@ func serverError(response *wire.Response) error {
 
 // consider looks at new claims and grants the request if that settles who gets it.
 func (c *singleCall) consider(ctx context.Context, news *callNews) error {
+	if c.claims == nil { // a queue has chosen a server, which does not know that it could have answered at once
+		c.claims = newClaimPhase(SelectionOpts{AcceptFirstAvailable: true})
+	}
 	server, selected, complete := c.claims.consider(news)
 	if selected {
 		return c.grant(ctx, server)

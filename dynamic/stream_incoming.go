@@ -91,11 +91,10 @@ func (in *incomingStream) begin() (s *stream, handle func() error) {
 // intercept fails with why an interceptor refuses the stream.
 func (in *incomingStream) intercept(s *stream) error {
 	r := in.method.registration
-	logger := r.server.options.logger
-	return guard(logger, s.method, func() error {
+	return r.panics().guard(s.context, s.method, func() error {
 		interceptors := slices.Clone(r.interceptors.stream)
 		slices.Reverse(interceptors) // the outermost is nearest the bus
-		chain, err := newStreamChain(s.context, logger, interceptors, newRPCInfo(s.method, s.topic))
+		chain, err := newStreamChain(s.context, r.panics(), interceptors, newRPCInfo(s.method, s.topic))
 		if chain != nil {
 			s.context = chain.context
 		}
@@ -186,11 +185,11 @@ func (in *incomingStream) handle(s *stream, handle func() error) {
 	var cause error
 	defer func() {
 		if !returned { // a panic, or runtime.Goexit
-			in.method.logPanic("handler", recover())
+			in.method.panicked(s.context, "handler", recover())
 			cause = errors.NewErrorf(errors.Internal, "the handler of %s panicked", in.method.method.FullName())
 		}
 		if !returned || !s.hijacked.Load() {
-			_ = guard(in.method.registration.server.options.logger, s.method, func() error {
+			_ = in.method.registration.panics().guard(s.context, s.method, func() error {
 				return s.closeThrough(cause) // or it was closed before
 			})
 		}

@@ -70,7 +70,7 @@ func (m *clientMethod) streamChain(ctx context.Context, r *route, o *requestOpti
 		}
 		interceptors = slices.Concat(interceptors, o.interceptors.stream)
 	}
-	return newStreamChain(ctx, options.logger, interceptors, newRPCInfo(m.method, r.topic))
+	return newStreamChain(ctx, m.conn.panics(), interceptors, newRPCInfo(m.method, r.topic))
 }
 
 // intercept lets what the user does, and what comes, go through interceptors.

@@ -124,8 +124,9 @@ func (s *subscription[Resp]) pass(update incomingUpdate[Resp]) bool {
 	if s.handler == nil {
 		return s.put(update.message)
 	}
-	panicked := guard(s.method.conn.options.logger, s.method.method, func() error {
-		if err := s.handler(context.WithValue(s.context, incomingKey{}, update), update.message); err != nil {
+	ctx := context.WithValue(s.context, incomingKey{}, update)
+	panicked := s.method.conn.panics().guard(ctx, s.method.method, func() error {
+		if err := s.handler(ctx, update.message); err != nil {
 			s.refused.Add(1)
 		}
 		return nil

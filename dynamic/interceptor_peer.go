@@ -1,0 +1,27 @@
+package dynamic
+
+// WithPeer has *serverID set, when the call ends, to the id of the server that has answered it, or else of the one that was
+// selected to; empty if neither is known. It is of effect for single calls. An interceptor may add it, if serverID is its own.
+func WithPeer(serverID *string) RequestOption {
+	return requestOption(func(o *requestOptions) { o.peers = append(o.peers, serverID) })
+}
+
+// PeerOf returns, inside of Recv of an interceptor's handler, the id of the server whose response is on its way; next is
+// what the interceptor was given. It is empty if there is none, and for other handlers.
+func PeerOf(next ClientMultiRPCHandler) string {
+	link, ok := next.(multiLink)
+	if !ok {
+		return ""
+	}
+	link.chain.mu.Lock()
+	defer link.chain.mu.Unlock()
+	return link.chain.from
+}
+
+// peer is the server that has answered, or was selected to.
+func (c *singleCall) peer() string {
+	if news := c.inbox.look(); news.answered {
+		return string(news.response.ServerID)
+	}
+	return c.server
+}

@@ -1,0 +1,213 @@
+package interceptors
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+)
+
+type userKey struct{}
+
+// userOf is a service's VerifyFunc: it knows one user.
+func userOf(ctx context.Context, token string, info dynamic.RPCInfo) (context.Context, error) {
+	switch {
+	case token == "nobody":
+		return nil, errors.NewErrorf(errors.PermissionDenied, "nobody may not call %s", info.Method)
+	case token != "ada's":
+		return nil, errors.New("a secret about tokens")
+	}
+	return context.WithValue(ctx, userKey{}, "Ada"), nil
+}
+
+// authWorld is a service of which the answers, and the first messages of streams, are the user's name.
+func authWorld(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOption) *weather.Service {
+	t.Helper()
+	name := func(ctx context.Context) weather.Text {
+		name, _ := ctx.Value(userKey{}).(string)
+		return say(name)
+	}
+	return weather.New(t, weather.Config{
+		Server: []dynamic.ServerOption{server}, Conn: conn,
+		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) { return name(ctx), nil },
+		Talk:   func(stream weather.Stream) error { return stream.Send(name(stream.Context())) },
+	})
+}
+
+// eachKind tries a call, a multi call and a stream.
+func eachKind(t *testing.T, s *weather.Service, check func(t *testing.T, user string, err error)) {
+	t.Helper()
+	t.Run("call", func(t *testing.T) {
+		user, err := s.Call(t.Context(), weather.Ask, "Rome")
+		check(t, user, err)
+	})
+	t.Run("multi call", func(t *testing.T) {
+		user, err := s.CallAll(t.Context(), "Rome")
+		check(t, user, err)
+	})
+	t.Run("stream", func(t *testing.T) {
+		stream, err := s.Open(t.Context())
+		user := ""
+		if err == nil {
+			user = (<-stream.Channel()).GetValue()
+			<-stream.Context().Done()
+		}
+		check(t, user, err)
+	})
+}
+
+func TestAuth_Admits(t *testing.T) {
+	t.Parallel()
+	s := authWorld(t, Auth(userOf), AuthToken(StaticToken("ada's")))
+	eachKind(t, s, func(t *testing.T, user string, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		assert.Equal(t, "Ada", user, "the context is that of the verify function")
+	})
+}
+
+func TestAuth_Refuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		conn []dynamic.ConnOption
+		auth dynamic.ServiceOption
+		code errors.ErrorCode
+		text string
+	}{
+		{"no token", nil, Auth(userOf), errors.Unauthenticated, "no token was sent"},
+		{"empty token", []dynamic.ConnOption{AuthToken(StaticToken(""))}, Auth(userOf), errors.Unauthenticated, "no token was sent"},
+		{"another scheme", []dynamic.ConnOption{AuthToken(StaticToken("ada's"), WithAuthScheme("Basic"))}, Auth(userOf), errors.Unauthenticated, "no token was sent"},
+		{"another key", []dynamic.ConnOption{AuthToken(StaticToken("ada's"), WithAuthKey("Authorization"))}, Auth(userOf), errors.Unauthenticated, "no token was sent"},
+		{"bad token", []dynamic.ConnOption{AuthToken(StaticToken("eve's"))}, Auth(userOf), errors.Unauthenticated, "the token was refused"},
+		{"no permission", []dynamic.ConnOption{AuthToken(StaticToken("nobody"))}, Auth(userOf), errors.PermissionDenied, "nobody may not call "},
+		{"no verify function", []dynamic.ConnOption{AuthToken(StaticToken("ada's"))}, Auth(nil), errors.Unauthenticated, "the token was refused"},
+		{"neither", nil, Auth(nil), errors.Unauthenticated, "no token was sent"},
+		{"no token function", []dynamic.ConnOption{AuthToken(nil)}, Auth(userOf), errors.InvalidArgument, "AuthToken was given no function"},
+		{"failing token function", []dynamic.ConnOption{AuthToken(func(_ context.Context, info dynamic.RPCInfo) (string, error) {
+			return "ada's", errors.NewErrorf(errors.Unavailable, "no token for %s", info.Method)
+		})}, Auth(userOf), errors.Unavailable, "no token for "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			eachKind(t, authWorld(t, tt.auth, tt.conn...), func(t *testing.T, _ string, err error) {
+				t.Helper()
+				assert.Contains(t, requireCode(t, tt.code, err).Error(), tt.text)
+			})
+		})
+	}
+}
+
+func TestAuth_KeyAndScheme(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][2][]AuthOption{
+		"key":        {{WithAuthKey("k")}, {WithAuthKey("k")}},
+		"no scheme":  {{WithAuthScheme("")}, {WithAuthScheme("")}},
+		"scheme":     {{WithAuthScheme("Token")}, {WithAuthScheme("Token")}},
+		"other case": {nil, {WithAuthScheme("bEARER")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := authWorld(t, Auth(userOf, opts[0]...), AuthToken(StaticToken("ada's"), opts[1]...))
+			eachKind(t, s, func(t *testing.T, user string, err error) {
+				t.Helper()
+				require.NoError(t, err)
+				assert.Equal(t, "Ada", user)
+			})
+		})
+	}
+}
+
+// TestAuth_PublicMethods: they need no token, and none is sent.
+func TestAuth_PublicMethods(t *testing.T) {
+	t.Parallel()
+	public := WithPublicMethods(weather.Ask, weather.AskAll, weather.Talk)
+	s := authWorld(t, Auth(userOf, public), AuthToken(func(context.Context, dynamic.RPCInfo) (string, error) {
+		return "", errors.New("there is none")
+	}, public))
+	eachKind(t, s, func(t *testing.T, user string, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		assert.Empty(t, user)
+	})
+	_, err := s.Call(t.Context(), weather.Look, "Rome")
+	require.Error(t, err)
+}
+
+// TestAuth_SameContext: a verify function need not make one.
+func TestAuth_SameContext(t *testing.T) {
+	t.Parallel()
+	s := authWorld(t, Auth(func(context.Context, string, dynamic.RPCInfo) (context.Context, error) {
+		return nil, nil //nolint:nilnil // that is the case
+	}), AuthToken(StaticToken("any")))
+	eachKind(t, s, func(t *testing.T, user string, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		assert.Empty(t, user)
+	})
+}
+
+// TestAuthToken_Metadata: it keeps what is there, and the option of a call wins.
+func TestAuthToken_Metadata(t *testing.T) {
+	t.Parallel()
+	seen := make(chan map[string]string, 1)
+	s := weather.New(t, weather.Config{
+		Conn: []dynamic.ConnOption{AuthToken(StaticToken("ada's"))},
+		Handle: func(ctx context.Context, request weather.Text) (weather.Text, error) {
+			incoming, _ := dynamic.IncomingFromContext(ctx)
+			seen <- incoming.Metadata
+			return request, nil
+		},
+	})
+	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"k": "v"})
+	_, err := s.Call(ctx, weather.Ask, "Rome")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"k": "v", "authorization": "Bearer ada's"}, <-seen)
+	_, err = s.Call(ctx, weather.Ask, "Rome", dynamic.WithMetadata(map[string]string{"authorization": "own"}))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"k": "v", "authorization": "own"}, <-seen)
+}
+
+func ExampleAuth() {
+	verify := func(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Context, error) {
+		if token != "ada's" {
+			return nil, errors.New("unknown token")
+		}
+		return context.WithValue(ctx, userKey{}, "Ada"), nil
+	}
+	s := weather.Start(weather.Config{
+		Server: []dynamic.ServerOption{Auth(verify)},
+		Conn:   []dynamic.ConnOption{AuthToken(StaticToken("ada's"))},
+		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
+			return wrapperspb.String(fmt.Sprint("hello, ", ctx.Value(userKey{}))), nil
+		},
+	})
+	defer s.Close()
+
+	fmt.Println(s.Call(context.Background(), weather.Ask, ""))
+	fmt.Println(s.Call(context.Background(), weather.Ask, "", dynamic.WithMetadata(map[string]string{"authorization": "Bearer eve's"})))
+	// Output:
+	// hello, Ada <nil>
+	//  the token was refused
+}
+
+func ExampleAuthToken() {
+	s := weather.Start(weather.Config{
+		Conn: []dynamic.ConnOption{AuthToken(StaticToken("ada's"))},
+		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
+			incoming, _ := dynamic.IncomingFromContext(ctx)
+			return wrapperspb.String(incoming.Metadata["authorization"]), nil
+		},
+	})
+	defer s.Close()
+
+	fmt.Println(s.Call(context.Background(), weather.Ask, ""))
+	// Output: Bearer ada's <nil>
+}

@@ -1,0 +1,189 @@
+package interceptors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+)
+
+// maskCases are what handlers return, and what callers see.
+var maskCases = []struct {
+	name   string
+	err    error
+	code   errors.ErrorCode
+	text   string
+	masked bool
+}{
+	{"coded", errors.NewErrorf(errors.NotFound, "no such place"), errors.NotFound, "no such place", false},
+	{"wrapped", fmt.Errorf("secret: %w", errors.NewErrorf(errors.NotFound, "no such place")), errors.NotFound, "no such place", false},
+	{"own code", errors.NewErrorf("my_code", "mine"), "my_code", "mine", false},
+	{"without a code", errors.New("secret"), errors.Internal, "internal error", true},
+	{"unknown", errors.NewErrorf(errors.Unknown, "secret"), errors.Internal, "internal error", true},
+	{"internal", errors.NewErrorf(errors.Internal, "secret"), errors.Internal, "internal error", true},
+	{"gRPC status", status.Error(codes.AlreadyExists, "there is one"), errors.AlreadyExists, "there is one", false},
+	{"internal gRPC status", status.Error(codes.Internal, "secret"), errors.Internal, "internal error", true},
+	{"canceled", fmt.Errorf("secret: %w", context.Canceled), errors.Unknown, "context canceled", false},
+	{"deadline", fmt.Errorf("secret: %w", context.DeadlineExceeded), errors.Unknown, "context deadline exceeded", false},
+	{"internal, and canceled", errors.NewErrorf(errors.Internal, "secret: %w", context.Canceled), errors.Internal, "internal error", true},
+}
+
+func TestErrorMask_Calls(t *testing.T) {
+	t.Parallel()
+	for _, tt := range maskCases {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			log, hooked := &capturedLog{}, make(chan error, 10)
+			s := weather.New(t, weather.Config{
+				Server: []dynamic.ServerOption{ErrorMask(slog.New(log), WithMaskHook(func(_ context.Context, info dynamic.RPCInfo, err error) {
+					assert.Equal(t, "example.Weather", info.Service)
+					hooked <- err
+				}))},
+				Handle: func(context.Context, weather.Text) (weather.Text, error) { return nil, tt.err },
+			})
+			for method, call := range map[string]func() (string, error){
+				weather.Ask:    func() (string, error) { return s.Call(t.Context(), weather.Ask, "Rome") },
+				weather.AskAll: func() (string, error) { return s.CallAll(t.Context(), "Rome") },
+			} {
+				_, err := call()
+				assert.Equal(t, tt.text, requireCode(t, tt.code, err).Error())
+				if !tt.masked {
+					continue
+				}
+				assert.Equal(t, tt.err, <-hooked)
+				last := log.all()[len(log.all())-1]
+				assert.Equal(t, tt.err.Error(), last["error"])
+				assert.Equal(t, method, last["method"])
+			}
+			if !tt.masked {
+				assert.Empty(t, log.all())
+			}
+		})
+	}
+}
+
+func TestErrorMask_Streams(t *testing.T) {
+	t.Parallel()
+	for _, tt := range maskCases {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			log := &capturedLog{}
+			s := weather.New(t, weather.Config{
+				Server: []dynamic.ServerOption{ErrorMask(slog.New(log))},
+				Talk:   func(weather.Stream) error { return tt.err },
+			})
+			stream, err := s.Open(t.Context())
+			require.NoError(t, err)
+			<-stream.Context().Done()
+			if coded, _ := errors.AsType[errors.Error](stream.Err()); tt.name != "gRPC status" { // of which a close keeps no code
+				assert.Equal(t, tt.text, coded.Error())
+				assert.Equal(t, tt.code, coded.Code())
+			}
+			require.NoError(t, s.Registration.Close(t.Context()))
+			if tt.masked {
+				require.Len(t, log.all(), 1)
+				assert.Equal(t, tt.err.Error(), log.all()[0]["error"])
+			} else {
+				assert.Empty(t, log.all())
+			}
+		})
+	}
+}
+
+// TestErrorMask_RefusedMessage: why an interceptor refuses a message of a stream is masked, too.
+func TestErrorMask_RefusedMessage(t *testing.T) {
+	t.Parallel()
+	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{
+		ErrorMask(slog.New(slog.DiscardHandler)),
+		dynamic.WithServerStreamInterceptors(func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler { return refusing{next} }),
+	}})
+	stream, err := s.Open(t.Context())
+	require.NoError(t, err)
+	_ = stream.Send(say("hi"))
+	<-stream.Context().Done()
+	assert.Equal(t, "internal error", stream.Err().Error())
+}
+
+type refusing struct{ dynamic.StreamHandler }
+
+func (refusing) Recv(proto.Message) error { return errors.New("secret") }
+
+// TestErrorMask_OtherSide: what the client closes its stream with is not masked, nor logged.
+func TestErrorMask_OtherSide(t *testing.T) {
+	t.Parallel()
+	log, seen := &capturedLog{}, make(chan error, 1)
+	s := weather.New(t, weather.Config{
+		Server: []dynamic.ServerOption{ErrorMask(slog.New(log))},
+		Talk: func(stream weather.Stream) error {
+			<-stream.Context().Done()
+			seen <- stream.Err()
+			return errors.New("too late")
+		},
+	})
+	stream, err := s.Open(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, stream.Close(errors.New("the client's")))
+	assert.Equal(t, "the client's", (<-seen).Error())
+	require.NoError(t, s.Registration.Close(t.Context()))
+	assert.Empty(t, log.all())
+}
+
+func TestErrorMask_Codes(t *testing.T) {
+	t.Parallel()
+	returned := errors.NewError(errors.Internal, errors.New("mine"), &errdetails.ErrorInfo{Reason: "bug"})
+	s := weather.New(t, weather.Config{
+		Server: []dynamic.ServerOption{ErrorMask(slog.New(slog.DiscardHandler), WithMaskedCodes(errors.NotFound))},
+		Handle: func(_ context.Context, request weather.Text) (weather.Text, error) {
+			if request.GetValue() == "" {
+				return nil, errors.NewErrorf(errors.NotFound, "secret")
+			}
+			return nil, returned
+		},
+	})
+	_, err := s.Call(t.Context(), weather.Ask, "")
+	assert.Equal(t, "internal error", requireCode(t, errors.Internal, err).Error())
+	_, err = s.Call(t.Context(), weather.Ask, "Rome")
+	assert.Equal(t, "mine", requireCode(t, errors.Internal, err).Error())
+	assert.Len(t, requireCode(t, errors.Internal, err).Details(), 1)
+}
+
+func TestErrorMask_Success(t *testing.T) {
+	t.Parallel()
+	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{ErrorMask(nil)}})
+	assert.Equal(t, "rain in Rome", must(s.Call(t.Context(), weather.Ask, "Rome")))
+	stream := must(s.Open(t.Context()))
+	require.NoError(t, stream.Send(say("hi")))
+	require.NoError(t, stream.Close(nil))
+}
+
+func ExampleErrorMask() {
+	s := weather.Start(weather.Config{
+		Server: []dynamic.ServerOption{ErrorMask(slog.New(slog.DiscardHandler))},
+		Handle: func(_ context.Context, place weather.Text) (weather.Text, error) {
+			if place.GetValue() == "Atlantis" {
+				return nil, errors.NewErrorf(errors.NotFound, "there is no Atlantis")
+			}
+			return nil, errors.New("dial tcp 10.1.2.3: password wrong")
+		},
+	})
+	defer s.Close()
+
+	for _, place := range []string{"Atlantis", "Rome"} {
+		_, err := s.Call(context.Background(), weather.Ask, place)
+		fmt.Println(err)
+	}
+	// Output:
+	// there is no Atlantis
+	// internal error
+}

@@ -1,0 +1,183 @@
+package weather
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/fstest"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+const source = `
+	syntax = "proto3";
+	package example;
+	import "options.proto";
+	import "google/protobuf/wrappers.proto";
+	service Weather {
+	  rpc Ask(google.protobuf.StringValue) returns (google.protobuf.StringValue);
+	  rpc Look(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+	    option idempotency_level = NO_SIDE_EFFECTS;
+	  }
+	  rpc Set(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+	    option idempotency_level = IDEMPOTENT;
+	  }
+	  rpc AskThere(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+	    option (psrpc.options).topics = true;
+	  }
+	  rpc AskAll(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+	    option (psrpc.options).type = MULTI;
+	  }
+	  rpc Talk(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+	    option (psrpc.options).stream = true;
+	  }
+	  rpc Warning(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+	    option (psrpc.options).subscription = true;
+	    option (psrpc.options).type = MULTI;
+	  }
+	}`
+
+// The methods of the service.
+const (
+	Ask      = "example.Weather/Ask"
+	Look     = "example.Weather/Look"     // has no side effects
+	Set      = "example.Weather/Set"      // is idempotent
+	AskThere = "example.Weather/AskThere" // has topics
+	AskAll   = "example.Weather/AskAll"
+	Talk     = "example.Weather/Talk"
+	Warning  = "example.Weather/Warning"
+)
+
+// Text is the type of all messages.
+type Text = *wrapperspb.StringValue
+
+// Stream is the server's side of Talk.
+type Stream = dynamic.ServerStream[Text, Text]
+
+// Config says how the service is run. Its zero value answers "rain in" and the request.
+type Config struct {
+	Server []dynamic.ServerOption
+	Conn   []dynamic.ConnOption
+	Handle func(ctx context.Context, request Text) (Text, error) // of all calls
+	Talk   func(stream Stream) error
+}
+
+// Service is a server and a conn on a bus in this process.
+type Service struct {
+	Bus          *bus.Local
+	Registry     *registry.Registry
+	Registration *dynamic.Registration
+	Conn         *dynamic.Conn
+
+	server *dynamic.Server
+}
+
+// Schema returns a registry that knows the service.
+func Schema() *registry.Registry {
+	reg := registry.New()
+	must("schema", reg.ParseProto(fstest.MapFS{"weather.proto": {Data: []byte(source)}}, "weather.proto"))
+	return reg
+}
+
+// Info describes a method as interceptors see it.
+func Info(method string) dynamic.RPCInfo {
+	described, ok := Schema().Method(method)
+	if !ok {
+		panic(method)
+	}
+	return dynamic.RPCInfo{Service: "example.Weather", Method: described.Name(), Descriptor: described}
+}
+
+// Start runs the service until it is closed.
+func Start(config Config) *Service {
+	s := &Service{Bus: bus.NewLocal(), Registry: Schema()}
+	quiet := dynamic.WithLogger(slog.New(slog.DiscardHandler))
+	s.server = dynamic.NewServer(s.Bus, append([]dynamic.ServerOption{dynamic.WithServerID("SRV_weather"), quiet}, config.Server...)...)
+	if config.Handle == nil {
+		config.Handle = Rain
+	}
+	if config.Talk == nil {
+		config.Talk = Echo
+	}
+	described, _ := s.Registry.Service("example.Weather")
+	call := dynamic.Unary(config.Handle)
+	var err error
+	s.Registration, err = s.server.Register(described, dynamic.Handlers{
+		"Ask": call, "Look": call, "Set": call, "AskThere": call, "AskAll": call, "Talk": dynamic.Stream(config.Talk),
+	})
+	must("server", err)
+	s.Conn, err = dynamic.NewConn(s.Bus, s.Registry, append([]dynamic.ConnOption{dynamic.WithClientID("CLI_weather"), quiet}, config.Conn...)...)
+	must("conn", err)
+	return s
+}
+
+// New runs the service until the end of the test.
+func New(tb testing.TB, config Config) *Service {
+	tb.Helper()
+	s := Start(config)
+	tb.Cleanup(s.Close)
+	return s
+}
+
+// Close ends the service.
+func (s *Service) Close() {
+	must("conn", s.Conn.Close())
+	must("server", s.server.Shutdown(context.Background()))
+	must("bus", s.Bus.Close())
+}
+
+func must(what string, err error) {
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", what, err)) // a mistake in a test
+	}
+}
+
+// Call calls a method with a text, and returns the answer's.
+func (s *Service) Call(ctx context.Context, method, request string, opts ...dynamic.RequestOption) (string, error) {
+	response, err := dynamic.Invoke(ctx, s.Conn, method, wrapperspb.String(request), opts...)
+	if err != nil {
+		return "", err
+	}
+	return response.(Text).GetValue(), nil
+}
+
+// CallAll calls AskAll, and returns the first answer's text, or error. It waits for the end of the call.
+func (s *Service) CallAll(ctx context.Context, request string) (answer string, err error) {
+	responses, err := dynamic.InvokeMulti(ctx, s.Conn, AskAll, wrapperspb.String(request))
+	if err != nil {
+		return "", err
+	}
+	for response := range responses {
+		if err = response.Err; err == nil {
+			answer = response.Result.(Text).GetValue()
+		}
+	}
+	return answer, err
+}
+
+// Open opens a stream of Talk.
+func (s *Service) Open(ctx context.Context) (dynamic.ClientStream[Text, Text], error) {
+	client, err := dynamic.NewClient[Text, Text](s.Conn, Talk)
+	must("client", err)
+	return client.OpenStream(ctx)
+}
+
+// Rain answers "rain in" and the request.
+func Rain(_ context.Context, request Text) (Text, error) {
+	return wrapperspb.String("rain in " + request.GetValue()), nil
+}
+
+// Echo sends back what comes.
+func Echo(stream Stream) error {
+	for message := range stream.Channel() {
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package limits
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+func (l *limiter) interceptors() dynamic.CommonOption {
+	return dynamic.CommonOptions(
+		dynamic.ServiceOptions(
+			dynamic.WithServerRPCInterceptors(l.serve),
+			dynamic.WithServerStreamInterceptors(l.stream),
+			dynamic.WithServerPublishInterceptors(l.publish),
+		),
+		dynamic.ConnOptions(
+			dynamic.WithClientRPCInterceptors(l.call),
+			dynamic.WithClientMultiRPCInterceptors(l.multi),
+			dynamic.WithClientStreamInterceptors(l.stream),
+			dynamic.WithPublishInterceptors(l.publish),
+		),
+	)
+}
+
+func (l *limiter) serve(
+	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
+) (proto.Message, error) {
+	g, err := l.enter(info.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	defer g.leave()
+	return handler(ctx, request)
+}
+
+func (l *limiter) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
+		g, err := l.enter(info.Descriptor)
+		if err != nil {
+			return nil, err
+		}
+		defer g.leave()
+		return next(ctx, request, opts...)
+	}
+}
+
+func (l *limiter) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+	return func(ctx context.Context, update proto.Message) error {
+		g, err := l.enter(info.Descriptor)
+		if err != nil {
+			return err
+		}
+		defer g.leave()
+		return next(ctx, update)
+	}
+}
+
+func (l *limiter) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return &limitedMulti{ClientMultiRPCHandler: next, limiter: l, info: info}
+}
+
+type limitedMulti struct {
+	dynamic.ClientMultiRPCHandler
+
+	limiter *limiter
+	info    dynamic.RPCInfo
+
+	mu   sync.Mutex
+	gate gate // the call is inside; nil if it is not
+}
+
+func (m *limitedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	if err := m.enter(); err != nil {
+		return err
+	}
+	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
+}
+
+// enter does nothing if the call is inside already: Send may be called again after an error.
+func (m *limitedMulti) enter() (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.gate == nil {
+		m.gate, err = m.limiter.enter(m.info.Descriptor)
+	}
+	return err
+}
+
+func (m *limitedMulti) Close() {
+	m.mu.Lock()
+	if m.gate != nil {
+		m.gate.leave()
+	}
+	m.mu.Unlock()
+	m.ClientMultiRPCHandler.Close()
+}
+
+func (l *limiter) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	g, err := l.enter(info.Descriptor)
+	if err != nil {
+		_ = next.Close(err) // refuses the stream
+		return next
+	}
+	return limitedStream{next, g}
+}
+
+type limitedStream struct {
+	dynamic.StreamHandler
+
+	gate gate
+}
+
+func (s limitedStream) Close(cause error) error {
+	defer s.gate.leave()
+	return s.StreamHandler.Close(cause)
+}

@@ -1,0 +1,217 @@
+package limits_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// requireRefused returns what the error says of trying again.
+func requireRefused(t testing.TB, err error) *errdetails.RetryInfo {
+	t.Helper()
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, errors.ResourceExhausted, coded.Code())
+	require.Len(t, coded.Details(), 1)
+	info, ok := coded.Details()[0].(*errdetails.RetryInfo)
+	require.True(t, ok)
+	return info
+}
+
+// sides run a test with the interceptor on either side.
+func sides(t *testing.T, limit func() dynamic.CommonOption, test func(t *testing.T, config weather.Config)) {
+	t.Helper()
+	t.Run("server", func(t *testing.T) {
+		t.Parallel()
+		test(t, weather.Config{Server: []dynamic.ServerOption{limit()}})
+	})
+	t.Run("conn", func(t *testing.T) {
+		t.Parallel()
+		test(t, weather.Config{Conn: []dynamic.ConnOption{limit()}})
+	})
+}
+
+func TestConcurrency_Calls(t *testing.T) {
+	t.Parallel()
+	sides(t, func() dynamic.CommonOption { return limits.Concurrency(2) }, func(t *testing.T, config weather.Config) {
+		handling, release := make(chan struct{}, 10), make(chan struct{})
+		config.Handle = func(_ context.Context, request weather.Text) (weather.Text, error) {
+			handling <- struct{}{}
+			<-release
+			if request.GetValue() == "panic" {
+				panic("oh")
+			}
+			return request, nil
+		}
+		s := weather.New(t, config)
+		done := make(chan error, 2)
+		for _, request := range []string{"fine", "panic"} {
+			go func() { // the test waits for it
+				_, err := s.Call(context.Background(), weather.Ask, request)
+				done <- err
+			}()
+			<-handling
+		}
+		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+		requireRefused(t, err)
+		assert.Contains(t, err.Error(), weather.Ask)
+		_, err = s.CallAll(t.Context(), "Rome")
+		requireRefused(t, err)
+		_, err = s.Open(t.Context())
+		requireRefused(t, err)
+
+		close(release)
+		<-done
+		<-done
+		for range 3 { // of one after the other there may be any number
+			_, err = s.Call(t.Context(), weather.Ask, "Rome")
+			require.NoError(t, err)
+			_, err = s.CallAll(t.Context(), "Rome")
+			require.NoError(t, err)
+		}
+	})
+}
+
+func TestConcurrency_Streams(t *testing.T) {
+	t.Parallel()
+	sides(t, func() dynamic.CommonOption { return limits.Concurrency(1) }, func(t *testing.T, config weather.Config) {
+		ended := make(chan struct{}, 10)
+		config.Talk = func(stream weather.Stream) error {
+			defer func() { ended <- struct{}{} }()
+			return weather.Echo(stream)
+		}
+		s := weather.New(t, config)
+		for range 3 {
+			stream, err := s.Open(t.Context())
+			require.NoError(t, err)
+			_, err = s.Open(t.Context())
+			requireRefused(t, err)
+			require.NoError(t, stream.Send(wrapperspb.String("hi")))
+			require.NoError(t, stream.Close(nil))
+			<-ended
+			require.EventuallyWithT(t, func(t *assert.CollectT) { // the server lets go of it after the handler has returned
+				_, err := s.Call(context.Background(), weather.Ask, "Rome")
+				assert.NoError(t, err)
+			}, 10*time.Second, time.Millisecond)
+		}
+	})
+}
+
+// TestConcurrency_Failures: what fails leaves room.
+func TestConcurrency_Failures(t *testing.T) {
+	t.Parallel()
+	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1)}})
+	require.NoError(t, s.Registration.Close(t.Context()))
+	for range 3 {
+		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+		require.ErrorIs(t, err, errors.ErrNoResponse)
+		_, err = s.CallAll(t.Context(), "Rome")
+		require.ErrorIs(t, err, errors.ErrNoResponse)
+		_, err = s.Open(t.Context())
+		require.ErrorIs(t, err, errors.ErrNoResponse)
+		require.NoError(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
+	}
+}
+
+func TestConcurrency_PerMethod(t *testing.T) {
+	t.Parallel()
+	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{limits.Concurrency(1, limits.PerMethod())}})
+	stream, err := s.Open(t.Context())
+	require.NoError(t, err)
+	_, err = s.Open(t.Context())
+	requireRefused(t, err)
+	_, err = s.Call(t.Context(), weather.Ask, "Rome")
+	require.NoError(t, err)
+	require.NoError(t, stream.Close(nil))
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	sides(t, func() dynamic.CommonOption { return limits.Rate(0.001, 3) }, func(t *testing.T, config weather.Config) {
+		s := weather.New(t, config)
+		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+		require.NoError(t, err)
+		_, err = s.CallAll(t.Context(), "Rome")
+		require.NoError(t, err)
+		stream, err := s.Open(t.Context())
+		require.NoError(t, err)
+
+		_, err = s.Call(t.Context(), weather.Ask, "Rome")
+		wait := requireRefused(t, err).GetRetryDelay().AsDuration()
+		assert.Greater(t, wait, 900*time.Second)
+		assert.LessOrEqual(t, wait, 1000*time.Second)
+		_, err = s.CallAll(t.Context(), "Rome")
+		requireRefused(t, err)
+		_, err = s.Open(t.Context())
+		requireRefused(t, err)
+
+		for range 10 { // messages are not counted
+			require.NoError(t, stream.Send(wrapperspb.String("hi")))
+			<-stream.Channel()
+		}
+		require.NoError(t, stream.Close(nil))
+	})
+}
+
+func TestRate_Publications(t *testing.T) {
+	t.Parallel()
+	s := weather.New(t, weather.Config{
+		Server: []dynamic.ServerOption{limits.Rate(0.001, 1)},
+		Conn:   []dynamic.ConnOption{limits.Rate(0.001, 0)}, // a burst of none would let nothing through
+	})
+	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
+	requireRefused(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
+	require.NoError(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
+	requireRefused(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
+}
+
+func TestLimits_None(t *testing.T) {
+	t.Parallel()
+	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{limits.Rate(0, 1), limits.Concurrency(0)}})
+	for range 5 {
+		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+		require.NoError(t, err)
+	}
+}
+
+func ExampleConcurrency() {
+	s := weather.Start(weather.Config{Server: []dynamic.ServerOption{limits.Concurrency(1)}})
+	defer s.Close()
+
+	stream, err := s.Open(context.Background())
+	fmt.Println(err)
+	_, err = s.Call(context.Background(), weather.Ask, "Rome")
+	fmt.Println(err)
+	_ = stream.Close(nil)
+	// Output:
+	// <nil>
+	// method example.Weather/Ask: it is in use as often as it may be; try again later
+}
+
+func ExampleRate() {
+	s := weather.Start(weather.Config{Server: []dynamic.ServerOption{limits.Rate(0.01, 2)}}) // one in 100 seconds, two at once
+	defer s.Close()
+
+	for range 3 {
+		_, err := s.Call(context.Background(), weather.Ask, "Rome")
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// method example.Weather/Ask: it is used more often than it may be; try again later
+}

@@ -1,0 +1,65 @@
+package interceptors
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var say = wrapperspb.String
+
+// must ends the test if there is an error, which is a mistake in it.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// requireCode returns the coded error in err.
+func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
+	t.Helper()
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, code, coded.Code(), "%v", err)
+	return coded
+}
+
+// capturedLog is a slog.Handler that keeps the records.
+type capturedLog struct {
+	least   slog.Level
+	mu      sync.Mutex
+	records []map[string]any
+}
+
+func (l *capturedLog) Enabled(_ context.Context, level slog.Level) bool { return level >= l.least }
+func (l *capturedLog) WithAttrs([]slog.Attr) slog.Handler               { return l }
+func (l *capturedLog) WithGroup(string) slog.Handler                    { return l }
+
+func (l *capturedLog) Handle(_ context.Context, record slog.Record) error {
+	attributes := map[string]any{"msg": record.Message, "level": record.Level}
+	record.Attrs(func(attribute slog.Attr) bool {
+		attributes[attribute.Key] = attribute.Value.Any()
+		return true
+	})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, attributes)
+	return nil
+}
+
+// all returns the attributes of each record, with its message under "msg" and its level under "level".
+func (l *capturedLog) all() []map[string]any {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]map[string]any(nil), l.records...)
+}

@@ -1,0 +1,132 @@
+package interceptors
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Recovery makes of a panic an error with the code internal, which says nothing more to the caller. Value and stack go to
+// the logger, and to the hook, which may be nil. A nil logger is slog.Default().
+//
+// A server recovers panics of its handlers without it, too, see [dynamic.WithPanicHook]. It adds that interceptors outside of
+// it see an error instead of a panic; that panics of interceptors inside of it, which otherwise come back to the caller
+// of a client, become errors; that one in an interceptor of updates costs one update instead of the subscription; and the
+// hook, which is also told of what the engine itself recovers, and logs: panics of streams' handlers, and of affinity
+// functions.
+func Recovery(logger *slog.Logger, hook dynamic.PanicHook) dynamic.CommonOption {
+	r := &recovery{loggerOrDefault(logger), hook}
+	return dynamic.CommonOptions(
+		dynamic.ServiceOptions(
+			dynamic.WithPanicHook(hook),
+			dynamic.WithServerRPCInterceptors(r.serve),
+			dynamic.WithServerPublishInterceptors(r.publish),
+		),
+		dynamic.ConnOptions(
+			dynamic.WithPanicHook(hook),
+			dynamic.WithClientRPCInterceptors(r.call),
+			dynamic.WithClientMultiRPCInterceptors(r.multi),
+			dynamic.WithClientStreamInterceptors(r.stream),
+			dynamic.WithPublishInterceptors(r.publish),
+			dynamic.WithSubscriptionInterceptors(r.deliver),
+		),
+	)
+}
+
+func loggerOrDefault(logger *slog.Logger) *slog.Logger {
+	if logger == nil {
+		return slog.Default()
+	}
+	return logger
+}
+
+type recovery struct {
+	logger *slog.Logger
+	hook   dynamic.PanicHook
+}
+
+// rescue is deferred: it makes a panic the error.
+func (r *recovery) rescue(ctx context.Context, method *registry.Method, err *error) {
+	value := recover()
+	if value == nil {
+		return
+	}
+	stack := debug.Stack()
+	r.logger.ErrorContext(ctx, "panic", slog.String("method", method.FullName()),
+		slog.Any("panic", value), slog.String("stack", string(stack)))
+	*err = errors.NewErrorf(errors.Internal, "method %s panicked", method.FullName())
+	if r.hook != nil {
+		r.hook(ctx, dynamic.Panic{Method: method, Value: value, Stack: stack})
+	}
+}
+
+func (r *recovery) serve(
+	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
+) (response proto.Message, err error) {
+	defer r.rescue(ctx, info.Descriptor, &err)
+	return handler(ctx, request)
+}
+
+func (r *recovery) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
+		defer r.rescue(ctx, info.Descriptor, &err)
+		return next(ctx, request, opts...)
+	}
+}
+
+func (r *recovery) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+	return func(ctx context.Context, update proto.Message) (err error) {
+		defer r.rescue(ctx, info.Descriptor, &err)
+		return next(ctx, update)
+	}
+}
+
+func (r *recovery) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+	return func(ctx context.Context, update proto.Message) (err error) {
+		defer r.rescue(ctx, info.Descriptor, &err)
+		return next(ctx, update)
+	}
+}
+
+func (r *recovery) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return recoveredMulti{next, r, info.Descriptor}
+}
+
+type recoveredMulti struct {
+	dynamic.ClientMultiRPCHandler // the engine recovers what the others do
+
+	recovery *recovery
+	method   *registry.Method
+}
+
+func (m recoveredMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (err error) {
+	defer m.recovery.rescue(ctx, m.method, &err)
+	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
+}
+
+func (r *recovery) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return recoveredStream{next, r, info.Descriptor}
+}
+
+type recoveredStream struct {
+	dynamic.StreamHandler // the engine recovers Recv
+
+	recovery *recovery
+	method   *registry.Method
+}
+
+func (s recoveredStream) Send(message proto.Message, opts ...dynamic.StreamOption) (err error) {
+	defer s.recovery.rescue(dynamic.StreamContext(s.StreamHandler), s.method, &err)
+	return s.StreamHandler.Send(message, opts...)
+}
+
+func (s recoveredStream) Close(cause error) (err error) {
+	defer s.recovery.rescue(dynamic.StreamContext(s.StreamHandler), s.method, &err)
+	return s.StreamHandler.Close(cause)
+}

@@ -1,0 +1,104 @@
+package interceptors
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+const redacted = "[redacted]"
+
+// redactedJSON returns a message without what its schema says is not to be printed, and without what cannot be known.
+func redactedJSON(message proto.Message) string {
+	shown := proto.Clone(message)
+	redact(shown.ProtoReflect())
+	encoded, err := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true}.Marshal(shown)
+	if err != nil {
+		return "cannot be shown: " + err.Error()
+	}
+	var compact bytes.Buffer // protojson has spaces now and then, so that nobody relies on them
+	if err := json.Compact(&compact, encoded); err != nil {
+		return "cannot be shown: " + err.Error()
+	}
+	return compact.String()
+}
+
+// redact changes a message in place.
+func redact(message protoreflect.Message) {
+	if !message.IsValid() {
+		return
+	}
+	if message.Descriptor().FullName() == "google.protobuf.Any" {
+		redactAny(message)
+		return
+	}
+	message.SetUnknown(nil)
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case !isRedacted(field):
+			redactInside(field, value)
+		case field.Kind() == protoreflect.StringKind && field.Cardinality() != protoreflect.Repeated:
+			message.Set(field, protoreflect.ValueOfString(redacted))
+		default:
+			message.Clear(field)
+		}
+		return true
+	})
+}
+
+// redactInside redacts the messages in a field.
+func redactInside(field protoreflect.FieldDescriptor, value protoreflect.Value) {
+	switch {
+	case field.IsMap():
+		if field.MapValue().Message() == nil {
+			return
+		}
+		value.Map().Range(func(_ protoreflect.MapKey, element protoreflect.Value) bool {
+			redact(element.Message())
+			return true
+		})
+	case field.Message() == nil:
+	case field.IsList():
+		for i := range value.List().Len() {
+			redact(value.List().Get(i).Message())
+		}
+	default:
+		redact(value.Message())
+	}
+}
+
+func isRedacted(field protoreflect.FieldDescriptor) bool {
+	options, _ := field.Options().(*descriptorpb.FieldOptions)
+	return options.GetDebugRedact()
+}
+
+// redactAny redacts what an Any holds. If its type is not linked, a text stands for it.
+func redactAny(message protoreflect.Message) {
+	fields := message.Descriptor().Fields()
+	url, value := fields.ByNumber(1), fields.ByNumber(2)
+	name := message.Get(url).String()
+	if name == "" {
+		return
+	}
+	var held proto.Message
+	if known, err := protoregistry.GlobalTypes.FindMessageByURL(name); err == nil {
+		held = known.New().Interface()
+		if (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(message.Get(value).Bytes(), held) != nil {
+			held = nil
+		}
+	}
+	if held != nil {
+		redact(held.ProtoReflect())
+	} else {
+		held = wrapperspb.String(redacted + " " + name)
+		message.Set(url, protoreflect.ValueOfString("type.googleapis.com/google.protobuf.StringValue"))
+	}
+	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(held) // what was decoded can be encoded
+	message.Set(value, protoreflect.ValueOfBytes(encoded))
+}

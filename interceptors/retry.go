@@ -1,0 +1,164 @@
+package interceptors
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// RetryOption configures [Retry].
+type RetryOption func(*retrier)
+
+// WithAttempts sets how often a call is made at most, the first time included. The default, also for 0 or less, is 3.
+func WithAttempts(attempts int) RetryOption {
+	return func(r *retrier) {
+		if attempts > 0 {
+			r.attempts = attempts
+		}
+	}
+}
+
+// WithBackoff sets how long to wait between two attempts: a random time up to a ceiling, which is initial after the first
+// attempt, doubles with each one, and is never more than longest. The defaults, also for 0 or less, are 50 ms and 1 s.
+func WithBackoff(initial, longest time.Duration) RetryOption {
+	return func(r *retrier) {
+		if initial > 0 {
+			r.backoff.initial = initial
+		}
+		if longest > 0 {
+			r.backoff.longest = longest
+		}
+	}
+}
+
+// WithAttemptTimeout bounds each attempt. The default, also for 0 or less, is that an attempt may take what time the call
+// has left, so that none is left after one that was not answered.
+func WithAttemptTimeout(timeout time.Duration) RetryOption {
+	return func(r *retrier) { r.timeout = max(timeout, 0) }
+}
+
+// WithRetryCodes sets which codes are worth another attempt. The default is unavailable and deadline_exceeded.
+func WithRetryCodes(codes ...errors.ErrorCode) RetryOption {
+	return func(r *retrier) { r.codes = slices.Clone(codes) }
+}
+
+// WithRetryBudget bounds the retries of all calls together, so that they do not keep down a system that is overloaded: the
+// budget is so many retries at first and at most, each retry takes one, and each success gives ratio of one back. When it
+// is used up, calls are made once. The defaults are 100 and 0.1. With 0 tokens or less there is no bound.
+func WithRetryBudget(tokens int, ratio float64) RetryOption {
+	return func(r *retrier) { r.budget = newRetryBudget(tokens, ratio) }
+}
+
+// WithIdempotent sets which methods do no harm if they run twice. The default is what a method's option idempotency_level
+// says: NO_SIDE_EFFECTS and IDEMPOTENT do not.
+func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
+	return func(r *retrier) { r.idempotent = idempotent }
+}
+
+// Retry makes calls again that have failed: single calls, the sending of multi calls, and messages sent on streams, both
+// those of a conn and those of a server.
+//
+// A failure is worth another attempt if it has one of the codes of [WithRetryCodes], and if it is certain that no server
+// has run the request, because nobody listens, none was selected, or the bus did not take it, see [errors.FactsOf].
+// If that is not certain, because a server, or none, has answered, only idempotent methods are tried again, see
+// [WithIdempotent]. An error that has a google.rpc.RetryInfo among its details is worth another attempt whatever its code and
+// method, after the delay that this asks for.
+//
+// There is a random wait between two attempts, see [WithBackoff], of at least half its ceiling if the failure was known at
+// once. A call does not go on beyond its deadline or timeout: if the next wait would end after it, the call fails with
+// its last error. Each attempt is a request of its own, whose number interceptors inside of this one get from [Attempt].
+//
+// Messages of a stream that has a window are not sent again: they fail when others have been sent after them.
+func Retry(opts ...RetryOption) dynamic.CommonOption {
+	r := newRetrier(opts)
+	return dynamic.CommonOptions(dynamic.WithServerStreamInterceptors(r.stream), dynamic.ConnOptions(
+		dynamic.WithClientRPCInterceptors(r.call),
+		dynamic.WithClientMultiRPCInterceptors(r.multi),
+		dynamic.WithClientStreamInterceptors(r.stream),
+	))
+}
+
+func newRetrier(opts []RetryOption) *retrier {
+	r := &retrier{
+		attempts:   3,
+		backoff:    backoff{50 * time.Millisecond, time.Second},
+		codes:      []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
+		budget:     newRetryBudget(100, 0.1),
+		idempotent: declaredIdempotent,
+	}
+	for _, opt := range opts {
+		opt(r)
+	}
+	return r
+}
+
+func declaredIdempotent(method *registry.Method) bool {
+	options, _ := method.Descriptor().Options().(*descriptorpb.MethodOptions)
+	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}
+
+func (r *retrier) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	idempotent := r.idempotent(info.Descriptor)
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
+		err = r.run(ctx, retried{
+			deadline: info.Deadline(ctx, opts...), idempotent: idempotent,
+			attempt: func(ctx context.Context) (err error) {
+				response, err = next(ctx, request, opts...)
+				return err
+			},
+		})
+		return response, err
+	}
+}
+
+func (r *retrier) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return retriedMulti{next, r, info}
+}
+
+type retriedMulti struct {
+	dynamic.ClientMultiRPCHandler
+
+	retrier *retrier
+	info    dynamic.RPCInfo
+}
+
+func (m retriedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	return m.retrier.run(ctx, retried{
+		deadline: m.info.Deadline(ctx, opts...), idempotent: m.retrier.idempotent(m.info.Descriptor),
+		attempt: func(ctx context.Context) error { return m.ClientMultiRPCHandler.Send(ctx, request, opts...) },
+	})
+}
+
+func (r *retrier) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return retriedStream{next, r, r.idempotent(info.Descriptor)}
+}
+
+type retriedStream struct {
+	dynamic.StreamHandler
+
+	retrier    *retrier
+	idempotent bool
+}
+
+func (s retriedStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
+	given, deadline, window := dynamic.SendBounds(s.StreamHandler, opts...)
+	if window > 0 {
+		return s.StreamHandler.Send(message, opts...)
+	}
+	return s.retrier.run(given, retried{
+		deadline: deadline, idempotent: s.idempotent, life: dynamic.StreamContext(s.StreamHandler),
+		attempt: func(ctx context.Context) error {
+			if ctx == given {
+				return s.StreamHandler.Send(message, opts...)
+			}
+			return s.StreamHandler.Send(message, append(slices.Clip(opts), dynamic.WithStreamContext(ctx))...)
+		},
+	})
+}

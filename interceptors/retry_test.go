@@ -1,0 +1,326 @@
+package interceptors
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// attempts is a handler that notes when it is called, and fails as often as it is told to.
+type attempts struct {
+	err      error
+	failures int
+	takes    time.Duration
+	begun    []time.Time
+	numbers  []int
+}
+
+func (a *attempts) try(ctx context.Context) error {
+	a.begun = append(a.begun, time.Now())
+	a.numbers = append(a.numbers, Attempt(ctx))
+	if a.takes > 0 {
+		select {
+		case <-time.After(a.takes):
+		case <-ctx.Done():
+			return errors.FromContext(ctx.Err())
+		}
+	}
+	if len(a.begun) <= a.failures {
+		return a.err
+	}
+	return nil
+}
+
+func (a *attempts) call(ctx context.Context, _ proto.Message, _ ...dynamic.RequestOption) (proto.Message, error) {
+	if err := a.try(ctx); err != nil {
+		return nil, err
+	}
+	return say("done"), nil
+}
+
+// waits are those between the attempts, which take no time themselves.
+func (a *attempts) waits() (waits []time.Duration) {
+	for i := range len(a.begun) - 1 {
+		waits = append(waits, a.begun[i+1].Sub(a.begun[i]))
+	}
+	return waits
+}
+
+var (
+	busy   = errors.NewErrorf(errors.Unavailable, "busy") // a server has said so
+	nobody = errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonNobodyListening})
+	silent = errors.WithFacts(errors.ErrRequestTimedOut, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonSilent})
+)
+
+func TestRetry_UntilItSucceeds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &attempts{err: nobody, failures: 2}
+		response, err := newRetrier(nil).call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+		require.NoError(t, err)
+		assert.Equal(t, "done", response.(weather.Text).GetValue())
+		assert.Equal(t, []int{1, 2, 3}, a.numbers)
+	})
+}
+
+func TestRetry_GivesUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for wanted, opts := range map[int][]RetryOption{3: nil, 1: {WithAttempts(1)}, 5: {WithAttempts(5), WithAttempts(0)}} {
+			a := &attempts{err: nobody, failures: 10}
+			_, err := newRetrier(opts).call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+			assert.Equal(t, nobody, err, "the last error, as it is")
+			assert.Len(t, a.begun, wanted)
+		}
+	})
+}
+
+func TestRetry_Worthwhile(t *testing.T) {
+	t.Parallel()
+	facts := func(code errors.ErrorCode, phase errors.Phase, reason errors.Reason) error {
+		return errors.WithFacts(errors.NewErrorf(code, "failed"), errors.CallFacts{Phase: phase, Reason: reason})
+	}
+	info := func(code errors.ErrorCode) error {
+		return errors.NewError(code, errors.New("full"), &errdetails.RetryInfo{})
+	}
+	for _, tt := range []struct {
+		name              string
+		err               error
+		idempotent, other bool // which methods are tried again
+	}{
+		{"nobody listens", nobody, true, true},
+		{"all declined", facts(errors.Unavailable, errors.PhaseSelection, errors.ReasonAllDeclined), true, true},
+		{"not published", facts(errors.Unavailable, errors.PhasePublish, errors.ReasonBusDown), true, true},
+		{"lost on its way", facts(errors.Unavailable, errors.PhaseResponse, errors.ReasonBusDown), true, false},
+		{"no answer", silent, true, false},
+		{"selected, and silent", facts(errors.DeadlineExceeded, errors.PhaseResponse, errors.ReasonClaimedButSilent), true, false},
+		{"too large", facts(errors.ResourceExhausted, errors.PhasePublish, errors.ReasonTooLarge), false, false},
+		{"server is busy", busy, true, false},
+		{"server has no room", errors.NewErrorf(errors.ResourceExhausted, "full"), false, false},
+		{"server says it may be tried again", info(errors.ResourceExhausted), true, true},
+		{"the same, wrapped", fmt.Errorf("oh: %w", info("own_code")), true, true},
+		{"canceled", facts(errors.Canceled, errors.PhasePublish, errors.ReasonCanceled), false, false},
+		{"conn closed", errors.WithFacts(errors.ErrClientClosed, errors.CallFacts{Phase: errors.PhasePublish, Reason: errors.ReasonClosed}), false, false},
+		{"bus closed", errors.WithFacts(bus.ErrClosed, errors.CallFacts{Phase: errors.PhasePublish, Reason: errors.ReasonBusDown}), false, false},
+		{"server failed", errors.NewErrorf(errors.Internal, "oh"), false, false},
+		{"not found", errors.NewErrorf(errors.NotFound, "oh"), false, false},
+		{"no code", errors.New("oh"), false, false},
+	} {
+		r := newRetrier(nil)
+		assert.Equal(t, tt.idempotent, r.worthwhile(tt.err, true), "%s, idempotent", tt.name)
+		assert.Equal(t, tt.other, r.worthwhile(tt.err, false), "%s, not idempotent", tt.name)
+	}
+	r := newRetrier([]RetryOption{WithRetryCodes(errors.Aborted)})
+	assert.True(t, r.worthwhile(errors.NewErrorf(errors.Aborted, "oh"), true))
+	assert.False(t, r.worthwhile(errors.NewErrorf(errors.Aborted, "oh"), false))
+	assert.False(t, r.worthwhile(nobody, true))
+}
+
+func TestRetry_Idempotency(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			method string
+			opts   []RetryOption
+			wanted int
+		}{
+			{weather.Ask, nil, 1}, {weather.Look, nil, 2}, {weather.Set, nil, 2},
+			{weather.Ask, []RetryOption{WithIdempotent(func(*registry.Method) bool { return true })}, 2},
+			{weather.Look, []RetryOption{WithIdempotent(func(*registry.Method) bool { return false })}, 1},
+		} {
+			a := &attempts{err: busy, failures: 1}
+			_, _ = newRetrier(tt.opts).call(weather.Info(tt.method), a.call)(t.Context(), say("hi"))
+			assert.Len(t, a.begun, tt.wanted, tt.method)
+		}
+	})
+}
+
+func TestRetry_Backoff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const ms = time.Millisecond
+		ceilings := []time.Duration{100 * ms, 200 * ms, 400 * ms, 700 * ms, 700 * ms}
+		for err, atLeastHalf := range map[error]bool{busy: false, nobody: true} {
+			least := [5]time.Duration{time.Hour, time.Hour, time.Hour, time.Hour, time.Hour}
+			most := [5]time.Duration{}
+			for range 200 {
+				a := &attempts{err: err, failures: 10}
+				r := newRetrier([]RetryOption{WithAttempts(6), WithBackoff(100*ms, 700*ms), WithRetryBudget(0, 0)})
+				_, _ = r.call(weather.Info(weather.Look), a.call)(t.Context(), say("hi"))
+				for i, wait := range a.waits() {
+					least[i], most[i] = min(least[i], wait), max(most[i], wait)
+				}
+			}
+			for i, ceiling := range ceilings {
+				floor := time.Duration(0)
+				if atLeastHalf {
+					floor = ceiling / 2
+				}
+				assert.LessOrEqual(t, most[i], ceiling)
+				assert.Greater(t, most[i], ceiling*9/10, "the whole range is used")
+				assert.GreaterOrEqual(t, least[i], floor)
+				assert.Less(t, least[i], floor+ceiling/10)
+			}
+		}
+	})
+}
+
+// TestRetry_BackoffExtremes: no ceiling overflows.
+func TestRetry_BackoffExtremes(t *testing.T) {
+	t.Parallel()
+	for _, b := range []backoff{{1, 1}, {time.Hour, time.Second}, {1, 1<<63 - 1}, {1<<63 - 1, 1<<63 - 1}} {
+		for _, err := range []error{busy, nobody} {
+			for _, attempts := range []int{1, 2, 63, 64, 65, 1000} {
+				wait := b.wait(attempts, err)
+				assert.GreaterOrEqual(t, wait, time.Duration(0))
+				assert.LessOrEqual(t, wait, b.longest)
+			}
+		}
+	}
+}
+
+func TestRetry_RequestedDelay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		later := errors.NewError(errors.ResourceExhausted, errors.New("full"), &errdetails.RetryInfo{RetryDelay: durationpb.New(7 * time.Second)})
+		a := &attempts{err: later, failures: 1}
+		_, err := newRetrier(nil).call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+		require.NoError(t, err)
+		assert.Equal(t, []time.Duration{7 * time.Second}, a.waits())
+	})
+}
+
+// TestRetry_NeverPastTheDeadline: neither an attempt nor a wait goes on after it.
+func TestRetry_NeverPastTheDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, takes := range []time.Duration{0, 300 * time.Millisecond} {
+			a := &attempts{err: busy, failures: 1000, takes: takes}
+			r := newRetrier([]RetryOption{WithAttempts(1000), WithBackoff(400*time.Millisecond, time.Second), WithRetryBudget(0, 0)})
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			started := time.Now()
+			_, err := r.call(weather.Info(weather.Look), a.call)(ctx, say("hi"))
+			cancel()
+			require.Error(t, err)
+			assert.LessOrEqual(t, time.Since(started), 5*time.Second)
+			assert.Greater(t, len(a.begun), 3)
+			if takes == 0 {
+				assert.Equal(t, busy, err)
+			}
+		}
+	})
+}
+
+func TestRetry_AttemptTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &attempts{takes: time.Hour}
+		r := newRetrier([]RetryOption{WithAttemptTimeout(time.Second), WithBackoff(1, 1)})
+		_, err := r.call(weather.Info(weather.Look), a.call)(t.Context(), say("hi"))
+		requireCode(t, errors.DeadlineExceeded, err)
+		assert.Equal(t, []int{1, 2, 3}, a.numbers)
+		for _, wait := range a.waits() {
+			assert.Equal(t, time.Second, wait.Round(time.Millisecond))
+		}
+	})
+}
+
+func TestRetry_CanceledWhileItWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		a := &attempts{err: nobody, failures: 10}
+		r := newRetrier([]RetryOption{WithBackoff(time.Hour, time.Hour)})
+		done := make(chan error)
+		go func() { // the test waits for it
+			_, err := r.call(weather.Info(weather.Ask), a.call)(ctx, say("hi"))
+			done <- err
+		}()
+		synctest.Wait()
+		cancel()
+		err := <-done
+		requireCode(t, errors.Canceled, err)
+		require.ErrorIs(t, err, errors.ErrRequestCanceled)
+		require.ErrorIs(t, err, errors.ErrNoResponse, "and why it waited")
+		assert.Len(t, a.begun, 1)
+	})
+}
+
+func TestRetry_Budget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRetrier([]RetryOption{WithRetryBudget(4, 0.5)})
+		call := func(failures int) int {
+			a := &attempts{err: nobody, failures: failures}
+			_, _ = r.call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+			return len(a.begun)
+		}
+		assert.Equal(t, 3, call(10))
+		assert.Equal(t, 3, call(10))
+		assert.Equal(t, 1, call(10), "4 retries were made")
+		assert.Equal(t, 1, call(0))
+		assert.Equal(t, 1, call(10), "half a retry is none")
+		assert.Equal(t, 1, call(0))
+		assert.Equal(t, 2, call(10))
+		for range 100 {
+			call(0)
+		}
+		assert.Equal(t, 3, call(10))
+		assert.Equal(t, 3, call(10))
+		assert.Equal(t, 1, call(10), "it has never more than at first")
+	})
+}
+
+// multiStub is the end of a chain of handlers of a multi call.
+type multiStub struct {
+	dynamic.ClientMultiRPCHandler
+
+	send func(ctx context.Context) error
+}
+
+func (m multiStub) Send(ctx context.Context, _ proto.Message, _ ...dynamic.RequestOption) error {
+	return m.send(ctx)
+}
+
+func TestRetry_Multi(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &attempts{err: errors.WithFacts(busy, errors.CallFacts{Phase: errors.PhasePublish}), failures: 2}
+		handler := newRetrier(nil).multi(weather.Info(weather.AskAll), multiStub{send: a.try})
+		require.NoError(t, handler.Send(t.Context(), say("hi")))
+		assert.Equal(t, []int{1, 2, 3}, a.numbers)
+	})
+}
+
+// streamStub is the end of a chain of handlers of a stream.
+type streamStub struct {
+	dynamic.StreamHandler
+
+	send func() error
+}
+
+func (s streamStub) Send(proto.Message, ...dynamic.StreamOption) error { return s.send() }
+
+func TestRetry_StreamSend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := &attempts{err: nobody, failures: 2}
+		handler := newRetrier(nil).stream(weather.Info(weather.Talk), streamStub{send: func() error { return a.try(t.Context()) }})
+		require.NoError(t, handler.Send(say("hi")))
+		assert.Len(t, a.begun, 3)
+	})
+}

@@ -1,0 +1,185 @@
+package interceptors_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+var quick = interceptors.WithBackoff(time.Millisecond, time.Millisecond)
+
+// each calls f before each single call that is really made.
+func each(f func(attempt int)) dynamic.ConnOption {
+	return dynamic.WithClientRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+		return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
+			f(interceptors.Attempt(ctx))
+			return next(ctx, request, opts...)
+		}
+	})
+}
+
+// TestRetry_NobodyListens: a call for which a server comes up in time succeeds.
+func TestRetry_NobodyListens(t *testing.T) {
+	t.Parallel()
+	var s *weather.Service
+	s = weather.New(t, weather.Config{Conn: []dynamic.ConnOption{interceptors.Retry(quick), each(func(attempt int) {
+		if attempt == 3 {
+			assert.NoError(t, s.Registration.RegisterTopic("AskThere", "eu"))
+		}
+	})}})
+	answer, err := s.Call(t.Context(), weather.AskThere, "Rome", dynamic.WithTopic("eu"))
+	require.NoError(t, err)
+	assert.Equal(t, "rain in Rome", answer)
+}
+
+// TestRetry_WithinTheTimeout: the timeout of a request, or a conn, is that of all attempts together.
+func TestRetry_WithinTheTimeout(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	s := weather.New(t, weather.Config{
+		Conn: []dynamic.ConnOption{interceptors.Retry(quick, interceptors.WithAttempts(1000)), each(func(int) { calls.Add(1) })},
+		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	})
+	_, err := s.Call(t.Context(), weather.Look, "Rome", dynamic.WithRequestTimeout(50*time.Millisecond))
+	require.Error(t, err)
+	assert.EqualValues(t, 1, calls.Load(), "no time is left for another one")
+}
+
+// TestRetry_FullServer: what a server refuses for lack of room is tried again, whatever the method.
+func TestRetry_FullServer(t *testing.T) {
+	t.Parallel()
+	handling, release := make(chan struct{}, 2), make(chan struct{})
+	s := weather.New(t, weather.Config{
+		Server: []dynamic.ServerOption{dynamic.WithMaxConcurrentRequests(1)},
+		Conn: []dynamic.ConnOption{interceptors.Retry(quick), each(func(attempt int) {
+			if attempt == 2 {
+				close(release)
+			}
+		})},
+		Handle: func(ctx context.Context, request weather.Text) (weather.Text, error) {
+			handling <- struct{}{}
+			<-release
+			return request, nil
+		},
+	})
+	first := make(chan error, 1)
+	go func() { // the test waits for it
+		_, err := s.Call(t.Context(), weather.Ask, "Oslo")
+		first <- err
+	}()
+	<-handling
+	answer, err := s.Call(t.Context(), weather.Ask, "Rome")
+	require.NoError(t, err)
+	assert.Equal(t, "Rome", answer)
+	require.NoError(t, <-first)
+}
+
+// failingSends fails the first so many sends of each stream.
+func failingSends(failures int32, sends *atomic.Int32) dynamic.StreamInterceptor {
+	return func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+		return &failing{StreamHandler: next, failures: failures, sends: sends}
+	}
+}
+
+type failing struct {
+	dynamic.StreamHandler
+
+	failures int32
+	sends    *atomic.Int32
+}
+
+func (f *failing) Send(message proto.Message, opts ...dynamic.StreamOption) error {
+	if f.sends.Add(1) <= f.failures {
+		return errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{Phase: errors.PhaseStream, Reason: errors.ReasonNobodyListening})
+	}
+	return f.StreamHandler.Send(message, opts...)
+}
+
+func TestRetry_Streams(t *testing.T) {
+	t.Parallel()
+	var ofClient, ofServer atomic.Int32
+	s := weather.New(t, weather.Config{
+		Server: []dynamic.ServerOption{ // the outermost of a server is nearest the bus
+			dynamic.WithServerStreamInterceptors(failingSends(2, &ofServer)), interceptors.Retry(quick),
+		},
+		Conn: []dynamic.ConnOption{interceptors.Retry(quick), dynamic.WithClientStreamInterceptors(failingSends(2, &ofClient))},
+	})
+	stream, err := s.Open(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(wrapperspb.String("hi")))
+	assert.Equal(t, "hi", (<-stream.Channel()).GetValue())
+	require.NoError(t, stream.Close(nil))
+	assert.EqualValues(t, 3, ofClient.Load())
+	assert.EqualValues(t, 3, ofServer.Load())
+}
+
+// TestRetry_StreamWithWindow: a message of a window is not sent again, behind others.
+func TestRetry_StreamWithWindow(t *testing.T) {
+	t.Parallel()
+	var sends atomic.Int32
+	s := weather.New(t, weather.Config{
+		Conn: []dynamic.ConnOption{interceptors.Retry(quick), dynamic.WithClientStreamInterceptors(failingSends(1, &sends))},
+	})
+	client, err := dynamic.NewClient[weather.Text, weather.Text](s.Conn, weather.Talk)
+	require.NoError(t, err)
+	stream, err := client.OpenStream(t.Context(), dynamic.WithStreamWindow(4))
+	require.NoError(t, err)
+	require.ErrorIs(t, stream.Send(wrapperspb.String("hi")), errors.ErrNoResponse)
+	assert.EqualValues(t, 1, sends.Load())
+	require.NoError(t, stream.Close(nil))
+}
+
+// TestRetry_ClosedStream: sending on it is not tried again, whatever it was closed for.
+func TestRetry_ClosedStream(t *testing.T) {
+	t.Parallel()
+	var sends atomic.Int32
+	s := weather.New(t, weather.Config{
+		Conn: []dynamic.ConnOption{
+			interceptors.Retry(interceptors.WithIdempotent(func(*registry.Method) bool { return true })),
+			dynamic.WithClientStreamInterceptors(failingSends(0, &sends)),
+		},
+		Talk: func(weather.Stream) error { return errors.ErrNoResponse },
+	})
+	stream, err := s.Open(t.Context())
+	require.NoError(t, err)
+	<-stream.Context().Done()
+	require.ErrorIs(t, stream.Send(wrapperspb.String("hi")), errors.ErrNoResponse)
+	assert.EqualValues(t, 1, sends.Load())
+}
+
+func ExampleRetry() {
+	failures := 2
+	s := weather.Start(weather.Config{
+		Conn: []dynamic.ConnOption{interceptors.Retry(interceptors.WithAttempts(5))},
+		Handle: func(_ context.Context, place weather.Text) (weather.Text, error) {
+			if failures > 0 {
+				failures--
+				return nil, errors.NewErrorf(errors.Unavailable, "in the clouds")
+			}
+			return wrapperspb.String("rain in " + place.GetValue()), nil
+		},
+	})
+	defer s.Close()
+
+	fmt.Println(s.Call(context.Background(), weather.Ask, "Rome"))  // may have side effects
+	fmt.Println(s.Call(context.Background(), weather.Look, "Rome")) // has none, says its schema
+	// Output:
+	//  in the clouds
+	// rain in Rome <nil>
+}
