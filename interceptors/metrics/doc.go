@@ -3,8 +3,8 @@
 // method is enough.
 //
 //	observer, err := prommetrics.New(prometheus.DefaultRegisterer)
-//	server := dynamic.NewServer(b, metrics.Server(observer))
-//	conn, err := dynamic.NewConn(b, reg, metrics.Client(observer))
+//	server := dynamic.NewServer(b, metrics.New(observer))
+//	conn, err := dynamic.NewConn(b, reg, metrics.New(observer))
 //	observer.Watch(metrics.OfBus("main", b))
 //
 // # Instruments

@@ -1,8 +1,8 @@
 // Package tracing makes OpenTelemetry spans of calls, streams and updates, and carries their context from clients to servers
 // and from publishers to subscribers.
 //
-//	server := dynamic.NewServer(b, tracing.Server())
-//	conn, err := dynamic.NewConn(b, reg, tracing.Client())
+//	server := dynamic.NewServer(b, tracing.New())
+//	conn, err := dynamic.NewConn(b, reg, tracing.New())
 //
 // The context travels as metadata, by default as the W3C's trace context with the keys traceparent and tracestate; those
 // are what psrpc's peers use for calls. A server's span is a child of the client's. In a handler, calls made with the

@@ -8,11 +8,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Option configures [Server] and [Client].
+// Option configures [New].
 type Option func(*tracing)
 
-// WithTracerProvider sets where spans are made. The default, also for nil, is otel.GetTracerProvider(), as it is when [Server]
-// or [Client] is called.
+// WithTracerProvider sets where spans are made. The default, also for nil, is otel.GetTracerProvider(), as it is when [New] is
+// called.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(t *tracing) {
 		if provider != nil {
@@ -46,36 +46,29 @@ type tracing struct {
 	tracer     trace.Tracer
 }
 
-func newTracing(opts []Option) *tracing {
+// New traces, on a server or a service, the calls and streams that it answers and the updates that it publishes; on a conn
+// its calls, multi calls and streams, the updates that it publishes and those that come to its subscriptions.
+//
+// Give it before other interceptors, so that they have the span's context. On a conn it makes one span of what an
+// interceptor behind it does several times, such as interceptors.Retry; given after that, one of each.
+func New(opts ...Option) dynamic.CommonOption {
 	t := &tracing{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {
 		opt(t)
 	}
 	t.tracer = t.provider.Tracer("github.com/dynpsrpc/dynpsrpc/interceptors/tracing")
-	return t
-}
-
-// Server traces the calls and streams that a server, or a service, answers, and the updates that it publishes. Give it
-// before other interceptors, so that they have the span's context.
-func Server(opts ...Option) dynamic.ServiceOption {
-	t := newTracing(opts)
-	return dynamic.ServiceOptions(
-		dynamic.WithServerRPCInterceptors(t.serve),
-		dynamic.WithServerStreamInterceptors(t.serverStream),
-		dynamic.WithServerPublishInterceptors(t.publishing),
-	)
-}
-
-// Client traces a conn's calls, multi calls and streams, the updates that it publishes and those that come to its
-// subscriptions. Given before an interceptor that makes calls several times, it makes one span of them; given after it,
-// one of each.
-func Client(opts ...Option) dynamic.ConnOption {
-	t := newTracing(opts)
-	return dynamic.ConnOptions(
-		dynamic.WithClientRPCInterceptors(t.calling),
-		dynamic.WithClientMultiRPCInterceptors(t.callingAll),
-		dynamic.WithClientStreamInterceptors(t.clientStream),
-		dynamic.WithPublishInterceptors(t.publishing),
-		dynamic.WithSubscriptionInterceptors(t.delivering),
+	return dynamic.CommonOptions(
+		dynamic.ServiceOptions(
+			dynamic.WithServerRPCInterceptors(t.serve),
+			dynamic.WithServerStreamInterceptors(t.serverStream),
+			dynamic.WithServerPublishInterceptors(t.publishing),
+		),
+		dynamic.ConnOptions(
+			dynamic.WithClientRPCInterceptors(t.calling),
+			dynamic.WithClientMultiRPCInterceptors(t.callingAll),
+			dynamic.WithClientStreamInterceptors(t.clientStream),
+			dynamic.WithPublishInterceptors(t.publishing),
+			dynamic.WithSubscriptionInterceptors(t.delivering),
+		),
 	)
 }

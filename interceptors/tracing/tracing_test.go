@@ -44,7 +44,7 @@ func newWorldWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnO
 	spans := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 	opts = append(opts, tracing.WithTracerProvider(provider))
-	w := allkinds.New(t, dynamic.ServiceOptions(tracing.Server(opts...), server), dynamic.ConnOptions(tracing.Client(opts...), conn))
+	w := allkinds.New(t, dynamic.ServiceOptions(tracing.New(opts...), server), dynamic.ConnOptions(tracing.New(opts...), conn))
 	return &tracedWorld{w, spans, provider.Tracer("test")}
 }
 
@@ -206,7 +206,7 @@ func (panicking) Send(context.Context, proto.Message, ...dynamic.RequestOption) 
 func TestTracing_MultiAttempts(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
-	traced := tracing.Client(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))))
+	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))))
 	again := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 		return twice{next}
 	})
@@ -362,7 +362,7 @@ func TestWithPropagator_Baggage(t *testing.T) {
 // TestTracing_Defaults: without a provider there are no spans, and nothing travels.
 func TestTracing_Defaults(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, tracing.Server(tracing.WithTracerProvider(nil), tracing.WithPropagator(nil)), tracing.Client())
+	w := allkinds.New(t, tracing.New(tracing.WithTracerProvider(nil), tracing.WithPropagator(nil)), tracing.New())
 	_, err := w.Call(t.Context(), allkinds.One, "hi")
 	require.NoError(t, err)
 }

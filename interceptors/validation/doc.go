@@ -1,8 +1,8 @@
 // Package validation checks messages against the rules that stand in their .proto files, see buf.build/go/protovalidate.
 // A message that breaks one goes no further, with the code invalid_argument.
 //
-//	server := dynamic.NewServer(b, validation.Server())
-//	conn, err := dynamic.NewConn(b, reg, validation.Client())
+//	server := dynamic.NewServer(b, validation.New())
+//	conn, err := dynamic.NewConn(b, reg, validation.New())
 //
 // Generated and dynamic messages are treated alike. A .proto file with rules imports buf/validate/validate.proto; the
 // registry finds that, as this package links it, if the sources do not have it.

@@ -33,7 +33,7 @@ func Example() {
 	defer b.Close()
 	check(reg.ParseProto(fstest.MapFS{"door.proto": {Data: []byte(source)}}, "door.proto"))
 	door, _ := reg.Service("example.Door")
-	server := dynamic.NewServer(b, validation.Server())
+	server := dynamic.NewServer(b, validation.New())
 	defer server.Kill()
 	_, err := server.Register(door, dynamic.Handlers{
 		"Open": dynamic.Unary(func(_ context.Context, visitor *dynamicpb.Message) (*dynamicpb.Message, error) {

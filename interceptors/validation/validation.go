@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Option configures [Server] and [Client].
+// Option configures [New].
 type Option func(*validation)
 
 // WithValidator sets what checks messages. The default, also for nil, is protovalidate.GlobalValidator.
@@ -26,36 +26,30 @@ func WithValidator(validator protovalidate.Validator) Option {
 // validation is what interceptors share.
 type validation struct{ validator protovalidate.Validator }
 
-func newValidation(opts []Option) validation {
+// New checks, on a server or a service, the requests, the messages that clients send on streams, and the updates that it
+// publishes: a request is answered with the error, a stream is closed with it, Publish returns it.
+//
+// On a conn it checks the same before it is sent: requests, messages on streams, and updates; whoever sends gets the error.
+// It also checks the updates that come to the conn's subscriptions: those that break a rule are dropped, and counted as
+// refused in [dynamic.SubscriptionStats].
+func New(opts ...Option) dynamic.CommonOption {
 	v := validation{protovalidate.GlobalValidator}
 	for _, opt := range opts {
 		opt(&v)
 	}
-	return v
-}
-
-// Server checks the requests of a server, or of a service, the messages that clients send on its streams, and the updates
-// that it publishes. A request is answered with the error; a stream is closed with it; Publish returns it.
-func Server(opts ...Option) dynamic.ServiceOption {
-	v := newValidation(opts)
-	return dynamic.ServiceOptions(
-		dynamic.WithServerRPCInterceptors(v.serve),
-		dynamic.WithServerStreamInterceptors(v.incomingStream),
-		dynamic.WithServerPublishInterceptors(v.publishing),
-	)
-}
-
-// Client checks, before they are sent, the requests of a conn, the messages that it sends on streams, and the updates that
-// it publishes; whoever sends gets the error. It also checks the updates that come to the conn's subscriptions; those
-// that break a rule are dropped, and counted as refused in [dynamic.SubscriptionStats].
-func Client(opts ...Option) dynamic.ConnOption {
-	v := newValidation(opts)
-	return dynamic.ConnOptions(
-		dynamic.WithClientRPCInterceptors(v.calling),
-		dynamic.WithClientMultiRPCInterceptors(v.callingAll),
-		dynamic.WithClientStreamInterceptors(v.outgoingStream),
-		dynamic.WithPublishInterceptors(v.publishing),
-		dynamic.WithSubscriptionInterceptors(v.delivering),
+	return dynamic.CommonOptions(
+		dynamic.ServiceOptions(
+			dynamic.WithServerRPCInterceptors(v.serve),
+			dynamic.WithServerStreamInterceptors(v.incomingStream),
+			dynamic.WithServerPublishInterceptors(v.publishing),
+		),
+		dynamic.ConnOptions(
+			dynamic.WithClientRPCInterceptors(v.calling),
+			dynamic.WithClientMultiRPCInterceptors(v.callingAll),
+			dynamic.WithClientStreamInterceptors(v.outgoingStream),
+			dynamic.WithPublishInterceptors(v.publishing),
+			dynamic.WithSubscriptionInterceptors(v.delivering),
+		),
 	)
 }
 

@@ -60,11 +60,11 @@ func invalidDynamic(t testing.TB, w *allkinds.World) proto.Message {
 func onEachSide(t *testing.T, test func(t *testing.T, w *allkinds.World)) {
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
-		test(t, allkinds.New(t, validation.Server(), nothingOf))
+		test(t, allkinds.New(t, validation.New(), nothingOf))
 	})
 	t.Run("client", func(t *testing.T) {
 		t.Parallel()
-		test(t, allkinds.New(t, nothing, validation.Client()))
+		test(t, allkinds.New(t, nothing, validation.New()))
 	})
 }
 
@@ -97,10 +97,10 @@ func TestValidation_Multi(t *testing.T) {
 }
 
 // TestServer_Dynamic: a handler with dynamic types is as safe as one with generated ones.
-func TestServer_Dynamic(t *testing.T) {
+func TestNew_ServerDynamic(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, nothing, nothingOf)
-	server := dynamic.NewServer(w.Bus, validation.Server())
+	server := dynamic.NewServer(w.Bus, validation.New())
 	defer server.Kill()
 	require.NoError(t, w.Service.Close(t.Context()))
 	echo := func(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) { return request, nil }
@@ -112,9 +112,9 @@ func TestServer_Dynamic(t *testing.T) {
 	requireInvalid(t, err, "request of kinds.All/One")
 }
 
-func TestServer_Stream(t *testing.T) {
+func TestNew_ServerStream(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, validation.Server(), nothingOf)
+	w := allkinds.New(t, validation.New(), nothingOf)
 	stream := w.Open(t.Context(), t)
 	allkinds.Exchange(t, stream, "hi")
 	_ = stream.Send(invalid())
@@ -122,27 +122,27 @@ func TestServer_Stream(t *testing.T) {
 	requireInvalid(t, stream.Err(), "message of kinds.All/Flow")
 }
 
-func TestClient_Stream(t *testing.T) {
+func TestNew_ClientStream(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, nothing, validation.Client())
+	w := allkinds.New(t, nothing, validation.New())
 	stream := w.Open(t.Context(), t)
 	requireInvalid(t, stream.Send(invalid()), "message of kinds.All/Flow")
 	allkinds.Exchange(t, stream, "hi")
 	require.NoError(t, stream.Close(nil))
 }
 
-func TestServer_Publish(t *testing.T) {
+func TestNew_ServerPublish(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, validation.Server(), nothingOf)
+	w := allkinds.New(t, validation.New(), nothingOf)
 	subscription := w.Subscribe(t.Context(), t)
 	requireInvalid(t, w.Service.Publish(t.Context(), "Feed", invalid()), "update of kinds.All/Feed")
 	require.NoError(t, w.Service.Publish(t.Context(), "Feed", &allkinds.Text{Value: "hi"}))
 	assert.Equal(t, "hi", allkinds.Soon(t, subscription.Channel()).GetValue())
 }
 
-func TestClient_Updates(t *testing.T) {
+func TestNew_ClientUpdates(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, nothing, validation.Client())
+	w := allkinds.New(t, nothing, validation.New())
 	subscription := w.Subscribe(t.Context(), t)
 	requireInvalid(t, dynamic.Publish(t.Context(), w.Conn, allkinds.Feed, invalid()), "update of kinds.All/Feed")
 	require.NoError(t, w.Service.Publish(t.Context(), "Feed", invalid()))
@@ -160,7 +160,7 @@ func (broken) Validate(proto.Message, ...protovalidate.ValidationOption) error {
 
 func TestWithValidator_Fails(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, validation.Server(validation.WithValidator(broken{}), validation.WithValidator(nil)), nothingOf)
+	w := allkinds.New(t, validation.New(validation.WithValidator(broken{}), validation.WithValidator(nil)), nothingOf)
 	_, err := w.Call(t.Context(), allkinds.One, "hi")
 	coded, ok := errors.AsType[errors.Error](err)
 	require.True(t, ok)
@@ -169,9 +169,9 @@ func TestWithValidator_Fails(t *testing.T) {
 }
 
 // TestClient_ErrorAs: the side that has checked a message finds protovalidate's error.
-func TestClient_ErrorAs(t *testing.T) {
+func TestNew_ClientErrorAs(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, nothing, validation.Client())
+	w := allkinds.New(t, nothing, validation.New())
 	_, err := dynamic.Invoke(t.Context(), w.Conn, allkinds.One, invalid())
 	var violated *protovalidate.ValidationError
 	require.ErrorAs(t, err, &violated)

@@ -33,7 +33,7 @@ func Example() {
 	defer b.Close()
 	check(reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(source)}}, "greeter.proto"))
 	greeter, _ := reg.Service("example.Greeter")
-	server := dynamic.NewServer(b, metrics.Server(observer))
+	server := dynamic.NewServer(b, metrics.New(observer))
 	defer server.Kill()
 	_, err := server.Register(greeter, dynamic.Handlers{
 		"Hello": dynamic.Unary(func(_ context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {

@@ -37,7 +37,7 @@ func TestMetrics_Collected(t *testing.T) {
 	t.Parallel()
 	reader := metric.NewManualReader()
 	m := otelmetrics.New(metric.NewMeterProvider(metric.WithReader(reader)))
-	w := allkinds.New(t, metrics.Server(m), metrics.Client(m))
+	w := allkinds.New(t, metrics.New(m), metrics.New(m))
 	_, err := w.Call(t.Context(), allkinds.One, "hi")
 	require.NoError(t, err)
 	_, err = w.Call(t.Context(), allkinds.One, "fail")

@@ -31,7 +31,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	hello(dynamic.ServiceOptions(metrics.Server(observer)), dynamic.ConnOptions(metrics.Client(observer)))
+	hello(metrics.New(observer))
 
 	families, err := registry.Gather()
 	for _, family := range families {
@@ -57,12 +57,12 @@ func Example() {
 }
 
 // hello makes one call.
-func hello(ofServer dynamic.ServerOption, ofConn dynamic.ConnOption) {
+func hello(option dynamic.CommonOption) {
 	b, reg := bus.NewLocal(), registry.New()
 	defer b.Close()
 	check(reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(source)}}, "greeter.proto"))
 	greeter, _ := reg.Service("example.Greeter")
-	server := dynamic.NewServer(b, ofServer)
+	server := dynamic.NewServer(b, option)
 	defer server.Kill()
 	_, err := server.Register(greeter, dynamic.Handlers{
 		"Hello": dynamic.Unary(func(_ context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
@@ -70,7 +70,7 @@ func hello(ofServer dynamic.ServerOption, ofConn dynamic.ConnOption) {
 		}),
 	})
 	check(err)
-	conn, err := dynamic.NewConn(b, reg, ofConn)
+	conn, err := dynamic.NewConn(b, reg, option)
 	check(err)
 	defer conn.Close()
 	_, err = dynamic.Invoke(context.Background(), conn, "example.Greeter/Hello", wrapperspb.String("Ada"))

@@ -46,7 +46,7 @@ func requirePage(t testing.TB, registry *prometheus.Registry, want string, names
 func TestMetrics_Page(t *testing.T) {
 	t.Parallel()
 	m, registry := newMetrics(t, prommetrics.WithBuckets("rpc.client.response.size", 2, 4, 8))
-	w := allkinds.New(t, metrics.Server(m), metrics.Client(m, metrics.WithTopics()))
+	w := allkinds.New(t, metrics.New(m), metrics.New(m, metrics.WithTopics()))
 	_, err := w.Call(t.Context(), allkinds.Region, "hi", dynamic.WithTopic("eu"))
 	require.NoError(t, err)
 	_, err = w.CallEvery(t.Context(), "fail")
