@@ -1,0 +1,90 @@
+// Command observed is a service and a client with all interceptors of this module. It makes a few calls, prints the spans of
+// one of them, which needs two attempts, and then what Prometheus sees; the log goes to the standard error.
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/interceptors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/breaker"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics/prommetrics"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/tracing"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/validation"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+//go:embed shop.proto
+var protos embed.FS
+
+func main() {
+	if err := run(context.Background(), os.Stdout, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
+	reg := registry.New()
+	if err := reg.ParseProto(protos, "shop.proto"); err != nil {
+		return err
+	}
+	page, spans := prometheus.NewRegistry(), tracetest.NewInMemoryExporter()
+	provider := sdk.NewTracerProvider(sdk.WithSyncer(spans))
+	observer, err := prommetrics.New(page)
+	if err != nil {
+		return err
+	}
+	measured, traced := metrics.New(observer), tracing.New(tracing.WithTracerProvider(provider))
+
+	b := bus.NewLocal()
+	defer b.Close()
+	server := dynamic.NewServer(b, // the first interceptor is nearest the bus
+		measured,
+		traced,
+		interceptors.Logging(logger),
+		interceptors.ErrorMask(logger),
+		interceptors.Recovery(logger, nil),
+		interceptors.Auth(verify),
+		limits.Concurrency(100),
+		limits.Rate(1000, 100),
+		validation.New(),
+	)
+	defer server.Shutdown(ctx)
+	method, _ := reg.Method("shop.Shop/Order")
+	s := &shop{order: method, tracer: provider.Tracer("shop")}
+	if _, err := server.Register(method.Service(), dynamic.Handlers{"Order": dynamic.Unary(s.take)}); err != nil {
+		return err
+	}
+	conn, err := dynamic.NewConn(b, reg, // the first interceptor is nearest the caller
+		measured,
+		interceptors.Retry(),
+		traced, // each attempt
+		interceptors.Logging(logger),
+		breaker.New(),
+		interceptors.AuthToken(interceptors.StaticToken(token)),
+	)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	observer.Watch(metrics.OfBus("main", b), metrics.OfServer("main", server), metrics.OfConn("main", conn))
+
+	goShopping(ctx, out, conn, provider.Tracer("client"))
+	fmt.Fprintln(out, "\nThe spans of the first order:")
+	printTrace(out, spans.GetSpans(), "shopping")
+	fmt.Fprintln(out, "\nWhat Prometheus sees:")
+	return printPage(out, page)
+}
