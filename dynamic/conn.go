@@ -42,7 +42,7 @@ type Conn struct {
 	members    map[connMember]struct{}  // what ends with the conn
 }
 
-// ConnStats counts what a conn dropped since it was made.
+// ConnStats counts what a conn dropped since it was made, and what waits.
 type ConnStats struct {
 	// BadFrames could not be decoded, or held something else than the channel is for.
 	BadFrames uint64
@@ -53,6 +53,8 @@ type ConnStats struct {
 	Expired uint64
 	// Discarded stream messages came faster than they were read, beyond what a stream keeps.
 	Discarded uint64
+	// Waiting stream messages are those that have not been read yet, at this moment.
+	Waiting uint64
 }
 
 type connCounters struct {
@@ -106,6 +108,7 @@ func (c *Conn) Stats() ConnStats {
 		Unawaited: c.stats.unawaited.Load() + streams.unawaited.Load(),
 		Expired:   streams.expired.Load(),
 		Discarded: streams.discarded.Load(),
+		Waiting:   c.streams.waiting(),
 	}
 }
 

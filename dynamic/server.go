@@ -39,7 +39,7 @@ type Server struct {
 	services map[string]*Registration // by wire name
 }
 
-// ServerStats counts what a server dropped since it was made, without an answer, as psrpc does.
+// ServerStats counts what a server dropped since it was made, without an answer, as psrpc does, and what waits.
 type ServerStats struct {
 	// BadFrames could not be decoded, or held something else than the channel is for.
 	BadFrames uint64
@@ -52,6 +52,8 @@ type ServerStats struct {
 	Unawaited uint64
 	// Discarded stream messages came faster than their handler read them, beyond what a stream keeps.
 	Discarded uint64
+	// Waiting stream messages are those that their handler has not read yet, at this moment.
+	Waiting uint64
 }
 
 type serverCounters struct {
@@ -100,7 +102,22 @@ func (s *Server) Stats() ServerStats {
 		Repeated:  s.stats.repeated.Load(),
 		Unawaited: streams.unawaited.Load(),
 		Discarded: streams.discarded.Load(),
+		Waiting:   s.waiting(),
 	}
+}
+
+func (s *Server) waiting() (messages uint64) {
+	s.mu.Lock()
+	services := slices.Collect(maps.Values(s.services))
+	s.mu.Unlock()
+	for _, r := range services {
+		r.mu.Lock()
+		for _, l := range r.listeners {
+			messages += l.streams.waiting()
+		}
+		r.mu.Unlock()
+	}
+	return messages
 }
 
 // Register serves a service. descriptor is a protoreflect.ServiceDescriptor, or anything that

@@ -23,7 +23,8 @@ type stream struct {
 	chain    *streamChain   // set before the pump starts; nil without interceptors
 	release  func()         // lets go of what leads to the stream; called by the pump in the end; set before that starts
 	mailbox  mailbox[streamMessage]
-	opening  *streamOpening // of a client's stream
+	opening  *streamOpening             // of a client's stream
+	unread   atomic.Pointer[func() int] // tells how many messages are in the channel; nil before there is one
 
 	context   context.Context //nolint:containedctx // the life of the stream
 	cancel    context.CancelCauseFunc
@@ -100,6 +101,15 @@ func (s *stream) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// waiting returns how many messages have come and were not read yet.
+func (s *stream) waiting() uint64 {
+	count := s.mailbox.len()
+	if unread := s.unread.Load(); unread != nil {
+		count += (*unread)()
+	}
+	return uint64(count) //nolint:gosec // not negative
 }
 
 // Hijack keeps the stream open when the handler returns.

@@ -29,6 +29,12 @@ func (m *mailbox[T]) put(item T) bool {
 	return true
 }
 
+func (m *mailbox[T]) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.items.len()
+}
+
 // take returns the oldest item, or false if there is none.
 func (m *mailbox[T]) take() (item T, ok bool) {
 	m.mu.Lock()

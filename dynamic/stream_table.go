@@ -54,6 +54,16 @@ func (t *streamTable) deliver(frame *wire.Stream) {
 	s.receive(frame)
 }
 
+// waiting returns how many messages have come and were not read yet.
+func (t *streamTable) waiting() (messages uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, s := range t.streams {
+		messages += s.waiting()
+	}
+	return messages
+}
+
 // close closes all streams, and lets no more in.
 func (t *streamTable) close(cause error) {
 	t.mu.Lock()

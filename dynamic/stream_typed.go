@@ -75,6 +75,8 @@ type typedStream[Send, Recv proto.Message] struct {
 func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv] {
 	t := &typedStream[Send, Recv]{stream: s, messages: make(chan Recv, s.buffer)}
 	s.consumer = t
+	unread := func() int { return len(t.messages) }
+	s.unread.Store(&unread)
 	return t
 }
 

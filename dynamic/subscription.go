@@ -49,6 +49,8 @@ type SubscriptionStats struct {
 	BadFrames uint64
 	// Refused updates are those for which an interceptor returned an error.
 	Refused uint64
+	// Waiting updates are those that have not been read yet, at this moment.
+	Waiting uint64
 }
 
 type subscription[Resp proto.Message] struct {
@@ -161,6 +163,7 @@ func (s *subscription[Resp]) Err() error {
 func (s *subscription[Resp]) Stats() SubscriptionStats {
 	return SubscriptionStats{
 		Received: s.received.Load(), Dropped: s.dropped.Load(), BadFrames: s.badFrames.Load(), Refused: s.refused.Load(),
+		Waiting: uint64(s.backlog.left() + len(s.messages)), //nolint:gosec // not negative
 	}
 }
 

@@ -3,8 +3,8 @@
 // method is enough.
 //
 //	observer, err := prommetrics.New(prometheus.DefaultRegisterer)
-//	server := dynamic.NewServer(b, metrics.Server(observer))
-//	conn, err := dynamic.NewConn(b, reg, metrics.Client(observer))
+//	server := dynamic.NewServer(b, metrics.New(observer))
+//	conn, err := dynamic.NewConn(b, reg, metrics.New(observer))
 //	observer.Watch(metrics.OfBus("main", b))
 //
 // # Instruments
@@ -36,5 +36,15 @@
 // have rpc.response.status_code, which is ok or the code of the error, and error.type, which is that code or empty.
 // Topics, of which there may be many, are an attribute, dynpsrpc.topic, only with [WithTopics].
 //
-// What a [Source] reports, at the moment in which somebody asks, is told with it.
+// # Sources
+//
+// A [Source] reports the state of something at the moment in which somebody asks, each with the name that the program has
+// given it:
+//
+//	dynpsrpc.bus.connected         1 or 0
+//	dynpsrpc.bus.reconnects        and .published, .unpublished, .received and .dropped, which are frames
+//	dynpsrpc.server.waiting        stream messages that no handler has read yet
+//	dynpsrpc.server.dropped        frames, by dynpsrpc.reason
+//	dynpsrpc.conn.waiting          and .dropped, the same for a conn
+//	dynpsrpc.subscription.waiting  updates that were not read yet; and .received, and .dropped by dynpsrpc.reason
 package metrics

@@ -83,7 +83,7 @@ func (r *recorder) requireCounts(t testing.TB, want map[string]int) {
 func newWorld(t testing.TB, opts ...metrics.Option) (*allkinds.World, *recorder) {
 	t.Helper()
 	r := newRecorder()
-	return allkinds.New(t, metrics.Server(r, opts...), metrics.Client(r, opts...)), r
+	return allkinds.New(t, metrics.New(r, opts...), metrics.New(r, opts...)), r
 }
 
 func TestMetrics_Call(t *testing.T) {
@@ -146,7 +146,7 @@ func TestMetrics_UnknownCode(t *testing.T) {
 	makeUp := func(context.Context, proto.Message, dynamic.RPCInfo, dynamic.ServerRPCHandler) (proto.Message, error) {
 		return nil, errors.NewErrorf("made_up", "no")
 	}
-	w := allkinds.New(t, dynamic.WithServerRPCInterceptors(makeUp), metrics.Client(r))
+	w := allkinds.New(t, dynamic.WithServerRPCInterceptors(makeUp), metrics.New(r))
 	_, err := w.Call(t.Context(), allkinds.One, "hi")
 	require.Error(t, err)
 	assert.Len(t, r.all("rpc.client.call.duration kinds.All/One _OTHER"), 1)
@@ -200,7 +200,7 @@ func TestMetrics_MultiInnerPanics(t *testing.T) {
 	inner := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 		return panicking{next}
 	})
-	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(metrics.Client(r), inner))
+	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(metrics.New(r), inner))
 	assert.Panics(t, func() { _, _ = w.CallEvery(t.Context(), "hi") })
 	r.requireCounts(t, map[string]int{
 		"rpc.client.call.duration kinds.All/Every internal": 1,
@@ -261,7 +261,7 @@ func TestMetrics_Updates(t *testing.T) {
 			return next(ctx, update)
 		}
 	})
-	w := allkinds.New(t, metrics.Server(r), dynamic.ConnOptions(metrics.Client(r), refuse))
+	w := allkinds.New(t, metrics.New(r), dynamic.ConnOptions(metrics.New(r), refuse))
 	subscription := w.Subscribe(t.Context(), t)
 	require.NoError(t, w.Service.Publish(t.Context(), "Feed", &allkinds.Text{Value: "refuse"}))
 	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, allkinds.Feed, &allkinds.Text{Value: "hi"}))

@@ -2,7 +2,7 @@ package metrics
 
 import "github.com/dynpsrpc/dynpsrpc/dynamic"
 
-// Option configures [Server] and [Client].
+// Option configures [New].
 type Option func(*measuring)
 
 // WithTopics makes the topic an attribute of every measurement. Each topic is then a time series of its own for each
@@ -19,35 +19,28 @@ type measuring struct {
 	topics   bool
 }
 
-func newMeasuring(observer Observer, opts []Option) *measuring {
+// New measures, on a server or a service, the calls and streams that it answers and the updates that it publishes; on a conn
+// its calls, multi calls and streams, the updates that it publishes and those that come to its subscriptions.
+//
+// Give it before other interceptors, so that it measures what they do, too. On a conn it measures what an interceptor
+// behind it does several times, such as interceptors.Retry, as one call; given after that, one by one.
+func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	m := &measuring{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {
 		opt(m)
 	}
-	return m
-}
-
-// Server measures the calls and streams that a server, or a service, answers, and the updates that it publishes. Give it
-// before other interceptors, so that it measures what they do, too.
-func Server(observer Observer, opts ...Option) dynamic.ServiceOption {
-	m := newMeasuring(observer, opts)
-	return dynamic.ServiceOptions(
-		dynamic.WithServerRPCInterceptors(m.serve),
-		dynamic.WithServerStreamInterceptors(m.serverStream),
-		dynamic.WithServerPublishInterceptors(m.publishing),
-	)
-}
-
-// Client measures a conn's calls, multi calls and streams, the updates that it publishes and those that come to its
-// subscriptions. Given before an interceptor that makes calls several times, it measures them as one call; given after
-// it, one by one.
-func Client(observer Observer, opts ...Option) dynamic.ConnOption {
-	m := newMeasuring(observer, opts)
-	return dynamic.ConnOptions(
-		dynamic.WithClientRPCInterceptors(m.calling),
-		dynamic.WithClientMultiRPCInterceptors(m.callingAll),
-		dynamic.WithClientStreamInterceptors(m.clientStream),
-		dynamic.WithPublishInterceptors(m.publishing),
-		dynamic.WithSubscriptionInterceptors(m.delivering),
+	return dynamic.CommonOptions(
+		dynamic.ServiceOptions(
+			dynamic.WithServerRPCInterceptors(m.serve),
+			dynamic.WithServerStreamInterceptors(m.serverStream),
+			dynamic.WithServerPublishInterceptors(m.publishing),
+		),
+		dynamic.ConnOptions(
+			dynamic.WithClientRPCInterceptors(m.calling),
+			dynamic.WithClientMultiRPCInterceptors(m.callingAll),
+			dynamic.WithClientStreamInterceptors(m.clientStream),
+			dynamic.WithPublishInterceptors(m.publishing),
+			dynamic.WithSubscriptionInterceptors(m.delivering),
+		),
 	)
 }

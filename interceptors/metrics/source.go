@@ -64,13 +64,17 @@ func OfBus(name string, b bus.Bus) Source {
 	}
 }
 
-var serverDropped = counter("dynpsrpc.server.dropped", "Frames that a server dropped.", "{frame}", keyServer, keyReason)
+var (
+	serverWaiting = gauge("dynpsrpc.server.waiting", "Stream messages that wait for their reader.", "{message}", keyServer)
+	serverDropped = counter("dynpsrpc.server.dropped", "Frames that a server dropped.", "{frame}", keyServer, keyReason)
+)
 
-// OfServer reports on a server, by a name of its own: the frames that it has dropped, by reason, see
-// [dynamic.ServerStats].
+// OfServer reports on a server, by a name of its own: the messages that wait in its streams, and the frames that it has
+// dropped, by reason, see [dynamic.ServerStats].
 func OfServer(name string, server *dynamic.Server) Source {
 	return func(report Report) {
 		stats := server.Stats()
+		report(serverWaiting, float64(stats.Waiting), name)
 		report(serverDropped, float64(stats.BadFrames), name, "bad_frame")
 		report(serverDropped, float64(stats.Expired), name, "expired")
 		report(serverDropped, float64(stats.Repeated), name, "repeated")
@@ -79,12 +83,17 @@ func OfServer(name string, server *dynamic.Server) Source {
 	}
 }
 
-var connDropped = counter("dynpsrpc.conn.dropped", "Frames that a conn dropped.", "{frame}", keyConn, keyReason)
+var (
+	connWaiting = gauge("dynpsrpc.conn.waiting", "Stream messages that wait for their reader.", "{message}", keyConn)
+	connDropped = counter("dynpsrpc.conn.dropped", "Frames that a conn dropped.", "{frame}", keyConn, keyReason)
+)
 
-// OfConn reports on a conn, by a name of its own: the frames that it has dropped, by reason, see [dynamic.ConnStats].
+// OfConn reports on a conn, by a name of its own: the messages that wait in its streams, and the frames that it has
+// dropped, by reason, see [dynamic.ConnStats].
 func OfConn(name string, conn *dynamic.Conn) Source {
 	return func(report Report) {
 		stats := conn.Stats()
+		report(connWaiting, float64(stats.Waiting), name)
 		report(connDropped, float64(stats.BadFrames), name, "bad_frame")
 		report(connDropped, float64(stats.Unawaited), name, "unawaited")
 		report(connDropped, float64(stats.Expired), name, "expired")
@@ -94,18 +103,16 @@ func OfConn(name string, conn *dynamic.Conn) Source {
 
 var (
 	subscriptionWaiting  = gauge("dynpsrpc.subscription.waiting", "Updates that wait for their reader.", "{update}", keySubscription)
-	subscriptionCapacity = gauge("dynpsrpc.subscription.capacity", "Updates that may wait for their reader.", "{update}", keySubscription)
-	subscriptionReceived = counter("dynpsrpc.subscription.received", "Updates that were put into the buffer.", "{update}", keySubscription)
+	subscriptionReceived = counter("dynpsrpc.subscription.received", "Updates that came from the bus.", "{update}", keySubscription)
 	subscriptionDropped  = counter("dynpsrpc.subscription.dropped", "Updates that were dropped.", "{update}", keySubscription, keyReason)
 )
 
-// OfSubscription reports on a subscription, by a name of its own: how full its buffer is, and the updates that came and
-// that were dropped, by reason, see [dynamic.SubscriptionStats].
+// OfSubscription reports on a subscription, by a name of its own: the updates that wait for their reader, those that came
+// and those that were dropped, by reason, see [dynamic.SubscriptionStats].
 func OfSubscription[Resp proto.Message](name string, subscription dynamic.Subscription[Resp]) Source {
 	return func(report Report) {
 		stats := subscription.Stats()
-		report(subscriptionWaiting, float64(len(subscription.Channel())), name)
-		report(subscriptionCapacity, float64(cap(subscription.Channel())), name)
+		report(subscriptionWaiting, float64(stats.Waiting), name)
 		report(subscriptionReceived, float64(stats.Received), name)
 		report(subscriptionDropped, float64(stats.Dropped), name, "overflow")
 		report(subscriptionDropped, float64(stats.BadFrames), name, "bad_frame")

@@ -65,18 +65,21 @@ func TestOfBus_Reports(t *testing.T) {
 func TestOfEndpoints_Report(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
-	subscription := w.Subscribe(t.Context(), t)
+	stream, subscription := w.Open(t.Context(), t), w.Subscribe(t.Context(), t)
+	require.NoError(t, stream.Send(&allkinds.Text{Value: "hi"}))
 	for range 3 {
 		require.NoError(t, w.Service.Publish(t.Context(), "Feed", &allkinds.Text{Value: "hi"}))
 	}
-	require.Eventually(t, func() bool { return len(subscription.Channel()) == 3 }, waitFor, tick, "the bus delivers in the background")
+	require.Eventually(t, func() bool { return subscription.Stats().Waiting == 3 && w.Conn.Stats().Waiting == 1 },
+		waitFor, tick, "the bus delivers in the background")
 	<-subscription.Channel()
 	assert.Equal(t, map[string]float64{
+		"dynpsrpc.server.waiting s": 0, "dynpsrpc.conn.waiting c": 1,
 		"dynpsrpc.server.dropped s bad_frame": 0, "dynpsrpc.server.dropped s expired": 0, "dynpsrpc.server.dropped s repeated": 0,
 		"dynpsrpc.server.dropped s unawaited": 0, "dynpsrpc.server.dropped s discarded": 0,
 		"dynpsrpc.conn.dropped c bad_frame": 0, "dynpsrpc.conn.dropped c unawaited": 0, "dynpsrpc.conn.dropped c expired": 0,
 		"dynpsrpc.conn.dropped c discarded":  0,
-		"dynpsrpc.subscription.waiting feed": 2, "dynpsrpc.subscription.capacity feed": 100, "dynpsrpc.subscription.received feed": 3,
+		"dynpsrpc.subscription.waiting feed": 2, "dynpsrpc.subscription.received feed": 3,
 		"dynpsrpc.subscription.dropped feed overflow": 0, "dynpsrpc.subscription.dropped feed bad_frame": 0,
 		"dynpsrpc.subscription.dropped feed refused": 0,
 	}, reported(t, metrics.OfServer("s", w.Server), metrics.OfConn("c", w.Conn), metrics.OfSubscription("feed", subscription)))

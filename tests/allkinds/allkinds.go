@@ -36,6 +36,7 @@ func Registry() (*registry.Registry, error) {
 
 // World is a server and a conn on the in-process bus.
 type World struct {
+	Bus      bus.Bus
 	Registry *registry.Registry
 	Server   *dynamic.Server
 	Service  *dynamic.Registration
@@ -49,7 +50,7 @@ func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *W
 	reg, err := Registry()
 	require.NoError(t, err)
 	b, silent := bus.NewLocal(), dynamic.WithLogger(slog.New(slog.DiscardHandler))
-	w := &World{Registry: reg, Server: dynamic.NewServer(b, silent, server, dynamic.WithServerID("SRV_all"))}
+	w := &World{Bus: b, Registry: reg, Server: dynamic.NewServer(b, silent, server, dynamic.WithServerID("SRV_all"))}
 	w.Service, err = w.Server.Register(Descriptor(t, reg), Handlers())
 	require.NoError(t, err)
 	require.NoError(t, w.Service.RegisterTopic("Region", "eu"))
@@ -61,6 +62,15 @@ func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *W
 		require.NoError(t, b.Close())
 	})
 	return w
+}
+
+// NewConn returns another conn on the bus, which ends with the test.
+func NewConn(t testing.TB, w *World, opts ...dynamic.ConnOption) *dynamic.Conn {
+	t.Helper()
+	conn, err := dynamic.NewConn(w.Bus, w.Registry, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	return conn
 }
 
 // Descriptor returns the service in a registry.

@@ -1,0 +1,2 @@
+// Package otelmetrics hands what package metrics measures to OpenTelemetry.
+package otelmetrics

@@ -1,0 +1,119 @@
+package otelmetrics
+
+import (
+	"context"
+	"sync"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
+)
+
+// Metrics is a [metrics.Observer]. Its methods may be called from many goroutines.
+type Metrics struct {
+	meter   metric.Meter
+	records sync.Map // *metrics.Instrument to recordFunc
+}
+
+type recordFunc func(ctx context.Context, value float64, attributes metric.MeasurementOption)
+
+// New returns Metrics for a meter of the provider, by default, if that is nil, of the global one. Histograms are
+// configured by the provider's views. An instrument that cannot be made is an error for otel.Handle.
+func New(provider metric.MeterProvider) *Metrics {
+	if provider == nil {
+		provider = otel.GetMeterProvider()
+	}
+	return &Metrics{meter: provider.Meter("github.com/dynpsrpc/dynpsrpc/interceptors/metrics/otelmetrics")}
+}
+
+// Observe takes one measurement.
+func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
+	record, known := m.records.Load(instrument)
+	if !known {
+		record, _ = m.records.LoadOrStore(instrument, m.newRecord(instrument)) // the meter knows an instrument that is made twice
+	}
+	record.(recordFunc)(ctx, value, attributes(instrument, labels))
+}
+
+// attributes leaves out labels that are empty.
+func attributes(instrument *metrics.Instrument, labels []string) metric.MeasurementOption {
+	pairs := make([]attribute.KeyValue, 0, len(labels))
+	for i, label := range labels {
+		if label != "" {
+			pairs = append(pairs, attribute.String(instrument.Keys[i], label))
+		}
+	}
+	return metric.WithAttributeSet(attribute.NewSet(pairs...))
+}
+
+func (m *Metrics) newRecord(i *metrics.Instrument) recordFunc {
+	description, unit := metric.WithDescription(i.Description), metric.WithUnit(i.Unit)
+	switch i.Kind {
+	case metrics.Histogram:
+		histogram, err := m.meter.Float64Histogram(i.Name, description, unit, metric.WithExplicitBucketBoundaries(i.Buckets...))
+		handle(err)
+		return func(ctx context.Context, value float64, attributes metric.MeasurementOption) {
+			histogram.Record(ctx, value, attributes)
+		}
+	case metrics.Counter:
+		counter, err := m.meter.Float64Counter(i.Name, description, unit)
+		handle(err)
+		return func(ctx context.Context, value float64, attributes metric.MeasurementOption) {
+			counter.Add(ctx, value, attributes)
+		}
+	default:
+		sum, err := m.meter.Float64UpDownCounter(i.Name, description, unit)
+		handle(err)
+		return func(ctx context.Context, value float64, attributes metric.MeasurementOption) {
+			sum.Add(ctx, value, attributes)
+		}
+	}
+}
+
+func handle(err error) {
+	if err != nil {
+		otel.Handle(err)
+	}
+}
+
+// Watch shows what the sources report, until stop is called. It fails as the meter does.
+func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
+	observables := map[*metrics.Instrument]metric.Float64Observable{}
+	instruments := []metric.Observable{}
+	for _, source := range sources {
+		source(func(instrument *metrics.Instrument, _ float64, _ ...string) {
+			if observables[instrument] == nil {
+				observable, failure := m.newObservable(instrument)
+				err = errors.Join(err, failure)
+				observables[instrument] = observable
+				instruments = append(instruments, observable)
+			}
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	registration, err := m.meter.RegisterCallback(func(_ context.Context, observer metric.Observer) error {
+		for _, source := range sources {
+			source(func(instrument *metrics.Instrument, value float64, labels ...string) {
+				observer.ObserveFloat64(observables[instrument], value, attributes(instrument, labels))
+			})
+		}
+		return nil
+	}, instruments...)
+	if err != nil {
+		return nil, err
+	}
+	return func() { handle(registration.Unregister()) }, nil
+}
+
+func (m *Metrics) newObservable(i *metrics.Instrument) (metric.Float64Observable, error) {
+	description, unit := metric.WithDescription(i.Description), metric.WithUnit(i.Unit)
+	if i.Kind == metrics.Counter {
+		return m.meter.Float64ObservableCounter(i.Name, description, unit)
+	}
+	return m.meter.Float64ObservableGauge(i.Name, description, unit)
+}

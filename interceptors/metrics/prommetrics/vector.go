@@ -1,0 +1,81 @@
+package prommetrics
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
+)
+
+// vector is an instrument with all its labels.
+type vector interface {
+	prometheus.Collector
+	observe(value float64, labels []string)
+}
+
+type histogram struct{ *prometheus.HistogramVec }
+
+func (v histogram) observe(value float64, labels []string) {
+	v.WithLabelValues(labels...).Observe(value)
+}
+
+type sum struct{ *prometheus.CounterVec }
+
+func (v sum) observe(value float64, labels []string) { v.WithLabelValues(labels...).Add(value) }
+
+type level struct{ *prometheus.GaugeVec }
+
+func (v level) observe(value float64, labels []string) { v.WithLabelValues(labels...).Add(value) }
+
+func newVector(instrument *metrics.Instrument, buckets []float64) vector {
+	name, keys := name(instrument), keys(instrument)
+	switch instrument.Kind {
+	case metrics.Histogram:
+		if buckets == nil {
+			buckets = instrument.Buckets
+		}
+		return histogram{prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Name: name, Help: instrument.Description, Buckets: buckets}, keys)}
+	case metrics.Counter:
+		return sum{prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: instrument.Description}, keys)}
+	default:
+		return level{prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: instrument.Description}, keys)}
+	}
+}
+
+// newSample returns one value that a source has reported.
+func newSample(instrument *metrics.Instrument, value float64, labels []string) prometheus.Metric {
+	kind := prometheus.GaugeValue
+	if instrument.Kind == metrics.Counter {
+		kind = prometheus.CounterValue
+	}
+	described := prometheus.NewDesc(name(instrument), instrument.Description, keys(instrument), nil)
+	sample, err := prometheus.NewConstMetric(described, kind, value, labels...)
+	if err != nil {
+		return prometheus.NewInvalidMetric(described, err)
+	}
+	return sample
+}
+
+var (
+	underscored = strings.NewReplacer(".", "_")
+	suffixes    = map[string]string{"s": "_seconds", "By": "_bytes"}
+)
+
+// name returns what Prometheus calls an instrument.
+func name(instrument *metrics.Instrument) string {
+	name := underscored.Replace(instrument.Name) + suffixes[instrument.Unit]
+	if instrument.Kind == metrics.Counter {
+		name += "_total"
+	}
+	return name
+}
+
+func keys(instrument *metrics.Instrument) []string {
+	keys := make([]string, len(instrument.Keys))
+	for i, key := range instrument.Keys {
+		keys[i] = underscored.Replace(key)
+	}
+	return keys
+}

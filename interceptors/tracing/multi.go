@@ -1,0 +1,94 @@
+package tracing
+
+import (
+	"context"
+	"sync"
+
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// tracedMulti is a multi call. Its span starts when its request is sent first.
+type tracedMulti struct {
+	dynamic.ClientMultiRPCHandler
+
+	tracing *tracing
+	info    dynamic.RPCInfo
+
+	mu      sync.Mutex
+	span    *span // nil before it is started
+	ended   bool
+	failure error // why the whole call failed
+}
+
+func (t *tracing) callingAll(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return &tracedMulti{ClientMultiRPCHandler: next, tracing: t, info: info}
+}
+
+// Send starts the span.
+func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	ctx = m.start(ctx)
+	returned := false
+	defer func() {
+		if !returned { // a panic: nobody will close the handler
+			m.fail(errors.NewErrorf(errors.Internal, "panic"))
+			m.end()
+		}
+	}()
+	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)
+	m.fail(err)
+	returned = true
+	return err
+}
+
+// Recv notes a response.
+func (m *tracedMulti) Recv(response proto.Message, err error) {
+	if _, ours := errors.FactsOf(err); ours { // no server's error has facts
+		m.fail(err)
+	} else {
+		m.mu.Lock()
+		s := m.span
+		m.mu.Unlock()
+		if s != nil {
+			s.messageReceived(response, err)
+		}
+	}
+	m.ClientMultiRPCHandler.Recv(response, err)
+}
+
+// Close ends the span.
+func (m *tracedMulti) Close() {
+	m.end()
+	m.ClientMultiRPCHandler.Close()
+}
+
+// start returns a context that carries the span's.
+func (m *tracedMulti) start(ctx context.Context) context.Context {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.span == nil {
+		ctx, m.span = m.tracing.start(ctx, trace.SpanKindClient, m.info.Descriptor.FullName(), m.info)
+	} else { // the next attempt
+		ctx = trace.ContextWithSpan(ctx, m.span.Span)
+	}
+	return m.tracing.inject(ctx)
+}
+
+func (m *tracedMulti) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failure = err
+}
+
+func (m *tracedMulti) end() {
+	m.mu.Lock()
+	s, ended, failure := m.span, m.ended, m.failure
+	m.ended = true
+	m.mu.Unlock()
+	if s != nil && !ended {
+		s.end(failure)
+	}
+}

@@ -1,0 +1,148 @@
+package tracing
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	grpccodes "google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	keyTopic    = attribute.Key("dynpsrpc.topic")
+	keyClientID = attribute.Key("dynpsrpc.client.id")
+	keyServerID = attribute.Key("dynpsrpc.server.id")
+	keyReason   = attribute.Key("dynpsrpc.reason")
+	keyPhase    = attribute.Key("dynpsrpc.phase")
+
+	// Of events, by earlier versions of the semantic conventions.
+	messageEvent   = "rpc.message"
+	keyMessageType = attribute.Key("rpc.message.type")
+	keyMessageID   = attribute.Key("rpc.message.id")
+	keyMessageSize = attribute.Key("rpc.message.uncompressed_size")
+)
+
+// span is one span, of a call, stream or update. Its methods may be called from many goroutines.
+type span struct {
+	trace.Span
+
+	kind           trace.SpanKind
+	silent         bool
+	sent, received atomic.Int64 // messages
+}
+
+//nolint:spancheck // span.end ends it
+func (t *tracing) start(
+	ctx context.Context, kind trace.SpanKind, name string, info dynamic.RPCInfo, opts ...trace.SpanStartOption,
+) (context.Context, *span) {
+	attributes := make([]attribute.KeyValue, 0, 4)
+	attributes = append(attributes, semconv.RPCSystemNameKey.String("psrpc"), semconv.RPCMethod(info.Descriptor.FullName()))
+	if len(info.Topic) > 0 {
+		attributes = append(attributes, keyTopic.String(strings.ToValidUTF8(strings.Join(info.Topic, "."), "?")))
+	}
+	if incoming, isIncoming := dynamic.IncomingFromContext(ctx); isIncoming && kind == trace.SpanKindServer {
+		attributes = append(attributes, keyClientID.String(incoming.ClientID))
+	}
+	opts = append(opts, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
+	ctx, started := t.tracer.Start(ctx, name, opts...)
+	return ctx, &span{Span: started, kind: kind, silent: t.silent}
+}
+
+// inject returns a context whose calls carry that of its span.
+func (t *tracing) inject(ctx context.Context) context.Context {
+	carrier := propagation.MapCarrier{}
+	t.propagator.Inject(ctx, carrier)
+	if len(carrier) == 0 {
+		return ctx
+	}
+	return dynamic.ContextWithMetadata(ctx, carrier)
+}
+
+// extract returns a context with what came in the metadata of a request, stream or update.
+func (t *tracing) extract(ctx context.Context) context.Context {
+	incoming, _ := dynamic.IncomingFromContext(ctx)
+	return t.propagator.Extract(ctx, propagation.MapCarrier(incoming.Metadata))
+}
+
+// run is the whole of the span. A panic is an error of the code internal, and goes on.
+func (s *span) run(function func() error) {
+	err := error(errors.NewErrorf(errors.Internal, "panic"))
+	defer func() { s.end(err) }()
+	err = function()
+}
+
+// end ends the span.
+func (s *span) end(err error) {
+	s.SetAttributes(status(err))
+	if err != nil {
+		s.fail(err)
+	}
+	s.End()
+}
+
+func status(err error) attribute.KeyValue {
+	if err == nil {
+		return semconv.RPCResponseStatusCode("ok")
+	}
+	return semconv.RPCResponseStatusCode(string(errors.FromContext(err).Code()))
+}
+
+func (s *span) fail(err error) {
+	code := errors.FromContext(err).Code()
+	if s.kind == trace.SpanKindServer && !isFaultOfServer(code) {
+		return
+	}
+	attributes := []attribute.KeyValue{semconv.ErrorTypeKey.String(string(code))}
+	if facts, known := errors.FactsOf(err); known {
+		for _, fact := range []attribute.KeyValue{
+			keyReason.String(string(facts.Reason)), keyPhase.String(string(facts.Phase)), keyServerID.String(facts.ServerID),
+		} {
+			if fact.Value.AsString() != "" {
+				attributes = append(attributes, fact)
+			}
+		}
+	}
+	s.SetAttributes(attributes...)
+	s.SetStatus(codes.Error, strings.ToValidUTF8(err.Error(), "?"))
+}
+
+// isFaultOfServer says for which codes a server's span is one of an error. The others are faults of the caller.
+func isFaultOfServer(code errors.ErrorCode) bool {
+	switch code.ToGrpc() {
+	case grpccodes.Unknown, grpccodes.DeadlineExceeded, grpccodes.Unimplemented, grpccodes.Internal,
+		grpccodes.Unavailable, grpccodes.DataLoss:
+		return true
+	default:
+		return false
+	}
+}
+
+// messageSent notes a message that was sent.
+func (s *span) messageSent(message proto.Message) { s.message("SENT", s.sent.Add(1), message, nil) }
+
+// messageReceived notes a message or an error that came.
+func (s *span) messageReceived(message proto.Message, err error) {
+	s.message("RECEIVED", s.received.Add(1), message, err)
+}
+
+func (s *span) message(direction string, id int64, message proto.Message, err error) {
+	if s.silent || !s.IsRecording() {
+		return
+	}
+	attributes := []attribute.KeyValue{keyMessageType.String(direction), keyMessageID.Int64(id)}
+	if err != nil {
+		attributes = append(attributes, status(err))
+	} else {
+		attributes = append(attributes, keyMessageSize.Int(proto.Size(message)))
+	}
+	s.AddEvent(messageEvent, trace.WithAttributes(attributes...))
+}

@@ -1,0 +1,53 @@
+package tracing
+
+import (
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// tracedStream is one side of a stream.
+type tracedStream struct {
+	dynamic.StreamHandler
+
+	span *span
+}
+
+func (t *tracing) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	ctx, s := t.start(dynamic.StreamContext(next), trace.SpanKindClient, info.Descriptor.FullName(), info)
+	dynamic.SetStreamContext(next, t.inject(ctx))
+	return tracedStream{next, s}
+}
+
+func (t *tracing) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	ctx, s := t.start(t.extract(dynamic.StreamContext(next)), trace.SpanKindServer, info.Descriptor.FullName(), info)
+	dynamic.SetStreamContext(next, ctx)
+	return tracedStream{next, s}
+}
+
+// Recv notes what came.
+func (s tracedStream) Recv(message proto.Message) error {
+	s.span.messageReceived(message, nil)
+	return s.StreamHandler.Recv(message)
+}
+
+// Send notes what was sent.
+func (s tracedStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
+	err := s.StreamHandler.Send(message, opts...)
+	if err == nil {
+		s.span.messageSent(message)
+	}
+	return err
+}
+
+// Close ends the span.
+func (s tracedStream) Close(cause error) error {
+	end := cause
+	if errors.Is(cause, errors.ErrStreamClosed) { // which is how a stream ends well
+		end = nil
+	}
+	s.span.end(end)
+	return s.StreamHandler.Close(cause)
+}

@@ -1,0 +1,368 @@
+package tracing_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/tracing"
+	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// tracedWorld is a world with spans that have ended.
+type tracedWorld struct {
+	*allkinds.World
+
+	spans  *tracetest.SpanRecorder
+	tracer trace.Tracer
+}
+
+func newWorld(t testing.TB, opts ...tracing.Option) *tracedWorld {
+	t.Helper()
+	return newWorldWith(t, dynamic.ServiceOptions(), dynamic.ConnOptions(), opts...)
+}
+
+// newWorldWith has more interceptors, inside of the tracing ones.
+func newWorldWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption, opts ...tracing.Option) *tracedWorld {
+	t.Helper()
+	spans := tracetest.NewSpanRecorder()
+	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
+	opts = append(opts, tracing.WithTracerProvider(provider))
+	w := allkinds.New(t, dynamic.ServiceOptions(tracing.New(opts...), server), dynamic.ConnOptions(tracing.New(opts...), conn))
+	return &tracedWorld{w, spans, provider.Tracer("test")}
+}
+
+// requireSpans waits for so many spans, and returns them by kind and name.
+func (w *tracedWorld) requireSpans(t testing.TB, count int) map[string]sdk.ReadOnlySpan {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(w.spans.Ended()) >= count }, 20*time.Second, time.Millisecond,
+		"what the other side does ends in the background")
+	ended := w.spans.Ended()
+	require.Len(t, ended, count)
+	byName := map[string]sdk.ReadOnlySpan{}
+	for _, span := range ended {
+		byName[span.SpanKind().String()+" "+span.Name()] = span
+	}
+	require.Len(t, byName, count)
+	return byName
+}
+
+func attributes(span sdk.ReadOnlySpan) map[string]string {
+	return asMap(span.Attributes())
+}
+
+func asMap(pairs []attribute.KeyValue) map[string]string {
+	values := map[string]string{}
+	for _, pair := range pairs {
+		values[string(pair.Key)] = pair.Value.String()
+	}
+	return values
+}
+
+// events returns the directions of messages, with the code of an error.
+func events(span sdk.ReadOnlySpan) (directions []string) {
+	for _, event := range span.Events() {
+		values := asMap(event.Attributes)
+		directions = append(directions, values["rpc.message.type"]+values["rpc.message.id"]+" "+
+			values["rpc.message.uncompressed_size"]+values["rpc.response.status_code"])
+	}
+	return directions
+}
+
+// requireChild says that one span is the cause of another, on the other side.
+func requireChild(t testing.TB, parent, child sdk.ReadOnlySpan) {
+	t.Helper()
+	require.Equal(t, parent.SpanContext().TraceID(), child.SpanContext().TraceID())
+	require.Equal(t, parent.SpanContext().SpanID(), child.Parent().SpanID())
+	require.True(t, child.Parent().IsRemote())
+}
+
+func TestTracing_Call(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, caller := w.tracer.Start(t.Context(), "caller")
+	_, err := w.Call(ctx, allkinds.Region, "hi", dynamic.WithTopic("eu"))
+	require.NoError(t, err)
+	caller.End()
+
+	spans := w.requireSpans(t, 3)
+	client, server := spans["client kinds.All/Region"], spans["server kinds.All/Region"]
+	assert.Equal(t, caller.SpanContext().SpanID(), client.Parent().SpanID())
+	requireChild(t, client, server)
+	assert.Equal(t, map[string]string{
+		"rpc.system.name": "psrpc", "rpc.method": "kinds.All/Region", "rpc.response.status_code": "ok", "dynpsrpc.topic": "eu",
+	}, attributes(client))
+	assert.Equal(t, map[string]string{
+		"rpc.system.name": "psrpc", "rpc.method": "kinds.All/Region", "rpc.response.status_code": "ok", "dynpsrpc.topic": "eu",
+		"dynpsrpc.client.id": "CLI_all",
+	}, attributes(server))
+	assert.Equal(t, codes.Unset, client.Status().Code)
+}
+
+func TestTracing_CallFails(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		value, code    string
+		faultOfServer  codes.Code
+		clientsMessage string
+	}{
+		{"fail", "not_found", codes.Unset, "no such thing"},
+		{"panic", "internal", codes.Error, "the handler of kinds.All/One panicked"},
+	} {
+		t.Run(tt.value, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			_, err := w.Call(t.Context(), allkinds.One, tt.value)
+			require.Error(t, err)
+			spans := w.requireSpans(t, 2)
+			client, server := spans["client kinds.All/One"], spans["server kinds.All/One"]
+			requireChild(t, client, server)
+			assert.Equal(t, sdk.Status{Code: codes.Error, Description: tt.clientsMessage}, client.Status())
+			assert.Equal(t, tt.code, attributes(client)["error.type"])
+			assert.Equal(t, tt.code, attributes(client)["rpc.response.status_code"])
+			assert.Equal(t, tt.code, attributes(server)["rpc.response.status_code"])
+			assert.Equal(t, tt.faultOfServer, server.Status().Code)
+			assert.NotContains(t, server.Status().Description, "secret")
+		})
+	}
+}
+
+// TestTracing_Facts: a span has what the client knows of a failure.
+func TestTracing_Facts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, w.Service.Close(t.Context()))
+	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	require.Error(t, err)
+	client := attributes(w.requireSpans(t, 1)["client kinds.All/One"])
+	assert.Equal(t, "nobody listening", client["dynpsrpc.reason"])
+	assert.Equal(t, "response", client["dynpsrpc.phase"])
+	assert.NotContains(t, client, "dynpsrpc.server.id")
+}
+
+func TestTracing_Multi(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	responses, err := w.CallEvery(t.Context(), "hi")
+	require.NoError(t, err)
+	require.Len(t, responses, 1)
+	spans := w.requireSpans(t, 2)
+	client := spans["client kinds.All/Every"]
+	requireChild(t, client, spans["server kinds.All/Every"])
+	assert.Equal(t, []string{"RECEIVED1 4"}, events(client))
+	assert.Equal(t, "ok", attributes(client)["rpc.response.status_code"])
+
+	w.spans.Reset()
+	_, err = w.CallEvery(t.Context(), "fail")
+	require.NoError(t, err)
+	client = w.requireSpans(t, 2)["client kinds.All/Every"]
+	assert.Equal(t, []string{"RECEIVED1 not_found"}, events(client))
+	assert.Equal(t, codes.Unset, client.Status().Code, "a server has failed, the call has not")
+}
+
+func TestTracing_MultiFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NoError(t, w.Service.Close(t.Context()))
+	_, err := w.CallEvery(t.Context(), "hi")
+	require.NoError(t, err)
+	client := w.requireSpans(t, 1)["client kinds.All/Every"]
+	assert.Equal(t, codes.Error, client.Status().Code)
+	assert.Equal(t, "unavailable", attributes(client)["error.type"])
+	assert.Empty(t, events(client))
+}
+
+// twice sends a request again.
+type twice struct{ dynamic.ClientMultiRPCHandler }
+
+func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	if err := m.ClientMultiRPCHandler.Send(ctx, request, dynamic.WithTopic("none")); err == nil {
+		return errors.New("the first attempt should have failed")
+	}
+	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
+}
+
+// panicking panics.
+type panicking struct{ dynamic.ClientMultiRPCHandler }
+
+func (panicking) Send(context.Context, proto.Message, ...dynamic.RequestOption) error { panic("oh") }
+
+func TestTracing_MultiAttempts(t *testing.T) {
+	t.Parallel()
+	spans := tracetest.NewSpanRecorder()
+	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))))
+	again := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+		return twice{next}
+	})
+	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(again, traced))
+	_, err := w.CallEvery(t.Context(), "hi")
+	require.NoError(t, err)
+	require.Len(t, spans.Ended(), 1)
+	assert.Equal(t, codes.Unset, spans.Ended()[0].Status().Code)
+}
+
+func TestTracing_MultiInnerPanics(t *testing.T) {
+	t.Parallel()
+	w := newWorldWith(t, dynamic.ServiceOptions(), dynamic.WithClientMultiRPCInterceptors(
+		func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+			return panicking{next}
+		}))
+	assert.Panics(t, func() { _, _ = w.CallEvery(t.Context(), "hi") })
+	assert.Equal(t, codes.Error, w.requireSpans(t, 1)["client kinds.All/Every"].Status().Code)
+}
+
+func TestTracing_Stream(t *testing.T) {
+	t.Parallel()
+	seen := make(chan trace.SpanContext, 1)
+	w := newWorldWith(t, dynamic.WithServerStreamInterceptors(func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+		seen <- trace.SpanContextFromContext(dynamic.StreamContext(next))
+		return next
+	}), dynamic.ConnOptions())
+	stream := w.Open(t.Context(), t)
+	allkinds.Exchange(t, stream, "a", "bc")
+	require.NoError(t, stream.Close(nil))
+	spans := w.requireSpans(t, 2)
+	client, server := spans["client kinds.All/Flow"], spans["server kinds.All/Flow"]
+	requireChild(t, client, server)
+	assert.Equal(t, client.SpanContext(), trace.SpanContextFromContext(stream.Context()))
+	assert.Equal(t, server.SpanContext(), allkinds.Soon(t, seen), "inner interceptors and the handler have the span")
+	assert.ElementsMatch(t, []string{"SENT1 3", "RECEIVED1 3", "SENT2 4", "RECEIVED2 4"}, events(client))
+	assert.ElementsMatch(t, []string{"RECEIVED1 3", "SENT1 3", "RECEIVED2 4", "SENT2 4"}, events(server))
+	for _, span := range spans {
+		assert.Equal(t, "ok", attributes(span)["rpc.response.status_code"])
+		assert.Equal(t, codes.Unset, span.Status().Code)
+	}
+	assert.Equal(t, "CLI_all", attributes(server)["dynpsrpc.client.id"])
+}
+
+func TestTracing_StreamFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, tracing.WithoutMessageEvents())
+	stream := w.Open(t.Context(), t)
+	require.NoError(t, stream.Send(&allkinds.Text{Value: "fail"}))
+	allkinds.Soon(t, stream.Context().Done())
+	spans := w.requireSpans(t, 2)
+	client := spans["client kinds.All/Flow"]
+	assert.Equal(t, "not_found", attributes(client)["error.type"])
+	assert.Equal(t, codes.Error, client.Status().Code)
+	assert.Equal(t, codes.Unset, spans["server kinds.All/Flow"].Status().Code)
+	assert.Empty(t, client.Events())
+
+	require.NoError(t, w.Service.Close(t.Context()))
+	w.spans.Reset()
+	_, err := dynamic.InvokeStream(t.Context(), w.Conn, allkinds.Flow)
+	require.Error(t, err)
+	assert.Equal(t, "nobody listening", attributes(w.requireSpans(t, 1)["client kinds.All/Flow"])["dynpsrpc.reason"])
+}
+
+func TestTracing_Updates(t *testing.T) {
+	t.Parallel()
+	inner := make(chan trace.SpanContext, 2)
+	w := newWorldWith(t, dynamic.ServiceOptions(), dynamic.WithSubscriptionInterceptors(
+		func(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+			return func(ctx context.Context, update proto.Message) error {
+				inner <- trace.SpanContextFromContext(ctx)
+				return next(ctx, update)
+			}
+		}))
+	ctx, subscriber := w.tracer.Start(t.Context(), "subscriber")
+	subscription := w.Subscribe(ctx, t)
+	subscriber.End()
+	ctx, cause := w.tracer.Start(t.Context(), "cause")
+	require.NoError(t, w.Service.Publish(ctx, "Feed", &allkinds.Text{Value: "hi"}))
+	cause.End()
+	allkinds.Soon(t, subscription.Channel())
+	spans := w.requireSpans(t, 4)
+	producer, consumer := spans["producer publish kinds.All/Feed"], spans["consumer deliver kinds.All/Feed"]
+	assert.Equal(t, cause.SpanContext().SpanID(), producer.Parent().SpanID())
+	assert.False(t, consumer.Parent().IsValid())
+	assert.NotEqual(t, producer.SpanContext().TraceID(), consumer.SpanContext().TraceID())
+	require.Len(t, consumer.Links(), 1)
+	assert.Equal(t, producer.SpanContext().SpanID(), consumer.Links()[0].SpanContext.SpanID())
+	assert.Equal(t, producer.SpanContext().TraceID(), consumer.Links()[0].SpanContext.TraceID())
+	assert.Equal(t, consumer.SpanContext(), allkinds.Soon(t, inner))
+
+	w.spans.Reset()
+	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, allkinds.Feed, &allkinds.Text{Value: "hi"}))
+	spans = w.requireSpans(t, 2)
+	assert.Equal(t, spans["producer publish kinds.All/Feed"].SpanContext().SpanID(),
+		spans["consumer deliver kinds.All/Feed"].Links()[0].SpanContext.SpanID())
+}
+
+// TestTracing_UntracedPeer: updates of peers that do not trace are linked to nothing, and their calls begin a trace.
+func TestTracing_UntracedPeer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, subscriber := w.tracer.Start(t.Context(), "subscriber")
+	subscription := w.Subscribe(ctx, t)
+	subscriber.End()
+	untraced := allkinds.NewConn(t, w.World)
+	require.NoError(t, dynamic.Publish(t.Context(), untraced, allkinds.Feed, &allkinds.Text{Value: "hi"}))
+	allkinds.Soon(t, subscription.Channel())
+	_, err := dynamic.Invoke(t.Context(), untraced, allkinds.One, &allkinds.Text{Value: "hi"})
+	require.NoError(t, err)
+	spans := w.requireSpans(t, 3)
+	assert.Empty(t, spans["consumer deliver kinds.All/Feed"].Links())
+	assert.False(t, spans["server kinds.All/One"].Parent().IsValid())
+}
+
+// TestTracing_Metadata: what travels is the W3C's trace context, beside what the caller attaches.
+func TestTracing_Metadata(t *testing.T) {
+	t.Parallel()
+	seen := make(chan map[string]string, 1)
+	note := func(ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler) (proto.Message, error) {
+		incoming, _ := dynamic.IncomingFromContext(ctx)
+		seen <- incoming.Metadata
+		return handler(ctx, request)
+	}
+	w := newWorldWith(t, dynamic.WithServerRPCInterceptors(note), dynamic.ConnOptions())
+	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"key": "value"})
+	_, err := w.Call(ctx, allkinds.One, "hi")
+	require.NoError(t, err)
+	span := w.requireSpans(t, 2)["client kinds.All/One"].SpanContext()
+	assert.Equal(t, map[string]string{
+		"key": "value", "traceparent": "00-" + span.TraceID().String() + "-" + span.SpanID().String() + "-01",
+	}, allkinds.Soon(t, seen))
+}
+
+func TestWithPropagator_Baggage(t *testing.T) {
+	t.Parallel()
+	seen := make(chan string, 1)
+	note := func(ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler) (proto.Message, error) {
+		seen <- baggage.FromContext(ctx).Member("key").Value()
+		return handler(ctx, request)
+	}
+	w := newWorldWith(t, dynamic.WithServerRPCInterceptors(note), dynamic.ConnOptions(),
+		tracing.WithPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})))
+	member, err := baggage.NewMember("key", "value")
+	require.NoError(t, err)
+	bag, err := baggage.New(member)
+	require.NoError(t, err)
+	_, err = w.Call(baggage.ContextWithBaggage(t.Context(), bag), allkinds.One, "hi")
+	require.NoError(t, err)
+	assert.Equal(t, "value", allkinds.Soon(t, seen))
+}
+
+// TestTracing_Defaults: without a provider there are no spans, and nothing travels.
+func TestTracing_Defaults(t *testing.T) {
+	t.Parallel()
+	w := allkinds.New(t, tracing.New(tracing.WithTracerProvider(nil), tracing.WithPropagator(nil)), tracing.New())
+	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	require.NoError(t, err)
+}

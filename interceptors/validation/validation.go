@@ -1,0 +1,83 @@
+package validation
+
+import (
+	"strings"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Option configures [New].
+type Option func(*validation)
+
+// WithValidator sets what checks messages. The default, also for nil, is protovalidate.GlobalValidator.
+func WithValidator(validator protovalidate.Validator) Option {
+	return func(v *validation) {
+		if validator != nil {
+			v.validator = validator
+		}
+	}
+}
+
+// validation is what interceptors share.
+type validation struct{ validator protovalidate.Validator }
+
+// New checks, on a server or a service, the requests, the messages that clients send on streams, and the updates that it
+// publishes: a request is answered with the error, a stream is closed with it, Publish returns it.
+//
+// On a conn it checks the same before it is sent: requests, messages on streams, and updates; whoever sends gets the error.
+// It also checks the updates that come to the conn's subscriptions: those that break a rule are dropped, and counted as
+// refused in [dynamic.SubscriptionStats].
+func New(opts ...Option) dynamic.CommonOption {
+	v := validation{protovalidate.GlobalValidator}
+	for _, opt := range opts {
+		opt(&v)
+	}
+	return dynamic.CommonOptions(
+		dynamic.ServiceOptions(
+			dynamic.WithServerRPCInterceptors(v.serve),
+			dynamic.WithServerStreamInterceptors(v.incomingStream),
+			dynamic.WithServerPublishInterceptors(v.publishing),
+		),
+		dynamic.ConnOptions(
+			dynamic.WithClientRPCInterceptors(v.calling),
+			dynamic.WithClientMultiRPCInterceptors(v.callingAll),
+			dynamic.WithClientStreamInterceptors(v.outgoingStream),
+			dynamic.WithPublishInterceptors(v.publishing),
+			dynamic.WithSubscriptionInterceptors(v.delivering),
+		),
+	)
+}
+
+// check returns nil for a message that keeps the rules. What names its role.
+func (v validation) check(what string, method *registry.Method, message proto.Message) error {
+	err := v.validator.Validate(message)
+	if err == nil {
+		return nil
+	}
+	broken, isBroken := errors.AsType[*protovalidate.ValidationError](err)
+	if !isBroken {
+		return errors.NewErrorf(errors.Internal, "%s of %s cannot be validated: %w", what, method.FullName(), err)
+	}
+	rules := make([]string, len(broken.Violations))
+	for i, violation := range broken.Violations {
+		rules[i] = violation.String()
+	}
+	return errors.NewError(errors.InvalidArgument,
+		&invalidError{what + " of " + method.FullName() + " is not valid: " + strings.Join(rules, "; "), broken}, broken.ToProto())
+}
+
+// invalidError says what is wrong with a message, on one line.
+type invalidError struct {
+	text   string
+	broken *protovalidate.ValidationError
+}
+
+func (e *invalidError) Error() string { return e.text }
+
+// Unwrap returns what errors.As finds on the side that has checked the message.
+func (e *invalidError) Unwrap() error { return e.broken }

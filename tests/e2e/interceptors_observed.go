@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics/prommetrics"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/tracing"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/validation"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+)
+
+// testObserved: metrics, tracing and validation see every kind of call on every bus, and spans know each other across it.
+func testObserved(t *testing.T, network Network) {
+	w := newWorld(t, network)
+	schema, err := allkinds.Registry()
+	require.NoError(t, err)
+	service, wireName := allkinds.Descriptor(t, schema).Descriptor(), w.wireName("All")
+	_, err = w.registry.Register(service, registry.WithWireName(wireName))
+	require.NoError(t, err)
+
+	page, spans := prometheus.NewRegistry(), tracetest.NewSpanRecorder()
+	observer, err := prommetrics.New(page)
+	require.NoError(t, err)
+	measured := metrics.New(observer)
+	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))))
+	served, err := w.server().Register(service, allkinds.Handlers(), dynamic.WithWireName(wireName), measured, traced, validation.New())
+	require.NoError(t, err)
+	conn := w.conn(measured, traced)
+	observer.Watch(metrics.OfBus("client", w.busses[len(w.busses)-1]), metrics.OfConn("client", conn))
+
+	useEveryKind(t, served, conn)
+	requireSpans(t, spans)
+	requirePage(t, page, map[string]float64{
+		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4, // with the one that is refused
+		"rpc_client_request_size_bytes": 4, "rpc_client_response_size_bytes": 3,
+		"rpc_server_request_size_bytes": 4, "rpc_server_response_size_bytes": 3,
+		"dynpsrpc_client_active_calls": 0, "dynpsrpc_server_active_calls": 0, "dynpsrpc_client_multi_responses_total": 1,
+		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2, // with the one that is refused
+		"dynpsrpc_delivery_duration_seconds": 1, "dynpsrpc_delivery_size_bytes": 1,
+		"dynpsrpc_conn_waiting": 0, "dynpsrpc_conn_dropped_total": 0,
+	})
+}
+
+// useEveryKind makes a call of every kind, and one that breaks a rule.
+func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn) {
+	hi := &allkinds.Text{Value: "hi"}
+	_, err := dynamic.Invoke(t.Context(), conn, allkinds.One, hi)
+	require.NoError(t, err)
+	_, err = dynamic.Invoke(t.Context(), conn, allkinds.One, &allkinds.Text{})
+	invalid := requireCode(t, errors.InvalidArgument, err)
+	require.Len(t, invalid.Details(), 1)
+	assert.Len(t, invalid.Details()[0].(*validate.Violations).GetViolations(), 1)
+
+	responses, err := dynamic.InvokeMulti(t.Context(), conn, allkinds.Every, hi, dynamic.WithExpectedResponses(1))
+	require.NoError(t, err)
+	require.NoError(t, soon(t, responses, "response").Err)
+	ended(t, responses, "all responses are there")
+
+	stream, err := dynamic.InvokeStream(t.Context(), conn, allkinds.Flow)
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(hi))
+	require.True(t, proto.Equal(hi, soon(t, stream.Channel(), "answer")))
+	require.NoError(t, stream.Close(nil))
+
+	subscription, err := dynamic.InvokeSubscribe(t.Context(), conn, allkinds.Feed)
+	require.NoError(t, err)
+	requireCode(t, errors.InvalidArgument, served.Publish(t.Context(), "Feed", &allkinds.Text{}))
+	require.NoError(t, served.Publish(t.Context(), "Feed", hi))
+	require.True(t, proto.Equal(hi, soon(t, subscription.Channel(), "update")))
+	require.NoError(t, subscription.Close())
+}
+
+// requireSpans waits for the spans of useEveryKind. Each server's has a client's as its parent, and the subscriber's a link to
+// the publisher's.
+func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
+	const count = 2*4 + 2 + 1 // the last for the update that is refused
+	require.Eventually(t, func() bool { return len(spans.Ended()) >= count }, patience, time.Millisecond,
+		"the other side of a stream ends in the background")
+	byID := map[trace.SpanID]sdk.ReadOnlySpan{}
+	for _, span := range spans.Ended() {
+		byID[span.SpanContext().SpanID()] = span
+	}
+	require.Len(t, byID, count)
+	for _, span := range byID {
+		switch span.SpanKind() {
+		case trace.SpanKindServer:
+			parent := byID[span.Parent().SpanID()]
+			require.NotNil(t, parent, span.Name())
+			assert.Equal(t, trace.SpanKindClient, parent.SpanKind())
+			assert.Equal(t, span.Name(), parent.Name())
+			assert.Equal(t, span.SpanContext().TraceID(), parent.SpanContext().TraceID())
+		case trace.SpanKindConsumer:
+			require.Len(t, span.Links(), 1)
+			linked := byID[span.Links()[0].SpanContext.SpanID()]
+			require.NotNil(t, linked)
+			assert.Equal(t, trace.SpanKindProducer, linked.SpanKind())
+		default:
+			assert.False(t, span.Parent().IsValid(), span.Name())
+		}
+	}
+}
+
+// requirePage waits for the sums of values, and the counts of histograms.
+func requirePage(t *testing.T, page *prometheus.Registry, want map[string]float64) {
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		families, err := page.Gather()
+		assert.NoError(c, err)
+		values := map[string]float64{}
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				values[family.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+		for name, value := range want {
+			assert.InDelta(c, value, values[name], 0, name)
+		}
+		if _, monitored := values["dynpsrpc_bus_connected"]; monitored {
+			assert.InDelta(c, 1, values["dynpsrpc_bus_connected"], 0)
+			assert.Positive(c, values["dynpsrpc_bus_received_total"])
+		}
+	}, patience, time.Millisecond, "the other side of a stream ends in the background")
+}
