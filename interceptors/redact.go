@@ -38,7 +38,6 @@ func redact(message protoreflect.Message) {
 		redactAny(message)
 		return
 	}
-	message.SetUnknown(nil)
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		switch {
 		case !isRedacted(field):

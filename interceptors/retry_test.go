@@ -225,6 +225,26 @@ func TestRetry_NeverPastTheDeadline(t *testing.T) {
 	})
 }
 
+// TestRetry_AttemptsEndInTime: the time of a call bounds each attempt but the first, which the engine bounds.
+func TestRetry_AttemptsEndInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		calls, started := 0, time.Now()
+		err := newRetrier([]RetryOption{WithBackoff(1, 1)}).run(t.Context(), retried{
+			deadline: started.Add(time.Second),
+			attempt: func(ctx context.Context) error {
+				if calls++; calls == 1 {
+					return nobody
+				}
+				<-ctx.Done()
+				return errors.FromContext(ctx.Err())
+			},
+		})
+		requireCode(t, errors.DeadlineExceeded, err)
+		assert.Equal(t, time.Second, time.Since(started))
+	})
+}
+
 func TestRetry_AttemptTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

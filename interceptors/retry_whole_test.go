@@ -159,7 +159,7 @@ func TestRetry_ClosedStream(t *testing.T) {
 	stream, err := s.Open(t.Context())
 	require.NoError(t, err)
 	<-stream.Context().Done()
-	require.ErrorIs(t, stream.Send(wrapperspb.String("hi")), errors.ErrNoResponse)
+	require.EqualError(t, stream.Send(wrapperspb.String("hi")), "no response from servers", "and nothing of a wait")
 	assert.EqualValues(t, 1, sends.Load())
 }
 

@@ -127,7 +127,7 @@ func TestBreaker_WhatCounts(t *testing.T) {
 	requireOpen(t, send(t, newBreakers([]Option{WithCodes(errors.Internal)}).call(weather.Info(weather.Ask), servers.call), 100))
 }
 
-// TestBreaker_CanceledTrial: a call that says nothing does not keep the breaker half open for ever.
+// TestBreaker_CanceledTrial: a call that says nothing does not close the breaker, nor keep others from trying.
 func TestBreaker_CanceledTrial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -137,8 +137,9 @@ func TestBreaker_CanceledTrial(t *testing.T) {
 		elapse(11 * time.Second)
 		servers.err = errors.ErrRequestCanceled
 		require.Equal(t, servers.err, send(t, handler, 1))
-		servers.err = nil
-		require.NoError(t, send(t, handler, 1))
+		servers.err = down
+		require.Equal(t, down, send(t, handler, 1))
+		requireOpen(t, send(t, handler, 1))
 	})
 }
 

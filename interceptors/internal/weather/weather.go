@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -84,9 +85,11 @@ func Schema() *registry.Registry {
 	return reg
 }
 
+var schema = sync.OnceValue(Schema)
+
 // Info describes a method as interceptors see it.
 func Info(method string) dynamic.RPCInfo {
-	described, ok := Schema().Method(method)
+	described, ok := schema().Method(method)
 	if !ok {
 		panic(method)
 	}
