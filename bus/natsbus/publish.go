@@ -36,7 +36,6 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	out := outgoing{subject: subject, key: key, frame: frame, report: report}
 	left, crowded := b.outbox.leave(out)
 	if left {
-		b.published.Add(1)
 		return nil
 	}
 	if crowded {
@@ -47,7 +46,6 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if err != nil {
 		return b.publishError(err, channel, len(frame))
 	}
-	b.published.Add(1)
 	return nil
 }
 
@@ -71,7 +69,7 @@ func (b *Bus) sendWaiting() {
 			}
 			b.unpublished.Add(1)
 			if out.report != nil {
-				out.report.Published(bus.Unknown, errUnconfirmed)
+				out.report.Published(bus.Unknown, errConnLost)
 			}
 		}
 	}
@@ -111,11 +109,16 @@ func (b *Bus) locate(channel bus.Channel) (subject, key string) {
 	return b.options.prefix + channel.Subject, channel.Key
 }
 
-func (b *Bus) sendFrame(subject string, frame []byte, report bus.Report) error {
+func (b *Bus) sendFrame(subject string, frame []byte, report bus.Report) (err error) {
 	if report == nil {
-		return b.nc.Publish(subject, frame)
+		err = b.nc.Publish(subject, frame)
+	} else {
+		err = b.sendReported(subject, frame, report)
 	}
-	return b.sendReported(subject, frame, report)
+	if err == nil {
+		b.published.Add(1)
+	}
+	return err
 }
 
 // sendReported returns nil if the report is told the outcome, be it that the frame could not be sent.
