@@ -138,6 +138,9 @@ func AppendRoutingKey(frame []byte, key string) []byte {
 	return appendBytes(frame, envelopeTagRoutingKey, key)
 }
 
+// SizeRoutingKey returns how many bytes AppendRoutingKey appends.
+func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
+
 // AppendMetadata appends metadata to an encoded frame and returns the longer
 // frame; empty metadata changes nothing. Like append it may write into the
 // spare capacity of frame, so two goroutines must not extend the same one. It
