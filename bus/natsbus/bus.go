@@ -26,6 +26,7 @@ type Bus struct {
 	closeConn func() // nil if nc is not the bus's own
 
 	link    link
+	outbox  *outbox
 	trips   trips
 	reports reports
 	silence silence
@@ -46,6 +47,7 @@ type Bus struct {
 	orphaned   bool   // the server may have subscriptions that nats.go has forgotten, unless
 	orphanedAt uint64 // this is no longer the number of reconnects
 
+	maxPayload                                             atomic.Int64 // bytes; 0: not known
 	published, unpublished, received, dropped, disconnects atomic.Uint64
 }
 
@@ -73,6 +75,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		buffers:  nc.Opts.ReconnectBufSize >= 0,
 		statuses: nc.StatusChanged(statusesOfInterest...),
 		done:     make(chan struct{}),
+		outbox:   newOutbox(),
 		trips:    newTrips(),
 		reports:  newReports(),
 		silence:  silence{inbox: nc.NewInbox() + "."},

@@ -2,6 +2,8 @@ package natsbus
 
 import (
 	"context"
+	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -28,12 +30,59 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 		return err
 	}
 	subject, key := b.locate(channel)
-	if key == "" {
-		return b.publish(channel, subject, frame, report)
+	if err := b.check(channel, subject, len(frame)+wire.SizeRoutingKey(key)); err != nil {
+		return err
+	}
+	out := outgoing{subject: subject, key: key, frame: frame, report: report}
+	left, crowded := b.outbox.leave(out)
+	if left {
+		return nil
+	}
+	if crowded {
+		runtime.Gosched() // those who are about to publish, too, leave it here, and one write has it all
+	}
+	err := b.send(out)
+	b.sendWaiting()
+	if err != nil {
+		return b.publishError(err, channel, len(frame))
+	}
+	return nil
+}
+
+// check finds out what nats.go would refuse, before the frame is left with somebody else.
+func (b *Bus) check(channel bus.Channel, subject string, size int) error {
+	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
+		return b.publishError(nats.ErrMaxPayload, channel, size)
+	}
+	if subject == "" || strings.ContainsAny(subject, " \t\r\n") {
+		return b.publishError(nats.ErrBadSubject, channel, size)
+	}
+	return nil
+}
+
+// sendWaiting sends what others have left meanwhile. It is on the way then: they learn by the report if it fails.
+func (b *Bus) sendWaiting() {
+	for waiting := b.outbox.next(); len(waiting) > 0; waiting = b.outbox.next() {
+		for _, out := range waiting {
+			if b.send(out) == nil {
+				continue
+			}
+			b.unpublished.Add(1)
+			if out.report != nil {
+				out.report.Published(bus.Unknown, errConnLost)
+			}
+		}
+	}
+}
+
+// send hands a frame to nats.go.
+func (b *Bus) send(out outgoing) error {
+	if out.key == "" {
+		return b.sendFrame(out.subject, out.frame, out.report)
 	}
 	buffer := scratch.Get().(*[]byte)
-	keyed := wire.AppendRoutingKey(append((*buffer)[:0], frame...), key)
-	err := b.publish(channel, subject, keyed, report)
+	keyed := wire.AppendRoutingKey(append((*buffer)[:0], out.frame...), out.key)
+	err := b.sendFrame(out.subject, keyed, out.report)
 	if cap(keyed) <= maxScratch {
 		*buffer = keyed
 		scratch.Put(buffer)
@@ -60,22 +109,20 @@ func (b *Bus) locate(channel bus.Channel) (subject, key string) {
 	return b.options.prefix + channel.Subject, channel.Key
 }
 
-func (b *Bus) publish(channel bus.Channel, subject string, frame []byte, report bus.Report) error {
-	var err error
+func (b *Bus) sendFrame(subject string, frame []byte, report bus.Report) (err error) {
 	if report == nil {
 		err = b.nc.Publish(subject, frame)
 	} else {
-		err = b.publishReported(subject, frame, report)
+		err = b.sendReported(subject, frame, report)
 	}
-	if err != nil {
-		return b.publishError(err, channel, len(frame))
+	if err == nil {
+		b.published.Add(1)
 	}
-	b.published.Add(1)
-	return nil
+	return err
 }
 
-// publishReported returns nil if the report is told the outcome, be it that the frame could not be sent.
-func (b *Bus) publishReported(subject string, frame []byte, report bus.Report) (err error) {
+// sendReported returns nil if the report is told the outcome, be it that the frame could not be sent.
+func (b *Bus) sendReported(subject string, frame []byte, report bus.Report) (err error) {
 	token := b.reports.add(subject, report)
 	if b.silence.known() {
 		err = b.nc.PublishRequest(subject, b.silence.reply(token), frame)

@@ -31,6 +31,7 @@ func (s *silence) known() bool { return s.able.Load() && !s.refused.Load() }
 
 // learnServer asks what the server that nc is connected to is able to do.
 func (b *Bus) learnServer() {
+	b.maxPayload.Store(b.nc.MaxPayload())
 	able := b.nc.HeadersSupported()
 	b.silence.able.Store(able)
 	if !able {

@@ -150,6 +150,9 @@ func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	return appendMetadata(frame, envelopeTagMetadata, metadata), nil
 }
 
+// SizeRoutingKey returns how many bytes AppendRoutingKey appends.
+func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
+
 // AppendMessageFrame appends to dst a frame that holds the user's message
 // itself, as subscriptions send it. The type name is the full name of the
 // message. A nonce other than 0 makes the frame differ from its equals. It
