@@ -57,9 +57,13 @@ func WithRetryBudget(tokens int, ratio float64) RetryOption {
 }
 
 // WithIdempotent sets which methods do no harm if they run twice. The default is what a method's option idempotency_level
-// says: NO_SIDE_EFFECTS and IDEMPOTENT do not.
+// says, also for nil: NO_SIDE_EFFECTS and IDEMPOTENT do not.
 func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
-	return func(r *retrier) { r.idempotent = idempotent }
+	return func(r *retrier) {
+		if idempotent != nil {
+			r.idempotent = idempotent
+		}
+	}
 }
 
 // Retry makes calls again that have failed: single calls, the sending of multi calls, and messages sent on streams, both

@@ -56,9 +56,13 @@ func WithCodes(codes ...errors.ErrorCode) Option {
 }
 
 // WithKey sets what has a breaker of its own: that for which key returns the same, such as a method and its topic. There
-// should not be too many; none is ever forgotten. The default is the method's full name.
+// should not be too many; none is ever forgotten. The default, also for nil, is the method's full name.
 func WithKey(key func(info dynamic.RPCInfo) string) Option {
-	return func(b *breakers) { b.key = key }
+	return func(b *breakers) {
+		if key != nil {
+			b.key = key
+		}
+	}
 }
 
 // WithStateHook sets a function that is told when a breaker changes its state: "closed", "open" or "half-open". It must

@@ -92,7 +92,8 @@ func testRecovery(t *testing.T, w *world) {
 
 // testRetry: a server that is full for once, and one that comes while the client waits.
 func testRetry(t *testing.T, w *world) {
-	conn := w.conn(interceptors.Retry(interceptors.WithAttempts(10), interceptors.WithBackoff(time.Millisecond, 100*time.Millisecond)))
+	conn := w.conn(interceptors.Retry(
+		interceptors.WithAttempts(10_000), interceptors.WithBackoff(time.Millisecond, 50*time.Millisecond), interceptors.WithRetryBudget(0, 0)))
 	var failures atomic.Int32
 	refuse := func(context.Context, string) error {
 		if failures.Add(-1) >= 0 {
@@ -114,7 +115,7 @@ func testRetry(t *testing.T, w *world) {
 	}
 	arrived := make(chan error, 1)
 	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") }) // the test waits for it
-	_, err = newGeneratedCall(t, conn, kindQueue+"Topic", "new")(t.Context(), sample("Ada"))
+	_, err = newGeneratedCall(t, conn, kindQueue+"Topic", "new")(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(patience))
 	require.NoError(t, soon(t, arrived, "topic"))
 	require.NoError(t, err)
 }
