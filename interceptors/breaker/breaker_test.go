@@ -2,7 +2,6 @@ package breaker
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -243,21 +242,4 @@ func TestBreaker_StreamFailures(t *testing.T) {
 			t.Error("nothing was sent")
 		}
 	}
-}
-
-func ExampleNew() {
-	s := weather.Start(weather.Config{
-		Conn:   []dynamic.ConnOption{New(WithThreshold(0.5, 2))},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) { return nil, down },
-	})
-	defer s.Close()
-
-	for range 3 {
-		_, err := s.Call(context.Background(), weather.Ask, "Rome")
-		fmt.Println(err)
-	}
-	// Output:
-	// down
-	// down
-	// method example.Weather/Ask is not called for now: the circuit breaker is open
 }
