@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -53,6 +54,8 @@ func requireOpen(t testing.TB, err error) {
 	require.True(t, ok, "%v", err)
 	require.Equal(t, errors.Unavailable, coded.Code())
 	require.ErrorIs(t, err, ErrOpen)
+	require.Len(t, coded.Details(), 1)
+	require.IsType(t, &errdetails.RetryInfo{}, coded.Details()[0])
 }
 
 func TestBreaker_OpensAndCloses(t *testing.T) {
