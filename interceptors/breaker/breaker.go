@@ -76,8 +76,7 @@ func WithStateHook(hook func(key, from, to string)) Option {
 
 // New makes a circuit breaker for each method. When too many of its calls have failed, it opens: for a while, calls are
 // not made, and fail at once with the code unavailable, see [ErrOpen], and a google.rpc.RetryInfo with the cooldown among
-// the details. After that it lets one through to try: if it succeeds
-// all is as before, otherwise it opens again.
+// the details. After that it lets one through to try: if that succeeds all is as before, otherwise it opens again.
 //
 // It counts single calls; multi calls, which fail if their request cannot be sent or nobody listens, whatever servers
 // answer; and the opening of streams. Calls that were canceled do not count, and neither do those to topics to which nobody
