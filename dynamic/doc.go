@@ -20,7 +20,8 @@
 // server; [ClientRPCInterceptor] and [ClientMultiRPCInterceptor] on a client; [StreamInterceptor] on both;
 // [PublishInterceptor] and [SubscriptionInterceptor] for updates. They belong to a server, to one of its services, to a
 // conn, or to a request; the former are outside of the latter, and of one kind the first given is outermost. Outermost
-// is nearest the user on a client, and nearest the bus on a server. What an interceptor puts in place of a message, context or error is what is sent and handled.
+// is nearest the user on a client, and nearest the bus on a server. What an interceptor puts in place of a message,
+// context or error is what is sent and handled. Package interceptors, and those below it, have ready-made ones.
 //
 // # Concurrency
 //

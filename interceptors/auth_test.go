@@ -2,12 +2,10 @@ package interceptors
 
 import (
 	"context"
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -173,41 +171,4 @@ func TestAuthToken_Metadata(t *testing.T) {
 	_, err = s.Call(ctx, weather.Ask, "Rome", dynamic.WithMetadata(map[string]string{"authorization": "own"}))
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"k": "v", "authorization": "own"}, <-seen)
-}
-
-func ExampleAuth() {
-	verify := func(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Context, error) {
-		if token != "ada's" {
-			return nil, errors.New("unknown token")
-		}
-		return context.WithValue(ctx, userKey{}, "Ada"), nil
-	}
-	s := weather.Start(weather.Config{
-		Server: []dynamic.ServerOption{Auth(verify)},
-		Conn:   []dynamic.ConnOption{AuthToken(StaticToken("ada's"))},
-		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
-			return wrapperspb.String(fmt.Sprint("hello, ", ctx.Value(userKey{}))), nil
-		},
-	})
-	defer s.Close()
-
-	fmt.Println(s.Call(context.Background(), weather.Ask, ""))
-	fmt.Println(s.Call(context.Background(), weather.Ask, "", dynamic.WithMetadata(map[string]string{"authorization": "Bearer eve's"})))
-	// Output:
-	// hello, Ada <nil>
-	//  the token was refused
-}
-
-func ExampleAuthToken() {
-	s := weather.Start(weather.Config{
-		Conn: []dynamic.ConnOption{AuthToken(StaticToken("ada's"))},
-		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
-			incoming, _ := dynamic.IncomingFromContext(ctx)
-			return wrapperspb.String(incoming.Metadata["authorization"]), nil
-		},
-	})
-	defer s.Close()
-
-	fmt.Println(s.Call(context.Background(), weather.Ask, ""))
-	// Output: Bearer ada's <nil>
 }

@@ -1,5 +1,5 @@
-// Package interceptors has ready-made interceptors that need no other modules: each is one option, given to
-// dynamic.NewServer, to Server.Register, or to dynamic.NewConn.
+// Package interceptors has ready-made interceptors that need no more modules than the engine does: each is one option, given
+// to dynamic.NewServer, to Server.Register, or to dynamic.NewConn.
 //
 //	server := dynamic.NewServer(b,
 //		interceptors.Logging(logger),

@@ -166,24 +166,3 @@ func TestErrorMask_Success(t *testing.T) {
 	require.NoError(t, stream.Send(say("hi")))
 	require.NoError(t, stream.Close(nil))
 }
-
-func ExampleErrorMask() {
-	s := weather.Start(weather.Config{
-		Server: []dynamic.ServerOption{ErrorMask(slog.New(slog.DiscardHandler))},
-		Handle: func(_ context.Context, place weather.Text) (weather.Text, error) {
-			if place.GetValue() == "Atlantis" {
-				return nil, errors.NewErrorf(errors.NotFound, "there is no Atlantis")
-			}
-			return nil, errors.New("dial tcp 10.1.2.3: password wrong")
-		},
-	})
-	defer s.Close()
-
-	for _, place := range []string{"Atlantis", "Rome"} {
-		_, err := s.Call(context.Background(), weather.Ask, place)
-		fmt.Println(err)
-	}
-	// Output:
-	// there is no Atlantis
-	// internal error
-}

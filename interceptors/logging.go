@@ -15,9 +15,14 @@ import (
 // LoggingOption configures [Logging].
 type LoggingOption func(*logging)
 
-// WithLevels sets the level of a line by its method and code; that of a success is errors.OK. The default is [DefaultLevel].
+// WithLevels sets the level of a line by its method and code; that of a success is errors.OK. The default, also for nil, is
+// [DefaultLevel].
 func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level) LoggingOption {
-	return func(l *logging) { l.level = level }
+	return func(l *logging) {
+		if level != nil {
+			l.level = level
+		}
+	}
 }
 
 // WithPayloads adds the messages to the lines, as JSON, and a line for each message of a stream, and each response to a

@@ -3,7 +3,6 @@ package interceptors
 import (
 	"context"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -335,22 +334,4 @@ func TestLogging_Payloads(t *testing.T) {
 	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, weather.Warning, say("storm")))
 	last := w.client.all()[len(w.client.all())-1]
 	assert.Equal(t, `"storm"`, last["update"])
-}
-
-// plain is a handler without what differs from run to run.
-func plain() slog.Handler {
-	return slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, attribute slog.Attr) slog.Attr {
-		if attribute.Key == slog.TimeKey || attribute.Key == "duration" {
-			return slog.Attr{}
-		}
-		return attribute
-	}})
-}
-
-func ExampleLogging() {
-	s := weather.Start(weather.Config{Server: []dynamic.ServerOption{Logging(slog.New(plain()))}})
-	defer s.Close()
-
-	_, _ = s.Call(context.Background(), weather.Ask, "Rome")
-	// Output: level=INFO msg=call side=server method=example.Weather/Ask peer=CLI_weather code=ok request_size=6 response_size=14
 }

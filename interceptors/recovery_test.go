@@ -2,7 +2,6 @@ package interceptors
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"testing"
 
@@ -134,19 +133,4 @@ func TestRecovery_NoHook(t *testing.T) {
 	})
 	_, err := s.Call(t.Context(), weather.Ask, "Rome")
 	requireCode(t, errors.Internal, err)
-}
-
-func ExampleRecovery() {
-	report := func(_ context.Context, p dynamic.Panic) { fmt.Println("reported:", p.Method.Name(), p.Value) }
-	s := weather.Start(weather.Config{
-		Server: []dynamic.ServerOption{Recovery(slog.New(slog.DiscardHandler), report)},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) { panic("a secret") },
-	})
-	defer s.Close()
-
-	_, err := s.Call(context.Background(), weather.Ask, "Rome")
-	fmt.Println("the caller sees:", err)
-	// Output:
-	// reported: Ask a secret
-	// the caller sees: method example.Weather/Ask panicked
 }

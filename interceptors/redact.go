@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -72,9 +71,11 @@ func redactInside(field protoreflect.FieldDescriptor, value protoreflect.Value) 
 	}
 }
 
+// isRedacted reads an option whose message may be the linked type or a dynamic one.
 func isRedacted(field protoreflect.FieldDescriptor) bool {
-	options, _ := field.Options().(*descriptorpb.FieldOptions)
-	return options.GetDebugRedact()
+	options := field.Options().ProtoReflect()
+	redact := options.Descriptor().Fields().ByName("debug_redact")
+	return redact != nil && options.Get(redact).Bool()
 }
 
 // redactAny redacts what an Any holds. If its type is not linked, a text stands for it.

@@ -57,9 +57,13 @@ func WithRetryBudget(tokens int, ratio float64) RetryOption {
 }
 
 // WithIdempotent sets which methods do no harm if they run twice. The default is what a method's option idempotency_level
-// says: NO_SIDE_EFFECTS and IDEMPOTENT do not.
+// says, also for nil: NO_SIDE_EFFECTS and IDEMPOTENT do not.
 func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
-	return func(r *retrier) { r.idempotent = idempotent }
+	return func(r *retrier) {
+		if idempotent != nil {
+			r.idempotent = idempotent
+		}
+	}
 }
 
 // Retry makes calls again that have failed: single calls, the sending of multi calls, and messages sent on streams, both
@@ -75,7 +79,8 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 // once. A call does not go on beyond its deadline or timeout: if the next wait would end after it, the call fails with
 // its last error. Each attempt is a request of its own, whose number interceptors inside of this one get from [Attempt].
 //
-// Messages of a stream that has a window are not sent again: they fail when others have been sent after them.
+// Messages of a stream that has a window are not sent again: they fail when others have been sent after them. The opening of
+// a stream, and the publication of updates, are not tried again.
 func Retry(opts ...RetryOption) dynamic.CommonOption {
 	r := newRetrier(opts)
 	return dynamic.CommonOptions(dynamic.WithServerStreamInterceptors(r.stream), dynamic.ConnOptions(

@@ -118,8 +118,12 @@ func (r *retrier) worthwhile(err error, idempotent bool) bool {
 // nothingRan tells whether it is certain that no server has run the request.
 func nothingRan(err error) bool {
 	facts, _ := errors.FactsOf(err)
-	return facts.Reason == errors.ReasonNobodyListening ||
-		facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection
+	switch facts.Reason {
+	case errors.ReasonNobodyListening, errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
+		return true
+	default:
+		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection
+	}
 }
 
 // retryInfo returns what a server says of trying again, or nil.

@@ -104,6 +104,8 @@ func TestRetry_Worthwhile(t *testing.T) {
 	}{
 		{"nobody listens", nobody, true, true},
 		{"all declined", facts(errors.Unavailable, errors.PhaseSelection, errors.ReasonAllDeclined), true, true},
+		{"none chosen", facts(errors.Unavailable, errors.PhaseResponse, errors.ReasonAllDeclined), true, true},
+		{"below minimum", facts(errors.Unavailable, errors.PhaseResponse, errors.ReasonBelowMinimum), true, true},
 		{"not published", facts(errors.Unavailable, errors.PhasePublish, errors.ReasonBusDown), true, true},
 		{"lost on its way", facts(errors.Unavailable, errors.PhaseResponse, errors.ReasonBusDown), true, false},
 		{"no answer", silent, true, false},

@@ -2,7 +2,6 @@ package interceptors_test
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -161,25 +160,4 @@ func TestRetry_ClosedStream(t *testing.T) {
 	<-stream.Context().Done()
 	require.EqualError(t, stream.Send(wrapperspb.String("hi")), "no response from servers", "and nothing of a wait")
 	assert.EqualValues(t, 1, sends.Load())
-}
-
-func ExampleRetry() {
-	failures := 2
-	s := weather.Start(weather.Config{
-		Conn: []dynamic.ConnOption{interceptors.Retry(interceptors.WithAttempts(5))},
-		Handle: func(_ context.Context, place weather.Text) (weather.Text, error) {
-			if failures > 0 {
-				failures--
-				return nil, errors.NewErrorf(errors.Unavailable, "in the clouds")
-			}
-			return wrapperspb.String("rain in " + place.GetValue()), nil
-		},
-	})
-	defer s.Close()
-
-	fmt.Println(s.Call(context.Background(), weather.Ask, "Rome"))  // may have side effects
-	fmt.Println(s.Call(context.Background(), weather.Look, "Rome")) // has none, says its schema
-	// Output:
-	//  in the clouds
-	// rain in Rome <nil>
 }

@@ -1,11 +1,14 @@
 package breaker
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -56,9 +59,13 @@ func WithCodes(codes ...errors.ErrorCode) Option {
 }
 
 // WithKey sets what has a breaker of its own: that for which key returns the same, such as a method and its topic. There
-// should not be too many; none is ever forgotten. The default is the method's full name.
+// should not be too many; none is ever forgotten. The default, also for nil, is the method's full name.
 func WithKey(key func(info dynamic.RPCInfo) string) Option {
-	return func(b *breakers) { b.key = key }
+	return func(b *breakers) {
+		if key != nil {
+			b.key = key
+		}
+	}
 }
 
 // WithStateHook sets a function that is told when a breaker changes its state: "closed", "open" or "half-open". It must
@@ -68,8 +75,8 @@ func WithStateHook(hook func(key, from, to string)) Option {
 }
 
 // New makes a circuit breaker for each method. When too many of its calls have failed, it opens: for a while, calls are
-// not made, and fail at once with the code unavailable, see [ErrOpen]. After that it lets one through to try: if it succeeds
-// all is as before, otherwise it opens again.
+// not made, and fail at once with the code unavailable, see [ErrOpen], and a google.rpc.RetryInfo with the cooldown among
+// the details. After that it lets one through to try: if that succeeds all is as before, otherwise it opens again.
 //
 // It counts single calls; multi calls, which fail if their request cannot be sent or nobody listens, whatever servers
 // answer; and the opening of streams. Calls that were canceled do not count, and neither do those to topics to which nobody
@@ -108,17 +115,15 @@ type breakers struct {
 	known sync.Map // of *breaker by key
 }
 
-type breaker struct {
-	*gobreaker.TwoStepCircuitBreaker[any]
-}
+type breaker = gobreaker.TwoStepCircuitBreaker[any]
 
-func (b *breakers) of(info dynamic.RPCInfo) breaker {
+func (b *breakers) of(info dynamic.RPCInfo) *breaker {
 	key := b.key(info)
 	known, ok := b.known.Load(key)
 	if !ok {
-		known, _ = b.known.LoadOrStore(key, breaker{gobreaker.NewTwoStepCircuitBreaker[any](b.settings(key))})
+		known, _ = b.known.LoadOrStore(key, gobreaker.NewTwoStepCircuitBreaker[any](b.settings(key)))
 	}
-	return known.(breaker)
+	return known.(*breaker)
 }
 
 func (b *breakers) settings(key string) gobreaker.Settings {
@@ -149,13 +154,16 @@ func codeOf(err error) errors.ErrorCode {
 }
 
 // allow returns what must be told how the call ends, or the error of a call that is not to be made.
-func (b breaker) allow(info dynamic.RPCInfo) (done func(error), err error) {
-	if done, err = b.Allow(); err != nil {
-		return nil, refused(info)
+func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
+	if done, err = b.of(info).Allow(); err != nil {
+		return nil, b.refused(info)
 	}
 	return done, nil
 }
 
-func refused(info dynamic.RPCInfo) error {
-	return errors.NewErrorf(errors.Unavailable, "method %s is not called for now: %w", info.Descriptor.FullName(), ErrOpen)
+// refused says when there is a chance again, so that nobody tries in vain before that.
+func (b *breakers) refused(info dynamic.RPCInfo) error {
+	return errors.NewError(errors.Unavailable,
+		fmt.Errorf("method %s is not called for now: %w", info.Descriptor.FullName(), ErrOpen),
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(b.cooldown)})
 }

@@ -2,7 +2,6 @@ package breaker
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -54,6 +54,8 @@ func requireOpen(t testing.TB, err error) {
 	require.True(t, ok, "%v", err)
 	require.Equal(t, errors.Unavailable, coded.Code())
 	require.ErrorIs(t, err, ErrOpen)
+	require.Len(t, coded.Details(), 1)
+	require.IsType(t, &errdetails.RetryInfo{}, coded.Details()[0])
 }
 
 func TestBreaker_OpensAndCloses(t *testing.T) {
@@ -243,21 +245,4 @@ func TestBreaker_StreamFailures(t *testing.T) {
 			t.Error("nothing was sent")
 		}
 	}
-}
-
-func ExampleNew() {
-	s := weather.Start(weather.Config{
-		Conn:   []dynamic.ConnOption{New(WithThreshold(0.5, 2))},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) { return nil, down },
-	})
-	defer s.Close()
-
-	for range 3 {
-		_, err := s.Call(context.Background(), weather.Ask, "Rome")
-		fmt.Println(err)
-	}
-	// Output:
-	// down
-	// down
-	// method example.Weather/Ask is not called for now: the circuit breaker is open
 }

@@ -15,9 +15,8 @@ import (
 var errAborted = errors.NewErrorf(errors.Canceled, "the call has not returned")
 
 func (b *breakers) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
-	breaker := b.of(info)
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
-		done, err := breaker.allow(info)
+		done, err := b.allow(info)
 		if err != nil {
 			return nil, err
 		}
@@ -30,14 +29,14 @@ func (b *breakers) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dyn
 }
 
 func (b *breakers) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &brokenMulti{ClientMultiRPCHandler: next, breaker: b.of(info), info: info}
+	return &brokenMulti{ClientMultiRPCHandler: next, breakers: b, info: info}
 }
 
 type brokenMulti struct {
 	dynamic.ClientMultiRPCHandler
 
-	breaker breaker
-	info    dynamic.RPCInfo
+	breakers *breakers
+	info     dynamic.RPCInfo
 
 	mu      sync.Mutex
 	done    func(error) // nil if there is nothing to tell
@@ -45,7 +44,7 @@ type brokenMulti struct {
 }
 
 func (m *brokenMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
-	done, err := m.breaker.allow(m.info)
+	done, err := m.breakers.allow(m.info)
 	if err != nil {
 		return err
 	}
@@ -96,7 +95,7 @@ func (m *brokenMulti) Close() {
 func (b *breakers) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	breaker := b.of(info)
 	if breaker.State() == gobreaker.StateOpen {
-		_ = next.Close(refused(info)) // refuses the stream
+		_ = next.Close(b.refused(info)) // refuses the stream
 		return next
 	}
 	return &brokenStream{StreamHandler: next, breaker: breaker}
@@ -107,7 +106,7 @@ func (b *breakers) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dyna
 type brokenStream struct {
 	dynamic.StreamHandler
 
-	breaker breaker
+	breaker *breaker
 	counted sync.Once
 }
 

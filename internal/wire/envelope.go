@@ -138,9 +138,6 @@ func AppendRoutingKey(frame []byte, key string) []byte {
 	return appendBytes(frame, envelopeTagRoutingKey, key)
 }
 
-// SizeRoutingKey returns how many bytes AppendRoutingKey appends.
-func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
-
 // AppendMetadata appends metadata to an encoded frame and returns the longer
 // frame; empty metadata changes nothing. Like append it may write into the
 // spare capacity of frame, so two goroutines must not extend the same one. It
@@ -152,6 +149,9 @@ func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	frame = slices.Grow(frame, sizeMetadata(envelopeTagMetadata, metadata))
 	return appendMetadata(frame, envelopeTagMetadata, metadata), nil
 }
+
+// SizeRoutingKey returns how many bytes AppendRoutingKey appends.
+func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
 
 // AppendMessageFrame appends to dst a frame that holds the user's message
 // itself, as subscriptions send it. The type name is the full name of the

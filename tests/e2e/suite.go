@@ -44,6 +44,7 @@ func Run(t *testing.T, network Network) {
 		"Forgery":             testForgery,
 		"NobodyListening":     testNobodyListening,
 		"Selection":           testSelection,
+		"Interceptors":        testInterceptors,
 		"Observed":            testObserved,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -64,6 +64,40 @@ func TestREADME_ProgramRuns(t *testing.T) {
 	requireRuns(t, code[0])
 }
 
+// The program with interceptors runs, too.
+func TestREADME_ProgramRunsWithInterceptors(t *testing.T) {
+	t.Parallel()
+	code, _ := blocks(t, read(t), "go")
+	at := slices.IndexFunc(code, func(block string) bool { return strings.Contains(block, "interceptors.") })
+	require.Positive(t, at, "the README does not show interceptors")
+	server, conn, found := strings.Cut(code[at], "\tconn := ")
+	require.True(t, found)
+	program := code[0] + `
+var logger = slog.New(slog.DiscardHandler)
+
+func verify(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Context, error) {
+	if token != "secret" {
+		return nil, fmt.Errorf("unknown token")
+	}
+	return ctx, nil
+}
+`
+	for old, replacement := range map[string]string{
+		"\tserver := dynamic.NewServer(b)\n":        server,
+		"\tconn := must(dynamic.NewConn(b, reg))\n": "\tconn := " + conn,
+		"import (\n": `import (
+	"log/slog"
+	"github.com/dynpsrpc/dynpsrpc/interceptors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/breaker"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
+`,
+	} {
+		require.Contains(t, program, old)
+		program = strings.Replace(program, old, replacement, 1)
+	}
+	requireRuns(t, program)
+}
+
 // The program with two lines changed runs over a broker.
 func TestREADME_ProgramRunsOverABroker(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,30 @@
+package breaker_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/breaker"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+)
+
+func ExampleNew() {
+	s := weather.Start(weather.Config{
+		Conn: []dynamic.ConnOption{breaker.New(breaker.WithThreshold(0.5, 2))},
+		Handle: func(context.Context, weather.Text) (weather.Text, error) {
+			return nil, errors.NewErrorf(errors.Unavailable, "down")
+		},
+	})
+	defer s.Close()
+
+	for range 3 {
+		_, err := s.Call(context.Background(), weather.Ask, "Rome")
+		fmt.Println(err)
+	}
+	// Output:
+	// down
+	// down
+	// method example.Weather/Ask is not called for now: the circuit breaker is open
+}
