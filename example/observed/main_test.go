@@ -14,7 +14,7 @@ func TestRun_PrintsSpansAndPage(t *testing.T) {
 	t.Parallel()
 	var out, logged bytes.Buffer
 	require.NoError(t, run(t.Context(), &out, slog.New(slog.NewTextHandler(&logged, nil))))
-	printed := regexp.MustCompile(`CLI_\w+`).ReplaceAllString(out.String(), "CLI_x")
+	printed := regexp.MustCompile(`(CLI|SRV)_\w+`).ReplaceAllString(out.String(), "${1}_x")
 
 	assert.Contains(t, printed, `
 {"number": "2", "pieces": 1000}: request of shop.Shop/Order is not valid: pieces: must be greater than or equal to 1 and less than or equal to 100
@@ -23,10 +23,10 @@ func TestRun_PrintsSpansAndPage(t *testing.T) {
 `)
 	assert.Contains(t, printed, `
   shopping (internal)
-    shop.Shop/Order (client) rpc.system.name=psrpc rpc.method=shop.Shop/Order rpc.response.status_code=unavailable error.type=unavailable
+    shop.Shop/Order (client) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.server.id=SRV_x rpc.response.status_code=unavailable error.type=unavailable
       shop.Shop/Order (server) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.client.id=CLI_x rpc.response.status_code=unavailable error.type=unavailable
         look into the stock (internal)
-    shop.Shop/Order (client) rpc.system.name=psrpc rpc.method=shop.Shop/Order rpc.response.status_code=ok
+    shop.Shop/Order (client) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.attempt=2 dynpsrpc.server.id=SRV_x rpc.response.status_code=ok
       shop.Shop/Order (server) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.client.id=CLI_x rpc.response.status_code=ok
         look into the stock (internal)
 `)

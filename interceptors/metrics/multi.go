@@ -45,7 +45,7 @@ func (m *multiCall) Send(ctx context.Context, request proto.Message, opts ...dyn
 
 // Recv measures a response.
 func (m *multiCall) Recv(response proto.Message, err error) {
-	if _, ours := errors.FactsOf(err); ours { // no server's error has facts
+	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // why the whole call failed
 		m.fail(err)
 	} else {
 		m.mu.Lock()

@@ -16,6 +16,7 @@
 //	                           producer's span; it lasts as long as the subscription's inner interceptors take
 //
 // Attributes follow version 1.43.0 of OpenTelemetry's semantic conventions; rpc.system.name is psrpc. The event and its
-// attributes are those of earlier versions; newer ones define none. Of our own are dynpsrpc.topic, dynpsrpc.client.id,
-// and, of calls that fail, dynpsrpc.reason, dynpsrpc.phase and dynpsrpc.server.id, see errors.CallFacts.
+// attributes are those of earlier versions; newer ones define none. Of our own are dynpsrpc.topic, dynpsrpc.client.id and
+// dynpsrpc.server.id, which are the other side, dynpsrpc.attempt, from the second one on, see interceptors.Attempt, and, of
+// calls that fail, dynpsrpc.reason and dynpsrpc.phase, see errors.CallFacts.
 package tracing

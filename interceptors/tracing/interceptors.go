@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"slices"
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
@@ -24,7 +25,11 @@ func (t *tracing) calling(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) d
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
 		ctx, s := t.start(ctx, trace.SpanKindClient, info.Descriptor.FullName(), info)
 		s.run(func() error {
-			response, err = next(t.inject(ctx), request, opts...)
+			var server string
+			response, err = next(t.inject(ctx), request, append(slices.Clip(opts), dynamic.WithPeer(&server))...)
+			if server != "" {
+				s.SetAttributes(keyServerID.String(server))
+			}
 			return err
 		})
 		return response, err

@@ -46,14 +46,15 @@ func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 
 // Recv notes a response.
 func (m *tracedMulti) Recv(response proto.Message, err error) {
-	if _, ours := errors.FactsOf(err); ours { // no server's error has facts
+	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
+	if err != nil && server == "" { // why the whole call failed
 		m.fail(err)
 	} else {
 		m.mu.Lock()
 		s := m.span
 		m.mu.Unlock()
 		if s != nil {
-			s.messageReceived(response, err)
+			s.messageReceived(response, err, keyServerID.String(server))
 		}
 	}
 	m.ClientMultiRPCHandler.Recv(response, err)

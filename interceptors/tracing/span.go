@@ -15,12 +15,14 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors"
 )
 
 const (
 	keyTopic    = attribute.Key("dynpsrpc.topic")
 	keyClientID = attribute.Key("dynpsrpc.client.id")
 	keyServerID = attribute.Key("dynpsrpc.server.id")
+	keyAttempt  = attribute.Key("dynpsrpc.attempt")
 	keyReason   = attribute.Key("dynpsrpc.reason")
 	keyPhase    = attribute.Key("dynpsrpc.phase")
 
@@ -44,10 +46,13 @@ type span struct {
 func (t *tracing) start(
 	ctx context.Context, kind trace.SpanKind, name string, info dynamic.RPCInfo, opts ...trace.SpanStartOption,
 ) (context.Context, *span) {
-	attributes := make([]attribute.KeyValue, 0, 4)
+	attributes := make([]attribute.KeyValue, 0, 5)
 	attributes = append(attributes, semconv.RPCSystemNameKey.String("psrpc"), semconv.RPCMethod(info.Descriptor.FullName()))
 	if len(info.Topic) > 0 {
 		attributes = append(attributes, keyTopic.String(strings.ToValidUTF8(strings.Join(info.Topic, "."), "?")))
+	}
+	if attempt := interceptors.Attempt(ctx); attempt > 1 && kind == trace.SpanKindClient {
+		attributes = append(attributes, keyAttempt.Int(attempt))
 	}
 	if incoming, isIncoming := dynamic.IncomingFromContext(ctx); isIncoming && kind == trace.SpanKindServer {
 		attributes = append(attributes, keyClientID.String(incoming.ClientID))
@@ -130,15 +135,15 @@ func isFaultOfServer(code errors.ErrorCode) bool {
 func (s *span) messageSent(message proto.Message) { s.message("SENT", s.sent.Add(1), message, nil) }
 
 // messageReceived notes a message or an error that came.
-func (s *span) messageReceived(message proto.Message, err error) {
-	s.message("RECEIVED", s.received.Add(1), message, err)
+func (s *span) messageReceived(message proto.Message, err error, more ...attribute.KeyValue) {
+	s.message("RECEIVED", s.received.Add(1), message, err, more...)
 }
 
-func (s *span) message(direction string, id int64, message proto.Message, err error) {
+func (s *span) message(direction string, id int64, message proto.Message, err error, more ...attribute.KeyValue) {
 	if s.silent || !s.IsRecording() {
 		return
 	}
-	attributes := []attribute.KeyValue{keyMessageType.String(direction), keyMessageID.Int64(id)}
+	attributes := append([]attribute.KeyValue{keyMessageType.String(direction), keyMessageID.Int64(id)}, more...)
 	if err != nil {
 		attributes = append(attributes, status(err))
 	} else {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/tracing"
 	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
 )
@@ -107,6 +108,7 @@ func TestTracing_Call(t *testing.T) {
 	requireChild(t, client, server)
 	assert.Equal(t, map[string]string{
 		"rpc.system.name": "psrpc", "rpc.method": "kinds.All/Region", "rpc.response.status_code": "ok", "dynpsrpc.topic": "eu",
+		"dynpsrpc.server.id": "SRV_all",
 	}, attributes(client))
 	assert.Equal(t, map[string]string{
 		"rpc.system.name": "psrpc", "rpc.method": "kinds.All/Region", "rpc.response.status_code": "ok", "dynpsrpc.topic": "eu",
@@ -166,6 +168,7 @@ func TestTracing_Multi(t *testing.T) {
 	client := spans["client kinds.All/Every"]
 	requireChild(t, client, spans["server kinds.All/Every"])
 	assert.Equal(t, []string{"RECEIVED1 4"}, events(client))
+	assert.Equal(t, "SRV_all", asMap(client.Events()[0].Attributes)["dynpsrpc.server.id"])
 	assert.Equal(t, "ok", attributes(client)["rpc.response.status_code"])
 
 	w.spans.Reset()
@@ -215,6 +218,21 @@ func TestTracing_MultiAttempts(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, spans.Ended(), 1)
 	assert.Equal(t, codes.Unset, spans.Ended()[0].Status().Code)
+}
+
+// TestTracing_Attempts: inside of Retry each attempt has a span.
+func TestTracing_Attempts(t *testing.T) {
+	t.Parallel()
+	spans := tracetest.NewSpanRecorder()
+	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))))
+	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(
+		interceptors.Retry(interceptors.WithAttempts(2), interceptors.WithBackoff(time.Microsecond, time.Microsecond)), traced))
+	require.NoError(t, w.Service.Close(t.Context()))
+	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	require.Error(t, err)
+	require.Len(t, spans.Ended(), 2)
+	assert.NotContains(t, attributes(spans.Ended()[0]), "dynpsrpc.attempt")
+	assert.Equal(t, "2", attributes(spans.Ended()[1])["dynpsrpc.attempt"])
 }
 
 func TestTracing_MultiInnerPanics(t *testing.T) {
