@@ -194,6 +194,35 @@ func TestMetrics_MultiFails(t *testing.T) {
 	})
 }
 
+// TestMetrics_MultiAttempts: a multi call that is sent again is one call.
+func TestMetrics_MultiAttempts(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	again := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+		return twice{next}
+	})
+	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(again, metrics.New(r)))
+	_, err := w.CallEvery(t.Context(), "hi")
+	require.NoError(t, err)
+	r.requireCounts(t, map[string]int{
+		"rpc.client.call.duration kinds.All/Every ok":        1,
+		"rpc.client.request.size kinds.All/Every":            2,
+		"rpc.client.response.size kinds.All/Every":           1,
+		"dynpsrpc.client.multi.responses kinds.All/Every ok": 1,
+		"dynpsrpc.client.active_calls kinds.All/Every":       0,
+	})
+}
+
+// twice sends a request once to nowhere, and then again.
+type twice struct{ dynamic.ClientMultiRPCHandler }
+
+func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	if err := m.ClientMultiRPCHandler.Send(ctx, request, dynamic.WithTopic("none")); err == nil {
+		return errors.New("the first attempt should have failed")
+	}
+	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
+}
+
 func TestMetrics_MultiInnerPanics(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()

@@ -131,7 +131,7 @@ func isFaultOfServer(code errors.ErrorCode) bool {
 	}
 }
 
-// messageSent notes a message that was sent.
+// messageSent notes a message that is sent.
 func (s *span) messageSent(message proto.Message) { s.message("SENT", s.sent.Add(1), message, nil) }
 
 // messageReceived notes a message or an error that came.

@@ -33,13 +33,10 @@ func (s tracedStream) Recv(message proto.Message) error {
 	return s.StreamHandler.Recv(message)
 }
 
-// Send notes what was sent.
+// Send notes what is sent, before that: when it has been acknowledged the stream, and the span, may have ended.
 func (s tracedStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
-	err := s.StreamHandler.Send(message, opts...)
-	if err == nil {
-		s.span.messageSent(message)
-	}
-	return err
+	s.span.messageSent(message)
+	return s.StreamHandler.Send(message, opts...)
 }
 
 // Close ends the span.

@@ -273,6 +273,7 @@ func TestTracing_StreamFails(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, tracing.WithoutMessageEvents())
 	stream := w.Open(t.Context(), t)
+	allkinds.Exchange(t, stream, "hi")
 	require.NoError(t, stream.Send(&allkinds.Text{Value: "fail"}))
 	allkinds.Soon(t, stream.Context().Done())
 	spans := w.requireSpans(t, 2)
@@ -281,6 +282,7 @@ func TestTracing_StreamFails(t *testing.T) {
 	assert.Equal(t, codes.Error, client.Status().Code)
 	assert.Equal(t, codes.Unset, spans["server kinds.All/Flow"].Status().Code)
 	assert.Empty(t, client.Events())
+	assert.Empty(t, spans["server kinds.All/Flow"].Events())
 
 	require.NoError(t, w.Service.Close(t.Context()))
 	w.spans.Reset()
