@@ -33,7 +33,8 @@
 //	dynpsrpc.delivery.size        By  updates that came
 //
 // Each has the attributes rpc.system.name, which is psrpc, and rpc.method; durations, and responses to multi calls, also
-// have rpc.response.status_code, which is ok or the code of the error, and error.type, which is that code or empty.
+// have rpc.response.status_code, which is ok, the code of the error, or _OTHER for a code that package errors does not know,
+// and error.type, which is that code or empty.
 // Topics, of which there may be many, are an attribute, dynpsrpc.topic, only with [WithTopics].
 //
 // # Sources

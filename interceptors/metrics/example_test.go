@@ -3,12 +3,23 @@ package metrics_test
 import (
 	"context"
 	"fmt"
+	"testing/fstest"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
+
+const source = `
+	syntax = "proto3";
+	package example;
+	import "google/protobuf/wrappers.proto";
+	service Greeter {
+	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
+	}`
 
 // printer prints the sizes of messages.
 type printer struct{}
@@ -21,26 +32,30 @@ func (printer) Observe(_ context.Context, instrument *metrics.Instrument, value 
 
 // Whatever has an Observe can take measurements.
 func ExampleObserver() {
-	reg, err := allkinds.Registry()
-	check(err)
-	b := bus.NewLocal()
+	measured := metrics.New(printer{})
+
+	b, reg := bus.NewLocal(), registry.New()
 	defer b.Close()
-	server := dynamic.NewServer(b, metrics.New(printer{}))
+	check(reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(source)}}, "greeter.proto"))
+	greeter, _ := reg.Service("example.Greeter")
+	server := dynamic.NewServer(b, measured)
 	defer server.Kill()
-	service, _ := reg.Service("kinds.All")
-	_, err = server.Register(service, allkinds.Handlers())
+	_, err := server.Register(greeter, dynamic.Handlers{
+		"Hello": dynamic.Unary(func(_ context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
+			return wrapperspb.String("Hello, " + name.GetValue()), nil
+		}),
+	})
 	check(err)
-	conn, err := dynamic.NewConn(b, reg, metrics.New(printer{}))
+	conn, err := dynamic.NewConn(b, reg, measured)
 	check(err)
 	defer conn.Close()
-
-	_, err = dynamic.Invoke(context.Background(), conn, allkinds.One, &allkinds.Text{Value: "hello"})
+	_, err = dynamic.Invoke(context.Background(), conn, "example.Greeter/Hello", wrapperspb.String("Ada"))
 	check(err)
 	// Output:
-	// rpc.client.request.size 7 [psrpc kinds.All/One]
-	// rpc.server.request.size 7 [psrpc kinds.All/One]
-	// rpc.server.response.size 7 [psrpc kinds.All/One]
-	// rpc.client.response.size 7 [psrpc kinds.All/One]
+	// rpc.client.request.size 5 [psrpc example.Greeter/Hello]
+	// rpc.server.request.size 5 [psrpc example.Greeter/Hello]
+	// rpc.server.response.size 12 [psrpc example.Greeter/Hello]
+	// rpc.client.response.size 12 [psrpc example.Greeter/Hello]
 }
 
 // What a source reports can be had without an observer.

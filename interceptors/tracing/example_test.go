@@ -3,43 +3,57 @@ package tracing_test
 import (
 	"context"
 	"fmt"
+	"testing/fstest"
 
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/tracing"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// The spans of one call. Usually no provider is given, and otel.SetTracerProvider has set the global one.
+const source = `
+	syntax = "proto3";
+	package example;
+	import "google/protobuf/wrappers.proto";
+	service Greeter {
+	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
+	}`
+
+// The spans of one call. Usually there is no option: otel.SetTracerProvider has set the global provider.
 func Example() {
 	spans := tracetest.NewInMemoryExporter()
-	provider := tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSyncer(spans)))
-	reg, err := allkinds.Registry()
-	check(err)
-	b := bus.NewLocal()
+	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSyncer(spans))))
+
+	b, reg := bus.NewLocal(), registry.New()
 	defer b.Close()
-	server := dynamic.NewServer(b, tracing.New(provider))
+	check(reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(source)}}, "greeter.proto"))
+	greeter, _ := reg.Service("example.Greeter")
+	server := dynamic.NewServer(b, traced)
 	defer server.Kill()
-	service, _ := reg.Service("kinds.All")
-	_, err = server.Register(service, allkinds.Handlers())
+	_, err := server.Register(greeter, dynamic.Handlers{
+		"Hello": dynamic.Unary(func(_ context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
+			return wrapperspb.String("Hello, " + name.GetValue()), nil
+		}),
+	})
 	check(err)
-	conn, err := dynamic.NewConn(b, reg, tracing.New(provider))
+	conn, err := dynamic.NewConn(b, reg, traced)
 	check(err)
 	defer conn.Close()
-	_, err = dynamic.Invoke(context.Background(), conn, allkinds.One, &allkinds.Text{Value: "hello"})
+	_, err = dynamic.Invoke(context.Background(), conn, "example.Greeter/Hello", wrapperspb.String("Ada"))
 	check(err)
 
-	served, client := spans.GetSpans()[0], spans.GetSpans()[1]
-	fmt.Println(client.SpanKind, client.Name)
-	fmt.Println(served.SpanKind, served.Name)
-	fmt.Println("one trace:", client.SpanContext.TraceID() == served.SpanContext.TraceID())
-	fmt.Println("the client's is the server's parent:", client.SpanContext.SpanID() == served.Parent.SpanID())
+	ofServer, ofClient := spans.GetSpans()[0], spans.GetSpans()[1]
+	fmt.Println(ofClient.SpanKind, ofClient.Name)
+	fmt.Println(ofServer.SpanKind, ofServer.Name)
+	fmt.Println("one trace:", ofClient.SpanContext.TraceID() == ofServer.SpanContext.TraceID())
+	fmt.Println("the client's is the server's parent:", ofClient.SpanContext.SpanID() == ofServer.Parent.SpanID())
 	// Output:
-	// client kinds.All/One
-	// server kinds.All/One
+	// client example.Greeter/Hello
+	// server example.Greeter/Hello
 	// one trace: true
 	// the client's is the server's parent: true
 }
