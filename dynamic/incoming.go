@@ -2,11 +2,8 @@ package dynamic
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
-
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -105,9 +102,6 @@ func (in *incoming) release() {
 	in.method.registration.server.limit.leave()
 }
 
-// mayRetry is the detail of an error that says that nothing was run: a google.rpc.RetryInfo without a delay.
-var mayRetry = &anypb.Any{TypeUrl: "type.googleapis.com/google.rpc.RetryInfo"}
-
 // full tells whether the limits leave no room at the moment.
 func (in *incoming) full() bool {
 	return in.method.registration.server.limit.full() || in.method.handler.limit.full()
@@ -128,8 +122,8 @@ func (in *incoming) answer() []byte {
 	in.proved()
 	in.warnOfClock()
 	if !in.admit() {
-		full := fmt.Errorf("server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName())
-		return in.failure(errors.NewError(errors.ResourceExhausted, full, mayRetry))
+		return in.failure(NotRun(errors.NewErrorf(errors.ResourceExhausted,
+			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName())))
 	}
 	defer in.release()
 	response, err := in.listener.handle(&in.context, request)
@@ -200,11 +194,12 @@ func (in *incoming) success(body wire.Body) []byte {
 
 func (in *incoming) failure(failure error) []byte {
 	code, text, details := errors.ToWire(failure)
-	frame, err := in.response(wire.Response{Code: string(code), Error: text, Details: details})
+	notRun := isNotRun(failure)
+	frame, err := in.response(wire.Response{Code: string(code), Error: text, Details: details, NotRun: notRun})
 	if err != nil {
 		in.method.registration.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
 			slog.String("method", in.method.method.FullName()), slog.Any("error", err))
-		frame, _ = in.response(wire.Response{Code: string(code), Error: text})
+		frame, _ = in.response(wire.Response{Code: string(code), Error: text, NotRun: notRun})
 	}
 	return frame
 }

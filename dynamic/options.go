@@ -256,8 +256,7 @@ func WithMaxFrameSize(bytes int) Option {
 }
 
 // WithMaxConcurrentRequests limits the requests that the server handles at the same time. One that comes beyond is
-// left to another server where servers claim requests, and otherwise answered with resource_exhausted, with a
-// google.rpc.RetryInfo among the details, since nothing was run. The default,
+// left to another server where servers claim requests, and otherwise answered with resource_exhausted, see [NotRun]. The default,
 // also for 0 or less, is no limit. See [WithMaxConcurrent] for a limit of one method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })

@@ -191,7 +191,11 @@ func (c *singleCall) endsCall(response *wire.Response) bool {
 }
 
 func serverError(response *wire.Response) error {
-	return errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
+	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
+	if response.NotRun {
+		return refusedError{err}
+	}
+	return err
 }
 
 // consider looks at new claims and grants the request if that settles who gets it.

@@ -69,11 +69,12 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 // Retry makes calls again that have failed: single calls, the sending of multi calls, and messages sent on streams, both
 // those of a conn and those of a server.
 //
-// A failure is worth another attempt if it has one of the codes of [WithRetryCodes], and if it is certain that no server
-// has run the request, because nobody listens, none was selected, or the bus did not take it, see [errors.FactsOf].
-// If that is not certain, because a server, or none, has answered, only idempotent methods are tried again, see
-// [WithIdempotent]. An error that has a google.rpc.RetryInfo among its details is worth another attempt whatever its code and
-// method, after the delay that this asks for.
+// A failure is worth another attempt if it has one of the codes of [WithRetryCodes], or a google.rpc.RetryInfo among its
+// details, whose delay counts, or if its server had no room for the request.
+//
+// It must also be certain that no server has run the request: because nobody listens, none was selected, or the bus did not
+// take it, see [errors.FactsOf], or because its server says so, see [dynamic.WasNotRun]. Where that is not certain only
+// idempotent methods are tried again, see [WithIdempotent].
 //
 // There is a random wait between two attempts, see [WithBackoff], of at least half its ceiling if the failure was known at
 // once. A call does not go on beyond its deadline or timeout: if the next wait would end after it, the call fails with

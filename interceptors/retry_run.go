@@ -9,6 +9,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -105,14 +106,11 @@ func pause(ctx, life context.Context, wait time.Duration) errors.Error {
 
 // worthwhile tells whether a failed attempt may be made again, and may fare better.
 func (r *retrier) worthwhile(err error, idempotent bool) bool {
-	switch {
-	case errors.Is(err, bus.ErrClosed):
+	if errors.Is(err, bus.ErrClosed) {
 		return false
-	case retryInfo(err) != nil:
-		return true
-	default:
-		return slices.Contains(r.codes, codeOf(err)) && (idempotent || nothingRan(err))
 	}
+	mayFareBetter := slices.Contains(r.codes, codeOf(err)) || dynamic.WasNotRun(err) || retryInfo(err) != nil
+	return mayFareBetter && (idempotent || nothingRan(err))
 }
 
 // nothingRan tells whether it is certain that no server has run the request.
@@ -122,7 +120,7 @@ func nothingRan(err error) bool {
 	case errors.ReasonNobodyListening, errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
 		return true
 	default:
-		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection
+		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection || dynamic.WasNotRun(err)
 	}
 }
 

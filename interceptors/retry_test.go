@@ -113,8 +113,8 @@ func TestRetry_Worthwhile(t *testing.T) {
 		{"too large", facts(errors.ResourceExhausted, errors.PhasePublish, errors.ReasonTooLarge), false, false},
 		{"server is busy", busy, true, false},
 		{"server has no room", errors.NewErrorf(errors.ResourceExhausted, "full"), false, false},
-		{"server says it may be tried again", info(errors.ResourceExhausted), true, true},
-		{"the same, wrapped", fmt.Errorf("oh: %w", info("own_code")), true, true},
+		{"server says it may be tried again", info(errors.ResourceExhausted), true, false},
+		{"the same, wrapped", fmt.Errorf("oh: %w", info("own_code")), true, false},
 		{"canceled", facts(errors.Canceled, errors.PhasePublish, errors.ReasonCanceled), false, false},
 		{"conn closed", errors.WithFacts(errors.ErrClientClosed, errors.CallFacts{Phase: errors.PhasePublish, Reason: errors.ReasonClosed}), false, false},
 		{"bus closed", errors.WithFacts(bus.ErrClosed, errors.CallFacts{Phase: errors.PhasePublish, Reason: errors.ReasonBusDown}), false, false},
@@ -200,7 +200,7 @@ func TestRetry_RequestedDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		later := errors.NewError(errors.ResourceExhausted, errors.New("full"), &errdetails.RetryInfo{RetryDelay: durationpb.New(7 * time.Second)})
 		a := &attempts{err: later, failures: 1}
-		_, err := newRetrier(nil).call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+		_, err := newRetrier(nil).call(weather.Info(weather.Look), a.call)(t.Context(), say("hi"))
 		require.NoError(t, err)
 		assert.Equal(t, []time.Duration{7 * time.Second}, a.waits())
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -160,4 +161,22 @@ func TestRetry_ClosedStream(t *testing.T) {
 	<-stream.Context().Done()
 	require.EqualError(t, stream.Send(wrapperspb.String("hi")), "no response from servers", "and nothing of a wait")
 	assert.EqualValues(t, 1, sends.Load())
+}
+
+// TestRetry_RetryInfo: what a server passes on from another one does not say that it has not run the request itself.
+func TestRetry_RetryInfo(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	s := weather.New(t, weather.Config{
+		Conn: []dynamic.ConnOption{interceptors.Retry(quick), each(func(int) { calls.Add(1) })},
+		Handle: func(context.Context, weather.Text) (weather.Text, error) {
+			return nil, errors.NewError(errors.ResourceExhausted, errors.New("another server is full"), &errdetails.RetryInfo{})
+		},
+	})
+	for method, wanted := range map[string]int32{weather.Ask: 1, weather.Look: 3} {
+		calls.Store(0)
+		_, err := s.Call(t.Context(), method, "Rome")
+		require.Error(t, err)
+		assert.Equal(t, wanted, calls.Load(), method)
+	}
 }

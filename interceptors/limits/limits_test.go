@@ -179,6 +179,17 @@ func TestRate_Publications(t *testing.T) {
 	requireRefused(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
 }
 
+// TestRate_NotRun: callers know of what a server refuses that it may be tried again.
+func TestRate_NotRun(t *testing.T) {
+	t.Parallel()
+	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{limits.Rate(0.001, 1)}})
+	_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	require.NoError(t, err)
+	_, err = s.Call(t.Context(), weather.Ask, "Rome")
+	requireRefused(t, err)
+	assert.True(t, dynamic.WasNotRun(err))
+}
+
 func TestLimits_None(t *testing.T) {
 	t.Parallel()
 	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{limits.Rate(0, 1), limits.Concurrency(0)}})

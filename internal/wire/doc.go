@@ -42,6 +42,7 @@
 //	Request       1000    bool          accept_direct   the client takes a Response without any claim, see below
 //	Request       1001    bool          accept_decline  the client understands a declined claim
 //	Response      1000    uint32        sharers         servers that the bus counts as one receiver, see below
+//	Response      1001    bool          not_run         nothing was done for the request that has failed
 //	ClaimRequest  1000    bool          declined        the server does not take the request
 //	ClaimRequest  1001    uint32        sharers         as in Response
 //	Stream        1000    StreamPing    ping            an operation: a sign of life, an empty message

@@ -53,6 +53,10 @@ var privateMessages = map[string]struct {
 		wire.KindResponse, fields{}.bytes(1, "id").bytes(5, "text").
 			bytes(8, string(fields{}.bytes(1, "x/a.B"))).varint(1000, math.MaxUint32),
 	},
+	"error of a request that was not run": {
+		&wire.Response{RequestID: []byte("id"), Error: "text", Sharers: 2, NotRun: true},
+		wire.KindResponse, fields{}.bytes(1, "id").bytes(5, "text").varint(1000, 2).varint(1001, 1),
+	},
 	"open with keepalive": {
 		&wire.Stream{StreamID: []byte("id"), Op: wire.StreamOpen, NodeID: []byte("node"), Keepalive: 10e9},
 		wire.KindStream, fields{}.bytes(1, "id").bytes(6, string(fields{}.bytes(1, "node").varint(1000, 10e9))),

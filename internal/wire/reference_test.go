@@ -180,6 +180,7 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 			RequestID: first, ServerID: second, SentAt: sentAt,
 			Error: text, Code: code, Details: drawDetails(t), Body: body,
 			Sharers: rapid.Uint32().Draw(t, "sharers"),
+			NotRun:  rapid.Bool().Draw(t, "not run"),
 		}, nil
 	case wire.KindClaimRequest:
 		return &wire.ClaimRequest{

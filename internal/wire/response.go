@@ -4,6 +4,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
@@ -16,6 +17,7 @@ const (
 	responseTagBody      = 7<<wireTypeBits | wireBytes
 	responseTagDetails   = 8<<wireTypeBits | wireBytes
 	responseTagSharers   = 1000<<wireTypeBits | wireVarint
+	responseTagNotRun    = 1001<<wireTypeBits | wireVarint
 )
 
 // Response is a server's answer to a request.
@@ -40,6 +42,8 @@ type Response struct {
 	// Sharers is how many servers, this one included, the bus counts as one
 	// receiver of the request. 0 says the same as 1.
 	Sharers uint32
+	// NotRun says of an error that nothing was done for the request.
+	NotRun bool
 }
 
 // ParseResponse decodes the value of an envelope of KindResponse.
@@ -64,6 +68,8 @@ func ParseResponse(value []byte) (Response, error) {
 			res.Details = r.putDetail(res.Details)
 		case responseTagSharers:
 			res.Sharers = uint32(r.number)
+		case responseTagNotRun:
+			res.NotRun = protowire.DecodeBool(r.number)
 		}
 	}
 	if r.err != nil {
@@ -79,7 +85,7 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(res.RequestID, res.ServerID) {
 		return dst, errEncodeText
 	}
-	sentAt, sharers := uint64(res.SentAt), uint64(res.Sharers)
+	sentAt, sharers, notRun := uint64(res.SentAt), uint64(res.Sharers), protowire.EncodeBool(res.NotRun)
 	errorText, code := repairText(res.Error), repairText(res.Code)
 	bodySize := res.Body.size()
 	size := sizeBytes(responseTagRequestID, len(res.RequestID)) +
@@ -89,7 +95,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 		sizeBytes(responseTagCode, len(code)) +
 		sizeBytes(responseTagBody, bodySize) +
 		sizeDetails(responseTagDetails, res.Details) +
-		sizeNumber(responseTagSharers, sharers)
+		sizeNumber(responseTagSharers, sharers) +
+		sizeNumber(responseTagNotRun, notRun)
 
 	frame := beginFrame(dst, responseName, size, 0)
 	frame = appendBytes(frame, responseTagRequestID, res.RequestID)
@@ -104,7 +111,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if frame, err = appendDetails(frame, responseTagDetails, res.Details); err != nil {
 		return dst, err
 	}
-	return appendNumber(frame, responseTagSharers, sharers), nil
+	frame = appendNumber(frame, responseTagSharers, sharers)
+	return appendNumber(frame, responseTagNotRun, notRun), nil
 }
 
 // repairText returns the text with what is not UTF-8 replaced.

@@ -173,6 +173,7 @@ func responseReference(t require.TestingT, m *wire.Response) *dynamicpb.Message 
 	set(ref, "raw_response", protoreflect.ValueOfBytes(m.Body.Raw))
 	setDetails(ref, m.Details)
 	set(ref, "sharers", protoreflect.ValueOfUint32(m.Sharers))
+	set(ref, "not_run", protoreflect.ValueOfBool(m.NotRun))
 	return ref
 }
 

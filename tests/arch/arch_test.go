@@ -156,15 +156,16 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 	}
 }
 
-// TestQuickstart_LinksOnlyWhatItUses: brokers' clients, the fast decoder, and what interceptors observe with, are linked where
-// they are imported.
-func TestQuickstart_LinksOnlyWhatItUses(t *testing.T) {
+// TestPrograms_LinkOnlyWhatTheyUse: brokers' clients, the fast decoder, and what some interceptors need, are linked where they
+// are imported.
+func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	t.Parallel()
-	for _, p := range list(t, "-deps", "./example/quickstart") {
+	for _, p := range list(t, "-deps", "./example/quickstart", "./interceptors") {
 		for _, optional := range []string{
 			"github.com/redis/", "github.com/nats-io/", "buf.build/", "github.com/prometheus/", "go.opentelemetry.io/",
+			"github.com/sony/", "golang.org/x/time",
 		} {
-			assert.False(t, strings.HasPrefix(p.ImportPath, optional), "quickstart links %s", p.ImportPath)
+			assert.False(t, strings.HasPrefix(p.ImportPath, optional), "quickstart or interceptors link %s", p.ImportPath)
 		}
 	}
 }

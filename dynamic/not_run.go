@@ -1,0 +1,37 @@
+package dynamic
+
+import "github.com/dynpsrpc/dynpsrpc/errors"
+
+// NotRun marks an error with which a server's interceptor or handler refuses a request: nothing was done for it, so that
+// making the call again does no harm. The client learns of that, see [WasNotRun]. Code, text and details are those of err.
+// The mark is of no effect for multi calls, streams and clients of psrpc. nil gives nil.
+func NotRun(err error) error {
+	if err == nil {
+		return nil
+	}
+	return notRunError{err}
+}
+
+// WasNotRun tells of a call's error whether the server that has answered says that nothing was done for the request, as it
+// does where it has no room for it, and with [NotRun]. A server that returns such an error of a call of its own does not
+// pass that on, for it has done something.
+func WasNotRun(err error) bool {
+	_, refused := errors.AsType[refusedError](err)
+	return refused
+}
+
+// notRunError is marked by this side.
+type notRunError struct{ error }
+
+func (e notRunError) Unwrap() error { return e.error }
+
+// isNotRun tells whether this side has marked an error.
+func isNotRun(err error) bool {
+	_, marked := errors.AsType[notRunError](err)
+	return marked
+}
+
+// refusedError is marked by the other side.
+type refusedError struct{ error }
+
+func (e refusedError) Unwrap() error { return e.error }

@@ -1,0 +1,78 @@
+package dynamic_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// TestNotRun: clients learn of the mark, and the error is otherwise what it was.
+func TestNotRun(t *testing.T) {
+	t.Parallel()
+	full := errors.NewError(errors.ResourceExhausted, errors.ErrUnimplemented, &errdetails.ErrorInfo{Reason: "full"})
+	w := newSeenWorld(t, with{
+		server: []dynamic.ServerOption{dynamic.WithServerRPCInterceptors(func(
+			ctx context.Context, request proto.Message, _ dynamic.RPCInfo, next dynamic.ServerRPCHandler,
+		) (proto.Message, error) {
+			if body(request) == "refuse" {
+				return nil, fmt.Errorf("not seen: %w", dynamic.NotRun(full))
+			}
+			return next(ctx, request)
+		})},
+		handlers: dynamic.Handlers{"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+			if request.GetValue() == "sentinel" {
+				return nil, dynamic.NotRun(errors.ErrUnimplemented)
+			}
+			return nil, full
+		})},
+	})
+	for request, notRun := range map[string]bool{"refuse": true, "fail": false} {
+		_, err := w.call(t, seenEcho, request)
+		coded := requireCode(t, errors.ResourceExhausted, err)
+		assert.Equal(t, errors.ErrUnimplemented.Error(), err.Error())
+		assert.Len(t, coded.Details(), 1)
+		assert.Equal(t, notRun, dynamic.WasNotRun(err), request)
+		assert.Equal(t, notRun, dynamic.WasNotRun(fmt.Errorf("wrapped: %w", err)), request)
+	}
+	_, err := w.call(t, seenEcho, "sentinel")
+	require.ErrorIs(t, err, errors.ErrUnimplemented)
+	assert.True(t, dynamic.WasNotRun(err))
+}
+
+// TestNotRun_Forwarded: a server that returns the error of a call of its own has run its request.
+func TestNotRun_Forwarded(t *testing.T) {
+	t.Parallel()
+	var w *seenWorld
+	w = newSeenWorld(t, with{handlers: dynamic.Handlers{
+		"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
+			response, err := dynamic.Invoke(ctx, w.conn, seenRegion, request, dynamic.WithTopic("eu"))
+			if err != nil {
+				assert.True(t, dynamic.WasNotRun(err))
+				return nil, err
+			}
+			return response.(text), nil
+		}),
+		"Region": dynamic.Unary(func(context.Context, text) (text, error) {
+			return nil, dynamic.NotRun(errors.NewErrorf(errors.Unavailable, "no room"))
+		}),
+	}})
+	require.NoError(t, w.service.RegisterTopic("Region", "eu"))
+	_, err := w.call(t, seenEcho, "hi")
+	requireCode(t, errors.Unavailable, err)
+	assert.False(t, dynamic.WasNotRun(err))
+}
+
+func TestNotRun_Nil(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, dynamic.NotRun(nil))
+	assert.False(t, dynamic.WasNotRun(nil))
+	assert.False(t, dynamic.WasNotRun(dynamic.NotRun(errors.New("on this side"))))
+}
