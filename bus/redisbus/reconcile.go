@@ -75,6 +75,7 @@ func (s *session) plan() []*subscribeCommand {
 		c.dirty = false
 		switch wanted := c.wantedLocked(); {
 		case wanted == c.asked || wanted && c.refused != nil:
+			c.notifyLocked() // it is not dirty any more
 			b.forgetLocked(c)
 			continue
 		case !wanted:
