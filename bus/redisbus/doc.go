@@ -35,7 +35,8 @@
 // A queue's frame reaches every process that has a member. Each then tries to take a lock that is made of the frame's
 // bytes, SET key value EX 5 NX, where key is the base64 of the frame's SHA-256; the one that gets it delivers the
 // frame. Two equal frames within five seconds are therefore one to a queue: whoever publishes makes them differ. The
-// locks live in the database that the client has selected, so all peers must select the same one. A member that
+// locks live in the database that the client has selected, so all peers must select the same one. The process that
+// is first at Redis may get all of a burst; locks are asked for a few at a time, so that others come in between. A member that
 // leaves takes the frames that its process has won until then.
 //
 // # Slow brokers and large frames

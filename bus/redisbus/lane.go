@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,9 +14,12 @@ import (
 )
 
 const (
-	// maxSent is how many batches of a lane may be on their way. What is pushed meanwhile makes the next one.
+	// maxSent is how many batches of a lane may be on their way: one would make the largest, and the longest waits.
 	maxSent = 2
-	// maxInline is how many bytes whoever pushes a command also writes: a socket takes so many at once.
+	// publishBatch and lockBatch are how many commands a batch has at most. Whoever asks for locks first gets them all, so
+	// that large batches would give a burst of frames to one process.
+	publishBatch, lockBatch = 512, 32
+	// maxInline is how many bytes whoever puts in a command also writes: a socket takes so many at once.
 	maxInline = 32 << 10
 )
 
@@ -30,13 +34,14 @@ type command interface {
 	settle(answer int64, err error)
 }
 
-// lane sends commands of one kind in order, over a connection of its own. As long as few are on their way whoever pushes
-// one writes it, which saves waking a goroutine. Else it waits until replies come, with all that are pushed meanwhile.
+// lane sends commands of one kind in order, over a connection of its own. As long as few batches are on their way whoever
+// puts in a command writes it, which saves waking a goroutine. Else it waits for a reply, with all that come meanwhile.
 type lane[T command] struct {
 	session   *session
 	node      *redis.Client
 	essential bool          // the session ends if the lane's connection fails. Else the lane takes another one
 	room      int           // for so many waiting commands
+	batch     int           // this many are sent together at most
 	wanted    chan struct{} // holds a token if commands wait for a connection to be made
 
 	writing sync.Mutex // held by whoever writes
@@ -55,13 +60,13 @@ type lane[T command] struct {
 	answers  int       // all that came
 	seen     int       // answers when the deadline last passed
 	since    time.Time // then the lane was idle, or answers had come
-	ending   bool      // the session had ended then
+	patience time.Time // how long Redis may take for what is on its way, once the session has ended
 }
 
 // newLane returns a lane over connection; without one it makes it once it is needed.
-func newLane[T command](s *session, room int, node *redis.Client, connection *conn) *lane[T] {
+func newLane[T command](s *session, room, batch int, node *redis.Client, connection *conn) *lane[T] {
 	return &lane[T]{
-		session: s, room: room, node: node, conn: connection, essential: node == s.node, wanted: make(chan struct{}, 1),
+		session: s, room: room, batch: batch, node: node, conn: connection, essential: node == s.node, wanted: make(chan struct{}, 1),
 	}
 }
 
@@ -151,17 +156,22 @@ func (l *lane[T]) due() (bytes int, connection *conn) {
 	return l.bytes, l.conn
 }
 
-// take returns what is waiting, which counts as sent from now on; nil if that may not be.
+// take returns the next batch, which counts as sent from now on; nil if there may be none.
 func (l *lane[T]) take(most int) []T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.waiting) == 0 || len(l.sent) >= maxSent || l.bytes > most {
 		return nil
 	}
-	batch := l.waiting
-	l.waiting, l.bytes = nil, 0
+	var batch []T
 	if last := len(l.spare) - 1; last >= 0 {
-		l.waiting, l.spare = l.spare[last], l.spare[:last]
+		batch, l.spare = l.spare[last], l.spare[:last]
+	}
+	n := min(len(l.waiting), l.batch)
+	batch = append(batch, l.waiting[:n]...)
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	for i := range batch {
+		l.bytes -= batch[i].size()
 	}
 	l.sent = append(l.sent, batch)
 	l.announceLocked()

@@ -116,9 +116,6 @@ func (l *lane[T]) finishedLocked() error {
 func (l *lane[T]) check() error {
 	s, now := l.session, time.Now()
 	interval := s.bus.options.probeInterval
-	if l.ending {
-		return s.err()
-	}
 	if err := l.checkIn(interval / 2); err != nil { // first of all: others may bring the next check forward
 		return err
 	}
@@ -130,8 +127,7 @@ func (l *lane[T]) check() error {
 	case finished != nil:
 		return finished
 	case s.ctx.Err() != nil:
-		l.ending = true // Redis has this long to answer what is on its way
-		return l.checkIn(interval)
+		return l.lastCheck(now)
 	case idle:
 		l.ping()
 		l.since = now
@@ -142,6 +138,17 @@ func (l *lane[T]) check() error {
 	}
 	l.seen = l.answers
 	return nil
+}
+
+// lastCheck fails if Redis has not answered long after the session's end.
+func (l *lane[T]) lastCheck(now time.Time) error {
+	if l.patience.IsZero() {
+		l.patience = now.Add(l.session.bus.options.probeInterval)
+	}
+	if !now.Before(l.patience) {
+		return l.session.err()
+	}
+	return l.conn.SetReadDeadline(l.patience)
 }
 
 // checkIn sets when the next check is.

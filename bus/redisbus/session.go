@@ -75,7 +75,7 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	subscriber.beforeRead = s.flushLocks
 	s.subscriber = subscriber
-	s.publish = newLane[publication](s, s.bus.options.publishQueue, s.node, publish)
+	s.publish = newLane[publication](s, s.bus.options.publishQueue, publishBatch, s.node, publish)
 	if err = s.reconcile(); err != nil {
 		_, _ = publish.Close(), subscriber.Close() // as above
 	}
@@ -188,7 +188,7 @@ func (s *session) contend(item contest) error {
 			node = node.WithTimeout(s.bus.options.probeInterval)
 		}
 		// Without its lock no frame of a queue is delivered. A cluster has several servers with locks.
-		lane = newLane[contest](s, lockQueue, node, nil)
+		lane = newLane[contest](s, lockQueue, lockBatch, node, nil)
 		s.locks[name] = lane
 		s.workers.Go(lane.run) // discard waits for it, as for the reader that is here
 	}
