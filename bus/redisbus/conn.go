@@ -32,10 +32,10 @@ type conn struct {
 // dial connects to node. Redis has answered there.
 func dial(ctx context.Context, node *redis.Client) (*conn, error) {
 	options := *node.Options()
-	options.Protocol = 2 // what is pushed has less in front, and no reply is more than a line
-	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 1, 0, -1
-	options.ReadBufferSize, options.WriteBufferSize = 1<<10, 1<<10 // of little use to it
-	options.MaxRetries, options.DialerRetries = -1, 1              // a link tries again
+	options.Protocol = 2                                                        // what is pushed has less in front, and no reply is more than a line
+	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 2, 0, -1 // as many errors make a pool try on
+	options.ReadBufferSize, options.WriteBufferSize = 1<<10, 1<<10              // of little use to it
+	options.MaxRetries, options.DialerRetries = -1, 1                           // a link tries again
 	options.ContextTimeoutEnabled = true
 	options.Limiter, options.PushNotificationProcessor = nil, nil
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

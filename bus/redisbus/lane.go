@@ -66,7 +66,8 @@ type lane[T command] struct {
 // newLane returns a lane over connection; without one it makes it once it is needed.
 func newLane[T command](s *session, room, batch int, node *redis.Client, connection *conn) *lane[T] {
 	return &lane[T]{
-		session: s, room: room, batch: batch, node: node, conn: connection, essential: node == s.node, wanted: make(chan struct{}, 1),
+		session: s, node: node, essential: node == s.node, room: room, batch: batch, conn: connection,
+		wanted: make(chan struct{}, 1),
 	}
 }
 
