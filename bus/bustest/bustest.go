@@ -24,6 +24,8 @@ type Network struct {
 	CountsReceivers bool
 	// NoticesSilence says that reports tell when nobody listens on a channel.
 	NoticesSilence bool
+	// Contends says that the members of a queue contend for its frames, so that a fast one may get all of a burst.
+	Contends bool
 	// MaxFrameSize is the largest frame the network takes, in bytes; 0 if there is no limit to test.
 	MaxFrameSize int
 }

@@ -19,15 +19,19 @@ func testQueue(t *testing.T, network Network) {
 		channel := h.channel()
 		const frames = 400
 		tally := newTally()
-		for name, member := range map[string]bus.Bus{"a": a, "b": b, "c": c} {
+		members := map[string]bus.Bus{"a": a, "b": b, "c": c}
+		for name, member := range members {
 			h.subscribe(member, channel, bus.Queue, tally.member(name))
 		}
 		for i := range frames {
 			h.publish(a, channel, fmt.Sprint(i))
 		}
 		tally.waitFor(h, frames)
-		for name, got := range tally.members() { // how much, is a matter of who is near the broker
-			assert.GreaterOrEqual(t, got, frames/100, "member %s got too little to call it a share", name)
+		if network.Contends {
+			return
+		}
+		for name := range members { // how much, is a matter of who is near the broker
+			assert.GreaterOrEqual(t, tally.members()[name], frames/100, "member %s got too little to call it a share", name)
 		}
 	})
 

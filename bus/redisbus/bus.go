@@ -48,8 +48,8 @@ var _ bus.Monitored = (*Bus)(nil)
 // *redis.ClusterClient. It connects, and fails with code unavailable if it cannot, or invalid_argument if an option is
 // wrong.
 //
-// The client remains the caller's, who closes it after the bus. Give the bus a client of its own: other users of the
-// same connection pool may leave dead connections in it. go-redis older than v9.22 loses pub/sub messages under RESP3.
+// The client remains the caller's, who closes it after the bus. The bus has connections of its own: see the package
+// comment.
 func New(client redis.UniversalClient, opts ...Option) (*Bus, error) {
 	return newBus(context.Background(), client, opts)
 }
@@ -138,7 +138,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if s.ctx.Err() != nil {
 		return s.err()
 	}
-	return s.publish.push(ctx, s, publication{channel: name, frame: frame, report: report})
+	return s.publish.send(ctx, publication{bus: b, channel: name, frame: frame, report: report})
 }
 
 // Stats returns the bus's counters.

@@ -46,6 +46,7 @@ func TestBus_Conformance(t *testing.T) {
 				},
 				CountsReceivers: true,
 				NoticesSilence:  true,
+				Contends:        true,
 				MaxFrameSize:    maxFrameSize,
 			})
 		})

@@ -1,8 +1,11 @@
 package redisbus
 
 import (
+	"bufio"
 	"context"
-	"fmt"
+	"math"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -11,159 +14,185 @@ import (
 )
 
 const (
-	maxBatch      = 512
-	maxBatchBytes = 1 << 20 // a batch ends with the frame that reaches it
+	// maxSent is how many batches of a lane may be on their way: one would make the largest, and the longest waits.
+	maxSent = 2
+	// publishBatch and lockBatch are how many commands a batch has at most. Whoever asks for locks first gets them all, so
+	// that large batches would give a burst of frames to one process.
+	publishBatch, lockBatch = 512, 32
+	// maxInline is how many bytes whoever puts in a command also writes: a socket takes so many at once.
+	maxInline = 32 << 10
 )
 
 var errNoRoom = errors.NewErrorf(errors.ResourceExhausted, "redis bus: too many commands wait for their server")
 
-// slot is a command that a lane uses again and again, for one item after another.
-type slot[T any] interface {
-	redis.Cmder
-	// set makes the command that of item, and returns how many bytes it carries.
-	set(item T) int
-	// settle tells what became of item: nil, what Redis answered, or why it could not be asked.
-	settle(err error)
+// command is what a lane sends. Redis answers it with one line.
+type command interface {
+	// size is about how many bytes it has.
+	size() int
+	write(w *bufio.Writer)
+	// settle tells what became of it: Redis' answer, or why Redis could not be asked.
+	settle(answer int64, err error)
 }
 
-// lane sends commands of one kind in order, in pipelines over a connection of its own: while a pipeline is on its way,
-// the next one fills.
-type lane[T any] struct {
-	queue      chan T
-	node       *redis.Client
-	connection *redis.Conn
-	essential  bool // the session ends if the lane's connection fails. Else the lane takes another one
-	slots      []slot[T]
-	newSlot    func() slot[T]
+// lane sends commands of one kind in order, over a connection of its own. As long as few batches are on their way whoever
+// puts in a command writes it, which saves waking a goroutine. Else it waits for a reply, with all that come meanwhile.
+type lane[T command] struct {
+	session   *session
+	node      *redis.Client
+	essential bool          // the session ends if the lane's connection fails. Else the lane takes another one
+	room      int           // for so many waiting commands
+	batch     int           // this many are sent together at most
+	wanted    chan struct{} // holds a token if commands wait for a connection to be made
+
+	writing sync.Mutex // held by whoever writes
+
+	mu      sync.Mutex
+	conn    *conn
+	waiting []T
+	bytes   int           // size of what is waiting
+	sent    [][]T         // batches on their way, the oldest first. One without commands is a PING
+	spare   [][]T         // empty batches
+	taken   chan struct{} // closed when what is waiting has been taken; nil if nobody asked
+	ended   error         // why the lane takes no more
+
+	// Of the lane's goroutine.
+	answered int       // commands of the oldest batch
+	answers  int       // all that came
+	seen     int       // answers when the deadline last passed
+	since    time.Time // then the lane was idle, or answers had come
+	patience time.Time // how long Redis may take for what is on its way, once the session has ended
 }
 
-func newLane[T any](room int, node *redis.Client, essential bool, newSlot func() slot[T]) *lane[T] {
+// newLane returns a lane over connection; without one it makes it once it is needed.
+func newLane[T command](s *session, room, batch int, node *redis.Client, connection *conn) *lane[T] {
 	return &lane[T]{
-		queue: make(chan T, room), node: node, connection: node.EphemeralConn(), essential: essential, newSlot: newSlot,
+		session: s, node: node, essential: node == s.node, room: room, batch: batch, conn: connection,
+		wanted: make(chan struct{}, 1),
 	}
 }
 
-// push puts item into the lane. An essential lane waits for room if it must; another one fails if it is full. Once the
-// session has ended push returns the session's error; a nil error means that item will be settled.
-func (l *lane[T]) push(ctx context.Context, s *session, item T) error {
-	select {
-	case l.queue <- item:
-	default:
-		if !l.essential { // its server does not answer, which holds up nobody else
-			return errNoRoom
-		}
-		select {
-		case l.queue <- item:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.ctx.Done():
-			return s.err()
-		}
+// send puts item into the lane and sees to it that it is written.
+func (l *lane[T]) send(ctx context.Context, item T) error {
+	err := l.put(ctx, item)
+	if err == nil {
+		l.flush(maxInline)
 	}
-	if s.ctx.Err() != nil { // the lane may have been emptied for the last time
-		l.abandon(s.err())
-	}
-	return nil
-}
-
-// run works until the session ends. An idle lane sends a PING now and then, so that neither side takes its
-// connection for forgotten.
-func (l *lane[T]) run(s *session) {
-	defer func() { _ = l.connection.Close() }() // what it says of the connection's end helps nobody
-	idle := time.NewTicker(s.bus.options.probeInterval)
-	defer idle.Stop()
-	for {
-		select {
-		case item := <-l.queue:
-			l.send(s, item)
-			idle.Reset(s.bus.options.probeInterval)
-		case <-idle.C:
-			if err := l.connection.Ping(s.ctx).Err(); err != nil {
-				l.broken(s, err)
-			}
-		case <-s.ctx.Done():
-			l.abandon(s.err())
-			return
-		}
-	}
-}
-
-// send sends first and what else is waiting.
-func (l *lane[T]) send(s *session, first T) {
-	size := l.slot(0).set(first)
-	count := 1
-	for item, more := l.next(count, size); more; item, more = l.next(count, size) {
-		size += l.slot(count).set(item)
-		count++
-	}
-	if err := l.exchange(s.ctx, l.slots[:count]); err != nil && !isReply(err) {
-		l.broken(s, err)
-	}
-	for _, slot := range l.slots[:count] {
-		slot.settle(slot.Err())
-	}
-}
-
-// slot returns the command at place i of a batch; there is one at each before it.
-func (l *lane[T]) slot(i int) slot[T] {
-	if i == len(l.slots) {
-		l.slots = append(l.slots, l.newSlot())
-	}
-	return l.slots[i]
-}
-
-// exchange sends commands and receives their replies.
-func (l *lane[T]) exchange(ctx context.Context, commands []slot[T]) error {
-	if len(commands) == 1 { // a pipeline costs more
-		return l.connection.Process(ctx, commands[0])
-	}
-	pipeline := l.connection.Pipeline()
-	for _, command := range commands {
-		_ = pipeline.Process(ctx, command) // only adds it
-	}
-	_, err := pipeline.Exec(ctx)
 	return err
 }
 
-// broken deals with a connection that failed. A session whose essential lane fails tells why, all others go on.
-func (l *lane[T]) broken(s *session, err error) {
-	if l.essential {
-		s.fail(fmt.Errorf("sending: %w", err))
-		return
-	}
-	_ = l.connection.Close()
-	l.connection = l.node.EphemeralConn()
-}
-
-// next returns what is waiting, unless the batch is full.
-func (l *lane[T]) next(count, size int) (item T, more bool) {
-	if count == maxBatch || size >= maxBatchBytes {
-		return item, false
-	}
-	select {
-	case item = <-l.queue:
-		return item, true
-	default:
-		return item, false
-	}
-}
-
-// abandon settles all that is waiting.
-func (l *lane[T]) abandon(err error) {
-	slot := l.newSlot()
+// put puts item into the lane, where it waits for a flush. An essential lane waits for room if it must; another one
+// fails if it is full. Once the session has ended put returns its error; a nil error means that item will be settled.
+func (l *lane[T]) put(ctx context.Context, item T) error {
 	for {
+		taken, err := l.tryPut(item)
+		if !errors.Is(err, errNoRoom) || !l.essential { // the server of another does not answer, which holds up nobody else
+			return err
+		}
+		l.flush(maxInline)
 		select {
-		case item := <-l.queue:
-			slot.set(item)
-			slot.settle(err)
-		default:
-			return
+		case <-taken:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.session.ctx.Done():
+			return l.session.err()
 		}
 	}
 }
 
-// isReply says that Redis answered, though not with success.
-func isReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
+// tryPut returns what to wait for if it fails with errNoRoom.
+func (l *lane[T]) tryPut(item T) (taken <-chan struct{}, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.ended != nil:
+		return nil, l.ended
+	case len(l.waiting) >= l.room:
+		if l.taken == nil {
+			l.taken = make(chan struct{})
+		}
+		return l.taken, errNoRoom
+	}
+	l.waiting = append(l.waiting, item)
+	l.bytes += item.size()
+	if l.conn == nil {
+		select {
+		case l.wanted <- struct{}{}:
+		default:
+		}
+	}
+	return nil, nil //nolint:nilnil // there is nothing to wait for
+}
+
+// flush writes what is waiting, unless too much is on its way, or somebody else writes, who then sees to it. More bytes
+// than most are left to the lane's goroutine.
+func (l *lane[T]) flush(most int) {
+	for {
+		bytes, connection := l.due()
+		switch {
+		case connection == nil:
+			return
+		case bytes > most:
+			connection.wake()
+			return
+		case !l.writing.TryLock():
+			return
+		}
+		if batch := l.take(most); batch != nil {
+			l.write(connection, batch)
+		}
+		l.writing.Unlock()
+	}
+}
+
+// flushAll is the flush of the lane's goroutine.
+func (l *lane[T]) flushAll() { l.flush(math.MaxInt) }
+
+// due returns the connection if something is to be written on it, and how much.
+func (l *lane[T]) due() (bytes int, connection *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 || len(l.sent) >= maxSent {
+		return 0, nil
+	}
+	return l.bytes, l.conn
+}
+
+// take returns the next batch, which counts as sent from now on; nil if there may be none.
+func (l *lane[T]) take(most int) []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 || len(l.sent) >= maxSent || l.bytes > most {
+		return nil
+	}
+	var batch []T
+	if last := len(l.spare) - 1; last >= 0 {
+		batch, l.spare = l.spare[last], l.spare[:last]
+	}
+	n := min(len(l.waiting), l.batch)
+	batch = append(batch, l.waiting[:n]...)
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	for i := range batch {
+		l.bytes -= batch[i].size()
+	}
+	l.sent = append(l.sent, batch)
+	l.announceLocked()
+	return batch
+}
+
+// announceLocked tells those who wait for room.
+func (l *lane[T]) announceLocked() {
+	if l.taken != nil {
+		close(l.taken)
+		l.taken = nil
+	}
+}
+
+// write sends a batch. If that fails the lane's goroutine finds the connection closed.
+func (l *lane[T]) write(connection *conn, batch []T) {
+	for i := range batch {
+		batch[i].write(connection.writer)
+	}
+	if connection.writer.Flush() != nil {
+		_ = connection.Close()
+	}
 }

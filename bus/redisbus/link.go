@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -152,7 +150,4 @@ func (b *Bus) rehome(c *channel) {
 }
 
 // movedTo reports whether a refusal means that the channel's shard is on another server.
-func movedTo(err error) bool {
-	_, moved := redis.IsMovedError(err)
-	return moved
-}
+func movedTo(err error) bool { return hasCode(err, "MOVED") }

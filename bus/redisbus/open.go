@@ -30,9 +30,6 @@ var clients = map[string]func(u *url.URL) (redis.UniversalClient, error){
 	"redis-cluster":  newCluster,
 }
 
-// protocol is RESP2: pub/sub looks the same under both, and go-redis reads it with fewer system calls.
-const protocol = 2
-
 func newSingle(u *url.URL) (redis.UniversalClient, error) {
 	if u.Query().Has("addr") {
 		return nil, errors.New("several hosts: want redis-cluster:// or redis-sentinel://")
@@ -40,9 +37,6 @@ func newSingle(u *url.URL) (redis.UniversalClient, error) {
 	options, err := redis.ParseURL(u.String())
 	if err != nil {
 		return nil, err
-	}
-	if options.Protocol == 0 {
-		options.Protocol = protocol
 	}
 	return redis.NewClient(options), nil
 }
@@ -57,9 +51,6 @@ func newSentinel(u *url.URL) (redis.UniversalClient, error) {
 	case options.RouteByLatency || options.RouteRandomly:
 		return nil, errors.New("a bus speaks to the master: there is nothing to route")
 	}
-	if options.Protocol == 0 {
-		options.Protocol = protocol
-	}
 	return redis.NewFailoverClient(options), nil
 }
 
@@ -67,9 +58,6 @@ func newCluster(u *url.URL) (redis.UniversalClient, error) {
 	options, err := redis.ParseClusterURL(u.String())
 	if err != nil {
 		return nil, err
-	}
-	if options.Protocol == 0 {
-		options.Protocol = protocol
 	}
 	return redis.NewClusterClient(options), nil
 }

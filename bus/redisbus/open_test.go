@@ -71,6 +71,7 @@ func TestOpen_Cluster(t *testing.T) {
 				},
 				CountsReceivers: name == "Sharded",
 				NoticesSilence:  name == "Sharded",
+				Contends:        true,
 			})
 		})
 	}

@@ -1,13 +1,11 @@
 package redisbus
 
 import (
-	"context"
+	"bufio"
 	"crypto/sha256"
 	"encoding/base64"
-	"math/rand/v2"
 	"strconv"
 	"time"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,12 +15,14 @@ import (
 const (
 	// lockSeconds is how long a lock lives.
 	lockSeconds = 5
-	// keySize is the length of a lock's key: that of a SHA-256 in base64.
-	keySize = 44
+	// lockValue is what it is set to: nobody reads it.
+	lockValue = "0"
 )
 
-// contest is a frame of a queue that this process would like to deliver.
+// contest is a frame of a queue that this process would like to deliver, and the SET with which processes contend for
+// its lock.
 type contest struct {
+	bus      *Bus
 	channel  *channel
 	audience *audience // as it was when the frame came; inside its gate
 	frame    []byte
@@ -30,70 +30,41 @@ type contest struct {
 
 // lockKey is the key of a frame's lock: psrpc's, as are its life and the form of the command.
 func lockKey(frame []byte) string {
-	var key [keySize]byte
-	putLockKey(&key, frame)
-	return string(key[:])
-}
-
-func putLockKey(key *[keySize]byte, frame []byte) {
 	hash := sha256.Sum256(frame)
-	base64.StdEncoding.Encode(key[:], hash[:])
+	return base64.StdEncoding.EncodeToString(hash[:])
 }
 
-// lockSlot is the SET with which processes contend for a frame.
-type lockSlot struct {
-	*redis.StatusCmd
+// size is little: only a hash of the frame is sent.
+func (c contest) size() int { return base64.StdEncoding.EncodedLen(sha256.Size) }
 
-	bus    *Bus
-	item   contest
-	key    string // what is in keyBuf
-	keyBuf [keySize]byte
+func (c contest) write(w *bufio.Writer) {
+	writeCommand(w, "set", lockKey(c.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
 }
 
-func (b *Bus) newLockSlot() slot[contest] {
-	s := &lockSlot{bus: b}
-	s.key = unsafe.String(&s.keyBuf[0], keySize) //nolint:gosec // changes when the command is not under way
-	value := strconv.Itoa(rand.IntN(1000))       //nolint:gosec // nobody reads it
-	s.StatusCmd = redis.NewStatusCmd(context.Background(), "set", &s.key, value, "ex", lockSeconds, "nx")
-	return s
-}
-
-// NoRetry keeps go-redis from finding the frame locked by its own first try.
-func (s *lockSlot) NoRetry() bool { return true }
-
-func (s *lockSlot) set(item contest) int {
-	s.item = item
-	putLockKey(&s.keyBuf, item.frame)
-	s.SetErr(nil)
-	s.SetVal("")
-	return keySize
-}
-
-func (s *lockSlot) settle(err error) {
-	item := s.item
-	s.item = contest{}
+func (c contest) settle(_ int64, err error) {
 	if movedTo(err) {
-		s.bus.workers.Go(func() { s.bus.contendElsewhere(item) }) // Close waits for it
+		c.bus.workers.Go(c.contendElsewhere) // Close waits for it
 		return
 	}
-	s.bus.decide(item, err)
+	c.decide(err)
 }
 
 // contendElsewhere asks for a lock that was not where the bus thought, as it is while a cluster changes.
-func (b *Bus) contendElsewhere(item contest) {
+func (c contest) contendElsewhere() {
+	b := c.bus
 	b.topology.moved(b.ctx)
 	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
-	b.decide(item, b.client.SetArgs(b.ctx, lockKey(item.frame), 0, options).Err())
+	c.decide(b.client.SetArgs(b.ctx, lockKey(c.frame), lockValue, options).Err())
 }
 
 // decide delivers the frame if this process got the lock.
-func (b *Bus) decide(item contest, err error) {
-	defer item.audience.contests.Leave()
+func (c contest) decide(err error) {
+	defer c.audience.contests.Leave()
 	switch {
 	case errors.Is(err, redis.Nil): // another process has it
 	case err != nil:
-		b.dropped.Add(1) // as psrpc does: nobody knows whether another process has it
-	case !item.channel.audience.Load().members.DeliverQueue(item.frame) && !item.audience.members.DeliverQueue(item.frame):
-		b.dropped.Add(1) // cannot happen: a queue's last member waits for its contests
+		c.bus.dropped.Add(1) // as psrpc does: nobody knows whether another process has it
+	case !c.channel.audience.Load().members.DeliverQueue(c.frame) && !c.audience.members.DeliverQueue(c.frame):
+		c.bus.dropped.Add(1) // cannot happen: a queue's last member waits for its contests
 	}
 }

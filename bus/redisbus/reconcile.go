@@ -1,10 +1,8 @@
 package redisbus
 
 import (
-	"context"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
@@ -28,37 +26,39 @@ func (s *session) keepReconciled() {
 		case <-s.ctx.Done():
 			return
 		}
-		if err := s.reconcile(noReconnect); err != nil {
+		if err := s.reconcile(); err != nil {
 			s.fail(err)
 			return
 		}
 	}
 }
 
-// reconcile sends what it takes. The first time, it connects, within ctx.
-func (s *session) reconcile(ctx context.Context) error {
+// reconcile sends what it takes.
+func (s *session) reconcile() error {
+	_ = s.subscriber.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if it fails so does the writing
 	for _, command := range s.plan() {
-		names := make([]string, len(command.channels))
-		for i, channel := range command.channels {
-			names[i] = channel.name
+		words := []string{s.verb(command.subscribe)}
+		for _, channel := range command.channels {
+			words = append(words, channel.name)
 		}
-		if err := s.verb(command.subscribe)(ctx, names...); err != nil {
-			return fmt.Errorf("subscribing: %w", err)
-		}
+		writeCommand(s.subscriber.writer, words...)
+	}
+	if err := s.subscriber.writer.Flush(); err != nil {
+		return fmt.Errorf("subscribing: %w", err)
 	}
 	return nil
 }
 
-func (s *session) verb(subscribe bool) func(context.Context, ...string) error {
+func (s *session) verb(subscribe bool) string {
 	switch sharded := s.bus.options.sharded; {
 	case subscribe && sharded:
-		return s.pubsub.SSubscribe
+		return "ssubscribe"
 	case subscribe:
-		return s.pubsub.Subscribe
+		return "subscribe"
 	case sharded:
-		return s.pubsub.SUnsubscribe
+		return "sunsubscribe"
 	default:
-		return s.pubsub.Unsubscribe
+		return "unsubscribe"
 	}
 }
 
@@ -75,6 +75,7 @@ func (s *session) plan() []*subscribeCommand {
 		c.dirty = false
 		switch wanted := c.wantedLocked(); {
 		case wanted == c.asked || wanted && c.refused != nil:
+			c.notifyLocked() // it is not dirty any more
 			b.forgetLocked(c)
 			continue
 		case !wanted:
@@ -109,16 +110,16 @@ func (s *session) splitLocked(subscribe bool, channels []*channel, size int) {
 }
 
 // confirmed takes Redis' answer for one channel of the oldest command.
-func (s *session) confirmed(answer *redis.Subscription) {
+func (s *session) confirmed(answer push) {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.link.session != s {
 		return
 	}
-	if len(s.commands) == 0 || s.commands[0].channels[s.commands[0].confirmed].name != answer.Channel {
+	if len(s.commands) == 0 || s.commands[0].channels[s.commands[0].confirmed].name != string(answer.channel) {
 		// A cluster does this to a sharded channel that moves to another node.
-		s.fail(fmt.Errorf("unexpected %s of channel %s", answer.Kind, answer.Channel))
+		s.fail(fmt.Errorf("unexpected %s of channel %s", answer.kind, answer.channel))
 		return
 	}
 	command := s.commands[0]

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,34 +13,32 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// noReconnect is a context that has ended. A redis.PubSub dials anew by itself when its connection fails, with the
-// context of whoever found out; with this one it cannot. A session whose connection fails is over.
-var noReconnect = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
 // session is one life of the connections to Redis: it ends with the first thing that fails.
 type session struct {
-	bus     *Bus
-	link    *link
-	ctx     context.Context //nolint:containedctx // the life of the session: it ends with it
-	cancel  context.CancelCauseFunc
-	pubsub  *redis.PubSub
-	publish *lane[publication]
-	node    *redis.Client
-	locks   map[string]*lane[contest] // by the server that has the locks; theirs who delivers
-	workers sync.WaitGroup
+	bus        *Bus
+	link       *link
+	ctx        context.Context //nolint:containedctx // the life of the session: it ends with it
+	cancel     context.CancelCauseFunc
+	subscriber *conn
+	publish    *lane[publication]
+	node       *redis.Client
+	locks      map[string]*lane[contest] // by the server that has the locks; theirs who delivers
+	workers    sync.WaitGroup
 
 	live  atomic.Bool
-	mu    sync.Mutex       // taken by whoever delivers before the session is live
-	early []*redis.Message // came before; guarded by mu
+	mu    sync.Mutex // taken by whoever delivers before the session is live
+	early []early    // came before; guarded by mu
 
 	heard atomic.Uint64 // counts what Redis sent on the pub/sub connection
 	wake  chan struct{} // holds a token if there are dirty channels
 
 	commands []*subscribeCommand // sent and not answered in full, in their order; guarded by Bus.mu
+}
+
+// early is a frame that came before its session was live.
+type early struct {
+	channel string
+	frame   []byte
 }
 
 // dial makes a session that is not live yet, or fails by the end of ctx.
@@ -52,28 +49,37 @@ func (l *link) dial(ctx context.Context) (*session, error) {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
 	}
 	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{
-		bus: b, link: l, node: node, locks: map[string]*lane[contest]{},
-		wake: make(chan struct{}, 1), pubsub: node.Subscribe(ctx),
-	}
+	s := &session{bus: b, link: l, node: node, locks: map[string]*lane[contest]{}, wake: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
-	s.publish = newLane(b.options.publishQueue, node, true, b.newPublishSlot)
-
 	l.adopt(s)
-	if err = s.reconcile(ctx); err == nil {
-		err = s.publish.connection.Ping(ctx).Err() // fails too while Redis is loading its data
-	}
-	if err != nil {
+	if err := s.connect(ctx); err != nil {
 		s.fail(err)
-		_ = s.publish.connection.Close()
-		b.discard(s)
 		return nil, s.err()
 	}
-	for _, work := range []func(){s.read, s.keepReconciled, s.probe} {
+	for _, work := range []func(){s.read, s.keepReconciled, s.probe, s.publish.run} {
 		s.workers.Go(work) // discard waits for all of them
 	}
-	s.workers.Go(func() { s.publish.run(s) })
 	return s, nil
+}
+
+// connect makes the connections, and asks for the channels.
+func (s *session) connect(ctx context.Context) error {
+	publish, err := dial(ctx, s.node)
+	if err != nil {
+		return err
+	}
+	subscriber, err := dial(ctx, s.node)
+	if err != nil {
+		_ = publish.Close() // the first error says more
+		return err
+	}
+	subscriber.beforeRead = s.flushLocks
+	s.subscriber = subscriber
+	s.publish = newLane[publication](s, s.bus.options.publishQueue, publishBatch, s.node, publish)
+	if err = s.reconcile(); err != nil {
+		_, _ = publish.Close(), subscriber.Close() // as above
+	}
+	return err
 }
 
 // fail ends the session. Only the first reason counts.
@@ -93,72 +99,76 @@ func (s *session) err() error {
 // when it is closed.
 func (b *Bus) discard(s *session) {
 	b.workers.Go(func() {
-		_ = s.pubsub.Close() // ends the reader
+		_ = s.subscriber.Close() // ends the reader
 		s.workers.Wait()
 	})
 }
 
 // read hands on what comes from Redis until the session ends.
 func (s *session) read() {
+	var names [256]byte // most are shorter
 	for {
-		received, err := s.pubsub.ReceiveTimeout(noReconnect, 0)
+		pushed, err := readPush(s.subscriber.reader, names[:])
 		if s.ctx.Err() != nil {
 			return // another session may have begun, which gets the same frames
 		}
 		s.heard.Add(1)
-		switch message := received.(type) {
-		case *redis.Message:
-			s.received(message)
-		case *redis.Subscription:
-			s.confirmed(message)
-		case nil:
-			if !isReply(err) {
-				s.fail(fmt.Errorf("receiving: %w", err))
-				return
-			}
+		switch {
+		case err == nil && pushed.isMessage():
+			s.received(pushed)
+		case err == nil:
+			s.confirmed(pushed)
+		case isReply(err):
 			s.refused(err)
+		default:
+			s.fail(fmt.Errorf("receiving: %w", err))
+			return
 		}
 	}
 }
 
 // received keeps what comes while other channels wait for their confirmation: it could not be answered yet.
-func (s *session) received(message *redis.Message) {
+func (s *session) received(pushed push) {
 	s.bus.received.Add(1)
 	if !s.live.Load() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.live.Load() {
-			s.early = append(s.early, message)
+			s.early = append(s.early, early{channel: string(pushed.channel), frame: pushed.message})
 			return
 		}
 	}
-	s.deliver(message)
+	s.bus.mu.RLock()
+	channel := s.bus.channels[string(pushed.channel)] // does not allocate
+	s.bus.mu.RUnlock()
+	s.deliver(channel, pushed.message)
 }
 
 // goLive is called when the session is the one that is published on.
 func (s *session) goLive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, message := range s.early {
-		s.deliver(message)
+	for _, frame := range s.early {
+		s.bus.mu.RLock()
+		channel := s.bus.channels[frame.channel]
+		s.bus.mu.RUnlock()
+		s.deliver(channel, frame.frame)
 	}
 	s.early = nil
+	for _, lane := range s.locks {
+		lane.flush(maxInline)
+	}
 	s.live.Store(true)
 }
 
 // deliver gives a frame to the channel's members, and to the contest for the lock if there is a queue.
-func (s *session) deliver(message *redis.Message) {
-	s.bus.mu.RLock()
-	channel := s.bus.channels[message.Channel]
-	s.bus.mu.RUnlock()
+func (s *session) deliver(channel *channel, frame []byte) {
 	if channel == nil {
 		return // the last member has just left
 	}
-	//nolint:gosec // a receiver does not change a frame
-	frame := unsafe.Slice(unsafe.StringData(message.Payload), len(message.Payload))
 	channel.audience.Load().members.DeliverPlain(frame)
 	if audience := channel.enter(); audience != nil {
-		item := contest{channel: channel, audience: audience, frame: frame}
+		item := contest{bus: s.bus, channel: channel, audience: audience, frame: frame}
 		if s.contend(item) != nil {
 			audience.contests.Leave()
 			s.bus.dropped.Add(1)
@@ -174,13 +184,25 @@ func (s *session) contend(item contest) error {
 	}
 	lane := s.locks[name]
 	if lane == nil {
+		if node != s.node {
+			node = node.WithTimeout(s.bus.options.probeInterval)
+		}
 		// Without its lock no frame of a queue is delivered. A cluster has several servers with locks.
-		essential := node == s.node
-		lane = newLane(lockQueue, node.WithTimeout(s.bus.options.probeInterval), essential, s.bus.newLockSlot)
+		lane = newLane[contest](s, lockQueue, lockBatch, node, nil)
 		s.locks[name] = lane
-		s.workers.Go(func() { lane.run(s) }) // discard waits for it, as for the reader that is here
+		s.workers.Go(lane.run) // discard waits for it, as for the reader that is here
 	}
-	return lane.push(s.ctx, s, item)
+	return lane.put(s.ctx, item)
+}
+
+// flushLocks asks for the locks of all frames that have come, once there are no more for now.
+func (s *session) flushLocks() {
+	if !s.live.Load() {
+		return // goLive does
+	}
+	for _, lane := range s.locks {
+		lane.flush(maxInline)
+	}
 }
 
 // probe watches that frames come. If none came for half the interval it publishes one that must come back.
@@ -201,7 +223,7 @@ func (s *session) probe() {
 		}
 		switch silent++; silent {
 		case ticks / 2:
-			if s.publish.push(s.ctx, s, publication{channel: s.link.probe.name}) != nil {
+			if s.publish.send(s.ctx, publication{bus: s.bus, channel: s.link.probe.name}) != nil {
 				return
 			}
 		case ticks + 1:
