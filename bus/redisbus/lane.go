@@ -19,6 +19,8 @@ const (
 	// publishBatch and lockBatch are how many commands a batch has at most. Whoever asks for locks first gets them all, so
 	// that large batches would give a burst of frames to one process.
 	publishBatch, lockBatch = 512, 32
+	// batchBytes is the size at which a batch is complete: a larger one is out of the processor's caches when it is sent.
+	batchBytes = 256 << 10
 	// maxInline is how many bytes whoever puts in a command also writes: a socket takes so many at once.
 	maxInline = 32 << 10
 )
@@ -127,7 +129,7 @@ func (l *lane[T]) tryPut(item T) (taken <-chan struct{}, err error) {
 // than most are left to the lane's goroutine.
 func (l *lane[T]) flush(most int) {
 	for {
-		bytes, connection := l.due()
+		bytes, connection := l.due(most)
 		switch {
 		case connection == nil:
 			return
@@ -147,11 +149,12 @@ func (l *lane[T]) flush(most int) {
 // flushAll is the flush of the lane's goroutine.
 func (l *lane[T]) flushAll() { l.flush(math.MaxInt) }
 
-// due returns the connection if something is to be written on it, and how much.
-func (l *lane[T]) due() (bytes int, connection *conn) {
+// due returns the connection if something is to be written on it, and how much. More than most need the lane's
+// goroutine, which is woken by answers unless there are none to come.
+func (l *lane[T]) due(most int) (bytes int, connection *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.waiting) == 0 || len(l.sent) >= maxSent {
+	if len(l.waiting) == 0 || len(l.sent) >= maxSent || l.bytes > most && len(l.sent) > 0 {
 		return 0, nil
 	}
 	return l.bytes, l.conn
@@ -168,12 +171,13 @@ func (l *lane[T]) take(most int) []T {
 	if last := len(l.spare) - 1; last >= 0 {
 		batch, l.spare = l.spare[last], l.spare[:last]
 	}
-	n := min(len(l.waiting), l.batch)
-	batch = append(batch, l.waiting[:n]...)
-	l.waiting = slices.Delete(l.waiting, 0, n)
-	for i := range batch {
-		l.bytes -= batch[i].size()
+	for bytes := 0; len(batch) < min(len(l.waiting), l.batch) && bytes < batchBytes; {
+		item := l.waiting[len(batch)]
+		batch = append(batch, item)
+		bytes += item.size()
+		l.bytes -= item.size()
 	}
+	l.waiting = slices.Delete(l.waiting, 0, len(batch))
 	l.sent = append(l.sent, batch)
 	l.announceLocked()
 	return batch
