@@ -28,7 +28,8 @@ type StreamHandler interface {
 	Send(message proto.Message, opts ...StreamOption) error
 	// Close closes the stream for a cause. If this side closes it, that is done when all interceptors have passed it on, which
 	// can give the other side another cause, but cannot keep the stream open. If the stream was closed otherwise, by the
-	// other side or with its context, Close is called after the last Recv, with what Err returns.
+	// other side or with its context, Close is called after the last Recv, with what Err returns; then the stream's context
+	// has ended before.
 	//
 	// Close is called once for each handler, also if a client's stream could not be opened; after an interceptor's own
 	// call of next's Close, too.

@@ -143,6 +143,32 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 	}
 }
 
+// TestStreamInterceptor_ContextOfClosed: when an interceptor is closed because the other side has closed the stream, the
+// context has ended.
+func TestStreamInterceptor_ContextOfClosed(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 100)
+	w := newSeenWorld(t, with{
+		server: []dynamic.ServerOption{dynamic.WithServerStreamInterceptors(streamFunc(func(next dynamic.StreamHandler) streamFuncs {
+			return streamFuncs{close: func(cause error) error {
+				ended <- dynamic.StreamContext(next).Err()
+				return next.Close(cause)
+			}}
+		}))},
+		handlers: dynamic.Handlers{"Flow": dynamic.Stream(func(stream serverText) error {
+			for range stream.Channel() {
+			}
+			return nil
+		})},
+	})
+	for range cap(ended) {
+		require.NoError(t, w.openFlow(t).Close(nil))
+	}
+	for range cap(ended) {
+		assert.Error(t, requireSoon(t, ended, "close"))
+	}
+}
+
 // TestStreamInterceptor_Replaces: on either side, messages, causes and errors can be others.
 func TestStreamInterceptor_Replaces(t *testing.T) {
 	t.Parallel()

@@ -134,6 +134,7 @@ func (s *stream) conclude(err error) bool {
 		return false
 	}
 	s.err = err
+	s.cancel(err) // so that whoever sees that the stream is closed sees that its context has ended
 	unacked, cleanup := s.unacked, s.cleanup
 	s.unacked, s.cleanup = nil, nil
 	if s.slots != nil && len(unacked) > 0 && s.failure == nil {
@@ -142,7 +143,6 @@ func (s *stream) conclude(err error) bool {
 	s.mu.Unlock()
 
 	close(s.done)
-	s.cancel(err)
 	for _, u := range unacked {
 		u.settle(err)
 	}

@@ -21,12 +21,15 @@ type loggedWorld struct {
 	*weather.Service
 
 	server, client *capturedLog
+	echoed         chan struct{} // has one for each message that the server has sent back
 }
 
 // newLoggedWorld has a service with the errors and panics that are asked for.
 func newLoggedWorld(t testing.TB, inside []dynamic.ConnOption, opts ...LoggingOption) loggedWorld {
 	t.Helper()
-	w := loggedWorld{server: &capturedLog{least: slog.LevelDebug}, client: &capturedLog{least: slog.LevelDebug}}
+	w := loggedWorld{
+		server: &capturedLog{least: slog.LevelDebug}, client: &capturedLog{least: slog.LevelDebug}, echoed: make(chan struct{}, 10),
+	}
 	w.Service = weather.New(t, weather.Config{
 		Server: []dynamic.ServerOption{Logging(slog.New(w.server), opts...)},
 		Conn:   append([]dynamic.ConnOption{Logging(slog.New(w.client), opts...)}, inside...),
@@ -39,6 +42,15 @@ func newLoggedWorld(t testing.TB, inside []dynamic.ConnOption, opts ...LoggingOp
 			default:
 				return weather.Rain(ctx, request)
 			}
+		},
+		Talk: func(stream weather.Stream) error {
+			for message := range stream.Channel() {
+				if err := stream.Send(message); err != nil {
+					return err
+				}
+				w.echoed <- struct{}{}
+			}
+			return nil
 		},
 	})
 	return w
@@ -205,6 +217,7 @@ func TestLogging_Streams(t *testing.T) {
 	for range 3 {
 		require.NoError(t, stream.Send(say("Rome")))
 		<-stream.Channel()
+		<-w.echoed
 	}
 	require.NoError(t, stream.Close(nil))
 	want := fields{
@@ -315,6 +328,7 @@ func TestLogging_Payloads(t *testing.T) {
 	stream := must(w.Open(t.Context()))
 	require.NoError(t, stream.Send(say("Oslo")))
 	<-stream.Channel()
+	<-w.echoed
 	require.NoError(t, stream.Close(nil))
 	require.NoError(t, w.Registration.Close(t.Context()))
 	for side, log := range map[string]*capturedLog{"client": w.client, "server": w.server} {

@@ -128,7 +128,7 @@ func TestRecovery_Conns(t *testing.T) {
 func TestRecovery_NoHook(t *testing.T) {
 	t.Parallel()
 	s := weather.New(t, weather.Config{
-		Server: []dynamic.ServerOption{Recovery(nil, nil)},
+		Server: []dynamic.ServerOption{Recovery(slog.New(slog.DiscardHandler), nil)},
 		Handle: func(context.Context, weather.Text) (weather.Text, error) { panic("this is logged, and expected") },
 	})
 	_, err := s.Call(t.Context(), weather.Ask, "Rome")

@@ -65,11 +65,12 @@ func TestRetry_WithinTheTimeout(t *testing.T) {
 func TestRetry_FullServer(t *testing.T) {
 	t.Parallel()
 	handling, release := make(chan struct{}, 2), make(chan struct{})
+	persistent := interceptors.Retry(quick, interceptors.WithAttempts(10_000), interceptors.WithRetryBudget(0, 0))
 	s := weather.New(t, weather.Config{
 		Server: []dynamic.ServerOption{dynamic.WithMaxConcurrentRequests(1)},
-		Conn: []dynamic.ConnOption{interceptors.Retry(quick), each(func(attempt int) {
+		Conn: []dynamic.ConnOption{persistent, each(func(attempt int) {
 			if attempt == 2 {
-				close(release)
+				close(release) // it takes the server a while to have room
 			}
 		})},
 		Handle: func(ctx context.Context, request weather.Text) (weather.Text, error) {
