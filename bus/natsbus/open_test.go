@@ -2,14 +2,7 @@ package natsbus_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,31 +88,15 @@ func TestOpen_SeveralServers(t *testing.T) {
 
 func TestOpen_TLS(t *testing.T) {
 	t.Parallel()
-	certificate, ca := selfSigned(t)
+	certificate := testenv.NewCertificate(t)
 	broker := testenv.NATS(t, func(o *server.Options) {
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate.Certificate}, MinVersion: tls.VersionTLS12}
 		o.TLSTimeout = 5
 	})
 	url := "tls://" + strings.TrimPrefix(addr(broker.URL()), "tls://")
-	requireWorking(t, url+"?tls_ca="+ca)
+	requireWorking(t, url+"?tls_ca="+certificate.File)
 	_, err := bus.Open(t.Context(), url)
 	requireCode(t, errors.Unavailable, err)
-}
-
-// selfSigned returns a certificate for 127.0.0.1 and the file that it is in.
-func selfSigned(t *testing.T) (certificate tls.Certificate, file string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	require.NoError(t, err)
-	file = filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
 }
 
 func TestOpen_WrongURLs(t *testing.T) {

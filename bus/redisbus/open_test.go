@@ -49,6 +49,14 @@ func TestOpen_Password(t *testing.T) {
 	assert.NotContains(t, err.Error(), "byron")
 }
 
+func TestOpen_TLS(t *testing.T) {
+	t.Parallel()
+	url := "rediss://" + testenv.RedisTLS(t, testenv.NewCertificate(t)).Addr()
+	requireMeets(t, url+"?skip_verify=true", url+"?skip_verify=true")
+	_, err := bus.Open(t.Context(), url)
+	require.ErrorContains(t, err, "certificate")
+}
+
 func TestOpen_Sentinel(t *testing.T) {
 	t.Parallel()
 	servers := testenv.RedisSentinel(t)

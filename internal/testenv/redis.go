@@ -31,6 +31,17 @@ func Redis(tb testing.TB, config ...string) *RedisServer {
 	return startRedis(tb, program, func(int) []string { return config })
 }
 
+// RedisTLS starts a Redis server that speaks TLS only, with this certificate. Without redis-server the test is skipped.
+func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
+	tb.Helper()
+	return startRedis(tb, requireRedis(tb), func(port int) []string {
+		return []string{
+			"--port", "0", "--tls-port", strconv.Itoa(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", certificate.File,
+			"--tls-cert-file", certificate.File, "--tls-key-file", certificate.KeyFile,
+		}
+	})
+}
+
 // findRedis returns "" if there is no redis-server and the test may do without.
 func findRedis(tb testing.TB) string {
 	tb.Helper()
