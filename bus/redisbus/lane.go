@@ -18,7 +18,7 @@ const (
 	maxSent = 2
 	// publishBatch and lockBatch are how many commands a batch has at most. Whoever asks for locks first gets them all, so
 	// that large batches would give a burst of frames to one process.
-	publishBatch, lockBatch = 512, 32
+	publishBatch, lockBatch = 512, 64
 	// batchBytes is the size at which a batch is complete: a larger one is out of the processor's caches when it is sent.
 	batchBytes = 256 << 10
 	// maxInline is how many bytes whoever puts in a command also writes: a socket takes so many at once.
