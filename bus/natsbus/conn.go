@@ -8,7 +8,7 @@ import (
 )
 
 // minRetry and maxRetry bound the pause before all servers are tried again.
-const minRetry, maxRetry = 25 * time.Millisecond, time.Second
+const minRetry, maxRetry = 25 * time.Millisecond, 400 * time.Millisecond
 
 // ConnOptions returns options for a connection that is made for a bus: it reconnects soon and never gives up; it keeps
 // nothing that is published while it is disconnected; and it does not wait long for a server that has stopped reading.
