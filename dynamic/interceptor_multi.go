@@ -28,7 +28,8 @@ type ClientMultiRPCHandler interface {
 	// the last Recv was called. A panic ends the call with the code internal, and is logged.
 	Recv(response proto.Message, err error)
 	// Close says that no more responses are wanted: the call has ended, or an interceptor ends it before its time by
-	// calling Close of next. It is called once for each handler, also if Send has failed, and Recv no more after it.
+	// calling Close of next. It is called once for each handler, also if Send has failed or panicked, and Recv no more
+	// after it.
 	Close()
 }
 
@@ -88,11 +89,17 @@ func (m *clientMethod) startMultiThrough(
 			return nil, noHandler(m.method)
 		}
 	}
+	started := false
+	defer func() { // of an error or a panic
+		if !started {
+			c.close()
+		}
+	}()
 	call, err := c.start(ctx, request, opts)
 	if err != nil {
-		c.close()
 		return nil, withCode(err)
 	}
+	started = true
 	return call, nil
 }
 

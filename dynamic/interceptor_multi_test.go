@@ -340,9 +340,14 @@ func TestClientMultiRPCInterceptor_Panics(t *testing.T) {
 			return funcs
 		}))
 	}
+	closed := 0
+	closes := dynamic.WithRequestMultiInterceptors(multiFunc(func(next dynamic.ClientMultiRPCHandler) multiFuncs {
+		return multiFuncs{close: func() { closed++; next.Close() }}
+	}))
 	assert.PanicsWithValue(t, "send", func() {
-		_, _ = textClient(t, w.conn, seenAll).CallMulti(t.Context(), say("hi"), panics("send"))
+		_, _ = textClient(t, w.conn, seenAll).CallMulti(t.Context(), say("hi"), closes, panics("send"), closes)
 	})
+	assert.Equal(t, 2, closed, "those outside and inside of it")
 	assert.Empty(t, log.all())
 	assert.Equal(t, []string{" error: an interceptor of seen.Through/All panicked"}, w.answers(t, "hi", panics("recv")))
 	assert.Equal(t, []string{"SRV_seen hi"}, w.answers(t, "hi", panics("close")))

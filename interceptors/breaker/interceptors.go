@@ -50,8 +50,8 @@ func (m *brokenMulti) Send(ctx context.Context, request proto.Message, opts ...d
 	}
 	m.begin(done)
 	err = m.ClientMultiRPCHandler.Send(ctx, request, opts...)
+	m.note(err)
 	if err != nil {
-		m.note(err)
 		m.end()
 	}
 	return err
@@ -60,7 +60,7 @@ func (m *brokenMulti) Send(ctx context.Context, request proto.Message, opts ...d
 func (m *brokenMulti) begin(done func(error)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.done, m.outcome = done, nil
+	m.done, m.outcome = done, errAborted
 }
 
 func (m *brokenMulti) note(outcome error) {

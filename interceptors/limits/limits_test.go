@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -125,6 +126,29 @@ func TestConcurrency_Failures(t *testing.T) {
 		require.ErrorIs(t, err, errors.ErrNoResponse)
 		require.NoError(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
 	}
+}
+
+// TestConcurrency_Panics: so does what panics further in.
+func TestConcurrency_Panics(t *testing.T) {
+	t.Parallel()
+	panicking := true
+	inner := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+		if panicking {
+			return panickingMulti{next}
+		}
+		return next
+	})
+	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1), inner}})
+	assert.Panics(t, func() { _, _ = s.CallAll(t.Context(), "Rome") })
+	panicking = false
+	_, err := s.CallAll(t.Context(), "Rome")
+	require.NoError(t, err)
+}
+
+type panickingMulti struct{ dynamic.ClientMultiRPCHandler }
+
+func (panickingMulti) Send(context.Context, proto.Message, ...dynamic.RequestOption) error {
+	panic("oh")
 }
 
 func TestConcurrency_PerMethod(t *testing.T) {

@@ -32,9 +32,8 @@ func (m *multiCall) Send(ctx context.Context, request proto.Message, opts ...dyn
 	c.size(c.sent, request)
 	returned := false
 	defer func() {
-		if !returned { // a panic: nobody will close the handler
+		if !returned {
 			m.fail(errors.NewErrorf(errors.Internal, "panic"))
-			m.end()
 		}
 	}()
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)

@@ -33,9 +33,8 @@ func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 	ctx = m.start(ctx)
 	returned := false
 	defer func() {
-		if !returned { // a panic: nobody will close the handler
+		if !returned {
 			m.fail(errors.NewErrorf(errors.Internal, "panic"))
-			m.end()
 		}
 	}()
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)
