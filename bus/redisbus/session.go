@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -37,8 +38,7 @@ type session struct {
 
 // early is a frame that came before its session was live.
 type early struct {
-	channel string
-	frame   []byte
+	channel, frame []byte
 }
 
 // dial makes a session that is not live yet, or fails by the end of ctx.
@@ -134,14 +134,11 @@ func (s *session) received(pushed push) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.live.Load() {
-			s.early = append(s.early, early{channel: string(pushed.channel), frame: pushed.message})
+			s.early = append(s.early, early{channel: bytes.Clone(pushed.channel), frame: pushed.message})
 			return
 		}
 	}
-	s.bus.mu.RLock()
-	channel := s.bus.channels[string(pushed.channel)] // does not allocate
-	s.bus.mu.RUnlock()
-	s.deliver(channel, pushed.message)
+	s.deliver(pushed.channel, pushed.message)
 }
 
 // goLive is called when the session is the one that is published on.
@@ -149,10 +146,7 @@ func (s *session) goLive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, frame := range s.early {
-		s.bus.mu.RLock()
-		channel := s.bus.channels[frame.channel]
-		s.bus.mu.RUnlock()
-		s.deliver(channel, frame.frame)
+		s.deliver(frame.channel, frame.frame)
 	}
 	s.early = nil
 	for _, lane := range s.locks {
@@ -162,7 +156,10 @@ func (s *session) goLive() {
 }
 
 // deliver gives a frame to the channel's members, and to the contest for the lock if there is a queue.
-func (s *session) deliver(channel *channel, frame []byte) {
+func (s *session) deliver(name, frame []byte) {
+	s.bus.mu.RLock()
+	channel := s.bus.channels[string(name)] // does not allocate
+	s.bus.mu.RUnlock()
 	if channel == nil {
 		return // the last member has just left
 	}
