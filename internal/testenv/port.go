@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 )
 
@@ -18,6 +19,10 @@ const (
 	ports     = 6000
 )
 
+// reserved holds the ports that a test of this process uses, also while nobody listens there: a server that is down, or a
+// proxy that refuses connections, must find its own free.
+var reserved sync.Map
+
 // freePort returns a port on which nobody listens, for now: whoever uses it must be prepared to try another.
 func freePort(tb testing.TB) int {
 	tb.Helper()
@@ -27,16 +32,21 @@ func freePort(tb testing.TB) int {
 	return port
 }
 
-// listen listens on a random port.
+// listen listens on a random port, which is the test's until it ends.
 func listen(tb testing.TB) net.Listener {
 	tb.Helper()
 	var err error
 	for range 100 {
 		port := firstPort + rand.IntN(ports) //nolint:gosec // not a secret
+		if _, used := reserved.LoadOrStore(port, true); used {
+			continue
+		}
 		var listener net.Listener
 		if listener, err = listenOn(loopback(port)); err == nil {
+			tb.Cleanup(func() { reserved.Delete(port) })
 			return listener
 		}
+		reserved.Delete(port)
 	}
 	tb.Fatalf("no free port from %d to %d: %v", firstPort, firstPort+ports, err)
 	return nil
