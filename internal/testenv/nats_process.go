@@ -33,7 +33,7 @@ func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
 		tb.Fatal(err)
 	}
 	process, addr := startOnFreePort(tb, program, "Server is ready", func(port int) []string {
-		return append([]string{"--addr", host, "--port", strconv.Itoa(port)}, args...)
+		return append([]string{"--addr", host, portFlag, strconv.Itoa(port)}, args...)
 	})
 	return &NATSProcessServer{addr: addr, process: process}
 }

@@ -9,7 +9,11 @@ import (
 	"testing"
 )
 
-const host = "127.0.0.1"
+const (
+	host = "127.0.0.1"
+	// portFlag is what redis-server and nats-server call it.
+	portFlag = "--port"
+)
 
 // Ports are taken from a range in which the kernel looks for none on its own, and in which no broker has its
 // standard port. With a port of the kernel's a server that is down could lose it to a connection from anywhere, even

@@ -36,7 +36,7 @@ func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	tb.Helper()
 	return startRedis(tb, requireRedis(tb), func(port int) []string {
 		return []string{
-			"--port", "0", "--tls-port", strconv.Itoa(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", certificate.File,
+			portFlag, "0", "--tls-port", strconv.Itoa(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", certificate.File,
 			"--tls-cert-file", certificate.File, "--tls-key-file", certificate.KeyFile,
 		}
 	})
@@ -67,7 +67,7 @@ func startRedis(tb testing.TB, program string, config func(port int) []string) *
 	dir := tb.TempDir()
 	process, addr := startOnFreePort(tb, program, "Ready to accept connections", func(port int) []string {
 		return append([]string{
-			"--port", strconv.Itoa(port), "--bind", host, "--dir", dir,
+			portFlag, strconv.Itoa(port), "--bind", host, "--dir", dir,
 			"--save", "", "--appendonly", "no", "--loglevel", "notice",
 		}, config(port)...)
 	})
