@@ -64,6 +64,7 @@ var allowed = map[string][]string{
 	"bus/...":                  {"errors", "bus"},
 	"dynamic":                  {"errors", "registry", "bus"},
 	"dynamic/...":              {"errors", "registry", "bus", "dynamic"},
+	"dynamic/plugin/...":       {"errors", "registry", "bus", "dynamic", "dynamic/plugin"},
 	"interceptors":             {"errors", "registry", "bus", "dynamic"},
 	"interceptors/...":         {"errors", "registry", "bus", "dynamic", "interceptors"},
 	"interceptors/metrics/...": {"errors", "registry", "bus", "dynamic", "interceptors/metrics"},

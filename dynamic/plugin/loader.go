@@ -1,0 +1,45 @@
+package plugin
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+// Loader runs the code of plugins of one sort. It may be used by several hosts, from many goroutines.
+type Loader interface {
+	// Name is what manifests call the loader.
+	Name() string
+
+	// Load starts the code of one version of a plugin and returns when it can serve. It fails, and leaves nothing
+	// behind, if the code cannot be run or does not serve what the source says. ctx is for loading only.
+	//
+	// Until [Code.Close] has returned, the code may call notify, from any one goroutine at a time: with an error when it
+	// does not serve for the time being, and with nil when it does again.
+	Load(ctx context.Context, source *Source, notify func(err error)) (Code, error)
+}
+
+// Code is a version of a plugin that has been loaded.
+type Code interface {
+	// Services are what the host is to serve with this code: none if it serves by itself.
+	Services() []Service
+
+	// Close ends the code. It is called once, when no handler of its services is running any more. Code that serves by
+	// itself takes no more requests and finishes those that it has, until ctx ends, and then ends at once.
+	Close(ctx context.Context) error
+}
+
+// Counter is code that counts requests by itself. The host counts those of other code that it serves.
+type Counter interface {
+	// Counts returns how many requests were handled, and how many of them ended with an error.
+	Counts() (handled, failed uint64)
+}
+
+// Service is one service of a plugin, as [dynamic.Server.Register] takes it.
+type Service struct {
+	Descriptor protoreflect.ServiceDescriptor
+	Handlers   dynamic.Handlers
+	Options    []dynamic.RegisterOption
+}
