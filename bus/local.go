@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
@@ -17,9 +18,10 @@ type Local struct {
 	maxFrameSize int
 	done         chan struct{}
 
-	mu       sync.RWMutex
-	closed   bool
-	channels map[string]*fanout.Members // by Channel.Name; an entry has at least one member
+	// channels has the *fanout.Members of each Channel.Name: at least one. Publishers read it without a lock.
+	channels sync.Map
+	closed   atomic.Bool
+	mu       sync.Mutex // held by whoever changes these two
 }
 
 var _ Bus = (*Local)(nil)
@@ -38,7 +40,6 @@ func NewLocal(opts ...LocalOption) *Local {
 	b := &Local{
 		maxFrameSize: DefaultMaxFrameSize,
 		done:         make(chan struct{}),
-		channels:     map[string]*fanout.Members{},
 	}
 	for _, opt := range opts {
 		opt(b)
@@ -67,10 +68,8 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var tried *fanout.Members
 	for {
-		b.mu.RLock()
-		members, closed := b.channels[channel], b.closed
-		b.mu.RUnlock()
-		if closed && receivers == 0 {
+		members := b.members(channel)
+		if b.closed.Load() && receivers == 0 {
 			return 0, ErrClosed
 		}
 		if members == nil || members == tried {
@@ -89,6 +88,13 @@ func (b *Local) deliver(channel string, frame []byte) (receivers int, err error)
 	}
 }
 
+// members returns nil if the channel has none.
+func (b *Local) members(channel string) *fanout.Members {
+	members, _ := b.channels.Load(channel)
+	present, _ := members.(*fanout.Members)
+	return present
+}
+
 // Subscribe makes deliver a member of channel.
 func (b *Local) Subscribe(ctx context.Context, channel Channel, join Join, deliver Deliver) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
@@ -97,29 +103,26 @@ func (b *Local) Subscribe(ctx context.Context, channel Channel, join Join, deliv
 	member := fanout.NewMember(join == Queue, deliver)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.closed.Load() {
 		return nil, ErrClosed
 	}
-	b.channels[channel.Name] = b.channels[channel.Name].With(member)
+	b.channels.Store(channel.Name, b.members(channel.Name).With(member))
 	return &localSubscription{bus: b, channel: channel.Name, member: member}, nil
 }
 
 // Close ends all subscriptions. It always returns nil.
 func (b *Local) Close() error {
 	b.mu.Lock()
-	channels := b.channels
-	b.channels = nil
-	first := !b.closed
-	b.closed = true
+	first := b.closed.CompareAndSwap(false, true)
 	b.mu.Unlock()
-
 	if !first {
 		<-b.done
 		return nil
 	}
-	for _, members := range channels {
-		members.Close()
+	for _, members := range b.channels.Range {
+		members.(*fanout.Members).Close()
 	}
+	b.channels.Clear()
 	close(b.done)
 	return nil
 }
@@ -143,9 +146,9 @@ func (s *localSubscription) Close() {
 func (b *Local) remove(s *localSubscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if next := b.channels[s.channel].Without(s.member); next != nil {
-		b.channels[s.channel] = next
+	if next := b.members(s.channel).Without(s.member); next != nil {
+		b.channels.Store(s.channel, next)
 	} else {
-		delete(b.channels, s.channel)
+		b.channels.Delete(s.channel)
 	}
 }

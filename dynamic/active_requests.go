@@ -5,15 +5,16 @@ import (
 	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // activeRequests are those that a service is handling, so that their clients can cancel them. They are in parts so that
 // handlers do not wait for each other.
-type activeRequests [id.Parts]struct {
+type activeRequests [shard.Count]struct {
 	mu       sync.Mutex
 	contexts map[id.Call]*requestContext
-	_        [cacheLine]byte // parts do not share one
+	_        [shard.Line]byte // parts do not share one
 }
 
 // add does nothing for an id that is none of ours: its client knows no cancel.
@@ -22,7 +23,7 @@ func (a *activeRequests) add(requestID []byte, ctx *requestContext) {
 	if !ok {
 		return
 	}
-	part := &a[callID.Part()]
+	part := &a[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	if part.contexts == nil {
@@ -36,7 +37,7 @@ func (a *activeRequests) remove(requestID []byte, ctx *requestContext) {
 	if !ok {
 		return
 	}
-	part := &a[callID.Part()]
+	part := &a[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	if part.contexts[callID] == ctx { // and not a later request with the same id
@@ -49,7 +50,7 @@ func (a *activeRequests) cancel(requestID []byte) {
 	if !ok {
 		return
 	}
-	part := &a[callID.Part()]
+	part := &a[callID.Shard()]
 	part.mu.Lock()
 	ctx := part.contexts[callID]
 	part.mu.Unlock()

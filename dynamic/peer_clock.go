@@ -3,6 +3,7 @@ package dynamic
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,16 @@ type peerClock struct {
 	// The first of the frames that seem to be late: they are not, if others are so by the same time.
 	suspectSent time.Time
 	suspectLag  time.Duration
+
+	// What the current window says, for those who observe nothing new: they need no lock.
+	shownLeast atomic.Int64 // nanoseconds
+	shownUntil atomic.Int64 // Unix time in nanoseconds
+}
+
+// show tells observers of the current window.
+func (c *peerClock) show() {
+	c.shownLeast.Store(int64(c.current.least))
+	c.shownUntil.Store(c.current.start.Add(clockMemory).UnixNano())
 }
 
 // clockWindow is the least lag in one stretch of time.
@@ -52,6 +63,9 @@ func (c *peerClock) least(now time.Time) (least time.Duration, known bool) {
 
 // observe takes the lag of a frame that is not late.
 func (c *peerClock) observe(now time.Time, lag time.Duration) {
+	if now.UnixNano() < c.shownUntil.Load() && int64(lag) >= c.shownLeast.Load() {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turn(now)
@@ -59,6 +73,7 @@ func (c *peerClock) observe(now time.Time, lag time.Duration) {
 		c.current = clockWindow{start: now, least: lag}
 	}
 	c.current.least = min(c.current.least, lag)
+	c.show()
 }
 
 // turn forgets what is too old.
@@ -87,6 +102,7 @@ func (c *peerClock) confirm(now, sent time.Time, lag time.Duration) bool {
 	}
 	c.suspectSent = time.Time{}
 	c.previous, c.current = clockWindow{}, clockWindow{start: now, least: lag}
+	c.show()
 	return true
 }
 

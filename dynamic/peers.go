@@ -23,16 +23,14 @@ type peer struct {
 type peerTable struct {
 	service string // wire name
 
-	mu   sync.RWMutex
-	byID map[string]*peer
+	byID sync.Map // *peer by id, read without a lock
+	mu   sync.Mutex
+	size int // of byID; whoever adds holds mu
 }
 
 func (t *peerTable) get(clientID []byte) *peer {
-	t.mu.RLock()
-	known := t.byID[string(clientID)]
-	t.mu.RUnlock()
-	if known != nil {
-		return known
+	if known, ok := t.byID.Load(string(clientID)); ok {
+		return known.(*peer)
 	}
 	id := string(clientID)
 	made := &peer{
@@ -44,12 +42,13 @@ func (t *peerTable) get(clientID []byte) *peer {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if known := t.byID[id]; known != nil { // made meanwhile
-		return known
+	if t.size >= maxPeers { // rare enough to begin anew
+		t.byID.Clear()
+		t.size = 0
 	}
-	if t.byID == nil || len(t.byID) >= maxPeers { // rare enough to begin anew
-		t.byID = map[string]*peer{}
+	known, loaded := t.byID.LoadOrStore(id, made)
+	if !loaded {
+		t.size++
 	}
-	t.byID[id] = made
-	return made
+	return known.(*peer)
 }

@@ -6,18 +6,16 @@ import (
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // pendingTable holds the calls of a conn that are under way, in parts so that callers do not wait for each other.
-type pendingTable [id.Parts]struct {
+type pendingTable [shard.Count]struct {
 	mu    sync.Mutex
 	calls map[id.Call]pendingCall
-	_     [cacheLine]byte // parts do not share one
+	_     [shard.Line]byte // parts do not share one
 }
-
-// cacheLine is the size, in bytes, of what processors share.
-const cacheLine = 64
 
 // pendingCall is a call that waits for what servers send. Its methods are called by the bus: they take it over,
 // never block, and report whether they had a use for it.
@@ -29,7 +27,7 @@ type pendingCall interface {
 }
 
 func (t *pendingTable) add(callID id.Call, call pendingCall) {
-	part := &t[callID.Part()]
+	part := &t[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	if part.calls == nil {
@@ -39,7 +37,7 @@ func (t *pendingTable) add(callID id.Call, call pendingCall) {
 }
 
 func (t *pendingTable) remove(callID id.Call) {
-	part := &t[callID.Part()]
+	part := &t[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	delete(part.calls, callID)
@@ -51,7 +49,7 @@ func (t *pendingTable) find(requestID []byte) pendingCall {
 	if !ok {
 		return nil
 	}
-	part := &t[callID.Part()]
+	part := &t[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	return part.calls[callID]

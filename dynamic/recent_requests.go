@@ -6,11 +6,13 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
 const (
-	// recentBits is the binary logarithm of how many requests each part of the table remembers.
-	recentBits = 8
+	// recentBits is the binary logarithm of how many requests each part of the table remembers. A client uses as many parts
+	// as it has processors.
+	recentBits = 11
 	// recentWindow is for how long; psrpc's servers on Redis do not run the same request again for as long.
 	recentWindow = 5 * time.Second
 )
@@ -18,12 +20,12 @@ const (
 // recentRequests are those that a server ran lately without having been chosen for them. A bus may deliver a frame
 // twice, where a broker's client tried again; that must not run a handler twice. A request that has to be granted needs
 // no such care: its client grants it once.
-type recentRequests [id.Parts]struct {
+type recentRequests [shard.Count]struct {
 	mu sync.Mutex
 	// slots hold one request each, at a place that depends on its id; nil until the first one. A request is forgotten
 	// when another one needs its slot.
 	slots []recentSlot
-	_     [cacheLine]byte // parts do not share one
+	_     [shard.Line]byte // parts do not share one
 }
 
 // recentRequest tells a request apart: no client sends two with one id at the same time.
@@ -49,7 +51,7 @@ func (t *recentRequests) repeats(requestID []byte, sentAt int64, now time.Time) 
 	const spread = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: mixes all bits into the upper ones
 	place := (binary.LittleEndian.Uint64(callID[8:]) * spread) >> (64 - recentBits)
 	request := recentRequest{callID, sentAt}
-	part := &t[callID.Part()]
+	part := &t[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	if part.slots == nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
 func TestRecentRequests_Repeats(t *testing.T) {
@@ -48,10 +49,11 @@ func TestRecentRequests_Bounded(t *testing.T) {
 	t.Parallel()
 	var recent recentRequests
 	now := time.Now()
-	const room = id.Parts << recentBits
+	const room = shard.Count << recentBits
 	ids := make([]id.Call, 3*room)
 	for i := range ids {
 		ids[i] = id.NewRequest()
+		ids[i][len(ids[i])-1] = 'a' + byte(i%shard.Count) // as clients on other processors make them
 		assert.False(t, recent.repeats(ids[i][:], 1, now))
 	}
 	for i := range recent {

@@ -6,20 +6,21 @@ import "github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 type Member struct {
 	queue   bool
 	deliver func(frame []byte)
-	gate    *lifecycle.Gate // inside: deliveries under way
+	gate    lifecycle.WideGate // inside: deliveries under way
 }
 
 // NewMember returns a member that is given frames through deliver, as one of the channel's queue or for itself.
 func NewMember(queue bool, deliver func(frame []byte)) *Member {
-	return &Member{queue: queue, deliver: deliver, gate: lifecycle.NewGate()}
+	return &Member{queue: queue, deliver: deliver}
 }
 
 // take reports false if the member is closed.
 func (m *Member) take(frame []byte) bool {
-	if !m.gate.Enter() {
+	place := m.gate.Enter()
+	if place == nil {
 		return false
 	}
-	defer m.gate.Leave()
+	defer m.gate.Leave(place)
 	m.deliver(frame)
 	return true
 }

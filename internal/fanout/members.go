@@ -76,6 +76,9 @@ func (m *Members) DeliverQueue(frame []byte) bool {
 	if !m.HasQueue() {
 		return false
 	}
+	if len(m.queue) == 1 { // as most often: then processors need not share the turn
+		return m.queue[0].take(frame)
+	}
 	first := int(m.turn.Add(1) % uint64(len(m.queue))) //nolint:gosec // less than an int
 	for i := range m.queue {                           // a member that is just leaving passes the frame on
 		if m.queue[(first+i)%len(m.queue)].take(frame) {

@@ -1,6 +1,10 @@
 package id
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/shard"
+)
 
 const (
 	alphabet   = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -11,11 +15,9 @@ const (
 // Call is the id of one request or stream, comparable and without a heap object of its own.
 type Call [prefixSize + randomSize]byte
 
-// Parts is how many parts a table by ids may have.
-const Parts = 16
-
-// Part returns to which one an id belongs, less than [Parts].
-func (c Call) Part() int { return int(c[len(c)-1]) % Parts }
+// Shard returns to which part of a table by ids this one belongs, less than [shard.Count]: of an id that was made here,
+// that of the processor which made it. A call that stays on its processor shares no part with others.
+func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client id.
 func NewClient() string {
@@ -30,10 +32,10 @@ func NewServer() string {
 }
 
 // NewRequest returns a new request id.
-func NewRequest() Call { return random("REQ_") }
+func NewRequest() Call { return ofOwnShard("REQ_") }
 
 // NewStream returns a new stream id.
-func NewStream() Call { return random("STR_") }
+func NewStream() Call { return ofOwnShard("STR_") }
 
 // ParseCall returns the id held by b; false if b is no id of ours.
 func ParseCall(b []byte) (Call, bool) {
@@ -42,6 +44,23 @@ func ParseCall(b []byte) (Call, bool) {
 	}
 	return Call(b), true
 }
+
+// ofOwnShard returns a random id whose shard is the processor's own.
+func ofOwnShard(prefix string) Call {
+	id := random(prefix)
+	last := &id[len(id)-1]
+	letters := lettersOf[shard.Own()]
+	*last = letters[int(*last)%len(letters)]
+	return id
+}
+
+// lettersOf are the letters that the ids of each shard may end with.
+var lettersOf = func() (of [shard.Count][]byte) {
+	for _, letter := range []byte(alphabet) {
+		of[letter%shard.Count] = append(of[letter%shard.Count], letter)
+	}
+	return of
+}()
 
 // random completes a prefix. The generator is the runtime's own, seeded by the system and safe for concurrent use.
 func random(prefix string) (id Call) {

@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
 func TestNew_ShapeOfIDs(t *testing.T) {
@@ -29,6 +31,22 @@ func TestNew_NoTwoAlike(t *testing.T) {
 
 func TestNewRequest_DoesNotAllocate(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _ = NewRequest() }))
+}
+
+// A processor's calls share a part of each table, and their ids are random all the same.
+func TestCall_ShardIsThatOfTheProcessor(t *testing.T) {
+	t.Parallel()
+	for own, letters := range lettersOf {
+		assert.GreaterOrEqual(t, len(letters), 2)
+		for _, letter := range letters {
+			assert.Equal(t, own, Call{prefixSize + randomSize - 1: letter}.Shard())
+		}
+	}
+	for range 1000 {
+		request := NewRequest()
+		assert.Less(t, request.Shard(), shard.Count)
+		assert.GreaterOrEqual(t, request.Shard(), 0)
+	}
 }
 
 func TestParseCall(t *testing.T) {

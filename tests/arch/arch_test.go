@@ -70,6 +70,8 @@ var allowed = map[string][]string{
 	"interceptors/metrics/...": {"errors", "registry", "bus", "dynamic", "interceptors/metrics"},
 	"internal/...":             {"errors"},
 	"internal/fanout":          {"internal/lifecycle"},
+	"internal/lifecycle":       {"internal/shard"},
+	"internal/id":              {"internal/shard"},
 	"cmd/...":                  {"..."},
 	"example/...":              {"..."},
 	"tests/...":                {"..."},
