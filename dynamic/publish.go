@@ -111,16 +111,16 @@ func (p *publisher) publish(ctx context.Context, message proto.Message, opts []R
 	if len(p.interceptors) == 0 {
 		return p.send(ctx, &o, message)
 	}
-	return p.publishThrough(ctx, &o, message)
+	return p.publishThrough(ctx, o, message)
 }
 
 // publishThrough brings an update through the interceptors.
-func (p *publisher) publishThrough(ctx context.Context, o *requestOptions, message proto.Message) error {
+func (p *publisher) publishThrough(ctx context.Context, o requestOptions, message proto.Message) error {
 	handler, err := chain(p.interceptors, newRPCInfo(p.method, o.topic), func(ctx context.Context, message proto.Message) error {
 		if err := p.updates.check(message); err != nil {
 			return misfit("update", p.method, err)
 		}
-		return p.send(ctx, o, message)
+		return p.send(ctx, &o, message)
 	})
 	if err != nil {
 		return err

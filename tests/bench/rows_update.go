@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
-
-	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
 const queue4 = "queue4"
@@ -50,7 +48,7 @@ func (s *scene) updates(f *feed, method string, subscribers int) load {
 	ctx, body := s.Context(), s.body(0)
 	update := wrapperspb.String(body)
 	for range subscribers {
-		subscription, err := s.client(s.conn(), method).Subscribe(ctx)
+		subscription, err := s.clientOf(s.conn(), feeds+method).Subscribe(ctx)
 		s.check(err)
 		subscriber := f.subscriber()
 		s.reader(func() {
@@ -59,7 +57,7 @@ func (s *scene) updates(f *feed, method string, subscribers int) load {
 			}
 		}, func() { _ = subscription.Close() })
 	}
-	registration := s.serve(dynamic.Handlers{})
+	registration := s.register(feeds, nil)
 	f.publish = func() error { return registration.Publish(ctx, method, update) }
 	return f.run
 }

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	service = "bench.Bench/"
-	// Methods of the service, as in the descriptor.
+	service, feeds = "bench.Bench/", "bench.Feed/"
+	// Methods of the first one, as in the descriptor.
 	queue, affinity, flow = "Queue", "Affinity", "Flow"
 
 	// patience is for what does not take long unless something is wrong.
@@ -33,7 +33,7 @@ type text = *wrapperspb.StringValue
 //go:embed bench.proto
 var protos embed.FS
 
-// schema is the registry with the service, parsed once.
+// schema is the registry with the services, parsed once.
 var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	reg := registry.New()
 	return reg, reg.ParseProto(protos, "bench.proto")
@@ -80,8 +80,10 @@ func (s *scene) server() *dynamic.Server {
 	return server
 }
 
-// serve registers the service, of which only some methods have handlers, on a server of its own.
-func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration {
+// serve registers the service with calls and streams, of which only some methods have handlers, on a server of its own.
+func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration { return s.register(service, handlers) }
+
+func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Registration {
 	registered, _ := s.schema().Service(strings.TrimSuffix(service, "/"))
 	registration, err := s.server().Register(registered, handlers, dynamic.AllowMissing())
 	s.check(err)
@@ -104,9 +106,13 @@ func (s *scene) schema() *registry.Registry {
 	return reg
 }
 
-// client returns a client of a method of the service.
+// client returns a client of a call or stream.
 func (s *scene) client(conn *dynamic.Conn, method string) *dynamic.Client[text, text] {
-	client, err := dynamic.NewClient[text, text](conn, service+method)
+	return s.clientOf(conn, service+method)
+}
+
+func (s *scene) clientOf(conn *dynamic.Conn, fullName string) *dynamic.Client[text, text] {
+	client, err := dynamic.NewClient[text, text](conn, fullName)
 	s.check(err)
 	return client
 }
