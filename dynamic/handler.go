@@ -126,7 +126,7 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 		if err := responses.check(response); err != nil {
 			return wire.Body{}, errors.NewErrorf(errors.Internal, "response of %s: %w", method.FullName(), err)
 		}
-		return wire.Body{Message: response}, nil
+		return responses.body(response), nil
 	}
 	return bound, bound.apply(u.options, method)
 }

@@ -55,7 +55,7 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 		if err := b.responses.checkName(response); err != nil {
 			return wire.Body{}, misfit("response", info.Descriptor, err)
 		}
-		return wire.Body{Message: response}, nil
+		return b.responses.body(response), nil
 	}
 }
 

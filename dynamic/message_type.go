@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // messageType makes and checks the messages of one Go type for one message descriptor. It is resolved once,
@@ -21,6 +22,8 @@ type messageType struct {
 	checked bool
 	// fits tells whether a message is of the Go type.
 	fits func(message proto.Message) bool
+	// complete says that a message cannot lack a required field, which then need not be looked for.
+	complete bool
 	// goType is the type that was asked for, made that of the messages that decode makes.
 	goType, made reflect.Type
 	// decoder decodes instead of new and proto.Unmarshal; nil: it does not.
@@ -34,7 +37,16 @@ func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescript
 		return messageType{}, err
 	}
 	t.goType, t.made = reflect.TypeFor[M](), reflect.TypeOf(t.new())
+	t.complete = !mayRequire(descriptor, map[protoreflect.FullName]bool{})
 	return t, nil
+}
+
+// namedType is what any Go type of a message has in common: it can check messages, and encode them.
+func namedType(descriptor protoreflect.MessageDescriptor) messageType {
+	return messageType{
+		name:     descriptor.FullName(),
+		complete: !mayRequire(descriptor, map[protoreflect.FullName]bool{}),
+	}
 }
 
 func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
@@ -150,6 +162,30 @@ func (t *messageType) unmarshal(encoded []byte) (proto.Message, error) {
 	if t.decoder != nil {
 		return t.decoder(encoded)
 	}
-	message := t.new()
-	return message, proto.Unmarshal(encoded, message)
+	message := t.new() // empty, so there is nothing to reset
+	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.complete}.Unmarshal(encoded, message)
+}
+
+// body returns what is encoded into a frame.
+func (t *messageType) body(message proto.Message) wire.Body {
+	return wire.Body{Message: message, Complete: t.complete}
+}
+
+// mayRequire tells whether a message has required fields, itself, or in the messages in it that were not seen before.
+// Extensions may have some.
+func mayRequire(message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
+	if seen[message.FullName()] {
+		return false
+	}
+	seen[message.FullName()] = true
+	if message.RequiredNumbers().Len() > 0 || message.ExtensionRanges().Len() > 0 {
+		return true
+	}
+	fields := message.Fields()
+	for i := range fields.Len() {
+		if inner := fields.Get(i).Message(); inner != nil && mayRequire(inner, seen) {
+			return true
+		}
+	}
+	return false
 }

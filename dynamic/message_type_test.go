@@ -10,7 +10,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 var stringValue = (&wrapperspb.StringValue{}).ProtoReflect().Descriptor()
@@ -106,4 +109,38 @@ func TestMessageType_Check(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestMessageType_CompleteWithoutRequiredFields(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		message  proto.Message
+		complete bool
+	}{
+		{&wrapperspb.StringValue{}, true},
+		{&structpb.Struct{}, true}, // holds itself
+		{&descriptorpb.UninterpretedOption_NamePart{}, false},
+		{&descriptorpb.UninterpretedOption{}, false}, // holds one that has some
+		{&descriptorpb.MessageOptions{}, false},      // extensions may have some
+	} {
+		descriptor := test.message.ProtoReflect().Descriptor()
+		types, err := resolveMessageType[*dynamicpb.Message](descriptor)
+		require.NoError(t, err)
+		assert.Equal(t, test.complete, types.complete, descriptor.FullName())
+		assert.Equal(t, test.complete, types.body(test.message).Complete)
+	}
+}
+
+// A required field that is missing is noticed when a message is encoded and when it is decoded.
+func TestMessageType_RequiredFieldsAreLookedFor(t *testing.T) {
+	t.Parallel()
+	lacking := &descriptorpb.UninterpretedOption{Name: []*descriptorpb.UninterpretedOption_NamePart{{NamePart: new("x")}}}
+	types, err := resolveMessageType[*dynamicpb.Message](lacking.ProtoReflect().Descriptor())
+	require.NoError(t, err)
+	_, err = wire.AppendMessageFrame(nil, types.body(lacking), string(types.name), 0)
+	require.ErrorContains(t, err, "required field")
+	encoded, err := proto.MarshalOptions{AllowPartial: true}.Marshal(lacking)
+	require.NoError(t, err)
+	_, err = types.decode(encoded)
+	require.ErrorContains(t, err, "required field")
 }

@@ -55,7 +55,7 @@ func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.M
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: c.started.Add(timeout).UnixNano(), // not cut to the context, as in psrpc
-		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: wire.Body{Message: request},
+		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: m.requests.body(request),
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {

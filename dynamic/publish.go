@@ -87,7 +87,7 @@ type publisher struct {
 func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
 	return &publisher{
 		bus: b, method: method, interceptors: interceptors,
-		updates:   messageType{name: method.Output().FullName()},
+		updates:   namedType(method.Output()),
 		untopical: updateChannel(method, nil),
 	}
 }
@@ -133,7 +133,7 @@ func (p *publisher) publishThrough(ctx context.Context, o requestOptions, messag
 
 func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
 	method, topic := p.method, o.topic
-	frame, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, string(p.updates.name), updateNonce(method))
+	frame, err := wire.AppendMessageFrame(nil, p.updates.body(message), string(p.updates.name), updateNonce(method))
 	if err == nil {
 		frame, err = wire.AppendMetadata(frame, o.outgoingMetadata(ctx))
 	}

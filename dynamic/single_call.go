@@ -47,7 +47,7 @@ func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Me
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
-		Metadata: o.outgoingMetadata(ctx), Body: wire.Body{Message: request},
+		Metadata: o.outgoingMetadata(ctx), Body: m.requests.body(request),
 		SkipClaim: unclaimed, AcceptDirect: unclaimed, AcceptDecline: c.selecting,
 	}
 	frame, err := outgoing.AppendFrame(nil)

@@ -52,7 +52,7 @@ func (s *stream) transmit(u *unacked, message proto.Message, o *sendOptions) err
 	now := time.Now()
 	outgoing := wire.Stream{
 		StreamID: s.id, RequestID: u.id[:], SentAt: now.UnixNano(), Expiry: now.Add(o.timeout).UnixNano(),
-		Op: wire.StreamMessage, Body: wire.Body{Message: message},
+		Op: wire.StreamMessage, Body: s.outgoing.body(message),
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {

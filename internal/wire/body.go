@@ -16,6 +16,8 @@ type Body struct {
 	// Message is encoded into the frame and wins over Raw if it is set. It must
 	// not be modified during the encoding.
 	Message proto.Message
+	// Complete says that Message lacks no required field: none is looked for.
+	Complete bool
 }
 
 // size returns the encoded length. It also makes a generated message remember
@@ -33,7 +35,7 @@ func appendBody(dst []byte, body Body, size int) ([]byte, error) {
 		return append(dst, body.Raw...), nil
 	}
 	start := len(dst)
-	dst, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(dst, body.Message)
+	dst, err := proto.MarshalOptions{UseCachedSize: true, AllowPartial: body.Complete}.MarshalAppend(dst, body.Message)
 	if err != nil {
 		return nil, err
 	}
