@@ -71,11 +71,12 @@ func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescripto
 		if given := goType.Descriptor().FullName(); given != name {
 			return messageType{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, reflect.TypeFor[M](), given)
 		}
-		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, checked: true, fits: fits}
-		if _, ok := t.new().(M); !ok {
-			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), t.new())
+		if made := goType.New().Interface(); reflect.TypeOf(made) != reflect.TypeFor[M]() {
+			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), made)
 		}
-		return t, nil
+		structure := reflect.TypeFor[M]().Elem() // generated messages are pointers, and empty when they are zero
+		newMessage := func() proto.Message { return reflect.New(structure).Interface().(M) }
+		return messageType{name: name, new: newMessage, checked: true, fits: fits}, nil
 	default:
 		return messageType{}, fmt.Errorf("%s is no message type", reflect.TypeFor[M]())
 	}
