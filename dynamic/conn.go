@@ -108,7 +108,7 @@ func (c *Conn) Stats() ConnStats {
 		Unawaited: c.stats.unawaited.Load() + streams.unawaited.Load(),
 		Expired:   streams.expired.Load(),
 		Discarded: streams.discarded.Load(),
-		Waiting:   c.streams.waiting(),
+		Waiting:   c.streams.waiting(nil),
 	}
 }
 

@@ -87,6 +87,52 @@ func ExampleServer_Register() {
 	// shut down: <nil>
 }
 
+// A new version of a service takes the place of the old one while it is called, and no call fails.
+func ExampleRegistration_Replace() {
+	b, reg := bus.NewLocal(), shouting()
+	defer b.Close()
+	server := dynamic.NewServer(b)
+	defer server.Shutdown(context.Background())
+	conn, err := dynamic.NewConn(b, reg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	call := func() {
+		response, err := dynamic.Invoke(context.Background(), conn, "example.Shouting/Shout", wrapperspb.String("hello"))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(response.(*wrapperspb.StringValue).GetValue())
+	}
+
+	old, err := server.Register(shoutingDescriptor(reg), dynamic.Handlers{"Shout": dynamic.Unary(shout)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	call()
+
+	louder := func(ctx context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
+		return shout(ctx, wrapperspb.String(request.GetValue()+"!"))
+	}
+	_, err = old.Replace(shoutingDescriptor(reg), dynamic.Handlers{"Shout": dynamic.Unary(louder)})
+	if err != nil { // the old version goes on
+		fmt.Println(err)
+		return
+	}
+	call()
+	fmt.Println("the old version has finished:", old.Close(context.Background()))
+	call()
+	// Output:
+	// HELLO
+	// HELLO!
+	// the old version has finished: <nil>
+	// HELLO!
+}
+
 // A client is one method, typed. Errors have the code and text that the handler gave them.
 func ExampleClient_Call() {
 	conn, stop := startShouting()

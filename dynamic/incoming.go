@@ -27,13 +27,13 @@ type incoming struct {
 	clockIsOff bool
 }
 
-// onRequest takes a frame from the bus; it never blocks.
-func (l *listener) onRequest(frame []byte) {
+// onRequest has a request served that has entered. It never blocks, and reports false if there is nothing to serve.
+func (l *listener) onRequest(frame []byte) bool {
 	r := l.method.registration
 	request, ok := parseFrame(frame, wire.KindRequest, wire.ParseRequest, r.server.options.maxFrameSize)
 	if !ok {
 		r.server.stats.badFrames.Add(1)
-		return
+		return false
 	}
 	in := &incoming{listener: l, method: l.method, request: request}
 	in.peer = r.peers.get(in.request.ClientID)
@@ -42,18 +42,20 @@ func (l *listener) onRequest(frame []byte) {
 	now := time.Now()
 	if !in.schedule(now) {
 		r.server.stats.expired.Add(1)
-		return
+		return false
 	}
 	needsGrant := in.needsGrant()
 	if !needsGrant && r.server.recent.repeats(in.request.RequestID, in.request.SentAt, now) {
 		r.server.stats.repeated.Add(1)
-		return
+		return false
 	}
 	in.sharers = l.sharers()
 	in.grant = r.await(in.request.RequestID, &in.context, needsGrant)
-	if !l.start(in) {
+	if !r.server.workers.Go(in) {
 		in.forget()
+		return false
 	}
+	return true
 }
 
 // forget ends what the server does for the request.

@@ -5,97 +5,67 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// listener is the subscriptions of one served method, on one topic if it has topics.
+// listener serves one method, on one topic if it has topics, for one version of a service.
 type listener struct {
-	method           *servedMethod
-	topic            []string
-	handle           serveFunc // of a method that is a call; through the interceptors
-	requests, grants subscriptionSlot
-	requestChannel   bus.Channel
-	grantChannel     bus.Channel
+	method *servedMethod
+	topic  []string
+	name   string    // of the request channel
+	handle serveFunc // of a method that is a call; through the interceptors
+	intake *intake
 
 	handling *lifecycle.Gate // inside: requests and streams that are being handled
 	closing  chan struct{}   // closed when no more are taken
-	stopping sync.Once
 
-	// Of a method that is a stream, instead of the requests.
-	streamFrames  subscriptionSlot
-	streamChannel bus.Channel
-	streams       streamTable
+	stopping, leaving, freeing sync.Once
 }
 
+// newListener returns a listener with an intake of its own.
 func newListener(method *servedMethod, topic []string) *listener {
-	service, name := method.registration.service.WireName(), method.method.WireName()
 	l := &listener{
-		method:         method,
-		topic:          slices.Clone(topic),
-		handling:       lifecycle.NewGate(),
-		closing:        make(chan struct{}),
-		requests:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
-		grants:         subscriptionSlot{whenClosed: errors.ErrServerClosed},
-		requestChannel: bus.Channel(wire.RequestChannel(service, name, topic, method.method.Queue())),
-		grantChannel:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
-		streamFrames:   subscriptionSlot{whenClosed: errors.ErrServerClosed},
-		streamChannel:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
-		streams:        streamTable{counters: &method.registration.server.stats.streams},
+		method:   method,
+		topic:    slices.Clone(topic),
+		name:     method.registration.listenerName(method.method, topic),
+		handling: lifecycle.NewGate(),
+		closing:  make(chan struct{}),
 	}
+	l.intake = newIntake(l)
 	l.handle = method.handler.intercepted(method.registration.interceptors.rpc, newRPCInfo(method.method, l.topic))
 	return l
 }
 
-// open subscribes. The grants come first, so that the first request can already be claimed.
+// open makes the method reachable.
 func (l *listener) open(ctx context.Context) error {
-	server, method := l.method.registration.server, l.method.method
-	if method.RequireClaim() {
-		if err := l.grants.subscribe(ctx, server.bus, l.grantChannel, bus.Plain, server.onGrant); err != nil {
-			return err
-		}
-	}
-	if method.Kind() == registry.KindStream { // which no queue distributes
-		return l.streamFrames.subscribe(ctx, server.bus, l.streamChannel, bus.Plain, l.onStream)
-	}
-	join := bus.Plain
-	if method.Queue() {
-		join = bus.Queue
-	}
-	return l.requests.subscribe(ctx, server.bus, l.requestChannel, join, l.onRequest)
+	return l.intake.open(ctx, l.method.method.RequireClaim())
 }
 
-// start has a request or stream served. It reports false if it is too late for that.
-func (l *listener) start(j job) bool {
-	r := l.method.registration
-	if !r.handling.Enter() {
+// enter takes a request or stream, which has served called in the end. It reports false if it is too late for that.
+func (l *listener) enter() bool {
+	if !l.method.registration.handling.Enter() {
 		return false
 	}
 	if !l.handling.Enter() {
-		r.handling.Leave()
-		return false
-	}
-	if !r.server.workers.Go(j) {
-		l.served()
+		l.method.registration.handling.Leave()
 		return false
 	}
 	return true
 }
 
+// served says that what has entered is done.
+func (l *listener) served() {
+	l.handling.Leave()
+	l.method.registration.handling.Leave()
+}
+
 // sharers returns how many servers the bus counts as one receiver with this one, 0 if it is by itself or if no client
 // waits until all have answered. It is so as of now: for a request ask when it comes.
 func (l *listener) sharers() uint32 {
-	switch method := l.method.method; {
-	case method.Queue():
+	if l.method.method.Queue() {
 		return 0
-	case method.Kind() == registry.KindStream:
-		return l.streamFrames.sharers()
-	default:
-		return l.requests.sharers()
 	}
+	return l.intake.frames.sharers()
 }
 
 func (l *listener) isClosing() bool {
@@ -107,16 +77,17 @@ func (l *listener) isClosing() bool {
 	}
 }
 
-// served says that what was started is done.
-func (l *listener) served() {
-	l.handling.Leave()
-	l.method.registration.handling.Leave()
-}
-
 // stop takes no more requests, and closes the streams.
 func (l *listener) stop() {
 	l.stopping.Do(func() { close(l.closing) })
-	l.requests.close()
-	l.streams.close(errors.ErrStreamEOF)
-	l.streamFrames.close()
+	if l.intake.isStream { // another server, or version, will claim it
+		l.handling.Close()
+	}
+	l.intake.stop(l)
+}
+
+// free stops, and is granted nothing any more.
+func (l *listener) free() {
+	l.stop()
+	l.freeing.Do(l.intake.release)
 }

@@ -13,14 +13,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Registration is one service on one server. It ends with Close or Kill, or with its server.
+// Registration is one service on one server. It ends with Close or Kill, or with its server. [Registration.Replace] puts
+// another version of the service in its place while it is called.
 type Registration struct {
 	server       *Server
 	service      *registry.Service
 	methods      map[string]*servedMethod // by method name; immutable
 	publishers   map[string]*publisher    // by method name; immutable
-	peers        peerTable
-	handling     *lifecycle.Gate // inside: requests being handled
+	peers        *peerTable               // shared with the versions before and after it
+	handling     *lifecycle.Gate          // inside: requests being handled
 	active       activeRequests
 	cancels      subscriptionSlot
 	interceptors serverInterceptors // the server's and the service's
@@ -29,8 +30,12 @@ type Registration struct {
 	running context.Context //nolint:containedctx // the life of the registration
 	kill    context.CancelFunc
 
+	// changing is held by Replace, and shared by those who change the topics.
+	changing sync.RWMutex
+
 	mu        sync.Mutex
 	closed    bool
+	replaced  bool
 	listeners map[string]*listener // by name of the request channel
 }
 
@@ -40,7 +45,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		server:       s,
 		service:      service,
 		publishers:   map[string]*publisher{},
-		peers:        peerTable{service: service.WireName()},
+		peers:        &peerTable{service: service.WireName()},
 		handling:     lifecycle.NewGate(),
 		cancels:      subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		interceptors: interceptors,
@@ -59,18 +64,18 @@ func (r *Registration) Service() *registry.Service { return r.service }
 
 // Close takes no more requests for the service and waits for its running handlers. If ctx ends first, it kills
 // them and returns an error that satisfies errors.Is for the context's error. The service can then be
-// registered anew. Further calls wait too.
+// registered anew, unless it goes on in another registration, see Replace. Further calls wait too.
 func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	listeners := r.close()
-	stopAll(listeners)
+	forEach(listeners, (*listener).stop)
 	err := waitFor(ctx, r.handling.Close())
 	if err != nil {
 		err = errors.NewErrorf(errors.FromContext(err).Code(),
 			"service %s: handlers were still running: %w", r.service.Name(), err)
 	}
 	for _, l := range listeners {
-		l.grants.close()
+		l.free()
 	}
 	r.cancels.close()
 	r.kill()
@@ -81,22 +86,22 @@ func (r *Registration) Close(ctx context.Context) error {
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	listeners := r.close()
-	stopAll(listeners) // before the contexts end, so that streams say that it is the server that ends
+	forEach(listeners, (*listener).stop) // before the contexts end, so that streams say that it is the server that ends
 	r.kill()
 	r.handling.Close() // what was taken before is answered
 	r.cancels.close()
 	for _, l := range listeners {
-		l.grants.close()
+		l.free()
 	}
 }
 
-// stopAll stops listeners at the same time: each waits for the broker, and some share a subject there.
-func stopAll(listeners []*listener) {
-	var stopping sync.WaitGroup
+// forEach calls f with all listeners at the same time: each waits for the broker, and some share a subject there.
+func forEach(listeners []*listener, f func(*listener)) {
+	var calls sync.WaitGroup
 	for _, l := range listeners {
-		stopping.Go(l.stop)
+		calls.Go(func() { f(l) })
 	}
-	stopping.Wait()
+	calls.Wait()
 }
 
 // close refuses new listeners and returns the present ones.
@@ -104,11 +109,32 @@ func (r *Registration) close() []*listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
+	return r.presentLocked()
+}
+
+// present returns the listeners at this moment.
+func (r *Registration) present() []*listener {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.presentLocked()
+}
+
+func (r *Registration) presentLocked() []*listener {
 	return slices.Collect(maps.Values(r.listeners))
 }
 
-// listenWithoutTopics makes every method reachable that has no topics.
-func (r *Registration) listenWithoutTopics(ctx context.Context) error {
+// withoutTopics returns new listeners for every method that has no topics.
+func (r *Registration) withoutTopics() (listeners []*listener) {
+	for _, method := range r.methods {
+		if !method.method.Topics() {
+			listeners = append(listeners, newListener(method, nil))
+		}
+	}
+	return listeners
+}
+
+// start makes the service reachable, by the listeners that it has to begin with.
+func (r *Registration) start(ctx context.Context, listeners []*listener) error {
 	if len(r.methods) == 0 { // a service of subscriptions only
 		return nil
 	}
@@ -116,31 +142,27 @@ func (r *Registration) listenWithoutTopics(ctx context.Context) error {
 	if err := r.cancels.subscribe(ctx, r.server.bus, channel, bus.Plain, r.onCancel); err != nil {
 		return errors.NewErrorf(errors.Unavailable, "service %s: the bus does not let it listen: %w", r.service.Name(), err)
 	}
-	for _, method := range r.methods {
-		if method.method.Topics() {
-			continue
-		}
-		if err := r.listen(ctx, method, nil); err != nil {
+	for _, l := range listeners {
+		if err := r.listen(ctx, l); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// listen makes a method reachable, on a topic if it takes one.
-func (r *Registration) listen(ctx context.Context, method *servedMethod, topic []string) error {
-	l := newListener(method, topic)
+// listen makes a method reachable.
+func (r *Registration) listen(ctx context.Context, l *listener) error {
 	if err := r.addListener(l); err != nil {
+		l.free()
 		return err
 	}
 	if err := l.open(ctx); err != nil {
 		r.forget(l)
-		l.stop()
-		l.grants.close()
+		l.free()
 		if r.running.Err() != nil {
 			return errors.ErrServerClosed
 		}
-		return errors.NewErrorf(errors.Unavailable, "method %s: the bus does not let it listen: %w", method.method.FullName(), err)
+		return errors.NewErrorf(errors.Unavailable, "method %s: the bus does not let it listen: %w", l.method.method.FullName(), err)
 	}
 	return nil
 }
@@ -152,12 +174,11 @@ func (r *Registration) addListener(l *listener) error {
 	if r.closed {
 		return errors.ErrServerClosed
 	}
-	name := l.requestChannel.Name
-	if r.listeners[name] != nil {
+	if r.listeners[l.name] != nil {
 		return errors.NewErrorf(errors.AlreadyExists, "method %s: topic %q is already registered",
 			l.method.method.FullName(), l.topic)
 	}
-	r.listeners[name] = l
+	r.listeners[l.name] = l
 	return nil
 }
 
@@ -165,8 +186,8 @@ func (r *Registration) addListener(l *listener) error {
 func (r *Registration) forget(l *listener) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if name := l.requestChannel.Name; r.listeners[name] == l {
-		delete(r.listeners, name)
+	if r.listeners[l.name] == l {
+		delete(r.listeners, l.name)
 	}
 }
 
@@ -180,21 +201,29 @@ func (r *Registration) stopListening(channel string) bool {
 		return false
 	}
 	l.stop()
+	if !r.freeWhenIdle(l) {
+		l.free()
+	}
+	return true
+}
+
+// freeWhenIdle lets nothing more enter a listener, and frees it when what it is handling has ended. It reports false if
+// it does not wait for that, since the registration is being closed.
+func (r *Registration) freeWhenIdle(l *listener) bool {
 	idle := l.handling.Close()
 	select {
 	case <-idle:
-		l.grants.close()
+		l.free()
 		return true
 	default:
 	}
 	if !r.handling.Enter() {
-		l.grants.close()
-		return true
+		return false
 	}
 	go func() { // Close waits for it, by the gate
 		defer r.handling.Leave()
 		<-idle
-		l.grants.close()
+		l.free()
 	}()
 	return true
 }

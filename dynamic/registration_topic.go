@@ -13,22 +13,41 @@ func (r *Registration) listenerName(method *registry.Method, parts []string) str
 	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
 }
 
+// changeTopics makes a change, but not while the registration is replaced, and not after its end.
+func (r *Registration) changeTopics(change func() error) error {
+	r.changing.RLock()
+	defer r.changing.RUnlock()
+	if err := r.ended(); err != nil {
+		return err
+	}
+	return change()
+}
+
 // RegisterTopic makes a method reachable on a topic, whose parts are in the order of the method's topic
 // parameters. When it returns, the bus has confirmed that. It fails if the method is not served here, if it takes
-// no topic or another number of parts, if the topic is registered already, or if the bus fails.
+// no topic or another number of parts, if the topic is registered already, if the bus fails, or if the registration was
+// closed or replaced.
 func (r *Registration) RegisterTopic(method string, parts ...string) error {
+	return r.changeTopics(func() error { return r.registerTopic(method, parts) })
+}
+
+func (r *Registration) registerTopic(method string, parts []string) error {
 	served, err := r.topicMethod(method, parts)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.running, r.server.options.timeout)
 	defer cancel()
-	return r.listen(ctx, served, parts)
+	return r.listen(ctx, newListener(served, parts))
 }
 
 // DeregisterTopic takes no more requests for a method on a topic. Handlers that are running go on, streams are
-// closed. It fails if the topic is not registered.
+// closed. It fails if the topic is not registered, or if the registration was closed or replaced.
 func (r *Registration) DeregisterTopic(method string, parts ...string) error {
+	return r.changeTopics(func() error { return r.deregisterTopic(method, parts) })
+}
+
+func (r *Registration) deregisterTopic(method string, parts []string) error {
 	served, err := r.topicMethod(method, parts)
 	if err != nil {
 		return err
@@ -42,12 +61,16 @@ func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 // RegisterTopicGroup makes every served method of a topic group reachable on a topic, or, if that fails for one of
 // them, none.
 func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
+	return r.changeTopics(func() error { return r.registerTopicGroup(group, parts) })
+}
+
+func (r *Registration) registerTopicGroup(group string, parts []string) error {
 	methods, err := r.groupMethods(group)
 	if err != nil {
 		return err
 	}
 	for i, method := range methods {
-		if err := r.RegisterTopic(method.Name(), parts...); err != nil {
+		if err := r.registerTopic(method.Name(), parts); err != nil {
 			for _, registered := range methods[:i] {
 				r.stopListening(r.listenerName(registered, parts))
 			}
@@ -60,13 +83,17 @@ func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
 // DeregisterTopicGroup undoes RegisterTopicGroup. It reports the methods for which the topic was not registered,
 // and deregisters the others all the same.
 func (r *Registration) DeregisterTopicGroup(group string, parts ...string) error {
+	return r.changeTopics(func() error { return r.deregisterTopicGroup(group, parts) })
+}
+
+func (r *Registration) deregisterTopicGroup(group string, parts []string) error {
 	methods, err := r.groupMethods(group)
 	if err != nil {
 		return err
 	}
 	var problems []error
 	for _, method := range methods {
-		problems = append(problems, r.DeregisterTopic(method.Name(), parts...))
+		problems = append(problems, r.deregisterTopic(method.Name(), parts))
 	}
 	return errors.Join(problems...)
 }

@@ -37,6 +37,8 @@ type Server struct {
 	mu       sync.Mutex
 	closed   bool
 	services map[string]*Registration // by wire name
+	// aside are those that were replaced, until they are closed, and those that are about to replace another one.
+	aside map[*Registration]struct{}
 }
 
 // ServerStats counts what a server dropped since it was made, without an answer, as psrpc does, and what waits.
@@ -76,6 +78,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		running:  running,
 		kill:     kill,
 		services: map[string]*Registration{},
+		aside:    map[*Registration]struct{}{},
 	}
 	switch {
 	case b == nil:
@@ -108,14 +111,12 @@ func (s *Server) Stats() ServerStats {
 
 func (s *Server) waiting() (messages uint64) {
 	s.mu.Lock()
-	services := slices.Collect(maps.Values(s.services))
+	registrations := s.registrationsLocked()
 	s.mu.Unlock()
-	for _, r := range services {
-		r.mu.Lock()
-		for _, l := range r.listeners {
-			messages += l.streams.waiting()
+	for _, r := range registrations {
+		for _, l := range r.present() {
+			messages += l.intake.streams.waiting(l)
 		}
-		r.mu.Unlock()
 	}
 	return messages
 }
@@ -126,9 +127,22 @@ func (s *Server) waiting() (messages uint64) {
 //
 // Register fails, and serves nothing, if the service's options contradict each other, if a handler does not fit
 // its method, if there is no such method, if a method has no handler (but see [AllowMissing]), if the server
-// already serves a service of that wire name (but see [WithWireName]), if the bus fails, or, with
-// errors.ErrServerClosed, after Shutdown or Kill. Errors about handlers are all reported together.
+// already serves a service of that wire name (but see [WithWireName] and [Registration.Replace]), if the bus fails,
+// or, with errors.ErrServerClosed, after Shutdown or Kill. Errors about handlers are all reported together.
 func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
+	r, err := s.prepare(descriptor, handlers, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(r); err != nil {
+		r.Kill()
+		return nil, err
+	}
+	return r, nil
+}
+
+// prepare returns a registration that does not serve yet.
+func (s *Server) prepare(descriptor any, handlers Handlers, opts []RegisterOption) (*Registration, error) {
 	if s.invalid != nil {
 		return nil, s.invalid
 	}
@@ -141,24 +155,21 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 		return nil, err
 	}
 	r := newRegistration(s, service, s.options.interceptors.around(&o.interceptors))
-	if err := s.start(r, handlers, o.allowMissing); err != nil {
-		r.Kill()
+	if r.methods, err = bindHandlers(r, handlers, o.allowMissing); err != nil {
+		r.kill()
 		return nil, err
 	}
 	return r, nil
 }
 
 // start makes a service reachable.
-func (s *Server) start(r *Registration, handlers Handlers, allowMissing bool) (err error) {
-	if r.methods, err = bindHandlers(r, handlers, allowMissing); err != nil {
-		return err
-	}
+func (s *Server) start(r *Registration) error {
 	if err := s.add(r); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(s.running, s.options.timeout)
 	defer cancel()
-	err = r.listenWithoutTopics(ctx)
+	err := r.start(ctx, r.withoutTopics())
 	if err != nil && s.running.Err() != nil {
 		return errors.ErrServerClosed
 	}
@@ -174,7 +185,7 @@ func (s *Server) add(r *Registration) error {
 	name := r.service.WireName()
 	if other := s.services[name]; other != nil && other.service.Name() == r.service.Name() {
 		return errors.NewErrorf(errors.AlreadyExists,
-			"service %s is already registered on this server: close its registration first", r.service.Name())
+			"service %s is already registered on this server: replace or close its registration", r.service.Name())
 	} else if other != nil {
 		return errors.NewErrorf(errors.AlreadyExists,
 			"service %s: its wire name %s is that of service %s on this server; register it with dynamic.WithWireName",
@@ -190,6 +201,7 @@ func (s *Server) remove(r *Registration) {
 	if name := r.service.WireName(); s.services[name] == r {
 		delete(s.services, name)
 	}
+	delete(s.aside, r)
 }
 
 // answer sends a frame to a client. ctx bounds the wait for a bus that is busy.
@@ -240,7 +252,12 @@ func (s *Server) close() []*Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	return slices.Collect(maps.Values(s.services))
+	return s.registrationsLocked()
+}
+
+// registrationsLocked returns those that are not closed.
+func (s *Server) registrationsLocked() []*Registration {
+	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.aside))
 }
 
 // end returns channels that are closed when no handler runs, and when the server's goroutines have ended.

@@ -60,6 +60,7 @@ type streamConfig struct {
 	outgoing, incoming messageType
 	buffer, window     int // 0: the defaults
 	counters           *streamCounters
+	listener           *listener // that serves the stream; nil on a client
 }
 
 // DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.

@@ -26,34 +26,24 @@ func (in *incomingStream) describe() Incoming {
 	return newIncoming(in.open.NodeID, in.open.SentAt, in.open.Metadata)
 }
 
-// onStream takes a frame from the bus; it never blocks.
-func (l *listener) onStream(frame []byte) {
+// onOpen has a stream served that has entered. It never blocks, and reports false if there is nothing to serve.
+func (l *listener) onOpen(open *wire.Stream) bool {
 	r := l.method.registration
-	parsed, ok := parseFrame(frame, wire.KindStream, wire.ParseStream, r.server.options.maxFrameSize)
-	if !ok {
-		r.server.stats.badFrames.Add(1)
-		return
-	}
-	if parsed.Op != wire.StreamOpen {
-		l.streams.deliver(&parsed)
-		return
-	}
-	if l.isClosing() { // another server will claim it
-		return
-	}
-	in := &incomingStream{listener: l, method: l.method, open: parsed}
+	in := &incomingStream{listener: l, method: l.method, open: *open}
 	in.opening.source = in
 	in.opening.parent = r.running
-	in.opening.deadline = time.Unix(0, parsed.Expiry)
+	in.opening.deadline = time.Unix(0, open.Expiry)
 	if !time.Now().Before(in.opening.deadline) {
 		r.server.stats.expired.Add(1)
-		return
+		return false
 	}
 	in.sharers = l.sharers()
 	in.grant = r.await(in.open.RequestID, &in.opening, l.method.method.RequireClaim())
-	if !l.start(in) {
+	if !r.server.workers.Go(in) {
 		in.forget()
+		return false
 	}
+	return true
 }
 
 // forget ends what the server does for the opening.
@@ -128,13 +118,13 @@ func (in *incomingStream) newStream() *stream {
 		id: in.open.StreamID, method: in.method.method, topic: in.listener.topic, bus: r.server.bus,
 		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(in.open.NodeID))),
 		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,
-		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
+		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams, listener: in.listener,
 	})
 }
 
 // accept makes the stream one of the listener's and tells the client. It reports false if that is not possible.
 func (in *incomingStream) accept(s *stream) bool {
-	server, streams := in.method.registration.server, &in.listener.streams
+	server, streams := in.method.registration.server, &in.listener.intake.streams
 	switch err := streams.add(s); {
 	case errors.Is(err, errStreamExists):
 		server.stats.streams.unawaited.Add(1)

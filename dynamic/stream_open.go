@@ -202,7 +202,7 @@ func (c *Conn) adopt(s *stream) error {
 		c.leave(member)
 		c.streams.remove(s)
 	}
-	return c.streams.add(s) // its id is new, and the table is never closed
+	return c.streams.add(s) // its id is new
 }
 
 // onStream takes a frame from the bus; it never blocks.

@@ -10,24 +10,23 @@ import (
 // errStreamExists is the error of a second stream with one id.
 var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "there is a stream with this id")
 
-// streamTable holds the open streams of a conn, or of a served method on one topic.
+// streamTable holds the open streams of a conn, or of the listeners of a served method on one topic.
 type streamTable struct {
 	counters *streamCounters
 
 	mu      sync.RWMutex
-	closed  error              // what add returns then
 	streams map[string]*stream // by id
 }
 
-// add fails if the table is closed, or with errStreamExists.
+// add fails with errStreamExists, or with ErrStreamEOF if the stream's listener is closing.
 func (t *streamTable) add(s *stream) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed != nil {
-		return t.closed
-	}
 	if t.streams[string(s.id)] != nil {
 		return errStreamExists
+	}
+	if s.listener != nil && s.listener.isClosing() {
+		return errors.ErrStreamEOF
 	}
 	if t.streams == nil {
 		t.streams = map[string]*stream{}
@@ -54,28 +53,29 @@ func (t *streamTable) deliver(frame *wire.Stream) {
 	s.receive(frame)
 }
 
-// waiting returns how many messages have come and were not read yet.
-func (t *streamTable) waiting() (messages uint64) {
+// of returns the streams of a listener; those of a conn with nil.
+func (t *streamTable) of(l *listener) (streams []*stream) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, s := range t.streams {
+		if s.listener == l {
+			streams = append(streams, s)
+		}
+	}
+	return streams
+}
+
+// waiting returns how many messages have come for the streams of a listener, or of a conn, and were not read yet.
+func (t *streamTable) waiting(l *listener) (messages uint64) {
+	for _, s := range t.of(l) {
 		messages += s.waiting()
 	}
 	return messages
 }
 
-// close closes all streams, and lets no more in.
-func (t *streamTable) close(cause error) {
-	t.mu.Lock()
-	if t.closed == nil {
-		t.closed = cause
-	}
-	streams := make([]*stream, 0, len(t.streams))
-	for _, s := range t.streams {
-		streams = append(streams, s)
-	}
-	t.mu.Unlock()
-	for _, s := range streams {
-		_ = s.Close(cause) // a close that cannot be sent is not known to the peer, but the stream is closed
+// close closes the streams of a listener that is closing.
+func (t *streamTable) close(l *listener) {
+	for _, s := range t.of(l) {
+		_ = s.Close(errors.ErrStreamEOF) // a close that cannot be sent is not known to the peer, but the stream is closed
 	}
 }
