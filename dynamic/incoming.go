@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -15,7 +16,8 @@ import (
 type incoming struct {
 	listener *listener
 	method   *servedMethod
-	peer     *peer // the client
+	place    *lifecycle.Place // in the listener's gate
+	peer     *peer            // the client
 	request  wire.Request
 	context  requestContext
 	grant    chan bool // the client's choice; nil if there is none to wait for
@@ -27,15 +29,15 @@ type incoming struct {
 	clockIsOff bool
 }
 
-// onRequest has a request served that has entered. It never blocks, and reports false if there is nothing to serve.
-func (l *listener) onRequest(frame []byte) bool {
+// onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
+func (l *listener) onRequest(frame []byte, place *lifecycle.Place) bool {
 	r := l.method.registration
 	request, ok := parseFrame(frame, wire.KindRequest, wire.ParseRequest, r.server.options.maxFrameSize)
 	if !ok {
 		r.server.stats.badFrames.Add(1)
 		return false
 	}
-	in := &incoming{listener: l, method: l.method, request: request}
+	in := &incoming{listener: l, method: l.method, place: place, request: request}
 	in.peer = r.peers.get(in.request.ClientID)
 	in.context.source = in
 	in.context.parent = r.running
@@ -69,7 +71,7 @@ func (in *incoming) describe() Incoming {
 }
 
 func (in *incoming) serve() {
-	defer in.listener.served()
+	defer in.listener.handling.Leave(in.place)
 	defer in.forget()
 	defer in.context.end()
 	var frame []byte

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -88,16 +89,17 @@ func (i *intake) current() *listener {
 	return d.listener
 }
 
-// enter returns the listener that takes what has come and whose served must be called; nil if it is too late for that.
-func (i *intake) enter() *listener {
+// enter returns the listener that takes what has come, and the place in its gate that must be left when that was
+// served; nil if it is too late.
+func (i *intake) enter() (*listener, *lifecycle.Place) {
 	var tried *listener
 	for {
 		l := i.current()
 		if l == tried { // no other one has its place
-			return nil
+			return nil, nil
 		}
-		if l.enter() {
-			return l
+		if place := l.handling.Enter(); place != nil {
+			return l, place
 		}
 		tried = l
 	}
@@ -105,8 +107,8 @@ func (i *intake) enter() *listener {
 
 // onRequest takes a frame from the bus; it never blocks.
 func (i *intake) onRequest(frame []byte) {
-	if l := i.enter(); l != nil && !l.onRequest(frame) {
-		l.served()
+	if l, place := i.enter(); l != nil && !l.onRequest(frame, place) {
+		l.handling.Leave(place)
 	}
 }
 
@@ -121,8 +123,8 @@ func (i *intake) onStream(frame []byte) {
 		i.streams.deliver(&parsed)
 		return
 	}
-	if l := i.enter(); l != nil && !l.onOpen(&parsed) {
-		l.served()
+	if l, place := i.enter(); l != nil && !l.onOpen(&parsed, place) {
+		l.handling.Leave(place)
 	}
 }
 

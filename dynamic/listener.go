@@ -16,8 +16,8 @@ type listener struct {
 	handle serveFunc // of a method that is a call; through the interceptors
 	intake *intake
 
-	handling *lifecycle.Gate // inside: requests and streams that are being handled
-	closing  chan struct{}   // closed when no more are taken
+	handling lifecycle.WideGate // inside: requests and streams that are being handled
+	closing  chan struct{}      // closed when no more are taken
 
 	stopping, leaving, freeing sync.Once
 }
@@ -25,11 +25,10 @@ type listener struct {
 // newListener returns a listener with an intake of its own.
 func newListener(method *servedMethod, topic []string) *listener {
 	l := &listener{
-		method:   method,
-		topic:    slices.Clone(topic),
-		name:     method.registration.listenerName(method.method, topic),
-		handling: lifecycle.NewGate(),
-		closing:  make(chan struct{}),
+		method:  method,
+		topic:   slices.Clone(topic),
+		name:    method.registration.listenerName(method.method, topic),
+		closing: make(chan struct{}),
 	}
 	l.intake = newIntake(l)
 	l.handle = method.handler.intercepted(method.registration.interceptors.rpc, newRPCInfo(method.method, l.topic))
@@ -39,24 +38,6 @@ func newListener(method *servedMethod, topic []string) *listener {
 // open makes the method reachable.
 func (l *listener) open(ctx context.Context) error {
 	return l.intake.open(ctx, l.method.method.RequireClaim())
-}
-
-// enter takes a request or stream, which has served called in the end. It reports false if it is too late for that.
-func (l *listener) enter() bool {
-	if !l.method.registration.handling.Enter() {
-		return false
-	}
-	if !l.handling.Enter() {
-		l.method.registration.handling.Leave()
-		return false
-	}
-	return true
-}
-
-// served says that what has entered is done.
-func (l *listener) served() {
-	l.handling.Leave()
-	l.method.registration.handling.Leave()
 }
 
 // sharers returns how many servers the bus counts as one receiver with this one, 0 if it is by itself or if no client

@@ -12,8 +12,14 @@ import (
 type patience struct {
 	limit time.Duration // must be set before use
 
-	mu     sync.Mutex
-	inner  context.Context //nolint:containedctx // it is a context; made by who first asked
+	mu    sync.Mutex
+	asked *deadline // made by who first asked
+}
+
+// deadline is a context with the function that ends it.
+type deadline struct {
+	context.Context //nolint:containedctx // it is a context
+
 	cancel context.CancelFunc
 }
 
@@ -21,10 +27,11 @@ type patience struct {
 func (p *patience) ask() context.Context {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.inner == nil {
-		p.inner, p.cancel = context.WithTimeout(context.Background(), p.limit)
+	if p.asked == nil {
+		p.asked = &deadline{}
+		p.asked.Context, p.asked.cancel = context.WithTimeout(context.Background(), p.limit)
 	}
-	return p.inner
+	return p.asked.Context
 }
 
 // Deadline returns when it ends.
@@ -37,27 +44,27 @@ func (p *patience) Done() <-chan struct{} { return p.ask().Done() }
 func (p *patience) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.inner == nil {
+	if p.asked == nil {
 		return nil
 	}
-	return p.inner.Err()
+	return p.asked.Err()
 }
 
 // Value asks the inner context if there is one, so that the standard library finds it when a child is made of this one.
 func (p *patience) Value(key any) any {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.inner == nil {
+	if p.asked == nil {
 		return nil
 	}
-	return p.inner.Value(key)
+	return p.asked.Value(key)
 }
 
 // end stops the timer, if there is one. Nothing is published with it any more.
 func (p *patience) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cancel != nil {
-		p.cancel()
+	if p.asked != nil {
+		p.asked.cancel()
 	}
 }

@@ -21,7 +21,7 @@ type Registration struct {
 	methods      map[string]*servedMethod // by method name; immutable
 	publishers   map[string]*publisher    // by method name; immutable
 	peers        *peerTable               // shared with the versions before and after it
-	handling     *lifecycle.Gate          // inside: requests being handled
+	leaving      *lifecycle.Gate          // inside: listeners that end before the registration, while they are handling something
 	active       activeRequests
 	cancels      subscriptionSlot
 	interceptors serverInterceptors // the server's and the service's
@@ -46,7 +46,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		service:      service,
 		publishers:   map[string]*publisher{},
 		peers:        &peerTable{service: service.WireName()},
-		handling:     lifecycle.NewGate(),
+		leaving:      lifecycle.NewGate(),
 		cancels:      subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		interceptors: interceptors,
 		running:      running,
@@ -69,7 +69,7 @@ func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	listeners := r.close()
 	forEach(listeners, (*listener).stop)
-	err := waitFor(ctx, r.handling.Close())
+	err := r.waitUntilIdle(ctx, listeners)
 	if err != nil {
 		err = errors.NewErrorf(errors.FromContext(err).Code(),
 			"service %s: handlers were still running: %w", r.service.Name(), err)
@@ -88,11 +88,25 @@ func (r *Registration) Kill() {
 	listeners := r.close()
 	forEach(listeners, (*listener).stop) // before the contexts end, so that streams say that it is the server that ends
 	r.kill()
-	r.handling.Close() // what was taken before is answered
+	r.leaving.Close()
 	r.cancels.close()
 	for _, l := range listeners {
+		l.handling.Close() // what was taken before is answered
 		l.free()
 	}
+}
+
+// waitUntilIdle lets nothing more enter, and waits for what is being handled.
+func (r *Registration) waitUntilIdle(ctx context.Context, listeners []*listener) error {
+	for _, l := range listeners {
+		l.handling.Close()
+	}
+	for _, l := range listeners {
+		if err := waitFor(ctx, l.handling.Close()); err != nil {
+			return err
+		}
+	}
+	return waitFor(ctx, r.leaving.Close())
 }
 
 // forEach calls f with all listeners at the same time: each waits for the broker, and some share a subject there.
@@ -195,35 +209,32 @@ func (r *Registration) forget(l *listener) {
 func (r *Registration) stopListening(channel string) bool {
 	r.mu.Lock()
 	l := r.listeners[channel]
+	if l == nil || r.closed { // a close has them all
+		r.mu.Unlock()
+		return l != nil
+	}
 	delete(r.listeners, channel)
+	r.leaving.Enter() // so that a close waits for it, which comes after this
 	r.mu.Unlock()
-	if l == nil {
-		return false
-	}
 	l.stop()
-	if !r.freeWhenIdle(l) {
-		l.free()
-	}
+	r.leave(l)
 	return true
 }
 
-// freeWhenIdle lets nothing more enter a listener, and frees it when what it is handling has ended. It reports false if
-// it does not wait for that, since the registration is being closed.
-func (r *Registration) freeWhenIdle(l *listener) bool {
+// leave lets nothing more enter a listener, which is inside the gate for those, and frees it when what it is handling has
+// ended.
+func (r *Registration) leave(l *listener) {
 	idle := l.handling.Close()
 	select {
 	case <-idle:
 		l.free()
-		return true
+		r.leaving.Leave()
+		return
 	default:
 	}
-	if !r.handling.Enter() {
-		return false
-	}
 	go func() { // Close waits for it, by the gate
-		defer r.handling.Leave()
+		defer r.leaving.Leave()
 		<-idle
 		l.free()
 	}()
-	return true
 }

@@ -151,5 +151,7 @@ func (r *Registration) retire(l *listener) {
 	if !l.intake.isStream && l.intake.current() == l { // nobody has taken it over
 		l.intake.frames.close()
 	}
-	r.freeWhenIdle(l) // or else Close frees it
+	if r.leaving.Enter() { // or else a close frees it
+		r.leave(l)
+	}
 }

@@ -52,12 +52,12 @@ func TestIntake_HandOver(t *testing.T) {
 		entering.Go(func() {
 			newest := int64(0)
 			for i := 0; !stop.Load(); i++ {
-				l := intakes[i%methods].enter()
+				l, place := intakes[i%methods].enter()
 				if !assert.NotNil(t, l, "nobody takes it") {
 					return
 				}
 				number := l.method.handler.limit.max
-				l.served()
+				l.handling.Leave(place)
 				if !assert.GreaterOrEqual(t, number, newest) {
 					return
 				}

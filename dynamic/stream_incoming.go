@@ -8,6 +8,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -15,6 +16,7 @@ import (
 type incomingStream struct {
 	listener *listener
 	method   *servedMethod
+	place    *lifecycle.Place // in the listener's gate
 	open     wire.Stream
 	opening  requestContext // ends when the client gives up
 	sharers  uint32         // servers that the bus counts as one receiver, when the opening came; 0 for one
@@ -26,10 +28,10 @@ func (in *incomingStream) describe() Incoming {
 	return newIncoming(in.open.NodeID, in.open.SentAt, in.open.Metadata)
 }
 
-// onOpen has a stream served that has entered. It never blocks, and reports false if there is nothing to serve.
-func (l *listener) onOpen(open *wire.Stream) bool {
+// onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
+func (l *listener) onOpen(open *wire.Stream, place *lifecycle.Place) bool {
 	r := l.method.registration
-	in := &incomingStream{listener: l, method: l.method, open: *open}
+	in := &incomingStream{listener: l, method: l.method, place: place, open: *open}
 	in.opening.source = in
 	in.opening.parent = r.running
 	in.opening.deadline = time.Unix(0, open.Expiry)
@@ -52,7 +54,7 @@ func (in *incomingStream) forget() {
 }
 
 func (in *incomingStream) serve() {
-	defer in.listener.served()
+	defer in.listener.handling.Leave(in.place)
 	if s, handle := in.begin(); s != nil {
 		in.handle(s, handle)
 	}

@@ -208,8 +208,10 @@ func TestOpenStream_Fails(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if tt.canceled {
-				stop := time.AfterFunc(10*time.Millisecond, cancel)
-				defer stop.Stop()
+				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+					defer cancel() // when the opening has been sent
+					return b.Bus.Publish(ctx, channel, frame, report)
+				}
 			}
 			_, err := w.tryOpen(t, ctx, method, tt.opts...)
 			requireCode(t, tt.code, err)

@@ -61,11 +61,12 @@ func TestSubscription_BufferSize(t *testing.T) {
 		}
 		require.Eventually(t, func() bool { return subscription.Stats().Received == updates }, 10*time.Second, time.Millisecond, "all came")
 		assert.InDelta(t, updates-kept, subscription.Stats().Dropped, 1)
-		first, err := strconv.Atoi(body(requireSoon(t, subscription.Channel(), "an update")))
+		requireSoon(t, subscription.Channel(), "an update") // which may be one that was not dropped, as it was being handed on
+		second, err := strconv.Atoi(body(requireSoon(t, subscription.Channel(), "an update")))
 		require.NoError(t, err)
-		assert.InDelta(t, test.first, first, 1)
+		assert.InDelta(t, test.first+1, second, 1)
 		require.NoError(t, subscription.Close())
-		left := uint64(1)
+		left := uint64(2)
 		for range subscription.Channel() {
 			left++
 		}
