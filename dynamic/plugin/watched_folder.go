@@ -1,0 +1,64 @@
+package plugin
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// absent is the stamp of a folder without a manifest.
+	absent = ""
+	// maxEntries bounds what is looked at of a folder.
+	maxEntries = 10_000
+)
+
+// watchedFolder is what may be a plugin's folder.
+type watchedFolder struct {
+	path    string
+	stamp   string    // what it looked like when it was touched
+	touched time.Time // when it last changed; zero if that was acted on
+	busy    bool      // it is being loaded or unloaded
+	failed  bool      // the last load failed
+	plugin  string    // what the manifest that is being loaded calls its plugin
+}
+
+// touch notes a change, and asks to be told of those inside.
+func (f *watchedFolder) touch(system *fsnotify.Watcher) {
+	f.stamp = f.scan(func(folder string) {
+		_ = system.Add(folder) // if it fails, it is looked at now and then
+	})
+	f.touched = time.Now()
+}
+
+// scan returns a stamp: another one if a file was added, removed or written since. It visits all folders.
+func (f *watchedFolder) scan(visit func(folder string)) (stamp string) {
+	var all strings.Builder
+	tree := os.DirFS(f.path)
+	manifest, entries := false, 0
+	_ = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+		if entries++; entries > maxEntries {
+			return fs.SkipAll
+		}
+		switch {
+		case err != nil: // it is gone
+		case entry.IsDir() && visit != nil:
+			visit(filepath.Join(f.path, name))
+		case !entry.IsDir():
+			manifest = manifest || name == ManifestName
+			if info, err := fs.Stat(tree, name); err == nil {
+				fmt.Fprintf(&all, "%q %d %d %s\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())
+			}
+		}
+		return nil
+	})
+	if !manifest {
+		return absent
+	}
+	return all.String()
+}
