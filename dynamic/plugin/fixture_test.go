@@ -57,6 +57,7 @@ type world struct {
 	loader *testLoader
 	events chan plugin.Event
 	root   string
+	remove string // a file of the plugin that is not there after all
 }
 
 func newWorld(t *testing.T, opts ...plugin.Option) *world {

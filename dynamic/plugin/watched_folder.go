@@ -28,12 +28,23 @@ type watchedFolder struct {
 	plugin  string    // what the manifest that is being loaded calls its plugin
 }
 
-// touch notes a change, and asks to be told of those inside.
+// touch notes a change of which the system has told, which the stamp may not show.
 func (f *watchedFolder) touch(system *fsnotify.Watcher) {
-	f.stamp = f.scan(func(folder string) {
+	f.look(system)
+	f.touched = time.Now()
+}
+
+// look notes a change if there is one. It asks to be told of the next one, again each time: the system forgets a folder that
+// gets another name.
+func (f *watchedFolder) look(system *fsnotify.Watcher) (changed bool) {
+	stamp := f.scan(func(folder string) {
 		_ = system.Add(folder) // if it fails, it is looked at now and then
 	})
-	f.touched = time.Now()
+	if stamp == f.stamp {
+		return false
+	}
+	f.stamp, f.touched = stamp, time.Now()
+	return true
 }
 
 // scan returns a stamp: another one if a file was added, removed or written since. It visits all folders.
@@ -47,9 +58,9 @@ func (f *watchedFolder) scan(visit func(folder string)) (stamp string) {
 		}
 		switch {
 		case err != nil: // it is gone
-		case entry.IsDir() && visit != nil:
+		case entry.IsDir():
 			visit(filepath.Join(f.path, name))
-		case !entry.IsDir():
+		default:
 			manifest = manifest || name == ManifestName
 			if info, err := fs.Stat(tree, name); err == nil {
 				fmt.Fprintf(&all, "%q %d %d %s\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())

@@ -114,9 +114,7 @@ func (w *watcher) look() {
 		w.folder(filepath.Join(w.root, entry.Name()))
 	}
 	for _, f := range w.folders {
-		if f.scan(nil) != f.stamp {
-			f.touch(w.system)
-		}
+		f.look(w.system)
 	}
 }
 
@@ -156,8 +154,7 @@ func (w *watcher) due() (changed, removed []*watchedFolder, next time.Duration) 
 			continue
 		}
 		left := quiet - time.Since(f.touched)
-		if left <= 0 && f.scan(nil) != f.stamp { // nothing has told of it
-			f.touch(w.system)
+		if left <= 0 && f.look(w.system) { // nothing has told of it
 			left = quiet
 		}
 		switch {
