@@ -77,7 +77,7 @@ func (f *sourceFiles) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.
 func (f *sourceFiles) fingerprint() string {
 	all := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(f.sums)) {
-		fmt.Fprintf(all, "%q %x\n", name, f.sums[name])
+		_, _ = fmt.Fprintf(all, "%q %x\n", name, f.sums[name])
 	}
 	return hex.EncodeToString(all.Sum(nil))
 }

@@ -125,7 +125,7 @@ func (v *version) retire(ctx context.Context) error {
 	}
 	closing.Wait()
 	if v.code != nil {
-		errs = append(errs, guard("its code", func() error { return v.code.Close(ctx) }))
+		errs = append(errs, guard("its code", func() error { return v.code.Close(ctx) })) //nolint:makezero // all have been set
 	}
 	v.host.bury(v)
 	return errors.Join(errs...)

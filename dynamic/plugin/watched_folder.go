@@ -52,12 +52,12 @@ func (f *watchedFolder) scan(visit func(folder string)) (stamp string) {
 	var all strings.Builder
 	tree := os.DirFS(f.path)
 	manifest, entries := false, 0
-	_ = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, err error) error {
+	_ = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, gone error) error {
 		if entries++; entries > maxEntries {
 			return fs.SkipAll
 		}
 		switch {
-		case err != nil: // it is gone
+		case gone != nil:
 		case entry.IsDir():
 			visit(filepath.Join(f.path, name))
 		default:

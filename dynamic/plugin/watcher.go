@@ -77,7 +77,8 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case event := <-w.system.Events:
 			w.noteEvent(event.Name)
-		case <-w.system.Errors: // events were lost
+		case err := <-w.system.Errors: // events were lost
+			w.host.options.logger.Debug("dynpsrpc: plugins are looked at anew", slog.Any("error", err))
 			w.look()
 		case <-rescan.C:
 			w.look()

@@ -34,7 +34,7 @@ type Service struct {
 
 // Line returns the line, with its end.
 func (r Ready) Line() []byte {
-	line, _ := json.Marshal(r) // numbers and strings
+	line, _ := json.Marshal(r) //nolint:errchkjson // numbers and strings
 	return append(line, '\n')
 }
 

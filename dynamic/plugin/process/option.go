@@ -9,8 +9,9 @@ import (
 const (
 	// DefaultReadyTimeout is how long a process may take until it says that it is ready.
 	DefaultReadyTimeout = 30 * time.Second
-	// DefaultMinBackoff and DefaultMaxBackoff bound the time until a process that has ended is started again.
+	// DefaultMinBackoff is the least time until a process that has ended is started again.
 	DefaultMinBackoff = 100 * time.Millisecond
+	// DefaultMaxBackoff is the most.
 	DefaultMaxBackoff = 30 * time.Second
 )
 
