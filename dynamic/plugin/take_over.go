@@ -60,14 +60,14 @@ func (v *version) serve(s, before *served) (err error) {
 	if before == nil {
 		s.registration, err = v.host.server.Register(s.Descriptor, s.Handlers, v.options(s.Service)...)
 	} else {
-		s.registration, err = replaceRegistration(v.host.server, before.registration, s.Descriptor, s.Handlers, v.options(s.Service)...)
+		s.registration, err = before.registration.Replace(s.Descriptor, s.Handlers, v.options(s.Service)...)
 	}
 	return err
 }
 
 // takeBack serves before again, in place of s.
 func (v *version) takeBack(before, s *served) error {
-	registration, err := replaceRegistration(v.host.server, s.registration, before.Descriptor, before.Handlers, v.options(before.Service)...)
+	registration, err := s.registration.Replace(before.Descriptor, before.Handlers, v.options(before.Service)...)
 	if err != nil {
 		return errors.NewErrorf(codeOf(err), "service %s: the version before cannot be put back, and is not served any more: %w", s.name, err)
 	}
