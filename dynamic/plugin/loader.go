@@ -26,8 +26,9 @@ type Code interface {
 	// Services are what the host is to serve with this code: none if it serves by itself.
 	Services() []Service
 
-	// Close ends the code. It is called once, when no handler of its services is running any more. Code that serves by
-	// itself takes no more requests and finishes those that it has, until ctx ends, and then ends at once.
+	// Close ends the code. It is called once, when no handler of its services is running any more, save those that go on
+	// long after their contexts have ended. Code that serves by itself takes no more requests and finishes those that it has,
+	// until ctx ends, and then ends at once.
 	Close(ctx context.Context) error
 }
 
@@ -42,4 +43,9 @@ type Service struct {
 	Descriptor protoreflect.ServiceDescriptor
 	Handlers   dynamic.Handlers
 	Options    []dynamic.RegisterOption
+
+	// Registered, unless it is nil, is given the registration as soon as the service is served, to register topics and to
+	// publish with. It gets another one when a newer version had to be taken back. Topics of the version before are there
+	// already, as long as the methods take them. An error of it, as a panic, keeps the version from being served.
+	Registered func(registration *dynamic.Registration) error
 }

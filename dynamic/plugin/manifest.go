@@ -35,7 +35,7 @@ type Manifest struct {
 // does with them.
 type Limits struct {
 	// Timeout is the longest that one request may take.
-	Timeout Duration `json:"timeout,omitempty"`
+	Timeout Duration `json:"timeout,omitzero"`
 	// Memory is the memory of one instance, in bytes.
 	Memory int64 `json:"memory,omitempty"`
 	// Instances is how many requests are handled at the same time.

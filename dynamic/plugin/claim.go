@@ -1,0 +1,58 @@
+package plugin
+
+import (
+	"context"
+	"slices"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// allClaims are those of the source, and those of the services that the code has.
+func (v *version) allClaims() []string {
+	names := v.source.claims()
+	for _, s := range v.services {
+		names = append(names, string(s.name), s.wireName)
+	}
+	return names
+}
+
+// claim reserves the names of services for a version, unless another plugin has them. Names that something has which is on its
+// way out are waited for.
+func (h *Host) claim(ctx context.Context, v *version, names []string) error {
+	for {
+		h.mu.Lock()
+		name, owner := h.ownerLocked(v, names)
+		if owner == nil {
+			v.claims = names
+			h.mu.Unlock()
+			return nil
+		}
+		leaving, plugin := owner.leaving, owner.plugin.name
+		h.mu.Unlock()
+		if !leaving {
+			return errors.NewErrorf(errors.AlreadyExists,
+				"service %s is served by plugin %s: unload that first, or give this one another wire name", name, plugin)
+		}
+		select {
+		case <-owner.gone:
+		case <-ctx.Done():
+			return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
+				"service %s is still being drained by plugin %s: %w", name, plugin, ctx.Err())
+		}
+	}
+}
+
+// ownerLocked returns another version that has one of the names. What v is to replace does not count.
+func (h *Host) ownerLocked(v *version, names []string) (name string, owner *version) {
+	for other := range h.live {
+		if other == v || other == v.plugin.current {
+			continue
+		}
+		for _, name := range names {
+			if slices.Contains(other.claims, name) {
+				return name, other
+			}
+		}
+	}
+	return "", nil
+}

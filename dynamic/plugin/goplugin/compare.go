@@ -1,0 +1,72 @@
+package goplugin
+
+import (
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+)
+
+// flags are the settings of a build that a plugin must have in common with its host, besides those of the target, whose
+// names begin with GO.
+var flags = []string{
+	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
+}
+
+// compare lists the differences that keep a plugin from being loaded.
+func compare(host, plugin *debug.BuildInfo) (differences []string) {
+	differ := func(what, inPlugin, inHost string) {
+		if inPlugin != inHost {
+			differences = append(differences, fmt.Sprintf("%s is %s in the plugin and %s in the host", what, shown(inPlugin), shown(inHost)))
+		}
+	}
+	differ("the Go version", plugin.GoVersion, host.GoVersion)
+	ours, theirs := settings(host), settings(plugin)
+	names := slices.Clone(flags)
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(ours)), slices.Collect(maps.Keys(theirs))) {
+		if strings.HasPrefix(name, "GO") {
+			names = append(names, name)
+		}
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		differ(name, theirs[name], ours[name])
+	}
+	ourModules, theirModules := modules(host), modules(plugin)
+	for _, path := range slices.Sorted(maps.Keys(theirModules)) {
+		if version, both := ourModules[path]; both {
+			differ("module "+path, theirModules[path], version)
+		}
+	}
+	return differences
+}
+
+func shown(value string) string {
+	if value == "" {
+		return "not set"
+	}
+	return value
+}
+
+func settings(info *debug.BuildInfo) map[string]string {
+	all := map[string]string{}
+	for _, setting := range info.Settings {
+		all[setting.Key] = setting.Value
+	}
+	return all
+}
+
+// modules returns versions by path. Those in folders have none, and are left to the runtime, as main modules are.
+func modules(info *debug.BuildInfo) map[string]string {
+	all := map[string]string{}
+	for _, module := range info.Deps {
+		used := module
+		if used.Replace != nil {
+			used = used.Replace
+		}
+		if used.Version != "" && used.Version != "(devel)" {
+			all[module.Path] = strings.TrimSuffix(used.Version+" "+used.Sum, " ")
+		}
+	}
+	return all
+}

@@ -1,0 +1,4 @@
+// Package main is a plugin that exports nothing.
+package main
+
+func main() {}

@@ -1,0 +1,33 @@
+// Package main is a plugin for tests. Its version is set by the linker.
+package main
+
+import (
+	"context"
+	"os"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+var version = "none"
+
+// Services is what the host looks for.
+func Services() ([]plugin.Service, error) {
+	if os.Getenv("PANIC") != "" {
+		panic("no services today")
+	}
+	reg := registry.New()
+	if err := reg.ParseProto(os.DirFS(os.Getenv("PROTOS")), "greeting.proto"); err != nil {
+		return nil, err
+	}
+	service, _ := reg.Service("greeting.Greeter")
+	hello := func(context.Context, *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
+		return wrapperspb.String("version " + version), nil
+	}
+	return []plugin.Service{{Descriptor: service.Descriptor(), Handlers: dynamic.Handlers{"Hello": dynamic.Unary(hello)}}}, nil
+}
+
+func main() {}

@@ -1,0 +1,17 @@
+package plugin
+
+import (
+	"runtime/debug"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// guard makes an error of a panic in code that is not the host's.
+func guard(whose string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.NewErrorf(errors.Internal, "%s panicked: %v\n%s", whose, p, debug.Stack())
+		}
+	}()
+	return f()
+}

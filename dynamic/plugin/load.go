@@ -1,0 +1,157 @@
+package plugin
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Load serves the plugin of a folder, in place of the one of that name if there is one. When it returns, all requests go to
+// the new version; handlers of the version before are finished in the background, and its code is closed after them.
+// Code that serves on the bus by itself, as processes do, goes on to take requests until it has learned that it is to end.
+//
+// Content that is served already is not loaded again. If Load fails, the version before goes on as it did, and [Host.List]
+// has the error. ctx bounds the load only.
+func (h *Host) Load(ctx context.Context, folder string) error {
+	ctx, leave, err := h.enter(ctx, h.running)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	source, err := ReadSource(folder)
+	if err != nil {
+		h.couldNotRead(folder, err)
+		return err
+	}
+	h.couldRead(source.Folder)
+	p, err := h.takePlugin(ctx, source)
+	if err != nil {
+		return err
+	}
+	defer p.release()
+	if h.isServed(p, source) {
+		return nil
+	}
+	if err := h.replace(ctx, p, source); err != nil {
+		err = errors.NewErrorf(codeOf(err), "plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
+		h.failed(p, source, err)
+		return err
+	}
+	return nil
+}
+
+// couldNotRead notes a problem where the plugin of that folder is listed, or the folder if there is none.
+func (h *Host) couldNotRead(folder string, err error) {
+	if absolute, absErr := filepath.Abs(folder); absErr == nil {
+		folder = absolute
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	event := Event{Kind: Failed, Folder: folder, Err: err}
+	if p := h.inFolderLocked(folder); p != nil {
+		p.failure, p.status.Err = err, err
+		event.Plugin = p.name
+	} else {
+		h.unread[folder] = Status{Folder: folder, State: StateFailed, Since: time.Now(), Err: err}
+	}
+	h.events.Put(event)
+}
+
+func (h *Host) couldRead(folder string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.unread, folder)
+}
+
+func (h *Host) inFolderLocked(folder string) *hosted {
+	for _, p := range h.plugins {
+		if p.status.Folder == folder {
+			return p
+		}
+	}
+	return nil
+}
+
+// isServed reports whether the content is what is served. Then the folder is where the plugin is from now on.
+func (h *Host) isServed(p *hosted, source *Source) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p.current == nil || p.current.source.fingerprint != source.fingerprint {
+		return false
+	}
+	p.status.Folder = source.Folder
+	p.failure, p.status.Err = nil, p.current.trouble
+	return true
+}
+
+// failed notes why a version is not served.
+func (h *Host) failed(p *hosted, source *Source, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p.failure, p.status.Err = err, err
+	if p.current == nil {
+		p.describeLocked(source)
+		p.setStateLocked(StateFailed, err)
+	}
+	h.events.Put(Event{Kind: Failed, Plugin: p.name, Version: source.Version, Folder: source.Folder, Err: err})
+}
+
+// replace serves a version of the plugin, all of it or nothing.
+func (h *Host) replace(ctx context.Context, p *hosted, source *Source) error {
+	v := &version{host: h, plugin: p, source: source, gone: make(chan struct{})}
+	h.mu.Lock()
+	old := p.current
+	h.live[v] = struct{}{}
+	if old == nil {
+		p.describeLocked(source)
+		p.setStateLocked(StateLoading, nil)
+	}
+	h.mu.Unlock()
+
+	err := h.claim(ctx, v, source.claims())
+	if err == nil {
+		err = v.start(ctx)
+	}
+	if err == nil {
+		err = h.claim(ctx, v, v.allClaims())
+	}
+	if err == nil {
+		err = v.takeOver(old)
+	}
+	if err != nil {
+		return errors.Join(err, v.retire(ctx))
+	}
+	h.commit(p, old, v)
+	return nil
+}
+
+// commit makes v what is served, and retires the version before it in the background.
+func (h *Host) commit(p *hosted, old, v *version) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	event := Event{Kind: Loaded, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder}
+	if old != nil {
+		event.Kind = Replaced
+		old.leaving = true
+		old.claims = slices.DeleteFunc(old.claims, func(name string) bool { return slices.Contains(v.claims, name) })
+		h.drains.Go(func() { // Shutdown waits for it
+			if err := old.retire(context.Background()); err != nil {
+				h.options.logger.Warn("dynpsrpc: plugin " + p.name + " " + old.source.Version + ", which was replaced: " + err.Error())
+			}
+		})
+	}
+	p.current, v.counted = v, v.tally()
+	p.describeLocked(v.source)
+	p.status.Services = v.names()
+	p.status.Generation++
+	p.failure = nil
+	p.setStateLocked(StateServing, nil)
+	h.events.Put(event)
+	if v.trouble != nil { // it faltered at once
+		p.setStateLocked(StateFaltering, v.trouble)
+		h.events.Put(Event{Kind: Faltered, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder, Err: v.trouble})
+	}
+}

@@ -1,0 +1,163 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
+)
+
+// steady is how long a process must be up to count as one that starts well.
+const steady = 10 * time.Second
+
+// code is a program that is kept running.
+type code struct {
+	loader     *Loader
+	source     *plugin.Source
+	executable *executable
+	notify     func(error)
+
+	// running ends with Close, which has set patience and waits for ended. killed is set before that.
+	running  context.Context //nolint:containedctx // the life of the code
+	cancel   context.CancelFunc
+	patience context.Context //nolint:containedctx // that of Close
+	ended    chan struct{}
+	killed   error
+}
+
+func newCode(l *Loader, source *plugin.Source, executable *executable, notify func(error)) *code {
+	c := &code{loader: l, source: source, executable: executable, notify: notify, ended: make(chan struct{})}
+	c.running, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Services returns none: the process serves by itself.
+func (c *code) Services() []plugin.Service { return nil }
+
+// Close asks the process to finish its requests and to end, and kills it when ctx ends.
+func (c *code) Close(ctx context.Context) error {
+	c.patience = ctx
+	c.cancel()
+	<-c.ended
+	c.executable.remove(c.loader.options.logger)
+	return c.killed
+}
+
+// start returns when a process is ready, or gone.
+func (c *code) start(ctx context.Context) (*process, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.loader.options.readyTimeout)
+	defer cancel()
+	out := &output{logger: c.loader.options.logger.With(
+		slog.String("plugin", c.source.Name), slog.String("version", c.source.Version))}
+	first := make(chan error, 1) // what the ready line amounts to
+	stdout := func(line []byte) {
+		ready, meant, err := childproto.ParseReady(line)
+		if !meant {
+			out.stdout(line)
+			return
+		}
+		if err == nil {
+			err = checkReady(c.source, ready)
+		}
+		select {
+		case first <- err:
+		default: // it says so once more
+		}
+	}
+	p, err := startProcess(c.command(), stdout, out.stderr)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.Internal, "its process cannot be started: %w", err)
+	}
+	select {
+	case err = <-first:
+	case <-p.ended:
+		err = errors.NewErrorf(errors.Unavailable, "its process ended before it was ready: %s; %s", describeExit(p.exit), out.last())
+	case <-ctx.Done():
+		err = errors.NewErrorf(errors.FromContext(ctx.Err()).Code(), "its process was not ready in time: %w; %s", ctx.Err(), out.last())
+	}
+	if err != nil {
+		p.kill()
+		return nil, err
+	}
+	p.last = out.last
+	return p, nil
+}
+
+// command returns what is to be run.
+func (c *code) command() *exec.Cmd {
+	command := exec.CommandContext(context.Background(), c.executable.path, c.source.Args...) //nolint:gosec // a plugin
+	command.Dir = c.executable.folder
+	command.SysProcAttr = attributes()
+	command.Env = []string{}
+	for _, name := range c.loader.options.inherited {
+		if value, ok := os.LookupEnv(name); ok {
+			command.Env = append(command.Env, name+"="+value)
+		}
+	}
+	command.Env = slices.Concat(command.Env, c.source.Env, []string{
+		childproto.EnvBus + "=" + c.loader.busURL,
+		childproto.EnvABI + "=" + strconv.Itoa(childproto.Version),
+		childproto.EnvPlugin + "=" + c.source.Name,
+		childproto.EnvVersion + "=" + c.source.Version,
+		childproto.EnvFolder + "=" + c.source.Folder,
+	})
+	return command
+}
+
+// supervise keeps a process running until Close.
+func (c *code) supervise(p *process) {
+	defer close(c.ended)
+	backoff := c.loader.options.minBackoff
+	for p != nil {
+		began := time.Now()
+		select {
+		case <-c.running.Done():
+			c.killed = p.stop(c.patience)
+			return
+		case <-p.ended:
+		}
+		if time.Since(began) >= steady {
+			backoff = c.loader.options.minBackoff
+		}
+		c.notify(errors.NewErrorf(errors.Unavailable, "its process has ended and is started again: %s; %s", describeExit(p.exit), p.last()))
+		p, backoff = c.restart(backoff)
+	}
+}
+
+// restart returns when a process is ready, or without one when the code is closed.
+func (c *code) restart(backoff time.Duration) (*process, time.Duration) {
+	for {
+		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // not a secret
+		backoff = min(2*backoff, c.loader.options.maxBackoff)
+		select {
+		case <-c.running.Done():
+			delay.Stop()
+			return nil, 0
+		case <-delay.C:
+		}
+		p, err := c.start(c.running)
+		switch {
+		case err == nil:
+			c.notify(nil)
+			return p, backoff
+		case c.running.Err() != nil:
+			return nil, 0
+		}
+		c.notify(err)
+	}
+}
+
+func describeExit(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}

@@ -1,0 +1,214 @@
+//go:build unix
+
+package process_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process/child"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// TestMain is also the main function of plugins: they are scripts that run the test's binary.
+func TestMain(m *testing.M) {
+	if os.Getenv("DYNPSRPC_ABI") != "" {
+		child.Main(serve)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const (
+	proto = `
+syntax = "proto3";
+package greeting;
+import "google/protobuf/wrappers.proto";
+service Greeter {
+  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
+}
+`
+	greeter = "greeting.Greeter"
+	hello   = "greeting.Greeter/Hello"
+	ready   = `echo '{"dynpsrpc_ready":1,"services":[{"name":"greeting.Greeter","methods":["Hello"]}]}'` + "\n"
+
+	patience = 30 * time.Second
+)
+
+type text = *wrapperspb.StringValue
+
+// serve is what the process does: it answers with its version.
+func serve(_ context.Context, server *dynamic.Server) error {
+	reg := registry.New()
+	if err := reg.ParseProto(os.DirFS(os.Getenv("DYNPSRPC_FOLDER")), "greeting.proto"); err != nil {
+		return err
+	}
+	service, _ := reg.Service(greeter)
+	_, err := server.Register(service, dynamic.Handlers{"Hello": dynamic.Unary(answer)})
+	return err
+}
+
+func answer(_ context.Context, request text) (text, error) {
+	switch request.GetValue() {
+	case "exit":
+		fmt.Fprintln(os.Stderr, "goodbye")
+		os.Exit(7)
+	case "environment":
+		return wrapperspb.String(fmt.Sprint(os.Args[1:], os.Environ())), nil
+	}
+	return wrapperspb.String(os.Getenv("DYNPSRPC_VERSION")), nil
+}
+
+// world is a host of processes on a real bus, and a client of their services.
+type world struct {
+	*testing.T
+
+	host   *plugin.Host
+	conn   *dynamic.Conn
+	events chan plugin.Event
+	log    *log
+	root   string
+	copies string // where private copies are
+}
+
+func newWorld(t *testing.T, opts ...process.Option) *world {
+	t.Helper()
+	w := &world{
+		T: t, events: make(chan plugin.Event, 100), log: newLog(), root: t.TempDir(), copies: t.TempDir(),
+	}
+	url := testenv.NATS(t).URL()
+	loader, err := process.NewLoader(url, append([]process.Option{
+		process.WithLogger(slog.New(slog.NewTextHandler(w.log, nil))), process.WithDirectory(w.copies),
+		process.WithBackoff(10*time.Millisecond, 50*time.Millisecond),
+	}, opts...)...)
+	require.NoError(t, err)
+	b, err := bus.Open(t.Context(), url)
+	require.NoError(t, err)
+	server := dynamic.NewServer(b)
+	w.host, err = plugin.NewHost(server, plugin.WithLoaders(loader), plugin.WithEvents(func(e plugin.Event) { w.events <- e }))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(w.root, "greeting.proto"), []byte(proto), 0o600))
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(os.DirFS(w.root), "greeting.proto"))
+	w.conn, err = dynamic.NewConn(b, reg)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, w.host.Shutdown(context.Background()))
+		require.NoError(t, server.Shutdown(context.Background()))
+		require.NoError(t, w.conn.Close())
+		require.NoError(t, b.Close())
+		entries, err := os.ReadDir(w.copies)
+		require.NoError(t, err)
+		require.Empty(t, entries, "private copies are left")
+	})
+	return w
+}
+
+// script writes a plugin that is a shell script.
+func (w *world) script(version, script string, change ...func(m *plugin.Manifest)) (folder string) {
+	w.Helper()
+	folder = filepath.Join(w.root, "greeter")
+	require.NoError(w, os.MkdirAll(folder, 0o700))
+	m := plugin.Manifest{Version: version, Loader: "process", Code: "run.sh", Descriptors: "greeting.proto"}
+	for _, f := range change {
+		f(&m)
+	}
+	manifest, err := json.Marshal(m)
+	require.NoError(w, err)
+	for name, content := range map[string]string{
+		"greeting.proto": proto, "run.sh": "#!/bin/sh\n" + script, plugin.ManifestName: string(manifest),
+	} {
+		require.NoError(w, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
+	}
+	return folder
+}
+
+// program writes a plugin that is a Go program.
+func (w *world) program(version string, change ...func(m *plugin.Manifest)) (folder string) {
+	w.Helper()
+	binary, err := os.Executable()
+	require.NoError(w, err)
+	return w.script(version, fmt.Sprintf("exec '%s' \"$@\"\n", binary), change...)
+}
+
+// call returns what answers.
+func (w *world) call(request string) (string, error) {
+	response, err := dynamic.Invoke(w.Context(), w.conn, hello, wrapperspb.String(request))
+	if err != nil {
+		return "", err
+	}
+	return response.(text).GetValue(), nil
+}
+
+// event waits for the next event.
+func (w *world) event(kind plugin.EventKind) plugin.Event {
+	w.Helper()
+	select {
+	case e := <-w.events:
+		require.Equal(w, kind.String(), e.Kind.String(), "%+v", e)
+		return e
+	case <-time.After(patience):
+		require.Fail(w, "no event", "%s", kind)
+		return plugin.Event{}
+	}
+}
+
+// log is what the host has logged.
+type log struct {
+	mu      sync.Mutex
+	content bytes.Buffer
+	changed chan struct{} // closed at the next write
+}
+
+func newLog() *log { return &log{changed: make(chan struct{})} }
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return l.content.Write(p)
+}
+
+// await waits until the log has all of that.
+func (l *log) await(t *testing.T, texts ...string) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		l.mu.Lock()
+		content, changed := l.content.Bytes(), l.changed
+		missing := ""
+		for _, s := range texts {
+			if !bytes.Contains(content, []byte(s)) {
+				missing = s
+			}
+		}
+		l.mu.Unlock()
+		if missing == "" {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			require.Fail(t, "not logged", missing)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package plugin
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// lateGrace is how long the handlers whose contexts have ended may take to end, before their code is closed all the same.
+const lateGrace = 5 * time.Second
+
+// version is one version of a plugin, from before its code is loaded until its code is closed.
+type version struct {
+	host     *Host
+	plugin   *hosted
+	source   *Source
+	code     Code
+	services []*served
+	earlier  []*dynamic.Registration // those before a newer version that was taken back
+	counter  counter
+	gone     chan struct{} // closed when nothing of it is running
+
+	// These are guarded by Host.mu.
+	claims  []string // names, full and on the wire, that other plugins cannot have
+	counted Counter  // who counts its requests; nil until it is served
+	leaving bool     // its claims will be free when it is gone
+	trouble error    // why the code does not serve for the time being
+}
+
+// served is one service of a version.
+type served struct {
+	Service
+
+	name         protoreflect.FullName
+	wireName     string
+	registration *dynamic.Registration // nil until it is served
+}
+
+// start loads the code, and finds out what it serves.
+func (v *version) start(ctx context.Context) error {
+	loader := v.host.options.loaders[v.source.Loader]
+	if loader == nil {
+		return errors.NewErrorf(errors.NotFound, "field loader: this host has no loader %q, but %q",
+			v.source.Loader, sortedNames(v.host.options.loaders))
+	}
+	err := guard("loader "+v.source.Loader, func() (err error) {
+		v.code, err = loader.Load(ctx, v.source, v.notify)
+		return err
+	})
+	if err == nil && v.code == nil {
+		return errors.NewErrorf(errors.Internal, "loader %s returned neither code nor an error", v.source.Loader)
+	}
+	if err != nil {
+		return errors.NewErrorf(codeOf(err), "its code cannot be loaded: %w", err)
+	}
+	var services []Service
+	if err := guard("its code", func() error { services = v.code.Services(); return nil }); err != nil {
+		return err
+	}
+	if err := checkServices(v.source, services); err != nil {
+		return err
+	}
+	if v.services, err = v.rehearse(services); err != nil {
+		return errors.NewErrorf(codeOf(err), "it cannot be served: %w", err)
+	}
+	return nil
+}
+
+// notify is for the code, see [Loader].
+func (v *version) notify(err error) {
+	h := v.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	recovered := v.trouble != nil && err == nil
+	v.trouble = err
+	if v.plugin.current != v || v.leaving || (err == nil && !recovered) {
+		return
+	}
+	event := Event{Kind: Recovered, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder}
+	state := StateServing
+	if err != nil {
+		event.Kind, event.Err, state = Faltered, err, StateFaltering
+	}
+	v.plugin.setStateLocked(state, err)
+	h.events.Put(event) // never blocks
+}
+
+// find returns the service that has this name on the wire, or nil. A nil version has none.
+func (v *version) find(wireName string) *served {
+	if v == nil {
+		return nil
+	}
+	for _, s := range v.services {
+		if s.wireName == wireName {
+			return s
+		}
+	}
+	return nil
+}
+
+// retire waits for the handlers of a version that is served no more, until ctx ends or the drain timeout has passed, and
+// closes its code. It is called once.
+func (v *version) retire(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
+	defer cancel()
+	detach := context.AfterFunc(v.host.draining, cancel)
+	defer detach()
+
+	registrations := v.earlier
+	for _, s := range v.services {
+		if s.registration != nil {
+			registrations = append(registrations, s.registration)
+		}
+	}
+	errs := make([]error, len(registrations))
+	var closing sync.WaitGroup
+	for i, r := range registrations {
+		closing.Go(func() { errs[i] = closeLate(ctx, r) })
+	}
+	closing.Wait()
+	if v.code != nil {
+		errs = append(errs, guard("its code", func() error { return v.code.Close(ctx) })) //nolint:makezero // all have been set
+	}
+	v.host.bury(v)
+	return errors.Join(errs...)
+}
+
+// closeLate returns the error of a registration whose handlers did not end in time, when they have ended, or are given up.
+func closeLate(ctx context.Context, registration *dynamic.Registration) error {
+	err := registration.Close(ctx)
+	if err != nil {
+		late, cancel := context.WithTimeout(context.Background(), lateGrace)
+		defer cancel()
+		_ = registration.Close(late)
+	}
+	return err
+}
+
+// bury forgets a version of which nothing is running.
+func (h *Host) bury(v *version) {
+	handled, failed := v.tally().Counts()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v.plugin.handled += handled
+	v.plugin.failed += failed
+	delete(h.live, v)
+	close(v.gone)
+}
+
+// awaitDrains returns when nothing is left of the versions that were replaced.
+func (h *Host) awaitDrains(p *hosted) {
+	h.mu.Lock()
+	var drained []<-chan struct{}
+	for v := range h.live {
+		if v.plugin == p {
+			drained = append(drained, v.gone)
+		}
+	}
+	h.mu.Unlock()
+	for _, gone := range drained {
+		<-gone
+	}
+}
+
+// names returns the full names of the services, sorted.
+func (v *version) names() []string {
+	names := slices.Clone(v.source.Manifest.Services)
+	for _, s := range v.services {
+		names = append(names, string(s.name))
+	}
+	for _, s := range v.source.Services {
+		names = append(names, string(s.Name()))
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
+// options are what a service is registered with.
+func (v *version) options(s Service) []dynamic.RegisterOption {
+	options := slices.Clone(s.Options)
+	if named := v.source.service(string(s.Descriptor.FullName())); named != nil && v.source.WireNames[string(named.Name())] != "" {
+		options = append(options, dynamic.WithWireName(named.WireName()))
+	}
+	if _, counts := v.code.(Counter); !counts {
+		options = append(options, v.counter.options()...)
+	}
+	return options
+}

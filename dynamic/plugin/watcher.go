@@ -1,0 +1,244 @@
+package plugin
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// watcher follows one root. All of it belongs to the goroutine of Watch.
+type watcher struct {
+	host    *Host
+	root    string
+	system  *fsnotify.Watcher
+	folders map[string]*watchedFolder // by path
+	changes chan change               // the ends of loads and unloads
+	loads   int                       // under way
+	ended   chan struct{}             // closed when Watch returns
+}
+
+// change is the end of a load or an unload.
+type change struct {
+	folder *watchedFolder
+	load   bool
+	err    error
+}
+
+// newWatcher fails if root is not there.
+func newWatcher(h *Host, root string) (*watcher, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.ReadDir(root); err != nil {
+		return nil, err
+	}
+	system, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, errors.NewError(errors.ResourceExhausted, err)
+	}
+	w := &watcher{
+		host: h, root: root, system: system, folders: map[string]*watchedFolder{}, changes: make(chan change),
+		ended: make(chan struct{}),
+	}
+	w.look()
+	for _, f := range w.folders { // they may have been there for long
+		f.touched = f.touched.Add(-h.options.quiet)
+	}
+	return w, nil
+}
+
+// close waits for the loads that are under way, which end with the context of Watch. The host waits for unloads.
+func (w *watcher) close() {
+	for w.loads > 0 {
+		w.finish(<-w.changes)
+	}
+	close(w.ended)
+	if err := w.system.Close(); err != nil {
+		w.host.options.logger.Warn("dynpsrpc: the watch of plugins did not end well", slog.Any("error", err))
+	}
+}
+
+func (w *watcher) run(ctx context.Context) {
+	rescan := time.NewTicker(w.host.options.rescan)
+	defer rescan.Stop()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case event := <-w.system.Events:
+			w.noteEvent(event.Name)
+		case err := <-w.system.Errors: // events were lost
+			w.host.options.logger.Debug("dynpsrpc: plugins are looked at anew", slog.Any("error", err))
+			w.look()
+		case <-rescan.C:
+			w.look()
+		case c := <-w.changes:
+			w.finish(c)
+		case <-wake.C:
+		}
+		if next := w.settle(ctx); next > 0 {
+			wake.Reset(next)
+		}
+	}
+}
+
+// noteEvent finds the folder that a path is in.
+func (w *watcher) noteEvent(path string) {
+	relative, err := filepath.Rel(w.root, path)
+	if err != nil || relative == "." {
+		w.look()
+		return
+	}
+	name, _, _ := strings.Cut(relative, string(filepath.Separator))
+	w.folder(filepath.Join(w.root, name)).touch(w.system)
+}
+
+// look finds changes of which nothing was told.
+func (w *watcher) look() {
+	_ = w.system.Add(w.root) // it may be another folder of that name; if it is missing, the next look adds it
+	entries, err := os.ReadDir(w.root)
+	if err != nil && !os.IsNotExist(err) {
+		w.host.options.logger.Warn("dynpsrpc: plugins cannot be looked at", slog.String("root", w.root), slog.Any("error", err))
+		return
+	}
+	for _, entry := range entries {
+		w.folder(filepath.Join(w.root, entry.Name()))
+	}
+	for _, f := range w.folders {
+		f.look(w.system)
+	}
+}
+
+// folder returns what is known of a folder, which may be new.
+func (w *watcher) folder(path string) *watchedFolder {
+	f := w.folders[path]
+	if f == nil {
+		f = &watchedFolder{path: path}
+		f.touch(w.system)
+		w.folders[path] = f
+	}
+	return f
+}
+
+// settle acts on folders that have been left alone, and returns how long it is until others may have been; 0 if there are none.
+func (w *watcher) settle(ctx context.Context) (next time.Duration) {
+	changed, removed, next := w.due()
+	for _, f := range changed {
+		f.busy, f.plugin = true, readName(f.path)
+	}
+	for _, f := range removed {
+		if w.unload(f) && (next == 0 || next > w.host.options.quiet) {
+			next = w.host.options.quiet
+		}
+	}
+	for _, f := range changed {
+		w.load(ctx, f)
+	}
+	return next
+}
+
+// due returns the folders that have been left alone since they have changed, and how long it is until others may have been.
+func (w *watcher) due() (changed, removed []*watchedFolder, next time.Duration) {
+	quiet := w.host.options.quiet
+	for _, f := range w.folders {
+		if f.touched.IsZero() || f.busy {
+			continue
+		}
+		left := quiet - time.Since(f.touched)
+		if left <= 0 && f.look(w.system) { // nothing has told of it
+			left = quiet
+		}
+		switch {
+		case left > 0 && (next == 0 || left < next):
+			next = left
+		case left > 0:
+		case f.stamp == absent:
+			removed = append(removed, f)
+		default:
+			changed = append(changed, f)
+		}
+	}
+	return changed, removed, next
+}
+
+func (w *watcher) load(ctx context.Context, f *watchedFolder) {
+	f.touched = time.Time{}
+	w.loads++
+	go func() { w.changes <- change{folder: f, load: true, err: w.host.Load(ctx, f.path)} }() // close waits for it
+}
+
+// unload reports whether that must wait: a plugin whose folder got another name is served on from there.
+func (w *watcher) unload(f *watchedFolder) (later bool) {
+	name := w.host.nameIn(f.path)
+	if name == "" {
+		w.host.couldRead(f.path)
+		delete(w.folders, f.path)
+		return false
+	}
+	for _, other := range w.folders {
+		if other.busy && other.plugin == name {
+			return true
+		}
+	}
+	f.touched, f.busy = time.Time{}, true
+	w.host.announceUnload(name)
+	w.host.drains.Go(func() { // Shutdown waits for it
+		ctx, leave, err := w.host.enter(context.Background(), w.host.draining)
+		if err != nil {
+			return
+		}
+		defer leave()
+		err = w.host.unload(ctx, name, f.path)
+		select {
+		case w.changes <- change{folder: f, err: err}:
+		case <-w.ended:
+		}
+	})
+	return false
+}
+
+// finish notes the end of a change. What failed is tried again when there is one plugin less that could be in the way.
+func (w *watcher) finish(c change) {
+	c.folder.busy = false
+	if c.load {
+		w.loads--
+		c.folder.failed = c.err != nil
+		return
+	}
+	if c.err != nil {
+		w.host.options.logger.Warn("dynpsrpc: " + c.err.Error())
+	}
+	for _, f := range w.folders {
+		if f.failed {
+			f.touch(w.system)
+		}
+	}
+}
+
+// nameIn returns the name of the plugin that is in a folder, or an empty one.
+func (h *Host) nameIn(folder string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.inFolderLocked(folder); p != nil {
+		return p.name
+	}
+	return ""
+}
+
+func (h *Host) announceUnload(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.plugins[name]; p != nil {
+		p.leaveLocked()
+	}
+}

@@ -1,0 +1,22 @@
+package dynamic
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Services returns the services that are registered, sorted by full name, in a slice of the caller's own.
+func (s *Server) Services() []*registry.Service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	services := make([]*registry.Service, 0, len(s.services))
+	for _, r := range s.services {
+		services = append(services, r.service)
+	}
+	slices.SortFunc(services, func(a, b *registry.Service) int {
+		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.WireName(), b.WireName()))
+	})
+	return services
+}
