@@ -1,0 +1,156 @@
+package wasm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+)
+
+// Pieces of code, as bytes. Numbers are LEB128.
+const (
+	opUnreachable = 0x00
+	opLoop        = 0x03
+	opEnd         = 0x0b
+	opBranch      = 0x0c
+	opCall        = 0x10
+	opLocalGet    = 0x20
+	opMemorySize  = 0x3f
+	opMemoryGrow  = 0x40
+	opI32Const    = 0x41
+	opI64Const    = 0x42
+	opDrop        = 0x1a
+	opI64Or       = 0x84
+	opI64Shl      = 0x86
+	opI64ExtendU  = 0xad
+	blockEmpty    = 0x40
+)
+
+// function is a function of an assembled module.
+type function struct {
+	export string // its name, if it has one
+	signature
+	body []byte // without the end
+}
+
+// imported is a function that an assembled module imports; they are numbered before the others.
+type imported struct {
+	module, name string
+	signature
+}
+
+// assembled is a module that is put together by hand.
+type assembled struct {
+	imports   []imported
+	functions []function
+	pages     uint32 // of memory at the start; there is none if it is 0
+	start     int    // the function that runs at the start, or -1
+	list      string // what is at listAddress
+}
+
+const (
+	listAddress = 1024
+	roomAddress = 4096
+)
+
+// echoModule serves test.Bytes/Echo, by hand.
+func echoModule() *assembled {
+	const list = "test.Bytes/Echo"
+	return &assembled{
+		pages: 1,
+		start: -1,
+		list:  list,
+		functions: []function{
+			{exportVersion, exports[0].signature, i32Const(abiVersion)},
+			{exportAlloc, exports[1].signature, i32Const(roomAddress)},
+			{exportDescribe, exports[2].signature, i64Const(listAddress<<32 | int64(len(list)))},
+			{exportCall, exports[3].signature, []byte{
+				opLocalGet, 1, opI64ExtendU, opI64Const, 32, opI64Shl, opLocalGet, 2, opI64ExtendU, opI64Or,
+			}},
+		},
+	}
+}
+
+// with replaces the body of an exported function.
+func (m *assembled) with(export string, body ...byte) *assembled {
+	m.functions[m.index(export)].body = body
+	return m
+}
+
+// without leaves an exported function out.
+func (m *assembled) without(export string) *assembled {
+	i := m.index(export)
+	m.functions = slices.Delete(m.functions, i, i+1)
+	return m
+}
+
+func (m *assembled) index(export string) int {
+	return slices.IndexFunc(m.functions, func(f function) bool { return f.export == export })
+}
+
+// encode returns the module.
+func (m *assembled) encode() []byte {
+	var types, imports, functions, exported, bodies [][]byte
+	for _, i := range m.imports {
+		types = append(types, i.encode())
+		imports = append(imports, slices.Concat(text(i.module), text(i.name), []byte{0}, uleb(len(types)-1)))
+	}
+	for i, f := range m.functions {
+		types = append(types, f.encode())
+		functions = append(functions, uleb(len(types)-1))
+		if f.export != "" {
+			exported = append(exported, slices.Concat(text(f.export), []byte{0}, uleb(len(m.imports)+i)))
+		}
+		body := slices.Concat([]byte{0}, f.body, []byte{opEnd}) // no locals
+		bodies = append(bodies, slices.Concat(uleb(len(body)), body))
+	}
+	code := []byte("\x00asm\x01\x00\x00\x00")
+	code = append(code, section(1, vector(types...))...)
+	code = append(code, section(2, vector(imports...))...)
+	code = append(code, section(3, vector(functions...))...)
+	if m.pages > 0 {
+		code = append(code, section(5, vector(append([]byte{0}, uleb(int(m.pages))...)))...)
+		exported = append(exported, slices.Concat(text(exportMemory), []byte{2, 0}))
+	}
+	code = append(code, section(7, vector(exported...))...)
+	if m.start >= 0 {
+		code = append(code, section(8, uleb(m.start))...)
+	}
+	code = append(code, section(10, vector(bodies...))...)
+	if m.list != "" {
+		data := slices.Concat([]byte{0}, i32Const(listAddress), []byte{opEnd}, text(m.list))
+		code = append(code, section(11, vector(data))...)
+	}
+	return code
+}
+
+func (s signature) encode() []byte {
+	return slices.Concat([]byte{0x60}, text(string(s.parameters)), text(string(s.results)))
+}
+
+func section(id byte, content []byte) []byte {
+	return slices.Concat([]byte{id}, uleb(len(content)), content)
+}
+
+func vector(elements ...[]byte) []byte {
+	return slices.Concat(uleb(len(elements)), bytes.Join(elements, nil))
+}
+
+func text(s string) []byte { return append(uleb(len(s)), s...) }
+
+func uleb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
+
+func i32Const(n int64) []byte { return append([]byte{opI32Const}, sleb(n)...) }
+
+func i64Const(n int64) []byte { return append([]byte{opI64Const}, sleb(n)...) }
+
+func sleb(n int64) []byte {
+	var encoded []byte
+	for {
+		b := byte(n & 0x7f)
+		n >>= 7
+		if n == 0 && b&0x40 == 0 || n == -1 && b&0x40 != 0 {
+			return append(encoded, b)
+		}
+		encoded = append(encoded, b|0x80)
+	}
+}

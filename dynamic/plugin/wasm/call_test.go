@@ -1,0 +1,237 @@
+package wasm
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+func TestCall_RequestsOfAllSizes(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	for _, size := range []int{0, 1, leastRoom, leastRoom + 1, 0, 100_000, 3 << 20, 10, keptRoom, keptRoom + 1, 0} {
+		request := strings.Repeat("x", size)
+		response, err := code.call(t.Context(), "Echo", request)
+		require.NoError(t, err, size)
+		require.Equal(t, request, response)
+	}
+}
+
+func TestCall_ErrorsOfTheHandlerReachTheCaller(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	for request, wanted := range map[string]struct {
+		code errors.ErrorCode
+		text string
+	}{
+		"not_found no such thing": {errors.NotFound, "no such thing"},
+		"own_code_7 of mine":      {"own_code_7", "of mine"},
+		" no code":                {errors.Unknown, "no code"},
+		"uncoded":                 {errors.Unknown, "uncoded"},
+		"not_found ":              {errors.NotFound, "not_found"}, // there is no error without a text
+		"not_found \xff":          {errors.NotFound, "\xff"},      // the engine mends it
+	} {
+		_, err := code.call(t.Context(), "Fail", request)
+		coded := requireCode(t, wanted.code, err)
+		assert.Equal(t, wanted.text, coded.Error())
+	}
+	requireSameInstance(t, code, 1)
+	handled, failed := code.Counts()
+	assert.EqualValues(t, 7, handled)
+	assert.EqualValues(t, 6, failed)
+}
+
+func TestCall_ErrorWithWrongCodeIsAFault(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	for _, wrong := range []string{"UPPER", "a-b", strings.Repeat("a", longestCode+1)} {
+		requireSameInstance(t, code, 1)
+		_, err := code.call(t.Context(), "Fail", wrong+" text")
+		coded := requireCode(t, errors.Internal, err)
+		assert.NotContains(t, coded.Error(), "text")
+	}
+	requireSameInstance(t, code, 1)
+}
+
+// requireSameInstance checks that this is the n-th request for the counter of an instance.
+func requireSameInstance(t testing.TB, code *guestCode, n int) {
+	t.Helper()
+	response, err := code.call(t.Context(), "Count", "")
+	require.NoError(t, err)
+	require.Equal(t, strconv.Itoa(n), response)
+}
+
+func TestCall_FaultsReplaceTheInstance(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1, Memory: 32 << 20})
+	for _, fault := range []struct {
+		method, request string
+		code            errors.ErrorCode
+		logged          string
+	}{
+		{"Exit", "0", errors.Internal, "status 0"},
+		{"Exit", "3", errors.Internal, "status 3"},
+		{"Throw", "", errors.Internal, "secret of the guest"},
+		{"Goexit", "", errors.Internal, "deadlock"},
+		{"Grow", "", errors.ResourceExhausted, "more than its 33554432 bytes"},
+	} {
+		requireSameInstance(t, code, 1)
+		requireSameInstance(t, code, 2)
+		_, err := code.call(t.Context(), fault.method, fault.request)
+		coded := requireCode(t, fault.code, err)
+		assert.NotContains(t, coded.Error(), "secret")
+		assert.Contains(t, code.log.String(), fault.logged)
+	}
+	requireSameInstance(t, code, 1)
+}
+
+func TestCall_EndlessRecursionReplacesTheInstance(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	_, err := code.call(t.Context(), "Overflow", "")
+	requireCode(t, errors.ResourceExhausted, err) // the stacks of Go are in its memory
+	requireSameInstance(t, code, 1)
+}
+
+func TestCall_PanicIsAnErrorAndKeepsTheInstance(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	requireSameInstance(t, code, 1)
+	_, err := code.call(t.Context(), "Panic", "")
+	coded := requireCode(t, errors.Internal, err)
+	assert.Equal(t, "handler panicked", coded.Error())
+	assert.Contains(t, code.log.String(), "secret of the guest")
+	requireSameInstance(t, code, 2)
+}
+
+// TestCall_EndsWithItsTime: code that computes, and code that waits.
+func TestCall_EndsWithItsTime(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"Loop", "Sleep"} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			code := loadBytes(t, plugin.Limits{Instances: 1})
+			_, err := code.call(within(t, 100*time.Millisecond), method, "")
+			requireCode(t, errors.DeadlineExceeded, err)
+			requireSameInstance(t, code, 1)
+
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(50*time.Millisecond, cancel)
+			_, err = code.call(ctx, method, "")
+			requireCode(t, errors.Canceled, err)
+			requireSameInstance(t, code, 1)
+		})
+	}
+}
+
+func TestCall_EndsWithTheLimit(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Second)}) // enough to start another
+	_, err := code.call(t.Context(), "Loop", "")
+	requireCode(t, errors.DeadlineExceeded, err)
+	_, err = code.call(within(t, time.Hour), "Sleep", "")
+	requireCode(t, errors.DeadlineExceeded, err)
+	requireSameInstance(t, code, 1)
+}
+
+func TestCall_ContextOfTheGuest(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Minute)})
+	for timeout, most := range map[time.Duration]int{time.Hour: 60_000, 30 * time.Second: 30_000} {
+		response, err := code.call(within(t, timeout), "Deadline", "")
+		require.NoError(t, err)
+		left, err := strconv.Atoi(response)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, left, most)
+		assert.Greater(t, left, most-20_000)
+	}
+	response, err := code.call(t.Context(), "Done", "")
+	require.NoError(t, err)
+	assert.Equal(t, context.DeadlineExceeded.Error(), response)
+}
+
+func TestCall_WaitsForAnInstance(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	busy := make(chan error)
+	go func() { // ends below
+		_, err := code.call(ctx, "Sleep", "")
+		busy <- err
+	}()
+	require.Eventually(t, func() bool { return len(code.pool.permits) == 1 }, 10*time.Second, time.Millisecond,
+		"nobody says when an instance is taken")
+
+	_, err := code.call(within(t, 50*time.Millisecond), "Echo", "")
+	requireCode(t, errors.ResourceExhausted, err)
+	cancelled, cancelWaiting := context.WithCancel(t.Context())
+	time.AfterFunc(10*time.Millisecond, cancelWaiting)
+	_, err = code.call(cancelled, "Echo", "")
+	requireCode(t, errors.Canceled, err)
+
+	cancel()
+	requireCode(t, errors.Canceled, <-busy)
+	requireSameInstance(t, code, 1)
+}
+
+func TestCall_ContextThatHasEndedHarmsNoInstance(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	requireSameInstance(t, code, 1)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := code.call(ended, "Echo", "")
+	requireCode(t, errors.Canceled, err)
+	requireSameInstance(t, code, 2)
+}
+
+// TestCall_ManyAtOnce has faults among calls that must not notice them.
+func TestCall_ManyAtOnce(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 3})
+	var callers sync.WaitGroup
+	for caller := range 8 {
+		callers.Go(func() {
+			for n := range 30 {
+				request := strings.Repeat(strconv.Itoa(caller), n*100)
+				response, err := code.call(t.Context(), "Echo", request)
+				if !assert.NoError(t, err) || !assert.Equal(t, request, response) {
+					return
+				}
+				switch {
+				case caller == 0 && n%10 == 0:
+					_, err = code.call(t.Context(), "Exit", "1")
+					requireCode(t, errors.Internal, err)
+				case caller == 1 && n%10 == 0:
+					_, err = code.call(within(t, 10*time.Millisecond), "Loop", "")
+					assert.Error(t, err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	assert.LessOrEqual(t, len(code.pool.idle), 3)
+	assert.Empty(t, code.pool.permits)
+}
+
+func TestCall_AfterClose(t *testing.T) {
+	t.Parallel()
+	loader, _ := newTestLoader(t)
+	source := &plugin.Source{Content: echoModule().encode(), Services: services(t, echoService)}
+	loaded, err := loader.Load(t.Context(), source, nil)
+	require.NoError(t, err)
+	code := &guestCode{code: loaded.(*code)}
+	requireCode(t, errors.FailedPrecondition, loader.Close())
+	require.NoError(t, loaded.Close(t.Context()))
+	_, err = code.echo(t, "")
+	requireCode(t, errors.Unavailable, err)
+}

@@ -1,0 +1,166 @@
+package wasm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// code is a version of a plugin that has been loaded.
+type code struct {
+	loader   *Loader
+	logger   *slog.Logger
+	limits   plugin.Limits
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	pool     *pool
+	services []plugin.Service
+
+	handled, failed atomic.Uint64
+}
+
+// features are those of WebAssembly 2.0 without reference types: with them code could fill the memory of the host with
+// tables, which nothing limits.
+var features = api.CoreFeaturesV2.SetEnabled(api.CoreFeatureReferenceTypes, false)
+
+func (l *Loader) load(ctx context.Context, source *plugin.Source) (*code, error) {
+	limits, err := l.options.limitsOf(source.Limits)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkStructure(source.Content); err != nil {
+		return nil, err
+	}
+	c := &code{
+		loader:  l,
+		logger:  l.options.logger.With(slog.String("plugin", source.Name)),
+		limits:  limits,
+		runtime: l.newRuntime(ctx),
+	}
+	c.pool = newPool(limits.Instances, c.start)
+	if err := c.prepare(ctx, source); err != nil {
+		return nil, errors.Join(err, c.runtime.Close(context.WithoutCancel(ctx)))
+	}
+	return c, nil
+}
+
+func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
+	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
+		WithCoreFeatures(features).
+		WithCompilationCache(l.cache).
+		WithCloseOnContextDone(true).
+		WithDebugInfoEnabled(false)) // positions in sources take long to read, for few faults
+}
+
+func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
+	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), content)
+	if err != nil {
+		return nil, fmt.Errorf("the code is not WebAssembly that can be run here: %w", err)
+	}
+	return compiled, nil
+}
+
+// prepare compiles the code and starts one instance.
+func (c *code) prepare(ctx context.Context, source *plugin.Source) error {
+	if err := c.giveModules(ctx, source); err != nil {
+		return err
+	}
+	compiled, err := compileModule(ctx, c.runtime, source.Content)
+	if err != nil {
+		return err
+	}
+	c.compiled = compiled
+	if err := errors.Join(checkImports(c.runtime, compiled), checkExports(compiled, c.limits.Memory)); err != nil {
+		return err
+	}
+	first, err := c.start(ctx)
+	if err != nil {
+		return err
+	}
+	methods, err := first.describe(ctx)
+	if err != nil {
+		return err
+	}
+	c.pool.add(first)
+	c.services, err = c.serviceHandlers(source.Services, methods)
+	return err
+}
+
+// Services returns what the host is to serve.
+func (c *code) Services() []plugin.Service { return c.services }
+
+// Counts returns how many requests were handled, and how many of them ended with an error.
+func (c *code) Counts() (handled, failed uint64) {
+	return c.handled.Load(), c.failed.Load()
+}
+
+// Close frees all instances. No handler is running any more; one that comes yet is refused.
+func (c *code) Close(ctx context.Context) error {
+	c.pool.close()
+	err := c.runtime.Close(context.WithoutCancel(ctx))
+	c.loader.leave()
+	return err
+}
+
+// serve handles a request with one of the instances.
+func (c *code) serve(ctx context.Context, method *registry.Method, place uint32, request []byte) ([]byte, error) {
+	ctx, deadline, cancel := c.bounded(ctx)
+	defer cancel()
+	response, err := c.run(ctx, place, request, deadline)
+	c.handled.Add(1)
+	if err == nil {
+		return response, nil
+	}
+	c.failed.Add(1)
+	if failure, ok := errors.AsType[*fault](err); ok {
+		c.report(ctx, method, failure)
+		err = failure.forCaller(method)
+	}
+	return nil, err
+}
+
+// bounded returns a context that ends when the limit of the plugin is over, and when that is.
+func (c *code) bounded(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
+	limit := time.Now().Add(time.Duration(c.limits.Timeout))
+	if deadline, ok := ctx.Deadline(); ok && !limit.Before(deadline) {
+		return ctx, deadline, func() {}
+	}
+	ctx, cancel := context.WithDeadline(ctx, limit)
+	return ctx, limit, cancel
+}
+
+func (c *code) run(ctx context.Context, place uint32, request []byte, deadline time.Time) ([]byte, error) {
+	in, err := c.pool.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response, err := in.call(ctx, place, request, deadline)
+	_, failed := errors.AsType[*fault](err)
+	if failed || ctx.Err() != nil { // what ends an instance with its context may still be about to
+		c.pool.discard(in)
+	} else {
+		c.pool.put(in)
+	}
+	return response, err
+}
+
+// report logs why an instance has failed.
+func (c *code) report(ctx context.Context, method *registry.Method, failure *fault) {
+	level := slog.LevelError
+	if errors.Is(ctx.Err(), context.Canceled) { // it is the caller who ended it
+		level = slog.LevelDebug
+	}
+	c.logger.Log(ctx, level, "dynpsrpc: an instance of a plugin is thrown away",
+		slog.String("method", method.FullName()), slog.Any("error", failure.reason))
+}

@@ -1,0 +1,54 @@
+package wasm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// fault is an error after which an instance is not used again.
+type fault struct {
+	code errors.ErrorCode
+	// what it is, for the caller, who learns nothing that code made up.
+	what string
+	// reason is for the log.
+	reason error
+}
+
+func (f *fault) Error() string { return f.reason.Error() }
+
+func (f *fault) Unwrap() error { return f.reason }
+
+// forCaller returns what the caller of a method learns.
+func (f *fault) forCaller(method *registry.Method) error {
+	if err := errors.FromContext(f.reason); f.code == errors.Canceled || f.code == errors.DeadlineExceeded {
+		return err
+	}
+	return errors.NewErrorf(f.code, "the plugin that serves %s %s; the log of the server has the reason", method.FullName(), f.what)
+}
+
+// brokenABI is the fault of code that does not keep to the ABI.
+func brokenABI(format string, args ...any) *fault {
+	return &fault{errors.Internal, "has returned what it must not", fmt.Errorf(format, args...)}
+}
+
+// faultOf tells what err means, with which code has ended.
+func (in *instance) faultOf(ctx context.Context, err error) *fault {
+	var exit *sys.ExitError
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &fault{errors.Canceled, "", ctx.Err()}
+	case ctx.Err() != nil:
+		return &fault{errors.DeadlineExceeded, "", ctx.Err()}
+	case in.memory.refused:
+		return &fault{errors.ResourceExhausted, "needs more memory than it may have",
+			fmt.Errorf("it was refused more than its %d bytes of memory: %w", in.memory.limit, err)}
+	case errors.As(err, &exit):
+		return &fault{errors.Internal, "has ended itself", fmt.Errorf("it has exited with status %d", exit.ExitCode())}
+	}
+	return &fault{errors.Internal, "has failed", err}
+}

@@ -1,0 +1,162 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// services are those of .proto sources whose messages are the well-known strings.
+func services(t testing.TB, declarations string) []*registry.Service {
+	t.Helper()
+	source := `
+		syntax = "proto3";
+		package test;
+		import "options.proto";
+		import "google/protobuf/wrappers.proto";
+	` + strings.ReplaceAll(declarations, "TEXT", "(google.protobuf.StringValue) returns (google.protobuf.StringValue)")
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"test.proto": {Data: []byte(source)}}, "test.proto"))
+	return reg.Services()
+}
+
+// bytesMethods are those of the guest of that name.
+var bytesMethods = []string{
+	"Count", "Deadline", "Done", "Echo", "Exit", "Fail", "Goexit", "Grow", "Log", "Loop", "Overflow", "Panic", "Reach", "Sleep", "Throw",
+}
+
+// echoService is what the module that is put together by hand serves.
+const echoService = `service Bytes { rpc Echo TEXT; }`
+
+func bytesService() string {
+	return "service Bytes { rpc " + strings.Join(bytesMethods, " TEXT; rpc ") + " TEXT; }"
+}
+
+// logText is a log that a test can look into.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *logText) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// newTestLoader returns a loader that is closed in the end, and its log.
+func newTestLoader(t testing.TB, opts ...Option) (*Loader, *logText) {
+	t.Helper()
+	log := &logText{}
+	loader, err := NewLoader(append([]Option{WithLogger(log.logger()), WithCacheDir(cacheDir())}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, loader.Close()) })
+	return loader, log
+}
+
+// guestCode is loaded code whose methods a test calls.
+type guestCode struct {
+	*code
+	log *logText
+}
+
+// load loads code that is closed in the end.
+func load(t testing.TB, content []byte, declarations string, limits plugin.Limits, opts ...Option) *guestCode {
+	t.Helper()
+	loader, log := newTestLoader(t, opts...)
+	source := &plugin.Source{
+		Manifest: plugin.Manifest{Name: "tested", Limits: limits}, Content: content, Services: services(t, declarations),
+	}
+	loaded, err := loader.Load(t.Context(), source, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, loaded.Close(context.Background())) })
+	return &guestCode{loaded.(*code), log}
+}
+
+// loadBytes loads the guest that can do everything wrong.
+func loadBytes(t testing.TB, limits plugin.Limits, opts ...Option) *guestCode {
+	t.Helper()
+	return load(t, bytesGuest(t), bytesService(), limits, opts...)
+}
+
+// loadError returns why code cannot be loaded.
+func loadError(t testing.TB, content []byte, declarations string, opts ...Option) error {
+	t.Helper()
+	loader, _ := newTestLoader(t, opts...)
+	source := &plugin.Source{Content: content}
+	if declarations != "" {
+		source.Services = services(t, declarations)
+	}
+	_, err := loader.Load(t.Context(), source, nil)
+	require.Error(t, err)
+	return err
+}
+
+// call calls a method of the service Bytes as the engine would.
+func (c *guestCode) call(ctx context.Context, method, request string) (string, error) {
+	for place, name := range bytesMethods {
+		if name == method {
+			response, err := c.serve(ctx, c.method(method), uint32(place), []byte(request))
+			return string(response), err
+		}
+	}
+	panic(fmt.Sprintf("there is no method %s", method))
+}
+
+func (c *guestCode) method(name string) *registry.Method {
+	service, err := registry.NewService(c.services[0].Descriptor)
+	if err != nil {
+		panic(err)
+	}
+	method, ok := service.Method(name)
+	if !ok {
+		panic("there is no method " + name)
+	}
+	return method
+}
+
+// echo calls the only method of the module that is put together by hand.
+func (c *guestCode) echo(t testing.TB, request string) (string, error) {
+	t.Helper()
+	response, err := c.serve(t.Context(), c.method("Echo"), 0, []byte(request))
+	return string(response), err
+}
+
+// requireCode checks the code of an error.
+func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
+	t.Helper()
+	coded, ok := errors.AsType[errors.Error](err)
+	require.True(t, ok, "%T: %v", err, err)
+	require.Equal(t, code, coded.Code(), err)
+	return coded
+}
+
+// within returns a context that ends soon.
+func within(t testing.TB, timeout time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	t.Cleanup(cancel)
+	return ctx
+}

@@ -1,0 +1,31 @@
+package guest
+
+// Code says what kind of failure an error is. The constants mean what those of package errors of this module do; other
+// codes arrive as they are too, if they are of lower-case letters, digits and underscores, and 64 at most.
+type Code string
+
+// The codes.
+const (
+	Canceled            Code = "canceled"
+	MalformedRequest    Code = "malformed_request"
+	MalformedResponse   Code = "malformed_result"
+	DeadlineExceeded    Code = "deadline_exceeded"
+	Unavailable         Code = "unavailable"
+	Unknown             Code = "unknown"
+	InvalidArgument     Code = "invalid_argument"
+	NotFound            Code = "not_found"
+	NotAcceptable       Code = "not_acceptable"
+	AlreadyExists       Code = "already_exists"
+	PermissionDenied    Code = "permission_denied"
+	ResourceExhausted   Code = "resource_exhausted"
+	FailedPrecondition  Code = "failed_precondition"
+	Aborted             Code = "aborted"
+	OutOfRange          Code = "out_of_range"
+	Unimplemented       Code = "unimplemented"
+	Internal            Code = "internal"
+	DataLoss            Code = "data_loss"
+	Unauthenticated     Code = "unauthenticated"
+	UnprocessableEntity Code = "unprocessable_entity"
+	UpstreamServerError Code = "upstream_server_error"
+	UpstreamClientError Code = "upstream_client_error"
+)

@@ -1,0 +1,13 @@
+package guest
+
+import (
+	"log/slog"
+	"unsafe"
+)
+
+func hostLog(level slog.Level, message string) {
+	importedLog(int32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))
+}
+
+//go:wasmimport dynpsrpc log
+func importedLog(level int32, message unsafe.Pointer, size uint32)

@@ -1,0 +1,156 @@
+package wasm
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// leastRoom is what is asked of alloc at least, so that small requests of different sizes share it.
+	leastRoom = 1 << 10
+	// keptRoom is what is kept at most for the requests to come.
+	keptRoom = 1 << 20
+)
+
+// instance is an instance of a plugin's code. It belongs to one goroutine at a time.
+type instance struct {
+	module      api.Module
+	alloc, run  api.Function
+	memory      memory
+	journal     journal
+	maxResponse int
+
+	running context.Context //nolint:containedctx // of what is being run
+	room    uint32          // where alloc has put the room for requests, and how many bytes it has
+	size    uint32
+	stack   [4]uint64 // parameters and result
+}
+
+// instanceKey is for the value of a context that says which instance runs with it.
+type instanceKey struct{}
+
+// start makes an instance, which fails if it takes too long.
+func (c *code) start(ctx context.Context) (*instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	in := &instance{
+		memory:      memory{limit: c.limits.Memory},
+		journal:     journal{logger: c.logger},
+		maxResponse: c.loader.options.maxResponse,
+	}
+	ctx = in.begin(ctx)
+	config := wazero.NewModuleConfig().
+		WithName(""). // so that there can be several
+		WithStartFunctions("_initialize").
+		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
+		WithRandSource(rand.Reader).
+		WithStdout(&lineWriter{journal: &in.journal, level: slog.LevelInfo}).
+		WithStderr(&lineWriter{journal: &in.journal, level: slog.LevelWarn})
+	module, err := c.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &in.memory), c.compiled, config)
+	if err == nil && module.IsClosed() {
+		err = errors.New("it has ended itself")
+	}
+	if err != nil {
+		failure := in.faultOf(ctx, err)
+		failure.reason = fmt.Errorf("an instance does not start: %w", failure.reason)
+		return nil, failure
+	}
+	in.module, in.alloc, in.run = module, module.ExportedFunction(exportAlloc), module.ExportedFunction(exportCall)
+	if err := in.checkVersion(ctx); err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// begin prepares the instance for something to run, with the context that is returned.
+func (in *instance) begin(ctx context.Context) context.Context {
+	in.running = ctx
+	in.memory.refused = false
+	in.journal.begin(ctx)
+	return context.WithValue(ctx, instanceKey{}, in)
+}
+
+// sleep is how code waits: not longer than it may run.
+func (in *instance) sleep(nanoseconds int64) {
+	timer := time.NewTimer(time.Duration(nanoseconds))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-in.running.Done():
+	}
+}
+
+// call lets the code handle a request, for the method at the place. The error is a *fault, after which the instance must not
+// be used again, or one that the handler has returned.
+func (in *instance) call(ctx context.Context, place uint32, request []byte, deadline time.Time) ([]byte, error) {
+	ctx = in.begin(ctx)
+	if err := in.write(ctx, request); err != nil {
+		return nil, err
+	}
+	in.stack = [4]uint64{uint64(place), uint64(in.room), uint64(len(request)), uint64(deadline.UnixNano())}
+	if err := in.run.CallWithStack(ctx, in.stack[:]); err != nil {
+		return nil, in.faultOf(ctx, err)
+	}
+	failed := in.stack[0]&errorFlag != 0
+	response, err := in.read(in.stack[0] &^ errorFlag)
+	if err != nil || !failed {
+		return response, err
+	}
+	return nil, decodeError(response)
+}
+
+// write puts a request where the code can read it.
+func (in *instance) write(ctx context.Context, request []byte) error {
+	if len(request) > math.MaxInt32 {
+		return &fault{errors.ResourceExhausted, "cannot take so long a request", fmt.Errorf("request of %d bytes", len(request))}
+	}
+	size := uint32(len(request)) //nolint:gosec // see above
+	if size > in.size || in.size > keptRoom {
+		in.size = max(size, leastRoom)
+		in.stack[0] = uint64(in.size)
+		if err := in.alloc.CallWithStack(ctx, in.stack[:]); err != nil {
+			return in.faultOf(ctx, err)
+		}
+		in.room = uint32(in.stack[0]) //nolint:gosec // an address has 32 bits
+		if in.room == 0 {
+			return &fault{errors.ResourceExhausted, "has no memory for the request",
+				fmt.Errorf("%s(%d) has returned 0", exportAlloc, in.size)}
+		}
+	}
+	if !in.module.Memory().Write(in.room, request) {
+		return brokenABI("%s(%d) has returned %d, which is beyond the end of memory", exportAlloc, in.size, in.room)
+	}
+	return nil
+}
+
+// read copies what the code has returned: an address in the upper 32 bits, and a length.
+func (in *instance) read(place uint64) ([]byte, error) {
+	address, size := uint32(place>>32), uint32(place) //nolint:gosec // its halves
+	if int64(size) > int64(in.maxResponse) {
+		return nil, brokenABI("it has returned %d bytes, which is more than %d", size, in.maxResponse)
+	}
+	if size == 0 {
+		return nil, nil // wherever it is
+	}
+	bytes, ok := in.module.Memory().Read(address, size)
+	if !ok {
+		return nil, brokenABI("it has returned %d bytes at %d, which is beyond the end of memory", size, address)
+	}
+	return append(make([]byte, 0, size), bytes...), nil
+}
+
+// close frees the instance.
+func (in *instance) close() {
+	_ = in.module.Close(context.Background()) // there are no files that could fail to close
+}

@@ -1,0 +1,65 @@
+package wasm
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+)
+
+func TestSandbox_NothingOfTheOutsideIsThere(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{})
+	found, err := code.call(t.Context(), "Reach", "")
+	require.NoError(t, err)
+	assert.Empty(t, found)
+}
+
+func TestSandbox_LogIsThatOfTheHost(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{})
+	_, err := code.call(t.Context(), "Log", "hello\xff")
+	require.NoError(t, err)
+	for _, line := range []string{
+		`level=WARN msg="by Log: hello` + "\uFFFD" + `" plugin=tested`,
+		`level=INFO msg="by Logger a=1 g.b=\"hello\\xff\"" plugin=tested`,
+		`level=INFO msg="by stdout: hello` + "\uFFFD" + `" plugin=tested`,
+		`level=WARN msg="by stderr: hello` + "\uFFFD" + `" plugin=tested`,
+	} {
+		assert.Contains(t, code.log.String(), line)
+	}
+}
+
+func TestSandbox_LogIsBounded(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	_, err := code.call(t.Context(), "Log", strings.Repeat("x\n", 100_000))
+	require.NoError(t, err)
+	assert.Less(t, len(code.log.String()), 3*maxOutput)
+	assert.Equal(t, 1, strings.Count(code.log.String(), "is left out"))
+	_, err = code.call(t.Context(), "Log", "the next request")
+	require.NoError(t, err)
+	assert.Contains(t, code.log.String(), "by stderr: the next request")
+}
+
+func TestLineWriter_CutsLongLines(t *testing.T) {
+	t.Parallel()
+	log := &logText{}
+	journal := &journal{logger: log.logger()}
+	journal.begin(t.Context())
+	writer := &lineWriter{journal: journal}
+	for _, output := range []string{"one\ntwo", " and\r\n\n", strings.Repeat("x", maxLine+1), "\nleft"} {
+		n, err := writer.Write([]byte(output))
+		require.NoError(t, err)
+		require.Equal(t, len(output), n)
+	}
+	var lines []string
+	for line := range strings.Lines(log.String()) {
+		_, message, _ := strings.Cut(strings.TrimSpace(line), "msg=")
+		lines = append(lines, message)
+	}
+	assert.Equal(t, []string{"one", `"two and"`, strings.Repeat("x", maxLine), "x"}, lines)
+}
