@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,7 @@ func TestIntake_HandOver(t *testing.T) {
 
 	var stop atomic.Bool
 	var entering sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		entering.Go(func() {
 			newest := int64(0)
 			for i := 0; !stop.Load(); i++ {
@@ -62,12 +63,15 @@ func TestIntake_HandOver(t *testing.T) {
 					return
 				}
 				newest = number
+				if i%methods == 0 {
+					runtime.Gosched() // to those who replace it
+				}
 			}
 		})
 	}
 	defer entering.Wait()
 	defer stop.Store(true)
-	for number := 2; number < 200 && !t.Failed(); number++ {
+	for number := 2; number < 1000 && !t.Failed(); number++ {
 		next, err := r.Replace(service, version(number))
 		require.NoError(t, err)
 		require.NoError(t, r.Close(context.Background()))
