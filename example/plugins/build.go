@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
+)
+
+// sources is where the plugins' packages are.
+const sources = "github.com/dynpsrpc/dynpsrpc/example/plugins/"
+
+// kind is one of the ways to write a plugin.
+type kind struct {
+	name, service string
+	loader, code  string
+	buildMode     string
+	env           []string
+}
+
+var kinds = []kind{
+	{name: "native", service: "example.plugins.Native", loader: "go", code: "native.so", buildMode: "plugin"},
+	{
+		name: "sandboxed", service: "example.plugins.Sandboxed", loader: "wasm", code: "sandboxed.wasm",
+		buildMode: "c-shared", env: []string{"GOOS=wasip1", "GOARCH=wasm"},
+	},
+	{name: "separate", service: "example.plugins.Separate", loader: "process", code: "separate", buildMode: "exe"},
+}
+
+// buildAll makes two versions of each plugin, side by side below folder.
+func buildAll(ctx context.Context, folder string) error {
+	for _, k := range kinds {
+		for _, version := range []string{"1", "2"} {
+			if err := k.makeFolder(ctx, filepath.Join(folder, version, k.name), version); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// makeFolder makes the folder of one version of a plugin: the code, the descriptors and the manifest.
+func (k kind) makeFolder(ctx context.Context, folder, version string) error {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
+		return err
+	}
+	if err := k.compile(ctx, folder, version); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, greetings.FileName), greetings.Source(), 0o600); err != nil {
+		return err
+	}
+	manifest, err := json.Marshal(plugin.Manifest{
+		Name: k.name, Version: version, Loader: k.loader, Code: k.code,
+		Descriptors: greetings.FileName, Services: []string{k.service},
+	})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, plugin.ManifestName), manifest, 0o600)
+}
+
+// compile builds a version, which is the source with another version.go. It names the files of the package: so Go tells the
+// shared objects of two versions apart.
+func (k kind) compile(ctx context.Context, folder, version string) error {
+	listed, err := run(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources+k.name)
+	if err != nil {
+		return err
+	}
+	source := strings.TrimSpace(listed)
+	versionFile, overlayFile := filepath.Join(folder, "version.go.txt"), filepath.Join(folder, "overlay.json")
+	overlay, err := json.Marshal(map[string]any{
+		"Replace": map[string]string{filepath.Join(source, "version.go"): versionFile},
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(versionFile, []byte("package main\n\nconst version = \""+version+"\"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
+		return err
+	}
+	_, err = run(ctx, k.env, "go", "build", "-buildmode="+k.buildMode, "-overlay="+overlayFile, "-o", filepath.Join(folder, k.code),
+		filepath.Join(source, "main.go"), filepath.Join(source, "version.go"))
+	return err
+}
+
+// run runs a command with more in its environment, and returns its output.
+func run(ctx context.Context, env []string, name string, args ...string) (output string, err error) {
+	command := exec.CommandContext(ctx, name, args...) //nolint:gosec // of our own
+	command.Env = append(os.Environ(), env...)
+	combined, err := command.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", command, err, combined)
+	}
+	return string(combined), nil
+}

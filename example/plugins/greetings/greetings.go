@@ -1,0 +1,33 @@
+package greetings
+
+import (
+	"embed"
+	"fmt"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// FileName is that of the source.
+const FileName = "greetings.proto"
+
+//go:embed greetings.proto
+var files embed.FS
+
+// Source returns the descriptors as a .proto source.
+func Source() []byte {
+	source, _ := files.ReadFile(FileName)
+	return source
+}
+
+// Service returns the service of this name.
+func Service(name string) (*registry.Service, error) {
+	reg := registry.New()
+	if err := reg.ParseProto(files, FileName); err != nil {
+		return nil, err
+	}
+	service, ok := reg.Service("example.plugins." + name)
+	if !ok {
+		return nil, fmt.Errorf("there is no service %s", name)
+	}
+	return service, nil
+}

@@ -1,0 +1,112 @@
+// Plugins is a host that serves what it was not compiled with: a shared object, a WebAssembly module, and a program. It
+// builds two versions of each, drops the first into the directory that it watches, calls them by name, puts the second
+// in their place while a caller goes on, and takes them away.
+//
+//	go run ./example/plugins
+//	go run ./example/plugins -bus nats://127.0.0.1:4222
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/goplugin"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+func main() {
+	url := flag.String("bus", "", "URL of a bus; a NATS server of its own unless given")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := present(ctx, *url, os.Stdout)
+	stop()
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// present shows the life of the plugins.
+func present(ctx context.Context, url string, out io.Writer) (err error) {
+	if url == "" {
+		broker, err := startBroker()
+		if err != nil {
+			return err
+		}
+		defer broker.WaitForShutdown()
+		defer broker.Shutdown()
+		url = broker.ClientURL()
+	}
+	b, err := bus.Open(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+
+	folder, err := os.MkdirTemp("", "plugins-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	_, _ = fmt.Fprintln(out, "building two versions of each plugin")
+	if err := buildAll(ctx, folder); err != nil {
+		return err
+	}
+	srv := dynamic.NewServer(b)
+	defer srv.Kill()
+	s, err := newShow(srv, url, filepath.Join(folder, "plugins"), out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	return s.play(ctx, b, folder)
+}
+
+// startBroker starts a NATS server in this process.
+func startBroker() (*server.Server, error) {
+	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true})
+	if err != nil {
+		return nil, err
+	}
+	broker.Start()
+	if !broker.ReadyForConnections(10 * time.Second) {
+		return nil, errors.New("the NATS server does not start")
+	}
+	return broker, nil
+}
+
+// newHost returns a host with all loaders, and what ends them.
+func newHost(srv *dynamic.Server, url string, events func(plugin.Event)) (*plugin.Host, func() error, error) {
+	sandboxes, err := wasm.NewLoader()
+	if err != nil {
+		return nil, nil, err
+	}
+	processes, err := process.NewLoader(url)
+	if err != nil {
+		return nil, nil, errors.Join(err, sandboxes.Close())
+	}
+	host, err := plugin.NewHost(srv,
+		plugin.WithLoaders(goplugin.NewLoader(), sandboxes, processes),
+		plugin.WithLogger(slog.New(slog.DiscardHandler)), // events say it all
+		plugin.WithEvents(events),
+	)
+	if err != nil {
+		return nil, nil, errors.Join(err, sandboxes.Close())
+	}
+	return host, sandboxes.Close, nil
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The program is run as a user runs it: a test binary cannot load shared objects that import what it tests.
+func TestPlugins(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // it builds a host and six plugins
+	defer cancel()
+	command := exec.CommandContext(ctx, "go", "run", ".")
+	command.WaitDelay = time.Minute
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	require.NoError(t, command.Run(), "%s%s", &stdout, &stderr)
+	assert.Equal(t, strings.TrimLeft(`
+building two versions of each plugin
+native: loaded, answered "version 1, loaded into the host: hello, Ada"
+native: replaced while it was called: no call failed, the first was answered by version 1, the last by version 2
+native: unloaded, a call fails with code unavailable
+sandboxed: loaded, answered "version 1, in a sandbox: hello, Ada"
+sandboxed: replaced while it was called: no call failed, the first was answered by version 1, the last by version 2
+sandboxed: unloaded, a call fails with code unavailable
+separate: loaded, answered "version 1, in a process of its own: hello, Ada"
+separate: replaced while it was called: no call failed, the first was answered by version 1, the last by version 2
+separate: unloaded, a call fails with code unavailable
+`, "\n"), stdout.String())
+}

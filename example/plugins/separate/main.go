@@ -1,0 +1,29 @@
+// Separate is a plugin that is a program: it serves on the bus by itself, and the host starts and ends it.
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of the host's bus
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process/child"
+	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
+)
+
+func main() {
+	child.Main(func(_ context.Context, server *dynamic.Server) error {
+		described, err := greetings.Service("Separate")
+		if err != nil {
+			return err
+		}
+		_, err = server.Register(described, dynamic.Handlers{"Greet": dynamic.Unary(greet)})
+		return err
+	})
+}
+
+func greet(_ context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
+	return wrapperspb.String(fmt.Sprintf("version %s, in a process of its own: hello, %s", version, name.GetValue())), nil
+}
