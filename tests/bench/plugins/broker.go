@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// brokerArgument makes this program a NATS server, which has a process of its own as in real life.
+const brokerArgument = "broker"
+
+// startBroker starts a NATS server on a loopback port and returns its URL.
+func startBroker(ctx context.Context, ends *ends) (url string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	command := exec.CommandContext(ctx, self, brokerArgument) //nolint:gosec // this program
+	command.Stderr = os.Stderr
+	input, err := command.StdinPipe()
+	if err != nil {
+		return "", err
+	}
+	output, err := command.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := command.Start(); err != nil {
+		return "", err
+	}
+	ends.add(func() error { return errors.Join(input.Close(), command.Wait()) })
+	url, err = bufio.NewReader(output).ReadString('\n')
+	return strings.TrimSpace(url), err
+}
+
+// serveAsBroker is that process: it ends with its input.
+func serveAsBroker() error {
+	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true})
+	if err != nil {
+		return err
+	}
+	broker.Start()
+	defer broker.WaitForShutdown()
+	defer broker.Shutdown()
+	if !broker.ReadyForConnections(10 * time.Second) {
+		return errors.New("the NATS server does not start")
+	}
+	fmt.Println(broker.ClientURL())
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/goplugin"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+
+	"github.com/dynpsrpc/dynpsrpc/tests/bench/plugins/echo"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 5, "how often each row is run")
+	duration := flag.Duration("time", time.Second, "how long each row is run in each round, with one caller and with many")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	var err error
+	if flag.Arg(0) == brokerArgument {
+		err = serveAsBroker()
+	} else {
+		err = compare(ctx, *rounds, *duration)
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "plugins:", err)
+		os.Exit(1)
+	}
+}
+
+// compare measures all rows in turn, several times.
+func compare(ctx context.Context, rounds int, duration time.Duration) (err error) {
+	var ends ends
+	defer func() { err = errors.Join(err, ends.run()) }()
+	rows, err := open(ctx, &ends)
+	if err != nil {
+		return err
+	}
+	for range rounds {
+		for _, r := range rows {
+			if err := r.measure(ctx, duration); err != nil {
+				return err
+			}
+		}
+	}
+	printTable(os.Stdout, rows)
+	return nil
+}
+
+// ends are what ends what was opened, the last one first.
+type ends []func() error
+
+func (e *ends) add(end func() error) { *e = append(*e, end) }
+
+func (e *ends) run() (err error) {
+	for _, end := range slices.Backward(*e) {
+		err = errors.Join(err, end())
+	}
+	return err
+}
+
+// open serves the handlers and the plugins, and returns a row for each.
+func open(ctx context.Context, ends *ends) ([]*row, error) {
+	url, err := startBroker(ctx, ends)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.MkdirTemp("", "plugins-")
+	if err != nil {
+		return nil, err
+	}
+	ends.add(func() error { return os.RemoveAll(root) })
+	folders, err := buildGuests(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	local := bus.NewLocal()
+	ends.add(local.Close)
+	if err := serveOn(local, "echo.Handler", ends); err != nil {
+		return nil, err
+	}
+	nats, err := connect(ctx, url, ends)
+	if err != nil {
+		return nil, err
+	}
+	if err := serveOn(nats, "echo.Served", ends); err != nil {
+		return nil, err
+	}
+	if err := host(ctx, local, url, folders, ends); err != nil {
+		return nil, err
+	}
+	return dial(ctx, local, url, ends)
+}
+
+func connect(ctx context.Context, url string, ends *ends) (bus.Bus, error) {
+	b, err := bus.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	ends.add(b.Close)
+	return b, nil
+}
+
+// serveOn serves native handlers.
+func serveOn(b bus.Bus, name string, ends *ends) error {
+	service, err := echo.Service(name)
+	if err != nil {
+		return err
+	}
+	srv := dynamic.NewServer(b)
+	ends.add(func() error { return srv.Shutdown(context.Background()) })
+	_, err = srv.Register(service, echo.Handlers())
+	return err
+}
+
+// host serves the plugins.
+func host(ctx context.Context, b bus.Bus, url string, folders []string, ends *ends) error {
+	sandboxes, err := wasm.NewLoader()
+	if err != nil {
+		return err
+	}
+	ends.add(sandboxes.Close)
+	processes, err := process.NewLoader(url)
+	if err != nil {
+		return err
+	}
+	srv := dynamic.NewServer(b)
+	ends.add(func() error { return srv.Shutdown(context.Background()) })
+	host, err := plugin.NewHost(srv,
+		plugin.WithLoaders(goplugin.NewLoader(), sandboxes, processes), plugin.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return err
+	}
+	ends.add(func() error { return host.Shutdown(context.Background()) })
+	for _, folder := range folders {
+		if err := host.Load(ctx, folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dial returns the rows: on each bus the native one first.
+func dial(ctx context.Context, local bus.Bus, url string, ends *ends) (rows []*row, err error) {
+	reg := registry.New()
+	if err := reg.ParseProto(echo.Files, echo.FileName); err != nil {
+		return nil, err
+	}
+	nats, err := connect(ctx, url, ends)
+	if err != nil {
+		return nil, err
+	}
+	for _, on := range []struct {
+		name   string
+		bus    bus.Bus
+		served [][2]string // who answers, and its service
+	}{
+		{"in process", local, [][2]string{
+			{"native handler", "echo.Handler"}, {"Go plugin", "echo.Native"},
+			{"WebAssembly, bytes", "echo.Bytes"}, {"WebAssembly, protobuf", "echo.Proto"},
+		}},
+		{"NATS", nats, [][2]string{{"native handler", "echo.Served"}, {"process", "echo.Separate"}}},
+	} {
+		conn, err := dynamic.NewConn(on.bus, reg)
+		if err != nil {
+			return nil, err
+		}
+		ends.add(conn.Close)
+		var native *row
+		for _, served := range on.served {
+			client, err := dynamic.NewClient[text, text](conn, served[1]+"/Echo")
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, &row{name: served[0], bus: on.name, client: client, native: native})
+			if native == nil {
+				native = rows[len(rows)-1]
+			}
+		}
+	}
+	return rows, nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+type text = *wrapperspb.StringValue
+
+// row is who answers, on which bus.
+type row struct {
+	name, bus string
+	client    *dynamic.Client[text, text]
+	native    *row // what it is compared to; nil for that itself
+
+	p50, rate, allocs []float64 // of each round: microseconds, calls per second of many callers, allocations of one caller's call
+}
+
+const (
+	callers = 16
+	warm    = 1000 // calls before each measurement
+)
+
+// body is what is sent: 64 bytes, as in the other benchmarks.
+var body = strings.Repeat("x", 64)
+
+func (r *row) call(ctx context.Context) error {
+	response, err := r.client.Call(ctx, wrapperspb.String(body))
+	if err == nil && response.GetValue() != body {
+		err = errors.New("the answer is wrong")
+	}
+	return err
+}
+
+// measure runs one caller, and then many, for so long each.
+func (r *row) measure(ctx context.Context, duration time.Duration) error {
+	for range warm {
+		if err := r.call(ctx); err != nil {
+			return fmt.Errorf("%s on %s: %w", r.name, r.bus, err)
+		}
+	}
+	var before, after runtime.MemStats
+	took := make([]time.Duration, 0, 1<<20)
+	runtime.ReadMemStats(&before)
+	for end := time.Now().Add(duration); len(took) < cap(took); {
+		start := time.Now()
+		if start.After(end) {
+			break
+		}
+		if err := r.call(ctx); err != nil {
+			return fmt.Errorf("%s on %s: %w", r.name, r.bus, err)
+		}
+		took = append(took, time.Since(start))
+	}
+	runtime.ReadMemStats(&after)
+	r.p50 = append(r.p50, float64(median(took).Nanoseconds())/1e3)
+	r.allocs = append(r.allocs, float64(after.Mallocs-before.Mallocs)/float64(len(took)))
+	rate, err := r.crowd(ctx, duration)
+	r.rate = append(r.rate, rate)
+	return err
+}
+
+// crowd returns how many calls a second many callers make.
+func (r *row) crowd(ctx context.Context, duration time.Duration) (rate float64, err error) {
+	var calls atomic.Uint64
+	var failure atomic.Pointer[error]
+	var running sync.WaitGroup
+	start := time.Now()
+	for range callers {
+		running.Go(func() { // waited for below
+			n := uint64(0)
+			for ; time.Since(start) < duration; n++ {
+				if err := r.call(ctx); err != nil {
+					failure.Store(&err)
+					break
+				}
+			}
+			calls.Add(n)
+		})
+	}
+	running.Wait()
+	if failed := failure.Load(); failed != nil {
+		return 0, fmt.Errorf("%s on %s: %w", r.name, r.bus, *failed)
+	}
+	return float64(calls.Load()) / time.Since(start).Seconds(), nil
+}
+
+func median[T cmp.Ordered](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// ratio returns the median over the rounds of a figure to the native one of the same round.
+func ratio(values, native []float64) float64 {
+	ratios := make([]float64, len(values))
+	for i := range values {
+		ratios[i] = values[i] / native[i]
+	}
+	return median(ratios)
+}
+
+func printTable(out io.Writer, rows []*row) {
+	_, _ = fmt.Fprintf(out, "| bus | who answers | p50 | of native | allocs | calls/s of %d callers | of native |\n", callers)
+	_, _ = fmt.Fprintln(out, "| --- | --- | --- | --- | --- | --- | --- |")
+	for _, r := range rows {
+		slower, rate := "", ""
+		if r.native != nil {
+			slower = fmt.Sprintf("%.2f", ratio(r.p50, r.native.p50))
+			rate = fmt.Sprintf("%.2f", ratio(r.rate, r.native.rate))
+		}
+		_, _ = fmt.Fprintf(out, "| %s | %s | %.1f µs | %s | %.1f | %.1fk | %s |\n",
+			r.bus, r.name, median(r.p50), slower, median(r.allocs), median(r.rate)/1e3, rate)
+	}
+}

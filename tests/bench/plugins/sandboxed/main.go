@@ -1,0 +1,18 @@
+// Sandboxed is the service in WebAssembly, with messages.
+package main
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest/guestproto"
+)
+
+func init() { //nolint:gochecknoinits // main is never run
+	guestproto.Handle("echo.Proto/Echo", func(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
+		return request, nil
+	})
+}
+
+func main() {}
