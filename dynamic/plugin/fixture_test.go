@@ -51,19 +51,20 @@ type text = *wrapperspb.StringValue
 type world struct {
 	*testing.T
 
-	server *dynamic.Server
-	host   *plugin.Host
-	conn   *dynamic.Conn
-	loader *testLoader
-	events chan plugin.Event
-	root   string
-	remove string // a file of the plugin that is not there after all
+	server   *dynamic.Server
+	host     *plugin.Host
+	conn     *dynamic.Conn
+	registry *registry.Registry
+	loader   *testLoader
+	events   chan plugin.Event
+	root     string
+	remove   string // a file of the plugin that is not there after all
 }
 
 func newWorld(t *testing.T, opts ...plugin.Option) *world {
 	t.Helper()
-	w := &world{T: t, loader: &testLoader{}, events: make(chan plugin.Event, 100), root: t.TempDir()}
 	reg := registry.New()
+	w := &world{T: t, registry: reg, loader: &testLoader{}, events: make(chan plugin.Event, 100), root: t.TempDir()}
 	w.write("greeting.proto", proto)
 	require.NoError(t, reg.ParseProto(os.DirFS(w.root), "greeting.proto"))
 	b := bus.NewLocal()
@@ -88,14 +89,25 @@ func newWorld(t *testing.T, opts ...plugin.Option) *world {
 // write writes a file below root.
 func (w *world) write(name, content string) {
 	w.Helper()
-	path := filepath.Join(w.root, filepath.FromSlash(name))
-	require.NoError(w, os.MkdirAll(filepath.Dir(path), 0o700))
-	require.NoError(w, os.WriteFile(path, []byte(content), 0o600))
+	writeFile(w, filepath.Join(w.root, filepath.FromSlash(name)), content)
+}
+
+func writeFile(t testing.TB, path, content string) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 }
 
 // plugin writes the folder of a plugin, with a manifest as the test loader wants it, and returns its path.
 func (w *world) plugin(folder, code string, change ...func(m *plugin.Manifest)) string {
 	w.Helper()
+	path := filepath.Join(w.root, filepath.FromSlash(folder))
+	writePlugin(w, path, code, change...)
+	return path
+}
+
+func writePlugin(t testing.TB, folder, code string, change ...func(m *plugin.Manifest)) {
+	t.Helper()
 	m := plugin.Manifest{
 		Version: code, Loader: "test", Code: "code", Descriptors: "greeting.proto", Services: []string{greeter},
 	}
@@ -103,11 +115,10 @@ func (w *world) plugin(folder, code string, change ...func(m *plugin.Manifest)) 
 		f(&m)
 	}
 	manifest, err := json.Marshal(m)
-	require.NoError(w, err)
-	w.write(folder+"/greeting.proto", proto)
-	w.write(folder+"/code", code)
-	w.write(folder+"/"+plugin.ManifestName, string(manifest))
-	return filepath.Join(w.root, folder)
+	require.NoError(t, err)
+	writeFile(t, filepath.Join(folder, "greeting.proto"), proto)
+	writeFile(t, filepath.Join(folder, "code"), code)
+	writeFile(t, filepath.Join(folder, plugin.ManifestName), string(manifest))
 }
 
 func services(names ...string) func(*plugin.Manifest) {
