@@ -16,6 +16,9 @@ type listener struct {
 	handle serveFunc // of a method that is a call; through the interceptors
 	intake *intake
 
+	// inherited says that it is there because the version before had it. The registration's mu guards it.
+	inherited bool
+
 	handling lifecycle.WideGate // inside: requests and streams that are being handled
 	closing  chan struct{}      // closed when no more are taken
 

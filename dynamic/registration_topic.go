@@ -36,9 +36,24 @@ func (r *Registration) registerTopic(method string, parts []string) error {
 	if err != nil {
 		return err
 	}
+	if r.adopt(r.listenerName(served.method, parts)) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(r.running, r.server.options.timeout)
 	defer cancel()
 	return r.listen(ctx, newListener(served, parts))
+}
+
+// adopt reports whether there is an inherited listener of that name, which then is inherited no more.
+func (r *Registration) adopt(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.listeners[name]
+	if l == nil || !l.inherited {
+		return false
+	}
+	l.inherited = false
+	return true
 }
 
 // DeregisterTopic takes no more requests for a method on a topic. Handlers that are running go on, streams are

@@ -13,8 +13,8 @@ import (
 // registration that Replace returns is the one of the service.
 //
 // It takes what [Server.Register] takes. Methods may come, go and change. Topics that are registered with r are those of
-// the new version too, where its method takes them. A method that is new, or that has another kind or routing, is served
-// as soon as the bus has confirmed it, a little before the moment.
+// the new version too, where its method takes them; to register one of those again does nothing, once. A method that is
+// new, or that has another kind or routing, is served as soon as the bus has confirmed it, a little before the moment.
 //
 // Replace fails as Register does, with the code invalid_argument also if the wire name is not that of r; with
 // errors.ErrServerClosed if r or its server was closed or killed, before or meanwhile; and with failed_precondition if r
@@ -93,7 +93,9 @@ func (r *Registration) successors(before *Registration) []*listener {
 	for _, l := range before.present() {
 		method := r.methods[l.method.method.Name()]
 		if len(l.topic) > 0 && method != nil && checkTopic(method.method, l.topic) == nil {
-			listeners = append(listeners, newListener(method, l.topic))
+			inherited := newListener(method, l.topic)
+			inherited.inherited = true
+			listeners = append(listeners, inherited)
 		}
 	}
 	for _, l := range listeners {

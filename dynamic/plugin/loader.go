@@ -47,6 +47,7 @@ type Service struct {
 
 	// Registered, unless it is nil, is given the registration as soon as the service is served, to register topics and to
 	// publish with. It gets another one when a newer version had to be taken back. Topics of the version before are there
-	// already, as long as the methods take them. An error of it, as a panic, keeps the version from being served.
+	// already, as long as the methods take them; to register them again does no harm. An error of it, as a panic, keeps
+	// the version from being served.
 	Registered func(registration *dynamic.Registration) error
 }

@@ -69,7 +69,10 @@ func TestService_RegisteredGetsTheRegistration(t *testing.T) {
 	requireTopics("eu")
 	require.NoError(t, load("us"))
 	requireTopics("eu", "us")
-	require.ErrorContains(t, load("refuse"), "its function Registered failed: not now")
+	err = load("refuse")
+	require.ErrorContains(t, err, "its function Registered failed: not now")
+	require.NotContains(t, err.Error(), "already registered")
+	require.Len(t, loader.registrations, 3) // the version before gets another one
 	requireTopics("eu", "us")
 	require.NoError(t, load("asia"))
 	requireTopics("eu", "us", "asia")
