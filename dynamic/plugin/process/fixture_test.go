@@ -34,7 +34,34 @@ func TestMain(m *testing.M) {
 		child.Main(serve)
 		return
 	}
+	if folder := os.Getenv("TEST_HOST"); folder != "" {
+		beHost(folder)
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// beHost serves the plugin of a folder until it is killed, and says on stdout what its script does.
+func beHost(folder string) {
+	source, err := plugin.ReadSource(folder)
+	if err != nil {
+		panic(err)
+	}
+	said := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == "line" {
+				fmt.Println(a.Value)
+			}
+			return slog.Attr{}
+		},
+	}))
+	loader, err := process.NewLoader("nats://unused", process.WithLogger(said))
+	if err != nil {
+		panic(err)
+	}
+	if _, err := loader.Load(context.Background(), source, func(error) {}); err != nil {
+		panic(err)
+	}
+	select {}
 }
 
 const (

@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -240,4 +242,27 @@ func TestNewLoader_NeedsABusForProcesses(t *testing.T) {
 		require.ErrorContains(t, err, expected)
 		assert.NotContains(t, err.Error(), "secret")
 	}
+}
+
+// TestLoader_ProcessesEndWithTheirHost: this one heeds nothing, but the system knows.
+func TestLoader_ProcessesEndWithTheirHost(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("processes that do not heed the end of their input go on here")
+	}
+	w := newWorld(t)
+	folder := w.script("v1", "trap '' TERM\n"+ready+"echo pid=$$; while :; do sleep 1; done")
+	binary, err := os.Executable()
+	require.NoError(t, err)
+	host := exec.CommandContext(t.Context(), binary)
+	host.Env = append(os.Environ(), "TEST_HOST="+folder, "TMPDIR="+t.TempDir())
+	output, err := host.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, host.Start())
+	var pid int
+	_, err = fmt.Fscanf(output, "pid=%d\n", &pid)
+	require.NoError(t, err)
+	require.NoError(t, host.Process.Kill())
+	require.Error(t, host.Wait())
+	require.Eventually(t, func() bool { return isGone(pid) }, patience, time.Millisecond, "process %d goes on", pid)
 }
