@@ -13,6 +13,9 @@ import (
 
 // checkServices compares what code serves with what its manifest says. All differences are reported together.
 func checkServices(source *Source, services []Service) error {
+	if len(services) == 0 { // it serves by itself, and its loader has checked that
+		return nil
+	}
 	var problems []error
 	given := map[protoreflect.FullName]bool{}
 	for i, s := range services {
@@ -27,9 +30,6 @@ func checkServices(source *Source, services []Service) error {
 		} else if len(source.Services) > 0 || len(source.Manifest.Services) > 0 && !slices.Contains(source.Manifest.Services, string(name)) {
 			problems = append(problems, invalid("its code serves %s, which is not a service of its manifest", name))
 		}
-	}
-	if len(services) == 0 { // it serves by itself, and its loader has checked that
-		return nil
 	}
 	wanted := slices.Clone(source.Manifest.Services)
 	for _, s := range source.Services {

@@ -43,7 +43,6 @@ func ExampleHost() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(folder)
 	write := func(name, content string) {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
 			log.Fatal(err)
@@ -89,6 +88,7 @@ func ExampleHost() {
 	_ = conn.Close()
 	_ = server.Shutdown(ctx)
 	_ = b.Close()
+	_ = os.RemoveAll(folder)
 	// Unordered output:
 	// loaded greeter <nil>
 	// Hello, Ada

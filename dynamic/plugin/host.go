@@ -130,11 +130,15 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	return nil
 }
 
-// beginUnload reports false if the plugin is gone, or in another folder. v is nil if no version is served.
+// beginUnload reports false if the plugin is gone, or stays since it is in another folder. v is nil if no version is served.
 func (h *Host) beginUnload(p *hosted, folder string) (v *version, found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.plugins[p.name] != p || (folder != "" && p.status.Folder != folder) {
+	if h.plugins[p.name] != p {
+		return nil, false
+	}
+	if folder != "" && p.status.Folder != folder {
+		p.stayLocked()
 		return nil, false
 	}
 	p.leaveLocked()

@@ -52,6 +52,24 @@ func (p *hosted) leaveLocked() {
 	}
 }
 
+// stayLocked undoes leaveLocked.
+func (p *hosted) stayLocked() {
+	if p.current == nil || !p.current.leaving {
+		return
+	}
+	p.current.leaving = false
+	p.serveLocked()
+}
+
+// serveLocked makes the state that of the version that is served.
+func (p *hosted) serveLocked() {
+	if p.current.trouble != nil {
+		p.setStateLocked(StateFaltering, p.current.trouble)
+	} else {
+		p.setStateLocked(StateServing, nil)
+	}
+}
+
 // describeLocked makes the status that of a source.
 func (p *hosted) describeLocked(source *Source) {
 	p.status.Name, p.status.Version, p.status.Loader = source.Name, source.Version, source.Loader

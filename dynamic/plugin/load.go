@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -14,7 +15,8 @@ import (
 // Code that serves on the bus by itself, as processes do, goes on to take requests until it has learned that it is to end.
 //
 // Content that is served already is not loaded again. If Load fails, the version before goes on as it did, and [Host.List]
-// has the error. ctx bounds the load only.
+// has the error; so it does, with the code already_exists, if another plugin serves one of the services. ctx bounds the
+// load only.
 func (h *Host) Load(ctx context.Context, folder string) error {
 	ctx, leave, err := h.enter(ctx, h.running)
 	if err != nil {
@@ -54,7 +56,7 @@ func (h *Host) couldNotRead(folder string, err error) {
 	if p := h.inFolderLocked(folder); p != nil {
 		p.failure, p.status.Err = err, err
 		event.Plugin = p.name
-	} else {
+	} else if _, missing := os.Stat(folder); missing == nil {
 		h.unread[folder] = Status{Folder: folder, State: StateFailed, Since: time.Now(), Err: err}
 	}
 	h.events.Put(event)
@@ -148,10 +150,9 @@ func (h *Host) commit(p *hosted, old, v *version) {
 	p.status.Services = v.names()
 	p.status.Generation++
 	p.failure = nil
-	p.setStateLocked(StateServing, nil)
+	p.serveLocked()
 	h.events.Put(event)
 	if v.trouble != nil { // it faltered at once
-		p.setStateLocked(StateFaltering, v.trouble)
 		h.events.Put(Event{Kind: Faltered, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder, Err: v.trouble})
 	}
 }

@@ -82,12 +82,11 @@ func (v *version) notify(err error) {
 	if v.plugin.current != v || v.leaving || (err == nil && !recovered) {
 		return
 	}
+	v.plugin.serveLocked()
 	event := Event{Kind: Recovered, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder}
-	state := StateServing
 	if err != nil {
-		event.Kind, event.Err, state = Faltered, err, StateFaltering
+		event.Kind, event.Err = Faltered, err
 	}
-	v.plugin.setStateLocked(state, err)
 	h.events.Put(event) // never blocks
 }
 
