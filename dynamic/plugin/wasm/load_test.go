@@ -32,7 +32,7 @@ func TestLoad_CodeThatIsNotOfTheABI(t *testing.T) {
 	started := func(body ...byte) *assembled {
 		m := echoModule()
 		m.start = len(m.functions)
-		m.functions = append(m.functions, function{body: append(body, opEnd)[:len(body)]})
+		m.functions = append(m.functions, function{body: append(body, opcodeEnd)[:len(body)]})
 		return m
 	}
 	initialized := func(body ...byte) *assembled {
@@ -139,7 +139,7 @@ func TestLoad_Garbage(t *testing.T) {
 	}
 	assert.Error(t, loadError(t, []byte(header), echoService))
 	unknown := echoModule().with(exportVersion, 0xff)
-	assert.ErrorContains(t, loadError(t, unknown.encode(), echoService), "not WebAssembly that can be run here")
+	assert.ErrorContains(t, loadError(t, unknown.encode(), echoService), "unknown instruction 0xff")
 }
 
 func TestLoad_StartThatDoesNotEndIsBoundedByTheContext(t *testing.T) {
@@ -172,7 +172,7 @@ func TestLoad_ModulesOfTheProgram(t *testing.T) {
 	t.Parallel()
 	m := echoModule()
 	m.imports = []imported{{"env", "one", signature{nil, []api.ValueType{i32}}}}
-	m.with(exportVersion, opCall, 0)
+	m.with(exportVersion, opcodeCall, 0)
 	var given *plugin.Source
 	env := WithModule(func(ctx context.Context, source *plugin.Source, runtime wazero.Runtime) error {
 		given = source
