@@ -67,17 +67,12 @@ func withCheckpoints(module []byte) ([]byte, error) {
 // additions are what is added to a module. The import comes after those that are there: functions of the module itself are
 // numbered after it, and their numbers rise by one. The type and the variable come last, and change no numbers.
 type additions struct {
-	types, globals uint64 // how many there are without the additions
-	functions      uint64 // that are imported
-	// what was added
+	// How many there are without the additions; functions: that are imported.
+	types, functions, globals uint64
+	// What was added.
 	hasType, hasImport, hasGlobal bool
-
-	step, bulk, imported []byte // checkpoints of these costs, made before the code
-}
-
-// makeCheckpoints is called when all numbers are known.
-func (a *additions) makeCheckpoints() {
-	a.step, a.bulk, a.imported = a.checkpoint(costOfStep), a.checkpoint(costOfBulk), a.checkpoint(costOfImport)
+	// Checkpoints of these costs, made when all numbers are known.
+	step, bulk, imported []byte
 }
 
 // addedType is a function without parameters and results.
@@ -108,6 +103,10 @@ func (a *additions) checkpoint(cost int64) []byte {
 		appendSigned([]byte{0x41}, checkpointEvery), []byte{0x24}, count, // count = checkpointEvery
 		[]byte{0x0b}, // }
 	)
+}
+
+func (a *additions) makeCheckpoints() {
+	a.step, a.bulk, a.imported = a.checkpoint(costOfStep), a.checkpoint(costOfBulk), a.checkpoint(costOfImport)
 }
 
 // addSections adds sections for the additions where the module has none, before the section of the kind.

@@ -161,6 +161,12 @@ func TestLoad_Limits(t *testing.T) {
 	for _, text := range []string{"1h0m0s is more than 1s", "1073741824 bytes is more than 1048576", "100 instances are more than 2"} {
 		require.ErrorContains(t, err, text)
 	}
+	source.Limits = plugin.Limits{}
+	loaded, err := loader.Load(t.Context(), source, nil)
+	require.NoError(t, err)
+	assert.Equal(t, loader.options.most, loaded.(*code).limits)
+	require.NoError(t, loaded.Close(t.Context()))
+
 	source.Limits = plugin.Limits{Timeout: -1, Memory: -1, Instances: -1}
 	_, err = loader.Load(t.Context(), source, nil)
 	for _, text := range []string{"time limit is -1ns", "memory is -1 bytes", "number of instances is -1"} {

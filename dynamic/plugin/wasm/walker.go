@@ -168,7 +168,7 @@ func appendNumber(to []byte, number uint64) []byte { return binary.AppendUvarint
 // appendSigned appends a signed number.
 func appendSigned(to []byte, number int64) []byte {
 	for number < -0x40 || number >= 0x40 {
-		to = append(to, byte(number&0x7f|0x80))
+		to = append(to, byte(number&0x7f|0x80)) //nolint:gosec // 7 bits of it
 		number >>= 7
 	}
 	return append(to, byte(number&0x7f))
