@@ -14,7 +14,7 @@ import (
 )
 
 // endlessLoop branches to its own beginning.
-var endlessLoop = []byte{opLoop, blockEmpty, opBranch, 0, opEnd}
+var endlessLoop = []byte{opcodeLoop, blockEmpty, opBranch, 0, opcodeEnd}
 
 // TestABI_FaultsInCalls has code that serves a request, or not, as its method call says; each instance is used once, if it fails.
 func TestABI_FaultsInCalls(t *testing.T) {
@@ -29,7 +29,7 @@ func TestABI_FaultsInCalls(t *testing.T) {
 		"trap in alloc":           {exportAlloc, []byte{opUnreachable}, errors.Internal, "unreachable"},
 		"endless call":            {exportCall, append(slices.Clone(endlessLoop), i64Const(0)...), errors.DeadlineExceeded, ""},
 		"endless alloc":           {exportAlloc, append(slices.Clone(endlessLoop), i32Const(0)...), errors.DeadlineExceeded, ""},
-		"endless recursion":       {exportCall, []byte{opLocalGet, 0, opLocalGet, 1, opLocalGet, 2, opLocalGet, 3, opCall, 3}, errors.Internal, "stack overflow"},
+		"endless recursion":       {exportCall, []byte{opLocalGet, 0, opLocalGet, 1, opLocalGet, 2, opLocalGet, 3, opcodeCall, 3}, errors.Internal, "stack overflow"},
 		"no memory for a request": {exportAlloc, i32Const(0), errors.ResourceExhausted, "dynpsrpc_alloc(1024) has returned 0"},
 		"room beyond the end":     {exportAlloc, i32Const(65530), errors.Internal, "has returned 65530, which is beyond the end"},
 		"response beyond the end": {exportCall, i64Const(65530<<32 | 7), errors.Internal, "7 bytes at 65530, which is beyond the end"},

@@ -8,21 +8,20 @@ import (
 
 // Pieces of code, as bytes. Numbers are LEB128.
 const (
-	opUnreachable = 0x00
-	opLoop        = 0x03
-	opEnd         = 0x0b
-	opBranch      = 0x0c
-	opCall        = 0x10
-	opLocalGet    = 0x20
-	opMemorySize  = 0x3f
-	opMemoryGrow  = 0x40
-	opI32Const    = 0x41
-	opI64Const    = 0x42
-	opDrop        = 0x1a
-	opI64Or       = 0x84
-	opI64Shl      = 0x86
-	opI64ExtendU  = 0xad
-	blockEmpty    = 0x40
+	opUnreachable  = 0x00
+	opIf           = 0x04
+	opBranch       = 0x0c
+	opCallIndirect = 0x11
+	opLocalGet     = 0x20
+	opMemoryGrow   = 0x40
+	opI32Const     = 0x41
+	opI64Const     = 0x42
+	opDrop         = 0x1a
+	opI32Add       = 0x6a
+	opI64Or        = 0x84
+	opI64Shl       = 0x86
+	opI64ExtendU   = 0xad
+	blockEmpty     = 0x40
 )
 
 // function is a function of an assembled module.
@@ -45,6 +44,8 @@ type assembled struct {
 	pages     uint32 // of memory at the start; there is none if it is 0
 	start     int    // the function that runs at the start, or -1
 	list      string // what is at listAddress
+	// tables and elements are sections as they are, if there are any.
+	tables, elements []byte
 }
 
 const (
@@ -100,13 +101,14 @@ func (m *assembled) encode() []byte {
 		if f.export != "" {
 			exported = append(exported, slices.Concat(text(f.export), []byte{0}, uleb(len(m.imports)+i)))
 		}
-		body := slices.Concat([]byte{0}, f.body, []byte{opEnd}) // no locals
+		body := slices.Concat([]byte{0}, f.body, []byte{opcodeEnd}) // no locals
 		bodies = append(bodies, slices.Concat(uleb(len(body)), body))
 	}
 	code := []byte("\x00asm\x01\x00\x00\x00")
 	code = append(code, section(1, vector(types...))...)
 	code = append(code, section(2, vector(imports...))...)
 	code = append(code, section(3, vector(functions...))...)
+	code = append(code, m.tables...)
 	if m.pages > 0 {
 		code = append(code, section(5, vector(append([]byte{0}, uleb(int(m.pages))...)))...)
 		exported = append(exported, slices.Concat(text(exportMemory), []byte{2, 0}))
@@ -115,9 +117,10 @@ func (m *assembled) encode() []byte {
 	if m.start >= 0 {
 		code = append(code, section(8, uleb(m.start))...)
 	}
+	code = append(code, m.elements...)
 	code = append(code, section(10, vector(bodies...))...)
 	if m.list != "" {
-		data := slices.Concat([]byte{0}, i32Const(listAddress), []byte{opEnd}, text(m.list))
+		data := slices.Concat([]byte{0}, i32Const(listAddress), []byte{opcodeEnd}, text(m.list))
 		code = append(code, section(11, vector(data))...)
 	}
 	return code
@@ -139,18 +142,6 @@ func text(s string) []byte { return append(uleb(len(s)), s...) }
 
 func uleb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 
-func i32Const(n int64) []byte { return append([]byte{opI32Const}, sleb(n)...) }
+func i32Const(n int64) []byte { return appendSigned([]byte{opI32Const}, n) }
 
-func i64Const(n int64) []byte { return append([]byte{opI64Const}, sleb(n)...) }
-
-func sleb(n int64) []byte {
-	var encoded []byte
-	for {
-		b := byte(n & 0x7f)
-		n >>= 7
-		if n == 0 && b&0x40 == 0 || n == -1 && b&0x40 != 0 {
-			return append(encoded, b)
-		}
-		encoded = append(encoded, b|0x80)
-	}
-}
+func i64Const(n int64) []byte { return appendSigned([]byte{opI64Const}, n) }

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -221,6 +222,27 @@ func TestCall_ManyAtOnce(t *testing.T) {
 	callers.Wait()
 	assert.LessOrEqual(t, len(code.pool.idle), 3)
 	assert.Empty(t, code.pool.permits)
+}
+
+func TestCall_EndsWithTheCode(t *testing.T) {
+	t.Parallel()
+	loader, _ := newTestLoader(t)
+	source := &plugin.Source{
+		Content:  echoModule().with(exportCall, append(slices.Clone(endlessLoop), i64Const(0)...)...).encode(),
+		Services: services(t, echoService),
+	}
+	loaded, err := loader.Load(t.Context(), source, nil)
+	require.NoError(t, err)
+	code := &guestCode{code: loaded.(*code)}
+	ended := make(chan error)
+	go func() { // ends below
+		_, err := code.echo(t, "")
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { return len(code.pool.permits) == 1 }, 10*time.Second, time.Millisecond,
+		"nobody says when an instance is taken")
+	require.NoError(t, loaded.Close(t.Context()), "no host does that, while a handler runs")
+	requireCode(t, errors.Internal, <-ended)
 }
 
 func TestCall_AfterClose(t *testing.T) {

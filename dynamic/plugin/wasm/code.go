@@ -39,9 +39,6 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*code, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkStructure(source.Content); err != nil {
-		return nil, err
-	}
 	c := &code{
 		loader:  l,
 		logger:  l.options.logger.With(slog.String("plugin", source.Name)),
@@ -59,12 +56,15 @@ func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
 	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
 		WithCoreFeatures(features).
 		WithCompilationCache(l.cache).
-		WithCloseOnContextDone(true).
 		WithDebugInfoEnabled(false)) // positions in sources take long to read, for few faults
 }
 
 func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
-	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), content)
+	checked, err := withCheckpoints(content)
+	if err != nil {
+		return nil, err
+	}
+	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), checked)
 	if err != nil {
 		return nil, fmt.Errorf("the code is not WebAssembly that can be run here: %w", err)
 	}
@@ -146,8 +146,7 @@ func (c *code) run(ctx context.Context, place uint32, request []byte, deadline t
 		return nil, err
 	}
 	response, err := in.call(ctx, place, request, deadline)
-	_, failed := errors.AsType[*fault](err)
-	if failed || ctx.Err() != nil { // what ends an instance with its context may still be about to
+	if _, failed := errors.AsType[*fault](err); failed {
 		c.pool.discard(in)
 	} else {
 		c.pool.put(in)

@@ -12,11 +12,9 @@ import (
 
 // fault is an error after which an instance is not used again.
 type fault struct {
-	code errors.ErrorCode
-	// what it is, for the caller, who learns nothing that code made up.
-	what string
-	// reason is for the log.
-	reason error
+	code   errors.ErrorCode
+	what   string // for the caller, who learns nothing that the code made up
+	reason error  // for the log
 }
 
 func (f *fault) Error() string { return f.reason.Error() }
@@ -25,8 +23,11 @@ func (f *fault) Unwrap() error { return f.reason }
 
 // forCaller returns what the caller of a method learns.
 func (f *fault) forCaller(method *registry.Method) error {
-	if err := errors.FromContext(f.reason); f.code == errors.Canceled || f.code == errors.DeadlineExceeded {
-		return err
+	switch f.code {
+	case errors.Canceled:
+		return errors.FromContext(context.Canceled)
+	case errors.DeadlineExceeded:
+		return errors.FromContext(context.DeadlineExceeded)
 	}
 	return errors.NewErrorf(f.code, "the plugin that serves %s %s; the log of the server has the reason", method.FullName(), f.what)
 }
@@ -41,9 +42,9 @@ func (in *instance) faultOf(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		return &fault{errors.Canceled, "", ctx.Err()}
+		return &fault{errors.Canceled, "was not waited for", fmt.Errorf("%w: %w", ctx.Err(), err)}
 	case ctx.Err() != nil:
-		return &fault{errors.DeadlineExceeded, "", ctx.Err()}
+		return &fault{errors.DeadlineExceeded, "took too long", fmt.Errorf("%w: %w", ctx.Err(), err)}
 	case in.memory.refused:
 		return &fault{errors.ResourceExhausted, "needs more memory than it may have",
 			fmt.Errorf("it was refused more than its %d bytes of memory: %w", in.memory.limit, err)}

@@ -25,6 +25,8 @@ func (c *code) giveModules(ctx context.Context, source *plugin.Source) error {
 		WithGoModuleFunction(api.GoModuleFunc(hostLog), []api.ValueType{i32, i32, i32}, nil).Export("log").
 		NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(hostClock), nil, []api.ValueType{i64}).Export("clock").
+		NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(checkpoint), nil, nil).Export(checkpointName).
 		Instantiate(ctx)
 	if err != nil {
 		return fmt.Errorf("module %s: %w", hostModule, err)

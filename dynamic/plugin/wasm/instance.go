@@ -53,7 +53,7 @@ func (c *code) start(ctx context.Context) (*instance, error) {
 		WithName(""). // so that there can be several
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
-		WithRandSource(rand.Reader).
+		WithRandSource(in).
 		WithStdout(&lineWriter{journal: &in.journal, level: slog.LevelInfo}).
 		WithStderr(&lineWriter{journal: &in.journal, level: slog.LevelWarn})
 	module, err := c.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &in.memory), c.compiled, config)
@@ -89,6 +89,14 @@ func (in *instance) sleep(nanoseconds int64) {
 	case <-timer.C:
 	case <-in.running.Done():
 	}
+}
+
+// Read is how code gets random numbers: not for longer than it may run.
+func (in *instance) Read(bytes []byte) (int, error) {
+	if err := in.running.Err(); err != nil {
+		return 0, err
+	}
+	return rand.Read(bytes)
 }
 
 // call lets the code handle a request, for the method at the place. The error is a *fault, after which the instance must not

@@ -51,7 +51,7 @@ type lineWriter struct {
 // Write never fails.
 func (w *lineWriter) Write(output []byte) (int, error) {
 	size := len(output)
-	for len(output) > 0 {
+	for len(output) > 0 && w.journal.left > 0 {
 		line, rest, ended := bytes.Cut(output, []byte{'\n'})
 		room := maxLine - len(w.line)
 		if len(line) > room {

@@ -32,7 +32,7 @@ func TestLoad_CodeThatIsNotOfTheABI(t *testing.T) {
 	started := func(body ...byte) *assembled {
 		m := echoModule()
 		m.start = len(m.functions)
-		m.functions = append(m.functions, function{body: append(body, opEnd)[:len(body)]})
+		m.functions = append(m.functions, function{body: append(body, opcodeEnd)[:len(body)]})
 		return m
 	}
 	initialized := func(body ...byte) *assembled {
@@ -139,7 +139,7 @@ func TestLoad_Garbage(t *testing.T) {
 	}
 	assert.Error(t, loadError(t, []byte(header), echoService))
 	unknown := echoModule().with(exportVersion, 0xff)
-	assert.ErrorContains(t, loadError(t, unknown.encode(), echoService), "not WebAssembly that can be run here")
+	assert.ErrorContains(t, loadError(t, unknown.encode(), echoService), "unknown instruction 0xff")
 }
 
 func TestLoad_StartThatDoesNotEndIsBoundedByTheContext(t *testing.T) {
@@ -161,6 +161,12 @@ func TestLoad_Limits(t *testing.T) {
 	for _, text := range []string{"1h0m0s is more than 1s", "1073741824 bytes is more than 1048576", "100 instances are more than 2"} {
 		require.ErrorContains(t, err, text)
 	}
+	source.Limits = plugin.Limits{}
+	loaded, err := loader.Load(t.Context(), source, nil)
+	require.NoError(t, err)
+	assert.Equal(t, loader.options.most, loaded.(*code).limits)
+	require.NoError(t, loaded.Close(t.Context()))
+
 	source.Limits = plugin.Limits{Timeout: -1, Memory: -1, Instances: -1}
 	_, err = loader.Load(t.Context(), source, nil)
 	for _, text := range []string{"time limit is -1ns", "memory is -1 bytes", "number of instances is -1"} {
@@ -172,7 +178,7 @@ func TestLoad_ModulesOfTheProgram(t *testing.T) {
 	t.Parallel()
 	m := echoModule()
 	m.imports = []imported{{"env", "one", signature{nil, []api.ValueType{i32}}}}
-	m.with(exportVersion, opCall, 0)
+	m.with(exportVersion, opcodeCall, 0)
 	var given *plugin.Source
 	env := WithModule(func(ctx context.Context, source *plugin.Source, runtime wazero.Runtime) error {
 		given = source

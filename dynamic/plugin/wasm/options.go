@@ -59,6 +59,12 @@ func newOptions(opts []Option) (options, error) {
 	if o.maxResponse <= 0 || o.maxResponse > math.MaxInt32 {
 		err = errors.Join(err, fmt.Errorf("longest response is %d bytes: it must be from 1 to %d", o.maxResponse, math.MaxInt32))
 	}
+	most := orElse(o.most, o.limits)
+	o.limits = plugin.Limits{
+		Timeout:   min(o.limits.Timeout, most.Timeout),
+		Memory:    min(o.limits.Memory, most.Memory),
+		Instances: min(o.limits.Instances, most.Instances),
+	}
 	return o, err
 }
 
@@ -77,8 +83,8 @@ func WithDefaultLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.limits = orElse(limits, o.limits) }
 }
 
-// WithMaxLimits sets the limits that a manifest may ask for at most; a plugin that asks for more is not loaded. What is 0 is
-// not limited, as by default.
+// WithMaxLimits sets the limits that a manifest may ask for at most; a plugin that asks for more is not loaded. Plugins that
+// ask for nothing get no more either. What is 0 is not limited, as by default.
 func WithMaxLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.most = limits }
 }

@@ -42,7 +42,7 @@ func (p *pool) take(ctx context.Context) (*instance, error) {
 		<-p.permits
 		return nil, err
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil { // it would be thrown away for nothing
 		p.put(in)
 		return nil, p.tooLate(ctx)
 	}

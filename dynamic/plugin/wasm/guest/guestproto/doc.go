@@ -7,5 +7,5 @@
 //		})
 //	}
 //
-// A program that uses it links protobuf: it is larger by 2 MB or so, and each request is decoded and encoded in the plugin.
+// A program that uses it links protobuf: it has 6.5 MB instead of 2.8, and each request is decoded and encoded in the plugin.
 package guestproto

@@ -2,15 +2,22 @@ package wasm
 
 import "slices"
 
+const (
+	// maxLocals is how many local variables a function may have, as in web browsers.
+	maxLocals = 50_000
+	// maxTable is how many elements a table may have at the start.
+	maxTable = 10_000_000
+)
+
 // section reads the content of a section.
 func (w *walker) section(id byte) {
 	switch id {
 	case 0: // custom
 		w.custom()
 	case 1: // types
-		w.each(w.functionType)
+		w.eachAnd(w.additions.addedType, w.functionType)
 	case 2: // imports
-		w.each(func() { w.bytes(); w.bytes(); w.imported() })
+		w.eachAnd(w.additions.addedImport, func() { w.bytes(); w.bytes(); w.imported() })
 	case 3: // types of functions
 		w.each(func() { w.number() })
 	case 4: // tables
@@ -18,17 +25,20 @@ func (w *walker) section(id byte) {
 	case 5: // memories
 		w.each(func() { w.limits() })
 	case 6: // globals
-		w.each(func() { w.skip(2); w.expression() })
+		w.eachAnd(w.additions.addedGlobal, func() { w.skip(2); w.expression(); w.additions.globals++ })
 	case 7: // exports
-		w.each(func() { w.bytes(); w.byte(); w.number() })
-	case 8, 12: // start, count of data
-		w.number()
-	case 9: // elements
-		w.each(w.elements)
-	case 10: // functions
-		w.each(func() { w.function(w.part()) })
+		w.each(w.exported)
+	case 8: // start
+		w.function()
+	case 9: // elements of tables
+		w.each(w.tableElements)
+	case 10: // code
+		w.additions.makeCheckpoints()
+		w.each(func() { w.nested((*walker).body) })
 	case 11: // data
 		w.each(w.data)
+	case 12: // number of data
+		w.number()
 	default:
 		w.failf("is of no known kind")
 	}
@@ -38,6 +48,7 @@ func (w *walker) section(id byte) {
 var valueTypes = []byte{0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f}
 
 func (w *walker) functionType() {
+	w.additions.types++
 	if form := w.byte(); w.err == nil && form != 0x60 {
 		w.failf("has a type of the form %#x, not a function", form)
 	}
@@ -53,15 +64,29 @@ func (w *walker) functionType() {
 func (w *walker) imported() {
 	switch kind := w.byte(); kind {
 	case 0: // function
+		w.additions.functions++
 		w.number()
 	case 1:
 		w.table()
 	case 2: // memory
 		w.limits()
 	case 3: // global
+		w.additions.globals++
 		w.skip(2)
 	default:
 		w.failf("has an import of the kind %d", kind)
+	}
+}
+
+func (w *walker) exported() {
+	w.bytes()
+	switch kind := w.byte(); kind {
+	case 0:
+		w.function()
+	case 3:
+		w.global()
+	default:
+		w.number()
 	}
 }
 
@@ -84,7 +109,7 @@ func (w *walker) limits() uint64 {
 	return least
 }
 
-func (w *walker) elements() {
+func (w *walker) tableElements() {
 	kind := w.number()
 	if kind > 7 {
 		w.failf("has elements of the kind %d", kind)
@@ -99,13 +124,11 @@ func (w *walker) elements() {
 	if passive || explicit {
 		w.byte() // the type
 	}
-	w.each(func() {
-		if expressions {
-			w.expression()
-		} else {
-			w.number()
-		}
-	})
+	if expressions {
+		w.each(w.expression)
+	} else {
+		w.each(w.function)
+	}
 }
 
 func (w *walker) data() {
@@ -122,38 +145,9 @@ func (w *walker) data() {
 	w.bytes()
 }
 
-// function reads the local variables of a function.
-func (w *walker) function(body *walker) {
-	var locals uint64
-	body.each(func() {
-		locals = min(locals+body.number(), maxLocals+1)
-		body.byte()
-	})
-	if body.err != nil {
-		w.failf("has a function that %w", body.err)
-	} else if locals > maxLocals {
-		w.failf("has a function with more than %d local variables", maxLocals)
-	}
-}
-
 // expression reads an expression that is constant.
 func (w *walker) expression() {
-	for w.err == nil {
-		switch op := w.byte(); op {
-		case 0x0b: // end
-			return
-		case 0x23, 0x41, 0x42, 0xd0, 0xd2: // a global, a number, a reference
-			w.number()
-		case 0x43: // a number of 4 bytes
-			w.skip(4)
-		case 0x44: // a number of 8 bytes
-			w.skip(8)
-		case 0xfd: // a vector
-			w.number()
-			w.skip(16)
-		default:
-			w.failf("has an expression with the operation %#x", op)
-		}
+	for w.err == nil && w.instruction() != opcodeEnd {
 	}
 }
 
@@ -168,28 +162,17 @@ func (w *walker) custom() {
 	}
 	for len(w.rest) > 0 && w.err == nil {
 		id := w.byte()
-		names := w.part()
-		switch id {
-		case 0: // of the module
-			names.bytes()
-		case 1: // of functions
-			names.each(names.named)
-		case 2: // of local variables
-			names.each(func() { names.number(); names.each(names.named) })
-		default:
-			names.rest = nil
-		}
-		if names.err == nil && len(names.rest) > 0 {
-			names.failf("has %d bytes too many", len(names.rest))
-		}
-		if names.err != nil {
-			w.failf("has a list of names that %w", names.err)
-		}
+		w.nested(func(names *walker) {
+			switch id {
+			case 0: // of the module
+				names.bytes()
+			case 1: // of functions
+				names.each(func() { names.function(); names.bytes() })
+			case 2: // of local variables
+				names.each(func() { names.function(); names.each(func() { names.number(); names.bytes() }) })
+			default:
+				names.rest = nil
+			}
+		})
 	}
-}
-
-// named reads a number and its name.
-func (w *walker) named() {
-	w.number()
-	w.bytes()
 }
