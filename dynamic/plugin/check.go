@@ -16,6 +16,7 @@ func checkServices(source *Source, services []Service) error {
 	if len(services) == 0 { // it serves by itself, and its loader has checked that
 		return nil
 	}
+	wanted := source.ServiceNames()
 	var problems []error
 	given := map[protoreflect.FullName]bool{}
 	for i, s := range services {
@@ -27,15 +28,11 @@ func checkServices(source *Source, services []Service) error {
 		given[name] = true
 		if named := source.service(string(name)); named != nil {
 			problems = append(problems, compareService(named, s.Descriptor))
-		} else if len(source.Services) > 0 || len(source.Manifest.Services) > 0 && !slices.Contains(source.Manifest.Services, string(name)) {
+		} else if len(wanted) > 0 && !slices.Contains(wanted, string(name)) {
 			problems = append(problems, invalid("its code serves %s, which is not a service of its manifest", name))
 		}
 	}
-	wanted := slices.Clone(source.Manifest.Services)
-	for _, s := range source.Services {
-		wanted = append(wanted, string(s.Name()))
-	}
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(wanted))) {
+	for _, name := range wanted {
 		if !given[protoreflect.FullName(name)] {
 			problems = append(problems, invalid("its code does not serve %s, a service of its manifest", name))
 		}

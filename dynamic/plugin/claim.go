@@ -16,8 +16,8 @@ func (v *version) allClaims() []string {
 	return names
 }
 
-// claim reserves the names of services for a version, unless another plugin has them. Names that something has which is on its
-// way out are waited for, as long as that may take.
+// claim reserves the names of services for a version, unless another plugin has them. Names that something has which is
+// on its way out are waited for, as long as that may take.
 func (h *Host) claim(ctx context.Context, v *version, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*lateGrace)
 	defer cancel()

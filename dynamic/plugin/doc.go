@@ -11,8 +11,8 @@
 //   - package dynamic/plugin/process: an executable that serves on the bus by itself. Starting it is trusting it with
 //     what the user of the host may do.
 //
-// A plugin can be put where the host watches, see [Host.Watch], or loaded by its folder's name, see [Host.Load]. Copy a folder
-// under another name and rename it, and it is never seen half.
+// A plugin can be put where the host watches, see [Host.Watch], or loaded by its folder's name, see [Host.Load]. Copy a
+// folder under another name and rename it, and it is never seen half.
 //
 // A plugin that is broken never stops its host: the error says why, and the version that was there before goes on.
 package plugin

@@ -89,9 +89,9 @@ func (h *Host) enter(ctx, life context.Context) (bounded context.Context, leave 
 	}, nil
 }
 
-// Unload serves a plugin no more and returns when nothing of it is running. Handlers that are still running when ctx ends,
-// or the drain timeout has passed, are told to end by their contexts, and there is an error that says so; the plugin is
-// unloaded nevertheless. An unknown name is an error with the code not_found.
+// Unload serves a plugin no more and returns when nothing of it is running. Handlers that are still running when ctx
+// ends, or the drain timeout has passed, are told to end by their contexts, and there is an error that says so; the
+// plugin is unloaded nevertheless. An unknown name is an error with the code not_found.
 func (h *Host) Unload(ctx context.Context, name string) error {
 	ctx, leave, err := h.enter(ctx, h.draining)
 	if err != nil {
@@ -130,7 +130,8 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	return nil
 }
 
-// beginUnload reports false if the plugin is gone, or stays since it is in another folder. v is nil if no version is served.
+// beginUnload reports false if the plugin is gone, or stays since it is in another folder. v is nil if no version is
+// served.
 func (h *Host) beginUnload(p *hosted, folder string) (v *version, found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -155,9 +156,9 @@ func (h *Host) endUnload(p *hosted) {
 	}
 }
 
-// Shutdown unloads all plugins, and returns when nothing of them is running, when Load, Unload and Watch have returned, and
-// when all events have been handled. When ctx ends first, the contexts of running handlers end, and Shutdown returns an
-// error that satisfies errors.Is for the context's error. Further calls wait too.
+// Shutdown unloads all plugins, and returns when nothing of them is running, when Load, Unload and Watch have returned,
+// and when all events have been handled. When ctx ends first, the contexts of running handlers end, and Shutdown
+// returns an error that satisfies errors.Is for the context's error. Further calls wait too.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.stop()
 	detach := context.AfterFunc(ctx, h.cut)

@@ -60,13 +60,13 @@ func WithLoaders(loaders ...Loader) Option {
 	}
 }
 
-// WithEvents gives the events of the host to a function, one at a time and in order, on a goroutine of the host. The host
-// does not wait for it: when the function is 256 events behind, further ones are lost, and [Host.List] tells what is. The function must
-// not call [Host.Shutdown] or [Host.Close], which wait for it. The default is to log them.
+// WithEvents gives the events of the host to a function, one at a time and in order, on a goroutine of the host. The
+// host does not wait for it: when the function is 256 events behind, further ones are lost, and [Host.List] tells what
+// is. The function must not call [Host.Shutdown] or [Host.Close], which wait for it. The default is to log them.
 func WithEvents(handle func(Event)) Option { return func(o *hostOptions) { o.onEvent = handle } }
 
-// WithDrainTimeout sets how long running handlers may go on when their plugin is replaced or unloaded; then their contexts
-// end. The default, also for 0 or less, is [DefaultDrainTimeout].
+// WithDrainTimeout sets how long running handlers may go on when their plugin is replaced or unloaded; then their
+// contexts end. The default, also for 0 or less, is [DefaultDrainTimeout].
 func WithDrainTimeout(timeout time.Duration) Option {
 	return func(o *hostOptions) {
 		if timeout > 0 {

@@ -10,13 +10,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Load serves the plugin of a folder, in place of the one of that name if there is one. When it returns, all requests go to
-// the new version; handlers of the version before are finished in the background, and its code is closed after them.
-// Code that serves on the bus by itself, as processes do, goes on to take requests until it has learned that it is to end.
+// Load serves the plugin of a folder, in place of the one of that name if there is one. When it returns, all requests
+// go to the new version; handlers of the version before are finished in the background, and its code is closed after
+// them. Code that serves on the bus by itself, as processes do, goes on to take requests until it has learned that it
+// is to end.
 //
-// Content that is served already is not loaded again. If Load fails, the version before goes on as it did, and [Host.List]
-// has the error; so it does, with the code already_exists, if another plugin serves one of the services. ctx bounds the
-// load only.
+// Content that is served already is not loaded again. If Load fails, the version before goes on as it did, and
+// [Host.List] has the error; so it does, with the code already_exists, if another plugin serves one of the services.
+// ctx bounds the load only.
 func (h *Host) Load(ctx context.Context, folder string) error {
 	ctx, leave, err := h.enter(ctx, h.running)
 	if err != nil {

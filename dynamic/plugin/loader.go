@@ -26,9 +26,9 @@ type Code interface {
 	// Services are what the host is to serve with this code: none if it serves by itself.
 	Services() []Service
 
-	// Close ends the code. It is called once, when no handler of its services is running any more, save those that go on
-	// long after their contexts have ended. Code that serves by itself takes no more requests and finishes those that it has,
-	// until ctx ends, and then ends at once.
+	// Close ends the code. It is called once, when no handler of its services is running any more, save those that go
+	// on long after their contexts have ended. Code that serves by itself takes no more requests and finishes those
+	// that it has, until ctx ends, and then ends at once.
 	Close(ctx context.Context) error
 }
 

@@ -31,8 +31,8 @@ type Manifest struct {
 	Env  []string `json:"env,omitempty"`
 }
 
-// Limits are what code may use; 0 is what the loader takes for usual. Not every loader can keep them all: each says what it
-// does with them.
+// Limits are what code may use; 0 is what the loader takes for usual. Not every loader can keep them all: each says
+// what it does with them.
 type Limits struct {
 	// Timeout is the longest that one request may take.
 	Timeout Duration `json:"timeout,omitzero"`

@@ -34,7 +34,8 @@ func ParseManifest(data []byte) (Manifest, error) {
 		return Manifest{}, describeJSON(data, err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return Manifest{}, invalid("line %d: there is something after the manifest: remove it", lineAt(data, decoder.InputOffset()))
+		return Manifest{}, invalid("line %d: there is something after the manifest: remove it",
+			lineAt(data, decoder.InputOffset()))
 	}
 	if err := m.check(); err != nil {
 		return Manifest{}, err
@@ -90,7 +91,8 @@ func (m *Manifest) check() error {
 	for _, entry := range m.Env {
 		name, _, found := strings.Cut(entry, "=")
 		problem(found && name != "" && !strings.ContainsRune(entry, 0), "field env: %q is not of the form name=value", entry)
-		problem(!strings.HasPrefix(name, reservedEnv), "field env: %q: names that begin with %s are the loader's", entry, reservedEnv)
+		problem(!strings.HasPrefix(name, reservedEnv),
+			"field env: %q: names that begin with %s are the loader's", entry, reservedEnv)
 	}
 	return errors.Join(problems...)
 }

@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -23,17 +22,23 @@ type Source struct {
 	fingerprint string // of all files that were read
 }
 
+// ServiceNames returns the full names of the services that the code is to serve, sorted: those of the manifest, or all of its
+// descriptors; none if it says nothing of them.
+func (s *Source) ServiceNames() []string {
+	names := slices.Clone(s.Manifest.Services)
+	for _, service := range s.Services {
+		names = append(names, string(service.Name()))
+	}
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
 // claims are the names, full and on the wire, that only one plugin at a time can have.
 func (s *Source) claims() []string {
-	names := map[string]bool{}
-	for _, name := range s.Manifest.Services {
-		names[name] = true
-	}
+	names := s.ServiceNames()
 	for _, service := range s.Services {
-		names[string(service.Name())] = true
-		names[service.WireName()] = true
+		names = append(names, service.WireName())
 	}
-	return slices.Collect(maps.Keys(names))
+	return names
 }
 
 // service returns nil if the manifest has no descriptor of it.

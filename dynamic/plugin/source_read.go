@@ -91,8 +91,8 @@ func (s *Source) readCode(files *sourceFiles) (err error) {
 	sum := files.sums[s.Code]
 	s.Digest = hex.EncodeToString(sum[:])
 	if s.SHA256 != "" && !strings.EqualFold(s.SHA256, s.Digest) {
-		return errors.NewErrorf(errors.DataLoss, "%s has the checksum %s, and the field sha256 says %s: one of them is of another version",
-			s.Code, s.Digest, s.SHA256)
+		return errors.NewErrorf(errors.DataLoss,
+			"%s has the checksum %s, and the field sha256 says %s: one of them is of another version", s.Code, s.Digest, s.SHA256)
 	}
 	return nil
 }

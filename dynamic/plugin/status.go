@@ -36,8 +36,9 @@ type Status struct {
 	Since time.Time
 	// Generation counts the versions that were served: 1 for the first, 2 after it was replaced, 0 for none.
 	Generation int
-	// Handled is how many requests and streams all versions have handled since the plugin was loaded, and Failed how many
-	// of them ended with an error. A version that is counted neither by the host nor by its code, such as a process, has none.
+	// Handled is how many requests and streams all versions have handled since the plugin was loaded, and Failed how
+	// many of them ended with an error. A version that is counted neither by the host nor by its code, such as a
+	// process, has none.
 	Handled, Failed uint64
 	// Err is the last problem: why it falters, or why the newest content of the folder could not be loaded. It is nil
 	// when that has been mended.

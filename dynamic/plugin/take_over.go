@@ -69,7 +69,8 @@ func (v *version) serve(s, before *served) (err error) {
 func (v *version) takeBack(before, s *served) error {
 	registration, err := s.registration.Replace(before.Descriptor, before.Handlers, v.options(before.Service)...)
 	if err != nil {
-		return errors.NewErrorf(codeOf(err), "service %s: the version before cannot be put back, and is not served any more: %w", s.name, err)
+		return errors.NewErrorf(codeOf(err),
+			"service %s: the version before cannot be put back, and is not served any more: %w", s.name, err)
 	}
 	v.earlier = append(v.earlier, before.registration)
 	before.registration = registration

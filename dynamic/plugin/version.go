@@ -130,7 +130,8 @@ func (v *version) retire(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// closeLate returns the error of a registration whose handlers did not end in time, when they have ended, or are given up.
+// closeLate returns the error of a registration whose handlers did not end in time, when they have ended, or are given
+// up.
 func closeLate(ctx context.Context, registration *dynamic.Registration) error {
 	err := registration.Close(ctx)
 	if err != nil {
@@ -169,12 +170,9 @@ func (h *Host) awaitDrains(p *hosted) {
 
 // names returns the full names of the services, sorted.
 func (v *version) names() []string {
-	names := slices.Clone(v.source.Manifest.Services)
+	names := v.source.ServiceNames()
 	for _, s := range v.services {
 		names = append(names, string(s.name))
-	}
-	for _, s := range v.source.Services {
-		names = append(names, string(s.Name()))
 	}
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
@@ -182,8 +180,8 @@ func (v *version) names() []string {
 // options are what a service is registered with.
 func (v *version) options(s Service) []dynamic.RegisterOption {
 	options := slices.Clone(s.Options)
-	if named := v.source.service(string(s.Descriptor.FullName())); named != nil && v.source.WireNames[string(named.Name())] != "" {
-		options = append(options, dynamic.WithWireName(named.WireName()))
+	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {
+		options = append(options, dynamic.WithWireName(wireName))
 	}
 	if _, counts := v.code.(Counter); !counts {
 		options = append(options, v.counter.options()...)

@@ -34,8 +34,8 @@ func (f *watchedFolder) touch(system *fsnotify.Watcher) {
 	f.touched = time.Now()
 }
 
-// look notes a change if there is one. It asks to be told of the next one, again each time: the system forgets a folder that
-// gets another name.
+// look notes a change if there is one. It asks to be told of the next one, again each time: the system forgets a folder
+// that gets another name.
 func (f *watchedFolder) look(system *fsnotify.Watcher) (changed bool) {
 	stamp := f.scan(func(folder string) {
 		_ = system.Add(folder) // if it fails, it is looked at now and then

@@ -130,7 +130,8 @@ func (w *watcher) folder(path string) *watchedFolder {
 	return f
 }
 
-// settle acts on folders that have been left alone, and returns how long it is until others may have been; 0 if there are none.
+// settle acts on folders that have been left alone, and returns how long it is until others may have been; 0 if there
+// are none.
 func (w *watcher) settle(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.due()
 	for _, f := range changed {
@@ -147,7 +148,8 @@ func (w *watcher) settle(ctx context.Context) (next time.Duration) {
 	return next
 }
 
-// due returns the folders that have been left alone since they have changed, and how long it is until others may have been.
+// due returns the folders that have been left alone since they have changed, and how long it is until others may have
+// been.
 func (w *watcher) due() (changed, removed []*watchedFolder, next time.Duration) {
 	quiet := w.host.options.quiet
 	for _, f := range w.folders {

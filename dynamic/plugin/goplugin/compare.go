@@ -18,7 +18,8 @@ var flags = []string{
 func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	differ := func(what, inPlugin, inHost string) {
 		if inPlugin != inHost {
-			differences = append(differences, fmt.Sprintf("%s is %s in the plugin and %s in the host", what, shown(inPlugin), shown(inHost)))
+			differences = append(differences,
+				fmt.Sprintf("%s is %s in the plugin and %s in the host", what, shown(inPlugin), shown(inHost)))
 		}
 	}
 	differ("the Go version", plugin.GoVersion, host.GoVersion)

@@ -60,7 +60,8 @@ func openFile(path string) (services servicesFunc, err error) {
 		}
 		found, err := p.Lookup(symbol)
 		if err != nil {
-			return errors.NewErrorf(errors.FailedPrecondition, "it exports no %s: it must have func %s() ([]plugin.Service, error)", symbol, symbol)
+			return errors.NewErrorf(errors.FailedPrecondition,
+				"it exports no %s: it must have func %s() ([]plugin.Service, error)", symbol, symbol)
 		}
 		var ok bool
 		if services, ok = found.(servicesFunc); !ok {

@@ -19,15 +19,13 @@ func checkReady(source *plugin.Source, ready childproto.Ready) error {
 	for _, service := range ready.Services {
 		served[service.Name] = service
 	}
-	wanted := slices.Clone(source.Manifest.Services)
 	for _, service := range source.Services {
-		name := string(service.Name())
-		wanted = append(wanted, name)
-		if given, ok := served[name]; ok {
+		if given, ok := served[string(service.Name())]; ok {
 			compareMethods(service, given, problem)
 		}
 	}
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(wanted))) {
+	wanted := source.ServiceNames()
+	for _, name := range wanted {
 		if _, ok := served[name]; !ok {
 			problem("its process does not serve %s, a service of its manifest", name)
 		}
@@ -42,7 +40,8 @@ func checkReady(source *plugin.Source, ready childproto.Ready) error {
 
 func compareMethods(wanted *registry.Service, given childproto.Service, problem func(format string, args ...any)) {
 	if given.WireName != "" && given.WireName != wanted.WireName() {
-		problem("its process serves %s as %s on the bus, and by its manifest that is %s", wanted.Name(), given.WireName, wanted.WireName())
+		problem("its process serves %s as %s on the bus, and by its manifest that is %s",
+			wanted.Name(), given.WireName, wanted.WireName())
 	}
 	for _, method := range wanted.Methods() {
 		if !slices.Contains(given.Methods, method.Name()) {

@@ -79,9 +79,11 @@ func (c *code) start(ctx context.Context) (*process, error) {
 	select {
 	case err = <-first:
 	case <-p.ended:
-		err = errors.NewErrorf(errors.Unavailable, "its process ended before it was ready: %s; %s", describeExit(p.exit), out.last())
+		err = errors.NewErrorf(errors.Unavailable,
+			"its process ended before it was ready: %s; %s", describeExit(p.exit), out.last())
 	case <-ctx.Done():
-		err = errors.NewErrorf(errors.FromContext(ctx.Err()).Code(), "its process was not ready in time: %w; %s", ctx.Err(), out.last())
+		err = errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
+			"its process was not ready in time: %w; %s", ctx.Err(), out.last())
 	}
 	if err != nil {
 		p.kill()
@@ -127,7 +129,8 @@ func (c *code) supervise(p *process) {
 		if time.Since(began) >= steady {
 			backoff = c.loader.options.minBackoff
 		}
-		c.notify(errors.NewErrorf(errors.Unavailable, "its process has ended and is started again: %s; %s", describeExit(p.exit), p.last()))
+		c.notify(errors.NewErrorf(errors.Unavailable,
+			"its process has ended and is started again: %s; %s", describeExit(p.exit), p.last()))
 		p, backoff = c.restart(backoff)
 	}
 }

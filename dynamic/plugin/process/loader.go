@@ -16,8 +16,8 @@ type Loader struct {
 
 var _ plugin.Loader = (*Loader)(nil)
 
-// NewLoader returns a loader whose processes serve on the bus of that URL, as bus.Open takes it. It must be the bus on which their
-// clients are: an in-process bus is none, and an error.
+// NewLoader returns a loader whose processes serve on the bus of that URL, as bus.Open takes it. It must be the bus on
+// which their clients are: an in-process bus is none, and an error.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := url.Parse(busURL)
 	switch {

@@ -49,8 +49,9 @@ func WithReadyTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithBackoff sets how long it takes until a process that has ended is started again: least at first, then twice as long each
-// time, up to most, with jitter. The defaults, also for 0 or less, are [DefaultMinBackoff] and [DefaultMaxBackoff].
+// WithBackoff sets how long it takes until a process that has ended is started again: least at first, then twice as
+// long each time, up to most, with jitter. The defaults, also for 0 or less, are [DefaultMinBackoff] and
+// [DefaultMaxBackoff].
 func WithBackoff(least, most time.Duration) Option {
 	return func(o *options) {
 		if least > 0 {
@@ -68,8 +69,8 @@ func WithInheritedEnv(names ...string) Option {
 	return func(o *options) { o.inherited = append(o.inherited, names...) }
 }
 
-// WithDirectory sets where private copies of executables are. Programs in it must be allowed to run. The default, also for "",
-// is os.TempDir().
+// WithDirectory sets where private copies of executables are. Programs in it must be allowed to run. The default, also
+// for "", is os.TempDir().
 func WithDirectory(directory string) Option {
 	return func(o *options) {
 		if directory != "" {

@@ -105,7 +105,8 @@ func (p *process) stop(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	p.kill()
-	return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(), "its process did not end in time and was killed: %w", ctx.Err())
+	return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
+		"its process did not end in time and was killed: %w", ctx.Err())
 }
 
 // kill returns when the process is gone.

@@ -9,5 +9,6 @@
 //		})
 //	}
 //
-// The program can be run by hand, too, with the URL of a bus in the environment variable DYNPSRPC_BUS; it ends with SIGTERM or an interrupt.
+// The program can be run by hand, too, with the URL of a bus in the environment variable DYNPSRPC_BUS; it ends with
+// SIGTERM or an interrupt.
 package child

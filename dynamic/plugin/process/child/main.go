@@ -24,9 +24,9 @@ const (
 	DrainTimeout = 30 * time.Second
 )
 
-// Main is the whole of a program's main function. It opens the bus that the host names, lets register put services onto a server
-// there, tells the host that they are ready, and waits until the program is to end. Then it lets running handlers
-// finish and returns. If something fails, it writes that to stderr and ends the program with exit status 1.
+// Main is the whole of a program's main function. It opens the bus that the host names, lets register put services onto
+// a server there, tells the host that they are ready, and waits until the program is to end. Then it lets running
+// handlers finish and returns. If something fails, it writes that to stderr and ends the program with exit status 1.
 //
 // The context of register ends when the program is to end; what register starts besides services can go by it.
 func Main(register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption) {
@@ -48,7 +48,8 @@ type world struct {
 
 // run returns when ctx has ended, or stdin.
 func run(
-	ctx context.Context, w world, register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption,
+	ctx context.Context, w world,
+	register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption,
 ) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -82,7 +83,8 @@ func (w world) follow(stop func()) error {
 	}
 	if version != strconv.Itoa(childproto.Version) {
 		return errors.NewErrorf(errors.FailedPrecondition,
-			"the host speaks version %s with its plugins, and this program speaks version %d: build it anew", version, childproto.Version)
+			"the host speaks version %s with its plugins, and this program speaks version %d: build it anew",
+			version, childproto.Version)
 	}
 	go func() { // it ends with its input, or the program
 		_, _ = io.Copy(io.Discard, w.stdin)
