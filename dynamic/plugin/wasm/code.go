@@ -64,7 +64,8 @@ func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wa
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), checked)
+	workers := max(2, runtime.GOMAXPROCS(0)) // one alone does not look at ctx
+	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, workers), checked)
 	if err != nil {
 		return nil, fmt.Errorf("the code is not WebAssembly that can be run here: %w", err)
 	}

@@ -34,7 +34,7 @@ func services(t testing.TB, declarations string) []*registry.Service {
 
 // bytesMethods are those of the guest of that name.
 var bytesMethods = []string{
-	"Count", "Deadline", "Done", "Echo", "Exit", "Fail", "Goexit", "Grow", "Log", "Loop", "Overflow", "Panic", "Reach", "Sleep", "Throw",
+	"Count", "Deadline", "Done", "Echo", "Exit", "Fail", "Goexit", "Grow", "Log", "Loop", "Overflow", "Panic", "Random", "Reach", "Sleep", "Throw",
 }
 
 // echoService is what the module that is put together by hand serves.

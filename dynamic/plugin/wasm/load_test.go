@@ -152,6 +152,17 @@ func TestLoad_StartThatDoesNotEndIsBoundedByTheContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
+func TestLoad_ContextThatHasEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	loader, err := NewLoader() // without the machine code of other tests
+	require.NoError(t, err)
+	_, err = loader.Load(ctx, &plugin.Source{Content: echoModule().encode(), Services: services(t, echoService)}, nil)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, loader.Close())
+}
+
 func TestLoad_Limits(t *testing.T) {
 	t.Parallel()
 	source := &plugin.Source{Content: echoModule().encode(), Services: services(t, echoService)}

@@ -46,6 +46,8 @@ func (l *Loader) Name() string { return Name }
 // it is of the ABI, imports nothing that it is not given, and serves the methods of source.Services: all of those that are
 // calls, and no others. It fails if one of them is a stream. A method that is a subscription needs no code.
 //
+// When ctx ends the compiler stops before the next function. Hostile code can have a function that takes it minutes.
+//
 // The code never calls notify: an instance that has failed is replaced, and the plugin serves on.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Code, error) {
 	if !l.enter() {

@@ -18,6 +18,20 @@ func TestSandbox_NothingOfTheOutsideIsThere(t *testing.T) {
 	assert.Empty(t, found)
 }
 
+func TestSandbox_RandomNumbersAreReal(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	seen := map[string]bool{}
+	for range 3 { // instances
+		number, err := code.call(t.Context(), "Random", "")
+		require.NoError(t, err)
+		require.False(t, seen[number], "the same in another instance")
+		seen[number] = true
+		_, err = code.call(t.Context(), "Exit", "1")
+		require.Error(t, err)
+	}
+}
+
 func TestSandbox_LogIsThatOfTheHost(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{})

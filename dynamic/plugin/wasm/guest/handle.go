@@ -8,12 +8,11 @@ import (
 // Handler handles the requests for a method. The request belongs to the caller again when the handler has returned; the
 // response belongs to the caller from then on, until the next request is handled.
 //
-// The deadline of ctx is the time at which the host ends the instance, if the handler still runs then. Nothing but the
-// deadline ends ctx: if nobody waits for the response any more, the host ends the instance too.
+// The deadline of ctx is the time at which the host ends the instance, if the handler still runs then. If nobody waits for the
+// response any more, the host ends the instance too: ctx does not tell.
 //
-// An error that [Errorf] or [NewError] has made, or one that wraps such an error, reaches the caller of the method with its
-// code, text and details, any other as one of the code [Unknown]. A panic is one too, of the code [Internal], without its
-// value, which goes to the log with the stack.
+// An [Error], or an error that wraps one, reaches the caller of the method with its code, text and details, any other as one of
+// the code [Unknown]. A panic is an error too, of the code [Internal], without its value, which goes to the log with the stack.
 type Handler func(ctx context.Context, request []byte) ([]byte, error)
 
 // Handle registers the handler of a method, such as "pkg.Service/Method". It must be called before main is, by init
