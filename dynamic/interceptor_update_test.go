@@ -204,7 +204,7 @@ func TestSubscriptionInterceptor_Slow(t *testing.T) {
 	assert.Equal(t, "c", requireSoon(t, started, "the next"))
 	requireText(t, "first", subscription.Channel())
 	require.NoError(t, subscription.Close(), "it ends the interceptor's context")
-	assert.Zero(t, requireClosed(t, subscription.Channel()))
+	assert.LessOrEqual(t, requireClosed(t, subscription.Channel()), 1, "what it passes on when that ends may still come")
 }
 
 // TestSubscriptionInterceptor_FromElsewhere: updates may be passed on from any goroutine, until the subscription ends.
