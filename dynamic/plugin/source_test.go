@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +115,8 @@ func TestReadSource_SaysWhatIsWrong(t *testing.T) {
 		"no manifest": {func(_ *testing.T, w *world, _ *plugin.Manifest) {
 			w.remove = plugin.ManifestName
 		}, "manifest plugin.json: "},
+		"manifest too large": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Args = []string{strings.Repeat("x", 1<<20)} },
+			"manifest plugin.json: plugin.json is larger than 1048576 bytes"},
 		"checksum": {func(_ *testing.T, _ *world, m *plugin.Manifest) {
 			m.SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 		}, "code (field code of plugin.json): code has the checksum b5"},
