@@ -42,7 +42,7 @@ func (c *singleCall) interrupted(err error) error {
 		return c.failed(coded, errors.ReasonClaimedButSilent)
 	case c.selecting: // nobody can have run the request
 		if news := c.inbox.look(); news.failed() {
-			return serverError(&news.response)
+			return serverError(news.failure)
 		}
 		return c.failed(c.claims.selection.failure(), c.claims.reason())
 	default:

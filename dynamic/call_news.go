@@ -26,12 +26,14 @@ type newsBox struct {
 // callNews is what has come for a call so far.
 type callNews struct {
 	claims     []wire.ClaimRequest
-	response   wire.Response // the first one
-	answered   bool          // response has come
-	afterClaim bool          // response came after a claim of its server
-	receivers  int           // how many the bus says got the request; 0: nobody listens
-	publishErr error         // the bus lost the request, or the choice of a server
-	late       bool          // the call's time is up
+	answered   bool           // a response has come; the first one counts
+	afterClaim bool           // it came after a claim of its server
+	late       bool           // the call's time is up
+	server     []byte         // the one that has answered
+	body       []byte         // encoded, of a success
+	failure    *wire.Response // nil after a success
+	receivers  int            // how many the bus says got the request; 0: nobody listens
+	publishErr error          // the bus lost the request, or the choice of a server
 }
 
 func newNewsBox(wake signal) newsBox {
@@ -50,7 +52,13 @@ func (b *newsBox) responded(response wire.Response) bool {
 	claimed := !b.claimFirst || b.news.hasClaim(response.ServerID)
 	useful := !b.news.answered && (claimed || response.Error != "")
 	if useful {
-		b.news.response, b.news.answered, b.news.afterClaim = response, true, claimed
+		b.news.answered, b.news.afterClaim = true, claimed
+		b.news.server, b.news.body = response.ServerID, response.Body.Raw
+		if response.Error != "" {
+			b.news.failure = &wire.Response{
+				Code: response.Code, Error: response.Error, Details: response.Details, NotRun: response.NotRun,
+			}
+		}
 	}
 	b.mu.Unlock()
 	b.wake.send()
@@ -73,15 +81,15 @@ func (b *newsBox) expired() {
 }
 
 // failed tells whether a server has answered with an error. A success counts only from a server that was chosen.
-func (n *callNews) failed() bool { return n.answered && n.response.Error != "" }
+func (n *callNews) failed() bool { return n.answered && n.failure != nil }
 
 // forgetResponse makes room for the answer of the server that was chosen, unless that is there already.
 func (b *newsBox) forgetResponse(server string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.claimFirst = false
-	if string(b.news.response.ServerID) != server || !b.news.afterClaim {
-		b.news.response, b.news.answered = wire.Response{}, false
+	if string(b.news.server) != server || !b.news.afterClaim {
+		b.news.answered, b.news.server, b.news.body, b.news.failure = false, nil, nil, nil
 	}
 }
 

@@ -21,7 +21,7 @@ func PeerOf(next ClientMultiRPCHandler) string {
 // peer is the server that has answered, or was selected to.
 func (c *singleCall) peer() string {
 	if news := c.inbox.look(); news.answered {
-		return string(news.response.ServerID)
+		return string(news.server)
 	}
 	return c.server
 }

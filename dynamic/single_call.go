@@ -159,16 +159,16 @@ func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
 func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, err error) {
 	news := c.inbox.look()
 	switch {
-	case news.failed() && c.endsCall(&news.response):
+	case news.failed() && c.endsCall(news.failure):
 		if !time.Now().Before(c.expiry) { // then it is most likely the handler's context that ended
 			return nil, true, c.interrupted(context.DeadlineExceeded)
 		}
-		return nil, true, serverError(&news.response)
-	case news.answered && news.response.Error == "" && !c.selecting:
+		return nil, true, serverError(news.failure)
+	case news.answered && news.failure == nil && !c.selecting:
 		if c.server != "" {
 			c.claims.learn(&news)
 		}
-		return news.response.Body.Raw, true, nil
+		return news.body, true, nil
 	case news.publishErr != nil:
 		return nil, true, c.failed(publishFailure(news.publishErr))
 	case c.server == "" && c.claims.isNews(&news):
@@ -238,7 +238,7 @@ func (c *singleCall) conclude(ctx context.Context) error {
 	}
 	c.method.cancel(c.id) // the servers that claimed need not wait
 	if news.failed() {
-		return serverError(&news.response)
+		return serverError(news.failure)
 	}
 	return c.failed(c.claims.selection.failure(), c.claims.reason())
 }
