@@ -39,3 +39,21 @@ type Event struct {
 	// Err is the reason, for Failed and Faltered.
 	Err error
 }
+
+// String returns the event on one line, if its error is one, for people to read.
+func (e Event) String() string {
+	text := e.Kind.String()
+	if e.Plugin != "" {
+		text += " " + e.Plugin
+	}
+	if e.Version != "" {
+		text += " " + e.Version
+	}
+	if e.Folder != "" {
+		text += " in " + e.Folder
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}

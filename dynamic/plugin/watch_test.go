@@ -133,6 +133,21 @@ func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
 	w.event(plugin.Replaced, "greeter")
 }
 
+func TestWatch_AnotherFolderInThePlaceIsAChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, plugin.WithQuiet(200*time.Millisecond))
+	w.plugin("plugins/greeter", "v 1")
+	root := w.watch()
+	w.event(plugin.Loaded, "greeter")
+	next := w.plugin("next", "v 2")
+	require.NoError(t, os.Rename(filepath.Join(root, "greeter"), filepath.Join(w.root, "before")))
+	require.NoError(t, os.Rename(next, filepath.Join(root, "greeter")))
+	w.event(plugin.Replaced, "greeter")
+	w.plugin("plugins/greeter", "v 3") // the new folder is watched, too
+	w.event(plugin.Replaced, "greeter")
+	w.requireVersion(hello, "v 3")
+}
+
 func TestWatch_AConflictEndsWithItsCause(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
