@@ -19,16 +19,20 @@ import (
 func TestCall_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	conn, err := dynamic.NewConn(w.bus, w.registry, // that has time, on a busy machine
+		dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
+	require.NoError(t, err)
+	defer conn.Close()
 	fail := dynamic.Unary(func(_ context.Context, request text) (text, error) {
 		return nil, errors.NewErrorf(errors.NotFound, "%s", request.GetValue())
 	})
 	w.serve(t, dynamic.Handlers{
 		"Echo": identity[text](), "Direct": dynamic.Raw(rawIdentity), "Best": fail, "Repeat": dynamic.Unary(repeatHandler),
 	})
-	client := textClient(t, w.conn, echo)
-	dynamicClient, err := dynamic.NewClient[anyMsg, dyn](w.conn, direct)
+	client := textClient(t, conn, echo)
+	dynamicClient, err := dynamic.NewClient[anyMsg, dyn](conn, direct)
 	require.NoError(t, err)
-	failing := textClient(t, w.conn, best)
+	failing := textClient(t, conn, best)
 	ctx := t.Context()
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
@@ -48,7 +52,7 @@ func TestCall_ManyGoroutines(t *testing.T) {
 				}
 				_, err = failing.Call(ctx, wrapperspb.String(want))
 				assert.EqualError(t, err, want)
-				_, err = dynamic.Invoke(ctx, w.conn, repeat, map[string]any{"name": want, "times": n})
+				_, err = dynamic.Invoke(ctx, conn, repeat, map[string]any{"name": want, "times": n})
 				assert.NoError(t, err)
 				_, err = client.Call(canceled, wrapperspb.String(want))
 				assert.ErrorIs(t, err, context.Canceled)
@@ -56,7 +60,7 @@ func TestCall_ManyGoroutines(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	assert.Zero(t, w.conn.Stats())
+	assert.Zero(t, conn.Stats())
 	assert.Zero(t, w.server.Stats())
 }
 
