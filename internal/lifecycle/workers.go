@@ -11,7 +11,7 @@ import (
 const maxIdle = 128
 
 // Workers run jobs of type T, each at once and on a goroutine of its own, as a go statement does. They use the
-// goroutines again, the last one that became idle on the processor first: its stack has grown already and is still in
+// goroutines again, first the last one that did a job for the processor: its stack has grown already and is still in
 // the cache. The number of jobs at a time is not limited. Make some with [NewWorkers].
 type Workers[T any] struct {
 	run     func(T)
@@ -20,7 +20,7 @@ type Workers[T any] struct {
 	idle    [shard.Count]idleWorkers[T]
 }
 
-// idleWorkers are those that became idle on one processor.
+// idleWorkers are those that did their last job for one processor.
 type idleWorkers[T any] struct {
 	mu      sync.Mutex
 	stopped bool
@@ -29,10 +29,11 @@ type idleWorkers[T any] struct {
 	_       [shard.Line]byte // processors do not share one
 }
 
-// task is a job that is counted as running.
+// task is a job that is counted as running, for a processor.
 type task[T any] struct {
 	job     T
 	running *Place
+	shard   int
 }
 
 // NewWorkers returns workers that call run with each job. They must be stopped.
@@ -44,8 +45,9 @@ func (w *Workers[T]) Go(job T) bool {
 	if running == nil {
 		return false
 	}
-	if queue := w.takeIdle(); queue != nil {
-		queue <- task[T]{job, running}
+	next := task[T]{job, running, shard.Own()}
+	if queue := w.takeIdle(next.shard); queue != nil {
+		queue <- next
 		return true
 	}
 	place := w.workers.Enter()
@@ -53,13 +55,12 @@ func (w *Workers[T]) Go(job T) bool {
 		w.running.Leave(running)
 		return false
 	}
-	go w.work(task[T]{job, running}, place) // whoever calls Stop can wait for it
+	go w.work(next, place) // whoever calls Stop can wait for it
 	return true
 }
 
 // takeIdle returns nil if no goroutine is idle. It prefers the processor's own.
-func (w *Workers[T]) takeIdle() chan task[T] {
-	own := shard.Own()
+func (w *Workers[T]) takeIdle(own int) chan task[T] {
 	for i := range shard.Count {
 		if queue := w.idle[(own+i)%shard.Count].take(); queue != nil {
 			return queue
@@ -110,7 +111,7 @@ func (w *Workers[T]) work(next task[T], place *Place) {
 	queue := make(chan task[T], 1)
 	for more := true; more; {
 		w.do(next)
-		if !w.idle[shard.Own()].offer(queue) {
+		if !w.idle[next.shard].offer(queue) {
 			return
 		}
 		next, more = <-queue
