@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/runtime/protoimpl"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -36,17 +37,15 @@ func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescript
 	if err != nil {
 		return messageType{}, err
 	}
-	t.goType, t.made = reflect.TypeFor[M](), reflect.TypeOf(t.new())
-	t.complete = !mayRequire(descriptor, map[protoreflect.FullName]bool{})
+	made := t.new()
+	t.goType, t.made = reflect.TypeFor[M](), reflect.TypeOf(made)
+	t.complete = isComplete(descriptor) && isComplete(made.ProtoReflect().Descriptor()) // which may be another one
 	return t, nil
 }
 
 // namedType is what any Go type of a message has in common: it can check messages, and encode them.
 func namedType(descriptor protoreflect.MessageDescriptor) messageType {
-	return messageType{
-		name:     descriptor.FullName(),
-		complete: !mayRequire(descriptor, map[protoreflect.FullName]bool{}),
-	}
+	return messageType{name: descriptor.FullName(), complete: isComplete(descriptor)}
 }
 
 func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
@@ -74,9 +73,12 @@ func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescripto
 		if made := goType.New().Interface(); reflect.TypeOf(made) != reflect.TypeFor[M]() {
 			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), made)
 		}
-		structure := reflect.TypeFor[M]().Elem() // generated messages are pointers, and empty when they are zero
-		newMessage := func() proto.Message { return reflect.New(structure).Interface().(M) }
-		return messageType{name: name, new: newMessage, checked: true, fits: fits}, nil
+		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, checked: true, fits: fits}
+		if _, generated := goType.(*protoimpl.MessageInfo); generated { // a pointer, and empty when what it points to is zero
+			structure := reflect.TypeFor[M]().Elem()
+			t.new = func() proto.Message { return reflect.New(structure).Interface().(M) }
+		}
+		return t, nil
 	default:
 		return messageType{}, fmt.Errorf("%s is no message type", reflect.TypeFor[M]())
 	}
@@ -170,6 +172,11 @@ func (t *messageType) unmarshal(encoded []byte) (proto.Message, error) {
 // body returns what is encoded into a frame.
 func (t *messageType) body(message proto.Message) wire.Body {
 	return wire.Body{Message: message, Complete: t.complete}
+}
+
+// isComplete tells whether a message cannot lack a required field.
+func isComplete(message protoreflect.MessageDescriptor) bool {
+	return !mayRequire(message, map[protoreflect.FullName]bool{})
 }
 
 // mayRequire tells whether a message has required fields, itself, or in the messages in it that were not seen before.

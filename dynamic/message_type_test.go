@@ -144,3 +144,47 @@ func TestMessageType_RequiredFieldsAreLookedFor(t *testing.T) {
 	_, err = types.decode(encoded)
 	require.ErrorContains(t, err, "required field")
 }
+
+// handmade is a message that was not generated: one made by reflection, instead of by its type, is of no use.
+type handmade struct{ protoreflect.Message }
+
+func (h handmade) ProtoReflect() protoreflect.Message {
+	if h.Message == nil {
+		h.Message = dynamicpb.NewMessageType(stringValue).Zero()
+	}
+	return h
+}
+
+func (h handmade) Type() protoreflect.MessageType       { return handmadeType{h.Message.Type()} }
+func (h handmade) New() protoreflect.Message            { return h.Type().New() }
+func (h handmade) Interface() protoreflect.ProtoMessage { return h }
+
+type handmadeType struct{ protoreflect.MessageType }
+
+func (t handmadeType) New() protoreflect.Message { return handmade{t.MessageType.New()} }
+
+func TestResolveMessageType_NotGenerated(t *testing.T) {
+	t.Parallel()
+	resolved, err := resolveMessageType[handmade](stringValue)
+	require.NoError(t, err)
+	message, err := resolved.decode([]byte{0x0a, 2, 'h', 'i'})
+	require.NoError(t, err)
+	assert.Equal(t, "hi", message.(handmade).Get(stringValue.Fields().ByNumber(1)).String())
+}
+
+// The linked Go type of a message may have required fields that its descriptor at run time does not have.
+func TestMessageType_RequiredFieldsOfTheGoType(t *testing.T) {
+	t.Parallel()
+	const name = "UninterpretedOption"
+	lax := unlinked(t, "google.protobuf", name)
+	types, err := resolveMessageType[proto.Message](lax)
+	require.NoError(t, err)
+	require.IsType(t, &descriptorpb.UninterpretedOption{}, types.new())
+	lacking := &descriptorpb.UninterpretedOption{Name: []*descriptorpb.UninterpretedOption_NamePart{{}}}
+	encoded, err := proto.MarshalOptions{AllowPartial: true}.Marshal(lacking)
+	require.NoError(t, err)
+	_, err = types.decode(encoded)
+	require.ErrorContains(t, err, "required field")
+	_, err = wire.AppendMessageFrame(nil, types.body(lacking), string(types.name), 0)
+	require.ErrorContains(t, err, "required field")
+}
