@@ -28,32 +28,44 @@ func (r *Registration) changeTopics(change func() error) error {
 // no topic or another number of parts, if the topic is registered already, if the bus fails, or if the registration was
 // closed or replaced.
 func (r *Registration) RegisterTopic(method string, parts ...string) error {
-	return r.changeTopics(func() error { return r.registerTopic(method, parts) })
+	return r.changeTopics(func() error {
+		_, err := r.registerTopic(method, parts)
+		return err
+	})
 }
 
-func (r *Registration) registerTopic(method string, parts []string) error {
+// registerTopic returns what undoes it.
+func (r *Registration) registerTopic(method string, parts []string) (undo func(), err error) {
 	served, err := r.topicMethod(method, parts)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if r.adopt(r.listenerName(served.method, parts)) {
-		return nil
+	name := r.listenerName(served.method, parts)
+	if l := r.adopt(name); l != nil {
+		return func() { r.setInherited(l) }, nil
 	}
 	ctx, cancel := context.WithTimeout(r.running, r.server.options.timeout)
 	defer cancel()
-	return r.listen(ctx, newListener(served, parts))
+	return func() { r.stopListening(name) }, r.listen(ctx, newListener(served, parts))
 }
 
-// adopt reports whether there is an inherited listener of that name, which then is inherited no more.
-func (r *Registration) adopt(name string) bool {
+// adopt returns the inherited listener of that name, which then is inherited no more, or nil if there is none.
+func (r *Registration) adopt(name string) *listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.listeners[name]
 	if l == nil || !l.inherited {
-		return false
+		return nil
 	}
 	l.inherited = false
-	return true
+	return l
+}
+
+// setInherited undoes adopt.
+func (r *Registration) setInherited(l *listener) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.inherited = true
 }
 
 // DeregisterTopic takes no more requests for a method on a topic. Handlers that are running go on, streams are
@@ -74,7 +86,7 @@ func (r *Registration) deregisterTopic(method string, parts []string) error {
 }
 
 // RegisterTopicGroup makes every served method of a topic group reachable on a topic, or, if that fails for one of
-// them, none.
+// them, changes nothing.
 func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
 	return r.changeTopics(func() error { return r.registerTopicGroup(group, parts) })
 }
@@ -84,13 +96,16 @@ func (r *Registration) registerTopicGroup(group string, parts []string) error {
 	if err != nil {
 		return err
 	}
-	for i, method := range methods {
-		if err := r.registerTopic(method.Name(), parts); err != nil {
-			for _, registered := range methods[:i] {
-				r.stopListening(r.listenerName(registered, parts))
+	var undo []func()
+	for _, method := range methods {
+		undoOne, err := r.registerTopic(method.Name(), parts)
+		if err != nil {
+			for _, undoOne := range undo {
+				undoOne()
 			}
 			return err
 		}
+		undo = append(undo, undoOne)
 	}
 	return nil
 }

@@ -246,3 +246,25 @@ func TestReplace_ServerEndsTheHandlersOfTheOldVersion(t *testing.T) {
 		})
 	}
 }
+
+// A group that cannot be registered as a whole leaves what was registered before, also what a version has inherited.
+func TestReplace_FailedGroupKeepsInheritedTopics(t *testing.T) {
+	t.Parallel()
+	b := newFakeBus()
+	w := newVersionsWorld(t, b)
+	require.NoError(t, w.service.RegisterTopic("Region", "eu"))
+	require.NoError(t, w.replace(t, version(2)).Close(context.Background()))
+	serves := func() {
+		answer, err := w.call(t, versionsRegion, "", dynamic.WithTopic("eu"))
+		require.NoError(t, err)
+		assert.Equal(t, "2", answer)
+	}
+	serves()
+	b.failSubscribe(1) // for RegionAll, which was not registered
+	require.ErrorIs(t, w.service.RegisterTopicGroup("place", "eu"), errBroken)
+	serves()
+	b.subscribe = nil
+	require.NoError(t, w.service.RegisterTopicGroup("place", "eu"), "it is still inherited")
+	requireCode(t, errors.AlreadyExists, w.service.RegisterTopic("Region", "eu"))
+	serves()
+}
