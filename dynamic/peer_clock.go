@@ -78,8 +78,9 @@ func (c *peerClock) observe(now time.Time, lag time.Duration) {
 
 // turn forgets what is too old.
 func (c *peerClock) turn(now time.Time) {
-	if now.Sub(c.current.start) >= clockMemory {
+	if !c.current.start.IsZero() && now.Sub(c.current.start) >= clockMemory {
 		c.previous, c.current = c.current, clockWindow{}
+		c.shownUntil.Store(0) // or else a server whose own clock was set back learns nothing until it is as late again
 	}
 	if now.Sub(c.previous.start) >= 2*clockMemory {
 		c.previous = clockWindow{}
