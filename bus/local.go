@@ -122,7 +122,9 @@ func (b *Local) Close() error {
 	for _, members := range b.channels.Range {
 		members.(*fanout.Members).Close()
 	}
+	b.mu.Lock() // for whoever closes a subscription at the moment
 	b.channels.Clear()
+	b.mu.Unlock()
 	close(b.done)
 	return nil
 }
