@@ -46,14 +46,13 @@ func newIntake(l *listener) *intake {
 		grants:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
 		streams:      streamTable{counters: &server.stats.streams},
 	}
-	switch {
-	case i.isStream: // which no queue distributes
+	if i.isStream { // which no queue distributes
 		i.channel = bus.Channel(wire.StreamServerChannel(service, method.WireName(), l.topic))
-	case method.Queue():
-		i.join = bus.Queue
-		fallthrough
-	default:
+	} else {
 		i.channel = bus.Channel(wire.RequestChannel(service, method.WireName(), l.topic, method.Queue()))
+		if method.Queue() {
+			i.join = bus.Queue
+		}
 	}
 	i.destination.Store(&destination{listener: l})
 	i.add()
