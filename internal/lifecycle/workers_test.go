@@ -107,3 +107,27 @@ func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
 	_, ended := workers.Stop()
 	<-ended
 }
+
+// A job that was taken runs, however starting, becoming idle and stopping interleave.
+func TestWorkers_StoppedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		var taken, ran atomic.Int64
+		workers := NewWorkers(func(int) { ran.Add(1) })
+		var starting sync.WaitGroup
+		for range 4 {
+			starting.Go(func() {
+				for workers.Go(0) {
+					taken.Add(1)
+				}
+			})
+		}
+		runtime.Gosched()
+		idle, ended := workers.Stop()
+		<-idle
+		<-ended
+		after := ran.Load()
+		starting.Wait()
+		require.Equal(t, taken.Load(), after)
+	}
+}
