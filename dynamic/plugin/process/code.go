@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -74,7 +75,8 @@ func (c *code) start(ctx context.Context) (*process, error) {
 	}
 	p, err := startProcess(c.command(), stdout, out.stderr)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Internal, "its process cannot be started: %w", err)
+		return nil, errors.NewErrorf(errors.Internal, "its process cannot be started: %w: "+
+			"its code must be a program for %s/%s, or a script that begins with #!", err, runtime.GOOS, runtime.GOARCH)
 	}
 	select {
 	case err = <-first:
@@ -83,10 +85,10 @@ func (c *code) start(ctx context.Context) (*process, error) {
 			"its process ended before it was ready: %s; %s", describeExit(p.exit), out.last())
 	case <-ctx.Done():
 		err = errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-			"its process was not ready in time: %w; %s", ctx.Err(), out.last())
+			"its process was not ready in time: %w: it has not written the line that says so; %s", ctx.Err(), out.last())
 	}
 	if err != nil {
-		p.kill()
+		_ = p.stop(ctx) // it may have requests; the error is why it is stopped
 		return nil, err
 	}
 	p.last = out.last

@@ -98,7 +98,7 @@ func TestLoader_SaysWhyAProcessIsNotReady(t *testing.T) {
 		"exits well":         {"exit 0", "its process ended before it was ready: exit status 0; it wrote nothing to stderr"},
 		"is killed":          {"kill -9 $$", "its process ended before it was ready: signal: killed"},
 		"is never ready":     {"echo waiting >&2; exec sleep 1000", "its process was not ready in time"},
-		"cannot be run":      {"", "its process cannot be started"},
+		"cannot be run":      {"", "its code must be a program for " + runtime.GOOS},
 		"has another host":   {`echo '{"dynpsrpc_ready":9}'; exec cat`, "it speaks version 9 with its host, which speaks version 1"},
 		"is not JSON":        {`echo '{"dynpsrpc_ready":'; exec cat`, "its ready line cannot be read"},
 		"serves nothing":     {`echo '{"dynpsrpc_ready":1}'; exec cat`, "its process does not serve greeting.Greeter, a service of its manifest"},
@@ -140,6 +140,15 @@ func TestLoader_EndsAProcessWhoseLoadIsGivenUp(t *testing.T) {
 	w.log.await(t, "line=waiting")
 	cancel()
 	require.ErrorIs(t, <-loaded, context.Canceled)
+}
+
+// It may have taken requests before it was found to be wrong.
+func TestLoader_LetsAProcessFinishThatServesSomethingElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	err := w.host.Load(t.Context(), w.script("v1", "trap '' TERM\necho '{\"dynpsrpc_ready\":1}'; cat; echo finished"))
+	require.ErrorContains(t, err, "its process does not serve greeting.Greeter")
+	w.log.await(t, "line=finished")
 }
 
 func TestLoader_RefusesLimits(t *testing.T) {
