@@ -4,13 +4,18 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// symbol is what plugins export: a function of type servicesFunc.
-const symbol = "Services"
+const (
+	// symbol is what plugins export: a function of type servicesFunc.
+	symbol = "Services"
+	// startTimeout bounds the init of a plugin and its function together.
+	startTimeout = 30 * time.Second
+)
 
 type servicesFunc = func() ([]plugin.Service, error)
 
@@ -25,8 +30,9 @@ func NewLoader() Loader { return Loader{} }
 // Name returns "go".
 func (Loader) Name() string { return "go" }
 
-// Load loads the shared object, unless that was done before, and calls its function Services. ctx is looked at only
-// before that: the code runs as long as it likes.
+// Load loads the shared object, unless that was done before, and calls its function Services. It waits until ctx ends,
+// for 30 s at most. Code that has not returned by then cannot be ended: it goes on, what it returns is not served, and if
+// it is still in its init, the process can load no other plugin.
 func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Code, error) {
 	switch {
 	case !supported:
@@ -39,19 +45,45 @@ func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)
 	case ctx.Err() != nil:
 		return nil, errors.FromContext(ctx.Err())
 	}
-	services, err := open(source)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	started := make(chan startResult, 1)
+	go func() { // nobody waits for code that never returns
+		services, err := start(source)
+		started <- startResult{services, err}
+	}()
+	select {
+	case r := <-started:
+		if r.err != nil {
+			return nil, r.err
+		}
+		return &code{r.services}, nil
+	case <-ctx.Done():
+		return nil, errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
+			"its init or its function %s has not returned: %w: it goes on, for it cannot be ended without its host",
+			symbol, ctx.Err())
+	}
+}
+
+// startResult is what start has returned.
+type startResult struct {
+	services []plugin.Service
+	err      error
+}
+
+// start loads the shared object and calls its function.
+func start(source *plugin.Source) (services []plugin.Service, err error) {
+	function, err := open(source)
 	if err != nil {
 		return nil, err
 	}
-	var c code
 	err = guard("its function "+symbol, func() (err error) {
-		c.services, err = services()
-		return err
+		if services, err = function(); err != nil {
+			return errors.NewErrorf(errors.FailedPrecondition, "its function %s failed: %w", symbol, err)
+		}
+		return nil
 	})
-	if err != nil {
-		return nil, errors.NewErrorf(errors.FailedPrecondition, "its function %s failed: %w", symbol, err)
-	}
-	return &c, nil
+	return services, err
 }
 
 // code is what a call of Services has returned.

@@ -85,7 +85,7 @@ func (f factory) run(host string, environment []string, folders ...string) (line
 	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, host, folders...)
-	command.Env = append(append(os.Environ(), "PROTOS="+filepath.Dir(filepath.Join(folders[0], "x"))), environment...)
+	command.Env = append(append(os.Environ(), "PROTOS="+filepath.Dir(filepath.Join(folders[0], "x")), "TIMEOUT=1m"), environment...)
 	command.Stderr = os.Stderr
 	output, err := command.Output()
 	require.NoError(f, err)
@@ -139,6 +139,8 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	}
 	lines := f.run(host, []string{"PANIC=1"}, second)
 	assert.Contains(t, lines[0], "its function Services panicked: no services today")
+	lines = f.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second) // the host ends all the same
+	assert.Contains(t, lines[0], "its init or its function Services has not returned: context deadline exceeded")
 
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), "dynpsrpc-plugin-*", "*.so"))
 	require.NoError(t, err)

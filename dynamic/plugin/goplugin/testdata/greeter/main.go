@@ -19,6 +19,9 @@ func Services() ([]plugin.Service, error) {
 	if os.Getenv("PANIC") != "" {
 		panic("no services today")
 	}
+	if os.Getenv("HANG") != "" {
+		select {}
+	}
 	reg := registry.New()
 	if err := reg.ParseProto(os.DirFS(os.Getenv("PROTOS")), "greeting.proto"); err != nil {
 		return nil, err

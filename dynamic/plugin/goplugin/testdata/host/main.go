@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -24,7 +25,10 @@ func main() {
 	conn := must(dynamic.NewConn(b, reg))
 	lines := json.NewEncoder(os.Stdout)
 	for _, folder := range os.Args[1:] {
-		if err := host.Load(context.Background(), folder); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), must(time.ParseDuration(os.Getenv("TIMEOUT"))))
+		err := host.Load(ctx, folder)
+		cancel()
+		if err != nil {
 			must(0, lines.Encode(err.Error()))
 			continue
 		}
