@@ -38,6 +38,9 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 		return nil, invalid("%q is not a path inside the plugin's folder: write it with slashes and without dots", name)
 	}
 	info, err := fs.Stat(f.folder, name) // before it is opened, for to open a pipe would wait
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.NewErrorf(errors.NotFound, "%s is not in the plugin's folder: %w", name, fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, err
 	}

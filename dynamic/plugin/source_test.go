@@ -135,7 +135,9 @@ func TestReadSource_SaysWhatIsWrong(t *testing.T) {
 			m.Code = "folder"
 		}, "code (field code of plugin.json): folder is not a regular file"},
 		"no descriptors": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Descriptors = "lost.proto" },
-			"descriptors (field descriptors of plugin.json): lost.proto: "},
+			"descriptors (field descriptors of plugin.json): lost.proto: lost.proto is not in the plugin's folder: file does not exist"},
+		"no code": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Code = "lost" },
+			"code (field code of plugin.json): lost is not in the plugin's folder: file does not exist"},
 		"bad descriptors": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Descriptors = "code" },
 			"code: it is not a FileDescriptorSet, as protoc -o and buf build write it"},
 		"bad proto": {func(_ *testing.T, w *world, m *plugin.Manifest) {
