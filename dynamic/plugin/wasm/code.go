@@ -41,7 +41,7 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*code, error)
 	}
 	c := &code{
 		loader:  l,
-		logger:  l.options.logger.With(slog.String("plugin", source.Name)),
+		logger:  l.options.logger.With(slog.String("plugin", source.Name), slog.String("version", source.Version)),
 		limits:  limits,
 		runtime: l.newRuntime(ctx),
 	}

@@ -87,7 +87,8 @@ func load(t testing.TB, content []byte, declarations string, limits plugin.Limit
 	t.Helper()
 	loader, log := newTestLoader(t, opts...)
 	source := &plugin.Source{
-		Manifest: plugin.Manifest{Name: "tested", Limits: limits}, Content: content, Services: services(t, declarations),
+		Manifest: plugin.Manifest{Name: "tested", Version: "3", Limits: limits},
+		Content:  content, Services: services(t, declarations),
 	}
 	loaded, err := loader.Load(t.Context(), source, nil)
 	require.NoError(t, err)

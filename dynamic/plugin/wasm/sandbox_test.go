@@ -38,7 +38,7 @@ func TestSandbox_LogIsThatOfTheHost(t *testing.T) {
 	_, err := code.call(t.Context(), "Log", "hello\xff")
 	require.NoError(t, err)
 	for _, line := range []string{
-		`level=WARN msg="by Log: hello` + "\uFFFD" + `" plugin=tested`,
+		`level=WARN msg="by Log: hello` + "\uFFFD" + `" plugin=tested version=3`,
 		`level=INFO msg="by Logger a=1 g.b=\"hello\\xff\"" plugin=tested`,
 		`level=INFO msg="by stdout: hello` + "\uFFFD" + `" plugin=tested`,
 		`level=WARN msg="by stderr: hello` + "\uFFFD" + `" plugin=tested`,

@@ -29,6 +29,9 @@ func (in *instance) describe(ctx context.Context) ([]string, error) {
 
 // methodList reads what describe has returned: a method a line.
 func methodList(list string) ([]string, error) {
+	if list == "" {
+		return nil, errors.New("the code has no handlers: in Go they are registered with guest.Handle, in an init function")
+	}
 	methods := strings.Split(strings.TrimSuffix(list, "\n"), "\n")
 	seen := make(map[string]bool, len(methods))
 	for _, method := range methods {
