@@ -64,7 +64,7 @@ type world struct {
 func newWorld(t *testing.T, opts ...plugin.Option) *world {
 	t.Helper()
 	reg := registry.New()
-	w := &world{T: t, registry: reg, loader: &testLoader{}, events: make(chan plugin.Event, 100), root: t.TempDir()}
+	w := &world{T: t, registry: reg, loader: &testLoader{late: make(chan struct{})}, events: make(chan plugin.Event, 100), root: t.TempDir()}
 	w.write("greeting.proto", proto)
 	require.NoError(t, reg.ParseProto(os.DirFS(w.root), "greeting.proto"))
 	b := bus.NewLocal()
@@ -167,6 +167,8 @@ func (w *world) status(name string) plugin.Status {
 
 // testLoader runs code that is a few words: the first says what it does, all of it is what its services answer.
 type testLoader struct {
+	late chan struct{} // closed when code that breaks late does
+
 	mu    sync.Mutex
 	codes []*testCode
 }
@@ -181,6 +183,9 @@ func (l *testLoader) Load(ctx context.Context, source *plugin.Source, notify fun
 	l.mu.Unlock()
 	switch c.does {
 	case "broken":
+		return nil, errors.New("it is broken")
+	case "breaks-late":
+		<-l.late
 		return nil, errors.New("it is broken")
 	case "panics":
 		panic("out of order")

@@ -162,6 +162,34 @@ func TestWatch_AConflictEndsWithItsCause(t *testing.T) {
 	w.requireVersion(hello, "v 2")
 }
 
+func TestWatch_AConflictEndsWhenANewVersionGivesUpAService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plugin("plugins/first", "v 1", services(greeter, parting))
+	w.watch()
+	w.event(plugin.Loaded, "first")
+	w.plugin("plugins/second", "v 2", services(parting))
+	w.event(plugin.Failed, "second")
+	w.plugin("plugins/first", "v 3")
+	w.event(plugin.Replaced, "first")
+	w.event(plugin.Loaded, "second")
+	w.requireVersion(bye, "v 2")
+}
+
+func TestWatch_AConflictWithWhatCannotBeLoadedEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plugin("plugins/first", "breaks-late")
+	w.watch()
+	require.Eventually(t, func() bool { return w.loader.loaded() == 1 }, patience, time.Millisecond) // it is no event
+	w.plugin("plugins/second", "v 2")
+	w.event(plugin.Failed, "second")
+	close(w.loader.late)
+	w.event(plugin.Failed, "first")
+	w.event(plugin.Loaded, "second")
+	w.requireVersion(hello, "v 2")
+}
+
 func TestWatch_RootGoesAndComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, plugin.WithRescan(20*time.Millisecond))

@@ -24,7 +24,8 @@ type watchedFolder struct {
 	stamp   string    // what it looked like when it was touched
 	touched time.Time // when it last changed; zero if that was acted on
 	busy    bool      // it is being loaded or unloaded
-	failed  bool      // the last load failed
+	failure error     // that of the last load
+	begun   int       // what the watcher's ends were when the last load began
 	plugin  string    // what the manifest that is being loaded calls its plugin
 }
 

@@ -21,6 +21,7 @@ type watcher struct {
 	folders map[string]*watchedFolder // by path
 	changes chan change               // the ends of loads and unloads
 	loads   int                       // under way
+	ends    int                       // of loads and unloads, but those that found a conflict
 	ended   chan struct{}             // closed when Watch returns
 }
 
@@ -174,7 +175,7 @@ func (w *watcher) due() (changed, removed []*watchedFolder, next time.Duration) 
 }
 
 func (w *watcher) load(ctx context.Context, f *watchedFolder) {
-	f.touched = time.Time{}
+	f.touched, f.begun = time.Time{}, w.ends
 	w.loads++
 	go func() { w.changes <- change{folder: f, load: true, err: w.host.Load(ctx, f.path)} }() // close waits for it
 }
@@ -209,23 +210,32 @@ func (w *watcher) unload(f *watchedFolder) (later bool) {
 	return false
 }
 
-// finish notes the end of a change. What failed is tried again when there is one plugin less that could be in the way.
+// finish notes the end of a change. What has failed is tried again when there is one plugin less that could be in the way,
+// and a conflict also when another plugin has been loaded, or could not be: it may have given up the service.
 func (w *watcher) finish(c change) {
 	c.folder.busy = false
 	if c.load {
 		w.loads--
-		c.folder.failed = c.err != nil
-		return
-	}
-	if c.err != nil {
+		c.folder.failure = c.err
+	} else if c.err != nil {
 		w.host.options.logger.Warn("dynpsrpc: " + c.err.Error())
 	}
+	if isConflict(c.err) {
+		if c.folder.begun != w.ends { // what was in the way may be gone already
+			c.folder.touch(w.system)
+		}
+		return
+	}
+	w.ends++
 	for _, f := range w.folders {
-		if f.failed {
+		if f.failure != nil && (!c.load || isConflict(f.failure)) {
 			f.touch(w.system)
 		}
 	}
 }
+
+// isConflict reports whether a load has failed because another plugin has one of the services.
+func isConflict(err error) bool { return err != nil && codeOf(err) == errors.AlreadyExists }
 
 // nameIn returns the name of the plugin that is in a folder, or an empty one.
 func (h *Host) nameIn(folder string) string {
