@@ -19,31 +19,37 @@ import (
 // [Host.List] has the error; so it does, with the code already_exists, if another plugin serves one of the services.
 // ctx bounds the load only.
 func (h *Host) Load(ctx context.Context, folder string) error {
+	_, err := h.load(ctx, folder)
+	return err
+}
+
+// load returns the name of the plugin.
+func (h *Host) load(ctx context.Context, folder string) (name string, err error) {
 	ctx, leave, err := h.enter(ctx, h.running)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer leave()
 	source, err := ReadSource(folder)
 	if err != nil {
 		h.couldNotRead(folder, err)
-		return err
+		return "", err
 	}
 	h.couldRead(source.Folder)
 	p, err := h.takePlugin(ctx, source)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer p.release()
 	if h.isServed(p, source) {
-		return nil
+		return p.name, nil
 	}
 	if err := h.replace(ctx, p, source); err != nil {
 		err = errors.NewErrorf(codeOf(err), "plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
 		h.failed(p, source, err)
-		return err
+		return "", err
 	}
-	return nil
+	return p.name, nil
 }
 
 // couldNotRead notes a problem where the plugin of that folder is listed, or the folder if there is none.

@@ -190,6 +190,32 @@ func TestWatch_AConflictWithWhatCannotBeLoadedEnds(t *testing.T) {
 	w.requireVersion(hello, "v 2")
 }
 
+func TestWatch_AFolderHasOnePlugin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plugin("plugins/greeter", "v 1", named("first"))
+	root := w.watch()
+	w.event(plugin.Loaded, "first")
+	w.plugin("plugins/greeter", "v 2", named("second"), services(parting))
+	w.event(plugin.Loaded, "second")
+	w.event(plugin.Unloaded, "first")
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	w.event(plugin.Unloaded, "second")
+}
+
+func TestWatch_AFolderThatIsGoneHasNoPlugins(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plugin("plugins/greeter", "v 1", named("first"))
+	root := w.watch()
+	w.event(plugin.Loaded, "first")
+	w.plugin("plugins/greeter", "v 2", named("second"))
+	w.event(plugin.Failed, "second") // the first has its service
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	w.event(plugin.Unloaded, "first")
+	require.Eventually(t, func() bool { return len(w.host.List()) == 0 }, patience, time.Millisecond) // it is no event
+}
+
 func TestWatch_RootGoesAndComesBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, plugin.WithRescan(20*time.Millisecond))
@@ -232,9 +258,9 @@ func TestWatch_NeedsARoot(t *testing.T) {
 func TestWatch_EndsWithTheHost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.plugin("greeter", "v 1")
 	ended := make(chan error, 1)
 	go func() { ended <- w.host.Watch(context.Background(), w.root) }()
-	w.plugin("greeter", "v 1")
 	w.event(plugin.Loaded, "greeter")
 	require.NoError(t, w.host.Shutdown(t.Context()))
 	require.ErrorIs(t, <-ended, plugin.ErrHostClosed)

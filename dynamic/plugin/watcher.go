@@ -29,6 +29,7 @@ type watcher struct {
 type change struct {
 	folder *watchedFolder
 	load   bool
+	plugin string // what was loaded
 	err    error
 }
 
@@ -177,20 +178,28 @@ func (w *watcher) due() (changed, removed []*watchedFolder, next time.Duration) 
 func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	f.touched, f.begun = time.Time{}, w.ends
 	w.loads++
-	go func() { w.changes <- change{folder: f, load: true, err: w.host.Load(ctx, f.path)} }() // close waits for it
+	go func() { // close waits for it
+		name, err := w.host.load(ctx, f.path)
+		w.changes <- change{folder: f, load: true, plugin: name, err: err}
+	}()
 }
 
 // unload reports whether that must wait: a plugin whose folder got another name is served on from there.
 func (w *watcher) unload(f *watchedFolder) (later bool) {
-	name := w.host.nameIn(f.path)
+	name := w.host.nameIn(f.path, "")
 	if name == "" {
 		w.host.couldRead(f.path)
 		delete(w.folders, f.path)
 		return false
 	}
+	return !w.unloadFrom(f, name)
+}
+
+// unloadFrom reports false, and does nothing, if the plugin is being loaded from another folder.
+func (w *watcher) unloadFrom(f *watchedFolder, name string) bool {
 	for _, other := range w.folders {
 		if other.busy && other.plugin == name {
-			return true
+			return false
 		}
 	}
 	f.touched, f.busy = time.Time{}, true
@@ -207,7 +216,7 @@ func (w *watcher) unload(f *watchedFolder) (later bool) {
 		case <-w.ended:
 		}
 	})
-	return false
+	return true
 }
 
 // finish notes the end of a change. What has failed is tried again when there is one plugin less that could be in the way,
@@ -227,6 +236,9 @@ func (w *watcher) finish(c change) {
 		return
 	}
 	w.ends++
+	if !c.load || c.err == nil {
+		w.unloadRest(c)
+	}
 	for _, f := range w.folders {
 		if f.failure != nil && (!c.load || isConflict(f.failure)) {
 			f.touch(w.system)
@@ -234,15 +246,27 @@ func (w *watcher) finish(c change) {
 	}
 }
 
+// unloadRest unloads what else is served from the folder of a change: its plugin may have had another name before.
+func (w *watcher) unloadRest(c change) {
+	if !c.folder.touched.IsZero() || !c.load && c.folder.stamp != absent {
+		return // it is looked at again
+	}
+	if rest := w.host.nameIn(c.folder.path, c.plugin); rest != "" {
+		w.unloadFrom(c.folder, rest)
+	}
+}
+
 // isConflict reports whether a load has failed because another plugin has one of the services.
 func isConflict(err error) bool { return err != nil && codeOf(err) == errors.AlreadyExists }
 
-// nameIn returns the name of the plugin that is in a folder, or an empty one.
-func (h *Host) nameIn(folder string) string {
+// nameIn returns the name of a plugin that is in a folder and is not the wanted one, or an empty one.
+func (h *Host) nameIn(folder, wanted string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if p := h.inFolderLocked(folder); p != nil {
-		return p.name
+	for name, p := range h.plugins {
+		if p.status.Folder == folder && name != wanted {
+			return name
+		}
 	}
 	return ""
 }
