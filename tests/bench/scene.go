@@ -81,7 +81,9 @@ func (s *scene) server() *dynamic.Server {
 }
 
 // serve registers the service with calls and streams, of which only some methods have handlers, on a server of its own.
-func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration { return s.register(service, handlers) }
+func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration {
+	return s.register(service, handlers)
+}
 
 func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Registration {
 	registered, _ := s.schema().Service(strings.TrimSuffix(service, "/"))
