@@ -18,6 +18,8 @@ type newsBox struct {
 	wake signal
 	// claimFirst says that a success counts only from a server that has claimed the request.
 	claimFirst bool
+	// ends is when the call's time is up, as its alarm counts; set before that may ring.
+	ends int64
 
 	mu   sync.Mutex
 	news callNews

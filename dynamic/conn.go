@@ -92,6 +92,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 		publishers: map[string]*publisher{},
 	}
 	c.streams.counters = &c.stats.streams
+	c.alarms.epoch = time.Now()
 	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)
 	c.running.Go(c.watch)
 	return c, nil

@@ -105,7 +105,7 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 		c.claims.start(&conn.timers)
 		defer c.claims.stop()
 	}
-	alarm := conn.alarms.start(&c.inbox, timeout)
+	alarm := conn.alarms.start(&c.inbox, c.started, timeout)
 	defer conn.alarms.stop(alarm)
 	return c.wait(ctx)
 }

@@ -62,14 +62,22 @@ var lettersOf = func() (of [shard.Count][]byte) {
 	return of
 }()
 
+// pairs are all pairs of letters: to take two at a time takes half as long.
+var pairs = func() (all [len(alphabet) * len(alphabet)][2]byte) {
+	for i := range all {
+		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}
+	}
+	return all
+}()
+
 // random completes a prefix. The generator is the runtime's own, seeded by the system and safe for concurrent use.
 func random(prefix string) (id Call) {
 	copy(id[:], prefix)
 	for half := prefixSize; half < len(id); half += randomSize / 2 {
 		n := rand.Uint64() //nolint:gosec // uniqueness is needed, secrecy is not: whoever is on the bus sees all ids
-		for i := range randomSize / 2 {
-			id[half+i] = alphabet[n%uint64(len(alphabet))]
-			n /= uint64(len(alphabet))
+		for i := 0; i < randomSize/2; i += 2 {
+			copy(id[half+i:], pairs[n%uint64(len(pairs))][:])
+			n /= uint64(len(pairs))
 		}
 	}
 	return id
