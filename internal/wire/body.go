@@ -20,13 +20,25 @@ type Body struct {
 	Complete bool
 }
 
-// size returns the encoded length. It also makes a generated message remember
-// its sizes for the appendBody that follows.
-func (b Body) size() int {
-	if b.Message != nil {
+// usualSize is the room that a message has which is encoded before its size is known.
+const usualSize = 128
+
+// size returns the encoded length, and prepares the body for the appendBody that
+// follows: a generated message remembers its sizes, any other is encoded, since
+// to find its size takes as long as that.
+func (b *Body) size() int {
+	switch {
+	case b.Message == nil:
+		return len(b.Raw)
+	case b.Message.ProtoReflect().ProtoMethods() != nil:
 		return proto.Size(b.Message)
 	}
-	return len(b.Raw)
+	encoded, err := proto.MarshalOptions{AllowPartial: b.Complete}.MarshalAppend(make([]byte, 0, usualSize), b.Message)
+	if err != nil {
+		return 0 // appendBody finds it, too
+	}
+	b.Raw, b.Message = encoded, nil
+	return len(encoded)
 }
 
 // appendBody appends the encoded body, whose length is size.
