@@ -61,8 +61,9 @@ func (a *activeRequests) cancel(requestID []byte) {
 
 // onCancel takes a frame from the bus; it never blocks.
 func (r *Registration) onCancel(frame []byte) {
-	cancel, ok := parseFrame(frame, wire.KindCancel, wire.ParseCancel, r.server.options.maxFrameSize)
-	if !ok {
+	value, ok := openFrame(frame, wire.KindCancel, r.server.options.maxFrameSize)
+	cancel, err := wire.ParseCancel(value)
+	if !ok || err != nil {
 		r.server.stats.badFrames.Add(1)
 		return
 	}

@@ -16,26 +16,26 @@ const maxClaims = 1024
 // looks is woken through wake.
 type newsBox struct {
 	wake signal
-	// claimFirst says that a success counts only from a server that has claimed the request.
-	claimFirst bool
 	// ends is when the call's time is up, as its alarm counts; set before that may ring.
 	ends int64
 
 	mu   sync.Mutex
 	news callNews
+	// claimFirst says that a success counts only from a server that has claimed the request.
+	claimFirst bool
 }
 
 // callNews is what has come for a call so far.
 type callNews struct {
 	claims     []wire.ClaimRequest
-	answered   bool           // a response has come; the first one counts
-	afterClaim bool           // it came after a claim of its server
-	late       bool           // the call's time is up
 	server     []byte         // the one that has answered
 	body       []byte         // encoded, of a success
 	failure    *wire.Response // nil after a success
-	receivers  int            // how many the bus says got the request; 0: nobody listens
 	publishErr error          // the bus lost the request, or the choice of a server
+	receivers  int            // how many the bus says got the request; 0: nobody listens
+	answered   bool           // a response has come; the first one counts
+	afterClaim bool           // it came after a claim of its server
+	late       bool           // the call's time is up
 }
 
 func newNewsBox(wake signal) newsBox {

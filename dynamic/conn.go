@@ -209,8 +209,9 @@ func (c *Conn) service(ctx context.Context, s *registry.Service) (*connService, 
 
 // onResponse takes a frame from the bus; it never blocks.
 func (c *Conn) onResponse(frame []byte) {
-	response, ok := parseFrame(frame, wire.KindResponse, wire.ParseResponse, c.options.maxFrameSize)
-	if !ok {
+	value, ok := openFrame(frame, wire.KindResponse, c.options.maxFrameSize)
+	response, err := wire.ParseResponse(value)
+	if !ok || err != nil {
 		c.stats.badFrames.Add(1)
 		return
 	}
@@ -225,8 +226,9 @@ func (c *Conn) onResponse(frame []byte) {
 
 // onClaim takes a frame from the bus; it never blocks.
 func (c *Conn) onClaim(frame []byte) {
-	claim, ok := parseFrame(frame, wire.KindClaimRequest, wire.ParseClaimRequest, c.options.maxFrameSize)
-	if !ok {
+	value, ok := openFrame(frame, wire.KindClaimRequest, c.options.maxFrameSize)
+	claim, err := wire.ParseClaimRequest(value)
+	if !ok || err != nil {
 		c.stats.badFrames.Add(1)
 		return
 	}

@@ -125,8 +125,9 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 
 // onGrant takes a frame from the bus; it never blocks.
 func (s *Server) onGrant(frame []byte) {
-	choice, ok := parseFrame(frame, wire.KindClaimResponse, wire.ParseClaimResponse, s.options.maxFrameSize)
-	if !ok {
+	value, ok := openFrame(frame, wire.KindClaimResponse, s.options.maxFrameSize)
+	choice, err := wire.ParseClaimResponse(value)
+	if !ok || err != nil {
 		s.stats.badFrames.Add(1)
 		return
 	}

@@ -13,46 +13,56 @@ import (
 )
 
 // incoming is one request being served, by a goroutine of its own.
+//
+// It has no more of the wire.Request than is needed until the answer: each one is memory to be collected.
 type incoming struct {
 	listener *listener
 	method   *servedMethod
 	place    *lifecycle.Place // in the listener's gate
 	peer     *peer            // the client
-	request  wire.Request
 	context  requestContext
-	grant    chan bool // the client's choice; nil if there is none to wait for
-	sharers  uint32    // servers that the bus counts as one receiver, when the request came; 0 for one
 	patience patience  // bounds the publication of the response
-	// doubtful requests seem to have expired, but the client's clock may be wrong.
-	doubtful bool
-	// clockIsOff says that the client's clock was found to be wrong.
-	clockIsOff bool
+	grant    chan bool // the client's choice; nil if there is none to wait for
+
+	requestID []byte
+	body      []byte
+	metadata  map[string]string
+	sentAt    int64 // Unix time in nanoseconds by the client's clock, 0 if it did not say
+
+	sharers                     uint32 // servers that the bus counts as one receiver, when the request came; 0 for one
+	acceptDirect, acceptDecline bool   // as in the wire.Request
+	doubtful                    bool   // it seems to have expired, but the client's clock may be wrong
+	clockIsOff                  bool   // the client's clock was found to be wrong
 }
 
 // onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
 func (l *listener) onRequest(frame []byte, place *lifecycle.Place) bool {
 	r := l.method.registration
-	request, ok := parseFrame(frame, wire.KindRequest, wire.ParseRequest, r.server.options.maxFrameSize)
-	if !ok {
+	value, ok := openFrame(frame, wire.KindRequest, r.server.options.maxFrameSize)
+	request, err := wire.ParseRequest(value)
+	if !ok || err != nil {
 		r.server.stats.badFrames.Add(1)
 		return false
 	}
-	in := &incoming{listener: l, method: l.method, place: place, request: request}
-	in.peer = r.peers.get(in.request.ClientID)
+	in := &incoming{
+		listener: l, method: l.method, place: place, peer: r.peers.get(request.ClientID),
+		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
+		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
+	}
 	in.context.source = in
 	in.context.parent = r.running
 	now := time.Now()
-	if !in.schedule(now) {
+	if !in.schedule(now, request.Expiry) {
 		r.server.stats.expired.Add(1)
 		return false
 	}
-	needsGrant := in.needsGrant()
-	if !needsGrant && r.server.recent.repeats(in.request.RequestID, in.request.SentAt, now) {
+	needsGrant := in.needsGrant(request.SkipClaim)
+	if !needsGrant && r.server.recent.repeats(in.requestID, in.sentAt, now) {
 		r.server.stats.repeated.Add(1)
 		return false
 	}
 	in.sharers = l.sharers()
-	in.grant = r.await(in.request.RequestID, &in.context, needsGrant)
+	in.grant = r.await(in.requestID, &in.context, needsGrant)
 	if !r.server.workers.Go(in) {
 		in.forget()
 		return false
@@ -62,12 +72,12 @@ func (l *listener) onRequest(frame []byte, place *lifecycle.Place) bool {
 
 // forget ends what the server does for the request.
 func (in *incoming) forget() {
-	in.method.registration.unawait(in.request.RequestID, &in.context, in.grant)
+	in.method.registration.unawait(in.requestID, &in.context, in.grant)
 }
 
 // describe returns what a handler can ask for.
 func (in *incoming) describe() Incoming {
-	return newIncoming(in.request.ClientID, in.request.SentAt, in.request.Metadata)
+	return newIncoming(in.peer.id, in.sentAt, in.metadata)
 }
 
 func (in *incoming) serve() {
@@ -113,7 +123,7 @@ func (in *incoming) full() bool {
 
 // answer runs the request and returns the frame of its response, or nil if another server has it.
 func (in *incoming) answer() []byte {
-	request, err := in.method.handler.decode(in.request.Body.Raw)
+	request, err := in.method.handler.decode(in.body)
 	if err != nil { // at once and without a claim, as psrpc does
 		return in.failure(errors.NewError(errors.MalformedRequest, err))
 	}
@@ -148,16 +158,16 @@ func (in *incoming) explain(err error) error {
 
 // needsGrant tells whether the client chooses among servers. One that takes a direct answer, or can do without the
 // grant, leaves the choice of a queue to the bus, which has made it already.
-func (in *incoming) needsGrant() bool {
-	method, request := in.method.method, &in.request
-	decided := method.Queue() && (request.AcceptDirect || request.SkipClaim) && !in.doubtful
+func (in *incoming) needsGrant(skipClaim bool) bool {
+	method := in.method.method
+	decided := method.Queue() && (in.acceptDirect || skipClaim) && !in.doubtful
 	return method.RequireClaim() && !decided
 }
 
 // claims tells whether the client is to hear of this server before the answer. psrpc's clients take none from a server
 // that they do not know, even if it needs no grant.
 func (in *incoming) claims() bool {
-	return in.grant != nil || in.method.method.RequireClaim() && !in.request.AcceptDirect
+	return in.grant != nil || in.method.method.RequireClaim() && !in.acceptDirect
 }
 
 // obtainGrant claims the request and waits for the client's choice, if there is one to be made.
@@ -177,18 +187,18 @@ func (in *incoming) obtainGrant(request wire.Body) bool {
 func (in *incoming) offer(affinity func() float32) grantRequest {
 	return grantRequest{
 		method:    in.method,
-		requestID: in.request.RequestID,
+		requestID: in.requestID,
 		grant:     in.grant,
 		peer:      in.peer,
 		sharers:   in.sharers,
 		affinity:  affinity,
-		declines:  in.request.AcceptDecline,
+		declines:  in.acceptDecline,
 		closing:   in.listener.closing,
 	}
 }
 
 func (in *incoming) success(body wire.Body) []byte {
-	frame, err := in.response(wire.Response{Body: body})
+	frame, err := in.response(&wire.Response{Body: body})
 	if err != nil {
 		return in.failure(errors.NewErrorf(errors.MalformedResponse,
 			"response of %s cannot be encoded: %w", in.method.method.FullName(), err))
@@ -199,17 +209,18 @@ func (in *incoming) success(body wire.Body) []byte {
 func (in *incoming) failure(failure error) []byte {
 	code, text, details := errors.ToWire(failure)
 	notRun := isNotRun(failure)
-	frame, err := in.response(wire.Response{Code: string(code), Error: text, Details: details, NotRun: notRun})
+	frame, err := in.response(&wire.Response{Code: string(code), Error: text, Details: details, NotRun: notRun})
 	if err != nil {
 		in.method.registration.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
 			slog.String("method", in.method.method.FullName()), slog.Any("error", err))
-		frame, _ = in.response(wire.Response{Code: string(code), Error: text, NotRun: notRun})
+		frame, _ = in.response(&wire.Response{Code: string(code), Error: text, NotRun: notRun})
 	}
 	return frame
 }
 
-func (in *incoming) response(response wire.Response) ([]byte, error) {
-	response.RequestID = in.request.RequestID
+// response encodes an answer, and first what all have in common.
+func (in *incoming) response(response *wire.Response) ([]byte, error) {
+	response.RequestID = in.requestID
 	response.ServerID = in.method.registration.server.wireID
 	response.SentAt = time.Now().UnixNano()
 	if in.method.method.Routing() == registry.RoutingMulti {
@@ -230,8 +241,11 @@ func (in *incoming) send(frame []byte) {
 	in.patience.limit = server.options.timeout
 	defer in.patience.end()
 	err := server.answer(&in.patience, in.method.method, in.peer.responses, frame)
-	if errors.Is(err, bus.ErrFrameTooLarge) {
-		tooLarge := errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", in.method.method.FullName(), err)
-		_ = server.answer(&in.patience, in.method.method, in.peer.responses, in.failure(tooLarge)) // logged there
+	if err != nil && errors.Is(err, bus.ErrFrameTooLarge) {
+		_ = server.answer(&in.patience, in.method.method, in.peer.responses, in.tooLarge(err)) // logged there
 	}
+}
+
+func (in *incoming) tooLarge(err error) []byte {
+	return in.failure(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", in.method.method.FullName(), err))
 }

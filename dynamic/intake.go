@@ -113,8 +113,9 @@ func (i *intake) onRequest(frame []byte) {
 
 // onStream takes a frame from the bus; it never blocks.
 func (i *intake) onStream(frame []byte) {
-	parsed, ok := parseFrame(frame, wire.KindStream, wire.ParseStream, i.server.options.maxFrameSize)
-	if !ok {
+	value, ok := openFrame(frame, wire.KindStream, i.server.options.maxFrameSize)
+	parsed, err := wire.ParseStream(value)
+	if !ok || err != nil {
 		i.server.stats.badFrames.Add(1)
 		return
 	}

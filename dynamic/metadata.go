@@ -17,8 +17,8 @@ type Incoming struct {
 	Metadata map[string]string
 }
 
-func newIncoming(clientID []byte, sentAt int64, metadata map[string]string) Incoming {
-	in := Incoming{ClientID: string(clientID), Metadata: metadata}
+func newIncoming(clientID string, sentAt int64, metadata map[string]string) Incoming {
+	in := Incoming{ClientID: clientID, Metadata: metadata}
 	if sentAt != 0 {
 		in.SentAt = time.Unix(0, sentAt)
 	}

@@ -2,7 +2,7 @@ package dynamic
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,28 +10,20 @@ import (
 // it has to wait, so that one that is not busy costs no timer. It has no parent: an answer is sent however late, and
 // also when its server is ending.
 type patience struct {
-	limit time.Duration // must be set before use
-
-	mu    sync.Mutex
-	asked *deadline // made by who first asked
-}
-
-// deadline is a context with the function that ends it.
-type deadline struct {
-	context.Context //nolint:containedctx // it is a context
-
-	cancel context.CancelFunc
+	limit time.Duration            // must be set before use
+	asked atomic.Pointer[deadline] // made by who first asked
 }
 
 // ask returns the context behind this one.
-func (p *patience) ask() context.Context {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.asked == nil {
-		p.asked = &deadline{}
-		p.asked.Context, p.asked.cancel = context.WithTimeout(context.Background(), p.limit)
+func (p *patience) ask() *deadline {
+	if asked := p.asked.Load(); asked != nil {
+		return asked
 	}
-	return p.asked.Context
+	asked := newDeadline(context.Background(), time.Now().Add(p.limit))
+	if !p.asked.CompareAndSwap(nil, asked) { // somebody else asked at the same moment
+		asked.cancel()
+	}
+	return p.asked.Load()
 }
 
 // Deadline returns when it ends.
@@ -42,29 +34,36 @@ func (p *patience) Done() <-chan struct{} { return p.ask().Done() }
 
 // Err says why it ended. As long as nobody has asked when it ends, it does not.
 func (p *patience) Err() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.asked == nil {
-		return nil
+	if asked := p.asked.Load(); asked != nil {
+		return asked.Err()
 	}
-	return p.asked.Err()
+	return nil
 }
 
 // Value asks the inner context if there is one, so that the standard library finds it when a child is made of this one.
 func (p *patience) Value(key any) any {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.asked == nil {
-		return nil
+	if asked := p.asked.Load(); asked != nil {
+		return asked.Value(key)
 	}
-	return p.asked.Value(key)
+	return nil
 }
 
 // end stops the timer, if there is one. Nothing is published with it any more.
 func (p *patience) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.asked != nil {
-		p.asked.cancel()
+	if asked := p.asked.Load(); asked != nil {
+		asked.cancel()
 	}
+}
+
+// deadline is a context that ends at a time, with the function that ends it before.
+type deadline struct {
+	context.Context //nolint:containedctx // it is a context
+
+	cancel context.CancelFunc
+}
+
+func newDeadline(parent context.Context, at time.Time) *deadline {
+	d := &deadline{}
+	d.Context, d.cancel = context.WithDeadline(parent, at)
+	return d
 }

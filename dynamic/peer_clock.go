@@ -119,10 +119,10 @@ func (c *peerClock) firstWarning() bool {
 // schedule sets when the request expires by this server's clock, and reports whether that is still to come. A
 // request that seems to be late, from a client of which nothing is known yet, is in doubt: if its servers are chosen
 // by claims, it is claimed, and the client's answer proves that it is not late.
-func (in *incoming) schedule(now time.Time) bool {
-	sent, expiry := time.Unix(0, in.request.SentAt), time.Unix(0, in.request.Expiry)
+func (in *incoming) schedule(now time.Time, expires int64) bool {
+	sent, expiry := time.Unix(0, in.sentAt), time.Unix(0, expires)
 	in.context.deadline = expiry
-	if in.request.SentAt == 0 || !sent.Before(expiry) {
+	if in.sentAt == 0 || !sent.Before(expiry) {
 		return now.Before(expiry)
 	}
 	lag, clock := now.Sub(sent), &in.peer.clock
@@ -159,7 +159,7 @@ func (in *incoming) believe(now, expiry time.Time, slow time.Duration) bool {
 func (in *incoming) proved() {
 	if in.doubtful {
 		now := time.Now()
-		in.peer.clock.observe(now, now.Sub(time.Unix(0, in.request.SentAt)))
+		in.peer.clock.observe(now, now.Sub(time.Unix(0, in.sentAt)))
 		in.clockIsOff = true
 	}
 }
@@ -168,6 +168,6 @@ func (in *incoming) proved() {
 func (in *incoming) warnOfClock() {
 	if in.clockIsOff && in.peer.clock.firstWarning() {
 		in.method.registration.server.options.logger.Warn("dynpsrpc: the clock of a client is off",
-			slog.String("client", string(in.request.ClientID)), slog.String("method", in.method.method.FullName()))
+			slog.String("client", in.peer.id), slog.String("method", in.method.method.FullName()))
 	}
 }

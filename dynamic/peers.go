@@ -13,8 +13,9 @@ const (
 	maxPeerID = 256 // bytes; a longer id is not remembered
 )
 
-// peer is one client of a service: its channels, which are immutable, and its clock.
+// peer is one client of a service: its id and channels, which are immutable, and its clock.
 type peer struct {
+	id                string
 	claims, responses bus.Channel
 	clock             peerClock
 }
@@ -34,6 +35,7 @@ func (t *peerTable) get(clientID []byte) *peer {
 	}
 	id := string(clientID)
 	made := &peer{
+		id:        id,
 		claims:    bus.Channel(wire.ClaimRequestChannel(t.service, id)),
 		responses: bus.Channel(wire.ResponseChannel(t.service, id)),
 	}

@@ -14,10 +14,9 @@ type requestContext struct {
 	deadline time.Time
 	source   incomingSource // what is being handled
 
-	mu     sync.Mutex
-	inner  context.Context //nolint:containedctx // made by the first Done
-	cancel context.CancelFunc
-	err    error // why it ended, as far as anybody has looked
+	mu    sync.Mutex
+	inner *deadline // made by the first Done
+	err   error     // why it ended, as far as anybody has looked
 }
 
 // Deadline returns the request's expiry.
@@ -28,9 +27,9 @@ func (c *requestContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
-		c.inner, c.cancel = context.WithDeadline(c.parent, c.deadline)
+		c.inner = newDeadline(c.parent, c.deadline)
 		if c.err != nil {
-			c.cancel()
+			c.inner.cancel()
 		}
 	}
 	return c.inner.Done()
@@ -74,8 +73,8 @@ func (c *requestContext) Value(key any) any {
 func (c *requestContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cancel != nil {
-		c.cancel()
+	if c.inner != nil {
+		c.inner.cancel()
 	}
 	switch {
 	case c.err != nil:

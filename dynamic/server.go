@@ -208,10 +208,14 @@ func (s *Server) remove(r *Registration) {
 func (s *Server) answer(ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte) error {
 	err := s.bus.Publish(ctx, channel, frame, nil)
 	if err != nil {
-		s.options.logger.Warn("dynpsrpc: answer could not be sent", slog.String("method", method.FullName()),
-			slog.String("channel", channel.Name), slog.Any("error", err))
+		s.warnUnanswered(method, channel, err)
 	}
 	return err
+}
+
+func (s *Server) warnUnanswered(method *registry.Method, channel bus.Channel, err error) {
+	s.options.logger.Warn("dynpsrpc: answer could not be sent", slog.String("method", method.FullName()),
+		slog.String("channel", channel.Name), slog.Any("error", err))
 }
 
 // Shutdown takes no more requests, so that clients choose another server, and waits for the running handlers.
@@ -225,14 +229,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		closing.Go(func() { errs[i] = r.Close(ctx) })
 	}
 	closing.Wait()
-	idle, ended := s.end()
+	idle := s.end()
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	if err := waitFor(ctx, idle); err != nil { // of services that were killed before
 		return errors.NewErrorf(errors.FromContext(err).Code(), "server %s: handlers were still running: %w", s.ID(), err)
 	}
-	<-ended
 	return nil
 }
 
@@ -260,8 +263,8 @@ func (s *Server) registrationsLocked() []*Registration {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.aside))
 }
 
-// end returns channels that are closed when no handler runs, and when the server's goroutines have ended.
-func (s *Server) end() (idle, ended <-chan struct{}) {
+// end returns a channel that is closed when no handler runs, and no goroutine of the server waits for something.
+func (s *Server) end() (idle <-chan struct{}) {
 	s.kill()
 	s.mu.Lock()
 	defer s.mu.Unlock()

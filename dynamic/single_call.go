@@ -20,16 +20,14 @@ type singleCall struct {
 	route  *route
 	id     id.Call
 	inbox  newsBox
-	direct bool        // an answer is welcome without a claim
 	claims *claimPhase // nil as long as there is nothing to choose
+	server string      // the one that was granted the call
 
-	started   time.Time
-	expiry    time.Time
-	sent      bool
-	published time.Duration // since it was started
-	granted   time.Duration // since it was started
-	server    string        // the one that was granted the call
-	selecting bool          // no server was chosen yet, and one must be
+	started                    time.Time
+	expiry, published, granted time.Duration // since it was started
+	direct                     bool          // an answer is welcome without a claim
+	sent                       bool
+	selecting                  bool // no server was chosen yet, and one must be
 }
 
 func newSingleCall(m *clientMethod, r *route) *singleCall {
@@ -42,7 +40,7 @@ func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Me
 	c.chooseSelection(o, m.method.Queue())
 	c.inbox.claimFirst = c.selecting
 	timeout, expiry := m.conn.bounds(ctx, c.started, o)
-	c.expiry = expiry
+	c.expiry = expiry.Sub(c.started)
 	unclaimed := c.direct && m.method.RequireClaim()
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: m.conn.wireID,
@@ -160,7 +158,7 @@ func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, 
 	news := c.inbox.look()
 	switch {
 	case news.failed() && c.endsCall(news.failure):
-		if !time.Now().Before(c.expiry) { // then it is most likely the handler's context that ended
+		if time.Since(c.started) >= c.expiry { // then it is most likely the handler's context that ended
 			return nil, true, c.interrupted(context.DeadlineExceeded)
 		}
 		return nil, true, serverError(news.failure)

@@ -25,7 +25,7 @@ type incomingStream struct {
 
 // describe returns what a handler can ask for.
 func (in *incomingStream) describe() Incoming {
-	return newIncoming(in.open.NodeID, in.open.SentAt, in.open.Metadata)
+	return newIncoming(string(in.open.NodeID), in.open.SentAt, in.open.Metadata)
 }
 
 // onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.

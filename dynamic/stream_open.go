@@ -116,7 +116,7 @@ func (m *clientMethod) tryOpenStream(ctx context.Context, route *route, o *reque
 	c := newSingleCall(m, route)
 	c.chooseSelection(o, false) // streams are never queued
 	timeout, _ := m.conn.bounds(ctx, c.started, o)
-	c.expiry = c.started.Add(timeout) // not cut to the context, as in psrpc
+	c.expiry = timeout // not cut to the context, as in psrpc
 	s := m.newStream(ctx, route, timeout, o)
 	s.opening = &streamOpening{id: c.id, inbox: &c.inbox}
 
@@ -126,7 +126,7 @@ func (m *clientMethod) tryOpenStream(ctx context.Context, route *route, o *reque
 	}
 	open := wire.Stream{
 		StreamID: s.id, RequestID: c.id[:], SentAt: c.started.UnixNano(),
-		Expiry: c.expiry.UnixNano(), Op: wire.StreamOpen,
+		Expiry: c.started.Add(c.expiry).UnixNano(), Op: wire.StreamOpen,
 		NodeID: m.conn.wireID, Metadata: o.outgoingMetadata(ctx), Keepalive: int64(keepalive),
 	}
 	frame, err := open.AppendFrame(nil)
@@ -207,8 +207,9 @@ func (c *Conn) adopt(s *stream) error {
 
 // onStream takes a frame from the bus; it never blocks.
 func (c *Conn) onStream(frame []byte) {
-	parsed, ok := parseFrame(frame, wire.KindStream, wire.ParseStream, c.options.maxFrameSize)
-	if !ok {
+	value, ok := openFrame(frame, wire.KindStream, c.options.maxFrameSize)
+	parsed, err := wire.ParseStream(value)
+	if !ok || err != nil {
 		c.stats.badFrames.Add(1)
 		return
 	}

@@ -213,13 +213,24 @@ func (u incomingUpdate[Resp]) describe() Incoming { return Incoming{Metadata: u.
 
 // decode counts frames that it cannot decode.
 func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], ok bool) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err == nil && string(envelope.TypeName) == string(s.method.responses.name) {
-		decoded, err := parseValue(envelope.Value, s.method.responses.decode, s.method.conn.options.maxFrameSize)
-		if err == nil {
-			return incomingUpdate[Resp]{decoded.(Resp), envelope.Metadata}, true
-		}
+	message, metadata, ok := s.method.openUpdate(frame)
+	if !ok {
+		s.badFrames.Add(1)
+		return update, false
 	}
-	s.badFrames.Add(1)
-	return update, false
+	return incomingUpdate[Resp]{message.(Resp), metadata}, true
+}
+
+// openUpdate returns what is in the frame of an update.
+func (m *clientMethod) openUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
+	envelope, err := wire.ParseEnvelope(frame)
+	if err != nil || string(envelope.TypeName) != string(m.responses.name) {
+		return nil, nil, false
+	}
+	value, err := decompress(envelope.Value, m.conn.options.maxFrameSize)
+	if err != nil {
+		return nil, nil, false
+	}
+	message, err = m.responses.decode(value)
+	return message, envelope.Metadata, err == nil
 }

@@ -14,26 +14,30 @@ const maxIdle = 128
 // goroutines again, first the last one that did a job for the processor: its stack has grown already and is still in
 // the cache. The number of jobs at a time is not limited. Make some with [NewWorkers].
 type Workers[T any] struct {
-	run     func(T)
-	workers WideGate // inside: goroutines
-	running WideGate // inside: jobs
-	idle    [shard.Count]idleWorkers[T]
+	run  func(T)
+	gate WideGate // inside: goroutines
+	idle [shard.Count]idleWorkers[T]
 }
 
 // idleWorkers are those that did their last job for one processor.
 type idleWorkers[T any] struct {
 	mu      sync.Mutex
 	stopped bool
-	queues  []chan task[T]   // what they wait for: each has room for one
-	count   atomic.Int32     // of queues, for those who look without the lock
+	workers []worker[T]
+	count   atomic.Int32     // of workers, for those who look without the lock
 	_       [shard.Line]byte // processors do not share one
 }
 
-// task is a job that is counted as running, for a processor.
+// worker is a goroutine.
+type worker[T any] struct {
+	tasks chan task[T] // what it waits for; has room for one
+	place *Place       // in the gate: left by whoever ends it
+}
+
+// task is a job for a processor.
 type task[T any] struct {
-	job     T
-	running *Place
-	shard   int
+	job   T
+	shard int
 }
 
 // NewWorkers returns workers that call run with each job. They must be stopped.
@@ -41,93 +45,91 @@ func NewWorkers[T any](run func(T)) *Workers[T] { return &Workers[T]{run: run} }
 
 // Go starts a job and does not wait for it. It reports false if the workers were stopped.
 func (w *Workers[T]) Go(job T) bool {
-	running := w.running.Enter()
-	if running == nil {
-		return false
-	}
-	next := task[T]{job, running, shard.Own()}
-	if queue := w.takeIdle(next.shard); queue != nil {
-		queue <- next
+	next := task[T]{job, shard.Own()}
+	if tasks := w.takeIdle(next.shard); tasks != nil {
+		tasks <- next
 		return true
 	}
-	place := w.workers.Enter()
+	place := w.gate.Enter()
 	if place == nil {
-		w.running.Leave(running)
 		return false
 	}
-	go w.work(next, place) // whoever calls Stop can wait for it
+	go w.work(worker[T]{make(chan task[T], 1), place}, next) // whoever calls Stop can wait for it
 	return true
 }
 
-// takeIdle returns nil if no goroutine is idle. It prefers the processor's own.
+// takeIdle returns what an idle goroutine waits for, nil if none is idle. It prefers the processor's own.
 func (w *Workers[T]) takeIdle(own int) chan task[T] {
 	for i := range shard.Count {
-		if queue := w.idle[(own+i)%shard.Count].take(); queue != nil {
-			return queue
+		if tasks := w.idle[(own+i)%shard.Count].take(); tasks != nil {
+			return tasks
 		}
 	}
 	return nil
 }
 
 // take returns nil if no goroutine is idle.
-func (i *idleWorkers[T]) take() (queue chan task[T]) {
+func (i *idleWorkers[T]) take() (tasks chan task[T]) {
 	if i.count.Load() == 0 {
 		return nil
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if last := len(i.queues) - 1; last >= 0 {
-		queue, i.queues[last], i.queues = i.queues[last], nil, i.queues[:last]
+	if last := len(i.workers) - 1; last >= 0 {
+		tasks, i.workers[last], i.workers = i.workers[last].tasks, worker[T]{}, i.workers[:last]
 		i.count.Store(int32(last)) //nolint:gosec // at most maxIdle
 	}
-	return queue
+	return tasks
 }
 
 // offer reports false if a goroutine is not to wait for a job.
-func (i *idleWorkers[T]) offer(queue chan task[T]) bool {
+func (i *idleWorkers[T]) offer(w worker[T]) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.stopped || len(i.queues) == maxIdle {
+	if i.stopped || len(i.workers) == maxIdle {
 		return false
 	}
-	i.queues = append(i.queues, queue)
-	i.count.Store(int32(len(i.queues))) //nolint:gosec // at most maxIdle
+	i.workers = append(i.workers, w)
+	i.count.Store(int32(len(i.workers))) //nolint:gosec // at most maxIdle
 	return true
 }
 
-func (i *idleWorkers[T]) stop() {
+// stop takes no more goroutines, and returns those that were idle.
+func (i *idleWorkers[T]) stop() []worker[T] {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.stopped = true
-	for _, queue := range i.queues {
-		close(queue)
-	}
-	i.queues = nil
+	idle := i.workers
+	i.stopped, i.workers = true, nil
 	i.count.Store(0)
+	return idle
 }
 
-func (w *Workers[T]) work(next task[T], place *Place) {
-	defer w.workers.Leave(place) // also if a job ends its goroutine
-	queue := make(chan task[T], 1)
-	for more := true; more; {
-		w.do(next)
-		if !w.idle[next.shard].offer(queue) {
+func (w *Workers[T]) work(own worker[T], next task[T]) {
+	dismissed := false
+	defer func() {
+		if !dismissed { // a job may have ended the goroutine
+			w.gate.Leave(own.place)
+		}
+	}()
+	for !dismissed {
+		w.run(next.job)
+		if !w.idle[next.shard].offer(own) {
 			return
 		}
-		next, more = <-queue
+		var more bool
+		next, more = <-own.tasks
+		dismissed = !more
 	}
 }
 
-func (w *Workers[T]) do(t task[T]) {
-	defer w.running.Leave(t.running) // also if the job ends its goroutine
-	w.run(t.job)
-}
-
-// Stop takes no more jobs and returns two channels: idle is closed when no job is running, and ended right after
-// that, when all goroutines have ended. It may be called more than once, by one goroutine at a time.
-func (w *Workers[T]) Stop() (idle, ended <-chan struct{}) {
+// Stop takes no more jobs, and returns a channel that is closed when none is running and no goroutine waits for another.
+// It may be called more than once.
+func (w *Workers[T]) Stop() (idle <-chan struct{}) {
 	for i := range w.idle {
-		w.idle[i].stop()
+		for _, worker := range w.idle[i].stop() {
+			close(worker.tasks)
+			w.gate.Leave(worker.place) // here, so that whoever waits need not wait for those who did nothing
+		}
 	}
-	return w.running.Close(), w.workers.Close()
+	return w.gate.Close()
 }

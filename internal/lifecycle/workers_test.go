@@ -28,8 +28,7 @@ func TestWorkers_RunsEveryJobOnce(t *testing.T) {
 		require.True(t, workers.Go(job))
 	}
 	all.Wait()
-	_, ended := workers.Stop()
-	<-ended
+	<-workers.Stop()
 	for job := range ran {
 		require.EqualValues(t, 1, ran[job].Load())
 	}
@@ -61,8 +60,7 @@ func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
 		n, most := idle()
 		return n >= maxIdle && most <= maxIdle
 	}, 10*time.Second, time.Millisecond)
-	_, ended := workers.Stop()
-	<-ended
+	<-workers.Stop()
 	n, _ := idle()
 	assert.Zero(t, n)
 }
@@ -76,20 +74,35 @@ func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
 	})
 	require.True(t, workers.Go(1))
 	<-started
-	idle, stopped := workers.Stop()
+	idle := workers.Stop()
 	select {
 	case <-idle:
 		assert.Fail(t, "idle while a job was running")
-	case <-stopped:
-		assert.Fail(t, "stopped while a job was running")
 	default:
 	}
 	assert.False(t, workers.Go(2))
 	close(release)
 	<-idle
-	<-stopped
-	_, ended := workers.Stop()
-	<-ended
+	<-workers.Stop()
+}
+
+// Goroutines that only wait for a job hold up nobody who stops the workers.
+func TestWorkers_StopsAtOnceIfNoJobRuns(t *testing.T) {
+	t.Parallel()
+	workers := NewWorkers(func(int) {})
+	require.True(t, workers.Go(1))
+	require.Eventually(t, func() bool {
+		waiting := int32(0)
+		for i := range workers.idle {
+			waiting += workers.idle[i].count.Load()
+		}
+		return waiting == 1
+	}, 10*time.Second, time.Millisecond)
+	select {
+	case <-workers.Stop():
+	default:
+		assert.Fail(t, "a job is running")
+	}
 }
 
 func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
@@ -104,8 +117,7 @@ func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
 		require.True(t, workers.Go(job))
 	}
 	all.Wait()
-	_, ended := workers.Stop()
-	<-ended
+	<-workers.Stop()
 }
 
 // A job that was taken runs, however starting, becoming idle and stopping interleave.
@@ -123,9 +135,7 @@ func TestWorkers_StoppedMeanwhile(t *testing.T) {
 			})
 		}
 		runtime.Gosched()
-		idle, ended := workers.Stop()
-		<-idle
-		<-ended
+		<-workers.Stop()
 		after := ran.Load()
 		starting.Wait()
 		require.Equal(t, taken.Load(), after)

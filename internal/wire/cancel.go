@@ -12,8 +12,7 @@ type Cancel struct {
 }
 
 // ParseCancel decodes the value of an envelope of KindCancel.
-func ParseCancel(value []byte) (Cancel, error) {
-	var c Cancel
+func ParseCancel(value []byte) (c Cancel, err error) {
 	r := reader{rest: value}
 	for r.next() {
 		if r.tag == cancelTagRequestID {

@@ -42,8 +42,7 @@ type ClaimResponse struct {
 }
 
 // ParseClaimRequest decodes the value of an envelope of KindClaimRequest.
-func ParseClaimRequest(value []byte) (ClaimRequest, error) {
-	var claim ClaimRequest
+func ParseClaimRequest(value []byte) (claim ClaimRequest, err error) {
 	r := reader{rest: value}
 	for r.next() {
 		switch r.tag {
@@ -103,7 +102,7 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	frame = appendBytes(frame, claimTagRequestID, c.RequestID)
 	frame = appendBytes(frame, claimTagServerID, c.ServerID)
 	if affinity != 0 {
-		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), affinity)
+		frame = protowire.AppendFixed32(appendVarint(frame, claimTagAffinity), affinity)
 	}
 	frame = appendNumber(frame, claimTagDeclined, declined)
 	return appendNumber(frame, claimTagSharers, sharers), nil

@@ -29,8 +29,8 @@
 // # Compression
 //
 // psrpc from v0.7.6 on may compress the inner message of a frame with gzip.
-// Such a value is never a valid message; a receiver whose Parse function has
-// failed hands it to [Decompress]. Nothing here compresses.
+// Such a value begins as no message does, so that a receiver gives every value
+// to [Decompress] before it parses it. Nothing here compresses.
 //
 // # Private fields
 //

@@ -18,17 +18,24 @@ const gzipMagic = "\x1f\x8b"
 const gzipTrailer = 8
 
 var (
-	errNotCompressed  = errors.New("value is not compressed")
+	errCompressed     = errors.New("compressed value is truncated")
 	errDecompressSize = errors.New("compressed value is larger than the limit, or than it says")
 )
 
-// Decompress returns what the value of an envelope holds, of at most limit
-// bytes, if psrpc has compressed it with gzip. It is an error if the value does
-// not look like gzip, is damaged, or is larger; one that says so is not expanded
-// at all, and one that lies about it no further than that.
+// Decompress returns what the value of an envelope holds: the value itself,
+// unless psrpc has compressed it with gzip, and then at most limit bytes. It is
+// an error if what looks like gzip is damaged, or holds more; a value that says
+// so is not expanded at all, and one that lies about it no further than that.
 func Decompress(value []byte, limit int) ([]byte, error) {
-	if len(value) < gzipTrailer || string(value[:len(gzipMagic)]) != gzipMagic {
-		return nil, errNotCompressed
+	if len(value) < len(gzipMagic) || string(value[:len(gzipMagic)]) != gzipMagic {
+		return value, nil
+	}
+	return gunzip(value, limit)
+}
+
+func gunzip(value []byte, limit int) ([]byte, error) {
+	if len(value) < gzipTrailer {
+		return nil, errCompressed
 	}
 	size := int64(binary.LittleEndian.Uint32(value[len(value)-4:]))
 	if size > int64(limit) {

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -41,7 +40,7 @@ func (r *reader) next() bool {
 	if r.err != nil || len(r.rest) == 0 {
 		return false
 	}
-	tag, tagLen := protowire.ConsumeVarint(r.rest)
+	tag, tagLen := consumeVarint(r.rest)
 	number := tag >> wireTypeBits
 	if tagLen < 0 || number < uint64(protowire.MinValidNumber) || number > uint64(protowire.MaxValidNumber) {
 		r.err = errMalformed
@@ -62,7 +61,7 @@ func (r *reader) next() bool {
 func (r *reader) readValue(b []byte) (n int) {
 	switch r.tag & wireTypeMask {
 	case wireVarint:
-		r.number, n = protowire.ConsumeVarint(b)
+		r.number, n = consumeVarint(b)
 	case wireFixed64:
 		r.number, n = protowire.ConsumeFixed64(b)
 	case wireFixed32:
@@ -70,17 +69,30 @@ func (r *reader) readValue(b []byte) (n int) {
 		value, n = protowire.ConsumeFixed32(b)
 		r.number = uint64(value)
 	case wireBytes:
-		var value []byte
-		value, n = protowire.ConsumeBytes(b)
-		r.bytes = nil
-		if len(value) > 0 {
-			r.bytes = slices.Clip(value)
-		}
+		n = r.readBytes(b)
 	default: // a group, unknown to every message here
 		number := protowire.Number(r.tag >> wireTypeBits)
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}
 	return n
+}
+
+// readBytes reads a length-delimited value from the start of b and returns the
+// length of both, negative if it is malformed.
+func (r *reader) readBytes(b []byte) (n int) {
+	length, n := consumeVarint(b)
+	if n < 0 {
+		return n
+	}
+	b = b[n:]
+	if length > uint64(len(b)) {
+		return -1
+	}
+	r.bytes = nil
+	if length > 0 {
+		r.bytes = b[:length:length]
+	}
+	return n + int(length)
 }
 
 // text returns the bytes of the current field, which must be valid UTF-8.

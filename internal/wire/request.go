@@ -43,8 +43,7 @@ type Request struct {
 }
 
 // ParseRequest decodes the value of an envelope of KindRequest.
-func ParseRequest(value []byte) (Request, error) {
-	var req Request
+func ParseRequest(value []byte) (req Request, err error) {
 	r := reader{rest: value}
 	for r.next() {
 		switch r.tag {

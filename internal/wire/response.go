@@ -47,8 +47,7 @@ type Response struct {
 }
 
 // ParseResponse decodes the value of an envelope of KindResponse.
-func ParseResponse(value []byte) (Response, error) {
-	var res Response
+func ParseResponse(value []byte) (res Response, err error) {
 	r := reader{rest: value}
 	for r.next() {
 		switch r.tag {

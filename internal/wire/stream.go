@@ -79,8 +79,7 @@ type Stream struct {
 }
 
 // ParseStream decodes the value of an envelope of KindStream.
-func ParseStream(value []byte) (Stream, error) {
-	var s Stream
+func ParseStream(value []byte) (s Stream, err error) {
 	r := reader{rest: value}
 	for r.next() {
 		switch r.tag {
