@@ -5,9 +5,19 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-const subject = "bench"
+const (
+	subject = "bench"
+	// routingKey is about what the engine's frames have on NATS.
+	routingKey = "News"
+	// frameBuffer is as large as the channel of a subscription of the engine.
+	frameBuffer = 1024
+)
 
 // natsRows are nats.go with nothing in between.
 func natsRows() []*row {
@@ -18,6 +28,11 @@ func natsRows() []*row {
 	for _, subscribers := range []int{0, 1, 10} {
 		rows = append(rows, &row{name: fmt.Sprintf("nats-pub-%dsub/max", subscribers), open: func(s *scene) load {
 			return s.natsUpdates(subscribers, subscribers, "")
+		}})
+	}
+	for _, subscribers := range []int{1, 10} {
+		rows = append(rows, &row{name: fmt.Sprintf("nats-pub-%dsub-frames/max", subscribers), open: func(s *scene) load {
+			return s.natsFrameUpdates(subscribers)
 		}})
 	}
 	return append(rows, &row{name: "nats-pub-queue4/max", open: func(s *scene) load { return s.natsUpdates(4, 1, "queue") }})
@@ -63,6 +78,40 @@ func (s *scene) natsUpdates(subscribers, copies int, queue string) load {
 	}
 	conn := s.natsConn()
 	f.publish = func() error { return conn.Publish(subject, body) }
+	f.flush = conn.Flush
+	return f.run
+}
+
+// natsFrameUpdates are the engine's updates with nothing around them: messages are encoded into psrpc's frames, decoded,
+// and handed to the goroutine that wants them.
+func (s *scene) natsFrameUpdates(subscribers int) load {
+	f := newFeed(subscribers, 0)
+	body := s.body(0)
+	for range subscribers {
+		updates := make(chan text, frameBuffer)
+		s.natsSubscribe("", func(m *nats.Msg) {
+			envelope, err := wire.ParseEnvelope(m.Data)
+			update := &wrapperspb.StringValue{}
+			if err == nil && proto.Unmarshal(envelope.Value, update) == nil { // else it is counted as lost
+				updates <- update
+			}
+		})
+		subscriber := f.subscriber()
+		s.reader(func() {
+			for update := range updates {
+				subscriber.got(update.GetValue() == body)
+			}
+		}, func() { close(updates) }) // all has come: the row has waited for it
+	}
+	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Complete: true}
+	name := string(update.Message.ProtoReflect().Descriptor().FullName())
+	f.publish = func() error {
+		frame, err := wire.AppendMessageFrame(nil, update, name, 0)
+		if err != nil {
+			return err
+		}
+		return conn.Publish(subject, wire.AppendRoutingKey(frame, routingKey))
+	}
 	f.flush = conn.Flush
 	return f.run
 }

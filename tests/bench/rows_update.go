@@ -27,6 +27,9 @@ func updateRows(bus string) []*row {
 		case bus != onLocal:
 			limits = []string{fmt.Sprintf("%s-pub-%s/max", bus, kind.limit)}
 		}
+		if bus == onNATS && kind.limit != queue4 {
+			limits = append(limits, fmt.Sprintf("nats-pub-%s-frames/max", kind.limit))
+		}
 		for _, pace := range []struct {
 			name   string
 			window int
