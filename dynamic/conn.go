@@ -27,6 +27,7 @@ type Conn struct {
 	late     lateTable
 	stats    connCounters
 	streams  streamTable
+	recent   recentFrames
 	timers   timerPool
 	alarms   alarmPool
 	signals  signalPool
@@ -51,6 +52,8 @@ type ConnStats struct {
 	Unawaited uint64
 	// Expired stream frames came after the time their server was willing to wait.
 	Expired uint64
+	// Repeated stream messages came once more within five seconds: the bus has delivered them twice.
+	Repeated uint64
 	// Discarded stream messages came faster than they were read, beyond what a stream keeps.
 	Discarded uint64
 	// Waiting stream messages are those that have not been read yet, at this moment.
@@ -108,6 +111,7 @@ func (c *Conn) Stats() ConnStats {
 		BadFrames: c.stats.badFrames.Load(),
 		Unawaited: c.stats.unawaited.Load() + streams.unawaited.Load(),
 		Expired:   streams.expired.Load(),
+		Repeated:  streams.repeated.Load(),
 		Discarded: streams.discarded.Load(),
 		Waiting:   c.streams.waiting(nil),
 	}

@@ -27,7 +27,7 @@ type Server struct {
 	limit   limiter
 	workers *lifecycle.Workers[job]
 	stats   serverCounters
-	recent  recentRequests
+	recent  recentFrames
 	done    chan struct{}
 
 	// running is the context of all handlers; kill ends it.
@@ -47,7 +47,7 @@ type ServerStats struct {
 	BadFrames uint64
 	// Expired requests and stream frames came after the time their client was willing to wait.
 	Expired uint64
-	// Repeated requests came once more within five seconds: the bus has delivered them twice.
+	// Repeated requests and stream messages came once more within five seconds: the bus has delivered them twice.
 	Repeated uint64
 	// Unawaited stream frames belonged to no stream of this server, or to one that had ended. Every server of a method
 	// hears the frames of all its streams.
@@ -102,7 +102,7 @@ func (s *Server) Stats() ServerStats {
 	return ServerStats{
 		BadFrames: s.stats.badFrames.Load(),
 		Expired:   s.stats.expired.Load() + streams.expired.Load(),
-		Repeated:  s.stats.repeated.Load(),
+		Repeated:  s.stats.repeated.Load() + streams.repeated.Load(),
 		Unawaited: streams.unawaited.Load(),
 		Discarded: streams.discarded.Load(),
 		Waiting:   s.waiting(),

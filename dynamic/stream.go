@@ -60,6 +60,7 @@ type streamConfig struct {
 	outgoing, incoming messageType
 	buffer, window     int // 0: the defaults
 	counters           *streamCounters
+	recent             *recentFrames // messages that came lately, of all streams here
 	listener           *listener // that serves the stream; nil on a client
 }
 
@@ -67,7 +68,7 @@ type streamConfig struct {
 const DefaultStreamBuffer = 100
 
 // streamCounters count the frames of streams that were dropped.
-type streamCounters struct{ expired, unawaited, discarded atomic.Uint64 }
+type streamCounters struct{ expired, unawaited, repeated, discarded atomic.Uint64 }
 
 // newStream returns a stream whose context is made of ctx. Its pump is not running.
 func newStream(ctx context.Context, config streamConfig) *stream {

@@ -120,7 +120,8 @@ func (in *incomingStream) newStream() *stream {
 		id: in.open.StreamID, method: in.method.method, topic: in.listener.topic, bus: r.server.bus,
 		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(in.open.NodeID))),
 		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,
-		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams, listener: in.listener,
+		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
+		recent: &r.server.recent, listener: in.listener,
 	})
 }
 

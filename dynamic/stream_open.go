@@ -152,7 +152,7 @@ func (m *clientMethod) newStream(ctx context.Context, r *route, timeout time.Dur
 	return newStream(ctx, streamConfig{
 		id: streamID[:], method: m.method, topic: r.topic, bus: m.conn.bus, peer: r.streams, timeout: timeout,
 		outgoing: m.requests, incoming: m.responses, buffer: o.bufferSize, window: o.window,
-		counters: &m.conn.stats.streams,
+		counters: &m.conn.stats.streams, recent: &m.conn.recent,
 	})
 }
 

@@ -40,13 +40,17 @@ func (s *stream) receive(frame *wire.Stream) {
 	case frame.Expiry <= now.UnixNano():
 		s.counters.expired.Add(1)
 	default:
-		s.act(frame)
+		s.act(frame, now)
 	}
 }
 
-func (s *stream) act(frame *wire.Stream) {
+func (s *stream) act(frame *wire.Stream, now time.Time) {
 	switch frame.Op {
 	case wire.StreamMessage:
+		if s.recent.repeats(frame.RequestID, frame.SentAt, now) {
+			s.counters.repeated.Add(1)
+			return
+		}
 		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
 		if !s.mailbox.put(message) {
 			s.counters.discarded.Add(1)

@@ -97,6 +97,7 @@ func OfConn(name string, conn *dynamic.Conn) Source {
 		report(connDropped, float64(stats.BadFrames), name, "bad_frame")
 		report(connDropped, float64(stats.Unawaited), name, "unawaited")
 		report(connDropped, float64(stats.Expired), name, "expired")
+		report(connDropped, float64(stats.Repeated), name, "repeated")
 		report(connDropped, float64(stats.Discarded), name, "discarded")
 	}
 }

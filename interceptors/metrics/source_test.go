@@ -78,7 +78,7 @@ func TestOfEndpoints_Report(t *testing.T) {
 		"dynpsrpc.server.dropped s bad_frame": 0, "dynpsrpc.server.dropped s expired": 0, "dynpsrpc.server.dropped s repeated": 0,
 		"dynpsrpc.server.dropped s unawaited": 0, "dynpsrpc.server.dropped s discarded": 0,
 		"dynpsrpc.conn.dropped c bad_frame": 0, "dynpsrpc.conn.dropped c unawaited": 0, "dynpsrpc.conn.dropped c expired": 0,
-		"dynpsrpc.conn.dropped c discarded":  0,
+		"dynpsrpc.conn.dropped c repeated": 0, "dynpsrpc.conn.dropped c discarded": 0,
 		"dynpsrpc.subscription.waiting feed": 2, "dynpsrpc.subscription.received feed": 3,
 		"dynpsrpc.subscription.dropped feed overflow": 0, "dynpsrpc.subscription.dropped feed bad_frame": 0,
 		"dynpsrpc.subscription.dropped feed refused": 0,

@@ -10,9 +10,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-func TestRecentRequests_Repeats(t *testing.T) {
+func TestRecentFrames_Repeats(t *testing.T) {
 	t.Parallel()
-	var recent recentRequests
+	var recent recentFrames
 	now := time.Now()
 	first, second := id.NewRequest(), id.NewRequest()
 	assert.False(t, recent.repeats(first[:], 1, now))
@@ -22,9 +22,9 @@ func TestRecentRequests_Repeats(t *testing.T) {
 	assert.True(t, recent.repeats(first[:], 2, now))
 }
 
-func TestRecentRequests_Window(t *testing.T) {
+func TestRecentFrames_Window(t *testing.T) {
 	t.Parallel()
-	var recent recentRequests
+	var recent recentFrames
 	request, now := id.NewRequest(), time.Now()
 	assert.False(t, recent.repeats(request[:], 1, now))
 	assert.True(t, recent.repeats(request[:], 1, now.Add(recentWindow-1)))
@@ -32,9 +32,9 @@ func TestRecentRequests_Window(t *testing.T) {
 	assert.True(t, recent.repeats(request[:], 1, now.Add(recentWindow)))
 }
 
-func TestRecentRequests_CannotTell(t *testing.T) {
+func TestRecentFrames_CannotTell(t *testing.T) {
 	t.Parallel()
-	var recent recentRequests
+	var recent recentFrames
 	now := time.Now()
 	ours := id.NewRequest()
 	for range 2 {
@@ -44,10 +44,10 @@ func TestRecentRequests_CannotTell(t *testing.T) {
 	}
 }
 
-// TestRecentRequests_Bounded: most of the last requests are remembered, and no more than there are slots.
-func TestRecentRequests_Bounded(t *testing.T) {
+// TestRecentFrames_Bounded: most of the last requests are remembered, and no more than there are slots.
+func TestRecentFrames_Bounded(t *testing.T) {
 	t.Parallel()
-	var recent recentRequests
+	var recent recentFrames
 	now := time.Now()
 	const room = shard.Count << recentBits
 	ids := make([]id.Call, 3*room)
@@ -68,8 +68,8 @@ func TestRecentRequests_Bounded(t *testing.T) {
 	assert.Greater(t, remembered, 1<<recentBits/8*8/10)
 }
 
-func TestRecentRequests_DoNotAllocate(t *testing.T) {
-	var recent recentRequests
+func TestRecentFrames_DoNotAllocate(t *testing.T) {
+	var recent recentFrames
 	now := time.Now()
 	request := id.NewRequest()
 	recent.repeats(request[:], 1, now)
@@ -81,7 +81,7 @@ func TestRecentRequests_DoNotAllocate(t *testing.T) {
 }
 
 func BenchmarkRecentRequests(b *testing.B) {
-	var recent recentRequests
+	var recent recentFrames
 	now := time.Now()
 	ids := make([]id.Call, 1<<16)
 	for i := range ids {
