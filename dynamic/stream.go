@@ -61,7 +61,7 @@ type streamConfig struct {
 	buffer, window     int // 0: the defaults
 	counters           *streamCounters
 	recent             *recentFrames // messages that came lately, of all streams here
-	listener           *listener // that serves the stream; nil on a client
+	listener           *listener     // that serves the stream; nil on a client
 }
 
 // DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.
