@@ -54,10 +54,21 @@ func (b *Bus) check(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
 		return b.publishError(nats.ErrMaxPayload, channel, size)
 	}
-	if subject == "" || strings.ContainsAny(subject, " \t\r\n") {
+	if !isSubject(subject) {
 		return b.publishError(nats.ErrBadSubject, channel, size)
 	}
 	return nil
+}
+
+// isSubject tells whether nats.go publishes there. To look for one character after the other is several times faster than
+// strings.ContainsAny.
+func isSubject(subject string) bool {
+	for _, space := range [...]byte{' ', '\t', '\r', '\n'} {
+		if strings.IndexByte(subject, space) >= 0 {
+			return false
+		}
+	}
+	return subject != ""
 }
 
 // sendWaiting sends what others have left meanwhile. It is on the way then: they learn by the report if it fails.
