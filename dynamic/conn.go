@@ -27,7 +27,7 @@ type Conn struct {
 	late     lateTable
 	stats    connCounters
 	streams  streamTable
-	recent   recentFrames
+	recent   recentFrames // messages of streams
 	timers   timerPool
 	alarms   alarmPool
 	signals  signalPool

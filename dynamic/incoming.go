@@ -14,7 +14,7 @@ import (
 
 // incoming is one request being served, by a goroutine of its own.
 //
-// It has no more of the wire.Request than is needed until the answer: each one is memory to be collected.
+// Of the wire.Request it keeps only what is needed until the answer, so that there is less memory to collect.
 type incoming struct {
 	listener *listener
 	method   *servedMethod
@@ -57,7 +57,7 @@ func (l *listener) onRequest(frame []byte, place *lifecycle.Place) bool {
 		return false
 	}
 	needsGrant := in.needsGrant(request.SkipClaim)
-	if !needsGrant && r.server.recent.repeats(in.requestID, in.sentAt, now) {
+	if !needsGrant && r.server.recentRequests.repeats(0, in.requestID, in.sentAt, now) {
 		r.server.stats.repeated.Add(1)
 		return false
 	}

@@ -17,10 +17,10 @@ const (
 	recentWindow = 5 * time.Second
 )
 
-// recentFrames are the requests that a server ran lately without having been chosen for them, and the messages of streams
-// that came lately. A bus may deliver a frame twice, where a broker's client tried again, or where a channel moved from
-// one node to another; that must not run a handler twice, nor let a stream's reader read twice. A request that has to be
-// granted needs no such care: its client grants it once.
+// recentFrames are frames that came lately: the requests and openings that a server took without having been chosen for
+// them, or the messages of streams. A bus may deliver a frame twice, where a broker's client tried again, or where a
+// channel moved from one node to another; that must not run a handler twice, nor let a stream's reader read twice. A
+// request that has to be granted needs no such care: its client grants it once.
 type recentFrames [shard.Count]struct {
 	mu sync.Mutex
 	// slots hold one frame each, at a place that depends on its id; nil until the first one. A frame is forgotten when
@@ -29,10 +29,11 @@ type recentFrames [shard.Count]struct {
 	_     [shard.Line]byte // parts do not share one
 }
 
-// recentFrame tells a frame apart: no peer sends two with one id at the same time.
+// recentFrame tells a frame apart: no peer sends two with one id at the same time, or in one stream if it is a message.
 type recentFrame struct {
 	id     id.Call
 	sentAt int64
+	stream uint64 // the number of a message's stream, else 0
 }
 
 // recentSlot is a frame and when it came first. It holds no pointer, so that the garbage collector passes it by.
@@ -43,15 +44,15 @@ type recentSlot struct {
 }
 
 // repeats remembers a frame, and reports whether it came before. It never does for one whose id is none of ours or
-// that does not say when it was sent.
-func (t *recentFrames) repeats(requestID []byte, sentAt int64, now time.Time) bool {
+// that does not say when it was sent. stream is the number of a message's stream, else 0.
+func (t *recentFrames) repeats(stream uint64, requestID []byte, sentAt int64, now time.Time) bool {
 	callID, ok := id.ParseCall(requestID)
 	if !ok || sentAt == 0 {
 		return false
 	}
 	const spread = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: mixes all bits into the upper ones
-	place := (binary.LittleEndian.Uint64(callID[8:]) * spread) >> (64 - recentBits)
-	frame := recentFrame{callID, sentAt}
+	place := ((binary.LittleEndian.Uint64(callID[8:]) ^ stream) * spread) >> (64 - recentBits)
+	frame := recentFrame{callID, sentAt, stream}
 	part := &t[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()

@@ -15,21 +15,24 @@ func TestRecentFrames_Repeats(t *testing.T) {
 	var recent recentFrames
 	now := time.Now()
 	first, second := id.NewRequest(), id.NewRequest()
-	assert.False(t, recent.repeats(first[:], 1, now))
-	assert.True(t, recent.repeats(first[:], 1, now))
-	assert.False(t, recent.repeats(second[:], 1, now), "another id")
-	assert.False(t, recent.repeats(first[:], 2, now), "another time")
-	assert.True(t, recent.repeats(first[:], 2, now))
+	assert.False(t, recent.repeats(0, first[:], 1, now))
+	assert.True(t, recent.repeats(0, first[:], 1, now))
+	assert.False(t, recent.repeats(0, second[:], 1, now), "another id")
+	assert.False(t, recent.repeats(0, first[:], 2, now), "another time")
+	assert.True(t, recent.repeats(0, first[:], 2, now))
+	assert.False(t, recent.repeats(7, first[:], 2, now), "of a stream")
+	assert.False(t, recent.repeats(8, first[:], 2, now), "of another stream")
+	assert.True(t, recent.repeats(8, first[:], 2, now))
 }
 
 func TestRecentFrames_Window(t *testing.T) {
 	t.Parallel()
 	var recent recentFrames
 	request, now := id.NewRequest(), time.Now()
-	assert.False(t, recent.repeats(request[:], 1, now))
-	assert.True(t, recent.repeats(request[:], 1, now.Add(recentWindow-1)))
-	assert.False(t, recent.repeats(request[:], 1, now.Add(recentWindow)), "as long after the first one")
-	assert.True(t, recent.repeats(request[:], 1, now.Add(recentWindow)))
+	assert.False(t, recent.repeats(0, request[:], 1, now))
+	assert.True(t, recent.repeats(0, request[:], 1, now.Add(recentWindow-1)))
+	assert.False(t, recent.repeats(0, request[:], 1, now.Add(recentWindow)), "as long after the first one")
+	assert.True(t, recent.repeats(0, request[:], 1, now.Add(recentWindow)))
 }
 
 func TestRecentFrames_CannotTell(t *testing.T) {
@@ -38,13 +41,13 @@ func TestRecentFrames_CannotTell(t *testing.T) {
 	now := time.Now()
 	ours := id.NewRequest()
 	for range 2 {
-		assert.False(t, recent.repeats(ours[:], 0, now), "no time")
-		assert.False(t, recent.repeats([]byte("any other id"), 1, now))
-		assert.False(t, recent.repeats(nil, 1, now))
+		assert.False(t, recent.repeats(0, ours[:], 0, now), "no time")
+		assert.False(t, recent.repeats(0, []byte("any other id"), 1, now))
+		assert.False(t, recent.repeats(0, nil, 1, now))
 	}
 }
 
-// TestRecentFrames_Bounded: most of the last requests are remembered, and no more than there are slots.
+// TestRecentFrames_Bounded: most of the last frames are remembered, and no more than there are slots.
 func TestRecentFrames_Bounded(t *testing.T) {
 	t.Parallel()
 	var recent recentFrames
@@ -54,14 +57,14 @@ func TestRecentFrames_Bounded(t *testing.T) {
 	for i := range ids {
 		ids[i] = id.NewRequest()
 		ids[i][len(ids[i])-1] = 'a' + byte(i%shard.Count) // as clients on other processors make them
-		assert.False(t, recent.repeats(ids[i][:], 1, now))
+		assert.False(t, recent.repeats(0, ids[i][:], 1, now))
 	}
 	for i := range recent {
 		assert.Len(t, recent[i].slots, 1<<recentBits)
 	}
 	remembered := 0
 	for _, last := range ids[len(ids)-room/8:] {
-		if recent.repeats(last[:], 1, now) {
+		if recent.repeats(0, last[:], 1, now) {
 			remembered++
 		}
 	}
@@ -72,15 +75,15 @@ func TestRecentFrames_DoNotAllocate(t *testing.T) {
 	var recent recentFrames
 	now := time.Now()
 	request := id.NewRequest()
-	recent.repeats(request[:], 1, now)
+	recent.repeats(0, request[:], 1, now)
 	sentAt := int64(1)
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
 		sentAt++
-		recent.repeats(request[:], sentAt, now)
+		recent.repeats(0, request[:], sentAt, now)
 	}))
 }
 
-func BenchmarkRecentRequests(b *testing.B) {
+func BenchmarkRecentFrames(b *testing.B) {
 	var recent recentFrames
 	now := time.Now()
 	ids := make([]id.Call, 1<<16)
@@ -88,6 +91,6 @@ func BenchmarkRecentRequests(b *testing.B) {
 		ids[i] = id.NewRequest()
 	}
 	for i := 0; b.Loop(); i++ {
-		recent.repeats(ids[i%len(ids)][:], int64(i)+1, now)
+		recent.repeats(0, ids[i%len(ids)][:], int64(i)+1, now)
 	}
 }

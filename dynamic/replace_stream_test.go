@@ -81,7 +81,7 @@ func TestReplace_RepeatedOpeningOpensOnce(t *testing.T) {
 	before := w.replace(t, version(2))
 	p.sendRaw(channel, open)
 	require.NoError(t, w.service.Close(context.Background()), "it waits for what the opening does")
-	assert.EqualValues(t, 1, w.server.Stats().Unawaited)
+	assert.EqualValues(t, 1, w.server.Stats().Repeated)
 	assert.Empty(t, frames, "nothing was opened, nor closed")
 	before.Kill()
 }

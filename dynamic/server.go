@@ -27,8 +27,11 @@ type Server struct {
 	limit   limiter
 	workers *lifecycle.Workers[job]
 	stats   serverCounters
-	recent  recentFrames
 	done    chan struct{}
+
+	// Apart, so that a server with busy streams does not forget its requests.
+	recentRequests recentFrames // and openings of streams
+	recentMessages recentFrames // of streams
 
 	// running is the context of all handlers; kill ends it.
 	running context.Context //nolint:containedctx // the life of the server
@@ -47,7 +50,8 @@ type ServerStats struct {
 	BadFrames uint64
 	// Expired requests and stream frames came after the time their client was willing to wait.
 	Expired uint64
-	// Repeated requests and stream messages came once more within five seconds: the bus has delivered them twice.
+	// Repeated requests, openings of streams and stream messages came once more within five seconds: the bus has
+	// delivered them twice.
 	Repeated uint64
 	// Unawaited stream frames belonged to no stream of this server, or to one that had ended. Every server of a method
 	// hears the frames of all its streams.

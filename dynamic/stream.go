@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type stream struct {
 	line  chan struct{} // room for one: whoever is sending a frame
 	slots chan struct{} // room for the window; nil without one
 
+	number      uint64 // random, so that no other stream here has it
 	started     time.Time
 	heard, sent atomic.Int64 // when there was last a frame, in nanoseconds since started
 
@@ -60,7 +62,7 @@ type streamConfig struct {
 	outgoing, incoming messageType
 	buffer, window     int // 0: the defaults
 	counters           *streamCounters
-	recent             *recentFrames // messages that came lately, of all streams here
+	recent             *recentFrames // messages of all streams here
 	listener           *listener     // that serves the stream; nil on a client
 }
 
@@ -84,6 +86,7 @@ func newStream(ctx context.Context, config streamConfig) *stream {
 		pumped:       make(chan struct{}),
 		tasks:        lifecycle.NewGate(),
 		line:         make(chan struct{}, 1),
+		number:       rand.Uint64(), //nolint:gosec // uniqueness is needed, secrecy is not
 		started:      time.Now(),
 		unacked:      map[id.Call]*unacked{},
 	}

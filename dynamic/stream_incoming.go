@@ -35,12 +35,18 @@ func (l *listener) onOpen(open *wire.Stream, place *lifecycle.Place) bool {
 	in.opening.source = in
 	in.opening.parent = r.running
 	in.opening.deadline = time.Unix(0, open.Expiry)
-	if !time.Now().Before(in.opening.deadline) {
+	now := time.Now()
+	if !now.Before(in.opening.deadline) {
 		r.server.stats.expired.Add(1)
 		return false
 	}
+	needsGrant := l.method.method.RequireClaim()
+	if !needsGrant && r.server.recentRequests.repeats(0, in.open.RequestID, in.open.SentAt, now) {
+		r.server.stats.repeated.Add(1)
+		return false
+	}
 	in.sharers = l.sharers()
-	in.grant = r.await(in.open.RequestID, &in.opening, l.method.method.RequireClaim())
+	in.grant = r.await(in.open.RequestID, &in.opening, needsGrant)
 	if !r.server.workers.Go(in) {
 		in.forget()
 		return false
@@ -121,7 +127,7 @@ func (in *incomingStream) newStream() *stream {
 		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(in.open.NodeID))),
 		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,
 		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
-		recent: &r.server.recent, listener: in.listener,
+		recent: &r.server.recentMessages, listener: in.listener,
 	})
 }
 

@@ -47,7 +47,7 @@ func (s *stream) receive(frame *wire.Stream) {
 func (s *stream) act(frame *wire.Stream, now time.Time) {
 	switch frame.Op {
 	case wire.StreamMessage:
-		if s.recent.repeats(frame.RequestID, frame.SentAt, now) {
+		if s.recent.repeats(s.number, frame.RequestID, frame.SentAt, now) {
 			s.counters.repeated.Add(1)
 			return
 		}

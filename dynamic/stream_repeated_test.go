@@ -2,8 +2,11 @@ package dynamic_test
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -53,10 +56,75 @@ func TestStream_RepeatedMessages(t *testing.T) {
 				require.NoError(t, stream.Send(say(strconv.Itoa(i))))
 				requireText(t, strconv.Itoa(i), stream.Channel())
 			}
+			require.Eventually(t, func() bool { // the last message is read before it comes once more
+				return w.conn.Stats().Repeated == messages
+			}, atOnce, time.Millisecond)
 			require.NoError(t, stream.Close(nil))
 			requireClosed(t, stream.Channel())
 			assert.Equal(t, dynamic.ServerStats{Repeated: messages}, w.server.Stats())
 			assert.Equal(t, dynamic.ConnStats{Repeated: messages}, w.conn.Stats())
 		})
 	}
+}
+
+// TestStream_SameMessageIDs: a message's id tells it apart from others of its stream, not from those of other streams.
+func TestStream_SameMessageIDs(t *testing.T) {
+	t.Parallel()
+	w := newFlowWorld(t, bus.NewLocal(), idle)
+	now := time.Now().UnixNano()
+	for _, streamID := range []string{"STR_first0000000", "STR_second000000"} {
+		p := newFlowClient(t, w.bus, "Direct")
+		p.id, p.client = streamID, "CLI_of_"+streamID
+		p.frames = p.listen(p.clientChannel(), bus.Plain)
+		p.openAsClient()
+		sent := p.toServer(wire.Stream{RequestID: []byte(peerRequest), SentAt: now, Op: wire.StreamMessage, Body: textBody("hi")})
+		requireAck(t, *sent, p.next(wire.StreamAck))
+	}
+	assert.Zero(t, w.server.Stats().Repeated)
+}
+
+// TestStream_RepeatedOpening: an opening that the bus delivers twice opens one stream, also if that has ended meanwhile.
+func TestStream_RepeatedOpening(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		handled := make(chan struct{}, 2)
+		w := newFlowWorld(t, bus.NewLocal(), func(serverText) error {
+			handled <- struct{}{}
+			return nil
+		})
+		p := newFlowClient(t, w.bus, "Direct")
+		frame := encode(t, p.frame(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)}))
+		for range 2 {
+			p.sendRaw(p.serverChannel(), frame)
+			synctest.Wait()
+		}
+		assert.Len(t, handled, 1)
+		p.next(wire.StreamAck)
+		p.next(wire.StreamClose)
+		assert.Empty(t, p.frames)
+		assert.Equal(t, dynamic.ServerStats{Repeated: 1}, w.server.Stats())
+	})
+}
+
+// TestServer_RemembersRequestsBesideStreams: a server still knows its requests after many messages of streams.
+func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
+	t.Parallel()
+	w := newFlowWorld(t, bus.NewLocal(), idle)
+	p := newFlowClient(t, w.bus, "Direct")
+	responses := p.listen(bus.Channel(wire.ResponseChannel("Flows", peerClient)), bus.Plain)
+	ask, asked := bus.Channel(wire.RequestChannel("Flows", "Ask", nil, true)), newRequest(peerRequest, "hi")
+	asked.AcceptDirect = true
+	request := encode(t, asked)
+	p.sendRaw(ask, request)
+	p.nextResponse(responses)
+
+	p.openAsClient()
+	for i := range 20_000 {
+		messageID := fmt.Appendf(nil, "REQ_%011d0", i) // the last letter is that of the request
+		p.toServer(wire.Stream{RequestID: messageID, Op: wire.StreamMessage, Body: textBody("hi")})
+	}
+	p.sendRaw(ask, request)
+	require.NoError(t, w.server.Shutdown(t.Context()))
+	assert.Empty(t, responses)
+	assert.EqualValues(t, 1, w.server.Stats().Repeated)
 }
