@@ -240,6 +240,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := waitFor(ctx, idle); err != nil { // of services that were killed before
 		return errors.NewErrorf(errors.FromContext(err).Code(), "server %s: handlers were still running: %w", s.ID(), err)
 	}
+	s.workers.Wait()
 	return nil
 }
 
@@ -267,7 +268,7 @@ func (s *Server) registrationsLocked() []*Registration {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.aside))
 }
 
-// end returns a channel that is closed when no handler runs, and no goroutine of the server waits for something.
+// end returns a channel that is closed when no handler runs.
 func (s *Server) end() (idle <-chan struct{}) {
 	s.kill()
 	s.mu.Lock()

@@ -12,11 +12,13 @@ const maxIdle = 128
 
 // Workers run jobs of type T, each at once and on a goroutine of its own, as a go statement does. They use the
 // goroutines again, first the last one that did a job for the processor: its stack has grown already and is still in
-// the cache. The number of jobs at a time is not limited. Make some with [NewWorkers].
+// the cache. The number of jobs at a time is not limited. All methods may be called together from many goroutines. Make
+// some with [NewWorkers].
 type Workers[T any] struct {
-	run  func(T)
-	gate WideGate // inside: goroutines
-	idle [shard.Count]idleWorkers[T]
+	run        func(T)
+	gate       WideGate // inside: goroutines, until they end or are dismissed
+	goroutines sync.WaitGroup
+	idle       [shard.Count]idleWorkers[T]
 }
 
 // idleWorkers are those that did their last job for one processor.
@@ -30,8 +32,8 @@ type idleWorkers[T any] struct {
 
 // worker is a goroutine.
 type worker[T any] struct {
-	tasks chan task[T] // what it waits for; has room for one
-	place *Place       // in the gate: left by whoever ends it
+	tasks chan task[T] // what it waits for; has room for one; closed to dismiss it
+	place *Place       // in the gate: left by Stop if that dismisses it, else by itself
 }
 
 // task is a job for a processor.
@@ -54,7 +56,8 @@ func (w *Workers[T]) Go(job T) bool {
 	if place == nil {
 		return false
 	}
-	go w.work(worker[T]{make(chan task[T], 1), place}, next) // whoever calls Stop can wait for it
+	w.goroutines.Add(1)
+	go w.work(worker[T]{make(chan task[T], 1), place}, next) // Wait waits for it
 	return true
 }
 
@@ -105,6 +108,7 @@ func (i *idleWorkers[T]) stop() []worker[T] {
 }
 
 func (w *Workers[T]) work(own worker[T], next task[T]) {
+	defer w.goroutines.Done()
 	dismissed := false
 	defer func() {
 		if !dismissed { // a job may have ended the goroutine
@@ -122,14 +126,17 @@ func (w *Workers[T]) work(own worker[T], next task[T]) {
 	}
 }
 
-// Stop takes no more jobs, and returns a channel that is closed when none is running and no goroutine waits for another.
-// It may be called more than once.
+// Stop takes no more jobs, dismisses the goroutines that wait for one, and returns a channel that is closed when no job is
+// running. It may be called more than once.
 func (w *Workers[T]) Stop() (idle <-chan struct{}) {
 	for i := range w.idle {
 		for _, worker := range w.idle[i].stop() {
 			close(worker.tasks)
-			w.gate.Leave(worker.place) // here, so that whoever waits need not wait for those who did nothing
+			w.gate.Leave(worker.place) // here, so that the channel is closed at once if no job is running
 		}
 	}
 	return w.gate.Close()
 }
+
+// Wait returns when all goroutines have ended, which is soon: it must be called after what Stop returned was closed.
+func (w *Workers[T]) Wait() { w.goroutines.Wait() }

@@ -29,6 +29,7 @@ func TestWorkers_RunsEveryJobOnce(t *testing.T) {
 	}
 	all.Wait()
 	<-workers.Stop()
+	workers.Wait()
 	for job := range ran {
 		require.EqualValues(t, 1, ran[job].Load())
 	}
@@ -61,6 +62,7 @@ func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
 		return n >= maxIdle && most <= maxIdle
 	}, 10*time.Second, time.Millisecond)
 	<-workers.Stop()
+	workers.Wait()
 	n, _ := idle()
 	assert.Zero(t, n)
 }
@@ -84,6 +86,7 @@ func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
 	close(release)
 	<-idle
 	<-workers.Stop()
+	workers.Wait()
 }
 
 // Goroutines that only wait for a job hold up nobody who stops the workers.
@@ -118,6 +121,7 @@ func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
 	}
 	all.Wait()
 	<-workers.Stop()
+	workers.Wait()
 }
 
 // A job that was taken runs, however starting, becoming idle and stopping interleave.
@@ -136,6 +140,7 @@ func TestWorkers_StoppedMeanwhile(t *testing.T) {
 		}
 		runtime.Gosched()
 		<-workers.Stop()
+		workers.Wait()
 		after := ran.Load()
 		starting.Wait()
 		require.Equal(t, taken.Load(), after)
