@@ -119,7 +119,8 @@ func TestDecompress_NoMessageLooksCompressed(t *testing.T) {
 	}
 }
 
-// FuzzDecompress feeds any bytes: nothing panics, or is larger than the limit. What is compressed comes back.
+// FuzzDecompress feeds any bytes: nothing panics, what looks compressed is not larger than the limit, and anything else stays
+// as it is. What is compressed comes back.
 func FuzzDecompress(f *testing.F) {
 	f.Add([]byte("some text"), 5)
 	f.Add(compress(f, []byte("some text")), 9)
@@ -128,7 +129,11 @@ func FuzzDecompress(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, limit int) {
 		limit = max(0, min(limit, 1<<20))
 		if got, err := wire.Decompress(data, limit); err == nil {
-			require.LessOrEqual(t, len(got), max(limit, len(data)))
+			if bytes.HasPrefix(data, []byte("\x1f\x8b")) {
+				require.LessOrEqual(t, len(got), limit)
+			} else {
+				require.True(t, bytes.Equal(data, got))
+			}
 		}
 		got, err := wire.Decompress(compress(t, data), limit)
 		if len(data) > limit {

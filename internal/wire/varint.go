@@ -2,7 +2,8 @@ package wire
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// oneByte is what a varint must be less than to take one byte. Most are: for those a call would take longer than the work.
+// oneByte is the first number whose varint takes more than one byte. Most are less, and for those a call would take longer
+// than the work.
 const oneByte = 1 << 7
 
 // consumeVarint returns the varint at the start of b and its length, negative if it is malformed.

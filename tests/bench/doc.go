@@ -34,6 +34,6 @@
 // And bare: go-chan-pingpong hands a value to another goroutine and back. grpc-unary and grpc-stream-echo are grpc-go over
 // loopback TCP. nats-request is Request and Respond of nats.go on a queue group. redis-pingpong is a publication that the
 // other side answers with one, each on a pub/sub connection and one to publish; batched: what is to be published goes
-// into one pipeline with what else waits. nats-pub and redis-pub are publications to so many subscribers; -frames: of
-// messages that are encoded into psrpc's frames and decoded, as somebody must.
+// into one pipeline with what else waits. nats-pub and redis-pub are publications to so many subscribers; -frames: the
+// messages are encoded into psrpc's frames, decoded, and handed to another goroutine.
 package main

@@ -98,10 +98,10 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 		})
 		subscriber := f.subscriber()
 		s.reader(func() {
-			for update := range updates {
+			for update := <-updates; update != nil; update = <-updates {
 				subscriber.got(update.GetValue() == body)
 			}
-		}, func() { close(updates) }) // all has come: the row has waited for it
+		}, func() { updates <- nil }) // the channel stays open for what comes late
 	}
 	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Complete: true}
 	name := string(update.Message.ProtoReflect().Descriptor().FullName())
