@@ -1,34 +1,43 @@
 package dynamic
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
+// noEnd is when a call ends of which there is none.
+const noEnd = math.MinInt64
+
 // alarm tells a call that its time is up. Its timer goes on when the call has ended, for the next call: most take less time
-// than they have, and setting timers takes long.
+// than they have, and setting timers takes long. Times are in nanoseconds since the epoch.
 type alarm struct {
-	call  atomic.Pointer[newsBox] // nil: there is none
-	armed atomic.Bool             // the timer will fire, and ring will look at the call
-	fires atomic.Int64            // when, at the earliest, in nanoseconds since the pool's epoch
-	epoch time.Time               // the pool's
+	epoch   time.Time        // by the monotonic clock; never changed
+	expired func(ends int64) // tells the call that should end then; never changed
+	ends    atomic.Int64     // when the call's time is up; noEnd: there is no call
+	armed   atomic.Bool      // the timer will fire, and ring will look at the call
+	fires   atomic.Int64     // when, at the earliest
 
 	mu    sync.Mutex // held by whoever sets the timer
 	timer *time.Timer
 }
 
-// watch lets a call be told of its end, which is in so long. ring looks whether there is a call after it has taken back that
+// start lets a call be told of its end, which is d from now. ring looks whether there is a call after it has taken back that
 // the alarm is armed; so either it sees the call, or it is seen here that the timer must be set.
-func (a *alarm) watch(call *newsBox, d time.Duration) {
-	a.call.Store(call)
-	if a.armed.Load() && a.fires.Load() <= call.ends {
+func (a *alarm) start(now time.Time, d time.Duration) {
+	ends := int64(now.Sub(a.epoch) + d)
+	a.ends.Store(ends)
+	if a.armed.Load() && a.fires.Load() <= ends {
 		return
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.setLocked(call.ends, d)
+	a.setLocked(ends, d)
 }
+
+// stop says that the call has ended. If the alarm rings at this moment, it is told what it does not want to know any more.
+func (a *alarm) stop() { a.ends.Store(noEnd) }
 
 func (a *alarm) setLocked(ends int64, d time.Duration) {
 	a.fires.Store(ends)
@@ -45,37 +54,13 @@ func (a *alarm) ring() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.armed.Store(false)
-	call := a.call.Load()
-	if call == nil {
+	ends := a.ends.Load()
+	if ends == noEnd {
 		return
 	}
-	if left := time.Duration(call.ends) - time.Since(a.epoch); left > 0 {
-		a.setLocked(call.ends, left)
+	if left := time.Duration(ends) - time.Since(a.epoch); left > 0 {
+		a.setLocked(ends, left)
 		return
 	}
-	call.expired()
-}
-
-// alarmPool keeps alarms to be used again. It belongs to a conn, since timers made in a testing/synctest bubble must stay in
-// it.
-type alarmPool struct {
-	unused sync.Pool
-	epoch  time.Time // what times count from, by the monotonic clock; must be set
-}
-
-// start returns an alarm that rings after d, from now. Give it back with stop.
-func (p *alarmPool) start(call *newsBox, now time.Time, d time.Duration) *alarm {
-	a, ok := p.unused.Get().(*alarm)
-	if !ok {
-		a = &alarm{epoch: p.epoch}
-	}
-	call.ends = int64(now.Sub(p.epoch) + d)
-	a.watch(call, d)
-	return a
-}
-
-// stop takes an alarm back. If it rings at this moment the call is told what it does not want to know any more.
-func (p *alarmPool) stop(a *alarm) {
-	a.call.Store(nil)
-	p.unused.Put(a)
+	a.expired(ends)
 }

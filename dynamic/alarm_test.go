@@ -6,53 +6,91 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// watched returns a call that an alarm tells of its end, which is in so long.
-func watched(a *alarm, d time.Duration) *newsBox {
-	call := newNewsBox(newSignal())
-	call.ends = int64(time.Since(a.epoch) + d)
-	a.watch(&call, d)
-	return &call
+// watch begins a call that the alarm of its box tells of its end, which is in so long.
+func watch(box *newsBox, d time.Duration) {
+	box.begin(id.NewRequest())
+	box.alarm.start(time.Now(), d)
 }
 
-// requireRung waits until a call is told, which must be at the right time.
-func requireRung(t *testing.T, call *newsBox, after time.Duration) {
+// requireRung waits until the call is told, which must be at the right time.
+func requireRung(t *testing.T, box *newsBox, after time.Duration) {
 	t.Helper()
 	started := time.Now()
-	<-call.wake
+	<-box.wake
 	assert.Equal(t, after, time.Since(started))
-	assert.True(t, call.look().late)
+	assert.True(t, box.look().late)
 }
 
 func TestAlarm_RingsForEachCallAtItsTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &alarm{epoch: time.Now()}
-		requireRung(t, watched(a, time.Second), time.Second)
+		box := newNewsBox(time.Now())
+		watch(box, time.Second)
+		requireRung(t, box, time.Second)
 
-		long := watched(a, time.Hour)
-		a.call.Store(nil)
-		requireRung(t, watched(a, time.Minute), time.Minute) // sooner than the timer was set for
-		requireRung(t, watched(a, 2*time.Hour), 2*time.Hour) // and the other way round
-		assert.False(t, long.look().late)
+		watch(box, time.Hour)
+		box.alarm.stop()
+		watch(box, time.Minute) // sooner than the timer was set for
+		requireRung(t, box, time.Minute)
+		watch(box, 2*time.Hour) // and the other way round
+		requireRung(t, box, 2*time.Hour)
 	})
 }
 
 func TestAlarm_GoesOnForTheNextCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &alarm{epoch: time.Now()}
-		first := watched(a, 3*time.Second)
+		box := newNewsBox(time.Now())
+		watch(box, 3*time.Second)
 		<-time.After(time.Second)
-		a.call.Store(nil)
-		requireRung(t, watched(a, 3*time.Second), 3*time.Second) // by a timer that was set for the first one
-		assert.False(t, first.look().late)
+		box.alarm.stop()
+		watch(box, 3*time.Second) // by a timer that was set for the first one
+		requireRung(t, box, 3*time.Second)
 
-		watched(a, time.Second)
-		a.call.Store(nil)
+		watch(box, time.Second)
+		box.alarm.stop()
 		<-time.After(time.Minute) // it has found no call
-		assert.False(t, a.armed.Load())
-		requireRung(t, watched(a, time.Second), time.Second)
+		assert.False(t, box.alarm.armed.Load())
+		watch(box, time.Second)
+		requireRung(t, box, time.Second)
 	})
+}
+
+// A call with no time at all, at the very epoch, is told as any other.
+func TestAlarm_AtTheEpoch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := newNewsBox(time.Now())
+		watch(box, 0)
+		requireRung(t, box, 0)
+	})
+}
+
+// What is said of a call that has ended does not reach the one that has its box by now.
+func TestNewsBox_HearsNothingOfTheCallBefore(t *testing.T) {
+	t.Parallel()
+	box := newNewsBox(time.Now())
+	watch(box, time.Hour)
+	ends, before := box.alarm.ends.Load(), requestReport{box, box.id}
+	grant := grantReport(before)
+	box.alarm.stop()
+	watch(box, 2*time.Hour)
+	defer box.alarm.timer.Stop()
+
+	before.Published(0, nil)
+	grant.Published(bus.Unknown, errors.New("lost"))
+	box.expired(ends)
+	assert.Equal(t, noNews, box.look())
+
+	now := requestReport{box, box.id}
+	now.Published(0, nil)
+	assert.Zero(t, box.look().receivers)
+	box.expired(box.alarm.ends.Load())
+	assert.True(t, box.look().late)
 }

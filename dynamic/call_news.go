@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -13,13 +15,16 @@ import (
 const maxClaims = 1024
 
 // newsBox collects what has come for one call. The bus puts things in and never waits; the one goroutine that
-// looks is woken through wake.
+// looks is woken through wake, perhaps for nothing.
+//
+// It is used for one call after the other, see [newsBoxPool]. What comes by way of the pending calls is for the present
+// one. But a bus may report on a request, and the alarm ring, when the call has ended: both say which one they mean.
 type newsBox struct {
-	wake signal
-	// ends is when the call's time is up, as its alarm counts; set before that may ring.
-	ends int64
+	wake  signal
+	alarm alarm
 
 	mu   sync.Mutex
+	id   id.Call // of the call's request; only the caller changes it
 	news callNews
 	// claimFirst says that a success counts only from a server that has claimed the request.
 	claimFirst bool
@@ -38,8 +43,44 @@ type callNews struct {
 	late       bool           // the call's time is up
 }
 
-func newNewsBox(wake signal) newsBox {
-	return newsBox{wake: wake, news: callNews{receivers: bus.Unknown}}
+var noNews = callNews{receivers: bus.Unknown}
+
+// newNewsBox returns a box with an alarm that counts from epoch.
+func newNewsBox(epoch time.Time) *newsBox {
+	b := &newsBox{wake: newSignal(), news: noNews}
+	b.alarm.epoch, b.alarm.expired = epoch, b.expired
+	b.alarm.stop()
+	return b
+}
+
+// newsBoxPool keeps boxes for later calls. It belongs to a conn, since channels and timers made in a testing/synctest
+// bubble must stay in it.
+type newsBoxPool struct {
+	unused sync.Pool
+	epoch  time.Time // of the alarms; must be set
+}
+
+// get returns a box for a new call.
+func (p *newsBoxPool) get() *newsBox {
+	b, ok := p.unused.Get().(*newsBox)
+	if !ok {
+		b = newNewsBox(p.epoch)
+	}
+	b.begin(id.NewRequest())
+	return b
+}
+
+// put takes back the box of a call that has ended: one that is not pending, nor watched by the alarm.
+func (p *newsBoxPool) put(b *newsBox) {
+	b.begin(id.Call{}) // lets go of what has come
+	p.unused.Put(b)
+}
+
+// begin empties the box, for the call with this id.
+func (b *newsBox) begin(call id.Call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.id, b.news, b.claimFirst = call, noNews, false
 }
 
 // look returns what has come so far.
@@ -74,10 +115,12 @@ func (n *callNews) hasClaim(server []byte) bool {
 // connEnded wakes the caller, who looks at the conn.
 func (b *newsBox) connEnded() { b.wake.send() }
 
-// expired says that the call's time is up.
-func (b *newsBox) expired() {
+// expired says that the call's time is up, unless it is another call's by now.
+func (b *newsBox) expired(ends int64) {
 	b.mu.Lock()
-	b.news.late = true
+	if b.alarm.ends.Load() == ends {
+		b.news.late = true
+	}
 	b.mu.Unlock()
 	b.wake.send()
 }
@@ -106,28 +149,37 @@ func (b *newsBox) claimed(claim wire.ClaimRequest) bool {
 	return room
 }
 
-// grantReport is a newsBox that takes the bus's report on the choice of a server.
-type grantReport newsBox
+// requestReport takes the bus's report on the request of one call.
+type requestReport struct {
+	box  *newsBox
+	call id.Call
+}
+
+// Published takes the bus's report.
+func (r *requestReport) Published(receivers int, err error) {
+	b := r.box
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.id != r.call {
+		return
+	}
+	b.news.receivers, b.news.publishErr = receivers, err
+	if receivers == 0 || err != nil || len(b.news.claims) > 0 { // otherwise it can wait for the answers
+		b.wake.send()
+	}
+}
+
+// grantReport takes the bus's report on the choice of a server.
+type grantReport requestReport
 
 // Published says that the choice was lost; how many servers got it does not matter.
 func (g *grantReport) Published(_ int, err error) {
-	if err == nil {
+	b := g.box
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil || b.id != g.call {
 		return
 	}
-	b := (*newsBox)(g)
-	b.mu.Lock()
 	b.news.publishErr = err
-	b.mu.Unlock()
 	b.wake.send()
-}
-
-// Published takes the bus's report on the request.
-func (b *newsBox) Published(receivers int, err error) {
-	b.mu.Lock()
-	b.news.receivers, b.news.publishErr = receivers, err
-	matters := receivers == 0 || err != nil || len(b.news.claims) > 0 // otherwise it can wait for the answers
-	b.mu.Unlock()
-	if matters {
-		b.wake.send()
-	}
 }

@@ -29,8 +29,7 @@ type Conn struct {
 	streams  streamTable
 	recent   recentFrames // messages of streams
 	timers   timerPool
-	alarms   alarmPool
-	signals  signalPool
+	inboxes  newsBoxPool
 	life     context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
 	endLife  context.CancelCauseFunc
 	running  sync.WaitGroup // goroutines; none is added once closed
@@ -95,7 +94,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 		publishers: map[string]*publisher{},
 	}
 	c.streams.counters = &c.stats.streams
-	c.alarms.epoch = time.Now()
+	c.inboxes.epoch = time.Now()
 	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)
 	c.running.Go(c.watch)
 	return c, nil
@@ -219,11 +218,11 @@ func (c *Conn) onResponse(frame []byte) {
 		c.stats.badFrames.Add(1)
 		return
 	}
-	call := c.pending.find(response.RequestID)
-	if call == nil {
+	found, useful := c.pending.give(response.RequestID, func(call pendingCall) bool { return call.responded(response) })
+	if !found {
 		c.late.answered(response.RequestID, response.ServerID, response.Sharers)
 	}
-	if call == nil || !call.responded(response) {
+	if !useful {
 		c.stats.unawaited.Add(1)
 	}
 }
@@ -236,11 +235,11 @@ func (c *Conn) onClaim(frame []byte) {
 		c.stats.badFrames.Add(1)
 		return
 	}
-	call := c.pending.find(claim.RequestID)
-	if call == nil {
+	found, useful := c.pending.give(claim.RequestID, func(call pendingCall) bool { return call.claimed(claim) })
+	if !found {
 		c.late.answered(claim.RequestID, claim.ServerID, claim.Sharers)
 	}
-	if call == nil || !call.claimed(claim) {
+	if !useful {
 		c.stats.unawaited.Add(1)
 	}
 }

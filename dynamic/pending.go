@@ -43,16 +43,21 @@ func (t *pendingTable) remove(callID id.Call) {
 	delete(part.calls, callID)
 }
 
-// find returns nil if there is no such call.
-func (t *pendingTable) find(requestID []byte) pendingCall {
+// give lets the call with this id take something, and reports whether there is one, and whether it had a use for it. A call
+// that was removed takes nothing.
+func (t *pendingTable) give(requestID []byte, take func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
-		return nil
+		return false, false
 	}
 	part := &t[callID.Shard()]
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	return part.calls[callID]
+	call := part.calls[callID]
+	if call == nil {
+		return false, false
+	}
+	return true, take(call)
 }
 
 // end tells all calls that the conn has ended.

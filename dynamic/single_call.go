@@ -8,7 +8,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -18,8 +17,7 @@ import (
 type singleCall struct {
 	method *clientMethod
 	route  *route
-	id     id.Call
-	inbox  newsBox
+	inbox  *newsBox    // has the request's id
 	claims *claimPhase // nil as long as there is nothing to choose
 	server string      // the one that was granted the call
 
@@ -30,20 +28,21 @@ type singleCall struct {
 	selecting                  bool // no server was chosen yet, and one must be
 }
 
-func newSingleCall(m *clientMethod, r *route) *singleCall {
-	return &singleCall{method: m, route: r, id: id.NewRequest(), inbox: newNewsBox(m.conn.signals.get()), started: time.Now()}
+func newSingleCall(m *clientMethod, r *route) singleCall {
+	return singleCall{method: m, route: r, inbox: m.conn.inboxes.get(), started: time.Now()}
 }
 
 // roundTrip sends a request to one server and returns the encoded response.
 func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newSingleCall(m, r)
+	defer m.conn.inboxes.put(c.inbox)
 	c.chooseSelection(o, m.method.Queue())
 	c.inbox.claimFirst = c.selecting
 	timeout, expiry := m.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry.Sub(c.started)
 	unclaimed := c.direct && m.method.RequireClaim()
 	outgoing := wire.Request{
-		RequestID: c.id[:], ClientID: m.conn.wireID,
+		RequestID: c.inbox.id[:], ClientID: m.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
 		Metadata: o.outgoingMetadata(ctx), Body: m.requests.body(request),
 		SkipClaim: unclaimed, AcceptDirect: unclaimed, AcceptDecline: c.selecting,
@@ -90,12 +89,12 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	if err := ctx.Err(); err != nil {
 		return nil, c.interrupted(err)
 	}
-	conn.pending.add(c.id, &c.inbox)
+	conn.pending.add(c.inbox.id, c.inbox)
 	defer c.retire()
 	if conn.ended() != nil { // if it ends later, it wakes those who are pending
 		return nil, c.failed(conn.ending())
 	}
-	if err := conn.bus.Publish(ctx, channel, frame, &c.inbox); err != nil {
+	if err := conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id}); err != nil {
 		return nil, c.failed(publishFailure(err))
 	}
 	c.sent, c.published = true, time.Since(c.started)
@@ -103,8 +102,8 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 		c.claims.start(&conn.timers)
 		defer c.claims.stop()
 	}
-	alarm := conn.alarms.start(&c.inbox, c.started, timeout)
-	defer conn.alarms.stop(alarm)
+	c.inbox.alarm.start(c.started, timeout)
+	defer c.inbox.alarm.stop()
 	return c.wait(ctx)
 }
 
@@ -112,10 +111,9 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 func (c *singleCall) retire() {
 	conn := c.method.conn
 	if c.claims != nil && c.claims.roster != nil {
-		conn.late.add(c.id, c.claims.roster)
+		conn.late.add(c.inbox.id, c.claims.roster)
 	}
-	conn.pending.remove(c.id)
-	conn.signals.put(c.inbox.wake)
+	conn.pending.remove(c.inbox.id)
 }
 
 // wait returns when the call has succeeded or failed.
@@ -137,7 +135,7 @@ func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
 				}
 			case <-done:
 				if errors.Is(ctx.Err(), context.Canceled) { // a deadline is the request's expiry, too
-					c.method.cancel(c.id)
+					c.method.cancel(c.inbox.id)
 				}
 				return nil, c.interrupted(ctx.Err())
 			}
@@ -147,7 +145,7 @@ func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
 			return response, err
 		}
 		if c.method.conn.ended() != nil {
-			c.method.cancel(c.id)
+			c.method.cancel(c.inbox.id)
 			return nil, c.failed(c.method.conn.ending())
 		}
 	}
@@ -221,7 +219,7 @@ func (c *singleCall) conclude(ctx context.Context) error {
 	server, err := c.claims.selection.conclude()
 	switch {
 	case err != nil:
-		c.method.cancel(c.id)
+		c.method.cancel(c.inbox.id)
 		if _, coded := errors.AsType[errors.Error](err); !coded {
 			err = errors.NewError(errors.Unavailable, err)
 		}
@@ -234,7 +232,7 @@ func (c *singleCall) conclude(ctx context.Context) error {
 		}
 		return c.failed(c.claims.selection.failure(), errors.ReasonAllDeclined)
 	}
-	c.method.cancel(c.id) // the servers that claimed need not wait
+	c.method.cancel(c.inbox.id) // the servers that claimed need not wait
 	if news.failed() {
 		return serverError(news.failure)
 	}
@@ -243,7 +241,7 @@ func (c *singleCall) conclude(ctx context.Context) error {
 
 // grant tells all servers which one shall run the request.
 func (c *singleCall) grant(ctx context.Context, server string) error {
-	choice := wire.ClaimResponse{RequestID: c.id[:], ServerID: []byte(server)}
+	choice := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
 	frame, err := choice.AppendFrame(nil)
 	if err != nil {
 		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.method.method.FullName(), err)
@@ -251,7 +249,7 @@ func (c *singleCall) grant(ctx context.Context, server string) error {
 	if c.inbox.claimFirst {
 		c.inbox.forgetResponse(server)
 	}
-	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, (*grantReport)(&c.inbox)); err != nil {
+	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id}); err != nil {
 		return c.failed(publishFailure(err))
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)

@@ -118,14 +118,14 @@ func (m *clientMethod) tryOpenStream(ctx context.Context, route *route, o *reque
 	timeout, _ := m.conn.bounds(ctx, c.started, o)
 	c.expiry = timeout // not cut to the context, as in psrpc
 	s := m.newStream(ctx, route, timeout, o)
-	s.opening = &streamOpening{id: c.id, inbox: &c.inbox}
+	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox} // which keeps it: an acknowledgement may come late
 
 	keepalive := announcedKeepalive(m.conn.options.keepalive)
 	if m.method.Routing() == registry.RoutingMulti {
 		keepalive = 0
 	}
 	open := wire.Stream{
-		StreamID: s.id, RequestID: c.id[:], SentAt: c.started.UnixNano(),
+		StreamID: s.id, RequestID: c.inbox.id[:], SentAt: c.started.UnixNano(),
 		Expiry: c.started.Add(c.expiry).UnixNano(), Op: wire.StreamOpen,
 		NodeID: m.conn.wireID, Metadata: o.outgoingMetadata(ctx), Keepalive: int64(keepalive),
 	}
