@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// noEnd is when a call ends of which there is none.
+// noEnd is the end that an alarm knows as long as it has no call.
 const noEnd = math.MinInt64
+
+// maxAlarmTimer bounds how long a timer goes on when its call has ended, and with it the memory of a box that nobody uses
+// again.
+const maxAlarmTimer = time.Minute
 
 // alarm tells a call that its time is up. Its timer goes on when the call has ended, for the next call: most take less time
 // than they have, and setting timers takes long. Times are in nanoseconds since the epoch.
@@ -36,10 +40,14 @@ func (a *alarm) start(now time.Time, d time.Duration) {
 	a.setLocked(ends, d)
 }
 
-// stop says that the call has ended. If the alarm rings at this moment, it is told what it does not want to know any more.
+// stop says that the call has ended. It may still be told, if the alarm rings at this moment, but no later call in its place.
 func (a *alarm) stop() { a.ends.Store(noEnd) }
 
+// setLocked sets the timer for a call that ends then, which is d from now. If that is long, ring sets it again.
 func (a *alarm) setLocked(ends int64, d time.Duration) {
+	if d > maxAlarmTimer {
+		ends, d = ends-int64(d-maxAlarmTimer), maxAlarmTimer
+	}
 	a.fires.Store(ends)
 	a.armed.Store(true)
 	if a.timer == nil {

@@ -1,6 +1,8 @@
 package dynamic
 
 import (
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,10 +36,10 @@ func TestAlarm_RingsForEachCallAtItsTime(t *testing.T) {
 		watch(box, time.Second)
 		requireRung(t, box, time.Second)
 
-		watch(box, time.Hour)
+		watch(box, time.Minute)
 		box.alarm.stop()
-		watch(box, time.Minute) // sooner than the timer was set for
-		requireRung(t, box, time.Minute)
+		watch(box, time.Second) // sooner than the timer was set for
+		requireRung(t, box, time.Second)
 		watch(box, 2*time.Hour) // and the other way round
 		requireRung(t, box, 2*time.Hour)
 	})
@@ -60,6 +62,54 @@ func TestAlarm_GoesOnForTheNextCall(t *testing.T) {
 		watch(box, time.Second)
 		requireRung(t, box, time.Second)
 	})
+}
+
+// An alarm lets go of the timer of a call that had long, and it tells such a call at its time.
+func TestAlarm_SetsNoTimerForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		box := newNewsBox(time.Now())
+		watch(box, maxTimeout)
+		<-time.After(time.Hour)
+		box.alarm.stop()
+		<-time.After(time.Minute)
+		synctest.Wait()
+		assert.False(t, box.alarm.armed.Load())
+		watch(box, time.Hour)
+		requireRung(t, box, time.Hour)
+	})
+}
+
+// A call that begins just when the alarm rings for the one before is told, and not before its time.
+func TestAlarm_MissesNoCall(t *testing.T) {
+	t.Parallel()
+	var callers sync.WaitGroup
+	for range 2 {
+		callers.Go(func() {
+			box := newNewsBox(time.Now())
+			for range 500 {
+				quit := time.Now().Add(rand.N(20 * time.Microsecond))
+				watch(box, 10*time.Microsecond)
+				for time.Now().Before(quit) { // not asleep, so that the next one begins at any moment
+				}
+				box.alarm.stop()
+
+				started, d := time.Now(), rand.N(100*time.Microsecond)
+				watch(box, d)
+				for !box.look().late {
+					select {
+					case <-box.wake:
+					case <-time.After(10 * time.Second):
+						assert.Fail(t, "it was not told")
+						return
+					}
+				}
+				assert.GreaterOrEqual(t, time.Since(started), d)
+				box.alarm.stop()
+			}
+		})
+	}
+	callers.Wait()
 }
 
 // A call with no time at all, at the very epoch, is told as any other.
