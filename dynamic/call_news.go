@@ -24,9 +24,10 @@ type newsBox struct {
 	alarm alarm
 
 	mu   sync.Mutex
-	id   id.Call // of the call's request; only the caller changes it
+	id   id.Call // of the call's request; the caller alone changes it, and reads it without the lock
 	news callNews
-	// claimFirst says that a success counts only from a server that has claimed the request.
+	// claimFirst says that a success counts only from a server that has claimed the request. The caller alone changes it,
+	// without the lock until the call is pending.
 	claimFirst bool
 }
 
@@ -60,7 +61,7 @@ type newsBoxPool struct {
 	epoch  time.Time // of the alarms; must be set
 }
 
-// get returns a box for a new call.
+// get returns a box for a new call. Put it back, unless somebody else still has it.
 func (p *newsBoxPool) get() *newsBox {
 	b, ok := p.unused.Get().(*newsBox)
 	if !ok {
@@ -115,7 +116,7 @@ func (n *callNews) hasClaim(server []byte) bool {
 // connEnded wakes the caller, who looks at the conn.
 func (b *newsBox) connEnded() { b.wake.send() }
 
-// expired says that the call's time is up, unless it is another call's by now.
+// expired says that the call's time is up, unless the box is another call's by now.
 func (b *newsBox) expired(ends int64) {
 	b.mu.Lock()
 	if b.alarm.ends.Load() == ends {

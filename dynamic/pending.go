@@ -44,7 +44,7 @@ func (t *pendingTable) remove(callID id.Call) {
 }
 
 // give lets the call with this id take something, and reports whether there is one, and whether it had a use for it. A call
-// that was removed takes nothing.
+// that was removed takes nothing. take must not use the table, of which a part is locked.
 func (t *pendingTable) give(requestID []byte, take func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
