@@ -218,7 +218,7 @@ func (in *incoming) failure(failure error) []byte {
 	return frame
 }
 
-// response encodes an answer, and first what all have in common.
+// response completes an answer with what all have in common, and encodes it.
 func (in *incoming) response(response *wire.Response) ([]byte, error) {
 	response.RequestID = in.requestID
 	response.ServerID = in.method.registration.server.wireID
@@ -241,7 +241,7 @@ func (in *incoming) send(frame []byte) {
 	in.patience.limit = server.options.timeout
 	defer in.patience.end()
 	err := server.answer(&in.patience, in.method.method, in.peer.responses, frame)
-	if err != nil && errors.Is(err, bus.ErrFrameTooLarge) {
+	if errors.Is(err, bus.ErrFrameTooLarge) {
 		_ = server.answer(&in.patience, in.method.method, in.peer.responses, in.tooLarge(err)) // logged there
 	}
 }

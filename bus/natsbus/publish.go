@@ -60,7 +60,7 @@ func (b *Bus) check(channel bus.Channel, subject string, size int) error {
 	return nil
 }
 
-// isSubject tells whether nats.go publishes there. To look for one character after the other is several times faster than
+// isSubject tells whether nats.go publishes there. To look for one character after the other takes half as long as
 // strings.ContainsAny.
 func isSubject(subject string) bool {
 	for _, space := range [...]byte{' ', '\t', '\r', '\n'} {
