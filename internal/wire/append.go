@@ -25,7 +25,7 @@ func appendNumber(dst []byte, tag, value uint64) []byte {
 	if value == 0 {
 		return dst
 	}
-	return appendVarint(appendVarint(dst, tag), value)
+	return protowire.AppendVarint(protowire.AppendVarint(dst, tag), value)
 }
 
 func sizeBytes(tag uint64, length int) int {
@@ -48,7 +48,7 @@ func sizeMessage(tag uint64, length int) int {
 
 // appendHead appends tag and length of a length-delimited field.
 func appendHead(dst []byte, tag uint64, length int) []byte {
-	return appendVarint(appendVarint(dst, tag), uint64(length))
+	return protowire.AppendVarint(protowire.AppendVarint(dst, tag), uint64(length))
 }
 
 func validText(texts ...[]byte) bool {

@@ -102,7 +102,7 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	frame = appendBytes(frame, claimTagRequestID, c.RequestID)
 	frame = appendBytes(frame, claimTagServerID, c.ServerID)
 	if affinity != 0 {
-		frame = protowire.AppendFixed32(appendVarint(frame, claimTagAffinity), affinity)
+		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), affinity)
 	}
 	frame = appendNumber(frame, claimTagDeclined, declined)
 	return appendNumber(frame, claimTagSharers, sharers), nil

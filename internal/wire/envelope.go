@@ -76,7 +76,8 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 	for r.next() {
 		switch r.tag {
 		case envelopeTagTypeURL:
-			env.TypeName, env.Kind = r.typeURL()
+			url := r.text()
+			env.TypeName = url[bytes.LastIndexByte(url, '/')+1:]
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
@@ -90,20 +91,8 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 	if r.err != nil {
 		return Envelope{}, r.err
 	}
+	env.Kind = kindOf(env.TypeName)
 	return env, nil
-}
-
-// typeURL returns what the type URL in the current field names. Those that peers
-// send for the messages of calls and streams need not be looked at any closer.
-func (r *reader) typeURL() (name []byte, kind Kind) {
-	if name, usual := bytes.CutPrefix(r.bytes, []byte(typeURLPrefix)); usual {
-		if kind := kindOf(name); kind != KindUnknown {
-			return name, kind
-		}
-	}
-	url := r.text()
-	name = url[bytes.LastIndexByte(url, '/')+1:]
-	return name, kindOf(name)
 }
 
 func kindOf(typeName []byte) Kind {
@@ -182,7 +171,7 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 		return dst, err
 	}
 	if nonce != 0 {
-		frame = protowire.AppendFixed64(appendVarint(frame, envelopeTagNonce), nonce)
+		frame = protowire.AppendFixed64(protowire.AppendVarint(frame, envelopeTagNonce), nonce)
 	}
 	return frame, nil
 }

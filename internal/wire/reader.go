@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -40,7 +41,7 @@ func (r *reader) next() bool {
 	if r.err != nil || len(r.rest) == 0 {
 		return false
 	}
-	tag, tagLen := consumeVarint(r.rest)
+	tag, tagLen := protowire.ConsumeVarint(r.rest)
 	number := tag >> wireTypeBits
 	if tagLen < 0 || number < uint64(protowire.MinValidNumber) || number > uint64(protowire.MaxValidNumber) {
 		r.err = errMalformed
@@ -61,7 +62,7 @@ func (r *reader) next() bool {
 func (r *reader) readValue(b []byte) (n int) {
 	switch r.tag & wireTypeMask {
 	case wireVarint:
-		r.number, n = consumeVarint(b)
+		r.number, n = protowire.ConsumeVarint(b)
 	case wireFixed64:
 		r.number, n = protowire.ConsumeFixed64(b)
 	case wireFixed32:
@@ -69,30 +70,17 @@ func (r *reader) readValue(b []byte) (n int) {
 		value, n = protowire.ConsumeFixed32(b)
 		r.number = uint64(value)
 	case wireBytes:
-		n = r.readBytes(b)
+		var value []byte
+		value, n = protowire.ConsumeBytes(b)
+		r.bytes = nil
+		if len(value) > 0 {
+			r.bytes = slices.Clip(value)
+		}
 	default: // a group, unknown to every message here
 		number := protowire.Number(r.tag >> wireTypeBits)
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}
 	return n
-}
-
-// readBytes reads a length-delimited value from the start of b and returns the
-// length of both, negative if it is malformed.
-func (r *reader) readBytes(b []byte) (n int) {
-	length, n := consumeVarint(b)
-	if n < 0 {
-		return n
-	}
-	b = b[n:]
-	if length > uint64(len(b)) {
-		return -1
-	}
-	r.bytes = nil
-	if length > 0 {
-		r.bytes = b[:length:length]
-	}
-	return n + int(length)
 }
 
 // text returns the bytes of the current field, which must be valid UTF-8.
