@@ -14,7 +14,7 @@ var (
 	ErrFrameTooLarge = errors.NewErrorf(errors.ResourceExhausted, "frame is too large for the bus")
 )
 
-// Unknown is the number of receivers given to a [Report] by a bus that cannot tell.
+// Unknown is the number of receivers given to a [DeliveryReport] by a bus that cannot tell.
 const Unknown = -1
 
 // Channel is an address on a bus. Each kind of bus uses the parts that it needs, so that one Channel works on
@@ -32,18 +32,18 @@ type Channel struct {
 // String returns the channel's name.
 func (c Channel) String() string { return c.Name }
 
-// Join says how a subscription shares a channel with others.
-type Join uint8
+// Mode says how a subscription shares a channel with others.
+type Mode uint8
 
 const (
-	// Plain subscriptions each get every frame.
-	Plain Join = iota
+	// Broadcast subscriptions each get every frame.
+	Broadcast Mode = iota
 	// Queue subscriptions of a channel, in all processes, share its frames: one of them gets each.
 	Queue
 )
 
-// Deliver takes over one frame. It must not block, and must not change the frame's bytes.
-type Deliver func(frame []byte)
+// Handler takes over one frame. It must not block, and must not change the frame's bytes.
+type Handler func(frame []byte)
 
 // Bus moves frames between publishers and subscribers. The package comment says what it promises.
 type Bus interface {
@@ -51,11 +51,11 @@ type Bus interface {
 	// what became of it later goes to report, which may be nil. It fails with the context's error if ctx ended
 	// before that, with ErrClosed, with ErrFrameTooLarge, or with an error whose code is unavailable if the
 	// broker is known to be out of reach. If Publish fails, nothing was sent and report is not used.
-	Publish(ctx context.Context, channel Channel, frame []byte, report Report) error
+	Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error
 
 	// Subscribe calls deliver for each frame on channel from now on: it returns when the broker has confirmed
 	// that. ctx bounds the wait for that confirmation, not the life of the subscription.
-	Subscribe(ctx context.Context, channel Channel, join Join, deliver Deliver) (Subscription, error)
+	Subscribe(ctx context.Context, channel Channel, join Mode, deliver Handler) (Subscription, error)
 
 	// Close ends all subscriptions, releases what the bus holds, and waits until that is done.
 	Close() error
@@ -70,19 +70,19 @@ type Subscription interface {
 	Close()
 }
 
-// Shared is a Subscription of a bus that counts several subscriptions of a channel as one receiver, as one that counts
+// Multiplexed is a Subscription of a bus that counts several subscriptions of a channel as one receiver, as one that counts
 // connections does.
-type Shared interface {
+type Multiplexed interface {
 	Subscription
-	// Sharers returns how many subscriptions, this one included, are counted as one at this moment: at least 1. It
+	// Subscribers returns how many subscriptions, this one included, are counted as one at this moment: at least 1. It
 	// does not block, and may be called from inside a Deliver function and after Close.
-	Sharers() int
+	Subscribers() int
 }
 
-// Report is told what became of one published frame.
-type Report interface {
-	// Published says that the frame has left, and how many subscriptions got it (or Unknown; those of [Shared] count
+// DeliveryReport is told what became of one published frame.
+type DeliveryReport interface {
+	// Delivered says that the frame has left, and how many subscriptions got it (or Unknown; those of [Multiplexed] count
 	// as one); or, if err is not nil, that it was lost. A bus may call it before Publish returns, later, more than
 	// once if it learns more (the last word counts), or never if it has nothing to tell. It must not block.
-	Published(receivers int, err error)
+	Delivered(receivers int, err error)
 }

@@ -17,12 +17,12 @@
 // Order. Frames that one goroutine publishes on one channel are delivered to a subscription in that order.
 // Between channels, or between publishers, there is none.
 //
-// Back-pressure. A [Deliver] function never blocks: it takes the frame over, to a mailbox or to a waiting
+// Back-pressure. A [Handler] function never blocks: it takes the frame over, to a mailbox or to a waiting
 // call, and returns. A bus may therefore run it on whatever goroutine it likes, the publisher's own included,
 // and several at the same time; there is no place in a bus where one slow consumer could hold up another.
 // Publish may wait for room in a bounded queue towards the broker, as long as its context lasts.
 //
-// Knowledge. A bus that can tell how many subscriptions got a frame says so to the [Report] given to Publish,
+// Knowledge. A bus that can tell how many subscriptions got a frame says so to the [DeliveryReport] given to Publish,
 // and 0 means that nobody listens. A bus that cannot tell says [Unknown], or nothing.
 //
 // Ownership. A frame belongs to the bus from Publish on, and nobody may change its bytes again: not the

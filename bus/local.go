@@ -18,7 +18,7 @@ type Local struct {
 	maxFrameSize int
 	done         chan struct{}
 
-	// channels has the *fanout.Members of each Channel.Name: at least one. Publishers read it without a lock.
+	// channels has the *fanout.Subscribers of each Channel.Name: at least one. Publishers read it without a lock.
 	channels sync.Map
 	closed   atomic.Bool
 	mu       sync.Mutex // held by whoever changes these two
@@ -48,7 +48,7 @@ func NewLocal(opts ...LocalOption) *Local {
 }
 
 // Publish delivers frame to the subscribers of channel and then tells report how many there were.
-func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, report Report) error {
+func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 	}
 	receivers, err := b.deliver(channel.Name, frame)
 	if err == nil && report != nil {
-		report.Published(receivers, nil)
+		report.Delivered(receivers, nil)
 	}
 	return err
 }
@@ -66,7 +66,7 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 // deliver returns how many members got the frame. Where it finds only members that are leaving it looks again:
 // others may have joined before those left.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
-	var tried *fanout.Members
+	var tried *fanout.Subscribers
 	for {
 		members := b.members(channel)
 		if b.closed.Load() && receivers == 0 {
@@ -76,7 +76,7 @@ func (b *Local) deliver(channel string, frame []byte) (receivers int, err error)
 			return receivers, nil
 		}
 		if receivers == 0 {
-			receivers = members.DeliverPlain(frame)
+			receivers = members.DeliverBroadcast(frame)
 		}
 		if members.DeliverQueue(frame) {
 			return receivers + 1, nil
@@ -89,18 +89,18 @@ func (b *Local) deliver(channel string, frame []byte) (receivers int, err error)
 }
 
 // members returns nil if the channel has none.
-func (b *Local) members(channel string) *fanout.Members {
+func (b *Local) members(channel string) *fanout.Subscribers {
 	members, _ := b.channels.Load(channel)
-	present, _ := members.(*fanout.Members)
+	present, _ := members.(*fanout.Subscribers)
 	return present
 }
 
 // Subscribe makes deliver a member of channel.
-func (b *Local) Subscribe(ctx context.Context, channel Channel, join Join, deliver Deliver) (Subscription, error) {
+func (b *Local) Subscribe(ctx context.Context, channel Channel, join Mode, deliver Handler) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	member := fanout.NewMember(join == Queue, deliver)
+	member := fanout.NewSubscriber(join == Queue, deliver)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed.Load() {
@@ -120,7 +120,7 @@ func (b *Local) Close() error {
 		return nil
 	}
 	for _, members := range b.channels.Range {
-		members.(*fanout.Members).Close()
+		members.(*fanout.Subscribers).Close()
 	}
 	b.mu.Lock() // for whoever closes a subscription at the moment
 	b.channels.Clear()
@@ -136,7 +136,7 @@ func (b *Local) Done() <-chan struct{} { return b.done }
 type localSubscription struct {
 	bus     *Local
 	channel string
-	member  *fanout.Member
+	member  *fanout.Subscriber
 }
 
 // Close ends the subscription and waits for deliveries that are under way.

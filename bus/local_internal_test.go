@@ -13,7 +13,7 @@ func TestLocal_ClosedSubscriptionsLeaveNothing(t *testing.T) {
 	b := NewLocal()
 	var subscriptions []Subscription
 	for i := range 1000 {
-		subscription, err := b.Subscribe(t.Context(), Channel{Name: strconv.Itoa(i / 4)}, Join(i%2), func([]byte) {})
+		subscription, err := b.Subscribe(t.Context(), Channel{Name: strconv.Itoa(i / 4)}, Mode(i%2), func([]byte) {})
 		require.NoError(t, err)
 		subscriptions = append(subscriptions, subscription)
 	}

@@ -49,7 +49,7 @@ func TestLocal_QueueTakesTurns(t *testing.T) {
 
 type receivers []int
 
-func (r *receivers) Published(n int, err error) {
+func (r *receivers) Delivered(n int, err error) {
 	if err != nil {
 		n = bus.Unknown
 	}
@@ -60,7 +60,7 @@ func TestLocal_QueueCountsAsOneReceiver(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
 	channel := bus.Channel{Name: "c"}
-	for _, join := range []bus.Join{bus.Plain, bus.Queue, bus.Queue} {
+	for _, join := range []bus.Mode{bus.Broadcast, bus.Queue, bus.Queue} {
 		_, err := b.Subscribe(t.Context(), channel, join, func([]byte) {})
 		require.NoError(t, err)
 	}
@@ -77,7 +77,7 @@ func TestLocal_QueueHandoverLosesNoFrame(t *testing.T) {
 	b, channel := bus.NewLocal(), bus.Channel{Name: "c"}
 	handedOver, got := false, 0
 	var leaving bus.Subscription
-	_, err := b.Subscribe(t.Context(), channel, bus.Plain, func([]byte) {
+	_, err := b.Subscribe(t.Context(), channel, bus.Broadcast, func([]byte) {
 		if handedOver {
 			return
 		}
@@ -113,7 +113,7 @@ func TestLocal_FrameTooLargeSaysHowLarge(t *testing.T) {
 func TestLocal_PublishDoesNotAllocate(t *testing.T) {
 	b := bus.NewLocal()
 	channel := bus.Channel{Name: "c"}
-	_, err := b.Subscribe(t.Context(), channel, bus.Plain, func([]byte) {})
+	_, err := b.Subscribe(t.Context(), channel, bus.Broadcast, func([]byte) {})
 	require.NoError(t, err)
 	frame, ctx := []byte("frame"), context.Background()
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _ = b.Publish(ctx, channel, frame, nil) }))
@@ -122,7 +122,7 @@ func TestLocal_PublishDoesNotAllocate(t *testing.T) {
 func BenchmarkLocal_Publish(b *testing.B) {
 	local := bus.NewLocal()
 	channel := bus.Channel{Name: "my_service|my_method|REQ"}
-	if _, err := local.Subscribe(b.Context(), channel, bus.Plain, func([]byte) {}); err != nil {
+	if _, err := local.Subscribe(b.Context(), channel, bus.Broadcast, func([]byte) {}); err != nil {
 		b.Fatal(err)
 	}
 	frame, ctx := []byte("frame"), b.Context()

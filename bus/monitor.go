@@ -17,9 +17,9 @@ type Stats struct {
 	Disconnects uint64
 	// Published is the number of frames that were handed to the broker.
 	Published uint64
-	// Unpublished is the number of frames that Publish accepted but that never reached the broker, as far as the bus
+	// PublishErrors is the number of frames that Publish accepted but that never reached the broker, as far as the bus
 	// knows. Each of them was reported as lost to its Report.
-	Unpublished uint64
+	PublishErrors uint64
 	// Received is the number of frames that came from the broker.
 	Received uint64
 	// Dropped is the number of frames known to have been lost between the broker and a Deliver function.

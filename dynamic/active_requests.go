@@ -14,7 +14,7 @@ import (
 type activeRequests [shard.Count]struct {
 	mu       sync.Mutex
 	contexts map[id.Call]*requestContext
-	_        [shard.Line]byte // parts do not share one
+	_        [shard.CacheLineSize]byte // parts do not share one
 }
 
 // add does nothing for an id that is none of ours: its client knows no cancel.

@@ -133,13 +133,13 @@ func TestNewsBox_HearsNothingOfTheCallBefore(t *testing.T) {
 	watch(box, 2*time.Hour)
 	defer box.alarm.timer.Stop()
 
-	before.Published(0, nil)
-	grant.Published(bus.Unknown, errors.New("lost"))
+	before.Delivered(0, nil)
+	grant.Delivered(bus.Unknown, errors.New("lost"))
 	box.expired(ends)
 	assert.Equal(t, noNews, box.look())
 
 	now := requestReport{box, box.id}
-	now.Published(0, nil)
+	now.Delivered(0, nil)
 	assert.Zero(t, box.look().receivers)
 	box.expired(box.alarm.ends.Load())
 	assert.True(t, box.look().late)

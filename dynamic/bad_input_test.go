@@ -224,8 +224,8 @@ func TestServer_OddIDs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, p := echoWorld(t)
-			responses := p.listen(responseChannel(id), bus.Plain)
-			claims := p.listen(claimChannel(id), bus.Plain)
+			responses := p.listen(responseChannel(id), bus.Broadcast)
+			claims := p.listen(claimChannel(id), bus.Broadcast)
 			for _, method := range []string{"Direct", "Echo"} {
 				request := newRequest(id, "hi")
 				request.ClientID = []byte(id)
@@ -252,9 +252,9 @@ func TestConn_ForgedResponses(t *testing.T) {
 			c.answer(c.request, "forged")
 		}
 		c.requireResponse("forged")
-		assert.EqualValues(t, n-1, c.conn.Stats().Unawaited)
+		assert.EqualValues(t, n-1, c.conn.Stats().Unmatched)
 		c.answer(c.request, "late")
-		assert.EqualValues(t, n, c.conn.Stats().Unawaited)
+		assert.EqualValues(t, n, c.conn.Stats().Unmatched)
 		assert.Zero(t, c.conn.Stats().BadFrames)
 		requireNextCallWorks(c)
 	}
@@ -269,7 +269,7 @@ func TestConn_FloodOfClaims(t *testing.T) {
 			for range 1500 {
 				c.claim(c.request, peerServer)
 			}
-			assert.NotZero(t, c.conn.Stats().Unawaited)
+			assert.NotZero(t, c.conn.Stats().Unmatched)
 			c.nextGrant(c.grants)
 			c.answer(c.request, "bye")
 			c.requireResponse("bye")
@@ -282,7 +282,7 @@ func TestConn_FloodOfClaims(t *testing.T) {
 // requireNextCallWorks makes the hand-made server answer one more call of the client.
 func requireNextCallWorks(c *calling) {
 	c.t.Helper()
-	requests := c.listen(requestChannel("Repeat"), bus.Plain)
+	requests := c.listen(requestChannel("Repeat"), bus.Broadcast)
 	done := make(chan error, 1)
 	go func() { // ends with the call
 		_, err := dynamic.Invoke(c.t.Context(), c.conn, repeat, nil)
@@ -301,7 +301,7 @@ func TestConn_AnswersForNobody(t *testing.T) {
 		p.send(claimChannel("CLI_test"), &wire.ClaimRequest{RequestID: []byte(id), ServerID: []byte("SRV_test")})
 		want += 2
 	}
-	assert.Equal(t, dynamic.ConnStats{Unawaited: want}, w.conn.Stats())
+	assert.Equal(t, dynamic.ConnStats{Unmatched: want}, w.conn.Stats())
 	w.requireWorking(t)
 }
 
@@ -343,7 +343,7 @@ func TestServer_IdenticalRequests(t *testing.T) {
 			synctest.Wait()
 			assert.Empty(t, c.responses)
 			assert.EqualValues(t, 1, c.runs.Load(), tt)
-			assert.Equal(t, dynamic.ServerStats{Repeated: 3}, c.world.server.Stats())
+			assert.Equal(t, dynamic.ServerStats{Duplicated: 3}, c.world.server.Stats())
 			assert.LessOrEqual(t, len(c.claims), 1)
 
 			<-time.After(5 * time.Second)

@@ -100,7 +100,7 @@ func (b *newsBox) responded(response wire.Response) bool {
 		b.news.server, b.news.body = response.ServerID, response.Body.Raw
 		if response.Error != "" {
 			b.news.failure = &wire.Response{
-				Code: response.Code, Error: response.Error, Details: response.Details, NotRun: response.NotRun,
+				Code: response.Code, Error: response.Error, Details: response.Details, Unprocessed: response.Unprocessed,
 			}
 		}
 	}
@@ -157,7 +157,7 @@ type requestReport struct {
 }
 
 // Published takes the bus's report.
-func (r *requestReport) Published(receivers int, err error) {
+func (r *requestReport) Delivered(receivers int, err error) {
 	b := r.box
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -174,7 +174,7 @@ func (r *requestReport) Published(receivers int, err error) {
 type grantReport requestReport
 
 // Published says that the choice was lost; how many servers got it does not matter.
-func (g *grantReport) Published(_ int, err error) {
+func (g *grantReport) Delivered(_ int, err error) {
 	b := g.box
 	b.mu.Lock()
 	defer b.mu.Unlock()

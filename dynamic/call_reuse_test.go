@@ -18,14 +18,14 @@ import (
 )
 
 // reports are what a caller's bus keeps back; they travel in the context of its calls.
-type reports []bus.Report
+type reports []bus.DeliveryReport
 
 type reportsKey struct{}
 
 // untimelyBus keeps back its reports to those callers who want that, and delivers responses twice at the same time.
 type untimelyBus struct{ bus.Bus }
 
-func (b untimelyBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b untimelyBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if channel.Name == responseChannel("CLI_test").Name {
 		var once sync.WaitGroup
 		defer once.Wait()
@@ -53,8 +53,8 @@ func TestCall_HearsNothingOfOthers(t *testing.T) {
 	teller.Go(func() {
 		for kept := range ended {
 			for _, report := range kept {
-				report.Published(0, nil)
-				report.Published(bus.Unknown, errors.New("lost"))
+				report.Delivered(0, nil)
+				report.Delivered(bus.Unknown, errors.New("lost"))
 			}
 		}
 	})
@@ -86,5 +86,5 @@ func TestCall_HearsNothingOfOthers(t *testing.T) {
 	callers.Wait()
 	close(ended)
 	teller.Wait()
-	require.NotZero(t, w.conn.Stats().Unawaited)
+	require.NotZero(t, w.conn.Stats().Unmatched)
 }

@@ -38,7 +38,7 @@ func startCall(t testing.TB, method string, opts ...dynamic.RequestOption) *call
 	w := newWorld(t)
 	c := &calling{peer: peer{t, w.bus}, conn: w.conn, result: make(chan callResult, 1)}
 	requests := c.listen(requestChannel(method), bus.Queue)
-	c.grants = c.listen(grantChannel(method), bus.Plain)
+	c.grants = c.listen(grantChannel(method), bus.Broadcast)
 	client := textClient(t, w.conn, "test.Echoes/"+method)
 	go func() { // ends with the call, which the test waits for
 		response, err := client.Call(context.Background(), wrapperspb.String("hi"), opts...)

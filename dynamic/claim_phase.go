@@ -60,7 +60,7 @@ func (p *claimPhase) consider(news *callNews) (serverID string, selected, comple
 	for _, claim := range news.claims[p.considered:] {
 		p.considered++
 		server := string(claim.ServerID)
-		p.answered.add(server, shareOf(claim.Sharers))
+		p.answered.add(server, shareOf(claim.Subscribers))
 		if claim.Declined {
 			p.declined = append(p.declined, server)
 			continue
@@ -97,7 +97,7 @@ func (p *claimPhase) learn(news *callNews) {
 		return
 	}
 	for _, claim := range news.claims[p.considered:] {
-		p.answered.add(string(claim.ServerID), shareOf(claim.Sharers))
+		p.answered.add(string(claim.ServerID), shareOf(claim.Subscribers))
 	}
 	p.considered = len(news.claims)
 	p.roster.learn(news.receivers, &p.answered)

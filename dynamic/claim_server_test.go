@@ -35,8 +35,8 @@ func newClaimed(t testing.TB) *claimed {
 		return request, nil
 	})
 	w.serve(t, dynamic.Handlers{"Echo": handler, "Best": handler, "Direct": handler})
-	c.claims = c.listen(claimChannel(peerClient), bus.Plain)
-	c.responses = c.listen(responseChannel(peerClient), bus.Plain)
+	c.claims = c.listen(claimChannel(peerClient), bus.Broadcast)
+	c.responses = c.listen(responseChannel(peerClient), bus.Broadcast)
 	return c
 }
 
@@ -230,8 +230,8 @@ func TestServer_ThreeServersOfOneMethod(t *testing.T) {
 			}, dynamic.AllowMissing())
 			require.NoError(t, err)
 		}
-		claims := p.listen(claimChannel(peerClient), bus.Plain)
-		responses := p.listen(responseChannel(peerClient), bus.Plain)
+		claims := p.listen(claimChannel(peerClient), bus.Broadcast)
+		responses := p.listen(responseChannel(peerClient), bus.Broadcast)
 		p.send(requestChannel("Best"), newRequest(peerRequest, "hi"))
 		synctest.Wait()
 		require.Len(t, claims, 3)

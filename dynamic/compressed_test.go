@@ -75,7 +75,7 @@ func flagged(frame []byte) []byte {
 func compressingBus(t testing.TB) *fakeBus {
 	t.Helper()
 	b := newFakeBus()
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		return b.Bus.Publish(ctx, channel, compressFrame(t, frame), report)
 	}
 	return b

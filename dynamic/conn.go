@@ -46,21 +46,21 @@ type Conn struct {
 type ConnStats struct {
 	// BadFrames could not be decoded, or held something else than the channel is for.
 	BadFrames uint64
-	// Unawaited claims, responses and stream frames came for calls or streams that had ended, or that were none of
+	// Unmatched claims, responses and stream frames came for calls or streams that had ended, or that were none of
 	// this conn's.
-	Unawaited uint64
+	Unmatched uint64
 	// Expired stream frames came after the time their server was willing to wait.
 	Expired uint64
-	// Repeated stream messages came once more within five seconds: the bus has delivered them twice.
-	Repeated uint64
-	// Discarded stream messages came faster than they were read, beyond what a stream keeps.
-	Discarded uint64
+	// Duplicated stream messages came once more within five seconds: the bus has delivered them twice.
+	Duplicated uint64
+	// Overflowed stream messages came faster than they were read, beyond what a stream keeps.
+	Overflowed uint64
 	// Waiting stream messages are those that have not been read yet, at this moment.
 	Waiting uint64
 }
 
 type connCounters struct {
-	badFrames, unawaited atomic.Uint64
+	badFrames, unmatched atomic.Uint64
 	streams              streamCounters
 }
 
@@ -107,12 +107,12 @@ func (c *Conn) ID() string { return c.options.id }
 func (c *Conn) Stats() ConnStats {
 	streams := &c.stats.streams
 	return ConnStats{
-		BadFrames: c.stats.badFrames.Load(),
-		Unawaited: c.stats.unawaited.Load() + streams.unawaited.Load(),
-		Expired:   streams.expired.Load(),
-		Repeated:  streams.repeated.Load(),
-		Discarded: streams.discarded.Load(),
-		Waiting:   c.streams.waiting(nil),
+		BadFrames:  c.stats.badFrames.Load(),
+		Unmatched:  c.stats.unmatched.Load() + streams.unmatched.Load(),
+		Expired:    streams.expired.Load(),
+		Duplicated: streams.duplicated.Load(),
+		Overflowed: streams.overflowed.Load(),
+		Waiting:    c.streams.waiting(nil),
 	}
 }
 
@@ -220,10 +220,10 @@ func (c *Conn) onResponse(frame []byte) {
 	}
 	found, useful := c.pending.give(response.RequestID, func(call pendingCall) bool { return call.responded(response) })
 	if !found {
-		c.late.answered(response.RequestID, response.ServerID, response.Sharers)
+		c.late.answered(response.RequestID, response.ServerID, response.Subscribers)
 	}
 	if !useful {
-		c.stats.unawaited.Add(1)
+		c.stats.unmatched.Add(1)
 	}
 }
 
@@ -237,10 +237,10 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 	found, useful := c.pending.give(claim.RequestID, func(call pendingCall) bool { return call.claimed(claim) })
 	if !found {
-		c.late.answered(claim.RequestID, claim.ServerID, claim.Sharers)
+		c.late.answered(claim.RequestID, claim.ServerID, claim.Subscribers)
 	}
 	if !useful {
-		c.stats.unawaited.Add(1)
+		c.stats.unmatched.Add(1)
 	}
 }
 

@@ -42,15 +42,15 @@ func (s *connService) open(ctx context.Context, streams bool) error {
 	}
 	id := s.conn.options.id
 	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, id))
-	if err := s.claims.subscribe(ctx, s.conn.bus, claims, bus.Plain, s.conn.onClaim); err != nil {
+	if err := s.claims.subscribe(ctx, s.conn.bus, claims, bus.Broadcast, s.conn.onClaim); err != nil {
 		return err
 	}
 	responses := bus.Channel(wire.ResponseChannel(s.wireName, id))
-	if err := s.responses.subscribe(ctx, s.conn.bus, responses, bus.Plain, s.conn.onResponse); err != nil || !streams {
+	if err := s.responses.subscribe(ctx, s.conn.bus, responses, bus.Broadcast, s.conn.onResponse); err != nil || !streams {
 		return err
 	}
 	frames := bus.Channel(wire.StreamClientChannel(s.wireName, id))
-	return s.streams.subscribe(ctx, s.conn.bus, frames, bus.Plain, s.conn.onStream)
+	return s.streams.subscribe(ctx, s.conn.bus, frames, bus.Broadcast, s.conn.onStream)
 }
 
 // hasStreams tells whether a service has a method that is a stream.

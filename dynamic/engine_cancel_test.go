@@ -27,9 +27,9 @@ func TestServer_CancelRightBehindTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus()
 		var mu sync.Mutex
-		delivers := map[string]bus.Deliver{}
+		delivers := map[string]bus.Handler{}
 		b.subscribe = func(
-			ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+			ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 		) (bus.Subscription, error) {
 			mu.Lock()
 			delivers[channel.Name] = deliver

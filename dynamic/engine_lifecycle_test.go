@@ -27,7 +27,7 @@ func TestSubscribe_ConnClosesMeanwhile(t *testing.T) {
 	update, err := wire.AppendMessageFrame(nil, wire.Body{}, "test.Response", 0)
 	require.NoError(t, err)
 	b.subscribe = func(
-		ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+		ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 	) (bus.Subscription, error) {
 		subscription, err := b.Bus.Subscribe(ctx, channel, join, deliver)
 		if join == bus.Queue {
@@ -110,7 +110,7 @@ service S { rpc T(M) returns (M) {
 	var subscribed atomic.Bool
 	blocked, release := make(chan struct{}), make(chan struct{})
 	b.subscribe = func(
-		ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+		ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 	) (bus.Subscription, error) {
 		if subscribed.CompareAndSwap(false, true) {
 			close(blocked)
@@ -155,7 +155,7 @@ func TestConn_SecondCloseWaits(t *testing.T) {
 		started, release := make(chan struct{}), make(chan struct{})
 		closing := sync.OnceFunc(func() { close(started) })
 		b.subscribe = func(
-			ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+			ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 		) (bus.Subscription, error) {
 			subscription, err := b.Bus.Subscribe(ctx, channel, join, deliver)
 			return &slowSubscription{subscription, closing, release}, err

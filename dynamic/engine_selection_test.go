@@ -33,7 +33,7 @@ func TestAffinity_SlowBetterServerIsLearnedOf(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus()
-		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, _ bus.Report) error {
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, _ bus.DeliveryReport) error {
 			return b.Bus.Publish(ctx, channel, frame, nil)
 		}
 		w := newWorldOn(t, b)
@@ -68,7 +68,7 @@ func TestServer_OffersDoNotCountAsRunning(t *testing.T) {
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithMaxConcurrentRequests(1))
 	p := peer{t, w.bus}
 	w.serve(t, dynamic.Handlers{"Best": identity[text](), "Direct": identity[text]()})
-	claims := p.listen(claimChannel(peerClient), bus.Plain)
+	claims := p.listen(claimChannel(peerClient), bus.Broadcast)
 	p.send(requestChannel("Best"), newRequest(peerRequest, "x"))
 	p.nextClaim(claims) // is never granted
 	_, err := w.call(t, direct, "x")
@@ -82,9 +82,9 @@ func TestAffinity_ReportAfterTheClaims(t *testing.T) {
 		b := newFakeBus()
 		w := newWorldOn(t, b)
 		w.serve(t, dynamic.Handlers{"Best": identity[text]()})
-		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 			if report != nil {
-				time.AfterFunc(10*time.Millisecond, func() { report.Published(1, nil) })
+				time.AfterFunc(10*time.Millisecond, func() { report.Delivered(1, nil) })
 			}
 			return b.Bus.Publish(ctx, channel, frame, nil)
 		}
@@ -102,10 +102,10 @@ func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 		b := newFakeBus()
 		w := newWorldOn(t, b)
 		p := peer{t, b.Bus}
-		requests := p.listen(requestChannel("Best"), bus.Plain)
-		grants := p.listen(grantChannel("Best"), bus.Plain)
-		reports := make(chan bus.Report, 1)
-		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+		requests := p.listen(requestChannel("Best"), bus.Broadcast)
+		grants := p.listen(grantChannel("Best"), bus.Broadcast)
+		reports := make(chan bus.DeliveryReport, 1)
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 			if channel == requestChannel("Best") {
 				reports <- report
 			}
@@ -115,7 +115,7 @@ func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 		request := p.nextRequest(requests)
 		p.claim(request, peerServer)
 		p.nextGrant(grants)
-		requireSoon(t, reports, "request's report").Published(0, nil)
+		requireSoon(t, reports, "request's report").Delivered(0, nil)
 		synctest.Wait() // until the call has seen the report
 		p.answer(request, "ok")
 		result := <-done
@@ -166,7 +166,7 @@ func TestServer_KilledWhileDecliningKeepsSilent(t *testing.T) {
 			return -1
 		}
 		w.serve(t, dynamic.Handlers{"Best": dynamic.Unary(echoHandler, dynamic.WithAffinity(decline))})
-		responses := p.listen(responseChannel(peerClient), bus.Plain)
+		responses := p.listen(responseChannel(peerClient), bus.Broadcast)
 		p.send(requestChannel("Best"), newRequest(peerRequest, "x"))
 		<-asked
 		synctest.Wait()
@@ -183,9 +183,9 @@ func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
 		p := peer{t, b.Bus}
 		w.serve(t, dynamic.Handlers{"Best": dynamic.Unary(echoHandler,
 			dynamic.WithAffinity(func(context.Context, text) float32 { return 0.5 }))})
-		requests := p.listen(requestChannel("Best"), bus.Plain)
-		grants := p.listen(grantChannel("Best"), bus.Plain)
-		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+		requests := p.listen(requestChannel("Best"), bus.Broadcast)
+		grants := p.listen(grantChannel("Best"), bus.Broadcast)
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 			if channel.Name == grantChannel("Best").Name {
 				w.server.Kill()
 				synctest.Wait() // until the killed server has done what it does
@@ -210,10 +210,10 @@ func TestMulti_ServersThatShareAConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus()
-		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 			err := b.Bus.Publish(ctx, channel, frame, nil)
 			if report != nil {
-				report.Published(1, nil)
+				report.Delivered(1, nil)
 			}
 			return err
 		}

@@ -24,7 +24,7 @@ var errBroken = errors.NewErrorf(errors.Unavailable, "broker is out of reach")
 // failSubscribe makes the nth Subscribe from now on fail, counted from 1.
 func (b *fakeBus) failSubscribe(n int64) {
 	var count atomic.Int64
-	b.subscribe = func(ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver) (bus.Subscription, error) {
+	b.subscribe = func(ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler) (bus.Subscription, error) {
 		if count.Add(1) == n {
 			return nil, errBroken
 		}
@@ -35,7 +35,7 @@ func (b *fakeBus) failSubscribe(n int64) {
 // blockSubscribe makes Subscribe wait until its context ends.
 func (b *fakeBus) blockSubscribe() <-chan struct{} {
 	blocked := make(chan struct{}, 100)
-	b.subscribe = func(ctx context.Context, _ bus.Channel, _ bus.Join, _ bus.Deliver) (bus.Subscription, error) {
+	b.subscribe = func(ctx context.Context, _ bus.Channel, _ bus.Mode, _ bus.Handler) (bus.Subscription, error) {
 		blocked <- struct{}{}
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -176,37 +176,37 @@ func TestCall_BusThatDoesNotPublish(t *testing.T) {
 	plain := errors.New("plain")
 	for _, tt := range []struct {
 		name    string
-		publish func(ctx context.Context, report bus.Report) error
+		publish func(ctx context.Context, report bus.DeliveryReport) error
 		code    errors.ErrorCode
 		is      error
 		reason  errors.Reason
 		phase   errors.Phase
 	}{
-		{"unavailable", func(context.Context, bus.Report) error { return errBroken },
+		{"unavailable", func(context.Context, bus.DeliveryReport) error { return errBroken },
 			errors.Unavailable, errBroken, errors.ReasonBusDown, errors.PhasePublish},
-		{"closed", func(context.Context, bus.Report) error { return bus.ErrClosed },
+		{"closed", func(context.Context, bus.DeliveryReport) error { return bus.ErrClosed },
 			errors.Unavailable, bus.ErrClosed, errors.ReasonBusDown, errors.PhasePublish},
-		{"an error of its own", func(context.Context, bus.Report) error { return plain },
+		{"an error of its own", func(context.Context, bus.DeliveryReport) error { return plain },
 			errors.Internal, plain, errors.ReasonBusDown, errors.PhasePublish},
-		{"too large", func(context.Context, bus.Report) error { return fmt.Errorf("here: %w", bus.ErrFrameTooLarge) },
+		{"too large", func(context.Context, bus.DeliveryReport) error { return fmt.Errorf("here: %w", bus.ErrFrameTooLarge) },
 			errors.ResourceExhausted, bus.ErrFrameTooLarge, errors.ReasonTooLarge, errors.PhasePublish},
-		{"full until the context ends", func(ctx context.Context, _ bus.Report) error { <-ctx.Done(); return ctx.Err() },
+		{"full until the context ends", func(ctx context.Context, _ bus.DeliveryReport) error { <-ctx.Done(); return ctx.Err() },
 			errors.DeadlineExceeded, context.DeadlineExceeded, errors.ReasonDeadline, errors.PhasePublish},
-		{"lost, known at once", func(_ context.Context, report bus.Report) error {
-			report.Published(0, errBroken)
+		{"lost, known at once", func(_ context.Context, report bus.DeliveryReport) error {
+			report.Delivered(0, errBroken)
 			return nil
 		}, errors.Unavailable, errBroken, errors.ReasonBusDown, errors.PhaseResponse},
-		{"lost, known later", func(_ context.Context, report bus.Report) error {
-			go report.Published(bus.Unknown, errBroken) // ends at once
+		{"lost, known later", func(_ context.Context, report bus.DeliveryReport) error {
+			go report.Delivered(bus.Unknown, errBroken) // ends at once
 			return nil
 		}, errors.Unavailable, errBroken, errors.ReasonBusDown, errors.PhaseResponse},
-		{"too large, known later", func(_ context.Context, report bus.Report) error {
-			go report.Published(bus.Unknown, bus.ErrFrameTooLarge) // ends at once
+		{"too large, known later", func(_ context.Context, report bus.DeliveryReport) error {
+			go report.Delivered(bus.Unknown, bus.ErrFrameTooLarge) // ends at once
 			return nil
 		}, errors.ResourceExhausted, bus.ErrFrameTooLarge, errors.ReasonTooLarge, errors.PhaseResponse},
-		{"nobody, known later", func(_ context.Context, report bus.Report) error {
-			report.Published(bus.Unknown, nil)
-			go report.Published(0, nil) // ends at once
+		{"nobody, known later", func(_ context.Context, report bus.DeliveryReport) error {
+			report.Delivered(bus.Unknown, nil)
+			go report.Delivered(0, nil) // ends at once
 			return nil
 		}, errors.Unavailable, errors.ErrNoResponse, errors.ReasonNobodyListening, errors.PhaseResponse},
 	} {
@@ -214,7 +214,7 @@ func TestCall_BusThatDoesNotPublish(t *testing.T) {
 			t.Parallel()
 			b := newFakeBus()
 			w := newWorldOn(t, b)
-			b.publish = func(ctx context.Context, _ bus.Channel, _ []byte, report bus.Report) error {
+			b.publish = func(ctx context.Context, _ bus.Channel, _ []byte, report bus.DeliveryReport) error {
 				return tt.publish(ctx, report)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -238,9 +238,9 @@ func TestCall_BusThatSaysNothing(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
 	w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Direct": identity[text](), "Best": identity[text]()})
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if report != nil {
-			report.Published(bus.Unknown, nil)
+			report.Delivered(bus.Unknown, nil)
 		}
 		return b.Bus.Publish(ctx, channel, frame, nil)
 	}
@@ -255,7 +255,7 @@ func TestCall_GrantThatCannotBeSent(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
 	w.serve(t, dynamic.Handlers{"Best": identity[text]()})
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if strings.HasSuffix(channel.Name, "RCLAIM") {
 			return errBroken
 		}
@@ -284,7 +284,7 @@ func TestServer_AnswerThatCannotBeSent(t *testing.T) {
 		}),
 	})
 	var broken atomic.Bool
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if broken.Load() && strings.HasSuffix(channel.Name, "|RES") {
 			return errBroken
 		}

@@ -19,8 +19,8 @@ type fakeBus struct {
 	bus.Bus
 
 	// publish and subscribe replace the bus's own methods if they are set; they may call them.
-	publish   func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error
-	subscribe func(ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver) (bus.Subscription, error)
+	publish   func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error
+	subscribe func(ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler) (bus.Subscription, error)
 
 	mu            sync.Mutex
 	frames        []published
@@ -34,7 +34,7 @@ type published struct {
 
 func newFakeBus() *fakeBus { return &fakeBus{Bus: bus.NewLocal(), subscriptions: map[string]int{}} }
 
-func (b *fakeBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b *fakeBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	b.mu.Lock()
 	b.frames = append(b.frames, published{channel.Name, frame})
 	b.mu.Unlock()
@@ -45,7 +45,7 @@ func (b *fakeBus) Publish(ctx context.Context, channel bus.Channel, frame []byte
 }
 
 func (b *fakeBus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	subscribe := b.Bus.Subscribe
 	if b.subscribe != nil {

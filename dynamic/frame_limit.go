@@ -25,7 +25,7 @@ func limitFrames(b bus.Bus, bytes int, dropped *atomic.Uint64) bus.Bus {
 }
 
 // Publish fails with bus.ErrFrameTooLarge.
-func (b *limitedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b *limitedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if len(frame) > b.max {
 		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit set here is %d",
 			bus.ErrFrameTooLarge, len(frame), channel, b.max)
@@ -35,7 +35,7 @@ func (b *limitedBus) Publish(ctx context.Context, channel bus.Channel, frame []b
 
 // Subscribe delivers what is not too large.
 func (b *limitedBus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	return b.Bus.Subscribe(ctx, channel, join, func(frame []byte) {
 		if len(frame) > b.max {

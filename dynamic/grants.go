@@ -84,7 +84,7 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 	server := r.server
 	affinity := g.method.guardedAffinity(ctx, g.affinity)
 	claim := wire.ClaimRequest{
-		RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0, Sharers: g.sharers,
+		RequestID: g.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0, Subscribers: g.sharers,
 	}
 	if claim.Declined && !g.declines || ctx.Err() != nil { // or the client has gone
 		return false

@@ -18,7 +18,7 @@ import (
 type incoming struct {
 	listener *listener
 	method   *servedMethod
-	place    *lifecycle.Place // in the listener's gate
+	place    *lifecycle.Token // in the listener's gate
 	peer     *peer            // the client
 	context  requestContext
 	patience patience  // bounds the publication of the response
@@ -36,7 +36,7 @@ type incoming struct {
 }
 
 // onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
-func (l *listener) onRequest(frame []byte, place *lifecycle.Place) bool {
+func (l *listener) onRequest(frame []byte, place *lifecycle.Token) bool {
 	r := l.method.registration
 	value, ok := openFrame(frame, wire.KindRequest, r.server.options.maxFrameSize)
 	request, err := wire.ParseRequest(value)
@@ -58,7 +58,7 @@ func (l *listener) onRequest(frame []byte, place *lifecycle.Place) bool {
 	}
 	needsGrant := in.needsGrant(request.SkipClaim)
 	if !needsGrant && r.server.recentRequests.repeats(0, in.requestID, in.sentAt, now) {
-		r.server.stats.repeated.Add(1)
+		r.server.stats.duplicated.Add(1)
 		return false
 	}
 	in.sharers = l.sharers()
@@ -76,7 +76,7 @@ func (in *incoming) forget() {
 }
 
 // describe returns what a handler can ask for.
-func (in *incoming) describe() Incoming {
+func (in *incoming) describe() RequestInfo {
 	return newIncoming(in.peer.id, in.sentAt, in.metadata)
 }
 
@@ -136,7 +136,7 @@ func (in *incoming) answer() []byte {
 	in.proved()
 	in.warnOfClock()
 	if !in.admit() {
-		return in.failure(NotRun(errors.NewErrorf(errors.ResourceExhausted,
+		return in.failure(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"server %s handles as many requests of %s as it may", in.method.registration.server.ID(), in.method.method.FullName())))
 	}
 	defer in.release()
@@ -209,11 +209,11 @@ func (in *incoming) success(body wire.Body) []byte {
 func (in *incoming) failure(failure error) []byte {
 	code, text, details := errors.ToWire(failure)
 	notRun := isNotRun(failure)
-	frame, err := in.response(&wire.Response{Code: string(code), Error: text, Details: details, NotRun: notRun})
+	frame, err := in.response(&wire.Response{Code: string(code), Error: text, Details: details, Unprocessed: notRun})
 	if err != nil {
 		in.method.registration.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
 			slog.String("method", in.method.method.FullName()), slog.Any("error", err))
-		frame, _ = in.response(&wire.Response{Code: string(code), Error: text, NotRun: notRun})
+		frame, _ = in.response(&wire.Response{Code: string(code), Error: text, Unprocessed: notRun})
 	}
 	return frame
 }
@@ -224,7 +224,7 @@ func (in *incoming) response(response *wire.Response) ([]byte, error) {
 	response.ServerID = in.method.registration.server.wireID
 	response.SentAt = time.Now().UnixNano()
 	if in.method.method.Routing() == registry.RoutingMulti {
-		response.Sharers = in.sharers
+		response.Subscribers = in.sharers
 	}
 	return response.AppendFrame(nil)
 }

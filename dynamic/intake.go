@@ -18,7 +18,7 @@ type intake struct {
 	server         *Server
 	isStream       bool
 	channel        bus.Channel // of requests, or of the frames of streams
-	join           bus.Join
+	join           bus.Mode
 	grantChannel   bus.Channel
 	frames, grants subscriptionSlot
 	streams        streamTable // of all its listeners
@@ -68,7 +68,7 @@ func (i *intake) add() {
 // open subscribes to what is not subscribed yet. The grants come first, so that the first request can already be claimed.
 func (i *intake) open(ctx context.Context, claims bool) error {
 	if claims {
-		if err := i.grants.subscribe(ctx, i.server.bus, i.grantChannel, bus.Plain, i.server.onGrant); err != nil {
+		if err := i.grants.subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
 			return err
 		}
 	}
@@ -90,7 +90,7 @@ func (i *intake) current() *listener {
 
 // enter returns the listener that takes what has come, and the place in its gate that must be left when that was
 // served; nil if it is too late.
-func (i *intake) enter() (*listener, *lifecycle.Place) {
+func (i *intake) enter() (*listener, *lifecycle.Token) {
 	var tried *listener
 	for {
 		l := i.current()

@@ -77,7 +77,7 @@ func ExampleWithServerRPCInterceptors() {
 		return response, err
 	}
 	onlyWithKey := func(ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler) (proto.Message, error) {
-		if incoming, _ := dynamic.IncomingFromContext(ctx); incoming.Metadata["key"] != "secret" {
+		if incoming, _ := dynamic.RequestInfoFromContext(ctx); incoming.Metadata["key"] != "secret" {
 			return nil, errors.NewErrorf(errors.Unauthenticated, "no key")
 		}
 		return handler(ctx, request)

@@ -223,7 +223,7 @@ func TestClientMultiRPCInterceptor_Replaces(t *testing.T) {
 					return funcs
 				}))},
 				handlers: dynamic.Handlers{"All": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
-					if incoming, _ := dynamic.IncomingFromContext(ctx); request.GetValue() == "metadata" {
+					if incoming, _ := dynamic.RequestInfoFromContext(ctx); request.GetValue() == "metadata" {
 						return say(incoming.Metadata["k"]), nil
 					}
 					return request, nil

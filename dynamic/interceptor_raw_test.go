@@ -95,7 +95,7 @@ func TestServerRPCInterceptor_Raw(t *testing.T) {
 func (w *seenWorld) askRaw(t *testing.T, request []byte) (code, text string, response []byte) {
 	t.Helper()
 	p := peer{t, w.bus}
-	answers := p.listen(bus.Channel(wire.ResponseChannel("Through", peerClient)), bus.Plain)
+	answers := p.listen(bus.Channel(wire.ResponseChannel("Through", peerClient)), bus.Broadcast)
 	outgoing := newRequest(peerRequest, "")
 	outgoing.Body, outgoing.AcceptDirect = wire.Body{Raw: request}, true
 	p.send(bus.Channel(wire.RequestChannel("Through", "Echo", nil, true)), outgoing)

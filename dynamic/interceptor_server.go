@@ -17,7 +17,7 @@ type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Me
 // at all. It runs on the request's goroutine, when the server has been chosen, and may put another request, response,
 // context or error in place of what it got. A message must be of the method's type; its Go type does not matter. A nil
 // response without an error is an empty one. A panic is answered as that of a handler. What the client has sent besides
-// the request is in ctx, see [IncomingFromContext].
+// the request is in ctx, see [RequestInfoFromContext].
 type ServerRPCInterceptor func(
 	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
 ) (proto.Message, error)

@@ -269,12 +269,12 @@ func TestServerRPCInterceptor_Unimplemented(t *testing.T) {
 // TestServerRPCInterceptor_Incoming: what a client's interceptor adds to the metadata reaches that of the server.
 func TestServerRPCInterceptor_Incoming(t *testing.T) {
 	t.Parallel()
-	seen := make(chan dynamic.Incoming, 1)
+	seen := make(chan dynamic.RequestInfo, 1)
 	w := newSeenWorld(t, with{
 		server: []dynamic.ServerOption{dynamic.WithServerRPCInterceptors(func(
 			ctx context.Context, request proto.Message, _ dynamic.RPCInfo, next dynamic.ServerRPCHandler,
 		) (proto.Message, error) {
-			incoming, _ := dynamic.IncomingFromContext(ctx)
+			incoming, _ := dynamic.RequestInfoFromContext(ctx)
 			seen <- incoming
 			return next(ctx, request)
 		})},

@@ -42,7 +42,7 @@ type StreamHandler interface {
 type StreamInterceptor func(info RPCInfo, next StreamHandler) StreamHandler
 
 // StreamContext returns the context of the stream to which the next handler that an interceptor was given belongs. It
-// carries, on a server, what the client has sent, see [IncomingFromContext]. On a client whose stream is not open yet it
+// carries, on a server, what the client has sent, see [RequestInfoFromContext]. On a client whose stream is not open yet it
 // is the context given to OpenStream. For other handlers it is the background context.
 func StreamContext(next StreamHandler) context.Context {
 	link, ok := next.(streamLink)

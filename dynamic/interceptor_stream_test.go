@@ -319,7 +319,7 @@ func TestStreamInterceptor_RefusesStream(t *testing.T) {
 	t.Parallel()
 	var steps trail
 	admit := func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-		if incoming, _ := dynamic.IncomingFromContext(dynamic.StreamContext(next)); incoming.Metadata["key"] != "good" {
+		if incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next)); incoming.Metadata["key"] != "good" {
 			_ = next.Close(errors.NewErrorf(errors.Unauthenticated, "no key"))
 		}
 		return next
@@ -410,7 +410,7 @@ func TestStreamInterceptor_Panics(t *testing.T) {
 		server: []dynamic.ServerOption{dynamic.WithLogger(slog.New(log)), dynamic.WithServerStreamInterceptors(func(
 			_ dynamic.RPCInfo, next dynamic.StreamHandler,
 		) dynamic.StreamHandler {
-			incoming, _ := dynamic.IncomingFromContext(dynamic.StreamContext(next))
+			incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
 			if incoming.Metadata["panic"] == "open" {
 				panic("secret")
 			}
@@ -520,7 +520,7 @@ func TestStreamInterceptor_Context(t *testing.T) {
 		return late(next)
 	}
 	ofServer := func(next dynamic.StreamHandler) streamFuncs {
-		incoming, _ := dynamic.IncomingFromContext(dynamic.StreamContext(next))
+		incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
 		dynamic.SetStreamContext(next, context.WithValue(dynamic.StreamContext(next), key{}, incoming.Metadata["from"]))
 		return late(next)
 	}

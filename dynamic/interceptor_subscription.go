@@ -17,7 +17,7 @@ type DeliveryHandler func(ctx context.Context, update proto.Message) error
 //
 // Updates are handled one at a time, on a goroutine of the subscription; those that come meanwhile wait, see
 // [WithBufferSize] and [WithOverflow]. Next may be called from any goroutine. ctx is that of the subscription, with the
-// update's metadata, see [IncomingFromContext]. The subscription's Close waits for the handler, which therefore must not
+// update's metadata, see [RequestInfoFromContext]. The subscription's Close waits for the handler, which therefore must not
 // call it. A panic ends the subscription with the code internal, and is logged.
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler
 

@@ -256,9 +256,9 @@ func requireEndOf(t testing.TB, subscription textSubscription) {
 // TestUpdateInterceptors_Metadata: what the publisher attaches goes with the update.
 func TestUpdateInterceptors_Metadata(t *testing.T) {
 	t.Parallel()
-	seen := make(chan dynamic.Incoming, 10)
+	seen := make(chan dynamic.RequestInfo, 10)
 	note := deliveryFunc(func(ctx context.Context, update proto.Message, next dynamic.DeliveryHandler) error {
-		incoming, ok := dynamic.IncomingFromContext(ctx)
+		incoming, ok := dynamic.RequestInfoFromContext(ctx)
 		assert.True(t, ok)
 		seen <- incoming
 		return next(ctx, update)
@@ -276,13 +276,13 @@ func TestUpdateInterceptors_Metadata(t *testing.T) {
 
 	require.NoError(t, w.service.Publish(ctx, "Feed", say("one"), option))
 	requireText(t, "one", subscription.Channel())
-	assert.Equal(t, dynamic.Incoming{Metadata: map[string]string{"by": "interceptor", "key": "option"}}, <-seen)
+	assert.Equal(t, dynamic.RequestInfo{Metadata: map[string]string{"by": "interceptor", "key": "option"}}, <-seen)
 	require.NoError(t, dynamic.Publish(ctx, w.conn, seenFeed, say("two"), option))
 	requireText(t, "two", subscription.Channel())
-	assert.Equal(t, dynamic.Incoming{Metadata: map[string]string{"by": "context", "key": "option"}}, <-seen)
+	assert.Equal(t, dynamic.RequestInfo{Metadata: map[string]string{"by": "context", "key": "option"}}, <-seen)
 	require.NoError(t, dynamic.Publish(t.Context(), w.conn, seenFeed, say("three")))
 	requireText(t, "three", subscription.Channel())
-	assert.Equal(t, dynamic.Incoming{}, <-seen)
+	assert.Equal(t, dynamic.RequestInfo{}, <-seen)
 
 	bad := dynamic.WithMetadata(map[string]string{"key": "\xff"})
 	requireCode(t, errors.InvalidArgument, dynamic.Publish(t.Context(), w.conn, seenFeed, say("bad"), bad))

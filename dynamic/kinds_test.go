@@ -292,7 +292,7 @@ func TestServer_MaxConcurrentRequests(t *testing.T) {
 	coded, ok := errors.AsType[errors.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, errors.ResourceExhausted, coded.Code())
-	assert.True(t, dynamic.WasNotRun(err), "it may be tried again")
+	assert.True(t, dynamic.IsUnprocessed(err), "it may be tried again")
 	_, err = textClient(t, w.conn, direct).Call(t.Context(), wrapperspb.String("x"))
 	require.NoError(t, err, "another method has room")
 	close(release)

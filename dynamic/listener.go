@@ -19,7 +19,7 @@ type listener struct {
 	// inherited says that it is there because the version before had it. The registration's mu guards it.
 	inherited bool
 
-	handling lifecycle.WideGate // inside: requests and streams that are being handled
+	handling lifecycle.InFlight // inside: requests and streams that are being handled
 	closing  chan struct{}      // closed when no more are taken
 
 	stopping, leaving, freeing sync.Once

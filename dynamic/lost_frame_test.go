@@ -20,12 +20,12 @@ const lateness = 50 * time.Millisecond
 
 // loseLater makes the bus lose what is published on channels whose names end so, and tell it later.
 func (b *fakeBus) loseLater(suffix string) {
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if !strings.HasSuffix(channel.Name, suffix) {
 			return b.Bus.Publish(ctx, channel, frame, report)
 		}
 		if report != nil {
-			time.AfterFunc(lateness, func() { report.Published(bus.Unknown, errBroken) })
+			time.AfterFunc(lateness, func() { report.Delivered(bus.Unknown, errBroken) })
 		}
 		return nil
 	}
@@ -162,7 +162,7 @@ func TestStuckBus_AnswersAreGivenUp(t *testing.T) {
 				b, log := newFakeBus(), discard
 				w := newWorldOn(t, b, dynamic.WithServerTimeout(7*time.Second), dynamic.WithLogger(log))
 				w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Best": identity[text]()})
-				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 					if strings.HasSuffix(channel.Name, "|"+tt.stuck) {
 						<-ctx.Done()
 						return ctx.Err()

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Incoming is what a handler knows about a request, or a stream, besides its message. Of an update it has the metadata
+// RequestInfo is what a handler knows about a request, or a stream, besides its message. Of an update it has the metadata
 // only.
-type Incoming struct {
+type RequestInfo struct {
 	// ClientID is the id of the client that sent it.
 	ClientID string
 	// SentAt is when, by the client's clock; the zero time if the client did not say.
@@ -17,8 +17,8 @@ type Incoming struct {
 	Metadata map[string]string
 }
 
-func newIncoming(clientID string, sentAt int64, metadata map[string]string) Incoming {
-	in := Incoming{ClientID: clientID, Metadata: metadata}
+func newIncoming(clientID string, sentAt int64, metadata map[string]string) RequestInfo {
+	in := RequestInfo{ClientID: clientID, Metadata: metadata}
 	if sentAt != 0 {
 		in.SentAt = time.Unix(0, sentAt)
 	}
@@ -29,18 +29,18 @@ type incomingKey struct{}
 
 type outgoingKey struct{}
 
-// IncomingFromContext returns what is known about the request or update that is being handled with ctx, or false if ctx
+// RequestInfoFromContext returns what is known about the request or update that is being handled with ctx, or false if ctx
 // is not that of a handler or of a [DeliveryHandler].
-func IncomingFromContext(ctx context.Context) (Incoming, bool) {
+func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	source, ok := ctx.Value(incomingKey{}).(incomingSource)
 	if !ok {
-		return Incoming{}, false
+		return RequestInfo{}, false
 	}
 	return source.describe(), true
 }
 
 // incomingSource is a request, stream or update that is being handled.
-type incomingSource interface{ describe() Incoming }
+type incomingSource interface{ describe() RequestInfo }
 
 // ContextWithMetadata returns a context whose calls, streams and updates carry metadata: that of ctx, and these pairs in
 // addition, which win over equal keys. Keys are case-sensitive; keys and values must be UTF-8. What a handler

@@ -157,7 +157,7 @@ func (c *multiCall) responded(response wire.Response) bool {
 	server := string(response.ServerID)
 	useful := !c.answered.has(server) && len(c.queue) < maxResponses
 	if useful {
-		c.answered.add(server, shareOf(response.Sharers))
+		c.answered.add(server, shareOf(response.Subscribers))
 		c.queue = append(c.queue, response)
 	}
 	c.mu.Unlock()
@@ -172,7 +172,7 @@ func (c *multiCall) claimed(wire.ClaimRequest) bool { return false }
 func (c *multiCall) connEnded() {}
 
 // Published takes the bus's report on the request.
-func (c *multiCall) Published(receivers int, err error) {
+func (c *multiCall) Delivered(receivers int, err error) {
 	c.mu.Lock()
 	c.receivers, c.publishErr = receivers, err
 	c.mu.Unlock()

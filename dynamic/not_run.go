@@ -2,20 +2,20 @@ package dynamic
 
 import "github.com/dynpsrpc/dynpsrpc/errors"
 
-// NotRun marks an error with which a server's interceptor or handler refuses a request: nothing was done for it, so that
-// making the call again does no harm. The client learns of that, see [WasNotRun]. Code, text and details are those of err.
+// Unprocessed marks an error with which a server's interceptor or handler refuses a request: nothing was done for it, so that
+// making the call again does no harm. The client learns of that, see [IsUnprocessed]. Code, text and details are those of err.
 // The mark is of no effect for multi calls, streams and clients of psrpc. nil gives nil.
-func NotRun(err error) error {
+func Unprocessed(err error) error {
 	if err == nil {
 		return nil
 	}
 	return notRunError{err}
 }
 
-// WasNotRun tells of a call's error whether the server that has answered says that nothing was done for the request, as it
-// does where it has no room for it, and with [NotRun]. A server that returns such an error of a call of its own does not
+// IsUnprocessed tells of a call's error whether the server that has answered says that nothing was done for the request, as it
+// does where it has no room for it, and with [Unprocessed]. A server that returns such an error of a call of its own does not
 // pass that on, for it has done something.
-func WasNotRun(err error) bool {
+func IsUnprocessed(err error) bool {
 	_, refused := errors.AsType[refusedError](err)
 	return refused
 }

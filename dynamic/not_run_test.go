@@ -23,13 +23,13 @@ func TestNotRun(t *testing.T) {
 			ctx context.Context, request proto.Message, _ dynamic.RPCInfo, next dynamic.ServerRPCHandler,
 		) (proto.Message, error) {
 			if body(request) == "refuse" {
-				return nil, fmt.Errorf("not seen: %w", dynamic.NotRun(full))
+				return nil, fmt.Errorf("not seen: %w", dynamic.Unprocessed(full))
 			}
 			return next(ctx, request)
 		})},
 		handlers: dynamic.Handlers{"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
 			if request.GetValue() == "sentinel" {
-				return nil, dynamic.NotRun(errors.ErrUnimplemented)
+				return nil, dynamic.Unprocessed(errors.ErrUnimplemented)
 			}
 			return nil, full
 		})},
@@ -39,12 +39,12 @@ func TestNotRun(t *testing.T) {
 		coded := requireCode(t, errors.ResourceExhausted, err)
 		assert.Equal(t, errors.ErrUnimplemented.Error(), err.Error())
 		assert.Len(t, coded.Details(), 1)
-		assert.Equal(t, notRun, dynamic.WasNotRun(err), request)
-		assert.Equal(t, notRun, dynamic.WasNotRun(fmt.Errorf("wrapped: %w", err)), request)
+		assert.Equal(t, notRun, dynamic.IsUnprocessed(err), request)
+		assert.Equal(t, notRun, dynamic.IsUnprocessed(fmt.Errorf("wrapped: %w", err)), request)
 	}
 	_, err := w.call(t, seenEcho, "sentinel")
 	require.ErrorIs(t, err, errors.ErrUnimplemented)
-	assert.True(t, dynamic.WasNotRun(err))
+	assert.True(t, dynamic.IsUnprocessed(err))
 }
 
 // TestNotRun_Forwarded: a server that returns the error of a call of its own has run its request.
@@ -55,24 +55,24 @@ func TestNotRun_Forwarded(t *testing.T) {
 		"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
 			response, err := dynamic.Invoke(ctx, w.conn, seenRegion, request, dynamic.WithTopic("eu"))
 			if err != nil {
-				assert.True(t, dynamic.WasNotRun(err))
+				assert.True(t, dynamic.IsUnprocessed(err))
 				return nil, err
 			}
 			return response.(text), nil
 		}),
 		"Region": dynamic.Unary(func(context.Context, text) (text, error) {
-			return nil, dynamic.NotRun(errors.NewErrorf(errors.Unavailable, "no room"))
+			return nil, dynamic.Unprocessed(errors.NewErrorf(errors.Unavailable, "no room"))
 		}),
 	}})
 	require.NoError(t, w.service.RegisterTopic("Region", "eu"))
 	_, err := w.call(t, seenEcho, "hi")
 	requireCode(t, errors.Unavailable, err)
-	assert.False(t, dynamic.WasNotRun(err))
+	assert.False(t, dynamic.IsUnprocessed(err))
 }
 
 func TestNotRun_Nil(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, dynamic.NotRun(nil))
-	assert.False(t, dynamic.WasNotRun(nil))
-	assert.False(t, dynamic.WasNotRun(dynamic.NotRun(errors.New("on this side"))))
+	require.NoError(t, dynamic.Unprocessed(nil))
+	assert.False(t, dynamic.IsUnprocessed(nil))
+	assert.False(t, dynamic.IsUnprocessed(dynamic.Unprocessed(errors.New("on this side"))))
 }

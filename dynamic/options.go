@@ -71,7 +71,7 @@ type requestOptions struct {
 	peers     []*string // where the server's id goes
 
 	bufferSize int // updates, or messages of a stream; 0: the default
-	overflow   Overflow
+	overflow   OverflowPolicy
 	window     int // messages of a stream; 0: none
 
 	interceptors *clientInterceptors // nil: none
@@ -226,7 +226,7 @@ func WithBufferSize(updates int) RequestOption {
 
 // WithOverflow says what happens to updates that come when a subscription's buffer is full. The default is
 // [DropOldest].
-func WithOverflow(overflow Overflow) RequestOption {
+func WithOverflow(overflow OverflowPolicy) RequestOption {
 	return requestOption(func(o *requestOptions) { o.overflow = overflow })
 }
 
@@ -256,7 +256,7 @@ func WithMaxFrameSize(bytes int) Option {
 }
 
 // WithMaxConcurrentRequests limits the requests that the server handles at the same time. One that comes beyond is
-// left to another server where servers claim requests, and otherwise answered with resource_exhausted, see [NotRun]. The default,
+// left to another server where servers claim requests, and otherwise answered with resource_exhausted, see [Unprocessed]. The default,
 // also for 0 or less, is no limit. See [WithMaxConcurrent] for a limit of one method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })

@@ -23,7 +23,7 @@ type skewedBus struct {
 	ahead time.Duration
 }
 
-func (b skewedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b skewedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if envelope, err := wire.ParseEnvelope(frame); err == nil && envelope.Kind == wire.KindRequest {
 		request, err := wire.ParseRequest(envelope.Value)
 		if err != nil {
@@ -96,7 +96,7 @@ func TestServer_LateRequestsAreNotRun(t *testing.T) {
 			ran <- request.GetValue()
 			return request, nil
 		})})
-		responses := p.listen(responseChannel(peerClient), bus.Plain)
+		responses := p.listen(responseChannel(peerClient), bus.Broadcast)
 		if punctualFirst {
 			p.send(requestChannel("Direct"), newRequest(peerRequest, "punctual"))
 			p.nextResponse(responses)

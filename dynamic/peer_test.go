@@ -42,7 +42,7 @@ func responseChannel(client string) bus.Channel {
 }
 
 // listen returns the frames on a channel, until the test ends.
-func (p peer) listen(channel bus.Channel, join bus.Join) <-chan wire.Envelope {
+func (p peer) listen(channel bus.Channel, join bus.Mode) <-chan wire.Envelope {
 	p.t.Helper()
 	envelopes := make(chan wire.Envelope, 10_000)
 	subscription, err := p.bus.Subscribe(p.t.Context(), channel, join, func(frame []byte) {

@@ -14,7 +14,7 @@ import (
 type pendingTable [shard.Count]struct {
 	mu    sync.Mutex
 	calls map[id.Call]pendingCall
-	_     [shard.Line]byte // parts do not share one
+	_     [shard.CacheLineSize]byte // parts do not share one
 }
 
 // pendingCall is a call that waits for what servers send. Its methods are called by the bus: they take it over,

@@ -16,7 +16,7 @@ import (
 // message is of the method's output type and must not change until Publish returns, which is when the bus has
 // taken it: one that the bus loses later is counted there, see [bus.Stats]. That nobody is subscribed is no error.
 // [WithTopic] names the topic of a method that takes one; metadata of ctx or of [WithMetadata] goes with the update, and
-// interceptors of subscriptions see it, see [IncomingFromContext]; other options have no effect.
+// interceptors of subscriptions see it, see [RequestInfoFromContext]; other options have no effect.
 //
 // It fails with the code invalid_argument if the service has no such subscription method, or if the message or
 // the topic does not fit it, or as the bus does.

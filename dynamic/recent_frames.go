@@ -26,7 +26,7 @@ type recentFrames [shard.Count]struct {
 	// slots hold one frame each, at a place that depends on its id; nil until the first one. A frame is forgotten when
 	// another one needs its slot.
 	slots []recentSlot
-	_     [shard.Line]byte // parts do not share one
+	_     [shard.CacheLineSize]byte // parts do not share one
 }
 
 // recentFrame tells a frame apart: no peer sends two with one id at the same time, or in one stream if it is a message.

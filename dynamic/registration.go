@@ -153,7 +153,7 @@ func (r *Registration) start(ctx context.Context, listeners []*listener) error {
 		return nil
 	}
 	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
-	if err := r.cancels.subscribe(ctx, r.server.bus, channel, bus.Plain, r.onCancel); err != nil {
+	if err := r.cancels.subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel); err != nil {
 		return errors.NewErrorf(errors.Unavailable, "service %s: the bus does not let it listen: %w", r.service.Name(), err)
 	}
 	for _, l := range listeners {

@@ -65,7 +65,7 @@ func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
 	t.Cleanup(w.server.Kill)
 	p := peer{t, w.bus}
 	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
-	claims := p.listen(claimChannel(peerClient), bus.Plain)
+	claims := p.listen(claimChannel(peerClient), bus.Broadcast)
 	request := newRequest("REQ_peer00000000", "hi")
 	request.Expiry = math.MaxInt64
 	p.send(requestChannel("Echo"), request)
@@ -195,10 +195,10 @@ func TestCall_ReportThatIsTakenBack(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
 	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if report != nil {
-			report.Published(0, nil)
-			report.Published(1, nil)
+			report.Delivered(0, nil)
+			report.Delivered(1, nil)
 		}
 		go b.Bus.Publish(context.Background(), channel, frame, nil)
 		return nil
@@ -217,7 +217,7 @@ func TestServer_HugeClientIDsAreNotKept(t *testing.T) {
 		request := newRequest("REQ_peer00000000", "hi")
 		request.ClientID = []byte(strings.Repeat("x", 1<<18) + string(rune('a'+i)))
 		responses := make(chan struct{}, 1)
-		sub, err := w.bus.Subscribe(t.Context(), responseChannel(string(request.ClientID)), bus.Plain, func([]byte) { responses <- struct{}{} })
+		sub, err := w.bus.Subscribe(t.Context(), responseChannel(string(request.ClientID)), bus.Broadcast, func([]byte) { responses <- struct{}{} })
 		require.NoError(t, err)
 		p.send(requestChannel("Direct"), request)
 		requireSoon(t, responses, "response")
@@ -332,7 +332,7 @@ func TestServer_ClaimThatCannotBeSent(t *testing.T) {
 	w := newWorldOn(t, b)
 	t.Cleanup(w.server.Kill)
 	w.serve(t, dynamic.Handlers{"Best": identity[text]()})
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if strings.HasSuffix(channel.Name, "|CLAIM") {
 			return errBroken
 		}

@@ -137,8 +137,8 @@ func TestReplace_MethodIsClaimedFromNowOn(t *testing.T) {
 	before := w.replace(t, dynamic.Handlers{"Direct": version(2)["Direct"]})
 	require.NoError(t, before.Close(context.Background()))
 	p := peer{t, w.bus}
-	claims := p.listen(bus.Channel(wire.ClaimRequestChannel("Versions", peerClient)), bus.Plain)
-	responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Plain)
+	claims := p.listen(bus.Channel(wire.ClaimRequestChannel("Versions", peerClient)), bus.Broadcast)
+	responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Broadcast)
 	p.send(bus.Channel(wire.RequestChannel("Versions", "Direct", nil, true)), newRequest(peerRequest, ""))
 	p.nextClaim(claims)
 	p.send(bus.Channel(wire.ClaimResponseChannel("Versions", "Direct", nil)),

@@ -40,7 +40,7 @@ func TestReplace_StreamsGoOn(t *testing.T) {
 		require.ErrorIs(t, streams[i].Err(), errors.ErrStreamEOF)
 		requireAll(i + 1)
 	}
-	assert.Zero(t, w.server.Stats().Unawaited)
+	assert.Zero(t, w.server.Stats().Unmatched)
 	require.NoError(t, w.service.Close(context.Background()))
 	require.NoError(t, w.conn.Close())
 	assert.Empty(t, b.open())
@@ -73,7 +73,7 @@ func TestReplace_RepeatedOpeningOpensOnce(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
 	p := newFlowClient(t, w.bus, "Flow")
-	frames := p.listen(bus.Channel(wire.StreamClientChannel("Versions", peerClient)), bus.Plain)
+	frames := p.listen(bus.Channel(wire.StreamClientChannel("Versions", peerClient)), bus.Broadcast)
 	open := encode(t, p.frame(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(peerClient)}))
 	channel := bus.Channel(wire.StreamServerChannel("Versions", "Flow", nil))
 	p.sendRaw(channel, open)
@@ -81,7 +81,7 @@ func TestReplace_RepeatedOpeningOpensOnce(t *testing.T) {
 	before := w.replace(t, version(2))
 	p.sendRaw(channel, open)
 	require.NoError(t, w.service.Close(context.Background()), "it waits for what the opening does")
-	assert.EqualValues(t, 1, w.server.Stats().Repeated)
+	assert.EqualValues(t, 1, w.server.Stats().Duplicated)
 	assert.Empty(t, frames, "nothing was opened, nor closed")
 	before.Kill()
 }

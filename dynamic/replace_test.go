@@ -114,8 +114,8 @@ func TestReplace_GrantReachesTheOldVersion(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
 	p := peer{t, w.bus}
-	claims := p.listen(bus.Channel(wire.ClaimRequestChannel("Versions", peerClient)), bus.Plain)
-	responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Plain)
+	claims := p.listen(bus.Channel(wire.ClaimRequestChannel("Versions", peerClient)), bus.Broadcast)
+	responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Broadcast)
 	p.send(bus.Channel(wire.RequestChannel("Versions", "Best", nil, false)), newRequest(peerRequest, ""))
 	p.nextClaim(claims)
 	before := w.replace(t, version(2))
@@ -134,7 +134,7 @@ func TestReplace_RepeatedRequestRunsOnce(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
 	p := peer{t, w.bus}
-	responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Plain)
+	responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Broadcast)
 	request := encode(t, newRequest("RPC_peer00000000", ""))
 	for number := 2; number < 5; number++ {
 		p.sendRaw(bus.Channel(wire.RequestChannel("Versions", "Direct", nil, true)), request)
@@ -143,7 +143,7 @@ func TestReplace_RepeatedRequestRunsOnce(t *testing.T) {
 	assert.Equal(t, encodedText(t, "1"), p.nextResponse(responses).Body.Raw)
 	require.NoError(t, w.server.Shutdown(context.Background()))
 	assert.Empty(t, responses)
-	assert.EqualValues(t, 2, w.server.Stats().Repeated)
+	assert.EqualValues(t, 2, w.server.Stats().Duplicated)
 }
 
 func TestReplace_Topics(t *testing.T) {

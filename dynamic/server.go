@@ -25,7 +25,7 @@ type Server struct {
 	invalid error  // why it can serve nothing
 	grants  grantTable
 	limit   limiter
-	workers *lifecycle.Workers[job]
+	workers *lifecycle.WorkerPool[job]
 	stats   serverCounters
 	done    chan struct{}
 
@@ -50,21 +50,21 @@ type ServerStats struct {
 	BadFrames uint64
 	// Expired requests and stream frames came after the time their client was willing to wait.
 	Expired uint64
-	// Repeated requests, openings of streams and stream messages came once more within five seconds: the bus has
+	// Duplicated requests, openings of streams and stream messages came once more within five seconds: the bus has
 	// delivered them twice.
-	Repeated uint64
-	// Unawaited stream frames belonged to no stream of this server, or to one that had ended. Every server of a method
+	Duplicated uint64
+	// Unmatched stream frames belonged to no stream of this server, or to one that had ended. Every server of a method
 	// hears the frames of all its streams.
-	Unawaited uint64
-	// Discarded stream messages came faster than their handler read them, beyond what a stream keeps.
-	Discarded uint64
+	Unmatched uint64
+	// Overflowed stream messages came faster than their handler read them, beyond what a stream keeps.
+	Overflowed uint64
 	// Waiting stream messages are those that their handler has not read yet, at this moment.
 	Waiting uint64
 }
 
 type serverCounters struct {
-	badFrames, expired, repeated atomic.Uint64
-	streams                      streamCounters
+	badFrames, expired, duplicated atomic.Uint64
+	streams                        streamCounters
 }
 
 // job is what the workers of a server do.
@@ -77,7 +77,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	s := &Server{
 		options:  options,
 		wireID:   []byte(options.id),
-		workers:  lifecycle.NewWorkers(job.serve),
+		workers:  lifecycle.NewWorkerPool(job.serve),
 		done:     make(chan struct{}),
 		running:  running,
 		kill:     kill,
@@ -104,12 +104,12 @@ func (s *Server) ID() string { return s.options.id }
 func (s *Server) Stats() ServerStats {
 	streams := &s.stats.streams
 	return ServerStats{
-		BadFrames: s.stats.badFrames.Load(),
-		Expired:   s.stats.expired.Load() + streams.expired.Load(),
-		Repeated:  s.stats.repeated.Load() + streams.repeated.Load(),
-		Unawaited: streams.unawaited.Load(),
-		Discarded: streams.discarded.Load(),
-		Waiting:   s.waiting(),
+		BadFrames:  s.stats.badFrames.Load(),
+		Expired:    s.stats.expired.Load() + streams.expired.Load(),
+		Duplicated: s.stats.duplicated.Load() + streams.duplicated.Load(),
+		Unmatched:  streams.unmatched.Load(),
+		Overflowed: streams.overflowed.Load(),
+		Waiting:    s.waiting(),
 	}
 }
 

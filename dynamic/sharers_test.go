@@ -30,13 +30,13 @@ type broker struct {
 
 func newBroker() *broker {
 	b := &broker{fakeBus: newFakeBus(), connections: map[string]map[*connection]int{}}
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		b.mu.Lock()
 		receivers := len(b.connections[channel.Name])
 		b.mu.Unlock()
 		err := b.Bus.Publish(ctx, channel, frame, nil)
 		if report != nil {
-			report.Published(receivers, err)
+			report.Delivered(receivers, err)
 		}
 		return err
 	}
@@ -67,7 +67,7 @@ type connection struct {
 }
 
 func (c *connection) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	subscription, err := c.broker.Subscribe(ctx, channel, join, deliver)
 	if err != nil {
@@ -89,7 +89,7 @@ type sharedSubscription struct {
 	channel    string
 }
 
-func (s *sharedSubscription) Sharers() int {
+func (s *sharedSubscription) Subscribers() int {
 	s.connection.asked.Add(1)
 	return max(1, s.connection.count(s.channel, s.connection, 0))
 }
@@ -278,11 +278,11 @@ func (b *broker) sentSharers(t *testing.T) (claims, responses []uint32) {
 		case wire.KindClaimRequest:
 			claim, err := wire.ParseClaimRequest(envelope.Value)
 			require.NoError(t, err)
-			claims = append(claims, claim.Sharers)
+			claims = append(claims, claim.Subscribers)
 		case wire.KindResponse:
 			response, err := wire.ParseResponse(envelope.Value)
 			require.NoError(t, err)
-			responses = append(responses, response.Sharers)
+			responses = append(responses, response.Subscribers)
 		}
 	}
 	return claims, responses
@@ -317,10 +317,10 @@ func TestSharers_QueuesDoNotAsk(t *testing.T) {
 		dynamic.Handlers{"Echo": identity[text](), "Direct": identity[text]()}, dynamic.AllowMissing())
 	require.NoError(t, err)
 	p := peer{t, c}
-	claims := p.listen(claimChannel(peerClient), bus.Plain)
+	claims := p.listen(claimChannel(peerClient), bus.Broadcast)
 	w.requireWorking(t)
 	p.send(requestChannel("Echo"), newRequest(peerRequest, "x"))
-	assert.Zero(t, p.nextClaim(claims).Sharers)
+	assert.Zero(t, p.nextClaim(claims).Subscribers)
 	_, responses := b.sentSharers(t)
 	assert.Equal(t, []uint32{0, 0}, responses)
 	assert.Zero(t, b.asked.Load())

@@ -188,7 +188,7 @@ func (c *singleCall) endsCall(response *wire.Response) bool {
 
 func serverError(response *wire.Response) error {
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
-	if response.NotRun {
+	if response.Unprocessed {
 		return refusedError{err}
 	}
 	return err

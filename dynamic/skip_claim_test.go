@@ -50,7 +50,7 @@ func TestServer_SkipClaimOrder(t *testing.T) {
 		kinds <- b.sentKinds(t)
 		return request, nil
 	})})
-	responses := p.listen(responseChannel(peerClient), bus.Plain)
+	responses := p.listen(responseChannel(peerClient), bus.Broadcast)
 	p.send(requestChannel("Echo"), skippingRequest("hi"))
 	assert.Equal(t, []wire.Kind{wire.KindClaimRequest}, requireSoon(t, kinds, "handler"))
 	p.nextResponse(responses)
@@ -116,8 +116,8 @@ func TestServer_SkipClaimUnwilling(t *testing.T) {
 			func(context.Context, text) (text, error) { panic("must not run") },
 			dynamic.WithAffinity(func(context.Context, text) float32 { return -1 }),
 		)})
-		claims := p.listen(claimChannel(peerClient), bus.Plain)
-		responses := p.listen(responseChannel(peerClient), bus.Plain)
+		claims := p.listen(claimChannel(peerClient), bus.Broadcast)
+		responses := p.listen(responseChannel(peerClient), bus.Broadcast)
 		p.send(requestChannel("Echo"), skippingRequest("hi"))
 		synctest.Wait()
 		assert.Empty(t, claims)

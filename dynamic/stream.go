@@ -70,7 +70,7 @@ type streamConfig struct {
 const DefaultStreamBuffer = 100
 
 // streamCounters count the frames of streams that were dropped.
-type streamCounters struct{ expired, unawaited, repeated, discarded atomic.Uint64 }
+type streamCounters struct{ expired, unmatched, duplicated, overflowed atomic.Uint64 }
 
 // newStream returns a stream whose context is made of ctx. Its pump is not running.
 func newStream(ctx context.Context, config streamConfig) *stream {

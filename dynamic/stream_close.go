@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// ErrStreamPeerVanished closes a stream of which nothing was heard any more, see [WithKeepalive].
-var ErrStreamPeerVanished = errors.NewErrorf(errors.Unavailable, "stream peer vanished")
+// ErrKeepaliveTimeout closes a stream of which nothing was heard any more, see [WithKeepalive].
+var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vanished")
 
 // Close closes the stream on this side and tells the other one why. What has come, but has not been read, can still
 // be read as far as it is in the channel. If the stream was closed already it returns why.

@@ -181,7 +181,7 @@ func TestStream_CloseThatCannotBeSent(t *testing.T) {
 	b := newFakeBus()
 	w := newFlowWorld(t, b, idle)
 	stream := w.open(t, flow)
-	b.publish = func(context.Context, bus.Channel, []byte, bus.Report) error { return errBroken }
+	b.publish = func(context.Context, bus.Channel, []byte, bus.DeliveryReport) error { return errBroken }
 	require.ErrorIs(t, stream.Close(nil), errBroken)
 	require.ErrorIs(t, stream.Err(), errors.ErrStreamClosed)
 	requireClosed(t, stream.Channel())

@@ -196,7 +196,7 @@ func (p *flowPeer) clientChannel() bus.Channel {
 func newFlowClient(t testing.TB, b bus.Bus, method string) *flowPeer {
 	t.Helper()
 	p := &flowPeer{peer: peer{t, b}, method: method, id: "STR_peerpeerpeer", client: peerClient}
-	p.frames = p.listen(p.clientChannel(), bus.Plain)
+	p.frames = p.listen(p.clientChannel(), bus.Broadcast)
 	return p
 }
 
@@ -204,7 +204,7 @@ func newFlowClient(t testing.TB, b bus.Bus, method string) *flowPeer {
 func newFlowServer(t testing.TB, b bus.Bus, method string) *flowPeer {
 	t.Helper()
 	p := &flowPeer{peer: peer{t, b}, method: method}
-	p.frames = p.listen(p.serverChannel(), bus.Plain)
+	p.frames = p.listen(p.serverChannel(), bus.Broadcast)
 	return p
 }
 

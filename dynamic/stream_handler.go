@@ -81,7 +81,7 @@ func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 // WithStreamAffinity sets the function that tells how well this server suits one more stream, for methods whose
 // clients choose among the servers that claim it: higher is better, 0 claims without hope, and with less than 0 the
 // server does not take the stream. The default is always 1. ctx carries the client's metadata (see
-// [IncomingFromContext]) and ends with the client's patience. The function should be quick; if it panics, the server
+// [RequestInfoFromContext]) and ends with the client's patience. The function should be quick; if it panics, the server
 // does not take the stream.
 func WithStreamAffinity(affinity func(ctx context.Context) float32) StreamHandlerOption {
 	return streamAffinity(affinity)

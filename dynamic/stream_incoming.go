@@ -16,7 +16,7 @@ import (
 type incomingStream struct {
 	listener *listener
 	method   *servedMethod
-	place    *lifecycle.Place // in the listener's gate
+	place    *lifecycle.Token // in the listener's gate
 	open     wire.Stream
 	opening  requestContext // ends when the client gives up
 	sharers  uint32         // servers that the bus counts as one receiver, when the opening came; 0 for one
@@ -24,12 +24,12 @@ type incomingStream struct {
 }
 
 // describe returns what a handler can ask for.
-func (in *incomingStream) describe() Incoming {
+func (in *incomingStream) describe() RequestInfo {
 	return newIncoming(string(in.open.NodeID), in.open.SentAt, in.open.Metadata)
 }
 
 // onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
-func (l *listener) onOpen(open *wire.Stream, place *lifecycle.Place) bool {
+func (l *listener) onOpen(open *wire.Stream, place *lifecycle.Token) bool {
 	r := l.method.registration
 	in := &incomingStream{listener: l, method: l.method, place: place, open: *open}
 	in.opening.source = in
@@ -42,7 +42,7 @@ func (l *listener) onOpen(open *wire.Stream, place *lifecycle.Place) bool {
 	}
 	needsGrant := l.method.method.RequireClaim()
 	if !needsGrant && r.server.recentRequests.repeats(0, in.open.RequestID, in.open.SentAt, now) {
-		r.server.stats.repeated.Add(1)
+		r.server.stats.duplicated.Add(1)
 		return false
 	}
 	in.sharers = l.sharers()
@@ -136,7 +136,7 @@ func (in *incomingStream) accept(s *stream) bool {
 	server, streams := in.method.registration.server, &in.listener.intake.streams
 	switch err := streams.add(s); {
 	case errors.Is(err, errStreamExists):
-		server.stats.streams.unawaited.Add(1)
+		server.stats.streams.unmatched.Add(1)
 		s.conclude(err)
 		return false
 	case err != nil: // the listener is closed

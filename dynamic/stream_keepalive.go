@@ -24,7 +24,7 @@ func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Dura
 
 // WithKeepalive sets the interval at which the sides of a stream make sure that the other one is still there: a side
 // that has sent nothing for that long gives a sign of life, and a stream of which nothing was heard for three
-// intervals is closed with [ErrStreamPeerVanished]. The smaller interval of both sides counts. The default, also for
+// intervals is closed with [ErrKeepaliveTimeout]. The smaller interval of both sides counts. The default, also for
 // 0, is [DefaultKeepalive], the least [MinimumKeepalive]; less than 0 means none.
 //
 // Peers that know no keepalive, such as psrpc, have streams without. So have streams with MULTI routing, of which
@@ -74,7 +74,7 @@ func (k *keepalive) check() {
 	defer s.tasks.Leave()
 	now := time.Since(s.started)
 	if now-time.Duration(s.heard.Load()) >= vanishedAfter*k.interval {
-		_ = s.Close(ErrStreamPeerVanished) // or it was closed just now
+		_ = s.Close(ErrKeepaliveTimeout) // or it was closed just now
 		return
 	}
 	if now-time.Duration(s.sent.Load()) >= k.interval {

@@ -69,7 +69,7 @@ func TestKeepalive_PeerVanishes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newFakeBus()
 				var swallow atomic.Bool
-				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 					toServer := strings.HasPrefix(channel.Name, "Flows|Flow")
 					if swallow.Load() && (side == "both" || toServer == strings.HasSuffix(side, "server")) {
 						return nil
@@ -92,8 +92,8 @@ func TestKeepalive_PeerVanishes(t *testing.T) {
 				}
 				requireClosed(t, client.Channel())
 				if side == "both" {
-					require.ErrorIs(t, client.Err(), dynamic.ErrStreamPeerVanished)
-					require.ErrorIs(t, server.Err(), dynamic.ErrStreamPeerVanished)
+					require.ErrorIs(t, client.Err(), dynamic.ErrKeepaliveTimeout)
+					require.ErrorIs(t, server.Err(), dynamic.ErrKeepaliveTimeout)
 				}
 			})
 		})
@@ -144,6 +144,6 @@ func TestKeepalive_Minimum(t *testing.T) {
 		p.next(wire.StreamPing)
 		p.next(wire.StreamPing)
 		assert.Equal(t, "stream peer vanished", p.next(wire.StreamClose).Error)
-		require.ErrorIs(t, requireSoon(t, servers, "handler").Err(), dynamic.ErrStreamPeerVanished)
+		require.ErrorIs(t, requireSoon(t, servers, "handler").Err(), dynamic.ErrKeepaliveTimeout)
 	})
 }

@@ -270,27 +270,27 @@ func TestStream_NobodyListensAnyMore(t *testing.T) {
 	w := newFlowWorld(t, b, handle)
 	w.open(t, flow)
 	server := requireSoon(t, servers, "handler")
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if report != nil {
-			report.Published(0, nil)
+			report.Delivered(0, nil)
 		}
 		return nil
 	}
 	err := server.Send(say("hi"), dynamic.WithStreamTimeout(time.Hour))
 	require.ErrorIs(t, err, errors.ErrNoResponse)
 	requireFacts(t, errors.ReasonNobodyListening, err)
-	b.publish = func(_ context.Context, _ bus.Channel, _ []byte, report bus.Report) error {
+	b.publish = func(_ context.Context, _ bus.Channel, _ []byte, report bus.DeliveryReport) error {
 		if report != nil {
-			go report.Published(bus.Unknown, errBroken) // ends at once
+			go report.Delivered(bus.Unknown, errBroken) // ends at once
 		}
 		return nil
 	}
 	err = server.Send(say("hi"), dynamic.WithStreamTimeout(time.Hour))
 	require.ErrorIs(t, err, errBroken)
 	requireFacts(t, errors.ReasonBusDown, err)
-	b.publish = func(context.Context, bus.Channel, []byte, bus.Report) error { return bus.ErrFrameTooLarge }
+	b.publish = func(context.Context, bus.Channel, []byte, bus.DeliveryReport) error { return bus.ErrFrameTooLarge }
 	requireCode(t, errors.ResourceExhausted, server.Send(say("hi")))
-	b.publish = func(ctx context.Context, _ bus.Channel, _ []byte, _ bus.Report) error {
+	b.publish = func(ctx context.Context, _ bus.Channel, _ []byte, _ bus.DeliveryReport) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}

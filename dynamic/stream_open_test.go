@@ -25,7 +25,7 @@ func TestOpenStream_Metadata(t *testing.T) {
 	_, err := w.tryOpen(t, ctx, flow, dynamic.WithMetadata(map[string]string{"b": "3"}))
 	require.NoError(t, err)
 	server := requireSoon(t, servers, "handler")
-	incoming, ok := dynamic.IncomingFromContext(server.Context())
+	incoming, ok := dynamic.RequestInfoFromContext(server.Context())
 	require.True(t, ok)
 	assert.Equal(t, "CLI_test", incoming.ClientID)
 	assert.Equal(t, map[string]string{"a": "1", "b": "3"}, incoming.Metadata)
@@ -42,7 +42,7 @@ func TestOpenStream_BestServer(t *testing.T) {
 	for i := range 3 {
 		server := w.newServer(t, dynamic.WithServerID(fmt.Sprint("SRV_", i)))
 		affinity := dynamic.WithStreamAffinity(func(ctx context.Context) float32 {
-			incoming, ok := dynamic.IncomingFromContext(ctx)
+			incoming, ok := dynamic.RequestInfoFromContext(ctx)
 			if !ok || incoming.Metadata["prefer"] == server.ID() {
 				return 10
 			}
@@ -208,7 +208,7 @@ func TestOpenStream_Fails(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if tt.canceled {
-				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 					defer cancel() // when the opening has been sent
 					return b.Bus.Publish(ctx, channel, frame, report)
 				}
@@ -243,7 +243,7 @@ func TestOpenStream_NotSent(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrRequestCanceled)
 	assert.Len(t, b.sent(), before)
 
-	b.publish = func(context.Context, bus.Channel, []byte, bus.Report) error { return errBroken }
+	b.publish = func(context.Context, bus.Channel, []byte, bus.DeliveryReport) error { return errBroken }
 	_, err = client.OpenStream(t.Context())
 	require.ErrorIs(t, err, errBroken)
 	b.publish = nil

@@ -42,7 +42,7 @@ func TestServerStream_PsrpcClientWithClaim(t *testing.T) {
 	handle, servers, results := handing(t)
 	w := newFlowWorld(t, bus.NewLocal(), handle)
 	p := newFlowClient(t, w.bus, "Flow")
-	claims := p.listen(bus.Channel(wire.ClaimRequestChannel("Flows", p.client)), bus.Plain)
+	claims := p.listen(bus.Channel(wire.ClaimRequestChannel("Flows", p.client)), bus.Broadcast)
 	grants := bus.Channel(wire.ClaimResponseChannel("Flows", "Flow", nil))
 
 	open := p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client), Metadata: map[string]string{"a": "b"}})
@@ -53,7 +53,7 @@ func TestServerStream_PsrpcClientWithClaim(t *testing.T) {
 	assert.Empty(t, p.frames, "no ack without a grant")
 	p.send(grants, &wire.ClaimResponse{RequestID: open.RequestID, ServerID: claim.ServerID})
 	requireAck(t, *open, p.next(wire.StreamAck))
-	incoming, ok := dynamic.IncomingFromContext(requireSoon(t, servers, "handler").Context())
+	incoming, ok := dynamic.RequestInfoFromContext(requireSoon(t, servers, "handler").Context())
 	require.True(t, ok)
 	assert.Equal(t, p.client, incoming.ClientID)
 	assert.Equal(t, map[string]string{"a": "b"}, incoming.Metadata)
@@ -82,7 +82,7 @@ func TestServerStream_FramesWithoutEffect(t *testing.T) {
 	p.openAsClient()
 	server := requireSoon(t, servers, "handler")
 	p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)}) // a second one with its id
-	require.Eventually(t, func() bool { return w.server.Stats().Unawaited == 1 }, atOnce, time.Millisecond,
+	require.Eventually(t, func() bool { return w.server.Stats().Unmatched == 1 }, atOnce, time.Millisecond,
 		"a worker finds out")
 
 	unknown := []byte("STR_unknown")
@@ -99,7 +99,7 @@ func TestServerStream_FramesWithoutEffect(t *testing.T) {
 	p.toServer(wire.Stream{Op: wire.StreamAck, RequestID: []byte("short")})
 	p.sendRaw(p.serverChannel(), []byte("\xff"))
 	p.send(p.serverChannel(), newRequest("REQ_x", "hi")) // a frame for another channel
-	assert.Equal(t, dynamic.ServerStats{BadFrames: 2, Expired: 1 + 5 + 1, Unawaited: 1 + 5 + 1 + 2}, w.server.Stats())
+	assert.Equal(t, dynamic.ServerStats{BadFrames: 2, Expired: 1 + 5 + 1, Unmatched: 1 + 5 + 1 + 2}, w.server.Stats())
 	require.NoError(t, server.Err())
 	assert.Empty(t, p.frames)
 	assert.Empty(t, server.Channel())
@@ -110,7 +110,7 @@ func TestServerStream_FramesWithoutEffect(t *testing.T) {
 	p.toServer(wire.Stream{Op: wire.StreamClose})
 	requireClosed(t, server.Channel())
 	assert.Empty(t, p.frames)
-	assert.Equal(t, uint64(1+5+1+2+2), w.server.Stats().Unawaited)
+	assert.Equal(t, uint64(1+5+1+2+2), w.server.Stats().Unmatched)
 }
 
 // TestServerStream_UndecodableMessage closes the whole stream, without an ack.
@@ -224,7 +224,7 @@ func TestClientStream_PsrpcServer(t *testing.T) {
 	requireClosed(t, stream.Channel())
 	p.toClient(wire.Stream{Op: wire.StreamMessage, Body: textBody("late")})
 	assert.Empty(t, p.frames)
-	assert.Equal(t, dynamic.ConnStats{Unawaited: 2}, w.conn.Stats())
+	assert.Equal(t, dynamic.ConnStats{Unmatched: 2}, w.conn.Stats())
 }
 
 // TestClientStream_BadFrames: what psrpc drops in silence, and an undecodable message.
@@ -249,7 +249,7 @@ func TestClientStream_BadFrames(t *testing.T) {
 	p.toClient(wire.Stream{Op: wire.StreamOpen})
 	p.toClient(wire.Stream{Op: wire.StreamNone})
 	p.sendRaw(p.clientChannel(), []byte("\xff"))
-	assert.Equal(t, dynamic.ConnStats{Unawaited: 3, Expired: 1, BadFrames: 1}, w.conn.Stats())
+	assert.Equal(t, dynamic.ConnStats{Unmatched: 3, Expired: 1, BadFrames: 1}, w.conn.Stats())
 	require.NoError(t, stream.Err())
 	assert.Empty(t, p.frames)
 	p.toClient(wire.Stream{Op: wire.StreamMessage, Body: wire.Body{Raw: []byte("\xff")}})
@@ -264,7 +264,7 @@ func TestClientStream_AckBeforeClaim(t *testing.T) {
 	w := newFlowWorld(t, bus.NewLocal(), idle)
 	w.server.Kill()
 	p := newFlowServer(t, w.bus, "Flow")
-	grants := p.listen(bus.Channel(wire.ClaimResponseChannel("Flows", "Flow", nil)), bus.Plain)
+	grants := p.listen(bus.Channel(wire.ClaimResponseChannel("Flows", "Flow", nil)), bus.Broadcast)
 	client := textClient(t, w.conn, flow)
 	opened := make(chan error, 1)
 	go func() { // ends when the stream is open

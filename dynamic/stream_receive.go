@@ -36,7 +36,7 @@ func (s *stream) receive(frame *wire.Stream) {
 	s.heard.Store(int64(now.Sub(s.started)))
 	switch {
 	case s.Err() != nil:
-		s.counters.unawaited.Add(1)
+		s.counters.unmatched.Add(1)
 	case frame.Expiry <= now.UnixNano():
 		s.counters.expired.Add(1)
 	default:
@@ -48,12 +48,12 @@ func (s *stream) act(frame *wire.Stream, now time.Time) {
 	switch frame.Op {
 	case wire.StreamMessage:
 		if s.recent.repeats(s.number, frame.RequestID, frame.SentAt, now) {
-			s.counters.repeated.Add(1)
+			s.counters.duplicated.Add(1)
 			return
 		}
 		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
 		if !s.mailbox.put(message) {
-			s.counters.discarded.Add(1)
+			s.counters.overflowed.Add(1)
 		}
 	case wire.StreamAck:
 		s.acknowledged(frame)
@@ -61,7 +61,7 @@ func (s *stream) act(frame *wire.Stream, now time.Time) {
 		s.closedByPeer(frame)
 	case wire.StreamPing: // it was heard, that is all
 	default:
-		s.counters.unawaited.Add(1)
+		s.counters.unmatched.Add(1)
 	}
 }
 

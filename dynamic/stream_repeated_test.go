@@ -20,7 +20,7 @@ import (
 func repeatingBus(t testing.TB) *fakeBus {
 	t.Helper()
 	b := newFakeBus()
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if isStreamMessage(t, frame) {
 			if err := b.Bus.Publish(ctx, channel, frame, nil); err != nil {
 				return err
@@ -57,12 +57,12 @@ func TestStream_RepeatedMessages(t *testing.T) {
 				requireText(t, strconv.Itoa(i), stream.Channel())
 			}
 			require.Eventually(t, func() bool { // the last message is read before it comes once more
-				return w.conn.Stats().Repeated == messages
+				return w.conn.Stats().Duplicated == messages
 			}, atOnce, time.Millisecond)
 			require.NoError(t, stream.Close(nil))
 			requireClosed(t, stream.Channel())
-			assert.Equal(t, dynamic.ServerStats{Repeated: messages}, w.server.Stats())
-			assert.Equal(t, dynamic.ConnStats{Repeated: messages}, w.conn.Stats())
+			assert.Equal(t, dynamic.ServerStats{Duplicated: messages}, w.server.Stats())
+			assert.Equal(t, dynamic.ConnStats{Duplicated: messages}, w.conn.Stats())
 		})
 	}
 }
@@ -75,12 +75,12 @@ func TestStream_SameMessageIDs(t *testing.T) {
 	for _, streamID := range []string{"STR_first0000000", "STR_second000000"} {
 		p := newFlowClient(t, w.bus, "Direct")
 		p.id, p.client = streamID, "CLI_of_"+streamID
-		p.frames = p.listen(p.clientChannel(), bus.Plain)
+		p.frames = p.listen(p.clientChannel(), bus.Broadcast)
 		p.openAsClient()
 		sent := p.toServer(wire.Stream{RequestID: []byte(peerRequest), SentAt: now, Op: wire.StreamMessage, Body: textBody("hi")})
 		requireAck(t, *sent, p.next(wire.StreamAck))
 	}
-	assert.Zero(t, w.server.Stats().Repeated)
+	assert.Zero(t, w.server.Stats().Duplicated)
 }
 
 // TestStream_RepeatedOpening: an opening that the bus delivers twice opens one stream, also if that has ended meanwhile.
@@ -102,7 +102,7 @@ func TestStream_RepeatedOpening(t *testing.T) {
 		p.next(wire.StreamAck)
 		p.next(wire.StreamClose)
 		assert.Empty(t, p.frames)
-		assert.Equal(t, dynamic.ServerStats{Repeated: 1}, w.server.Stats())
+		assert.Equal(t, dynamic.ServerStats{Duplicated: 1}, w.server.Stats())
 	})
 }
 
@@ -111,7 +111,7 @@ func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
 	p := newFlowClient(t, w.bus, "Direct")
-	responses := p.listen(bus.Channel(wire.ResponseChannel("Flows", peerClient)), bus.Plain)
+	responses := p.listen(bus.Channel(wire.ResponseChannel("Flows", peerClient)), bus.Broadcast)
 	ask, asked := bus.Channel(wire.RequestChannel("Flows", "Ask", nil, true)), newRequest(peerRequest, "hi")
 	asked.AcceptDirect = true
 	request := encode(t, asked)
@@ -126,5 +126,5 @@ func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 	p.sendRaw(ask, request)
 	require.NoError(t, w.server.Shutdown(t.Context()))
 	assert.Empty(t, responses)
-	assert.EqualValues(t, 1, w.server.Stats().Repeated)
+	assert.EqualValues(t, 1, w.server.Stats().Duplicated)
 }

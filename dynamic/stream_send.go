@@ -76,7 +76,7 @@ func (s *stream) transmit(u *unacked, message proto.Message, o *sendOptions) err
 }
 
 // publish sends a frame of the open stream, after those that are being sent.
-func (s *stream) publish(ctx context.Context, frame []byte, report bus.Report) error {
+func (s *stream) publish(ctx context.Context, frame []byte, report bus.DeliveryReport) error {
 	if err := s.takeLine(ctx); err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (s *stream) acknowledged(frame *wire.Stream) {
 	case s.opening != nil && requestID == s.opening.id:
 		s.opening.acknowledged(frame)
 	case !ok || !s.settle(requestID, nil):
-		s.counters.unawaited.Add(1)
+		s.counters.unmatched.Add(1)
 	}
 }
 
@@ -133,7 +133,7 @@ func (u *unacked) expired() {
 }
 
 // Published takes the bus's report on a message.
-func (u *unacked) Published(receivers int, err error) {
+func (u *unacked) Delivered(receivers int, err error) {
 	switch {
 	case err != nil:
 		u.stream.settle(u.id, u.stream.failed(publishFailure(err)))

@@ -47,7 +47,7 @@ func (t *streamTable) deliver(frame *wire.Stream) {
 	s := t.streams[string(frame.StreamID)]
 	t.mu.RUnlock()
 	if s == nil {
-		t.counters.unawaited.Add(1)
+		t.counters.unmatched.Add(1)
 		return
 	}
 	s.receive(frame)

@@ -51,7 +51,7 @@ type ServerStream[Send, Recv proto.Message] interface {
 	// Err says why the stream was closed; nil while it is open. It is errors.ErrStreamEOF if the server is ending.
 	Err() error
 	// Context ends when the stream is closed, or with the server. It carries the client's metadata, see
-	// [IncomingFromContext].
+	// [RequestInfoFromContext].
 	Context() context.Context
 	// Hijack lets the stream stay open when the handler returns. Whoever goes on with it must close it.
 	Hijack()

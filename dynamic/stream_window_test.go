@@ -152,7 +152,7 @@ func TestStream_SlowReceiver(t *testing.T) {
 				require.NoError(t, requireSoon(t, sent, "send"))
 			}
 			require.NoError(t, stream.Flush(t.Context()))
-			assert.Zero(t, w.server.Stats().Discarded)
+			assert.Zero(t, w.server.Stats().Overflowed)
 		})
 	}
 }
@@ -161,7 +161,7 @@ func TestStream_SlowReceiver(t *testing.T) {
 func TestStream_ReceiverThatNeverReads(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), func(stream serverText) error {
-		if incoming, _ := dynamic.IncomingFromContext(stream.Context()); incoming.Metadata["deaf"] != "" {
+		if incoming, _ := dynamic.RequestInfoFromContext(stream.Context()); incoming.Metadata["deaf"] != "" {
 			return idle(stream)
 		}
 		return echoFlow(stream)
@@ -173,8 +173,8 @@ func TestStream_ReceiverThatNeverReads(t *testing.T) {
 	}
 	// The channel, the one on its way there, and the slack behind it.
 	kept := uint64(2*dynamic.DefaultStreamBuffer + 1024 + 1)
-	require.Eventually(t, func() bool { return w.server.Stats().Discarded >= messages-kept }, atOnce, time.Millisecond)
-	assert.Less(t, w.server.Stats().Discarded, uint64(messages-dynamic.DefaultStreamBuffer-1024+1))
+	require.Eventually(t, func() bool { return w.server.Stats().Overflowed >= messages-kept }, atOnce, time.Millisecond)
+	assert.Less(t, w.server.Stats().Overflowed, uint64(messages-dynamic.DefaultStreamBuffer-1024+1))
 
 	stream := w.open(t, flow)
 	for range 100 {

@@ -14,12 +14,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Overflow says what happens to an update for which a subscription's buffer has no room.
-type Overflow uint8
+// OverflowPolicy says what happens to an update for which a subscription's buffer has no room.
+type OverflowPolicy uint8
 
 const (
 	// DropOldest makes room by dropping the update that has waited longest. It is the default.
-	DropOldest Overflow = iota
+	DropOldest OverflowPolicy = iota
 	// DropNewest drops the update that came.
 	DropNewest
 	// EndSubscription ends the subscription with errors.ErrSlowConsumer.
@@ -55,7 +55,7 @@ type SubscriptionStats struct {
 
 type subscription[Resp proto.Message] struct {
 	method   *clientMethod
-	overflow Overflow
+	overflow OverflowPolicy
 	messages chan Resp
 	backlog  backlog
 	handler  DeliveryHandler // brings updates through the interceptors; nil without
@@ -114,7 +114,7 @@ func subscribe[Resp proto.Message](
 	s.context, s.cancel = context.WithCancel(ctx)
 	join := bus.Queue
 	if m.method.Routing() == registry.RoutingMulti {
-		join = bus.Plain
+		join = bus.Broadcast
 	}
 	if err := s.slot.subscribe(ctx, m.conn.bus, route.requests, join, s.deliver); err != nil {
 		s.cancel()
@@ -209,7 +209,7 @@ type incomingUpdate[Resp proto.Message] struct {
 }
 
 // describe returns what an interceptor can ask for.
-func (u incomingUpdate[Resp]) describe() Incoming { return Incoming{Metadata: u.metadata} }
+func (u incomingUpdate[Resp]) describe() RequestInfo { return RequestInfo{Metadata: u.metadata} }
 
 // decode counts frames that it cannot decode.
 func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], ok bool) {

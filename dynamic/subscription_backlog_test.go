@@ -51,7 +51,7 @@ func TestSubscription_BufferSize(t *testing.T) {
 	t.Parallel()
 	const updates, kept = 1000, 300 // more than the channel has room for
 	for _, test := range []struct {
-		overflow dynamic.Overflow
+		overflow dynamic.OverflowPolicy
 		first    int
 	}{{dynamic.DropOldest, updates - kept}, {dynamic.DropNewest, 0}} {
 		w := newSeenWorld(t, with{})

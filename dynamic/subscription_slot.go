@@ -19,7 +19,7 @@ type subscriptionSlot struct {
 
 // subscribe fills the slot; a full one stays as it is. One goroutine at a time may call it.
 func (s *subscriptionSlot) subscribe(
-	ctx context.Context, b bus.Bus, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, b bus.Bus, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) error {
 	s.mu.Lock()
 	full, closed := s.subscription != nil, s.closed
@@ -50,12 +50,12 @@ func (s *subscriptionSlot) subscribe(
 // sharers returns how many subscriptions the bus counts as one receiver, if this one is among several; else 0.
 func (s *subscriptionSlot) sharers() uint32 {
 	s.mu.Lock()
-	shared, ok := s.subscription.(bus.Shared)
+	shared, ok := s.subscription.(bus.Multiplexed)
 	s.mu.Unlock()
 	if !ok {
 		return 0
 	}
-	if sharers := shared.Sharers(); sharers > 1 {
+	if sharers := shared.Subscribers(); sharers > 1 {
 		return uint32(sharers) //nolint:gosec // as many as fit into memory
 	}
 	return 0

@@ -17,16 +17,16 @@ type catchingBus struct {
 	bus.Bus
 
 	frame   []byte
-	deliver bus.Deliver
+	deliver bus.Handler
 }
 
-func (c *catchingBus) Publish(_ context.Context, _ bus.Channel, frame []byte, _ bus.Report) error {
+func (c *catchingBus) Publish(_ context.Context, _ bus.Channel, frame []byte, _ bus.DeliveryReport) error {
 	c.frame = frame
 	return nil
 }
 
 func (c *catchingBus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	c.deliver = deliver
 	return c.Bus.Subscribe(ctx, channel, join, deliver)

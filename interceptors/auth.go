@@ -56,7 +56,7 @@ func (a *auth) isPublic(info dynamic.RPCInfo) bool {
 
 // Auth lets only those clients call, and open streams, whose token is found good by verify. Who sends none is refused with
 // the code unauthenticated, and so is everybody if verify is nil. The token is read from the metadata, see
-// [dynamic.Incoming]: by default from "authorization: Bearer <token>".
+// [dynamic.RequestInfo]: by default from "authorization: Bearer <token>".
 //
 // Servers claim requests, and ask their affinity functions, before that.
 func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
@@ -75,7 +75,7 @@ func (a *auth) admit(ctx context.Context, info dynamic.RPCInfo) (context.Context
 	if a.isPublic(info) {
 		return ctx, nil
 	}
-	incoming, _ := dynamic.IncomingFromContext(ctx)
+	incoming, _ := dynamic.RequestInfoFromContext(ctx)
 	token, ok := a.read(incoming.Metadata[a.key])
 	switch {
 	case !ok:

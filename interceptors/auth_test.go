@@ -159,7 +159,7 @@ func TestAuthToken_Metadata(t *testing.T) {
 	s := weather.New(t, weather.Config{
 		Conn: []dynamic.ConnOption{AuthToken(StaticToken("ada's"))},
 		Handle: func(ctx context.Context, request weather.Text) (weather.Text, error) {
-			incoming, _ := dynamic.IncomingFromContext(ctx)
+			incoming, _ := dynamic.RequestInfoFromContext(ctx)
 			seen <- incoming.Metadata
 			return request, nil
 		},

@@ -117,7 +117,7 @@ func ExampleAuthToken() {
 	s := weather.Start(weather.Config{
 		Conn: []dynamic.ConnOption{interceptors.AuthToken(interceptors.StaticToken("ada's"))},
 		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
-			incoming, _ := dynamic.IncomingFromContext(ctx)
+			incoming, _ := dynamic.RequestInfoFromContext(ctx)
 			return wrapperspb.String(incoming.Metadata["authorization"]), nil
 		},
 	})

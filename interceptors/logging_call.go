@@ -15,7 +15,7 @@ func (l *logging) serve(
 	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (response proto.Message, err error) {
 	n := l.begin("call", "server", info)
-	incoming, _ := dynamic.IncomingFromContext(ctx)
+	incoming, _ := dynamic.RequestInfoFromContext(ctx)
 	n.peer = incoming.ClientID
 	n.addMessage("request", request) // which is the handler's from now on
 	returned := false

@@ -14,7 +14,7 @@ func (l *logging) streamOn(side string) dynamic.StreamInterceptor {
 	return func(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 		n := l.begin("stream", side, info)
 		if side == "server" {
-			incoming, _ := dynamic.IncomingFromContext(dynamic.StreamContext(next))
+			incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
 			n.peer = incoming.ClientID
 		}
 		return &loggedStream{StreamHandler: next, line: n}

@@ -73,7 +73,7 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 // details, whose delay counts, or if its server had no room for the request.
 //
 // It must also be certain that no server has run the request: because nobody listens, none was selected, or the bus did not
-// take it, see [errors.FactsOf], or because its server says so, see [dynamic.WasNotRun]. Where that is not certain only
+// take it, see [errors.FactsOf], or because its server says so, see [dynamic.IsUnprocessed]. Where that is not certain only
 // idempotent methods are tried again, see [WithIdempotent].
 //
 // There is a random wait between two attempts, see [WithBackoff], of at least half its ceiling if the failure was known at

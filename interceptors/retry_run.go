@@ -109,7 +109,7 @@ func (r *retrier) worthwhile(err error, idempotent bool) bool {
 	if errors.Is(err, bus.ErrClosed) {
 		return false
 	}
-	mayFareBetter := slices.Contains(r.codes, codeOf(err)) || dynamic.WasNotRun(err) || retryInfo(err) != nil
+	mayFareBetter := slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
 	return mayFareBetter && (idempotent || nothingRan(err))
 }
 
@@ -120,7 +120,7 @@ func nothingRan(err error) bool {
 	case errors.ReasonNobodyListening, errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
 		return true
 	default:
-		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection || dynamic.WasNotRun(err)
+		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection || dynamic.IsUnprocessed(err)
 	}
 }
 

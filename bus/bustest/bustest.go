@@ -110,7 +110,7 @@ func (h *harness) publish(b bus.Bus, channel bus.Channel, text string) {
 	require.NoError(h, b.Publish(h.ctx, channel, frame(text), nil))
 }
 
-func (h *harness) subscribe(b bus.Bus, channel bus.Channel, join bus.Join, deliver bus.Deliver) bus.Subscription {
+func (h *harness) subscribe(b bus.Bus, channel bus.Channel, join bus.Mode, deliver bus.Handler) bus.Subscription {
 	h.Helper()
 	subscription, err := b.Subscribe(h.ctx, channel, join, deliver)
 	require.NoError(h, err)
@@ -149,7 +149,7 @@ func (i *inbox) next() string {
 }
 
 // listen subscribes a new inbox.
-func (h *harness) listen(b bus.Bus, channel bus.Channel, join bus.Join, room int) (*inbox, bus.Subscription) {
+func (h *harness) listen(b bus.Bus, channel bus.Channel, join bus.Mode, room int) (*inbox, bus.Subscription) {
 	h.Helper()
 	in := h.inbox(room)
 	return in, h.subscribe(b, channel, join, in.deliver)
@@ -177,7 +177,7 @@ type report struct {
 
 func newReports() *reports { return &reports{news: make(chan report, 64)} }
 
-func (r *reports) Published(receivers int, err error) {
+func (r *reports) Delivered(receivers int, err error) {
 	select {
 	case r.news <- report{receivers, err}:
 	default:

@@ -41,7 +41,7 @@ func testClose(t *testing.T, network Network) {
 		for range 100 {
 			var closed atomic.Bool
 			started := make(chan struct{}, 1)
-			subscription := h.subscribe(b, channel, bus.Plain, func([]byte) {
+			subscription := h.subscribe(b, channel, bus.Broadcast, func([]byte) {
 				assert.False(t, closed.Load(), "delivered after close")
 				select {
 				case started <- struct{}{}:
@@ -62,8 +62,8 @@ func testClose(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
-		_, leaving := h.listen(b, channel, bus.Plain, 8)
-		in, _ := h.listen(b, channel, bus.Plain, 8)
+		_, leaving := h.listen(b, channel, bus.Broadcast, 8)
+		in, _ := h.listen(b, channel, bus.Broadcast, 8)
 		leaving.Close()
 		leaving.Close()
 		h.publish(a, channel, "still here")
@@ -75,7 +75,7 @@ func testClose(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		for range 20 {
-			in, subscription := h.listen(b, channel, bus.Plain, 8)
+			in, subscription := h.listen(b, channel, bus.Broadcast, 8)
 			h.publish(a, channel, "again")
 			require.Equal(t, "again", in.next())
 			subscription.Close()
@@ -96,7 +96,7 @@ func testClose(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		b := h.connect()
 		channel := h.channel()
-		_, subscription := h.listen(b, channel, bus.Plain, 8)
+		_, subscription := h.listen(b, channel, bus.Broadcast, 8)
 		select {
 		case <-b.Done():
 			require.Fail(t, "done before it was closed")
@@ -113,7 +113,7 @@ func testClose(t *testing.T, network Network) {
 			require.Fail(t, "closed, but not done")
 		}
 		require.ErrorIs(t, b.Publish(h.ctx, channel, frame("x"), nil), bus.ErrClosed)
-		_, err := b.Subscribe(h.ctx, channel, bus.Plain, func([]byte) {})
+		_, err := b.Subscribe(h.ctx, channel, bus.Broadcast, func([]byte) {})
 		require.ErrorIs(t, err, bus.ErrClosed)
 		subscription.Close()
 	})
@@ -134,7 +134,7 @@ func testChurn(t *testing.T, network Network) {
 		wg.Go(func() {
 			for range 100 {
 				channel := channels[rand.IntN(len(channels))]
-				subscription, err := b.Subscribe(h.ctx, channel, bus.Join(rand.IntN(2)), func([]byte) { delivered.Add(1) })
+				subscription, err := b.Subscribe(h.ctx, channel, bus.Mode(rand.IntN(2)), func([]byte) { delivered.Add(1) })
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -145,7 +145,7 @@ func testChurn(t *testing.T, network Network) {
 	}
 	wg.Wait()
 	const last, room = "the last one", 1000 // frames that were published before may come yet
-	in, _ := h.listen(b, channels[0], bus.Plain, room)
+	in, _ := h.listen(b, channels[0], bus.Broadcast, room)
 	h.publish(a, channels[0], last)
 	for in.next() != last {
 	}

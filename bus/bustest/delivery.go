@@ -20,9 +20,9 @@ func testDelivery(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
-		first, _ := h.listen(a, channel, bus.Plain, 8)
-		second, _ := h.listen(a, channel, bus.Plain, 8)
-		third, _ := h.listen(b, channel, bus.Plain, 8)
+		first, _ := h.listen(a, channel, bus.Broadcast, 8)
+		second, _ := h.listen(a, channel, bus.Broadcast, 8)
+		third, _ := h.listen(b, channel, bus.Broadcast, 8)
 		h.publish(a, channel, "one")
 		h.publish(a, channel, "two")
 		for _, in := range []*inbox{first, second, third} {
@@ -36,7 +36,7 @@ func testDelivery(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
-		in, _ := h.listen(b, channel, bus.Plain, 8)
+		in, _ := h.listen(b, channel, bus.Broadcast, 8)
 		every := make([]byte, 256)
 		for i := range every {
 			every[i] = byte(i)
@@ -55,7 +55,7 @@ func testDelivery(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		kept := make(chan []byte, 100)
-		h.subscribe(b, channel, bus.Plain, func(frame []byte) { kept <- frame })
+		h.subscribe(b, channel, bus.Broadcast, func(frame []byte) { kept <- frame })
 		for i := range cap(kept) {
 			h.publish(a, channel, fmt.Sprint("frame ", i))
 		}
@@ -75,8 +75,8 @@ func testDelivery(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		there, back := h.channel(), h.channel()
-		in, _ := h.listen(a, back, bus.Plain, 8)
-		h.subscribe(b, there, bus.Plain, func(f []byte) {
+		in, _ := h.listen(a, back, bus.Broadcast, 8)
+		h.subscribe(b, there, bus.Broadcast, func(f []byte) {
 			assert.NoError(t, b.Publish(h.ctx, back, frame("re: "+text(f)), nil))
 		})
 		h.publish(a, there, "hello")
@@ -89,8 +89,8 @@ func testDelivery(t *testing.T, network Network) {
 		channel := h.channel()
 		const frames = 2000
 		stuck := h.inbox(0) // never has room, as a full mailbox
-		h.subscribe(b, channel, bus.Plain, stuck.deliver)
-		in, _ := h.listen(b, channel, bus.Plain, frames)
+		h.subscribe(b, channel, bus.Broadcast, stuck.deliver)
+		in, _ := h.listen(b, channel, bus.Broadcast, frames)
 		for i := range frames {
 			h.publish(a, channel, fmt.Sprint(i))
 		}
@@ -114,7 +114,7 @@ func testChannelsDoNotMix(network Network) func(*testing.T) {
 		}
 		inboxes := make([]*inbox, len(channels))
 		for i, channel := range channels {
-			inboxes[i], _ = h.listen(b, channel, bus.Plain, 8)
+			inboxes[i], _ = h.listen(b, channel, bus.Broadcast, 8)
 		}
 		for _, channel := range channels {
 			h.publish(a, channel, "for "+channel.Name)
@@ -132,7 +132,7 @@ func testReadiness(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		for i := range 300 {
 			channel := h.channel()
-			join := bus.Join(i % 2)
+			join := bus.Mode(i % 2)
 			in, subscription := h.listen(b, channel, join, 1)
 			h.publish(a, channel, "at once")
 			require.Equal(t, "at once", in.next())
@@ -149,7 +149,7 @@ func testReadiness(t *testing.T, network Network) {
 				for range 20 {
 					channel := h.channel()
 					got := make(chan struct{}, 1)
-					subscription, err := b.Subscribe(h.ctx, channel, bus.Plain, func([]byte) { got <- struct{}{} })
+					subscription, err := b.Subscribe(h.ctx, channel, bus.Broadcast, func([]byte) { got <- struct{}{} })
 					if !assert.NoError(t, err) {
 						return
 					}
@@ -172,10 +172,10 @@ func testReadiness(t *testing.T, network Network) {
 		ctx, cancel := context.WithCancel(h.ctx)
 		cancel()
 		channel := h.channel()
-		_, err := b.Subscribe(ctx, channel, bus.Plain, func([]byte) { assert.Fail(t, "delivered") })
+		_, err := b.Subscribe(ctx, channel, bus.Broadcast, func([]byte) { assert.Fail(t, "delivered") })
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, b.Publish(ctx, channel, frame("x"), nil), context.Canceled)
-		in, _ := h.listen(b, channel, bus.Plain, 8)
+		in, _ := h.listen(b, channel, bus.Broadcast, 8)
 		h.drained(b, channel, in)
 	})
 }
@@ -185,7 +185,7 @@ func testOrder(t *testing.T, network Network) {
 	a, b := h.connect(), h.connect()
 	channel := h.channel()
 	const publishers, each = 8, 500
-	in, _ := h.listen(b, channel, bus.Plain, publishers*each)
+	in, _ := h.listen(b, channel, bus.Broadcast, publishers*each)
 	var wg sync.WaitGroup
 	for p := range publishers {
 		wg.Go(func() {
@@ -218,7 +218,7 @@ func testReports(t *testing.T, network Network) {
 			reports := newReports()
 			require.NoError(t, a.Publish(h.ctx, channel, frame("x"), reports))
 			reports.waitFor(h, n)
-			_, subscription := h.listen(h.connect(), channel, bus.Plain, 8)
+			_, subscription := h.listen(h.connect(), channel, bus.Broadcast, 8)
 			subscriptions = append(subscriptions, subscription)
 		}
 		for _, subscription := range subscriptions {
@@ -250,7 +250,7 @@ func testLimits(t *testing.T, network Network) {
 	h := newHarness(t, network)
 	b := h.connect()
 	channel := h.channel()
-	in, _ := h.listen(b, channel, bus.Plain, 8)
+	in, _ := h.listen(b, channel, bus.Broadcast, 8)
 	err := b.Publish(h.ctx, channel, frame(strings.Repeat("x", network.MaxFrameSize)), nil)
 	require.ErrorIs(t, err, bus.ErrFrameTooLarge)
 	h.drained(b, channel, in)

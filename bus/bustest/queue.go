@@ -82,7 +82,7 @@ func newTally() *tally {
 	return &tally{byText: map[string]int{}, byMember: map[string]int{}, changed: make(chan struct{}, 1)}
 }
 
-func (c *tally) member(name string) bus.Deliver {
+func (c *tally) member(name string) bus.Handler {
 	return func(frame []byte) {
 		c.mu.Lock()
 		c.byText[text(frame)]++

@@ -20,7 +20,7 @@ var payload = append([]byte{0x12, 0xfe, 0x01}, make([]byte, 254)...)
 // report is told what it does not want to know.
 type report struct{}
 
-func (report) Published(int, error) {}
+func (report) Delivered(int, error) {}
 
 // BenchmarkPublish compares frames published through the bus, in its several ways, with bare messages. Nobody listens.
 func BenchmarkPublish(b *testing.B) {
@@ -29,7 +29,7 @@ func BenchmarkPublish(b *testing.B) {
 	for _, bench := range []struct {
 		name    string
 		channel bus.Channel
-		report  bus.Report
+		report  bus.DeliveryReport
 		opts    []natsbus.Option
 	}{
 		{name: "Client", channel: bus.Channel{Subject: "CLI.Bench.ID.RES"}},
@@ -71,7 +71,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		})
 		require.NoError(b, err)
 		back := make(chan []byte, 1)
-		_, err = client.Subscribe(b.Context(), response, bus.Plain, func(frame []byte) { back <- frame })
+		_, err = client.Subscribe(b.Context(), response, bus.Broadcast, func(frame []byte) { back <- frame })
 		require.NoError(b, err)
 		b.ReportAllocs()
 		for b.Loop() {
@@ -124,7 +124,7 @@ func BenchmarkReceive(b *testing.B) {
 		})
 	}
 	run("bus", func(b *testing.B, received func()) {
-		_, err := newBus(b, url).Subscribe(b.Context(), channel, bus.Plain, func([]byte) { received() })
+		_, err := newBus(b, url).Subscribe(b.Context(), channel, bus.Broadcast, func([]byte) { received() })
 		require.NoError(b, err)
 	})
 	run("raw", func(b *testing.B, received func()) {

@@ -30,7 +30,7 @@ type Bus struct {
 	trips   trips
 	reports reports
 	silence silence
-	events  lifecycle.Feed[bus.Event]
+	events  lifecycle.EventQueue[bus.Event]
 	heard   heard
 
 	inbound  chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
@@ -47,8 +47,8 @@ type Bus struct {
 	orphaned   bool   // the server may have subscriptions that nats.go has forgotten, unless
 	orphanedAt uint64 // this is no longer the number of reconnects
 
-	maxPayload                                             atomic.Int64 // bytes; 0: not known
-	published, unpublished, received, dropped, disconnects atomic.Uint64
+	maxPayload                                               atomic.Int64 // bytes; 0: not known
+	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }
 
 var _ bus.Monitored = (*Bus)(nil)
@@ -79,7 +79,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		trips:    newTrips(),
 		reports:  newReports(),
 		silence:  silence{inbox: nc.NewInbox() + "."},
-		events:   lifecycle.NewFeed[bus.Event](),
+		events:   lifecycle.NewEventQueue[bus.Event](),
 		heard:    heard{another: make(chan struct{}), missed: nc.LastError()},
 		inbound:  make(chan *nats.Msg, options.pendingLimit),
 		marked:   make(chan struct{}, 1),
@@ -129,12 +129,12 @@ func (b *Bus) start() error {
 // Stats returns the bus's counters.
 func (b *Bus) Stats() bus.Stats {
 	return bus.Stats{
-		Connected:   b.link.err() == nil,
-		Disconnects: b.disconnects.Load(),
-		Published:   b.published.Load(),
-		Unpublished: b.unpublished.Load(),
-		Received:    b.received.Load(),
-		Dropped:     b.dropped.Load(),
+		Connected:     b.link.err() == nil,
+		Disconnects:   b.disconnects.Load(),
+		Published:     b.published.Load(),
+		PublishErrors: b.publishErrors.Load(),
+		Received:      b.received.Load(),
+		Dropped:       b.dropped.Load(),
 	}
 }
 

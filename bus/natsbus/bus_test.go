@@ -79,7 +79,7 @@ func soon[T any](tb testing.TB, signal <-chan T, what string) T {
 }
 
 // listen subscribes and returns the frames that come, of which there is room for many.
-func listen(tb testing.TB, b bus.Bus, channel bus.Channel, join bus.Join) (<-chan []byte, bus.Subscription) {
+func listen(tb testing.TB, b bus.Bus, channel bus.Channel, join bus.Mode) (<-chan []byte, bus.Subscription) {
 	tb.Helper()
 	frames := make(chan []byte, 1<<16)
 	s, err := b.Subscribe(tb.Context(), channel, join, func(frame []byte) { frames <- frame })
@@ -118,7 +118,7 @@ type published struct {
 
 func newReports() reports { return make(reports, 1024) }
 
-func (r reports) Published(receivers int, err error) { r <- published{receivers, err} }
+func (r reports) Delivered(receivers int, err error) { r <- published{receivers, err} }
 
 func requireCode(tb testing.TB, code errors.ErrorCode, err error) {
 	tb.Helper()
@@ -183,7 +183,7 @@ func TestNew_RefusesWhatCannotWork(t *testing.T) {
 func TestBus_Stats(t *testing.T) {
 	t.Parallel()
 	var b bus.Monitored = newBus(t, testenv.NATS(t).URL())
-	frames, _ := listen(t, b, requests, bus.Plain)
+	frames, _ := listen(t, b, requests, bus.Broadcast)
 	for range 3 {
 		publish(t, b, requests, nil)
 	}
@@ -201,11 +201,11 @@ func TestBus_SubscribeIsUndoneIfItsContextEnds(t *testing.T) {
 	proxy.Delay(200 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := b.Subscribe(ctx, results, bus.Plain, func([]byte) { assert.Fail(t, "delivered") })
+	_, err := b.Subscribe(ctx, results, bus.Broadcast, func([]byte) { assert.Fail(t, "delivered") })
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	proxy.Delay(0)
 
-	_, other := listen(t, b, requests, bus.Plain) // what was sent before has come to the server
+	_, other := listen(t, b, requests, bus.Broadcast) // what was sent before has come to the server
 	other.Close()
 	nobody := newReports()
 	require.NoError(t, sender.Publish(t.Context(), results, nil, nobody))
@@ -218,7 +218,7 @@ func TestBus_InvalidSubject(t *testing.T) {
 	bad := bus.Channel{Name: "a b", Subject: "SRV.a b"}
 	requireCode(t, errors.InvalidArgument, b.Publish(t.Context(), bad, nil, nil))
 	requireCode(t, errors.InvalidArgument, b.Publish(t.Context(), bad, nil, newReports()))
-	_, err := b.Subscribe(t.Context(), bad, bus.Plain, func([]byte) {})
+	_, err := b.Subscribe(t.Context(), bad, bus.Broadcast, func([]byte) {})
 	requireCode(t, errors.InvalidArgument, err)
 	require.ErrorContains(t, err, `"SRV.a b"`)
 }
@@ -227,7 +227,7 @@ func TestBus_ServerWithoutHeaders(t *testing.T) {
 	t.Parallel()
 	broker := testenv.NATS(t, func(o *server.Options) { o.NoHeaderSupport = true })
 	b := newBus(t, broker.URL())
-	frames, _ := listen(t, b, requests, bus.Plain)
+	frames, _ := listen(t, b, requests, bus.Broadcast)
 	require.NoError(t, b.Publish(t.Context(), requests, []byte{}, newReports()))
 	soon(t, frames, "frame")
 	nobody := newReports()

@@ -21,7 +21,7 @@ func closes(t *testing.T, b *natsbus.Bus) {
 	go func() { assert.NoError(t, b.Close()) }() // the caller waits for it
 	soon(t, b.Done(), "end of the bus")
 	require.ErrorIs(t, b.Publish(t.Context(), results, nil, newReports()), bus.ErrClosed)
-	_, err := b.Subscribe(t.Context(), results, bus.Plain, func([]byte) {})
+	_, err := b.Subscribe(t.Context(), results, bus.Broadcast, func([]byte) {})
 	require.ErrorIs(t, err, bus.ErrClosed)
 	assert.False(t, b.Stats().Connected)
 	require.NoError(t, b.Close(), "again")
@@ -37,7 +37,7 @@ func TestBus_CloseInEveryState(t *testing.T) {
 			b := newBus(t, server.URL())
 			listen(t, b, requests, bus.Queue)
 			listen(t, b, others, bus.Queue)
-			listen(t, b, results, bus.Plain)
+			listen(t, b, results, bus.Broadcast)
 			require.NoError(t, b.Publish(t.Context(), requests, nil, newReports()))
 			return b
 		},
@@ -138,7 +138,7 @@ func TestBus_CloseWaitsForADelivery(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, testenv.NATS(t).URL())
 	delivering, proceed := make(chan struct{}), make(chan struct{})
-	s, err := b.Subscribe(t.Context(), results, bus.Plain, func([]byte) {
+	s, err := b.Subscribe(t.Context(), results, bus.Broadcast, func([]byte) {
 		close(delivering)
 		<-proceed
 	})
@@ -169,10 +169,10 @@ func TestBus_CloseLeavesTheConnection(t *testing.T) {
 	errs := make(chan error, 16)
 	nc := connect(t, url, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err }))
 	other := newBusOn(t, nc)
-	frames, _ := listen(t, other, results, bus.Plain)
+	frames, _ := listen(t, other, results, bus.Broadcast)
 	for range 3 {
 		b := newBusOn(t, nc)
-		listen(t, b, results, bus.Plain)
+		listen(t, b, results, bus.Broadcast)
 		require.NoError(t, b.Close())
 	}
 	assert.Equal(t, 2, nc.NumSubscriptions(), "those of the bus that is left")

@@ -70,9 +70,9 @@ func (b *Bus) deliver(m *nats.Msg) {
 }
 
 // give reports whether a member took the frame.
-func give(members *fanout.Members, frame []byte, queue bool) bool {
+func give(members *fanout.Subscribers, frame []byte, queue bool) bool {
 	if queue {
 		return members.DeliverQueue(frame)
 	}
-	return members.DeliverPlain(frame) > 0
+	return members.DeliverBroadcast(frame) > 0
 }

@@ -22,7 +22,7 @@ func TestBus_FrameTooLarge(t *testing.T) {
 	const limit = 4096
 	url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = limit }).URL()
 	b := newBus(t, url)
-	frames, _ := listen(t, b, requests, bus.Plain)
+	frames, _ := listen(t, b, requests, bus.Broadcast)
 	keySize := len(wire.AppendRoutingKey(nil, requests.Key))
 
 	largest := make([]byte, 0, limit)
@@ -31,7 +31,7 @@ func TestBus_FrameTooLarge(t *testing.T) {
 	publish(t, b, requests, largest)
 	assert.Len(t, soon(t, frames, "largest frame"), limit)
 
-	for _, report := range []bus.Report{nil, newReports()} {
+	for _, report := range []bus.DeliveryReport{nil, newReports()} {
 		err := b.Publish(t.Context(), requests, append(pad(3), largest...), report)
 		require.ErrorIs(t, err, bus.ErrFrameTooLarge)
 		requireCode(t, errors.ResourceExhausted, err)
@@ -64,7 +64,7 @@ func TestBus_SlowProcess(t *testing.T) {
 	busy, proceed := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	var delivered atomic.Int64
-	_, err := b.Subscribe(t.Context(), requests, bus.Plain, func([]byte) {
+	_, err := b.Subscribe(t.Context(), requests, bus.Broadcast, func([]byte) {
 		once.Do(func() {
 			close(busy)
 			<-proceed

@@ -29,7 +29,7 @@ func TestBus_ServerRestart(t *testing.T) {
 			server := testenv.NATSProcess(t)
 			news, handler := newEvents()
 			b := newBusOn(t, connect(t, server.URL(), opts...), handler)
-			plain, _ := listen(t, b, results, bus.Plain)
+			plain, _ := listen(t, b, results, bus.Broadcast)
 			queue, _ := listen(t, b, requests, bus.Queue)
 			publish(t, b, requests, envelope(t, "before", ""))
 			soon(t, queue, "frame before")
@@ -41,7 +41,7 @@ func TestBus_ServerRestart(t *testing.T) {
 			for i := range 100 {
 				requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, []byte(fmt.Sprint("stale ", i)), newReports()))
 			}
-			_, err := b.Subscribe(t.Context(), others, bus.Plain, func([]byte) {})
+			_, err := b.Subscribe(t.Context(), others, bus.Broadcast, func([]byte) {})
 			requireCode(t, errors.Unavailable, err)
 			assert.Less(t, time.Since(started), time.Second)
 
@@ -82,7 +82,7 @@ func TestBus_HalfOpenLink(t *testing.T) {
 			news, handler := newEvents()
 			b := open(t, "nats://"+proxy.Addr(), handler)
 			channel := bus.Channel{Subject: "CLI.half-open." + name[len(name)-2:]}
-			frames, _ := listen(t, b, channel, bus.Plain)
+			frames, _ := listen(t, b, channel, bus.Broadcast)
 
 			proxy.BlackHole()
 			started := time.Now()
@@ -98,7 +98,7 @@ func TestBus_HalfOpenLink(t *testing.T) {
 			news.next(t, bus.Reconnected)
 			publish(t, b, channel, []byte("again"))
 			assert.Equal(t, "again", string(soon(t, frames, "frame after")))
-			assert.EqualValues(t, 1, b.(bus.Monitored).Stats().Unpublished)
+			assert.EqualValues(t, 1, b.(bus.Monitored).Stats().PublishErrors)
 		})
 	}
 }
@@ -161,7 +161,7 @@ func TestBus_ProgramClosesTheConnection(t *testing.T) {
 			require.NoError(t, end(nc))
 			requireCode(t, errors.Unavailable, news.next(t, bus.Disconnected).Err)
 			requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, nil, nil))
-			_, err := b.Subscribe(t.Context(), results, bus.Plain, func([]byte) {})
+			_, err := b.Subscribe(t.Context(), results, bus.Broadcast, func([]byte) {})
 			requireCode(t, errors.Unavailable, err)
 			subscription.Close()
 			require.NoError(t, b.Close())
@@ -181,7 +181,7 @@ func TestBus_ServerComesLater(t *testing.T) {
 	requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, nil, nil))
 	server.Start()
 	news.next(t, bus.Reconnected)
-	frames, _ := listen(t, b, results, bus.Plain)
+	frames, _ := listen(t, b, results, bus.Broadcast)
 	publish(t, b, results, []byte("hello"))
 	assert.Equal(t, "hello", string(soon(t, frames, "frame")))
 	nobody := newReports()
@@ -197,7 +197,7 @@ func TestBus_NoOrphansOnTheServer(t *testing.T) {
 	proxy := testenv.NewProxy(t, addr(broker.URL()))
 	nc := connect(t, "nats://"+proxy.Addr(), nats.CustomReconnectDelay(func(int) time.Duration { return time.Microsecond }))
 	b := newBusOn(t, nc, natsbus.WithProbeInterval(probe))
-	frames, _ := listen(t, b, results, bus.Plain)
+	frames, _ := listen(t, b, results, bus.Broadcast)
 	subscribe := func(channel bus.Channel) (s bus.Subscription) {
 		require.Eventually(t, func() (ok bool) {
 			var err error

@@ -14,7 +14,7 @@ type address struct {
 
 // keyed are the members of an address here, by routing key. Those with an empty key take frames with any. It is
 // immutable.
-type keyed map[string]*fanout.Members
+type keyed map[string]*fanout.Subscribers
 
 func (b *Bus) membersOf(at address) keyed {
 	b.mu.RLock()

@@ -25,7 +25,7 @@ func requireWorking(t *testing.T, url string) bus.Bus {
 	b, err := bus.Open(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
-	frames, _ := listen(t, b, results, bus.Plain)
+	frames, _ := listen(t, b, results, bus.Broadcast)
 	publish(t, b, results, []byte("hello"))
 	require.Equal(t, "hello", string(soon(t, frames, "frame")))
 	return b
@@ -157,7 +157,7 @@ func TestOpen_OutlivesItsContext(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	cancel()
-	frames, _ := listen(t, b, results, bus.Plain)
+	frames, _ := listen(t, b, results, bus.Broadcast)
 	proxy.Cut()
 	require.Eventually(t, func() bool {
 		return b.(bus.Monitored).Stats().Disconnects == 1 && b.Publish(t.Context(), results, nil, nil) == nil

@@ -36,7 +36,7 @@ func newOutbox() *outbox {
 type outgoing struct {
 	subject, key string // the key goes into the frame
 	frame        []byte
-	report       bus.Report
+	report       bus.DeliveryReport
 }
 
 // leave reports whether somebody else sends what is going out. If not, the caller must send it, and then all that is

@@ -22,7 +22,7 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // Publish hands frame to the connection, which sends it at once or with others. The report is told if the server says
 // that nobody listens on the subject, or if the link fails before the server has confirmed the frame.
-func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -78,9 +78,9 @@ func (b *Bus) sendWaiting() {
 			if b.send(out) == nil {
 				continue
 			}
-			b.unpublished.Add(1)
+			b.publishErrors.Add(1)
 			if out.report != nil {
-				out.report.Published(bus.Unknown, errConnLost)
+				out.report.Delivered(bus.Unknown, errConnLost)
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func (b *Bus) locate(channel bus.Channel) (subject, key string) {
 	return b.options.prefix + channel.Subject, channel.Key
 }
 
-func (b *Bus) sendFrame(subject string, frame []byte, report bus.Report) (err error) {
+func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	if report == nil {
 		err = b.nc.Publish(subject, frame)
 	} else {
@@ -133,7 +133,7 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.Report) (err er
 }
 
 // sendReported returns nil if the report is told the outcome, be it that the frame could not be sent.
-func (b *Bus) sendReported(subject string, frame []byte, report bus.Report) (err error) {
+func (b *Bus) sendReported(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	token := b.reports.add(subject, report)
 	if b.silence.known() {
 		err = b.nc.PublishRequest(subject, b.silence.reply(token), frame)

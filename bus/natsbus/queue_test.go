@@ -84,7 +84,7 @@ type outcome struct {
 	lost  chan<- string
 }
 
-func (o outcome) Published(receivers int, _ error) {
+func (o outcome) Delivered(receivers int, _ error) {
 	if receivers == 0 {
 		o.lost <- o.frame
 	}
@@ -155,7 +155,7 @@ func TestSubscription_CloseTakesWhatIsOnItsWay(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
 	b, sender := newBus(t, url), newBus(t, url)
-	for _, join := range []bus.Join{bus.Plain, bus.Queue} {
+	for _, join := range []bus.Mode{bus.Broadcast, bus.Queue} {
 		for range 20 {
 			frames, leaving := listen(t, b, requests, join)
 			_, staying := listen(t, b, others, join) // on the same subject

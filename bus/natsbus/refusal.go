@@ -131,9 +131,9 @@ func (b *Bus) refuseSubscribe(at address, err error) {
 // refusePublish tells the reports of the frames that are on their way to subject. The server took none of them.
 func (b *Bus) refusePublish(subject string, err error) {
 	refused := b.reports.takeAll(subject)
-	b.unpublished.Add(uint64(len(refused)))
+	b.publishErrors.Add(uint64(len(refused)))
 	for _, report := range refused {
-		report.Published(bus.Unknown, refusal(err))
+		report.Delivered(bus.Unknown, refusal(err))
 	}
 	if frames, ok := b.refusals.word(); ok {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: subject, Frames: frames, Err: refusal(err)})

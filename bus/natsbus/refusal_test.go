@@ -29,7 +29,7 @@ func TestBus_SubscribeIsRefused(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 40 { // at the same time, so that they share round trips
 		all.Go(func() {
-			name, join := "ok", bus.Join(i/2%2)
+			name, join := "ok", bus.Mode(i/2%2)
 			if i%2 == 0 {
 				name = "denied"
 			}
@@ -59,14 +59,14 @@ func TestBus_PublishIsRefused(t *testing.T) {
 	permissions := server.Permissions{Publish: &server.SubjectPermission{Deny: []string{requests.Subject}}}
 	b := newBus(t, newGuardedServer(t, permissions), handler)
 	refused, fine := newReports(), newReports()
-	frames, _ := listen(t, b, results, bus.Plain)
+	frames, _ := listen(t, b, results, bus.Broadcast)
 	require.NoError(t, b.Publish(t.Context(), requests, nil, refused))
 	require.NoError(t, b.Publish(t.Context(), results, nil, fine))
 	word := soon(t, refused, "report")
 	requireCode(t, errors.PermissionDenied, word.err)
 	soon(t, frames, "frame on another subject")
 	assert.Empty(t, fine)
-	assert.EqualValues(t, 1, b.Stats().Unpublished)
+	assert.EqualValues(t, 1, b.Stats().PublishErrors)
 	event := news.next(t, bus.Dropped)
 	assert.Equal(t, requests.Subject, event.Channel)
 	requireCode(t, errors.PermissionDenied, event.Err)
@@ -76,7 +76,7 @@ func TestBus_PublishIsRefused(t *testing.T) {
 func TestBus_InboxIsRefused(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, newGuardedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}}))
-	frames, _ := listen(t, b, results, bus.Plain)
+	frames, _ := listen(t, b, results, bus.Broadcast)
 	nobody := newReports()
 	require.NoError(t, b.Publish(t.Context(), requests, nil, nobody))
 	require.NoError(t, b.Publish(t.Context(), results, nil, newReports()))

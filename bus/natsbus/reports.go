@@ -27,13 +27,13 @@ type reports struct {
 type pendingReport struct {
 	token   uint64
 	subject string
-	report  bus.Report // nil if it is gone
+	report  bus.DeliveryReport // nil if it is gone
 }
 
 func newReports() reports { return reports{added: make(chan struct{}, 1)} }
 
 // add returns the token of a frame that is about to be published.
-func (r *reports) add(subject string, report bus.Report) (token uint64) {
+func (r *reports) add(subject string, report bus.DeliveryReport) (token uint64) {
 	r.mu.Lock()
 	first := r.last == r.settled
 	r.last++
@@ -52,13 +52,13 @@ func (r *reports) add(subject string, report bus.Report) (token uint64) {
 func (r *reports) at(token uint64) *pendingReport { return &r.ring[token%maxReports] }
 
 // take returns nil if the report is gone.
-func (r *reports) take(token uint64) bus.Report {
+func (r *reports) take(token uint64) bus.DeliveryReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.takeLocked(token)
 }
 
-func (r *reports) takeLocked(token uint64) bus.Report {
+func (r *reports) takeLocked(token uint64) bus.DeliveryReport {
 	pending := r.at(token)
 	if pending.token != token {
 		return nil
@@ -69,7 +69,7 @@ func (r *reports) takeLocked(token uint64) bus.Report {
 }
 
 // takeAll returns the reports of frames for subject.
-func (r *reports) takeAll(subject string) (reports []bus.Report) {
+func (r *reports) takeAll(subject string) (reports []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.ring {
@@ -105,15 +105,15 @@ func (r *reports) settle() {
 }
 
 // lose returns all that are pending, and forgets them.
-func (r *reports) lose() (lost []bus.Report) {
+func (r *reports) lose() (lost []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lost = r.last
-	r.dropLocked(r.last, func(report bus.Report) { lost = append(lost, report) })
+	r.dropLocked(r.last, func(report bus.DeliveryReport) { lost = append(lost, report) })
 	return lost
 }
 
-func (r *reports) dropLocked(upTo uint64, each func(bus.Report)) {
+func (r *reports) dropLocked(upTo uint64, each func(bus.DeliveryReport)) {
 	first := r.settled + 1
 	if r.last >= maxReports {
 		first = max(first, r.last-maxReports+1)

@@ -11,7 +11,7 @@ import (
 // numbered is a report that is told apart from others.
 type numbered int
 
-func (numbered) Published(int, error) {}
+func (numbered) Delivered(int, error) {}
 
 func TestReports_TakenOnce(t *testing.T) {
 	t.Parallel()
@@ -73,7 +73,7 @@ func TestReports_Withdraw(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	told := r.add("a", numbered(1))
-	assert.Equal(t, []bus.Report{numbered(1)}, r.lose())
+	assert.Equal(t, []bus.DeliveryReport{numbered(1)}, r.lose())
 	assert.Empty(t, r.lose())
 	assert.False(t, r.withdraw(told))
 
@@ -94,7 +94,7 @@ func TestReports_TakeAllOfASubject(t *testing.T) {
 	r.add("a", numbered(1))
 	b := r.add("b", numbered(2))
 	r.add("a", numbered(3))
-	assert.ElementsMatch(t, []bus.Report{numbered(1), numbered(3)}, r.takeAll("a"))
+	assert.ElementsMatch(t, []bus.DeliveryReport{numbered(1), numbered(3)}, r.takeAll("a"))
 	assert.Empty(t, r.takeAll("a"))
 	assert.Equal(t, numbered(2), r.take(b))
 }

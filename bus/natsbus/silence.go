@@ -73,7 +73,7 @@ func (b *Bus) nobodyListens(m *nats.Msg) {
 		return
 	}
 	if report := b.reports.take(token); report != nil {
-		report.Published(0, nil)
+		report.Delivered(0, nil)
 	}
 }
 
@@ -84,7 +84,7 @@ type relay struct {
 }
 
 // Published says to the publisher, as the server would, that nobody listens.
-func (r relay) Published(receivers int, err error) {
+func (r relay) Delivered(receivers int, err error) {
 	if receivers != 0 || err != nil || r.reply == "" {
 		return
 	}

@@ -29,7 +29,7 @@ func (b *Bus) stray(m *nats.Msg, key []byte) {
 	if passes < maxPasses && b.passOn(m, passes+1, publisher) == nil {
 		return
 	}
-	relay{nc: b.nc, reply: publisher}.Published(0, nil)
+	relay{nc: b.nc, reply: publisher}.Delivered(0, nil)
 	b.dropped.Add(1)
 	if frames, ok := b.strays.word(); ok {
 		b.events.Put(bus.Event{

@@ -14,7 +14,7 @@ type subscription struct {
 	channel bus.Channel
 	at      address
 	key     string
-	member  *fanout.Member
+	member  *fanout.Subscriber
 	route   *route // shared with the address's other members
 	once    sync.Once
 }
@@ -22,7 +22,7 @@ type subscription struct {
 // Subscribe makes deliver a member of channel. Members of one subject share one NATS subscription, and those who
 // subscribe at the same time share the wait for the server's confirmation.
 func (b *Bus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (b *Bus) Subscribe(
 	subject, key := b.locate(channel)
 	s := &subscription{
 		bus: b, channel: channel, at: address{subject: subject, queue: queue}, key: key,
-		member: fanout.NewMember(queue, deliver),
+		member: fanout.NewSubscriber(queue, deliver),
 	}
 	live, err := b.join(s)
 	if err != nil {

@@ -100,8 +100,8 @@ func (b *Bus) reachable(age uint64) {
 
 func (b *Bus) loseReports() {
 	lost := b.reports.lose()
-	b.unpublished.Add(uint64(len(lost)))
+	b.publishErrors.Add(uint64(len(lost)))
 	for _, report := range lost {
-		report.Published(bus.Unknown, errUnconfirmed)
+		report.Delivered(bus.Unknown, errUnconfirmed)
 	}
 }

@@ -86,7 +86,7 @@ func TestBus_FramesOfPsrpc(t *testing.T) {
 	plain.Subject = "SRV.Svc"
 	members := map[string]<-chan []byte{}
 	for name, channel := range map[string]bus.Channel{"queue": requests, "plain": plain, "client": results} {
-		join := bus.Plain
+		join := bus.Broadcast
 		if channel == requests {
 			join = bus.Queue
 		}

@@ -37,9 +37,9 @@ type Bus struct {
 	links    map[string]*link    // by place
 	channels map[string]*channel // by name, with the prefix
 
-	events lifecycle.Feed[bus.Event]
+	events lifecycle.EventQueue[bus.Event]
 
-	published, unpublished, received, dropped, disconnects atomic.Uint64
+	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }
 
 var _ bus.Monitored = (*Bus)(nil)
@@ -68,7 +68,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		done:     make(chan struct{}),
 		links:    map[string]*link{},
 		channels: map[string]*channel{},
-		events:   lifecycle.NewFeed[bus.Event](),
+		events:   lifecycle.NewEventQueue[bus.Event](),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) }) // Close waits for it
@@ -121,7 +121,7 @@ func (b *Bus) linkAt(place string) *link {
 
 // Publish queues frame to be sent. The report is told later how many connections got it: those of queue members count
 // one each.
-func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -150,12 +150,12 @@ func (b *Bus) Stats() bus.Stats {
 	}
 	b.mu.RUnlock()
 	return bus.Stats{
-		Connected:   connected,
-		Disconnects: b.disconnects.Load(),
-		Published:   b.published.Load(),
-		Unpublished: b.unpublished.Load(),
-		Received:    b.received.Load(),
-		Dropped:     b.dropped.Load(),
+		Connected:     connected,
+		Disconnects:   b.disconnects.Load(),
+		Published:     b.published.Load(),
+		PublishErrors: b.publishErrors.Load(),
+		Received:      b.received.Load(),
+		Dropped:       b.dropped.Load(),
 	}
 }
 

@@ -31,11 +31,11 @@ func newChannel(l *link, name string) *channel {
 
 // audience is the members of a channel at one time.
 type audience struct {
-	members  *fanout.Members
+	members  *fanout.Subscribers
 	contests *lifecycle.Gate // inside: frames for the queue whose lock is asked for. Made anew with each queue
 }
 
-func (c *channel) joinLocked(member *fanout.Member) {
+func (c *channel) joinLocked(member *fanout.Subscriber) {
 	old := c.audience.Load()
 	next := &audience{members: old.members.With(member), contests: old.contests}
 	if next.members.HasQueue() && !old.members.HasQueue() {
@@ -47,7 +47,7 @@ func (c *channel) joinLocked(member *fanout.Member) {
 }
 
 // leaveLocked returns the gate of the contests that member must wait for, or nil: it is a queue's last member.
-func (c *channel) leaveLocked(member *fanout.Member) *lifecycle.Gate {
+func (c *channel) leaveLocked(member *fanout.Subscriber) *lifecycle.Gate {
 	old := c.audience.Load()
 	next := &audience{members: old.members.Without(member), contests: old.contests}
 	c.audience.Store(next)
@@ -74,7 +74,7 @@ func (c *channel) enter() *audience {
 func (c *channel) wantedLocked() bool { return !c.leaving && c.audience.Load().members != nil }
 
 // isLastLocked says that member has the channel for itself.
-func (c *channel) isLastLocked(member *fanout.Member) bool {
+func (c *channel) isLastLocked(member *fanout.Subscriber) bool {
 	return c.audience.Load().members.Without(member) == nil
 }
 

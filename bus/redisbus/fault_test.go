@@ -39,10 +39,10 @@ func (e events) next(t *testing.T, kind bus.EventKind) bus.Event {
 	}
 }
 
-// report is a bus.Report that can be awaited.
+// report is a bus.DeliveryReport that can be awaited.
 type report chan error
 
-func (r report) Published(_ int, err error) { r <- err }
+func (r report) Delivered(_ int, err error) { r <- err }
 
 func requireArrives(t *testing.T, from *redisbus.Bus, channel bus.Channel, to <-chan string, text string) {
 	t.Helper()
@@ -55,7 +55,7 @@ func requireArrives(t *testing.T, from *redisbus.Bus, channel bus.Channel, to <-
 	}
 }
 
-func listen(t *testing.T, b *redisbus.Bus, channel bus.Channel, join bus.Join) <-chan string {
+func listen(t *testing.T, b *redisbus.Bus, channel bus.Channel, join bus.Mode) <-chan string {
 	t.Helper()
 	got := make(chan string, 10)
 	_, err := b.Subscribe(t.Context(), channel, join, func(frame []byte) { got <- string(frame) })
@@ -69,7 +69,7 @@ func TestBus_BrokerRestarts(t *testing.T) {
 	happened := make(events, 10)
 	b := connect(t, server, happened.handler())
 	plain, queue := bus.Channel{Name: "plain"}, bus.Channel{Name: "queue"}
-	fromPlain, fromQueue := listen(t, b, plain, bus.Plain), listen(t, b, queue, bus.Queue)
+	fromPlain, fromQueue := listen(t, b, plain, bus.Broadcast), listen(t, b, queue, bus.Queue)
 	for round := range 3 {
 		requireArrives(t, b, plain, fromPlain, "plain")
 		requireArrives(t, b, queue, fromQueue, strings.Repeat("queue", round+1))
@@ -79,7 +79,7 @@ func TestBus_BrokerRestarts(t *testing.T) {
 
 		err := b.Publish(t.Context(), plain, []byte("lost"), nil)
 		requireCode(t, errors.Unavailable, err)
-		_, err = b.Subscribe(t.Context(), bus.Channel{Name: "other"}, bus.Plain, func([]byte) {})
+		_, err = b.Subscribe(t.Context(), bus.Channel{Name: "other"}, bus.Broadcast, func([]byte) {})
 		requireCode(t, errors.Unavailable, err)
 
 		server.Start()
@@ -117,7 +117,7 @@ func TestBus_NoticesADeadLink(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	channel := bus.Channel{Name: "c"}
-	got := listen(t, b, channel, bus.Plain)
+	got := listen(t, b, channel, bus.Broadcast)
 	requireArrives(t, b, channel, got, "before")
 
 	proxy.BlackHole()
@@ -136,7 +136,7 @@ func TestBus_ChannelsThatRedisRefuses(t *testing.T) {
 	b := connect(t, server, happened.handler())
 	open, closed := bus.Channel{Name: "open"}, bus.Channel{Name: "closed"}
 
-	_, err := b.Subscribe(t.Context(), closed, bus.Plain, func([]byte) {})
+	_, err := b.Subscribe(t.Context(), closed, bus.Broadcast, func([]byte) {})
 	requireCode(t, errors.PermissionDenied, err)
 	require.ErrorContains(t, err, "subscribing to channel closed")
 	assert.Equal(t, "closed", happened.next(t, bus.Dropped).Channel)
@@ -145,7 +145,7 @@ func TestBus_ChannelsThatRedisRefuses(t *testing.T) {
 	require.NoError(t, b.Publish(t.Context(), closed, nil, published))
 	requireCode(t, errors.PermissionDenied, <-published)
 
-	requireArrives(t, b, open, listen(t, b, open, bus.Plain), "the others work")
+	requireArrives(t, b, open, listen(t, b, open, bus.Broadcast), "the others work")
 }
 
 // Of channels that are asked for together only those are refused that must be.
@@ -155,8 +155,8 @@ func TestBus_RefusesNoMoreThanItMust(t *testing.T) {
 	happened := make(events, 10)
 	b := connect(t, server, happened.handler())
 	open, closed := bus.Channel{Name: "open"}, bus.Channel{Name: "closed"}
-	fromOpen := listen(t, b, open, bus.Plain)
-	listen(t, b, closed, bus.Plain)
+	fromOpen := listen(t, b, open, bus.Broadcast)
+	listen(t, b, closed, bus.Broadcast)
 
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer admin.Close()
@@ -178,7 +178,7 @@ func TestBus_SaysThatItWasCut(t *testing.T) {
 	happened := make(events, 10)
 	b := connect(t, server, happened.handler())
 	channel := bus.Channel{Name: "c"}
-	got := listen(t, b, channel, bus.Plain)
+	got := listen(t, b, channel, bus.Broadcast)
 	require.NoError(t, b.Publish(t.Context(), channel, make([]byte, 8<<20), nil))
 	require.ErrorContains(t, happened.next(t, bus.Disconnected).Err, "EOF")
 	happened.next(t, bus.Reconnected)

@@ -22,7 +22,7 @@ func TestBus_SendsWhatItTook(t *testing.T) {
 	server := testenv.Redis(t)
 	channel := bus.Channel{Name: "c"}
 	got := make(chan []byte, frames)
-	_, err := connect(t, server).Subscribe(t.Context(), channel, bus.Plain, func(frame []byte) { got <- frame })
+	_, err := connect(t, server).Subscribe(t.Context(), channel, bus.Broadcast, func(frame []byte) { got <- frame })
 	require.NoError(t, err)
 
 	sender := connect(t, server)

@@ -28,7 +28,7 @@ func (b *Bus) newLink(channel string) *link {
 	name := b.options.prefix + "DYN|PROBE|" + id.NewClient() + "{" + channel + "}" // what is in braces decides on the shard
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l.probe = b.joinLocked(l, name, fanout.NewMember(false, func([]byte) {})) // coming back is all that it does
+	l.probe = b.joinLocked(l, name, fanout.NewSubscriber(false, func([]byte) {})) // coming back is all that it does
 	return l
 }
 

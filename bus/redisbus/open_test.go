@@ -26,7 +26,7 @@ func requireMeets(t *testing.T, from, to string) {
 	defer receiver.Close()
 
 	got := make(chan string, 1)
-	_, err = receiver.Subscribe(t.Context(), channel, bus.Plain, func(frame []byte) { got <- string(frame) })
+	_, err = receiver.Subscribe(t.Context(), channel, bus.Broadcast, func(frame []byte) { got <- string(frame) })
 	require.NoError(t, err)
 	require.NoError(t, sender.Publish(t.Context(), channel, []byte("hello"), nil))
 	assert.Equal(t, "hello", <-got)

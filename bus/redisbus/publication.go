@@ -13,7 +13,7 @@ type publication struct {
 	bus     *Bus
 	channel string
 	frame   []byte
-	report  bus.Report
+	report  bus.DeliveryReport
 }
 
 func (p publication) size() int { return len(p.frame) }
@@ -30,7 +30,7 @@ func (p publication) write(w *bufio.Writer) {
 func (p publication) settle(receivers int64, err error) {
 	b := p.bus
 	if err != nil {
-		b.unpublished.Add(1)
+		b.publishErrors.Add(1)
 		if movedTo(err) {
 			b.workers.Go(func() { b.topology.moved(b.ctx) }) // Close waits for it
 		}
@@ -42,11 +42,11 @@ func (p publication) settle(receivers int64, err error) {
 	}
 	switch {
 	case err != nil:
-		p.report.Published(bus.Unknown, channelError("publishing on", p.channel, err))
+		p.report.Delivered(bus.Unknown, channelError("publishing on", p.channel, err))
 	case b.topology.counts():
-		p.report.Published(int(receivers), nil)
+		p.report.Delivered(int(receivers), nil)
 	default:
-		p.report.Published(bus.Unknown, nil)
+		p.report.Delivered(bus.Unknown, nil)
 	}
 }
 

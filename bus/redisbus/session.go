@@ -163,7 +163,7 @@ func (s *session) deliver(name, frame []byte) {
 	if channel == nil {
 		return // the last member has just left
 	}
-	channel.audience.Load().members.DeliverPlain(frame)
+	channel.audience.Load().members.DeliverBroadcast(frame)
 	if audience := channel.enter(); audience != nil {
 		item := contest{bus: s.bus, channel: channel, audience: audience, frame: frame}
 		if s.contend(item) != nil {

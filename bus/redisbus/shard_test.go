@@ -22,7 +22,7 @@ func TestBus_ShardMoves(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	staying, moving := bus.Channel{Name: "staying"}, bus.Channel{Name: "moving"}
-	fromStaying, fromMoving := listen(t, b, staying, bus.Plain), listen(t, b, moving, bus.Queue)
+	fromStaying, fromMoving := listen(t, b, staying, bus.Broadcast), listen(t, b, moving, bus.Queue)
 	requireArrives(t, b, staying, fromStaying, "before")
 	requireArrives(t, b, moving, fromMoving, "before")
 

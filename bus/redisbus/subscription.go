@@ -12,15 +12,15 @@ import (
 type subscription struct {
 	bus     *Bus
 	channel *channel
-	member  *fanout.Member
+	member  *fanout.Subscriber
 	once    sync.Once
 }
 
-var _ bus.Shared = (*subscription)(nil)
+var _ bus.Multiplexed = (*subscription)(nil)
 
 // Subscribe makes deliver a member of channel. It fails with code permission_denied if Redis refuses the channel.
 func (b *Bus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (b *Bus) Subscribe(
 	if s.ctx.Err() != nil {
 		return nil, s.err()
 	}
-	member := fanout.NewMember(join == bus.Queue, deliver)
+	member := fanout.NewSubscriber(join == bus.Queue, deliver)
 	b.mu.Lock()
 	if b.ctx.Err() != nil {
 		b.mu.Unlock()
@@ -53,7 +53,7 @@ func (b *Bus) Subscribe(
 	return subscription, nil
 }
 
-func (b *Bus) joinLocked(l *link, name string, member *fanout.Member) *channel {
+func (b *Bus) joinLocked(l *link, name string, member *fanout.Subscriber) *channel {
 	c := b.channels[name]
 	if c == nil {
 		c = newChannel(l, name)
@@ -64,7 +64,7 @@ func (b *Bus) joinLocked(l *link, name string, member *fanout.Member) *channel {
 }
 
 // Sharers returns how many members of the channel are on its connection, which Redis counts once.
-func (s *subscription) Sharers() int { return max(1, s.channel.audience.Load().members.Len()) }
+func (s *subscription) Subscribers() int { return max(1, s.channel.audience.Load().members.Len()) }
 
 // Close ends the subscription. The last one of a channel takes frames until Redis has confirmed that it sends no more:
 // a frame that Redis counted as received is delivered. Close also waits for deliveries that are under way.

@@ -11,12 +11,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-func subscribe(t *testing.T, b *redisbus.Bus, channel string, join bus.Join, deliver bus.Deliver) bus.Shared {
+func subscribe(t *testing.T, b *redisbus.Bus, channel string, join bus.Mode, deliver bus.Handler) bus.Multiplexed {
 	t.Helper()
 	subscription, err := b.Subscribe(t.Context(), bus.Channel{Name: channel}, join, deliver)
 	require.NoError(t, err)
 	t.Cleanup(subscription.Close)
-	shared, ok := subscription.(bus.Shared)
+	shared, ok := subscription.(bus.Multiplexed)
 	require.True(t, ok)
 	return shared
 }
@@ -28,26 +28,26 @@ func TestSubscription_Sharers(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	b, other := connect(t, server), connect(t, server)
-	first := subscribe(t, b, "c", bus.Plain, ignore)
-	assert.Equal(t, 1, first.Sharers())
-	elsewhere := subscribe(t, other, "c", bus.Plain, ignore)
-	another := subscribe(t, b, "another", bus.Plain, ignore)
-	second, third := subscribe(t, b, "c", bus.Plain, ignore), subscribe(t, b, "c", bus.Plain, ignore)
-	for _, subscription := range []bus.Shared{first, second, third} {
-		assert.Equal(t, 3, subscription.Sharers())
+	first := subscribe(t, b, "c", bus.Broadcast, ignore)
+	assert.Equal(t, 1, first.Subscribers())
+	elsewhere := subscribe(t, other, "c", bus.Broadcast, ignore)
+	another := subscribe(t, b, "another", bus.Broadcast, ignore)
+	second, third := subscribe(t, b, "c", bus.Broadcast, ignore), subscribe(t, b, "c", bus.Broadcast, ignore)
+	for _, subscription := range []bus.Multiplexed{first, second, third} {
+		assert.Equal(t, 3, subscription.Subscribers())
 	}
-	assert.Equal(t, 1, elsewhere.Sharers(), "on a connection of its own")
-	assert.Equal(t, 1, another.Sharers(), "on a channel of its own")
+	assert.Equal(t, 1, elsewhere.Subscribers(), "on a connection of its own")
+	assert.Equal(t, 1, another.Subscribers(), "on a channel of its own")
 
 	queued := subscribe(t, b, "c", bus.Queue, ignore)
-	assert.Equal(t, 4, queued.Sharers())
+	assert.Equal(t, 4, queued.Subscribers())
 	queued.Close()
 	second.Close()
-	assert.Equal(t, 2, first.Sharers())
+	assert.Equal(t, 2, first.Subscribers())
 	third.Close()
-	assert.Equal(t, 1, first.Sharers())
+	assert.Equal(t, 1, first.Subscribers())
 	first.Close()
-	assert.Equal(t, 1, first.Sharers(), "never less")
+	assert.Equal(t, 1, first.Subscribers(), "never less")
 }
 
 // A server asks when a request comes, on the goroutine that delivers it.
@@ -55,11 +55,11 @@ func TestSubscription_SharersFromInsideDeliver(t *testing.T) {
 	t.Parallel()
 	b := connect(t, testenv.Redis(t))
 	const members = 20
-	var subscriptions [members]bus.Shared
+	var subscriptions [members]bus.Multiplexed
 	counts := make(chan int, members)
 	for i := range subscriptions {
-		subscriptions[i] = subscribe(t, b, "c", bus.Plain, func([]byte) {
-			counts <- subscriptions[i].Sharers()
+		subscriptions[i] = subscribe(t, b, "c", bus.Broadcast, func([]byte) {
+			counts <- subscriptions[i].Subscribers()
 		})
 	}
 	require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "c"}, []byte("frame"), nil))

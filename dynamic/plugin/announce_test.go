@@ -18,7 +18,9 @@ type idleLoader struct{}
 
 func (idleLoader) Name() string { return "idle" }
 
-func (idleLoader) Load(context.Context, *Source, func(error)) (Code, error) { return idleCode{}, nil }
+func (idleLoader) Load(context.Context, *Source, func(error)) (Instance, error) {
+	return idleCode{}, nil
+}
 
 type idleCode struct{}
 

@@ -22,7 +22,7 @@ type benchLoader struct {
 
 func (benchLoader) Name() string { return "test" }
 
-func (l benchLoader) Load(context.Context, *plugin.Source, func(error)) (plugin.Code, error) {
+func (l benchLoader) Load(context.Context, *plugin.Source, func(error)) (plugin.Instance, error) {
 	if l.counts {
 		return benchCounter{benchCode{l.service}}, nil
 	}

@@ -58,8 +58,8 @@ func (s *countedStream) Close(cause error) error {
 func (c *counter) Counts() (handled, failed uint64) { return c.handled.Load(), c.failed.Load() }
 
 // tally returns who counts: the code, if it does so by itself.
-func (v *version) tally() Counter {
-	if c, ok := v.code.(Counter); ok {
+func (v *version) tally() CallCounter {
+	if c, ok := v.code.(CallCounter); ok {
 		return c
 	}
 	return &v.counter

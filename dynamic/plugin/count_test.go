@@ -30,7 +30,7 @@ type riverLoader struct{}
 
 func (riverLoader) Name() string { return "river" }
 
-func (riverLoader) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Code, error) {
+func (riverLoader) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	flow := func(stream dynamic.ServerStream[text, text]) error {
 		message := <-stream.Channel()
 		if message.GetValue() == "fail" {

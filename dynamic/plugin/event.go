@@ -14,15 +14,15 @@ const (
 	Unloaded
 	// Failed says that a version could not be loaded, and why. The one before it, if there is one, goes on.
 	Failed
-	// Faltered says that the code of a plugin does not serve for the time being, and why.
-	Faltered
+	// Degraded says that the code of a plugin does not serve for the time being, and why.
+	Degraded
 	// Recovered says that code that had faltered serves again.
 	Recovered
 )
 
 // String returns the kind's name.
 func (k EventKind) String() string {
-	names := [...]string{"", "loaded", "replaced", "unloaded", "failed", "faltered", "recovered"}
+	names := [...]string{"", "loaded", "replaced", "unloaded", "failed", "degraded", "recovered"}
 	if k == 0 || int(k) >= len(names) {
 		return fmt.Sprintf("EventKind(%d)", uint8(k))
 	}

@@ -20,7 +20,7 @@ type greetings struct{}
 
 func (greetings) Name() string { return "greeting" }
 
-func (greetings) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Code, error) {
+func (greetings) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	return greeting{source}, nil
 }
 

@@ -72,7 +72,7 @@ func newWorld(t *testing.T, opts ...plugin.Option) *world {
 	var err error
 	w.host, err = plugin.NewHost(w.server, append([]plugin.Option{
 		plugin.WithLoaders(w.loader), plugin.WithEvents(func(e plugin.Event) { w.events <- e }),
-		plugin.WithQuiet(20 * time.Millisecond),
+		plugin.WithDebounce(20 * time.Millisecond),
 	}, opts...)...)
 	require.NoError(t, err)
 	w.conn, err = dynamic.NewConn(b, reg)
@@ -175,7 +175,7 @@ type testLoader struct {
 
 func (*testLoader) Name() string { return "test" }
 
-func (l *testLoader) Load(ctx context.Context, source *plugin.Source, notify func(error)) (plugin.Code, error) {
+func (l *testLoader) Load(ctx context.Context, source *plugin.Source, notify func(error)) (plugin.Instance, error) {
 	version := string(source.Content)
 	c := &testCode{source: source, notify: notify, does: strings.Fields(version)[0], version: version, closed: make(chan struct{})}
 	l.mu.Lock()

@@ -23,7 +23,7 @@ type Host struct {
 
 	calls  *lifecycle.Gate // inside: what loads, unloads and watches
 	drains sync.WaitGroup  // the versions that were replaced, until they are closed
-	events lifecycle.Feed[Event]
+	events lifecycle.EventQueue[Event]
 	logged chan struct{} // closed when there is no more event to come
 	told   chan struct{} // closed when all events have been handled
 
@@ -52,7 +52,7 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 		server:  server,
 		options: options,
 		calls:   lifecycle.NewGate(),
-		events:  lifecycle.NewFeed[Event](),
+		events:  lifecycle.NewEventQueue[Event](),
 		logged:  make(chan struct{}),
 		told:    make(chan struct{}),
 		plugins: map[string]*hosted{},

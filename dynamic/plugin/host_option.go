@@ -11,10 +11,10 @@ import (
 const (
 	// DefaultDrainTimeout is how long running handlers may go on when their plugin is replaced or unloaded.
 	DefaultDrainTimeout = 30 * time.Second
-	// DefaultQuiet is how long a folder must have been left alone before it is read.
-	DefaultQuiet = 200 * time.Millisecond
-	// DefaultRescan is how often folders are looked at even if nothing is told of them.
-	DefaultRescan = 10 * time.Second
+	// DefaultDebounce is how long a folder must have been left alone before it is read.
+	DefaultDebounce = 200 * time.Millisecond
+	// DefaultPollInterval is how often folders are looked at even if nothing is told of them.
+	DefaultPollInterval = 10 * time.Second
 )
 
 // Option configures [NewHost].
@@ -31,7 +31,7 @@ type hostOptions struct {
 
 func newHostOptions(opts []Option) hostOptions {
 	o := hostOptions{
-		loaders: map[string]Loader{}, drainTimeout: DefaultDrainTimeout, quiet: DefaultQuiet, rescan: DefaultRescan,
+		loaders: map[string]Loader{}, drainTimeout: DefaultDrainTimeout, quiet: DefaultDebounce, rescan: DefaultPollInterval,
 		logger: slog.Default(),
 	}
 	for _, opt := range opts {
@@ -75,9 +75,9 @@ func WithDrainTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithQuiet sets how long a watched folder must have been left alone before it is read, so that files are not read while
-// they are copied. The default, also for 0 or less, is [DefaultQuiet].
-func WithQuiet(quiet time.Duration) Option {
+// WithDebounce sets how long a watched folder must have been left alone before it is read, so that files are not read while
+// they are copied. The default, also for 0 or less, is [DefaultDebounce].
+func WithDebounce(quiet time.Duration) Option {
 	return func(o *hostOptions) {
 		if quiet > 0 {
 			o.quiet = quiet
@@ -85,9 +85,9 @@ func WithQuiet(quiet time.Duration) Option {
 	}
 }
 
-// WithRescan sets how often watched folders are looked at even if the system tells of no change: some file systems tell
-// nothing. The default, also for 0 or less, is [DefaultRescan].
-func WithRescan(interval time.Duration) Option {
+// WithPollInterval sets how often watched folders are looked at even if the system tells of no change: some file systems tell
+// nothing. The default, also for 0 or less, is [DefaultPollInterval].
+func WithPollInterval(interval time.Duration) Option {
 	return func(o *hostOptions) {
 		if interval > 0 {
 			o.rescan = interval

@@ -181,8 +181,8 @@ func TestHost_TellsOfCodeThatFalters(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.host.Load(t.Context(), w.plugin("greeter", "falters at first")))
 	w.event(plugin.Loaded, "greeter")
-	assert.EqualError(t, w.event(plugin.Faltered, "greeter").Err, "not yet")
-	assert.Equal(t, plugin.StateFaltering, w.status("greeter").State)
+	assert.EqualError(t, w.event(plugin.Degraded, "greeter").Err, "not yet")
+	assert.Equal(t, plugin.StateDegraded, w.status("greeter").State)
 
 	w.loader.code(0).notify(nil)
 	w.event(plugin.Recovered, "greeter")

@@ -64,7 +64,7 @@ func (p *hosted) stayLocked() {
 // serveLocked makes the state that of the version that is served.
 func (p *hosted) serveLocked() {
 	if p.current.trouble != nil {
-		p.setStateLocked(StateFaltering, p.current.trouble)
+		p.setStateLocked(StateDegraded, p.current.trouble)
 	} else {
 		p.setStateLocked(StateServing, nil)
 	}

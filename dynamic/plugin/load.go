@@ -160,6 +160,6 @@ func (h *Host) commit(p *hosted, old, v *version) {
 	p.serveLocked()
 	h.events.Put(event)
 	if v.trouble != nil { // it faltered at once
-		h.events.Put(Event{Kind: Faltered, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder, Err: v.trouble})
+		h.events.Put(Event{Kind: Degraded, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder, Err: v.trouble})
 	}
 }

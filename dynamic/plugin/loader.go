@@ -18,11 +18,11 @@ type Loader interface {
 	//
 	// Until [Code.Close] has returned, the code may call notify, from any one goroutine at a time: with an error when it
 	// does not serve for the time being, and with nil when it does again.
-	Load(ctx context.Context, source *Source, notify func(err error)) (Code, error)
+	Load(ctx context.Context, source *Source, notify func(err error)) (Instance, error)
 }
 
-// Code is a version of a plugin that has been loaded.
-type Code interface {
+// Instance is a version of a plugin that has been loaded.
+type Instance interface {
 	// Services are what the host is to serve with this code: none if it serves by itself.
 	Services() []Service
 
@@ -32,9 +32,9 @@ type Code interface {
 	Close(ctx context.Context) error
 }
 
-// Counter is code that counts requests by itself. The host counts those of other code that it serves, which costs next to
+// CallCounter is code that counts requests by itself. The host counts those of other code that it serves, which costs next to
 // nothing, save for handlers made with [dynamic.Raw]: their messages must be decoded for it.
-type Counter interface {
+type CallCounter interface {
 	// Counts returns how many requests were handled, and how many of them ended with an error.
 	Counts() (handled, failed uint64)
 }

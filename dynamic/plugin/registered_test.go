@@ -29,7 +29,7 @@ type regionsLoader struct{ registrations chan *dynamic.Registration }
 
 func (regionsLoader) Name() string { return "regions" }
 
-func (l regionsLoader) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Code, error) {
+func (l regionsLoader) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	weather := func(context.Context, text) (text, error) { return wrapperspb.String("rain"), nil }
 	return benchCode{plugin.Service{
 		Descriptor: source.Services[0].Descriptor(),

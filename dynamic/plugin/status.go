@@ -15,8 +15,8 @@ const (
 	StateLoading State = "loading"
 	// StateServing is that of a plugin that is served.
 	StateServing State = "serving"
-	// StateFaltering is that of a plugin whose code does not serve for the time being.
-	StateFaltering State = "faltering"
+	// StateDegraded is that of a plugin whose code does not serve for the time being.
+	StateDegraded State = "degraded"
 	// StateDraining is that of a plugin that takes no more requests, and finishes those that it has.
 	StateDraining State = "draining"
 	// StateFailed is that of a plugin, or of a folder, of which no version could be loaded.
@@ -49,7 +49,7 @@ type Status struct {
 func (h *Host) List() []Status {
 	h.mu.Lock()
 	list := slices.Collect(maps.Values(h.unread))
-	counted := map[string][]Counter{} // by name
+	counted := map[string][]CallCounter{} // by name
 	for name, p := range h.plugins {
 		status := p.status
 		status.Handled, status.Failed = p.handled, p.failed

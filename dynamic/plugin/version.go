@@ -20,17 +20,17 @@ type version struct {
 	host     *Host
 	plugin   *hosted
 	source   *Source
-	code     Code
+	code     Instance
 	services []*served
 	earlier  []*dynamic.Registration // those before a newer version that was taken back
 	counter  counter
 	gone     chan struct{} // closed when nothing of it is running
 
 	// These are guarded by Host.mu.
-	claims  []string // names, full and on the wire, that other plugins cannot have
-	counted Counter  // who counts its requests; nil until it is served
-	leaving bool     // its claims will be free when it is gone
-	trouble error    // why the code does not serve for the time being
+	claims  []string    // names, full and on the wire, that other plugins cannot have
+	counted CallCounter // who counts its requests; nil until it is served
+	leaving bool        // its claims will be free when it is gone
+	trouble error       // why the code does not serve for the time being
 }
 
 // served is one service of a version.
@@ -85,7 +85,7 @@ func (v *version) notify(err error) {
 	v.plugin.serveLocked()
 	event := Event{Kind: Recovered, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder}
 	if err != nil {
-		event.Kind, event.Err = Faltered, err
+		event.Kind, event.Err = Degraded, err
 	}
 	h.events.Put(event) // never blocks
 }
@@ -183,7 +183,7 @@ func (v *version) options(s Service) []dynamic.RegisterOption {
 	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {
 		options = append(options, dynamic.WithWireName(wireName))
 	}
-	if _, counts := v.code.(Counter); !counts {
+	if _, counts := v.code.(CallCounter); !counts {
 		options = append(options, v.counter.options()...)
 	}
 	return options

@@ -8,7 +8,7 @@ import (
 
 // Watch loads the plugin of every folder of root that has a manifest, and then, until ctx ends, follows what happens
 // there: a new folder is loaded, a changed one replaces what it had, and the plugin of a folder that is gone, or has no
-// manifest any more, is unloaded. A folder is read when it was left alone for a moment, see [WithQuiet]. Successes and
+// manifest any more, is unloaded. A folder is read when it was left alone for a moment, see [WithDebounce]. Successes and
 // failures are events, see [WithEvents]; after a failure the next change is tried again, and where another plugin had
 // one of the services, so is the end of that. If root itself goes away, so do its plugins, and they come back with it.
 //

@@ -91,7 +91,7 @@ func TestWatch_AChangeMendsAFailure(t *testing.T) {
 func TestWatch_AFolderThatIsBeingCopiedIsNotRead(t *testing.T) {
 	t.Parallel()
 	const quiet = 500 * time.Millisecond
-	w := newWorld(t, plugin.WithQuiet(quiet))
+	w := newWorld(t, plugin.WithDebounce(quiet))
 	w.plugin("plugins/other", "v 1", services(parting))
 	w.watch()
 	w.event(plugin.Loaded, "other") // what is there when the watch begins is read at once
@@ -135,7 +135,7 @@ func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
 
 func TestWatch_AnotherFolderInThePlaceIsAChange(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, plugin.WithQuiet(200*time.Millisecond))
+	w := newWorld(t, plugin.WithDebounce(200*time.Millisecond))
 	w.plugin("plugins/greeter", "v 1")
 	root := w.watch()
 	w.event(plugin.Loaded, "greeter")
@@ -218,7 +218,7 @@ func TestWatch_AFolderThatIsGoneHasNoPlugins(t *testing.T) {
 
 func TestWatch_RootGoesAndComesBack(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, plugin.WithRescan(20*time.Millisecond))
+	w := newWorld(t, plugin.WithPollInterval(20*time.Millisecond))
 	w.plugin("plugins/greeter", "v 1")
 	root := w.watch()
 	w.event(plugin.Loaded, "greeter")
@@ -232,7 +232,7 @@ func TestWatch_RootGoesAndComesBack(t *testing.T) {
 
 func TestWatch_FollowsALinkedFolder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, plugin.WithRescan(20*time.Millisecond))
+	w := newWorld(t, plugin.WithPollInterval(20*time.Millisecond))
 	w.plugin("releases/1", "v 1", named("greeter"))
 	w.plugin("releases/2", "v 2", named("greeter"))
 	root := w.watch()

@@ -80,7 +80,7 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 		return err
 	}
 	defer conn.Close()
-	observer.Watch(metrics.OfBus("main", b), metrics.OfServer("main", server), metrics.OfConn("main", conn))
+	observer.Watch(metrics.BusSource("main", b), metrics.ServerSource("main", server), metrics.ConnSource("main", conn))
 
 	goShopping(ctx, out, conn, provider.Tracer("client"))
 	fmt.Fprintln(out, "\nThe spans of the first order:")

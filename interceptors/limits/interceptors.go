@@ -30,7 +30,7 @@ func (l *limiter) serve(
 ) (proto.Message, error) {
 	g, err := l.enter(info.Descriptor)
 	if err != nil {
-		return nil, dynamic.NotRun(err)
+		return nil, dynamic.Unprocessed(err)
 	}
 	defer g.leave()
 	return handler(ctx, request)

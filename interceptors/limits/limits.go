@@ -25,7 +25,7 @@ func PerMethod() Option { return func(l *limiter) { l.perMethod = true } }
 // open; all of them count together. 0 or less is no limit.
 //
 // The error has the code resource_exhausted and a google.rpc.RetryInfo among its details; that of a server says that nothing
-// was run, see [dynamic.WasNotRun].
+// was run, see [dynamic.IsUnprocessed].
 // [dynamic.WithMaxConcurrentRequests] is a limit that servers also take into account when they claim requests.
 func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
 	return newLimiter("it is in use as often as it may be", func() gate {
@@ -37,7 +37,7 @@ func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
 // or less in a second is no limit; a burst of 0 or less is 1.
 //
 // The error has the code resource_exhausted, and among its details a google.rpc.RetryInfo with the time after which there
-// is room again; that of a server says that nothing was run, see [dynamic.WasNotRun].
+// is room again; that of a server says that nothing was run, see [dynamic.IsUnprocessed].
 func Rate(perSecond float64, burst int, opts ...Option) dynamic.CommonOption {
 	limit := rate.Limit(perSecond)
 	if perSecond <= 0 {

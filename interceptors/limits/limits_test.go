@@ -211,7 +211,7 @@ func TestRate_NotRun(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.Call(t.Context(), weather.Ask, "Rome")
 	requireRefused(t, err)
-	assert.True(t, dynamic.WasNotRun(err))
+	assert.True(t, dynamic.IsUnprocessed(err))
 }
 
 func TestLimits_None(t *testing.T) {

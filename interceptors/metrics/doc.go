@@ -5,7 +5,7 @@
 //	observer, err := prommetrics.New(prometheus.DefaultRegisterer)
 //	server := dynamic.NewServer(b, metrics.New(observer))
 //	conn, err := dynamic.NewConn(b, reg, metrics.New(observer))
-//	observer.Watch(metrics.OfBus("main", b))
+//	observer.Watch(metrics.BusSource("main", b))
 //
 // # Instruments
 //
@@ -43,7 +43,7 @@
 // given it:
 //
 //	dynpsrpc.bus.connected         1 or 0
-//	dynpsrpc.bus.reconnects        and .published, .unpublished, .received and .dropped, which are frames
+//	dynpsrpc.bus.reconnects        and .published, .publish_errors, .received and .dropped, which are frames
 //	dynpsrpc.server.waiting        stream messages that no handler has read yet
 //	dynpsrpc.server.dropped        frames, by dynpsrpc.reason
 //	dynpsrpc.conn.waiting          and .dropped, the same for a conn

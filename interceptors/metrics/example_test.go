@@ -59,21 +59,21 @@ func ExampleObserver() {
 }
 
 // What a source reports can be had without an observer.
-func ExampleOfServer() {
+func ExampleServerSource() {
 	b := bus.NewLocal()
 	defer b.Close()
 	server := dynamic.NewServer(b)
 	defer server.Kill()
-	metrics.OfServer("main", server)(func(instrument *metrics.Instrument, value float64, labels ...string) {
+	metrics.ServerSource("main", server)(func(instrument *metrics.Instrument, value float64, labels ...string) {
 		fmt.Println(instrument.Name, value, labels)
 	})
 	// Output:
 	// dynpsrpc.server.waiting 0 [main]
 	// dynpsrpc.server.dropped 0 [main bad_frame]
 	// dynpsrpc.server.dropped 0 [main expired]
-	// dynpsrpc.server.dropped 0 [main repeated]
-	// dynpsrpc.server.dropped 0 [main unawaited]
-	// dynpsrpc.server.dropped 0 [main discarded]
+	// dynpsrpc.server.dropped 0 [main duplicated]
+	// dynpsrpc.server.dropped 0 [main unmatched]
+	// dynpsrpc.server.dropped 0 [main overflowed]
 }
 
 func check(err error) {

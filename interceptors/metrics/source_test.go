@@ -44,19 +44,19 @@ type monitored struct {
 
 func (m monitored) Stats() bus.Stats { return m.stats }
 
-func TestOfBus_Reports(t *testing.T) {
+func TestBusSource_Reports(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
 	defer b.Close()
-	assert.Empty(t, reported(t, metrics.OfBus("local", b)))
-	stats := bus.Stats{Connected: true, Disconnects: 2, Published: 3, Unpublished: 4, Received: 5, Dropped: 6}
+	assert.Empty(t, reported(t, metrics.BusSource("local", b)))
+	stats := bus.Stats{Connected: true, Disconnects: 2, Published: 3, PublishErrors: 4, Received: 5, Dropped: 6}
 	assert.Equal(t, map[string]float64{
 		"dynpsrpc.bus.connected main": 1, "dynpsrpc.bus.reconnects main": 2, "dynpsrpc.bus.published main": 3,
-		"dynpsrpc.bus.unpublished main": 4, "dynpsrpc.bus.received main": 5, "dynpsrpc.bus.dropped main": 6,
-	}, reported(t, metrics.OfBus("main", monitored{b, stats})))
+		"dynpsrpc.bus.publish_errors main": 4, "dynpsrpc.bus.received main": 5, "dynpsrpc.bus.dropped main": 6,
+	}, reported(t, metrics.BusSource("main", monitored{b, stats})))
 
 	for disconnects, reconnects := range map[uint64]float64{0: 0, 1: 0, 2: 1} {
-		values := reported(t, metrics.OfBus("main", monitored{b, bus.Stats{Disconnects: disconnects}}))
+		values := reported(t, metrics.BusSource("main", monitored{b, bus.Stats{Disconnects: disconnects}}))
 		assert.Zero(t, values["dynpsrpc.bus.connected main"])
 		assert.InDelta(t, reconnects, values["dynpsrpc.bus.reconnects main"], 0)
 	}
@@ -75,12 +75,12 @@ func TestOfEndpoints_Report(t *testing.T) {
 	<-subscription.Channel()
 	assert.Equal(t, map[string]float64{
 		"dynpsrpc.server.waiting s": 0, "dynpsrpc.conn.waiting c": 1,
-		"dynpsrpc.server.dropped s bad_frame": 0, "dynpsrpc.server.dropped s expired": 0, "dynpsrpc.server.dropped s repeated": 0,
-		"dynpsrpc.server.dropped s unawaited": 0, "dynpsrpc.server.dropped s discarded": 0,
-		"dynpsrpc.conn.dropped c bad_frame": 0, "dynpsrpc.conn.dropped c unawaited": 0, "dynpsrpc.conn.dropped c expired": 0,
-		"dynpsrpc.conn.dropped c repeated": 0, "dynpsrpc.conn.dropped c discarded": 0,
+		"dynpsrpc.server.dropped s bad_frame": 0, "dynpsrpc.server.dropped s expired": 0, "dynpsrpc.server.dropped s duplicated": 0,
+		"dynpsrpc.server.dropped s unmatched": 0, "dynpsrpc.server.dropped s overflowed": 0,
+		"dynpsrpc.conn.dropped c bad_frame": 0, "dynpsrpc.conn.dropped c unmatched": 0, "dynpsrpc.conn.dropped c expired": 0,
+		"dynpsrpc.conn.dropped c duplicated": 0, "dynpsrpc.conn.dropped c overflowed": 0,
 		"dynpsrpc.subscription.waiting feed": 2, "dynpsrpc.subscription.received feed": 3,
 		"dynpsrpc.subscription.dropped feed overflow": 0, "dynpsrpc.subscription.dropped feed bad_frame": 0,
 		"dynpsrpc.subscription.dropped feed refused": 0,
-	}, reported(t, metrics.OfServer("s", w.Server), metrics.OfConn("c", w.Conn), metrics.OfSubscription("feed", subscription)))
+	}, reported(t, metrics.ServerSource("s", w.Server), metrics.ConnSource("c", w.Conn), metrics.SubscriptionSource("feed", subscription)))
 }

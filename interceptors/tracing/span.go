@@ -54,7 +54,7 @@ func (t *tracing) start(
 	if attempt := interceptors.Attempt(ctx); attempt > 1 && kind == trace.SpanKindClient {
 		attributes = append(attributes, keyAttempt.Int(attempt))
 	}
-	if incoming, isIncoming := dynamic.IncomingFromContext(ctx); isIncoming && kind == trace.SpanKindServer {
+	if incoming, isIncoming := dynamic.RequestInfoFromContext(ctx); isIncoming && kind == trace.SpanKindServer {
 		attributes = append(attributes, keyClientID.String(incoming.ClientID))
 	}
 	opts = append(opts, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
@@ -74,7 +74,7 @@ func (t *tracing) inject(ctx context.Context) context.Context {
 
 // extract returns a context with what came in the metadata of a request, stream or update.
 func (t *tracing) extract(ctx context.Context) context.Context {
-	incoming, _ := dynamic.IncomingFromContext(ctx)
+	incoming, _ := dynamic.RequestInfoFromContext(ctx)
 	return t.propagator.Extract(ctx, propagation.MapCarrier(incoming.Metadata))
 }
 

@@ -347,7 +347,7 @@ func TestTracing_Metadata(t *testing.T) {
 	t.Parallel()
 	seen := make(chan map[string]string, 1)
 	note := func(ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler) (proto.Message, error) {
-		incoming, _ := dynamic.IncomingFromContext(ctx)
+		incoming, _ := dynamic.RequestInfoFromContext(ctx)
 		seen <- incoming.Metadata
 		return handler(ctx, request)
 	}

@@ -49,7 +49,7 @@ func ParseCall(b []byte) (Call, bool) {
 func ofOwnShard(prefix string) Call {
 	id := random(prefix)
 	last := &id[len(id)-1]
-	letters := lettersOf[shard.Own()]
+	letters := lettersOf[shard.Current()]
 	*last = letters[int(*last)%len(letters)]
 	return id
 }

@@ -44,7 +44,7 @@ func TestCall_ShardIsThatOfTheProcessor(t *testing.T) {
 	}
 	same := 0
 	for range 1000 {
-		if own := shard.Own(); NewRequest().Shard() == own {
+		if own := shard.Current(); NewRequest().Shard() == own {
 			same++
 		}
 	}

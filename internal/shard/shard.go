@@ -9,22 +9,22 @@ import (
 const (
 	// Count is how many parts there are. More processors than that share some.
 	Count = 16
-	// Line is the size, in bytes, of what processors share. Parts that are at least so far apart are not shared.
-	Line = 64
+	// CacheLineSize is the size, in bytes, of what processors share. Parts that are at least so far apart are not shared.
+	CacheLineSize = 64
 )
 
 var (
 	first  = rand.Uint32() //nolint:gosec // so that processes do not all use the same parts of what is shared by name
-	dealt  atomic.Uint32
+	next   atomic.Uint32
 	places = sync.Pool{New: func() any {
-		place := int((first + dealt.Add(1)) % Count)
+		place := int((first + next.Add(1)) % Count)
 		return &place
 	}}
 )
 
-// Own returns which part, less than [Count], the processor should use on which the caller runs. It is a hint: most often
+// Current returns which part, less than [Count], the processor should use on which the caller runs. It is a hint: most often
 // the same on one processor, and another one on others.
-func Own() int {
+func Current() int {
 	place := places.Get().(*int) // what a pool gives is the processor's own, if that has put something there
 	own := *place
 	places.Put(place)

@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	claimTagRequestID = 1<<wireTypeBits | wireBytes
-	claimTagServerID  = 2<<wireTypeBits | wireBytes
-	claimTagAffinity  = 3<<wireTypeBits | wireFixed32
-	claimTagDeclined  = 1000<<wireTypeBits | wireVarint
-	claimTagSharers   = 1001<<wireTypeBits | wireVarint
+	claimTagRequestID   = 1<<wireTypeBits | wireBytes
+	claimTagServerID    = 2<<wireTypeBits | wireBytes
+	claimTagAffinity    = 3<<wireTypeBits | wireFixed32
+	claimTagDeclined    = 1000<<wireTypeBits | wireVarint
+	claimTagSubscribers = 1001<<wireTypeBits | wireVarint
 )
 
 // ClaimRequest is a server's offer to take a request: the claim, or its word
@@ -27,9 +27,9 @@ type ClaimRequest struct {
 	// send it, and only to a client that set AcceptDecline: any other would take
 	// it for a claim.
 	Declined bool
-	// Sharers is how many servers, this one included, the bus counts as one
+	// Subscribers is how many servers, this one included, the bus counts as one
 	// receiver of the request. 0 says the same as 1.
-	Sharers uint32
+	Subscribers uint32
 }
 
 // ClaimResponse tells all servers of a method whose claim was chosen. It
@@ -54,8 +54,8 @@ func ParseClaimRequest(value []byte) (claim ClaimRequest, err error) {
 			claim.Affinity = math.Float32frombits(uint32(r.number))
 		case claimTagDeclined:
 			claim.Declined = protowire.DecodeBool(r.number)
-		case claimTagSharers:
-			claim.Sharers = uint32(r.number)
+		case claimTagSubscribers:
+			claim.Subscribers = uint32(r.number)
 		}
 	}
 	if r.err != nil {
@@ -88,11 +88,11 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	if !validText(c.RequestID, c.ServerID) {
 		return dst, errEncodeText
 	}
-	declined, sharers := protowire.EncodeBool(c.Declined), uint64(c.Sharers)
+	declined, subscribers := protowire.EncodeBool(c.Declined), uint64(c.Subscribers)
 	size := sizeBytes(claimTagRequestID, len(c.RequestID)) +
 		sizeBytes(claimTagServerID, len(c.ServerID)) +
 		sizeNumber(claimTagDeclined, declined) +
-		sizeNumber(claimTagSharers, sharers)
+		sizeNumber(claimTagSubscribers, subscribers)
 	affinity := math.Float32bits(c.Affinity) // -0 and NaN are not the default: their bits are not zero
 	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()
@@ -105,5 +105,5 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), affinity)
 	}
 	frame = appendNumber(frame, claimTagDeclined, declined)
-	return appendNumber(frame, claimTagSharers, sharers), nil
+	return appendNumber(frame, claimTagSubscribers, subscribers), nil
 }

@@ -35,26 +35,26 @@ var privateMessages = map[string]struct {
 		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").varint(1000, 1),
 	},
 	"claim of a server that shares a connection": {
-		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Affinity: 1, Sharers: 2},
+		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Affinity: 1, Subscribers: 2},
 		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").fixed32(3, math.Float32bits(1)).varint(1001, 2),
 	},
 	"declined claim of a server that shares a connection": {
-		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Declined: true, Sharers: 300},
+		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Declined: true, Subscribers: 300},
 		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").varint(1000, 1).varint(1001, 300),
 	},
 	"response of a server that shares a connection": {
-		&wire.Response{RequestID: []byte("id"), ServerID: []byte("server"), Body: wire.Body{Raw: []byte("body")}, Sharers: 20},
+		&wire.Response{RequestID: []byte("id"), ServerID: []byte("server"), Body: wire.Body{Raw: []byte("body")}, Subscribers: 20},
 		wire.KindResponse, fields{}.bytes(1, "id").bytes(2, "server").bytes(7, "body").varint(1000, 20),
 	},
 	"error of a server that shares a connection": {
 		&wire.Response{
-			RequestID: []byte("id"), Error: "text", Details: []*anypb.Any{{TypeUrl: "x/a.B"}}, Sharers: math.MaxUint32,
+			RequestID: []byte("id"), Error: "text", Details: []*anypb.Any{{TypeUrl: "x/a.B"}}, Subscribers: math.MaxUint32,
 		},
 		wire.KindResponse, fields{}.bytes(1, "id").bytes(5, "text").
 			bytes(8, string(fields{}.bytes(1, "x/a.B"))).varint(1000, math.MaxUint32),
 	},
 	"error of a request that was not run": {
-		&wire.Response{RequestID: []byte("id"), Error: "text", Sharers: 2, NotRun: true},
+		&wire.Response{RequestID: []byte("id"), Error: "text", Subscribers: 2, Unprocessed: true},
 		wire.KindResponse, fields{}.bytes(1, "id").bytes(5, "text").varint(1000, 2).varint(1001, 1),
 	},
 	"open with keepalive": {

@@ -179,15 +179,15 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 		return &wire.Response{
 			RequestID: first, ServerID: second, SentAt: sentAt,
 			Error: text, Code: code, Details: drawDetails(t), Body: body,
-			Sharers: rapid.Uint32().Draw(t, "sharers"),
-			NotRun:  rapid.Bool().Draw(t, "not run"),
+			Subscribers: rapid.Uint32().Draw(t, "sharers"),
+			Unprocessed: rapid.Bool().Draw(t, "not run"),
 		}, nil
 	case wire.KindClaimRequest:
 		return &wire.ClaimRequest{
 			RequestID: first, ServerID: second,
-			Affinity: rapid.OneOf(rapid.Just(float32(0)), rapid.Float32()).Draw(t, "affinity"),
-			Declined: rapid.Bool().Draw(t, "declined"),
-			Sharers:  rapid.Uint32().Draw(t, "sharers"),
+			Affinity:    rapid.OneOf(rapid.Just(float32(0)), rapid.Float32()).Draw(t, "affinity"),
+			Declined:    rapid.Bool().Draw(t, "declined"),
+			Subscribers: rapid.Uint32().Draw(t, "sharers"),
 		}, nil
 	case wire.KindClaimResponse:
 		return &wire.ClaimResponse{RequestID: first, ServerID: second}, nil

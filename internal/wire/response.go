@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	responseTagRequestID = 1<<wireTypeBits | wireBytes
-	responseTagServerID  = 2<<wireTypeBits | wireBytes
-	responseTagSentAt    = 3<<wireTypeBits | wireVarint
-	responseTagError     = 5<<wireTypeBits | wireBytes
-	responseTagCode      = 6<<wireTypeBits | wireBytes
-	responseTagBody      = 7<<wireTypeBits | wireBytes
-	responseTagDetails   = 8<<wireTypeBits | wireBytes
-	responseTagSharers   = 1000<<wireTypeBits | wireVarint
-	responseTagNotRun    = 1001<<wireTypeBits | wireVarint
+	responseTagRequestID   = 1<<wireTypeBits | wireBytes
+	responseTagServerID    = 2<<wireTypeBits | wireBytes
+	responseTagSentAt      = 3<<wireTypeBits | wireVarint
+	responseTagError       = 5<<wireTypeBits | wireBytes
+	responseTagCode        = 6<<wireTypeBits | wireBytes
+	responseTagBody        = 7<<wireTypeBits | wireBytes
+	responseTagDetails     = 8<<wireTypeBits | wireBytes
+	responseTagSubscribers = 1000<<wireTypeBits | wireVarint
+	responseTagUnprocessed = 1001<<wireTypeBits | wireVarint
 )
 
 // Response is a server's answer to a request.
@@ -39,11 +39,11 @@ type Response struct {
 	Details []*anypb.Any
 	// Body is the user's response.
 	Body Body
-	// Sharers is how many servers, this one included, the bus counts as one
+	// Subscribers is how many servers, this one included, the bus counts as one
 	// receiver of the request. 0 says the same as 1.
-	Sharers uint32
-	// NotRun says of an error that nothing was done for the request.
-	NotRun bool
+	Subscribers uint32
+	// Unprocessed says of an error that nothing was done for the request.
+	Unprocessed bool
 }
 
 // ParseResponse decodes the value of an envelope of KindResponse.
@@ -65,10 +65,10 @@ func ParseResponse(value []byte) (res Response, err error) {
 			res.Body.Raw = r.bytes
 		case responseTagDetails:
 			res.Details = r.putDetail(res.Details)
-		case responseTagSharers:
-			res.Sharers = uint32(r.number)
-		case responseTagNotRun:
-			res.NotRun = protowire.DecodeBool(r.number)
+		case responseTagSubscribers:
+			res.Subscribers = uint32(r.number)
+		case responseTagUnprocessed:
+			res.Unprocessed = protowire.DecodeBool(r.number)
 		}
 	}
 	if r.err != nil {
@@ -84,7 +84,7 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(res.RequestID, res.ServerID) {
 		return dst, errEncodeText
 	}
-	sentAt, sharers, notRun := uint64(res.SentAt), uint64(res.Sharers), protowire.EncodeBool(res.NotRun)
+	sentAt, subscribers, notRun := uint64(res.SentAt), uint64(res.Subscribers), protowire.EncodeBool(res.Unprocessed)
 	errorText, code := repairText(res.Error), repairText(res.Code)
 	bodySize := res.Body.size()
 	size := sizeBytes(responseTagRequestID, len(res.RequestID)) +
@@ -94,8 +94,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 		sizeBytes(responseTagCode, len(code)) +
 		sizeBytes(responseTagBody, bodySize) +
 		sizeDetails(responseTagDetails, res.Details) +
-		sizeNumber(responseTagSharers, sharers) +
-		sizeNumber(responseTagNotRun, notRun)
+		sizeNumber(responseTagSubscribers, subscribers) +
+		sizeNumber(responseTagUnprocessed, notRun)
 
 	frame := beginFrame(dst, responseName, size, 0)
 	frame = appendBytes(frame, responseTagRequestID, res.RequestID)
@@ -110,8 +110,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if frame, err = appendDetails(frame, responseTagDetails, res.Details); err != nil {
 		return dst, err
 	}
-	frame = appendNumber(frame, responseTagSharers, sharers)
-	return appendNumber(frame, responseTagNotRun, notRun), nil
+	frame = appendNumber(frame, responseTagSubscribers, subscribers)
+	return appendNumber(frame, responseTagUnprocessed, notRun), nil
 }
 
 // repairText returns the text with what is not UTF-8 replaced.

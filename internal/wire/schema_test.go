@@ -129,7 +129,7 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		setText(ref, "server_id", string(m.ServerID))
 		set(ref, "affinity", protoreflect.ValueOfFloat32(m.Affinity))
 		set(ref, "declined", protoreflect.ValueOfBool(m.Declined))
-		set(ref, "sharers", protoreflect.ValueOfUint32(m.Sharers))
+		set(ref, "sharers", protoreflect.ValueOfUint32(m.Subscribers))
 		return ref
 	case *wire.ClaimResponse:
 		ref := newReference(t, "ClaimResponse")
@@ -172,8 +172,8 @@ func responseReference(t require.TestingT, m *wire.Response) *dynamicpb.Message 
 	setText(ref, "code", m.Code)
 	set(ref, "raw_response", protoreflect.ValueOfBytes(m.Body.Raw))
 	setDetails(ref, m.Details)
-	set(ref, "sharers", protoreflect.ValueOfUint32(m.Sharers))
-	set(ref, "not_run", protoreflect.ValueOfBool(m.NotRun))
+	set(ref, "sharers", protoreflect.ValueOfUint32(m.Subscribers))
+	set(ref, "not_run", protoreflect.ValueOfBool(m.Unprocessed))
 	return ref
 }
 

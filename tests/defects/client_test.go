@@ -147,7 +147,7 @@ func TestDefect25_ClosedInFloodOfResponses(t *testing.T) {
 				defer close(flooded)
 				f.respond(wire.Request{RequestID: []byte("REQ_unknown"), ClientID: []byte(conn.ID())}, 500)
 			}()
-			scene.Eventually(t, func() bool { return conn.Stats().Unawaited > 0 }, "the flood has begun")
+			scene.Eventually(t, func() bool { return conn.Stats().Unmatched > 0 }, "the flood has begun")
 			require.NoError(t, conn.Close())
 			requireWorking(t, scene.Conn(t, shared))
 			scene.Soon(t, flooded, "end of the flood")

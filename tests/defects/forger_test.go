@@ -42,7 +42,7 @@ func (f forger) sendRaw(channel wire.Channel, encoded []byte) {
 func (f forger) listen(channel wire.Channel) (<-chan []byte, func()) {
 	f.Helper()
 	received := make(chan []byte, 1000)
-	subscription, err := f.bus.Subscribe(f.Context(), bus.Channel(channel), bus.Plain, func(frame []byte) {
+	subscription, err := f.bus.Subscribe(f.Context(), bus.Channel(channel), bus.Broadcast, func(frame []byte) {
 		envelope, err := wire.ParseEnvelope(frame)
 		if assert.NoError(f, err) {
 			received <- envelope.Value

@@ -51,7 +51,7 @@ type severable struct {
 	severed *atomic.Bool
 }
 
-func (b severable) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b severable) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if b.severed.Load() {
 		return nil
 	}
@@ -59,7 +59,7 @@ func (b severable) Publish(ctx context.Context, channel bus.Channel, frame []byt
 }
 
 func (b severable) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Join, deliver bus.Deliver,
+	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	return b.Bus.Subscribe(ctx, channel, join, func(frame []byte) {
 		if !b.severed.Load() {
@@ -86,7 +86,7 @@ func TestDefect21_VanishedStreamPeer(t *testing.T) {
 		require.NoError(t, err)
 		severed.Store(true) // for both sides the other one is gone
 		scene.Soon(t, stream.Context().Done(), "the client notices")
-		require.ErrorIs(t, stream.Err(), dynamic.ErrStreamPeerVanished)
-		assert.ErrorIs(t, scene.Soon(t, ended, "the server notices"), dynamic.ErrStreamPeerVanished)
+		require.ErrorIs(t, stream.Err(), dynamic.ErrKeepaliveTimeout)
+		assert.ErrorIs(t, scene.Soon(t, ended, "the server notices"), dynamic.ErrKeepaliveTimeout)
 	})
 }

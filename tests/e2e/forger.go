@@ -45,7 +45,7 @@ func (f *forger) sendRaw(channel wire.Channel, encoded []byte) {
 }
 
 // listen returns the frames on a channel, until the returned function is called.
-func (f *forger) listen(channel wire.Channel, join bus.Join) (envelopes <-chan wire.Envelope, stop func()) {
+func (f *forger) listen(channel wire.Channel, join bus.Mode) (envelopes <-chan wire.Envelope, stop func()) {
 	f.Helper()
 	received := make(chan wire.Envelope, 10_000)
 	subscription, err := f.bus.Subscribe(context.Background(), bus.Channel(channel), join, func(frame []byte) {

@@ -42,7 +42,7 @@ func testForgedAnswers(t *testing.T, network Network) {
 				}
 				w := newWorld(t, network)
 				f, conn := newForger(w), w.conn()
-				join := bus.Plain
+				join := bus.Broadcast
 				if isQueue(kind) {
 					join = bus.Queue
 				}
@@ -60,7 +60,7 @@ func testForgedAnswers(t *testing.T, network Network) {
 					f.flood(request, times)
 					require.NoError(t, soon(t, answered, "answer"))
 				}
-				f.eventually(func() uint64 { return conn.Stats().Unawaited }, rounds*(times-1), "answers")
+				f.eventually(func() uint64 { return conn.Stats().Unmatched }, rounds*(times-1), "answers")
 				stop()
 				serveAll(w, w.server())
 				requireWorking(t, conn)
@@ -91,8 +91,8 @@ func testForgedGrants(t *testing.T, network Network) {
 	server := w.server()
 	serveAll(w, server)
 	f := newForger(w)
-	claims, _ := f.listen(wire.ClaimRequestChannel(w.wireName(calls), f.id), bus.Plain)
-	responses, _ := f.listen(wire.ResponseChannel(w.wireName(calls), f.id), bus.Plain)
+	claims, _ := f.listen(wire.ClaimRequestChannel(w.wireName(calls), f.id), bus.Broadcast)
+	responses, _ := f.listen(wire.ResponseChannel(w.wireName(calls), f.id), bus.Broadcast)
 	for _, kind := range []string{kindQueue, kindAffinity} {
 		f.send(f.requestChannel(kind), f.request(sample("Ada")))
 		claim, err := wire.ParseClaimRequest(soon(t, claims, "claim").Value)
@@ -144,7 +144,7 @@ func testForgedRequests(t *testing.T, network Network) {
 	server := w.server()
 	serveAll(w, server)
 	f := newForger(w)
-	responses, _ := f.listen(wire.ResponseChannel(w.wireName(calls), f.id), bus.Plain)
+	responses, _ := f.listen(wire.ResponseChannel(w.wireName(calls), f.id), bus.Broadcast)
 	bad := 0
 	for _, kind := range callKinds {
 		for _, encoded := range forgedFrames(t, wire.KindRequest) {
@@ -221,7 +221,7 @@ func testForgedFramesToClients(t *testing.T, network Network) {
 	}
 	unknown := f.sendStreamFrames(wire.StreamClientChannel(w.wireName(streams), conn.ID()), "STR_unknown")
 	f.eventually(func() uint64 { return conn.Stats().BadFrames - before.BadFrames }, bad, "bad frames")
-	f.eventually(func() uint64 { return conn.Stats().Unawaited - before.Unawaited }, unknown, "frames of unknown streams")
+	f.eventually(func() uint64 { return conn.Stats().Unmatched - before.Unmatched }, unknown, "frames of unknown streams")
 
 	for _, kind := range streamKinds {
 		f.afterClose(conn, kind)
@@ -248,7 +248,7 @@ func (f *forger) sendStreamFrames(channel wire.Channel, streamID string) (count 
 func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	f.Helper()
 	const nowhere = "nowhere" // a topic that no server serves
-	opens, stop := f.listen(wire.StreamServerChannel(f.wireName(streams), kind+"Topic", []string{nowhere}), bus.Plain)
+	opens, stop := f.listen(wire.StreamServerChannel(f.wireName(streams), kind+"Topic", []string{nowhere}), bus.Broadcast)
 	defer stop()
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](f, conn, fullName(streams, kind+"Topic"), []string{nowhere})
 	opened := make(chan generatedStream, 1)
@@ -272,7 +272,7 @@ func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	soon(f, stream.Context().Done(), "close")
 	before := conn.Stats()
 	sent := f.sendStreamFrames(channel, string(open.StreamID))
-	f.eventually(func() uint64 { return conn.Stats().Unawaited - before.Unawaited }, sent, "frames of closed streams")
+	f.eventually(func() uint64 { return conn.Stats().Unmatched - before.Unmatched }, sent, "frames of closed streams")
 }
 
 // testForgedFramesToServers is testForgedFramesToClients for the channels of servers.
@@ -281,7 +281,7 @@ func testForgedFramesToServers(t *testing.T, network Network) {
 	server := w.server()
 	serveAll(w, server)
 	f := newForger(w)
-	frames, _ := f.listen(wire.StreamClientChannel(w.wireName(streams), f.id), bus.Plain)
+	frames, _ := f.listen(wire.StreamClientChannel(w.wireName(streams), f.id), bus.Broadcast)
 	bad, unawaited := 0, 0
 	for channel, kind := range map[wire.Channel]wire.Kind{
 		wire.ClaimResponseChannel(w.wireName(calls), kindAffinity, nil):      wire.KindClaimResponse,
@@ -306,10 +306,10 @@ func testForgedFramesToServers(t *testing.T, network Network) {
 	ack, err := wire.ParseStream(soon(t, frames, "ack").Value)
 	require.NoError(t, err)
 	assert.Equal(t, wire.StreamAck, ack.Op)
-	f.eventually(func() uint64 { return server.Stats().Unawaited }, unawaited, "opens of an open stream")
+	f.eventually(func() uint64 { return server.Stats().Unmatched }, unawaited, "opens of an open stream")
 	f.send(channel, f.stream(streamID, wire.StreamClose))
 	unawaited += f.sendStreamFrames(channel, streamID)
 	f.eventually(func() uint64 { return server.Stats().BadFrames }, bad, "bad frames")
-	f.eventually(func() uint64 { return server.Stats().Unawaited }, unawaited, "frames of unknown and closed streams")
+	f.eventually(func() uint64 { return server.Stats().Unmatched }, unawaited, "frames of unknown and closed streams")
 	requireWorking(t, w.conn())
 }

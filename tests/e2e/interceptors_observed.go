@@ -40,7 +40,7 @@ func testObserved(t *testing.T, network Network) {
 	served, err := w.server().Register(service, allkinds.Handlers(), dynamic.WithWireName(wireName), measured, traced, validation.New())
 	require.NoError(t, err)
 	conn := w.conn(measured, traced)
-	observer.Watch(metrics.OfBus("client", w.busses[len(w.busses)-1]), metrics.OfConn("client", conn))
+	observer.Watch(metrics.BusSource("client", w.busses[len(w.busses)-1]), metrics.ConnSource("client", conn))
 
 	useEveryKind(t, served, conn)
 	requireSpans(t, spans)

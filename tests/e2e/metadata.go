@@ -16,9 +16,9 @@ import (
 func testMetadata(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
-	seen := make(chan dynamic.Incoming, 10)
+	seen := make(chan dynamic.RequestInfo, 10)
 	note := func(ctx context.Context) {
-		incoming, ok := dynamic.IncomingFromContext(ctx)
+		incoming, ok := dynamic.RequestInfoFromContext(ctx)
 		if !ok {
 			incoming.ClientID = "the context knows nothing"
 		}

@@ -102,9 +102,9 @@ func TestAffinity_DuplicateClaimsAreOneServer(t *testing.T) {
 			return 10
 		})),
 	})
-	requests, stop := f.listen(f.requestChannel(kindAffinity), bus.Plain)
+	requests, stop := f.listen(f.requestChannel(kindAffinity), bus.Broadcast)
 	defer stop()
-	grants, stopGrants := f.listen(wire.ClaimResponseChannel(w.wireName(calls), kindAffinity, nil), bus.Plain)
+	grants, stopGrants := f.listen(wire.ClaimResponseChannel(w.wireName(calls), kindAffinity, nil), bus.Broadcast)
 	defer stopGrants()
 	answered := make(chan string, 1)
 	call := newGeneratedCall(t, conn, kindAffinity)
@@ -234,7 +234,7 @@ type delayedBus struct {
 	hold   <-chan struct{}
 }
 
-func (b delayedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b delayedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	err := b.Bus.Publish(ctx, channel, frame, report)
 	if len(channel.Name) > len(b.suffix) && channel.Name[len(channel.Name)-len(b.suffix):] == b.suffix {
 		<-b.hold
@@ -252,7 +252,7 @@ func TestCall_QuickErrorOfTheGrantedServer(t *testing.T) {
 	conn, err := dynamic.NewConn(delayedBus{w.connect(), "|RCLAIM", hold}, w.registry)
 	require.NoError(t, err)
 	w.atEnd(func() { assert.NoError(t, conn.Close()) })
-	responses, stop := newForger(w).listen(wire.ResponseChannel(w.wireName(calls), conn.ID()), bus.Plain)
+	responses, stop := newForger(w).listen(wire.ResponseChannel(w.wireName(calls), conn.ID()), bus.Broadcast)
 	defer stop()
 	answered := make(chan error, 1)
 	call := newGeneratedCall(t, conn, kindAffinity)

@@ -174,7 +174,7 @@ func (a *serverActor) answerTo(id, request string) (answer frame, ok bool) {
 }
 
 func (a *serverActor) noteIncoming(ctx context.Context) {
-	incoming, ok := dynamic.IncomingFromContext(ctx)
+	incoming, ok := dynamic.RequestInfoFromContext(ctx)
 	assert.True(a, ok)
 	var metadata any
 	if incoming.Metadata != nil {

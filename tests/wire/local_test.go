@@ -26,7 +26,7 @@ func (l localLink) publish(a address, payload []byte) {
 
 func (l localLink) listen(a address, queue bool, deliver func(frame)) (stop func()) {
 	l.Helper()
-	join := bus.Plain
+	join := bus.Broadcast
 	if queue {
 		join = bus.Queue
 	}

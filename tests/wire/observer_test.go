@@ -219,7 +219,7 @@ type observedBus struct {
 	observer *observer
 }
 
-func (b observedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.Report) error {
+func (b observedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	b.observer.sawFrame(channel.Name, frame)
 	return b.Local.Publish(ctx, channel, frame, report)
 }

@@ -33,7 +33,7 @@ func (Loader) Name() string { return "go" }
 // Load loads the shared object, unless that was done before, and calls its function Services. It waits until ctx ends,
 // for 30 s at most. Code that has not returned by then cannot be ended: it goes on, what it returns is not served, and if
 // it is still in its init, the process can load no other plugin.
-func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Code, error) {
+func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Instance, error) {
 	switch {
 	case !supported:
 		return nil, errors.NewErrorf(errors.Unimplemented,

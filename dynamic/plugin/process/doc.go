@@ -31,7 +31,7 @@
 //
 // # When it ends too early
 //
-// An exit that was not asked for is told to the host (see plugin.Faltered), and the process is started again: after 100
+// An exit that was not asked for is told to the host (see plugin.Degraded), and the process is started again: after 100
 // ms, and then after twice as long each time, up to 30 s, with jitter, until it has been up for 10 s.
 //
 // While one version replaces another both serve for a moment: no request is lost, but requests to all servers are

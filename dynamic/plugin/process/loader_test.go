@@ -166,8 +166,8 @@ func TestLoader_StartsACrashedProcessAgain(t *testing.T) {
 	for range 3 {
 		_, err := w.call("exit")
 		require.Error(t, err)
-		faltered := w.event(plugin.Faltered)
-		require.EqualError(t, faltered.Err, "its process has ended and is started again: exit status 7; it wrote to stderr: goodbye")
+		degraded := w.event(plugin.Degraded)
+		require.EqualError(t, degraded.Err, "its process has ended and is started again: exit status 7; it wrote to stderr: goodbye")
 		w.event(plugin.Recovered)
 		version, err := w.call("")
 		require.NoError(t, err)
@@ -181,11 +181,11 @@ func TestLoader_TriesAgainUntilItIsClosed(t *testing.T) {
 	mark := filepath.Join(w.root, "mark")
 	require.NoError(t, w.host.Load(t.Context(), w.script("v1", "test -e '"+mark+"' && exit 5; touch '"+mark+"';"+ready)))
 	w.event(plugin.Loaded)
-	w.event(plugin.Faltered)
+	w.event(plugin.Degraded)
 	for range 3 {
-		require.ErrorContains(t, w.event(plugin.Faltered).Err, "its process ended before it was ready: exit status 5")
+		require.ErrorContains(t, w.event(plugin.Degraded).Err, "its process ended before it was ready: exit status 5")
 	}
-	assert.Equal(t, plugin.StateFaltering, w.host.List()[0].State)
+	assert.Equal(t, plugin.StateDegraded, w.host.List()[0].State)
 	require.NoError(t, w.host.Unload(t.Context(), "greeter"))
 }
 

@@ -49,7 +49,7 @@ func (l *Loader) Name() string { return Name }
 // When ctx ends the compiler stops before the next function. Hostile code can have a function that takes it minutes.
 //
 // The code never calls notify: an instance that has failed is replaced, and the plugin serves on.
-func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Code, error) {
+func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	if !l.enter() {
 		return nil, errors.NewErrorf(errors.FailedPrecondition, "the loader of WebAssembly is closed")
 	}

@@ -86,7 +86,7 @@ func TestMetrics_Watch(t *testing.T) {
 	b := bus.NewLocal()
 	defer b.Close()
 	one, two := monitored{b, bus.Stats{Connected: true, Dropped: 3}}, monitored{b, bus.Stats{Dropped: 4}}
-	stop, err := m.Watch(metrics.OfBus("one", one), metrics.OfBus("two", two))
+	stop, err := m.Watch(metrics.BusSource("one", one), metrics.BusSource("two", two))
 	require.NoError(t, err)
 
 	all := collected(t, reader)

@@ -83,8 +83,8 @@ func TestMetrics_Watch(t *testing.T) {
 	b := bus.NewLocal()
 	defer b.Close()
 	stop := m.Watch(
-		metrics.OfBus("one", monitored{b, bus.Stats{Connected: true, Disconnects: 2, Dropped: 3}}),
-		metrics.OfBus("two", monitored{b, bus.Stats{Dropped: 4}}),
+		metrics.BusSource("one", monitored{b, bus.Stats{Connected: true, Disconnects: 2, Dropped: 3}}),
+		metrics.BusSource("two", monitored{b, bus.Stats{Dropped: 4}}),
 	)
 	const help = `
 # HELP dynpsrpc_bus_dropped_total Frames known to be lost between the broker and this process.
@@ -97,7 +97,7 @@ dynpsrpc_bus_dropped_total{dynpsrpc_bus="two"} 4
 dynpsrpc_bus_connected{dynpsrpc_bus="one"} 1
 dynpsrpc_bus_connected{dynpsrpc_bus="two"} 0
 `, "dynpsrpc_bus_dropped_total", "dynpsrpc_bus_connected")
-	stopThree := m.Watch(metrics.OfBus("three", monitored{b, bus.Stats{Dropped: 5}}))
+	stopThree := m.Watch(metrics.BusSource("three", monitored{b, bus.Stats{Dropped: 5}}))
 	stop()
 	stop()
 	requirePage(t, registry, help+`dynpsrpc_bus_dropped_total{dynpsrpc_bus="three"} 5

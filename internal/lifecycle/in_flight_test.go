@@ -13,7 +13,7 @@ import (
 
 func TestWideGate_EmptyClosesAtOnce(t *testing.T) {
 	t.Parallel()
-	var gate WideGate
+	var gate InFlight
 	assert.True(t, isClosed(gate.Close()))
 	assert.Nil(t, gate.Enter())
 	assert.True(t, isClosed(gate.Close()), "a second close returns the same channel")
@@ -22,11 +22,11 @@ func TestWideGate_EmptyClosesAtOnce(t *testing.T) {
 func TestWideGate_WaitsForThoseInside(t *testing.T) {
 	t.Parallel()
 	for _, crowded := range []bool{false, true} {
-		var gate WideGate
+		var gate InFlight
 		first := gate.Enter()
 		require.NotNil(t, first)
 		if crowded { // the first one is still where it was before
-			gate.wide.Store(new([shard.Count]wideLine))
+			gate.sharded.Store(new([shard.Count]paddedCounter))
 		}
 		second := gate.Enter()
 		require.NotNil(t, second)
@@ -47,7 +47,7 @@ func TestWideGate_WaitsForThoseInside(t *testing.T) {
 func TestWideGate_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	for range 200 {
-		var gate WideGate
+		var gate InFlight
 		var inside atomic.Int64
 		var done atomic.Bool
 		var wg sync.WaitGroup
@@ -80,7 +80,7 @@ func BenchmarkGate(b *testing.B) {
 		})
 	})
 	b.Run("wide", func(b *testing.B) {
-		var gate WideGate
+		var gate InFlight
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				gate.Leave(gate.Enter())

@@ -20,7 +20,7 @@ func TestWorkers_RunsEveryJobOnce(t *testing.T) {
 	var ran [jobs]atomic.Int64
 	var all sync.WaitGroup
 	all.Add(jobs)
-	workers := NewWorkers(func(job int) {
+	workers := NewWorkerPool(func(job int) {
 		defer all.Done()
 		ran[job].Add(1)
 	})
@@ -41,7 +41,7 @@ func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
 	var started sync.WaitGroup
 	started.Add(jobs)
 	release := make(chan struct{})
-	workers := NewWorkers(func(int) {
+	workers := NewWorkerPool(func(int) {
 		started.Done()
 		<-release
 	})
@@ -70,7 +70,7 @@ func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
 func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
 	t.Parallel()
 	started, release := make(chan struct{}), make(chan struct{})
-	workers := NewWorkers(func(int) {
+	workers := NewWorkerPool(func(int) {
 		close(started)
 		<-release
 	})
@@ -92,7 +92,7 @@ func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
 // Goroutines that only wait for a job hold up nobody who stops the workers.
 func TestWorkers_StopsAtOnceIfNoJobRuns(t *testing.T) {
 	t.Parallel()
-	workers := NewWorkers(func(int) {})
+	workers := NewWorkerPool(func(int) {})
 	require.True(t, workers.Go(1))
 	require.Eventually(t, func() bool {
 		waiting := int32(0)
@@ -112,7 +112,7 @@ func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	all.Add(10)
-	workers := NewWorkers(func(int) {
+	workers := NewWorkerPool(func(int) {
 		defer all.Done()
 		runtime.Goexit()
 	})
@@ -129,7 +129,7 @@ func TestWorkers_StoppedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for range 50 {
 		var taken, ran atomic.Int64
-		workers := NewWorkers(func(int) { ran.Add(1) })
+		workers := NewWorkerPool(func(int) { ran.Add(1) })
 		var starting sync.WaitGroup
 		for range 4 {
 			starting.Go(func() {

@@ -5,17 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// Members are those of one channel. They are immutable but for the queue's turn, so that a publisher walks them
+// Subscribers are those of one channel. They are immutable but for the queue's turn, so that a publisher walks them
 // without a lock while others join and leave. A nil *Members has none.
-type Members struct {
-	plain []*Member
-	queue []*Member
+type Subscribers struct {
+	plain []*Subscriber
+	queue []*Subscriber
 	turn  *atomic.Uint64 // counts the frames given to the queue
 }
 
 // With returns the members and one more.
-func (m *Members) With(member *Member) *Members {
-	next := Members{turn: new(atomic.Uint64)}
+func (m *Subscribers) With(member *Subscriber) *Subscribers {
+	next := Subscribers{turn: new(atomic.Uint64)}
 	if m != nil {
 		next = *m
 	}
@@ -28,12 +28,12 @@ func (m *Members) With(member *Member) *Members {
 }
 
 // Without returns the members but for one, and nil if no other is left.
-func (m *Members) Without(member *Member) *Members {
+func (m *Subscribers) Without(member *Subscriber) *Subscribers {
 	if m == nil {
 		return nil
 	}
-	isMember := func(other *Member) bool { return other == member }
-	next := &Members{
+	isMember := func(other *Subscriber) bool { return other == member }
+	next := &Subscribers{
 		plain: slices.DeleteFunc(slices.Clone(m.plain), isMember),
 		queue: slices.DeleteFunc(slices.Clone(m.queue), isMember),
 		turn:  m.turn,
@@ -45,7 +45,7 @@ func (m *Members) Without(member *Member) *Members {
 }
 
 // Len returns how many members there are.
-func (m *Members) Len() int {
+func (m *Subscribers) Len() int {
 	if m == nil {
 		return 0
 	}
@@ -53,13 +53,13 @@ func (m *Members) Len() int {
 }
 
 // HasPlain reports whether a member wants each frame.
-func (m *Members) HasPlain() bool { return m != nil && len(m.plain) > 0 }
+func (m *Subscribers) HasPlain() bool { return m != nil && len(m.plain) > 0 }
 
 // HasQueue reports whether there is a queue.
-func (m *Members) HasQueue() bool { return m != nil && len(m.queue) > 0 }
+func (m *Subscribers) HasQueue() bool { return m != nil && len(m.queue) > 0 }
 
-// DeliverPlain gives frame to the plain members, and returns how many took it: those that are closed do not.
-func (m *Members) DeliverPlain(frame []byte) (receivers int) {
+// DeliverBroadcast gives frame to the plain members, and returns how many took it: those that are closed do not.
+func (m *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	if m == nil {
 		return 0
 	}
@@ -72,7 +72,7 @@ func (m *Members) DeliverPlain(frame []byte) (receivers int) {
 }
 
 // DeliverQueue gives frame to the member of the queue whose turn it is, and reports whether one took it.
-func (m *Members) DeliverQueue(frame []byte) bool {
+func (m *Subscribers) DeliverQueue(frame []byte) bool {
 	if !m.HasQueue() {
 		return false
 	}
@@ -89,7 +89,7 @@ func (m *Members) DeliverQueue(frame []byte) bool {
 }
 
 // Close ends all members and waits for deliveries that are under way.
-func (m *Members) Close() {
+func (m *Subscribers) Close() {
 	if m == nil {
 		return
 	}

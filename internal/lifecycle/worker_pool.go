@@ -10,30 +10,30 @@ import (
 // maxIdle bounds the goroutines that each processor keeps for later, and with them the memory of their stacks.
 const maxIdle = 128
 
-// Workers run jobs of type T, each at once and on a goroutine of its own, as a go statement does. They use the
+// WorkerPool run jobs of type T, each at once and on a goroutine of its own, as a go statement does. They use the
 // goroutines again, first the last one that did a job for the processor: its stack has grown already and is still in
 // the cache. The number of jobs at a time is not limited. All methods may be called together from many goroutines. Make
-// some with [NewWorkers].
-type Workers[T any] struct {
+// some with [NewWorkerPool].
+type WorkerPool[T any] struct {
 	run        func(T)
-	gate       WideGate // inside: goroutines, until they end or are dismissed
+	gate       InFlight // inside: goroutines, until they end or are dismissed
 	goroutines sync.WaitGroup
-	idle       [shard.Count]idleWorkers[T]
+	idle       [shard.Count]idleList[T]
 }
 
-// idleWorkers are those that did their last job for one processor.
-type idleWorkers[T any] struct {
+// idleList are those that did their last job for one processor.
+type idleList[T any] struct {
 	mu      sync.Mutex
 	stopped bool
 	workers []worker[T]
-	count   atomic.Int32     // of workers, for those who look without the lock
-	_       [shard.Line]byte // processors do not share one
+	count   atomic.Int32              // of workers, for those who look without the lock
+	_       [shard.CacheLineSize]byte // processors do not share one
 }
 
 // worker is a goroutine.
 type worker[T any] struct {
 	tasks chan task[T] // what it waits for; has room for one; closed to dismiss it
-	place *Place       // in the gate: left by Stop if that dismisses it, else by itself
+	token *Token       // in the gate: left by Stop if that dismisses it, else by itself
 }
 
 // task is a job for a processor.
@@ -42,27 +42,27 @@ type task[T any] struct {
 	shard int
 }
 
-// NewWorkers returns workers that call run with each job. They must be stopped.
-func NewWorkers[T any](run func(T)) *Workers[T] { return &Workers[T]{run: run} }
+// NewWorkerPool returns workers that call run with each job. They must be stopped.
+func NewWorkerPool[T any](run func(T)) *WorkerPool[T] { return &WorkerPool[T]{run: run} }
 
 // Go starts a job and does not wait for it. It reports false if the workers were stopped.
-func (w *Workers[T]) Go(job T) bool {
-	next := task[T]{job, shard.Own()}
+func (w *WorkerPool[T]) Go(job T) bool {
+	next := task[T]{job, shard.Current()}
 	if tasks := w.takeIdle(next.shard); tasks != nil {
 		tasks <- next
 		return true
 	}
-	place := w.gate.Enter()
-	if place == nil {
+	token := w.gate.Enter()
+	if token == nil {
 		return false
 	}
 	w.goroutines.Add(1)
-	go w.work(worker[T]{make(chan task[T], 1), place}, next) // Wait waits for it
+	go w.work(worker[T]{make(chan task[T], 1), token}, next) // Wait waits for it
 	return true
 }
 
 // takeIdle returns what an idle goroutine waits for, nil if none is idle. It prefers the processor's own.
-func (w *Workers[T]) takeIdle(own int) chan task[T] {
+func (w *WorkerPool[T]) takeIdle(own int) chan task[T] {
 	for i := range shard.Count {
 		if tasks := w.idle[(own+i)%shard.Count].take(); tasks != nil {
 			return tasks
@@ -72,7 +72,7 @@ func (w *Workers[T]) takeIdle(own int) chan task[T] {
 }
 
 // take returns nil if no goroutine is idle.
-func (i *idleWorkers[T]) take() (tasks chan task[T]) {
+func (i *idleList[T]) take() (tasks chan task[T]) {
 	if i.count.Load() == 0 {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (i *idleWorkers[T]) take() (tasks chan task[T]) {
 }
 
 // offer reports false if a goroutine is not to wait for a job.
-func (i *idleWorkers[T]) offer(w worker[T]) bool {
+func (i *idleList[T]) offer(w worker[T]) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.stopped || len(i.workers) == maxIdle {
@@ -98,7 +98,7 @@ func (i *idleWorkers[T]) offer(w worker[T]) bool {
 }
 
 // stop takes no more goroutines, and returns those that were idle.
-func (i *idleWorkers[T]) stop() []worker[T] {
+func (i *idleList[T]) stop() []worker[T] {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	idle := i.workers
@@ -107,12 +107,12 @@ func (i *idleWorkers[T]) stop() []worker[T] {
 	return idle
 }
 
-func (w *Workers[T]) work(own worker[T], next task[T]) {
+func (w *WorkerPool[T]) work(own worker[T], next task[T]) {
 	defer w.goroutines.Done()
 	dismissed := false
 	defer func() {
 		if !dismissed { // a job may have ended the goroutine
-			w.gate.Leave(own.place)
+			w.gate.Leave(own.token)
 		}
 	}()
 	for !dismissed {
@@ -128,15 +128,15 @@ func (w *Workers[T]) work(own worker[T], next task[T]) {
 
 // Stop takes no more jobs, dismisses the goroutines that wait for one, and returns a channel that is closed when no job is
 // running. It may be called more than once.
-func (w *Workers[T]) Stop() (idle <-chan struct{}) {
+func (w *WorkerPool[T]) Stop() (idle <-chan struct{}) {
 	for i := range w.idle {
 		for _, worker := range w.idle[i].stop() {
 			close(worker.tasks)
-			w.gate.Leave(worker.place) // here, so that the channel is closed at once if no job is running
+			w.gate.Leave(worker.token) // here, so that the channel is closed at once if no job is running
 		}
 	}
 	return w.gate.Close()
 }
 
 // Wait returns when all goroutines have ended, which is soon: it must be called after what Stop returned was closed.
-func (w *Workers[T]) Wait() { w.goroutines.Wait() }
+func (w *WorkerPool[T]) Wait() { w.goroutines.Wait() }
