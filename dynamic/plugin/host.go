@@ -34,7 +34,7 @@ type Host struct {
 	undrained         error // set by Shutdown
 
 	mu      sync.Mutex
-	plugins map[string]*hosted    // by name
+	plugins map[string]*managedPlugin    // by name
 	live    map[*version]struct{} // those being loaded, served and drained
 	unread  map[string]Status     // folders that could not be read, by path
 }
@@ -55,7 +55,7 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 		events:  lifecycle.NewEventQueue[Event](),
 		logged:  make(chan struct{}),
 		told:    make(chan struct{}),
-		plugins: map[string]*hosted{},
+		plugins: map[string]*managedPlugin{},
 		live:    map[*version]struct{}{},
 		unread:  map[string]Status{},
 	}
@@ -109,7 +109,7 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	if p == nil {
 		return errors.NewErrorf(errors.NotFound, "plugin %s: there is none of that name", name)
 	}
-	if err := p.take(ctx); err != nil {
+	if err := p.acquire(ctx); err != nil {
 		return err
 	}
 	defer p.release()
@@ -132,22 +132,22 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 
 // beginUnload reports false if the plugin is gone, or stays since it is in another folder. v is nil if no version is
 // served.
-func (h *Host) beginUnload(p *hosted, folder string) (v *version, found bool) {
+func (h *Host) beginUnload(p *managedPlugin, folder string) (v *version, found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.plugins[p.name] != p {
 		return nil, false
 	}
 	if folder != "" && p.status.Folder != folder {
-		p.stayLocked()
+		p.keepServingLocked()
 		return nil, false
 	}
-	p.leaveLocked()
+	p.markDrainingLocked()
 	v, p.current = p.current, nil
 	return v, true
 }
 
-func (h *Host) endUnload(p *hosted) {
+func (h *Host) endUnload(p *managedPlugin) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.plugins, p.name)

@@ -36,7 +36,7 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 		return "", err
 	}
 	h.couldRead(source.Folder)
-	p, err := h.takePlugin(ctx, source)
+	p, err := h.acquirePlugin(ctx, source)
 	if err != nil {
 		return "", err
 	}
@@ -61,7 +61,7 @@ func (h *Host) couldNotRead(folder string, err error) {
 	defer h.mu.Unlock()
 	event := Event{Kind: Failed, Folder: folder, Err: err}
 	if p := h.inFolderLocked(folder); p != nil {
-		p.failure, p.status.Err = err, err
+		p.loadErr, p.status.Err = err, err
 		event.Plugin = p.name
 	} else if _, missing := os.Stat(folder); missing == nil {
 		h.unread[folder] = Status{Folder: folder, State: StateFailed, Since: time.Now(), Err: err}
@@ -75,7 +75,7 @@ func (h *Host) couldRead(folder string) {
 	delete(h.unread, folder)
 }
 
-func (h *Host) inFolderLocked(folder string) *hosted {
+func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	for _, p := range h.plugins {
 		if p.status.Folder == folder {
 			return p
@@ -85,37 +85,37 @@ func (h *Host) inFolderLocked(folder string) *hosted {
 }
 
 // isServed reports whether the content is what is served. Then the folder is where the plugin is from now on.
-func (h *Host) isServed(p *hosted, source *Source) bool {
+func (h *Host) isServed(p *managedPlugin, source *Source) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p.current == nil || p.current.source.fingerprint != source.fingerprint {
 		return false
 	}
 	p.status.Folder = source.Folder
-	p.failure, p.status.Err = nil, p.current.trouble
+	p.loadErr, p.status.Err = nil, p.current.trouble
 	return true
 }
 
 // failed notes why a version is not served.
-func (h *Host) failed(p *hosted, source *Source, err error) {
+func (h *Host) failed(p *managedPlugin, source *Source, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p.failure, p.status.Err = err, err
+	p.loadErr, p.status.Err = err, err
 	if p.current == nil {
-		p.describeLocked(source)
+		p.setSourceLocked(source)
 		p.setStateLocked(StateFailed, err)
 	}
 	h.events.Put(Event{Kind: Failed, Plugin: p.name, Version: source.Version, Folder: source.Folder, Err: err})
 }
 
 // replace serves a version of the plugin, all of it or nothing.
-func (h *Host) replace(ctx context.Context, p *hosted, source *Source) error {
+func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {
 	v := &version{host: h, plugin: p, source: source, gone: make(chan struct{})}
 	h.mu.Lock()
 	old := p.current
 	h.live[v] = struct{}{}
 	if old == nil {
-		p.describeLocked(source)
+		p.setSourceLocked(source)
 		p.setStateLocked(StateLoading, nil)
 	}
 	h.mu.Unlock()
@@ -138,7 +138,7 @@ func (h *Host) replace(ctx context.Context, p *hosted, source *Source) error {
 }
 
 // commit makes v what is served, and retires the version before it in the background.
-func (h *Host) commit(p *hosted, old, v *version) {
+func (h *Host) commit(p *managedPlugin, old, v *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	event := Event{Kind: Loaded, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder}
@@ -153,11 +153,11 @@ func (h *Host) commit(p *hosted, old, v *version) {
 		})
 	}
 	p.current, v.counted = v, v.tally()
-	p.describeLocked(v.source)
+	p.setSourceLocked(v.source)
 	p.status.Services = v.names()
 	p.status.Generation++
-	p.failure = nil
-	p.serveLocked()
+	p.loadErr = nil
+	p.updateStateLocked()
 	h.events.Put(event)
 	if v.trouble != nil { // it faltered at once
 		h.events.Put(Event{Kind: Degraded, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder, Err: v.trouble})

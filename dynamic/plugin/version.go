@@ -18,7 +18,7 @@ const lateGrace = 5 * time.Second
 // version is one version of a plugin, from before its code is loaded until its code is closed.
 type version struct {
 	host     *Host
-	plugin   *hosted
+	plugin   *managedPlugin
 	source   *Source
 	code     Instance
 	services []*served
@@ -82,7 +82,7 @@ func (v *version) notify(err error) {
 	if v.plugin.current != v || v.leaving || (err == nil && !recovered) {
 		return
 	}
-	v.plugin.serveLocked()
+	v.plugin.updateStateLocked()
 	event := Event{Kind: Recovered, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder}
 	if err != nil {
 		event.Kind, event.Err = Degraded, err
@@ -154,7 +154,7 @@ func (h *Host) bury(v *version) {
 }
 
 // awaitDrains returns when nothing is left of the versions that were replaced.
-func (h *Host) awaitDrains(p *hosted) {
+func (h *Host) awaitDrains(p *managedPlugin) {
 	h.mu.Lock()
 	var drained []<-chan struct{}
 	for v := range h.live {

@@ -275,6 +275,6 @@ func (h *Host) announceUnload(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p := h.plugins[name]; p != nil {
-		p.leaveLocked()
+		p.markDrainingLocked()
 	}
 }
