@@ -7,36 +7,36 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// allClaims are those of the source, and those of the services that the code has.
-func (v *version) allClaims() []string {
-	names := v.source.claims()
+// namesToReserve are those of the source, and those of the services that the code has.
+func (v *version) namesToReserve() []string {
+	names := v.source.namesToReserve()
 	for _, s := range v.services {
 		names = append(names, string(s.name), s.wireName)
 	}
 	return names
 }
 
-// claim reserves the names of services for a version, unless another plugin has them. Names that something has which is
+// reserve reserves the names of services for a version, unless another plugin has them. Names that something has which is
 // on its way out are waited for, as long as that may take.
-func (h *Host) claim(ctx context.Context, v *version, names []string) error {
+func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*lateGrace)
 	defer cancel()
 	for {
 		h.mu.Lock()
 		name, owner := h.ownerLocked(v, names)
 		if owner == nil {
-			v.claims = names
+			v.reservedNames = names
 			h.mu.Unlock()
 			return nil
 		}
-		leaving, plugin := owner.leaving, owner.plugin.name
+		draining, plugin := owner.draining, owner.plugin.name
 		h.mu.Unlock()
-		if !leaving {
+		if !draining {
 			return errors.NewErrorf(errors.AlreadyExists,
 				"service %s is served by plugin %s: unload that first, or give this one another wire name", name, plugin)
 		}
 		select {
-		case <-owner.gone:
+		case <-owner.closed:
 		case <-ctx.Done():
 			return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
 				"service %s is still being drained by plugin %s: %w", name, plugin, ctx.Err())
@@ -51,7 +51,7 @@ func (h *Host) ownerLocked(v *version, names []string) (name string, owner *vers
 			continue
 		}
 		for _, name := range names {
-			if slices.Contains(other.claims, name) {
+			if slices.Contains(other.reservedNames, name) {
 				return name, other
 			}
 		}

@@ -110,7 +110,7 @@ func (h *Host) failed(p *managedPlugin, source *Source, err error) {
 
 // replace serves a version of the plugin, all of it or nothing.
 func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {
-	v := &version{host: h, plugin: p, source: source, gone: make(chan struct{})}
+	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
 	h.mu.Lock()
 	old := p.current
 	h.live[v] = struct{}{}
@@ -120,12 +120,12 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	}
 	h.mu.Unlock()
 
-	err := h.claim(ctx, v, source.claims())
+	err := h.reserve(ctx, v, source.namesToReserve())
 	if err == nil {
 		err = v.start(ctx)
 	}
 	if err == nil {
-		err = h.claim(ctx, v, v.allClaims())
+		err = h.reserve(ctx, v, v.namesToReserve())
 	}
 	if err == nil {
 		err = v.takeOver(old)
@@ -144,8 +144,8 @@ func (h *Host) commit(p *managedPlugin, old, v *version) {
 	event := Event{Kind: Loaded, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder}
 	if old != nil {
 		event.Kind = Replaced
-		old.leaving = true
-		old.claims = slices.DeleteFunc(old.claims, func(name string) bool { return slices.Contains(v.claims, name) })
+		old.draining = true
+		old.reservedNames = slices.DeleteFunc(old.reservedNames, func(name string) bool { return slices.Contains(v.reservedNames, name) })
 		h.drains.Go(func() { // Shutdown waits for it
 			if err := old.retire(context.Background()); err != nil {
 				h.options.logger.Warn("dynpsrpc: plugin " + p.name + " " + old.source.Version + ", which was replaced: " + err.Error())

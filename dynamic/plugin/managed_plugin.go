@@ -47,17 +47,17 @@ func (p *managedPlugin) setStateLocked(state State, err error) {
 // markDrainingLocked makes other plugins wait until this one is gone, instead of failing for what it has.
 func (p *managedPlugin) markDrainingLocked() {
 	if p.current != nil {
-		p.current.leaving = true
+		p.current.draining = true
 		p.setStateLocked(StateDraining, nil)
 	}
 }
 
 // keepServingLocked undoes markDrainingLocked.
 func (p *managedPlugin) keepServingLocked() {
-	if p.current == nil || !p.current.leaving {
+	if p.current == nil || !p.current.draining {
 		return
 	}
-	p.current.leaving = false
+	p.current.draining = false
 	p.updateStateLocked()
 }
 

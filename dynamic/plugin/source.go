@@ -32,8 +32,8 @@ func (s *Source) ServiceNames() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// claims are the names, full and on the wire, that only one plugin at a time can have.
-func (s *Source) claims() []string {
+// namesToReserve are the names, full and on the wire, that only one plugin at a time can have.
+func (s *Source) namesToReserve() []string {
 	names := s.ServiceNames()
 	for _, service := range s.Services {
 		names = append(names, service.WireName())

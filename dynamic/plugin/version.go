@@ -24,12 +24,12 @@ type version struct {
 	services []*served
 	earlier  []*dynamic.Registration // those before a newer version that was taken back
 	counter  counter
-	gone     chan struct{} // closed when nothing of it is running
+	closed     chan struct{} // closed when nothing of it is running
 
 	// These are guarded by Host.mu.
-	claims  []string    // names, full and on the wire, that other plugins cannot have
+	reservedNames  []string    // names, full and on the wire, that other plugins cannot have
 	counted CallCounter // who counts its requests; nil until it is served
-	leaving bool        // its claims will be free when it is gone
+	draining bool        // its claims will be free when it is gone
 	trouble error       // why the code does not serve for the time being
 }
 
@@ -79,7 +79,7 @@ func (v *version) notify(err error) {
 	defer h.mu.Unlock()
 	recovered := v.trouble != nil && err == nil
 	v.trouble = err
-	if v.plugin.current != v || v.leaving || (err == nil && !recovered) {
+	if v.plugin.current != v || v.draining || (err == nil && !recovered) {
 		return
 	}
 	v.plugin.updateStateLocked()
@@ -150,21 +150,21 @@ func (h *Host) bury(v *version) {
 	v.plugin.handled += handled
 	v.plugin.failed += failed
 	delete(h.live, v)
-	close(v.gone)
+	close(v.closed)
 }
 
 // awaitDrains returns when nothing is left of the versions that were replaced.
 func (h *Host) awaitDrains(p *managedPlugin) {
 	h.mu.Lock()
-	var drained []<-chan struct{}
+	var versions []<-chan struct{}
 	for v := range h.live {
 		if v.plugin == p {
-			drained = append(drained, v.gone)
+			versions = append(versions, v.closed)
 		}
 	}
 	h.mu.Unlock()
-	for _, gone := range drained {
-		<-gone
+	for _, closed := range versions {
+		<-closed
 	}
 }
 
