@@ -19,7 +19,7 @@ func (v *version) namesToReserve() []string {
 // reserve reserves the names of services for a version, unless another plugin has them. Names that something has which is
 // on its way out are waited for, as long as that may take.
 func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
-	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*lateGrace)
+	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*closeGrace)
 	defer cancel()
 	for {
 		h.mu.Lock()

@@ -10,17 +10,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// counter counts what services handle.
-type counter struct{ handled, failed atomic.Uint64 }
+// requestCounter counts what services handle.
+type requestCounter struct{ handled, failed atomic.Uint64 }
 
-// options are what makes a service be counted.
-func (c *counter) options() []dynamic.RegisterOption {
+// registerOptions are what makes a service be counted.
+func (c *requestCounter) registerOptions() []dynamic.RegisterOption {
 	return []dynamic.RegisterOption{
 		dynamic.WithServerRPCInterceptors(c.call), dynamic.WithServerStreamInterceptors(c.stream),
 	}
 }
 
-func (c *counter) call(
+func (c *requestCounter) call(
 	ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (proto.Message, error) {
 	ended := false
@@ -35,7 +35,7 @@ func (c *counter) call(
 	return response, err
 }
 
-func (c *counter) stream(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+func (c *requestCounter) stream(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	return &countedStream{next, c}
 }
 
@@ -43,7 +43,7 @@ func (c *counter) stream(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.
 type countedStream struct {
 	dynamic.StreamHandler
 
-	counter *counter
+	counter *requestCounter
 }
 
 func (s *countedStream) Close(cause error) error {
@@ -55,11 +55,11 @@ func (s *countedStream) Close(cause error) error {
 }
 
 // Counts makes it a Counter.
-func (c *counter) Counts() (handled, failed uint64) { return c.handled.Load(), c.failed.Load() }
+func (c *requestCounter) Counts() (handled, failed uint64) { return c.handled.Load(), c.failed.Load() }
 
-// tally returns who counts: the code, if it does so by itself.
-func (v *version) tally() CallCounter {
-	if c, ok := v.code.(CallCounter); ok {
+// chooseCallCounter returns who counts: the code, if it does so by itself.
+func (v *version) chooseCallCounter() CallCounter {
+	if c, ok := v.instance.(CallCounter); ok {
 		return c
 	}
 	return &v.counter

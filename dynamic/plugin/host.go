@@ -120,9 +120,9 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	}
 	var err error
 	if v != nil {
-		err = v.retire(ctx)
+		err = v.shutdown(ctx)
 	}
-	h.awaitDrains(p)
+	h.waitDrained(p)
 	h.endUnload(p)
 	if err != nil {
 		return errors.NewErrorf(codeOf(err), "plugin %s: it was unloaded, but %w", name, err)

@@ -92,7 +92,7 @@ func (h *Host) isServed(p *managedPlugin, source *Source) bool {
 		return false
 	}
 	p.status.Folder = source.Folder
-	p.loadErr, p.status.Err = nil, p.current.trouble
+	p.loadErr, p.status.Err = nil, p.current.healthErr
 	return true
 }
 
@@ -128,10 +128,10 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 		err = h.reserve(ctx, v, v.namesToReserve())
 	}
 	if err == nil {
-		err = v.takeOver(old)
+		err = v.swap(old)
 	}
 	if err != nil {
-		return errors.Join(err, v.retire(ctx))
+		return errors.Join(err, v.shutdown(ctx))
 	}
 	h.commit(p, old, v)
 	return nil
@@ -147,19 +147,19 @@ func (h *Host) commit(p *managedPlugin, old, v *version) {
 		old.draining = true
 		old.reservedNames = slices.DeleteFunc(old.reservedNames, func(name string) bool { return slices.Contains(v.reservedNames, name) })
 		h.drains.Go(func() { // Shutdown waits for it
-			if err := old.retire(context.Background()); err != nil {
+			if err := old.shutdown(context.Background()); err != nil {
 				h.options.logger.Warn("dynpsrpc: plugin " + p.name + " " + old.source.Version + ", which was replaced: " + err.Error())
 			}
 		})
 	}
-	p.current, v.counted = v, v.tally()
+	p.current, v.callCounter = v, v.chooseCallCounter()
 	p.setSourceLocked(v.source)
-	p.status.Services = v.names()
+	p.status.Services = v.serviceNames()
 	p.status.Generation++
 	p.loadErr = nil
 	p.updateStateLocked()
 	h.events.Put(event)
-	if v.trouble != nil { // it faltered at once
-		h.events.Put(Event{Kind: Degraded, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder, Err: v.trouble})
+	if v.healthErr != nil { // it faltered at once
+		h.events.Put(Event{Kind: Degraded, Plugin: p.name, Version: v.source.Version, Folder: v.source.Folder, Err: v.healthErr})
 	}
 }

@@ -63,8 +63,8 @@ func (p *managedPlugin) keepServingLocked() {
 
 // updateStateLocked makes the state that of the version that is served.
 func (p *managedPlugin) updateStateLocked() {
-	if p.current.trouble != nil {
-		p.setStateLocked(StateDegraded, p.current.trouble)
+	if p.current.healthErr != nil {
+		p.setStateLocked(StateDegraded, p.current.healthErr)
 	} else {
 		p.setStateLocked(StateServing, nil)
 	}

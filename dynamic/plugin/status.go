@@ -56,8 +56,8 @@ func (h *Host) List() []Status {
 		status.Services = slices.Clone(status.Services)
 		list = append(list, status)
 		for v := range h.live {
-			if v.plugin == p && v.counted != nil {
-				counted[name] = append(counted[name], v.counted)
+			if v.plugin == p && v.callCounter != nil {
+				counted[name] = append(counted[name], v.callCounter)
 			}
 		}
 	}

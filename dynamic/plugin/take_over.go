@@ -8,77 +8,77 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// rehearse registers services on a server that nobody can reach. It finds what is wrong with them before any of them is
+// dryRun registers services on a server that nobody can reach. It finds what is wrong with them before any of them is
 // served, and their names on the wire.
-func (v *version) rehearse(services []Service) ([]*served, error) {
+func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	local := bus.NewLocal()
 	defer local.Close() //nolint:errcheck // nothing is on its way
-	stage := dynamic.NewServer(local)
-	defer stage.Kill()
-	all := make([]*served, 0, len(services))
+	server := dynamic.NewServer(local)
+	defer server.Kill()
+	all := make([]*managedService, 0, len(services))
 	var problems []error
 	for _, service := range services {
-		registration, err := stage.Register(service.Descriptor, service.Handlers, v.options(service)...)
+		registration, err := server.Register(service.Descriptor, service.Handlers, v.registerOptions(service)...)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
 		s := registration.Service()
-		all = append(all, &served{Service: service, name: s.Name(), wireName: s.WireName()})
+		all = append(all, &managedService{Service: service, name: s.Name(), wireName: s.WireName()})
 	}
 	return all, errors.Join(problems...)
 }
 
-// takeOver serves all services in place of those of the old version, which may be nil, or changes nothing.
-func (v *version) takeOver(old *version) (err error) {
+// swap serves all services in place of those of the old version, which may be nil, or changes nothing.
+func (v *version) swap(old *version) (err error) {
 	var undo []func() error
 	defer func() {
 		if err == nil {
 			return
 		}
-		for _, back := range slices.Backward(undo) {
-			err = errors.Join(err, back())
+		for _, rollback := range slices.Backward(undo) {
+			err = errors.Join(err, rollback())
 		}
 	}()
 	for _, s := range v.services {
-		before := old.find(s.wireName)
-		if err := v.serve(s, before); err != nil {
+		previous := old.serviceByWireName(s.wireName)
+		if err := v.register(s, previous); err != nil {
 			return errors.NewErrorf(codeOf(err), "it cannot be served: %w", err)
 		}
-		if before != nil {
-			undo = append(undo, func() error { return old.takeBack(before, s) })
+		if previous != nil {
+			undo = append(undo, func() error { return old.rollback(previous, s) })
 		}
-		if err := s.tell(); err != nil {
+		if err := s.notifyRegistered(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// serve makes a service reachable, in place of the one before it unless that is nil.
-func (v *version) serve(s, before *served) (err error) {
-	if before == nil {
-		s.registration, err = v.host.server.Register(s.Descriptor, s.Handlers, v.options(s.Service)...)
+// register makes a service reachable, in place of the one before it unless that is nil.
+func (v *version) register(s, previous *managedService) (err error) {
+	if previous == nil {
+		s.registration, err = v.host.server.Register(s.Descriptor, s.Handlers, v.registerOptions(s.Service)...)
 	} else {
-		s.registration, err = before.registration.Replace(s.Descriptor, s.Handlers, v.options(s.Service)...)
+		s.registration, err = previous.registration.Replace(s.Descriptor, s.Handlers, v.registerOptions(s.Service)...)
 	}
 	return err
 }
 
-// takeBack serves before again, in place of s.
-func (v *version) takeBack(before, s *served) error {
-	registration, err := s.registration.Replace(before.Descriptor, before.Handlers, v.options(before.Service)...)
+// rollback serves before again, in place of s.
+func (v *version) rollback(previous, s *managedService) error {
+	registration, err := s.registration.Replace(previous.Descriptor, previous.Handlers, v.registerOptions(previous.Service)...)
 	if err != nil {
 		return errors.NewErrorf(codeOf(err),
 			"service %s: the version before cannot be put back, and is not served any more: %w", s.name, err)
 	}
-	v.earlier = append(v.earlier, before.registration)
-	before.registration = registration
-	return before.tell()
+	v.rolledBack = append(v.rolledBack, previous.registration)
+	previous.registration = registration
+	return previous.notifyRegistered()
 }
 
-// tell gives the code its registration.
-func (s *served) tell() error {
+// notifyRegistered gives the code its registration.
+func (s *managedService) notifyRegistered() error {
 	if s.Registered == nil {
 		return nil
 	}

@@ -12,29 +12,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// lateGrace is how long the handlers whose contexts have ended may take to end, before their code is closed all the same.
-const lateGrace = 5 * time.Second
+// closeGrace is how long the handlers whose contexts have ended may take to end, before their code is closed all the same.
+const closeGrace = 5 * time.Second
 
 // version is one version of a plugin, from before its code is loaded until its code is closed.
 type version struct {
 	host     *Host
 	plugin   *managedPlugin
 	source   *Source
-	code     Instance
-	services []*served
-	earlier  []*dynamic.Registration // those before a newer version that was taken back
-	counter  counter
+	instance     Instance
+	services []*managedService
+	rolledBack  []*dynamic.Registration // those before a newer version that was taken back
+	counter  requestCounter
 	closed     chan struct{} // closed when nothing of it is running
 
 	// These are guarded by Host.mu.
 	reservedNames  []string    // names, full and on the wire, that other plugins cannot have
-	counted CallCounter // who counts its requests; nil until it is served
+	callCounter CallCounter // who counts its requests; nil until it is served
 	draining bool        // its claims will be free when it is gone
-	trouble error       // why the code does not serve for the time being
+	healthErr error       // why the code does not serve for the time being
 }
 
-// served is one service of a version.
-type served struct {
+// managedService is one service of a version.
+type managedService struct {
 	Service
 
 	name         protoreflect.FullName
@@ -50,35 +50,35 @@ func (v *version) start(ctx context.Context) error {
 			v.source.Loader, sortedNames(v.host.options.loaders))
 	}
 	err := guard("loader "+v.source.Loader, func() (err error) {
-		v.code, err = loader.Load(ctx, v.source, v.notify)
+		v.instance, err = loader.Load(ctx, v.source, v.onHealth)
 		return err
 	})
-	if err == nil && v.code == nil {
+	if err == nil && v.instance == nil {
 		return errors.NewErrorf(errors.Internal, "loader %s returned neither code nor an error", v.source.Loader)
 	}
 	if err != nil {
 		return errors.NewErrorf(codeOf(err), "its code cannot be loaded: %w", err)
 	}
 	var services []Service
-	if err := guard("its code", func() error { services = v.code.Services(); return nil }); err != nil {
+	if err := guard("its code", func() error { services = v.instance.Services(); return nil }); err != nil {
 		return err
 	}
 	if err := checkServices(v.source, services); err != nil {
 		return err
 	}
-	if v.services, err = v.rehearse(services); err != nil {
+	if v.services, err = v.dryRun(services); err != nil {
 		return errors.NewErrorf(codeOf(err), "it cannot be served: %w", err)
 	}
 	return nil
 }
 
-// notify is for the code, see [Loader].
-func (v *version) notify(err error) {
+// onHealth is for the code, see [Loader].
+func (v *version) onHealth(err error) {
 	h := v.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	recovered := v.trouble != nil && err == nil
-	v.trouble = err
+	recovered := v.healthErr != nil && err == nil
+	v.healthErr = err
 	if v.plugin.current != v || v.draining || (err == nil && !recovered) {
 		return
 	}
@@ -90,8 +90,8 @@ func (v *version) notify(err error) {
 	h.events.Put(event) // never blocks
 }
 
-// find returns the service that has this name on the wire, or nil. A nil version has none.
-func (v *version) find(wireName string) *served {
+// serviceByWireName returns the service that has this name on the wire, or nil. A nil version has none.
+func (v *version) serviceByWireName(wireName string) *managedService {
 	if v == nil {
 		return nil
 	}
@@ -103,15 +103,15 @@ func (v *version) find(wireName string) *served {
 	return nil
 }
 
-// retire waits for the handlers of a version that is served no more, until ctx ends or the drain timeout has passed, and
+// shutdown waits for the handlers of a version that is served no more, until ctx ends or the drain timeout has passed, and
 // closes its code. It is called once.
-func (v *version) retire(ctx context.Context) error {
+func (v *version) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
 	defer cancel()
 	detach := context.AfterFunc(v.host.draining, cancel)
 	defer detach()
 
-	registrations := v.earlier
+	registrations := v.rolledBack
 	for _, s := range v.services {
 		if s.registration != nil {
 			registrations = append(registrations, s.registration)
@@ -120,31 +120,31 @@ func (v *version) retire(ctx context.Context) error {
 	errs := make([]error, len(registrations))
 	var closing sync.WaitGroup
 	for i, r := range registrations {
-		closing.Go(func() { errs[i] = closeLate(ctx, r) })
+		closing.Go(func() { errs[i] = closeAfterGrace(ctx, r) })
 	}
 	closing.Wait()
-	if v.code != nil {
-		errs = append(errs, guard("its code", func() error { return v.code.Close(ctx) })) //nolint:makezero // all have been set
+	if v.instance != nil {
+		errs = append(errs, guard("its code", func() error { return v.instance.Close(ctx) })) //nolint:makezero // all have been set
 	}
-	v.host.bury(v)
+	v.host.unlist(v)
 	return errors.Join(errs...)
 }
 
-// closeLate returns the error of a registration whose handlers did not end in time, when they have ended, or are given
+// closeAfterGrace returns the error of a registration whose handlers did not end in time, when they have ended, or are given
 // up.
-func closeLate(ctx context.Context, registration *dynamic.Registration) error {
+func closeAfterGrace(ctx context.Context, registration *dynamic.Registration) error {
 	err := registration.Close(ctx)
 	if err != nil {
-		late, cancel := context.WithTimeout(context.Background(), lateGrace)
+		late, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
 		_ = registration.Close(late)
 	}
 	return err
 }
 
-// bury forgets a version of which nothing is running.
-func (h *Host) bury(v *version) {
-	handled, failed := v.tally().Counts()
+// unlist forgets a version of which nothing is running.
+func (h *Host) unlist(v *version) {
+	handled, failed := v.chooseCallCounter().Counts()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	v.plugin.handled += handled
@@ -153,8 +153,8 @@ func (h *Host) bury(v *version) {
 	close(v.closed)
 }
 
-// awaitDrains returns when nothing is left of the versions that were replaced.
-func (h *Host) awaitDrains(p *managedPlugin) {
+// waitDrained returns when nothing is left of the versions that were replaced.
+func (h *Host) waitDrained(p *managedPlugin) {
 	h.mu.Lock()
 	var versions []<-chan struct{}
 	for v := range h.live {
@@ -168,8 +168,8 @@ func (h *Host) awaitDrains(p *managedPlugin) {
 	}
 }
 
-// names returns the full names of the services, sorted.
-func (v *version) names() []string {
+// serviceNames returns the full names of the services, sorted.
+func (v *version) serviceNames() []string {
 	names := v.source.ServiceNames()
 	for _, s := range v.services {
 		names = append(names, string(s.name))
@@ -177,14 +177,14 @@ func (v *version) names() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// options are what a service is registered with.
-func (v *version) options(s Service) []dynamic.RegisterOption {
+// registerOptions are what a service is registered with.
+func (v *version) registerOptions(s Service) []dynamic.RegisterOption {
 	options := slices.Clone(s.Options)
 	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {
 		options = append(options, dynamic.WithWireName(wireName))
 	}
-	if _, counts := v.code.(CallCounter); !counts {
-		options = append(options, v.counter.options()...)
+	if _, counts := v.instance.(CallCounter); !counts {
+		options = append(options, v.counter.registerOptions()...)
 	}
 	return options
 }
