@@ -44,7 +44,7 @@ func checkServices(source *Source, services []Service) error {
 func compareService(wanted *registry.Service, descriptor protoreflect.ServiceDescriptor) error {
 	given, err := registry.NewService(descriptor)
 	if err != nil {
-		return errors.NewErrorf(codeOf(err), "service %s of its code: %w", descriptor.FullName(), err)
+		return errors.NewErrorf(errorCode(err), "service %s of its code: %w", descriptor.FullName(), err)
 	}
 	var problems []error
 	for _, method := range given.Methods() {

@@ -7,10 +7,10 @@ import (
 )
 
 // guard makes an error of a panic in code that is not the host's.
-func guard(whose string, f func() error) (err error) {
+func guard(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = errors.NewErrorf(errors.Internal, "%s panicked: %v\n%s", whose, p, debug.Stack())
+			err = errors.NewErrorf(errors.Internal, "%s panicked: %v\n%s", what, p, debug.Stack())
 		}
 	}()
 	return f()

@@ -24,19 +24,19 @@ type Host struct {
 	calls  *lifecycle.Gate // inside: what loads, unloads and watches
 	drains sync.WaitGroup  // the versions that were replaced, until they are closed
 	events lifecycle.EventQueue[Event]
-	logged chan struct{} // closed when there is no more event to come
-	told   chan struct{} // closed when all events have been handled
+	stopEvents chan struct{} // closed when there is no more event to come
+	eventsDone   chan struct{} // closed when all events have been handled
 
-	// running ends with Shutdown, and with it loads and watches. draining ends when nothing is waited for any more.
-	running, draining context.Context //nolint:containedctx // the life of the host
-	stop, cut         context.CancelFunc
-	shutdown          sync.Once
-	undrained         error // set by Shutdown
+	// runCtx ends with Shutdown, and with it loads and watches. draining ends when nothing is waited for any more.
+	runCtx, drainCtx context.Context //nolint:containedctx // the life of the host
+	cancelRun, cancelDrain         context.CancelFunc
+	unloadOnce          sync.Once
+	drainErr         error // set by Shutdown
 
 	mu      sync.Mutex
 	plugins map[string]*managedPlugin    // by name
 	live    map[*version]struct{} // those being loaded, served and drained
-	unread  map[string]Status     // folders that could not be read, by path
+	unreadable  map[string]Status     // folders that could not be read, by path
 }
 
 // NewHost returns a host without plugins. Wrong options are reported together.
@@ -53,23 +53,23 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 		options: options,
 		calls:   lifecycle.NewGate(),
 		events:  lifecycle.NewEventQueue[Event](),
-		logged:  make(chan struct{}),
-		told:    make(chan struct{}),
+		stopEvents:  make(chan struct{}),
+		eventsDone:    make(chan struct{}),
 		plugins: map[string]*managedPlugin{},
 		live:    map[*version]struct{}{},
-		unread:  map[string]Status{},
+		unreadable:  map[string]Status{},
 	}
-	h.running, h.stop = context.WithCancel(context.Background())
-	h.draining, h.cut = context.WithCancel(context.Background())
+	h.runCtx, h.cancelRun = context.WithCancel(context.Background())
+	h.drainCtx, h.cancelDrain = context.WithCancel(context.Background())
 	go func() { // Shutdown waits for it
-		defer close(h.told)
-		h.events.Run(h.logged, h.tell)
+		defer close(h.eventsDone)
+		h.events.Run(h.stopEvents, h.emit)
 	}()
 	return h, nil
 }
 
-// tell survives a handler of events that panics.
-func (h *Host) tell(e Event) {
+// emit survives a handler of events that panics.
+func (h *Host) emit(e Event) {
 	if err := guard("the handler of events", func() error { h.options.onEvent(e); return nil }); err != nil {
 		h.options.logger.Error("dynpsrpc: " + err.Error())
 	}
@@ -93,7 +93,7 @@ func (h *Host) enter(ctx, life context.Context) (bounded context.Context, leave 
 // ends, or the drain timeout has passed, are told to end by their contexts, and there is an error that says so; the
 // plugin is unloaded nevertheless. An unknown name is an error with the code not_found.
 func (h *Host) Unload(ctx context.Context, name string) error {
-	ctx, leave, err := h.enter(ctx, h.draining)
+	ctx, leave, err := h.enter(ctx, h.drainCtx)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	h.waitDrained(p)
 	h.endUnload(p)
 	if err != nil {
-		return errors.NewErrorf(codeOf(err), "plugin %s: it was unloaded, but %w", name, err)
+		return errors.NewErrorf(errorCode(err), "plugin %s: it was unloaded, but %w", name, err)
 	}
 	return nil
 }
@@ -160,24 +160,24 @@ func (h *Host) endUnload(p *managedPlugin) {
 // and when all events have been handled. When ctx ends first, the contexts of running handlers end, and Shutdown
 // returns an error that satisfies errors.Is for the context's error. Further calls wait too.
 func (h *Host) Shutdown(ctx context.Context) error {
-	h.stop()
-	detach := context.AfterFunc(ctx, h.cut)
+	h.cancelRun()
+	detach := context.AfterFunc(ctx, h.cancelDrain)
 	defer detach()
 	<-h.calls.Close()
-	h.shutdown.Do(h.unloadAll)
-	<-h.told
-	if h.undrained == nil {
+	h.unloadOnce.Do(h.unloadAll)
+	<-h.eventsDone
+	if h.drainErr == nil {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return errors.NewErrorf(errors.FromContext(err).Code(), "plugin host: %w: %w", err, h.undrained)
+		return errors.NewErrorf(errors.FromContext(err).Code(), "plugin host: %w: %w", err, h.drainErr)
 	}
-	return h.undrained
+	return h.drainErr
 }
 
 // Close is Shutdown that gives running handlers no time.
 func (h *Host) Close() {
-	h.cut()
+	h.cancelDrain()
 	_ = h.Shutdown(context.Background()) // its errors are those of a context that ends
 }
 
@@ -189,11 +189,11 @@ func (h *Host) unloadAll() {
 	errs := make([]error, len(names))
 	var unloading sync.WaitGroup
 	for i, name := range names {
-		unloading.Go(func() { errs[i] = h.unload(h.draining, name, "") })
+		unloading.Go(func() { errs[i] = h.unload(h.drainCtx, name, "") })
 	}
 	unloading.Wait()
 	h.drains.Wait()
-	h.undrained = errors.Join(errs...)
-	close(h.logged)
-	h.cut()
+	h.drainErr = errors.Join(errs...)
+	close(h.stopEvents)
+	h.cancelDrain()
 }

@@ -24,21 +24,21 @@ type hostOptions struct {
 	loaders       map[string]Loader
 	onEvent       func(Event)
 	drainTimeout  time.Duration
-	quiet, rescan time.Duration
+	debounce, pollInterval time.Duration
 	logger        *slog.Logger
 	problems      []error
 }
 
 func newHostOptions(opts []Option) hostOptions {
 	o := hostOptions{
-		loaders: map[string]Loader{}, drainTimeout: DefaultDrainTimeout, quiet: DefaultDebounce, rescan: DefaultPollInterval,
+		loaders: map[string]Loader{}, drainTimeout: DefaultDrainTimeout, debounce: DefaultDebounce, pollInterval: DefaultPollInterval,
 		logger: slog.Default(),
 	}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if o.onEvent == nil {
-		o.onEvent = o.log
+		o.onEvent = o.logEvent
 	}
 	return o
 }
@@ -77,10 +77,10 @@ func WithDrainTimeout(timeout time.Duration) Option {
 
 // WithDebounce sets how long a watched folder must have been left alone before it is read, so that files are not read while
 // they are copied. The default, also for 0 or less, is [DefaultDebounce].
-func WithDebounce(quiet time.Duration) Option {
+func WithDebounce(interval time.Duration) Option {
 	return func(o *hostOptions) {
-		if quiet > 0 {
-			o.quiet = quiet
+		if interval > 0 {
+			o.debounce = interval
 		}
 	}
 }
@@ -90,7 +90,7 @@ func WithDebounce(quiet time.Duration) Option {
 func WithPollInterval(interval time.Duration) Option {
 	return func(o *hostOptions) {
 		if interval > 0 {
-			o.rescan = interval
+			o.pollInterval = interval
 		}
 	}
 }
@@ -105,8 +105,8 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// log is what is done with events by default.
-func (o *hostOptions) log(e Event) {
+// logEvent is what is done with events by default.
+func (o *hostOptions) logEvent(e Event) {
 	level := slog.LevelInfo
 	if e.Err != nil {
 		level = slog.LevelWarn

@@ -25,35 +25,35 @@ func (h *Host) Load(ctx context.Context, folder string) error {
 
 // load returns the name of the plugin.
 func (h *Host) load(ctx context.Context, folder string) (name string, err error) {
-	ctx, leave, err := h.enter(ctx, h.running)
+	ctx, leave, err := h.enter(ctx, h.runCtx)
 	if err != nil {
 		return "", err
 	}
 	defer leave()
 	source, err := ReadSource(folder)
 	if err != nil {
-		h.couldNotRead(folder, err)
+		h.markUnreadable(folder, err)
 		return "", err
 	}
-	h.couldRead(source.Folder)
+	h.markReadable(source.Folder)
 	p, err := h.acquirePlugin(ctx, source)
 	if err != nil {
 		return "", err
 	}
 	defer p.release()
-	if h.isServed(p, source) {
+	if h.alreadyServing(p, source) {
 		return p.name, nil
 	}
 	if err := h.replace(ctx, p, source); err != nil {
-		err = errors.NewErrorf(codeOf(err), "plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
-		h.failed(p, source, err)
+		err = errors.NewErrorf(errorCode(err), "plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
+		h.markFailed(p, source, err)
 		return "", err
 	}
 	return p.name, nil
 }
 
-// couldNotRead notes a problem where the plugin of that folder is listed, or the folder if there is none.
-func (h *Host) couldNotRead(folder string, err error) {
+// markUnreadable notes a problem where the plugin of that folder is listed, or the folder if there is none.
+func (h *Host) markUnreadable(folder string, err error) {
 	if absolute, absErr := filepath.Abs(folder); absErr == nil {
 		folder = absolute
 	}
@@ -64,15 +64,15 @@ func (h *Host) couldNotRead(folder string, err error) {
 		p.loadErr, p.status.Err = err, err
 		event.Plugin = p.name
 	} else if _, missing := os.Stat(folder); missing == nil {
-		h.unread[folder] = Status{Folder: folder, State: StateFailed, Since: time.Now(), Err: err}
+		h.unreadable[folder] = Status{Folder: folder, State: StateFailed, Since: time.Now(), Err: err}
 	}
 	h.events.Put(event)
 }
 
-func (h *Host) couldRead(folder string) {
+func (h *Host) markReadable(folder string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.unread, folder)
+	delete(h.unreadable, folder)
 }
 
 func (h *Host) inFolderLocked(folder string) *managedPlugin {
@@ -84,8 +84,8 @@ func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	return nil
 }
 
-// isServed reports whether the content is what is served. Then the folder is where the plugin is from now on.
-func (h *Host) isServed(p *managedPlugin, source *Source) bool {
+// alreadyServing reports whether the content is what is served. Then the folder is where the plugin is from now on.
+func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p.current == nil || p.current.source.fingerprint != source.fingerprint {
@@ -96,8 +96,8 @@ func (h *Host) isServed(p *managedPlugin, source *Source) bool {
 	return true
 }
 
-// failed notes why a version is not served.
-func (h *Host) failed(p *managedPlugin, source *Source, err error) {
+// markFailed notes why a version is not served.
+func (h *Host) markFailed(p *managedPlugin, source *Source, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p.loadErr, p.status.Err = err, err

@@ -21,8 +21,8 @@ import (
 // namePattern is what plugins may be called.
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
-// reservedEnv begins the names of variables that loaders set.
-const reservedEnv = "DYNPSRPC_"
+// reservedEnvPrefix begins the names of variables that loaders set.
+const reservedEnvPrefix = "DYNPSRPC_"
 
 // ParseManifest reads a manifest and checks all that can be checked without the plugin's folder. A field that it does not
 // know is an error, and so is anything after the manifest. All problems of the fields are reported together.
@@ -31,7 +31,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&m); err != nil {
-		return Manifest{}, describeJSON(data, err)
+		return Manifest{}, explainJSONError(data, err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return Manifest{}, invalid("line %d: there is something after the manifest: remove it",
@@ -43,8 +43,8 @@ func ParseManifest(data []byte) (Manifest, error) {
 	return m, nil
 }
 
-// describeJSON says where the mistake is.
-func describeJSON(data []byte, err error) error {
+// explainJSONError says where the mistake is.
+func explainJSONError(data []byte, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return invalid("it is not complete: %w", io.ErrUnexpectedEOF)
 	}
@@ -91,8 +91,8 @@ func (m *Manifest) check() error {
 	for _, entry := range m.Env {
 		name, _, found := strings.Cut(entry, "=")
 		problem(found && name != "" && !strings.ContainsRune(entry, 0), "field env: %q is not of the form name=value", entry)
-		problem(!strings.HasPrefix(name, reservedEnv),
-			"field env: %q: names that begin with %s are the loader's", entry, reservedEnv)
+		problem(!strings.HasPrefix(name, reservedEnvPrefix),
+			"field env: %q: names that begin with %s are the loader's", entry, reservedEnvPrefix)
 	}
 	return errors.Join(problems...)
 }

@@ -25,7 +25,7 @@ const (
 type sourceFiles struct {
 	folder  fs.FS
 	sums    map[string][sha256.Size]byte // by name
-	sources int                          // bytes that were read by Open
+	protoBytes int                          // bytes that were read by Open
 }
 
 func newSourceFiles(folder fs.FS) *sourceFiles {
@@ -65,12 +65,12 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 
 // Open reads a .proto source for the parser.
 func (f *sourceFiles) Open(name string) (fs.File, error) {
-	content, err := f.read(name, int64(maxSources-f.sources))
+	content, err := f.read(name, int64(maxSources-f.protoBytes))
 	if err != nil {
 		return nil, err
 	}
-	f.sources += len(content)
-	return &readFile{name: name, Reader: bytes.NewReader(content)}, nil
+	f.protoBytes += len(content)
+	return &memoryFile{name: name, Reader: bytes.NewReader(content)}, nil
 }
 
 // Stat tells the parser of a file, before it opens it.
@@ -85,15 +85,15 @@ func (f *sourceFiles) fingerprint() string {
 	return hex.EncodeToString(all.Sum(nil))
 }
 
-// readFile is a file that is in memory.
-type readFile struct {
+// memoryFile is a file that is in memory.
+type memoryFile struct {
 	*bytes.Reader
 
 	name string
 }
 
-func (f *readFile) Stat() (fs.FileInfo, error) {
+func (f *memoryFile) Stat() (fs.FileInfo, error) {
 	return nil, &fs.PathError{Op: "stat", Path: f.name, Err: errors.ErrUnsupported}
 }
 
-func (f *readFile) Close() error { return nil }
+func (f *memoryFile) Close() error { return nil }

@@ -26,12 +26,12 @@ func ReadSource(folder string) (*Source, error) {
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, errors.NewErrorf(codeOf(err), "plugin %s: its folder cannot be opened: %w", folder, err)
+		return nil, errors.NewErrorf(errorCode(err), "plugin %s: its folder cannot be opened: %w", folder, err)
 	}
 	defer root.Close() //nolint:errcheck // it was only read
 	source, err := readSource(root.FS(), folder)
 	if err != nil {
-		return nil, errors.NewErrorf(codeOf(err), "plugin %s: %w", folder, err)
+		return nil, errors.NewErrorf(errorCode(err), "plugin %s: %w", folder, err)
 	}
 	return source, nil
 }
@@ -54,13 +54,13 @@ func readSource(content fs.FS, folder string) (*Source, error) {
 	files := newSourceFiles(content)
 	s := &Source{Folder: folder}
 	if err := s.readManifest(files); err != nil {
-		return nil, errors.NewErrorf(codeOf(err), "manifest %s: %w", ManifestName, err)
+		return nil, errors.NewErrorf(errorCode(err), "manifest %s: %w", ManifestName, err)
 	}
 	if err := s.readServices(files); err != nil {
 		return nil, err
 	}
 	if err := s.readCode(files); err != nil {
-		return nil, errors.NewErrorf(codeOf(err), "code (field code of %s): %w", ManifestName, err)
+		return nil, errors.NewErrorf(errorCode(err), "code (field code of %s): %w", ManifestName, err)
 	}
 	s.fingerprint = files.fingerprint()
 	return s, nil
@@ -103,7 +103,7 @@ func (s *Source) readServices(files *sourceFiles) error {
 	}
 	all := registry.New()
 	if err := readDescriptors(files, s.Descriptors, all); err != nil {
-		return errors.NewErrorf(codeOf(err), "descriptors (field descriptors of %s): %s: %w", ManifestName, s.Descriptors, err)
+		return errors.NewErrorf(errorCode(err), "descriptors (field descriptors of %s): %s: %w", ManifestName, s.Descriptors, err)
 	}
 	names := s.Manifest.Services
 	if len(names) == 0 {
@@ -151,8 +151,8 @@ func readDescriptors(files *sourceFiles, name string, into *registry.Registry) e
 	return into.RegisterDescriptorSet(&set)
 }
 
-// codeOf returns the code of an error, or that of what a file system says.
-func codeOf(err error) errors.ErrorCode {
+// errorCode returns the code of an error, or that of what a file system says.
+func errorCode(err error) errors.ErrorCode {
 	if coded, ok := errors.AsType[errors.Error](err); ok {
 		return coded.Code()
 	}

@@ -48,7 +48,7 @@ type Status struct {
 // List returns the plugins, and the folders that could not be read, sorted by name and folder.
 func (h *Host) List() []Status {
 	h.mu.Lock()
-	list := slices.Collect(maps.Values(h.unread))
+	list := slices.Collect(maps.Values(h.unreadable))
 	counted := map[string][]CallCounter{} // by name
 	for name, p := range h.plugins {
 		status := p.status

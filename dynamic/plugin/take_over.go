@@ -43,7 +43,7 @@ func (v *version) swap(old *version) (err error) {
 	for _, s := range v.services {
 		previous := old.serviceByWireName(s.wireName)
 		if err := v.register(s, previous); err != nil {
-			return errors.NewErrorf(codeOf(err), "it cannot be served: %w", err)
+			return errors.NewErrorf(errorCode(err), "it cannot be served: %w", err)
 		}
 		if previous != nil {
 			undo = append(undo, func() error { return old.rollback(previous, s) })
@@ -69,7 +69,7 @@ func (v *version) register(s, previous *managedService) (err error) {
 func (v *version) rollback(previous, s *managedService) error {
 	registration, err := s.registration.Replace(previous.Descriptor, previous.Handlers, v.registerOptions(previous.Service)...)
 	if err != nil {
-		return errors.NewErrorf(codeOf(err),
+		return errors.NewErrorf(errorCode(err),
 			"service %s: the version before cannot be put back, and is not served any more: %w", s.name, err)
 	}
 	v.rolledBack = append(v.rolledBack, previous.registration)
@@ -83,7 +83,7 @@ func (s *managedService) notifyRegistered() error {
 		return nil
 	}
 	if err := guard("Registered", func() error { return s.Registered(s.registration) }); err != nil {
-		return errors.NewErrorf(codeOf(err), "service %s: its function Registered failed: %w", s.name, err)
+		return errors.NewErrorf(errorCode(err), "service %s: its function Registered failed: %w", s.name, err)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (v *version) start(ctx context.Context) error {
 		return errors.NewErrorf(errors.Internal, "loader %s returned neither code nor an error", v.source.Loader)
 	}
 	if err != nil {
-		return errors.NewErrorf(codeOf(err), "its code cannot be loaded: %w", err)
+		return errors.NewErrorf(errorCode(err), "its code cannot be loaded: %w", err)
 	}
 	var services []Service
 	if err := guard("its code", func() error { services = v.instance.Services(); return nil }); err != nil {
@@ -67,7 +67,7 @@ func (v *version) start(ctx context.Context) error {
 		return err
 	}
 	if v.services, err = v.dryRun(services); err != nil {
-		return errors.NewErrorf(codeOf(err), "it cannot be served: %w", err)
+		return errors.NewErrorf(errorCode(err), "it cannot be served: %w", err)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (v *version) serviceByWireName(wireName string) *managedService {
 func (v *version) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
 	defer cancel()
-	detach := context.AfterFunc(v.host.draining, cancel)
+	detach := context.AfterFunc(v.host.drainCtx, cancel)
 	defer detach()
 
 	registrations := v.rolledBack

@@ -15,18 +15,18 @@ import (
 // Watch returns nil when ctx has ended, and then leaves the plugins as they are. It fails if root cannot be read when it
 // begins, or cannot be watched, and with [ErrHostClosed] when the host is shut down.
 func (h *Host) Watch(ctx context.Context, root string) error {
-	ctx, leave, err := h.enter(ctx, h.running)
+	ctx, leave, err := h.enter(ctx, h.runCtx)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	w, err := newWatcher(h, root)
 	if err != nil {
-		return errors.NewErrorf(codeOf(err), "plugins in %s cannot be watched: %w", root, err)
+		return errors.NewErrorf(errorCode(err), "plugins in %s cannot be watched: %w", root, err)
 	}
 	defer w.close()
 	w.run(ctx)
-	if h.running.Err() != nil {
+	if h.runCtx.Err() != nil {
 		return ErrHostClosed
 	}
 	return nil

@@ -52,7 +52,7 @@ func newWatcher(h *Host, root string) (*watcher, error) {
 	}
 	w.look()
 	for _, f := range w.folders { // they may have been there for long
-		f.touched = f.touched.Add(-h.options.quiet)
+		f.touched = f.touched.Add(-h.options.debounce)
 	}
 	return w, nil
 }
@@ -69,7 +69,7 @@ func (w *watcher) close() {
 }
 
 func (w *watcher) run(ctx context.Context) {
-	rescan := time.NewTicker(w.host.options.rescan)
+	rescan := time.NewTicker(w.host.options.pollInterval)
 	defer rescan.Stop()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
@@ -140,8 +140,8 @@ func (w *watcher) settle(ctx context.Context) (next time.Duration) {
 		f.busy, f.plugin = true, readName(f.path)
 	}
 	for _, f := range removed {
-		if w.unload(f) && (next == 0 || next > w.host.options.quiet) {
-			next = w.host.options.quiet
+		if w.unload(f) && (next == 0 || next > w.host.options.debounce) {
+			next = w.host.options.debounce
 		}
 	}
 	for _, f := range changed {
@@ -153,7 +153,7 @@ func (w *watcher) settle(ctx context.Context) (next time.Duration) {
 // due returns the folders that have been left alone since they have changed, and how long it is until others may have
 // been.
 func (w *watcher) due() (changed, removed []*watchedFolder, next time.Duration) {
-	quiet := w.host.options.quiet
+	quiet := w.host.options.debounce
 	for _, f := range w.folders {
 		if f.touched.IsZero() || f.busy {
 			continue
@@ -188,7 +188,7 @@ func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 func (w *watcher) unload(f *watchedFolder) (later bool) {
 	name := w.host.nameIn(f.path, "")
 	if name == "" {
-		w.host.couldRead(f.path)
+		w.host.markReadable(f.path)
 		delete(w.folders, f.path)
 		return false
 	}
@@ -205,7 +205,7 @@ func (w *watcher) unloadFrom(f *watchedFolder, name string) bool {
 	f.touched, f.busy = time.Time{}, true
 	w.host.announceUnload(name)
 	w.host.drains.Go(func() { // Shutdown waits for it
-		ctx, leave, err := w.host.enter(context.Background(), w.host.draining)
+		ctx, leave, err := w.host.enter(context.Background(), w.host.drainCtx)
 		if err != nil {
 			return
 		}
@@ -257,7 +257,7 @@ func (w *watcher) unloadRest(c change) {
 }
 
 // isConflict reports whether a load has failed because another plugin has one of the services.
-func isConflict(err error) bool { return err != nil && codeOf(err) == errors.AlreadyExists }
+func isConflict(err error) bool { return err != nil && errorCode(err) == errors.AlreadyExists }
 
 // nameIn returns the name of a plugin that is in a folder and is not the wanted one, or an empty one.
 func (h *Host) nameIn(folder, wanted string) string {
