@@ -41,7 +41,7 @@ func TestHost_APluginThatMovesInTimeStays(t *testing.T) {
 			[]byte(`{"name": "idle", "loader": "idle", "code": "code"}`), 0o600))
 	}
 	require.NoError(t, host.Load(t.Context(), folders[0]))
-	host.announceUnload("idle")
+	host.markUnloading("idle")
 	assert.Equal(t, StateDraining, host.List()[0].State)
 	require.NoError(t, host.Load(t.Context(), folders[1]))
 	require.NoError(t, host.unload(t.Context(), "idle", folders[0]))
