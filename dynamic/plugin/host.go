@@ -21,22 +21,22 @@ type Host struct {
 	server  *dynamic.Server
 	options hostOptions
 
-	calls  *lifecycle.Gate // inside: what loads, unloads and watches
-	drains sync.WaitGroup  // the versions that were replaced, until they are closed
-	events lifecycle.EventQueue[Event]
+	calls      *lifecycle.Gate // inside: what loads, unloads and watches
+	drains     sync.WaitGroup  // the versions that were replaced, until they are closed
+	events     lifecycle.EventQueue[Event]
 	stopEvents chan struct{} // closed when there is no more event to come
-	eventsDone   chan struct{} // closed when all events have been handled
+	eventsDone chan struct{} // closed when all events have been handled
 
 	// runCtx ends with Shutdown, and with it loads and watches. draining ends when nothing is waited for any more.
-	runCtx, drainCtx context.Context //nolint:containedctx // the life of the host
-	cancelRun, cancelDrain         context.CancelFunc
-	unloadOnce          sync.Once
-	drainErr         error // set by Shutdown
+	runCtx, drainCtx       context.Context //nolint:containedctx // the life of the host
+	cancelRun, cancelDrain context.CancelFunc
+	unloadOnce             sync.Once
+	drainErr               error // set by Shutdown
 
-	mu      sync.Mutex
-	plugins map[string]*managedPlugin    // by name
-	live    map[*version]struct{} // those being loaded, served and drained
-	unreadable  map[string]Status     // folders that could not be read, by path
+	mu         sync.Mutex
+	plugins    map[string]*managedPlugin // by name
+	live       map[*version]struct{}     // those being loaded, served and drained
+	unreadable map[string]Status         // folders that could not be read, by path
 }
 
 // NewHost returns a host without plugins. Wrong options are reported together.
@@ -49,15 +49,15 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		server:  server,
-		options: options,
-		calls:   lifecycle.NewGate(),
-		events:  lifecycle.NewEventQueue[Event](),
-		stopEvents:  make(chan struct{}),
-		eventsDone:    make(chan struct{}),
-		plugins: map[string]*managedPlugin{},
-		live:    map[*version]struct{}{},
-		unreadable:  map[string]Status{},
+		server:     server,
+		options:    options,
+		calls:      lifecycle.NewGate(),
+		events:     lifecycle.NewEventQueue[Event](),
+		stopEvents: make(chan struct{}),
+		eventsDone: make(chan struct{}),
+		plugins:    map[string]*managedPlugin{},
+		live:       map[*version]struct{}{},
+		unreadable: map[string]Status{},
 	}
 	h.runCtx, h.cancelRun = context.WithCancel(context.Background())
 	h.drainCtx, h.cancelDrain = context.WithCancel(context.Background())

@@ -21,12 +21,12 @@ const (
 type Option func(*hostOptions)
 
 type hostOptions struct {
-	loaders       map[string]Loader
-	onEvent       func(Event)
-	drainTimeout  time.Duration
+	loaders                map[string]Loader
+	onEvent                func(Event)
+	drainTimeout           time.Duration
 	debounce, pollInterval time.Duration
-	logger        *slog.Logger
-	problems      []error
+	logger                 *slog.Logger
+	problems               []error
 }
 
 func newHostOptions(opts []Option) hostOptions {

@@ -23,8 +23,8 @@ const (
 
 // sourceFiles reads files of a folder and remembers what they were. It is the file system for .proto sources, too.
 type sourceFiles struct {
-	folder  fs.FS
-	sums    map[string][sha256.Size]byte // by name
+	folder     fs.FS
+	sums       map[string][sha256.Size]byte // by name
 	protoBytes int                          // bytes that were read by Open
 }
 

@@ -17,20 +17,20 @@ const closeGrace = 5 * time.Second
 
 // version is one version of a plugin, from before its code is loaded until its code is closed.
 type version struct {
-	host     *Host
-	plugin   *managedPlugin
-	source   *Source
-	instance     Instance
-	services []*managedService
-	rolledBack  []*dynamic.Registration // those before a newer version that was taken back
-	counter  requestCounter
+	host       *Host
+	plugin     *managedPlugin
+	source     *Source
+	instance   Instance
+	services   []*managedService
+	rolledBack []*dynamic.Registration // those before a newer version that was taken back
+	counter    requestCounter
 	closed     chan struct{} // closed when nothing of it is running
 
 	// These are guarded by Host.mu.
-	reservedNames  []string    // names, full and on the wire, that other plugins cannot have
-	callCounter CallCounter // who counts its requests; nil until it is served
-	draining bool        // its claims will be free when it is gone
-	healthErr error       // why the code does not serve for the time being
+	reservedNames []string    // names, full and on the wire, that other plugins cannot have
+	callCounter   CallCounter // who counts its requests; nil until it is served
+	draining      bool        // its claims will be free when it is gone
+	healthErr     error       // why the code does not serve for the time being
 }
 
 // managedService is one service of a version.

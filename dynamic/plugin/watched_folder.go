@@ -20,13 +20,13 @@ const (
 
 // watchedFolder is what may be a plugin's folder.
 type watchedFolder struct {
-	path    string
-	fingerprint   string    // what it looked like when it was touched
-	changedAt time.Time // when it last changed; zero if that was acted on
-	busy    bool      // it is being loaded or unloaded
-	loadErr error     // that of the last load
-	completedAtStart   int       // what the watcher's ends were when the last load began
-	loadingPlugin  string    // what the manifest that is being loaded calls its plugin
+	path             string
+	fingerprint      string    // what it looked like when it was touched
+	changedAt        time.Time // when it last changed; zero if that was acted on
+	busy             bool      // it is being loaded or unloaded
+	loadErr          error     // that of the last load
+	completedAtStart int       // what the watcher's ends were when the last load began
+	loadingPlugin    string    // what the manifest that is being loaded calls its plugin
 }
 
 // markChanged notes a change of which the system has told, which the stamp may not show.

@@ -15,14 +15,14 @@ import (
 
 // watcher follows one root. All of it belongs to the goroutine of Watch.
 type watcher struct {
-	host    *Host
-	root    string
-	fsWatcher  *fsnotify.Watcher
-	folders map[string]*watchedFolder // by path
-	results chan changeResult               // the ends of loads and unloads
-	loadsRunning   int                       // under way
+	host         *Host
+	root         string
+	fsWatcher    *fsnotify.Watcher
+	folders      map[string]*watchedFolder // by path
+	results      chan changeResult         // the ends of loads and unloads
+	loadsRunning int                       // under way
 	completed    int                       // of loads and unloads, but those that found a conflict
-	stopped   chan struct{}             // closed when Watch returns
+	stopped      chan struct{}             // closed when Watch returns
 }
 
 // changeResult is the end of a load or an unload.

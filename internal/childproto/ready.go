@@ -39,7 +39,7 @@ func (r Ready) Line() []byte {
 }
 
 // ParseReady reports whether a line is meant to be the one of a process that is ready. If so, it reads it.
-func ParseReady(line []byte) (ready Ready, meant bool, err error) {
+func ParseReady(line []byte) (ready Ready, isReady bool, err error) {
 	if !bytes.HasPrefix(line, []byte("{")) || !bytes.Contains(line, []byte(`"dynpsrpc_ready"`)) {
 		return Ready{}, false, nil
 	}

@@ -16,33 +16,33 @@ var flags = []string{
 
 // compare lists the differences that keep a plugin from being loaded.
 func compare(host, plugin *debug.BuildInfo) (differences []string) {
-	differ := func(what, inPlugin, inHost string) {
+	compareValue := func(what, inPlugin, inHost string) {
 		if inPlugin != inHost {
 			differences = append(differences,
-				fmt.Sprintf("%s is %s in the plugin and %s in the host", what, shown(inPlugin), shown(inHost)))
+				fmt.Sprintf("%s is %s in the plugin and %s in the host", what, orUnset(inPlugin), orUnset(inHost)))
 		}
 	}
-	differ("the Go version", plugin.GoVersion, host.GoVersion)
-	ours, theirs := settings(host), settings(plugin)
+	compareValue("the Go version", plugin.GoVersion, host.GoVersion)
+	hostSettings, pluginSettings := settings(host), settings(plugin)
 	names := slices.Clone(flags)
-	for _, name := range slices.Concat(slices.Collect(maps.Keys(ours)), slices.Collect(maps.Keys(theirs))) {
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(hostSettings)), slices.Collect(maps.Keys(pluginSettings))) {
 		if strings.HasPrefix(name, "GO") {
 			names = append(names, name)
 		}
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		differ(name, theirs[name], ours[name])
+		compareValue(name, pluginSettings[name], hostSettings[name])
 	}
-	ourModules, theirModules := modules(host), modules(plugin)
-	for _, path := range slices.Sorted(maps.Keys(theirModules)) {
-		if version, both := ourModules[path]; both {
-			differ("module "+path, theirModules[path], version)
+	hostModules, pluginModules := modules(host), modules(plugin)
+	for _, path := range slices.Sorted(maps.Keys(pluginModules)) {
+		if version, both := hostModules[path]; both {
+			compareValue("module "+path, pluginModules[path], version)
 		}
 	}
 	return differences
 }
 
-func shown(value string) string {
+func orUnset(value string) string {
 	if value == "" {
 		return "not set"
 	}

@@ -57,7 +57,7 @@ func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)
 		if r.err != nil {
 			return nil, r.err
 		}
-		return &code{r.services}, nil
+		return &instance{r.services}, nil
 	case <-ctx.Done():
 		return nil, errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
 			"its init or its function %s has not returned: %w: it goes on, for it cannot be ended without its host",
@@ -86,20 +86,20 @@ func start(source *plugin.Source) (services []plugin.Service, err error) {
 	return services, err
 }
 
-// code is what a call of Services has returned.
-type code struct{ services []plugin.Service }
+// instance is what a call of Services has returned.
+type instance struct{ services []plugin.Service }
 
 // Services returns what the plugin serves.
-func (c *code) Services() []plugin.Service { return c.services }
+func (c *instance) Services() []plugin.Service { return c.services }
 
 // Close does nothing: a Go plugin cannot be unloaded.
-func (c *code) Close(context.Context) error { return nil }
+func (c *instance) Close(context.Context) error { return nil }
 
 // guard makes an error of a panic in a plugin.
-func guard(whose string, f func() error) (err error) {
+func guard(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = errors.NewErrorf(errors.Internal, "%s panicked: %v\n%s", whose, p, debug.Stack())
+			err = errors.NewErrorf(errors.Internal, "%s panicked: %v\n%s", what, p, debug.Stack())
 		}
 	}()
 	return f()

@@ -14,24 +14,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// opened is what this process has loaded, or failed to, by digest. It cannot be tried again: part of a plugin may be
+// loaded is what this process has loaded, or failed to, by digest. It cannot be tried again: part of a plugin may be
 // there, and the standard package would wait for ever for one whose init has panicked.
-var opened = struct {
+var loaded = struct {
 	sync.Mutex
 
-	results map[string]result
-}{results: map[string]result{}}
+	results map[string]loadResult
+}{results: map[string]loadResult{}}
 
-type result struct {
+type loadResult struct {
 	services servicesFunc
 	err      error
 }
 
 // open returns the function of the plugin. One at a time is loaded.
 func open(source *plugin.Source) (servicesFunc, error) {
-	opened.Lock()
-	defer opened.Unlock()
-	if r, done := opened.results[source.Digest]; done {
+	loaded.Lock()
+	defer loaded.Unlock()
+	if r, done := loaded.results[source.Digest]; done {
 		return r.services, r.err
 	}
 	if err := checkBuild(source.Content); err != nil {
@@ -47,7 +47,7 @@ func open(source *plugin.Source) (servicesFunc, error) {
 		return nil, errors.NewErrorf(errors.Internal, "no private copy can be made: %w", err)
 	}
 	services, err := openFile(path)
-	opened.results[source.Digest] = result{services, err}
+	loaded.results[source.Digest] = loadResult{services, err}
 	return services, err
 }
 
@@ -56,7 +56,7 @@ func openFile(path string) (services servicesFunc, err error) {
 	err = guard("its init", func() error {
 		p, err := stdplugin.Open(path)
 		if err != nil {
-			return explain(err)
+			return withAdvice(err)
 		}
 		found, err := p.Lookup(symbol)
 		if err != nil {
@@ -72,8 +72,8 @@ func openFile(path string) (services servicesFunc, err error) {
 	return services, err
 }
 
-// explain adds what to do. The standard package has texts only.
-func explain(err error) error {
+// withAdvice adds what to do. The standard package has texts only.
+func withAdvice(err error) error {
 	advice := "build it again, exactly as its host is built"
 	if strings.Contains(err.Error(), "plugin already loaded") {
 		advice = "another version of it is loaded, with the same plugin path: name the files of its package " +
@@ -84,18 +84,18 @@ func explain(err error) error {
 
 // checkBuild says how a plugin was built otherwise than this program.
 func checkBuild(content []byte) error {
-	theirs, err := buildinfo.Read(bytes.NewReader(content))
+	pluginInfo, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "it is not a Go plugin, or not a whole one: %w", err)
 	}
-	if mode := settings(theirs)["-buildmode"]; mode != "plugin" {
+	if mode := settings(pluginInfo)["-buildmode"]; mode != "plugin" {
 		return errors.NewErrorf(errors.InvalidArgument, "it was built with -buildmode=%s: build it with -buildmode=plugin", mode)
 	}
-	ours, ok := debug.ReadBuildInfo()
+	hostInfo, ok := debug.ReadBuildInfo()
 	if !ok {
 		return nil
 	}
-	if differences := compare(ours, theirs); len(differences) > 0 {
+	if differences := compare(hostInfo, pluginInfo); len(differences) > 0 {
 		return errors.NewErrorf(errors.FailedPrecondition,
 			"it was built otherwise than its host: %s: build it again with the Go version, the flags and the modules of the host",
 			strings.Join(differences, "; "))

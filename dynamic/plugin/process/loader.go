@@ -35,7 +35,7 @@ func (*Loader) Name() string { return "process" }
 
 // Load starts the process and returns when it is ready. If it fails, nothing of it is running; the error says what the
 // process did and wrote.
-func (l *Loader) Load(ctx context.Context, source *plugin.Source, notify func(err error)) (plugin.Instance, error) {
+func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(err error)) (plugin.Instance, error) {
 	if source.Limits != (plugin.Limits{}) {
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"field limits: a process has none: remove it, and bound the host by means of the system")
@@ -44,7 +44,7 @@ func (l *Loader) Load(ctx context.Context, source *plugin.Source, notify func(er
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "no private copy of the executable can be made: %w", err)
 	}
-	c := newCode(l, source, executable, notify)
+	c := newInstance(l, source, executable, onHealth)
 	p, err := c.start(ctx)
 	if err != nil {
 		c.cancel()

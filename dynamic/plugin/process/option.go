@@ -21,7 +21,7 @@ type Option func(*options)
 type options struct {
 	readyTimeout           time.Duration
 	minBackoff, maxBackoff time.Duration
-	inherited              []string
+	inheritedEnv           []string
 	directory              string
 	logger                 *slog.Logger
 }
@@ -29,9 +29,9 @@ type options struct {
 func newOptions(opts []Option) options {
 	o := options{
 		readyTimeout: DefaultReadyTimeout, minBackoff: DefaultMinBackoff, maxBackoff: DefaultMaxBackoff,
-		inherited: []string{"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"},
-		directory: os.TempDir(),
-		logger:    slog.Default(),
+		inheritedEnv: []string{"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"},
+		directory:    os.TempDir(),
+		logger:       slog.Default(),
 	}
 	for _, opt := range opts {
 		opt(&o)
@@ -52,13 +52,13 @@ func WithReadyTimeout(timeout time.Duration) Option {
 // WithBackoff sets how long it takes until a process that has ended is started again: least at first, then twice as
 // long each time, up to most, with jitter. The defaults, also for 0 or less, are [DefaultMinBackoff] and
 // [DefaultMaxBackoff].
-func WithBackoff(least, most time.Duration) Option {
+func WithBackoff(minimum, maximum time.Duration) Option {
 	return func(o *options) {
-		if least > 0 {
-			o.minBackoff = least
+		if minimum > 0 {
+			o.minBackoff = minimum
 		}
-		if most > 0 {
-			o.maxBackoff = most
+		if maximum > 0 {
+			o.maxBackoff = maximum
 		}
 		o.maxBackoff = max(o.minBackoff, o.maxBackoff)
 	}
@@ -66,7 +66,7 @@ func WithBackoff(least, most time.Duration) Option {
 
 // WithInheritedEnv names more variables of the host's environment that processes get.
 func WithInheritedEnv(names ...string) Option {
-	return func(o *options) { o.inherited = append(o.inherited, names...) }
+	return func(o *options) { o.inheritedEnv = append(o.inheritedEnv, names...) }
 }
 
 // WithDirectory sets where private copies of executables are. Programs in it must be allowed to run. The default, also

@@ -41,48 +41,48 @@ func readLines(from io.Reader, handle func(line []byte)) {
 type output struct {
 	logger *slog.Logger
 
-	mu      sync.Mutex
-	since   time.Time // when the second began that lines are counted in
-	lines   int
-	dropped int
-	tail    []string // of stderr
+	mu          sync.Mutex
+	windowStart time.Time // when the second began that lines are counted in
+	lines       int
+	dropped     int
+	tail        []string // of stderr
 }
 
-func (o *output) stdout(line []byte) { o.log("stdout", line) }
+func (o *output) stdout(line []byte) { o.logLine("stdout", line) }
 
 func (o *output) stderr(line []byte) {
-	text := cut(line)
+	text := truncate(line)
 	o.mu.Lock()
 	if len(o.tail) == tailLines {
 		o.tail = o.tail[1:]
 	}
 	o.tail = append(o.tail, text)
 	o.mu.Unlock()
-	o.log("stderr", line)
+	o.logLine("stderr", line)
 }
 
-func cut(line []byte) string {
+func truncate(line []byte) string {
 	return strings.ToValidUTF8(string(line[:min(len(line), maxLoggedLine)]), "\uFFFD")
 }
 
-func (o *output) log(stream string, line []byte) {
-	logged, dropped := o.admit()
+func (o *output) logLine(stream string, line []byte) {
+	allowed, dropped := o.allowLine()
 	if dropped > 0 {
 		o.logger.Warn("dynpsrpc: the plugin writes too much", slog.Int("lines_dropped", dropped))
 	}
-	if logged {
+	if allowed {
 		o.logger.LogAttrs(context.Background(), slog.LevelInfo, "dynpsrpc: the plugin says",
-			slog.String("stream", stream), slog.String("line", cut(line)))
+			slog.String("stream", stream), slog.String("line", truncate(line)))
 	}
 }
 
-// admit returns also how many lines were dropped in the second before, when that is over.
-func (o *output) admit() (logged bool, dropped int) {
+// allowLine returns also how many lines were dropped in the second before, when that is over.
+func (o *output) allowLine() (allowed bool, dropped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if now := time.Now(); now.Sub(o.since) >= time.Second {
+	if now := time.Now(); now.Sub(o.windowStart) >= time.Second {
 		dropped = o.dropped
-		o.since, o.lines, o.dropped = now, 0, 0
+		o.windowStart, o.lines, o.dropped = now, 0, 0
 	}
 	if o.lines++; o.lines <= linesPerSecond {
 		return true, dropped
@@ -91,8 +91,8 @@ func (o *output) admit() (logged bool, dropped int) {
 	return false, dropped
 }
 
-// last returns the last lines of stderr, for an error.
-func (o *output) last() string {
+// lastLines returns the last lines of stderr, for an error.
+func (o *output) lastLines() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.tail) == 0 {

@@ -17,19 +17,19 @@ const outputGrace = time.Second
 
 // process is one run of a program, from its start until it is reaped and its output is read.
 type process struct {
-	command *exec.Cmd
-	stdin   io.Closer
-	ended   chan struct{} // closed when nothing is left of it
-	exit    error         // how it ended; set before ended is closed
-	last    func() string // what it wrote last
+	command    *exec.Cmd
+	stdin      io.Closer
+	done       chan struct{} // closed when nothing is left of it
+	exitErr    error         // how it ended; set before ended is closed
+	lastOutput func() string // what it wrote last
 
-	mu   sync.Mutex
-	gone bool // its id may be another's
+	mu     sync.Mutex
+	reaped bool // its id may be another's
 }
 
 // startProcess runs a program whose output goes line by line to two functions, on goroutines of their own.
 func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process, error) {
-	p := &process{command: command, ended: make(chan struct{})}
+	p := &process{command: command, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go p.run(started, stdout, stderr) // whoever waits for ended
 	return p, <-started
@@ -39,7 +39,7 @@ func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process
 func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer close(p.ended)
+	defer close(p.done)
 	outputs, err := p.start()
 	started <- err
 	if err != nil {
@@ -49,7 +49,7 @@ func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	for i, handle := range []func([]byte){stdout, stderr} {
 		reading.Go(func() { readLines(outputs[i], handle) })
 	}
-	p.exit = p.reap()
+	p.exitErr = p.reap()
 	for _, output := range outputs {
 		_ = output.SetReadDeadline(time.Now().Add(outputGrace))
 	}
@@ -59,20 +59,20 @@ func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 
 // start returns the reading ends of the program's stdout and stderr.
 func (p *process) start() (outputs []*os.File, err error) {
-	var childEnds []*os.File
+	var writeEnds []*os.File
 	defer func() {
-		closeAll(childEnds)
+		closeAll(writeEnds)
 		if err != nil {
 			closeAll(outputs)
 		}
 	}()
-	for _, into := range []*io.Writer{&p.command.Stdout, &p.command.Stderr} {
-		ours, theirs, err := os.Pipe()
+	for _, stream := range []*io.Writer{&p.command.Stdout, &p.command.Stderr} {
+		readEnd, writeEnd, err := os.Pipe()
 		if err != nil {
 			return outputs, err
 		}
-		*into = theirs
-		outputs, childEnds = append(outputs, ours), append(childEnds, theirs)
+		*stream = writeEnd
+		outputs, writeEnds = append(outputs, readEnd), append(writeEnds, writeEnd)
 	}
 	if p.stdin, err = p.command.StdinPipe(); err != nil {
 		return outputs, err
@@ -90,7 +90,7 @@ func closeAll(files []*os.File) {
 func (p *process) signal(send func(pid int) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.gone {
+	if !p.reaped {
 		_ = send(p.command.Process.Pid) // fails if it has just ended
 	}
 }
@@ -100,7 +100,7 @@ func (p *process) stop(ctx context.Context) error {
 	_ = p.stdin.Close()
 	p.signal(terminateGroup)
 	select {
-	case <-p.ended:
+	case <-p.done:
 		return nil
 	case <-ctx.Done():
 	}
@@ -112,5 +112,5 @@ func (p *process) stop(ctx context.Context) error {
 // kill returns when the process is gone.
 func (p *process) kill() {
 	p.signal(killGroup)
-	<-p.ended
+	<-p.done
 }

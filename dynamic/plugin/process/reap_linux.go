@@ -19,7 +19,7 @@ func (p *process) reap() error {
 	}
 	p.signal(killGroup)
 	p.mu.Lock()
-	p.gone = true
+	p.reaped = true
 	p.mu.Unlock()
 	return p.command.Wait()
 }

@@ -31,7 +31,7 @@ const (
 // The context of register ends when the program is to end; what register starts besides services can go by it.
 func Main(register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := run(ctx, world{os.Getenv, os.Stdin, os.Stdout}, register, opts...)
+	err := run(ctx, environment{os.Getenv, os.Stdin, os.Stdout}, register, opts...)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "plugin:", err)
@@ -39,8 +39,8 @@ func Main(register func(ctx context.Context, server *dynamic.Server) error, opts
 	}
 }
 
-// world is what a program has of its host.
-type world struct {
+// environment is what a program has of its host.
+type environment struct {
 	getenv func(name string) string
 	stdin  io.Reader
 	stdout io.Writer
@@ -48,15 +48,15 @@ type world struct {
 
 // run returns when ctx has ended, or stdin.
 func run(
-	ctx context.Context, w world,
+	ctx context.Context, env environment,
 	register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption,
 ) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := w.follow(cancel); err != nil {
+	if err := env.watchHost(cancel); err != nil {
 		return err
 	}
-	b, err := w.openBus(ctx)
+	b, err := env.openBus(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func run(
 	if err := register(ctx, server); err != nil {
 		return err
 	}
-	if _, err := w.stdout.Write(readyLine(server.Services())); err != nil {
+	if _, err := env.stdout.Write(readyLine(server.Services())); err != nil {
 		return errors.NewErrorf(errors.Unavailable, "the host cannot be told that the services are ready: %w", err)
 	}
 	<-ctx.Done()
@@ -75,9 +75,9 @@ func run(
 	return server.Shutdown(drain)
 }
 
-// follow calls stop when the host is gone, or says so, if there is one.
-func (w world) follow(stop func()) error {
-	version := w.getenv(childproto.EnvABI)
+// watchHost calls stop when the host is gone, or says so, if there is one.
+func (env environment) watchHost(stop func()) error {
+	version := env.getenv(childproto.EnvABI)
 	if version == "" {
 		return nil
 	}
@@ -87,14 +87,14 @@ func (w world) follow(stop func()) error {
 			version, childproto.Version)
 	}
 	go func() { // it ends with its input, or the program
-		_, _ = io.Copy(io.Discard, w.stdin)
+		_, _ = io.Copy(io.Discard, env.stdin)
 		stop()
 	}()
 	return nil
 }
 
-func (w world) openBus(ctx context.Context) (bus.Bus, error) {
-	url := w.getenv(childproto.EnvBus)
+func (env environment) openBus(ctx context.Context) (bus.Bus, error) {
+	url := env.getenv(childproto.EnvBus)
 	if url == "" {
 		return nil, errors.NewErrorf(errors.FailedPrecondition,
 			"this program is a plugin: have a host run it, or set %s to the URL of a bus", childproto.EnvBus)

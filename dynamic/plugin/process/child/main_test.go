@@ -33,10 +33,10 @@ func registerGreeter(_ context.Context, server *dynamic.Server) error {
 }
 
 // start runs a program with an environment such as "NAME=value NAME=value".
-func start(ctx context.Context, stdin io.Reader, stdout io.Writer, environment string, register register) error {
-	return run(ctx, world{
+func start(ctx context.Context, stdin io.Reader, stdout io.Writer, variables string, register register) error {
+	return run(ctx, environment{
 		getenv: func(name string) string {
-			_, after, _ := strings.Cut(environment, name+"=")
+			_, after, _ := strings.Cut(variables, name+"=")
 			value, _, _ := strings.Cut(after, " ")
 			return value
 		},

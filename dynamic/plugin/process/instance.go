@@ -16,52 +16,52 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
 )
 
-// steady is how long a process must be up to count as one that starts well.
-const steady = 10 * time.Second
+// stableAfter is how long a process must be up to count as one that starts well.
+const stableAfter = 10 * time.Second
 
-// code is a program that is kept running.
-type code struct {
+// instance is a program that is kept running.
+type instance struct {
 	loader     *Loader
 	source     *plugin.Source
 	executable *executable
-	notify     func(error)
+	onHealth   func(error)
 
-	// running ends with Close, which has set patience and waits for ended. killed is set before that.
-	running  context.Context //nolint:containedctx // the life of the code
+	// ctx ends with Close, which has set patience and waits for ended. killed is set before that.
+	ctx      context.Context //nolint:containedctx // the life of the code
 	cancel   context.CancelFunc
-	patience context.Context //nolint:containedctx // that of Close
-	ended    chan struct{}
-	killed   error
+	closeCtx context.Context //nolint:containedctx // that of Close
+	done     chan struct{}
+	closeErr error
 }
 
-func newCode(l *Loader, source *plugin.Source, executable *executable, notify func(error)) *code {
-	c := &code{loader: l, source: source, executable: executable, notify: notify, ended: make(chan struct{})}
-	c.running, c.cancel = context.WithCancel(context.Background())
+func newInstance(l *Loader, source *plugin.Source, executable *executable, onHealth func(error)) *instance {
+	c := &instance{loader: l, source: source, executable: executable, onHealth: onHealth, done: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
 
 // Services returns none: the process serves by itself.
-func (c *code) Services() []plugin.Service { return nil }
+func (c *instance) Services() []plugin.Service { return nil }
 
 // Close asks the process to finish its requests and to end, and kills it when ctx ends.
-func (c *code) Close(ctx context.Context) error {
-	c.patience = ctx
+func (c *instance) Close(ctx context.Context) error {
+	c.closeCtx = ctx
 	c.cancel()
-	<-c.ended
+	<-c.done
 	c.executable.remove(c.loader.options.logger)
-	return c.killed
+	return c.closeErr
 }
 
 // start returns when a process is ready, or gone.
-func (c *code) start(ctx context.Context) (*process, error) {
+func (c *instance) start(ctx context.Context) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.loader.options.readyTimeout)
 	defer cancel()
 	out := &output{logger: c.loader.options.logger.With(
 		slog.String("plugin", c.source.Name), slog.String("version", c.source.Version))}
-	first := make(chan error, 1) // what the ready line amounts to
+	readyErr := make(chan error, 1)
 	stdout := func(line []byte) {
-		ready, meant, err := childproto.ParseReady(line)
-		if !meant {
+		ready, isReady, err := childproto.ParseReady(line)
+		if !isReady {
 			out.stdout(line)
 			return
 		}
@@ -69,7 +69,7 @@ func (c *code) start(ctx context.Context) (*process, error) {
 			err = checkReady(c.source, ready)
 		}
 		select {
-		case first <- err:
+		case readyErr <- err:
 		default: // it says so once more
 		}
 	}
@@ -79,29 +79,29 @@ func (c *code) start(ctx context.Context) (*process, error) {
 			"its code must be a program for %s/%s, or a script that begins with #!", err, runtime.GOOS, runtime.GOARCH)
 	}
 	select {
-	case err = <-first:
-	case <-p.ended:
+	case err = <-readyErr:
+	case <-p.done:
 		err = errors.NewErrorf(errors.Unavailable,
-			"its process ended before it was ready: %s; %s", describeExit(p.exit), out.last())
+			"its process ended before it was ready: %s; %s", describeExit(p.exitErr), out.lastLines())
 	case <-ctx.Done():
 		err = errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-			"its process was not ready in time: %w: it has not written the line that says so; %s", ctx.Err(), out.last())
+			"its process was not ready in time: %w: it has not written the line that says so; %s", ctx.Err(), out.lastLines())
 	}
 	if err != nil {
 		_ = p.stop(ctx) // it may have requests; the error is why it is stopped
 		return nil, err
 	}
-	p.last = out.last
+	p.lastOutput = out.lastLines
 	return p, nil
 }
 
 // command returns what is to be run.
-func (c *code) command() *exec.Cmd {
+func (c *instance) command() *exec.Cmd {
 	command := exec.CommandContext(context.Background(), c.executable.path, c.source.Args...) //nolint:gosec // a plugin
 	command.Dir = c.executable.folder
 	command.SysProcAttr = attributes()
 	command.Env = []string{}
-	for _, name := range c.loader.options.inherited {
+	for _, name := range c.loader.options.inheritedEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			command.Env = append(command.Env, name+"="+value)
 		}
@@ -117,46 +117,46 @@ func (c *code) command() *exec.Cmd {
 }
 
 // supervise keeps a process running until Close.
-func (c *code) supervise(p *process) {
-	defer close(c.ended)
+func (c *instance) supervise(p *process) {
+	defer close(c.done)
 	backoff := c.loader.options.minBackoff
 	for p != nil {
-		began := time.Now()
+		startedAt := time.Now()
 		select {
-		case <-c.running.Done():
-			c.killed = p.stop(c.patience)
+		case <-c.ctx.Done():
+			c.closeErr = p.stop(c.closeCtx)
 			return
-		case <-p.ended:
+		case <-p.done:
 		}
-		if time.Since(began) >= steady {
+		if time.Since(startedAt) >= stableAfter {
 			backoff = c.loader.options.minBackoff
 		}
-		c.notify(errors.NewErrorf(errors.Unavailable,
-			"its process has ended and is started again: %s; %s", describeExit(p.exit), p.last()))
+		c.onHealth(errors.NewErrorf(errors.Unavailable,
+			"its process has ended and is started again: %s; %s", describeExit(p.exitErr), p.lastOutput()))
 		p, backoff = c.restart(backoff)
 	}
 }
 
 // restart returns when a process is ready, or without one when the code is closed.
-func (c *code) restart(backoff time.Duration) (*process, time.Duration) {
+func (c *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
 		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // not a secret
 		backoff = min(2*backoff, c.loader.options.maxBackoff)
 		select {
-		case <-c.running.Done():
+		case <-c.ctx.Done():
 			delay.Stop()
 			return nil, 0
 		case <-delay.C:
 		}
-		p, err := c.start(c.running)
+		p, err := c.start(c.ctx)
 		switch {
 		case err == nil:
-			c.notify(nil)
+			c.onHealth(nil)
 			return p, backoff
-		case c.running.Err() != nil:
+		case c.ctx.Err() != nil:
 			return nil, 0
 		}
-		c.notify(err)
+		c.onHealth(err)
 	}
 }
 
