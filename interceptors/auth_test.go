@@ -9,7 +9,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
 type userKey struct{}
@@ -26,24 +26,24 @@ func userOf(ctx context.Context, token string, info dynamic.RPCInfo) (context.Co
 }
 
 // authWorld is a service of which the answers, and the first messages of streams, are the user's name.
-func authWorld(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOption) *weather.Service {
+func authWorld(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOption) *testservice.Service {
 	t.Helper()
-	name := func(ctx context.Context) weather.Text {
+	name := func(ctx context.Context) testservice.Text {
 		name, _ := ctx.Value(userKey{}).(string)
 		return say(name)
 	}
-	return weather.New(t, weather.Config{
+	return testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{server}, Conn: conn,
-		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) { return name(ctx), nil },
-		Talk:   func(stream weather.Stream) error { return stream.Send(name(stream.Context())) },
+		Handle: func(ctx context.Context, _ testservice.Text) (testservice.Text, error) { return name(ctx), nil },
+		Talk:   func(stream testservice.Stream) error { return stream.Send(name(stream.Context())) },
 	})
 }
 
 // eachKind tries a call, a multi call and a stream.
-func eachKind(t *testing.T, s *weather.Service, check func(t *testing.T, user string, err error)) {
+func eachKind(t *testing.T, s *testservice.Service, check func(t *testing.T, user string, err error)) {
 	t.Helper()
 	t.Run("call", func(t *testing.T) {
-		user, err := s.Call(t.Context(), weather.Ask, "Rome")
+		user, err := s.Call(t.Context(), testservice.Ask, "Rome")
 		check(t, user, err)
 	})
 	t.Run("multi call", func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestAuth_KeyAndScheme(t *testing.T) {
 // TestAuth_PublicMethods: they need no token, and none is sent.
 func TestAuth_PublicMethods(t *testing.T) {
 	t.Parallel()
-	public := WithPublicMethods(weather.Ask, weather.AskAll, weather.Talk)
+	public := WithPublicMethods(testservice.Ask, testservice.AskAll, testservice.Talk)
 	s := authWorld(t, Auth(userOf, public), AuthToken(func(context.Context, dynamic.RPCInfo) (string, error) {
 		return "", errors.New("there is none")
 	}, public))
@@ -135,7 +135,7 @@ func TestAuth_PublicMethods(t *testing.T) {
 		require.NoError(t, err)
 		assert.Empty(t, user)
 	})
-	_, err := s.Call(t.Context(), weather.Look, "Rome")
+	_, err := s.Call(t.Context(), testservice.Look, "Rome")
 	require.Error(t, err)
 }
 
@@ -156,19 +156,19 @@ func TestAuth_SameContext(t *testing.T) {
 func TestAuthToken_Metadata(t *testing.T) {
 	t.Parallel()
 	seen := make(chan map[string]string, 1)
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Conn: []dynamic.ConnOption{AuthToken(StaticToken("ada's"))},
-		Handle: func(ctx context.Context, request weather.Text) (weather.Text, error) {
+		Handle: func(ctx context.Context, request testservice.Text) (testservice.Text, error) {
 			incoming, _ := dynamic.RequestInfoFromContext(ctx)
 			seen <- incoming.Metadata
 			return request, nil
 		},
 	})
 	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"k": "v"})
-	_, err := s.Call(ctx, weather.Ask, "Rome")
+	_, err := s.Call(ctx, testservice.Ask, "Rome")
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"k": "v", "authorization": "Bearer ada's"}, <-seen)
-	_, err = s.Call(ctx, weather.Ask, "Rome", dynamic.WithMetadata(map[string]string{"authorization": "own"}))
+	_, err = s.Call(ctx, testservice.Ask, "Rome", dynamic.WithMetadata(map[string]string{"authorization": "own"}))
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"k": "v", "authorization": "own"}, <-seen)
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
 // maskCases are what handlers return, and what callers see.
@@ -45,16 +45,16 @@ func TestErrorMask_Calls(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			log, hooked := &capturedLog{}, make(chan error, 10)
-			s := weather.New(t, weather.Config{
+			s := testservice.New(t, testservice.Config{
 				Server: []dynamic.ServerOption{ErrorMask(slog.New(log), WithMaskHook(func(_ context.Context, info dynamic.RPCInfo, err error) {
 					assert.Equal(t, "example.Weather", info.Service)
 					hooked <- err
 				}))},
-				Handle: func(context.Context, weather.Text) (weather.Text, error) { return nil, tt.err },
+				Handle: func(context.Context, testservice.Text) (testservice.Text, error) { return nil, tt.err },
 			})
 			for method, call := range map[string]func() (string, error){
-				weather.Ask:    func() (string, error) { return s.Call(t.Context(), weather.Ask, "Rome") },
-				weather.AskAll: func() (string, error) { return s.CallAll(t.Context(), "Rome") },
+				testservice.Ask:    func() (string, error) { return s.Call(t.Context(), testservice.Ask, "Rome") },
+				testservice.AskAll: func() (string, error) { return s.CallAll(t.Context(), "Rome") },
 			} {
 				_, err := call()
 				assert.Equal(t, tt.text, requireCode(t, tt.code, err).Error())
@@ -79,9 +79,9 @@ func TestErrorMask_Streams(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			log := &capturedLog{}
-			s := weather.New(t, weather.Config{
+			s := testservice.New(t, testservice.Config{
 				Server: []dynamic.ServerOption{ErrorMask(slog.New(log))},
-				Talk:   func(weather.Stream) error { return tt.err },
+				Talk:   func(testservice.Stream) error { return tt.err },
 			})
 			stream, err := s.Open(t.Context())
 			require.NoError(t, err)
@@ -104,7 +104,7 @@ func TestErrorMask_Streams(t *testing.T) {
 // TestErrorMask_RefusedMessage: why an interceptor refuses a message of a stream is masked, too.
 func TestErrorMask_RefusedMessage(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{
+	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{
 		ErrorMask(slog.New(slog.DiscardHandler)),
 		dynamic.WithServerStreamInterceptors(func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler { return refusing{next} }),
 	}})
@@ -123,9 +123,9 @@ func (refusing) Recv(proto.Message) error { return errors.New("secret") }
 func TestErrorMask_OtherSide(t *testing.T) {
 	t.Parallel()
 	log, seen := &capturedLog{}, make(chan error, 1)
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{ErrorMask(slog.New(log))},
-		Talk: func(stream weather.Stream) error {
+		Talk: func(stream testservice.Stream) error {
 			<-stream.Context().Done()
 			seen <- stream.Err()
 			return errors.New("too late")
@@ -142,26 +142,26 @@ func TestErrorMask_OtherSide(t *testing.T) {
 func TestErrorMask_Codes(t *testing.T) {
 	t.Parallel()
 	returned := errors.NewError(errors.Internal, errors.New("mine"), &errdetails.ErrorInfo{Reason: "bug"})
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{ErrorMask(slog.New(slog.DiscardHandler), WithMaskedCodes(errors.NotFound))},
-		Handle: func(_ context.Context, request weather.Text) (weather.Text, error) {
+		Handle: func(_ context.Context, request testservice.Text) (testservice.Text, error) {
 			if request.GetValue() == "" {
 				return nil, errors.NewErrorf(errors.NotFound, "secret")
 			}
 			return nil, returned
 		},
 	})
-	_, err := s.Call(t.Context(), weather.Ask, "")
+	_, err := s.Call(t.Context(), testservice.Ask, "")
 	assert.Equal(t, "internal error", requireCode(t, errors.Internal, err).Error())
-	_, err = s.Call(t.Context(), weather.Ask, "Rome")
+	_, err = s.Call(t.Context(), testservice.Ask, "Rome")
 	assert.Equal(t, "mine", requireCode(t, errors.Internal, err).Error())
 	assert.Len(t, requireCode(t, errors.Internal, err).Details(), 1)
 }
 
 func TestErrorMask_Success(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{ErrorMask(nil)}})
-	assert.Equal(t, "rain in Rome", must(s.Call(t.Context(), weather.Ask, "Rome")))
+	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{ErrorMask(nil)}})
+	assert.Equal(t, "rain in Rome", must(s.Call(t.Context(), testservice.Ask, "Rome")))
 	stream := must(s.Open(t.Context()))
 	require.NoError(t, stream.Send(say("hi")))
 	require.NoError(t, stream.Close(nil))

@@ -11,14 +11,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
 func ExampleRetry() {
 	failures := 2
-	s := weather.Start(weather.Config{
+	s := testservice.Start(testservice.Config{
 		Conn: []dynamic.ConnOption{interceptors.Retry(interceptors.WithAttempts(5))},
-		Handle: func(_ context.Context, place weather.Text) (weather.Text, error) {
+		Handle: func(_ context.Context, place testservice.Text) (testservice.Text, error) {
 			if failures > 0 {
 				failures--
 				return nil, errors.NewErrorf(errors.Unavailable, "in the clouds")
@@ -28,8 +28,8 @@ func ExampleRetry() {
 	})
 	defer s.Close()
 
-	fmt.Println(s.Call(context.Background(), weather.Ask, "Rome"))  // may have side effects
-	fmt.Println(s.Call(context.Background(), weather.Look, "Rome")) // has none, says its schema
+	fmt.Println(s.Call(context.Background(), testservice.Ask, "Rome"))  // may have side effects
+	fmt.Println(s.Call(context.Background(), testservice.Look, "Rome")) // has none, says its schema
 	// Output:
 	//  in the clouds
 	// rain in Rome <nil>
@@ -37,13 +37,13 @@ func ExampleRetry() {
 
 func ExampleRecovery() {
 	report := func(_ context.Context, p dynamic.Panic) { fmt.Println("reported:", p.Method.Name(), p.Value) }
-	s := weather.Start(weather.Config{
+	s := testservice.Start(testservice.Config{
 		Server: []dynamic.ServerOption{interceptors.Recovery(slog.New(slog.DiscardHandler), report)},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) { panic("a secret") },
+		Handle: func(context.Context, testservice.Text) (testservice.Text, error) { panic("a secret") },
 	})
 	defer s.Close()
 
-	_, err := s.Call(context.Background(), weather.Ask, "Rome")
+	_, err := s.Call(context.Background(), testservice.Ask, "Rome")
 	fmt.Println("the caller sees:", err)
 	// Output:
 	// reported: Ask a secret
@@ -61,17 +61,17 @@ func plain() slog.Handler {
 }
 
 func ExampleLogging() {
-	s := weather.Start(weather.Config{Server: []dynamic.ServerOption{interceptors.Logging(slog.New(plain()))}})
+	s := testservice.Start(testservice.Config{Server: []dynamic.ServerOption{interceptors.Logging(slog.New(plain()))}})
 	defer s.Close()
 
-	_, _ = s.Call(context.Background(), weather.Ask, "Rome")
+	_, _ = s.Call(context.Background(), testservice.Ask, "Rome")
 	// Output: level=INFO msg=call side=server method=example.Weather/Ask peer=CLI_weather code=ok request_size=6 response_size=14
 }
 
 func ExampleErrorMask() {
-	s := weather.Start(weather.Config{
+	s := testservice.Start(testservice.Config{
 		Server: []dynamic.ServerOption{interceptors.ErrorMask(slog.New(slog.DiscardHandler))},
-		Handle: func(_ context.Context, place weather.Text) (weather.Text, error) {
+		Handle: func(_ context.Context, place testservice.Text) (testservice.Text, error) {
 			if place.GetValue() == "Atlantis" {
 				return nil, errors.NewErrorf(errors.NotFound, "there is no Atlantis")
 			}
@@ -81,7 +81,7 @@ func ExampleErrorMask() {
 	defer s.Close()
 
 	for _, place := range []string{"Atlantis", "Rome"} {
-		_, err := s.Call(context.Background(), weather.Ask, place)
+		_, err := s.Call(context.Background(), testservice.Ask, place)
 		fmt.Println(err)
 	}
 	// Output:
@@ -97,32 +97,32 @@ func ExampleAuth() {
 		}
 		return context.WithValue(ctx, user{}, "Ada"), nil
 	}
-	s := weather.Start(weather.Config{
+	s := testservice.Start(testservice.Config{
 		Server: []dynamic.ServerOption{interceptors.Auth(verify)},
 		Conn:   []dynamic.ConnOption{interceptors.AuthToken(interceptors.StaticToken("ada's"))},
-		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
+		Handle: func(ctx context.Context, _ testservice.Text) (testservice.Text, error) {
 			return wrapperspb.String(fmt.Sprint("hello, ", ctx.Value(user{}))), nil
 		},
 	})
 	defer s.Close()
 
-	fmt.Println(s.Call(context.Background(), weather.Ask, ""))
-	fmt.Println(s.Call(context.Background(), weather.Ask, "", dynamic.WithMetadata(map[string]string{"authorization": "Bearer eve's"})))
+	fmt.Println(s.Call(context.Background(), testservice.Ask, ""))
+	fmt.Println(s.Call(context.Background(), testservice.Ask, "", dynamic.WithMetadata(map[string]string{"authorization": "Bearer eve's"})))
 	// Output:
 	// hello, Ada <nil>
 	//  the token was refused
 }
 
 func ExampleAuthToken() {
-	s := weather.Start(weather.Config{
+	s := testservice.Start(testservice.Config{
 		Conn: []dynamic.ConnOption{interceptors.AuthToken(interceptors.StaticToken("ada's"))},
-		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
+		Handle: func(ctx context.Context, _ testservice.Text) (testservice.Text, error) {
 			incoming, _ := dynamic.RequestInfoFromContext(ctx)
 			return wrapperspb.String(incoming.Metadata["authorization"]), nil
 		},
 	})
 	defer s.Close()
 
-	fmt.Println(s.Call(context.Background(), weather.Ask, ""))
+	fmt.Println(s.Call(context.Background(), testservice.Ask, ""))
 	// Output: Bearer ada's <nil>
 }

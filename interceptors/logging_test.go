@@ -13,12 +13,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
 // loggedWorld is a service with a log on each side.
 type loggedWorld struct {
-	*weather.Service
+	*testservice.Service
 
 	server, client *capturedLog
 	echoed         chan struct{} // has one for each message that the server has sent back
@@ -30,20 +30,20 @@ func newLoggedWorld(t testing.TB, inside []dynamic.ConnOption, opts ...LoggingOp
 	w := loggedWorld{
 		server: &capturedLog{least: slog.LevelDebug}, client: &capturedLog{least: slog.LevelDebug}, echoed: make(chan struct{}, 10),
 	}
-	w.Service = weather.New(t, weather.Config{
+	w.Service = testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{Logging(slog.New(w.server), opts...)},
 		Conn:   append([]dynamic.ConnOption{Logging(slog.New(w.client), opts...)}, inside...),
-		Handle: func(ctx context.Context, request weather.Text) (weather.Text, error) {
+		Handle: func(ctx context.Context, request testservice.Text) (testservice.Text, error) {
 			switch request.GetValue() {
 			case "fail":
 				return nil, errors.NewErrorf(errors.DataLoss, "the map is torn")
 			case "panic":
 				panic("secret")
 			default:
-				return weather.Rain(ctx, request)
+				return testservice.Rain(ctx, request)
 			}
 		},
-		Talk: func(stream weather.Stream) error {
+		Talk: func(stream testservice.Stream) error {
 			for message := range stream.Channel() {
 				if err := stream.Send(message); err != nil {
 					return err
@@ -75,31 +75,31 @@ const rome = int64(len("Rome") + 2) // the size of a message with that
 func TestLogging_Calls(t *testing.T) {
 	t.Parallel()
 	w := newLoggedWorld(t, nil)
-	_, err := w.Call(t.Context(), weather.Ask, "Rome")
+	_, err := w.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	requireLine(t, w.server, fields{
-		"msg": "call", "level": slog.LevelInfo, "side": "server", "method": weather.Ask, "peer": "CLI_weather",
+		"msg": "call", "level": slog.LevelInfo, "side": "server", "method": testservice.Ask, "peer": "CLI_weather",
 		"code": "ok", "request_size": rome, "response_size": rome + 8,
 	})
 	requireLine(t, w.client, fields{
-		"msg": "call", "level": slog.LevelInfo, "side": "client", "method": weather.Ask, "peer": "SRV_weather",
+		"msg": "call", "level": slog.LevelInfo, "side": "client", "method": testservice.Ask, "peer": "SRV_weather",
 		"code": "ok", "request_size": rome, "response_size": rome + 8,
 	})
 
 	require.NoError(t, w.Registration.RegisterTopic("AskThere", "eu"))
-	_, err = w.Call(t.Context(), weather.AskThere, "fail", dynamic.WithTopic("eu"))
+	_, err = w.Call(t.Context(), testservice.AskThere, "fail", dynamic.WithTopic("eu"))
 	require.Error(t, err)
 	for side, log := range map[string]*capturedLog{"server": w.server, "client": w.client} {
 		requireLine(t, log, fields{
-			"msg": "call", "level": slog.LevelError, "side": side, "method": weather.AskThere, "topic": []string{"eu"},
+			"msg": "call", "level": slog.LevelError, "side": side, "method": testservice.AskThere, "topic": []string{"eu"},
 			"peer": map[string]string{"server": "CLI_weather", "client": "SRV_weather"}[side],
 			"code": "data_loss", "error": "the map is torn", "request_size": rome,
 		})
 	}
 
-	_, err = w.Call(t.Context(), weather.AskThere, "Rome", dynamic.WithTopic("us"))
+	_, err = w.Call(t.Context(), testservice.AskThere, "Rome", dynamic.WithTopic("us"))
 	requireLine(t, w.client, fields{
-		"msg": "call", "level": slog.LevelWarn, "side": "client", "method": weather.AskThere, "topic": []string{"us"},
+		"msg": "call", "level": slog.LevelWarn, "side": "client", "method": testservice.AskThere, "topic": []string{"us"},
 		"code": "unavailable", "error": err.Error(), "request_size": rome,
 	})
 	assert.Len(t, w.server.all(), 2)
@@ -111,21 +111,21 @@ func TestLogging_Panics(t *testing.T) {
 	w := newLoggedWorld(t, []dynamic.ConnOption{dynamic.WithClientRPCInterceptors(
 		func(_ dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 			return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
-				if request.(weather.Text).GetValue() == "client" {
+				if request.(testservice.Text).GetValue() == "client" {
 					panic("of the client")
 				}
 				return next(ctx, request, opts...)
 			}
 		})})
-	_, err := w.Call(t.Context(), weather.Ask, "panic")
+	_, err := w.Call(t.Context(), testservice.Ask, "panic")
 	requireCode(t, errors.Internal, err)
 	requireLine(t, w.server, fields{
-		"msg": "call", "level": slog.LevelError, "side": "server", "method": weather.Ask, "peer": "CLI_weather",
+		"msg": "call", "level": slog.LevelError, "side": "server", "method": testservice.Ask, "peer": "CLI_weather",
 		"code": "internal", "error": "panic", "request_size": rome + 1,
 	})
-	assert.PanicsWithValue(t, "of the client", func() { _, _ = w.Call(t.Context(), weather.Ask, "client") })
+	assert.PanicsWithValue(t, "of the client", func() { _, _ = w.Call(t.Context(), testservice.Ask, "client") })
 	requireLine(t, w.client, fields{
-		"msg": "call", "level": slog.LevelError, "side": "client", "method": weather.Ask,
+		"msg": "call", "level": slog.LevelError, "side": "client", "method": testservice.Ask,
 		"code": "internal", "error": "panic", "request_size": rome + 2,
 	})
 }
@@ -133,10 +133,10 @@ func TestLogging_Panics(t *testing.T) {
 func TestLogging_Attempts(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
-	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{
+	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{
 		Retry(WithBackoff(1, 1)), Logging(slog.New(log)), // the retries are outside: a line for each attempt
 	}})
-	_, err := s.Call(t.Context(), weather.AskThere, "Rome", dynamic.WithTopic("eu"))
+	_, err := s.Call(t.Context(), testservice.AskThere, "Rome", dynamic.WithTopic("eu"))
 	require.Error(t, err)
 	require.Len(t, log.all(), 3)
 	assert.NotContains(t, log.all()[0], "attempt")
@@ -148,8 +148,8 @@ func TestLogging_Attempts(t *testing.T) {
 func TestLogging_OutsideOfRetry(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
-	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{Logging(slog.New(log)), Logging(slog.New(log)), Retry()}})
-	_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{Logging(slog.New(log)), Logging(slog.New(log)), Retry()}})
+	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	require.Len(t, log.all(), 2)
 	assert.Equal(t, "SRV_weather", log.all()[0]["peer"])
@@ -162,11 +162,11 @@ func TestLogging_MultiCalls(t *testing.T) {
 	_, err := w.CallAll(t.Context(), "Rome")
 	require.NoError(t, err)
 	requireLine(t, w.client, fields{
-		"msg": "multi call", "level": slog.LevelInfo, "side": "client", "method": weather.AskAll,
+		"msg": "multi call", "level": slog.LevelInfo, "side": "client", "method": testservice.AskAll,
 		"code": "ok", "request_size": rome, "responses": int64(1), "failures": int64(0),
 	})
 	requireLine(t, w.server, fields{
-		"msg": "call", "level": slog.LevelInfo, "side": "server", "method": weather.AskAll, "peer": "CLI_weather",
+		"msg": "call", "level": slog.LevelInfo, "side": "server", "method": testservice.AskAll, "peer": "CLI_weather",
 		"code": "ok", "request_size": rome, "response_size": rome + 8,
 	})
 
@@ -176,18 +176,18 @@ func TestLogging_MultiCalls(t *testing.T) {
 	response := w.client.all()[1]
 	delete(response, "duration")
 	assert.Equal(t, fields{
-		"msg": "response", "level": slog.LevelError, "side": "client", "method": weather.AskAll, "peer": "SRV_weather",
+		"msg": "response", "level": slog.LevelError, "side": "client", "method": testservice.AskAll, "peer": "SRV_weather",
 		"code": "data_loss", "error": "the map is torn",
 	}, response)
 	requireLine(t, w.client, fields{
-		"msg": "multi call", "level": slog.LevelInfo, "side": "client", "method": weather.AskAll,
+		"msg": "multi call", "level": slog.LevelInfo, "side": "client", "method": testservice.AskAll,
 		"code": "ok", "request_size": rome, "responses": int64(0), "failures": int64(1),
 	})
 
 	require.NoError(t, w.Registration.Close(t.Context()))
 	_, err = w.CallAll(t.Context(), "Rome")
 	requireLine(t, w.client, fields{
-		"msg": "multi call", "level": slog.LevelWarn, "side": "client", "method": weather.AskAll,
+		"msg": "multi call", "level": slog.LevelWarn, "side": "client", "method": testservice.AskAll,
 		"code": "unavailable", "error": err.Error(), "request_size": rome, "responses": int64(0), "failures": int64(0),
 	})
 
@@ -205,7 +205,7 @@ func TestLogging_MultiCallNotSent(t *testing.T) {
 	_, err := w.CallAll(t.Context(), "Rome")
 	requireCode(t, errors.Aborted, err)
 	requireLine(t, w.client, fields{
-		"msg": "multi call", "level": slog.LevelWarn, "side": "client", "method": weather.AskAll,
+		"msg": "multi call", "level": slog.LevelWarn, "side": "client", "method": testservice.AskAll,
 		"code": "aborted", "error": "no", "request_size": rome, "responses": int64(0), "failures": int64(0),
 	})
 }
@@ -221,7 +221,7 @@ func TestLogging_Streams(t *testing.T) {
 	}
 	require.NoError(t, stream.Close(nil))
 	want := fields{
-		"msg": "stream", "level": slog.LevelInfo, "side": "client", "method": weather.Talk, "code": "ok",
+		"msg": "stream", "level": slog.LevelInfo, "side": "client", "method": testservice.Talk, "code": "ok",
 		"sent": int64(3), "sent_size": 3 * rome, "received": int64(3), "received_size": 3 * rome,
 	}
 	requireLine(t, w.client, want)
@@ -231,7 +231,7 @@ func TestLogging_Streams(t *testing.T) {
 
 	_, err := w.Open(t.Context())
 	requireLine(t, w.client, fields{
-		"msg": "stream", "level": slog.LevelWarn, "side": "client", "method": weather.Talk, "code": "unavailable", "error": err.Error(),
+		"msg": "stream", "level": slog.LevelWarn, "side": "client", "method": testservice.Talk, "code": "unavailable", "error": err.Error(),
 		"sent": int64(0), "sent_size": int64(0), "received": int64(0), "received_size": int64(0),
 	})
 	assert.Len(t, w.client.all(), 2)
@@ -254,24 +254,24 @@ func TestLogging_FailedStream(t *testing.T) {
 func TestLogging_Updates(t *testing.T) {
 	t.Parallel()
 	w := newLoggedWorld(t, nil)
-	subscription, err := dynamic.InvokeSubscribe(t.Context(), w.Conn, weather.Warning)
+	subscription, err := dynamic.InvokeSubscribe(t.Context(), w.Conn, testservice.Warning)
 	require.NoError(t, err)
 	require.NoError(t, w.Registration.Publish(t.Context(), "Warning", say("Rome")))
 	<-subscription.Channel()
 	require.NoError(t, subscription.Close()) // waits for the interceptors
 	want := fields{
-		"msg": "publish", "level": slog.LevelDebug, "side": "server", "method": weather.Warning, "code": "ok", "update_size": rome,
+		"msg": "publish", "level": slog.LevelDebug, "side": "server", "method": testservice.Warning, "code": "ok", "update_size": rome,
 	}
 	requireLine(t, w.server, want)
 	want["msg"], want["side"] = "delivery", "client"
 	requireLine(t, w.client, want)
 
-	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, weather.Warning, say("Rome")))
+	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, testservice.Warning, say("Rome")))
 	want["msg"] = "publish"
 	requireLine(t, w.client, want)
 
 	require.NoError(t, w.Bus.Close())
-	err = dynamic.Publish(t.Context(), w.Conn, weather.Warning, say("Rome"))
+	err = dynamic.Publish(t.Context(), w.Conn, testservice.Warning, say("Rome"))
 	require.ErrorIs(t, err, bus.ErrClosed)
 	want["level"], want["code"], want["error"] = slog.LevelWarn, "unavailable", err.Error()
 	requireLine(t, w.client, want)
@@ -287,11 +287,11 @@ func TestLogging_Levels(t *testing.T) {
 			return at
 		})
 	}
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{Logging(slog.New(loud), level(slog.LevelError+1))},
 		Conn:   []dynamic.ConnOption{Logging(slog.New(quiet), level(slog.LevelDebug))},
 	})
-	_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	require.Len(t, loud.all(), 1)
 	assert.Equal(t, slog.LevelError+1, loud.all()[0]["level"])
@@ -306,16 +306,16 @@ func TestDefaultLevel(t *testing.T) {
 		slog.LevelError: {errors.Internal, errors.Unknown, errors.DataLoss, errors.MalformedResponse, "my_code"},
 	} {
 		for _, code := range codes {
-			assert.Equal(t, level, DefaultLevel(weather.Info(weather.Ask), code), code)
+			assert.Equal(t, level, DefaultLevel(testservice.Info(testservice.Ask), code), code)
 		}
 	}
-	assert.Equal(t, slog.LevelDebug, DefaultLevel(weather.Info(weather.Warning), errors.OK))
+	assert.Equal(t, slog.LevelDebug, DefaultLevel(testservice.Info(testservice.Warning), errors.OK))
 }
 
 func TestLogging_Payloads(t *testing.T) {
 	t.Parallel()
 	w := newLoggedWorld(t, nil, WithPayloads())
-	_, err := w.Call(t.Context(), weather.Ask, "Rome")
+	_, err := w.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	_, err = w.CallAll(t.Context(), "Rome")
 	require.NoError(t, err)
@@ -345,7 +345,7 @@ func TestLogging_Payloads(t *testing.T) {
 		}
 	}
 
-	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, weather.Warning, say("storm")))
+	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, testservice.Warning, say("storm")))
 	last := w.client.all()[len(w.client.all())-1]
 	assert.Equal(t, `"storm"`, last["update"])
 }

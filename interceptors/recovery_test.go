@@ -11,7 +11,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
 // requirePanic waits for what a hook was told.
@@ -28,7 +28,7 @@ func TestRecovery_Servers(t *testing.T) {
 	t.Parallel()
 	log, told := &capturedLog{}, make(chan dynamic.Panic, 10)
 	outside := make(chan error, 10)
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{
 			dynamic.WithServerRPCInterceptors(func(ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler) (proto.Message, error) {
 				response, err := handler(ctx, request)
@@ -37,28 +37,28 @@ func TestRecovery_Servers(t *testing.T) {
 			}),
 			Recovery(slog.New(log), func(_ context.Context, p dynamic.Panic) { told <- p }),
 		},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) { panic("secret") },
-		Talk:   func(weather.Stream) error { panic("secret of the stream") },
+		Handle: func(context.Context, testservice.Text) (testservice.Text, error) { panic("secret") },
+		Talk:   func(testservice.Stream) error { panic("secret of the stream") },
 	})
-	_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	assert.Equal(t, "method example.Weather/Ask panicked", requireCode(t, errors.Internal, err).Error())
-	requirePanic(t, told, weather.Ask, "secret")
+	requirePanic(t, told, testservice.Ask, "secret")
 	requireCode(t, errors.Internal, <-outside)
 
 	_, err = s.CallAll(t.Context(), "Rome")
 	assert.NotContains(t, requireCode(t, errors.Internal, err).Error(), "secret")
-	requirePanic(t, told, weather.AskAll, "secret")
+	requirePanic(t, told, testservice.AskAll, "secret")
 	require.Len(t, log.all(), 2)
 	assert.Equal(t, "secret", log.all()[0]["panic"])
 	assert.Equal(t, slog.LevelError, log.all()[0]["level"])
-	assert.Equal(t, weather.Ask, log.all()[0]["method"])
+	assert.Equal(t, testservice.Ask, log.all()[0]["method"])
 	assert.Contains(t, log.all()[0]["stack"], "recovery_test.go")
 
 	stream, err := s.Open(t.Context())
 	require.NoError(t, err)
 	<-stream.Context().Done()
 	assert.NotContains(t, requireCode(t, errors.Internal, stream.Err()).Error(), "secret")
-	requirePanic(t, told, weather.Talk, "secret of the stream")
+	requirePanic(t, told, testservice.Talk, "secret of the stream")
 }
 
 // panicking panics in each kind of interceptor.
@@ -78,7 +78,7 @@ func panicking() dynamic.ConnOption {
 		}),
 		dynamic.WithSubscriptionInterceptors(func(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 			return func(ctx context.Context, update proto.Message) error {
-				if update.(weather.Text).GetValue() == "bad" {
+				if update.(testservice.Text).GetValue() == "bad" {
 					panic("delivery")
 				}
 				return next(ctx, update)
@@ -95,42 +95,42 @@ func (panickingStream) Close(error) error                                 { pani
 func TestRecovery_Conns(t *testing.T) {
 	t.Parallel()
 	told := make(chan dynamic.Panic, 10)
-	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{
+	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{
 		Recovery(slog.New(slog.DiscardHandler), func(_ context.Context, p dynamic.Panic) { told <- p }), panicking(),
 	}})
-	_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	requireCode(t, errors.Internal, err)
-	requirePanic(t, told, weather.Ask, "call")
+	requirePanic(t, told, testservice.Ask, "call")
 	_, err = s.CallAll(t.Context(), "Rome")
 	requireCode(t, errors.Internal, err)
-	requirePanic(t, told, weather.AskAll, "multi")
+	requirePanic(t, told, testservice.AskAll, "multi")
 
 	stream, err := s.Open(t.Context())
 	require.NoError(t, err)
 	requireCode(t, errors.Internal, stream.Send(say("hi")))
-	requirePanic(t, told, weather.Talk, "send")
+	requirePanic(t, told, testservice.Talk, "send")
 	requireCode(t, errors.Internal, stream.Close(nil))
-	requirePanic(t, told, weather.Talk, "close")
+	requirePanic(t, told, testservice.Talk, "close")
 	<-stream.Context().Done()
 
-	requireCode(t, errors.Internal, dynamic.Publish(t.Context(), s.Conn, weather.Warning, say("storm")))
-	requirePanic(t, told, weather.Warning, "publish")
+	requireCode(t, errors.Internal, dynamic.Publish(t.Context(), s.Conn, testservice.Warning, say("storm")))
+	requirePanic(t, told, testservice.Warning, "publish")
 
-	subscription, err := dynamic.InvokeSubscribe(t.Context(), s.Conn, weather.Warning)
+	subscription, err := dynamic.InvokeSubscribe(t.Context(), s.Conn, testservice.Warning)
 	require.NoError(t, err)
 	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", say("bad")))
 	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", say("good")))
-	assert.Equal(t, "good", (<-subscription.Channel()).(weather.Text).GetValue(), "the subscription goes on")
-	requirePanic(t, told, weather.Warning, "delivery")
+	assert.Equal(t, "good", (<-subscription.Channel()).(testservice.Text).GetValue(), "the subscription goes on")
+	requirePanic(t, told, testservice.Warning, "delivery")
 	require.NoError(t, subscription.Close())
 }
 
 func TestRecovery_NoHook(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{Recovery(slog.New(slog.DiscardHandler), nil)},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) { panic("this is logged, and expected") },
+		Handle: func(context.Context, testservice.Text) (testservice.Text, error) { panic("this is logged, and expected") },
 	})
-	_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	requireCode(t, errors.Internal, err)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -70,9 +70,9 @@ func TestRetry_UntilItSucceeds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := &attempts{err: nobody, failures: 2}
-		response, err := newRetrier(nil).call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+		response, err := newRetrier(nil).call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
 		require.NoError(t, err)
-		assert.Equal(t, "done", response.(weather.Text).GetValue())
+		assert.Equal(t, "done", response.(testservice.Text).GetValue())
 		assert.Equal(t, []int{1, 2, 3}, a.numbers)
 	})
 }
@@ -82,7 +82,7 @@ func TestRetry_GivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for wanted, opts := range map[int][]RetryOption{3: nil, 1: {WithAttempts(1)}, 5: {WithAttempts(5), WithAttempts(0)}} {
 			a := &attempts{err: nobody, failures: 10}
-			_, err := newRetrier(opts).call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+			_, err := newRetrier(opts).call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
 			assert.Equal(t, nobody, err, "the last error, as it is")
 			assert.Len(t, a.begun, wanted)
 		}
@@ -140,12 +140,12 @@ func TestRetry_Idempotency(t *testing.T) {
 			opts   []RetryOption
 			wanted int
 		}{
-			{weather.Ask, nil, 1}, {weather.Look, nil, 2}, {weather.Set, nil, 2},
-			{weather.Ask, []RetryOption{WithIdempotent(func(*registry.Method) bool { return true })}, 2},
-			{weather.Look, []RetryOption{WithIdempotent(func(*registry.Method) bool { return false })}, 1},
+			{testservice.Ask, nil, 1}, {testservice.Look, nil, 2}, {testservice.Set, nil, 2},
+			{testservice.Ask, []RetryOption{WithIdempotent(func(*registry.Method) bool { return true })}, 2},
+			{testservice.Look, []RetryOption{WithIdempotent(func(*registry.Method) bool { return false })}, 1},
 		} {
 			a := &attempts{err: busy, failures: 1}
-			_, _ = newRetrier(tt.opts).call(weather.Info(tt.method), a.call)(t.Context(), say("hi"))
+			_, _ = newRetrier(tt.opts).call(testservice.Info(tt.method), a.call)(t.Context(), say("hi"))
 			assert.Len(t, a.begun, tt.wanted, tt.method)
 		}
 	})
@@ -162,7 +162,7 @@ func TestRetry_Backoff(t *testing.T) {
 			for range 200 {
 				a := &attempts{err: err, failures: 10}
 				r := newRetrier([]RetryOption{WithAttempts(6), WithBackoff(100*ms, 700*ms), WithRetryBudget(0, 0)})
-				_, _ = r.call(weather.Info(weather.Look), a.call)(t.Context(), say("hi"))
+				_, _ = r.call(testservice.Info(testservice.Look), a.call)(t.Context(), say("hi"))
 				for i, wait := range a.waits() {
 					least[i], most[i] = min(least[i], wait), max(most[i], wait)
 				}
@@ -200,7 +200,7 @@ func TestRetry_RequestedDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		later := errors.NewError(errors.ResourceExhausted, errors.New("full"), &errdetails.RetryInfo{RetryDelay: durationpb.New(7 * time.Second)})
 		a := &attempts{err: later, failures: 1}
-		_, err := newRetrier(nil).call(weather.Info(weather.Look), a.call)(t.Context(), say("hi"))
+		_, err := newRetrier(nil).call(testservice.Info(testservice.Look), a.call)(t.Context(), say("hi"))
 		require.NoError(t, err)
 		assert.Equal(t, []time.Duration{7 * time.Second}, a.waits())
 	})
@@ -215,7 +215,7 @@ func TestRetry_NeverPastTheDeadline(t *testing.T) {
 			r := newRetrier([]RetryOption{WithAttempts(1000), WithBackoff(400*time.Millisecond, time.Second), WithRetryBudget(0, 0)})
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			started := time.Now()
-			_, err := r.call(weather.Info(weather.Look), a.call)(ctx, say("hi"))
+			_, err := r.call(testservice.Info(testservice.Look), a.call)(ctx, say("hi"))
 			cancel()
 			require.Error(t, err)
 			assert.LessOrEqual(t, time.Since(started), 5*time.Second)
@@ -252,7 +252,7 @@ func TestRetry_AttemptTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &attempts{takes: time.Hour}
 		r := newRetrier([]RetryOption{WithAttemptTimeout(time.Second), WithBackoff(1, 1)})
-		_, err := r.call(weather.Info(weather.Look), a.call)(t.Context(), say("hi"))
+		_, err := r.call(testservice.Info(testservice.Look), a.call)(t.Context(), say("hi"))
 		requireCode(t, errors.DeadlineExceeded, err)
 		assert.Equal(t, []int{1, 2, 3}, a.numbers)
 		for _, wait := range a.waits() {
@@ -269,7 +269,7 @@ func TestRetry_CanceledWhileItWaits(t *testing.T) {
 		r := newRetrier([]RetryOption{WithBackoff(time.Hour, time.Hour)})
 		done := make(chan error)
 		go func() { // the test waits for it
-			_, err := r.call(weather.Info(weather.Ask), a.call)(ctx, say("hi"))
+			_, err := r.call(testservice.Info(testservice.Ask), a.call)(ctx, say("hi"))
 			done <- err
 		}()
 		synctest.Wait()
@@ -288,7 +288,7 @@ func TestRetry_Budget(t *testing.T) {
 		r := newRetrier([]RetryOption{WithRetryBudget(4, 0.5)})
 		call := func(failures int) int {
 			a := &attempts{err: nobody, failures: failures}
-			_, _ = r.call(weather.Info(weather.Ask), a.call)(t.Context(), say("hi"))
+			_, _ = r.call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
 			return len(a.begun)
 		}
 		assert.Equal(t, 3, call(10))
@@ -322,7 +322,7 @@ func TestRetry_Multi(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := &attempts{err: errors.WithFacts(busy, errors.CallFacts{Phase: errors.PhasePublish}), failures: 2}
-		handler := newRetrier(nil).multi(weather.Info(weather.AskAll), multiStub{send: a.try})
+		handler := newRetrier(nil).multi(testservice.Info(testservice.AskAll), multiStub{send: a.try})
 		require.NoError(t, handler.Send(t.Context(), say("hi")))
 		assert.Equal(t, []int{1, 2, 3}, a.numbers)
 	})
@@ -341,7 +341,7 @@ func TestRetry_StreamSend(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := &attempts{err: nobody, failures: 2}
-		handler := newRetrier(nil).stream(weather.Info(weather.Talk), streamStub{send: func() error { return a.try(t.Context()) }})
+		handler := newRetrier(nil).stream(testservice.Info(testservice.Talk), streamStub{send: func() error { return a.try(t.Context()) }})
 		require.NoError(t, handler.Send(say("hi")))
 		assert.Len(t, a.begun, 3)
 	})

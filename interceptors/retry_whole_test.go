@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -34,13 +34,13 @@ func each(f func(attempt int)) dynamic.ConnOption {
 // TestRetry_NobodyListens: a call for which a server comes up in time succeeds.
 func TestRetry_NobodyListens(t *testing.T) {
 	t.Parallel()
-	var s *weather.Service
-	s = weather.New(t, weather.Config{Conn: []dynamic.ConnOption{interceptors.Retry(quick), each(func(attempt int) {
+	var s *testservice.Service
+	s = testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{interceptors.Retry(quick), each(func(attempt int) {
 		if attempt == 3 {
 			assert.NoError(t, s.Registration.RegisterTopic("AskThere", "eu"))
 		}
 	})}})
-	answer, err := s.Call(t.Context(), weather.AskThere, "Rome", dynamic.WithTopic("eu"))
+	answer, err := s.Call(t.Context(), testservice.AskThere, "Rome", dynamic.WithTopic("eu"))
 	require.NoError(t, err)
 	assert.Equal(t, "rain in Rome", answer)
 }
@@ -49,14 +49,14 @@ func TestRetry_NobodyListens(t *testing.T) {
 func TestRetry_WithinTheTimeout(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Conn: []dynamic.ConnOption{interceptors.Retry(quick, interceptors.WithAttempts(1000)), each(func(int) { calls.Add(1) })},
-		Handle: func(ctx context.Context, _ weather.Text) (weather.Text, error) {
+		Handle: func(ctx context.Context, _ testservice.Text) (testservice.Text, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
 	})
-	_, err := s.Call(t.Context(), weather.Look, "Rome", dynamic.WithRequestTimeout(50*time.Millisecond))
+	_, err := s.Call(t.Context(), testservice.Look, "Rome", dynamic.WithRequestTimeout(50*time.Millisecond))
 	require.Error(t, err)
 	assert.EqualValues(t, 1, calls.Load(), "no time is left for another one")
 }
@@ -66,14 +66,14 @@ func TestRetry_FullServer(t *testing.T) {
 	t.Parallel()
 	handling, release := make(chan struct{}, 2), make(chan struct{})
 	persistent := interceptors.Retry(quick, interceptors.WithAttempts(10_000), interceptors.WithRetryBudget(0, 0))
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{dynamic.WithMaxConcurrentRequests(1)},
 		Conn: []dynamic.ConnOption{persistent, each(func(attempt int) {
 			if attempt == 2 {
 				close(release) // it takes the server a while to have room
 			}
 		})},
-		Handle: func(ctx context.Context, request weather.Text) (weather.Text, error) {
+		Handle: func(ctx context.Context, request testservice.Text) (testservice.Text, error) {
 			handling <- struct{}{}
 			<-release
 			return request, nil
@@ -81,11 +81,11 @@ func TestRetry_FullServer(t *testing.T) {
 	})
 	first := make(chan error, 1)
 	go func() { // the test waits for it
-		_, err := s.Call(t.Context(), weather.Ask, "Oslo")
+		_, err := s.Call(t.Context(), testservice.Ask, "Oslo")
 		first <- err
 	}()
 	<-handling
-	answer, err := s.Call(t.Context(), weather.Ask, "Rome")
+	answer, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	assert.Equal(t, "Rome", answer)
 	require.NoError(t, <-first)
@@ -115,7 +115,7 @@ func (f *failing) Send(message proto.Message, opts ...dynamic.StreamOption) erro
 func TestRetry_Streams(t *testing.T) {
 	t.Parallel()
 	var ofClient, ofServer atomic.Int32
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{ // the outermost of a server is nearest the bus
 			dynamic.WithServerStreamInterceptors(failingSends(2, &ofServer)), interceptors.Retry(quick),
 		},
@@ -134,10 +134,10 @@ func TestRetry_Streams(t *testing.T) {
 func TestRetry_StreamWithWindow(t *testing.T) {
 	t.Parallel()
 	var sends atomic.Int32
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Conn: []dynamic.ConnOption{interceptors.Retry(quick), dynamic.WithClientStreamInterceptors(failingSends(1, &sends))},
 	})
-	client, err := dynamic.NewClient[weather.Text, weather.Text](s.Conn, weather.Talk)
+	client, err := dynamic.NewClient[testservice.Text, testservice.Text](s.Conn, testservice.Talk)
 	require.NoError(t, err)
 	stream, err := client.OpenStream(t.Context(), dynamic.WithStreamWindow(4))
 	require.NoError(t, err)
@@ -150,12 +150,12 @@ func TestRetry_StreamWithWindow(t *testing.T) {
 func TestRetry_ClosedStream(t *testing.T) {
 	t.Parallel()
 	var sends atomic.Int32
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Conn: []dynamic.ConnOption{
 			interceptors.Retry(interceptors.WithIdempotent(func(*registry.Method) bool { return true })),
 			dynamic.WithClientStreamInterceptors(failingSends(0, &sends)),
 		},
-		Talk: func(weather.Stream) error { return errors.ErrNoResponse },
+		Talk: func(testservice.Stream) error { return errors.ErrNoResponse },
 	})
 	stream, err := s.Open(t.Context())
 	require.NoError(t, err)
@@ -168,13 +168,13 @@ func TestRetry_ClosedStream(t *testing.T) {
 func TestRetry_RetryInfo(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Conn: []dynamic.ConnOption{interceptors.Retry(quick), each(func(int) { calls.Add(1) })},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) {
+		Handle: func(context.Context, testservice.Text) (testservice.Text, error) {
 			return nil, errors.NewError(errors.ResourceExhausted, errors.New("another server is full"), &errdetails.RetryInfo{})
 		},
 	})
-	for method, wanted := range map[string]int32{weather.Ask: 1, weather.Look: 3} {
+	for method, wanted := range map[string]int32{testservice.Ask: 1, testservice.Look: 3} {
 		calls.Store(0)
 		_, err := s.Call(t.Context(), method, "Rome")
 		require.Error(t, err)

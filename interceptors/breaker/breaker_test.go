@@ -15,7 +15,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -64,7 +64,7 @@ func TestBreaker_OpensAndCloses(t *testing.T) {
 		var changes []string
 		b := newBreakers([]Option{WithStateHook(func(key, from, to string) { changes = append(changes, key+" "+from+" "+to) })})
 		servers := &backend{}
-		handler := b.call(weather.Info(weather.Ask), servers.call)
+		handler := b.call(testservice.Info(testservice.Ask), servers.call)
 		require.NoError(t, send(t, handler, 10))
 		servers.err = down
 		require.Equal(t, down, send(t, handler, 9), "9 of 19 have failed")
@@ -81,8 +81,8 @@ func TestBreaker_OpensAndCloses(t *testing.T) {
 		servers.err = nil
 		require.NoError(t, send(t, handler, 10))
 		assert.Equal(t, []string{
-			weather.Ask + " closed open", weather.Ask + " open half-open", weather.Ask + " half-open open",
-			weather.Ask + " open half-open", weather.Ask + " half-open closed",
+			testservice.Ask + " closed open", testservice.Ask + " open half-open", testservice.Ask + " half-open open",
+			testservice.Ask + " open half-open", testservice.Ask + " half-open closed",
 		}, changes)
 	})
 }
@@ -91,7 +91,7 @@ func TestBreaker_Window(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		servers := &backend{err: down}
-		handler := newBreakers([]Option{WithThreshold(1, 3), WithWindow(time.Second), WithCooldown(time.Hour)}).call(weather.Info(weather.Ask), servers.call)
+		handler := newBreakers([]Option{WithThreshold(1, 3), WithWindow(time.Second), WithCooldown(time.Hour)}).call(testservice.Info(testservice.Ask), servers.call)
 		for range 5 {
 			require.Equal(t, down, send(t, handler, 2))
 			elapse(2 * time.Second)
@@ -122,11 +122,11 @@ func TestBreaker_WhatCounts(t *testing.T) {
 		{"resource exhausted", errors.NewErrorf(errors.ResourceExhausted, "no"), false},
 	} {
 		servers := &backend{err: tt.err}
-		err := send(t, newBreakers(nil).call(weather.Info(weather.Ask), servers.call), 100)
+		err := send(t, newBreakers(nil).call(testservice.Info(testservice.Ask), servers.call), 100)
 		assert.Equal(t, tt.opens, errors.Is(err, ErrOpen), tt.name)
 	}
 	servers := &backend{err: errors.NewErrorf(errors.Internal, "no")}
-	requireOpen(t, send(t, newBreakers([]Option{WithCodes(errors.Internal)}).call(weather.Info(weather.Ask), servers.call), 100))
+	requireOpen(t, send(t, newBreakers([]Option{WithCodes(errors.Internal)}).call(testservice.Info(testservice.Ask), servers.call), 100))
 }
 
 // TestBreaker_CanceledTrial: a call that says nothing does not close the breaker, nor keep others from trying.
@@ -134,7 +134,7 @@ func TestBreaker_CanceledTrial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		servers := &backend{err: down}
-		handler := newBreakers(nil).call(weather.Info(weather.Ask), servers.call)
+		handler := newBreakers(nil).call(testservice.Info(testservice.Ask), servers.call)
 		requireOpen(t, send(t, handler, 100))
 		elapse(11 * time.Second)
 		servers.err = errors.ErrRequestCanceled
@@ -150,11 +150,11 @@ func TestBreaker_PanickingTrial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		servers := &backend{err: down}
 		b := newBreakers(nil)
-		handler := b.call(weather.Info(weather.Ask), servers.call)
+		handler := b.call(testservice.Info(testservice.Ask), servers.call)
 		requireOpen(t, send(t, handler, 100))
 		elapse(11 * time.Second)
 		assert.Panics(t, func() {
-			_ = send(t, b.call(weather.Info(weather.Ask), func(context.Context, proto.Message, ...dynamic.RequestOption) (proto.Message, error) {
+			_ = send(t, b.call(testservice.Info(testservice.Ask), func(context.Context, proto.Message, ...dynamic.RequestOption) (proto.Message, error) {
 				panic("oh")
 			}), 1)
 		})
@@ -167,26 +167,26 @@ func TestBreaker_Keys(t *testing.T) {
 	t.Parallel()
 	servers := &backend{err: down}
 	info := func(method, topic string) dynamic.RPCInfo {
-		info := weather.Info(method)
+		info := testservice.Info(method)
 		info.Topic = []string{topic}
 		return info
 	}
 	b := newBreakers(nil)
-	requireOpen(t, send(t, b.call(info(weather.AskThere, "eu"), servers.call), 21))
-	requireOpen(t, send(t, b.call(info(weather.AskThere, "us"), servers.call), 1))
-	require.Equal(t, down, send(t, b.call(info(weather.Ask, ""), servers.call), 1), "another method")
+	requireOpen(t, send(t, b.call(info(testservice.AskThere, "eu"), servers.call), 21))
+	requireOpen(t, send(t, b.call(info(testservice.AskThere, "us"), servers.call), 1))
+	require.Equal(t, down, send(t, b.call(info(testservice.Ask, ""), servers.call), 1), "another method")
 
 	b = newBreakers([]Option{WithKey(func(info dynamic.RPCInfo) string { return info.Topic[0] })})
-	requireOpen(t, send(t, b.call(info(weather.AskThere, "eu"), servers.call), 21))
-	require.Equal(t, down, send(t, b.call(info(weather.AskThere, "us"), servers.call), 1))
+	requireOpen(t, send(t, b.call(info(testservice.AskThere, "eu"), servers.call), 21))
+	require.Equal(t, down, send(t, b.call(info(testservice.AskThere, "us"), servers.call), 1))
 }
 
 // TestBreaker_Whole: calls, multi calls and streams of a conn, each with a breaker of its own.
 func TestBreaker_Whole(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{New(WithThreshold(0.5, 4), WithCooldown(time.Hour))}})
+	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{New(WithThreshold(0.5, 4), WithCooldown(time.Hour))}})
 	kinds := map[string]func() error{
-		"call": func() error { _, err := s.Call(t.Context(), weather.Ask, "Rome"); return err },
+		"call": func() error { _, err := s.Call(t.Context(), testservice.Ask, "Rome"); return err },
 		"multi call": func() error {
 			_, err := s.CallAll(t.Context(), "Rome")
 			return err
@@ -220,9 +220,9 @@ func TestBreaker_Whole(t *testing.T) {
 // TestBreaker_MultiFailures: a multi call to which servers answer has succeeded.
 func TestBreaker_MultiFailures(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Conn:   []dynamic.ConnOption{New(WithThreshold(0.1, 1))},
-		Handle: func(context.Context, weather.Text) (weather.Text, error) { return nil, down },
+		Handle: func(context.Context, testservice.Text) (testservice.Text, error) { return nil, down },
 	})
 	for range 3 {
 		_, err := s.CallAll(t.Context(), "Rome")
@@ -234,9 +234,9 @@ func TestBreaker_MultiFailures(t *testing.T) {
 // TestBreaker_StreamFailures: what a stream that was open is closed with does not count.
 func TestBreaker_StreamFailures(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Conn: []dynamic.ConnOption{New(WithThreshold(0.1, 1))},
-		Talk: func(weather.Stream) error { return down },
+		Talk: func(testservice.Stream) error { return down },
 	})
 	for range 3 {
 		stream, err := s.Open(t.Context())

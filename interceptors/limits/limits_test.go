@@ -15,7 +15,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/weather"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
 )
 
@@ -34,23 +34,23 @@ func requireRefused(t testing.TB, err error) *errdetails.RetryInfo {
 }
 
 // sides run a test with the interceptor on either side.
-func sides(t *testing.T, limit func() dynamic.CommonOption, test func(t *testing.T, config weather.Config)) {
+func sides(t *testing.T, limit func() dynamic.CommonOption, test func(t *testing.T, config testservice.Config)) {
 	t.Helper()
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
-		test(t, weather.Config{Server: []dynamic.ServerOption{limit()}})
+		test(t, testservice.Config{Server: []dynamic.ServerOption{limit()}})
 	})
 	t.Run("conn", func(t *testing.T) {
 		t.Parallel()
-		test(t, weather.Config{Conn: []dynamic.ConnOption{limit()}})
+		test(t, testservice.Config{Conn: []dynamic.ConnOption{limit()}})
 	})
 }
 
 func TestConcurrency_Calls(t *testing.T) {
 	t.Parallel()
-	sides(t, func() dynamic.CommonOption { return limits.Concurrency(2) }, func(t *testing.T, config weather.Config) {
+	sides(t, func() dynamic.CommonOption { return limits.Concurrency(2) }, func(t *testing.T, config testservice.Config) {
 		handling, release := make(chan struct{}, 10), make(chan struct{})
-		config.Handle = func(_ context.Context, request weather.Text) (weather.Text, error) {
+		config.Handle = func(_ context.Context, request testservice.Text) (testservice.Text, error) {
 			handling <- struct{}{}
 			<-release
 			if request.GetValue() == "panic" {
@@ -58,18 +58,18 @@ func TestConcurrency_Calls(t *testing.T) {
 			}
 			return request, nil
 		}
-		s := weather.New(t, config)
+		s := testservice.New(t, config)
 		done := make(chan error, 2)
 		for _, request := range []string{"fine", "panic"} {
 			go func() { // the test waits for it
-				_, err := s.Call(context.Background(), weather.Ask, request)
+				_, err := s.Call(context.Background(), testservice.Ask, request)
 				done <- err
 			}()
 			<-handling
 		}
-		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+		_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 		requireRefused(t, err)
-		assert.Contains(t, err.Error(), weather.Ask)
+		assert.Contains(t, err.Error(), testservice.Ask)
 		_, err = s.CallAll(t.Context(), "Rome")
 		requireRefused(t, err)
 		_, err = s.Open(t.Context())
@@ -79,7 +79,7 @@ func TestConcurrency_Calls(t *testing.T) {
 		<-done
 		<-done
 		for range 3 { // of one after the other there may be any number
-			_, err = s.Call(t.Context(), weather.Ask, "Rome")
+			_, err = s.Call(t.Context(), testservice.Ask, "Rome")
 			require.NoError(t, err)
 			_, err = s.CallAll(t.Context(), "Rome")
 			require.NoError(t, err)
@@ -89,13 +89,13 @@ func TestConcurrency_Calls(t *testing.T) {
 
 func TestConcurrency_Streams(t *testing.T) {
 	t.Parallel()
-	sides(t, func() dynamic.CommonOption { return limits.Concurrency(1) }, func(t *testing.T, config weather.Config) {
+	sides(t, func() dynamic.CommonOption { return limits.Concurrency(1) }, func(t *testing.T, config testservice.Config) {
 		ended := make(chan struct{}, 10)
-		config.Talk = func(stream weather.Stream) error {
+		config.Talk = func(stream testservice.Stream) error {
 			defer func() { ended <- struct{}{} }()
-			return weather.Echo(stream)
+			return testservice.Echo(stream)
 		}
-		s := weather.New(t, config)
+		s := testservice.New(t, config)
 		for range 3 {
 			stream, err := s.Open(t.Context())
 			require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestConcurrency_Streams(t *testing.T) {
 			require.NoError(t, stream.Close(nil))
 			<-ended
 			require.EventuallyWithT(t, func(t *assert.CollectT) { // the server lets go of it after the handler has returned
-				_, err := s.Call(context.Background(), weather.Ask, "Rome")
+				_, err := s.Call(context.Background(), testservice.Ask, "Rome")
 				assert.NoError(t, err)
 			}, 10*time.Second, time.Millisecond)
 		}
@@ -115,16 +115,16 @@ func TestConcurrency_Streams(t *testing.T) {
 // TestConcurrency_Failures: what fails leaves room.
 func TestConcurrency_Failures(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1)}})
+	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1)}})
 	require.NoError(t, s.Registration.Close(t.Context()))
 	for range 3 {
-		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+		_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 		require.ErrorIs(t, err, errors.ErrNoResponse)
 		_, err = s.CallAll(t.Context(), "Rome")
 		require.ErrorIs(t, err, errors.ErrNoResponse)
 		_, err = s.Open(t.Context())
 		require.ErrorIs(t, err, errors.ErrNoResponse)
-		require.NoError(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
+		require.NoError(t, dynamic.Publish(t.Context(), s.Conn, testservice.Warning, nil))
 	}
 }
 
@@ -138,7 +138,7 @@ func TestConcurrency_Panics(t *testing.T) {
 		}
 		return next
 	})
-	s := weather.New(t, weather.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1), inner}})
+	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1), inner}})
 	assert.Panics(t, func() { _, _ = s.CallAll(t.Context(), "Rome") })
 	panicking = false
 	_, err := s.CallAll(t.Context(), "Rome")
@@ -153,28 +153,28 @@ func (panickingMulti) Send(context.Context, proto.Message, ...dynamic.RequestOpt
 
 func TestConcurrency_PerMethod(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{limits.Concurrency(1, limits.PerMethod())}})
+	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{limits.Concurrency(1, limits.PerMethod())}})
 	stream, err := s.Open(t.Context())
 	require.NoError(t, err)
 	_, err = s.Open(t.Context())
 	requireRefused(t, err)
-	_, err = s.Call(t.Context(), weather.Ask, "Rome")
+	_, err = s.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	require.NoError(t, stream.Close(nil))
 }
 
 func TestRate(t *testing.T) {
 	t.Parallel()
-	sides(t, func() dynamic.CommonOption { return limits.Rate(0.001, 3) }, func(t *testing.T, config weather.Config) {
-		s := weather.New(t, config)
-		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	sides(t, func() dynamic.CommonOption { return limits.Rate(0.001, 3) }, func(t *testing.T, config testservice.Config) {
+		s := testservice.New(t, config)
+		_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 		require.NoError(t, err)
 		_, err = s.CallAll(t.Context(), "Rome")
 		require.NoError(t, err)
 		stream, err := s.Open(t.Context())
 		require.NoError(t, err)
 
-		_, err = s.Call(t.Context(), weather.Ask, "Rome")
+		_, err = s.Call(t.Context(), testservice.Ask, "Rome")
 		wait := requireRefused(t, err).GetRetryDelay().AsDuration()
 		assert.Greater(t, wait, 900*time.Second)
 		assert.LessOrEqual(t, wait, 1000*time.Second)
@@ -193,43 +193,43 @@ func TestRate(t *testing.T) {
 
 func TestRate_Publications(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{
+	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{limits.Rate(0.001, 1)},
 		Conn:   []dynamic.ConnOption{limits.Rate(0.001, 0)}, // a burst of none would let nothing through
 	})
 	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
 	requireRefused(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
-	require.NoError(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
-	requireRefused(t, dynamic.Publish(t.Context(), s.Conn, weather.Warning, nil))
+	require.NoError(t, dynamic.Publish(t.Context(), s.Conn, testservice.Warning, nil))
+	requireRefused(t, dynamic.Publish(t.Context(), s.Conn, testservice.Warning, nil))
 }
 
 // TestRate_NotRun: callers know of what a server refuses that it may be tried again.
 func TestRate_NotRun(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{limits.Rate(0.001, 1)}})
-	_, err := s.Call(t.Context(), weather.Ask, "Rome")
+	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.001, 1)}})
+	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
-	_, err = s.Call(t.Context(), weather.Ask, "Rome")
+	_, err = s.Call(t.Context(), testservice.Ask, "Rome")
 	requireRefused(t, err)
 	assert.True(t, dynamic.IsUnprocessed(err))
 }
 
 func TestLimits_None(t *testing.T) {
 	t.Parallel()
-	s := weather.New(t, weather.Config{Server: []dynamic.ServerOption{limits.Rate(0, 1), limits.Concurrency(0)}})
+	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0, 1), limits.Concurrency(0)}})
 	for range 5 {
-		_, err := s.Call(t.Context(), weather.Ask, "Rome")
+		_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 		require.NoError(t, err)
 	}
 }
 
 func ExampleConcurrency() {
-	s := weather.Start(weather.Config{Server: []dynamic.ServerOption{limits.Concurrency(1)}})
+	s := testservice.Start(testservice.Config{Server: []dynamic.ServerOption{limits.Concurrency(1)}})
 	defer s.Close()
 
 	stream, err := s.Open(context.Background())
 	fmt.Println(err)
-	_, err = s.Call(context.Background(), weather.Ask, "Rome")
+	_, err = s.Call(context.Background(), testservice.Ask, "Rome")
 	fmt.Println(err)
 	_ = stream.Close(nil)
 	// Output:
@@ -238,11 +238,11 @@ func ExampleConcurrency() {
 }
 
 func ExampleRate() {
-	s := weather.Start(weather.Config{Server: []dynamic.ServerOption{limits.Rate(0.01, 2)}}) // one in 100 seconds, two at once
+	s := testservice.Start(testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.01, 2)}}) // one in 100 seconds, two at once
 	defer s.Close()
 
 	for range 3 {
-		_, err := s.Call(context.Background(), weather.Ask, "Rome")
+		_, err := s.Call(context.Background(), testservice.Ask, "Rome")
 		fmt.Println(err)
 	}
 	// Output:

@@ -1,2 +1,0 @@
-// Package weather is a service with a method of each kind, for the tests and examples of interceptors.
-package weather
