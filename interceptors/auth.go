@@ -62,7 +62,7 @@ func (a *auth) isPublic(info dynamic.RPCInfo) bool {
 func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	a := newAuth(opts)
 	a.verify = verify
-	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.accept))
+	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
 }
 
 var (
@@ -70,13 +70,13 @@ var (
 	errBadToken = errors.NewErrorf(errors.Unauthenticated, "the token was refused")
 )
 
-// admit returns the context of a request that is let in.
-func (a *auth) admit(ctx context.Context, info dynamic.RPCInfo) (context.Context, error) {
+// authenticate returns the context of a request that is let in.
+func (a *auth) authenticate(ctx context.Context, info dynamic.RPCInfo) (context.Context, error) {
 	if a.isPublic(info) {
 		return ctx, nil
 	}
 	incoming, _ := dynamic.RequestInfoFromContext(ctx)
-	token, ok := a.read(incoming.Metadata[a.key])
+	token, ok := a.parseToken(incoming.Metadata[a.key])
 	switch {
 	case !ok:
 		return nil, errNoToken
@@ -96,8 +96,8 @@ func (a *auth) admit(ctx context.Context, info dynamic.RPCInfo) (context.Context
 	return verified, nil
 }
 
-// read returns the token in a value of the metadata.
-func (a *auth) read(value string) (token string, ok bool) {
+// parseToken returns the token in a value of the metadata.
+func (a *auth) parseToken(value string) (token string, ok bool) {
 	if a.scheme == "" {
 		return value, value != ""
 	}
@@ -109,15 +109,15 @@ func (a *auth) read(value string) (token string, ok bool) {
 func (a *auth) serve(
 	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (proto.Message, error) {
-	ctx, err := a.admit(ctx, info)
+	ctx, err := a.authenticate(ctx, info)
 	if err != nil {
 		return nil, err
 	}
 	return handler(ctx, request)
 }
 
-func (a *auth) accept(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	if ctx, err := a.admit(dynamic.StreamContext(next), info); err != nil {
+func (a *auth) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	if ctx, err := a.authenticate(dynamic.StreamContext(next), info); err != nil {
 		_ = next.Close(err) // refuses the stream
 	} else {
 		dynamic.SetStreamContext(next, ctx)

@@ -17,7 +17,7 @@ func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
 	return dynamic.ConnOptions(
 		dynamic.WithClientRPCInterceptors(a.call),
 		dynamic.WithClientMultiRPCInterceptors(a.multi),
-		dynamic.WithClientStreamInterceptors(a.open),
+		dynamic.WithClientStreamInterceptors(a.clientStream),
 	)
 }
 
@@ -73,7 +73,7 @@ func (m authorizedMulti) Send(ctx context.Context, request proto.Message, opts .
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-func (a *auth) open(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+func (a *auth) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	if ctx, err := a.attach(dynamic.StreamContext(next), info); err != nil {
 		_ = next.Close(err) // refuses the stream
 	} else {

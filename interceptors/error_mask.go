@@ -79,23 +79,23 @@ func (m *errorMask) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dyn
 type maskedStream struct {
 	dynamic.StreamHandler
 
-	mask *errorMask
-	info dynamic.RPCInfo
+	errorMask *errorMask
+	info      dynamic.RPCInfo
 }
 
 // Recv refuses a message for a reason that the client sees.
 func (s maskedStream) Recv(message proto.Message) error {
-	return s.masked(s.StreamHandler.Recv(message))
+	return s.maskCause(s.StreamHandler.Recv(message))
 }
 
 func (s maskedStream) Close(cause error) error {
-	return s.StreamHandler.Close(s.masked(cause))
+	return s.StreamHandler.Close(s.maskCause(cause))
 }
 
-func (s maskedStream) masked(cause error) error {
+func (s maskedStream) maskCause(cause error) error {
 	ctx := dynamic.StreamContext(s.StreamHandler)
 	if ctx.Err() != nil { // the stream is closed already, and the client knows why
 		return cause
 	}
-	return s.mask.mask(ctx, s.info, cause)
+	return s.errorMask.mask(ctx, s.info, cause)
 }

@@ -87,10 +87,10 @@ type logging struct {
 	payloads bool
 }
 
-// line is what is known when something begins that gets a line when it ends.
-type line struct {
+// entry is what is known when something begins that gets a line when it ends.
+type entry struct {
 	logging *logging
-	what    string
+	message string
 	side    string
 	info    dynamic.RPCInfo
 	started time.Time
@@ -98,25 +98,25 @@ type line struct {
 	attrs   []slog.Attr // the last ones
 }
 
-func (l *logging) begin(what, side string, info dynamic.RPCInfo) *line {
-	return &line{logging: l, what: what, side: side, info: info, started: time.Now()}
+func (l *logging) begin(message, side string, info dynamic.RPCInfo) *entry {
+	return &entry{logging: l, message: message, side: side, info: info, started: time.Now()}
 }
 
-func (n *line) add(attrs ...slog.Attr) { n.attrs = append(n.attrs, attrs...) }
+func (n *entry) add(attrs ...slog.Attr) { n.attrs = append(n.attrs, attrs...) }
 
 // addMessage adds a message's size, and itself if that is wanted. The message may be nil.
-func (n *line) addMessage(what string, message proto.Message) {
+func (n *entry) addMessage(name string, message proto.Message) {
 	if message == nil {
 		return
 	}
-	n.add(slog.Int(what+"_size", proto.Size(message)))
+	n.add(slog.Int(name+"_size", proto.Size(message)))
 	if n.logging.payloads {
-		n.add(slog.String(what, redactedJSON(message)))
+		n.add(slog.String(name, redactedJSON(message)))
 	}
 }
 
 // end writes the line.
-func (n *line) end(ctx context.Context, err error) {
+func (n *entry) end(ctx context.Context, err error) {
 	code := codeOf(err)
 	level := n.logging.level(n.info, code)
 	if !n.logging.logger.Enabled(ctx, level) {
@@ -135,14 +135,14 @@ func (n *line) end(ctx context.Context, err error) {
 		attrs = append(attrs, slog.String("code", string(code)), slog.String("error", err.Error()))
 	}
 	attrs = append(attrs, slog.Duration("duration", time.Since(n.started)))
-	n.logging.logger.LogAttrs(ctx, level, n.what, append(attrs, n.attrs...)...)
+	n.logging.logger.LogAttrs(ctx, level, n.message, append(attrs, n.attrs...)...)
 }
 
 // errPanicked stands for the error of what has panicked, in a line.
 var errPanicked = errors.NewErrorf(errors.Internal, "panic")
 
-// endEvenOfPanic is deferred: end, also if there is no error yet because of a panic. It does not end that.
-func (n *line) endEvenOfPanic(ctx context.Context, returned *bool, err *error) {
+// endOrPanic is deferred: end, also if there is no error yet because of a panic. It does not end that.
+func (n *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
 	if !*returned {
 		n.end(ctx, errPanicked)
 		return

@@ -19,7 +19,7 @@ func (l *logging) serve(
 	n.peer = incoming.ClientID
 	n.addMessage("request", request) // which is the handler's from now on
 	returned := false
-	defer n.endEvenOfPanic(ctx, &returned, &err)
+	defer n.endOrPanic(ctx, &returned, &err)
 	response, err = handler(ctx, request)
 	returned = true
 	if err == nil {
@@ -34,7 +34,7 @@ func (l *logging) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dyna
 		n.addMessage("request", request)
 		n.addAttempt(ctx)
 		returned := false
-		defer n.endEvenOfPanic(ctx, &returned, &err)
+		defer n.endOrPanic(ctx, &returned, &err)
 		response, err = next(ctx, request, append(slices.Clip(opts), dynamic.WithPeer(&n.peer))...)
 		returned = true
 		if err == nil {
@@ -44,58 +44,58 @@ func (l *logging) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dyna
 	}
 }
 
-func (n *line) addAttempt(ctx context.Context) {
+func (n *entry) addAttempt(ctx context.Context) {
 	if attempt := Attempt(ctx); attempt > 1 {
 		n.add(slog.Int("attempt", attempt))
 	}
 }
 
 func (l *logging) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &loggedMulti{ClientMultiRPCHandler: next, line: l.begin("multi call", "client", info), context: context.Background()}
+	return &loggedMulti{ClientMultiRPCHandler: next, entry: l.begin("multi call", "client", info), context: context.Background()}
 }
 
 // loggedMulti counts what comes.
 type loggedMulti struct {
 	dynamic.ClientMultiRPCHandler
 
-	line    *line
+	entry   *entry
 	context context.Context //nolint:containedctx // that of the call
 
 	mu                  sync.Mutex
-	failure             error // of the whole call
+	err                 error // of the whole call
 	responses, failures int
 }
 
 func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	m.context = ctx
-	m.line.attrs = nil // it may be sent again after a failure
-	m.line.addMessage("request", request)
-	m.line.addAttempt(ctx)
+	m.entry.attrs = nil // it may be sent again after a failure
+	m.entry.addMessage("request", request)
+	m.entry.addAttempt(ctx)
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)
-	m.fail(err)
+	m.setError(err)
 	return err
 }
 
 func (m *loggedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
 	if server == "" && err != nil { // no server has sent it
-		m.fail(err)
+		m.setError(err)
 	} else {
 		m.count(err)
 	}
-	if server != "" && (err != nil || m.line.logging.payloads) {
-		n := m.line.logging.begin("response", "client", m.line.info)
-		n.started, n.peer = m.line.started, server
+	if server != "" && (err != nil || m.entry.logging.payloads) {
+		n := m.entry.logging.begin("response", "client", m.entry.info)
+		n.started, n.peer = m.entry.started, server
 		n.addMessage("response", response)
 		n.end(m.context, err)
 	}
 	m.ClientMultiRPCHandler.Recv(response, err)
 }
 
-func (m *loggedMulti) fail(err error) {
+func (m *loggedMulti) setError(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failure = err
+	m.err = err
 }
 
 func (m *loggedMulti) count(err error) {
@@ -110,9 +110,9 @@ func (m *loggedMulti) count(err error) {
 
 func (m *loggedMulti) Close() {
 	m.mu.Lock()
-	responses, failures, failure := m.responses, m.failures, m.failure
+	responses, failures, failure := m.responses, m.failures, m.err
 	m.mu.Unlock()
-	m.line.add(slog.Int("responses", responses), slog.Int("failures", failures))
-	m.line.end(m.context, failure)
+	m.entry.add(slog.Int("responses", responses), slog.Int("failures", failures))
+	m.entry.end(m.context, failure)
 	m.ClientMultiRPCHandler.Close()
 }

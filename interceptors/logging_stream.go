@@ -17,7 +17,7 @@ func (l *logging) streamOn(side string) dynamic.StreamInterceptor {
 			incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
 			n.peer = incoming.ClientID
 		}
-		return &loggedStream{StreamHandler: next, line: n}
+		return &loggedStream{StreamHandler: next, entry: n}
 	}
 }
 
@@ -25,7 +25,7 @@ func (l *logging) streamOn(side string) dynamic.StreamInterceptor {
 type loggedStream struct {
 	dynamic.StreamHandler
 
-	line                     *line
+	entry                    *entry
 	sent, received           atomic.Int64
 	sentBytes, receivedBytes atomic.Int64
 }
@@ -48,28 +48,28 @@ func (s *loggedStream) Recv(message proto.Message) error {
 	return s.StreamHandler.Recv(message)
 }
 
-func (s *loggedStream) logMessage(what string, message proto.Message, err error) {
-	if !s.line.logging.payloads {
+func (s *loggedStream) logMessage(name string, message proto.Message, err error) {
+	if !s.entry.logging.payloads {
 		return
 	}
-	n := s.line.logging.begin("message", s.line.side, s.line.info)
-	n.started, n.peer = s.line.started, s.line.peer
-	n.addMessage(what, message)
+	n := s.entry.logging.begin("message", s.entry.side, s.entry.info)
+	n.started, n.peer = s.entry.started, s.entry.peer
+	n.addMessage(name, message)
 	n.end(dynamic.StreamContext(s.StreamHandler), err)
 }
 
 func (s *loggedStream) Close(cause error) error {
 	err := s.StreamHandler.Close(cause)
-	s.line.add(
+	s.entry.add(
 		slog.Int64("sent", s.sent.Load()), slog.Int64("sent_size", s.sentBytes.Load()),
 		slog.Int64("received", s.received.Load()), slog.Int64("received_size", s.receivedBytes.Load()),
 	)
-	s.line.end(dynamic.StreamContext(s.StreamHandler), ended(cause))
+	s.entry.end(dynamic.StreamContext(s.StreamHandler), streamError(cause))
 	return err
 }
 
-// ended says of a stream's cause whether it is a failure.
-func ended(cause error) error {
+// streamError says of a stream's cause whether it is a failure.
+func streamError(cause error) error {
 	if errors.Is(cause, errors.ErrStreamClosed) {
 		return nil
 	}

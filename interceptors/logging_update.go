@@ -29,7 +29,7 @@ func (l *logging) logUpdate(
 	n := l.begin(what, side, info)
 	n.addMessage("update", update)
 	returned := false
-	defer n.endEvenOfPanic(ctx, &returned, &err)
+	defer n.endOrPanic(ctx, &returned, &err)
 	err = next(ctx, update)
 	returned = true
 	return err

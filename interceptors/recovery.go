@@ -51,8 +51,8 @@ type recovery struct {
 	hook   dynamic.PanicHook
 }
 
-// rescue is deferred: it makes a panic the error.
-func (r *recovery) rescue(ctx context.Context, method *registry.Method, err *error) {
+// recoverTo is deferred: it makes a panic the error.
+func (r *recovery) recoverTo(ctx context.Context, method *registry.Method, err *error) {
 	value := recover()
 	if value == nil {
 		return
@@ -69,27 +69,27 @@ func (r *recovery) rescue(ctx context.Context, method *registry.Method, err *err
 func (r *recovery) serve(
 	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (response proto.Message, err error) {
-	defer r.rescue(ctx, info.Descriptor, &err)
+	defer r.recoverTo(ctx, info.Descriptor, &err)
 	return handler(ctx, request)
 }
 
 func (r *recovery) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
-		defer r.rescue(ctx, info.Descriptor, &err)
+		defer r.recoverTo(ctx, info.Descriptor, &err)
 		return next(ctx, request, opts...)
 	}
 }
 
 func (r *recovery) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
-		defer r.rescue(ctx, info.Descriptor, &err)
+		defer r.recoverTo(ctx, info.Descriptor, &err)
 		return next(ctx, update)
 	}
 }
 
 func (r *recovery) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
-		defer r.rescue(ctx, info.Descriptor, &err)
+		defer r.recoverTo(ctx, info.Descriptor, &err)
 		return next(ctx, update)
 	}
 }
@@ -106,7 +106,7 @@ type recoveredMulti struct {
 }
 
 func (m recoveredMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (err error) {
-	defer m.recovery.rescue(ctx, m.method, &err)
+	defer m.recovery.recoverTo(ctx, m.method, &err)
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
@@ -122,11 +122,11 @@ type recoveredStream struct {
 }
 
 func (s recoveredStream) Send(message proto.Message, opts ...dynamic.StreamOption) (err error) {
-	defer s.recovery.rescue(dynamic.StreamContext(s.StreamHandler), s.method, &err)
+	defer s.recovery.recoverTo(dynamic.StreamContext(s.StreamHandler), s.method, &err)
 	return s.StreamHandler.Send(message, opts...)
 }
 
 func (s recoveredStream) Close(cause error) (err error) {
-	defer s.recovery.rescue(dynamic.StreamContext(s.StreamHandler), s.method, &err)
+	defer s.recovery.recoverTo(dynamic.StreamContext(s.StreamHandler), s.method, &err)
 	return s.StreamHandler.Close(cause)
 }

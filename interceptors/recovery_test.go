@@ -129,7 +129,9 @@ func TestRecovery_NoHook(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{Recovery(slog.New(slog.DiscardHandler), nil)},
-		Handle: func(context.Context, testservice.Text) (testservice.Text, error) { panic("this is logged, and expected") },
+		Handle: func(context.Context, testservice.Text) (testservice.Text, error) {
+			panic("this is logged, and expected")
+		},
 	})
 	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	requireCode(t, errors.Internal, err)

@@ -40,7 +40,7 @@ func redact(message protoreflect.Message) {
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		switch {
 		case !isRedacted(field):
-			redactInside(field, value)
+			redactMessage(field, value)
 		case field.Kind() == protoreflect.StringKind && field.Cardinality() != protoreflect.Repeated:
 			message.Set(field, protoreflect.ValueOfString(redacted))
 		default:
@@ -50,8 +50,8 @@ func redact(message protoreflect.Message) {
 	})
 }
 
-// redactInside redacts the messages in a field.
-func redactInside(field protoreflect.FieldDescriptor, value protoreflect.Value) {
+// redactMessage redacts the messages in a field.
+func redactMessage(field protoreflect.FieldDescriptor, value protoreflect.Value) {
 	switch {
 	case field.IsMap():
 		if field.MapValue().Message() == nil {

@@ -20,20 +20,20 @@ type RetryOption func(*retrier)
 func WithAttempts(attempts int) RetryOption {
 	return func(r *retrier) {
 		if attempts > 0 {
-			r.attempts = attempts
+			r.maxAttempts = attempts
 		}
 	}
 }
 
 // WithBackoff sets how long to wait between two attempts: a random time up to a ceiling, which is initial after the first
 // attempt, doubles with each one, and is never more than longest. The defaults, also for 0 or less, are 50 ms and 1 s.
-func WithBackoff(initial, longest time.Duration) RetryOption {
+func WithBackoff(initial, maximum time.Duration) RetryOption {
 	return func(r *retrier) {
 		if initial > 0 {
 			r.backoff.initial = initial
 		}
-		if longest > 0 {
-			r.backoff.longest = longest
+		if maximum > 0 {
+			r.backoff.maximum = maximum
 		}
 	}
 }
@@ -41,7 +41,7 @@ func WithBackoff(initial, longest time.Duration) RetryOption {
 // WithAttemptTimeout bounds each attempt. The default, also for 0 or less, is that an attempt may take what time the call
 // has left, so that none is left after one that was not answered.
 func WithAttemptTimeout(timeout time.Duration) RetryOption {
-	return func(r *retrier) { r.timeout = max(timeout, 0) }
+	return func(r *retrier) { r.attemptTimeout = max(timeout, 0) }
 }
 
 // WithRetryCodes sets which codes are worth another attempt. The default is unavailable and deadline_exceeded.
@@ -93,11 +93,11 @@ func Retry(opts ...RetryOption) dynamic.CommonOption {
 
 func newRetrier(opts []RetryOption) *retrier {
 	r := &retrier{
-		attempts:   3,
-		backoff:    backoff{50 * time.Millisecond, time.Second},
-		codes:      []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
-		budget:     newRetryBudget(100, 0.1),
-		idempotent: declaredIdempotent,
+		maxAttempts: 3,
+		backoff:     backoff{50 * time.Millisecond, time.Second},
+		codes:       []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
+		budget:      newRetryBudget(100, 0.1),
+		idempotent:  declaredIdempotent,
 	}
 	for _, opt := range opts {
 		opt(r)
@@ -113,9 +113,9 @@ func declaredIdempotent(method *registry.Method) bool {
 func (r *retrier) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	idempotent := r.idempotent(info.Descriptor)
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
-		err = r.run(ctx, retried{
+		err = r.run(ctx, operation{
 			deadline: info.Deadline(ctx, opts...), idempotent: idempotent,
-			attempt: func(ctx context.Context) (err error) {
+			do: func(ctx context.Context) (err error) {
 				response, err = next(ctx, request, opts...)
 				return err
 			},
@@ -125,42 +125,42 @@ func (r *retrier) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dyna
 }
 
 func (r *retrier) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return retriedMulti{next, r, info}
+	return retryMulti{next, r, info}
 }
 
-type retriedMulti struct {
+type retryMulti struct {
 	dynamic.ClientMultiRPCHandler
 
 	retrier *retrier
 	info    dynamic.RPCInfo
 }
 
-func (m retriedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
-	return m.retrier.run(ctx, retried{
+func (m retryMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	return m.retrier.run(ctx, operation{
 		deadline: m.info.Deadline(ctx, opts...), idempotent: m.retrier.idempotent(m.info.Descriptor),
-		attempt: func(ctx context.Context) error { return m.ClientMultiRPCHandler.Send(ctx, request, opts...) },
+		do: func(ctx context.Context) error { return m.ClientMultiRPCHandler.Send(ctx, request, opts...) },
 	})
 }
 
 func (r *retrier) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return retriedStream{next, r, r.idempotent(info.Descriptor)}
+	return retryStream{next, r, r.idempotent(info.Descriptor)}
 }
 
-type retriedStream struct {
+type retryStream struct {
 	dynamic.StreamHandler
 
 	retrier    *retrier
 	idempotent bool
 }
 
-func (s retriedStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
+func (s retryStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	given, deadline, window := dynamic.SendBounds(s.StreamHandler, opts...)
 	if window > 0 {
 		return s.StreamHandler.Send(message, opts...)
 	}
-	return s.retrier.run(given, retried{
-		deadline: deadline, idempotent: s.idempotent, life: dynamic.StreamContext(s.StreamHandler),
-		attempt: func(ctx context.Context) error {
+	return s.retrier.run(given, operation{
+		deadline: deadline, idempotent: s.idempotent, streamCtx: dynamic.StreamContext(s.StreamHandler),
+		do: func(ctx context.Context) error {
 			if ctx == given {
 				return s.StreamHandler.Send(message, opts...)
 			}

@@ -4,7 +4,7 @@ import "sync"
 
 // retryBudget bounds the retries of many calls together. A nil one has no bound.
 type retryBudget struct {
-	limit, ratio float64
+	maxTokens, tokenRatio float64
 
 	mu     sync.Mutex
 	tokens float64
@@ -15,7 +15,7 @@ func newRetryBudget(tokens int, ratio float64) *retryBudget {
 	if tokens <= 0 {
 		return nil
 	}
-	return &retryBudget{limit: float64(tokens), ratio: max(ratio, 0), tokens: float64(tokens)}
+	return &retryBudget{maxTokens: float64(tokens), tokenRatio: max(ratio, 0), tokens: float64(tokens)}
 }
 
 // take reports false if nothing is left.
@@ -32,11 +32,11 @@ func (b *retryBudget) take() bool {
 	return true
 }
 
-func (b *retryBudget) succeeded() {
+func (b *retryBudget) onSuccess() {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.tokens = min(b.tokens+b.ratio, b.limit)
+	b.tokens = min(b.tokens+b.tokenRatio, b.maxTokens)
 }

@@ -16,25 +16,25 @@ import (
 
 // retrier is what the calls of one Retry share.
 type retrier struct {
-	attempts   int
-	backoff    backoff
-	timeout    time.Duration // of an attempt; 0: none of its own
-	codes      []errors.ErrorCode
-	budget     *retryBudget
-	idempotent func(*registry.Method) bool
+	maxAttempts    int
+	backoff        backoff
+	attemptTimeout time.Duration // of an attempt; 0: none of its own
+	codes          []errors.ErrorCode
+	budget         *retryBudget
+	idempotent     func(*registry.Method) bool
 }
 
-// retried is something that is done again if it fails.
-type retried struct {
+// operation is something that is done again if it fails.
+type operation struct {
 	deadline   time.Time // zero: none
 	idempotent bool
-	life       context.Context //nolint:containedctx // of the stream; nil if it is not one
-	attempt    func(ctx context.Context) error
+	streamCtx  context.Context //nolint:containedctx // of the stream; nil if it is not one
+	do         func(ctx context.Context) error
 }
 
-// over tells whether nobody wants another attempt.
-func (w *retried) over(ctx context.Context) bool {
-	return ctx.Err() != nil || w.life != nil && w.life.Err() != nil
+// canceled tells whether nobody wants another attempt.
+func (w *operation) canceled(ctx context.Context) bool {
+	return ctx.Err() != nil || w.streamCtx != nil && w.streamCtx.Err() != nil
 }
 
 type attemptKey struct{}
@@ -48,46 +48,46 @@ func Attempt(ctx context.Context) int {
 }
 
 // run makes attempts until one succeeds, or another one is not allowed or of no use.
-func (r *retrier) run(ctx context.Context, what retried) error {
+func (r *retrier) run(ctx context.Context, op operation) error {
 	for number := 1; ; number++ {
-		err := r.attempt(ctx, what, number)
+		err := r.attempt(ctx, op, number)
 		if err == nil {
-			r.budget.succeeded()
+			r.budget.onSuccess()
 			return nil
 		}
-		if number == r.attempts || what.over(ctx) || !r.worthwhile(err, what.idempotent) {
+		if number == r.maxAttempts || op.canceled(ctx) || !r.retryable(err, op.idempotent) {
 			return err
 		}
 		wait := max(r.backoff.wait(number, err), requestedDelay(err))
-		if !what.deadline.IsZero() && time.Until(what.deadline) <= wait || !r.budget.take() {
+		if !op.deadline.IsZero() && time.Until(op.deadline) <= wait || !r.budget.take() {
 			return err
 		}
-		if interrupted := pause(ctx, what.life, wait); interrupted != nil {
+		if interrupted := sleep(ctx, op.streamCtx, wait); interrupted != nil {
 			return errors.NewErrorf(interrupted.Code(), "%w while it waited to try again after: %w", interrupted, err)
 		}
 	}
 }
 
 // attempt makes one attempt. The first one has the context as it was given, unless it is to be shorter.
-func (r *retrier) attempt(ctx context.Context, what retried, number int) error {
+func (r *retrier) attempt(ctx context.Context, op operation, number int) error {
 	if number > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, number)
-		if !what.deadline.IsZero() {
+		if !op.deadline.IsZero() {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, what.deadline)
+			ctx, cancel = context.WithDeadline(ctx, op.deadline)
 			defer cancel()
 		}
 	}
-	if r.timeout > 0 {
+	if r.attemptTimeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, r.timeout)
+		ctx, cancel = context.WithTimeout(ctx, r.attemptTimeout)
 		defer cancel()
 	}
-	return what.attempt(ctx)
+	return op.do(ctx)
 }
 
-// pause returns nil after the wait, or why it ended before that.
-func pause(ctx, life context.Context, wait time.Duration) errors.Error {
+// sleep returns nil after the wait, or why it ended before that.
+func sleep(ctx, life context.Context, wait time.Duration) errors.Error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	var closed <-chan struct{}
@@ -104,17 +104,17 @@ func pause(ctx, life context.Context, wait time.Duration) errors.Error {
 	}
 }
 
-// worthwhile tells whether a failed attempt may be made again, and may fare better.
-func (r *retrier) worthwhile(err error, idempotent bool) bool {
+// retryable tells whether a failed attempt may be made again, and may fare better.
+func (r *retrier) retryable(err error, idempotent bool) bool {
 	if errors.Is(err, bus.ErrClosed) {
 		return false
 	}
 	mayFareBetter := slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
-	return mayFareBetter && (idempotent || nothingRan(err))
+	return mayFareBetter && (idempotent || knownUnprocessed(err))
 }
 
-// nothingRan tells whether it is certain that no server has run the request.
-func nothingRan(err error) bool {
+// knownUnprocessed tells whether it is certain that no server has run the request.
+func knownUnprocessed(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	switch facts.Reason {
 	case errors.ReasonNobodyListening, errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
@@ -141,14 +141,14 @@ func requestedDelay(err error) time.Duration {
 }
 
 // backoff is how long to wait before another attempt.
-type backoff struct{ initial, longest time.Duration }
+type backoff struct{ initial, maximum time.Duration }
 
 // wait returns a random time up to the ceiling after so many attempts. What fails at once, again and again, gets more than
 // half of that.
 func (b backoff) wait(attempts int, err error) time.Duration {
-	ceiling := min(b.initial, b.longest)
+	ceiling := min(b.initial, b.maximum)
 	for range attempts - 1 {
-		ceiling += min(ceiling, b.longest-ceiling)
+		ceiling += min(ceiling, b.maximum-ceiling)
 	}
 	floor := time.Duration(0)
 	if facts, _ := errors.FactsOf(err); facts.Reason == errors.ReasonNobodyListening || facts.Reason == errors.ReasonBusDown {

@@ -123,13 +123,13 @@ func TestRetry_Worthwhile(t *testing.T) {
 		{"no code", errors.New("oh"), false, false},
 	} {
 		r := newRetrier(nil)
-		assert.Equal(t, tt.idempotent, r.worthwhile(tt.err, true), "%s, idempotent", tt.name)
-		assert.Equal(t, tt.other, r.worthwhile(tt.err, false), "%s, not idempotent", tt.name)
+		assert.Equal(t, tt.idempotent, r.retryable(tt.err, true), "%s, idempotent", tt.name)
+		assert.Equal(t, tt.other, r.retryable(tt.err, false), "%s, not idempotent", tt.name)
 	}
 	r := newRetrier([]RetryOption{WithRetryCodes(errors.Aborted)})
-	assert.True(t, r.worthwhile(errors.NewErrorf(errors.Aborted, "oh"), true))
-	assert.False(t, r.worthwhile(errors.NewErrorf(errors.Aborted, "oh"), false))
-	assert.False(t, r.worthwhile(nobody, true))
+	assert.True(t, r.retryable(errors.NewErrorf(errors.Aborted, "oh"), true))
+	assert.False(t, r.retryable(errors.NewErrorf(errors.Aborted, "oh"), false))
+	assert.False(t, r.retryable(nobody, true))
 }
 
 func TestRetry_Idempotency(t *testing.T) {
@@ -189,7 +189,7 @@ func TestRetry_BackoffExtremes(t *testing.T) {
 			for _, attempts := range []int{1, 2, 63, 64, 65, 1000} {
 				wait := b.wait(attempts, err)
 				assert.GreaterOrEqual(t, wait, time.Duration(0))
-				assert.LessOrEqual(t, wait, b.longest)
+				assert.LessOrEqual(t, wait, b.maximum)
 			}
 		}
 	}
@@ -232,9 +232,9 @@ func TestRetry_AttemptsEndInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		calls, started := 0, time.Now()
-		err := newRetrier([]RetryOption{WithBackoff(1, 1)}).run(t.Context(), retried{
+		err := newRetrier([]RetryOption{WithBackoff(1, 1)}).run(t.Context(), operation{
 			deadline: started.Add(time.Second),
-			attempt: func(ctx context.Context) error {
+			do: func(ctx context.Context) error {
 				if calls++; calls == 1 {
 					return nobody
 				}
