@@ -88,7 +88,7 @@ func (l *limiter) enter() bool {
 // full tells whether there is no room at the moment.
 func (l *limiter) full() bool { return l.max != 0 && l.running.Load() >= l.max }
 
-func (l *limiter) leave() {
+func (l *limiter) release() {
 	if l.max != 0 {
 		l.running.Add(-1)
 	}

@@ -105,15 +105,15 @@ func (in *incoming) admit() bool {
 		return false
 	}
 	if !method.enter() {
-		server.leave()
+		server.release()
 		return false
 	}
 	return true
 }
 
 func (in *incoming) release() {
-	in.method.handler.limit.leave()
-	in.method.registration.server.limit.leave()
+	in.method.handler.limit.release()
+	in.method.registration.server.limit.release()
 }
 
 // full tells whether the limits leave no room at the moment.

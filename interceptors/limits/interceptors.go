@@ -28,32 +28,32 @@ func (l *limiter) interceptors() dynamic.CommonOption {
 func (l *limiter) serve(
 	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (proto.Message, error) {
-	g, err := l.enter(info.Descriptor)
+	g, err := l.acquire(info.Descriptor)
 	if err != nil {
 		return nil, dynamic.Unprocessed(err)
 	}
-	defer g.leave()
+	defer g.release()
 	return handler(ctx, request)
 }
 
 func (l *limiter) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
-		g, err := l.enter(info.Descriptor)
+		g, err := l.acquire(info.Descriptor)
 		if err != nil {
 			return nil, err
 		}
-		defer g.leave()
+		defer g.release()
 		return next(ctx, request, opts...)
 	}
 }
 
 func (l *limiter) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
 	return func(ctx context.Context, update proto.Message) error {
-		g, err := l.enter(info.Descriptor)
+		g, err := l.acquire(info.Descriptor)
 		if err != nil {
 			return err
 		}
-		defer g.leave()
+		defer g.release()
 		return next(ctx, update)
 	}
 }
@@ -68,38 +68,38 @@ type limitedMulti struct {
 	limiter *limiter
 	info    dynamic.RPCInfo
 
-	mu   sync.Mutex
-	gate gate // the call is inside; nil if it is not
+	mu       sync.Mutex
+	acquired quota // the call is inside; nil if it is not
 }
 
 func (m *limitedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
-	if err := m.enter(); err != nil {
+	if err := m.acquire(); err != nil {
 		return err
 	}
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-// enter does nothing if the call is inside already: Send may be called again after an error.
-func (m *limitedMulti) enter() (err error) {
+// acquire does nothing if the call is inside already: Send may be called again after an error.
+func (m *limitedMulti) acquire() (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.gate == nil {
-		m.gate, err = m.limiter.enter(m.info.Descriptor)
+	if m.acquired == nil {
+		m.acquired, err = m.limiter.acquire(m.info.Descriptor)
 	}
 	return err
 }
 
 func (m *limitedMulti) Close() {
 	m.mu.Lock()
-	if m.gate != nil {
-		m.gate.leave()
+	if m.acquired != nil {
+		m.acquired.release()
 	}
 	m.mu.Unlock()
 	m.ClientMultiRPCHandler.Close()
 }
 
 func (l *limiter) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	g, err := l.enter(info.Descriptor)
+	g, err := l.acquire(info.Descriptor)
 	if err != nil {
 		_ = next.Close(err) // refuses the stream
 		return next
@@ -110,10 +110,10 @@ func (l *limiter) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynam
 type limitedStream struct {
 	dynamic.StreamHandler
 
-	gate gate
+	acquired quota
 }
 
 func (s limitedStream) Close(cause error) error {
-	defer s.gate.leave()
+	defer s.acquired.release()
 	return s.StreamHandler.Close(cause)
 }

@@ -28,8 +28,8 @@ func PerMethod() Option { return func(l *limiter) { l.perMethod = true } }
 // was run, see [dynamic.IsUnprocessed].
 // [dynamic.WithMaxConcurrentRequests] is a limit that servers also take into account when they claim requests.
 func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
-	return newLimiter("it is in use as often as it may be", func() gate {
-		return &slots{limit: int64(limit)}
+	return newLimiter("it is in use as often as it may be", func() quota {
+		return &semaphore{limit: int64(limit)}
 	}, opts)
 }
 
@@ -43,26 +43,26 @@ func Rate(perSecond float64, burst int, opts ...Option) dynamic.CommonOption {
 	if perSecond <= 0 {
 		limit = rate.Inf
 	}
-	return newLimiter("it is used more often than it may be", func() gate {
-		return bucket{rate.NewLimiter(limit, max(burst, 1))}
+	return newLimiter("it is used more often than it may be", func() quota {
+		return tokenBucket{rate.NewLimiter(limit, max(burst, 1))}
 	}, opts)
 }
 
-// gate lets in as much as there is room for.
-type gate interface {
-	// enter returns after what time to try again if there is no room.
-	enter() (retryAfter time.Duration, ok bool)
-	// leave follows a successful enter.
-	leave()
+// quota lets in as much as there is room for.
+type quota interface {
+	// tryAcquire returns after what time to try again if there is no room.
+	tryAcquire() (retryAfter time.Duration, ok bool)
+	// release follows a successful enter.
+	release()
 }
 
-// slots is how many there are inside.
-type slots struct {
+// semaphore is how many there are inside.
+type semaphore struct {
 	limit int64
 	used  atomic.Int64
 }
 
-func (s *slots) enter() (retryAfter time.Duration, ok bool) {
+func (s *semaphore) tryAcquire() (retryAfter time.Duration, ok bool) {
 	if s.used.Add(1) <= s.limit || s.limit <= 0 {
 		return 0, true
 	}
@@ -70,12 +70,12 @@ func (s *slots) enter() (retryAfter time.Duration, ok bool) {
 	return 0, false
 }
 
-func (s *slots) leave() { s.used.Add(-1) }
+func (s *semaphore) release() { s.used.Add(-1) }
 
-// bucket is how many have come.
-type bucket struct{ *rate.Limiter }
+// tokenBucket is how many have come.
+type tokenBucket struct{ *rate.Limiter }
 
-func (b bucket) enter() (retryAfter time.Duration, ok bool) {
+func (b tokenBucket) tryAcquire() (retryAfter time.Duration, ok bool) {
 	reservation := b.Reserve()
 	if retryAfter = reservation.Delay(); retryAfter > 0 {
 		reservation.Cancel()
@@ -84,40 +84,40 @@ func (b bucket) enter() (retryAfter time.Duration, ok bool) {
 	return 0, true
 }
 
-func (bucket) leave() {}
+func (tokenBucket) release() {}
 
 // limiter is what all that one interceptor sees shares.
 type limiter struct {
 	reason    string
-	newGate   func() gate
+	newQuota  func() quota
 	perMethod bool
-	all       gate
-	gates     sync.Map // of gate by *registry.Method
+	shared    quota
+	byMethod  sync.Map // of gate by *registry.Method
 }
 
-func newLimiter(reason string, newGate func() gate, opts []Option) dynamic.CommonOption {
-	l := &limiter{reason: reason, newGate: newGate, all: newGate()}
+func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.CommonOption {
+	l := &limiter{reason: reason, newQuota: newQuota, shared: newQuota()}
 	for _, opt := range opts {
 		opt(l)
 	}
 	return l.interceptors()
 }
 
-func (l *limiter) gate(method *registry.Method) gate {
+func (l *limiter) quotaFor(method *registry.Method) quota {
 	if !l.perMethod {
-		return l.all
+		return l.shared
 	}
-	if known, ok := l.gates.Load(method); ok {
-		return known.(gate)
+	if known, ok := l.byMethod.Load(method); ok {
+		return known.(quota)
 	}
-	known, _ := l.gates.LoadOrStore(method, l.newGate())
-	return known.(gate)
+	known, _ := l.byMethod.LoadOrStore(method, l.newQuota())
+	return known.(quota)
 }
 
-// enter lets something in, which must then leave the gate, or says why not.
-func (l *limiter) enter(method *registry.Method) (gate, error) {
-	g := l.gate(method)
-	retryAfter, ok := g.enter()
+// acquire lets something in, which must then leave the gate, or says why not.
+func (l *limiter) acquire(method *registry.Method) (quota, error) {
+	g := l.quotaFor(method)
+	retryAfter, ok := g.tryAcquire()
 	if ok {
 		return g, nil
 	}

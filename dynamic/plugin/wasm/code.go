@@ -110,7 +110,7 @@ func (c *code) Counts() (handled, failed uint64) {
 func (c *code) Close(ctx context.Context) error {
 	c.pool.close()
 	err := c.runtime.Close(context.WithoutCancel(ctx))
-	c.loader.leave()
+	c.loader.release()
 	return err
 }
 

@@ -55,7 +55,7 @@ func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error))
 	}
 	code, err := l.load(ctx, source)
 	if err != nil {
-		l.leave()
+		l.release()
 		return nil, err
 	}
 	return code, nil
@@ -88,7 +88,7 @@ func (l *Loader) enter() bool {
 	return true
 }
 
-func (l *Loader) leave() {
+func (l *Loader) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.loaded--
