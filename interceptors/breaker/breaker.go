@@ -28,7 +28,7 @@ func WithThreshold(ratio float64, calls int) Option {
 			b.ratio = ratio
 		}
 		if calls > 0 {
-			b.calls = uint32(min(calls, 1<<30))
+			b.minCalls = uint32(min(calls, 1<<30))
 		}
 	}
 }
@@ -92,7 +92,7 @@ func New(opts ...Option) dynamic.ConnOption {
 
 func newBreakers(opts []Option) *breakers {
 	b := &breakers{
-		ratio: 0.5, calls: 20, window: time.Minute, cooldown: 10 * time.Second,
+		ratio: 0.5, minCalls: 20, window: time.Minute, cooldown: 10 * time.Second,
 		codes: []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
 		key:   func(info dynamic.RPCInfo) string { return info.Descriptor.FullName() },
 	}
@@ -105,23 +105,23 @@ func newBreakers(opts []Option) *breakers {
 // breakers are those of one New.
 type breakers struct {
 	ratio    float64
-	calls    uint32
+	minCalls uint32
 	window   time.Duration
 	cooldown time.Duration
 	codes    []errors.ErrorCode
 	key      func(dynamic.RPCInfo) string
 	hook     func(key, from, to string)
 
-	known sync.Map // of *breaker by key
+	byKey sync.Map // of *breaker by key
 }
 
 type breaker = gobreaker.TwoStepCircuitBreaker[any]
 
-func (b *breakers) of(info dynamic.RPCInfo) *breaker {
+func (b *breakers) breakerFor(info dynamic.RPCInfo) *breaker {
 	key := b.key(info)
-	known, ok := b.known.Load(key)
+	known, ok := b.byKey.Load(key)
 	if !ok {
-		known, _ = b.known.LoadOrStore(key, gobreaker.NewTwoStepCircuitBreaker[any](b.settings(key)))
+		known, _ = b.byKey.LoadOrStore(key, gobreaker.NewTwoStepCircuitBreaker[any](b.settings(key)))
 	}
 	return known.(*breaker)
 }
@@ -131,10 +131,10 @@ func (b *breakers) settings(key string) gobreaker.Settings {
 		Name: key, Interval: b.window, BucketPeriod: b.window / 10, Timeout: b.cooldown,
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			counted := counts.Requests - counts.TotalExclusions
-			return counted >= b.calls && float64(counts.TotalFailures) >= b.ratio*float64(counted)
+			return counted >= b.minCalls && float64(counts.TotalFailures) >= b.ratio*float64(counted)
 		},
 		IsSuccessful: func(err error) bool { return !slices.Contains(b.codes, codeOf(err)) },
-		IsExcluded:   excluded,
+		IsExcluded:   isExcluded,
 	}
 	if b.hook != nil {
 		settings.OnStateChange = func(key string, from, to gobreaker.State) { b.hook(key, from.String(), to.String()) }
@@ -142,8 +142,8 @@ func (b *breakers) settings(key string) gobreaker.Settings {
 	return settings
 }
 
-// excluded tells whether an error says nothing about the servers.
-func excluded(err error) bool {
+// isExcluded tells whether an error says nothing about the servers.
+func isExcluded(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	return codeOf(err) == errors.Canceled || facts.Reason == errors.ReasonNobodyListening && len(facts.Topic) > 0
 }
@@ -155,14 +155,14 @@ func codeOf(err error) errors.ErrorCode {
 
 // allow returns what must be told how the call ends, or the error of a call that is not to be made.
 func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
-	if done, err = b.of(info).Allow(); err != nil {
-		return nil, b.refused(info)
+	if done, err = b.breakerFor(info).Allow(); err != nil {
+		return nil, b.openError(info)
 	}
 	return done, nil
 }
 
-// refused says when there is a chance again, so that nobody tries in vain before that.
-func (b *breakers) refused(info dynamic.RPCInfo) error {
+// openError says when there is a chance again, so that nobody tries in vain before that.
+func (b *breakers) openError(info dynamic.RPCInfo) error {
 	return errors.NewError(errors.Unavailable,
 		fmt.Errorf("method %s is not called for now: %w", info.Descriptor.FullName(), ErrOpen),
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(b.cooldown)})

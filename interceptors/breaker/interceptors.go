@@ -29,10 +29,10 @@ func (b *breakers) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dyn
 }
 
 func (b *breakers) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &brokenMulti{ClientMultiRPCHandler: next, breakers: b, info: info}
+	return &breakerMulti{ClientMultiRPCHandler: next, breakers: b, info: info}
 }
 
-type brokenMulti struct {
+type breakerMulti struct {
 	dynamic.ClientMultiRPCHandler
 
 	breakers *breakers
@@ -43,34 +43,34 @@ type brokenMulti struct {
 	outcome error
 }
 
-func (m *brokenMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+func (m *breakerMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	done, err := m.breakers.allow(m.info)
 	if err != nil {
 		return err
 	}
 	m.begin(done)
 	err = m.ClientMultiRPCHandler.Send(ctx, request, opts...)
-	m.note(err)
+	m.setOutcome(err)
 	if err != nil {
-		m.end()
+		m.report()
 	}
 	return err
 }
 
-func (m *brokenMulti) begin(done func(error)) {
+func (m *breakerMulti) begin(done func(error)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.done, m.outcome = done, errAborted
 }
 
-func (m *brokenMulti) note(outcome error) {
+func (m *breakerMulti) setOutcome(outcome error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.outcome = outcome
 }
 
-// end tells how the call has ended, once.
-func (m *brokenMulti) end() {
+// report tells how the call has ended, once.
+func (m *breakerMulti) report() {
 	m.mu.Lock()
 	done, outcome := m.done, m.outcome
 	m.done = nil
@@ -80,62 +80,62 @@ func (m *brokenMulti) end() {
 	}
 }
 
-func (m *brokenMulti) Recv(response proto.Message, err error) {
+func (m *breakerMulti) Recv(response proto.Message, err error) {
 	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // why the whole call failed
-		m.note(err)
+		m.setOutcome(err)
 	}
 	m.ClientMultiRPCHandler.Recv(response, err)
 }
 
-func (m *brokenMulti) Close() {
-	m.end()
+func (m *breakerMulti) Close() {
+	m.report()
 	m.ClientMultiRPCHandler.Close()
 }
 
 func (b *breakers) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	breaker := b.of(info)
+	breaker := b.breakerFor(info)
 	if breaker.State() == gobreaker.StateOpen {
-		_ = next.Close(b.refused(info)) // refuses the stream
+		_ = next.Close(b.openError(info)) // refuses the stream
 		return next
 	}
-	return &brokenStream{StreamHandler: next, breaker: breaker}
+	return &breakerStream{StreamHandler: next, breaker: breaker}
 }
 
-// brokenStream counts the opening of its stream, when it is known how that ended. Until then it takes nobody's place: a
+// breakerStream counts the opening of its stream, when it is known how that ended. Until then it takes nobody's place: a
 // stream may be open, and silent, for long.
-type brokenStream struct {
+type breakerStream struct {
 	dynamic.StreamHandler
 
 	breaker *breaker
-	counted sync.Once
+	once    sync.Once
 }
 
-func (s *brokenStream) count(outcome error) {
-	s.counted.Do(func() {
+func (s *breakerStream) report(outcome error) {
+	s.once.Do(func() {
 		if done, err := s.breaker.Allow(); err == nil {
 			done(outcome)
 		}
 	})
 }
 
-func (s *brokenStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
+func (s *breakerStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	err := s.StreamHandler.Send(message, opts...)
 	if err == nil {
-		s.count(nil)
+		s.report(nil)
 	}
 	return err
 }
 
-func (s *brokenStream) Recv(message proto.Message) error {
-	s.count(nil)
+func (s *breakerStream) Recv(message proto.Message) error {
+	s.report(nil)
 	return s.StreamHandler.Recv(message)
 }
 
-func (s *brokenStream) Close(cause error) error {
+func (s *breakerStream) Close(cause error) error {
 	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() { // it is not open
-		s.count(cause)
+		s.report(cause)
 	} else {
-		s.count(nil)
+		s.report(nil)
 	}
 	return s.StreamHandler.Close(cause)
 }
