@@ -22,7 +22,7 @@ type call struct {
 	started  time.Time
 }
 
-func (m *measuring) begin(ctx context.Context, of *callInstruments, info dynamic.RPCInfo) *call {
+func (m *metrics) begin(ctx context.Context, of *callInstruments, info dynamic.RPCInfo) *call {
 	labels := make([]string, 0, 3)
 	labels = append(labels, system, info.Descriptor.FullName())
 	if m.topics {
@@ -39,15 +39,15 @@ func (c *call) observe(instrument *Instrument, value float64, outcome ...string)
 	}
 }
 
-// size measures a message, which may be none.
-func (c *call) size(instrument *Instrument, message proto.Message) {
+// observeSize measures a message, which may be none.
+func (c *call) observeSize(instrument *Instrument, message proto.Message) {
 	if message != nil {
 		c.observe(instrument, float64(proto.Size(message)))
 	}
 }
 
-// response measures one of several responses.
-func (c *call) response(err error) { c.observe(c.responses, 1, outcome(err)...) }
+// observeResponse measures one of several responses.
+func (c *call) observeResponse(err error) { c.observe(c.responses, 1, outcome(err)...) }
 
 func (c *call) end(err error) {
 	c.observe(c.duration, time.Since(c.started).Seconds(), outcome(err)...)
@@ -68,8 +68,8 @@ func outcome(err error) []string {
 	return []string{string(code), string(code)}
 }
 
-// run measures function as the whole of a call. A panic is one of the code internal, and goes on.
-func (c *call) run(function func() error) {
+// measure measures function as the whole of a call. A panic is one of the code internal, and goes on.
+func (c *call) measure(function func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { c.end(err) }()
 	err = function()

@@ -25,7 +25,7 @@ type callInstruments struct {
 
 // instruments are those of all interceptors, with or without topics.
 type instruments struct {
-	client, server, publish, delivery callInstruments
+	client, server, publication, delivery callInstruments
 }
 
 var (
@@ -61,7 +61,7 @@ func newInstruments(topic []string) *instruments {
 			sent:     bytes("rpc.server.response.size", "Measures the size of RPC response messages (uncompressed)."),
 			received: bytes("rpc.server.request.size", "Measures the size of RPC request messages (uncompressed)."),
 		},
-		publish: callInstruments{
+		publication: callInstruments{
 			duration: seconds("dynpsrpc.publish.duration", "Duration of the publication of an update."),
 			sent:     bytes("dynpsrpc.publish.size", "Size of updates that were published."),
 		},

@@ -8,27 +8,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-func (m *measuring) serve(
+func (m *metrics) serve(
 	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (response proto.Message, err error) {
 	c := m.begin(ctx, &m.server, info)
-	c.run(func() error {
-		c.size(c.received, request)
+	c.measure(func() error {
+		c.observeSize(c.received, request)
 		if response, err = handler(ctx, request); err == nil {
-			c.size(c.sent, response)
+			c.observeSize(c.sent, response)
 		}
 		return err
 	})
 	return response, err
 }
 
-func (m *measuring) calling(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+func (m *metrics) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
 		c := m.begin(ctx, &m.client, info)
-		c.run(func() error {
-			c.size(c.sent, request)
+		c.measure(func() error {
+			c.observeSize(c.sent, request)
 			if response, err = next(ctx, request, opts...); err == nil {
-				c.size(c.received, response)
+				c.observeSize(c.received, response)
 			}
 			return err
 		})
@@ -36,11 +36,11 @@ func (m *measuring) calling(info dynamic.RPCInfo, next dynamic.ClientRPCHandler)
 	}
 }
 
-func (m *measuring) publishing(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+func (m *metrics) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
-		c := m.begin(ctx, &m.publish, info)
-		c.run(func() error {
-			c.size(c.sent, update)
+		c := m.begin(ctx, &m.publication, info)
+		c.measure(func() error {
+			c.observeSize(c.sent, update)
 			err = next(ctx, update)
 			return err
 		})
@@ -48,11 +48,11 @@ func (m *measuring) publishing(info dynamic.RPCInfo, next dynamic.PublishHandler
 	}
 }
 
-func (m *measuring) delivering(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+func (m *metrics) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
 		c := m.begin(ctx, &m.delivery, info)
-		c.run(func() error {
-			c.size(c.received, update)
+		c.measure(func() error {
+			c.observeSize(c.received, update)
 			err = next(ctx, update)
 			return err
 		})

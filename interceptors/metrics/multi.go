@@ -10,78 +10,78 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// multiCall measures a multi call, from the moment in which its request is sent first.
-type multiCall struct {
+// measuredMulti measures a multi call, from the moment in which its request is sent first.
+type measuredMulti struct {
 	dynamic.ClientMultiRPCHandler
 
-	measuring *measuring
-	info      dynamic.RPCInfo
+	metrics *metrics
+	info    dynamic.RPCInfo
 
-	mu      sync.Mutex
-	call    *call // nil before it begins and after its end
-	failure error // why the whole call failed
+	mu   sync.Mutex
+	call *call // nil before it begins and after its end
+	err  error // why the whole call failed
 }
 
-func (m *measuring) callingAll(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &multiCall{ClientMultiRPCHandler: next, measuring: m, info: info}
+func (m *metrics) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return &measuredMulti{ClientMultiRPCHandler: next, metrics: m, info: info}
 }
 
 // Send measures the request.
-func (m *multiCall) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+func (m *measuredMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	c := m.begin(ctx)
-	c.size(c.sent, request)
+	c.observeSize(c.sent, request)
 	returned := false
 	defer func() {
 		if !returned {
-			m.fail(errors.NewErrorf(errors.Internal, "panic"))
+			m.setError(errors.NewErrorf(errors.Internal, "panic"))
 		}
 	}()
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)
-	m.fail(err)
+	m.setError(err)
 	returned = true
 	return err
 }
 
 // Recv measures a response.
-func (m *multiCall) Recv(response proto.Message, err error) {
+func (m *measuredMulti) Recv(response proto.Message, err error) {
 	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // why the whole call failed
-		m.fail(err)
+		m.setError(err)
 	} else {
 		m.mu.Lock()
 		c := m.call
 		m.mu.Unlock()
 		if c != nil {
-			c.response(err)
-			c.size(c.received, response)
+			c.observeResponse(err)
+			c.observeSize(c.received, response)
 		}
 	}
 	m.ClientMultiRPCHandler.Recv(response, err)
 }
 
 // Close measures the end of the call.
-func (m *multiCall) Close() {
+func (m *measuredMulti) Close() {
 	m.end()
 	m.ClientMultiRPCHandler.Close()
 }
 
-func (m *multiCall) begin(ctx context.Context) *call {
+func (m *measuredMulti) begin(ctx context.Context) *call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.call == nil { // else it is the next attempt
-		m.call = m.measuring.begin(ctx, &m.measuring.client, m.info)
+		m.call = m.metrics.begin(ctx, &m.metrics.client, m.info)
 	}
 	return m.call
 }
 
-func (m *multiCall) fail(err error) {
+func (m *measuredMulti) setError(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failure = err
+	m.err = err
 }
 
-func (m *multiCall) end() {
+func (m *measuredMulti) end() {
 	m.mu.Lock()
-	c, failure := m.call, m.failure
+	c, failure := m.call, m.err
 	m.call = nil
 	m.mu.Unlock()
 	if c != nil {

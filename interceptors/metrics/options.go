@@ -3,16 +3,16 @@ package metrics
 import "github.com/dynpsrpc/dynpsrpc/dynamic"
 
 // Option configures [New].
-type Option func(*measuring)
+type Option func(*metrics)
 
 // WithTopics makes the topic an attribute of every measurement. Each topic is then a time series of its own for each
 // method: only where there are few.
 func WithTopics() Option {
-	return func(m *measuring) { m.topics, m.instruments = true, withTopics }
+	return func(m *metrics) { m.topics, m.instruments = true, withTopics }
 }
 
-// measuring is what interceptors share.
-type measuring struct {
+// metrics is what interceptors share.
+type metrics struct {
 	*instruments
 
 	observer Observer
@@ -25,7 +25,7 @@ type measuring struct {
 // Give it before other interceptors, so that it measures what they do, too. On a conn it measures what an interceptor
 // behind it does several times, such as interceptors.Retry, as one call; given after that, one by one.
 func New(observer Observer, opts ...Option) dynamic.CommonOption {
-	m := &measuring{instruments: withoutTopics, observer: observer}
+	m := &metrics{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {
 		opt(m)
 	}
@@ -33,14 +33,14 @@ func New(observer Observer, opts ...Option) dynamic.CommonOption {
 		dynamic.ServiceOptions(
 			dynamic.WithServerRPCInterceptors(m.serve),
 			dynamic.WithServerStreamInterceptors(m.serverStream),
-			dynamic.WithServerPublishInterceptors(m.publishing),
+			dynamic.WithServerPublishInterceptors(m.publish),
 		),
 		dynamic.ConnOptions(
-			dynamic.WithClientRPCInterceptors(m.calling),
-			dynamic.WithClientMultiRPCInterceptors(m.callingAll),
+			dynamic.WithClientRPCInterceptors(m.call),
+			dynamic.WithClientMultiRPCInterceptors(m.multi),
 			dynamic.WithClientStreamInterceptors(m.clientStream),
-			dynamic.WithPublishInterceptors(m.publishing),
-			dynamic.WithSubscriptionInterceptors(m.delivering),
+			dynamic.WithPublishInterceptors(m.publish),
+			dynamic.WithSubscriptionInterceptors(m.deliver),
 		),
 	)
 }

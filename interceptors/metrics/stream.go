@@ -14,17 +14,17 @@ type measuredStream struct {
 	call *call
 }
 
-func (m *measuring) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+func (m *metrics) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.client, info)}
 }
 
-func (m *measuring) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+func (m *metrics) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.server, info)}
 }
 
 // Recv measures what came, whether or not it is wanted.
 func (s measuredStream) Recv(message proto.Message) error {
-	s.call.size(s.call.received, message)
+	s.call.observeSize(s.call.received, message)
 	return s.StreamHandler.Recv(message)
 }
 
@@ -32,7 +32,7 @@ func (s measuredStream) Recv(message proto.Message) error {
 func (s measuredStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	err := s.StreamHandler.Send(message, opts...)
 	if err == nil {
-		s.call.size(s.call.sent, message)
+		s.call.observeSize(s.call.sent, message)
 	}
 	return err
 }

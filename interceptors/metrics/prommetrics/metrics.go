@@ -99,7 +99,7 @@ func (m *Metrics) Collect(collected chan<- prometheus.Metric) {
 	m.mu.Unlock()
 	for _, source := range sources {
 		(*source)(func(instrument *metrics.Instrument, value float64, labels ...string) {
-			collected <- newSample(instrument, value, labels)
+			collected <- newConstMetric(instrument, value, labels)
 		})
 	}
 }

@@ -20,13 +20,13 @@ func (v histogram) observe(value float64, labels []string) {
 	v.WithLabelValues(labels...).Observe(value)
 }
 
-type sum struct{ *prometheus.CounterVec }
+type counter struct{ *prometheus.CounterVec }
 
-func (v sum) observe(value float64, labels []string) { v.WithLabelValues(labels...).Add(value) }
+func (v counter) observe(value float64, labels []string) { v.WithLabelValues(labels...).Add(value) }
 
-type level struct{ *prometheus.GaugeVec }
+type gauge struct{ *prometheus.GaugeVec }
 
-func (v level) observe(value float64, labels []string) { v.WithLabelValues(labels...).Add(value) }
+func (v gauge) observe(value float64, labels []string) { v.WithLabelValues(labels...).Add(value) }
 
 func newVector(instrument *metrics.Instrument, buckets []float64) vector {
 	name, keys := name(instrument), keys(instrument)
@@ -38,14 +38,14 @@ func newVector(instrument *metrics.Instrument, buckets []float64) vector {
 		return histogram{prometheus.NewHistogramVec(
 			prometheus.HistogramOpts{Name: name, Help: instrument.Description, Buckets: buckets}, keys)}
 	case metrics.Counter:
-		return sum{prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: instrument.Description}, keys)}
+		return counter{prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: instrument.Description}, keys)}
 	default:
-		return level{prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: instrument.Description}, keys)}
+		return gauge{prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: instrument.Description}, keys)}
 	}
 }
 
-// newSample returns one value that a source has reported.
-func newSample(instrument *metrics.Instrument, value float64, labels []string) prometheus.Metric {
+// newConstMetric returns one value that a source has reported.
+func newConstMetric(instrument *metrics.Instrument, value float64, labels []string) prometheus.Metric {
 	kind := prometheus.GaugeValue
 	if instrument.Kind == metrics.Counter {
 		kind = prometheus.CounterValue
@@ -59,13 +59,13 @@ func newSample(instrument *metrics.Instrument, value float64, labels []string) p
 }
 
 var (
-	underscored = strings.NewReplacer(".", "_")
+	underscores = strings.NewReplacer(".", "_")
 	suffixes    = map[string]string{"s": "_seconds", "By": "_bytes"}
 )
 
 // name returns what Prometheus calls an instrument.
 func name(instrument *metrics.Instrument) string {
-	name := underscored.Replace(instrument.Name) + suffixes[instrument.Unit]
+	name := underscores.Replace(instrument.Name) + suffixes[instrument.Unit]
 	if instrument.Kind == metrics.Counter {
 		name += "_total"
 	}
@@ -75,7 +75,7 @@ func name(instrument *metrics.Instrument) string {
 func keys(instrument *metrics.Instrument) []string {
 	keys := make([]string, len(instrument.Keys))
 	for i, key := range instrument.Keys {
-		keys[i] = underscored.Replace(key)
+		keys[i] = underscores.Replace(key)
 	}
 	return keys
 }
