@@ -10,21 +10,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-func (t *tracing) serve(
+func (t *tracer) serve(
 	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (response proto.Message, err error) {
 	ctx, s := t.start(t.extract(ctx), trace.SpanKindServer, info.Descriptor.FullName(), info)
-	s.run(func() error {
+	s.record(func() error {
 		response, err = handler(ctx, request)
 		return err
 	})
 	return response, err
 }
 
-func (t *tracing) calling(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+func (t *tracer) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
 		ctx, s := t.start(ctx, trace.SpanKindClient, info.Descriptor.FullName(), info)
-		s.run(func() error {
+		s.record(func() error {
 			var server string
 			response, err = next(t.inject(ctx), request, append(slices.Clip(opts), dynamic.WithPeer(&server))...)
 			if server != "" {
@@ -36,10 +36,10 @@ func (t *tracing) calling(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) d
 	}
 }
 
-func (t *tracing) publishing(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+func (t *tracer) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
 		ctx, s := t.start(ctx, trace.SpanKindProducer, "publish "+info.Descriptor.FullName(), info)
-		s.run(func() error {
+		s.record(func() error {
 			err = next(t.inject(ctx), update)
 			return err
 		})
@@ -47,7 +47,7 @@ func (t *tracing) publishing(info dynamic.RPCInfo, next dynamic.PublishHandler) 
 	}
 }
 
-func (t *tracing) delivering(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+func (t *tracer) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
 		ctx = t.extract(trace.ContextWithSpan(ctx, nil)) // whoever has subscribed is not the cause
 		opts := []trace.SpanStartOption{trace.WithNewRoot()}
@@ -55,7 +55,7 @@ func (t *tracing) delivering(info dynamic.RPCInfo, next dynamic.DeliveryHandler)
 			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: producer}))
 		}
 		ctx, s := t.start(ctx, trace.SpanKindConsumer, "deliver "+info.Descriptor.FullName(), info, opts...)
-		s.run(func() error {
+		s.record(func() error {
 			err = next(ctx, update)
 			return err
 		})

@@ -15,17 +15,17 @@ import (
 type tracedMulti struct {
 	dynamic.ClientMultiRPCHandler
 
-	tracing *tracing
-	info    dynamic.RPCInfo
+	tracer *tracer
+	info   dynamic.RPCInfo
 
-	mu      sync.Mutex
-	span    *span // nil before it is started
-	ended   bool
-	failure error // why the whole call failed
+	mu    sync.Mutex
+	span  *span // nil before it is started
+	ended bool
+	err   error // why the whole call failed
 }
 
-func (t *tracing) callingAll(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &tracedMulti{ClientMultiRPCHandler: next, tracing: t, info: info}
+func (t *tracer) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return &tracedMulti{ClientMultiRPCHandler: next, tracer: t, info: info}
 }
 
 // Send starts the span.
@@ -34,11 +34,11 @@ func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 	returned := false
 	defer func() {
 		if !returned {
-			m.fail(errors.NewErrorf(errors.Internal, "panic"))
+			m.setError(errors.NewErrorf(errors.Internal, "panic"))
 		}
 	}()
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)
-	m.fail(err)
+	m.setError(err)
 	returned = true
 	return err
 }
@@ -47,7 +47,7 @@ func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 func (m *tracedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
 	if err != nil && server == "" { // why the whole call failed
-		m.fail(err)
+		m.setError(err)
 	} else {
 		m.mu.Lock()
 		s := m.span
@@ -70,22 +70,22 @@ func (m *tracedMulti) start(ctx context.Context) context.Context {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.span == nil {
-		ctx, m.span = m.tracing.start(ctx, trace.SpanKindClient, m.info.Descriptor.FullName(), m.info)
+		ctx, m.span = m.tracer.start(ctx, trace.SpanKindClient, m.info.Descriptor.FullName(), m.info)
 	} else { // the next attempt
 		ctx = trace.ContextWithSpan(ctx, m.span.Span)
 	}
-	return m.tracing.inject(ctx)
+	return m.tracer.inject(ctx)
 }
 
-func (m *tracedMulti) fail(err error) {
+func (m *tracedMulti) setError(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failure = err
+	m.err = err
 }
 
 func (m *tracedMulti) end() {
 	m.mu.Lock()
-	s, ended, failure := m.span, m.ended, m.failure
+	s, ended, failure := m.span, m.ended, m.err
 	m.ended = true
 	m.mu.Unlock()
 	if s != nil && !ended {

@@ -9,12 +9,12 @@ import (
 )
 
 // Option configures [New].
-type Option func(*tracing)
+type Option func(*tracer)
 
 // WithTracerProvider sets where spans are made. The default, also for nil, is otel.GetTracerProvider(), as it is when [New] is
 // called.
 func WithTracerProvider(provider trace.TracerProvider) Option {
-	return func(t *tracing) {
+	return func(t *tracer) {
 		if provider != nil {
 			t.provider = provider
 		}
@@ -26,7 +26,7 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 //
 //	propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 func WithPropagator(propagator propagation.TextMapPropagator) Option {
-	return func(t *tracing) {
+	return func(t *tracer) {
 		if propagator != nil {
 			t.propagator = propagator
 		}
@@ -35,15 +35,15 @@ func WithPropagator(propagator propagation.TextMapPropagator) Option {
 
 // WithoutMessageEvents leaves out the events of messages and responses.
 func WithoutMessageEvents() Option {
-	return func(t *tracing) { t.silent = true }
+	return func(t *tracer) { t.noMessageEvents = true }
 }
 
-// tracing is what interceptors share.
-type tracing struct {
-	provider   trace.TracerProvider
-	propagator propagation.TextMapPropagator
-	silent     bool // about messages
-	tracer     trace.Tracer
+// tracer is what interceptors share.
+type tracer struct {
+	provider        trace.TracerProvider
+	propagator      propagation.TextMapPropagator
+	noMessageEvents bool // about messages
+	otelTracer      trace.Tracer
 }
 
 // New traces, on a server or a service, the calls and streams that it answers and the updates that it publishes; on a conn
@@ -52,23 +52,23 @@ type tracing struct {
 // Give it before other interceptors, so that they have the span's context. On a conn it makes one span of what an
 // interceptor behind it does several times, such as interceptors.Retry; given after that, one of each.
 func New(opts ...Option) dynamic.CommonOption {
-	t := &tracing{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
+	t := &tracer{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {
 		opt(t)
 	}
-	t.tracer = t.provider.Tracer("github.com/dynpsrpc/dynpsrpc/interceptors/tracing")
+	t.otelTracer = t.provider.Tracer("github.com/dynpsrpc/dynpsrpc/interceptors/tracing")
 	return dynamic.CommonOptions(
 		dynamic.ServiceOptions(
 			dynamic.WithServerRPCInterceptors(t.serve),
 			dynamic.WithServerStreamInterceptors(t.serverStream),
-			dynamic.WithServerPublishInterceptors(t.publishing),
+			dynamic.WithServerPublishInterceptors(t.publish),
 		),
 		dynamic.ConnOptions(
-			dynamic.WithClientRPCInterceptors(t.calling),
-			dynamic.WithClientMultiRPCInterceptors(t.callingAll),
+			dynamic.WithClientRPCInterceptors(t.call),
+			dynamic.WithClientMultiRPCInterceptors(t.multi),
 			dynamic.WithClientStreamInterceptors(t.clientStream),
-			dynamic.WithPublishInterceptors(t.publishing),
-			dynamic.WithSubscriptionInterceptors(t.delivering),
+			dynamic.WithPublishInterceptors(t.publish),
+			dynamic.WithSubscriptionInterceptors(t.deliver),
 		),
 	)
 }

@@ -37,13 +37,13 @@ const (
 type span struct {
 	trace.Span
 
-	kind           trace.SpanKind
-	silent         bool
-	sent, received atomic.Int64 // messages
+	kind            trace.SpanKind
+	noMessageEvents bool
+	sent, received  atomic.Int64 // messages
 }
 
 //nolint:spancheck // span.end ends it
-func (t *tracing) start(
+func (t *tracer) start(
 	ctx context.Context, kind trace.SpanKind, name string, info dynamic.RPCInfo, opts ...trace.SpanStartOption,
 ) (context.Context, *span) {
 	attributes := make([]attribute.KeyValue, 0, 5)
@@ -58,12 +58,12 @@ func (t *tracing) start(
 		attributes = append(attributes, keyClientID.String(incoming.ClientID))
 	}
 	opts = append(opts, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
-	ctx, started := t.tracer.Start(ctx, name, opts...)
-	return ctx, &span{Span: started, kind: kind, silent: t.silent}
+	ctx, started := t.otelTracer.Start(ctx, name, opts...)
+	return ctx, &span{Span: started, kind: kind, noMessageEvents: t.noMessageEvents}
 }
 
 // inject returns a context whose calls carry that of its span.
-func (t *tracing) inject(ctx context.Context) context.Context {
+func (t *tracer) inject(ctx context.Context) context.Context {
 	carrier := propagation.MapCarrier{}
 	t.propagator.Inject(ctx, carrier)
 	if len(carrier) == 0 {
@@ -73,13 +73,13 @@ func (t *tracing) inject(ctx context.Context) context.Context {
 }
 
 // extract returns a context with what came in the metadata of a request, stream or update.
-func (t *tracing) extract(ctx context.Context) context.Context {
+func (t *tracer) extract(ctx context.Context) context.Context {
 	incoming, _ := dynamic.RequestInfoFromContext(ctx)
 	return t.propagator.Extract(ctx, propagation.MapCarrier(incoming.Metadata))
 }
 
-// run is the whole of the span. A panic is an error of the code internal, and goes on.
-func (s *span) run(function func() error) {
+// record is the whole of the span. A panic is an error of the code internal, and goes on.
+func (s *span) record(function func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { s.end(err) }()
 	err = function()
@@ -89,7 +89,7 @@ func (s *span) run(function func() error) {
 func (s *span) end(err error) {
 	s.SetAttributes(status(err))
 	if err != nil {
-		s.fail(err)
+		s.setError(err)
 	}
 	s.End()
 }
@@ -101,9 +101,9 @@ func status(err error) attribute.KeyValue {
 	return semconv.RPCResponseStatusCode(string(errors.FromContext(err).Code()))
 }
 
-func (s *span) fail(err error) {
+func (s *span) setError(err error) {
 	code := errors.FromContext(err).Code()
-	if s.kind == trace.SpanKindServer && !isFaultOfServer(code) {
+	if s.kind == trace.SpanKindServer && !isServerFault(code) {
 		return
 	}
 	attributes := []attribute.KeyValue{semconv.ErrorTypeKey.String(string(code))}
@@ -120,8 +120,8 @@ func (s *span) fail(err error) {
 	s.SetStatus(codes.Error, strings.ToValidUTF8(err.Error(), "?"))
 }
 
-// isFaultOfServer says for which codes a server's span is one of an error. The others are faults of the caller.
-func isFaultOfServer(code errors.ErrorCode) bool {
+// isServerFault says for which codes a server's span is one of an error. The others are faults of the caller.
+func isServerFault(code errors.ErrorCode) bool {
 	switch code.ToGrpc() {
 	case grpccodes.Unknown, grpccodes.DeadlineExceeded, grpccodes.Unimplemented, grpccodes.Internal,
 		grpccodes.Unavailable, grpccodes.DataLoss:
@@ -140,7 +140,7 @@ func (s *span) messageReceived(message proto.Message, err error, more ...attribu
 }
 
 func (s *span) message(direction string, id int64, message proto.Message, err error, more ...attribute.KeyValue) {
-	if s.silent || !s.IsRecording() {
+	if s.noMessageEvents || !s.IsRecording() {
 		return
 	}
 	attributes := append([]attribute.KeyValue{keyMessageType.String(direction), keyMessageID.Int64(id)}, more...)

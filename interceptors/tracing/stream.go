@@ -15,13 +15,13 @@ type tracedStream struct {
 	span *span
 }
 
-func (t *tracing) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+func (t *tracer) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	ctx, s := t.start(dynamic.StreamContext(next), trace.SpanKindClient, info.Descriptor.FullName(), info)
 	dynamic.SetStreamContext(next, t.inject(ctx))
 	return tracedStream{next, s}
 }
 
-func (t *tracing) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+func (t *tracer) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	ctx, s := t.start(t.extract(dynamic.StreamContext(next)), trace.SpanKindServer, info.Descriptor.FullName(), info)
 	dynamic.SetStreamContext(next, ctx)
 	return tracedStream{next, s}
