@@ -18,7 +18,7 @@ func (v validation) serve(
 	return handler(ctx, request)
 }
 
-func (v validation) calling(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+func (v validation) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
 		if err := v.check("request", info.Descriptor, request); err != nil {
 			return nil, err
@@ -27,7 +27,7 @@ func (v validation) calling(info dynamic.RPCInfo, next dynamic.ClientRPCHandler)
 	}
 }
 
-func (v validation) publishing(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+func (v validation) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
 	return func(ctx context.Context, update proto.Message) error {
 		if err := v.check("update", info.Descriptor, update); err != nil {
 			return err
@@ -36,7 +36,7 @@ func (v validation) publishing(info dynamic.RPCInfo, next dynamic.PublishHandler
 	}
 }
 
-func (v validation) delivering(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+func (v validation) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) error {
 		if err := v.check("update", info.Descriptor, update); err != nil {
 			return err
@@ -45,57 +45,57 @@ func (v validation) delivering(info dynamic.RPCInfo, next dynamic.DeliveryHandle
 	}
 }
 
-type checkedMulti struct {
+type validatedMulti struct {
 	dynamic.ClientMultiRPCHandler
 
 	validation
 	method *registry.Method
 }
 
-func (v validation) callingAll(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return checkedMulti{next, v, info.Descriptor}
+func (v validation) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return validatedMulti{next, v, info.Descriptor}
 }
 
 // Send checks the request.
-func (m checkedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+func (m validatedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	if err := m.check("request", m.method, request); err != nil {
 		return err
 	}
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-type outgoingStream struct {
+type clientStream struct {
 	dynamic.StreamHandler
 
 	validation
 	method *registry.Method
 }
 
-func (v validation) outgoingStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return outgoingStream{next, v, info.Descriptor}
+func (v validation) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return clientStream{next, v, info.Descriptor}
 }
 
 // Send checks the message.
-func (s outgoingStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
+func (s clientStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	if err := s.check("message", s.method, message); err != nil {
 		return err
 	}
 	return s.StreamHandler.Send(message, opts...)
 }
 
-type incomingStream struct {
+type serverStream struct {
 	dynamic.StreamHandler
 
 	validation
 	method *registry.Method
 }
 
-func (v validation) incomingStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return incomingStream{next, v, info.Descriptor}
+func (v validation) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return serverStream{next, v, info.Descriptor}
 }
 
 // Recv checks the message.
-func (s incomingStream) Recv(message proto.Message) error {
+func (s serverStream) Recv(message proto.Message) error {
 	if err := s.check("message", s.method, message); err != nil {
 		return err
 	}

@@ -40,15 +40,15 @@ func New(opts ...Option) dynamic.CommonOption {
 	return dynamic.CommonOptions(
 		dynamic.ServiceOptions(
 			dynamic.WithServerRPCInterceptors(v.serve),
-			dynamic.WithServerStreamInterceptors(v.incomingStream),
-			dynamic.WithServerPublishInterceptors(v.publishing),
+			dynamic.WithServerStreamInterceptors(v.serverStream),
+			dynamic.WithServerPublishInterceptors(v.publish),
 		),
 		dynamic.ConnOptions(
-			dynamic.WithClientRPCInterceptors(v.calling),
-			dynamic.WithClientMultiRPCInterceptors(v.callingAll),
-			dynamic.WithClientStreamInterceptors(v.outgoingStream),
-			dynamic.WithPublishInterceptors(v.publishing),
-			dynamic.WithSubscriptionInterceptors(v.delivering),
+			dynamic.WithClientRPCInterceptors(v.call),
+			dynamic.WithClientMultiRPCInterceptors(v.multi),
+			dynamic.WithClientStreamInterceptors(v.clientStream),
+			dynamic.WithPublishInterceptors(v.publish),
+			dynamic.WithSubscriptionInterceptors(v.deliver),
 		),
 	)
 }
@@ -73,11 +73,11 @@ func (v validation) check(what string, method *registry.Method, message proto.Me
 
 // invalidError says what is wrong with a message, on one line.
 type invalidError struct {
-	text   string
-	broken *protovalidate.ValidationError
+	text  string
+	cause *protovalidate.ValidationError
 }
 
 func (e *invalidError) Error() string { return e.text }
 
 // Unwrap returns what errors.As finds on the side that has checked the message.
-func (e *invalidError) Unwrap() error { return e.broken }
+func (e *invalidError) Unwrap() error { return e.cause }
