@@ -26,12 +26,12 @@ func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:
 		if user.declaresOptions(psrpcOptionsPath) {
-			return forwardTo(psrpcOptionsPath), true
+			return publicImport(psrpcOptionsPath), true
 		}
 		return optionsSource, true
 	case psrpcOptionsPath:
 		if !user.has(optionsPath) || user.declaresOptions(optionsPath) {
-			return forwardTo(optionsPath), true
+			return publicImport(optionsPath), true
 		}
 		return optionsSource, true
 	default:
@@ -39,6 +39,6 @@ func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	}
 }
 
-func forwardTo(path string) string {
+func publicImport(path string) string {
 	return `syntax = "proto3"; package psrpc; import public "` + path + `";`
 }

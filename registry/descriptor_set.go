@@ -21,7 +21,7 @@ func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) er
 		return fmt.Errorf("%w: the descriptor set is empty", ErrNoService)
 	}
 	var services []protoreflect.ServiceDescriptor
-	err := guard(func() error {
+	err := recoverToError(func() error {
 		files, err := linkSet(fds)
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) 
 		}
 		set[file.GetName()] = file
 	}
-	complete, err := set.complete(fds.GetFile())
+	complete, err := set.withBuiltins(fds.GetFile())
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,8 @@ func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) 
 // fileSet is the user's files by path.
 type fileSet map[string]*descriptorpb.FileDescriptorProto
 
-// complete returns files with the built-in ones they import and the set lacks.
-func (s fileSet) complete(files []*descriptorpb.FileDescriptorProto) ([]*descriptorpb.FileDescriptorProto, error) {
+// withBuiltins returns files with the built-in ones they import and the set lacks.
+func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*descriptorpb.FileDescriptorProto, error) {
 	files = slices.Clone(files)
 	added := make(map[string]bool)
 	var problems []error

@@ -67,8 +67,8 @@ func schemaError(d protoreflect.Descriptor, symbol string, err error) error {
 	return e
 }
 
-// guard turns a panic of the protobuf libraries over a malformed schema into an error.
-func guard(f func() error) (err error) {
+// recoverToError turns a panic of the protobuf libraries over a malformed schema into an error.
+func recoverToError(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("schema cannot be processed: %v", p)

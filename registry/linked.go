@@ -23,7 +23,7 @@ func (r *Registry) registerLinked(files *protoregistry.Files) error {
 	var services []protoreflect.ServiceDescriptor
 	files.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
 		for _, sd := range servicesOf(fd) {
-			if _, registered := r.Service(string(sd.FullName())); !registered && !madeForGRPC(sd) {
+			if _, registered := r.Service(string(sd.FullName())); !registered && !isGRPCService(sd) {
 				services = append(services, sd)
 			}
 		}
@@ -38,8 +38,8 @@ func (r *Registry) registerLinked(files *protoregistry.Files) error {
 	return r.registerAll(services)
 }
 
-// madeForGRPC reports whether a service uses gRPC's streams and no psrpc options.
-func madeForGRPC(sd protoreflect.ServiceDescriptor) bool {
+// isGRPCService reports whether a service uses gRPC's streams and no psrpc options.
+func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
 	streams := false
 	for i := range sd.Methods().Len() {
 		md := sd.Methods().Get(i)

@@ -12,8 +12,8 @@ const maxLineLength = 16 << 10
 // the values of options somewhat more. The parser needs time quadratic in the depth.
 const maxNesting = 100
 
-// checkShape reports a source that the parser would take too long for.
-func checkShape(source string) error {
+// checkLimits reports a source that the parser would take too long for.
+func checkLimits(source string) error {
 	line := 0
 	for text := range strings.Lines(source) {
 		line++
@@ -55,9 +55,9 @@ func checkNesting(source string) error {
 func skipLength(source string) int {
 	switch {
 	case strings.HasPrefix(source, "//"):
-		return endAfter(source, 2, "\n")
+		return indexAfter(source, 2, "\n")
 	case strings.HasPrefix(source, "/*"):
-		return endAfter(source, 2, "*/")
+		return indexAfter(source, 2, "*/")
 	case source[0] == '/':
 		return 1
 	default:
@@ -80,7 +80,7 @@ func stringLength(source string) int {
 	return len(source)
 }
 
-func endAfter(source string, from int, mark string) int {
+func indexAfter(source string, from int, mark string) int {
 	at := strings.Index(source[from:], mark)
 	if at < 0 {
 		return len(source)

@@ -40,7 +40,7 @@ type methodOptions struct {
 	topics       bool
 	stream       bool
 	routingType  int32            // the value of the enum field type
-	oldRouting   protowire.Number // the last present member of the old routing oneof, or 0
+	routingOneof protowire.Number // the last present member of the old routing oneof, or 0
 	group        string
 	topicNames   []string
 	singleServer bool
@@ -64,7 +64,7 @@ func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
 // merge, as protobuf defines for message fields.
 func parseMethodOptions(raw []byte) (methodOptions, error) {
 	var options methodOptions
-	err := eachField(raw, func(f wireField) error {
+	err := rangeFields(raw, func(f wireField) error {
 		if !f.is(optionsField, protowire.BytesType) {
 			return nil
 		}
@@ -76,7 +76,7 @@ func parseMethodOptions(raw []byte) (methodOptions, error) {
 
 // merge adds one encoded psrpc.Options.
 func (o *methodOptions) merge(raw []byte) error {
-	return eachField(raw, func(f wireField) error {
+	return rangeFields(raw, func(f wireField) error {
 		switch {
 		case f.is(fieldSubscription, protowire.VarintType):
 			o.subscription = f.bool()
@@ -90,7 +90,7 @@ func (o *methodOptions) merge(raw []byte) error {
 			f.is(fieldAffinityFunc, protowire.VarintType),
 			f.is(fieldQueue, protowire.VarintType):
 			// psrpc asks which member is present and never looks at its value.
-			o.oldRouting = f.number
+			o.routingOneof = f.number
 		case f.is(fieldType, protowire.VarintType):
 			o.routingType = int32(f.varint) //nolint:gosec // protobuf cuts enum values to 32 bits.
 		}
@@ -101,7 +101,7 @@ func (o *methodOptions) merge(raw []byte) error {
 // mergeTopicParams adds one encoded psrpc.TopicParamOptions. Its field typed shapes generated Go code
 // only and is left out.
 func (o *methodOptions) mergeTopicParams(raw []byte) error {
-	return eachField(raw, func(f wireField) error {
+	return rangeFields(raw, func(f wireField) error {
 		switch {
 		case f.is(fieldGroup, protowire.BytesType):
 			o.group = string(f.bytes)
@@ -123,7 +123,7 @@ func (o *methodOptions) routing() (Routing, error) {
 		return 0, fmt.Errorf("option (psrpc.options).type has the unknown value %d: use QUEUE (0), AFFINITY (1) or MULTI (2)",
 			o.routingType)
 	}
-	switch o.oldRouting {
+	switch o.routingOneof {
 	case fieldMulti:
 		return RoutingMulti, nil
 	case fieldAffinityFunc:
@@ -151,8 +151,8 @@ func (f wireField) is(number protowire.Number, wireType protowire.Type) bool {
 
 func (f wireField) bool() bool { return protowire.DecodeBool(f.varint) }
 
-// eachField calls visit for every field of an encoded message, in order.
-func eachField(raw []byte, visit func(wireField) error) error {
+// rangeFields calls visit for every field of an encoded message, in order.
+func rangeFields(raw []byte, visit func(wireField) error) error {
 	for len(raw) > 0 {
 		var f wireField
 		var n int

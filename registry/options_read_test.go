@@ -41,9 +41,9 @@ func TestParseMethodOptions_Merge(t *testing.T) {
 		"unknown inner field":     {[][]byte{message(optionsField, varint(77, 1))}, methodOptions{present: true}},
 		"any non-zero is true":    {[][]byte{message(optionsField, varint(fieldStream, 1<<40))}, methodOptions{present: true, stream: true}},
 		"last value wins":         {[][]byte{message(optionsField, varint(fieldStream, 1), varint(fieldStream, 0))}, methodOptions{present: true}},
-		"last old member wins":    {[][]byte{message(optionsField, varint(fieldMulti, 1), varint(fieldQueue, 0))}, methodOptions{present: true, oldRouting: fieldQueue}},
+		"last old member wins":    {[][]byte{message(optionsField, varint(fieldMulti, 1), varint(fieldQueue, 0))}, methodOptions{present: true, routingOneof: fieldQueue}},
 		"occurrences merge":       {[][]byte{message(optionsField, varint(fieldTopics, 1)), varint(33, 1), message(optionsField, varint(fieldType, 2))}, methodOptions{present: true, topics: true, routingType: 2}},
-		"old members merge":       {[][]byte{message(optionsField, varint(fieldQueue, 1)), message(optionsField, varint(fieldMulti, 0))}, methodOptions{present: true, oldRouting: fieldMulti}},
+		"old members merge":       {[][]byte{message(optionsField, varint(fieldQueue, 1)), message(optionsField, varint(fieldMulti, 0))}, methodOptions{present: true, routingOneof: fieldMulti}},
 		"topic params merge":      {[][]byte{message(optionsField, name("a"), name("b"))}, methodOptions{present: true, topicNames: []string{"a", "b"}}},
 		"topic params merge over": {[][]byte{message(optionsField, name("a")), message(optionsField, name("b"))}, methodOptions{present: true, topicNames: []string{"a", "b"}}},
 		"groups are skipped":      {[][]byte{{0x0b, 0x08, 0x01, 0x0c}, message(optionsField, varint(fieldTopics, 1))}, methodOptions{present: true, topics: true}},
@@ -97,9 +97,9 @@ func TestMethodOptions_Routing(t *testing.T) {
 		{methodOptions{}, RoutingQueue},
 		{methodOptions{routingType: 1}, RoutingAffinity},
 		{methodOptions{routingType: 2}, RoutingMulti},
-		{methodOptions{routingType: 2, oldRouting: fieldQueue}, RoutingQueue},
-		{methodOptions{routingType: 2, oldRouting: fieldAffinityFunc}, RoutingAffinity},
-		{methodOptions{oldRouting: fieldMulti}, RoutingMulti},
+		{methodOptions{routingType: 2, routingOneof: fieldQueue}, RoutingQueue},
+		{methodOptions{routingType: 2, routingOneof: fieldAffinityFunc}, RoutingAffinity},
+		{methodOptions{routingOneof: fieldMulti}, RoutingMulti},
 	} {
 		got, err := test.options.routing()
 		require.NoError(t, err)
@@ -163,7 +163,7 @@ func optionsModel(t *testing.T, types *protoregistry.Types, raw []byte) (want me
 	want.stream = field(options, "stream").Bool()
 	want.routingType = int32(field(options, "type").Enum())
 	if member := options.WhichOneof(options.Descriptor().Oneofs().ByName("routing")); member != nil {
-		want.oldRouting = member.Number()
+		want.routingOneof = member.Number()
 	}
 	params := field(options, "topic_params").Message()
 	want.group = field(params, "group").String()

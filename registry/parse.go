@@ -29,7 +29,7 @@ func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 		return fmt.Errorf("%w: name the .proto files to parse", ErrNoService)
 	}
 	var services []protoreflect.ServiceDescriptor
-	err := guard(func() error {
+	err := recoverToError(func() error {
 		parsed, err := parseFiles(fsys, files)
 		for _, fd := range parsed {
 			services = append(services, servicesOf(fd)...)

@@ -129,7 +129,7 @@ func (t sourceTree) read(path string) (string, error) {
 		}
 		return "", err
 	}
-	return source, checkShape(source)
+	return source, checkLimits(source)
 }
 
 func (t sourceTree) readFile(path string) (string, error) {

@@ -223,7 +223,7 @@ func TestRegistry_ConcurrentUse(t *testing.T) {
 	}
 	group.Wait()
 	assert.Len(t, r.Services(), 1)
-	assert.Len(t, r.types.uses, 1)
+	assert.Len(t, r.types.refs, 1)
 }
 
 func TestRegistry_TenThousandServices(t *testing.T) {
@@ -236,13 +236,13 @@ func TestRegistry_TenThousandServices(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Len(t, r.Services(), n)
-	assert.Equal(t, n, r.types.uses[fd])
+	assert.Equal(t, n, r.types.refs[fd])
 	declared, _ := r.types.declared.Load(protoreflect.FullName("many.M"))
 	assert.Len(t, declared, 1, "a file is indexed once")
 	for i := range n {
 		require.True(t, r.Remove(fd.Services().Get(i).FullName()))
 	}
-	assert.Empty(t, r.types.uses)
+	assert.Empty(t, r.types.refs)
 }
 
 func TestRegistry_LookupsDoNotAllocate(t *testing.T) {

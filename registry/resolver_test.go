@@ -119,7 +119,7 @@ func TestRegistry_RemoveForgetsTypes(t *testing.T) {
 	}
 	_, err := r.FindExtensionByNumber("b.Base", 100)
 	assert.Equal(t, protoregistry.NotFound, err)
-	assert.Empty(t, r.types.uses)
+	assert.Empty(t, r.types.refs)
 	r.types.declared.Range(func(key, _ any) bool {
 		assert.Fail(t, "left behind", "%v", key)
 		return true

@@ -12,7 +12,7 @@ import (
 // Lookups take no lock; addFile and removeFile need the lock of the registry.
 type typeIndex struct {
 	declared sync.Map // full name or extensionKey to []protoreflect.Descriptor, which is never modified
-	uses     map[protoreflect.FileDescriptor]int
+	refs     map[protoreflect.FileDescriptor]int
 }
 
 // extensionKey is the message an extension extends and the number it has there.
@@ -34,14 +34,14 @@ func (x *typeIndex) addFile(fd protoreflect.FileDescriptor) {
 	if fd == nil || fd.IsPlaceholder() {
 		return
 	}
-	if x.uses == nil {
-		x.uses = make(map[protoreflect.FileDescriptor]int)
+	if x.refs == nil {
+		x.refs = make(map[protoreflect.FileDescriptor]int)
 	}
-	x.uses[fd]++
-	if x.uses[fd] > 1 {
+	x.refs[fd]++
+	if x.refs[fd] > 1 {
 		return
 	}
-	eachType(fd, x.add)
+	rangeTypes(fd, x.add)
 	for i := range fd.Imports().Len() {
 		x.addFile(fd.Imports().Get(i).FileDescriptor)
 	}
@@ -49,15 +49,15 @@ func (x *typeIndex) addFile(fd protoreflect.FileDescriptor) {
 
 // removeFile takes back one addFile.
 func (x *typeIndex) removeFile(fd protoreflect.FileDescriptor) {
-	if fd == nil || x.uses[fd] == 0 {
+	if fd == nil || x.refs[fd] == 0 {
 		return
 	}
-	x.uses[fd]--
-	if x.uses[fd] > 0 {
+	x.refs[fd]--
+	if x.refs[fd] > 0 {
 		return
 	}
-	delete(x.uses, fd)
-	eachType(fd, x.remove)
+	delete(x.refs, fd)
+	rangeTypes(fd, x.remove)
 	for i := range fd.Imports().Len() {
 		x.removeFile(fd.Imports().Get(i).FileDescriptor)
 	}
@@ -86,8 +86,8 @@ type typeScope interface {
 	Extensions() protoreflect.ExtensionDescriptors
 }
 
-// eachType calls visit with every key of every message and extension in scope, nested ones included.
-func eachType(scope typeScope, visit func(key any, d protoreflect.Descriptor)) {
+// rangeTypes calls visit with every key of every message and extension in scope, nested ones included.
+func rangeTypes(scope typeScope, visit func(key any, d protoreflect.Descriptor)) {
 	for i := range scope.Extensions().Len() {
 		xd := scope.Extensions().Get(i)
 		visit(xd.FullName(), xd)
@@ -96,6 +96,6 @@ func eachType(scope typeScope, visit func(key any, d protoreflect.Descriptor)) {
 	for i := range scope.Messages().Len() {
 		md := scope.Messages().Get(i)
 		visit(md.FullName(), md)
-		eachType(md, visit)
+		rangeTypes(md, visit)
 	}
 }
