@@ -63,14 +63,14 @@ const (
 	UpstreamClientError ErrorCode = "upstream_client_error"
 )
 
-// translation is what a code is called elsewhere.
-type translation struct {
+// codeMapping is what a code is called elsewhere.
+type codeMapping struct {
 	http  int
 	grpc  codes.Code
 	twirp twirp.ErrorCode
 }
 
-var translations = map[ErrorCode]translation{
+var codeMappings = map[ErrorCode]codeMapping{
 	OK:                  {http.StatusOK, codes.OK, twirp.NoError},
 	Canceled:            {http.StatusServiceUnavailable, codes.Canceled, twirp.Canceled},
 	MalformedRequest:    {http.StatusBadRequest, codes.InvalidArgument, twirp.Malformed},
@@ -98,7 +98,7 @@ var translations = map[ErrorCode]translation{
 
 // Known reports whether c is one of the codes above. Others are a program's own, or what some peer has made up.
 func (c ErrorCode) Known() bool {
-	_, known := translations[c]
+	_, known := codeMappings[c]
 	return known
 }
 
@@ -107,17 +107,17 @@ func (c ErrorCode) Known() bool {
 func (c ErrorCode) Error() string { return string(c) }
 
 // ToHttp returns the HTTP status for c. That of an own code is 500.
-func (c ErrorCode) ToHttp() int { return c.translate().http }
+func (c ErrorCode) ToHttp() int { return c.mapping().http }
 
 // ToGrpc returns the gRPC code for c. That of an own code is Unknown.
-func (c ErrorCode) ToGrpc() codes.Code { return c.translate().grpc }
+func (c ErrorCode) ToGrpc() codes.Code { return c.mapping().grpc }
 
 // ToTwirp returns the Twirp code for c. That of an own code is twirp.Unknown.
-func (c ErrorCode) ToTwirp() twirp.ErrorCode { return c.translate().twirp }
+func (c ErrorCode) ToTwirp() twirp.ErrorCode { return c.mapping().twirp }
 
-func (c ErrorCode) translate() translation {
-	if t, ok := translations[c]; ok {
+func (c ErrorCode) mapping() codeMapping {
+	if t, ok := codeMappings[c]; ok {
 		return t
 	}
-	return translations[Unknown]
+	return codeMappings[Unknown]
 }

@@ -10,14 +10,14 @@ func FromContext(err error) Error {
 	case err == nil:
 		return nil
 	case Is(err, context.Canceled):
-		return becauseOf(ErrRequestCanceled, err)
+		return wrapContextError(ErrRequestCanceled, err)
 	case Is(err, context.DeadlineExceeded):
-		return becauseOf(ErrRequestTimedOut, err)
+		return wrapContextError(ErrRequestTimedOut, err)
 	}
 	return withText(err, err.Error())
 }
 
-func becauseOf(sentinel Error, err error) Error {
+func wrapContextError(sentinel Error, err error) Error {
 	return &codedError{code: sentinel.Code(), text: sentinel.Error(), cause: Join(sentinel, err)}
 }
 

@@ -75,15 +75,15 @@ type CallFacts struct {
 // The phase is named by its time, the last one, or after "during" if it has none. The text is for people and
 // may change; use the fields to tell cases apart.
 func (f CallFacts) String() string {
-	call := joinFilled(" ", f.Method, labeled("topic", strings.Join(f.Topic, ".")))
-	facts := joinFilled("; ",
+	call := joinNonEmpty(" ", f.Method, labeled("topic", strings.Join(f.Topic, ".")))
+	facts := joinNonEmpty("; ",
 		string(f.Reason),
 		f.claims(),
 		labeled("declined", strings.Join(f.Declined, ", ")),
 		labeled("server", f.ServerID),
 		f.times(),
 	)
-	return joinFilled(": ", call, facts)
+	return joinNonEmpty(": ", call, facts)
 }
 
 func (f CallFacts) claims() string {
@@ -98,7 +98,7 @@ func (f CallFacts) claims() string {
 	if f.BestAffinity != 0 {
 		best = fmt.Sprintf("best affinity %g", f.BestAffinity)
 	}
-	return joinFilled(", ", count, best)
+	return joinNonEmpty(", ", count, best)
 }
 
 func (f CallFacts) times() string {
@@ -120,7 +120,7 @@ func (f CallFacts) times() string {
 			during = ""
 		}
 	}
-	return joinFilled(", ", append(times, labeled("during", string(during)))...)
+	return joinNonEmpty(", ", append(times, labeled("during", string(during)))...)
 }
 
 // rounded keeps the digits of a duration that a reader cares for.
@@ -144,8 +144,8 @@ func labeled(label, value string) string {
 	return label + " " + value
 }
 
-// joinFilled joins those parts that are not empty.
-func joinFilled(separator string, parts ...string) string {
+// joinNonEmpty joins those parts that are not empty.
+func joinNonEmpty(separator string, parts ...string) string {
 	var filled []string
 	for _, part := range parts {
 		if part != "" {
