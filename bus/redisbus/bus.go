@@ -138,7 +138,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if s.ctx.Err() != nil {
 		return s.err()
 	}
-	return s.publish.send(ctx, publication{bus: b, channel: name, frame: frame, report: report})
+	return s.publisher.send(ctx, publication{bus: b, channel: name, frame: frame, report: report})
 }
 
 // Stats returns the bus's counters.

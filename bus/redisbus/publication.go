@@ -27,7 +27,7 @@ func (p publication) write(w *bufio.Writer) {
 	writeCommand(w, verb, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
 }
 
-func (p publication) settle(receivers int64, err error) {
+func (p publication) complete(receivers int64, err error) {
 	b := p.bus
 	if err != nil {
 		b.publishErrors.Add(1)

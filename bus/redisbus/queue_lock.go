@@ -41,7 +41,7 @@ func (c contest) write(w *bufio.Writer) {
 	writeCommand(w, "set", lockKey(c.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
 }
 
-func (c contest) settle(_ int64, err error) {
+func (c contest) complete(_ int64, err error) {
 	if movedTo(err) {
 		c.bus.workers.Go(c.contendElsewhere) // Close waits for it
 		return

@@ -16,15 +16,15 @@ import (
 
 // session is one life of the connections to Redis: it ends with the first thing that fails.
 type session struct {
-	bus        *Bus
-	link       *link
-	ctx        context.Context //nolint:containedctx // the life of the session: it ends with it
-	cancel     context.CancelCauseFunc
-	subscriber *conn
-	publish    *lane[publication]
-	node       *redis.Client
-	locks      map[string]*lane[contest] // by the server that has the locks; theirs who delivers
-	workers    sync.WaitGroup
+	bus           *Bus
+	link          *link
+	ctx           context.Context //nolint:containedctx // the life of the session: it ends with it
+	cancel        context.CancelCauseFunc
+	subscriber    *conn
+	publisher     *pipeline[publication]
+	node          *redis.Client
+	lockPipelines map[string]*pipeline[contest] // by the server that has the locks; theirs who delivers
+	workers       sync.WaitGroup
 
 	live  atomic.Bool
 	mu    sync.Mutex // taken by whoever delivers before the session is live
@@ -49,14 +49,14 @@ func (l *link) dial(ctx context.Context) (*session, error) {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
 	}
 	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{bus: b, link: l, node: node, locks: map[string]*lane[contest]{}, wake: make(chan struct{}, 1)}
+	s := &session{bus: b, link: l, node: node, lockPipelines: map[string]*pipeline[contest]{}, wake: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
 	l.adopt(s)
 	if err := s.connect(ctx); err != nil {
 		s.fail(err)
 		return nil, s.err()
 	}
-	for _, work := range []func(){s.read, s.keepReconciled, s.probe, s.publish.run} {
+	for _, work := range []func(){s.read, s.keepReconciled, s.probe, s.publisher.run} {
 		s.workers.Go(work) // discard waits for all of them
 	}
 	return s, nil
@@ -75,7 +75,7 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	subscriber.beforeRead = s.flushLocks
 	s.subscriber = subscriber
-	s.publish = newLane[publication](s, s.bus.options.publishQueue, publishBatch, s.node, publish)
+	s.publisher = newPipeline[publication](s, s.bus.options.publishQueue, maxPublishBatch, s.node, publish)
 	if err = s.reconcile(); err != nil {
 		_, _ = publish.Close(), subscriber.Close() // as above
 	}
@@ -149,8 +149,8 @@ func (s *session) goLive() {
 		s.deliver(frame.channel, frame.frame)
 	}
 	s.early = nil
-	for _, lane := range s.locks {
-		lane.flush(maxInline)
+	for _, p := range s.lockPipelines {
+		p.flush(maxInlineBytes)
 	}
 	s.live.Store(true)
 }
@@ -179,17 +179,17 @@ func (s *session) contend(item contest) error {
 	if err != nil {
 		return err
 	}
-	lane := s.locks[name]
-	if lane == nil {
+	p := s.lockPipelines[name]
+	if p == nil {
 		if node != s.node {
 			node = node.WithTimeout(s.bus.options.probeInterval)
 		}
 		// Without its lock no frame of a queue is delivered. A cluster has several servers with locks.
-		lane = newLane[contest](s, lockQueue, lockBatch, node, nil)
-		s.locks[name] = lane
-		s.workers.Go(lane.run) // discard waits for it, as for the reader that is here
+		p = newPipeline[contest](s, lockQueue, maxLockBatch, node, nil)
+		s.lockPipelines[name] = p
+		s.workers.Go(p.run) // discard waits for it, as for the reader that is here
 	}
-	return lane.put(s.ctx, item)
+	return p.enqueue(s.ctx, item)
 }
 
 // flushLocks asks for the locks of all frames that have come, once there are no more for now.
@@ -197,8 +197,8 @@ func (s *session) flushLocks() {
 	if !s.live.Load() {
 		return // goLive does
 	}
-	for _, lane := range s.locks {
-		lane.flush(maxInline)
+	for _, p := range s.lockPipelines {
+		p.flush(maxInlineBytes)
 	}
 }
 
@@ -220,7 +220,7 @@ func (s *session) probe() {
 		}
 		switch silent++; silent {
 		case ticks / 2:
-			if s.publish.send(s.ctx, publication{bus: s.bus, channel: s.link.probe.name}) != nil {
+			if s.publisher.send(s.ctx, publication{bus: s.bus, channel: s.link.probe.name}) != nil {
 				return
 			}
 		case ticks + 1:
