@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// lockQueue is how many frames may wait for their lock before the bus stops reading from Redis.
-	lockQueue = 8 << 10
+	// lockCapacity is how many frames may wait for their lock before the bus stops reading from Redis.
+	lockCapacity = 8 << 10
 	// minRetry and maxRetry bound the pause between attempts to connect.
 	minRetry, maxRetry = 25 * time.Millisecond, 400 * time.Millisecond
 )
@@ -34,8 +34,8 @@ type Bus struct {
 	connecting sync.Mutex // held while a link is added
 
 	mu       sync.RWMutex
-	links    map[string]*link    // by place
-	channels map[string]*channel // by name, with the prefix
+	links    map[string]*link         // by place
+	channels map[string]*channelState // by name, with the prefix
 
 	events lifecycle.EventQueue[bus.Event]
 
@@ -67,7 +67,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		client: client, topology: topology, options: options,
 		done:     make(chan struct{}),
 		links:    map[string]*link{},
-		channels: map[string]*channel{},
+		channels: map[string]*channelState{},
 		events:   lifecycle.NewEventQueue[bus.Event](),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
@@ -171,8 +171,8 @@ func (b *Bus) Close() error {
 		return nil
 	}
 	b.workers.Wait()
-	for _, c := range b.snapshot() {
-		c.audience.Load().members.Close()
+	for _, c := range b.listChannels() {
+		c.snapshot.Load().subscribers.Close()
 	}
 	if b.options.ownsClient {
 		_ = b.client.Close() // nothing is left that its error could concern
@@ -184,19 +184,19 @@ func (b *Bus) Close() error {
 // Done is closed when the bus has been closed.
 func (b *Bus) Done() <-chan struct{} { return b.done }
 
-func (b *Bus) snapshot() []*channel {
+func (b *Bus) listChannels() []*channelState {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	channels := make([]*channel, 0, len(b.channels))
+	channels := make([]*channelState, 0, len(b.channels))
 	for _, c := range b.channels {
 		channels = append(channels, c)
 	}
 	return channels
 }
 
-// forgetLocked drops c if it has no members and Redis has nothing more to say of it.
-func (b *Bus) forgetLocked(c *channel) {
-	if c.audience.Load().members == nil && !c.asked && c.unconfirmed == 0 && !c.dirty {
+// deleteIfUnusedLocked drops c if it has no members and Redis has nothing more to say of it.
+func (b *Bus) deleteIfUnusedLocked(c *channelState) {
+	if c.snapshot.Load().subscribers == nil && !c.subscribeSent && c.pendingReplies == 0 && !c.dirty {
 		delete(b.channels, c.name)
 	}
 }

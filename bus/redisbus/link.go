@@ -14,12 +14,12 @@ import (
 // link is the way to one server, or to one shard whichever server it is on: one session after another.
 type link struct {
 	bus   *Bus
-	probe *channel                // the bus's own: what it publishes there must come back
+	probe *channelState           // the bus's own: what it publishes there must come back
 	up    atomic.Pointer[session] // the last one that was live; it may have ended. Never nil once the link is used
 
 	// Guarded by Bus.mu.
-	session *session   // the one that channels are subscribed on, live or becoming so
-	dirty   []*channel // wait for the reconciler
+	session *session        // the one that channels are subscribed on, live or becoming so
+	dirty   []*channelState // wait for the reconciler
 }
 
 // newLink returns a link that is not connected. A cluster's shard is that of channel.
@@ -28,7 +28,7 @@ func (b *Bus) newLink(channel string) *link {
 	name := b.options.prefix + "DYN|PROBE|" + id.NewClient() + "{" + channel + "}" // what is in braces decides on the shard
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l.probe = b.joinLocked(l, name, fanout.NewSubscriber(false, func([]byte) {})) // coming back is all that it does
+	l.probe = b.addSubscriberLocked(l, name, fanout.NewSubscriber(false, func([]byte) {})) // coming back is all that it does
 	return l
 }
 
@@ -84,9 +84,9 @@ func (l *link) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range b.snapshot() {
-		decided := func() (bool, error) { return c.link != l || c.decidedLocked(), nil }
-		if err := b.await(ctx, s, c, decided); err != nil {
+	for _, c := range b.listChannels() {
+		reconciled := func() (bool, error) { return c.link != l || c.reconciledLocked(), nil }
+		if err := b.await(ctx, s, c, reconciled); err != nil {
 			s.fail(err)
 			b.discard(s)
 			return nil, s.err()
@@ -109,15 +109,15 @@ func (l *link) adopt(s *session) {
 			continue
 		}
 		c.resetLocked()
-		if c.wantedLocked() {
-			c.touchLocked()
+		if c.desiredLocked() {
+			c.markDirtyLocked()
 		}
-		b.forgetLocked(c)
+		b.deleteIfUnusedLocked(c)
 	}
 }
 
-// touchLocked hands c to the reconciler.
-func (c *channel) touchLocked() {
+// markDirtyLocked hands c to the reconciler.
+func (c *channelState) markDirtyLocked() {
 	if !c.dirty {
 		c.dirty = true
 		c.link.dirty = append(c.link.dirty, c)
@@ -132,7 +132,7 @@ func (c *channel) touchLocked() {
 }
 
 // rehome finds the link of a channel whose shard has moved.
-func (b *Bus) rehome(c *channel) {
+func (b *Bus) rehome(c *channelState) {
 	for b.wait(minRetry) {
 		b.topology.moved(b.ctx)
 		l, err := b.linkFor(b.ctx, c.name)
@@ -142,7 +142,7 @@ func (b *Bus) rehome(c *channel) {
 		b.mu.Lock()
 		c.link = l
 		c.resetLocked()
-		c.touchLocked()
+		c.markDirtyLocked()
 		c.notifyLocked()
 		b.mu.Unlock()
 		return

@@ -14,7 +14,7 @@ const maxChannels = 512
 // a whole; and it answers the commands of a connection in order.
 type subscribeCommand struct {
 	subscribe bool
-	channels  []*channel
+	channels  []*channelState
 	confirmed int
 }
 
@@ -36,7 +36,7 @@ func (s *session) keepReconciled() {
 // reconcile sends what it takes.
 func (s *session) reconcile() error {
 	_ = s.subscriber.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if it fails so does the writing
-	for _, command := range s.plan() {
+	for _, command := range s.diff() {
 		words := []string{s.verb(command.subscribe)}
 		for _, channel := range command.channels {
 			words = append(words, channel.name)
@@ -62,46 +62,46 @@ func (s *session) verb(subscribe bool) string {
 	}
 }
 
-// plan returns the commands that the dirty channels need. They count as sent from now on, so that replies find them.
-func (s *session) plan() []*subscribeCommand {
+// diff returns the commands that the dirty channels need. They count as sent from now on, so that replies find them.
+func (s *session) diff() []*subscribeCommand {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.link.session != s {
 		return nil
 	}
-	var subscribe, unsubscribe, alone []*channel
+	var subscribe, unsubscribe, separately []*channelState
 	for _, c := range s.link.dirty {
 		c.dirty = false
-		switch wanted := c.wantedLocked(); {
-		case wanted == c.asked || wanted && c.refused != nil:
+		switch desired := c.desiredLocked(); {
+		case desired == c.subscribeSent || desired && c.subscribeErr != nil:
 			c.notifyLocked() // it is not dirty any more
-			b.forgetLocked(c)
+			b.deleteIfUnusedLocked(c)
 			continue
-		case !wanted:
+		case !desired:
 			unsubscribe = append(unsubscribe, c)
-		case c.alone:
-			alone = append(alone, c)
+		case c.subscribeAlone:
+			separately = append(separately, c)
 		default:
 			subscribe = append(subscribe, c)
 		}
-		c.asked = !c.asked
-		c.unconfirmed++
+		c.subscribeSent = !c.subscribeSent
+		c.pendingReplies++
 	}
 	s.link.dirty = nil
 
-	together := maxChannels
+	maxPerCommand := maxChannels
 	if b.options.sharded { // a cluster takes several only if they happen to be in one slot
-		together = 1
+		maxPerCommand = 1
 	}
 	first := len(s.commands)
-	s.splitLocked(false, unsubscribe, together)
-	s.splitLocked(true, subscribe, together)
-	s.splitLocked(true, alone, 1)
+	s.splitLocked(false, unsubscribe, maxPerCommand)
+	s.splitLocked(true, subscribe, maxPerCommand)
+	s.splitLocked(true, separately, 1)
 	return s.commands[first:len(s.commands):len(s.commands)]
 }
 
-func (s *session) splitLocked(subscribe bool, channels []*channel, size int) {
+func (s *session) splitLocked(subscribe bool, channels []*channelState, size int) {
 	for len(channels) > 0 {
 		n := min(size, len(channels))
 		s.commands = append(s.commands, &subscribeCommand{subscribe: subscribe, channels: channels[:n]})
@@ -127,9 +127,9 @@ func (s *session) confirmed(answer push) {
 	if command.confirmed++; command.confirmed == len(command.channels) {
 		s.commands = s.commands[1:]
 	}
-	c.unconfirmed--
+	c.pendingReplies--
 	c.notifyLocked()
-	b.forgetLocked(c)
+	b.deleteIfUnusedLocked(c)
 }
 
 // refused takes Redis' refusal of the oldest command. If that was for several channels, each is tried by itself.
@@ -144,19 +144,19 @@ func (s *session) refused(reason error) {
 	command := s.commands[0]
 	s.commands = s.commands[1:]
 	for _, c := range command.channels {
-		c.asked = !command.subscribe
-		c.unconfirmed--
+		c.subscribeSent = !command.subscribe
+		c.pendingReplies--
 		switch {
 		case len(command.channels) > 1:
-			c.alone = true
+			c.subscribeAlone = true
 		case movedTo(reason):
-			c.alone = true
+			c.subscribeAlone = true
 			b.workers.Go(func() { b.rehome(c) }) // Close waits for it
 			continue
 		default:
-			c.refused = channelError("subscribing to", c.name, reason)
+			c.subscribeErr = channelError("subscribing to", c.name, reason)
 		}
-		c.touchLocked()
+		c.markDirtyLocked()
 		c.notifyLocked()
 	}
 	b.mu.Unlock()

@@ -23,7 +23,7 @@ type session struct {
 	subscriber    *conn
 	publisher     *pipeline[publication]
 	node          *redis.Client
-	lockPipelines map[string]*pipeline[contest] // by the server that has the locks; theirs who delivers
+	lockPipelines map[string]*pipeline[lockAttempt] // by the server that has the locks; theirs who delivers
 	workers       sync.WaitGroup
 
 	live  atomic.Bool
@@ -49,7 +49,7 @@ func (l *link) dial(ctx context.Context) (*session, error) {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
 	}
 	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{bus: b, link: l, node: node, lockPipelines: map[string]*pipeline[contest]{}, wake: make(chan struct{}, 1)}
+	s := &session{bus: b, link: l, node: node, lockPipelines: map[string]*pipeline[lockAttempt]{}, wake: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
 	l.adopt(s)
 	if err := s.connect(ctx); err != nil {
@@ -163,19 +163,19 @@ func (s *session) deliver(name, frame []byte) {
 	if channel == nil {
 		return // the last member has just left
 	}
-	channel.audience.Load().members.DeliverBroadcast(frame)
-	if audience := channel.enter(); audience != nil {
-		item := contest{bus: s.bus, channel: channel, audience: audience, frame: frame}
-		if s.contend(item) != nil {
-			audience.contests.Leave()
+	channel.snapshot.Load().subscribers.DeliverBroadcast(frame)
+	if snapshot := channel.beginLockAttempt(); snapshot != nil {
+		attempt := lockAttempt{bus: s.bus, channel: channel, snapshot: snapshot, frame: frame}
+		if s.tryLock(attempt) != nil {
+			snapshot.pendingLocks.Leave()
 			s.bus.dropped.Add(1)
 		}
 	}
 }
 
-// contend puts a frame of a queue into the lane of its lock.
-func (s *session) contend(item contest) error {
-	node, name, err := s.bus.topology.lockNode(s.ctx, s.node, item.frame)
+// tryLock puts a frame of a queue into the lane of its lock.
+func (s *session) tryLock(attempt lockAttempt) error {
+	node, name, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
 	if err != nil {
 		return err
 	}
@@ -185,11 +185,11 @@ func (s *session) contend(item contest) error {
 			node = node.WithTimeout(s.bus.options.probeInterval)
 		}
 		// Without its lock no frame of a queue is delivered. A cluster has several servers with locks.
-		p = newPipeline[contest](s, lockQueue, maxLockBatch, node, nil)
+		p = newPipeline[lockAttempt](s, lockCapacity, maxLockBatch, node, nil)
 		s.lockPipelines[name] = p
 		s.workers.Go(p.run) // discard waits for it, as for the reader that is here
 	}
-	return p.enqueue(s.ctx, item)
+	return p.enqueue(s.ctx, attempt)
 }
 
 // flushLocks asks for the locks of all frames that have come, once there are no more for now.

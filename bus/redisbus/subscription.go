@@ -10,17 +10,17 @@ import (
 )
 
 type subscription struct {
-	bus     *Bus
-	channel *channel
-	member  *fanout.Subscriber
-	once    sync.Once
+	bus        *Bus
+	channel    *channelState
+	subscriber *fanout.Subscriber
+	once       sync.Once
 }
 
 var _ bus.Multiplexed = (*subscription)(nil)
 
 // Subscribe makes deliver a member of channel. It fails with code permission_denied if Redis refuses the channel.
 func (b *Bus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
+	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -34,37 +34,37 @@ func (b *Bus) Subscribe(
 	if s.ctx.Err() != nil {
 		return nil, s.err()
 	}
-	member := fanout.NewSubscriber(join == bus.Queue, deliver)
+	subscriber := fanout.NewSubscriber(mode == bus.Queue, handler)
 	b.mu.Lock()
 	if b.ctx.Err() != nil {
 		b.mu.Unlock()
 		return nil, bus.ErrClosed
 	}
-	c := b.joinLocked(l, name, member)
-	c.touchLocked()
+	c := b.addSubscriberLocked(l, name, subscriber)
+	c.markDirtyLocked()
 	b.mu.Unlock()
 
-	subscription := &subscription{bus: b, channel: c, member: member}
-	if err := b.await(ctx, s, c, c.liveLocked); err != nil {
-		subscription.leave()
-		member.Close()
+	subscription := &subscription{bus: b, channel: c, subscriber: subscriber}
+	if err := b.await(ctx, s, c, c.subscribedLocked); err != nil {
+		subscription.unsubscribe()
+		subscriber.Close()
 		return nil, err
 	}
 	return subscription, nil
 }
 
-func (b *Bus) joinLocked(l *link, name string, member *fanout.Subscriber) *channel {
+func (b *Bus) addSubscriberLocked(l *link, name string, subscriber *fanout.Subscriber) *channelState {
 	c := b.channels[name]
 	if c == nil {
-		c = newChannel(l, name)
+		c = newChannelState(l, name)
 		b.channels[name] = c
 	}
-	c.joinLocked(member)
+	c.addSubscriberLocked(subscriber)
 	return c
 }
 
 // Sharers returns how many members of the channel are on its connection, which Redis counts once.
-func (s *subscription) Subscribers() int { return max(1, s.channel.audience.Load().members.Len()) }
+func (s *subscription) Subscribers() int { return max(1, s.channel.snapshot.Load().subscribers.Len()) }
 
 // Close ends the subscription. The last one of a channel takes frames until Redis has confirmed that it sends no more:
 // a frame that Redis counted as received is delivered. Close also waits for deliveries that are under way.
@@ -73,41 +73,41 @@ func (s *subscription) Close() { s.once.Do(s.close) }
 func (s *subscription) close() {
 	b, c := s.bus, s.channel
 	b.mu.Lock()
-	last, session := c.isLastLocked(s.member), c.link.session
+	last, session := c.isLastSubscriberLocked(s.subscriber), c.link.session
 	if last {
-		c.leaving = true
-		c.touchLocked()
+		c.draining = true
+		c.markDirtyLocked()
 	}
 	b.mu.Unlock()
 	if last { // without the session nothing comes either
-		_ = b.await(context.Background(), session, c, c.unlistenedLocked)
+		_ = b.await(context.Background(), session, c, c.unsubscribedLocked)
 	}
-	if contests := s.leave(); contests != nil {
-		<-contests.Close()
+	if pendingLocks := s.unsubscribe(); pendingLocks != nil {
+		<-pendingLocks.Close()
 	}
-	s.member.Close()
+	s.subscriber.Close()
 }
 
-// leave ends the membership. It returns the gate of the contests that the member must wait for, if any.
-func (s *subscription) leave() *lifecycle.Gate {
+// unsubscribe ends the membership. It returns the gate of the contests that the member must wait for, if any.
+func (s *subscription) unsubscribe() *lifecycle.Gate {
 	b, c := s.bus, s.channel
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	contests := c.leaveLocked(s.member)
-	if !c.wantedLocked() {
-		c.touchLocked()
+	pendingLocks := c.removeSubscriberLocked(s.subscriber)
+	if !c.desiredLocked() {
+		c.markDirtyLocked()
 	}
-	return contests
+	return pendingLocks
 }
 
 // await waits until what is so of c, or the session or ctx has ended.
-func (b *Bus) await(ctx context.Context, s *session, c *channel, what func() (bool, error)) error {
+func (b *Bus) await(ctx context.Context, s *session, c *channelState, condition func() (bool, error)) error {
 	for {
 		b.mu.RLock()
-		so, err := what()
+		done, err := condition()
 		changed := c.changed
 		b.mu.RUnlock()
-		if so || err != nil {
+		if done || err != nil {
 			return err
 		}
 		select {
@@ -120,17 +120,17 @@ func (b *Bus) await(ctx context.Context, s *session, c *channel, what func() (bo
 	}
 }
 
-// liveLocked says that Redis has confirmed the channel.
-func (c *channel) liveLocked() (bool, error) {
-	return c.asked && c.unconfirmed == 0, c.refused
+// subscribedLocked says that Redis has confirmed the channel.
+func (c *channelState) subscribedLocked() (bool, error) {
+	return c.subscribeSent && c.pendingReplies == 0, c.subscribeErr
 }
 
-// decidedLocked says that nothing is to be awaited from Redis: it has confirmed the channel, or refused it.
-func (c *channel) decidedLocked() bool {
-	return !c.dirty && c.unconfirmed == 0 && (!c.alone || c.asked || c.refused != nil)
+// reconciledLocked says that nothing is to be awaited from Redis: it has confirmed the channel, or refused it.
+func (c *channelState) reconciledLocked() bool {
+	return !c.dirty && c.pendingReplies == 0 && (!c.subscribeAlone || c.subscribeSent || c.subscribeErr != nil)
 }
 
-// unlistenedLocked says that Redis sends nothing here, or that somebody has joined anew.
-func (c *channel) unlistenedLocked() (bool, error) {
-	return c.wantedLocked() || !c.dirty && !c.asked && c.unconfirmed == 0, nil
+// unsubscribedLocked says that Redis sends nothing here, or that somebody has joined anew.
+func (c *channelState) unsubscribedLocked() (bool, error) {
+	return c.desiredLocked() || !c.dirty && !c.subscribeSent && c.pendingReplies == 0, nil
 }

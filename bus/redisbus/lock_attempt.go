@@ -19,12 +19,12 @@ const (
 	lockValue = "0"
 )
 
-// contest is a frame of a queue that this process would like to deliver, and the SET with which processes contend for
+// lockAttempt is a frame of a queue that this process would like to deliver, and the SET with which processes contend for
 // its lock.
-type contest struct {
+type lockAttempt struct {
 	bus      *Bus
-	channel  *channel
-	audience *audience // as it was when the frame came; inside its gate
+	channel  *channelState
+	snapshot *snapshot // as it was when the frame came; inside its gate
 	frame    []byte
 }
 
@@ -35,36 +35,36 @@ func lockKey(frame []byte) string {
 }
 
 // size is little: only a hash of the frame is sent.
-func (c contest) size() int { return base64.StdEncoding.EncodedLen(sha256.Size) }
+func (c lockAttempt) size() int { return base64.StdEncoding.EncodedLen(sha256.Size) }
 
-func (c contest) write(w *bufio.Writer) {
+func (c lockAttempt) write(w *bufio.Writer) {
 	writeCommand(w, "set", lockKey(c.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
 }
 
-func (c contest) complete(_ int64, err error) {
+func (c lockAttempt) complete(_ int64, err error) {
 	if movedTo(err) {
-		c.bus.workers.Go(c.contendElsewhere) // Close waits for it
+		c.bus.workers.Go(c.retryOnMovedNode) // Close waits for it
 		return
 	}
-	c.decide(err)
+	c.finish(err)
 }
 
-// contendElsewhere asks for a lock that was not where the bus thought, as it is while a cluster changes.
-func (c contest) contendElsewhere() {
+// retryOnMovedNode asks for a lock that was not where the bus thought, as it is while a cluster changes.
+func (c lockAttempt) retryOnMovedNode() {
 	b := c.bus
 	b.topology.moved(b.ctx)
 	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
-	c.decide(b.client.SetArgs(b.ctx, lockKey(c.frame), lockValue, options).Err())
+	c.finish(b.client.SetArgs(b.ctx, lockKey(c.frame), lockValue, options).Err())
 }
 
-// decide delivers the frame if this process got the lock.
-func (c contest) decide(err error) {
-	defer c.audience.contests.Leave()
+// finish delivers the frame if this process got the lock.
+func (c lockAttempt) finish(err error) {
+	defer c.snapshot.pendingLocks.Leave()
 	switch {
 	case errors.Is(err, redis.Nil): // another process has it
 	case err != nil:
 		c.bus.dropped.Add(1) // as psrpc does: nobody knows whether another process has it
-	case !c.channel.audience.Load().members.DeliverQueue(c.frame) && !c.audience.members.DeliverQueue(c.frame):
+	case !c.channel.snapshot.Load().subscribers.DeliverQueue(c.frame) && !c.snapshot.subscribers.DeliverQueue(c.frame):
 		c.bus.dropped.Add(1) // cannot happen: a queue's last member waits for its contests
 	}
 }
