@@ -16,8 +16,8 @@ import (
 const (
 	// lockCapacity is how many frames may wait for their lock before the bus stops reading from Redis.
 	lockCapacity = 8 << 10
-	// minRetry and maxRetry bound the pause between attempts to connect.
-	minRetry, maxRetry = 25 * time.Millisecond, 400 * time.Millisecond
+	// minRetryPause and maxRetryPause bound the pause between attempts to connect.
+	minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
 )
 
 // Bus is the bus over Redis. Make one with [New] or bus.Open.
@@ -30,12 +30,12 @@ type Bus struct {
 	workers  sync.WaitGroup // the supervisor, and those who let go of sessions
 	done     chan struct{}
 
-	only       *link      // carries all channels; nil if there may be several links
-	connecting sync.Mutex // held while a link is added
+	soleSupervisor *supervisor // carries all channels; nil if there may be several links
+	connectLock    sync.Mutex  // held while a link is added
 
-	mu       sync.RWMutex
-	links    map[string]*link         // by place
-	channels map[string]*channelState // by name, with the prefix
+	mu          sync.RWMutex
+	supervisors map[string]*supervisor   // by place
+	channels    map[string]*channelState // by name, with the prefix
 
 	events lifecycle.EventQueue[bus.Event]
 
@@ -59,64 +59,64 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	if err != nil {
 		return nil, err
 	}
-	topology, err := topologyOf(client, options.sharded)
+	topology, err := newTopology(client, options.sharded)
 	if err != nil {
 		return nil, err
 	}
 	b := &Bus{
 		client: client, topology: topology, options: options,
-		done:     make(chan struct{}),
-		links:    map[string]*link{},
-		channels: map[string]*channelState{},
-		events:   lifecycle.NewEventQueue[bus.Event](),
+		done:        make(chan struct{}),
+		supervisors: map[string]*supervisor{},
+		channels:    map[string]*channelState{},
+		events:      lifecycle.NewEventQueue[bus.Event](),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) }) // Close waits for it
-	l, err := b.linkFor(ctx, options.prefix+"DYN")                         // any channel shows whether Redis is there
+	sup, err := b.supervisorFor(ctx, options.prefix+"DYN")                 // any channel shows whether Redis is there
 	if err != nil {
 		b.cancel(err)
 		b.workers.Wait()
 		return nil, err
 	}
-	if _, several := topology.(shards); !several {
-		b.only = l
+	if _, sharded := topology.(shardedCluster); !sharded {
+		b.soleSupervisor = sup
 	}
 	return b, nil
 }
 
-// linkFor returns the link that carries a channel. If there is none yet it connects.
-func (b *Bus) linkFor(ctx context.Context, channel string) (*link, error) {
-	if b.only != nil {
-		return b.only, nil
+// supervisorFor returns the link that carries a channel. If there is none yet it connects.
+func (b *Bus) supervisorFor(ctx context.Context, channel string) (*supervisor, error) {
+	if b.soleSupervisor != nil {
+		return b.soleSupervisor, nil
 	}
-	place, err := b.topology.place(ctx, channel)
+	key, err := b.topology.nodeKey(ctx, channel)
 	if err != nil {
 		return nil, err
 	}
-	if l := b.linkAt(place); l != nil {
-		return l, nil
+	if sup := b.supervisorAt(key); sup != nil {
+		return sup, nil
 	}
-	b.connecting.Lock()
-	defer b.connecting.Unlock()
-	if l := b.linkAt(place); l != nil {
-		return l, nil
+	b.connectLock.Lock()
+	defer b.connectLock.Unlock()
+	if sup := b.supervisorAt(key); sup != nil {
+		return sup, nil
 	}
-	l := b.newLink(channel)
-	s, err := l.connect(ctx)
+	sup := b.newSupervisor(channel)
+	s, err := sup.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.links[place] = l
-	b.workers.Go(func() { l.supervise(s) }) // Close waits for it
-	return l, nil
+	b.supervisors[key] = sup
+	b.workers.Go(func() { sup.supervise(s) }) // Close waits for it
+	return sup, nil
 }
 
-func (b *Bus) linkAt(place string) *link {
+func (b *Bus) supervisorAt(key string) *supervisor {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.links[place]
+	return b.supervisors[key]
 }
 
 // Publish queues frame to be sent. The report is told later how many connections got it: those of queue members count
@@ -130,11 +130,11 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 			bus.ErrFrameTooLarge, len(frame), channel, b.options.maxFrameSize)
 	}
 	name := b.options.prefix + channel.Name
-	l, err := b.linkFor(ctx, name)
+	sup, err := b.supervisorFor(ctx, name)
 	if err != nil {
 		return err
 	}
-	s := l.up.Load()
+	s := sup.active.Load()
 	if s.ctx.Err() != nil {
 		return s.err()
 	}
@@ -145,8 +145,8 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 func (b *Bus) Stats() bus.Stats {
 	connected := true
 	b.mu.RLock()
-	for _, l := range b.links {
-		connected = connected && l.up.Load().ctx.Err() == nil
+	for _, sup := range b.supervisors {
+		connected = connected && sup.active.Load().ctx.Err() == nil
 	}
 	b.mu.RUnlock()
 	return bus.Stats{

@@ -13,7 +13,7 @@ type channelState struct {
 	snapshot atomic.Pointer[snapshot] // never nil
 
 	// Guarded by Bus.mu.
-	link           *link         // carries it
+	supervisor     *supervisor   // carries it
 	draining       bool          // its last member waits for Redis to know
 	dirty          bool          // waits for the reconciler. This and what follows is about the link's session
 	subscribeSent  bool          // the last command sent for it was a SUBSCRIBE
@@ -23,8 +23,8 @@ type channelState struct {
 	changed        chan struct{} // closed and replaced when there is news
 }
 
-func newChannelState(l *link, name string) *channelState {
-	c := &channelState{name: name, link: l, changed: make(chan struct{})}
+func newChannelState(sup *supervisor, name string) *channelState {
+	c := &channelState{name: name, supervisor: sup, changed: make(chan struct{})}
 	c.snapshot.Store(&snapshot{})
 	return c
 }

@@ -42,7 +42,7 @@ func (c lockAttempt) write(w *bufio.Writer) {
 }
 
 func (c lockAttempt) complete(_ int64, err error) {
-	if movedTo(err) {
+	if isMoved(err) {
 		c.bus.workers.Go(c.retryOnMovedNode) // Close waits for it
 		return
 	}
@@ -52,7 +52,7 @@ func (c lockAttempt) complete(_ int64, err error) {
 // retryOnMovedNode asks for a lock that was not where the bus thought, as it is while a cluster changes.
 func (c lockAttempt) retryOnMovedNode() {
 	b := c.bus
-	b.topology.moved(b.ctx)
+	b.topology.refresh(b.ctx)
 	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
 	c.finish(b.client.SetArgs(b.ctx, lockKey(c.frame), lockValue, options).Err())
 }

@@ -31,8 +31,8 @@ func (p publication) complete(receivers int64, err error) {
 	b := p.bus
 	if err != nil {
 		b.publishErrors.Add(1)
-		if movedTo(err) {
-			b.workers.Go(func() { b.topology.moved(b.ctx) }) // Close waits for it
+		if isMoved(err) {
+			b.workers.Go(func() { b.topology.refresh(b.ctx) }) // Close waits for it
 		}
 	} else {
 		b.published.Add(1)
@@ -43,7 +43,7 @@ func (p publication) complete(receivers int64, err error) {
 	switch {
 	case err != nil:
 		p.report.Delivered(bus.Unknown, channelError("publishing on", p.channel, err))
-	case b.topology.counts():
+	case b.topology.reportsReceivers():
 		p.report.Delivered(int(receivers), nil)
 	default:
 		p.report.Delivered(bus.Unknown, nil)

@@ -67,11 +67,11 @@ func (s *session) diff() []*subscribeCommand {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.link.session != s {
+	if s.supervisor.attached != s {
 		return nil
 	}
 	var subscribe, unsubscribe, separately []*channelState
-	for _, c := range s.link.dirty {
+	for _, c := range s.supervisor.dirty {
 		c.dirty = false
 		switch desired := c.desiredLocked(); {
 		case desired == c.subscribeSent || desired && c.subscribeErr != nil:
@@ -88,7 +88,7 @@ func (s *session) diff() []*subscribeCommand {
 		c.subscribeSent = !c.subscribeSent
 		c.pendingReplies++
 	}
-	s.link.dirty = nil
+	s.supervisor.dirty = nil
 
 	maxPerCommand := maxChannels
 	if b.options.sharded { // a cluster takes several only if they happen to be in one slot
@@ -114,7 +114,7 @@ func (s *session) confirmed(answer push) {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.link.session != s {
+	if s.supervisor.attached != s {
 		return
 	}
 	if len(s.commands) == 0 || s.commands[0].channels[s.commands[0].confirmed].name != string(answer.channel) {
@@ -136,7 +136,7 @@ func (s *session) confirmed(answer push) {
 func (s *session) refused(reason error) {
 	b := s.bus
 	b.mu.Lock()
-	if s.link.session != s || len(s.commands) == 0 {
+	if s.supervisor.attached != s || len(s.commands) == 0 {
 		b.mu.Unlock()
 		s.fail(fmt.Errorf("unexpected reply: %w", reason))
 		return
@@ -149,9 +149,9 @@ func (s *session) refused(reason error) {
 		switch {
 		case len(command.channels) > 1:
 			c.subscribeAlone = true
-		case movedTo(reason):
+		case isMoved(reason):
 			c.subscribeAlone = true
-			b.workers.Go(func() { b.rehome(c) }) // Close waits for it
+			b.workers.Go(func() { b.reassignNode(c) }) // Close waits for it
 			continue
 		default:
 			c.subscribeErr = channelError("subscribing to", c.name, reason)
@@ -160,7 +160,7 @@ func (s *session) refused(reason error) {
 		c.notifyLocked()
 	}
 	b.mu.Unlock()
-	if len(command.channels) == 1 && !movedTo(reason) {
+	if len(command.channels) == 1 && !isMoved(reason) {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: reason})
 	}
 }

@@ -37,7 +37,7 @@ func TestReadReply_Kinds(t *testing.T) {
 	assert.True(t, isReply(err))
 	_, err = readReply(r)
 	assert.True(t, isReply(err))
-	assert.True(t, movedTo(err))
+	assert.True(t, isMoved(err))
 	_, err = readReply(r)
 	require.Error(t, err, "no command of the bus is answered with a string")
 	assert.False(t, isReply(err))

@@ -17,7 +17,7 @@ import (
 // session is one life of the connections to Redis: it ends with the first thing that fails.
 type session struct {
 	bus           *Bus
-	link          *link
+	supervisor    *supervisor
 	ctx           context.Context //nolint:containedctx // the life of the session: it ends with it
 	cancel        context.CancelCauseFunc
 	subscriber    *conn
@@ -41,17 +41,17 @@ type early struct {
 	channel, frame []byte
 }
 
-// dial makes a session that is not live yet, or fails by the end of ctx.
-func (l *link) dial(ctx context.Context) (*session, error) {
-	b := l.bus
-	node, err := b.topology.node(ctx, l.probe.name)
+// openSession makes a session that is not live yet, or fails by the end of ctx.
+func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
+	b := sup.bus
+	node, err := b.topology.node(ctx, sup.probe.name)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
 	}
 	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{bus: b, link: l, node: node, lockPipelines: map[string]*pipeline[lockAttempt]{}, wake: make(chan struct{}, 1)}
+	s := &session{bus: b, supervisor: sup, node: node, lockPipelines: map[string]*pipeline[lockAttempt]{}, wake: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
-	l.adopt(s)
+	sup.attach(s)
 	if err := s.connect(ctx); err != nil {
 		s.fail(err)
 		return nil, s.err()
@@ -220,7 +220,7 @@ func (s *session) probe() {
 		}
 		switch silent++; silent {
 		case ticks / 2:
-			if s.publisher.send(s.ctx, publication{bus: s.bus, channel: s.link.probe.name}) != nil {
+			if s.publisher.send(s.ctx, publication{bus: s.bus, channel: s.supervisor.probe.name}) != nil {
 				return
 			}
 		case ticks + 1:

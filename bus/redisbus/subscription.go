@@ -26,11 +26,11 @@ func (b *Bus) Subscribe(
 		return nil, err
 	}
 	name := b.options.prefix + channel.Name
-	l, err := b.linkFor(ctx, name)
+	sup, err := b.supervisorFor(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	s := l.up.Load()
+	s := sup.active.Load()
 	if s.ctx.Err() != nil {
 		return nil, s.err()
 	}
@@ -40,7 +40,7 @@ func (b *Bus) Subscribe(
 		b.mu.Unlock()
 		return nil, bus.ErrClosed
 	}
-	c := b.addSubscriberLocked(l, name, subscriber)
+	c := b.addSubscriberLocked(sup, name, subscriber)
 	c.markDirtyLocked()
 	b.mu.Unlock()
 
@@ -53,10 +53,10 @@ func (b *Bus) Subscribe(
 	return subscription, nil
 }
 
-func (b *Bus) addSubscriberLocked(l *link, name string, subscriber *fanout.Subscriber) *channelState {
+func (b *Bus) addSubscriberLocked(sup *supervisor, name string, subscriber *fanout.Subscriber) *channelState {
 	c := b.channels[name]
 	if c == nil {
-		c = newChannelState(l, name)
+		c = newChannelState(sup, name)
 		b.channels[name] = c
 	}
 	c.addSubscriberLocked(subscriber)
@@ -73,7 +73,7 @@ func (s *subscription) Close() { s.once.Do(s.close) }
 func (s *subscription) close() {
 	b, c := s.bus, s.channel
 	b.mu.Lock()
-	last, session := c.isLastSubscriberLocked(s.subscriber), c.link.session
+	last, session := c.isLastSubscriberLocked(s.subscriber), c.supervisor.attached
 	if last {
 		c.draining = true
 		c.markDirtyLocked()

@@ -12,20 +12,20 @@ import (
 
 // topology is the kind of Redis behind a client.
 type topology interface {
-	// place names the server that carries a channel. Channels of one place share a link.
-	place(ctx context.Context, channel string) (string, error)
+	// nodeKey names the server that carries a channel. Channels of one place share a link.
+	nodeKey(ctx context.Context, channel string) (string, error)
 	// node returns the server that the link with the given probe channel is to speak to from now on. It may be another
 	// one each time.
 	node(ctx context.Context, probeChannel string) (*redis.Client, error)
 	// lockNode returns the server that has the lock of a frame, and its name; node is the link's.
 	lockNode(ctx context.Context, node *redis.Client, frame []byte) (*redis.Client, string, error)
-	// counts says that PUBLISH tells how many connections got a frame.
-	counts() bool
-	// moved says that a channel was not found at its place.
-	moved(ctx context.Context)
+	// reportsReceivers says that PUBLISH tells how many connections got a frame.
+	reportsReceivers() bool
+	// refresh says that a channel was not found at its place.
+	refresh(ctx context.Context)
 }
 
-func topologyOf(client redis.UniversalClient, sharded bool) (topology, error) {
+func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 	switch client := client.(type) {
 	case *redis.Client: // a single server, or the master that Sentinel names
 		if client != nil {
@@ -33,7 +33,7 @@ func topologyOf(client redis.UniversalClient, sharded bool) (topology, error) {
 		}
 	case *redis.ClusterClient:
 		if client != nil && sharded {
-			return shards{cluster{client}}, nil
+			return shardedCluster{cluster{client}}, nil
 		}
 		if client != nil {
 			return cluster{client}, nil
@@ -48,7 +48,7 @@ func topologyOf(client redis.UniversalClient, sharded bool) (topology, error) {
 
 type single struct{ client *redis.Client }
 
-func (s single) place(context.Context, string) (string, error) { return "", nil }
+func (s single) nodeKey(context.Context, string) (string, error) { return "", nil }
 
 func (s single) node(context.Context, string) (*redis.Client, error) { return s.client, nil }
 
@@ -56,15 +56,15 @@ func (s single) lockNode(_ context.Context, node *redis.Client, _ []byte) (*redi
 	return node, "", nil
 }
 
-func (s single) counts() bool { return true }
+func (s single) reportsReceivers() bool { return true }
 
-func (s single) moved(context.Context) {}
+func (s single) refresh(context.Context) {}
 
 // cluster speaks to one master for all channels, since a cluster passes every frame on to all its nodes. That keeps
 // the order of frames; a random choice spreads the load.
 type cluster struct{ client *redis.ClusterClient }
 
-func (c cluster) place(context.Context, string) (string, error) { return "", nil }
+func (c cluster) nodeKey(context.Context, string) (string, error) { return "", nil }
 
 func (c cluster) node(ctx context.Context, _ string) (*redis.Client, error) {
 	c.client.ReloadState(ctx)
@@ -79,14 +79,14 @@ func (c cluster) lockNode(ctx context.Context, _ *redis.Client, frame []byte) (*
 	return node, node.Options().Addr, nil
 }
 
-func (c cluster) counts() bool { return false }
+func (c cluster) reportsReceivers() bool { return false }
 
-func (c cluster) moved(ctx context.Context) { c.client.ReloadState(ctx) }
+func (c cluster) refresh(ctx context.Context) { c.client.ReloadState(ctx) }
 
-// shards speaks to the master that a channel's name belongs to, as sharded pub/sub wants it.
-type shards struct{ cluster }
+// shardedCluster speaks to the master that a channel's name belongs to, as sharded pub/sub wants it.
+type shardedCluster struct{ cluster }
 
-func (s shards) place(ctx context.Context, channel string) (string, error) {
+func (s shardedCluster) nodeKey(ctx context.Context, channel string) (string, error) {
 	node, err := s.client.MasterForKey(ctx, channel)
 	if err != nil {
 		return "", errors.NewErrorf(errors.Unavailable, "redis bus: finding the shard of channel %s: %w", channel, err)
@@ -94,9 +94,9 @@ func (s shards) place(ctx context.Context, channel string) (string, error) {
 	return node.Options().Addr, nil
 }
 
-func (s shards) node(ctx context.Context, probeChannel string) (*redis.Client, error) {
+func (s shardedCluster) node(ctx context.Context, probeChannel string) (*redis.Client, error) {
 	s.client.ReloadState(ctx)
 	return s.client.MasterForKey(ctx, probeChannel)
 }
 
-func (s shards) counts() bool { return true }
+func (s shardedCluster) reportsReceivers() bool { return true }
