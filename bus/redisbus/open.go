@@ -17,14 +17,14 @@ import (
 )
 
 func init() { //nolint:gochecknoinits // drivers register by import
-	for scheme, newClient := range clients {
-		bus.MustRegister(scheme, opener("redis", newClient))
-		bus.MustRegister(strings.Replace(scheme, "redis", "rediss", 1), opener("rediss", newClient))
+	for scheme, newClient := range newClients {
+		bus.MustRegister(scheme, newDriver("redis", newClient))
+		bus.MustRegister(strings.Replace(scheme, "redis", "rediss", 1), newDriver("rediss", newClient))
 	}
 }
 
-// clients make a client from a URL, whose scheme is redis or rediss. go-redis reads the URL.
-var clients = map[string]func(u *url.URL) (redis.UniversalClient, error){
+// newClients make a client from a URL, whose scheme is redis or rediss. go-redis reads the URL.
+var newClients = map[string]func(u *url.URL) (redis.UniversalClient, error){
 	"redis":          newSingle,
 	"redis-sentinel": newSentinel,
 	"redis-cluster":  newCluster,
@@ -65,33 +65,33 @@ func newCluster(u *url.URL) (redis.UniversalClient, error) {
 // parameters are those of a URL's query that are the bus's. The others are go-redis'.
 var parameters = map[string]func(value string) (Option, error){
 	"prefix":          func(value string) (Option, error) { return WithPrefix(value), nil },
-	"probe_interval":  parsed(time.ParseDuration, WithProbeInterval),
-	"connect_timeout": parsed(time.ParseDuration, WithConnectTimeout),
-	"publish_queue":   parsed(strconv.Atoi, WithPublishQueue),
-	"max_frame_size":  parsed(strconv.Atoi, WithMaxFrameSize),
-	"sharded": parsed(strconv.ParseBool, func(on bool) Option {
+	"probe_interval":  parsedOption(time.ParseDuration, WithProbeInterval),
+	"connect_timeout": parsedOption(time.ParseDuration, WithConnectTimeout),
+	"publish_queue":   parsedOption(strconv.Atoi, WithPublishQueue),
+	"max_frame_size":  parsedOption(strconv.Atoi, WithMaxFrameSize),
+	"sharded": parsedOption(strconv.ParseBool, func(on bool) Option {
 		return func(o *options) { o.sharded = on }
 	}),
 }
 
-func parsed[T any](parse func(string) (T, error), option func(T) Option) func(string) (Option, error) {
+func parsedOption[T any](parse func(string) (T, error), option func(T) Option) func(string) (Option, error) {
 	return func(value string) (Option, error) {
 		v, err := parse(value)
 		return option(v), err
 	}
 }
 
-// opener returns the driver of one scheme. The package comment says what is in its URLs.
-func opener(scheme string, newClient func(*url.URL) (redis.UniversalClient, error)) bus.Driver {
+// newDriver returns the driver of one scheme. The package comment says what is in its URLs.
+func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, error)) bus.Driver {
 	return func(ctx context.Context, u *url.URL) (bus.Bus, error) {
-		forClient, opts, err := split(u)
+		clientURL, opts, err := splitURL(u)
 		if err != nil {
-			return nil, invalid(u, err)
+			return nil, urlError(u, err)
 		}
-		forClient.Scheme = scheme
-		client, err := newClient(forClient)
+		clientURL.Scheme = scheme
+		client, err := newClient(clientURL)
 		if err != nil {
-			return nil, invalid(u, err)
+			return nil, urlError(u, err)
 		}
 		b, err := newBus(ctx, client, append(opts, func(o *options) { o.ownsClient = true }))
 		if err != nil {
@@ -102,22 +102,22 @@ func opener(scheme string, newClient func(*url.URL) (redis.UniversalClient, erro
 	}
 }
 
-func invalid(u *url.URL, err error) error {
+func urlError(u *url.URL, err error) error {
 	return errors.NewErrorf(errors.InvalidArgument, "redis bus: URL %s: %w", u.Redacted(), err)
 }
 
-// split returns what of u is for the client, and the options that the rest says.
-func split(u *url.URL) (*url.URL, []Option, error) {
+// splitURL returns what of u is for the client, and the options that the rest says.
+func splitURL(u *url.URL) (*url.URL, []Option, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return nil, nil, err
 	}
-	forClient := *u
+	clientURL := *u
 	hosts := strings.Split(u.Host, ",")
 	if hosts[0] == "" {
 		return nil, nil, errors.New("the host is missing")
 	}
-	forClient.Host = hosts[0]
+	clientURL.Host = hosts[0]
 	for _, host := range hosts[1:] {
 		query.Add("addr", host)
 	}
@@ -134,6 +134,6 @@ func split(u *url.URL) (*url.URL, []Option, error) {
 		opts = append(opts, option)
 		query.Del(name)
 	}
-	forClient.RawQuery = query.Encode()
-	return &forClient, opts, nil
+	clientURL.RawQuery = query.Encode()
+	return &clientURL, opts, nil
 }

@@ -81,29 +81,29 @@ func newOptions(opts []Option) (options, error) {
 	if o.onEvent == nil {
 		o.onEvent = o.log
 	}
-	return o, o.check()
+	return o, o.validate()
 }
 
-// check returns all that is wrong.
-func (o *options) check() error {
+// validate returns all that is wrong.
+func (o *options) validate() error {
 	var problems []error
-	wrong := func(format string, args ...any) {
+	addProblem := func(format string, args ...any) {
 		problems = append(problems, errors.NewErrorf(errors.InvalidArgument, format, args...))
 	}
 	if o.probeInterval < time.Millisecond {
-		wrong("redis bus: probe interval %v is less than a millisecond", o.probeInterval)
+		addProblem("redis bus: probe interval %v is less than a millisecond", o.probeInterval)
 	}
 	if o.connectTimeout <= 0 {
-		wrong("redis bus: connect timeout %v is not positive", o.connectTimeout)
+		addProblem("redis bus: connect timeout %v is not positive", o.connectTimeout)
 	}
 	if o.publishQueue < 1 {
-		wrong("redis bus: publish queue of %d frames has no room", o.publishQueue)
+		addProblem("redis bus: publish queue of %d frames has no room", o.publishQueue)
 	}
 	if o.maxFrameSize < 1 {
-		wrong("redis bus: maximum frame size %d is not positive", o.maxFrameSize)
+		addProblem("redis bus: maximum frame size %d is not positive", o.maxFrameSize)
 	}
 	if o.logger == nil {
-		wrong("redis bus: logger is nil")
+		addProblem("redis bus: logger is nil")
 	}
 	return errors.Join(problems...)
 }

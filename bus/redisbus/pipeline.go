@@ -49,7 +49,7 @@ type pipeline[T command] struct {
 	writeLock sync.Mutex // held by whoever writes
 
 	mu           sync.Mutex
-	conn         *conn
+	socket       *socket
 	waiting      []T
 	waitingBytes int           // size of what is waiting
 	inFlight     [][]T         // batches on their way, the oldest first. One without commands is a PING
@@ -66,9 +66,9 @@ type pipeline[T command] struct {
 }
 
 // newPipeline returns a lane over connection; without one it makes it once it is needed.
-func newPipeline[T command](s *session, capacity, maxBatch int, node *redis.Client, socket *conn) *pipeline[T] {
+func newPipeline[T command](s *session, capacity, maxBatch int, node *redis.Client, socket *socket) *pipeline[T] {
 	return &pipeline[T]{
-		session: s, node: node, required: node == s.node, capacity: capacity, maxBatch: maxBatch, conn: socket,
+		session: s, node: node, required: node == s.node, capacity: capacity, maxBatch: maxBatch, socket: socket,
 		dialRequest: make(chan struct{}, 1),
 	}
 }
@@ -116,7 +116,7 @@ func (p *pipeline[T]) tryEnqueue(item T) (spaceFreed <-chan struct{}, err error)
 	}
 	p.waiting = append(p.waiting, item)
 	p.waitingBytes += item.size()
-	if p.conn == nil {
+	if p.socket == nil {
 		select {
 		case p.dialRequest <- struct{}{}:
 		default:
@@ -129,18 +129,18 @@ func (p *pipeline[T]) tryEnqueue(item T) (spaceFreed <-chan struct{}, err error)
 // than most are left to the lane's goroutine.
 func (p *pipeline[T]) flush(maxBytes int) {
 	for {
-		bytes, connection := p.readyToWrite(maxBytes)
+		bytes, socket := p.readyToWrite(maxBytes)
 		switch {
-		case connection == nil:
+		case socket == nil:
 			return
 		case bytes > maxBytes:
-			connection.wake()
+			socket.interruptRead()
 			return
 		case !p.writeLock.TryLock():
 			return
 		}
 		if batch := p.nextBatch(maxBytes); batch != nil {
-			p.writeBatch(connection, batch)
+			p.writeBatch(socket, batch)
 		}
 		p.writeLock.Unlock()
 	}
@@ -151,13 +151,13 @@ func (p *pipeline[T]) flushAll() { p.flush(math.MaxInt) }
 
 // readyToWrite returns the connection if something is to be written on it, and how much. More than most need the lane's
 // goroutine, which is woken by answers unless there are none to come.
-func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, connection *conn) {
+func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.waiting) == 0 || len(p.inFlight) >= maxInFlight || p.waitingBytes > maxBytes && len(p.inFlight) > 0 {
 		return 0, nil
 	}
-	return p.waitingBytes, p.conn
+	return p.waitingBytes, p.socket
 }
 
 // nextBatch returns the next batch, which counts as sent from now on; nil if there may be none.
@@ -192,11 +192,11 @@ func (p *pipeline[T]) signalSpaceLocked() {
 }
 
 // writeBatch sends a batch. If that fails the lane's goroutine finds the connection closed.
-func (p *pipeline[T]) writeBatch(connection *conn, batch []T) {
+func (p *pipeline[T]) writeBatch(socket *socket, batch []T) {
 	for i := range batch {
-		batch[i].write(connection.writer)
+		batch[i].write(socket.writer)
 	}
-	if connection.writer.Flush() != nil {
-		_ = connection.Close()
+	if socket.writer.Flush() != nil {
+		_ = socket.Close()
 	}
 }

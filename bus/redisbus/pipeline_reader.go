@@ -27,7 +27,7 @@ func (p *pipeline[T]) run() {
 
 // ensureSocket makes the connection once it is needed, unless there is one.
 func (p *pipeline[T]) ensureSocket() error {
-	if p.conn != nil {
+	if p.socket != nil {
 		return nil
 	}
 	s := p.session
@@ -38,28 +38,28 @@ func (p *pipeline[T]) ensureSocket() error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.bus.options.connectTimeout)
 	defer cancel()
-	connection, err := dial(ctx, p.node)
+	socket, err := dialSocket(ctx, p.node)
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.conn = connection
+	p.socket = socket
 	return nil
 }
 
 // readReplies settles commands as Redis answers them. It returns when the connection has failed, or once the session has
 // ended and nothing is on its way.
 func (p *pipeline[T]) readReplies() error {
-	p.conn.beforeRead, p.conn.onDeadline = p.flushAll, p.checkHealth
+	p.socket.beforeRead, p.socket.onDeadline = p.flushAll, p.checkHealth
 	p.lastProgress = time.Now()
 	if err := p.scheduleCheck(p.session.bus.options.probeInterval / 2); err != nil {
 		return err
 	}
-	defer context.AfterFunc(p.session.ctx, p.conn.wake)()
+	defer context.AfterFunc(p.session.ctx, p.socket.interruptRead)()
 	for {
-		value, err := readReply(p.conn.reader)
-		if err != nil && !isReply(err) {
+		value, err := readReply(p.socket.reader)
+		if err != nil && !isRedisError(err) {
 			return err
 		}
 		if err = p.completeNext(value, err); err != nil {
@@ -90,7 +90,7 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	if batch != nil {
 		p.freeBatches = append(p.freeBatches, batch[:0])
 	}
-	return p.drainedLocked()
+	return p.drainErrLocked()
 }
 
 // oldestBatch returns the batch that is answered next, if any is on its way.
@@ -103,8 +103,8 @@ func (p *pipeline[T]) oldestBatch() (batch []T, ok bool) {
 	return p.inFlight[0], true
 }
 
-// drainedLocked returns why the session has ended if the lane has nothing left to do for it.
-func (p *pipeline[T]) drainedLocked() error {
+// drainErrLocked returns why the session has ended if the lane has nothing left to do for it.
+func (p *pipeline[T]) drainErrLocked() error {
 	if len(p.inFlight)+len(p.waiting) > 0 {
 		return nil
 	}
@@ -121,7 +121,7 @@ func (p *pipeline[T]) checkHealth() error {
 	}
 	p.flushAll()
 	p.mu.Lock()
-	idle, drained := len(p.inFlight) == 0, p.drainedLocked()
+	idle, drained := len(p.inFlight) == 0, p.drainErrLocked()
 	p.mu.Unlock()
 	switch {
 	case drained != nil:
@@ -148,12 +148,12 @@ func (p *pipeline[T]) checkDrain(now time.Time) error {
 	if !now.Before(p.replyDeadline) {
 		return p.session.err()
 	}
-	return p.conn.SetReadDeadline(p.replyDeadline)
+	return p.socket.SetReadDeadline(p.replyDeadline)
 }
 
 // scheduleCheck sets when the next check is.
 func (p *pipeline[T]) scheduleCheck(pause time.Duration) error {
-	return p.conn.SetReadDeadline(time.Now().Add(pause))
+	return p.socket.SetReadDeadline(time.Now().Add(pause))
 }
 
 // ping sends a PING, unless somebody else is about to send something.
@@ -164,8 +164,8 @@ func (p *pipeline[T]) ping() {
 	p.mu.Lock()
 	p.inFlight = append(p.inFlight, nil)
 	p.mu.Unlock()
-	writeCommand(p.conn.writer, "ping")
-	p.writeBatch(p.conn, nil)
+	writeCommand(p.socket.writer, "ping")
+	p.writeBatch(p.socket, nil)
 	p.writeLock.Unlock()
 }
 
@@ -173,8 +173,8 @@ func (p *pipeline[T]) ping() {
 // has ended.
 func (p *pipeline[T]) failAll(err error) bool {
 	s := p.session
-	if p.conn != nil {
-		_ = p.conn.Close() // what it says of the connection's end helps nobody
+	if p.socket != nil {
+		_ = p.socket.Close() // what it says of the connection's end helps nobody
 	}
 	p.writeLock.Lock() // whoever holds it fails by now
 	p.mu.Lock()
@@ -183,7 +183,7 @@ func (p *pipeline[T]) failAll(err error) bool {
 		err = closedErr
 	}
 	incomplete := slices.Concat(p.inFlight, [][]T{p.waiting})
-	p.conn, p.inFlight, p.waiting, p.waitingBytes, p.closedErr = nil, nil, nil, 0, closedErr
+	p.socket, p.inFlight, p.waiting, p.waitingBytes, p.closedErr = nil, nil, nil, 0, closedErr
 	p.signalSpaceLocked()
 	p.mu.Unlock()
 	p.writeLock.Unlock()

@@ -19,12 +19,12 @@ type publication struct {
 func (p publication) size() int { return len(p.frame) }
 
 func (p publication) write(w *bufio.Writer) {
-	verb := "publish"
+	name := "publish"
 	if p.bus.options.sharded {
-		verb = "spublish"
+		name = "spublish"
 	}
 	//nolint:gosec // nobody may change a published frame
-	writeCommand(w, verb, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
+	writeCommand(w, name, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
 }
 
 func (p publication) complete(receivers int64, err error) {
@@ -50,10 +50,10 @@ func (p publication) complete(receivers int64, err error) {
 	}
 }
 
-func channelError(doing, channel string, err error) error {
+func channelError(operation, channel string, err error) error {
 	code := errors.Unavailable
 	if hasCode(err, "NOPERM") {
 		code = errors.PermissionDenied
 	}
-	return errors.NewErrorf(code, "redis bus: %s channel %s: %w", doing, channel, err)
+	return errors.NewErrorf(code, "redis bus: %s channel %s: %w", operation, channel, err)
 }

@@ -25,8 +25,8 @@ func (e replyError) Error() string { return string(e) }
 // RedisError makes it a redis.Error.
 func (replyError) RedisError() {}
 
-// isReply says that Redis answered, though not with success.
-func isReply(err error) bool {
+// isRedisError says that Redis answered, though not with success.
+func isRedisError(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
@@ -38,11 +38,11 @@ func hasCode(err error, code string) bool {
 }
 
 // writeCommand writes a command. What fails shows when the writer is flushed.
-func writeCommand(w *bufio.Writer, words ...string) {
-	writeHeader(w, '*', len(words))
-	for _, word := range words {
-		writeHeader(w, '$', len(word))
-		_, _ = w.WriteString(word)
+func writeCommand(w *bufio.Writer, args ...string) {
+	writeHeader(w, '*', len(args))
+	for _, arg := range args {
+		writeHeader(w, '$', len(arg))
+		_, _ = w.WriteString(arg)
 		_, _ = w.WriteString("\r\n")
 	}
 }
@@ -53,36 +53,36 @@ func writeHeader(w *bufio.Writer, kind byte, n int) {
 }
 
 // readLine reads a line, which is valid until the next read: its kind, and the rest without its end.
-func readLine(r *bufio.Reader) (kind byte, rest []byte, err error) {
+func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
 		return 0, nil, err
 	}
 	if len(line) < len("+\r\n") || line[len(line)-2] != '\r' {
-		return 0, nil, unexpected(line)
+		return 0, nil, unexpectedError(line)
 	}
 	return line[0], line[1 : len(line)-2], nil
 }
 
-func unexpected(what any) error { return fmt.Errorf("unexpected %q from Redis", what) }
+func unexpectedError(what any) error { return fmt.Errorf("unexpected %q from Redis", what) }
 
 // readReply reads a reply of one line. It returns a number, 0 for a word; or redis.Nil, or another redis.Error. What
 // else fails is the connection.
 func readReply(r *bufio.Reader) (int64, error) {
-	kind, rest, err := readLine(r)
+	kind, content, err := readLine(r)
 	switch {
 	case err != nil:
 		return 0, err
 	case kind == '+':
 		return 0, nil
 	case kind == '-':
-		return 0, replyError(rest)
+		return 0, replyError(content)
 	case kind == ':':
-		return strconv.ParseInt(string(rest), 10, 64)
-	case kind == '$' && string(rest) == "-1":
+		return strconv.ParseInt(string(content), 10, 64)
+	case kind == '$' && string(content) == "-1":
 		return 0, redis.Nil
 	}
-	return 0, unexpected(rest)
+	return 0, unexpectedError(content)
 }
 
 // push is what comes on a pub/sub connection: a message, or that a channel has been subscribed or unsubscribed.
@@ -99,51 +99,51 @@ func (p push) isMessage() bool { return p.kind == "message" || p.kind == "smessa
 var pushKinds = [...]string{"message", "smessage", "subscribe", "unsubscribe", "ssubscribe", "sunsubscribe"}
 
 // readPush reads a push. scratch is for the name of its channel. The error is a redis.Error if Redis refuses a command.
-func readPush(r *bufio.Reader, scratch []byte) (push, error) {
-	kind, rest, err := readLine(r)
+func readPush(r *bufio.Reader, buffer []byte) (push, error) {
+	kind, content, err := readLine(r)
 	switch {
 	case err != nil:
 		return push{}, err
 	case kind == '-':
-		return push{}, replyError(rest)
-	case kind != '*' || string(rest) != "3":
-		return push{}, unexpected(rest)
+		return push{}, replyError(content)
+	case kind != '*' || string(content) != "3":
+		return push{}, unexpectedError(content)
 	}
 	var p push
-	word, err := readBulk(r, scratch)
+	name, err := readBulk(r, buffer)
 	if err != nil {
 		return push{}, err
 	}
 	for _, kind := range pushKinds {
-		if string(word) == kind {
+		if string(name) == kind {
 			p.kind = kind
 		}
 	}
 	if p.kind == "" {
-		return push{}, unexpected(word)
+		return push{}, unexpectedError(name)
 	}
-	if p.channel, err = readBulk(r, scratch); err != nil {
+	if p.channel, err = readBulk(r, buffer); err != nil {
 		return push{}, err
 	}
 	if p.isMessage() {
 		p.message, err = readBulk(r, nil)
 		return p, err
 	}
-	if kind, rest, err = readLine(r); err == nil && kind != ':' {
-		err = unexpected(rest)
+	if kind, content, err = readLine(r); err == nil && kind != ':' {
+		err = unexpectedError(content)
 	}
 	return p, err
 }
 
 // readBulk reads a string into buffer, or into memory of its own if buffer is too small.
 func readBulk(r *bufio.Reader, buffer []byte) ([]byte, error) {
-	kind, rest, err := readLine(r)
+	kind, content, err := readLine(r)
 	if err != nil {
 		return nil, err
 	}
-	n, err := strconv.Atoi(string(rest))
+	n, err := strconv.Atoi(string(content))
 	if kind != '$' || err != nil || n < 0 || n > maxBulk {
-		return nil, unexpected(rest)
+		return nil, unexpectedError(content)
 	}
 	if n > cap(buffer) {
 		buffer = make([]byte, n)
@@ -153,7 +153,7 @@ func readBulk(r *bufio.Reader, buffer []byte) ([]byte, error) {
 	}
 	end, err := r.ReadSlice('\n')
 	if err == nil && string(end) != "\r\n" {
-		err = unexpected(end)
+		err = unexpectedError(end)
 	}
 	return buffer[:n], err
 }

@@ -34,13 +34,13 @@ func TestReadReply_Kinds(t *testing.T) {
 	assert.EqualValues(t, 42, number)
 	_, err = readReply(r)
 	require.ErrorIs(t, err, redis.Nil)
-	assert.True(t, isReply(err))
+	assert.True(t, isRedisError(err))
 	_, err = readReply(r)
-	assert.True(t, isReply(err))
+	assert.True(t, isRedisError(err))
 	assert.True(t, isMoved(err))
 	_, err = readReply(r)
 	require.Error(t, err, "no command of the bus is answered with a string")
-	assert.False(t, isReply(err))
+	assert.False(t, isRedisError(err))
 }
 
 func TestReadPush_Kinds(t *testing.T) {
@@ -61,7 +61,7 @@ func TestReadPush_Kinds(t *testing.T) {
 		assert.Equal(t, want, got)
 	}
 	_, err := readPush(r, names[:])
-	assert.True(t, isReply(err))
+	assert.True(t, isRedisError(err))
 	assert.True(t, hasCode(err, "NOPERM"))
 	_, err = readPush(r, names[:])
 	require.ErrorIs(t, err, io.EOF)
@@ -77,7 +77,7 @@ func TestReadPush_NotWhatRedisSends(t *testing.T) {
 	} {
 		_, err := readPush(reading(text), nil)
 		require.Error(t, err, "%q", text)
-		assert.False(t, isReply(err), "%q", text)
+		assert.False(t, isRedisError(err), "%q", text)
 	}
 }
 
@@ -97,10 +97,10 @@ func FuzzReadPush(f *testing.F) {
 		require.NoError(t, err)
 		assert.Equal(t, channel, string(got.channel))
 		assert.Equal(t, message, string(got.message))
-		for err == nil || isReply(err) {
+		for err == nil || isRedisError(err) {
 			_, err = readPush(r, names[:])
 		}
-		for r, err = reading(then), nil; err == nil || isReply(err); {
+		for r, err = reading(then), nil; err == nil || isRedisError(err); {
 			_, err = readReply(r)
 		}
 	})

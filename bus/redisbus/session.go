@@ -20,24 +20,24 @@ type session struct {
 	supervisor    *supervisor
 	ctx           context.Context //nolint:containedctx // the life of the session: it ends with it
 	cancel        context.CancelCauseFunc
-	subscriber    *conn
+	pubsub        *socket
 	publisher     *pipeline[publication]
 	node          *redis.Client
 	lockPipelines map[string]*pipeline[lockAttempt] // by the server that has the locks; theirs who delivers
 	workers       sync.WaitGroup
 
-	live  atomic.Bool
-	mu    sync.Mutex // taken by whoever delivers before the session is live
-	early []early    // came before; guarded by mu
+	active   atomic.Bool
+	mu       sync.Mutex      // taken by whoever delivers before the session is live
+	buffered []bufferedFrame // came before; guarded by mu
 
-	heard atomic.Uint64 // counts what Redis sent on the pub/sub connection
-	wake  chan struct{} // holds a token if there are dirty channels
+	pushesRead atomic.Uint64 // counts what Redis sent on the pub/sub connection
+	wakeup     chan struct{} // holds a token if there are dirty channels
 
-	commands []*subscribeCommand // sent and not answered in full, in their order; guarded by Bus.mu
+	sentCommands []*subscribeCommand // sent and not answered in full, in their order; guarded by Bus.mu
 }
 
-// early is a frame that came before its session was live.
-type early struct {
+// bufferedFrame is a frame that came before its session was live.
+type bufferedFrame struct {
 	channel, frame []byte
 }
 
@@ -49,42 +49,42 @@ func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
 	}
 	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{bus: b, supervisor: sup, node: node, lockPipelines: map[string]*pipeline[lockAttempt]{}, wake: make(chan struct{}, 1)}
+	s := &session{bus: b, supervisor: sup, node: node, lockPipelines: map[string]*pipeline[lockAttempt]{}, wakeup: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
 	sup.attach(s)
-	if err := s.connect(ctx); err != nil {
+	if err := s.openSockets(ctx); err != nil {
 		s.fail(err)
 		return nil, s.err()
 	}
-	for _, work := range []func(){s.read, s.keepReconciled, s.probe, s.publisher.run} {
+	for _, work := range []func(){s.readLoop, s.reconcileLoop, s.probeLoop, s.publisher.run} {
 		s.workers.Go(work) // discard waits for all of them
 	}
 	return s, nil
 }
 
-// connect makes the connections, and asks for the channels.
-func (s *session) connect(ctx context.Context) error {
-	publish, err := dial(ctx, s.node)
+// openSockets makes the connections, and asks for the channels.
+func (s *session) openSockets(ctx context.Context) error {
+	publisher, err := dialSocket(ctx, s.node)
 	if err != nil {
 		return err
 	}
-	subscriber, err := dial(ctx, s.node)
+	pubsub, err := dialSocket(ctx, s.node)
 	if err != nil {
-		_ = publish.Close() // the first error says more
+		_ = publisher.Close() // the first error says more
 		return err
 	}
-	subscriber.beforeRead = s.flushLocks
-	s.subscriber = subscriber
-	s.publisher = newPipeline[publication](s, s.bus.options.publishQueue, maxPublishBatch, s.node, publish)
+	pubsub.beforeRead = s.flushLocks
+	s.pubsub = pubsub
+	s.publisher = newPipeline[publication](s, s.bus.options.publishQueue, maxPublishBatch, s.node, publisher)
 	if err = s.reconcile(); err != nil {
-		_, _ = publish.Close(), subscriber.Close() // as above
+		_, _ = publisher.Close(), pubsub.Close() // as above
 	}
 	return err
 }
 
 // fail ends the session. Only the first reason counts.
-func (s *session) fail(reason error) {
-	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus is down: %w", reason))
+func (s *session) fail(cause error) {
+	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus is down: %w", cause))
 }
 
 // err returns why the session ended, nil as long as it has not.
@@ -99,27 +99,27 @@ func (s *session) err() error {
 // when it is closed.
 func (b *Bus) discard(s *session) {
 	b.workers.Go(func() {
-		_ = s.subscriber.Close() // ends the reader
+		_ = s.pubsub.Close() // ends the reader
 		s.workers.Wait()
 	})
 }
 
-// read hands on what comes from Redis until the session ends.
-func (s *session) read() {
+// readLoop hands on what comes from Redis until the session ends.
+func (s *session) readLoop() {
 	var names [256]byte // most are shorter
 	for {
-		pushed, err := readPush(s.subscriber.reader, names[:])
+		received, err := readPush(s.pubsub.reader, names[:])
 		if s.ctx.Err() != nil {
 			return // another session may have begun, which gets the same frames
 		}
-		s.heard.Add(1)
+		s.pushesRead.Add(1)
 		switch {
-		case err == nil && pushed.isMessage():
-			s.received(pushed)
+		case err == nil && received.isMessage():
+			s.onMessage(received)
 		case err == nil:
-			s.confirmed(pushed)
-		case isReply(err):
-			s.refused(err)
+			s.onConfirmed(received)
+		case isRedisError(err):
+			s.onRefused(err)
 		default:
 			s.fail(fmt.Errorf("receiving: %w", err))
 			return
@@ -127,45 +127,45 @@ func (s *session) read() {
 	}
 }
 
-// received keeps what comes while other channels wait for their confirmation: it could not be answered yet.
-func (s *session) received(pushed push) {
+// onMessage keeps what comes while other channels wait for their confirmation: it could not be answered yet.
+func (s *session) onMessage(message push) {
 	s.bus.received.Add(1)
-	if !s.live.Load() {
+	if !s.active.Load() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !s.live.Load() {
-			s.early = append(s.early, early{channel: bytes.Clone(pushed.channel), frame: pushed.message})
+		if !s.active.Load() {
+			s.buffered = append(s.buffered, bufferedFrame{channel: bytes.Clone(message.channel), frame: message.message})
 			return
 		}
 	}
-	s.deliver(pushed.channel, pushed.message)
+	s.deliver(message.channel, message.message)
 }
 
-// goLive is called when the session is the one that is published on.
-func (s *session) goLive() {
+// activate is called when the session is the one that is published on.
+func (s *session) activate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, frame := range s.early {
+	for _, frame := range s.buffered {
 		s.deliver(frame.channel, frame.frame)
 	}
-	s.early = nil
+	s.buffered = nil
 	for _, p := range s.lockPipelines {
 		p.flush(maxInlineBytes)
 	}
-	s.live.Store(true)
+	s.active.Store(true)
 }
 
 // deliver gives a frame to the channel's members, and to the contest for the lock if there is a queue.
 func (s *session) deliver(name, frame []byte) {
 	s.bus.mu.RLock()
-	channel := s.bus.channels[string(name)] // does not allocate
+	state := s.bus.channels[string(name)] // does not allocate
 	s.bus.mu.RUnlock()
-	if channel == nil {
+	if state == nil {
 		return // the last member has just left
 	}
-	channel.snapshot.Load().subscribers.DeliverBroadcast(frame)
-	if snapshot := channel.beginLockAttempt(); snapshot != nil {
-		attempt := lockAttempt{bus: s.bus, channel: channel, snapshot: snapshot, frame: frame}
+	state.snapshot.Load().subscribers.DeliverBroadcast(frame)
+	if snapshot := state.beginLockAttempt(); snapshot != nil {
+		attempt := lockAttempt{bus: s.bus, channel: state, snapshot: snapshot, frame: frame}
 		if s.tryLock(attempt) != nil {
 			snapshot.pendingLocks.Leave()
 			s.bus.dropped.Add(1)
@@ -175,18 +175,18 @@ func (s *session) deliver(name, frame []byte) {
 
 // tryLock puts a frame of a queue into the lane of its lock.
 func (s *session) tryLock(attempt lockAttempt) error {
-	node, name, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
+	node, nodeKey, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
 	if err != nil {
 		return err
 	}
-	p := s.lockPipelines[name]
+	p := s.lockPipelines[nodeKey]
 	if p == nil {
 		if node != s.node {
 			node = node.WithTimeout(s.bus.options.probeInterval)
 		}
 		// Without its lock no frame of a queue is delivered. A cluster has several servers with locks.
 		p = newPipeline[lockAttempt](s, lockCapacity, maxLockBatch, node, nil)
-		s.lockPipelines[name] = p
+		s.lockPipelines[nodeKey] = p
 		s.workers.Go(p.run) // discard waits for it, as for the reader that is here
 	}
 	return p.enqueue(s.ctx, attempt)
@@ -194,27 +194,27 @@ func (s *session) tryLock(attempt lockAttempt) error {
 
 // flushLocks asks for the locks of all frames that have come, once there are no more for now.
 func (s *session) flushLocks() {
-	if !s.live.Load() {
-		return // goLive does
+	if !s.active.Load() {
+		return // activate does
 	}
 	for _, p := range s.lockPipelines {
 		p.flush(maxInlineBytes)
 	}
 }
 
-// probe watches that frames come. If none came for half the interval it publishes one that must come back.
-func (s *session) probe() {
+// probeLoop watches that frames come. If none came for half the interval it publishes one that must come back.
+func (s *session) probeLoop() {
 	const ticks = 4
 	ticker := time.NewTicker(max(s.bus.options.probeInterval/ticks, 1))
 	defer ticker.Stop()
-	last, silent := s.heard.Load(), 0
+	last, silent := s.pushesRead.Load(), 0
 	for {
 		select {
 		case <-ticker.C:
 		case <-s.ctx.Done():
 			return
 		}
-		if now := s.heard.Load(); now != last {
+		if now := s.pushesRead.Load(); now != last {
 			last, silent = now, 0
 			continue
 		}

@@ -93,7 +93,7 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 		}
 	}
 	sup.active.Store(s)
-	s.goLive()
+	s.activate()
 	return s, nil
 }
 
@@ -126,7 +126,7 @@ func (c *channelState) markDirtyLocked() {
 		return // the first one will see to it
 	}
 	select {
-	case c.supervisor.attached.wake <- struct{}{}:
+	case c.supervisor.attached.wakeup <- struct{}{}:
 	default:
 	}
 }

@@ -18,11 +18,11 @@ type subscribeCommand struct {
 	confirmed int
 }
 
-// keepReconciled brings what Redis knows in line with what is wanted, whenever that has changed.
-func (s *session) keepReconciled() {
+// reconcileLoop brings what Redis knows in line with what is wanted, whenever that has changed.
+func (s *session) reconcileLoop() {
 	for {
 		select {
-		case <-s.wake:
+		case <-s.wakeup:
 		case <-s.ctx.Done():
 			return
 		}
@@ -35,21 +35,21 @@ func (s *session) keepReconciled() {
 
 // reconcile sends what it takes.
 func (s *session) reconcile() error {
-	_ = s.subscriber.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if it fails so does the writing
+	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if it fails so does the writing
 	for _, command := range s.diff() {
-		words := []string{s.verb(command.subscribe)}
+		args := []string{s.commandName(command.subscribe)}
 		for _, channel := range command.channels {
-			words = append(words, channel.name)
+			args = append(args, channel.name)
 		}
-		writeCommand(s.subscriber.writer, words...)
+		writeCommand(s.pubsub.writer, args...)
 	}
-	if err := s.subscriber.writer.Flush(); err != nil {
+	if err := s.pubsub.writer.Flush(); err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
 	return nil
 }
 
-func (s *session) verb(subscribe bool) string {
+func (s *session) commandName(subscribe bool) string {
 	switch sharded := s.bus.options.sharded; {
 	case subscribe && sharded:
 		return "ssubscribe"
@@ -94,73 +94,73 @@ func (s *session) diff() []*subscribeCommand {
 	if b.options.sharded { // a cluster takes several only if they happen to be in one slot
 		maxPerCommand = 1
 	}
-	first := len(s.commands)
-	s.splitLocked(false, unsubscribe, maxPerCommand)
-	s.splitLocked(true, subscribe, maxPerCommand)
-	s.splitLocked(true, separately, 1)
-	return s.commands[first:len(s.commands):len(s.commands)]
+	first := len(s.sentCommands)
+	s.appendCommandsLocked(false, unsubscribe, maxPerCommand)
+	s.appendCommandsLocked(true, subscribe, maxPerCommand)
+	s.appendCommandsLocked(true, separately, 1)
+	return s.sentCommands[first:len(s.sentCommands):len(s.sentCommands)]
 }
 
-func (s *session) splitLocked(subscribe bool, channels []*channelState, size int) {
+func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState, maxPerCommand int) {
 	for len(channels) > 0 {
-		n := min(size, len(channels))
-		s.commands = append(s.commands, &subscribeCommand{subscribe: subscribe, channels: channels[:n]})
+		n := min(maxPerCommand, len(channels))
+		s.sentCommands = append(s.sentCommands, &subscribeCommand{subscribe: subscribe, channels: channels[:n]})
 		channels = channels[n:]
 	}
 }
 
-// confirmed takes Redis' answer for one channel of the oldest command.
-func (s *session) confirmed(answer push) {
+// onConfirmed takes Redis' answer for one channel of the oldest command.
+func (s *session) onConfirmed(confirmation push) {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s.supervisor.attached != s {
 		return
 	}
-	if len(s.commands) == 0 || s.commands[0].channels[s.commands[0].confirmed].name != string(answer.channel) {
+	if len(s.sentCommands) == 0 || s.sentCommands[0].channels[s.sentCommands[0].confirmed].name != string(confirmation.channel) {
 		// A cluster does this to a sharded channel that moves to another node.
-		s.fail(fmt.Errorf("unexpected %s of channel %s", answer.kind, answer.channel))
+		s.fail(fmt.Errorf("unexpected %s of channel %s", confirmation.kind, confirmation.channel))
 		return
 	}
-	command := s.commands[0]
+	command := s.sentCommands[0]
 	c := command.channels[command.confirmed]
 	if command.confirmed++; command.confirmed == len(command.channels) {
-		s.commands = s.commands[1:]
+		s.sentCommands = s.sentCommands[1:]
 	}
 	c.pendingReplies--
 	c.notifyLocked()
 	b.deleteIfUnusedLocked(c)
 }
 
-// refused takes Redis' refusal of the oldest command. If that was for several channels, each is tried by itself.
-func (s *session) refused(reason error) {
+// onRefused takes Redis' refusal of the oldest command. If that was for several channels, each is tried by itself.
+func (s *session) onRefused(err error) {
 	b := s.bus
 	b.mu.Lock()
-	if s.supervisor.attached != s || len(s.commands) == 0 {
+	if s.supervisor.attached != s || len(s.sentCommands) == 0 {
 		b.mu.Unlock()
-		s.fail(fmt.Errorf("unexpected reply: %w", reason))
+		s.fail(fmt.Errorf("unexpected reply: %w", err))
 		return
 	}
-	command := s.commands[0]
-	s.commands = s.commands[1:]
+	command := s.sentCommands[0]
+	s.sentCommands = s.sentCommands[1:]
 	for _, c := range command.channels {
 		c.subscribeSent = !command.subscribe
 		c.pendingReplies--
 		switch {
 		case len(command.channels) > 1:
 			c.subscribeAlone = true
-		case isMoved(reason):
+		case isMoved(err):
 			c.subscribeAlone = true
 			b.workers.Go(func() { b.reassignNode(c) }) // Close waits for it
 			continue
 		default:
-			c.subscribeErr = channelError("subscribing to", c.name, reason)
+			c.subscribeErr = channelError("subscribing to", c.name, err)
 		}
 		c.markDirtyLocked()
 		c.notifyLocked()
 	}
 	b.mu.Unlock()
-	if len(command.channels) == 1 && !isMoved(reason) {
-		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: reason})
+	if len(command.channels) == 1 && !isMoved(err) {
+		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: err})
 	}
 }

@@ -16,10 +16,10 @@ import (
 // bufferSize is that of a connection's buffers. What is larger goes past them.
 const bufferSize = 64 << 10
 
-// conn is a connection that go-redis has made, with all that its options say, and that then is the bus's alone: commands
+// socket is a connection that go-redis has made, with all that its options say, and that then is the bus's alone: commands
 // are written while others wait for their replies, which a pipeline of go-redis does not do, and a message costs no
 // more than its bytes. It speaks RESP2.
-type conn struct {
+type socket struct {
 	net.Conn
 	client *redis.Client // closes it
 	reader *bufio.Reader
@@ -29,8 +29,8 @@ type conn struct {
 	onDeadline func() error // called when the read deadline has passed. If it fails so does the Read
 }
 
-// dial connects to node. Redis has answered there.
-func dial(ctx context.Context, node *redis.Client) (*conn, error) {
+// dialSocket connects to node. Redis has answered there.
+func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 	options := *node.Options()
 	options.Protocol = 2                                                        // what is pushed has less in front, and no reply is more than a line
 	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 2, 0, -1 // as many errors make a pool try on
@@ -40,42 +40,42 @@ func dial(ctx context.Context, node *redis.Client) (*conn, error) {
 	options.Limiter, options.PushNotificationProcessor = nil, nil
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
-	c := &conn{beforeRead: func() {}}
-	dial := options.Dialer
-	options.Dialer = func(ctx context.Context, network, addr string) (made net.Conn, err error) {
-		made, err = dial(ctx, network, addr)
-		c.Conn = made
-		return made, err
+	s := &socket{beforeRead: func() {}}
+	dialer := options.Dialer
+	options.Dialer = func(ctx context.Context, network, addr string) (dialed net.Conn, err error) {
+		dialed, err = dialer(ctx, network, addr)
+		s.Conn = dialed
+		return dialed, err
 	}
-	c.client = redis.NewClient(&options)
-	err := c.client.Conn().Ping(ctx).Err() // fails too while Redis is loading its data
+	s.client = redis.NewClient(&options)
+	err := s.client.Conn().Ping(ctx).Err() // fails too while Redis is loading its data
 	if err == nil {
-		err = c.SetDeadline(time.Time{}) // go-redis has set one
+		err = s.SetDeadline(time.Time{}) // go-redis has set one
 	}
 	if err != nil {
-		_ = c.client.Close()
+		_ = s.client.Close()
 		return nil, err
 	}
-	c.reader, c.writer = bufio.NewReaderSize(c, bufferSize), bufio.NewWriterSize(c, bufferSize)
-	return c, nil
+	s.reader, s.writer = bufio.NewReaderSize(s, bufferSize), bufio.NewWriterSize(s, bufferSize)
+	return s, nil
 }
 
 // Close closes the connection.
-func (c *conn) Close() error { return c.client.Close() }
+func (s *socket) Close() error { return s.client.Close() }
 
 // Read reads what comes.
-func (c *conn) Read(p []byte) (int, error) {
+func (s *socket) Read(p []byte) (int, error) {
 	for {
-		c.beforeRead()
-		n, err := c.Conn.Read(p)
+		s.beforeRead()
+		n, err := s.Conn.Read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if err := c.onDeadline(); err != nil {
+		if err := s.onDeadline(); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// wake makes the Read that is under way, or the next one, find its deadline passed.
-func (c *conn) wake() { _ = c.SetReadDeadline(time.Now()) }
+// interruptRead makes the Read that is under way, or the next one, find its deadline passed.
+func (s *socket) interruptRead() { _ = s.SetReadDeadline(time.Now()) }
