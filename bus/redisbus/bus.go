@@ -134,7 +134,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if err != nil {
 		return err
 	}
-	s := sup.active.Load()
+	s := sup.lastActive.Load()
 	if s.ctx.Err() != nil {
 		return s.err()
 	}
@@ -146,7 +146,7 @@ func (b *Bus) Stats() bus.Stats {
 	connected := true
 	b.mu.RLock()
 	for _, sup := range b.supervisors {
-		connected = connected && sup.active.Load().ctx.Err() == nil
+		connected = connected && sup.lastActive.Load().ctx.Err() == nil
 	}
 	b.mu.RUnlock()
 	return bus.Stats{

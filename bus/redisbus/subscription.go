@@ -30,7 +30,7 @@ func (b *Bus) Subscribe(
 	if err != nil {
 		return nil, err
 	}
-	s := sup.active.Load()
+	s := sup.lastActive.Load()
 	if s.ctx.Err() != nil {
 		return nil, s.err()
 	}
@@ -45,7 +45,7 @@ func (b *Bus) Subscribe(
 	b.mu.Unlock()
 
 	subscription := &subscription{bus: b, channel: c, subscriber: subscriber}
-	if err := b.await(ctx, s, c, c.subscribedLocked); err != nil {
+	if err := b.waitForChannel(ctx, s, c, c.subscribedLocked); err != nil {
 		subscription.unsubscribe()
 		subscriber.Close()
 		return nil, err
@@ -80,7 +80,7 @@ func (s *subscription) close() {
 	}
 	b.mu.Unlock()
 	if last { // without the session nothing comes either
-		_ = b.await(context.Background(), session, c, c.unsubscribedLocked)
+		_ = b.waitForChannel(context.Background(), session, c, c.unsubscribedLocked)
 	}
 	if pendingLocks := s.unsubscribe(); pendingLocks != nil {
 		<-pendingLocks.Close()
@@ -100,8 +100,8 @@ func (s *subscription) unsubscribe() *lifecycle.Gate {
 	return pendingLocks
 }
 
-// await waits until what is so of c, or the session or ctx has ended.
-func (b *Bus) await(ctx context.Context, s *session, c *channelState, condition func() (bool, error)) error {
+// waitForChannel waits until what is so of c, or the session or ctx has ended.
+func (b *Bus) waitForChannel(ctx context.Context, s *session, c *channelState, condition func() (bool, error)) error {
 	for {
 		b.mu.RLock()
 		done, err := condition()

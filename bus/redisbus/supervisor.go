@@ -15,7 +15,7 @@ import (
 type supervisor struct {
 	bus    *Bus
 	probe  *channelState           // the bus's own: what it publishes there must come back
-	active atomic.Pointer[session] // the last one that was live; it may have ended. Never nil once the link is used
+	lastActive atomic.Pointer[session] // the last one that was live; it may have ended. Never nil once the link is used
 
 	// Guarded by Bus.mu.
 	attached *session        // the one that channels are subscribed on, live or becoming so
@@ -86,13 +86,13 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	}
 	for _, c := range b.listChannels() {
 		reconciled := func() (bool, error) { return c.supervisor != sup || c.reconciledLocked(), nil }
-		if err := b.await(ctx, s, c, reconciled); err != nil {
+		if err := b.waitForChannel(ctx, s, c, reconciled); err != nil {
 			s.fail(err)
 			b.discard(s)
 			return nil, s.err()
 		}
 	}
-	sup.active.Store(s)
+	sup.lastActive.Store(s)
 	s.activate()
 	return s, nil
 }
