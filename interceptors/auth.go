@@ -20,6 +20,11 @@ type VerifyFunc func(ctx context.Context, token string, info dynamic.RPCInfo) (c
 // be called from many goroutines.
 type TokenFunc func(ctx context.Context, info dynamic.RPCInfo) (string, error)
 
+// StaticToken is a TokenFunc that returns always the same.
+func StaticToken(token string) TokenFunc {
+	return func(context.Context, dynamic.RPCInfo) (string, error) { return token, nil }
+}
+
 // AuthOption configures [Auth] and [AuthToken].
 type AuthOption func(*auth)
 
@@ -33,6 +38,29 @@ func WithAuthScheme(scheme string) AuthOption { return func(a *auth) { a.scheme 
 // WithPublicMethods names methods for which no token is needed, nor sent, such as "my.pkg.MyService/Health".
 func WithPublicMethods(fullNames ...string) AuthOption {
 	return func(a *auth) { a.public = append(a.public, fullNames...) }
+}
+
+// Auth lets only those clients call, and open streams, whose token is found good by verify. Who sends none is refused with
+// the code unauthenticated, and so is everybody if verify is nil. The token is read from the metadata, see
+// [dynamic.RequestInfo]: by default from "authorization: Bearer <token>".
+//
+// Servers claim requests, and ask their affinity functions, before that.
+func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
+	a := newAuth(opts)
+	a.verify = verify
+	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
+}
+
+// AuthToken attaches a token to the calls and streams of a conn, for [Auth] on the servers. The metadata of
+// dynamic.WithMetadata wins over it.
+func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
+	a := newAuth(opts)
+	a.token = token
+	return dynamic.ConnOptions(
+		dynamic.WithClientRPCInterceptors(a.call),
+		dynamic.WithClientMultiRPCInterceptors(a.multi),
+		dynamic.WithClientStreamInterceptors(a.clientStream),
+	)
 }
 
 type auth struct {
@@ -52,17 +80,6 @@ func newAuth(opts []AuthOption) *auth {
 
 func (a *auth) isPublic(info dynamic.RPCInfo) bool {
 	return slices.Contains(a.public, info.Descriptor.FullName())
-}
-
-// Auth lets only those clients call, and open streams, whose token is found good by verify. Who sends none is refused with
-// the code unauthenticated, and so is everybody if verify is nil. The token is read from the metadata, see
-// [dynamic.RequestInfo]: by default from "authorization: Bearer <token>".
-//
-// Servers claim requests, and ask their affinity functions, before that.
-func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
-	a := newAuth(opts)
-	a.verify = verify
-	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
 }
 
 var (
@@ -123,4 +140,60 @@ func (a *auth) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dy
 		dynamic.SetStreamContext(next, ctx)
 	}
 	return next
+}
+
+// attach returns a context whose metadata has the token.
+func (a *auth) attach(ctx context.Context, info dynamic.RPCInfo) (context.Context, error) {
+	switch {
+	case a.isPublic(info):
+		return ctx, nil
+	case a.token == nil:
+		return nil, errors.NewErrorf(errors.InvalidArgument, "AuthToken was given no function")
+	}
+	token, err := a.token(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	if a.scheme != "" {
+		token = a.scheme + " " + token
+	}
+	return dynamic.ContextWithMetadata(ctx, map[string]string{a.key: token}), nil
+}
+
+func (a *auth) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
+		ctx, err := a.attach(ctx, info)
+		if err != nil {
+			return nil, err
+		}
+		return next(ctx, request, opts...)
+	}
+}
+
+func (a *auth) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return authorizedMulti{next, a, info}
+}
+
+func (a *auth) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	if ctx, err := a.attach(dynamic.StreamContext(next), info); err != nil {
+		_ = next.Close(err) // refuses the stream
+	} else {
+		dynamic.SetStreamContext(next, ctx)
+	}
+	return next
+}
+
+type authorizedMulti struct {
+	dynamic.ClientMultiRPCHandler
+
+	auth *auth
+	info dynamic.RPCInfo
+}
+
+func (m authorizedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	ctx, err := m.auth.attach(ctx, m.info)
+	if err != nil {
+		return err
+	}
+	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }

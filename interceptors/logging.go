@@ -3,6 +3,7 @@ package interceptors
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -81,71 +82,94 @@ func Logging(logger *slog.Logger, opts ...LoggingOption) dynamic.CommonOption {
 	)
 }
 
+func loggerOrDefault(logger *slog.Logger) *slog.Logger {
+	if logger == nil {
+		return slog.Default()
+	}
+	return logger
+}
+
 type logging struct {
 	logger   *slog.Logger
 	level    func(dynamic.RPCInfo, errors.ErrorCode) slog.Level
 	payloads bool
 }
 
-// entry is what is known when something begins that gets a line when it ends.
-type entry struct {
-	logging *logging
-	message string
-	side    string
-	info    dynamic.RPCInfo
-	started time.Time
-	peer    string
-	attrs   []slog.Attr // the last ones
-}
-
 func (l *logging) begin(message, side string, info dynamic.RPCInfo) *entry {
 	return &entry{logging: l, message: message, side: side, info: info, started: time.Now()}
 }
 
-func (n *entry) add(attrs ...slog.Attr) { n.attrs = append(n.attrs, attrs...) }
-
-// addMessage adds a message's size, and itself if that is wanted. The message may be nil.
-func (n *entry) addMessage(name string, message proto.Message) {
-	if message == nil {
-		return
-	}
-	n.add(slog.Int(name+"_size", proto.Size(message)))
-	if n.logging.payloads {
-		n.add(slog.String(name, redactedJSON(message)))
-	}
-}
-
-// end writes the line.
-func (n *entry) end(ctx context.Context, err error) {
-	code := codeOf(err)
-	level := n.logging.level(n.info, code)
-	if !n.logging.logger.Enabled(ctx, level) {
-		return
-	}
-	attrs := append(make([]slog.Attr, 0, 12), slog.String("side", n.side), slog.String("method", n.info.Descriptor.FullName()))
-	if len(n.info.Topic) > 0 {
-		attrs = append(attrs, slog.Any("topic", n.info.Topic))
-	}
-	if n.peer != "" {
-		attrs = append(attrs, slog.String("peer", n.peer))
-	}
+func (l *logging) serve(
+	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
+) (response proto.Message, err error) {
+	n := l.begin("call", "server", info)
+	incoming, _ := dynamic.RequestInfoFromContext(ctx)
+	n.peer = incoming.ClientID
+	n.addMessage("request", request) // which is the handler's from now on
+	returned := false
+	defer n.endOrPanic(ctx, &returned, &err)
+	response, err = handler(ctx, request)
+	returned = true
 	if err == nil {
-		attrs = append(attrs, slog.String("code", "ok"))
-	} else {
-		attrs = append(attrs, slog.String("code", string(code)), slog.String("error", err.Error()))
+		n.addMessage("response", response)
 	}
-	attrs = append(attrs, slog.Duration("duration", time.Since(n.started)))
-	n.logging.logger.LogAttrs(ctx, level, n.message, append(attrs, n.attrs...)...)
+	return response, err
 }
 
-// errPanicked stands for the error of what has panicked, in a line.
-var errPanicked = errors.NewErrorf(errors.Internal, "panic")
-
-// endOrPanic is deferred: end, also if there is no error yet because of a panic. It does not end that.
-func (n *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
-	if !*returned {
-		n.end(ctx, errPanicked)
-		return
+func (l *logging) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
+		n := l.begin("call", "client", info)
+		n.addMessage("request", request)
+		n.addAttempt(ctx)
+		returned := false
+		defer n.endOrPanic(ctx, &returned, &err)
+		response, err = next(ctx, request, append(slices.Clip(opts), dynamic.WithPeer(&n.peer))...)
+		returned = true
+		if err == nil {
+			n.addMessage("response", response)
+		}
+		return response, err
 	}
-	n.end(ctx, *err)
+}
+
+func (l *logging) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return &loggedMulti{ClientMultiRPCHandler: next, entry: l.begin("multi call", "client", info), context: context.Background()}
+}
+
+func (l *logging) streamOn(side string) dynamic.StreamInterceptor {
+	return func(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+		n := l.begin("stream", side, info)
+		if side == "server" {
+			incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
+			n.peer = incoming.ClientID
+		}
+		return &loggedStream{StreamHandler: next, entry: n}
+	}
+}
+
+func (l *logging) publishOn(side string) dynamic.PublishInterceptor {
+	return func(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+		return func(ctx context.Context, update proto.Message) (err error) {
+			return l.logUpdate(ctx, "publish", side, info, update, next)
+		}
+	}
+}
+
+func (l *logging) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+	return func(ctx context.Context, update proto.Message) error {
+		return l.logUpdate(ctx, "delivery", "client", info, update, next)
+	}
+}
+
+func (l *logging) logUpdate(
+	ctx context.Context, what, side string, info dynamic.RPCInfo, update proto.Message,
+	next func(context.Context, proto.Message) error,
+) (err error) {
+	n := l.begin(what, side, info)
+	n.addMessage("update", update)
+	returned := false
+	defer n.endOrPanic(ctx, &returned, &err)
+	err = next(ctx, update)
+	returned = true
+	return err
 }

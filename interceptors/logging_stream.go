@@ -10,17 +10,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-func (l *logging) streamOn(side string) dynamic.StreamInterceptor {
-	return func(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-		n := l.begin("stream", side, info)
-		if side == "server" {
-			incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
-			n.peer = incoming.ClientID
-		}
-		return &loggedStream{StreamHandler: next, entry: n}
-	}
-}
-
 // loggedStream counts messages.
 type loggedStream struct {
 	dynamic.StreamHandler

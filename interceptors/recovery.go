@@ -39,13 +39,6 @@ func Recovery(logger *slog.Logger, hook dynamic.PanicHook) dynamic.CommonOption 
 	)
 }
 
-func loggerOrDefault(logger *slog.Logger) *slog.Logger {
-	if logger == nil {
-		return slog.Default()
-	}
-	return logger
-}
-
 type recovery struct {
 	logger *slog.Logger
 	hook   dynamic.PanicHook
@@ -98,6 +91,10 @@ func (r *recovery) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandle
 	return recoveredMulti{next, r, info.Descriptor}
 }
 
+func (r *recovery) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return recoveredStream{next, r, info.Descriptor}
+}
+
 type recoveredMulti struct {
 	dynamic.ClientMultiRPCHandler // the engine recovers what the others do
 
@@ -108,10 +105,6 @@ type recoveredMulti struct {
 func (m recoveredMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (err error) {
 	defer m.recovery.recoverTo(ctx, m.method, &err)
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
-}
-
-func (r *recovery) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return recoveredStream{next, r, info.Descriptor}
 }
 
 type recoveredStream struct {

@@ -5,9 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/descriptorpb"
-
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -91,80 +88,12 @@ func Retry(opts ...RetryOption) dynamic.CommonOption {
 	))
 }
 
-func newRetrier(opts []RetryOption) *retrier {
-	r := &retrier{
-		maxAttempts: 3,
-		backoff:     backoff{50 * time.Millisecond, time.Second},
-		codes:       []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
-		budget:      newRetryBudget(100, 0.1),
-		idempotent:  declaredIdempotent,
+type attemptKey struct{}
+
+// Attempt returns the number of the attempt that [Retry] makes with ctx, 1 for the first one, and where there is no Retry.
+func Attempt(ctx context.Context) int {
+	if number, ok := ctx.Value(attemptKey{}).(int); ok {
+		return number
 	}
-	for _, opt := range opts {
-		opt(r)
-	}
-	return r
-}
-
-func declaredIdempotent(method *registry.Method) bool {
-	options, _ := method.Descriptor().Options().(*descriptorpb.MethodOptions)
-	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
-}
-
-func (r *retrier) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
-	idempotent := r.idempotent(info.Descriptor)
-	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
-		err = r.run(ctx, operation{
-			deadline: info.Deadline(ctx, opts...), idempotent: idempotent,
-			do: func(ctx context.Context) (err error) {
-				response, err = next(ctx, request, opts...)
-				return err
-			},
-		})
-		return response, err
-	}
-}
-
-func (r *retrier) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return retryMulti{next, r, info}
-}
-
-type retryMulti struct {
-	dynamic.ClientMultiRPCHandler
-
-	retrier *retrier
-	info    dynamic.RPCInfo
-}
-
-func (m retryMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
-	return m.retrier.run(ctx, operation{
-		deadline: m.info.Deadline(ctx, opts...), idempotent: m.retrier.idempotent(m.info.Descriptor),
-		do: func(ctx context.Context) error { return m.ClientMultiRPCHandler.Send(ctx, request, opts...) },
-	})
-}
-
-func (r *retrier) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return retryStream{next, r, r.idempotent(info.Descriptor)}
-}
-
-type retryStream struct {
-	dynamic.StreamHandler
-
-	retrier    *retrier
-	idempotent bool
-}
-
-func (s retryStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
-	given, deadline, window := dynamic.SendBounds(s.StreamHandler, opts...)
-	if window > 0 {
-		return s.StreamHandler.Send(message, opts...)
-	}
-	return s.retrier.run(given, operation{
-		deadline: deadline, idempotent: s.idempotent, streamCtx: dynamic.StreamContext(s.StreamHandler),
-		do: func(ctx context.Context) error {
-			if ctx == given {
-				return s.StreamHandler.Send(message, opts...)
-			}
-			return s.StreamHandler.Send(message, append(slices.Clip(opts), dynamic.WithStreamContext(ctx))...)
-		},
-	})
+	return 1
 }

@@ -1,6 +1,8 @@
 package interceptors
 
-import "sync"
+import (
+	"sync"
+)
 
 // retryBudget bounds the retries of many calls together. A nil one has no bound.
 type retryBudget struct {

@@ -2,13 +2,10 @@ package metrics
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -20,17 +17,6 @@ type call struct {
 	context  context.Context //nolint:containedctx // of the call
 	labels   []string        // of its subject; clipped
 	started  time.Time
-}
-
-func (m *metrics) begin(ctx context.Context, of *callInstruments, info dynamic.RPCInfo) *call {
-	labels := make([]string, 0, 3)
-	labels = append(labels, system, info.Descriptor.FullName())
-	if m.topics {
-		labels = append(labels, strings.ToValidUTF8(strings.Join(info.Topic, "."), "?"))
-	}
-	c := &call{callInstruments: of, observer: m.observer, context: ctx, labels: slices.Clip(labels), started: time.Now()}
-	c.observe(c.active, 1)
-	return c
 }
 
 func (c *call) observe(instrument *Instrument, value float64, outcome ...string) {

@@ -1,6 +1,8 @@
 package metrics
 
-import "slices"
+import (
+	"slices"
+)
 
 const (
 	keySystem = "rpc.system.name"

@@ -22,10 +22,6 @@ type measuredMulti struct {
 	err  error // why the whole call failed
 }
 
-func (m *metrics) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &measuredMulti{ClientMultiRPCHandler: next, metrics: m, info: info}
-}
-
 // Send measures the request.
 func (m *measuredMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	c := m.begin(ctx)

@@ -1,6 +1,8 @@
 package metrics
 
-import "context"
+import (
+	"context"
+)
 
 // Observer takes measurements. It must be safe for concurrent use, and quick: calls wait for it.
 type Observer interface {

@@ -14,14 +14,6 @@ type measuredStream struct {
 	call *call
 }
 
-func (m *metrics) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.client, info)}
-}
-
-func (m *metrics) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.server, info)}
-}
-
 // Recv measures what came, whether or not it is wanted.
 func (s measuredStream) Recv(message proto.Message) error {
 	s.call.observeSize(s.call.received, message)

@@ -24,10 +24,6 @@ type tracedMulti struct {
 	err   error // why the whole call failed
 }
 
-func (t *tracer) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &tracedMulti{ClientMultiRPCHandler: next, tracer: t, info: info}
-}
-
 // Send starts the span.
 func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	ctx = m.start(ctx)

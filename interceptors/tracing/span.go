@@ -1,21 +1,17 @@
 package tracing
 
 import (
-	"context"
 	"strings"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	grpccodes "google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors"
 )
 
 const (
@@ -40,42 +36,6 @@ type span struct {
 	kind            trace.SpanKind
 	noMessageEvents bool
 	sent, received  atomic.Int64 // messages
-}
-
-//nolint:spancheck // span.end ends it
-func (t *tracer) start(
-	ctx context.Context, kind trace.SpanKind, name string, info dynamic.RPCInfo, opts ...trace.SpanStartOption,
-) (context.Context, *span) {
-	attributes := make([]attribute.KeyValue, 0, 5)
-	attributes = append(attributes, semconv.RPCSystemNameKey.String("psrpc"), semconv.RPCMethod(info.Descriptor.FullName()))
-	if len(info.Topic) > 0 {
-		attributes = append(attributes, keyTopic.String(strings.ToValidUTF8(strings.Join(info.Topic, "."), "?")))
-	}
-	if attempt := interceptors.Attempt(ctx); attempt > 1 && kind == trace.SpanKindClient {
-		attributes = append(attributes, keyAttempt.Int(attempt))
-	}
-	if incoming, isIncoming := dynamic.RequestInfoFromContext(ctx); isIncoming && kind == trace.SpanKindServer {
-		attributes = append(attributes, keyClientID.String(incoming.ClientID))
-	}
-	opts = append(opts, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
-	ctx, started := t.otelTracer.Start(ctx, name, opts...)
-	return ctx, &span{Span: started, kind: kind, noMessageEvents: t.noMessageEvents}
-}
-
-// inject returns a context whose calls carry that of its span.
-func (t *tracer) inject(ctx context.Context) context.Context {
-	carrier := propagation.MapCarrier{}
-	t.propagator.Inject(ctx, carrier)
-	if len(carrier) == 0 {
-		return ctx
-	}
-	return dynamic.ContextWithMetadata(ctx, carrier)
-}
-
-// extract returns a context with what came in the metadata of a request, stream or update.
-func (t *tracer) extract(ctx context.Context) context.Context {
-	incoming, _ := dynamic.RequestInfoFromContext(ctx)
-	return t.propagator.Extract(ctx, propagation.MapCarrier(incoming.Metadata))
 }
 
 // record is the whole of the span. A panic is an error of the code internal, and goes on.

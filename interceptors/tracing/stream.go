@@ -1,7 +1,6 @@
 package tracing
 
 import (
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -13,18 +12,6 @@ type tracedStream struct {
 	dynamic.StreamHandler
 
 	span *span
-}
-
-func (t *tracer) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	ctx, s := t.start(dynamic.StreamContext(next), trace.SpanKindClient, info.Descriptor.FullName(), info)
-	dynamic.SetStreamContext(next, t.inject(ctx))
-	return tracedStream{next, s}
-}
-
-func (t *tracer) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	ctx, s := t.start(t.extract(dynamic.StreamContext(next)), trace.SpanKindServer, info.Descriptor.FullName(), info)
-	dynamic.SetStreamContext(next, ctx)
-	return tracedStream{next, s}
 }
 
 // Recv notes what came.

@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"context"
 	"strings"
 
 	"buf.build/go/protovalidate"
@@ -22,9 +23,6 @@ func WithValidator(validator protovalidate.Validator) Option {
 		}
 	}
 }
-
-// validation is what interceptors share.
-type validation struct{ validator protovalidate.Validator }
 
 // New checks, on a server or a service, the requests, the messages that clients send on streams, and the updates that it
 // publishes: a request is answered with the error, a stream is closed with it, Publish returns it.
@@ -53,6 +51,9 @@ func New(opts ...Option) dynamic.CommonOption {
 	)
 }
 
+// validation is what interceptors share.
+type validation struct{ validator protovalidate.Validator }
+
 // check returns nil for a message that keeps the rules. What names its role.
 func (v validation) check(what string, method *registry.Method, message proto.Message) error {
 	err := v.validator.Validate(message)
@@ -71,13 +72,50 @@ func (v validation) check(what string, method *registry.Method, message proto.Me
 		&invalidError{what + " of " + method.FullName() + " is not valid: " + strings.Join(rules, "; "), broken}, broken.ToProto())
 }
 
-// invalidError says what is wrong with a message, on one line.
-type invalidError struct {
-	text  string
-	cause *protovalidate.ValidationError
+func (v validation) serve(
+	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
+) (proto.Message, error) {
+	if err := v.check("request", info.Descriptor, request); err != nil {
+		return nil, err
+	}
+	return handler(ctx, request)
 }
 
-func (e *invalidError) Error() string { return e.text }
+func (v validation) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
+		if err := v.check("request", info.Descriptor, request); err != nil {
+			return nil, err
+		}
+		return next(ctx, request, opts...)
+	}
+}
 
-// Unwrap returns what errors.As finds on the side that has checked the message.
-func (e *invalidError) Unwrap() error { return e.cause }
+func (v validation) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return validatedMulti{next, v, info.Descriptor}
+}
+
+func (v validation) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return clientStream{next, v, info.Descriptor}
+}
+
+func (v validation) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return serverStream{next, v, info.Descriptor}
+}
+
+func (v validation) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+	return func(ctx context.Context, update proto.Message) error {
+		if err := v.check("update", info.Descriptor, update); err != nil {
+			return err
+		}
+		return next(ctx, update)
+	}
+}
+
+func (v validation) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+	return func(ctx context.Context, update proto.Message) error {
+		if err := v.check("update", info.Descriptor, update); err != nil {
+			return err
+		}
+		return next(ctx, update)
+	}
+}

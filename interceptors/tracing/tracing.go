@@ -38,14 +38,6 @@ func WithoutMessageEvents() Option {
 	return func(t *tracer) { t.noMessageEvents = true }
 }
 
-// tracer is what interceptors share.
-type tracer struct {
-	provider        trace.TracerProvider
-	propagator      propagation.TextMapPropagator
-	noMessageEvents bool // about messages
-	otelTracer      trace.Tracer
-}
-
 // New traces, on a server or a service, the calls and streams that it answers and the updates that it publishes; on a conn
 // its calls, multi calls and streams, the updates that it publishes and those that come to its subscriptions.
 //

@@ -3,56 +3,12 @@ package interceptors
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
-
-func (l *logging) serve(
-	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
-) (response proto.Message, err error) {
-	n := l.begin("call", "server", info)
-	incoming, _ := dynamic.RequestInfoFromContext(ctx)
-	n.peer = incoming.ClientID
-	n.addMessage("request", request) // which is the handler's from now on
-	returned := false
-	defer n.endOrPanic(ctx, &returned, &err)
-	response, err = handler(ctx, request)
-	returned = true
-	if err == nil {
-		n.addMessage("response", response)
-	}
-	return response, err
-}
-
-func (l *logging) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
-	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
-		n := l.begin("call", "client", info)
-		n.addMessage("request", request)
-		n.addAttempt(ctx)
-		returned := false
-		defer n.endOrPanic(ctx, &returned, &err)
-		response, err = next(ctx, request, append(slices.Clip(opts), dynamic.WithPeer(&n.peer))...)
-		returned = true
-		if err == nil {
-			n.addMessage("response", response)
-		}
-		return response, err
-	}
-}
-
-func (n *entry) addAttempt(ctx context.Context) {
-	if attempt := Attempt(ctx); attempt > 1 {
-		n.add(slog.Int("attempt", attempt))
-	}
-}
-
-func (l *logging) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return &loggedMulti{ClientMultiRPCHandler: next, entry: l.begin("multi call", "client", info), context: context.Background()}
-}
 
 // loggedMulti counts what comes.
 type loggedMulti struct {

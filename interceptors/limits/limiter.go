@@ -2,12 +2,34 @@ package limits
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
+
+// limiter is what all that one interceptor sees shares.
+type limiter struct {
+	reason    string
+	newQuota  func() quota
+	perMethod bool
+	shared    quota
+	byMethod  sync.Map // of gate by *registry.Method
+}
+
+func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.CommonOption {
+	l := &limiter{reason: reason, newQuota: newQuota, shared: newQuota()}
+	for _, opt := range opts {
+		opt(l)
+	}
+	return l.interceptors()
+}
 
 func (l *limiter) interceptors() dynamic.CommonOption {
 	return dynamic.CommonOptions(
@@ -23,6 +45,29 @@ func (l *limiter) interceptors() dynamic.CommonOption {
 			dynamic.WithPublishInterceptors(l.publish),
 		),
 	)
+}
+
+func (l *limiter) quotaFor(method *registry.Method) quota {
+	if !l.perMethod {
+		return l.shared
+	}
+	if known, ok := l.byMethod.Load(method); ok {
+		return known.(quota)
+	}
+	known, _ := l.byMethod.LoadOrStore(method, l.newQuota())
+	return known.(quota)
+}
+
+// acquire lets something in, which must then leave the gate, or says why not.
+func (l *limiter) acquire(method *registry.Method) (quota, error) {
+	g := l.quotaFor(method)
+	retryAfter, ok := g.tryAcquire()
+	if ok {
+		return g, nil
+	}
+	return nil, errors.NewError(errors.ResourceExhausted,
+		fmt.Errorf("method %s: %s; try again later", method.FullName(), l.reason),
+		&errdetails.RetryInfo{RetryDelay: durationpb.New(retryAfter)})
 }
 
 func (l *limiter) serve(
@@ -62,42 +107,6 @@ func (l *limiter) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler
 	return &limitedMulti{ClientMultiRPCHandler: next, limiter: l, info: info}
 }
 
-type limitedMulti struct {
-	dynamic.ClientMultiRPCHandler
-
-	limiter *limiter
-	info    dynamic.RPCInfo
-
-	mu       sync.Mutex
-	acquired quota // the call is inside; nil if it is not
-}
-
-func (m *limitedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
-	if err := m.acquire(); err != nil {
-		return err
-	}
-	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
-}
-
-// acquire does nothing if the call is inside already: Send may be called again after an error.
-func (m *limitedMulti) acquire() (err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.acquired == nil {
-		m.acquired, err = m.limiter.acquire(m.info.Descriptor)
-	}
-	return err
-}
-
-func (m *limitedMulti) Close() {
-	m.mu.Lock()
-	if m.acquired != nil {
-		m.acquired.release()
-	}
-	m.mu.Unlock()
-	m.ClientMultiRPCHandler.Close()
-}
-
 func (l *limiter) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	g, err := l.acquire(info.Descriptor)
 	if err != nil {
@@ -105,15 +114,4 @@ func (l *limiter) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynam
 		return next
 	}
 	return limitedStream{next, g}
-}
-
-type limitedStream struct {
-	dynamic.StreamHandler
-
-	acquired quota
-}
-
-func (s limitedStream) Close(cause error) error {
-	defer s.acquired.release()
-	return s.StreamHandler.Close(cause)
 }

@@ -2,11 +2,12 @@ package interceptors
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -24,6 +25,25 @@ type retrier struct {
 	idempotent     func(*registry.Method) bool
 }
 
+func newRetrier(opts []RetryOption) *retrier {
+	r := &retrier{
+		maxAttempts: 3,
+		backoff:     backoff{50 * time.Millisecond, time.Second},
+		codes:       []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
+		budget:      newRetryBudget(100, 0.1),
+		idempotent:  declaredIdempotent,
+	}
+	for _, opt := range opts {
+		opt(r)
+	}
+	return r
+}
+
+func declaredIdempotent(method *registry.Method) bool {
+	options, _ := method.Descriptor().Options().(*descriptorpb.MethodOptions)
+	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+}
+
 // operation is something that is done again if it fails.
 type operation struct {
 	deadline   time.Time // zero: none
@@ -35,16 +55,6 @@ type operation struct {
 // canceled tells whether nobody wants another attempt.
 func (w *operation) canceled(ctx context.Context) bool {
 	return ctx.Err() != nil || w.streamCtx != nil && w.streamCtx.Err() != nil
-}
-
-type attemptKey struct{}
-
-// Attempt returns the number of the attempt that [Retry] makes with ctx, 1 for the first one, and where there is no Retry.
-func Attempt(ctx context.Context) int {
-	if number, ok := ctx.Value(attemptKey{}).(int); ok {
-		return number
-	}
-	return 1
 }
 
 // run makes attempts until one succeeds, or another one is not allowed or of no use.
@@ -86,24 +96,6 @@ func (r *retrier) attempt(ctx context.Context, op operation, number int) error {
 	return op.do(ctx)
 }
 
-// sleep returns nil after the wait, or why it ended before that.
-func sleep(ctx, life context.Context, wait time.Duration) errors.Error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	var closed <-chan struct{}
-	if life != nil {
-		closed = life.Done()
-	}
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return errors.FromContext(context.Cause(ctx))
-	case <-closed:
-		return errors.FromContext(context.Cause(life))
-	}
-}
-
 // retryable tells whether a failed attempt may be made again, and may fare better.
 func (r *retrier) retryable(err error, idempotent bool) bool {
 	if errors.Is(err, bus.ErrClosed) {
@@ -140,19 +132,42 @@ func requestedDelay(err error) time.Duration {
 	return retryInfo(err).GetRetryDelay().AsDuration()
 }
 
-// backoff is how long to wait before another attempt.
-type backoff struct{ initial, maximum time.Duration }
+// sleep returns nil after the wait, or why it ended before that.
+func sleep(ctx, life context.Context, wait time.Duration) errors.Error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var closed <-chan struct{}
+	if life != nil {
+		closed = life.Done()
+	}
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return errors.FromContext(context.Cause(ctx))
+	case <-closed:
+		return errors.FromContext(context.Cause(life))
+	}
+}
 
-// wait returns a random time up to the ceiling after so many attempts. What fails at once, again and again, gets more than
-// half of that.
-func (b backoff) wait(attempts int, err error) time.Duration {
-	ceiling := min(b.initial, b.maximum)
-	for range attempts - 1 {
-		ceiling += min(ceiling, b.maximum-ceiling)
+func (r *retrier) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	idempotent := r.idempotent(info.Descriptor)
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
+		err = r.run(ctx, operation{
+			deadline: info.Deadline(ctx, opts...), idempotent: idempotent,
+			do: func(ctx context.Context) (err error) {
+				response, err = next(ctx, request, opts...)
+				return err
+			},
+		})
+		return response, err
 	}
-	floor := time.Duration(0)
-	if facts, _ := errors.FactsOf(err); facts.Reason == errors.ReasonNobodyListening || facts.Reason == errors.ReasonBusDown {
-		floor = ceiling / 2
-	}
-	return floor + rand.N(ceiling-floor) //nolint:gosec // not a secret
+}
+
+func (r *retrier) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return retryMulti{next, r, info}
+}
+
+func (r *retrier) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return retryStream{next, r, r.idempotent(info.Descriptor)}
 }

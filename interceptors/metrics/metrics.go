@@ -1,0 +1,130 @@
+package metrics
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+// Option configures [New].
+type Option func(*metrics)
+
+// WithTopics makes the topic an attribute of every measurement. Each topic is then a time series of its own for each
+// method: only where there are few.
+func WithTopics() Option {
+	return func(m *metrics) { m.topics, m.instruments = true, withTopics }
+}
+
+// New measures, on a server or a service, the calls and streams that it answers and the updates that it publishes; on a conn
+// its calls, multi calls and streams, the updates that it publishes and those that come to its subscriptions.
+//
+// Give it before other interceptors, so that it measures what they do, too. On a conn it measures what an interceptor
+// behind it does several times, such as interceptors.Retry, as one call; given after that, one by one.
+func New(observer Observer, opts ...Option) dynamic.CommonOption {
+	m := &metrics{instruments: withoutTopics, observer: observer}
+	for _, opt := range opts {
+		opt(m)
+	}
+	return dynamic.CommonOptions(
+		dynamic.ServiceOptions(
+			dynamic.WithServerRPCInterceptors(m.serve),
+			dynamic.WithServerStreamInterceptors(m.serverStream),
+			dynamic.WithServerPublishInterceptors(m.publish),
+		),
+		dynamic.ConnOptions(
+			dynamic.WithClientRPCInterceptors(m.call),
+			dynamic.WithClientMultiRPCInterceptors(m.multi),
+			dynamic.WithClientStreamInterceptors(m.clientStream),
+			dynamic.WithPublishInterceptors(m.publish),
+			dynamic.WithSubscriptionInterceptors(m.deliver),
+		),
+	)
+}
+
+// metrics is what interceptors share.
+type metrics struct {
+	*instruments
+
+	observer Observer
+	topics   bool
+}
+
+func (m *metrics) begin(ctx context.Context, of *callInstruments, info dynamic.RPCInfo) *call {
+	labels := make([]string, 0, 3)
+	labels = append(labels, system, info.Descriptor.FullName())
+	if m.topics {
+		labels = append(labels, strings.ToValidUTF8(strings.Join(info.Topic, "."), "?"))
+	}
+	c := &call{callInstruments: of, observer: m.observer, context: ctx, labels: slices.Clip(labels), started: time.Now()}
+	c.observe(c.active, 1)
+	return c
+}
+
+func (m *metrics) serve(
+	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
+) (response proto.Message, err error) {
+	c := m.begin(ctx, &m.server, info)
+	c.measure(func() error {
+		c.observeSize(c.received, request)
+		if response, err = handler(ctx, request); err == nil {
+			c.observeSize(c.sent, response)
+		}
+		return err
+	})
+	return response, err
+}
+
+func (m *metrics) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
+		c := m.begin(ctx, &m.client, info)
+		c.measure(func() error {
+			c.observeSize(c.sent, request)
+			if response, err = next(ctx, request, opts...); err == nil {
+				c.observeSize(c.received, response)
+			}
+			return err
+		})
+		return response, err
+	}
+}
+
+func (m *metrics) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return &measuredMulti{ClientMultiRPCHandler: next, metrics: m, info: info}
+}
+
+func (m *metrics) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.client, info)}
+}
+
+func (m *metrics) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return measuredStream{next, m.begin(dynamic.StreamContext(next), &m.server, info)}
+}
+
+func (m *metrics) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
+	return func(ctx context.Context, update proto.Message) (err error) {
+		c := m.begin(ctx, &m.publication, info)
+		c.measure(func() error {
+			c.observeSize(c.sent, update)
+			err = next(ctx, update)
+			return err
+		})
+		return err
+	}
+}
+
+func (m *metrics) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+	return func(ctx context.Context, update proto.Message) (err error) {
+		c := m.begin(ctx, &m.delivery, info)
+		c.measure(func() error {
+			c.observeSize(c.received, update)
+			err = next(ctx, update)
+			return err
+		})
+		return err
+	}
+}

@@ -1,0 +1,25 @@
+package validation
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+type validatedMulti struct {
+	dynamic.ClientMultiRPCHandler
+
+	validation
+	method *registry.Method
+}
+
+// Send checks the request.
+func (m validatedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+	if err := m.check("request", m.method, request); err != nil {
+		return err
+	}
+	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
+}
