@@ -11,16 +11,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// VerifyFunc decides whether a client that has sent this token may use a method. The context that it returns is that of
-// the handler; nil is the one it was given. An error with a code refuses the client as it is; any other refuses it with the
-// code unauthenticated, and stays with the server. It is called with each call and each new stream, from many goroutines.
+// VerifyFunc decides whether a client that sent token may call the method of info. The returned
+// context becomes the handler's context; nil keeps the given one. An error that has a code reaches
+// the client unchanged. Any other error stays on the server, and the client gets the code
+// unauthenticated. A VerifyFunc is called once for each call and each new stream, and must be safe
+// for concurrent use.
 type VerifyFunc func(ctx context.Context, token string, info dynamic.RPCInfo) (context.Context, error)
 
-// TokenFunc returns the token for a call or stream. If it fails, nothing is sent, and its error is that of the call. It may
-// be called from many goroutines.
+// TokenFunc returns the token to send with a call or stream. If it fails, nothing is sent and the
+// call or stream fails with its error. It must be safe for concurrent use.
 type TokenFunc func(ctx context.Context, info dynamic.RPCInfo) (string, error)
 
-// StaticToken is a TokenFunc that returns always the same.
+// StaticToken returns a TokenFunc that always returns token.
 func StaticToken(token string) TokenFunc {
 	return func(context.Context, dynamic.RPCInfo) (string, error) { return token, nil }
 }
@@ -28,31 +30,35 @@ func StaticToken(token string) TokenFunc {
 // AuthOption configures [Auth] and [AuthToken].
 type AuthOption func(*auth)
 
-// WithAuthKey sets the key of the metadata under which the token travels. The default is "authorization".
+// WithAuthKey sets the metadata key that holds the token. The default is "authorization".
 func WithAuthKey(key string) AuthOption { return func(a *auth) { a.key = key } }
 
-// WithAuthScheme sets the word before the token, whose case does not matter to a server. The default is "Bearer". With an
-// empty one there is the token only.
+// WithAuthScheme sets the authentication scheme, which precedes the token in the metadata value.
+// Servers compare it case-insensitively. The default is "Bearer". An empty scheme sends the token
+// alone.
 func WithAuthScheme(scheme string) AuthOption { return func(a *auth) { a.scheme = scheme } }
 
-// WithPublicMethods names methods for which no token is needed, nor sent, such as "my.pkg.MyService/Health".
+// WithPublicMethods lists the full names of methods that need no token, such as
+// "my.pkg.MyService/Health". Clients send no token to these methods.
 func WithPublicMethods(fullNames ...string) AuthOption {
 	return func(a *auth) { a.public = append(a.public, fullNames...) }
 }
 
-// Auth lets only those clients call, and open streams, whose token is found good by verify. Who sends none is refused with
-// the code unauthenticated, and so is everybody if verify is nil. The token is read from the metadata, see
-// [dynamic.RequestInfo]: by default from "authorization: Bearer <token>".
+// Auth rejects calls and streams whose token verify does not accept. A call without a token fails
+// with the code unauthenticated, and a nil verify rejects every call. Auth reads the token from the
+// request's metadata (see [dynamic.RequestInfo]), by default from "authorization: Bearer <token>".
 //
-// Servers claim requests, and ask their affinity functions, before that.
+// Servers run their affinity functions and claim requests before Auth runs, so an unauthenticated
+// client can trigger both.
 func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	a := newAuth(opts)
 	a.verify = verify
 	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
 }
 
-// AuthToken attaches a token to the calls and streams of a conn, for [Auth] on the servers. The metadata of
-// dynamic.WithMetadata wins over it.
+// AuthToken adds the token returned by the token function to the metadata of a conn's calls and
+// streams, for [Auth] on the servers. A token set with dynamic.WithMetadata takes precedence. A nil
+// function fails each call with the code invalid_argument.
 func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
 	a := newAuth(opts)
 	a.token = token
@@ -83,11 +89,11 @@ func (a *auth) isPublic(info dynamic.RPCInfo) bool {
 }
 
 var (
-	errNoToken  = errors.NewErrorf(errors.Unauthenticated, "no token was sent")
-	errBadToken = errors.NewErrorf(errors.Unauthenticated, "the token was refused")
+	errNoToken  = errors.NewErrorf(errors.Unauthenticated, "no token in metadata")
+	errBadToken = errors.NewErrorf(errors.Unauthenticated, "token was not accepted")
 )
 
-// authenticate returns the context of a request that is let in.
+// authenticate returns the handler's context, or the error that rejects the request.
 func (a *auth) authenticate(ctx context.Context, info dynamic.RPCInfo) (context.Context, error) {
 	if a.isPublic(info) {
 		return ctx, nil
@@ -113,7 +119,8 @@ func (a *auth) authenticate(ctx context.Context, info dynamic.RPCInfo) (context.
 	return verified, nil
 }
 
-// parseToken returns the token in a value of the metadata.
+// parseToken returns the token in a metadata value, and false if the value has another scheme or no
+// token.
 func (a *auth) parseToken(value string) (token string, ok bool) {
 	if a.scheme == "" {
 		return value, value != ""
@@ -135,20 +142,20 @@ func (a *auth) serve(
 
 func (a *auth) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	if ctx, err := a.authenticate(dynamic.StreamContext(next), info); err != nil {
-		_ = next.Close(err) // refuses the stream
+		_ = next.Close(err) // closing the handler rejects the stream
 	} else {
 		dynamic.SetStreamContext(next, ctx)
 	}
 	return next
 }
 
-// attach returns a context whose metadata has the token.
+// attach returns a context whose metadata includes the token.
 func (a *auth) attach(ctx context.Context, info dynamic.RPCInfo) (context.Context, error) {
 	switch {
 	case a.isPublic(info):
 		return ctx, nil
 	case a.token == nil:
-		return nil, errors.NewErrorf(errors.InvalidArgument, "AuthToken was given no function")
+		return nil, errors.NewErrorf(errors.InvalidArgument, "AuthToken: token function is nil")
 	}
 	token, err := a.token(ctx, info)
 	if err != nil {
@@ -176,7 +183,7 @@ func (a *auth) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) d
 
 func (a *auth) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	if ctx, err := a.attach(dynamic.StreamContext(next), info); err != nil {
-		_ = next.Close(err) // refuses the stream
+		_ = next.Close(err) // closing the handler rejects the stream
 	} else {
 		dynamic.SetStreamContext(next, ctx)
 	}

@@ -80,15 +80,15 @@ func TestAuth_Refuses(t *testing.T) {
 		code errors.ErrorCode
 		text string
 	}{
-		{"no token", nil, Auth(userOf), errors.Unauthenticated, "no token was sent"},
-		{"empty token", []dynamic.ConnOption{AuthToken(StaticToken(""))}, Auth(userOf), errors.Unauthenticated, "no token was sent"},
-		{"another scheme", []dynamic.ConnOption{AuthToken(StaticToken("ada's"), WithAuthScheme("Basic"))}, Auth(userOf), errors.Unauthenticated, "no token was sent"},
-		{"another key", []dynamic.ConnOption{AuthToken(StaticToken("ada's"), WithAuthKey("Authorization"))}, Auth(userOf), errors.Unauthenticated, "no token was sent"},
-		{"bad token", []dynamic.ConnOption{AuthToken(StaticToken("eve's"))}, Auth(userOf), errors.Unauthenticated, "the token was refused"},
+		{"no token", nil, Auth(userOf), errors.Unauthenticated, "no token in metadata"},
+		{"empty token", []dynamic.ConnOption{AuthToken(StaticToken(""))}, Auth(userOf), errors.Unauthenticated, "no token in metadata"},
+		{"another scheme", []dynamic.ConnOption{AuthToken(StaticToken("ada's"), WithAuthScheme("Basic"))}, Auth(userOf), errors.Unauthenticated, "no token in metadata"},
+		{"another key", []dynamic.ConnOption{AuthToken(StaticToken("ada's"), WithAuthKey("Authorization"))}, Auth(userOf), errors.Unauthenticated, "no token in metadata"},
+		{"bad token", []dynamic.ConnOption{AuthToken(StaticToken("eve's"))}, Auth(userOf), errors.Unauthenticated, "token was not accepted"},
 		{"no permission", []dynamic.ConnOption{AuthToken(StaticToken("nobody"))}, Auth(userOf), errors.PermissionDenied, "nobody may not call "},
-		{"no verify function", []dynamic.ConnOption{AuthToken(StaticToken("ada's"))}, Auth(nil), errors.Unauthenticated, "the token was refused"},
-		{"neither", nil, Auth(nil), errors.Unauthenticated, "no token was sent"},
-		{"no token function", []dynamic.ConnOption{AuthToken(nil)}, Auth(userOf), errors.InvalidArgument, "AuthToken was given no function"},
+		{"no verify function", []dynamic.ConnOption{AuthToken(StaticToken("ada's"))}, Auth(nil), errors.Unauthenticated, "token was not accepted"},
+		{"neither", nil, Auth(nil), errors.Unauthenticated, "no token in metadata"},
+		{"no token function", []dynamic.ConnOption{AuthToken(nil)}, Auth(userOf), errors.InvalidArgument, "AuthToken: token function is nil"},
 		{"failing token function", []dynamic.ConnOption{AuthToken(func(_ context.Context, info dynamic.RPCInfo) (string, error) {
 			return "ada's", errors.NewErrorf(errors.Unavailable, "no token for %s", info.Method)
 		})}, Auth(userOf), errors.Unavailable, "no token for "},

@@ -1,5 +1,5 @@
-// Package interceptors has ready-made interceptors that need no more modules than the engine does: each is one option, given
-// to dynamic.NewServer, to Server.Register, or to dynamic.NewConn.
+// Package interceptors provides ready-made interceptors without extra dependencies. Each
+// constructor returns one option for dynamic.NewServer, Server.Register or dynamic.NewConn.
 //
 //	server := dynamic.NewServer(b,
 //		interceptors.Logging(logger),
@@ -13,10 +13,23 @@
 //		interceptors.AuthToken(token),
 //	)
 //
-// The first one given is outermost: nearest the bus on a server, nearest the caller on a conn. So, on this conn, Logging
-// has a line for each attempt of Retry; the other way round it would have one for all of them. On a server Logging belongs
-// outside of ErrorMask if it is to have what the caller sees, and inside if it is to have the whole error.
+// The subpackages breaker, limits, metrics, tracing and validation depend on other modules.
 //
-// What one call of such a function returns may be given to several servers or conns, which then share its state, such as
-// the budget of Retry. Sub-packages hold what needs other modules.
+// # Ordering
+//
+// The first option is the outermost interceptor: nearest to the bus on a server, nearest to the
+// caller on a conn. On the conn above, Logging writes one line for each attempt of Retry; in the
+// opposite order it writes one line for all attempts together. On a server, put Logging outside
+// ErrorMask to log what the caller sees, or inside to log the complete error.
+//
+// # Shared state
+//
+// An option may be given to several servers or conns, which then share its state, such as the retry
+// budget of [Retry]. All interceptors are safe for concurrent use.
+//
+// # Behaviour under load
+//
+// [Retry] limits the extra load of retries with a budget that all its calls share, see
+// [WithRetryBudget]. The packages limits and breaker reject calls early when a server or its
+// dependencies are overloaded.
 package interceptors

@@ -11,27 +11,31 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ErrMasked is what callers see instead of an error that they are not to see.
+// ErrMasked is the error that callers receive in place of a masked error.
 var ErrMasked = errors.NewErrorf(errors.Internal, "internal error")
 
 // ErrorMaskOption configures [ErrorMask].
 type ErrorMaskOption func(*errorMask)
 
-// WithMaskedCodes sets the codes of the errors that callers do not see. The default is unknown, which is also that of an
-// error without a code, and internal.
+// WithMaskedCodes sets the codes that are masked. The default is unknown, which includes errors
+// without a code, and internal.
 func WithMaskedCodes(codes ...errors.ErrorCode) ErrorMaskOption {
 	return func(m *errorMask) { m.codes = slices.Clone(codes) }
 }
 
-// WithMaskHook sets a function that is given each error that is masked, on the goroutine of its handler.
+// WithMaskHook sets a function that is called with each masked error, on the goroutine of the
+// handler that returned the error.
 func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error)) ErrorMaskOption {
 	return func(m *errorMask) { m.hook = hook }
 }
 
-// ErrorMask decides what crosses the wire of the errors of calls, and of those with which streams are closed. One that its
-// handler gave a code passes as it is, with its details. One without a code, or with one of [WithMaskedCodes], becomes
-// [ErrMasked], and the whole of it goes to the logger. A nil logger is slog.Default(). Of an error that wraps that of a
-// context, and has no code, only this passes.
+// ErrorMask hides internal errors from callers. It applies to the errors of calls and to the errors
+// that close streams. Errors without a code, and errors with one of the codes of [WithMaskedCodes],
+// are written to the logger and replaced by [ErrMasked]. All other errors reach the caller
+// unchanged, with their details. A nil logger means slog.Default().
+//
+// An error without a code that wraps context.Canceled or context.DeadlineExceeded is replaced by
+// that context error, so that the caller still gets the matching code.
 func ErrorMask(logger *slog.Logger, opts ...ErrorMaskOption) dynamic.ServiceOption {
 	m := &errorMask{logger: loggerOrDefault(logger), codes: []errors.ErrorCode{errors.Unknown, errors.Internal}}
 	for _, opt := range opts {
@@ -46,7 +50,7 @@ type errorMask struct {
 	hook   func(context.Context, dynamic.RPCInfo, error)
 }
 
-// mask returns what the caller may see of an error.
+// mask returns the error that the caller may see in place of err.
 func (m *errorMask) mask(ctx context.Context, info dynamic.RPCInfo, err error) error {
 	code := codeOf(err)
 	switch {
@@ -83,7 +87,8 @@ type maskedStream struct {
 	info      dynamic.RPCInfo
 }
 
-// Recv refuses a message for a reason that the client sees.
+// Recv masks the error with which an inner interceptor rejects a message, because that error closes
+// the stream and reaches the client.
 func (s maskedStream) Recv(message proto.Message) error {
 	return s.maskCause(s.StreamHandler.Recv(message))
 }
@@ -94,7 +99,7 @@ func (s maskedStream) Close(cause error) error {
 
 func (s maskedStream) maskCause(cause error) error {
 	ctx := dynamic.StreamContext(s.StreamHandler)
-	if ctx.Err() != nil { // the stream is closed already, and the client knows why
+	if ctx.Err() != nil { // the stream is already closed and the client has the reason
 		return cause
 	}
 	return s.errorMask.mask(ctx, s.info, cause)

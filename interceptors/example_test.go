@@ -110,7 +110,7 @@ func ExampleAuth() {
 	fmt.Println(s.Call(context.Background(), testservice.Ask, "", dynamic.WithMetadata(map[string]string{"authorization": "Bearer eve's"})))
 	// Output:
 	// hello, Ada <nil>
-	//  the token was refused
+	//  token was not accepted
 }
 
 func ExampleAuthToken() {

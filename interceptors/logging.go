@@ -16,7 +16,8 @@ import (
 // LoggingOption configures [Logging].
 type LoggingOption func(*logging)
 
-// WithLevels sets the level of a line by its method and code; that of a success is errors.OK. The default, also for nil, is
+// WithLevels sets a function that chooses the level of a log line from the method and the code of
+// the result; the code of a success is errors.OK. The default, also used for nil, is
 // [DefaultLevel].
 func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level) LoggingOption {
 	return func(l *logging) {
@@ -26,15 +27,17 @@ func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Lev
 	}
 }
 
-// WithPayloads adds the messages to the lines, as JSON, and a line for each message of a stream, and each response to a
-// multi call. Fields with the option debug_redact are left out, or say so if they are strings; so are fields and messages
-// whose types are not known. The default is that no message is logged: there may be secrets in them.
+// WithPayloads adds messages to the log lines as JSON. It also logs one line for each stream
+// message and for each response to a multi call. String fields with the option debug_redact are
+// replaced by "[redacted]", other fields with that option are omitted, and so are messages of
+// unknown types. By default no message is logged, because messages may contain secrets.
 func WithPayloads() LoggingOption {
 	return func(l *logging) { l.payloads = true }
 }
 
-// DefaultLevel is debug for updates that were published or delivered, info for other successes and for failures that are the
-// caller's, warn for those that are a matter of load, time or state, and error for those that should not happen.
+// DefaultLevel is the default level of a log line: debug for successful publications and
+// deliveries, info for other successes and for errors caused by the caller, warn for errors caused
+// by load, time or state, and error for all other codes.
 func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 	switch code {
 	case errors.OK:
@@ -53,14 +56,23 @@ func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 	}
 }
 
-// Logging logs a line for each call, multi call, stream, publication and delivery, when it has ended, and for each
-// failed response to a multi call. A nil logger is slog.Default().
+// Logging logs one line when a call, multi call, stream, publication or delivery ends, and one for
+// each failed response to a multi call. A nil logger means slog.Default().
 //
-// A line's message is what it is about: "call", "multi call", "response", "stream", "publish" or "delivery". Its attributes
-// are: side, server or client; method; topic, if there is one; peer, the id of the other side, if that is known; code, "ok" for
-// a success; error, unless there is none; duration; the sizes of messages in bytes, by what they are; of a stream how many
-// were sent and received, of a multi call how many responses and failures there were; and attempt, from the second one on,
-// see [Attempt].
+// The message of a line is "call", "multi call", "response", "message", "stream", "publish" or
+// "delivery". Its attributes are:
+//
+//   - side: "server" or "client"
+//   - method: the full name of the method
+//   - topic: only for methods with topics
+//   - peer: the id of the client or server at the other end, if known
+//   - code: the code of the error, "ok" for a success
+//   - error: the text of the error, only for failures
+//   - duration: the time since the call, stream or update started
+//   - request_size, response_size, update_size, sent_size, received_size: in bytes
+//   - sent, received: the number of messages of a stream
+//   - responses, failures: the number of successful and failed responses to a multi call
+//   - attempt: only for attempts after the first, see [Attempt]
 func Logging(logger *slog.Logger, opts ...LoggingOption) dynamic.CommonOption {
 	l := &logging{logger: loggerOrDefault(logger), level: DefaultLevel}
 	for _, opt := range opts {
@@ -105,7 +117,7 @@ func (l *logging) serve(
 	n := l.begin("call", "server", info)
 	incoming, _ := dynamic.RequestInfoFromContext(ctx)
 	n.peer = incoming.ClientID
-	n.addMessage("request", request) // which is the handler's from now on
+	n.addMessage("request", request) // the handler owns the request from here on
 	returned := false
 	defer n.endOrPanic(ctx, &returned, &err)
 	response, err = handler(ctx, request)

@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// entry is what is known when something begins that gets a line when it ends.
+// entry collects the attributes of one log line, from the start of the operation to its end.
 type entry struct {
 	logging *logging
 	message string
@@ -19,12 +19,13 @@ type entry struct {
 	info    dynamic.RPCInfo
 	started time.Time
 	peer    string
-	attrs   []slog.Attr // the last ones
+	attrs   []slog.Attr // written after all other attributes
 }
 
 func (n *entry) add(attrs ...slog.Attr) { n.attrs = append(n.attrs, attrs...) }
 
-// addMessage adds a message's size, and itself if that is wanted. The message may be nil.
+// addMessage adds the size of a message, and its content if [WithPayloads] is set. A nil message
+// adds nothing.
 func (n *entry) addMessage(name string, message proto.Message) {
 	if message == nil {
 		return
@@ -64,10 +65,11 @@ func (n *entry) end(ctx context.Context, err error) {
 	n.logging.logger.LogAttrs(ctx, level, n.message, append(attrs, n.attrs...)...)
 }
 
-// errPanicked stands for the error of what has panicked, in a line.
+// errPanicked is logged as the error of a call that panicked.
 var errPanicked = errors.NewErrorf(errors.Internal, "panic")
 
-// endOrPanic is deferred: end, also if there is no error yet because of a panic. It does not end that.
+// endOrPanic must be deferred. It writes the line with the returned error, or with errPanicked if
+// the function did not return. It does not recover the panic.
 func (n *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
 	if !*returned {
 		n.end(ctx, errPanicked)

@@ -10,21 +10,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// loggedMulti counts what comes.
+// loggedMulti counts the responses of a multi call.
 type loggedMulti struct {
 	dynamic.ClientMultiRPCHandler
 
-	entry   *entry
-	context context.Context //nolint:containedctx // that of the call
+	entry *entry
+	// context is the context of the call.
+	context context.Context //nolint:containedctx
 
-	mu                  sync.Mutex
-	err                 error // of the whole call
+	mu sync.Mutex
+	// err is the error of the whole call, as opposed to the error of one server.
+	err                 error
 	responses, failures int
 }
 
 func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	m.context = ctx
-	m.entry.attrs = nil // it may be sent again after a failure
+	m.entry.attrs = nil // Send may be called again after an error
 	m.entry.addMessage("request", request)
 	m.entry.addAttempt(ctx)
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)
@@ -34,7 +36,7 @@ func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 
 func (m *loggedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
-	if server == "" && err != nil { // no server has sent it
+	if server == "" && err != nil { // an error without a server concerns the whole call
 		m.setError(err)
 	} else {
 		m.count(err)

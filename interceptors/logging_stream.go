@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// loggedStream counts messages.
+// loggedStream counts the messages of a stream.
 type loggedStream struct {
 	dynamic.StreamHandler
 
@@ -33,7 +33,7 @@ func (s *loggedStream) Send(message proto.Message, opts ...dynamic.StreamOption)
 func (s *loggedStream) Recv(message proto.Message) error {
 	s.received.Add(1)
 	s.receivedBytes.Add(int64(proto.Size(message)))
-	s.logMessage("received", message, nil) // before somebody else has it
+	s.logMessage("received", message, nil) // logged first: the receiver owns the message afterwards
 	return s.StreamHandler.Recv(message)
 }
 
@@ -57,7 +57,7 @@ func (s *loggedStream) Close(cause error) error {
 	return err
 }
 
-// streamError says of a stream's cause whether it is a failure.
+// streamError returns nil for a stream that was closed normally, and cause otherwise.
 func streamError(cause error) error {
 	if errors.Is(cause, errors.ErrStreamClosed) {
 		return nil

@@ -12,14 +12,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Recovery makes of a panic an error with the code internal, which says nothing more to the caller. Value and stack go to
-// the logger, and to the hook, which may be nil. A nil logger is slog.Default().
+// Recovery turns a panic into an error with the code internal. The caller learns which method
+// panicked and nothing else; the panic value and the stack go to the logger and to the hook, which
+// may be nil. A nil logger means slog.Default().
 //
-// A server recovers panics of its handlers without it, too, see [dynamic.WithPanicHook]. It adds that interceptors outside of
-// it see an error instead of a panic; that panics of interceptors inside of it, which otherwise come back to the caller
-// of a client, become errors; that one in an interceptor of updates costs one update instead of the subscription; and the
-// hook, which is also told of what the engine itself recovers, and logs: panics of streams' handlers, and of affinity
-// functions.
+// Servers recover panics of handlers without this interceptor too, see [dynamic.WithPanicHook].
+// Recovery adds the following:
+//
+//   - interceptors outside Recovery see an error in place of a panic
+//   - a panic of an interceptor inside Recovery on a conn becomes the error of the call, and does
+//     not reach the caller's goroutine
+//   - a panic of an interceptor of updates loses one update and does not end the subscription
+//   - the hook also receives the panics that servers recover and log by default: those of stream
+//     handlers and of affinity functions
 func Recovery(logger *slog.Logger, hook dynamic.PanicHook) dynamic.CommonOption {
 	r := &recovery{loggerOrDefault(logger), hook}
 	return dynamic.CommonOptions(
@@ -44,14 +49,14 @@ type recovery struct {
 	hook   dynamic.PanicHook
 }
 
-// recoverTo is deferred: it makes a panic the error.
+// recoverTo must be deferred. It recovers a panic and stores the resulting error in *err.
 func (r *recovery) recoverTo(ctx context.Context, method *registry.Method, err *error) {
 	value := recover()
 	if value == nil {
 		return
 	}
 	stack := debug.Stack()
-	r.logger.ErrorContext(ctx, "panic", slog.String("method", method.FullName()),
+	r.logger.ErrorContext(ctx, "recovered panic", slog.String("method", method.FullName()),
 		slog.Any("panic", value), slog.String("stack", string(stack)))
 	*err = errors.NewErrorf(errors.Internal, "method %s panicked", method.FullName())
 	if r.hook != nil {
@@ -96,7 +101,7 @@ func (r *recovery) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dyna
 }
 
 type recoveredMulti struct {
-	dynamic.ClientMultiRPCHandler // the engine recovers what the others do
+	dynamic.ClientMultiRPCHandler // Receiving and closing are recovered by package dynamic.
 
 	recovery *recovery
 	method   *registry.Method
@@ -108,7 +113,7 @@ func (m recoveredMulti) Send(ctx context.Context, request proto.Message, opts ..
 }
 
 type recoveredStream struct {
-	dynamic.StreamHandler // the engine recovers Recv
+	dynamic.StreamHandler // Receiving is recovered by package dynamic.
 
 	recovery *recovery
 	method   *registry.Method

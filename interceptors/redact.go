@@ -13,22 +13,24 @@ import (
 
 const redacted = "[redacted]"
 
-// redactedJSON returns a message without what its schema says is not to be printed, and without what cannot be known.
+// redactedJSON returns message as JSON without fields that have the option debug_redact and without
+// messages of unknown types.
 func redactedJSON(message proto.Message) string {
 	shown := proto.Clone(message)
 	redact(shown.ProtoReflect())
 	encoded, err := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true}.Marshal(shown)
 	if err != nil {
-		return "cannot be shown: " + err.Error()
+		return "cannot be encoded: " + err.Error()
 	}
-	var compact bytes.Buffer // protojson has spaces now and then, so that nobody relies on them
+	// protojson adds spaces at random, so that no program depends on its exact output.
+	var compact bytes.Buffer
 	if err := json.Compact(&compact, encoded); err != nil {
-		return "cannot be shown: " + err.Error()
+		return "cannot be encoded: " + err.Error()
 	}
 	return compact.String()
 }
 
-// redact changes a message in place.
+// redact removes the redacted fields of message in place.
 func redact(message protoreflect.Message) {
 	if !message.IsValid() {
 		return
@@ -50,7 +52,7 @@ func redact(message protoreflect.Message) {
 	})
 }
 
-// redactMessage redacts the messages in a field.
+// redactMessage redacts the messages that a field holds.
 func redactMessage(field protoreflect.FieldDescriptor, value protoreflect.Value) {
 	switch {
 	case field.IsMap():
@@ -71,14 +73,16 @@ func redactMessage(field protoreflect.FieldDescriptor, value protoreflect.Value)
 	}
 }
 
-// isRedacted reads an option whose message may be the linked type or a dynamic one.
+// isRedacted reports whether a field has the option debug_redact. It uses reflection because the
+// options message may be generated or dynamic.
 func isRedacted(field protoreflect.FieldDescriptor) bool {
 	options := field.Options().ProtoReflect()
 	redact := options.Descriptor().Fields().ByName("debug_redact")
 	return redact != nil && options.Get(redact).Bool()
 }
 
-// redactAny redacts what an Any holds. If its type is not linked, a text stands for it.
+// redactAny redacts the message inside an Any. A message of an unknown type is replaced by a string
+// value that names the type.
 func redactAny(message protoreflect.Message) {
 	fields := message.Descriptor().Fields()
 	url, value := fields.ByNumber(1), fields.ByNumber(2)
@@ -99,6 +103,6 @@ func redactAny(message protoreflect.Message) {
 		held = wrapperspb.String(redacted + " " + name)
 		message.Set(url, protoreflect.ValueOfString("type.googleapis.com/google.protobuf.StringValue"))
 	}
-	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(held) // what was decoded can be encoded
+	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(held) // cannot fail: held was just decoded
 	message.Set(value, protoreflect.ValueOfBytes(encoded))
 }

@@ -103,6 +103,6 @@ func TestRedactedJSON_UnknownFields(t *testing.T) {
 	message := wrapperspb.String("seen")
 	message.ProtoReflect().SetUnknown(protoreflect.RawFields{0xa0, 0x06, 0x01})
 	assert.Equal(t, `"seen"`, redactedJSON(message))
-	assert.Contains(t, redactedJSON(wrapperspb.String("\xff")), "cannot be shown: ")
+	assert.Contains(t, redactedJSON(wrapperspb.String("\xff")), "cannot be encoded: ")
 	assert.Equal(t, "{}", redactedJSON((*anypb.Any)(nil)))
 }

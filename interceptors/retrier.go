@@ -15,11 +15,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// retrier is what the calls of one Retry share.
+// retrier is the state that all calls of one Retry interceptor share.
 type retrier struct {
 	maxAttempts    int
 	backoff        backoff
-	attemptTimeout time.Duration // of an attempt; 0: none of its own
+	attemptTimeout time.Duration // of each attempt; 0 means none
 	codes          []errors.ErrorCode
 	budget         *retryBudget
 	idempotent     func(*registry.Method) bool
@@ -44,20 +44,21 @@ func declaredIdempotent(method *registry.Method) bool {
 	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 }
 
-// operation is something that is done again if it fails.
+// operation is one call or message that may be attempted several times.
 type operation struct {
-	deadline   time.Time // zero: none
+	deadline   time.Time // zero means none
 	idempotent bool
-	streamCtx  context.Context //nolint:containedctx // of the stream; nil if it is not one
-	do         func(ctx context.Context) error
+	// streamCtx is the context of the stream, nil for calls.
+	streamCtx context.Context //nolint:containedctx
+	do        func(ctx context.Context) error
 }
 
-// canceled tells whether nobody wants another attempt.
+// canceled reports whether the caller's context or the stream has ended.
 func (w *operation) canceled(ctx context.Context) bool {
 	return ctx.Err() != nil || w.streamCtx != nil && w.streamCtx.Err() != nil
 }
 
-// run makes attempts until one succeeds, or another one is not allowed or of no use.
+// run attempts op until an attempt succeeds or no further attempt is allowed or useful.
 func (r *retrier) run(ctx context.Context, op operation) error {
 	for number := 1; ; number++ {
 		err := r.attempt(ctx, op, number)
@@ -73,12 +74,13 @@ func (r *retrier) run(ctx context.Context, op operation) error {
 			return err
 		}
 		if interrupted := sleep(ctx, op.streamCtx, wait); interrupted != nil {
-			return errors.NewErrorf(interrupted.Code(), "%w while it waited to try again after: %w", interrupted, err)
+			return errors.NewErrorf(interrupted.Code(), "%w while waiting to retry after: %w", interrupted, err)
 		}
 	}
 }
 
-// attempt makes one attempt. The first one has the context as it was given, unless it is to be shorter.
+// attempt makes one attempt. The first attempt uses ctx itself unless an attempt timeout is set;
+// later attempts carry their number (see [Attempt]) and end at the deadline of the operation.
 func (r *retrier) attempt(ctx context.Context, op operation, number int) error {
 	if number > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, number)
@@ -96,7 +98,7 @@ func (r *retrier) attempt(ctx context.Context, op operation, number int) error {
 	return op.do(ctx)
 }
 
-// retryable tells whether a failed attempt may be made again, and may fare better.
+// retryable reports whether another attempt is safe and may succeed.
 func (r *retrier) retryable(err error, idempotent bool) bool {
 	if errors.Is(err, bus.ErrClosed) {
 		return false
@@ -105,7 +107,8 @@ func (r *retrier) retryable(err error, idempotent bool) bool {
 	return mayFareBetter && (idempotent || knownUnprocessed(err))
 }
 
-// knownUnprocessed tells whether it is certain that no server has run the request.
+// knownUnprocessed reports whether it is certain that no server ran the request: either it never
+// reached a server, or the server reported that it rejected the request first.
 func knownUnprocessed(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	switch facts.Reason {
@@ -116,7 +119,7 @@ func knownUnprocessed(err error) bool {
 	}
 }
 
-// retryInfo returns what a server says of trying again, or nil.
+// retryInfo returns the google.rpc.RetryInfo among the details of err, or nil.
 func retryInfo(err error) *errdetails.RetryInfo {
 	_, _, details := errors.ToWire(err)
 	for _, detail := range details {
@@ -132,7 +135,7 @@ func requestedDelay(err error) time.Duration {
 	return retryInfo(err).GetRetryDelay().AsDuration()
 }
 
-// sleep returns nil after the wait, or why it ended before that.
+// sleep waits and returns nil, or returns early with the error of ctx or of the stream.
 func sleep(ctx, life context.Context, wait time.Duration) errors.Error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -13,7 +13,8 @@ import (
 // RetryOption configures [Retry].
 type RetryOption func(*retrier)
 
-// WithAttempts sets how often a call is made at most, the first time included. The default, also for 0 or less, is 3.
+// WithAttempts sets the maximum number of attempts, including the first. The default is 3, also for
+// zero or negative values.
 func WithAttempts(attempts int) RetryOption {
 	return func(r *retrier) {
 		if attempts > 0 {
@@ -22,8 +23,9 @@ func WithAttempts(attempts int) RetryOption {
 	}
 }
 
-// WithBackoff sets how long to wait between two attempts: a random time up to a ceiling, which is initial after the first
-// attempt, doubles with each one, and is never more than longest. The defaults, also for 0 or less, are 50 ms and 1 s.
+// WithBackoff sets the delay between attempts. The delay is a random time between 0 and a ceiling;
+// the ceiling is initial after the first attempt, doubles with each attempt and never exceeds
+// maximum. The defaults are 50 ms and 1 s, also for zero or negative values.
 func WithBackoff(initial, maximum time.Duration) RetryOption {
 	return func(r *retrier) {
 		if initial > 0 {
@@ -35,26 +37,31 @@ func WithBackoff(initial, maximum time.Duration) RetryOption {
 	}
 }
 
-// WithAttemptTimeout bounds each attempt. The default, also for 0 or less, is that an attempt may take what time the call
-// has left, so that none is left after one that was not answered.
+// WithAttemptTimeout limits the duration of each attempt. By default, and for zero or negative
+// values, an attempt may use all the time that is left for the call, so an attempt that gets no
+// answer leaves no time for a retry.
 func WithAttemptTimeout(timeout time.Duration) RetryOption {
 	return func(r *retrier) { r.attemptTimeout = max(timeout, 0) }
 }
 
-// WithRetryCodes sets which codes are worth another attempt. The default is unavailable and deadline_exceeded.
+// WithRetryCodes sets the codes that may be retried. The default is unavailable and
+// deadline_exceeded.
 func WithRetryCodes(codes ...errors.ErrorCode) RetryOption {
 	return func(r *retrier) { r.codes = slices.Clone(codes) }
 }
 
-// WithRetryBudget bounds the retries of all calls together, so that they do not keep down a system that is overloaded: the
-// budget is so many retries at first and at most, each retry takes one, and each success gives ratio of one back. When it
-// is used up, calls are made once. The defaults are 100 and 0.1. With 0 tokens or less there is no bound.
+// WithRetryBudget limits the retries of all calls together, so that retries do not add to an
+// overload. The budget is a token bucket as in gRPC's retry throttling: it starts full with the
+// given number of tokens, each retry takes one token, and each successful call returns ratio
+// tokens. Failed calls are not retried while the bucket is empty. The defaults are 100 and 0.1.
+// Zero or negative tokens disable the budget.
 func WithRetryBudget(tokens int, ratio float64) RetryOption {
 	return func(r *retrier) { r.budget = newRetryBudget(tokens, ratio) }
 }
 
-// WithIdempotent sets which methods do no harm if they run twice. The default is what a method's option idempotency_level
-// says, also for nil: NO_SIDE_EFFECTS and IDEMPOTENT do not.
+// WithIdempotent sets a function that reports whether a method may safely run twice. By default,
+// and for nil, a method is idempotent if its option idempotency_level is NO_SIDE_EFFECTS or
+// IDEMPOTENT.
 func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 	return func(r *retrier) {
 		if idempotent != nil {
@@ -63,22 +70,33 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 	}
 }
 
-// Retry makes calls again that have failed: single calls, the sending of multi calls, and messages sent on streams, both
-// those of a conn and those of a server.
+// Retry retries failed calls: single calls, the sending of multi calls, and messages sent on
+// streams by clients and servers.
 //
-// A failure is worth another attempt if it has one of the codes of [WithRetryCodes], or a google.rpc.RetryInfo among its
-// details, whose delay counts, or if its server had no room for the request.
+// A failed attempt is retried if all of the following hold:
 //
-// It must also be certain that no server has run the request: because nobody listens, none was selected, or the bus did not
-// take it, see [errors.FactsOf], or because its server says so, see [dynamic.IsUnprocessed]. Where that is not certain only
-// idempotent methods are tried again, see [WithIdempotent].
+//   - It may succeed later: the error has one of the codes of [WithRetryCodes], its details include
+//     a google.rpc.RetryInfo, whose delay is then the minimum wait, or the server rejected the
+//     request before running it, see [dynamic.IsUnprocessed]. Errors of a closed bus are never
+//     retried.
+//   - It is safe: the method is idempotent, see [WithIdempotent], or it is certain that no server
+//     ran the request, because no server listens, none was selected, the bus did not accept the
+//     request (see [errors.FactsOf]) or the server reported that it did not run the request.
+//   - There are attempts left, see [WithAttempts], and the retry budget is not empty, see
+//     [WithRetryBudget].
+//   - The next delay ends before the deadline or timeout of the call. Otherwise the call fails with
+//     the last error.
 //
-// There is a random wait between two attempts, see [WithBackoff], of at least half its ceiling if the failure was known at
-// once. A call does not go on beyond its deadline or timeout: if the next wait would end after it, the call fails with
-// its last error. Each attempt is a request of its own, whose number interceptors inside of this one get from [Attempt].
+// The delay between attempts is random, see [WithBackoff]. It is at least half of its ceiling for
+// errors that are known at once: no server listens, or the bus is down. Each attempt is a separate
+// request; inner interceptors get its number from [Attempt].
 //
-// Messages of a stream that has a window are not sent again: they fail when others have been sent after them. The opening of
-// a stream, and the publication of updates, are not tried again.
+// A server that is killed while it handles a call sends no error, so the attempt lasts until the
+// timeout of the call, and no time is left for a retry. Set [WithAttemptTimeout] to have idempotent
+// calls to a killed server retried before the timeout of the call.
+//
+// Retry does not retry the opening of streams, the publication of updates, or messages on streams
+// with a window, because later messages may already have been sent.
 func Retry(opts ...RetryOption) dynamic.CommonOption {
 	r := newRetrier(opts)
 	return dynamic.CommonOptions(dynamic.WithServerStreamInterceptors(r.stream), dynamic.ConnOptions(
@@ -90,7 +108,8 @@ func Retry(opts ...RetryOption) dynamic.CommonOption {
 
 type attemptKey struct{}
 
-// Attempt returns the number of the attempt that [Retry] makes with ctx, 1 for the first one, and where there is no Retry.
+// Attempt returns the number of the current attempt of [Retry], starting at 1. It returns 1 for a
+// context that no Retry interceptor created.
 func Attempt(ctx context.Context) int {
 	if number, ok := ctx.Value(attemptKey{}).(int); ok {
 		return number

@@ -7,11 +7,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// backoff is how long to wait before another attempt.
+// backoff computes the delay before another attempt: exponential with full jitter.
 type backoff struct{ initial, maximum time.Duration }
 
-// wait returns a random time up to the ceiling after so many attempts. What fails at once, again and again, gets more than
-// half of that.
+// wait returns a random delay below the ceiling after the given number of attempts. Errors that
+// occur immediately get at least half of the ceiling, because nothing else slows their retries
+// down.
 func (b backoff) wait(attempts int, err error) time.Duration {
 	ceiling := min(b.initial, b.maximum)
 	for range attempts - 1 {

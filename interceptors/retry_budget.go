@@ -4,7 +4,8 @@ import (
 	"sync"
 )
 
-// retryBudget bounds the retries of many calls together. A nil one has no bound.
+// retryBudget is a token bucket that limits the retries of many calls together. A nil budget has no
+// limit. It is safe for concurrent use.
 type retryBudget struct {
 	maxTokens, tokenRatio float64
 
@@ -12,7 +13,7 @@ type retryBudget struct {
 	tokens float64
 }
 
-// newRetryBudget returns a full one.
+// newRetryBudget returns a full budget, or nil for zero or negative tokens.
 func newRetryBudget(tokens int, ratio float64) *retryBudget {
 	if tokens <= 0 {
 		return nil
@@ -20,7 +21,7 @@ func newRetryBudget(tokens int, ratio float64) *retryBudget {
 	return &retryBudget{maxTokens: float64(tokens), tokenRatio: max(ratio, 0), tokens: float64(tokens)}
 }
 
-// take reports false if nothing is left.
+// take removes one token and reports whether there was one.
 func (b *retryBudget) take() bool {
 	if b == nil {
 		return true

@@ -8,14 +8,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ErrOpen is found by errors.Is in the errors of calls that were not made.
-var ErrOpen = errors.NewErrorf(errors.Unavailable, "the circuit breaker is open")
+// ErrOpen is the error of calls that an open breaker rejected. Test for it with errors.Is.
+var ErrOpen = errors.NewErrorf(errors.Unavailable, "circuit breaker is open")
 
 // Option configures [New].
 type Option func(*breakers)
 
-// WithThreshold sets when a breaker opens: if that part of the calls fails, in the window, and there are as many, at least. The
-// defaults, also for 0 or less, are 0.5 and 20.
+// WithThreshold sets when a breaker opens: the window contains at least the given number of calls,
+// and at least the given ratio of them failed. The defaults are 0.5 and 20, also for zero or
+// negative values.
 func WithThreshold(ratio float64, calls int) Option {
 	return func(b *breakers) {
 		if ratio > 0 {
@@ -27,7 +28,8 @@ func WithThreshold(ratio float64, calls int) Option {
 	}
 }
 
-// WithWindow sets for how long calls count. The default, also for 0 or less, is one minute.
+// WithWindow sets the length of the sliding window in which calls are counted. The default is one
+// minute, also for zero or negative values.
 func WithWindow(window time.Duration) Option {
 	return func(b *breakers) {
 		if window > 0 {
@@ -36,8 +38,8 @@ func WithWindow(window time.Duration) Option {
 	}
 }
 
-// WithCooldown sets for how long a breaker stays open before it lets a call through to try. The default, also for 0 or
-// less, is 10 seconds.
+// WithCooldown sets how long a breaker stays open before it allows one trial call. The default is
+// 10 seconds, also for zero or negative values.
 func WithCooldown(cooldown time.Duration) Option {
 	return func(b *breakers) {
 		if cooldown > 0 {
@@ -46,14 +48,15 @@ func WithCooldown(cooldown time.Duration) Option {
 	}
 }
 
-// WithCodes sets which codes are failures. The default is unavailable and deadline_exceeded: those of a system that is in
-// trouble, and not of one request.
+// WithCodes sets the codes that count as failures. The default is unavailable and
+// deadline_exceeded, which indicate trouble in the system rather than in one request.
 func WithCodes(codes ...errors.ErrorCode) Option {
 	return func(b *breakers) { b.codes = slices.Clone(codes) }
 }
 
-// WithKey sets what has a breaker of its own: that for which key returns the same, such as a method and its topic. There
-// should not be too many; none is ever forgotten. The default, also for nil, is the method's full name.
+// WithKey sets a function that assigns calls to breakers: calls with the same key share one
+// breaker. A key might combine a method and its topic. Breakers are never removed, so the number of
+// keys must be bounded. The default, also for nil, is the full name of the method.
 func WithKey(key func(info dynamic.RPCInfo) string) Option {
 	return func(b *breakers) {
 		if key != nil {
@@ -62,19 +65,22 @@ func WithKey(key func(info dynamic.RPCInfo) string) Option {
 	}
 }
 
-// WithStateHook sets a function that is told when a breaker changes its state: "closed", "open" or "half-open". It must
-// not block, and make no calls.
+// WithStateHook sets a function that is called when a breaker changes its state. The states are
+// "closed", "open" and "half-open". The hook runs while the breaker is locked: it must not block
+// and must not make calls.
 func WithStateHook(hook func(key, from, to string)) Option {
 	return func(b *breakers) { b.hook = hook }
 }
 
-// New makes a circuit breaker for each method. When too many of its calls have failed, it opens: for a while, calls are
-// not made, and fail at once with the code unavailable, see [ErrOpen], and a google.rpc.RetryInfo with the cooldown among
-// the details. After that it lets one through to try: if that succeeds all is as before, otherwise it opens again.
+// New returns an option that adds a circuit breaker for each method of a conn. A breaker opens when
+// too many calls fail, see [WithThreshold]. While it is open, calls fail at once with [ErrOpen],
+// which has the code unavailable; the details include a google.rpc.RetryInfo with the cooldown.
+// After the cooldown the breaker is half-open and allows one trial call: a success closes the
+// breaker, a failure opens it again.
 //
-// It counts single calls; multi calls, which fail if their request cannot be sent or nobody listens, whatever servers
-// answer; and the opening of streams. Calls that were canceled do not count, and neither do those to topics to which nobody
-// listens, which say nothing about other topics.
+// The following count: single calls; multi calls, which fail if their request cannot be sent or no
+// server listens, regardless of the responses; and the opening of streams. Canceled calls do not
+// count. Neither do calls to a topic without servers, because they say nothing about other topics.
 func New(opts ...Option) dynamic.ConnOption {
 	b := newBreakers(opts)
 	return dynamic.ConnOptions(

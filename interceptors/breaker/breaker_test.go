@@ -213,7 +213,7 @@ func TestBreaker_Whole(t *testing.T) {
 			require.NotErrorIs(t, err, ErrOpen, name)
 		}
 		requireOpen(t, kind())
-		assert.Contains(t, kind().Error(), "is not called for now", name)
+		assert.Contains(t, kind().Error(), "not called", name)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// breakers are those of one New.
+// breakers holds the breakers and settings of one New option.
 type breakers struct {
 	ratio    float64
 	minCalls uint32
@@ -26,7 +26,7 @@ type breakers struct {
 	key      func(dynamic.RPCInfo) string
 	hook     func(key, from, to string)
 
-	byKey sync.Map // of *breaker by key
+	byKey sync.Map // maps string to *breaker
 }
 
 func newBreakers(opts []Option) *breakers {
@@ -68,7 +68,7 @@ func (b *breakers) settings(key string) gobreaker.Settings {
 	return settings
 }
 
-// isExcluded tells whether an error says nothing about the servers.
+// isExcluded reports whether err says nothing about the health of the servers.
 func isExcluded(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	return codeOf(err) == errors.Canceled || facts.Reason == errors.ReasonNobodyListening && len(facts.Topic) > 0
@@ -79,7 +79,8 @@ func codeOf(err error) errors.ErrorCode {
 	return code
 }
 
-// allow returns what must be told how the call ends, or the error of a call that is not to be made.
+// allow admits a call and returns a function that must be called once with the error of the call.
+// It returns an error if the breaker rejects the call.
 func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
 	if done, err = b.breakerFor(info).Allow(); err != nil {
 		return nil, b.openError(info)
@@ -87,15 +88,16 @@ func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
 	return done, nil
 }
 
-// openError says when there is a chance again, so that nobody tries in vain before that.
+// openError returns the error of a rejected call. Its RetryInfo keeps callers from retrying before
+// the cooldown ends.
 func (b *breakers) openError(info dynamic.RPCInfo) error {
 	return errors.NewError(errors.Unavailable,
-		fmt.Errorf("method %s is not called for now: %w", info.Descriptor.FullName(), ErrOpen),
+		fmt.Errorf("method %s not called: %w", info.Descriptor.FullName(), ErrOpen),
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(b.cooldown)})
 }
 
-// errAborted is counted for a call that ends with a panic.
-var errAborted = errors.NewErrorf(errors.Canceled, "the call has not returned")
+// errAborted is the outcome of a call that ended with a panic. Canceled calls do not count.
+var errAborted = errors.NewErrorf(errors.Canceled, "call did not return")
 
 func (b *breakers) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
@@ -118,7 +120,7 @@ func (b *breakers) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandle
 func (b *breakers) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	breaker := b.breakerFor(info)
 	if breaker.State() == gobreaker.StateOpen {
-		_ = next.Close(b.openError(info)) // refuses the stream
+		_ = next.Close(b.openError(info)) // closing the handler rejects the stream
 		return next
 	}
 	return &breakerStream{StreamHandler: next, breaker: breaker}

@@ -26,5 +26,5 @@ func ExampleNew() {
 	// Output:
 	// down
 	// down
-	// method example.Weather/Ask is not called for now: the circuit breaker is open
+	// method example.Weather/Ask not called: circuit breaker is open
 }

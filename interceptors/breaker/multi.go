@@ -15,8 +15,9 @@ type breakerMulti struct {
 	breakers *breakers
 	info     dynamic.RPCInfo
 
-	mu      sync.Mutex
-	done    func(error) // nil if there is nothing to tell
+	mu sync.Mutex
+	// done reports the outcome to the breaker. It is nil if no outcome is pending.
+	done    func(error)
 	outcome error
 }
 
@@ -46,7 +47,7 @@ func (m *breakerMulti) setOutcome(outcome error) {
 	m.outcome = outcome
 }
 
-// report tells how the call has ended, once.
+// report passes the outcome to the breaker, once.
 func (m *breakerMulti) report() {
 	m.mu.Lock()
 	done, outcome := m.done, m.outcome
@@ -58,7 +59,7 @@ func (m *breakerMulti) report() {
 }
 
 func (m *breakerMulti) Recv(response proto.Message, err error) {
-	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // why the whole call failed
+	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // an error without a server concerns the whole call
 		m.setOutcome(err)
 	}
 	m.ClientMultiRPCHandler.Recv(response, err)

@@ -8,8 +8,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// breakerStream counts the opening of its stream, when it is known how that ended. Until then it takes nobody's place: a
-// stream may be open, and silent, for long.
+// breakerStream counts the opening of its stream as one call, as soon as the outcome is known: when
+// the first message is sent or received, or when the stream closes. It does not reserve the
+// breaker's trial call until then, because an open stream may stay silent for a long time.
 type breakerStream struct {
 	dynamic.StreamHandler
 
@@ -39,7 +40,7 @@ func (s *breakerStream) Recv(message proto.Message) error {
 }
 
 func (s *breakerStream) Close(cause error) error {
-	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() { // it is not open
+	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() { // no deadline: the stream was never opened
 		s.report(cause)
 	} else {
 		s.report(nil)

@@ -14,13 +14,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// limiter is what all that one interceptor sees shares.
+// limiter is the state that all calls of one interceptor share.
 type limiter struct {
 	reason    string
 	newQuota  func() quota
 	perMethod bool
 	shared    quota
-	byMethod  sync.Map // of gate by *registry.Method
+	byMethod  sync.Map // maps *registry.Method to quota
 }
 
 func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.CommonOption {
@@ -58,7 +58,8 @@ func (l *limiter) quotaFor(method *registry.Method) quota {
 	return known.(quota)
 }
 
-// acquire lets something in, which must then leave the gate, or says why not.
+// acquire admits one call, whose quota the caller must release, or returns the error that rejects
+// it.
 func (l *limiter) acquire(method *registry.Method) (quota, error) {
 	g := l.quotaFor(method)
 	retryAfter, ok := g.tryAcquire()
@@ -110,7 +111,7 @@ func (l *limiter) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler
 func (l *limiter) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	g, err := l.acquire(info.Descriptor)
 	if err != nil {
-		_ = next.Close(err) // refuses the stream
+		_ = next.Close(err) // closing the handler rejects the stream
 		return next
 	}
 	return limitedStream{next, g}

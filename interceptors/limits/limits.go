@@ -9,32 +9,36 @@ import (
 // Option configures [Concurrency] and [Rate].
 type Option func(*limiter)
 
-// PerMethod gives each method a limit of its own. The default is one limit for all that the interceptor sees.
+// PerMethod applies the limit to each method separately. By default one limit applies to all
+// methods together.
 func PerMethod() Option { return func(l *limiter) { l.perMethod = true } }
 
-// Concurrency refuses calls and publications beyond so many that are under way, and new streams beyond so many that are
-// open; all of them count together. 0 or less is no limit.
+// Concurrency limits the number of calls, publications and open streams in progress, counted
+// together, and rejects any more. A zero or negative limit means no limit.
 //
-// The error has the code resource_exhausted and a google.rpc.RetryInfo among its details; that of a server says that nothing
-// was run, see [dynamic.IsUnprocessed].
-// [dynamic.WithMaxConcurrentRequests] is a limit that servers also take into account when they claim requests.
+// The error has the code resource_exhausted, and its details include a google.rpc.RetryInfo. An
+// error of a server also states that the request was not run, see [dynamic.IsUnprocessed].
+// [dynamic.WithMaxConcurrentRequests] is a limit that servers also consider when they claim
+// requests.
 func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
-	return newLimiter("it is in use as often as it may be", func() quota {
+	return newLimiter("concurrency limit reached", func() quota {
 		return &semaphore{limit: int64(limit)}
 	}, opts)
 }
 
-// Rate refuses calls, publications and new streams beyond so many in a second, though burst of them may come at once. 0
-// or less in a second is no limit; a burst of 0 or less is 1.
+// Rate limits the calls, publications and new streams per second, counted together, and rejects any
+// more. Up to burst of them may come at once; a zero or negative burst means 1. A zero or negative
+// rate means no limit.
 //
-// The error has the code resource_exhausted, and among its details a google.rpc.RetryInfo with the time after which there
-// is room again; that of a server says that nothing was run, see [dynamic.IsUnprocessed].
+// The error has the code resource_exhausted, and its details include a google.rpc.RetryInfo with
+// the time until the next call is admitted. An error of a server also states that the request was
+// not run, see [dynamic.IsUnprocessed].
 func Rate(perSecond float64, burst int, opts ...Option) dynamic.CommonOption {
 	limit := rate.Limit(perSecond)
 	if perSecond <= 0 {
 		limit = rate.Inf
 	}
-	return newLimiter("it is used more often than it may be", func() quota {
+	return newLimiter("rate limit exceeded", func() quota {
 		return tokenBucket{rate.NewLimiter(limit, max(burst, 1))}
 	}, opts)
 }

@@ -234,7 +234,7 @@ func ExampleConcurrency() {
 	_ = stream.Close(nil)
 	// Output:
 	// <nil>
-	// method example.Weather/Ask: it is in use as often as it may be; try again later
+	// method example.Weather/Ask: concurrency limit reached; try again later
 }
 
 func ExampleRate() {
@@ -248,5 +248,5 @@ func ExampleRate() {
 	// Output:
 	// <nil>
 	// <nil>
-	// method example.Weather/Ask: it is used more often than it may be; try again later
+	// method example.Weather/Ask: rate limit exceeded; try again later
 }

@@ -15,8 +15,9 @@ type limitedMulti struct {
 	limiter *limiter
 	info    dynamic.RPCInfo
 
-	mu       sync.Mutex
-	acquired quota // the call is inside; nil if it is not
+	mu sync.Mutex
+	// acquired is the quota to release in Close. It is nil until Send acquires it.
+	acquired quota
 }
 
 func (m *limitedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
@@ -26,7 +27,7 @@ func (m *limitedMulti) Send(ctx context.Context, request proto.Message, opts ...
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-// acquire does nothing if the call is inside already: Send may be called again after an error.
+// acquire acquires the quota once, because Send may be called again after an error.
 func (m *limitedMulti) acquire() (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// quota lets in as much as there is room for.
+// quota limits how many calls are admitted.
 type quota interface {
-	// tryAcquire returns after what time to try again if there is no room.
+	// tryAcquire admits one call and returns true, or returns the time after which to retry.
 	tryAcquire() (retryAfter time.Duration, ok bool)
-	// release follows a successful enter.
+	// release must follow each successful tryAcquire, when the call ends.
 	release()
 }
 
-// semaphore is how many there are inside.
+// semaphore limits the number of calls in progress.
 type semaphore struct {
 	limit int64
 	used  atomic.Int64
@@ -31,7 +31,7 @@ func (s *semaphore) tryAcquire() (retryAfter time.Duration, ok bool) {
 
 func (s *semaphore) release() { s.used.Add(-1) }
 
-// tokenBucket is how many have come.
+// tokenBucket limits the number of calls per second.
 type tokenBucket struct{ *rate.Limiter }
 
 func (b tokenBucket) tryAcquire() (retryAfter time.Duration, ok bool) {
