@@ -1,2 +1,2 @@
-// Package readme compiles and runs what the README shows.
+// Package readme compiles and runs the code and the commands of README.md.
 package readme

@@ -15,7 +15,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// blocks returns the code blocks of a language. The first of them ends at lastLine.
+// root is the folder of the module.
+const root = "../.."
+
+// blocks returns the code blocks of a language, and the number of the last line of the first one.
 func blocks(t *testing.T, readme, language string) (code []string, lastLine int) {
 	t.Helper()
 	fenced := regexp.MustCompile("(?s)```" + language + "\n(.*?)```")
@@ -25,36 +28,69 @@ func blocks(t *testing.T, readme, language string) (code []string, lastLine int)
 			lastLine = strings.Count(readme[:at[3]], "\n")
 		}
 	}
-	require.NotEmpty(t, code, "the README has no %s", language)
+	require.NotEmpty(t, code, "README.md has no code block in %s", language)
 	return code, lastLine
+}
+
+// blockWith returns the only code block of a language that contains text.
+func blockWith(t *testing.T, language, text string) string {
+	t.Helper()
+	code, _ := blocks(t, read(t), language)
+	code = slices.DeleteFunc(code, func(block string) bool { return !strings.Contains(block, text) })
+	require.Len(t, code, 1, "README.md has one code block in %s with %q", language, text)
+	return code[0]
 }
 
 func read(t *testing.T) string {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	require.NoError(t, err)
 	return string(readme)
 }
 
-// requireRuns builds program, with the README's .proto beside it, and runs it.
-func requireRuns(t *testing.T, program string) {
+// program returns the complete program of README.md.
+func program(t *testing.T) string {
+	t.Helper()
+	code, _ := blocks(t, read(t), "go")
+	return code[0]
+}
+
+// replace returns source with each old text replaced once by its new text.
+func replace(t *testing.T, source string, replacements map[string]string) string {
+	t.Helper()
+	for old, replacement := range replacements {
+		require.Contains(t, source, old)
+		source = strings.Replace(source, old, replacement, 1)
+	}
+	return source
+}
+
+// run builds source, beside the .proto of README.md, and returns what the program prints.
+func run(t *testing.T, source string) (output string, err error) {
 	t.Helper()
 	proto, _ := blocks(t, read(t), "proto")
 	folder := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "greeter.proto"), []byte(proto[0]), 0o600))
-	source := filepath.Join(folder, "main.go")
-	require.NoError(t, os.WriteFile(source, []byte(program), 0o600))
+	file := filepath.Join(folder, "main.go")
+	require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
 
 	binary := filepath.Join(folder, "greeter")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, source)
-	output, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", output)
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, file)
+	printed, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", printed)
 
-	run := exec.CommandContext(t.Context(), binary)
-	run.Dir = folder
-	output, err = run.CombinedOutput()
+	command := exec.CommandContext(t.Context(), binary)
+	command.Dir = folder
+	printed, err = command.CombinedOutput()
+	return string(printed), err
+}
+
+func requireRuns(t *testing.T, source string) {
+	t.Helper()
+	output, err := run(t, source)
 	require.NoError(t, err, "%s", output)
-	assert.Equal(t, "Hello, Ada\n", string(output))
+	assert.Equal(t, "Hello, Ada\n", output)
+	assert.Contains(t, read(t), "The program prints `Hello, Ada`.")
 }
 
 func TestREADME_ProgramRuns(t *testing.T) {
@@ -64,15 +100,29 @@ func TestREADME_ProgramRuns(t *testing.T) {
 	requireRuns(t, code[0])
 }
 
-// The program with interceptors runs, too.
+// A reader who misspells the service's name finds out at the lookup.
+func TestREADME_ProgramReportsMisspeltService(t *testing.T) {
+	t.Parallel()
+	output, err := run(t, replace(t, program(t), map[string]string{`reg.Service("greeting.`: `reg.Service("greting.`}))
+	require.Error(t, err)
+	assert.Contains(t, output, "greeter.proto has no service greeting.Greeter")
+}
+
 func TestREADME_ProgramRunsWithInterceptors(t *testing.T) {
 	t.Parallel()
-	code, _ := blocks(t, read(t), "go")
-	at := slices.IndexFunc(code, func(block string) bool { return strings.Contains(block, "interceptors.") })
-	require.Positive(t, at, "the README does not show interceptors")
-	server, conn, found := strings.Cut(code[at], "\tconn := ")
+	server, conn, found := strings.Cut(blockWith(t, "go", "interceptors."), "\tconn := ")
 	require.True(t, found)
-	program := code[0] + `
+	requireRuns(t, replace(t, program(t), map[string]string{
+		"\tserver := dynamic.NewServer(b)\n":        server,
+		"\tconn := must(dynamic.NewConn(b, reg))\n": "\tconn := " + conn,
+		"import (\n": `import (
+	"log/slog"
+	"time"
+	"github.com/dynpsrpc/dynpsrpc/interceptors"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/breaker"
+	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
+`,
+	})+`
 var logger = slog.New(slog.DiscardHandler)
 
 func verify(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Context, error) {
@@ -81,38 +131,45 @@ func verify(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Conte
 	}
 	return ctx, nil
 }
-`
-	for old, replacement := range map[string]string{
-		"\tserver := dynamic.NewServer(b)\n":        server,
-		"\tconn := must(dynamic.NewConn(b, reg))\n": "\tconn := " + conn,
+`)
+}
+
+// The fragments about compiled protos and plugins compile as functions of the program.
+func TestREADME_FragmentsCompile(t *testing.T) {
+	t.Parallel()
+	requireRuns(t, replace(t, program(t), map[string]string{
 		"import (\n": `import (
-	"log/slog"
-	"github.com/dynpsrpc/dynpsrpc/interceptors"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/breaker"
-	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 `,
-	} {
-		require.Contains(t, program, old)
-		program = strings.Replace(program, old, replacement, 1)
-	}
-	requireRuns(t, program)
+	})+`
+func compiled(reg *registry.Registry, server *dynamic.Server, handlers dynamic.Handlers) {
+`+blockWith(t, "go", "api.File_my_service_proto")+`
+}
+
+func plugins(ctx context.Context, server *dynamic.Server) {
+`+blockWith(t, "go", "plugin.NewHost")+`
+}
+
+var _, _ = compiled, plugins
+`)
 }
 
 // The program with two lines changed runs over a broker.
-func TestREADME_ProgramRunsOverABroker(t *testing.T) {
+func TestREADME_ProgramRunsOverBroker(t *testing.T) {
 	t.Parallel()
-	code, _ := blocks(t, read(t), "go")
 	for url, server := range map[string]string{
 		"redis://127.0.0.1:6379": testenv.Redis(t).URL(),
 		"nats://127.0.0.1:4222":  testenv.NATS(t).URL(),
 	} {
-		at := slices.IndexFunc(code, func(block string) bool { return strings.Contains(block, url) })
-		require.Positive(t, at, "the README does not show %s", url)
-		lines := strings.SplitAfter(code[at], "\n")
-		require.Len(t, lines, 3, "two lines and what follows the last")
-		program := strings.Replace(code[0], "import (\n", "import (\n"+lines[0], 1)
-		program = strings.Replace(program, "\tb := bus.NewLocal()\n", strings.Replace(lines[1], url, server, 1), 1)
-		require.Contains(t, program, server)
-		requireRuns(t, program)
+		lines := strings.SplitAfter(blockWith(t, "go", url), "\n")
+		require.Len(t, lines, 3, "two lines, and an empty rest after the last one")
+		source := replace(t, program(t), map[string]string{
+			"import (\n": "import (\n" + lines[0],
+			"\tb := bus.NewLocal() // a bus inside this process\n": strings.Replace(lines[1], url, server, 1),
+		})
+		require.Contains(t, source, server)
+		requireRuns(t, source)
 	}
 }

@@ -1,0 +1,114 @@
+package readme
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// requireCommand runs a command line in folder and returns what it prints.
+func requireCommand(t *testing.T, folder, line string, environment ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "sh", "-ec", line)
+	command.Dir = folder
+	command.Env = append(os.Environ(), environment...)
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "%s\n%s", line, output)
+	return string(output)
+}
+
+// commands splits a shell block into its commands and, for each, its comments.
+func commands(block string) (lines, comments []string) {
+	for line := range strings.Lines(block) {
+		command, comment, _ := strings.Cut(line, "#")
+		if command = strings.TrimSpace(command); command != "" {
+			lines, comments = append(lines, command), append(comments, "")
+		}
+		comments[len(comments)-1] += comment
+	}
+	return lines, comments
+}
+
+// The first screen has two commands. The first one prints what README.md says; make knows the second one, which would
+// run this test again.
+func TestREADME_FirstCommands(t *testing.T) {
+	t.Parallel()
+	shell, lastLine := blocks(t, read(t), "sh")
+	assert.Less(t, lastLine, 30, "a reader should see the commands first")
+	lines, comments := commands(shell[0])
+	require.Equal(t, []string{"go run ./example/quickstart", "make test"}, lines)
+
+	output := requireCommand(t, root, lines[0])
+	printed, _ := blocks(t, read(t), "text")
+	assert.Equal(t, printed[0], output)
+	quoted := regexp.MustCompile(`\.\.\. (.*) \.\.\.`).FindStringSubmatch(comments[0])
+	require.Len(t, quoted, 2, "the comment of the first command quotes a line")
+	assert.Contains(t, output, quoted[1]+"\n")
+	assert.Contains(t, comments[0], "prints 5 lines")
+	assert.Equal(t, 5, strings.Count(output, "\n"))
+
+	assert.Contains(t, requireCommand(t, root, "make -n test"), " test ")
+}
+
+// Every program of the table of examples exists. Their own tests run them.
+func TestREADME_ExamplesExist(t *testing.T) {
+	t.Parallel()
+	examples := regexp.MustCompile(`go run \./(example/[a-z]+)`).FindAllStringSubmatch(read(t), -1)
+	require.NotEmpty(t, examples)
+	for _, example := range examples {
+		assert.FileExists(t, filepath.Join(root, example[1], "main.go"))
+		assert.FileExists(t, filepath.Join(root, example[1], "main_test.go"))
+	}
+}
+
+// The protoc commands generate Go code in another module, whose requirements are those of this module. protoc-gen-go is
+// built from them.
+func TestREADME_ProtocCommands(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("protoc"); err != nil {
+		t.Skip("protoc is not installed: its commands in README.md are not tested")
+	}
+	tools := t.TempDir()
+	requireCommand(t, root, `go build -o "$TOOLS/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go`, "TOOLS="+tools)
+	folder := otherModule(t)
+	source, err := os.ReadFile(filepath.Join(root, "example/compiled/api/my_service.proto"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "my_service.proto"), source, 0o600))
+
+	lines, _ := commands(blockWith(t, "sh", "go install"))
+	require.Len(t, lines, 4, "two installations, the folder of the options, protoc")
+	mapping := strings.TrimSpace(blockWith(t, "sh", "Moptions.proto="))
+	for options, wanted := range map[string]string{
+		"":            `_ "github.com/dynpsrpc/dynpsrpc/example/compiled/api/psrpcoptions"`,
+		" " + mapping: `_ "github.com/livekit/psrpc/protoc-gen-psrpc/options"`,
+	} {
+		requireCommand(t, folder, lines[2]+"\n"+lines[3]+options, "PATH="+tools+":"+os.Getenv("PATH"))
+		generated, err := os.ReadFile(filepath.Join(folder, "my_service.pb.go"))
+		require.NoError(t, err)
+		assert.Contains(t, string(generated), wanted)
+	}
+}
+
+// otherModule returns the folder of a module that requires this one. No version of this module is needed.
+func otherModule(t *testing.T) string {
+	t.Helper()
+	const module = "github.com/dynpsrpc/dynpsrpc"
+	folder := t.TempDir()
+	path, err := filepath.Abs(root)
+	require.NoError(t, err)
+	requirements, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	require.NoError(t, err)
+	sums, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	require.NoError(t, err)
+	gomod := replace(t, string(requirements), map[string]string{"module " + module + "\n": "module example.com/user\n"}) +
+		"\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + path + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "go.mod"), []byte(gomod), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "go.sum"), sums, 0o600))
+	return folder
+}
