@@ -142,6 +142,6 @@ func text(s string) []byte { return append(uleb(len(s)), s...) }
 
 func uleb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 
-func i32Const(n int64) []byte { return appendSigned([]byte{opI32Const}, n) }
+func i32Const(n int64) []byte { return appendVarint([]byte{opI32Const}, n) }
 
-func i64Const(n int64) []byte { return appendSigned([]byte{opI64Const}, n) }
+func i64Const(n int64) []byte { return appendVarint([]byte{opI64Const}, n) }

@@ -60,12 +60,12 @@ func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
 }
 
 func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
-	checked, err := withCheckpoints(content)
+	instrumented, err := instrument(content)
 	if err != nil {
 		return nil, err
 	}
 	workers := max(2, runtime.GOMAXPROCS(0)) // one alone does not look at ctx
-	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, workers), checked)
+	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, workers), instrumented)
 	if err != nil {
 		return nil, fmt.Errorf("the code is not WebAssembly that can be run here: %w", err)
 	}

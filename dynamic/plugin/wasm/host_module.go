@@ -26,7 +26,7 @@ func (c *code) giveModules(ctx context.Context, source *plugin.Source) error {
 		NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(hostClock), nil, []api.ValueType{i64}).Export("clock").
 		NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(checkpoint), nil, nil).Export(checkpointName).
+		WithGoModuleFunction(api.GoModuleFunc(onMeterPoint), nil, nil).Export(meterPointExport).
 		Instantiate(ctx)
 	if err != nil {
 		return fmt.Errorf("module %s: %w", hostModule, err)

@@ -14,14 +14,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-func TestCheckpoints_OfRealModules(t *testing.T) {
+func TestMetering_OfRealModules(t *testing.T) {
 	t.Parallel()
 	for _, module := range [][]byte{bytesGuest(t), protoGuest(t), echoModule().encode()} {
 		require.NoError(t, passes(module))
 	}
 }
 
-func TestCheckpoints_EveryPrefixIsRefused(t *testing.T) {
+func TestMetering_EveryPrefixIsRefused(t *testing.T) {
 	t.Parallel()
 	module := echoModule().encode()
 	whole := 0
@@ -38,8 +38,8 @@ func TestCheckpoints_EveryPrefixIsRefused(t *testing.T) {
 	}
 }
 
-// TestCheckpoints_PromisesAreRefused: any of these modules would end the test if it were compiled, for want of memory.
-func TestCheckpoints_PromisesAreRefused(t *testing.T) {
+// TestMetering_PromisesAreRefused: any of these modules would end the test if it were compiled, for want of memory.
+func TestMetering_PromisesAreRefused(t *testing.T) {
 	t.Parallel()
 	many := uleb(math.MaxUint32)
 	one := uleb(1)
@@ -94,11 +94,11 @@ func TestCheckpoints_PromisesAreRefused(t *testing.T) {
 }
 
 func passes(module []byte) error {
-	_, err := withCheckpoints(module)
+	_, err := instrument(module)
 	return err
 }
 
-func TestCheckpoints_EndWhateverCodeDoes(t *testing.T) {
+func TestMetering_EndWhateverCodeDoes(t *testing.T) {
 	t.Parallel()
 	fill := slices.Concat(i32Const(0), i32Const(0), i32Const(32<<20), []byte{opcodeBulk, 11, 0})
 	forever := func(body ...byte) []byte {
@@ -136,7 +136,7 @@ func TestCheckpoints_EndWhateverCodeDoes(t *testing.T) {
 	}
 }
 
-func TestCheckpoints_TheirVariableIsOutOfReach(t *testing.T) {
+func TestMetering_TheirVariableIsOutOfReach(t *testing.T) {
 	t.Parallel()
 	get := slices.Concat([]byte{0x23, 0, opDrop}, i32Const(abiVersion))
 	set := slices.Concat(i32Const(1000), []byte{0x24, 0}, i32Const(abiVersion))
@@ -147,8 +147,8 @@ func TestCheckpoints_TheirVariableIsOutOfReach(t *testing.T) {
 	require.ErrorContains(t, passes(append([]byte(header), export...)), "the variable 0, which is not there")
 }
 
-// TestCheckpoints_FunctionsKeepTheirPlaces: in tables, exports, calls and the start.
-func TestCheckpoints_FunctionsKeepTheirPlaces(t *testing.T) {
+// TestMetering_FunctionsKeepTheirPlaces: in tables, exports, calls and the start.
+func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	m := echoModule()
 	m.imports = []imported{{hostModule, "clock", signature{nil, []api.ValueType{i64}}}}
@@ -168,8 +168,8 @@ func TestCheckpoints_FunctionsKeepTheirPlaces(t *testing.T) {
 	assert.Equal(t, "in place", response)
 }
 
-// FuzzCheckpoints: what passes can be compiled if it could be before. A crash of the compiler would be one of this test.
-func FuzzCheckpoints(f *testing.F) {
+// FuzzInstrument: what passes can be compiled if it could be before. A crash of the compiler would be one of this test.
+func FuzzInstrument(f *testing.F) {
 	f.Add(echoModule().encode())
 	f.Add([]byte(header))
 	loader, _ := newTestLoader(f)
@@ -177,7 +177,7 @@ func FuzzCheckpoints(f *testing.F) {
 		if len(module) > 1<<16 {
 			t.Skip("compiling takes long")
 		}
-		changed, err := withCheckpoints(module)
+		changed, err := instrument(module)
 		if err != nil {
 			return // what it promises may be too much for the compiler
 		}
