@@ -99,7 +99,7 @@ func (a *injected) meterPoint(cost int64) []byte {
 	return slices.Concat(
 		[]byte{0x23}, count, appendVarint([]byte{0x41}, cost), []byte{0x6b, 0x24}, count, // count -= cost
 		[]byte{0x23}, count, []byte{0x41, 0, 0x4c, 0x04, 0x40}, // if count <= 0 {
-		appendUvarint([]byte{0x10}, a.importedFunctions),                          // checkpoint()
+		appendUvarint([]byte{0x10}, a.importedFunctions),               // checkpoint()
 		appendVarint([]byte{0x41}, meterInterval), []byte{0x24}, count, // count = meterInterval
 		[]byte{0x0b}, // }
 	)

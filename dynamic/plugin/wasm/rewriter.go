@@ -7,13 +7,13 @@ import (
 
 // rewriter reads a part of a module, and writes it with additions. After an error it reads zeros and no elements of lists.
 type rewriter struct {
-	unread      []byte // what was not read yet
-	err       error
+	unread   []byte // what was not read yet
+	err      error
 	injected *injected
 
-	input     []byte // of the part
+	input  []byte // of the part
 	output []byte
-	copied  int // bytes of all that are written, or replaced
+	copied int // bytes of all that are written, or replaced
 }
 
 func (w *rewriter) reset(part []byte) {
