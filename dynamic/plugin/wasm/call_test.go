@@ -169,7 +169,7 @@ func TestCall_WaitsForAnInstance(t *testing.T) {
 		_, err := code.call(ctx, "Sleep", "")
 		busy <- err
 	}()
-	require.Eventually(t, func() bool { return len(code.pool.permits) == 1 }, 10*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return len(code.pool.semaphore) == 1 }, 10*time.Second, time.Millisecond,
 		"nobody says when an instance is taken")
 
 	_, err := code.call(within(t, 50*time.Millisecond), "Echo", "")
@@ -221,7 +221,7 @@ func TestCall_ManyAtOnce(t *testing.T) {
 	}
 	callers.Wait()
 	assert.LessOrEqual(t, len(code.pool.idle), 3)
-	assert.Empty(t, code.pool.permits)
+	assert.Empty(t, code.pool.semaphore)
 }
 
 func TestCall_EndsWithTheCode(t *testing.T) {
@@ -239,7 +239,7 @@ func TestCall_EndsWithTheCode(t *testing.T) {
 		_, err := code.echo(t, "")
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return len(code.pool.permits) == 1 }, 10*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return len(code.pool.semaphore) == 1 }, 10*time.Second, time.Millisecond,
 		"nobody says when an instance is taken")
 	require.NoError(t, loaded.Close(t.Context()), "no host does that, while a handler runs")
 	requireCode(t, errors.Internal, <-ended)

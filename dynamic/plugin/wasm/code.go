@@ -93,7 +93,7 @@ func (c *code) prepare(ctx context.Context, source *plugin.Source) error {
 	if err != nil {
 		return err
 	}
-	c.pool.add(first)
+	c.pool.addIdle(first)
 	c.services, err = c.serviceHandlers(source.Services, methods)
 	return err
 }
@@ -142,7 +142,7 @@ func (c *code) bounded(ctx context.Context) (context.Context, time.Time, context
 }
 
 func (c *code) run(ctx context.Context, place uint32, request []byte, deadline time.Time) ([]byte, error) {
-	in, err := c.pool.take(ctx)
+	in, err := c.pool.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (c *code) run(ctx context.Context, place uint32, request []byte, deadline t
 	if _, failed := errors.AsType[*fault](err); failed {
 		c.pool.discard(in)
 	} else {
-		c.pool.put(in)
+		c.pool.release(in)
 	}
 	return response, err
 }

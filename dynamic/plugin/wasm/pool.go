@@ -9,8 +9,8 @@ import (
 
 // pool is the instances of a plugin. They are made when they are needed, and kept.
 type pool struct {
-	start   func(ctx context.Context) (*instance, error)
-	permits chan struct{} // one in it for each instance that is taken
+	newInstance   func(ctx context.Context) (*instance, error)
+	semaphore chan struct{} // one in it for each instance that is taken
 
 	mu     sync.Mutex
 	idle   []*instance
@@ -18,48 +18,48 @@ type pool struct {
 }
 
 func newPool(instances int, start func(ctx context.Context) (*instance, error)) *pool {
-	return &pool{start: start, permits: make(chan struct{}, instances)}
+	return &pool{newInstance: start, semaphore: make(chan struct{}, instances)}
 }
 
-// take returns an instance that nobody else has, until put or discard. If ctx ends before one is free, that is
+// acquire returns an instance that nobody else has, until put or discard. If ctx ends before one is free, that is
 // [errors.ResourceExhausted], or [errors.Canceled] if the request was.
-func (p *pool) take(ctx context.Context) (*instance, error) {
+func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	select {
-	case p.permits <- struct{}{}:
+	case p.semaphore <- struct{}{}:
 	default:
 		select {
-		case p.permits <- struct{}{}:
+		case p.semaphore <- struct{}{}:
 		case <-ctx.Done():
-			return nil, p.tooLate(ctx)
+			return nil, p.acquireError(ctx)
 		}
 	}
-	in, err := p.pop()
+	in, err := p.popIdle()
 	if in == nil && err == nil {
 		// Not in the time of the request: one that has little left would end each start in vain.
-		in, err = p.start(context.WithoutCancel(ctx))
+		in, err = p.newInstance(context.WithoutCancel(ctx))
 	}
 	if err != nil {
-		<-p.permits
+		<-p.semaphore
 		return nil, err
 	}
 	if ctx.Err() != nil { // it would be thrown away for nothing
-		p.put(in)
-		return nil, p.tooLate(ctx)
+		p.release(in)
+		return nil, p.acquireError(ctx)
 	}
 	return in, nil
 }
 
-// tooLate is the error of a request whose context has ended before it could be handled.
-func (p *pool) tooLate(ctx context.Context) error {
+// acquireError is the error of a request whose context has ended before it could be handled.
+func (p *pool) acquireError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return errors.FromContext(ctx.Err())
 	}
 	return errors.NewErrorf(errors.ResourceExhausted,
-		"no instance of the plugin was free in the time of the request: there are %d at most", cap(p.permits))
+		"no instance of the plugin was free in the time of the request: there are %d at most", cap(p.semaphore))
 }
 
-// pop returns an idle instance, the one that was used last, or nil.
-func (p *pool) pop() (*instance, error) {
+// popIdle returns an idle instance, the one that was used last, or nil.
+func (p *pool) popIdle() (*instance, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -74,14 +74,14 @@ func (p *pool) pop() (*instance, error) {
 	return in, nil
 }
 
-// put gives an instance back.
-func (p *pool) put(in *instance) {
-	p.add(in)
-	<-p.permits
+// release gives an instance back.
+func (p *pool) release(in *instance) {
+	p.addIdle(in)
+	<-p.semaphore
 }
 
-// add makes an instance available that was not taken.
-func (p *pool) add(in *instance) {
+// addIdle makes an instance available that was not taken.
+func (p *pool) addIdle(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = append(p.idle, in)
@@ -90,7 +90,7 @@ func (p *pool) add(in *instance) {
 // discard throws an instance away that was taken.
 func (p *pool) discard(in *instance) {
 	in.close()
-	<-p.permits
+	<-p.semaphore
 }
 
 // close refuses further requests. The instances are closed with their runtime.
