@@ -46,11 +46,11 @@ func hostLog(ctx context.Context, module api.Module, stack []uint64) {
 		return // another module calls
 	}
 	level, address, size := api.DecodeI32(stack[0]), api.DecodeU32(stack[1]), api.DecodeU32(stack[2])
-	message, ok := module.Memory().Read(address, min(size, maxOutput))
+	message, ok := module.Memory().Read(address, min(size, maxLogPerRequest))
 	if !ok {
 		message = []byte("a message that is beyond the end of memory")
 	}
-	in.journal.write(slog.Level(level), string(message))
+	in.log.write(slog.Level(level), string(message))
 }
 
 // hostClock returns the time in nanoseconds since 1970.

@@ -27,7 +27,7 @@ type instance struct {
 	module      api.Module
 	alloc, run  api.Function
 	memory      memory
-	journal     journal
+	log     guestLog
 	maxResponse int
 
 	running context.Context //nolint:containedctx // of what is being run
@@ -45,7 +45,7 @@ func (c *code) start(ctx context.Context) (*instance, error) {
 	defer cancel()
 	in := &instance{
 		memory:      memory{limit: c.limits.Memory},
-		journal:     journal{logger: c.logger},
+		log:     guestLog{logger: c.logger},
 		maxResponse: c.loader.options.maxResponse,
 	}
 	ctx = in.begin(ctx)
@@ -54,8 +54,8 @@ func (c *code) start(ctx context.Context) (*instance, error) {
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
 		WithRandSource(in).
-		WithStdout(&lineWriter{journal: &in.journal, level: slog.LevelInfo}).
-		WithStderr(&lineWriter{journal: &in.journal, level: slog.LevelWarn})
+		WithStdout(&lineWriter{log: &in.log, level: slog.LevelInfo}).
+		WithStderr(&lineWriter{log: &in.log, level: slog.LevelWarn})
 	module, err := c.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &in.memory), c.compiled, config)
 	if err == nil && module.IsClosed() {
 		err = errors.New("it has ended itself")
@@ -77,7 +77,7 @@ func (c *code) start(ctx context.Context) (*instance, error) {
 func (in *instance) begin(ctx context.Context) context.Context {
 	in.running = ctx
 	in.memory.refused = false
-	in.journal.begin(ctx)
+	in.log.reset(ctx)
 	return context.WithValue(ctx, instanceKey{}, in)
 }
 

@@ -52,7 +52,7 @@ func TestSandbox_LogIsBounded(t *testing.T) {
 	code := loadBytes(t, plugin.Limits{Instances: 1})
 	_, err := code.call(t.Context(), "Log", strings.Repeat("x\n", 100_000))
 	require.NoError(t, err)
-	assert.Less(t, len(code.log.String()), 3*maxOutput)
+	assert.Less(t, len(code.log.String()), 3*maxLogPerRequest)
 	assert.Equal(t, 1, strings.Count(code.log.String(), "is left out"))
 	_, err = code.call(t.Context(), "Log", "the next request")
 	require.NoError(t, err)
@@ -62,10 +62,10 @@ func TestSandbox_LogIsBounded(t *testing.T) {
 func TestLineWriter_CutsLongLines(t *testing.T) {
 	t.Parallel()
 	log := &logText{}
-	journal := &journal{logger: log.logger()}
-	journal.begin(t.Context())
-	writer := &lineWriter{journal: journal}
-	for _, output := range []string{"one\ntwo", " and\r\n\n", strings.Repeat("x", maxLine+1), "\nleft"} {
+	journal := &guestLog{logger: log.logger()}
+	journal.reset(t.Context())
+	writer := &lineWriter{log: journal}
+	for _, output := range []string{"one\ntwo", " and\r\n\n", strings.Repeat("x", maxLineLength+1), "\nleft"} {
 		n, err := writer.Write([]byte(output))
 		require.NoError(t, err)
 		require.Equal(t, len(output), n)
@@ -75,5 +75,5 @@ func TestLineWriter_CutsLongLines(t *testing.T) {
 		_, message, _ := strings.Cut(strings.TrimSpace(line), "msg=")
 		lines = append(lines, message)
 	}
-	assert.Equal(t, []string{"one", `"two and"`, strings.Repeat("x", maxLine), "x"}, lines)
+	assert.Equal(t, []string{"one", `"two and"`, strings.Repeat("x", maxLineLength), "x"}, lines)
 }
