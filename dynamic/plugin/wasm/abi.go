@@ -62,8 +62,8 @@ func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	}
 	if memory, ok := compiled.ExportedMemories()[exportMemory]; !ok {
 		errs = append(errs, fmt.Errorf("the code does not export its memory as %q", exportMemory))
-	} else if least := int64(memory.Min()) * pageSize; least > memoryLimit {
-		errs = append(errs, fmt.Errorf("the code needs %d bytes of memory to start, and may have %d", least, memoryLimit))
+	} else if initial := int64(memory.Min()) * pageSize; initial > memoryLimit {
+		errs = append(errs, fmt.Errorf("the code needs %d bytes of memory to start, and may have %d", initial, memoryLimit))
 	}
 	if functions["_start"] != nil && functions["_initialize"] == nil {
 		errs = append(errs, errors.New(

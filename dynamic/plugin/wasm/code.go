@@ -35,7 +35,7 @@ type code struct {
 var features = api.CoreFeaturesV2.SetEnabled(api.CoreFeatureReferenceTypes, false)
 
 func (l *Loader) load(ctx context.Context, source *plugin.Source) (*code, error) {
-	limits, err := l.options.limitsOf(source.Limits)
+	limits, err := l.options.resolveLimits(source.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (c *code) Counts() (handled, failed uint64) {
 func (c *code) Close(ctx context.Context) error {
 	c.pool.close()
 	err := c.runtime.Close(context.WithoutCancel(ctx))
-	c.loader.release()
+	c.loader.untrack()
 	return err
 }
 

@@ -12,15 +12,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 )
 
-// hostModule is the module that code is given besides WASI.
-const hostModule = "dynpsrpc"
+// hostModuleName is the module that code is given besides WASI.
+const hostModuleName = "dynpsrpc"
 
 // giveModules instantiates what the code may import.
 func (c *code) giveModules(ctx context.Context, source *plugin.Source) error {
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, c.runtime); err != nil {
 		return fmt.Errorf("module %s: %w", wasi_snapshot_preview1.ModuleName, err)
 	}
-	_, err := c.runtime.NewHostModuleBuilder(hostModule).
+	_, err := c.runtime.NewHostModuleBuilder(hostModuleName).
 		NewFunctionBuilder().
 		WithGoModuleFunction(api.GoModuleFunc(hostLog), []api.ValueType{i32, i32, i32}, nil).Export("log").
 		NewFunctionBuilder().
@@ -29,7 +29,7 @@ func (c *code) giveModules(ctx context.Context, source *plugin.Source) error {
 		WithGoModuleFunction(api.GoModuleFunc(onMeterPoint), nil, nil).Export(meterPointExport).
 		Instantiate(ctx)
 	if err != nil {
-		return fmt.Errorf("module %s: %w", hostModule, err)
+		return fmt.Errorf("module %s: %w", hostModuleName, err)
 	}
 	for _, instantiate := range c.loader.options.modules {
 		if err := instantiate(ctx, source, c.runtime); err != nil {

@@ -74,13 +74,13 @@ func TestLoad_CodeThatIsNotOfTheABI(t *testing.T) {
 			withImport("env", "f", signature{}), []string{"imports env.f, but is not given a module env"},
 		},
 		"import of no function": {
-			withImport(hostModule, "f", signature{}), []string{"imports dynpsrpc.f, which the module it is given does not have"},
+			withImport(hostModuleName, "f", signature{}), []string{"imports dynpsrpc.f, which the module it is given does not have"},
 		},
 		"import of WASI that is not": {
 			withImport("wasi_snapshot_preview1", "f", signature{}), []string{"imports wasi_snapshot_preview1.f"},
 		},
 		"import with another signature": {
-			withImport(hostModule, "clock", signature{[]api.ValueType{i32}, nil}),
+			withImport(hostModuleName, "clock", signature{[]api.ValueType{i32}, nil}),
 			[]string{"imports dynpsrpc.clock(i32) -> (), but is given one that is () -> (i64)"},
 		},
 	} {
@@ -175,7 +175,7 @@ func TestLoad_Limits(t *testing.T) {
 	source.Limits = plugin.Limits{}
 	loaded, err := loader.Load(t.Context(), source, nil)
 	require.NoError(t, err)
-	assert.Equal(t, loader.options.most, loaded.(*code).limits)
+	assert.Equal(t, loader.options.maxLimits, loaded.(*code).limits)
 	require.NoError(t, loaded.Close(t.Context()))
 
 	source.Limits = plugin.Limits{Timeout: -1, Memory: -1, Instances: -1}

@@ -50,12 +50,12 @@ func (l *Loader) Name() string { return Name }
 //
 // The code never calls notify: an instance that has failed is replaced, and the plugin serves on.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
-	if !l.enter() {
+	if !l.track() {
 		return nil, errors.NewErrorf(errors.FailedPrecondition, "the loader of WebAssembly is closed")
 	}
 	code, err := l.load(ctx, source)
 	if err != nil {
-		l.release()
+		l.untrack()
 		return nil, err
 	}
 	return code, nil
@@ -77,8 +77,8 @@ func (l *Loader) Close() error {
 	return l.cache.Close(context.Background())
 }
 
-// enter counts one more code, unless the loader is closed.
-func (l *Loader) enter() bool {
+// track counts one more code, unless the loader is closed.
+func (l *Loader) track() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -88,7 +88,7 @@ func (l *Loader) enter() bool {
 	return true
 }
 
-func (l *Loader) release() {
+func (l *Loader) untrack() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.loaded--

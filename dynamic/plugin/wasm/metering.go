@@ -84,7 +84,7 @@ func (a *injected) typeEntry() []byte {
 // importEntry is the function of the host.
 func (a *injected) importEntry() []byte {
 	a.hasImport = true
-	return slices.Concat(appendName(nil, hostModule), appendName(nil, meterPointExport), []byte{0}, appendUvarint(nil, a.typeCount))
+	return slices.Concat(appendName(nil, hostModuleName), appendName(nil, meterPointExport), []byte{0}, appendUvarint(nil, a.typeCount))
 }
 
 // globalEntry is the variable that counts down, of type i32. It is 0.

@@ -114,7 +114,7 @@ func TestMetering_EndWhateverCodeDoes(t *testing.T) {
 	})
 	recursive.with(exportCall, slices.Concat(i32Const(60), []byte{opcodeCall, 4}, i64Const(0))...)
 	importing := echoModule()
-	importing.imports = []imported{{hostModule, "clock", signature{nil, []api.ValueType{i64}}}}
+	importing.imports = []imported{{hostModuleName, "clock", signature{nil, []api.ValueType{i64}}}}
 
 	for name, module := range map[string]*assembled{
 		"loop":      echoModule().with(exportCall, forever()...),
@@ -151,7 +151,7 @@ func TestMetering_TheirVariableIsOutOfReach(t *testing.T) {
 func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	m := echoModule()
-	m.imports = []imported{{hostModule, "clock", signature{nil, []api.ValueType{i64}}}}
+	m.imports = []imported{{hostModuleName, "clock", signature{nil, []api.ValueType{i64}}}}
 	m.functions = append(m.functions,
 		function{signature: signature{results: []api.ValueType{i32}}, body: i32Const(abiVersion)},
 		function{}, // the start: it must have no parameters

@@ -23,8 +23,8 @@ const (
 	DefaultMaxResponse = 16 << 20
 	// startTimeout bounds the start of an instance.
 	startTimeout = 10 * time.Second
-	// greatestMemory is what 32 bits can address.
-	greatestMemory = 1 << 32
+	// maxMemory is what 32 bits can address.
+	maxMemory = 1 << 32
 )
 
 // Option configures [NewLoader].
@@ -37,8 +37,8 @@ type ModuleFunc func(ctx context.Context, source *plugin.Source, runtime wazero.
 
 type options struct {
 	logger      *slog.Logger
-	limits      plugin.Limits // where a manifest has none
-	most        plugin.Limits // what a manifest may ask for; 0: anything
+	defaultLimits      plugin.Limits // where a manifest has none
+	maxLimits        plugin.Limits // what a manifest may ask for; 0: anything
 	maxResponse int
 	cacheDir    string
 	modules     []ModuleFunc
@@ -47,7 +47,7 @@ type options struct {
 func newOptions(opts []Option) (options, error) {
 	o := options{
 		logger: slog.Default(),
-		limits: plugin.Limits{
+		defaultLimits: plugin.Limits{
 			Timeout: plugin.Duration(DefaultTimeout), Memory: DefaultMemory, Instances: runtime.GOMAXPROCS(0),
 		},
 		maxResponse: DefaultMaxResponse,
@@ -55,15 +55,15 @@ func newOptions(opts []Option) (options, error) {
 	for _, option := range opts {
 		option(&o)
 	}
-	err := errors.Join(checkLimits(o.limits), checkLimits(o.most))
+	err := errors.Join(checkLimits(o.defaultLimits), checkLimits(o.maxLimits))
 	if o.maxResponse <= 0 || o.maxResponse > math.MaxInt32 {
 		err = errors.Join(err, fmt.Errorf("longest response is %d bytes: it must be from 1 to %d", o.maxResponse, math.MaxInt32))
 	}
-	most := orElse(o.most, o.limits)
-	o.limits = plugin.Limits{
-		Timeout:   min(o.limits.Timeout, most.Timeout),
-		Memory:    min(o.limits.Memory, most.Memory),
-		Instances: min(o.limits.Instances, most.Instances),
+	maxLimits := withDefaults(o.maxLimits, o.defaultLimits)
+	o.defaultLimits = plugin.Limits{
+		Timeout:   min(o.defaultLimits.Timeout, maxLimits.Timeout),
+		Memory:    min(o.defaultLimits.Memory, maxLimits.Memory),
+		Instances: min(o.defaultLimits.Instances, maxLimits.Instances),
 	}
 	return o, err
 }
@@ -80,13 +80,13 @@ func WithLogger(logger *slog.Logger) Option {
 // WithDefaultLimits sets the limits of plugins whose manifest has none. What is 0 stays as it is: [DefaultTimeout],
 // [DefaultMemory], and as many instances as Go uses processors.
 func WithDefaultLimits(limits plugin.Limits) Option {
-	return func(o *options) { o.limits = orElse(limits, o.limits) }
+	return func(o *options) { o.defaultLimits = withDefaults(limits, o.defaultLimits) }
 }
 
 // WithMaxLimits sets the limits that a manifest may ask for at most; a plugin that asks for more is not loaded. Plugins that
 // ask for nothing get no more either. What is 0 is not limited, as by default.
 func WithMaxLimits(limits plugin.Limits) Option {
-	return func(o *options) { o.most = limits }
+	return func(o *options) { o.maxLimits = limits }
 }
 
 // WithMaxResponse sets the longest response that plugins may return, in bytes. The default is [DefaultMaxResponse].
@@ -106,37 +106,37 @@ func WithModule(instantiate ModuleFunc) Option {
 	return func(o *options) { o.modules = append(o.modules, instantiate) }
 }
 
-// limitsOf returns what a plugin may use.
-func (o *options) limitsOf(asked plugin.Limits) (plugin.Limits, error) {
-	limits := orElse(asked, o.limits)
+// resolveLimits returns what a plugin may use.
+func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) {
+	limits := withDefaults(requested, o.defaultLimits)
 	if err := checkLimits(limits); err != nil {
 		return limits, err
 	}
 	var err error
-	if o.most.Timeout > 0 && limits.Timeout > o.most.Timeout {
+	if o.maxLimits.Timeout > 0 && limits.Timeout > o.maxLimits.Timeout {
 		err = errors.Join(err, fmt.Errorf("the time limit of %s is more than %s, which this host allows",
-			time.Duration(limits.Timeout), time.Duration(o.most.Timeout)))
+			time.Duration(limits.Timeout), time.Duration(o.maxLimits.Timeout)))
 	}
-	if o.most.Memory > 0 && limits.Memory > o.most.Memory {
+	if o.maxLimits.Memory > 0 && limits.Memory > o.maxLimits.Memory {
 		err = errors.Join(err, fmt.Errorf("the memory of %d bytes is more than %d, which this host allows",
-			limits.Memory, o.most.Memory))
+			limits.Memory, o.maxLimits.Memory))
 	}
-	if o.most.Instances > 0 && limits.Instances > o.most.Instances {
+	if o.maxLimits.Instances > 0 && limits.Instances > o.maxLimits.Instances {
 		err = errors.Join(err, fmt.Errorf("the %d instances are more than %d, which this host allows",
-			limits.Instances, o.most.Instances))
+			limits.Instances, o.maxLimits.Instances))
 	}
 	return limits, err
 }
 
-func orElse(limits, usual plugin.Limits) plugin.Limits {
+func withDefaults(limits, defaults plugin.Limits) plugin.Limits {
 	if limits.Timeout == 0 {
-		limits.Timeout = usual.Timeout
+		limits.Timeout = defaults.Timeout
 	}
 	if limits.Memory == 0 {
-		limits.Memory = usual.Memory
+		limits.Memory = defaults.Memory
 	}
 	if limits.Instances == 0 {
-		limits.Instances = usual.Instances
+		limits.Instances = defaults.Instances
 	}
 	return limits
 }
@@ -146,8 +146,8 @@ func checkLimits(limits plugin.Limits) error {
 	if limits.Timeout < 0 {
 		err = errors.Join(err, fmt.Errorf("the time limit is %s: it must not be negative", time.Duration(limits.Timeout)))
 	}
-	if limits.Memory < 0 || limits.Memory > greatestMemory {
-		err = errors.Join(err, fmt.Errorf("the memory is %d bytes: it must be from 0 to %d", limits.Memory, greatestMemory))
+	if limits.Memory < 0 || limits.Memory > maxMemory {
+		err = errors.Join(err, fmt.Errorf("the memory is %d bytes: it must be from 0 to %d", limits.Memory, maxMemory))
 	}
 	if limits.Instances < 0 {
 		err = errors.Join(err, fmt.Errorf("the number of instances is %d: it must not be negative", limits.Instances))
