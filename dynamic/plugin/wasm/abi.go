@@ -100,10 +100,10 @@ func checkImports(runtime wazero.Runtime, compiled wazero.CompiledModule) error 
 func (in *instance) checkVersion(ctx context.Context) error {
 	version, err := in.module.ExportedFunction(exportVersion).Call(ctx)
 	if err != nil {
-		return in.faultOf(ctx, err)
+		return in.newFault(ctx, err)
 	}
 	if version := uint32(version[0]); version != abiVersion { //nolint:gosec // it has 32 bits
-		return brokenABI("the code is of version %d of the ABI, and this host runs version %d: build it for that", version, abiVersion)
+		return abiViolation("the code is of version %d of the ABI, and this host runs version %d: build it for that", version, abiVersion)
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func FuzzDecodeError(f *testing.F) {
 func FuzzMethodList(f *testing.F) {
 	f.Add("a.B/C\na.B/D\n")
 	f.Fuzz(func(t *testing.T, list string) {
-		methods, err := methodList(list)
+		methods, err := parseMethodList(list)
 		if err == nil {
 			require.Equal(t, strings.TrimSuffix(list, "\n"), strings.Join(methods, "\n"))
 			slices.Sort(methods)
@@ -129,7 +129,7 @@ func TestMethodList_Wrong(t *testing.T) {
 		"a.B/C\n\na.B/D": `serves ""`, "a.B": `serves "a.B"`, "/C": `serves "/C"`, "a.B/": `serves "a.B/"`,
 		"a.B/C\nd\na.B/C": `serves "d"`, strings.Repeat("a.B/C\n", 2): `two handlers for "a.B/C"`,
 	} {
-		_, err := methodList(list)
+		_, err := parseMethodList(list)
 		assert.ErrorContains(t, err, wanted)
 	}
 }

@@ -82,7 +82,7 @@ func BenchmarkStart(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			code := load(b, content, echoService, plugin.Limits{})
 			for b.Loop() {
-				in, err := code.start(b.Context())
+				in, err := code.newInstance(b.Context())
 				require.NoError(b, err)
 				in.close()
 			}

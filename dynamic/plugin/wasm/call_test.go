@@ -19,7 +19,7 @@ import (
 func TestCall_RequestsOfAllSizes(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{Instances: 1})
-	for _, size := range []int{0, 1, leastRoom, leastRoom + 1, 0, 100_000, 3 << 20, 10, keptRoom, keptRoom + 1, 0} {
+	for _, size := range []int{0, 1, minInputBuffer, minInputBuffer + 1, 0, 100_000, 3 << 20, 10, maxKeptInputBuffer, maxKeptInputBuffer + 1, 0} {
 		request := strings.Repeat("x", size)
 		response, err := code.call(t.Context(), "Echo", request)
 		require.NoError(t, err, size)
@@ -54,7 +54,7 @@ func TestCall_ErrorsOfTheHandlerReachTheCaller(t *testing.T) {
 func TestCall_ErrorWithWrongCodeIsAFault(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{Instances: 1})
-	for _, wrong := range []string{"UPPER", "a-b", strings.Repeat("a", longestCode+1)} {
+	for _, wrong := range []string{"UPPER", "a-b", strings.Repeat("a", maxCodeLength+1)} {
 		requireSameInstance(t, code, 1)
 		_, err := code.call(t.Context(), "Fail", wrong+" text")
 		coded := requireCode(t, errors.Internal, err)
@@ -233,7 +233,7 @@ func TestCall_EndsWithTheCode(t *testing.T) {
 	}
 	loaded, err := loader.Load(t.Context(), source, nil)
 	require.NoError(t, err)
-	code := &guestCode{code: loaded.(*code)}
+	code := &guestCode{loadedPlugin: loaded.(*loadedPlugin)}
 	ended := make(chan error)
 	go func() { // ends below
 		_, err := code.echo(t, "")
@@ -251,7 +251,7 @@ func TestCall_AfterClose(t *testing.T) {
 	source := &plugin.Source{Content: echoModule().encode(), Services: services(t, echoService)}
 	loaded, err := loader.Load(t.Context(), source, nil)
 	require.NoError(t, err)
-	code := &guestCode{code: loaded.(*code)}
+	code := &guestCode{loadedPlugin: loaded.(*loadedPlugin)}
 	requireCode(t, errors.FailedPrecondition, loader.Close())
 	require.NoError(t, loaded.Close(t.Context()))
 	_, err = code.echo(t, "")

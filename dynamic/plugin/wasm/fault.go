@@ -13,7 +13,7 @@ import (
 // fault is an error after which an instance is not used again.
 type fault struct {
 	code   errors.ErrorCode
-	what   string // for the caller, who learns nothing that the code made up
+	summary   string // for the caller, who learns nothing that the code made up
 	reason error  // for the log
 }
 
@@ -21,24 +21,24 @@ func (f *fault) Error() string { return f.reason.Error() }
 
 func (f *fault) Unwrap() error { return f.reason }
 
-// forCaller returns what the caller of a method learns.
-func (f *fault) forCaller(method *registry.Method) error {
+// callerError returns what the caller of a method learns.
+func (f *fault) callerError(method *registry.Method) error {
 	switch f.code {
 	case errors.Canceled:
 		return errors.FromContext(context.Canceled)
 	case errors.DeadlineExceeded:
 		return errors.FromContext(context.DeadlineExceeded)
 	}
-	return errors.NewErrorf(f.code, "the plugin that serves %s %s; the log of the server has the reason", method.FullName(), f.what)
+	return errors.NewErrorf(f.code, "the plugin that serves %s %s; the log of the server has the reason", method.FullName(), f.summary)
 }
 
-// brokenABI is the fault of code that does not keep to the ABI.
-func brokenABI(format string, args ...any) *fault {
+// abiViolation is the fault of code that does not keep to the ABI.
+func abiViolation(format string, args ...any) *fault {
 	return &fault{errors.Internal, "has returned what it must not", fmt.Errorf(format, args...)}
 }
 
-// faultOf tells what err means, with which code has ended.
-func (in *instance) faultOf(ctx context.Context, err error) *fault {
+// newFault tells what err means, with which code has ended.
+func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):

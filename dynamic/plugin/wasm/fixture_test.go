@@ -78,7 +78,7 @@ func newTestLoader(t testing.TB, opts ...Option) (*Loader, *logText) {
 
 // guestCode is loaded code whose methods a test calls.
 type guestCode struct {
-	*code
+	*loadedPlugin
 	log *logText
 }
 
@@ -93,7 +93,7 @@ func load(t testing.TB, content []byte, declarations string, limits plugin.Limit
 	loaded, err := loader.Load(t.Context(), source, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, loaded.Close(context.Background())) })
-	return &guestCode{loaded.(*code), log}
+	return &guestCode{loaded.(*loadedPlugin), log}
 }
 
 // loadBytes loads the guest that can do everything wrong.

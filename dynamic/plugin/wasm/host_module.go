@@ -15,8 +15,8 @@ import (
 // hostModuleName is the module that code is given besides WASI.
 const hostModuleName = "dynpsrpc"
 
-// giveModules instantiates what the code may import.
-func (c *code) giveModules(ctx context.Context, source *plugin.Source) error {
+// instantiateHostModules instantiates what the code may import.
+func (c *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugin.Source) error {
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, c.runtime); err != nil {
 		return fmt.Errorf("module %s: %w", wasi_snapshot_preview1.ModuleName, err)
 	}

@@ -16,31 +16,31 @@ import (
 )
 
 const (
-	// leastRoom is what is asked of alloc at least, so that small requests of different sizes share it.
-	leastRoom = 1 << 10
-	// keptRoom is what is kept at most for the requests to come.
-	keptRoom = 1 << 20
+	// minInputBuffer is what is asked of alloc at least, so that small requests of different sizes share it.
+	minInputBuffer = 1 << 10
+	// maxKeptInputBuffer is what is kept at most for the requests to come.
+	maxKeptInputBuffer = 1 << 20
 )
 
 // instance is an instance of a plugin's code. It belongs to one goroutine at a time.
 type instance struct {
 	module      api.Module
-	alloc, run  api.Function
+	allocFunc, callFunc  api.Function
 	memory      memory
 	log     guestLog
 	maxResponse int
 
-	running context.Context //nolint:containedctx // of what is being run
-	room    uint32          // where alloc has put the room for requests, and how many bytes it has
-	size    uint32
+	ctx context.Context //nolint:containedctx // of what is being run
+	inputBuffer    uint32          // where alloc has put the room for requests, and how many bytes it has
+	inputSize    uint32
 	stack   [4]uint64 // parameters and result
 }
 
 // instanceKey is for the value of a context that says which instance runs with it.
 type instanceKey struct{}
 
-// start makes an instance, which fails if it takes too long.
-func (c *code) start(ctx context.Context) (*instance, error) {
+// newInstance makes an instance, which fails if it takes too long.
+func (c *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	in := &instance{
@@ -61,11 +61,11 @@ func (c *code) start(ctx context.Context) (*instance, error) {
 		err = errors.New("it has ended itself")
 	}
 	if err != nil {
-		failure := in.faultOf(ctx, err)
+		failure := in.newFault(ctx, err)
 		failure.reason = fmt.Errorf("an instance does not start: %w", failure.reason)
 		return nil, failure
 	}
-	in.module, in.alloc, in.run = module, module.ExportedFunction(exportAlloc), module.ExportedFunction(exportCall)
+	in.module, in.allocFunc, in.callFunc = module, module.ExportedFunction(exportAlloc), module.ExportedFunction(exportCall)
 	if err := in.checkVersion(ctx); err != nil {
 		in.close()
 		return nil, err
@@ -75,7 +75,7 @@ func (c *code) start(ctx context.Context) (*instance, error) {
 
 // begin prepares the instance for something to run, with the context that is returned.
 func (in *instance) begin(ctx context.Context) context.Context {
-	in.running = ctx
+	in.ctx = ctx
 	in.memory.refused = false
 	in.log.reset(ctx)
 	return context.WithValue(ctx, instanceKey{}, in)
@@ -87,13 +87,13 @@ func (in *instance) sleep(nanoseconds int64) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-in.running.Done():
+	case <-in.ctx.Done():
 	}
 }
 
 // Read is how code gets random numbers: not for longer than it may run.
 func (in *instance) Read(bytes []byte) (int, error) {
-	if err := in.running.Err(); err != nil {
+	if err := in.ctx.Err(); err != nil {
 		return 0, err
 	}
 	return rand.Read(bytes)
@@ -101,59 +101,59 @@ func (in *instance) Read(bytes []byte) (int, error) {
 
 // call lets the code handle a request, for the method at the place. The error is a *fault, after which the instance must not
 // be used again, or one that the handler has returned.
-func (in *instance) call(ctx context.Context, place uint32, request []byte, deadline time.Time) ([]byte, error) {
+func (in *instance) call(ctx context.Context, method uint32, request []byte, deadline time.Time) ([]byte, error) {
 	ctx = in.begin(ctx)
-	if err := in.write(ctx, request); err != nil {
+	if err := in.writeRequest(ctx, request); err != nil {
 		return nil, err
 	}
-	in.stack = [4]uint64{uint64(place), uint64(in.room), uint64(len(request)), uint64(deadline.UnixNano())}
-	if err := in.run.CallWithStack(ctx, in.stack[:]); err != nil {
-		return nil, in.faultOf(ctx, err)
+	in.stack = [4]uint64{uint64(method), uint64(in.inputBuffer), uint64(len(request)), uint64(deadline.UnixNano())}
+	if err := in.callFunc.CallWithStack(ctx, in.stack[:]); err != nil {
+		return nil, in.newFault(ctx, err)
 	}
 	failed := in.stack[0]&errorFlag != 0
-	response, err := in.read(in.stack[0] &^ errorFlag)
+	response, err := in.readResult(in.stack[0] &^ errorFlag)
 	if err != nil || !failed {
 		return response, err
 	}
 	return nil, decodeError(response)
 }
 
-// write puts a request where the code can read it.
-func (in *instance) write(ctx context.Context, request []byte) error {
+// writeRequest puts a request where the code can read it.
+func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	if len(request) > math.MaxInt32 {
 		return &fault{errors.ResourceExhausted, "cannot take so long a request", fmt.Errorf("request of %d bytes", len(request))}
 	}
 	size := uint32(len(request)) //nolint:gosec // see above
-	if size > in.size || in.size > keptRoom {
-		in.size = max(size, leastRoom)
-		in.stack[0] = uint64(in.size)
-		if err := in.alloc.CallWithStack(ctx, in.stack[:]); err != nil {
-			return in.faultOf(ctx, err)
+	if size > in.inputSize || in.inputSize > maxKeptInputBuffer {
+		in.inputSize = max(size, minInputBuffer)
+		in.stack[0] = uint64(in.inputSize)
+		if err := in.allocFunc.CallWithStack(ctx, in.stack[:]); err != nil {
+			return in.newFault(ctx, err)
 		}
-		in.room = uint32(in.stack[0]) //nolint:gosec // an address has 32 bits
-		if in.room == 0 {
+		in.inputBuffer = uint32(in.stack[0]) //nolint:gosec // an address has 32 bits
+		if in.inputBuffer == 0 {
 			return &fault{errors.ResourceExhausted, "has no memory for the request",
-				fmt.Errorf("%s(%d) has returned 0", exportAlloc, in.size)}
+				fmt.Errorf("%s(%d) has returned 0", exportAlloc, in.inputSize)}
 		}
 	}
-	if !in.module.Memory().Write(in.room, request) {
-		return brokenABI("%s(%d) has returned %d, which is beyond the end of memory", exportAlloc, in.size, in.room)
+	if !in.module.Memory().Write(in.inputBuffer, request) {
+		return abiViolation("%s(%d) has returned %d, which is beyond the end of memory", exportAlloc, in.inputSize, in.inputBuffer)
 	}
 	return nil
 }
 
-// read copies what the code has returned: an address in the upper 32 bits, and a length.
-func (in *instance) read(place uint64) ([]byte, error) {
-	address, size := uint32(place>>32), uint32(place) //nolint:gosec // its halves
+// readResult copies what the code has returned: an address in the upper 32 bits, and a length.
+func (in *instance) readResult(packed uint64) ([]byte, error) {
+	address, size := uint32(packed>>32), uint32(packed) //nolint:gosec // its halves
 	if int64(size) > int64(in.maxResponse) {
-		return nil, brokenABI("it has returned %d bytes, which is more than %d", size, in.maxResponse)
+		return nil, abiViolation("it has returned %d bytes, which is more than %d", size, in.maxResponse)
 	}
 	if size == 0 {
 		return nil, nil // wherever it is
 	}
 	bytes, ok := in.module.Memory().Read(address, size)
 	if !ok {
-		return nil, brokenABI("it has returned %d bytes at %d, which is beyond the end of memory", size, address)
+		return nil, abiViolation("it has returned %d bytes at %d, which is beyond the end of memory", size, address)
 	}
 	return append(make([]byte, 0, size), bytes...), nil
 }

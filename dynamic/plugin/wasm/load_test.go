@@ -175,7 +175,7 @@ func TestLoad_Limits(t *testing.T) {
 	source.Limits = plugin.Limits{}
 	loaded, err := loader.Load(t.Context(), source, nil)
 	require.NoError(t, err)
-	assert.Equal(t, loader.options.maxLimits, loaded.(*code).limits)
+	assert.Equal(t, loader.options.maxLimits, loaded.(*loadedPlugin).limits)
 	require.NoError(t, loaded.Close(t.Context()))
 
 	source.Limits = plugin.Limits{Timeout: -1, Memory: -1, Instances: -1}
@@ -220,7 +220,7 @@ func TestLoader_VersionsOfEqualCodeAreIndependent(t *testing.T) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				response, err := (&guestCode{code: loaded.(*code)}).echo(t, "x")
+				response, err := (&guestCode{loadedPlugin: loaded.(*loadedPlugin)}).echo(t, "x")
 				assert.NoError(t, err)
 				assert.Equal(t, "x", response)
 				assert.NoError(t, loaded.Close(t.Context()))

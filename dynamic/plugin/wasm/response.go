@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// longestCode is how long the code of an error may be.
-const longestCode = 64
+// maxCodeLength is how long the code of an error may be.
+const maxCodeLength = 64
 
 // decodeError returns the error that code has returned, or a fault: code and text, and type and value of each detail, each
 // with its length before it.
@@ -19,23 +19,23 @@ func decodeError(encoded []byte) error {
 	var parts [][]byte
 	for len(encoded) > 0 {
 		if len(encoded) < 4 || int64(binary.LittleEndian.Uint32(encoded)) > int64(len(encoded)-4) {
-			return brokenABI("it has returned an error that is cut short")
+			return abiViolation("it has returned an error that is cut short")
 		}
 		size := binary.LittleEndian.Uint32(encoded)
 		parts = append(parts, encoded[4:4+size])
 		encoded = encoded[4+size:]
 	}
 	if len(parts) < 2 || len(parts)%2 != 0 {
-		return brokenABI("it has returned an error of %d parts: they must be code, text, and two for each detail", len(parts))
+		return abiViolation("it has returned an error of %d parts: they must be code, text, and two for each detail", len(parts))
 	}
-	if !isCode(parts[0]) {
-		return brokenABI("it has returned an error of the code %.200q: codes are of lower-case letters, digits and underscores",
+	if !validCode(parts[0]) {
+		return abiViolation("it has returned an error of the code %.200q: codes are of lower-case letters, digits and underscores",
 			parts[0])
 	}
 	var details []proto.Message
 	for i := 2; i < len(parts); i += 2 {
 		if !utf8.Valid(parts[i]) {
-			return brokenABI("it has returned an error with a detail whose type is not valid UTF-8: %.200q", parts[i])
+			return abiViolation("it has returned an error with a detail whose type is not valid UTF-8: %.200q", parts[i])
 		}
 		details = append(details, &anypb.Any{TypeUrl: string(parts[i]), Value: parts[i+1]})
 	}
@@ -46,12 +46,12 @@ func decodeError(encoded []byte) error {
 	return errors.NewError(errors.ErrorCode(parts[0]), text, details...)
 }
 
-// isCode tells whether it can be the code of an error; those of package errors are no others.
-func isCode(code []byte) bool {
+// validCode tells whether it can be the code of an error; those of package errors are no others.
+func validCode(code []byte) bool {
 	for _, c := range code {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
 			return false
 		}
 	}
-	return len(code) > 0 && len(code) <= longestCode
+	return len(code) > 0 && len(code) <= maxCodeLength
 }

@@ -16,19 +16,19 @@ func (in *instance) describe(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	ctx = in.begin(ctx)
-	place, err := in.module.ExportedFunction(exportDescribe).Call(ctx)
+	packed, err := in.module.ExportedFunction(exportDescribe).Call(ctx)
 	if err != nil {
-		return nil, in.faultOf(ctx, err)
+		return nil, in.newFault(ctx, err)
 	}
-	list, err := in.read(place[0])
+	list, err := in.readResult(packed[0])
 	if err != nil {
 		return nil, err
 	}
-	return methodList(string(list))
+	return parseMethodList(string(list))
 }
 
-// methodList reads what describe has returned: a method a line.
-func methodList(list string) ([]string, error) {
+// parseMethodList reads what describe has returned: a method a line.
+func parseMethodList(list string) ([]string, error) {
 	if list == "" {
 		return nil, errors.New("the code has no handlers: in Go they are registered with guest.Handle, in an init function")
 	}
@@ -47,24 +47,24 @@ func methodList(list string) ([]string, error) {
 	return methods, nil
 }
 
-// serviceHandlers returns the services with a handler for each method, or says all in which the code differs from them.
-func (c *code) serviceHandlers(services []*registry.Service, served []string) ([]plugin.Service, error) {
-	places := make(map[string]uint32, len(served))
-	for place, method := range served {
-		places[method] = uint32(place)
+// bindServices returns the services with a handler for each method, or says all in which the code differs from them.
+func (c *loadedPlugin) bindServices(services []*registry.Service, served []string) ([]plugin.Service, error) {
+	indexes := make(map[string]uint32, len(served))
+	for index, method := range served {
+		indexes[method] = uint32(index)
 	}
 	var errs []error
 	result := make([]plugin.Service, 0, len(services))
 	for _, service := range services {
 		handlers := dynamic.Handlers{}
 		for _, method := range service.Methods() {
-			place, ok := places[method.FullName()]
-			delete(places, method.FullName())
-			switch err := fits(method, ok); {
+			index, ok := indexes[method.FullName()]
+			delete(indexes, method.FullName())
+			switch err := checkMethod(method, ok); {
 			case err != nil:
 				errs = append(errs, err)
 			case ok:
-				handlers[method.Name()] = c.handler(place)
+				handlers[method.Name()] = c.handler(index)
 			}
 		}
 		result = append(result, plugin.Service{
@@ -73,7 +73,7 @@ func (c *code) serviceHandlers(services []*registry.Service, served []string) ([
 		})
 	}
 	for _, method := range served {
-		if _, left := places[method]; left {
+		if _, unbound := indexes[method]; unbound {
 			errs = append(errs, fmt.Errorf("the code serves %s, which is not in the services of the plugin", method))
 		}
 	}
@@ -83,8 +83,8 @@ func (c *code) serviceHandlers(services []*registry.Service, served []string) ([
 	return result, errors.Join(errs...)
 }
 
-// fits says why code cannot serve a method, or why it must.
-func fits(method *registry.Method, served bool) error {
+// checkMethod says why code cannot serve a method, or why it must.
+func checkMethod(method *registry.Method, served bool) error {
 	switch kind := method.Kind(); {
 	case kind == registry.KindStream:
 		return fmt.Errorf("method %s is a stream, which WebAssembly cannot serve", method.FullName())
@@ -97,8 +97,8 @@ func fits(method *registry.Method, served bool) error {
 }
 
 // handler serves the method that the code has at the place.
-func (c *code) handler(place uint32) dynamic.Handler {
+func (c *loadedPlugin) handler(index uint32) dynamic.Handler {
 	return dynamic.Raw(func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error) {
-		return c.serve(ctx, method, place, request)
+		return c.serve(ctx, method, index, request)
 	})
 }

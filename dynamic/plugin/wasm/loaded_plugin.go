@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// code is a version of a plugin that has been loaded.
-type code struct {
+// loadedPlugin is a version of a plugin that has been loaded.
+type loadedPlugin struct {
 	loader   *Loader
 	logger   *slog.Logger
 	limits   plugin.Limits
@@ -34,18 +34,18 @@ type code struct {
 // tables, which nothing limits.
 var features = api.CoreFeaturesV2.SetEnabled(api.CoreFeatureReferenceTypes, false)
 
-func (l *Loader) load(ctx context.Context, source *plugin.Source) (*code, error) {
+func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin, error) {
 	limits, err := l.options.resolveLimits(source.Limits)
 	if err != nil {
 		return nil, err
 	}
-	c := &code{
+	c := &loadedPlugin{
 		loader:  l,
 		logger:  l.options.logger.With(slog.String("plugin", source.Name), slog.String("version", source.Version)),
 		limits:  limits,
 		runtime: l.newRuntime(ctx),
 	}
-	c.pool = newPool(limits.Instances, c.start)
+	c.pool = newPool(limits.Instances, c.newInstance)
 	if err := c.prepare(ctx, source); err != nil {
 		return nil, errors.Join(err, c.runtime.Close(context.WithoutCancel(ctx)))
 	}
@@ -73,8 +73,8 @@ func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wa
 }
 
 // prepare compiles the code and starts one instance.
-func (c *code) prepare(ctx context.Context, source *plugin.Source) error {
-	if err := c.giveModules(ctx, source); err != nil {
+func (c *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error {
+	if err := c.instantiateHostModules(ctx, source); err != nil {
 		return err
 	}
 	compiled, err := compileModule(ctx, c.runtime, source.Content)
@@ -85,7 +85,7 @@ func (c *code) prepare(ctx context.Context, source *plugin.Source) error {
 	if err := errors.Join(checkImports(c.runtime, compiled), checkExports(compiled, c.limits.Memory)); err != nil {
 		return err
 	}
-	first, err := c.start(ctx)
+	first, err := c.newInstance(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,20 +94,20 @@ func (c *code) prepare(ctx context.Context, source *plugin.Source) error {
 		return err
 	}
 	c.pool.addIdle(first)
-	c.services, err = c.serviceHandlers(source.Services, methods)
+	c.services, err = c.bindServices(source.Services, methods)
 	return err
 }
 
 // Services returns what the host is to serve.
-func (c *code) Services() []plugin.Service { return c.services }
+func (c *loadedPlugin) Services() []plugin.Service { return c.services }
 
 // Counts returns how many requests were handled, and how many of them ended with an error.
-func (c *code) Counts() (handled, failed uint64) {
+func (c *loadedPlugin) Counts() (handled, failed uint64) {
 	return c.handled.Load(), c.failed.Load()
 }
 
 // Close frees all instances. No handler is running any more; one that comes yet is refused.
-func (c *code) Close(ctx context.Context) error {
+func (c *loadedPlugin) Close(ctx context.Context) error {
 	c.pool.close()
 	err := c.runtime.Close(context.WithoutCancel(ctx))
 	c.loader.untrack()
@@ -115,24 +115,24 @@ func (c *code) Close(ctx context.Context) error {
 }
 
 // serve handles a request with one of the instances.
-func (c *code) serve(ctx context.Context, method *registry.Method, place uint32, request []byte) ([]byte, error) {
-	ctx, deadline, cancel := c.bounded(ctx)
+func (c *loadedPlugin) serve(ctx context.Context, method *registry.Method, index uint32, request []byte) ([]byte, error) {
+	ctx, deadline, cancel := c.withTimeLimit(ctx)
 	defer cancel()
-	response, err := c.run(ctx, place, request, deadline)
+	response, err := c.run(ctx, index, request, deadline)
 	c.handled.Add(1)
 	if err == nil {
 		return response, nil
 	}
 	c.failed.Add(1)
 	if failure, ok := errors.AsType[*fault](err); ok {
-		c.report(ctx, method, failure)
-		err = failure.forCaller(method)
+		c.logDiscard(ctx, method, failure)
+		err = failure.callerError(method)
 	}
 	return nil, err
 }
 
-// bounded returns a context that ends when the limit of the plugin is over, and when that is.
-func (c *code) bounded(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
+// withTimeLimit returns a context that ends when the limit of the plugin is over, and when that is.
+func (c *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
 	limit := time.Now().Add(time.Duration(c.limits.Timeout))
 	if deadline, ok := ctx.Deadline(); ok && !limit.Before(deadline) {
 		return ctx, deadline, func() {}
@@ -141,12 +141,12 @@ func (c *code) bounded(ctx context.Context) (context.Context, time.Time, context
 	return ctx, limit, cancel
 }
 
-func (c *code) run(ctx context.Context, place uint32, request []byte, deadline time.Time) ([]byte, error) {
+func (c *loadedPlugin) run(ctx context.Context, index uint32, request []byte, deadline time.Time) ([]byte, error) {
 	in, err := c.pool.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	response, err := in.call(ctx, place, request, deadline)
+	response, err := in.call(ctx, index, request, deadline)
 	if _, failed := errors.AsType[*fault](err); failed {
 		c.pool.discard(in)
 	} else {
@@ -155,8 +155,8 @@ func (c *code) run(ctx context.Context, place uint32, request []byte, deadline t
 	return response, err
 }
 
-// report logs why an instance has failed.
-func (c *code) report(ctx context.Context, method *registry.Method, failure *fault) {
+// logDiscard logs why an instance has failed.
+func (c *loadedPlugin) logDiscard(ctx context.Context, method *registry.Method, failure *fault) {
 	level := slog.LevelError
 	if errors.Is(ctx.Err(), context.Canceled) { // it is the caller who ended it
 		level = slog.LevelDebug
