@@ -2,7 +2,6 @@ package wasm
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/tetratelabs/wazero/api"
@@ -10,119 +9,106 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Code must end when its time is over, whatever it does, and must let the garbage collector of the host do its work while it
-// computes. The runtime could see to that, by leaving the code in each round of each loop, which makes code that computes ten
-// times slower, and does not end recursion. So checkpoints are put into the code instead: there it counts down, and when it
-// has arrived at 0 it calls the host.
+// A module must stop at its deadline whatever it does: in loops, in recursion and in long instructions.
+// It must also return to Go regularly, because Go's garbage collector cannot stop a goroutine that runs
+// compiled WebAssembly, and would hold up the whole process until the goroutine stops.
+//
+// wazero has an option for this (WithCloseOnContextDone). It leaves the compiled code at every loop
+// iteration to check a flag in Go, which made computing guests ten times slower, and it has no check in
+// recursion. This package meters the bytecode instead, before wazero compiles it, in the way that
+// blockchains and other sandboxes meter gas. instrument adds to the module:
+//
+//   - a global variable, the meter, which no instruction of the module can name;
+//   - an import, [onMeterPoint], a function of the host;
+//   - a meter point, see [injected.meterPoint], at the start of every function, at the start of every
+//     loop body, before every bulk memory instruction and before every call of an imported function.
+//
+// Every infinite execution passes through loops or calls, so it passes through infinitely many meter
+// points. A meter point subtracts a cost from the meter and calls the host when the meter reaches zero.
+// The usual case is one subtraction and one predictable branch in machine code; the host is called about
+// every 50 µs, where it checks the deadline.
 
 const (
-	// meterPointExport is the function of the host's module that is called.
+	// meterPointExport is the name of [onMeterPoint] in the host module.
 	meterPointExport = "checkpoint"
-	// meterInterval is what is counted down from: the host is called every 50 microseconds or so.
+	// meterInterval is the initial value of the meter. Code that only runs loops uses it up in about
+	// 50 µs.
 	meterInterval = 10_000
-	// stepCost is counted where a function or a round of a loop begins.
+	// stepCost is the cost of entering a function or an iteration of a loop.
 	stepCost = 1
-	// bulkCost is counted before an instruction on many bytes, which takes nanoseconds or milliseconds.
+	// bulkCost is the cost of a bulk instruction, such as memory.fill. It takes from nanoseconds to
+	// milliseconds, depending on its operand, which is known at run time only.
 	bulkCost = 1000
-	// importCost is counted before the host is called, which takes whatever it takes.
+	// importCost is the cost of calling an imported function. It uses up the whole meter, so that the
+	// host checks the deadline before each call: the duration of a host function is unknown.
 	importCost = meterInterval
 )
 
-// errDeadlinePassed ends code at a checkpoint.
-var errDeadlinePassed = errors.New("the time of the request is over")
+// errDeadlinePassed ends a module at a meter point.
+var errDeadlinePassed = errors.New("deadline of the request has passed")
 
-// onMeterPoint ends the code if its time is over, or if the instance was closed.
+// onMeterPoint is the host function that a meter point calls. It panics, which unwinds the module's
+// stack, if the request has ended or the instance was closed. wazero recovers the panic and returns it
+// from the call of the module.
 func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	if ctx.Err() != nil || module.IsClosed() {
-		panic(errDeadlinePassed) // the runtime recovers it
+		panic(errDeadlinePassed)
 	}
 }
 
-// header is how a module of WebAssembly begins.
-const header = "\x00asm\x01\x00\x00\x00"
-
-// instrument returns a module with checkpoints, which is what the compiler gets.
+// injected holds what instrumentation adds to a module, and the counts from which its indexes follow.
 //
-// It refuses a module which says that it has more of something than its bytes can hold, or more than any program needs: the
-// compiler makes room for what is promised before it looks for it, and where there is no memory a Go program ends. Without
-// this a module of 20 bytes could end the host. All else that can be wrong with a module is left to the compiler.
-func instrument(module []byte) ([]byte, error) {
-	if len(module) < len(header) || string(module[:len(header)]) != header {
-		return nil, errors.New("the code is not a WebAssembly module, or of another version than 1")
-	}
-	w := &rewriter{injected: &injected{}}
-	w.reset(module)
-	w.skip(len(header))
-	for len(w.unread) > 0 {
-		w.injectSections(w.unread[0])
-		id := w.readByte()
-		w.rewriteSized(func(content *rewriter) { content.section(id) })
-		if w.err != nil {
-			return nil, fmt.Errorf("the code is not a WebAssembly module that can be run here: section %d %w", id, w.err)
-		}
-	}
-	return w.finish(), nil
-}
-
-// injected are what is added to a module. The import comes after those that are there: functions of the module itself are
-// numbered after it, and their numbers rise by one. The type and the variable come last, and change no numbers.
+// WebAssembly refers to types, functions and globals by index. The added type and the added global are
+// the last of their kind, so that no other index changes. The added import cannot be the last function:
+// imports come before the functions that the module defines. It follows the module's own imports, and
+// the index of each defined function rises by one, see [rewriter.functionIndex].
 type injected struct {
-	// How many there are without the additions; functions: that are imported.
+	// These are the counts in the original module. importedFunctions counts imported functions only;
+	// it is the index of the added import, too.
 	typeCount, importedFunctions, globalCount uint64
-	// What was added.
+	// These report which additions were made.
 	hasType, hasImport, hasGlobal bool
-	// Checkpoints of these costs, made when all numbers are known.
+	// These are the meter points of the three costs. makeMeterPoints encodes them once all counts are
+	// known, which is before the code section.
 	stepMeter, bulkMeter, importMeter []byte
 }
 
-// typeEntry is a function without parameters and results.
+// typeEntry returns the type of [onMeterPoint]: a function without parameters and results.
 func (a *injected) typeEntry() []byte {
 	a.hasType = true
 	return []byte{0x60, 0, 0}
 }
 
-// importEntry is the function of the host.
+// importEntry returns the import of [onMeterPoint].
 func (a *injected) importEntry() []byte {
 	a.hasImport = true
 	return slices.Concat(appendName(nil, hostModuleName), appendName(nil, meterPointExport), []byte{0}, appendUvarint(nil, a.typeCount))
 }
 
-// globalEntry is the variable that counts down, of type i32. It is 0.
+// globalEntry returns the meter: a mutable global of type i32, which starts at zero.
 func (a *injected) globalEntry() []byte {
 	a.hasGlobal = true
 	return []byte{0x7f, 1, 0x41, 0, 0x0b}
 }
 
-// meterPoint is the code of a checkpoint, which counts a cost.
+// meterPoint returns the instructions of a meter point. In text format they are:
+//
+//	meter -= cost
+//	if meter <= 0 {
+//		onMeterPoint()
+//		meter = meterInterval
+//	}
 func (a *injected) meterPoint(cost int64) []byte {
-	count := appendUvarint(nil, a.globalCount)
+	meter := appendUvarint(nil, a.globalCount)
 	return slices.Concat(
-		[]byte{0x23}, count, appendVarint([]byte{0x41}, cost), []byte{0x6b, 0x24}, count, // count -= cost
-		[]byte{0x23}, count, []byte{0x41, 0, 0x4c, 0x04, 0x40}, // if count <= 0 {
-		appendUvarint([]byte{0x10}, a.importedFunctions),               // checkpoint()
-		appendVarint([]byte{0x41}, meterInterval), []byte{0x24}, count, // count = meterInterval
+		[]byte{0x23}, meter, appendVarint([]byte{0x41}, cost), []byte{0x6b, 0x24}, meter, // meter -= cost
+		[]byte{0x23}, meter, []byte{0x41, 0, 0x4c, 0x04, 0x40}, // if meter <= 0 {
+		appendUvarint([]byte{0x10}, a.importedFunctions),               // onMeterPoint()
+		appendVarint([]byte{0x41}, meterInterval), []byte{0x24}, meter, // meter = meterInterval
 		[]byte{0x0b}, // }
 	)
 }
 
 func (a *injected) makeMeterPoints() {
 	a.stepMeter, a.bulkMeter, a.importMeter = a.meterPoint(stepCost), a.meterPoint(bulkCost), a.meterPoint(importCost)
-}
-
-// injectSections adds sections for the additions where the module has none, before the section of the kind.
-func (w *rewriter) injectSections(next byte) {
-	const types, imports, globals, exports = 1, 2, 6, 7
-	list := func(id byte, element []byte) {
-		w.insert(append([]byte{id}, appendSized(nil, append([]byte{1}, element...))...))
-	}
-	a := w.injected
-	if next > types && !a.hasType {
-		list(types, a.typeEntry())
-	}
-	if next > imports && !a.hasImport {
-		list(imports, a.importEntry())
-	}
-	if next >= exports && !a.hasGlobal {
-		list(globals, a.globalEntry())
-	}
 }

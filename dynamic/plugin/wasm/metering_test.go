@@ -141,10 +141,10 @@ func TestMetering_TheirVariableIsOutOfReach(t *testing.T) {
 	get := slices.Concat([]byte{0x23, 0, opDrop}, i32Const(abiVersion))
 	set := slices.Concat(i32Const(1000), []byte{0x24, 0}, i32Const(abiVersion))
 	for _, body := range [][]byte{get, set} {
-		require.ErrorContains(t, passes(echoModule().with(exportVersion, body...).encode()), "the variable 0, which is not there")
+		require.ErrorContains(t, passes(echoModule().with(exportVersion, body...).encode()), "global 0, which does not exist")
 	}
 	export := section(7, vector(append(text("count"), 3, 0)))
-	require.ErrorContains(t, passes(append([]byte(header), export...)), "the variable 0, which is not there")
+	require.ErrorContains(t, passes(append([]byte(header), export...)), "global 0, which does not exist")
 }
 
 // TestMetering_FunctionsKeepTheirPlaces: in tables, exports, calls and the start.

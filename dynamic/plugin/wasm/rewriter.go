@@ -3,32 +3,65 @@ package wasm
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// rewriter reads a part of a module, and writes it with additions. After an error it reads zeros and no elements of lists.
-type rewriter struct {
-	unread   []byte // what was not read yet
-	err      error
-	injected *injected
+// header is the magic number and the version with which a WebAssembly module starts.
+const header = "\x00asm\x01\x00\x00\x00"
 
-	input  []byte // of the part
-	output []byte
-	copied int // bytes of all that are written, or replaced
+// instrument returns a copy of a module with metering, for the compiler.
+//
+// It also refuses a module that declares more elements than its bytes can hold, or more locals or table
+// elements than a real program has. The compiler allocates memory for declared elements before it reads
+// them, and a Go process that runs out of memory ends: a module of 20 bytes could end the host. All
+// other validation is left to the compiler.
+func instrument(module []byte) ([]byte, error) {
+	if len(module) < len(header) || string(module[:len(header)]) != header {
+		return nil, errors.New("plugin is not a WebAssembly module of version 1")
+	}
+	w := &rewriter{injected: &injected{}}
+	w.reset(module)
+	w.skip(len(header))
+	for len(w.unread) > 0 {
+		w.injectSections(w.unread[0])
+		id := w.readByte()
+		w.rewriteSized(func(content *rewriter) { content.section(id) })
+		if w.err != nil {
+			return nil, fmt.Errorf("invalid WebAssembly module: section %d %w", id, w.err)
+		}
+	}
+	return w.finish(), nil
 }
 
+// rewriter reads a part of a module in the binary format and writes a copy with additions. What it
+// reads is copied unless it is consumed. After an error it reads zeros and empty vectors, so that only
+// loops have to check err.
+type rewriter struct {
+	// input is the whole part, and unread is the rest of it that is still to be read.
+	input, unread []byte
+	// output is the copy, which contains the first copied bytes of input, less those that were
+	// consumed.
+	output   []byte
+	copied   int
+	err      error
+	injected *injected
+}
+
+// reset starts to read a part. The output's capacity includes a quarter more for the additions.
 func (w *rewriter) reset(part []byte) {
 	w.input, w.unread = part, part
 	w.output = make([]byte, 0, len(part)+len(part)/4)
 }
 
-// copyRead writes what was read since the last replacement.
+// copyRead copies what was read since the last copy to the output.
 func (w *rewriter) copyRead() {
 	read := len(w.input) - len(w.unread)
 	w.output = append(w.output, w.input[w.copied:read]...)
 	w.copied = read
 }
 
-// insert writes something that the part does not have.
+// insert writes bytes that the input does not have.
 func (w *rewriter) insert(added []byte) {
 	if w.err == nil {
 		w.copyRead()
@@ -36,19 +69,20 @@ func (w *rewriter) insert(added []byte) {
 	}
 }
 
-// consume leaves out what read reads.
+// consume calls read and does not copy what it reads.
 func (w *rewriter) consume(read func()) {
 	w.copyRead()
 	read()
 	w.copied = len(w.input) - len(w.unread)
 }
 
-// finish returns the part as it was written.
+// finish returns the output.
 func (w *rewriter) finish() []byte {
 	w.copyRead()
 	return w.output
 }
 
+// failf records the first error and ends the input. The text continues "section 10".
 func (w *rewriter) failf(format string, args ...any) {
 	if w.err == nil {
 		w.err = fmt.Errorf(format, args...)
@@ -58,7 +92,7 @@ func (w *rewriter) failf(format string, args ...any) {
 
 func (w *rewriter) skip(size int) {
 	if size > len(w.unread) {
-		w.failf("is cut short")
+		w.failf("is truncated")
 		return
 	}
 	w.unread = w.unread[size:]
@@ -66,7 +100,7 @@ func (w *rewriter) skip(size int) {
 
 func (w *rewriter) readByte() byte {
 	if len(w.unread) == 0 {
-		w.failf("is cut short")
+		w.failf("is truncated")
 		return 0
 	}
 	b := w.unread[0]
@@ -74,34 +108,37 @@ func (w *rewriter) readByte() byte {
 	return b
 }
 
-// readUvarint reads an unsigned number, or skips a signed one.
+// readUvarint reads an unsigned LEB128 number. It can also skip a signed one, whose length is encoded in
+// the same way. A 64-bit number has at most ten bytes.
 func (w *rewriter) readUvarint() uint64 {
 	var n uint64
-	for shift := 0; shift < 70; shift += 7 { // the longest has 10 bytes
+	for shift := 0; shift < 70; shift += 7 {
 		b := w.readByte()
 		n |= uint64(b&0x7f) << shift
 		if b&0x80 == 0 {
 			return n
 		}
 	}
-	w.failf("has a number that is too long")
+	w.failf("has a number of more than 10 bytes")
 	return 0
 }
 
-// readLength reads how many bytes or elements follow; an element has a byte at least.
+// readLength reads the number of bytes or elements that follow. Since an element has at least one byte,
+// a length that exceeds the unread bytes is an error. This check is what protects the compiler from
+// allocating too much.
 func (w *rewriter) readLength() int {
 	n := w.readUvarint()
 	if n > uint64(len(w.unread)) {
-		w.failf("has %d bytes left, where it says that %d bytes or elements follow", len(w.unread), n)
+		w.failf("declares %d bytes or elements, but only %d bytes follow", n, len(w.unread))
 		return 0
 	}
 	return int(n) //nolint:gosec // see above
 }
 
-// skipBytes skips a text or other bytes.
+// skipBytes skips a name or other bytes with a length before them.
 func (w *rewriter) skipBytes() { w.skip(w.readLength()) }
 
-// readVector reads a list.
+// readVector reads the length of a vector and calls element for each of its elements.
 func (w *rewriter) readVector(element func()) {
 	w.readElements(w.readLength(), element)
 }
@@ -115,7 +152,7 @@ func (w *rewriter) readElements(count int, element func()) {
 	}
 }
 
-// extendVector reads a list, and adds an element to it.
+// extendVector reads a vector and adds one element at its end.
 func (w *rewriter) extendVector(added func() []byte, element func()) {
 	var count int
 	w.consume(func() { count = w.readLength() })
@@ -124,7 +161,8 @@ func (w *rewriter) extendVector(added func() []byte, element func()) {
 	w.insert(added())
 }
 
-// rewriteSized reads bytes that have their number before them.
+// rewriteSized rewrites bytes that have their length before them, such as a section or a function body,
+// and writes the new length. read must read all of the part.
 func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	part := &rewriter{injected: w.injected}
 	w.consume(func() {
@@ -137,7 +175,7 @@ func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	}
 	read(part)
 	if part.err == nil && len(part.unread) > 0 {
-		part.failf("has %d bytes too many", len(part.unread))
+		part.failf("has %d unexpected bytes at its end", len(part.unread))
 	}
 	if part.err != nil {
 		w.err, w.unread = part.err, nil
@@ -146,36 +184,59 @@ func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	w.insert(appendSized(nil, part.finish()))
 }
 
-// functionIndex reads the number of a function, which rises if it is one of the module itself.
+// functionIndex reads the index of a function and adds one to it if the module defines the function,
+// because the added import comes before it.
 func (w *rewriter) functionIndex() {
-	var number uint64
-	w.consume(func() { number = w.readUvarint() })
-	if number >= w.injected.importedFunctions {
-		number++
+	var index uint64
+	w.consume(func() { index = w.readUvarint() })
+	if index >= w.injected.importedFunctions {
+		index++
 	}
-	w.insert(appendUvarint(nil, number))
+	w.insert(appendUvarint(nil, index))
 }
 
-// globalIndex reads the number of a variable. The one that counts is the host's: code that could set it would not end.
+// globalIndex reads the index of a global. An index beyond the module's own globals is an error: it
+// could name the meter, and a module that can set its meter runs forever.
 func (w *rewriter) globalIndex() {
-	if number := w.readUvarint(); number >= w.injected.globalCount {
-		w.failf("has the variable %d, which is not there", number)
+	if index := w.readUvarint(); index >= w.injected.globalCount {
+		w.failf("refers to global %d, which does not exist", index)
+	}
+}
+
+// injectSections adds the type, import and global sections that the module lacks, each with the added
+// element only. It is called before each section; next is that section's id. Sections are sorted by id,
+// except for custom sections, whose id is zero.
+func (w *rewriter) injectSections(next byte) {
+	const types, imports, globals, exports = 1, 2, 6, 7
+	section := func(id byte, element []byte) {
+		w.insert(append([]byte{id}, appendSized(nil, append([]byte{1}, element...))...))
+	}
+	a := w.injected
+	if next > types && !a.hasType {
+		section(types, a.typeEntry())
+	}
+	if next > imports && !a.hasImport {
+		section(imports, a.importEntry())
+	}
+	if next >= exports && !a.hasGlobal {
+		section(globals, a.globalEntry())
 	}
 }
 
 func appendUvarint(to []byte, number uint64) []byte { return binary.AppendUvarint(to, number) }
 
-// appendVarint appends a signed number.
+// appendVarint appends a number as signed LEB128. binary.AppendVarint differs: it uses zigzag encoding.
 func appendVarint(to []byte, number int64) []byte {
 	for number < -0x40 || number >= 0x40 {
-		to = append(to, byte(number&0x7f|0x80)) //nolint:gosec // 7 bits of it
+		to = append(to, byte(number&0x7f|0x80)) //nolint:gosec // the low 7 bits
 		number >>= 7
 	}
 	return append(to, byte(number&0x7f))
 }
 
+// appendSized appends bytes with their length before them.
 func appendSized(to, part []byte) []byte {
 	return append(appendUvarint(to, uint64(len(part))), part...)
 }
 
-func appendName(to []byte, text string) []byte { return appendSized(to, []byte(text)) }
+func appendName(to []byte, name string) []byte { return appendSized(to, []byte(name)) }

@@ -4,13 +4,18 @@ const (
 	opcodeLoop = 0x03
 	opcodeEnd  = 0x0b
 	opcodeCall = 0x10
+	// opcodeBulk is the prefix of the saturating conversions and the bulk instructions.
 	opcodeBulk = 0xfc
 
-	// firstBulkMemory is the first of the bulk instructions that is not a conversion of a number.
+	// firstBulkMemory is the first instruction after opcodeBulk that is a bulk instruction. Those before
+	// it are conversions of numbers, which take constant time.
 	firstBulkMemory = 8
 )
 
-// functionBody reads the local variables and the code of a function, and adds checkpoints.
+// functionBody rewrites a function: its local variables and its code, to which it adds meter points.
+//
+// A meter point of a loop follows the loop instruction, so that it runs again on every branch to the
+// loop. A meter point for an instruction stands before it and leaves the operand stack as it was.
 func (w *rewriter) functionBody() {
 	var locals uint64
 	w.readVector(func() {
@@ -34,13 +39,14 @@ func (w *rewriter) functionBody() {
 	}
 }
 
-// peekUvarint is the number after the code of an instruction that was not read yet.
+// peekUvarint returns the number that follows the opcode of the next instruction, without reading it.
 func (w *rewriter) peekUvarint() uint64 {
 	ahead := rewriter{unread: w.unread[1:]}
 	return ahead.readUvarint()
 }
 
-// instruction reads an instruction with what follows its code, which it returns.
+// instruction reads an instruction with its operands and returns its opcode. Indexes of functions are
+// rewritten on the way.
 func (w *rewriter) instruction() byte {
 	op := w.readByte()
 	switch {
@@ -62,11 +68,14 @@ func (w *rewriter) instruction() byte {
 	case op == 0x44: // f64.const
 		w.skip(8)
 	case op <= 0x01, op == 0x05, op == 0x0b, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
-		// alone: unreachable, nop, else, end, return, drop, select, arithmetic, ref.is_null
+		// These have no operands: unreachable, nop, else, end, return, drop, select, arithmetic, ref.is_null
 	case op >= 0x02 && op <= 0x04, op == 0x0c, op == 0x0d, op >= 0x20 && op <= 0x26, op >= 0x3f && op <= 0x42, op == 0xd0:
-		w.readUvarint() // blocks with their types, branches, variables, tables, size of memory, constants, ref.null
+		// These have one: blocks with their types, branches, variables, tables, memory.size, memory.grow,
+		// constants, ref.null.
+		w.readUvarint()
 	case op == 0x11, op >= 0x28 && op <= 0x3e:
-		w.readUvarint() // call_indirect with type and table, memory with alignment and offset
+		// These have two: call_indirect with type and table, loads and stores with alignment and offset.
+		w.readUvarint()
 		w.readUvarint()
 	default:
 		w.failf("has the unknown instruction %#x", op)
@@ -74,11 +83,12 @@ func (w *rewriter) instruction() byte {
 	return op
 }
 
-// bulkInstruction reads what follows the first byte of conversions, and of instructions on many bytes or elements.
+// bulkInstruction reads the rest of an instruction that starts with opcodeBulk.
 func (w *rewriter) bulkInstruction() {
 	switch op := w.readUvarint(); {
 	case op <= 7: // conversions
-	case op == 9, op == 11, op == 13, op >= 15 && op <= 17: // data.drop, memory.fill, elem.drop, sizes of tables
+	case op == 9, op == 11, op == 13, op >= 15 && op <= 17:
+		// data.drop, memory.fill, elem.drop, table.grow, table.size, table.fill
 		w.readUvarint()
 	case op <= 14: // memory.init, memory.copy, table.init, table.copy
 		w.readUvarint()
@@ -88,17 +98,17 @@ func (w *rewriter) bulkInstruction() {
 	}
 }
 
-// simdInstruction reads what follows the first byte of instructions on vectors.
+// simdInstruction reads the rest of an instruction that starts with the SIMD prefix 0xfd.
 func (w *rewriter) simdInstruction() {
 	switch op := w.readUvarint(); {
-	case op <= 11, op == 92, op == 93: // memory with alignment and offset
+	case op <= 11, op == 92, op == 93: // loads and stores with alignment and offset
 		w.readUvarint()
 		w.readUvarint()
 	case op == 12, op == 13: // v128.const, i8x16.shuffle
 		w.skip(16)
-	case op >= 21 && op <= 34: // a lane
+	case op >= 21 && op <= 34: // instructions on one lane
 		w.readByte()
-	case op >= 84 && op <= 91: // memory, and a lane
+	case op >= 84 && op <= 91: // loads and stores of one lane
 		w.readUvarint()
 		w.readUvarint()
 		w.readByte()

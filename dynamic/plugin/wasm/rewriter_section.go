@@ -3,13 +3,13 @@ package wasm
 import "slices"
 
 const (
-	// maxLocals is how many local variables a function may have, as in web browsers.
+	// maxLocals is the maximum number of local variables of a function. Web browsers have the same limit.
 	maxLocals = 50_000
-	// maxTableSize is how many elements a table may have at the start.
+	// maxTableSize is the maximum initial number of elements of a table. Web browsers have the same limit.
 	maxTableSize = 10_000_000
 )
 
-// section reads the content of a section.
+// section rewrites the content of a section. WebAssembly's specification defines the ids.
 func (w *rewriter) section(id byte) {
 	switch id {
 	case 0: // custom
@@ -18,7 +18,7 @@ func (w *rewriter) section(id byte) {
 		w.extendVector(w.injected.typeEntry, w.functionType)
 	case 2: // imports
 		w.extendVector(w.injected.importEntry, func() { w.skipBytes(); w.skipBytes(); w.importEntry() })
-	case 3: // types of functions
+	case 3: // function types
 		w.readVector(func() { w.readUvarint() })
 	case 4: // tables
 		w.readVector(w.tableType)
@@ -30,32 +30,32 @@ func (w *rewriter) section(id byte) {
 		w.readVector(w.exportEntry)
 	case 8: // start
 		w.functionIndex()
-	case 9: // elements of tables
+	case 9: // element segments
 		w.readVector(w.elementSegment)
 	case 10: // code
 		w.injected.makeMeterPoints()
 		w.readVector(func() { w.rewriteSized((*rewriter).functionBody) })
-	case 11: // data
+	case 11: // data segments
 		w.readVector(w.dataSegment)
-	case 12: // number of data
+	case 12: // number of data segments
 		w.readUvarint()
 	default:
-		w.failf("is of no known kind")
+		w.failf("has an unknown id")
 	}
 }
 
-// valueTypes are numbers, vectors and references, as one byte each.
+// valueTypes lists the encodings of the number, vector and reference types.
 var valueTypes = []byte{0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f}
 
 func (w *rewriter) functionType() {
 	w.injected.typeCount++
 	if form := w.readByte(); w.err == nil && form != 0x60 {
-		w.failf("has a type of the form %#x, not a function", form)
+		w.failf("has a type of form %#x: want a function type", form)
 	}
 	for range 2 { // parameters and results
 		w.readVector(func() {
 			if t := w.readByte(); w.err == nil && !slices.Contains(valueTypes, t) {
-				w.failf("has a value of the type %#x", t)
+				w.failf("has the unknown value type %#x", t)
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func (w *rewriter) importEntry() {
 		w.injected.globalCount++
 		w.skip(2)
 	default:
-		w.failf("has an import of the kind %d", kind)
+		w.failf("has an import of unknown kind %d", kind)
 	}
 }
 
@@ -92,37 +92,37 @@ func (w *rewriter) exportEntry() {
 
 func (w *rewriter) tableType() {
 	if t := w.readByte(); w.err == nil && t != 0x70 && t != 0x6f {
-		w.failf("has a table of the type %#x", t)
+		w.failf("has a table of unknown type %#x", t)
 	}
-	if least := w.limits(); least > maxTableSize {
-		w.failf("has a table of %d elements: it may have %d", least, maxTableSize)
+	if initial := w.limits(); initial > maxTableSize {
+		w.failf("has a table of %d elements: the maximum is %d", initial, maxTableSize)
 	}
 }
 
-// limits returns the least size.
+// limits reads the limits of a memory or table and returns the initial size.
 func (w *rewriter) limits() uint64 {
 	flags := w.readByte()
-	least := w.readUvarint()
+	initial := w.readUvarint()
 	if flags&1 != 0 {
 		w.readUvarint()
 	}
-	return least
+	return initial
 }
 
 func (w *rewriter) elementSegment() {
 	kind := w.readUvarint()
 	if kind > 7 {
-		w.failf("has elements of the kind %d", kind)
+		w.failf("has an element segment of unknown kind %d", kind)
 	}
 	passive, explicit, expressions := kind&1 != 0, kind&2 != 0, kind&4 != 0
 	if !passive {
 		if explicit {
-			w.readUvarint() // the table
+			w.readUvarint() // table
 		}
 		w.constantExpression()
 	}
 	if passive || explicit {
-		w.readByte() // the type
+		w.readByte() // type
 	}
 	if expressions {
 		w.readVector(w.constantExpression)
@@ -137,21 +137,22 @@ func (w *rewriter) dataSegment() {
 		w.constantExpression()
 	case 1: // passive
 	case 2:
-		w.readUvarint() // the memory
+		w.readUvarint() // memory
 		w.constantExpression()
 	default:
-		w.failf("has data of the kind %d", kind)
+		w.failf("has a data segment of unknown kind %d", kind)
 	}
 	w.skipBytes()
 }
 
-// constantExpression reads an expression that is constant.
+// constantExpression reads the instructions of an initializer, up to and including end.
 func (w *rewriter) constantExpression() {
 	for w.err == nil && w.instruction() != opcodeEnd {
 	}
 }
 
-// customSection reads a custom section, of which only the one with names matters.
+// customSection reads a custom section. Only the name section is rewritten, because it contains function
+// indexes; stack traces in the log take the function names from it.
 func (w *rewriter) customSection() {
 	size := w.readLength()
 	name := string(w.unread[:size])
@@ -164,11 +165,11 @@ func (w *rewriter) customSection() {
 		id := w.readByte()
 		w.rewriteSized(func(names *rewriter) {
 			switch id {
-			case 0: // of the module
+			case 0: // module name
 				names.skipBytes()
-			case 1: // of functions
+			case 1: // function names
 				names.readVector(func() { names.functionIndex(); names.skipBytes() })
-			case 2: // of local variables
+			case 2: // names of local variables
 				names.readVector(func() { names.functionIndex(); names.readVector(func() { names.readUvarint(); names.skipBytes() }) })
 			default:
 				names.unread = nil
