@@ -30,17 +30,17 @@ func TestABI_FaultsInCalls(t *testing.T) {
 		"endless call":            {exportCall, append(slices.Clone(endlessLoop), i64Const(0)...), errors.DeadlineExceeded, ""},
 		"endless alloc":           {exportAlloc, append(slices.Clone(endlessLoop), i32Const(0)...), errors.DeadlineExceeded, ""},
 		"endless recursion":       {exportCall, []byte{opLocalGet, 0, opLocalGet, 1, opLocalGet, 2, opLocalGet, 3, opcodeCall, 3}, errors.Internal, "stack overflow"},
-		"no memory for a request": {exportAlloc, i32Const(0), errors.ResourceExhausted, "dynpsrpc_alloc(1024) has returned 0"},
-		"room beyond the end":     {exportAlloc, i32Const(65530), errors.Internal, "has returned 65530, which is beyond the end"},
-		"response beyond the end": {exportCall, i64Const(65530<<32 | 7), errors.Internal, "7 bytes at 65530, which is beyond the end"},
+		"no memory for a request": {exportAlloc, i32Const(0), errors.ResourceExhausted, "dynpsrpc_alloc(1024) returned 0"},
+		"buffer beyond the end":   {exportAlloc, i32Const(65530), errors.Internal, "returned address 65530, which is beyond the end"},
+		"response beyond the end": {exportCall, i64Const(65530<<32 | 7), errors.Internal, "7 bytes at address 65530, which is beyond the end"},
 		"empty response anywhere": {exportCall, i64Const(-1 << 32), errors.OK, ""},
-		"long response":           {exportCall, i64Const(5000), errors.Internal, "has returned 5000 bytes, which is more than 4096"},
-		"endless response":        {exportCall, i64Const(1<<31 - 1), errors.Internal, "bytes, which is more than 4096"},
-		"error that is no error":  {exportCall, i64Const(listAddress<<32 | errorFlag | 15), errors.Internal, "an error that is cut short"},
+		"long response":           {exportCall, i64Const(5000), errors.Internal, "returned 5000 bytes, which exceeds the maximum of 4096"},
+		"endless response":        {exportCall, i64Const(1<<31 - 1), errors.Internal, "bytes, which exceeds the maximum of 4096"},
+		"error that is no error":  {exportCall, i64Const(listAddress<<32 | errorFlag | 15), errors.Internal, "a truncated error"},
 		"error of no parts":       {exportCall, i64Const(errorFlag), errors.Internal, "an error of 0 parts"},
-		"error beyond the end":    {exportCall, i64Const(65530<<32 | errorFlag | 7), errors.Internal, "7 bytes at 65530"},
+		"error beyond the end":    {exportCall, i64Const(65530<<32 | errorFlag | 7), errors.Internal, "7 bytes at address 65530"},
 		"more memory than allowed": {exportCall, slices.Concat(
-			i32Const(1000), []byte{opMemoryGrow, 0, opDrop, opUnreachable}), errors.ResourceExhausted, "refused more than its 131072 bytes"},
+			i32Const(1000), []byte{opMemoryGrow, 0, opDrop, opUnreachable}), errors.ResourceExhausted, "memory limit of 131072 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,7 +59,7 @@ func TestABI_FaultsInCalls(t *testing.T) {
 				coded := requireCode(t, test.code, err)
 				assert.NotContains(t, coded.Error(), "unreachable")
 				assert.Contains(t, code.log.String(), test.logged)
-				assert.Equal(t, n+1, strings.Count(code.log.String(), "instance of a plugin is thrown away"))
+				assert.Equal(t, n+1, strings.Count(code.log.String(), "plugin instance discarded"))
 				assert.Empty(t, code.pool.idle)
 			}
 		})
@@ -126,8 +126,8 @@ func FuzzMethodList(f *testing.F) {
 func TestMethodList_Wrong(t *testing.T) {
 	t.Parallel()
 	for list, wanted := range map[string]string{
-		"a.B/C\n\na.B/D": `serves ""`, "a.B": `serves "a.B"`, "/C": `serves "/C"`, "a.B/": `serves "a.B/"`,
-		"a.B/C\nd\na.B/C": `serves "d"`, strings.Repeat("a.B/C\n", 2): `two handlers for "a.B/C"`,
+		"a.B/C\n\na.B/D": `method ""`, "a.B": `method "a.B"`, "/C": `method "/C"`, "a.B/": `method "a.B/"`,
+		"a.B/C\nd\na.B/C": `method "d"`, strings.Repeat("a.B/C\n", 2): `two handlers for "a.B/C"`,
 	} {
 		_, err := parseMethodList(list)
 		assert.ErrorContains(t, err, wanted)

@@ -83,7 +83,7 @@ func TestCall_FaultsReplaceTheInstance(t *testing.T) {
 		{"Exit", "3", errors.Internal, "status 3"},
 		{"Throw", "", errors.Internal, "secret of the guest"},
 		{"Goexit", "", errors.Internal, "deadlock"},
-		{"Grow", "", errors.ResourceExhausted, "more than its 33554432 bytes"},
+		{"Grow", "", errors.ResourceExhausted, "memory limit of 33554432 bytes"},
 	} {
 		requireSameInstance(t, code, 1)
 		requireSameInstance(t, code, 2)

@@ -1,30 +1,64 @@
-// Package wasm runs plugins that are WebAssembly, in a sandbox: [Loader] is a [plugin.Loader] for them.
+// Package wasm runs plugins that are compiled to WebAssembly in a sandbox. [Loader] is the
+// [plugin.Loader] for them:
 //
 //	loader, err := wasm.NewLoader()
+//	if err != nil { ... }
+//	host, err := plugin.NewHost(server, plugin.WithLoaders(loader))
 //
-// Plugins in Go are written with package guest below this one. ABI.md has what a module in another language must export.
+// Close the loader after the host has shut down. Plugins in Go are written with package guest, below
+// this package. For other languages, ABI.md specifies what a module exports and imports.
 //
-// # What code gets
+// # Sandbox
 //
-// A clock, random numbers, and a log that is bounded for each request. No files, arguments, environment or network. [WithModule]
-// gives it more.
+// A module gets a clock, random numbers and a log, and no files, arguments, environment or network.
+// [WithModule] adds host functions. The log is limited to 64 KiB per request.
 //
-// # Limits
+// # Instances and ordering
 //
-// The limits of a manifest are kept, see [plugin.Limits]. Timeout is the longest that one request may take, with the time in
-// which it waits for an instance; a request that has less time itself ends earlier. Memory is that of an instance, without its
-// stack, which the host lets grow to 100 MB or so. Instances are made when they are needed, up to the limit, and are kept.
+// The loader compiles each version of a plugin once and runs it in several instances, each with its
+// own memory. An instance handles one request at a time, and the instance that was used last is used
+// next. Requests therefore run concurrently, in no particular order, and consecutive requests of one
+// client may reach different instances. A new instance starts when no idle one is left, up to the
+// limit, and is kept until it fails or the plugin is unloaded.
 //
-// A request for which no instance is free in its time is answered with [errors.ResourceExhausted]; so is one in which the code
-// was refused more memory, if it does not survive that. One that takes too long is answered with [errors.DeadlineExceeded], one
-// in which the code traps, exits or returns nonsense with [errors.Internal]. After these the instance is replaced by a new
-// one, and neither the other instances nor the host notice. Errors of these kinds are logged with their reasons, of which the
-// caller learns nothing.
+// # Behavior under load
 //
-// # Costs
+// The limits of the manifest apply, see [plugin.Limits]:
 //
-// A call takes 1 µs more than a handler in the host does, and 2 µs if the code is Go; with messages instead of bytes, 10 µs.
-// What Go code computes takes ten times as long as in the host, and more where the host has assembly. To start an instance of
-// Go code takes 5 ms and 3 MB of memory, to compile it a second. The smallest plugin in Go has 2.8 MB, one that links protobuf
-// 6.5 MB.
+//   - Timeout is the maximum duration of a request, including the time it waits for an instance. An
+//     earlier deadline of the request itself ends it earlier.
+//   - Memory is the maximum linear memory of one instance. It does not include the call stack, which
+//     can grow to about 100 MB in the host.
+//   - Instances is the maximum number of instances.
+//
+// A request that fails in the plugin has one of these codes:
+//
+//   - [errors.ResourceExhausted]: no instance became free before the deadline, or the module was
+//     refused memory and did not survive that.
+//   - [errors.DeadlineExceeded]: the request exceeded its time limit or its deadline.
+//   - [errors.Internal]: the module trapped, exited or returned an invalid result.
+//
+// A running instance that causes such an error is discarded and replaced. Neither the other instances
+// nor the host are affected. An error that a handler returns does not discard the instance.
+//
+// # Debugging
+//
+// The loader logs why an instance was discarded, with the plugin, its version and the method. The
+// caller gets the code and a general text only, because the reason may contain data of the module.
+// Plugins log through the same logger, see [WithLogger].
+//
+// # Performance
+//
+// A call takes 1 µs more than a native handler, or 2 µs if the module is written in Go. With
+// messages instead of bytes it takes 10 µs more, because the guest decodes and encodes them. Go code
+// computes about ten times slower in the sandbox than in the host, and slower still where the host
+// has assembly. For Go code, an instance takes 5 ms to start and 3 MB of memory, and compiling takes
+// about a second; [WithCacheDir] keeps the result for the next process. The smallest plugin in Go is
+// 2.8 MB, one that links protobuf 6.5 MB.
+//
+// # Testing
+//
+// Handlers of package guest are plain functions, which a test can call without a host. To test a whole
+// module, load its folder with a [plugin.Host] on an in-process bus, as the example of [NewLoader]
+// does.
 package wasm

@@ -4,24 +4,25 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/tetratelabs/wazero/sys"
-
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fault is an error after which an instance is not used again.
+// fault is an error after which an instance is discarded, because the state of its memory is unknown.
 type fault struct {
-	code   errors.ErrorCode
-	summary   string // for the caller, who learns nothing that the code made up
-	reason error  // for the log
+	code errors.ErrorCode
+	// summary is the predicate of the error text for the caller. It contains nothing that comes from
+	// the module.
+	summary string
+	// reason is the full error, for the log.
+	reason error
 }
 
 func (f *fault) Error() string { return f.reason.Error() }
 
 func (f *fault) Unwrap() error { return f.reason }
 
-// callerError returns what the caller of a method learns.
+// callerError returns the error for the caller of a method: the code and the summary.
 func (f *fault) callerError(method *registry.Method) error {
 	switch f.code {
 	case errors.Canceled:
@@ -29,27 +30,10 @@ func (f *fault) callerError(method *registry.Method) error {
 	case errors.DeadlineExceeded:
 		return errors.FromContext(context.DeadlineExceeded)
 	}
-	return errors.NewErrorf(f.code, "the plugin that serves %s %s; the log of the server has the reason", method.FullName(), f.summary)
+	return errors.NewErrorf(f.code, "plugin that serves %s %s: see the server's log", method.FullName(), f.summary)
 }
 
-// abiViolation is the fault of code that does not keep to the ABI.
+// abiViolation returns the fault of a module that violates the ABI.
 func abiViolation(format string, args ...any) *fault {
-	return &fault{errors.Internal, "has returned what it must not", fmt.Errorf(format, args...)}
-}
-
-// newFault tells what err means, with which code has ended.
-func (in *instance) newFault(ctx context.Context, err error) *fault {
-	var exit *sys.ExitError
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return &fault{errors.Canceled, "was not waited for", fmt.Errorf("%w: %w", ctx.Err(), err)}
-	case ctx.Err() != nil:
-		return &fault{errors.DeadlineExceeded, "took too long", fmt.Errorf("%w: %w", ctx.Err(), err)}
-	case in.memory.refused:
-		return &fault{errors.ResourceExhausted, "needs more memory than it may have",
-			fmt.Errorf("it was refused more than its %d bytes of memory: %w", in.memory.limit, err)}
-	case errors.As(err, &exit):
-		return &fault{errors.Internal, "has ended itself", fmt.Errorf("it has exited with status %d", exit.ExitCode())}
-	}
-	return &fault{errors.Internal, "has failed", err}
+	return &fault{errors.Internal, "returned an invalid result", fmt.Errorf(format, args...)}
 }

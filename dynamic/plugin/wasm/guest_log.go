@@ -8,47 +8,52 @@ import (
 )
 
 const (
-	// maxLineLength is the longest line of output, in bytes; what is longer is cut into several.
+	// maxLineLength is the maximum length of a line of output, in bytes. Longer lines are split.
 	maxLineLength = 4 << 10
-	// maxLogPerRequest is what one request may log, in bytes.
+	// maxLogPerRequest is the maximum that one request may log, in bytes.
 	maxLogPerRequest = 64 << 10
-	// lineOverhead is what a line counts besides its bytes.
+	// lineOverhead is added to the length of each line, so that many short lines count as well.
 	lineOverhead = 64
 )
 
-// guestLog takes what an instance writes to the host's log.
+// guestLog writes the log output of an instance to the host's logger, with a limit for each request: a
+// plugin that logs without end must not fill the host's disk.
 type guestLog struct {
 	logger *slog.Logger
-	ctx    context.Context //nolint:containedctx // of the request
-	remaining   int             // what the request may still log, in bytes
+	// ctx is the context of the current request.
+	ctx context.Context //nolint:containedctx // see above
+	// remaining is the number of bytes that the current request may still log.
+	remaining int
 }
 
-// reset is called for each request.
-func (j *guestLog) reset(ctx context.Context) {
-	j.ctx, j.remaining = ctx, maxLogPerRequest
+// reset restores the limit. It is called for each request.
+func (l *guestLog) reset(ctx context.Context) {
+	l.ctx, l.remaining = ctx, maxLogPerRequest
 }
 
-// write logs a message, unless the request has logged too much.
-func (j *guestLog) write(level slog.Level, message string) {
-	if j.remaining <= 0 || message == "" {
+// write logs a message. When the request exceeds its limit, write logs one warning and drops this
+// message and all later ones. Empty messages are dropped.
+func (l *guestLog) write(level slog.Level, message string) {
+	if l.remaining <= 0 || message == "" {
 		return
 	}
-	j.remaining -= len(message) + lineOverhead
-	if j.remaining <= 0 {
-		j.logger.WarnContext(j.ctx, "dynpsrpc: what else a plugin's instance logs for this request is left out")
+	l.remaining -= len(message) + lineOverhead
+	if l.remaining <= 0 {
+		l.logger.WarnContext(l.ctx, "dynpsrpc: plugin logged too much in one request, the rest is dropped")
 		return
 	}
-	j.logger.Log(j.ctx, level, strings.ToValidUTF8(message, "\uFFFD"))
+	l.logger.Log(l.ctx, level, strings.ToValidUTF8(message, "\uFFFD"))
 }
 
-// lineWriter logs lines. What is left without an end of line is logged when that comes.
+// lineWriter logs each line of standard output or standard error. An incomplete line is kept until its
+// end is written, also across requests.
 type lineWriter struct {
-	log *guestLog
-	level   slog.Level
-	line    []byte
+	log   *guestLog
+	level slog.Level
+	line  []byte
 }
 
-// Write never fails.
+// Write never fails. Output beyond the limit of the request is dropped.
 func (w *lineWriter) Write(output []byte) (int, error) {
 	size := len(output)
 	for len(output) > 0 && w.log.remaining > 0 {

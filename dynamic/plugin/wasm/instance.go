@@ -4,76 +4,50 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"log/slog"
 	"math"
 	"time"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 const (
-	// minInputBuffer is what is asked of alloc at least, so that small requests of different sizes share it.
+	// minInputBuffer is the minimum size of the input buffer, in bytes. It spares small requests of
+	// different sizes a reallocation.
 	minInputBuffer = 1 << 10
-	// maxKeptInputBuffer is what is kept at most for the requests to come.
+	// maxKeptInputBuffer is the maximum size of an input buffer that later requests reuse, in bytes.
+	// A larger one is replaced at the next request, so that one large request does not occupy the
+	// instance's memory for good.
 	maxKeptInputBuffer = 1 << 20
 )
 
-// instance is an instance of a plugin's code. It belongs to one goroutine at a time.
+// instance is one instance of a plugin's module. At most one goroutine uses it at a time, which
+// acquired it from the pool.
 type instance struct {
-	module      api.Module
-	allocFunc, callFunc  api.Function
-	memory      memory
-	log     guestLog
-	maxResponse int
+	module api.Module
+	// allocFunc and callFunc are the exports that every request needs.
+	allocFunc, callFunc api.Function
+	memory              memory
+	log                 guestLog
+	maxResponse         int
 
-	ctx context.Context //nolint:containedctx // of what is being run
-	inputBuffer    uint32          // where alloc has put the room for requests, and how many bytes it has
-	inputSize    uint32
-	stack   [4]uint64 // parameters and result
+	// ctx is the context of the current request or start. WASI's sleep and random source have no
+	// context parameter and use ctx.
+	ctx context.Context //nolint:containedctx // see above
+	// inputBuffer is the address in the module's memory where the host writes requests. The module
+	// allocated inputSize bytes for it.
+	inputBuffer uint32
+	inputSize   uint32
+	// stack holds the parameters and the result of a call. It is reused to save an allocation.
+	stack [4]uint64
 }
 
-// instanceKey is for the value of a context that says which instance runs with it.
+// instanceKey is the context key of the instance that is running.
 type instanceKey struct{}
 
-// newInstance makes an instance, which fails if it takes too long.
-func (c *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	in := &instance{
-		memory:      memory{limit: c.limits.Memory},
-		log:     guestLog{logger: c.logger},
-		maxResponse: c.loader.options.maxResponse,
-	}
-	ctx = in.begin(ctx)
-	config := wazero.NewModuleConfig().
-		WithName(""). // so that there can be several
-		WithStartFunctions("_initialize").
-		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
-		WithRandSource(in).
-		WithStdout(&lineWriter{log: &in.log, level: slog.LevelInfo}).
-		WithStderr(&lineWriter{log: &in.log, level: slog.LevelWarn})
-	module, err := c.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &in.memory), c.compiled, config)
-	if err == nil && module.IsClosed() {
-		err = errors.New("it has ended itself")
-	}
-	if err != nil {
-		failure := in.newFault(ctx, err)
-		failure.reason = fmt.Errorf("an instance does not start: %w", failure.reason)
-		return nil, failure
-	}
-	in.module, in.allocFunc, in.callFunc = module, module.ExportedFunction(exportAlloc), module.ExportedFunction(exportCall)
-	if err := in.checkVersion(ctx); err != nil {
-		in.close()
-		return nil, err
-	}
-	return in, nil
-}
-
-// begin prepares the instance for something to run, with the context that is returned.
+// begin resets the state of the previous request. The module must run with the returned context.
 func (in *instance) begin(ctx context.Context) context.Context {
 	in.ctx = ctx
 	in.memory.refused = false
@@ -81,7 +55,7 @@ func (in *instance) begin(ctx context.Context) context.Context {
 	return context.WithValue(ctx, instanceKey{}, in)
 }
 
-// sleep is how code waits: not longer than it may run.
+// sleep implements the guest's sleep. It returns early when the request ends.
 func (in *instance) sleep(nanoseconds int64) {
 	timer := time.NewTimer(time.Duration(nanoseconds))
 	defer timer.Stop()
@@ -91,7 +65,8 @@ func (in *instance) sleep(nanoseconds int64) {
 	}
 }
 
-// Read is how code gets random numbers: not for longer than it may run.
+// Read implements the guest's source of random numbers. It fails when the request has ended, so
+// that the guest cannot go on after its deadline.
 func (in *instance) Read(bytes []byte) (int, error) {
 	if err := in.ctx.Err(); err != nil {
 		return 0, err
@@ -99,8 +74,37 @@ func (in *instance) Read(bytes []byte) (int, error) {
 	return rand.Read(bytes)
 }
 
-// call lets the code handle a request, for the method at the place. The error is a *fault, after which the instance must not
-// be used again, or one that the handler has returned.
+// checkVersion fails if the module was built for another version of the ABI.
+func (in *instance) checkVersion(ctx context.Context) error {
+	version, err := in.module.ExportedFunction(exportVersion).Call(ctx)
+	if err != nil {
+		return in.newFault(ctx, err)
+	}
+	if version := uint32(version[0]); version != abiVersion { //nolint:gosec // it has 32 bits
+		return abiViolation("module has ABI version %d, but this host runs version %d: rebuild the module for that version",
+			version, abiVersion)
+	}
+	return nil
+}
+
+// describe returns the methods that the module serves.
+func (in *instance) describe(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	ctx = in.begin(ctx)
+	packed, err := in.module.ExportedFunction(exportDescribe).Call(ctx)
+	if err != nil {
+		return nil, in.newFault(ctx, err)
+	}
+	list, err := in.readResult(packed[0])
+	if err != nil {
+		return nil, err
+	}
+	return parseMethodList(string(list))
+}
+
+// call makes the module handle a request; method is the index of the method in the module's list. The
+// error is either a *fault, after which the instance must be discarded, or an error of the handler.
 func (in *instance) call(ctx context.Context, method uint32, request []byte, deadline time.Time) ([]byte, error) {
 	ctx = in.begin(ctx)
 	if err := in.writeRequest(ctx, request); err != nil {
@@ -118,10 +122,12 @@ func (in *instance) call(ctx context.Context, method uint32, request []byte, dea
 	return nil, decodeError(response)
 }
 
-// writeRequest puts a request where the code can read it.
+// writeRequest copies a request to the input buffer. It makes the module allocate another buffer if the
+// request does not fit, or if the buffer is too large to be kept.
 func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	if len(request) > math.MaxInt32 {
-		return &fault{errors.ResourceExhausted, "cannot take so long a request", fmt.Errorf("request of %d bytes", len(request))}
+		return &fault{errors.ResourceExhausted, "cannot accept a request of this size",
+			fmt.Errorf("request has %d bytes: the maximum is %d", len(request), math.MaxInt32)}
 	}
 	size := uint32(len(request)) //nolint:gosec // see above
 	if size > in.inputSize || in.inputSize > maxKeptInputBuffer {
@@ -133,32 +139,51 @@ func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 		in.inputBuffer = uint32(in.stack[0]) //nolint:gosec // an address has 32 bits
 		if in.inputBuffer == 0 {
 			return &fault{errors.ResourceExhausted, "has no memory for the request",
-				fmt.Errorf("%s(%d) has returned 0", exportAlloc, in.inputSize)}
+				fmt.Errorf("%s(%d) returned 0", exportAlloc, in.inputSize)}
 		}
 	}
 	if !in.module.Memory().Write(in.inputBuffer, request) {
-		return abiViolation("%s(%d) has returned %d, which is beyond the end of memory", exportAlloc, in.inputSize, in.inputBuffer)
+		return abiViolation("%s(%d) returned address %d, which is beyond the end of memory", exportAlloc, in.inputSize, in.inputBuffer)
 	}
 	return nil
 }
 
-// readResult copies what the code has returned: an address in the upper 32 bits, and a length.
+// readResult copies a result of the module. packed is its address in the upper 32 bits and its length
+// in the lower ones. The host must copy, because the module reuses the memory at the next call.
 func (in *instance) readResult(packed uint64) ([]byte, error) {
-	address, size := uint32(packed>>32), uint32(packed) //nolint:gosec // its halves
+	address, size := uint32(packed>>32), uint32(packed) //nolint:gosec // the two halves
 	if int64(size) > int64(in.maxResponse) {
-		return nil, abiViolation("it has returned %d bytes, which is more than %d", size, in.maxResponse)
+		return nil, abiViolation("module returned %d bytes, which exceeds the maximum of %d", size, in.maxResponse)
 	}
 	if size == 0 {
-		return nil, nil // wherever it is
+		return nil, nil // the address of an empty result is not checked
 	}
 	bytes, ok := in.module.Memory().Read(address, size)
 	if !ok {
-		return nil, abiViolation("it has returned %d bytes at %d, which is beyond the end of memory", size, address)
+		return nil, abiViolation("module returned %d bytes at address %d, which is beyond the end of memory", size, address)
 	}
 	return append(make([]byte, 0, size), bytes...), nil
 }
 
-// close frees the instance.
+// newFault classifies an error with which the module stopped. The context comes first, because a module
+// that is ended at its deadline, or that runs out of memory, traps or exits in the course of it.
+func (in *instance) newFault(ctx context.Context, err error) *fault {
+	var exit *sys.ExitError
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return &fault{errors.Canceled, "was canceled", fmt.Errorf("%w: %w", ctx.Err(), err)}
+	case ctx.Err() != nil:
+		return &fault{errors.DeadlineExceeded, "exceeded its deadline", fmt.Errorf("%w: %w", ctx.Err(), err)}
+	case in.memory.refused:
+		return &fault{errors.ResourceExhausted, "exceeded its memory limit",
+			fmt.Errorf("module exceeded its memory limit of %d bytes: %w", in.memory.limit, err)}
+	case errors.As(err, &exit):
+		return &fault{errors.Internal, "exited", fmt.Errorf("module exited with status %d", exit.ExitCode())}
+	}
+	return &fault{errors.Internal, "failed", err}
+}
+
+// close frees the instance. Closing fails only for open files, and there are none.
 func (in *instance) close() {
-	_ = in.module.Close(context.Background()) // there are no files that could fail to close
+	_ = in.module.Close(context.Background())
 }

@@ -54,34 +54,34 @@ func TestLoad_CodeThatIsNotOfTheABI(t *testing.T) {
 		"nothing": {bare, []string{
 			`function dynpsrpc_version`, `function dynpsrpc_alloc`, `function dynpsrpc_describe`, `function dynpsrpc_call`, `memory as "memory"`,
 		}},
-		"no alloc":           {echoModule().without(exportAlloc), []string{"does not export the function dynpsrpc_alloc"}},
+		"no alloc":           {echoModule().without(exportAlloc), []string{"does not export function dynpsrpc_alloc"}},
 		"no memory":          {noMemory, []string{`does not export its memory as "memory"`}},
-		"much memory":        {large, []string{"needs 131072000 bytes of memory to start, and may have 67108864"}},
+		"much memory":        {large, []string{"needs 131072000 bytes of memory to start: the limit is 67108864"}},
 		"a program":          {program, []string{"-buildmode=c-shared"}},
-		"signature of alloc": {withSignature(exportAlloc, signature{}), []string{"dynpsrpc_alloc() -> (): it must be (i32) -> (i32)"}},
-		"newer version":      {echoModule().with(exportVersion, i32Const(2)...), []string{"version 2 of the ABI", "runs version 1"}},
-		"older version":      {echoModule().with(exportVersion, i32Const(-1)...), []string{"version 4294967295 of the ABI"}},
+		"signature of alloc": {withSignature(exportAlloc, signature{}), []string{"dynpsrpc_alloc() -> (): want (i32) -> (i32)"}},
+		"newer version":      {echoModule().with(exportVersion, i32Const(2)...), []string{"ABI version 2", "runs version 1"}},
+		"older version":      {echoModule().with(exportVersion, i32Const(-1)...), []string{"ABI version 4294967295"}},
 		"version traps":      {echoModule().with(exportVersion, opUnreachable), []string{"unreachable"}},
 		"describe traps":     {echoModule().with(exportDescribe, opUnreachable), []string{"unreachable"}},
 		"describe beyond": {
-			echoModule().with(exportDescribe, i64Const(65530<<32|100)...), []string{"100 bytes at 65530, which is beyond the end of memory"},
+			echoModule().with(exportDescribe, i64Const(65530<<32|100)...), []string{"100 bytes at address 65530, which is beyond the end of memory"},
 		},
-		"describe too long": {echoModule().with(exportDescribe, i64Const(1<<31-1)...), []string{"2147483647 bytes, which is more than"}},
-		"describe nothing":  {echoModule().with(exportDescribe, i64Const(0)...), []string{"the code has no handlers: in Go they are registered with guest.Handle, in an init function"}},
+		"describe too long": {echoModule().with(exportDescribe, i64Const(1<<31-1)...), []string{"2147483647 bytes, which exceeds"}},
+		"describe nothing":  {echoModule().with(exportDescribe, i64Const(0)...), []string{"module has no handlers: in Go, register them with guest.Handle in an init function"}},
 		"start traps":       {started(opUnreachable), []string{"unreachable"}},
-		"initialize traps":  {initialized(opUnreachable), []string{"an instance does not start", "unreachable"}},
+		"initialize traps":  {initialized(opUnreachable), []string{"cannot start an instance", "unreachable"}},
 		"import of no module": {
-			withImport("env", "f", signature{}), []string{"imports env.f, but is not given a module env"},
+			withImport("env", "f", signature{}), []string{"imports env.f, but the host has no module env"},
 		},
 		"import of no function": {
-			withImport(hostModuleName, "f", signature{}), []string{"imports dynpsrpc.f, which the module it is given does not have"},
+			withImport(hostModuleName, "f", signature{}), []string{"imports dynpsrpc.f, which is not a function of that host module"},
 		},
 		"import of WASI that is not": {
 			withImport("wasi_snapshot_preview1", "f", signature{}), []string{"imports wasi_snapshot_preview1.f"},
 		},
 		"import with another signature": {
 			withImport(hostModuleName, "clock", signature{[]api.ValueType{i32}, nil}),
-			[]string{"imports dynpsrpc.clock(i32) -> (), but is given one that is () -> (i64)"},
+			[]string{"imports dynpsrpc.clock(i32) -> (), but the host's function is () -> (i64)"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,20 +97,20 @@ func TestLoad_CodeThatIsNotOfTheABI(t *testing.T) {
 func TestLoad_CodeThatServesSomethingElse(t *testing.T) {
 	t.Parallel()
 	for declarations, wanted := range map[string][]string{
-		`service Bytes { rpc Echo TEXT; rpc More TEXT; }`: {"the code has no handler for test.Bytes/More"},
+		`service Bytes { rpc Echo TEXT; rpc More TEXT; }`: {"module has no handler for test.Bytes/More"},
 		`service Bytes { rpc Other TEXT; } service Second { rpc Echo TEXT; }`: {
-			"no handler for test.Bytes/Other", "no handler for test.Second/Echo", "the code serves test.Bytes/Echo, which is not in",
+			"no handler for test.Bytes/Other", "no handler for test.Second/Echo", "module serves test.Bytes/Echo, which is not a method",
 		},
 		`service Bytes { rpc Echo TEXT { option (psrpc.options).stream = true; } }`: {
-			"method test.Bytes/Echo is a stream, which WebAssembly cannot serve",
+			"method test.Bytes/Echo is a stream, which WebAssembly plugins do not support",
 		},
 		`service Bytes { rpc Echo TEXT; rpc Flow TEXT { option (psrpc.options).stream = true; } }`: {
 			"method test.Bytes/Flow is a stream",
 		},
 		`service Bytes { rpc Echo TEXT { option (psrpc.options).subscription = true; } }`: {
-			"the code has a handler for test.Bytes/Echo, which is a subscription",
+			"module has a handler for test.Bytes/Echo, which is a subscription",
 		},
-		"": {"the manifest names no descriptors"},
+		"": {"manifest names no descriptors"},
 	} {
 		err := loadError(t, echoModule().encode(), declarations)
 		for _, text := range wanted {
@@ -169,7 +169,7 @@ func TestLoad_Limits(t *testing.T) {
 	source.Limits = plugin.Limits{Timeout: plugin.Duration(time.Hour), Memory: 1 << 30, Instances: 100}
 	loader, _ := newTestLoader(t, WithMaxLimits(plugin.Limits{Timeout: plugin.Duration(time.Second), Memory: 1 << 20, Instances: 2}))
 	_, err := loader.Load(t.Context(), source, nil)
-	for _, text := range []string{"1h0m0s is more than 1s", "1073741824 bytes is more than 1048576", "100 instances are more than 2"} {
+	for _, text := range []string{"1h0m0s exceeds this host's maximum of 1s", "1073741824 bytes exceeds this host's maximum of 1048576", "100 instances exceed this host's maximum of 2"} {
 		require.ErrorContains(t, err, text)
 	}
 	source.Limits = plugin.Limits{}
@@ -180,7 +180,7 @@ func TestLoad_Limits(t *testing.T) {
 
 	source.Limits = plugin.Limits{Timeout: -1, Memory: -1, Instances: -1}
 	_, err = loader.Load(t.Context(), source, nil)
-	for _, text := range []string{"time limit is -1ns", "memory is -1 bytes", "number of instances is -1"} {
+	for _, text := range []string{"timeout is -1ns", "memory is -1 bytes", "number of instances is -1"} {
 		require.ErrorContains(t, err, text)
 	}
 }
@@ -245,13 +245,13 @@ func TestLoader_Options(t *testing.T) {
 	t.Parallel()
 	_, err := NewLoader(WithMaxResponse(0), WithDefaultLimits(plugin.Limits{Timeout: -1}), WithMaxLimits(plugin.Limits{Memory: -1}))
 	requireCode(t, errors.InvalidArgument, err)
-	for _, text := range []string{"longest response is 0 bytes", "time limit is -1ns", "memory is -1 bytes"} {
+	for _, text := range []string{"maximum response size is 0 bytes", "timeout is -1ns", "memory is -1 bytes"} {
 		require.ErrorContains(t, err, text)
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err = NewLoader(WithCacheDir(file))
-	require.ErrorContains(t, err, "folder for compiled code")
+	require.ErrorContains(t, err, "cache directory for compiled code")
 }
 
 func TestLoader_CacheDirIsUsed(t *testing.T) {

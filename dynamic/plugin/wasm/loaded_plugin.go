@@ -11,13 +11,16 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// loadedPlugin is a version of a plugin that has been loaded.
+// loadedPlugin is one loaded version of a plugin: its compiled module and the pool of its instances.
+// It implements [plugin.Instance].
 type loadedPlugin struct {
 	loader   *Loader
 	logger   *slog.Logger
@@ -30,62 +33,21 @@ type loadedPlugin struct {
 	handled, failed atomic.Uint64
 }
 
-// features are those of WebAssembly 2.0 without reference types: with them code could fill the memory of the host with
-// tables, which nothing limits.
-var features = api.CoreFeaturesV2.SetEnabled(api.CoreFeatureReferenceTypes, false)
-
-func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin, error) {
-	limits, err := l.options.resolveLimits(source.Limits)
-	if err != nil {
-		return nil, err
-	}
-	c := &loadedPlugin{
-		loader:  l,
-		logger:  l.options.logger.With(slog.String("plugin", source.Name), slog.String("version", source.Version)),
-		limits:  limits,
-		runtime: l.newRuntime(ctx),
-	}
-	c.pool = newPool(limits.Instances, c.newInstance)
-	if err := c.prepare(ctx, source); err != nil {
-		return nil, errors.Join(err, c.runtime.Close(context.WithoutCancel(ctx)))
-	}
-	return c, nil
-}
-
-func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
-	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
-		WithCoreFeatures(features).
-		WithCompilationCache(l.cache).
-		WithDebugInfoEnabled(false)) // positions in sources take long to read, for few faults
-}
-
-func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
-	instrumented, err := instrument(content)
-	if err != nil {
-		return nil, err
-	}
-	workers := max(2, runtime.GOMAXPROCS(0)) // one alone does not look at ctx
-	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, workers), instrumented)
-	if err != nil {
-		return nil, fmt.Errorf("the code is not WebAssembly that can be run here: %w", err)
-	}
-	return compiled, nil
-}
-
-// prepare compiles the code and starts one instance.
-func (c *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error {
-	if err := c.instantiateHostModules(ctx, source); err != nil {
+// prepare compiles the module, starts the first instance and binds the module's methods to the
+// services of the plugin.
+func (p *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error {
+	if err := p.instantiateHostModules(ctx, source); err != nil {
 		return err
 	}
-	compiled, err := compileModule(ctx, c.runtime, source.Content)
+	compiled, err := compileModule(ctx, p.runtime, source.Content)
 	if err != nil {
 		return err
 	}
-	c.compiled = compiled
-	if err := errors.Join(checkImports(c.runtime, compiled), checkExports(compiled, c.limits.Memory)); err != nil {
+	p.compiled = compiled
+	if err := errors.Join(checkImports(p.runtime, compiled), checkExports(compiled, p.limits.Memory)); err != nil {
 		return err
 	}
-	first, err := c.newInstance(ctx)
+	first, err := p.newInstance(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,47 +55,169 @@ func (c *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error
 	if err != nil {
 		return err
 	}
-	c.pool.addIdle(first)
-	c.services, err = c.bindServices(source.Services, methods)
+	p.pool.addIdle(first)
+	p.services, err = p.bindServices(source.Services, methods)
 	return err
 }
 
-// Services returns what the host is to serve.
-func (c *loadedPlugin) Services() []plugin.Service { return c.services }
-
-// Counts returns how many requests were handled, and how many of them ended with an error.
-func (c *loadedPlugin) Counts() (handled, failed uint64) {
-	return c.handled.Load(), c.failed.Load()
+// instantiateHostModules instantiates the modules that the plugin may import: WASI, this package's own
+// and those of [WithModule].
+func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugin.Source) error {
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime); err != nil {
+		return fmt.Errorf("cannot instantiate host module %s: %w", wasi_snapshot_preview1.ModuleName, err)
+	}
+	_, err := p.runtime.NewHostModuleBuilder(hostModuleName).
+		NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(hostLog), []api.ValueType{i32, i32, i32}, nil).Export("log").
+		NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(hostClock), nil, []api.ValueType{i64}).Export("clock").
+		NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(onMeterPoint), nil, nil).Export(meterPointExport).
+		Instantiate(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot instantiate host module %s: %w", hostModuleName, err)
+	}
+	for _, instantiate := range p.loader.options.modules {
+		if err := instantiate(ctx, source, p.runtime); err != nil {
+			return fmt.Errorf("cannot instantiate host modules of WithModule: %w", err)
+		}
+	}
+	return nil
 }
 
-// Close frees all instances. No handler is running any more; one that comes yet is refused.
-func (c *loadedPlugin) Close(ctx context.Context) error {
-	c.pool.close()
-	err := c.runtime.Close(context.WithoutCancel(ctx))
-	c.loader.untrack()
-	return err
+// compileModule compiles the instrumented module. It uses at least two compilation workers: with one,
+// wazero does not check ctx while it compiles.
+func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
+	instrumented, err := instrument(content)
+	if err != nil {
+		return nil, err
+	}
+	workers := max(2, runtime.GOMAXPROCS(0))
+	compiled, err := wasm.CompileModule(experimental.WithCompilationWorkers(ctx, workers), instrumented)
+	if err != nil {
+		return nil, fmt.Errorf("cannot compile WebAssembly module: %w", err)
+	}
+	return compiled, nil
 }
 
-// serve handles a request with one of the instances.
-func (c *loadedPlugin) serve(ctx context.Context, method *registry.Method, index uint32, request []byte) ([]byte, error) {
-	ctx, deadline, cancel := c.withTimeLimit(ctx)
+// newInstance starts an instance. It fails if that takes longer than startTimeout.
+func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	response, err := c.run(ctx, index, request, deadline)
-	c.handled.Add(1)
+	in := &instance{
+		memory:      memory{limit: p.limits.Memory},
+		log:         guestLog{logger: p.logger},
+		maxResponse: p.loader.options.maxResponse,
+	}
+	ctx = in.begin(ctx)
+	config := wazero.NewModuleConfig().
+		WithName(""). // a runtime allows several instances only without a name
+		WithStartFunctions("_initialize").
+		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
+		WithRandSource(in).
+		WithStdout(&lineWriter{log: &in.log, level: slog.LevelInfo}).
+		WithStderr(&lineWriter{log: &in.log, level: slog.LevelWarn})
+	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &in.memory), p.compiled, config)
+	if err == nil && module.IsClosed() {
+		err = errors.New("module exited while it was initialized")
+	}
+	if err != nil {
+		failure := in.newFault(ctx, err)
+		failure.reason = fmt.Errorf("cannot start an instance: %w", failure.reason)
+		return nil, failure
+	}
+	in.module = module
+	in.allocFunc, in.callFunc = module.ExportedFunction(exportAlloc), module.ExportedFunction(exportCall)
+	if err := in.checkVersion(ctx); err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// bindServices returns the services with a handler for each method that the module serves. Its error
+// lists every difference between the services and the served methods. The index of a method in served
+// is the number by which the module knows it.
+func (p *loadedPlugin) bindServices(services []*registry.Service, served []string) ([]plugin.Service, error) {
+	indexes := make(map[string]uint32, len(served))
+	for index, method := range served {
+		indexes[method] = uint32(index)
+	}
+	var errs []error
+	result := make([]plugin.Service, 0, len(services))
+	for _, service := range services {
+		handlers := dynamic.Handlers{}
+		for _, method := range service.Methods() {
+			index, ok := indexes[method.FullName()]
+			delete(indexes, method.FullName())
+			switch err := checkMethod(method, ok); {
+			case err != nil:
+				errs = append(errs, err)
+			case ok:
+				handlers[method.Name()] = p.handler(index)
+			}
+		}
+		result = append(result, plugin.Service{
+			Descriptor: service.Descriptor(), Handlers: handlers,
+			Options: []dynamic.RegisterOption{dynamic.WithWireName(service.WireName())},
+		})
+	}
+	for _, method := range served {
+		if _, unbound := indexes[method]; unbound {
+			errs = append(errs, fmt.Errorf("module serves %s, which is not a method of the plugin's services", method))
+		}
+	}
+	if len(services) == 0 {
+		errs = append(errs, errors.New("manifest names no descriptors: add those of the methods that the module serves"))
+	}
+	return result, errors.Join(errs...)
+}
+
+// handler returns the handler of the method with the given index in the module.
+func (p *loadedPlugin) handler(index uint32) dynamic.Handler {
+	return dynamic.Raw(func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error) {
+		return p.serve(ctx, method, index, request)
+	})
+}
+
+// Services returns the services for the host to register.
+func (p *loadedPlugin) Services() []plugin.Service { return p.services }
+
+// Counts returns the number of handled requests and how many of them ended with an error.
+func (p *loadedPlugin) Counts() (handled, failed uint64) {
+	return p.handled.Load(), p.failed.Load()
+}
+
+// Close frees all instances. The host calls it when no handler is running; later requests fail.
+func (p *loadedPlugin) Close(ctx context.Context) error {
+	p.pool.close()
+	err := p.runtime.Close(context.WithoutCancel(ctx))
+	p.loader.untrack()
+	return err
+}
+
+// serve handles a request on one of the instances. It logs a fault and replaces it with the error that
+// is safe to send to the caller.
+func (p *loadedPlugin) serve(ctx context.Context, method *registry.Method, index uint32, request []byte) ([]byte, error) {
+	ctx, deadline, cancel := p.withTimeLimit(ctx)
+	defer cancel()
+	response, err := p.run(ctx, index, request, deadline)
+	p.handled.Add(1)
 	if err == nil {
 		return response, nil
 	}
-	c.failed.Add(1)
+	p.failed.Add(1)
 	if failure, ok := errors.AsType[*fault](err); ok {
-		c.logDiscard(ctx, method, failure)
+		p.logDiscard(ctx, method, failure)
 		err = failure.callerError(method)
 	}
 	return nil, err
 }
 
-// withTimeLimit returns a context that ends when the limit of the plugin is over, and when that is.
-func (c *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
-	limit := time.Now().Add(time.Duration(c.limits.Timeout))
+// withTimeLimit returns a context that ends at the plugin's time limit, and its deadline. A context with
+// an earlier deadline is returned as it is, which saves a timer.
+func (p *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
+	limit := time.Now().Add(time.Duration(p.limits.Timeout))
 	if deadline, ok := ctx.Deadline(); ok && !limit.Before(deadline) {
 		return ctx, deadline, func() {}
 	}
@@ -141,26 +225,28 @@ func (c *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time
 	return ctx, limit, cancel
 }
 
-func (c *loadedPlugin) run(ctx context.Context, index uint32, request []byte, deadline time.Time) ([]byte, error) {
-	in, err := c.pool.acquire(ctx)
+// run calls the module on an instance of the pool. It discards the instance after a fault.
+func (p *loadedPlugin) run(ctx context.Context, index uint32, request []byte, deadline time.Time) ([]byte, error) {
+	in, err := p.pool.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	response, err := in.call(ctx, index, request, deadline)
 	if _, failed := errors.AsType[*fault](err); failed {
-		c.pool.discard(in)
+		p.pool.discard(in)
 	} else {
-		c.pool.release(in)
+		p.pool.release(in)
 	}
 	return response, err
 }
 
-// logDiscard logs why an instance has failed.
-func (c *loadedPlugin) logDiscard(ctx context.Context, method *registry.Method, failure *fault) {
+// logDiscard logs why an instance was discarded. A canceled request is logged at debug level, because
+// the caller ended it and the plugin did nothing wrong.
+func (p *loadedPlugin) logDiscard(ctx context.Context, method *registry.Method, failure *fault) {
 	level := slog.LevelError
-	if errors.Is(ctx.Err(), context.Canceled) { // it is the caller who ended it
+	if errors.Is(ctx.Err(), context.Canceled) {
 		level = slog.LevelDebug
 	}
-	c.logger.Log(ctx, level, "dynpsrpc: an instance of a plugin is thrown away",
+	p.logger.Log(ctx, level, "dynpsrpc: plugin instance discarded",
 		slog.String("method", method.FullName()), slog.Any("error", failure.reason))
 }

@@ -3,37 +3,46 @@ package wasm
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Name is what manifests call the loader.
+// Name is the name of this loader in plugin manifests.
 const Name = "wasm"
 
-// Loader runs plugins that are WebAssembly. It is safe for concurrent use. Make one with [NewLoader].
+// features is WebAssembly 2.0 without reference types. Nothing limits the size of tables, so with
+// reference types a module could fill the memory of the host.
+var features = api.CoreFeaturesV2.SetEnabled(api.CoreFeatureReferenceTypes, false)
+
+// Loader loads plugins that are WebAssembly modules. It is safe for concurrent use. Create one with
+// [NewLoader].
 type Loader struct {
 	options options
 	cache   wazero.CompilationCache
 
-	mu     sync.Mutex
-	loaded int // codes that are not closed, those being loaded too
+	mu sync.Mutex
+	// loaded counts the plugin versions that are loaded or being loaded.
+	loaded int
 	closed bool
 }
 
-// NewLoader returns a loader. It fails if an option is wrong, or if the folder of [WithCacheDir] cannot be made.
+// NewLoader returns a loader. It fails with [errors.InvalidArgument] if an option is invalid, and fails
+// if the directory of [WithCacheDir] cannot be created. Close the loader when its hosts have shut down.
 func NewLoader(opts ...Option) (*Loader, error) {
 	o, err := newOptions(opts)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "options of the loader of WebAssembly: %w", err)
+		return nil, errors.NewErrorf(errors.InvalidArgument, "options of the wasm loader: %w", err)
 	}
 	cache := wazero.NewCompilationCache()
 	if o.cacheDir != "" {
 		if cache, err = wazero.NewCompilationCacheWithDir(o.cacheDir); err != nil {
-			return nil, fmt.Errorf("folder for compiled code: %w", err)
+			return nil, fmt.Errorf("cannot use cache directory for compiled code: %w", err)
 		}
 	}
 	return &Loader{options: o, cache: cache}, nil
@@ -42,33 +51,66 @@ func NewLoader(opts ...Option) (*Loader, error) {
 // Name returns "wasm".
 func (l *Loader) Name() string { return Name }
 
-// Load compiles the code of a plugin, which takes a second or so for a Go program, starts an instance of it, and checks that
-// it is of the ABI, imports nothing that it is not given, and serves the methods of source.Services: all of those that are
-// calls, and no others. It fails if one of them is a stream. A method that is a subscription needs no code.
+// Load compiles the module of a plugin, which takes about a second for a Go program, and starts one
+// instance. It fails if the module has another ABI version, if it imports something that the host does
+// not provide, or if its methods differ from those of source.Services: it must serve every call of
+// these services and nothing else. Streams are not supported, so Load fails if a service has one. A
+// subscription needs no code in the plugin.
 //
-// When ctx ends the compiler stops before the next function. Hostile code can have a function that takes it minutes.
+// When ctx ends, the compiler stops before it compiles the next function. A hostile module can contain
+// a single function that takes minutes to compile.
 //
-// The code never calls notify: an instance that has failed is replaced, and the plugin serves on.
+// Load ignores the function that reports a plugin's failure: a failed instance is replaced, and the
+// plugin keeps serving.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	if !l.track() {
-		return nil, errors.NewErrorf(errors.FailedPrecondition, "the loader of WebAssembly is closed")
+		return nil, errors.NewErrorf(errors.FailedPrecondition, "wasm loader is closed")
 	}
-	code, err := l.load(ctx, source)
+	loaded, err := l.load(ctx, source)
 	if err != nil {
 		l.untrack()
 		return nil, err
 	}
-	return code, nil
+	return loaded, nil
 }
 
-// Close frees what the loader keeps. It fails, and does nothing, as long as code that it has loaded is not closed: close the
-// hosts first. Nothing can be loaded after it.
+func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin, error) {
+	limits, err := l.options.resolveLimits(source.Limits)
+	if err != nil {
+		return nil, err
+	}
+	p := &loadedPlugin{
+		loader:  l,
+		logger:  l.options.logger.With(slog.String("plugin", source.Name), slog.String("version", source.Version)),
+		limits:  limits,
+		runtime: l.newRuntime(ctx),
+	}
+	p.pool = newPool(limits.Instances, p.newInstance)
+	if err := p.prepare(ctx, source); err != nil {
+		return nil, errors.Join(err, p.runtime.Close(context.WithoutCancel(ctx)))
+	}
+	return p, nil
+}
+
+// newRuntime returns the runtime of one plugin version. All runtimes share the loader's cache of
+// compiled code. Debug information is off because reading source positions takes long, and only traps
+// use them.
+func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
+	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
+		WithCoreFeatures(features).
+		WithCompilationCache(l.cache).
+		WithDebugInfoEnabled(false))
+}
+
+// Close frees the compiled code. It fails with [errors.FailedPrecondition] and does nothing while a
+// plugin of this loader is still loaded: shut down the hosts first. After a successful Close, Load
+// fails; further calls of Close do nothing.
 func (l *Loader) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.loaded > 0 {
 		return errors.NewErrorf(errors.FailedPrecondition,
-			"%d versions of WebAssembly plugins are still loaded: close their hosts first", l.loaded)
+			"wasm loader still has %d plugin versions loaded: shut down their hosts first", l.loaded)
 	}
 	if l.closed {
 		return nil
@@ -77,7 +119,7 @@ func (l *Loader) Close() error {
 	return l.cache.Close(context.Background())
 }
 
-// track counts one more code, unless the loader is closed.
+// track counts another plugin version and reports whether the loader is open.
 func (l *Loader) track() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -88,6 +130,7 @@ func (l *Loader) track() bool {
 	return true
 }
 
+// untrack undoes one track.
 func (l *Loader) untrack() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,17 +2,21 @@ package wasm
 
 import "github.com/tetratelabs/wazero/experimental"
 
-// memory is the memory of an instance, which stays below a limit.
+// memory is the linear memory of an instance. It refuses to grow beyond a limit and records that it
+// did, because most programs answer a refusal with a trap, from which the cause cannot be seen.
 type memory struct {
-	limit   int64 // bytes
-	bytes   []byte
-	refused bool // more was asked for than the limit allows
+	limit int64 // bytes
+	bytes []byte
+	// refused reports whether the current request asked for more memory than the limit allows.
+	refused bool
 }
 
-// Allocate is called once, when the instance is made.
+// Allocate implements [experimental.MemoryAllocator]. It is called once for each instance.
 func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 
-// Reallocate returns the memory with another size, or nil if that is too much. New bytes are 0.
+// Reallocate returns the memory with another size, or nil if that exceeds the limit. New bytes are
+// zero. The capacity at least doubles, up to the limit, so that a module that grows page by page does
+// not copy its memory each time.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > uint64(m.limit) { //nolint:gosec // it is not negative
 		m.refused = true

@@ -15,30 +15,33 @@ import (
 )
 
 const (
-	// DefaultTimeout bounds a request unless the manifest says otherwise.
+	// DefaultTimeout is the time limit of a request unless the manifest sets another.
 	DefaultTimeout = 10 * time.Second
-	// DefaultMemory is the memory of an instance, in bytes, unless the manifest says otherwise.
+	// DefaultMemory is the memory limit of an instance, in bytes, unless the manifest sets another.
 	DefaultMemory = 64 << 20
-	// DefaultMaxResponse is the longest response, in bytes, that a plugin may return.
+	// DefaultMaxResponse is the maximum size, in bytes, of a response that a plugin returns.
 	DefaultMaxResponse = 16 << 20
-	// startTimeout bounds the start of an instance.
+	// startTimeout is the time limit for starting an instance.
 	startTimeout = 10 * time.Second
-	// maxMemory is what 32 bits can address.
+	// maxMemory is the size of a 32-bit address space.
 	maxMemory = 1 << 32
 )
 
 // Option configures [NewLoader].
 type Option func(*options)
 
-// ModuleFunc instantiates host modules in the runtime of a plugin, whose code can then import them. It is called once for
-// each version that is loaded, with its source, so that it can tell plugins apart. A function of such a module may be called
-// from many goroutines, gets the context of the request, and must return when that ends.
+// ModuleFunc instantiates host modules in the runtime of a plugin, so that the plugin can import them.
+// It is called once for each version that is loaded; source identifies the plugin and the version. The
+// functions of a host module may be called from several goroutines at once. Each gets the context of
+// the request and must return when that context ends.
 type ModuleFunc func(ctx context.Context, source *plugin.Source, runtime wazero.Runtime) error
 
 type options struct {
-	logger      *slog.Logger
-	defaultLimits      plugin.Limits // where a manifest has none
-	maxLimits        plugin.Limits // what a manifest may ask for; 0: anything
+	logger *slog.Logger
+	// defaultLimits applies where a manifest sets no limit.
+	defaultLimits plugin.Limits
+	// maxLimits is the most that a manifest may request; a zero field means no maximum.
+	maxLimits   plugin.Limits
 	maxResponse int
 	cacheDir    string
 	modules     []ModuleFunc
@@ -57,7 +60,7 @@ func newOptions(opts []Option) (options, error) {
 	}
 	err := errors.Join(checkLimits(o.defaultLimits), checkLimits(o.maxLimits))
 	if o.maxResponse <= 0 || o.maxResponse > math.MaxInt32 {
-		err = errors.Join(err, fmt.Errorf("longest response is %d bytes: it must be from 1 to %d", o.maxResponse, math.MaxInt32))
+		err = errors.Join(err, fmt.Errorf("maximum response size is %d bytes: want 1 to %d", o.maxResponse, math.MaxInt32))
 	}
 	maxLimits := withDefaults(o.maxLimits, o.defaultLimits)
 	o.defaultLimits = plugin.Limits{
@@ -68,7 +71,8 @@ func newOptions(opts []Option) (options, error) {
 	return o, err
 }
 
-// WithLogger sets where the loader logs, and what plugins log. The default is slog.Default.
+// WithLogger sets the logger of the loader, which also receives the log output of plugins. The default
+// is slog.Default. A nil logger is ignored.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {
@@ -77,36 +81,40 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithDefaultLimits sets the limits of plugins whose manifest has none. What is 0 stays as it is: [DefaultTimeout],
-// [DefaultMemory], and as many instances as Go uses processors.
+// WithDefaultLimits sets the limits of plugins whose manifest sets none. Fields that are zero keep their
+// default: [DefaultTimeout], [DefaultMemory] and GOMAXPROCS instances.
 func WithDefaultLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.defaultLimits = withDefaults(limits, o.defaultLimits) }
 }
 
-// WithMaxLimits sets the limits that a manifest may ask for at most; a plugin that asks for more is not loaded. Plugins that
-// ask for nothing get no more either. What is 0 is not limited, as by default.
+// WithMaxLimits sets the maximum limits that a manifest may request. A plugin that requests more fails
+// to load. The maximum also caps the defaults, for plugins that request nothing. Fields that are zero
+// mean no maximum, which is the default.
 func WithMaxLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.maxLimits = limits }
 }
 
-// WithMaxResponse sets the longest response that plugins may return, in bytes. The default is [DefaultMaxResponse].
+// WithMaxResponse sets the maximum size, in bytes, of the responses that plugins return. A larger
+// response fails the request with [errors.Internal]. The default is [DefaultMaxResponse].
 func WithMaxResponse(bytes int) Option {
 	return func(o *options) { o.maxResponse = bytes }
 }
 
-// WithCacheDir keeps compiled code in a folder, which is made if it is not there, so that it need not be compiled again by
-// the next process. Who can write to the folder can run machine code in this process: nobody else should be able to. By
-// default compiled code is kept in memory only.
+// WithCacheDir stores compiled code in a directory, so that the next process does not compile it again.
+// The directory is created if it is missing. Anyone who can write to the directory can run machine code
+// in this process, so it must be writable for this process's user only. By default, compiled code is
+// kept in memory.
 func WithCacheDir(path string) Option {
 	return func(o *options) { o.cacheDir = path }
 }
 
-// WithModule gives plugins more than nothing: see [ModuleFunc]. It may be given several times.
+// WithModule adds host modules that plugins can import, see [ModuleFunc]. It may be given several times.
 func WithModule(instantiate ModuleFunc) Option {
 	return func(o *options) { o.modules = append(o.modules, instantiate) }
 }
 
-// resolveLimits returns what a plugin may use.
+// resolveLimits returns the limits of a plugin: those that its manifest requests, completed with the
+// defaults. It fails if they exceed the maximum of this host.
 func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) {
 	limits := withDefaults(requested, o.defaultLimits)
 	if err := checkLimits(limits); err != nil {
@@ -114,20 +122,21 @@ func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) 
 	}
 	var err error
 	if o.maxLimits.Timeout > 0 && limits.Timeout > o.maxLimits.Timeout {
-		err = errors.Join(err, fmt.Errorf("the time limit of %s is more than %s, which this host allows",
+		err = errors.Join(err, fmt.Errorf("timeout of %s exceeds this host's maximum of %s",
 			time.Duration(limits.Timeout), time.Duration(o.maxLimits.Timeout)))
 	}
 	if o.maxLimits.Memory > 0 && limits.Memory > o.maxLimits.Memory {
-		err = errors.Join(err, fmt.Errorf("the memory of %d bytes is more than %d, which this host allows",
+		err = errors.Join(err, fmt.Errorf("memory of %d bytes exceeds this host's maximum of %d",
 			limits.Memory, o.maxLimits.Memory))
 	}
 	if o.maxLimits.Instances > 0 && limits.Instances > o.maxLimits.Instances {
-		err = errors.Join(err, fmt.Errorf("the %d instances are more than %d, which this host allows",
+		err = errors.Join(err, fmt.Errorf("%d instances exceed this host's maximum of %d",
 			limits.Instances, o.maxLimits.Instances))
 	}
 	return limits, err
 }
 
+// withDefaults returns limits with each zero field taken from defaults.
 func withDefaults(limits, defaults plugin.Limits) plugin.Limits {
 	if limits.Timeout == 0 {
 		limits.Timeout = defaults.Timeout
@@ -144,13 +153,13 @@ func withDefaults(limits, defaults plugin.Limits) plugin.Limits {
 func checkLimits(limits plugin.Limits) error {
 	var err error
 	if limits.Timeout < 0 {
-		err = errors.Join(err, fmt.Errorf("the time limit is %s: it must not be negative", time.Duration(limits.Timeout)))
+		err = errors.Join(err, fmt.Errorf("timeout is %s: want zero or positive", time.Duration(limits.Timeout)))
 	}
 	if limits.Memory < 0 || limits.Memory > maxMemory {
-		err = errors.Join(err, fmt.Errorf("the memory is %d bytes: it must be from 0 to %d", limits.Memory, maxMemory))
+		err = errors.Join(err, fmt.Errorf("memory is %d bytes: want 0 to %d", limits.Memory, maxMemory))
 	}
 	if limits.Instances < 0 {
-		err = errors.Join(err, fmt.Errorf("the number of instances is %d: it must not be negative", limits.Instances))
+		err = errors.Join(err, fmt.Errorf("number of instances is %d: want zero or positive", limits.Instances))
 	}
 	return err
 }

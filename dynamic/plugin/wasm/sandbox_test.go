@@ -53,7 +53,7 @@ func TestSandbox_LogIsBounded(t *testing.T) {
 	_, err := code.call(t.Context(), "Log", strings.Repeat("x\n", 100_000))
 	require.NoError(t, err)
 	assert.Less(t, len(code.log.String()), 3*maxLogPerRequest)
-	assert.Equal(t, 1, strings.Count(code.log.String(), "is left out"))
+	assert.Equal(t, 1, strings.Count(code.log.String(), "the rest is dropped"))
 	_, err = code.call(t.Context(), "Log", "the next request")
 	require.NoError(t, err)
 	assert.Contains(t, code.log.String(), "by stderr: the next request")
