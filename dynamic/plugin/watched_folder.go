@@ -12,34 +12,42 @@ import (
 )
 
 const (
-	// noManifest is the stamp of a folder without a manifest.
+	// noManifest is the fingerprint of a folder without a manifest.
 	noManifest = ""
-	// maxEntries bounds what is looked at of a folder.
+	// maxEntries is the maximum number of files and folders that a scan visits in a plugin's
+	// folder.
 	maxEntries = 10_000
 )
 
-// watchedFolder is what may be a plugin's folder.
+// watchedFolder is a folder, or another entry, of the watched directory.
 type watchedFolder struct {
-	path             string
-	fingerprint      string    // what it looked like when it was touched
-	changedAt        time.Time // when it last changed; zero if that was acted on
-	busy             bool      // it is being loaded or unloaded
-	loadErr          error     // that of the last load
-	completedAtStart int       // what the watcher's ends were when the last load began
-	loadingPlugin    string    // what the manifest that is being loaded calls its plugin
+	path string
+	// fingerprint describes the folder's files when they last changed.
+	fingerprint string
+	// changedAt is the time of the last change. It is zero after the change was acted on.
+	changedAt time.Time
+	// busy is true while the folder's plugin is being loaded or unloaded.
+	busy bool
+	// loadErr is the error of the last load.
+	loadErr error
+	// completedAtStart is watcher.completed at the start of the last load.
+	completedAtStart int
+	// loadingPlugin is the name in the manifest that is being loaded.
+	loadingPlugin string
 }
 
-// markChanged notes a change of which the system has told, which the stamp may not show.
+// markChanged records a change that the operating system has reported. The fingerprint may not show
+// it.
 func (f *watchedFolder) markChanged(fsWatcher *fsnotify.Watcher) {
 	f.refresh(fsWatcher)
 	f.changedAt = time.Now()
 }
 
-// refresh notes a change if there is one. It asks to be told of the next one, again each time: the system forgets a folder
-// that gets another name.
+// refresh records a change if the fingerprint differs. It also watches all folders below again,
+// because a watch ends when its folder is renamed.
 func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	fingerprint := f.computeFingerprint(func(folder string) {
-		_ = fsWatcher.Add(folder) // if it fails, it is looked at now and then
+		_ = fsWatcher.Add(folder) // if this fails, polling still finds changes
 	})
 	if fingerprint == f.fingerprint {
 		return false
@@ -48,7 +56,8 @@ func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	return true
 }
 
-// computeFingerprint returns a stamp: another one if a file was added, removed or written since. It visits all folders.
+// computeFingerprint returns a text that differs after a file was added, removed or written. It
+// calls visit for the folder itself and all folders in it.
 func (f *watchedFolder) computeFingerprint(visit func(folder string)) (fingerprint string) {
 	var all strings.Builder
 	tree := os.DirFS(f.path)
@@ -67,7 +76,7 @@ func (f *watchedFolder) computeFingerprint(visit func(folder string)) (fingerpri
 				fmt.Fprintf(&all, "%q %d %d %s\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())
 			}
 		}
-		return nil //nolint:nilerr // what is gone is not in the stamp
+		return nil //nolint:nilerr // files that were removed meanwhile are not in the fingerprint
 	})
 	if !hasManifest {
 		return noManifest

@@ -13,27 +13,36 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// watcher follows one root. All of it belongs to the goroutine of Watch.
+// watcher follows one directory of plugins. The goroutine of Watch owns it: that goroutine reads
+// the file system events, decides which folders to load and unload, and receives the results of
+// the goroutines that do so.
 type watcher struct {
-	host         *Host
-	root         string
-	fsWatcher    *fsnotify.Watcher
-	folders      map[string]*watchedFolder // by path
-	results      chan changeResult         // the ends of loads and unloads
-	loadsRunning int                       // under way
-	completed    int                       // of loads and unloads, but those that found a conflict
-	stopped      chan struct{}             // closed when Watch returns
+	host      *Host
+	root      string
+	fsWatcher *fsnotify.Watcher
+	// folders is keyed by path.
+	folders map[string]*watchedFolder
+	// results receives the results of loads and unloads.
+	results chan changeResult
+	// loadsRunning is the number of loads whose result was not received yet.
+	loadsRunning int
+	// completed counts finished loads and unloads, except loads that ended with a conflict.
+	completed int
+	// stopped is closed when Watch returns.
+	stopped chan struct{}
 }
 
-// changeResult is the end of a load or an unload.
+// changeResult is the result of a load or an unload.
 type changeResult struct {
 	folder *watchedFolder
 	load   bool
-	plugin string // what was loaded
+	// plugin is the name of the plugin that was loaded.
+	plugin string
 	err    error
 }
 
-// newWatcher fails if root is not there.
+// newWatcher scans root, and fails if root cannot be read. Folders that exist already are read
+// without waiting for the debounce interval.
 func newWatcher(h *Host, root string) (*watcher, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -51,23 +60,13 @@ func newWatcher(h *Host, root string) (*watcher, error) {
 		stopped: make(chan struct{}),
 	}
 	w.scanDir()
-	for _, f := range w.folders { // they may have been there for long
+	for _, f := range w.folders {
 		f.changedAt = f.changedAt.Add(-h.options.debounce)
 	}
 	return w, nil
 }
 
-// close waits for the loads that are under way, which end with the context of Watch. The host waits for unloads.
-func (w *watcher) close() {
-	for w.loadsRunning > 0 {
-		w.onResult(<-w.results)
-	}
-	close(w.stopped)
-	if err := w.fsWatcher.Close(); err != nil {
-		w.host.options.logger.Warn("dynpsrpc: the watch of plugins did not end well", slog.Any("error", err))
-	}
-}
-
+// run handles events until ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	poll := time.NewTicker(w.host.options.pollInterval)
 	defer poll.Stop()
@@ -80,7 +79,7 @@ func (w *watcher) run(ctx context.Context) {
 		case event := <-w.fsWatcher.Events:
 			w.onFSEvent(event.Name)
 		case err := <-w.fsWatcher.Errors: // events were lost
-			w.host.options.logger.Debug("dynpsrpc: plugins are looked at anew", slog.Any("error", err))
+			w.host.options.logger.Debug("dynpsrpc: file system events were lost, scanning plugins again", slog.Any("error", err))
 			w.scanDir()
 		case <-poll.C:
 			w.scanDir()
@@ -94,7 +93,19 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// onFSEvent finds the folder that a path is in.
+// close waits for running loads, which end with the context of Watch. It does not wait for unloads:
+// Host.Shutdown does.
+func (w *watcher) close() {
+	for w.loadsRunning > 0 {
+		w.onResult(<-w.results)
+	}
+	close(w.stopped)
+	if err := w.fsWatcher.Close(); err != nil {
+		w.host.options.logger.Warn("dynpsrpc: closing the watch of plugins failed", slog.Any("error", err))
+	}
+}
+
+// onFSEvent marks the folder that contains path as changed.
 func (w *watcher) onFSEvent(path string) {
 	relative, err := filepath.Rel(w.root, path)
 	if err != nil || relative == "." {
@@ -105,12 +116,14 @@ func (w *watcher) onFSEvent(path string) {
 	w.folder(filepath.Join(w.root, name)).markChanged(w.fsWatcher)
 }
 
-// scanDir finds changes of which nothing was told.
+// scanDir finds changes that were not reported as events. It watches root again, because root may
+// have been replaced; a missing root is watched by a later scan.
 func (w *watcher) scanDir() {
-	_ = w.fsWatcher.Add(w.root) // it may be another folder of that name; if it is missing, the next look adds it
+	_ = w.fsWatcher.Add(w.root)
 	entries, err := os.ReadDir(w.root)
 	if err != nil && !os.IsNotExist(err) {
-		w.host.options.logger.Warn("dynpsrpc: plugins cannot be looked at", slog.String("root", w.root), slog.Any("error", err))
+		w.host.options.logger.Warn("dynpsrpc: cannot read the directory of plugins",
+			slog.String("root", w.root), slog.Any("error", err))
 		return
 	}
 	for _, entry := range entries {
@@ -121,7 +134,7 @@ func (w *watcher) scanDir() {
 	}
 }
 
-// folder returns what is known of a folder, which may be new.
+// folder returns the state of a folder. A new folder is added as changed.
 func (w *watcher) folder(path string) *watchedFolder {
 	f := w.folders[path]
 	if f == nil {
@@ -132,11 +145,11 @@ func (w *watcher) folder(path string) *watchedFolder {
 	return f
 }
 
-// debounce acts on folders that have been left alone, and returns how long it is until others may have been; 0 if there
-// are none.
+// debounce loads and unloads the folders that have not changed for the debounce interval. It
+// returns the time until the next folder may be ready, or 0 if no folder is pending.
 func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.ready()
-	for _, f := range changed {
+	for _, f := range changed { // before unloads, which look for a plugin that has moved
 		f.busy, f.loadingPlugin = true, readName(f.path)
 	}
 	for _, f := range removed {
@@ -150,8 +163,8 @@ func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	return next
 }
 
-// ready returns the folders that have been left alone since they have changed, and how long it is until others may have
-// been.
+// ready returns the folders whose last change is older than the debounce interval, and the time
+// until the next folder may be ready.
 func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration) {
 	interval := w.host.options.debounce
 	for _, f := range w.folders {
@@ -159,7 +172,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 			continue
 		}
 		remaining := interval - time.Since(f.changedAt)
-		if remaining <= 0 && f.refresh(w.fsWatcher) { // nothing has told of it
+		if remaining <= 0 && f.refresh(w.fsWatcher) { // a change without an event
 			remaining = interval
 		}
 		switch {
@@ -175,6 +188,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 	return changed, removed, next
 }
 
+// load loads a folder on a goroutine of its own.
 func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	f.changedAt, f.completedAtStart = time.Time{}, w.completed
 	w.loadsRunning++
@@ -184,7 +198,9 @@ func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	}()
 }
 
-// unload reports whether that must wait: a plugin whose folder got another name is served on from there.
+// unload unloads the plugin of a folder that has no manifest any more. It reports whether it must
+// be called again later, because the plugin is being loaded from another folder: then the folder
+// was renamed, and the plugin keeps serving.
 func (w *watcher) unload(f *watchedFolder) (wait bool) {
 	name := w.host.pluginInFolder(f.path, "")
 	if name == "" {
@@ -195,7 +211,8 @@ func (w *watcher) unload(f *watchedFolder) (wait bool) {
 	return !w.startUnload(f, name)
 }
 
-// startUnload reports false, and does nothing, if the plugin is being loaded from another folder.
+// startUnload unloads a plugin on a goroutine of its own. It returns false, and does nothing, if
+// the plugin is being loaded from another folder.
 func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 	for _, other := range w.folders {
 		if other.busy && other.loadingPlugin == name {
@@ -219,8 +236,12 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 	return true
 }
 
-// onResult notes the end of a change. What has failed is tried again when there is one plugin less that could be in the way,
-// and a conflict also when another plugin has been loaded, or could not be: it may have given up the service.
+// onResult handles the result of a load or an unload, and decides which failed folders to retry.
+// After an unload every failed folder is retried. After a load, successful or not, only conflicts
+// are: the plugin may have given up the service that the folder needs. A load that ends with a
+// conflict itself retries only its own folder, and only if another change has completed since the
+// load began: the other plugin may be gone already. Otherwise two plugins that conflict would
+// retry each other forever.
 func (w *watcher) onResult(c changeResult) {
 	c.folder.busy = false
 	if c.load {
@@ -230,7 +251,7 @@ func (w *watcher) onResult(c changeResult) {
 		w.host.options.logger.Warn("dynpsrpc: " + c.err.Error())
 	}
 	if isConflict(c.err) {
-		if c.folder.completedAtStart != w.completed { // what was in the way may be gone already
+		if c.folder.completedAtStart != w.completed {
 			c.folder.markChanged(w.fsWatcher)
 		}
 		return
@@ -246,35 +267,16 @@ func (w *watcher) onResult(c changeResult) {
 	}
 }
 
-// unloadOthers unloads what else is served from the folder of a change: its plugin may have had another name before.
+// unloadOthers unloads another plugin that is served from the folder of c, if there is one: the
+// manifest may have had another name before.
 func (w *watcher) unloadOthers(c changeResult) {
 	if !c.folder.changedAt.IsZero() || !c.load && c.folder.fingerprint != noManifest {
-		return // it is looked at again
+		return // the folder is handled again after the debounce interval
 	}
 	if other := w.host.pluginInFolder(c.folder.path, c.plugin); other != "" {
 		w.startUnload(c.folder, other)
 	}
 }
 
-// isConflict reports whether a load has failed because another plugin has one of the services.
+// isConflict reports whether a load failed because another plugin serves one of the services.
 func isConflict(err error) bool { return err != nil && errorCode(err) == errors.AlreadyExists }
-
-// pluginInFolder returns the name of a plugin that is in a folder and is not the wanted one, or an empty one.
-func (h *Host) pluginInFolder(folder, except string) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for name, p := range h.plugins {
-		if p.status.Folder == folder && name != except {
-			return name
-		}
-	}
-	return ""
-}
-
-func (h *Host) markUnloading(name string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if p := h.plugins[name]; p != nil {
-		p.markDrainingLocked()
-	}
-}
