@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// benchLoader serves one handler.
+// benchLoader loads instances that serve one service.
 type benchLoader struct {
 	service plugin.Service
 	counts  bool
@@ -24,22 +24,23 @@ func (benchLoader) Name() string { return "test" }
 
 func (l benchLoader) Load(context.Context, *plugin.Source, func(error)) (plugin.Instance, error) {
 	if l.counts {
-		return benchCounter{benchCode{l.service}}, nil
+		return benchCounter{benchInstance{l.service}}, nil
 	}
-	return benchCode{l.service}, nil
+	return benchInstance{l.service}, nil
 }
 
-type benchCode struct{ service plugin.Service }
+type benchInstance struct{ service plugin.Service }
 
-func (c benchCode) Services() []plugin.Service { return []plugin.Service{c.service} }
+func (c benchInstance) Services() []plugin.Service { return []plugin.Service{c.service} }
 
-func (benchCode) Close(context.Context) error { return nil }
+func (benchInstance) Close(context.Context) error { return nil }
 
-type benchCounter struct{ benchCode }
+type benchCounter struct{ benchInstance }
 
 func (benchCounter) Counts() (handled, failed uint64) { return 0, 0 }
 
-// BenchmarkCall shows what it costs that the host counts requests, for handlers that take messages and such that take bytes.
+// BenchmarkCall measures the cost of counting requests in the host, for handlers of messages and of
+// bytes.
 func BenchmarkCall(b *testing.B) {
 	handlers := map[string]dynamic.Handler{
 		"unary": dynamic.Unary(func(_ context.Context, request text) (text, error) { return request, nil }),

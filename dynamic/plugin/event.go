@@ -2,25 +2,26 @@ package plugin
 
 import "fmt"
 
-// EventKind says what an [Event] is about.
+// EventKind is the kind of an [Event].
 type EventKind uint8
 
 const (
-	// Loaded says that a plugin is served that was not there before.
+	// Loaded means that a plugin is served that was not served before.
 	Loaded EventKind = iota + 1
-	// Replaced says that another version of a plugin is served, in place of the one before it.
+	// Replaced means that a new version of a plugin is served in place of the previous one.
 	Replaced
-	// Unloaded says that a plugin is served no more, and that nothing of it is running.
+	// Unloaded means that a plugin is no longer served, and that none of its code is running.
 	Unloaded
-	// Failed says that a version could not be loaded, and why. The one before it, if there is one, goes on.
+	// Failed means that a version could not be loaded. The previous version, if there is one,
+	// keeps serving.
 	Failed
-	// Degraded says that the code of a plugin does not serve for the time being, and why.
+	// Degraded means that the code of a plugin has stopped serving for now.
 	Degraded
-	// Recovered says that code that had faltered serves again.
+	// Recovered means that the code of a degraded plugin serves again.
 	Recovered
 )
 
-// String returns the kind's name.
+// String returns the kind's name in lower case.
 func (k EventKind) String() string {
 	names := [...]string{"", "loaded", "replaced", "unloaded", "failed", "degraded", "recovered"}
 	if k == 0 || int(k) >= len(names) {
@@ -29,18 +30,21 @@ func (k EventKind) String() string {
 	return names[k]
 }
 
-// Event is something that happened to a plugin and that an operator wants to know.
+// Event reports a change of a plugin to an operator.
 type Event struct {
 	Kind EventKind
-	// Plugin and Version are of the version that it happened to; both are empty if its manifest could not be read.
+	// Plugin and Version are the name and the version from the manifest. Version is empty if the
+	// manifest could not be read; Plugin is then the name of the plugin that is served from the
+	// folder, or empty.
 	Plugin, Version string
 	// Folder is the path of the plugin's folder.
 	Folder string
-	// Err is the reason, for Failed and Faltered.
+	// Err is the reason of Failed and Degraded. It does not repeat Plugin, Version and Folder.
 	Err error
 }
 
-// String returns the event on one line, if its error is one, for people to read.
+// String describes the event for people, such as "loaded greeter 1.2 in /plugins/greeter". The
+// text has one line unless that of Err has more.
 func (e Event) String() string {
 	text := e.Kind.String()
 	if e.Plugin != "" {

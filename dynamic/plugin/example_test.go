@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// greetings is a loader whose code is a text: how to greet.
+// greetings is a loader whose code is a text: the word to greet with.
 type greetings struct{}
 
 func (greetings) Name() string { return "greeting" }

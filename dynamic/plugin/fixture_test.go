@@ -42,13 +42,13 @@ service Parting {
 	hello   = "greeting.Greeter/Hello"
 	bye     = "greeting.Parting/Bye"
 
-	patience = 20 * time.Second
+	waitTimeout = 20 * time.Second
 )
 
 type text = *wrapperspb.StringValue
 
-// world is a host of plugins, and a client of their services.
-type world struct {
+// fleet is a plugin host on an in-process bus, and a client of the plugins' services.
+type fleet struct {
 	*testing.T
 
 	server   *dynamic.Server
@@ -58,38 +58,39 @@ type world struct {
 	loader   *testLoader
 	events   chan plugin.Event
 	root     string
-	remove   string // a file of the plugin that is not there after all
+	// remove is a file that a test case removes from the plugin's folder.
+	remove string
 }
 
-func newWorld(t *testing.T, opts ...plugin.Option) *world {
+func newFleet(t *testing.T, opts ...plugin.Option) *fleet {
 	t.Helper()
 	reg := registry.New()
-	w := &world{T: t, registry: reg, loader: &testLoader{late: make(chan struct{})}, events: make(chan plugin.Event, 100), root: t.TempDir()}
-	w.write("greeting.proto", proto)
-	require.NoError(t, reg.ParseProto(os.DirFS(w.root), "greeting.proto"))
+	f := &fleet{T: t, registry: reg, loader: &testLoader{failLate: make(chan struct{})}, events: make(chan plugin.Event, 100), root: t.TempDir()}
+	f.write("greeting.proto", proto)
+	require.NoError(t, reg.ParseProto(os.DirFS(f.root), "greeting.proto"))
 	b := bus.NewLocal()
-	w.server = dynamic.NewServer(b)
+	f.server = dynamic.NewServer(b)
 	var err error
-	w.host, err = plugin.NewHost(w.server, append([]plugin.Option{
-		plugin.WithLoaders(w.loader), plugin.WithEvents(func(e plugin.Event) { w.events <- e }),
+	f.host, err = plugin.NewHost(f.server, append([]plugin.Option{
+		plugin.WithLoaders(f.loader), plugin.WithEvents(func(e plugin.Event) { f.events <- e }),
 		plugin.WithDebounce(20 * time.Millisecond),
 	}, opts...)...)
 	require.NoError(t, err)
-	w.conn, err = dynamic.NewConn(b, reg)
+	f.conn, err = dynamic.NewConn(b, reg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		w.host.Close()
-		require.NoError(t, w.server.Shutdown(context.Background()))
-		require.NoError(t, w.conn.Close())
+		f.host.Close()
+		require.NoError(t, f.server.Shutdown(context.Background()))
+		require.NoError(t, f.conn.Close())
 		require.NoError(t, b.Close())
 	})
-	return w
+	return f
 }
 
-// write writes a file below root.
-func (w *world) write(name, content string) {
-	w.Helper()
-	writeFile(w, filepath.Join(w.root, filepath.FromSlash(name)), content)
+// write writes a file in root.
+func (f *fleet) write(name, content string) {
+	f.Helper()
+	writeFile(f, filepath.Join(f.root, filepath.FromSlash(name)), content)
 }
 
 func writeFile(t testing.TB, path, content string) {
@@ -98,11 +99,11 @@ func writeFile(t testing.TB, path, content string) {
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 }
 
-// plugin writes the folder of a plugin, with a manifest as the test loader wants it, and returns its path.
-func (w *world) plugin(folder, code string, change ...func(m *plugin.Manifest)) string {
-	w.Helper()
-	path := filepath.Join(w.root, filepath.FromSlash(folder))
-	writePlugin(w, path, code, change...)
+// plugin writes the folder of a plugin of the test loader and returns its path.
+func (f *fleet) plugin(folder, code string, change ...func(m *plugin.Manifest)) string {
+	f.Helper()
+	path := filepath.Join(f.root, filepath.FromSlash(folder))
+	writePlugin(f, path, code, change...)
 	return path
 }
 
@@ -125,114 +126,116 @@ func services(names ...string) func(*plugin.Manifest) {
 	return func(m *plugin.Manifest) { m.Services = names }
 }
 
-// event waits for the next event.
-func (w *world) event(kind plugin.EventKind, name string) plugin.Event {
-	w.Helper()
+// event waits for the next event and checks its kind and plugin.
+func (f *fleet) event(kind plugin.EventKind, name string) plugin.Event {
+	f.Helper()
 	select {
-	case e := <-w.events:
-		require.Equal(w, kind.String()+" "+name, e.Kind.String()+" "+e.Plugin, "%+v", e)
+	case e := <-f.events:
+		require.Equal(f, kind.String()+" "+name, e.Kind.String()+" "+e.Plugin, "%+v", e)
 		return e
-	case <-time.After(patience):
-		require.Fail(w, "no event", "%s %s", kind, name)
+	case <-time.After(waitTimeout):
+		require.Fail(f, "no event", "%s %s", kind, name)
 		return plugin.Event{}
 	}
 }
 
-// call returns the version that answers.
-func (w *world) call(method string) (string, error) {
-	response, err := dynamic.Invoke(w.Context(), w.conn, method, wrapperspb.String(""))
+// call returns the version that answered.
+func (f *fleet) call(method string) (string, error) {
+	response, err := dynamic.Invoke(f.Context(), f.conn, method, wrapperspb.String(""))
 	if err != nil {
 		return "", err
 	}
 	return response.(text).GetValue(), nil
 }
 
-func (w *world) requireVersion(method, version string) {
-	w.Helper()
-	answer, err := w.call(method)
-	require.NoError(w, err)
-	require.Equal(w, version, answer)
+func (f *fleet) requireVersion(method, version string) {
+	f.Helper()
+	answer, err := f.call(method)
+	require.NoError(f, err)
+	require.Equal(f, version, answer)
 }
 
-func (w *world) status(name string) plugin.Status {
-	w.Helper()
-	for _, status := range w.host.List() {
+func (f *fleet) status(name string) plugin.Status {
+	f.Helper()
+	for _, status := range f.host.List() {
 		if status.Name == name {
 			return status
 		}
 	}
-	require.Fail(w, "not listed", name)
+	require.Fail(f, "not listed", name)
 	return plugin.Status{}
 }
 
-// testLoader runs code that is a few words: the first says what it does, all of it is what its services answer.
+// testLoader runs code that is a text. The first word selects what the instance does; its services
+// answer with the whole text.
 type testLoader struct {
-	late chan struct{} // closed when code that breaks late does
+	// failLate is closed to let the load of code "breaks-late" fail.
+	failLate chan struct{}
 
-	mu    sync.Mutex
-	codes []*testCode
+	mu        sync.Mutex
+	instances []*testInstance
 }
 
 func (*testLoader) Name() string { return "test" }
 
-func (l *testLoader) Load(ctx context.Context, source *plugin.Source, notify func(error)) (plugin.Instance, error) {
+func (l *testLoader) Load(ctx context.Context, source *plugin.Source, onHealth func(error)) (plugin.Instance, error) {
 	version := string(source.Content)
-	c := &testCode{source: source, notify: notify, does: strings.Fields(version)[0], version: version, closed: make(chan struct{})}
+	c := &testInstance{source: source, onHealth: onHealth, does: strings.Fields(version)[0], version: version, closed: make(chan struct{})}
 	l.mu.Lock()
-	l.codes = append(l.codes, c)
+	l.instances = append(l.instances, c)
 	l.mu.Unlock()
 	switch c.does {
 	case "broken":
-		return nil, errors.New("it is broken")
+		return nil, errors.New("invalid module")
 	case "breaks-late":
-		<-l.late
-		return nil, errors.New("it is broken")
+		<-l.failLate
+		return nil, errors.New("invalid module")
 	case "panics":
-		panic("out of order")
+		panic("nil module")
 	case "nothing":
-		return nil, nil //nolint:nilnil // a loader that is wrong
+		return nil, nil //nolint:nilnil // a wrong loader
 	case "waits":
 		<-ctx.Done()
 		return nil, ctx.Err()
-	case "falters":
-		notify(errors.New("not yet"))
+	case "degrades":
+		onHealth(errors.New("no database"))
 	case "counts":
-		return countingCode{c}, nil
+		return countingInstance{c}, nil
 	}
 	return c, nil
 }
 
-// code returns the n-th that was loaded.
-func (l *testLoader) code(n int) *testCode {
+// instance returns the n-th instance that was loaded.
+func (l *testLoader) instance(n int) *testInstance {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.codes[n]
+	return l.instances[n]
 }
 
 func (l *testLoader) loaded() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.codes)
+	return len(l.instances)
 }
 
-type testCode struct {
+type testInstance struct {
 	source   *plugin.Source
-	notify   func(error)
+	onHealth func(error)
 	does     string
 	version  string
-	running  sync.WaitGroup // handlers
+	running  sync.WaitGroup // the handlers
 	handling atomic.Int32
 	closed   chan struct{}
 }
 
-func (c *testCode) answer(ctx context.Context, request text) (text, error) {
+func (c *testInstance) answer(ctx context.Context, request text) (text, error) {
 	c.running.Add(1)
 	defer c.running.Done()
 	c.handling.Add(1)
 	defer c.handling.Add(-1)
 	select {
 	case <-c.closed:
-		return nil, errors.NewErrorf(errors.Internal, "code %s is closed", c.version)
+		return nil, errors.NewErrorf(errors.Internal, "instance %s is closed", c.version)
 	default:
 	}
 	switch {
@@ -240,17 +243,17 @@ func (c *testCode) answer(ctx context.Context, request text) (text, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case request.GetValue() == "fail":
-		return nil, errors.New("as you wish")
+		return nil, errors.New("requested failure")
 	}
 	return wrapperspb.String(c.version), nil
 }
 
-func (c *testCode) Services() []plugin.Service {
+func (c *testInstance) Services() []plugin.Service {
 	switch c.does {
 	case "self":
 		return nil
 	case "services-panic":
-		panic("no services today")
+		panic("no services")
 	case "nil-descriptor":
 		return []plugin.Service{{}}
 	}
@@ -263,7 +266,7 @@ func (c *testCode) Services() []plugin.Service {
 		}
 		service := plugin.Service{Descriptor: s.Descriptor(), Handlers: dynamic.Handlers{methods[string(s.Name())]: handler}}
 		if c.does == "refuses" && string(s.Name()) == parting {
-			service.Registered = func(*dynamic.Registration) error { return errors.New("not with me") }
+			service.Registered = func(*dynamic.Registration) error { return errors.New("topic refused") }
 		}
 		all = append(all, service)
 	}
@@ -273,26 +276,26 @@ func (c *testCode) Services() []plugin.Service {
 	return all
 }
 
-func (c *testCode) Close(context.Context) error {
+func (c *testInstance) Close(context.Context) error {
 	c.running.Wait()
 	close(c.closed)
 	if c.does == "close-panics" {
-		panic("not like this")
+		panic("double free")
 	}
 	return nil
 }
 
-// countingCode counts by itself.
-type countingCode struct{ *testCode }
+// countingInstance implements plugin.CallCounter.
+type countingInstance struct{ *testInstance }
 
-func (countingCode) Counts() (handled, failed uint64) { return 7, 3 }
+func (countingInstance) Counts() (handled, failed uint64) { return 7, 3 }
 
-// awaitClosed waits until code is closed.
-func (w *world) awaitClosed(n int) {
-	w.Helper()
+// awaitClosed waits until the n-th instance is closed.
+func (f *fleet) awaitClosed(n int) {
+	f.Helper()
 	select {
-	case <-w.loader.code(n).closed:
-	case <-time.After(patience):
-		require.Fail(w, fmt.Sprintf("code %d is not closed", n))
+	case <-f.loader.instance(n).closed:
+	case <-time.After(waitTimeout):
+		require.Fail(f, fmt.Sprintf("instance %d is not closed", n))
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// guard makes an error of a panic in code that is not the host's.
+// guard calls f and returns its error. A panic of f becomes an error that names what panicked and
+// has the stack.
 func guard(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

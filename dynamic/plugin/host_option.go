@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// DefaultDrainTimeout is how long running handlers may go on when their plugin is replaced or unloaded.
+	// DefaultDrainTimeout is the default of [WithDrainTimeout].
 	DefaultDrainTimeout = 30 * time.Second
-	// DefaultDebounce is how long a folder must have been left alone before it is read.
+	// DefaultDebounce is the default of [WithDebounce].
 	DefaultDebounce = 200 * time.Millisecond
-	// DefaultPollInterval is how often folders are looked at even if nothing is told of them.
+	// DefaultPollInterval is the default of [WithPollInterval].
 	DefaultPollInterval = 10 * time.Second
 )
 
@@ -31,7 +31,8 @@ type hostOptions struct {
 
 func newHostOptions(opts []Option) hostOptions {
 	o := hostOptions{
-		loaders: map[string]Loader{}, drainTimeout: DefaultDrainTimeout, debounce: DefaultDebounce, pollInterval: DefaultPollInterval,
+		loaders: map[string]Loader{}, drainTimeout: DefaultDrainTimeout,
+		debounce: DefaultDebounce, pollInterval: DefaultPollInterval,
 		logger: slog.Default(),
 	}
 	for _, opt := range opts {
@@ -43,7 +44,7 @@ func newHostOptions(opts []Option) hostOptions {
 	return o
 }
 
-// WithLoaders adds loaders of plugins. Two of the same name are an error of NewHost.
+// WithLoaders adds loaders of plugins. NewHost returns an error if two loaders have the same name.
 func WithLoaders(loaders ...Loader) Option {
 	return func(o *hostOptions) {
 		for i, loader := range loaders {
@@ -52,7 +53,7 @@ func WithLoaders(loaders ...Loader) Option {
 				o.problems = append(o.problems, invalid("WithLoaders: loader %d is nil", i+1))
 			case o.loaders[loader.Name()] != nil:
 				o.problems = append(o.problems,
-					errors.NewErrorf(errors.AlreadyExists, "WithLoaders: there are two loaders of the name %q", loader.Name()))
+					errors.NewErrorf(errors.AlreadyExists, "WithLoaders: two loaders have the name %q", loader.Name()))
 			default:
 				o.loaders[loader.Name()] = loader
 			}
@@ -60,13 +61,16 @@ func WithLoaders(loaders ...Loader) Option {
 	}
 }
 
-// WithEvents gives the events of the host to a function, one at a time and in order, on a goroutine of the host. The
-// host does not wait for it: when the function is 256 events behind, further ones are lost, and [Host.List] tells what
-// is. The function must not call [Host.Shutdown] or [Host.Close], which wait for it. The default is to log them.
+// WithEvents sets a function that receives the events of the host. The function is called for one
+// event at a time, in order, on a goroutine of the host. The host does not wait for it: when 256
+// events are queued, further ones are dropped; [Host.List] still returns the current state. The
+// function must not call [Host.Shutdown] or [Host.Close], which wait for it. The default is to log
+// events.
 func WithEvents(handle func(Event)) Option { return func(o *hostOptions) { o.onEvent = handle } }
 
-// WithDrainTimeout sets how long running handlers may go on when their plugin is replaced or unloaded; then their
-// contexts end. The default, also for 0 or less, is [DefaultDrainTimeout].
+// WithDrainTimeout sets how long running handlers may continue when their plugin is replaced or
+// unloaded. Afterwards their contexts end. The default, also for a zero or negative timeout, is 30
+// seconds.
 func WithDrainTimeout(timeout time.Duration) Option {
 	return func(o *hostOptions) {
 		if timeout > 0 {
@@ -75,8 +79,9 @@ func WithDrainTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithDebounce sets how long a watched folder must have been left alone before it is read, so that files are not read while
-// they are copied. The default, also for 0 or less, is [DefaultDebounce].
+// WithDebounce sets how long a watched folder must stay unchanged before it is read, so that
+// half-copied files are not loaded. The default, also for a zero or negative interval, is 200
+// milliseconds.
 func WithDebounce(interval time.Duration) Option {
 	return func(o *hostOptions) {
 		if interval > 0 {
@@ -85,8 +90,9 @@ func WithDebounce(interval time.Duration) Option {
 	}
 }
 
-// WithPollInterval sets how often watched folders are looked at even if the system tells of no change: some file systems tell
-// nothing. The default, also for 0 or less, is [DefaultPollInterval].
+// WithPollInterval sets how often watched folders are scanned for changes that the operating system
+// has not reported: some file systems report none. The default, also for a zero or negative
+// interval, is 10 seconds.
 func WithPollInterval(interval time.Duration) Option {
 	return func(o *hostOptions) {
 		if interval > 0 {
@@ -95,8 +101,9 @@ func WithPollInterval(interval time.Duration) Option {
 	}
 }
 
-// WithLogger sets where the host logs what has no other place, such as handlers that did not end in time, and events
-// without [WithEvents]. The default, also for nil, is slog.Default().
+// WithLogger sets the logger for problems that no method returns, such as handlers of a replaced
+// version that do not end in time, and for events if [WithEvents] is not used. The default, also
+// for nil, is slog.Default().
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *hostOptions) {
 		if logger != nil {
@@ -105,7 +112,7 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// logEvent is what is done with events by default.
+// logEvent is the default handler of events.
 func (o *hostOptions) logEvent(e Event) {
 	level := slog.LevelInfo
 	if e.Err != nil {

@@ -8,46 +8,52 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Loader runs the code of plugins of one sort. It may be used by several hosts, from many goroutines.
+// Loader runs the code of plugins of one type. Several hosts may use a loader concurrently.
 type Loader interface {
-	// Name is what manifests call the loader.
+	// Name returns the name that manifests have in the field loader.
 	Name() string
 
-	// Load starts the code of one version of a plugin and returns when it can serve. It fails, and leaves nothing
-	// behind, if the code cannot be run or does not serve what the source says. ctx is for loading only.
+	// Load starts the code of one version of a plugin and returns when it is ready to serve. It
+	// returns an error, and releases everything that it has allocated, if the code cannot be run
+	// or does not serve the services of source. ctx bounds the load only, not the code's life.
 	//
-	// Until [Code.Close] has returned, the code may call notify, from any one goroutine at a time: with an error when it
-	// does not serve for the time being, and with nil when it does again.
-	Load(ctx context.Context, source *Source, notify func(err error)) (Instance, error)
+	// The loader calls onHealth with an error when the code stops serving for now, and with nil
+	// when it serves again. It may call onHealth until [Instance.Close] has returned, but not
+	// concurrently.
+	Load(ctx context.Context, source *Source, onHealth func(err error)) (Instance, error)
 }
 
-// Instance is a version of a plugin that has been loaded.
+// Instance is the loaded code of one version of a plugin.
 type Instance interface {
-	// Services are what the host is to serve with this code: none if it serves by itself.
+	// Services returns the services that the host must serve with this code. It returns none if
+	// the code serves on the bus itself.
 	Services() []Service
 
-	// Close ends the code. It is called once, when no handler of its services is running any more, save those that go
-	// on long after their contexts have ended. Code that serves by itself takes no more requests and finishes those
-	// that it has, until ctx ends, and then ends at once.
+	// Close ends the code. The host calls it once, after the handlers have returned; it does not
+	// wait for handlers that keep running long after their contexts have ended. Code that serves
+	// on the bus itself stops accepting requests and finishes those that it has received. When ctx
+	// ends, Close ends the code at once.
 	Close(ctx context.Context) error
 }
 
-// CallCounter is code that counts requests by itself. The host counts those of other code that it serves, which costs next to
-// nothing, save for handlers made with [dynamic.Raw]: their messages must be decoded for it.
+// CallCounter is implemented by an [Instance] that counts its requests itself. For other code that
+// the host serves, the host counts. That costs next to nothing, except for handlers made with
+// [dynamic.Raw]: their messages must be decoded for the counting interceptor.
 type CallCounter interface {
-	// Counts returns how many requests were handled, and how many of them ended with an error.
+	// Counts returns the number of requests that were handled, and how many of them failed.
 	Counts() (handled, failed uint64)
 }
 
-// Service is one service of a plugin, as [dynamic.Server.Register] takes it.
+// Service is one service of a plugin. Its fields are the arguments of [dynamic.Server.Register].
 type Service struct {
 	Descriptor protoreflect.ServiceDescriptor
 	Handlers   dynamic.Handlers
 	Options    []dynamic.RegisterOption
 
-	// Registered, unless it is nil, is given the registration as soon as the service is served, to register topics and to
-	// publish with. It gets another one when a newer version had to be taken back. Topics of the version before are there
-	// already, as long as the methods take them; to register them again does no harm. An error of it, as a panic, keeps
-	// the version from being served.
+	// Registered, if not nil, is called with the registration as soon as the service is served. Use
+	// it to register topics and to publish. It is called again, with another registration, when a
+	// newer version was rolled back. Topics of the previous version are registered already if the
+	// method still has topics; registering them again has no effect. If Registered panics or
+	// returns an error, the version is not served.
 	Registered func(registration *dynamic.Registration) error
 }

@@ -7,21 +7,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// managedPlugin is one plugin, of whatever version.
+// managedPlugin is the state of one plugin of a host, across its versions.
 type managedPlugin struct {
 	name string
-	lock chan struct{} // has room for one: whoever has put something in may change the plugin
+	// lock serializes changes of the plugin. It is a channel of capacity one instead of a mutex
+	// because acquire must honor a context: a load may take as long as its code does.
+	lock chan struct{}
 
-	// These are guarded by Host.mu.
-	status          Status
-	current         *version // nil if none is served
-	loadErr         error    // why the newest content of the folder is not served
-	handled, failed uint64   // by the versions that are gone
+	// The fields below are guarded by Host.mu.
+
+	status Status
+	// current is the version that is served, or nil.
+	current *version
+	// loadErr is the reason why the newest content of the folder is not served.
+	loadErr error
+	// handled and failed are the counts of the versions that are closed.
+	handled, failed uint64
 }
 
-// acquire returns when nobody else changes the plugin.
+// acquire waits until no other goroutine changes the plugin, or until ctx ends.
 func (p *managedPlugin) acquire(ctx context.Context) error {
-	select {
+	select { // a free lock is taken even if ctx has ended
 	case p.lock <- struct{}{}:
 		return nil
 	default:
@@ -31,12 +37,13 @@ func (p *managedPlugin) acquire(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-			"plugin %s: another change of it is under way: %w", p.name, ctx.Err())
+			"plugin %s: waiting for another change of it: %w", p.name, ctx.Err())
 	}
 }
 
 func (p *managedPlugin) release() { <-p.lock }
 
+// setStateLocked sets the state and its error. Without an error, the status keeps loadErr.
 func (p *managedPlugin) setStateLocked(state State, err error) {
 	if err == nil {
 		err = p.loadErr
@@ -44,7 +51,8 @@ func (p *managedPlugin) setStateLocked(state State, err error) {
 	p.status.State, p.status.Err, p.status.Since = state, err, time.Now()
 }
 
-// markDrainingLocked makes other plugins wait until this one is gone, instead of failing for what it has.
+// markDrainingLocked marks the current version as draining: loads of other plugins that need its
+// services then wait for them instead of failing.
 func (p *managedPlugin) markDrainingLocked() {
 	if p.current != nil {
 		p.current.draining = true
@@ -61,7 +69,7 @@ func (p *managedPlugin) keepServingLocked() {
 	p.updateStateLocked()
 }
 
-// updateStateLocked makes the state that of the version that is served.
+// updateStateLocked sets the state to serving or degraded, by the health of the current version.
 func (p *managedPlugin) updateStateLocked() {
 	if p.current.healthErr != nil {
 		p.setStateLocked(StateDegraded, p.current.healthErr)
@@ -70,33 +78,8 @@ func (p *managedPlugin) updateStateLocked() {
 	}
 }
 
-// setSourceLocked makes the status that of a source.
+// setSourceLocked copies what the status has of a source.
 func (p *managedPlugin) setSourceLocked(source *Source) {
 	p.status.Name, p.status.Version, p.status.Loader = source.Name, source.Version, source.Loader
 	p.status.Folder, p.status.Digest = source.Folder, source.Digest
-}
-
-// acquirePlugin returns the plugin of that name, new if need be, when nobody else changes it. Release it in the end.
-func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
-	for {
-		h.mu.Lock()
-		p := h.plugins[source.Name]
-		if p == nil {
-			p = &managedPlugin{name: source.Name, lock: make(chan struct{}, 1)}
-			p.setSourceLocked(source)
-			p.setStateLocked(StateLoading, nil)
-			h.plugins[source.Name] = p
-		}
-		h.mu.Unlock()
-		if err := p.acquire(ctx); err != nil {
-			return nil, err
-		}
-		h.mu.Lock()
-		stillListed := h.plugins[source.Name] == p
-		h.mu.Unlock()
-		if stillListed {
-			return p, nil
-		}
-		p.release() // it was unloaded meanwhile
-	}
 }

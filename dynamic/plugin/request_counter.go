@@ -10,57 +10,51 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// requestCounter counts what services handle.
+// requestCounter counts the requests and streams of a version whose code does not count them. It
+// implements CallCounter.
 type requestCounter struct{ handled, failed atomic.Uint64 }
 
-// registerOptions are what makes a service be counted.
+// Counts implements CallCounter.
+func (c *requestCounter) Counts() (handled, failed uint64) { return c.handled.Load(), c.failed.Load() }
+
+// registerOptions returns interceptors that count the requests and streams of a service.
 func (c *requestCounter) registerOptions() []dynamic.RegisterOption {
 	return []dynamic.RegisterOption{
-		dynamic.WithServerRPCInterceptors(c.call), dynamic.WithServerStreamInterceptors(c.stream),
+		dynamic.WithServerRPCInterceptors(c.interceptCall), dynamic.WithServerStreamInterceptors(c.interceptStream),
 	}
 }
 
-func (c *requestCounter) call(
+func (c *requestCounter) interceptCall(
 	ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (proto.Message, error) {
-	ended := false
-	defer func() { // also if the handler panics
+	succeeded := false
+	defer func() { // also when the handler panics
 		c.handled.Add(1)
-		if !ended {
+		if !succeeded {
 			c.failed.Add(1)
 		}
 	}()
 	response, err := handler(ctx, request)
-	ended = err == nil
+	succeeded = err == nil
 	return response, err
 }
 
-func (c *requestCounter) stream(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+func (c *requestCounter) interceptStream(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	return &countedStream{next, c}
 }
 
-// countedStream is a stream that is counted when it is closed.
+// countedStream counts a stream when it is closed.
 type countedStream struct {
 	dynamic.StreamHandler
 
 	counter *requestCounter
 }
 
+// Close counts the stream as failed unless it was closed without an error.
 func (s *countedStream) Close(cause error) error {
 	s.counter.handled.Add(1)
 	if cause != nil && !errors.Is(cause, errors.ErrStreamClosed) {
 		s.counter.failed.Add(1)
 	}
 	return s.StreamHandler.Close(cause)
-}
-
-// Counts makes it a Counter.
-func (c *requestCounter) Counts() (handled, failed uint64) { return c.handled.Load(), c.failed.Load() }
-
-// chooseCallCounter returns who counts: the code, if it does so by itself.
-func (v *version) chooseCallCounter() CallCounter {
-	if c, ok := v.instance.(CallCounter); ok {
-		return c
-	}
-	return &v.counter
 }

@@ -25,7 +25,7 @@ service River {
 }
 `
 
-// riverLoader has code that answers one message of a stream, with an error if it says so.
+// riverLoader serves streams that echo one message, or fail if the message is "fail".
 type riverLoader struct{}
 
 func (riverLoader) Name() string { return "river" }
@@ -34,26 +34,26 @@ func (riverLoader) Load(_ context.Context, source *plugin.Source, _ func(error))
 	flow := func(stream dynamic.ServerStream[text, text]) error {
 		message := <-stream.Channel()
 		if message.GetValue() == "fail" {
-			return errors.NewErrorf(errors.Aborted, "as you wish")
+			return errors.NewErrorf(errors.Aborted, "requested failure")
 		}
 		return stream.Send(message)
 	}
-	return benchCode{plugin.Service{
+	return benchInstance{plugin.Service{
 		Descriptor: source.Services[0].Descriptor(), Handlers: dynamic.Handlers{"Flow": dynamic.Stream(flow)},
 	}}, nil
 }
 
 func TestHost_CountsStreams(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, plugin.WithLoaders(riverLoader{}))
-	w.write("flowing.proto", streamProto)
-	require.NoError(t, w.registry.ParseProto(os.DirFS(w.root), "flowing.proto"))
-	folder := w.plugin("river", "v 1", func(m *plugin.Manifest) {
+	f := newFleet(t, plugin.WithLoaders(riverLoader{}))
+	f.write("flowing.proto", streamProto)
+	require.NoError(t, f.registry.ParseProto(os.DirFS(f.root), "flowing.proto"))
+	folder := f.plugin("river", "v 1", func(m *plugin.Manifest) {
 		m.Loader, m.Descriptors, m.Services = "river", "flowing.proto", nil
 	})
-	w.write("river/flowing.proto", streamProto)
-	require.NoError(t, w.host.Load(t.Context(), folder))
-	client, err := dynamic.NewClient[text, text](w.conn, "flowing.River/Flow")
+	f.write("river/flowing.proto", streamProto)
+	require.NoError(t, f.host.Load(t.Context(), folder))
+	client, err := dynamic.NewClient[text, text](f.conn, "flowing.River/Flow")
 	require.NoError(t, err)
 	for _, message := range []string{"one", "fail", "two"} {
 		stream, err := client.OpenStream(t.Context())
@@ -62,7 +62,7 @@ func TestHost_CountsStreams(t *testing.T) {
 		for range stream.Channel() {
 		}
 	}
-	require.Eventually(t, func() bool { return w.status("river").Handled == 3 }, patience, time.Millisecond,
-		"the server's side may end after the client's")
-	assert.EqualValues(t, 1, w.status("river").Failed)
+	require.Eventually(t, func() bool { return f.status("river").Handled == 3 }, waitTimeout, time.Millisecond,
+		"the server may close the stream after the client")
+	assert.EqualValues(t, 1, f.status("river").Failed)
 }

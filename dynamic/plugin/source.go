@@ -6,24 +6,28 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Source is the folder of one version of a plugin, as it was read: later changes to the folder do not matter to it.
+// Source is the content of a plugin's folder at the time it was read. Later changes of the folder
+// do not affect it.
 type Source struct {
 	Manifest
 
 	// Folder is the path of the plugin's folder.
 	Folder string
-	// Content is the file with the code. It must not be changed.
+	// Content is the content of the file with the code. It must not be modified.
 	Content []byte
 	// Digest is the SHA-256 of Content, in hex.
 	Digest string
-	// Services are those of the manifest, with their wire names; none if the manifest names no descriptors.
+	// Services contains the services of the manifest with their wire names. It is empty if the
+	// manifest has no descriptors.
 	Services []*registry.Service
 
-	fingerprint string // of all files that were read
+	// fingerprint identifies the content of all files that were read.
+	fingerprint string
 }
 
-// ServiceNames returns the full names of the services that the code is to serve, sorted: those of the manifest, or all of its
-// descriptors; none if it says nothing of them.
+// ServiceNames returns the full names of the services that the code must serve, sorted: those that
+// the manifest lists, or else all services of the descriptors. It returns none if the manifest has
+// neither.
 func (s *Source) ServiceNames() []string {
 	names := slices.Clone(s.Manifest.Services)
 	for _, service := range s.Services {
@@ -32,7 +36,8 @@ func (s *Source) ServiceNames() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// namesToReserve are the names, full and on the wire, that only one plugin at a time can have.
+// namesToReserve returns the full names and wire names of the services. Only one plugin at a time
+// can use a name.
 func (s *Source) namesToReserve() []string {
 	names := s.ServiceNames()
 	for _, service := range s.Services {
@@ -41,7 +46,7 @@ func (s *Source) namesToReserve() []string {
 	return names
 }
 
-// service returns nil if the manifest has no descriptor of it.
+// service returns the service with that full name, or nil if the plugin has no descriptor of it.
 func (s *Source) service(fullName string) *registry.Service {
 	for _, service := range s.Services {
 		if string(service.Name()) == fullName {

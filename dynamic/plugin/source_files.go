@@ -13,31 +13,34 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// What a folder may have, in bytes.
+// Maximum sizes of files, in bytes. maxSources applies to all .proto sources together.
 const (
 	maxManifest   = 1 << 20
 	maxDescriptor = 16 << 20
 	maxCode       = 512 << 20
-	maxSources    = 64 << 20 // all .proto sources together
+	maxSources    = 64 << 20
 )
 
-// sourceFiles reads files of a folder and remembers what they were. It is the file system for .proto sources, too.
+// sourceFiles reads files of a plugin's folder and records their checksums. It is also the file
+// system from which the parser reads .proto sources.
 type sourceFiles struct {
-	folder     fs.FS
-	sums       map[string][sha256.Size]byte // by name
-	protoBytes int                          // bytes that were read by Open
+	folder fs.FS
+	// sums contains the checksums of the files that were read, by name.
+	sums map[string][sha256.Size]byte
+	// protoBytes is the total size of the files that the parser has opened.
+	protoBytes int
 }
 
 func newSourceFiles(folder fs.FS) *sourceFiles {
 	return &sourceFiles{folder: folder, sums: map[string][sha256.Size]byte{}}
 }
 
-// read returns a regular file of at most limit bytes.
+// read returns the content of a regular file of at most limit bytes.
 func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	if !fs.ValidPath(name) || name == "." {
-		return nil, invalid("%q is not a path inside the plugin's folder: write it with slashes and without dots", name)
+		return nil, invalid("%q is not a path inside the plugin's folder: use forward slashes, and no . or .. elements", name)
 	}
-	info, err := fs.Stat(f.folder, name) // before it is opened, for to open a pipe would wait
+	info, err := fs.Stat(f.folder, name) // stat first: opening a FIFO would block
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.NewErrorf(errors.NotFound, "%s is not in the plugin's folder: %w", name, fs.ErrNotExist)
 	}
@@ -51,7 +54,7 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close() //nolint:errcheck // read only
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err
@@ -63,7 +66,7 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
-// Open reads a .proto source for the parser.
+// Open implements fs.FS for the parser. It reads the whole file.
 func (f *sourceFiles) Open(name string) (fs.File, error) {
 	content, err := f.read(name, int64(maxSources-f.protoBytes))
 	if err != nil {
@@ -73,10 +76,10 @@ func (f *sourceFiles) Open(name string) (fs.File, error) {
 	return &memoryFile{name: name, Reader: bytes.NewReader(content)}, nil
 }
 
-// Stat tells the parser of a file, before it opens it.
+// Stat implements fs.StatFS. The parser calls it before it opens a file.
 func (f *sourceFiles) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.folder, name) }
 
-// fingerprint tells apart everything that was read.
+// fingerprint returns a checksum of the names and contents of all files that were read.
 func (f *sourceFiles) fingerprint() string {
 	all := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(f.sums)) {
@@ -85,15 +88,17 @@ func (f *sourceFiles) fingerprint() string {
 	return hex.EncodeToString(all.Sum(nil))
 }
 
-// memoryFile is a file that is in memory.
+// memoryFile is an fs.File whose content is in memory.
 type memoryFile struct {
 	*bytes.Reader
 
 	name string
 }
 
+// Stat is not supported; the parser calls Stat of sourceFiles instead.
 func (f *memoryFile) Stat() (fs.FileInfo, error) {
 	return nil, &fs.PathError{Op: "stat", Path: f.name, Err: errors.ErrUnsupported}
 }
 
+// Close does nothing.
 func (f *memoryFile) Close() error { return nil }

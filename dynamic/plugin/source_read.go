@@ -17,32 +17,46 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// ReadSource reads the folder of a plugin: its manifest, its descriptors and its code. Nothing outside the folder is
-// read, through symbolic links neither. Its errors name the folder, the file and the field, and what to do.
+// ReadSource reads the folder of a plugin: its manifest, its descriptors and its code. It reads
+// nothing outside the folder, not even through symbolic links. Errors name the folder, the file and
+// the field of the manifest.
 func ReadSource(folder string) (*Source, error) {
-	folder, err := filepath.Abs(folder)
+	source, err := openSource(folder)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "plugin %s: %w", folder, err)
-	}
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return nil, errors.NewErrorf(errorCode(err), "plugin %s: its folder cannot be opened: %w", folder, err)
-	}
-	defer root.Close() //nolint:errcheck // it was only read
-	source, err := readSource(root.FS(), folder)
-	if err != nil {
-		return nil, errors.NewErrorf(errorCode(err), "plugin %s: %w", folder, err)
+		return nil, errorInFolder(folder, err)
 	}
 	return source, nil
 }
 
-// readName returns the name that a folder's plugin would have, empty if its manifest cannot be read.
+// errorInFolder adds the folder's path, absolute if possible, to an error of openSource.
+func errorInFolder(folder string, err error) error {
+	if absolute, absErr := filepath.Abs(folder); absErr == nil {
+		folder = absolute
+	}
+	return errors.NewErrorf(errorCode(err), "plugin %s: %w", folder, err)
+}
+
+// openSource is ReadSource without the folder in its errors.
+func openSource(folder string) (*Source, error) {
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, errors.NewErrorf(errorCode(err), "cannot open the folder: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // read only
+	return readSource(root.FS(), folder)
+}
+
+// readName returns the name of the plugin in a folder, or "" if its manifest cannot be read.
 func readName(folder string) string {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return ""
 	}
-	defer root.Close() //nolint:errcheck // it was only read
+	defer root.Close() //nolint:errcheck // read only
 	s := &Source{Folder: folder}
 	if err := s.readManifest(newSourceFiles(root.FS())); err != nil {
 		return ""
@@ -50,6 +64,7 @@ func readName(folder string) string {
 	return s.Name
 }
 
+// readSource reads a plugin from a file system. folder is the path to record in the Source.
 func readSource(content fs.FS, folder string) (*Source, error) {
 	files := newSourceFiles(content)
 	s := &Source{Folder: folder}
@@ -60,12 +75,13 @@ func readSource(content fs.FS, folder string) (*Source, error) {
 		return nil, err
 	}
 	if err := s.readCode(files); err != nil {
-		return nil, errors.NewErrorf(errorCode(err), "code (field code of %s): %w", ManifestName, err)
+		return nil, errors.NewErrorf(errorCode(err), "field code of %s: %w", ManifestName, err)
 	}
 	s.fingerprint = files.fingerprint()
 	return s, nil
 }
 
+// readManifest reads the manifest and sets the default of its name.
 func (s *Source) readManifest(files *sourceFiles) error {
 	data, err := files.read(ManifestName, maxManifest)
 	if err != nil {
@@ -79,11 +95,12 @@ func (s *Source) readManifest(files *sourceFiles) error {
 	}
 	s.Name = filepath.Base(s.Folder)
 	if !namePattern.MatchString(s.Name) {
-		return invalid("the folder's name cannot be the plugin's: set the field name")
+		return invalid("the name of the folder is not a valid plugin name: set the field name")
 	}
 	return nil
 }
 
+// readCode reads the code and compares its checksum with that of the manifest.
 func (s *Source) readCode(files *sourceFiles) (err error) {
 	if s.Content, err = files.read(s.Code, maxCode); err != nil {
 		return err
@@ -92,18 +109,19 @@ func (s *Source) readCode(files *sourceFiles) (err error) {
 	s.Digest = hex.EncodeToString(sum[:])
 	if s.SHA256 != "" && !strings.EqualFold(s.SHA256, s.Digest) {
 		return errors.NewErrorf(errors.DataLoss,
-			"%s has the checksum %s, and the field sha256 says %s: one of them is of another version", s.Code, s.Digest, s.SHA256)
+			"%s has the checksum %s, but the field sha256 is %s: update one of them", s.Code, s.Digest, s.SHA256)
 	}
 	return nil
 }
 
+// readServices reads the descriptors and sets the services that the manifest selects.
 func (s *Source) readServices(files *sourceFiles) error {
 	if s.Descriptors == "" {
 		return nil
 	}
 	all := registry.New()
 	if err := readDescriptors(files, s.Descriptors, all); err != nil {
-		return errors.NewErrorf(errorCode(err), "descriptors (field descriptors of %s): %s: %w", ManifestName, s.Descriptors, err)
+		return errors.NewErrorf(errorCode(err), "field descriptors of %s: %s: %w", ManifestName, s.Descriptors, err)
 	}
 	names := s.Manifest.Services
 	if len(names) == 0 {
@@ -113,13 +131,13 @@ func (s *Source) readServices(files *sourceFiles) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.WireNames)) {
 		if !slices.Contains(names, name) {
-			return invalid("manifest %s: field wire_names: there is no service %q in %s", ManifestName, name, s.Descriptors)
+			return invalid("manifest %s: field wire_names: no service %q in %s", ManifestName, name, s.Descriptors)
 		}
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		service, ok := all.Service(name)
 		if !ok {
-			return errors.NewErrorf(errors.NotFound, "manifest %s: field services: there is no service %q in %s, which has %v",
+			return errors.NewErrorf(errors.NotFound, "manifest %s: field services: no service %q in %s, which has %v",
 				ManifestName, name, s.Descriptors, all.Services())
 		}
 		if wireName, renamed := s.WireNames[name]; renamed {
@@ -133,9 +151,11 @@ func (s *Source) readServices(files *sourceFiles) error {
 	return nil
 }
 
+// readDescriptors registers the services of a .proto source or a descriptor set.
 func readDescriptors(files *sourceFiles, name string, into *registry.Registry) error {
 	if path.Ext(name) == ".proto" {
-		if _, err := files.read(name, maxDescriptor); err != nil { // the parser says less of a name that leads outside
+		// Read the file before parsing it: for a path outside the folder, the parser's error is vague.
+		if _, err := files.read(name, maxDescriptor); err != nil {
 			return err
 		}
 		return into.ParseProto(files, name)
@@ -146,12 +166,13 @@ func readDescriptors(files *sourceFiles, name string, into *registry.Registry) e
 	}
 	var set descriptorpb.FileDescriptorSet
 	if err := proto.Unmarshal(data, &set); err != nil {
-		return invalid("it is not a FileDescriptorSet, as protoc -o and buf build write it: %w", err)
+		return invalid("not a FileDescriptorSet as written by protoc -o or buf build: %w", err)
 	}
 	return into.RegisterDescriptorSet(&set)
 }
 
-// errorCode returns the code of an error, or that of what a file system says.
+// errorCode returns the code of an error. Errors of the file system get a matching code, and all
+// others invalid_argument.
 func errorCode(err error) errors.ErrorCode {
 	if coded, ok := errors.AsType[errors.Error](err); ok {
 		return coded.Code()

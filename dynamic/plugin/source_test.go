@@ -34,35 +34,35 @@ func TestParseManifest_ReadsAllFields(t *testing.T) {
 	}, m)
 }
 
-func TestParseManifest_SaysWhatIsWrong(t *testing.T) {
+func TestParseManifest_ReportsInvalidFields(t *testing.T) {
 	t.Parallel()
 	for manifest, expected := range map[string]string{
-		"":                                      "it is not complete: unexpected EOF",
-		`{"loader": "x",`:                       "it is not complete: unexpected EOF",
+		"":                                      "the JSON is incomplete: unexpected EOF",
+		`{"loader": "x",`:                       "the JSON is incomplete: unexpected EOF",
 		"{\n\"loader\": x}":                     "line 2: invalid character 'x' looking for beginning of value",
 		`{"lodaer": "x"}`:                       `unknown field "lodaer"`,
 		`{"limits": {"memry": 1}}`:              `unknown field "memry"`,
 		"{\n\n\"version\": 1.2}":                "line 3: field version cannot be a number",
 		`{"limits": {"timeout": "soon"}}`:       `"soon" is not a duration such as 1.5s`,
 		`{"limits": {"timeout": 5}}`:            "line 1: field limits.timeout cannot be a number",
-		"{\"loader\":\"x\",\"code\":\"y\"}\n{}": "line 2: there is something after the manifest: remove it",
-		`{"name": "../x", "version": "\u0007"}`: "field name: \"../x\" is not of letters, digits, dots, dashes and underscores, 100 at most\n" +
-			"field version: \"\\a\" has bytes that cannot be shown\n" +
-			"field loader is missing: it says what runs the code\nfield code is missing: it names the file with the code",
+		"{\"loader\":\"x\",\"code\":\"y\"}\n{}": "line 2: data after the manifest: remove it",
+		`{"name": "../x", "version": "\u0007"}`: "field name: \"../x\" must begin with a letter or digit, and contain letters, digits, dots, dashes and underscores only, 100 at most\n" +
+			"field version: \"\\a\" contains control characters or invalid UTF-8\n" +
+			"field loader is missing: set it to the name of the loader that runs the code\nfield code is missing: set it to the file with the code",
 		`{"loader":"x","code":"y","sha256":"12"}`:            `field sha256: "12" is not 64 hex digits`,
-		`{"loader":"x","code":"y","services":["a..b"]}`:      `field services: "a..b" is not the full name of a service`,
-		`{"loader":"x","code":"y","wire_names":{"a":"b"}}`:   `field wire_names: "a" has no descriptor: name them in the field descriptors`,
-		`{"loader":"x","code":"y","limits":{"memory":-1}}`:   "field limits: a limit is negative",
-		`{"loader":"x","code":"y","args":["\u0000"]}`:        `field args: "\x00" has a NUL`,
+		`{"loader":"x","code":"y","services":["a..b"]}`:      `field services: "a..b" is not a full service name`,
+		`{"loader":"x","code":"y","wire_names":{"a":"b"}}`:   `field wire_names: "a" has no descriptor: set the field descriptors`,
+		`{"loader":"x","code":"y","limits":{"memory":-1}}`:   "field limits: limits must not be negative",
+		`{"loader":"x","code":"y","args":["\u0000"]}`:        `field args: "\x00" contains a NUL byte`,
 		`{"loader":"x","code":"y","env":["x"]}`:              `field env: "x" is not of the form name=value`,
-		`{"loader":"x","code":"y","env":["DYNPSRPC_BUS=x"]}`: `field env: "DYNPSRPC_BUS=x": names that begin with DYNPSRPC_ are the loader's`,
+		`{"loader":"x","code":"y","env":["DYNPSRPC_BUS=x"]}`: `field env: "DYNPSRPC_BUS=x": names with the prefix DYNPSRPC_ are reserved for the loader`,
 	} {
 		_, err := plugin.ParseManifest([]byte(manifest))
 		require.EqualError(t, err, expected, manifest)
 	}
 }
 
-// descriptorSet returns what protoc -o would write.
+// descriptorSet returns a descriptor set like that of protoc -o.
 func descriptorSet(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -77,14 +77,14 @@ func descriptorSet(t *testing.T) string {
 	return string(set)
 }
 
-func TestReadSource_TakesADescriptorSet(t *testing.T) {
+func TestReadSource_ReadsADescriptorSet(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	folder := w.plugin("greeter", "v 1", func(m *plugin.Manifest) {
+	f := newFleet(t)
+	folder := f.plugin("greeter", "v 1", func(m *plugin.Manifest) {
 		m.Descriptors, m.Services = "greeting.binpb", nil
 		m.WireNames = map[string]string{parting: "Farewell"}
 	})
-	w.write("greeter/greeting.binpb", descriptorSet(t))
+	f.write("greeter/greeting.binpb", descriptorSet(t))
 	source, err := plugin.ReadSource(folder)
 	require.NoError(t, err)
 	require.Len(t, source.Services, 2)
@@ -96,68 +96,68 @@ func TestReadSource_TakesADescriptorSet(t *testing.T) {
 
 func TestReadSource_ImportsFromTheFolder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	folder := w.plugin("greeter", "v 1", func(m *plugin.Manifest) { m.Services = []string{"api.Service"}; m.Descriptors = "api/service.proto" })
-	w.write("greeter/api/service.proto", `syntax = "proto3"; package api; import "types/message.proto"; import "options.proto";
+	f := newFleet(t)
+	folder := f.plugin("greeter", "v 1", func(m *plugin.Manifest) { m.Services = []string{"api.Service"}; m.Descriptors = "api/service.proto" })
+	f.write("greeter/api/service.proto", `syntax = "proto3"; package api; import "types/message.proto"; import "options.proto";
 service Service { rpc Get(types.Message) returns (types.Message) { option (psrpc.options).type = MULTI; } }`)
-	w.write("greeter/types/message.proto", `syntax = "proto3"; package types; message Message {}`)
+	f.write("greeter/types/message.proto", `syntax = "proto3"; package types; message Message {}`)
 	source, err := plugin.ReadSource(folder)
 	require.NoError(t, err)
 	assert.Equal(t, registry.KindMulti, source.Services[0].Methods()[0].Kind())
 }
 
-func TestReadSource_SaysWhatIsWrong(t *testing.T) {
+func TestReadSource_ReportsErrors(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		change   func(t *testing.T, w *world, m *plugin.Manifest)
+		change   func(t *testing.T, f *fleet, m *plugin.Manifest)
 		expected string
 	}{
-		"no manifest": {func(_ *testing.T, w *world, _ *plugin.Manifest) {
-			w.remove = plugin.ManifestName
+		"no manifest": {func(_ *testing.T, f *fleet, _ *plugin.Manifest) {
+			f.remove = plugin.ManifestName
 		}, "manifest plugin.json: "},
-		"manifest too large": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Args = []string{strings.Repeat("x", 1<<20)} },
+		"manifest too large": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.Args = []string{strings.Repeat("x", 1<<20)} },
 			"manifest plugin.json: plugin.json is larger than 1048576 bytes"},
-		"checksum": {func(_ *testing.T, _ *world, m *plugin.Manifest) {
+		"checksum": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) {
 			m.SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-		}, "code (field code of plugin.json): code has the checksum b5"},
-		"code outside": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Code = "../secret" },
-			`code (field code of plugin.json): "../secret" is not a path inside the plugin's folder`},
-		"code absolute": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Code = "/etc/passwd" },
+		}, "field code of plugin.json: code has the checksum b5"},
+		"code outside": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.Code = "../secret" },
+			`field code of plugin.json: "../secret" is not a path inside the plugin's folder`},
+		"code absolute": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.Code = "/etc/passwd" },
 			`"/etc/passwd" is not a path inside the plugin's folder`},
-		"code linked outside": {func(t *testing.T, w *world, m *plugin.Manifest) {
-			w.write("secret", "secret")
-			w.write("greeter/x", "")
-			require.NoError(t, os.Symlink(filepath.Join(w.root, "secret"), filepath.Join(w.root, "greeter", "link")))
+		"code linked outside": {func(t *testing.T, f *fleet, m *plugin.Manifest) {
+			f.write("secret", "secret")
+			f.write("greeter/x", "")
+			require.NoError(t, os.Symlink(filepath.Join(f.root, "secret"), filepath.Join(f.root, "greeter", "link")))
 			m.Code = "link"
 		}, "path escapes from parent"},
-		"code is a folder": {func(_ *testing.T, w *world, m *plugin.Manifest) {
-			w.write("greeter/folder/x", "")
+		"code is a folder": {func(_ *testing.T, f *fleet, m *plugin.Manifest) {
+			f.write("greeter/folder/x", "")
 			m.Code = "folder"
-		}, "code (field code of plugin.json): folder is not a regular file"},
-		"no descriptors": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Descriptors = "lost.proto" },
-			"descriptors (field descriptors of plugin.json): lost.proto: lost.proto is not in the plugin's folder: file does not exist"},
-		"no code": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Code = "lost" },
-			"code (field code of plugin.json): lost is not in the plugin's folder: file does not exist"},
-		"bad descriptors": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Descriptors = "code" },
-			"code: it is not a FileDescriptorSet, as protoc -o and buf build write it"},
-		"bad proto": {func(_ *testing.T, w *world, m *plugin.Manifest) {
-			w.write("greeter/bad.proto", "syntax = \"proto3\";\nservice {}")
+		}, "field code of plugin.json: folder is not a regular file"},
+		"no descriptors": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.Descriptors = "lost.proto" },
+			"field descriptors of plugin.json: lost.proto: lost.proto is not in the plugin's folder: file does not exist"},
+		"no code": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.Code = "lost" },
+			"field code of plugin.json: lost is not in the plugin's folder: file does not exist"},
+		"bad descriptors": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.Descriptors = "code" },
+			"code: not a FileDescriptorSet as written by protoc -o or buf build"},
+		"bad proto": {func(_ *testing.T, f *fleet, m *plugin.Manifest) {
+			f.write("greeter/bad.proto", "syntax = \"proto3\";\nservice {}")
 			m.Descriptors = "bad.proto"
 		}, "bad.proto:2"},
-		"unknown service": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.Services = []string{"greeting.Gretter"} },
-			`manifest plugin.json: field services: there is no service "greeting.Gretter" in greeting.proto, which has [greeting.Greeter greeting.Parting]`},
-		"unknown wire name": {func(_ *testing.T, _ *world, m *plugin.Manifest) {
+		"unknown service": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.Services = []string{"greeting.Gretter"} },
+			`manifest plugin.json: field services: no service "greeting.Gretter" in greeting.proto, which has [greeting.Greeter greeting.Parting]`},
+		"unknown wire name": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) {
 			m.Services, m.WireNames = nil, map[string]string{"greeting.Gretter": "x"}
-		}, `field wire_names: there is no service "greeting.Gretter" in greeting.proto`},
-		"bad wire name": {func(_ *testing.T, _ *world, m *plugin.Manifest) { m.WireNames = map[string]string{greeter: "x y"} },
+		}, `field wire_names: no service "greeting.Gretter" in greeting.proto`},
+		"bad wire name": {func(_ *testing.T, _ *fleet, m *plugin.Manifest) { m.WireNames = map[string]string{greeter: "x y"} },
 			"field wire_names: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
-			folder := w.plugin("greeter", "v 1", func(m *plugin.Manifest) { test.change(t, w, m) })
-			if w.remove != "" {
-				require.NoError(t, os.Remove(filepath.Join(folder, w.remove)))
+			f := newFleet(t)
+			folder := f.plugin("greeter", "v 1", func(m *plugin.Manifest) { test.change(t, f, m) })
+			if f.remove != "" {
+				require.NoError(t, os.Remove(filepath.Join(folder, f.remove)))
 			}
 			_, err := plugin.ReadSource(folder)
 			require.ErrorContains(t, err, test.expected)

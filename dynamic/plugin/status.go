@@ -7,49 +7,53 @@ import (
 	"time"
 )
 
-// State is what a plugin is doing.
+// State is the state of a plugin.
 type State string
 
 const (
-	// StateLoading is that of a plugin whose first version is being loaded.
+	// StateLoading means that the first version of the plugin is being loaded.
 	StateLoading State = "loading"
-	// StateServing is that of a plugin that is served.
+	// StateServing means that the plugin is served.
 	StateServing State = "serving"
-	// StateDegraded is that of a plugin whose code does not serve for the time being.
+	// StateDegraded means that the plugin's code has stopped serving for now.
 	StateDegraded State = "degraded"
-	// StateDraining is that of a plugin that takes no more requests, and finishes those that it has.
+	// StateDraining means that the plugin is being unloaded: it receives no more requests and
+	// finishes those that it has.
 	StateDraining State = "draining"
-	// StateFailed is that of a plugin, or of a folder, of which no version could be loaded.
+	// StateFailed means that no version of the plugin could be loaded, or that a folder could not
+	// be read.
 	StateFailed State = "failed"
 )
 
-// Status tells how a plugin is doing.
+// Status describes a plugin, or a folder that could not be read.
 type Status struct {
-	// Name is that of the plugin; empty for a folder whose manifest could not be read.
+	// Name is the plugin's name. It is empty for a folder whose manifest could not be read.
 	Name string
-	// Version, Loader, Folder and Digest are of the version that is served, or of the one that failed.
+	// Version, Loader, Folder and Digest describe the version that is served, or else the one that
+	// could not be loaded. Digest is the SHA-256 of the code, in hex.
 	Version, Loader, Folder, Digest string
-	// Services are the full names of the services, sorted.
+	// Services contains the full names of the services, sorted.
 	Services []string
 	State    State
-	// Since is when the plugin got into this state, or the version began to be served.
+	// Since is the time of the last change of State, or of the last replacement.
 	Since time.Time
-	// Generation counts the versions that were served: 1 for the first, 2 after it was replaced, 0 for none.
+	// Generation counts the versions that were served: 0 before the first, 2 after one replacement.
 	Generation int
-	// Handled is how many requests and streams all versions have handled since the plugin was loaded, and Failed how
-	// many of them ended with an error. A version that is counted neither by the host nor by its code, such as a
-	// process, has none.
+	// Handled is the number of requests and streams that all versions have handled since the
+	// plugin was loaded; Failed is the number of those that ended with an error. Requests that
+	// neither the host nor the code counts, such as those of a process, are not included.
 	Handled, Failed uint64
-	// Err is the last problem: why it falters, or why the newest content of the folder could not be loaded. It is nil
-	// when that has been mended.
+	// Err is the reason why the plugin is degraded, or why the newest content of its folder could
+	// not be loaded. It is nil after the plugin has recovered, or after the next successful load.
 	Err error
 }
 
-// List returns the plugins, and the folders that could not be read, sorted by name and folder.
+// List returns the status of all plugins, and of the folders that could not be read, sorted by name
+// and folder.
 func (h *Host) List() []Status {
 	h.mu.Lock()
 	list := slices.Collect(maps.Values(h.unreadable))
-	counted := map[string][]CallCounter{} // by name
+	counters := map[string][]CallCounter{} // by plugin name
 	for name, p := range h.plugins {
 		status := p.status
 		status.Handled, status.Failed = p.handled, p.failed
@@ -57,13 +61,13 @@ func (h *Host) List() []Status {
 		list = append(list, status)
 		for v := range h.live {
 			if v.plugin == p && v.callCounter != nil {
-				counted[name] = append(counted[name], v.callCounter)
+				counters[name] = append(counters[name], v.callCounter)
 			}
 		}
 	}
 	h.mu.Unlock()
 	for i := range list {
-		for _, c := range counted[list[i].Name] { // asked without the lock, for they may be the plugins' code
+		for _, c := range counters[list[i].Name] { // without the lock: Counts may be the plugin's code
 			handled, failed := c.Counts()
 			list[i].Handled += handled
 			list[i].Failed += failed

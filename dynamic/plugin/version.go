@@ -6,47 +6,45 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/reflect/protoreflect"
-
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// closeGrace is how long the handlers whose contexts have ended may take to end, before their code is closed all the same.
+// closeGrace is the time that handlers have to return after their contexts have ended. Then the
+// code of their version is closed even if they are still running.
 const closeGrace = 5 * time.Second
 
-// version is one version of a plugin, from before its code is loaded until its code is closed.
+// version is one version of a plugin, from the beginning of its load until its code is closed.
 type version struct {
-	host       *Host
-	plugin     *managedPlugin
-	source     *Source
-	instance   Instance
-	services   []*managedService
-	rolledBack []*dynamic.Registration // those before a newer version that was taken back
+	host     *Host
+	plugin   *managedPlugin
+	source   *Source
+	instance Instance
+	services []*managedService
+	// rolledBack contains registrations that rollback has replaced, but whose handlers may still
+	// be running.
+	rolledBack []*dynamic.Registration
 	counter    requestCounter
-	closed     chan struct{} // closed when nothing of it is running
+	// closed is closed when none of the version's code is running.
+	closed chan struct{}
 
-	// These are guarded by Host.mu.
-	reservedNames []string    // names, full and on the wire, that other plugins cannot have
-	callCounter   CallCounter // who counts its requests; nil until it is served
-	draining      bool        // its claims will be free when it is gone
-	healthErr     error       // why the code does not serve for the time being
+	// The fields below are guarded by Host.mu.
+
+	// reservedNames contains full names and wire names that other plugins cannot use.
+	reservedNames []string
+	// callCounter counts the requests of the version. It is nil until the version is served.
+	callCounter CallCounter
+	// draining is true when the version will be closed soon and free its reserved names.
+	draining bool
+	// healthErr is the last error that the code has reported, or nil while it is healthy.
+	healthErr error
 }
 
-// managedService is one service of a version.
-type managedService struct {
-	Service
-
-	name         protoreflect.FullName
-	wireName     string
-	registration *dynamic.Registration // nil until it is served
-}
-
-// start loads the code, and finds out what it serves.
+// start loads the code and checks what it serves. It serves nothing yet.
 func (v *version) start(ctx context.Context) error {
 	loader := v.host.options.loaders[v.source.Loader]
 	if loader == nil {
-		return errors.NewErrorf(errors.NotFound, "field loader: this host has no loader %q, but %q",
+		return errors.NewErrorf(errors.NotFound, "field loader: the host has no loader %q; it has %q",
 			v.source.Loader, sortedNames(v.host.options.loaders))
 	}
 	err := guard("loader "+v.source.Loader, func() (err error) {
@@ -54,25 +52,26 @@ func (v *version) start(ctx context.Context) error {
 		return err
 	})
 	if err == nil && v.instance == nil {
-		return errors.NewErrorf(errors.Internal, "loader %s returned neither code nor an error", v.source.Loader)
+		return errors.NewErrorf(errors.Internal, "loader %s returned neither an instance nor an error", v.source.Loader)
 	}
 	if err != nil {
-		return errors.NewErrorf(errorCode(err), "its code cannot be loaded: %w", err)
+		return errors.NewErrorf(errorCode(err), "cannot load the code: %w", err)
 	}
 	var services []Service
-	if err := guard("its code", func() error { services = v.instance.Services(); return nil }); err != nil {
+	if err := guard("Services of the code", func() error { services = v.instance.Services(); return nil }); err != nil {
 		return err
 	}
 	if err := checkServices(v.source, services); err != nil {
 		return err
 	}
 	if v.services, err = v.dryRun(services); err != nil {
-		return errors.NewErrorf(errorCode(err), "it cannot be served: %w", err)
+		return errors.NewErrorf(errorCode(err), "cannot register the services: %w", err)
 	}
 	return nil
 }
 
-// onHealth is for the code, see [Loader].
+// onHealth records what the code reports about itself, see [Loader]. It emits an event if the
+// version is the one that is served.
 func (v *version) onHealth(err error) {
 	h := v.host
 	h.mu.Lock()
@@ -83,28 +82,21 @@ func (v *version) onHealth(err error) {
 		return
 	}
 	v.plugin.updateStateLocked()
-	event := Event{Kind: Recovered, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder}
+	event := v.event(Recovered, nil)
 	if err != nil {
-		event.Kind, event.Err = Degraded, err
+		event = v.event(Degraded, err)
 	}
-	h.events.Put(event) // never blocks
+	h.events.Put(event) // never blocks, so holding mu is fine
 }
 
-// serviceByWireName returns the service that has this name on the wire, or nil. A nil version has none.
-func (v *version) serviceByWireName(wireName string) *managedService {
-	if v == nil {
-		return nil
-	}
-	for _, s := range v.services {
-		if s.wireName == wireName {
-			return s
-		}
-	}
-	return nil
+// event returns an event about the version.
+func (v *version) event(kind EventKind, err error) Event {
+	return Event{Kind: kind, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder, Err: err}
 }
 
-// shutdown waits for the handlers of a version that is served no more, until ctx ends or the drain timeout has passed, and
-// closes its code. It is called once.
+// shutdown closes the registrations of a version, which waits for their handlers, and then closes
+// its code. When ctx ends or the drain timeout expires, the handlers' contexts end, and the
+// handlers have closeGrace to return. shutdown must be called once.
 func (v *version) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
 	defer cancel()
@@ -120,52 +112,37 @@ func (v *version) shutdown(ctx context.Context) error {
 	errs := make([]error, len(registrations))
 	var closing sync.WaitGroup
 	for i, r := range registrations {
-		closing.Go(func() { errs[i] = closeAfterGrace(ctx, r) })
+		closing.Go(func() { errs[i] = closeWithGrace(ctx, r) })
 	}
 	closing.Wait()
 	if v.instance != nil {
-		errs = append(errs, guard("its code", func() error { return v.instance.Close(ctx) })) //nolint:makezero // all have been set
+		errs = append(errs, guard("Close of the code", //nolint:makezero // all elements are set
+			func() error { return v.instance.Close(ctx) }))
 	}
 	v.host.unlist(v)
 	return errors.Join(errs...)
 }
 
-// closeAfterGrace returns the error of a registration whose handlers did not end in time, when they have ended, or are given
-// up.
-func closeAfterGrace(ctx context.Context, registration *dynamic.Registration) error {
+// closeWithGrace closes a registration. If ctx ends before the handlers have returned, it waits for
+// them for closeGrace more, and returns the error in any case.
+func closeWithGrace(ctx context.Context, registration *dynamic.Registration) error {
 	err := registration.Close(ctx)
 	if err != nil {
-		late, cancel := context.WithTimeout(context.Background(), closeGrace)
+		grace, cancel := context.WithTimeout(context.Background(), closeGrace)
 		defer cancel()
-		_ = registration.Close(late)
+		_ = registration.Close(grace)
 	}
 	return err
 }
 
-// unlist forgets a version of which nothing is running.
-func (h *Host) unlist(v *version) {
-	handled, failed := v.chooseCallCounter().Counts()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v.plugin.handled += handled
-	v.plugin.failed += failed
-	delete(h.live, v)
-	close(v.closed)
-}
-
-// waitDrained returns when nothing is left of the versions that were replaced.
-func (h *Host) waitDrained(p *managedPlugin) {
-	h.mu.Lock()
-	var versions []<-chan struct{}
-	for v := range h.live {
-		if v.plugin == p {
-			versions = append(versions, v.closed)
-		}
+// namesToReserve returns the full names and wire names of the services in the source and in the
+// code. Only one plugin at a time can use a name.
+func (v *version) namesToReserve() []string {
+	names := v.source.namesToReserve()
+	for _, s := range v.services {
+		names = append(names, string(s.name), s.wireName)
 	}
-	h.mu.Unlock()
-	for _, closed := range versions {
-		<-closed
-	}
+	return names
 }
 
 // serviceNames returns the full names of the services, sorted.
@@ -177,14 +154,23 @@ func (v *version) serviceNames() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// registerOptions are what a service is registered with.
-func (v *version) registerOptions(s Service) []dynamic.RegisterOption {
-	options := slices.Clone(s.Options)
-	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {
-		options = append(options, dynamic.WithWireName(wireName))
+// serviceByWireName returns the service with that wire name, or nil. A nil version has no services.
+func (v *version) serviceByWireName(wireName string) *managedService {
+	if v == nil {
+		return nil
 	}
-	if _, counts := v.instance.(CallCounter); !counts {
-		options = append(options, v.counter.registerOptions()...)
+	for _, s := range v.services {
+		if s.wireName == wireName {
+			return s
+		}
 	}
-	return options
+	return nil
+}
+
+// chooseCallCounter returns the code if it implements CallCounter, or else the host's counter.
+func (v *version) chooseCallCounter() CallCounter {
+	if c, ok := v.instance.(CallCounter); ok {
+		return c
+	}
+	return &v.counter
 }

@@ -24,19 +24,19 @@ service Regions {
 }
 `
 
-// regionsLoader has code that registers a topic, which is the code itself, and publishes.
+// regionsLoader loads instances that register a topic, whose name is the code.
 type regionsLoader struct{ registrations chan *dynamic.Registration }
 
 func (regionsLoader) Name() string { return "regions" }
 
 func (l regionsLoader) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	weather := func(context.Context, text) (text, error) { return wrapperspb.String("rain"), nil }
-	return benchCode{plugin.Service{
+	return benchInstance{plugin.Service{
 		Descriptor: source.Services[0].Descriptor(),
 		Handlers:   dynamic.Handlers{"Weather": dynamic.Unary(weather)},
 		Registered: func(registration *dynamic.Registration) error {
 			if string(source.Content) == "refuse" {
-				return errors.New("not now")
+				return errors.New("topic refused")
 			}
 			l.registrations <- registration
 			return registration.RegisterTopic("Weather", string(source.Content))
@@ -47,16 +47,16 @@ func (l regionsLoader) Load(_ context.Context, source *plugin.Source, _ func(err
 func TestService_RegisteredGetsTheRegistration(t *testing.T) {
 	t.Parallel()
 	loader := regionsLoader{make(chan *dynamic.Registration, 10)}
-	w := newWorld(t, plugin.WithLoaders(loader))
-	w.write("topical.proto", topicalProto)
-	require.NoError(t, w.registry.ParseProto(os.DirFS(w.root), "topical.proto"))
+	f := newFleet(t, plugin.WithLoaders(loader))
+	f.write("topical.proto", topicalProto)
+	require.NoError(t, f.registry.ParseProto(os.DirFS(f.root), "topical.proto"))
 	regions := func(m *plugin.Manifest) { m.Loader, m.Descriptors, m.Services = "regions", "topical.proto", nil }
 	load := func(code string) error {
-		folder := w.plugin("regions", code, regions)
-		w.write("regions/topical.proto", topicalProto)
-		return w.host.Load(t.Context(), folder)
+		folder := f.plugin("regions", code, regions)
+		f.write("regions/topical.proto", topicalProto)
+		return f.host.Load(t.Context(), folder)
 	}
-	weather, err := dynamic.NewClient[text, text](w.conn, "topical.Regions/Weather")
+	weather, err := dynamic.NewClient[text, text](f.conn, "topical.Regions/Weather")
 	require.NoError(t, err)
 	requireTopics := func(topics ...string) {
 		t.Helper()
@@ -70,9 +70,9 @@ func TestService_RegisteredGetsTheRegistration(t *testing.T) {
 	require.NoError(t, load("us"))
 	requireTopics("eu", "us")
 	err = load("refuse")
-	require.ErrorContains(t, err, "its function Registered failed: not now")
+	require.ErrorContains(t, err, "function Registered failed: topic refused")
 	require.NotContains(t, err.Error(), "already registered")
-	require.Len(t, loader.registrations, 3) // the version before gets another one
+	require.Len(t, loader.registrations, 3) // the previous version gets a new registration
 	requireTopics("eu", "us")
 	require.NoError(t, load("asia"))
 	requireTopics("eu", "us", "asia")

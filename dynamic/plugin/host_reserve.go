@@ -7,17 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// namesToReserve are those of the source, and those of the services that the code has.
-func (v *version) namesToReserve() []string {
-	names := v.source.namesToReserve()
-	for _, s := range v.services {
-		names = append(names, string(s.name), s.wireName)
-	}
-	return names
-}
-
-// reserve reserves the names of services for a version, unless another plugin has them. Names that something has which is
-// on its way out are waited for, as long as that may take.
+// reserve reserves service names for a version, in place of those that v has reserved before. It
+// fails if another plugin has reserved one of them. If that plugin is being unloaded or has
+// replaced the service's version, reserve waits for the names: at most the drain timeout and the
+// grace periods that follow it.
 func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*closeGrace)
 	defer cancel()
@@ -33,18 +26,20 @@ func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 		h.mu.Unlock()
 		if !draining {
 			return errors.NewErrorf(errors.AlreadyExists,
-				"service %s is served by plugin %s: unload that first, or give this one another wire name", name, plugin)
+				"service %s is served by plugin %s: unload that plugin, or set another wire name in the field wire_names",
+				name, plugin)
 		}
 		select {
 		case <-owner.closed:
 		case <-ctx.Done():
 			return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-				"service %s is still being drained by plugin %s: %w", name, plugin, ctx.Err())
+				"waiting for plugin %s to drain service %s: %w", plugin, name, ctx.Err())
 		}
 	}
 }
 
-// ownerLocked returns another version that has one of the names. What v is to replace does not count.
+// ownerLocked returns another version that has reserved one of the names, and that name. It ignores
+// the version that v is to replace.
 func (h *Host) ownerLocked(v *version, names []string) (name string, owner *version) {
 	for other := range h.live {
 		if other == v || other == v.plugin.current {

@@ -13,23 +13,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// idleLoader has code that does nothing.
+// idleLoader loads instances that serve nothing.
 type idleLoader struct{}
 
 func (idleLoader) Name() string { return "idle" }
 
 func (idleLoader) Load(context.Context, *Source, func(error)) (Instance, error) {
-	return idleCode{}, nil
+	return idleInstance{}, nil
 }
 
-type idleCode struct{}
+type idleInstance struct{}
 
-func (idleCode) Services() []Service { return nil }
+func (idleInstance) Services() []Service { return nil }
 
-func (idleCode) Close(context.Context) error { return nil }
+func (idleInstance) Close(context.Context) error { return nil }
 
-// TestHost_APluginThatMovesInTimeStays: its folder is found missing, and before it is unloaded it is loaded from another.
-func TestHost_APluginThatMovesInTimeStays(t *testing.T) {
+// The folder of a plugin is missing, and the plugin is loaded from another folder before the unload
+// begins. It keeps serving.
+func TestHost_KeepsAPluginThatWasMoved(t *testing.T) {
 	t.Parallel()
 	host, err := NewHost(dynamic.NewServer(bus.NewLocal()), WithLoaders(idleLoader{}), WithEvents(func(Event) {}))
 	require.NoError(t, err)

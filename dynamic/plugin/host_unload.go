@@ -1,0 +1,134 @@
+package plugin
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Unload stops serving a plugin and returns when none of its code is running. When ctx ends or the
+// drain timeout expires, Unload cancels the contexts of the handlers that are still running, and
+// returns an error that reports them; the plugin is unloaded nevertheless. The error of an unknown
+// name has the code not_found.
+func (h *Host) Unload(ctx context.Context, name string) error {
+	ctx, leave, err := h.enter(ctx, h.drainCtx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return h.unload(ctx, name, "")
+}
+
+// unload unloads a plugin. If folder is not empty, unload does nothing when the plugin has moved to
+// another folder.
+func (h *Host) unload(ctx context.Context, name, folder string) error {
+	h.mu.Lock()
+	p := h.plugins[name]
+	h.mu.Unlock()
+	if p == nil {
+		return errors.NewErrorf(errors.NotFound, "plugin %s is not loaded", name)
+	}
+	if err := p.acquire(ctx); err != nil {
+		return err
+	}
+	defer p.release()
+
+	v, found := h.beginUnload(p, folder)
+	if !found {
+		return nil
+	}
+	var err error
+	if v != nil {
+		err = v.shutdown(ctx)
+	}
+	h.waitDrained(p)
+	h.endUnload(p)
+	if err != nil {
+		return errors.NewErrorf(errorCode(err), "plugin %s was unloaded, but %w", name, err)
+	}
+	return nil
+}
+
+// beginUnload detaches the version that p serves and returns it, or nil if p serves none. found is
+// false if p was unloaded meanwhile, or is now in another folder.
+func (h *Host) beginUnload(p *managedPlugin, folder string) (v *version, found bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.plugins[p.name] != p {
+		return nil, false
+	}
+	if folder != "" && p.status.Folder != folder {
+		p.keepServingLocked()
+		return nil, false
+	}
+	p.markDrainingLocked()
+	v, p.current = p.current, nil
+	return v, true
+}
+
+// waitDrained returns when all versions of p are closed.
+func (h *Host) waitDrained(p *managedPlugin) {
+	h.mu.Lock()
+	var versions []<-chan struct{}
+	for v := range h.live {
+		if v.plugin == p {
+			versions = append(versions, v.closed)
+		}
+	}
+	h.mu.Unlock()
+	for _, closed := range versions {
+		<-closed
+	}
+}
+
+// endUnload removes p from the host. It emits an event if p has ever been served.
+func (h *Host) endUnload(p *managedPlugin) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.plugins, p.name)
+	if p.status.Generation > 0 {
+		h.events.Put(Event{Kind: Unloaded, Plugin: p.name, Version: p.status.Version, Folder: p.status.Folder})
+	}
+}
+
+// unloadAll unloads all plugins and stops the events. No other goroutine changes plugins any more,
+// because calls is closed.
+func (h *Host) unloadAll() {
+	h.mu.Lock()
+	names := slices.Collect(maps.Keys(h.plugins))
+	h.mu.Unlock()
+	errs := make([]error, len(names))
+	var unloading sync.WaitGroup
+	for i, name := range names {
+		unloading.Go(func() { errs[i] = h.unload(h.drainCtx, name, "") })
+	}
+	unloading.Wait()
+	h.drains.Wait()
+	h.drainErr = errors.Join(errs...)
+	close(h.stopEvents)
+	h.cancelDrain()
+}
+
+// markUnloading sets the state of a plugin to draining before unload is called. Loads of other
+// plugins then wait for its services instead of failing.
+func (h *Host) markUnloading(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.plugins[name]; p != nil {
+		p.markDrainingLocked()
+	}
+}
+
+// unlist removes a closed version and adds its counts to those of its plugin.
+func (h *Host) unlist(v *version) {
+	handled, failed := v.chooseCallCounter().Counts()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v.plugin.handled += handled
+	v.plugin.failed += failed
+	delete(h.live, v)
+	close(v.closed)
+}

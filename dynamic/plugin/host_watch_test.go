@@ -1,0 +1,267 @@
+package plugin_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+)
+
+// watch watches the folder plugins until the test ends.
+func (f *fleet) watch() (root string) {
+	f.Helper()
+	root = filepath.Join(f.root, "plugins")
+	require.NoError(f, os.MkdirAll(root, 0o700))
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- f.host.Watch(ctx, root) }()
+	f.Cleanup(func() {
+		stop()
+		require.NoError(f, <-ended)
+	})
+	return root
+}
+
+func named(name string) func(*plugin.Manifest) {
+	return func(m *plugin.Manifest) { m.Name = name }
+}
+
+func TestWatch_FollowsFolders(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/first", "v 1")
+	f.write("plugins/no-plugin/readme.txt", "nothing here")
+	f.write("plugins/file", "nothing either")
+	root := f.watch()
+	f.event(plugin.Loaded, "first")
+	f.requireVersion(hello, "v 1")
+
+	f.plugin("plugins/second", "v 2", services(parting))
+	f.event(plugin.Loaded, "second")
+	f.requireVersion(bye, "v 2")
+
+	f.plugin("plugins/first", "v 3")
+	f.event(plugin.Replaced, "first")
+	f.requireVersion(hello, "v 3")
+
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "second")))
+	f.event(plugin.Unloaded, "second")
+
+	require.NoError(t, os.Remove(filepath.Join(root, "first", plugin.ManifestName)))
+	f.event(plugin.Unloaded, "first")
+	f.plugin("plugins/no-plugin", "v 4")
+	f.event(plugin.Loaded, "no-plugin")
+	assert.Len(t, f.host.List(), 1)
+}
+
+func TestWatch_RetriesAfterAChange(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/other", "v 1", services(parting))
+	root := f.watch()
+	f.event(plugin.Loaded, "other")
+	f.plugin("plugins/greeter", "v 1", func(m *plugin.Manifest) { m.SHA256 = "00" })
+	failed := f.event(plugin.Failed, "")
+	assert.Equal(t, filepath.Join(root, "greeter"), failed.Folder)
+	require.ErrorContains(t, failed.Err, "field sha256")
+	assert.Len(t, f.host.List(), 2)
+
+	f.plugin("plugins/greeter", "broken")
+	f.event(plugin.Failed, "greeter")
+	f.plugin("plugins/greeter", "v 2")
+	f.event(plugin.Loaded, "greeter")
+	f.requireVersion(hello, "v 2")
+	f.requireVersion(bye, "v 1")
+
+	f.write("plugins/greeter/"+plugin.ManifestName, `{"loader": "te`)
+	failed = f.event(plugin.Failed, "greeter")
+	require.ErrorContains(t, failed.Err, "the JSON is incomplete")
+	f.requireVersion(hello, "v 2")
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	f.event(plugin.Unloaded, "greeter")
+	assert.Len(t, f.host.List(), 1)
+}
+
+func TestWatch_WaitsUntilAFolderIsCopied(t *testing.T) {
+	t.Parallel()
+	const debounce = 500 * time.Millisecond
+	f := newFleet(t, plugin.WithDebounce(debounce))
+	f.plugin("plugins/other", "v 1", services(parting))
+	f.watch()
+	f.event(plugin.Loaded, "other") // existing folders are read at once
+	f.plugin("plugins/greeter", "broken copy")
+	start := time.Now()
+	for time.Since(start) < 2*debounce {
+		f.write("plugins/greeter/sub/folder/file", time.Now().String())
+		select {
+		case e := <-f.events:
+			require.Fail(t, "the folder was read while files were written", "%+v", e)
+		case <-time.After(debounce / 10):
+		}
+	}
+	f.plugin("plugins/greeter", "v 1")
+	f.event(plugin.Loaded, "greeter")
+}
+
+func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/a", "v 1", named("greeter"))
+	f.plugin("plugins/z", "v 1", services(parting)) // named like its folder
+	root := f.watch()
+	for range 2 {
+		<-f.events
+	}
+	require.NoError(t, os.Rename(filepath.Join(root, "a"), filepath.Join(root, "b")))
+	require.NoError(t, os.Rename(filepath.Join(root, "z"), filepath.Join(root, "y")))
+	f.event(plugin.Unloaded, "z")
+	f.event(plugin.Loaded, "y")
+	require.Eventually(t, func() bool { // a new folder name is not an event
+		return f.status("greeter").Folder == filepath.Join(root, "b")
+	}, waitTimeout, time.Millisecond)
+	assert.Equal(t, 1, f.status("greeter").Generation)
+	f.requireVersion(hello, "v 1")
+	f.requireVersion(bye, "v 1")
+
+	f.plugin("plugins/b", "v 2", named("greeter"))
+	f.event(plugin.Replaced, "greeter")
+}
+
+func TestWatch_ASwappedFolderIsAChange(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, plugin.WithDebounce(200*time.Millisecond))
+	f.plugin("plugins/greeter", "v 1")
+	root := f.watch()
+	f.event(plugin.Loaded, "greeter")
+	next := f.plugin("next", "v 2")
+	require.NoError(t, os.Rename(filepath.Join(root, "greeter"), filepath.Join(f.root, "before")))
+	require.NoError(t, os.Rename(next, filepath.Join(root, "greeter")))
+	f.event(plugin.Replaced, "greeter")
+	f.plugin("plugins/greeter", "v 3") // the new folder is watched as well
+	f.event(plugin.Replaced, "greeter")
+	f.requireVersion(hello, "v 3")
+}
+
+func TestWatch_RetriesAConflictAfterAnUnload(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/first", "v 1")
+	root := f.watch()
+	f.event(plugin.Loaded, "first")
+	f.plugin("plugins/second", "v 2")
+	f.event(plugin.Failed, "second")
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "first")))
+	f.event(plugin.Unloaded, "first")
+	f.event(plugin.Loaded, "second")
+	f.requireVersion(hello, "v 2")
+}
+
+func TestWatch_RetriesAConflictWhenAVersionDropsTheService(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/first", "v 1", services(greeter, parting))
+	f.watch()
+	f.event(plugin.Loaded, "first")
+	f.plugin("plugins/second", "v 2", services(parting))
+	f.event(plugin.Failed, "second")
+	f.plugin("plugins/first", "v 3")
+	f.event(plugin.Replaced, "first")
+	f.event(plugin.Loaded, "second")
+	f.requireVersion(bye, "v 2")
+}
+
+func TestWatch_RetriesAConflictWithAFailedLoad(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/first", "breaks-late")
+	f.watch()
+	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond) // there is no event
+	f.plugin("plugins/second", "v 2")
+	f.event(plugin.Failed, "second")
+	close(f.loader.failLate)
+	f.event(plugin.Failed, "first")
+	f.event(plugin.Loaded, "second")
+	f.requireVersion(hello, "v 2")
+}
+
+func TestWatch_AFolderHasOnePlugin(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/greeter", "v 1", named("first"))
+	root := f.watch()
+	f.event(plugin.Loaded, "first")
+	f.plugin("plugins/greeter", "v 2", named("second"), services(parting))
+	f.event(plugin.Loaded, "second")
+	f.event(plugin.Unloaded, "first")
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	f.event(plugin.Unloaded, "second")
+}
+
+func TestWatch_ARemovedFolderHasNoPlugins(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("plugins/greeter", "v 1", named("first"))
+	root := f.watch()
+	f.event(plugin.Loaded, "first")
+	f.plugin("plugins/greeter", "v 2", named("second"))
+	f.event(plugin.Failed, "second") // plugin first serves it
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	f.event(plugin.Unloaded, "first")
+	require.Eventually(t, func() bool { return len(f.host.List()) == 0 }, waitTimeout, time.Millisecond) // there is no event
+}
+
+func TestWatch_RootIsRemovedAndComesBack(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, plugin.WithPollInterval(20*time.Millisecond))
+	f.plugin("plugins/greeter", "v 1")
+	root := f.watch()
+	f.event(plugin.Loaded, "greeter")
+	require.NoError(t, os.Rename(root, root+".old"))
+	f.event(plugin.Unloaded, "greeter")
+	f.plugin("plugins/greeter", "v 2")
+	f.event(plugin.Loaded, "greeter")
+	f.plugin("plugins/greeter", "v 3")
+	f.event(plugin.Replaced, "greeter")
+}
+
+func TestWatch_FollowsALinkedFolder(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, plugin.WithPollInterval(20*time.Millisecond))
+	f.plugin("releases/1", "v 1", named("greeter"))
+	f.plugin("releases/2", "v 2", named("greeter"))
+	root := f.watch()
+	link := filepath.Join(root, "greeter")
+	require.NoError(t, os.Symlink(filepath.Join(f.root, "releases", "1"), link))
+	f.event(plugin.Loaded, "greeter")
+	require.NoError(t, os.Symlink(filepath.Join(f.root, "releases", "2"), link+".new"))
+	require.NoError(t, os.Rename(link+".new", link))
+	require.Eventually(t, func() bool {
+		version, err := f.call(hello)
+		return err == nil && version == "v 2"
+	}, waitTimeout, time.Millisecond)
+}
+
+func TestWatch_NeedsARoot(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	err := f.host.Watch(t.Context(), filepath.Join(f.root, "nowhere"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorContains(t, err, "cannot watch plugins in ")
+}
+
+func TestWatch_EndsWithTheHost(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	f.plugin("greeter", "v 1")
+	ended := make(chan error, 1)
+	go func() { ended <- f.host.Watch(context.Background(), f.root) }()
+	f.event(plugin.Loaded, "greeter")
+	require.NoError(t, f.host.Shutdown(t.Context()))
+	require.ErrorIs(t, <-ended, plugin.ErrHostClosed)
+}
