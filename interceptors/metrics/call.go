@@ -9,14 +9,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// call measures one call, stream or update. Its methods may be called from many goroutines; end is called once.
+// call measures one call, stream or update. Its methods are safe for concurrent use; end must be
+// called exactly once.
 type call struct {
 	*callInstruments
 
 	observer Observer
-	context  context.Context //nolint:containedctx // of the call
-	labels   []string        // of its subject; clipped
-	started  time.Time
+	// context is the context of the call, passed to the observer.
+	context context.Context //nolint:containedctx
+	// labels has no spare capacity, so that appending to it always copies.
+	labels  []string
+	started time.Time
 }
 
 func (c *call) observe(instrument *Instrument, value float64, outcome ...string) {
@@ -25,14 +28,14 @@ func (c *call) observe(instrument *Instrument, value float64, outcome ...string)
 	}
 }
 
-// observeSize measures a message, which may be none.
+// observeSize observes the encoded size of message in bytes. A nil message is not observed.
 func (c *call) observeSize(instrument *Instrument, message proto.Message) {
 	if message != nil {
 		c.observe(instrument, float64(proto.Size(message)))
 	}
 }
 
-// observeResponse measures one of several responses.
+// observeResponse counts one response to a multi call.
 func (c *call) observeResponse(err error) { c.observe(c.responses, 1, outcome(err)...) }
 
 func (c *call) end(err error) {
@@ -42,7 +45,8 @@ func (c *call) end(err error) {
 
 var success = []string{ok, ""}
 
-// outcome returns the labels of an end. Of codes that are not known there may be any number, made up by some peer.
+// outcome returns the status and error labels for err. Codes that package errors does not define
+// share one label, because peers could otherwise create any number of time series.
 func outcome(err error) []string {
 	if err == nil {
 		return success
@@ -54,7 +58,8 @@ func outcome(err error) []string {
 	return []string{string(code), string(code)}
 }
 
-// measure measures function as the whole of a call. A panic is one of the code internal, and goes on.
+// measure calls function and observes its duration and result. A panic is observed as the code
+// internal, and is not recovered.
 func (c *call) measure(function func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { c.end(err) }()

@@ -16,16 +16,18 @@ const (
 )
 
 var (
-	secondBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10} // by the conventions
+	secondBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10} // buckets recommended by the conventions
 	byteBuckets   = []float64{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
 )
 
-// callInstruments measure calls on one side; those that are nil measure nothing.
+// callInstruments are the instruments for one kind of call on one side. Nil instruments are not
+// observed.
 type callInstruments struct {
 	duration, active, sent, received, responses *Instrument
 }
 
-// instruments are those of all interceptors, with or without topics.
+// instruments is the complete set of instruments. All interceptors share one set with topics and
+// one without.
 type instruments struct {
 	client, server, publication, delivery callInstruments
 }
@@ -50,26 +52,26 @@ func newInstruments(topic []string) *instruments {
 	return &instruments{
 		client: callInstruments{
 			duration: seconds("rpc.client.call.duration", "Measures the duration of an outgoing Remote Procedure Call (RPC)."),
-			active:   active("dynpsrpc.client.active_calls", "Outgoing calls and streams under way."),
+			active:   active("dynpsrpc.client.active_calls", "Outgoing calls and streams in progress."),
 			sent:     bytes("rpc.client.request.size", "Measures the size of RPC request messages (uncompressed)."),
 			received: bytes("rpc.client.response.size", "Measures the size of RPC response messages (uncompressed)."),
 			responses: &Instrument{
-				"dynpsrpc.client.multi.responses", "Responses to calls of all servers.", "{response}", Counter, outcome, nil,
+				"dynpsrpc.client.multi.responses", "Responses to multi calls, including errors.", "{response}", Counter, outcome, nil,
 			},
 		},
 		server: callInstruments{
 			duration: seconds("rpc.server.call.duration", "Measures the duration of an incoming Remote Procedure Call (RPC)."),
-			active:   active("dynpsrpc.server.active_calls", "Incoming calls and streams under way."),
+			active:   active("dynpsrpc.server.active_calls", "Incoming calls and streams in progress."),
 			sent:     bytes("rpc.server.response.size", "Measures the size of RPC response messages (uncompressed)."),
 			received: bytes("rpc.server.request.size", "Measures the size of RPC request messages (uncompressed)."),
 		},
 		publication: callInstruments{
 			duration: seconds("dynpsrpc.publish.duration", "Duration of the publication of an update."),
-			sent:     bytes("dynpsrpc.publish.size", "Size of updates that were published."),
+			sent:     bytes("dynpsrpc.publish.size", "Size of published updates."),
 		},
 		delivery: callInstruments{
-			duration: seconds("dynpsrpc.delivery.duration", "Time that interceptors took for an update that came."),
-			received: bytes("dynpsrpc.delivery.size", "Size of updates that came."),
+			duration: seconds("dynpsrpc.delivery.duration", "Duration of the processing of a received update by interceptors."),
+			received: bytes("dynpsrpc.delivery.size", "Size of received updates."),
 		},
 	}
 }

@@ -14,17 +14,19 @@ import (
 // Option configures [New].
 type Option func(*metrics)
 
-// WithTopics makes the topic an attribute of every measurement. Each topic is then a time series of its own for each
-// method: only where there are few.
+// WithTopics adds the topic as an attribute to every measurement. Each combination of method and
+// topic becomes a time series, so use it only if the number of topics is small.
 func WithTopics() Option {
 	return func(m *metrics) { m.topics, m.instruments = true, withTopics }
 }
 
-// New measures, on a server or a service, the calls and streams that it answers and the updates that it publishes; on a conn
-// its calls, multi calls and streams, the updates that it publishes and those that come to its subscriptions.
+// New returns an option that measures calls. On a server or a service it measures incoming calls
+// and streams and published updates; on a conn it measures outgoing calls, multi calls and streams,
+// and published and received updates.
 //
-// Give it before other interceptors, so that it measures what they do, too. On a conn it measures what an interceptor
-// behind it does several times, such as interceptors.Retry, as one call; given after that, one by one.
+// Give it before other interceptors to include the time they take. On a conn, if interceptors.Retry
+// is given after it, all attempts are measured together as one call; if Retry is given before it,
+// each attempt is measured.
 func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	m := &metrics{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {
@@ -46,7 +48,7 @@ func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	)
 }
 
-// metrics is what interceptors share.
+// metrics is the state that all interceptors of one New option share.
 type metrics struct {
 	*instruments
 

@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// measuredMulti measures a multi call, from the moment in which its request is sent first.
+// measuredMulti measures a multi call, starting when its request is first sent.
 type measuredMulti struct {
 	dynamic.ClientMultiRPCHandler
 
@@ -18,11 +18,12 @@ type measuredMulti struct {
 	info    dynamic.RPCInfo
 
 	mu   sync.Mutex
-	call *call // nil before it begins and after its end
-	err  error // why the whole call failed
+	call *call // nil before the first Send and after Close
+	// err is the error of the whole call, as opposed to the error of one server.
+	err error
 }
 
-// Send measures the request.
+// Send observes the size of the request.
 func (m *measuredMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	c := m.begin(ctx)
 	c.observeSize(c.sent, request)
@@ -38,9 +39,9 @@ func (m *measuredMulti) Send(ctx context.Context, request proto.Message, opts ..
 	return err
 }
 
-// Recv measures a response.
+// Recv counts a response and observes its size.
 func (m *measuredMulti) Recv(response proto.Message, err error) {
-	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // why the whole call failed
+	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // an error without a server concerns the whole call
 		m.setError(err)
 	} else {
 		m.mu.Lock()
@@ -54,7 +55,7 @@ func (m *measuredMulti) Recv(response proto.Message, err error) {
 	m.ClientMultiRPCHandler.Recv(response, err)
 }
 
-// Close measures the end of the call.
+// Close observes the end of the call.
 func (m *measuredMulti) Close() {
 	m.end()
 	m.ClientMultiRPCHandler.Close()
@@ -63,7 +64,7 @@ func (m *measuredMulti) Close() {
 func (m *measuredMulti) begin(ctx context.Context) *call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.call == nil { // else it is the next attempt
+	if m.call == nil { // nil on the first attempt only
 		m.call = m.metrics.begin(ctx, &m.metrics.client, m.info)
 	}
 	return m.call

@@ -4,41 +4,43 @@ import (
 	"context"
 )
 
-// Observer takes measurements. It must be safe for concurrent use, and quick: calls wait for it.
+// Observer receives measurements. It must be safe for concurrent use, and it must be fast, because
+// calls wait for it.
 type Observer interface {
-	// Observe takes one measurement: a value of a [Histogram], or what is to be added to an [UpDown] or a [Counter]. There
-	// is a label for each key of the instrument, in the same order; the slice must not be kept. ctx is that of the call.
+	// Observe receives one measurement: a value for a [Histogram], or the amount to add to an
+	// [UpDown] or a [Counter]. labels has one element for each key of the instrument, in the same
+	// order; Observe must not retain the slice. ctx is the context of the call.
 	Observe(ctx context.Context, instrument *Instrument, value float64, labels ...string)
 }
 
-// Kind is how the values of an instrument are put together.
+// Kind is the type of an instrument, which determines how its values are aggregated.
 type Kind uint8
 
 const (
-	// Histogram values are distributed over buckets.
+	// Histogram values are counted in buckets.
 	Histogram Kind = iota
-	// Counter values only grow.
+	// Counter values are summed and never negative.
 	Counter
-	// UpDown values are sums that grow and shrink.
+	// UpDown values are summed and may be negative.
 	UpDown
-	// Gauge values stand for themselves.
+	// Gauge values are not aggregated: the latest value counts.
 	Gauge
 )
 
-// Instrument is something that is measured. It is immutable, and there is one for each name and set of keys in the program:
-// its address may be used as a key.
+// Instrument describes a metric. Instruments are immutable, and each combination of name and keys
+// has exactly one Instrument in the program, so pointers to them may be used as map keys.
 type Instrument struct {
-	// Name is that of the semantic conventions, with dots.
+	// Name is the dotted name, as in the semantic conventions.
 	Name string
-	// Description is a sentence for people.
+	// Description is one English sentence.
 	Description string
-	// Unit is that of the values by the Unified Code for Units of Measure: s, By, or {call} and the like, for a number of
-	// things.
+	// Unit is the unit of the values in the Unified Code for Units of Measure: "s", "By", or an
+	// annotation such as "{call}" for numbers of things.
 	Unit string
-	// Kind is how values are put together.
+	// Kind is the type of the instrument.
 	Kind Kind
-	// Keys are those of the labels.
+	// Keys are the attribute keys of the labels.
 	Keys []string
-	// Buckets are the boundaries of a histogram's buckets.
+	// Buckets are the upper bounds of a histogram's buckets, in Unit.
 	Buckets []float64
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Record takes what a [Source] knows: the value of a [Counter] since its beginning, or of a [Gauge] now, and a label for
-// each key of the instrument.
+// Record receives one value of a [Source]: the total of a [Counter] or the current value of a
+// [Gauge], with one label for each key of the instrument.
 type Record func(instrument *Instrument, value float64, labels ...string)
 
-// Source reports the state of something when it is called. It must be safe for concurrent use and report the same
-// instruments and labels each time.
+// Source reports the current state of an object to record, each time it is called. It must be safe
+// for concurrent use, and must report the same instruments and labels each time.
 type Source func(report Record)
 
 func counter(name, description, unit string, keys ...string) *Instrument {
@@ -32,16 +32,17 @@ const (
 )
 
 var (
-	busConnected     = gauge("dynpsrpc.bus.connected", "1 while the broker is within reach, else 0.", "1", keyBus)
-	busReconnects    = counter("dynpsrpc.bus.reconnects", "How often the broker came back into reach.", "{reconnect}", keyBus)
-	busPublished     = counter("dynpsrpc.bus.published", "Frames handed to the broker.", "{frame}", keyBus)
-	busPublishErrors = counter("dynpsrpc.bus.publish_errors", "Frames that were taken, but never reached the broker.", "{frame}", keyBus)
-	busReceived      = counter("dynpsrpc.bus.received", "Frames that came from the broker.", "{frame}", keyBus)
-	busDropped       = counter("dynpsrpc.bus.dropped", "Frames known to be lost between the broker and this process.", "{frame}", keyBus)
+	busConnected     = gauge("dynpsrpc.bus.connected", "1 if the bus is connected to its broker, otherwise 0.", "1", keyBus)
+	busReconnects    = counter("dynpsrpc.bus.reconnects", "Number of reconnects to the broker.", "{reconnect}", keyBus)
+	busPublished     = counter("dynpsrpc.bus.published", "Frames published to the broker.", "{frame}", keyBus)
+	busPublishErrors = counter("dynpsrpc.bus.publish_errors", "Frames accepted for publication that could not be sent to the broker.", "{frame}", keyBus)
+	busReceived      = counter("dynpsrpc.bus.received", "Frames received from the broker.", "{frame}", keyBus)
+	busDropped       = counter("dynpsrpc.bus.dropped", "Frames lost between the broker and this process.", "{frame}", keyBus)
 )
 
-// BusSource reports on a bus, by a name of its own: whether it is connected, its reconnections, and the frames that it has
-// sent, received and lost. Of a bus that is not [bus.Monitored], such as the in-process one, there is nothing to report.
+// BusSource reports the state of a bus: whether it is connected, the number of reconnects, and the
+// frames published, received and dropped. name identifies the bus and must be unique. A bus that is
+// not [bus.Monitored], such as the in-process bus, reports nothing.
 func BusSource(name string, b bus.Bus) Source {
 	monitored, isMonitored := b.(bus.Monitored)
 	return func(report Record) {
@@ -53,7 +54,7 @@ func BusSource(name string, b bus.Bus) Source {
 		if stats.Connected {
 			connected = 1
 		} else {
-			reconnects = max(0, reconnects-1) // it is not back from the last one
+			reconnects = max(0, reconnects-1) // the last disconnect has not been followed by a reconnect yet
 		}
 		report(busConnected, connected, name)
 		report(busReconnects, reconnects, name)
@@ -65,12 +66,13 @@ func BusSource(name string, b bus.Bus) Source {
 }
 
 var (
-	serverWaiting = gauge("dynpsrpc.server.waiting", "Stream messages that wait for their reader.", "{message}", keyServer)
-	serverDropped = counter("dynpsrpc.server.dropped", "Frames that a server dropped.", "{frame}", keyServer, keyReason)
+	serverWaiting = gauge("dynpsrpc.server.waiting", "Received stream messages not yet read.", "{message}", keyServer)
+	serverDropped = counter("dynpsrpc.server.dropped", "Frames dropped by a server.", "{frame}", keyServer, keyReason)
 )
 
-// ServerSource reports on a server, by a name of its own: the messages that wait in its streams, and the frames that it has
-// dropped, by reason, see [dynamic.ServerStats].
+// ServerSource reports the state of a server: the messages that wait in its streams, and the
+// dropped frames by reason, see [dynamic.ServerStats]. name identifies the server and must be
+// unique.
 func ServerSource(name string, server *dynamic.Server) Source {
 	return func(report Record) {
 		stats := server.Stats()
@@ -84,12 +86,12 @@ func ServerSource(name string, server *dynamic.Server) Source {
 }
 
 var (
-	connWaiting = gauge("dynpsrpc.conn.waiting", "Stream messages that wait for their reader.", "{message}", keyConn)
-	connDropped = counter("dynpsrpc.conn.dropped", "Frames that a conn dropped.", "{frame}", keyConn, keyReason)
+	connWaiting = gauge("dynpsrpc.conn.waiting", "Received stream messages not yet read.", "{message}", keyConn)
+	connDropped = counter("dynpsrpc.conn.dropped", "Frames dropped by a conn.", "{frame}", keyConn, keyReason)
 )
 
-// ConnSource reports on a conn, by a name of its own: the messages that wait in its streams, and the frames that it has
-// dropped, by reason, see [dynamic.ConnStats].
+// ConnSource reports the state of a conn: the messages that wait in its streams, and the dropped
+// frames by reason, see [dynamic.ConnStats]. name identifies the conn and must be unique.
 func ConnSource(name string, conn *dynamic.Conn) Source {
 	return func(report Record) {
 		stats := conn.Stats()
@@ -103,13 +105,14 @@ func ConnSource(name string, conn *dynamic.Conn) Source {
 }
 
 var (
-	subscriptionWaiting  = gauge("dynpsrpc.subscription.waiting", "Updates that wait for their reader.", "{update}", keySubscription)
-	subscriptionReceived = counter("dynpsrpc.subscription.received", "Updates that came from the bus.", "{update}", keySubscription)
-	subscriptionDropped  = counter("dynpsrpc.subscription.dropped", "Updates that were dropped.", "{update}", keySubscription, keyReason)
+	subscriptionWaiting  = gauge("dynpsrpc.subscription.waiting", "Received updates not yet read.", "{update}", keySubscription)
+	subscriptionReceived = counter("dynpsrpc.subscription.received", "Updates received from the bus.", "{update}", keySubscription)
+	subscriptionDropped  = counter("dynpsrpc.subscription.dropped", "Dropped updates.", "{update}", keySubscription, keyReason)
 )
 
-// SubscriptionSource reports on a subscription, by a name of its own: the updates that wait for their reader, those that came
-// and those that were dropped, by reason, see [dynamic.SubscriptionStats].
+// SubscriptionSource reports the state of a subscription: the unread updates, the received updates,
+// and the dropped updates by reason, see [dynamic.SubscriptionStats]. name identifies the
+// subscription and must be unique.
 func SubscriptionSource[Resp proto.Message](name string, subscription dynamic.Subscription[Resp]) Source {
 	return func(report Record) {
 		stats := subscription.Stats()

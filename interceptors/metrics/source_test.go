@@ -62,7 +62,7 @@ func TestBusSource_Reports(t *testing.T) {
 	}
 }
 
-func TestOfEndpoints_Report(t *testing.T) {
+func TestEndpointSources_Report(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
 	stream, subscription := w.Open(t.Context(), t), w.Subscribe(t.Context(), t)

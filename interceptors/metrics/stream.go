@@ -14,13 +14,13 @@ type measuredStream struct {
 	call *call
 }
 
-// Recv measures what came, whether or not it is wanted.
+// Recv observes the size of a received message, even if an inner interceptor rejects the message.
 func (s measuredStream) Recv(message proto.Message) error {
 	s.call.observeSize(s.call.received, message)
 	return s.StreamHandler.Recv(message)
 }
 
-// Send measures what was sent.
+// Send observes the size of a sent message.
 func (s measuredStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	err := s.StreamHandler.Send(message, opts...)
 	if err == nil {
@@ -29,10 +29,10 @@ func (s measuredStream) Send(message proto.Message, opts ...dynamic.StreamOption
 	return err
 }
 
-// Close measures the end of the stream.
+// Close observes the end of the stream.
 func (s measuredStream) Close(cause error) error {
 	end := cause
-	if errors.Is(cause, errors.ErrStreamClosed) { // which is how a stream ends well
+	if errors.Is(cause, errors.ErrStreamClosed) { // the stream was closed normally
 		end = nil
 	}
 	s.call.end(end)

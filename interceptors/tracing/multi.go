@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// tracedMulti is a multi call. Its span starts when its request is sent first.
+// tracedMulti traces a multi call. The span starts when the request is first sent.
 type tracedMulti struct {
 	dynamic.ClientMultiRPCHandler
 
@@ -19,12 +19,13 @@ type tracedMulti struct {
 	info   dynamic.RPCInfo
 
 	mu    sync.Mutex
-	span  *span // nil before it is started
+	span  *span // nil before the first Send
 	ended bool
-	err   error // why the whole call failed
+	// err is the error of the whole call, as opposed to the error of one server.
+	err error
 }
 
-// Send starts the span.
+// Send starts the span on the first attempt.
 func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	ctx = m.start(ctx)
 	returned := false
@@ -39,10 +40,10 @@ func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 	return err
 }
 
-// Recv notes a response.
+// Recv adds an event for the response.
 func (m *tracedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
-	if err != nil && server == "" { // why the whole call failed
+	if err != nil && server == "" { // an error without a server concerns the whole call
 		m.setError(err)
 	} else {
 		m.mu.Lock()
@@ -61,13 +62,14 @@ func (m *tracedMulti) Close() {
 	m.ClientMultiRPCHandler.Close()
 }
 
-// start returns a context that carries the span's.
+// start returns a context whose metadata carries the span context. It starts the span on the first
+// attempt only.
 func (m *tracedMulti) start(ctx context.Context) context.Context {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.span == nil {
 		ctx, m.span = m.tracer.start(ctx, trace.SpanKindClient, m.info.Descriptor.FullName(), m.info)
-	} else { // the next attempt
+	} else { // a further attempt
 		ctx = trace.ContextWithSpan(ctx, m.span.Span)
 	}
 	return m.tracer.inject(ctx)

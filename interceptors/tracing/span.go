@@ -22,30 +22,31 @@ const (
 	keyReason   = attribute.Key("dynpsrpc.reason")
 	keyPhase    = attribute.Key("dynpsrpc.phase")
 
-	// Of events, by earlier versions of the semantic conventions.
+	// Names from earlier versions of the semantic conventions.
 	messageEvent   = "rpc.message"
 	keyMessageType = attribute.Key("rpc.message.type")
 	keyMessageID   = attribute.Key("rpc.message.id")
 	keyMessageSize = attribute.Key("rpc.message.uncompressed_size")
 )
 
-// span is one span, of a call, stream or update. Its methods may be called from many goroutines.
+// span is the span of one call, stream or update. Its methods are safe for concurrent use.
 type span struct {
 	trace.Span
 
 	kind            trace.SpanKind
 	noMessageEvents bool
-	sent, received  atomic.Int64 // messages
+	sent, received  atomic.Int64 // numbers of messages
 }
 
-// record is the whole of the span. A panic is an error of the code internal, and goes on.
+// record calls function and ends the span with its error. A panic ends the span with the code
+// internal, and is not recovered.
 func (s *span) record(function func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { s.end(err) }()
 	err = function()
 }
 
-// end ends the span.
+// end sets the status of the span from err and ends the span.
 func (s *span) end(err error) {
 	s.SetAttributes(status(err))
 	if err != nil {
@@ -80,7 +81,8 @@ func (s *span) setError(err error) {
 	s.SetStatus(codes.Error, strings.ToValidUTF8(err.Error(), "?"))
 }
 
-// isServerFault says for which codes a server's span is one of an error. The others are faults of the caller.
+// isServerFault reports whether a server span with this code is an error. All other codes are
+// errors of the client.
 func isServerFault(code errors.ErrorCode) bool {
 	switch code.ToGrpc() {
 	case grpccodes.Unknown, grpccodes.DeadlineExceeded, grpccodes.Unimplemented, grpccodes.Internal,
@@ -91,10 +93,10 @@ func isServerFault(code errors.ErrorCode) bool {
 	}
 }
 
-// messageSent notes a message that is sent.
+// messageSent adds an event for a sent message.
 func (s *span) messageSent(message proto.Message) { s.message("SENT", s.sent.Add(1), message, nil) }
 
-// messageReceived notes a message or an error that came.
+// messageReceived adds an event for a received message or error.
 func (s *span) messageReceived(message proto.Message, err error, more ...attribute.KeyValue) {
 	s.message("RECEIVED", s.received.Add(1), message, err, more...)
 }

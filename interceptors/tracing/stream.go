@@ -7,20 +7,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// tracedStream is one side of a stream.
+// tracedStream traces one side of a stream.
 type tracedStream struct {
 	dynamic.StreamHandler
 
 	span *span
 }
 
-// Recv notes what came.
+// Recv adds an event for the received message.
 func (s tracedStream) Recv(message proto.Message) error {
 	s.span.messageReceived(message, nil)
 	return s.StreamHandler.Recv(message)
 }
 
-// Send notes what is sent, before that: when it has been acknowledged the stream, and the span, may have ended.
+// Send adds an event for the message before it is sent, because the stream and its span may have
+// ended by the time the message is acknowledged.
 func (s tracedStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	s.span.messageSent(message)
 	return s.StreamHandler.Send(message, opts...)
@@ -29,7 +30,7 @@ func (s tracedStream) Send(message proto.Message, opts ...dynamic.StreamOption) 
 // Close ends the span.
 func (s tracedStream) Close(cause error) error {
 	end := cause
-	if errors.Is(cause, errors.ErrStreamClosed) { // which is how a stream ends well
+	if errors.Is(cause, errors.ErrStreamClosed) { // the stream was closed normally
 		end = nil
 	}
 	s.span.end(end)

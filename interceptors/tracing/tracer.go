@@ -15,11 +15,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors"
 )
 
-// tracer is what interceptors share.
+// tracer is the state that all interceptors of one New option share.
 type tracer struct {
 	provider        trace.TracerProvider
 	propagator      propagation.TextMapPropagator
-	noMessageEvents bool // about messages
+	noMessageEvents bool
 	otelTracer      trace.Tracer
 }
 
@@ -43,7 +43,7 @@ func (t *tracer) start(
 	return ctx, &span{Span: started, kind: kind, noMessageEvents: t.noMessageEvents}
 }
 
-// inject returns a context whose calls carry that of its span.
+// inject returns a context whose outgoing metadata carries the span context of ctx.
 func (t *tracer) inject(ctx context.Context) context.Context {
 	carrier := propagation.MapCarrier{}
 	t.propagator.Inject(ctx, carrier)
@@ -53,7 +53,8 @@ func (t *tracer) inject(ctx context.Context) context.Context {
 	return dynamic.ContextWithMetadata(ctx, carrier)
 }
 
-// extract returns a context with what came in the metadata of a request, stream or update.
+// extract returns a context with the remote span context from the metadata of a request, stream or
+// update.
 func (t *tracer) extract(ctx context.Context) context.Context {
 	incoming, _ := dynamic.RequestInfoFromContext(ctx)
 	return t.propagator.Extract(ctx, propagation.MapCarrier(incoming.Metadata))
@@ -114,7 +115,8 @@ func (t *tracer) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dyna
 
 func (t *tracer) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
-		ctx = t.extract(trace.ContextWithSpan(ctx, nil)) // whoever has subscribed is not the cause
+		// The span that was current at Subscribe did not cause this update.
+		ctx = t.extract(trace.ContextWithSpan(ctx, nil))
 		opts := []trace.SpanStartOption{trace.WithNewRoot()}
 		if producer := trace.SpanContextFromContext(ctx); producer.IsValid() {
 			opts = append(opts, trace.WithLinks(trace.Link{SpanContext: producer}))

@@ -11,8 +11,8 @@ import (
 // Option configures [New].
 type Option func(*tracer)
 
-// WithTracerProvider sets where spans are made. The default, also for nil, is otel.GetTracerProvider(), as it is when [New] is
-// called.
+// WithTracerProvider sets the provider of the tracer. The default, also for nil, is the result of
+// otel.GetTracerProvider when [New] is called.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(t *tracer) {
 		if provider != nil {
@@ -21,8 +21,8 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	}
 }
 
-// WithPropagator sets how a span's context, and what else should travel with it, is written into metadata and read. The
-// default, also for nil, is propagation.TraceContext. With baggage:
+// WithPropagator sets how the span context is written to and read from metadata. The default, also
+// for nil, is propagation.TraceContext. To propagate baggage as well:
 //
 //	propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 func WithPropagator(propagator propagation.TextMapPropagator) Option {
@@ -33,16 +33,18 @@ func WithPropagator(propagator propagation.TextMapPropagator) Option {
 	}
 }
 
-// WithoutMessageEvents leaves out the events of messages and responses.
+// WithoutMessageEvents omits the events for stream messages and for responses to multi calls.
 func WithoutMessageEvents() Option {
 	return func(t *tracer) { t.noMessageEvents = true }
 }
 
-// New traces, on a server or a service, the calls and streams that it answers and the updates that it publishes; on a conn
-// its calls, multi calls and streams, the updates that it publishes and those that come to its subscriptions.
+// New returns an option that traces calls. On a server or a service it traces incoming calls and
+// streams and published updates; on a conn it traces outgoing calls, multi calls and streams, and
+// published and received updates.
 //
-// Give it before other interceptors, so that they have the span's context. On a conn it makes one span of what an
-// interceptor behind it does several times, such as interceptors.Retry; given after that, one of each.
+// Give it before other interceptors, so that they run with the span's context. On a conn, if
+// interceptors.Retry is given after it, all attempts share one span; if Retry is given before it,
+// each attempt has its own span.
 func New(opts ...Option) dynamic.CommonOption {
 	t := &tracer{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {

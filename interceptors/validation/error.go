@@ -4,7 +4,7 @@ import (
 	"buf.build/go/protovalidate"
 )
 
-// invalidError says what is wrong with a message, on one line.
+// invalidError formats a protovalidate error on one line.
 type invalidError struct {
 	text  string
 	cause *protovalidate.ValidationError
@@ -12,5 +12,5 @@ type invalidError struct {
 
 func (e *invalidError) Error() string { return e.text }
 
-// Unwrap returns what errors.As finds on the side that has checked the message.
+// Unwrap returns the protovalidate error, for errors.As on the side that validated the message.
 func (e *invalidError) Unwrap() error { return e.cause }

@@ -15,7 +15,7 @@ import (
 // Option configures [New].
 type Option func(*validation)
 
-// WithValidator sets what checks messages. The default, also for nil, is protovalidate.GlobalValidator.
+// WithValidator sets the validator. The default, also for nil, is protovalidate.GlobalValidator.
 func WithValidator(validator protovalidate.Validator) Option {
 	return func(v *validation) {
 		if validator != nil {
@@ -24,12 +24,14 @@ func WithValidator(validator protovalidate.Validator) Option {
 	}
 }
 
-// New checks, on a server or a service, the requests, the messages that clients send on streams, and the updates that it
-// publishes: a request is answered with the error, a stream is closed with it, Publish returns it.
+// New returns an option that validates messages. On a server or a service it validates requests,
+// stream messages from clients, and published updates. The error is the response to an invalid
+// request, it closes the stream of an invalid message, and Publish returns it for an invalid
+// update.
 //
-// On a conn it checks the same before it is sent: requests, messages on streams, and updates; whoever sends gets the error.
-// It also checks the updates that come to the conn's subscriptions: those that break a rule are dropped, and counted as
-// refused in [dynamic.SubscriptionStats].
+// On a conn it validates requests, stream messages and updates before they are sent, and the sender
+// gets the error. It also validates the updates received by subscriptions: invalid updates are
+// dropped and counted as Refused in [dynamic.SubscriptionStats].
 func New(opts ...Option) dynamic.CommonOption {
 	v := validation{protovalidate.GlobalValidator}
 	for _, opt := range opts {
@@ -51,10 +53,10 @@ func New(opts ...Option) dynamic.CommonOption {
 	)
 }
 
-// validation is what interceptors share.
+// validation is the state that all interceptors of one New option share.
 type validation struct{ validator protovalidate.Validator }
 
-// check returns nil for a message that keeps the rules. What names its role.
+// check returns nil for a valid message. what names the role of the message in the error text.
 func (v validation) check(what string, method *registry.Method, message proto.Message) error {
 	err := v.validator.Validate(message)
 	if err == nil {

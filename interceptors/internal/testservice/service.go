@@ -43,32 +43,32 @@ const source = `
 	  }
 	}`
 
-// The methods of the service.
+// The full names of the service's methods.
 const (
 	Ask      = "example.Weather/Ask"
-	Look     = "example.Weather/Look"     // has no side effects
-	Set      = "example.Weather/Set"      // is idempotent
+	Look     = "example.Weather/Look"     // no side effects
+	Set      = "example.Weather/Set"      // idempotent
 	AskThere = "example.Weather/AskThere" // has topics
 	AskAll   = "example.Weather/AskAll"
 	Talk     = "example.Weather/Talk"
 	Warning  = "example.Weather/Warning"
 )
 
-// Text is the type of all messages.
+// Text is the type of all messages of the service.
 type Text = *wrapperspb.StringValue
 
-// Stream is the server's side of Talk.
+// Stream is the server side of a Talk stream.
 type Stream = dynamic.ServerStream[Text, Text]
 
-// Config says how the service is run. Its zero value answers "rain in" and the request.
+// Config configures the service. Calls and streams use [Rain] and [Echo] by default.
 type Config struct {
 	Server []dynamic.ServerOption
 	Conn   []dynamic.ConnOption
-	Handle func(ctx context.Context, request Text) (Text, error) // of all calls
+	Handle func(ctx context.Context, request Text) (Text, error) // handles all calls
 	Talk   func(stream Stream) error
 }
 
-// Service is a server and a conn on a bus in this process.
+// Service is a server and a conn on one in-process bus.
 type Service struct {
 	Bus          *bus.Local
 	Registry     *registry.Registry
@@ -78,7 +78,7 @@ type Service struct {
 	server *dynamic.Server
 }
 
-// Schema returns a registry that knows the service.
+// Schema returns a new registry that contains the service.
 func Schema() *registry.Registry {
 	reg := registry.New()
 	must("schema", reg.ParseProto(fstest.MapFS{"weather.proto": {Data: []byte(source)}}, "weather.proto"))
@@ -87,7 +87,7 @@ func Schema() *registry.Registry {
 
 var schema = sync.OnceValue(Schema)
 
-// Info describes a method as interceptors see it.
+// Info returns the RPCInfo of a method. It panics if there is no such method.
 func Info(method string) dynamic.RPCInfo {
 	described, ok := schema().Method(method)
 	if !ok {
@@ -96,7 +96,7 @@ func Info(method string) dynamic.RPCInfo {
 	return dynamic.RPCInfo{Service: "example.Weather", Method: described.Name(), Descriptor: described}
 }
 
-// Start runs the service until it is closed.
+// Start runs the service until Close.
 func Start(config Config) *Service {
 	s := &Service{Bus: bus.NewLocal(), Registry: Schema()}
 	quiet := dynamic.WithLogger(slog.New(slog.DiscardHandler))
@@ -127,7 +127,7 @@ func New(tb testing.TB, config Config) *Service {
 	return s
 }
 
-// Close ends the service.
+// Close stops the conn, the server and the bus.
 func (s *Service) Close() {
 	must("conn", s.Conn.Close())
 	must("server", s.server.Shutdown(context.Background()))
@@ -136,11 +136,12 @@ func (s *Service) Close() {
 
 func must(what string, err error) {
 	if err != nil {
-		panic(fmt.Sprintf("%s: %v", what, err)) // a mistake in a test
+		// Errors here are bugs of the test.
+		panic(fmt.Sprintf("%s: %v", what, err))
 	}
 }
 
-// Call calls a method with a text, and returns the answer's.
+// Call calls a method with a text and returns the text of the response.
 func (s *Service) Call(ctx context.Context, method, request string, opts ...dynamic.RequestOption) (string, error) {
 	response, err := dynamic.Invoke(ctx, s.Conn, method, wrapperspb.String(request), opts...)
 	if err != nil {
@@ -149,7 +150,8 @@ func (s *Service) Call(ctx context.Context, method, request string, opts ...dyna
 	return response.(Text).GetValue(), nil
 }
 
-// CallAll calls AskAll, and returns the first answer's text, or error. It waits for the end of the call.
+// CallAll calls AskAll and waits for the end of the call. It returns the text of the last response
+// that succeeded, and the error of the last response.
 func (s *Service) CallAll(ctx context.Context, request string) (answer string, err error) {
 	responses, err := dynamic.InvokeMulti(ctx, s.Conn, AskAll, wrapperspb.String(request))
 	if err != nil {
@@ -163,19 +165,19 @@ func (s *Service) CallAll(ctx context.Context, request string) (answer string, e
 	return answer, err
 }
 
-// Open opens a stream of Talk.
+// Open opens a Talk stream.
 func (s *Service) Open(ctx context.Context) (dynamic.ClientStream[Text, Text], error) {
 	client, err := dynamic.NewClient[Text, Text](s.Conn, Talk)
 	must("client", err)
 	return client.OpenStream(ctx)
 }
 
-// Rain answers "rain in" and the request.
+// Rain returns "rain in " followed by the request.
 func Rain(_ context.Context, request Text) (Text, error) {
 	return wrapperspb.String("rain in " + request.GetValue()), nil
 }
 
-// Echo sends back what comes.
+// Echo sends each message back to the client.
 func Echo(stream Stream) error {
 	for message := range stream.Channel() {
 		if err := stream.Send(message); err != nil {

@@ -1,2 +1,2 @@
-// Package otelmetrics hands what package metrics measures to OpenTelemetry.
+// Package otelmetrics exports the measurements of package metrics to OpenTelemetry.
 package otelmetrics

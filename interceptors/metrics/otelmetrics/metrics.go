@@ -12,16 +12,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 )
 
-// Metrics is a [metrics.Observer]. Its methods may be called from many goroutines.
+// Metrics is a [metrics.Observer] that records to an OpenTelemetry meter. It is safe for concurrent
+// use.
 type Metrics struct {
 	meter   metric.Meter
-	records sync.Map // *metrics.Instrument to recordFunc
+	records sync.Map // maps *metrics.Instrument to recordFunc
 }
 
 type recordFunc func(ctx context.Context, value float64, attributes metric.MeasurementOption)
 
-// New returns Metrics for a meter of the provider, by default, if that is nil, of the global one. Histograms are
-// configured by the provider's views. An instrument that cannot be made is an error for otel.Handle.
+// New returns a Metrics that uses a meter of provider, or of the global provider if provider is
+// nil. The provider's views configure histograms and override their default buckets. If an
+// instrument cannot be created, the error goes to otel.Handle.
 func New(provider metric.MeterProvider) *Metrics {
 	if provider == nil {
 		provider = otel.GetMeterProvider()
@@ -29,16 +31,17 @@ func New(provider metric.MeterProvider) *Metrics {
 	return &Metrics{meter: provider.Meter("github.com/dynpsrpc/dynpsrpc/interceptors/metrics/otelmetrics")}
 }
 
-// Observe takes one measurement.
+// Observe implements [metrics.Observer].
 func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
 	record, known := m.records.Load(instrument)
 	if !known {
-		record, _ = m.records.LoadOrStore(instrument, m.newRecord(instrument)) // the meter knows an instrument that is made twice
+		// Two goroutines may create the same instrument: the meter returns identical ones.
+		record, _ = m.records.LoadOrStore(instrument, m.newRecord(instrument))
 	}
 	record.(recordFunc)(ctx, value, attributes(instrument, labels))
 }
 
-// attributes leaves out labels that are empty.
+// attributes converts the labels of an instrument. Empty labels are omitted.
 func attributes(instrument *metrics.Instrument, labels []string) metric.MeasurementOption {
 	pairs := make([]attribute.KeyValue, 0, len(labels))
 	for i, label := range labels {
@@ -79,7 +82,9 @@ func handle(err error) {
 	}
 }
 
-// Watch shows what the sources report, until stop is called. It fails as the meter does.
+// Watch exports the values that sources report, until stop is called. It returns the error of the
+// meter if an instrument or the callback cannot be created. Sources are called once in Watch and
+// then on each collection.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	observables := map[*metrics.Instrument]metric.Float64Observable{}
 	instruments := []metric.Observable{}

@@ -11,25 +11,28 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 )
 
-// Metrics is a [metrics.Observer] and a prometheus.Collector. Its methods may be called from many goroutines.
+// Metrics is a [metrics.Observer] and a prometheus.Collector. It is safe for concurrent use.
 type Metrics struct {
-	buckets map[string][]float64 // by name of the instrument
-	vectors sync.Map             // *metrics.Instrument to vector
+	buckets map[string][]float64 // keyed by instrument name
+	vectors sync.Map             // maps *metrics.Instrument to vector
 
-	mu      sync.Mutex // guards sources, and the making of vectors
+	// mu guards sources and the creation of vectors.
+	mu      sync.Mutex
 	sources []*metrics.Source
 }
 
 // Option configures [New].
 type Option func(*Metrics)
 
-// WithBuckets sets the upper boundaries of a histogram's buckets, by the name that package metrics gives the instrument.
+// WithBuckets sets the upper bounds of a histogram's buckets. instrument is the name in package
+// metrics, such as "rpc.server.call.duration".
 func WithBuckets(instrument string, boundaries ...float64) Option {
 	return func(m *Metrics) { m.buckets[instrument] = slices.Clone(boundaries) }
 }
 
-// New returns Metrics that are registered. A nil registerer is prometheus.DefaultRegisterer. It fails if the boundaries of buckets do not rise,
-// or as the registerer does.
+// New returns a Metrics that is registered with registerer, or with prometheus.DefaultRegisterer if
+// registerer is nil. It returns an error with the code invalid_argument if bucket bounds do not
+// increase, or the error of the registerer.
 func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	m := &Metrics{buckets: map[string][]float64{}}
 	for _, opt := range opts {
@@ -37,7 +40,7 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	}
 	for instrument, boundaries := range m.buckets {
 		if !slices.IsSorted(boundaries) || len(slices.Compact(slices.Clone(boundaries))) != len(boundaries) {
-			return nil, errors.NewErrorf(errors.InvalidArgument, "buckets of %s must rise: %v", instrument, boundaries)
+			return nil, errors.NewErrorf(errors.InvalidArgument, "buckets of %s must be in increasing order: %v", instrument, boundaries)
 		}
 	}
 	if registerer == nil {
@@ -49,7 +52,8 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	return m, nil
 }
 
-// Watch shows what the sources report, until stop is called.
+// Watch exports the values that sources report, until stop is called. Sources are called on each
+// collection.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,7 +61,8 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	for i := range sources {
 		watched[i] = &sources[i]
 	}
-	m.sources = slices.Concat(m.sources, watched) // a copy: Collect reads the former one
+	// The slice is copied because Collect reads the previous one without the lock.
+	m.sources = slices.Concat(m.sources, watched)
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -65,7 +70,7 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	}
 }
 
-// Observe takes one measurement.
+// Observe implements [metrics.Observer].
 func (m *Metrics) Observe(_ context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
 	v, known := m.vectors.Load(instrument)
 	if !known {
@@ -85,10 +90,11 @@ func (m *Metrics) newVector(instrument *metrics.Instrument) any {
 	return v
 }
 
-// Describe describes nothing: instruments are known when they are used first.
+// Describe implements prometheus.Collector. It sends nothing, because instruments are not known
+// before their first use; this makes Metrics an unchecked collector.
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
-// Collect collects what was measured, and what sources report.
+// Collect implements prometheus.Collector. It sends all measurements and the values of all sources.
 func (m *Metrics) Collect(collected chan<- prometheus.Metric) {
 	m.vectors.Range(func(_, v any) bool {
 		v.(vector).Collect(collected)

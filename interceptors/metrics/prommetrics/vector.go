@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 )
 
-// vector is an instrument with all its labels.
+// vector is the Prometheus metric of an instrument, with one time series for each set of labels.
 type vector interface {
 	prometheus.Collector
 	observe(value float64, labels []string)
@@ -44,7 +44,7 @@ func newVector(instrument *metrics.Instrument, buckets []float64) vector {
 	}
 }
 
-// newConstMetric returns one value that a source has reported.
+// newConstMetric converts one value of a source to a Prometheus metric.
 func newConstMetric(instrument *metrics.Instrument, value float64, labels []string) prometheus.Metric {
 	kind := prometheus.GaugeValue
 	if instrument.Kind == metrics.Counter {
@@ -63,7 +63,7 @@ var (
 	suffixes    = map[string]string{"s": "_seconds", "By": "_bytes"}
 )
 
-// name returns what Prometheus calls an instrument.
+// name returns the Prometheus name of an instrument.
 func name(instrument *metrics.Instrument) string {
 	name := underscores.Replace(instrument.Name) + suffixes[instrument.Unit]
 	if instrument.Kind == metrics.Counter {
