@@ -52,11 +52,11 @@ func TestMetrics_Page(t *testing.T) {
 	_, err = w.CallEvery(t.Context(), "fail")
 	require.NoError(t, err)
 	requirePage(t, registry, `
-# HELP dynpsrpc_client_active_calls Outgoing calls and streams under way.
+# HELP dynpsrpc_client_active_calls Outgoing calls and streams in progress.
 # TYPE dynpsrpc_client_active_calls gauge
 dynpsrpc_client_active_calls{dynpsrpc_topic="",rpc_method="kinds.All/Every",rpc_system_name="psrpc"} 0
 dynpsrpc_client_active_calls{dynpsrpc_topic="eu",rpc_method="kinds.All/Region",rpc_system_name="psrpc"} 0
-# HELP dynpsrpc_client_multi_responses_total Responses to calls of all servers.
+# HELP dynpsrpc_client_multi_responses_total Responses to multi calls, including errors.
 # TYPE dynpsrpc_client_multi_responses_total counter
 dynpsrpc_client_multi_responses_total{dynpsrpc_topic="",error_type="not_found",rpc_method="kinds.All/Every",rpc_response_status_code="not_found",rpc_system_name="psrpc"} 1
 # HELP rpc_client_response_size_bytes Measures the size of RPC response messages (uncompressed).
@@ -87,12 +87,12 @@ func TestMetrics_Watch(t *testing.T) {
 		metrics.BusSource("two", monitored{b, bus.Stats{Dropped: 4}}),
 	)
 	const help = `
-# HELP dynpsrpc_bus_dropped_total Frames known to be lost between the broker and this process.
+# HELP dynpsrpc_bus_dropped_total Frames lost between the broker and this process.
 # TYPE dynpsrpc_bus_dropped_total counter
 `
 	requirePage(t, registry, help+`dynpsrpc_bus_dropped_total{dynpsrpc_bus="one"} 3
 dynpsrpc_bus_dropped_total{dynpsrpc_bus="two"} 4
-# HELP dynpsrpc_bus_connected 1 while the broker is within reach, else 0.
+# HELP dynpsrpc_bus_connected 1 if the bus is connected to its broker, otherwise 0.
 # TYPE dynpsrpc_bus_connected gauge
 dynpsrpc_bus_connected{dynpsrpc_bus="one"} 1
 dynpsrpc_bus_connected{dynpsrpc_bus="two"} 0
@@ -112,7 +112,7 @@ func TestNew_Errors(t *testing.T) {
 	t.Parallel()
 	for _, boundaries := range [][]float64{{2, 1}, {1, 1}} {
 		_, err := prommetrics.New(prometheus.NewRegistry(), prommetrics.WithBuckets("rpc.client.call.duration", boundaries...))
-		assert.ErrorContains(t, err, "buckets of rpc.client.call.duration must rise")
+		assert.ErrorContains(t, err, "buckets of rpc.client.call.duration must be in increasing order")
 	}
 }
 
