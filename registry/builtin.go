@@ -2,7 +2,7 @@ package registry
 
 import _ "embed"
 
-// The import paths under which the psrpc options are built in.
+// Import paths of the built-in psrpc options.
 const (
 	optionsPath      = "options.proto"
 	psrpcOptionsPath = "psrpc/options.proto"
@@ -11,17 +11,18 @@ const (
 //go:embed psrpc_options.proto
 var optionsSource string
 
-// userFiles tells what a builder of files has of its own.
+// userFiles is the set of files that the user provides for one build.
 type userFiles interface {
-	// has reports whether there is a file of that path.
+	// has reports whether the user provides a file with that path.
 	has(path string) bool
-	// declaresOptions reports whether the file of that path declares the psrpc options.
+	// declaresOptions reports whether the user's file with that path declares the psrpc options.
 	declaresOptions(path string) bool
 }
 
-// builtinOptions returns the source of the psrpc options for an import path that the user has no file
-// for. Files of one build may import the options under both paths; to declare them once, one path
-// imports the other publicly.
+// builtinOptions returns the source of the psrpc options for an import path that the user provides
+// no file for. Files of one build may import the options under both paths, and a declaration that
+// occurs twice is an error. So only one path declares the options and the other imports it
+// publicly.
 func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:

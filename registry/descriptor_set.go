@@ -12,10 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// RegisterDescriptorSet adds all services of all files in a set, or none if there is an error. A set
-// comes from protoc --include_imports -o or from buf build; source info is welcome and not needed.
-// Protobuf's own files and the psrpc options need not be in the set, any other import must. Errors are
-// those of [Registry.RegisterFile], and what is wrong with the set. The set is not kept.
+// RegisterDescriptorSet adds all services of all files in a descriptor set, or none on error.
+// Create the set with protoc --include_imports -o or with buf build; source info is optional. The
+// set must contain all imports except protobuf's own files and the psrpc options, which are built
+// in. The errors are those of [Registry.RegisterFile] and errors of the set itself.
+// RegisterDescriptorSet does not retain the set.
 func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) error {
 	if len(fds.GetFile()) == 0 {
 		return fmt.Errorf("%w: the descriptor set is empty", ErrNoService)
@@ -41,7 +42,7 @@ func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) er
 	return r.registerAll(services)
 }
 
-// linkSet turns a set into descriptors.
+// linkSet resolves the files of a set to descriptors.
 func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) {
 	set := make(fileSet, len(fds.GetFile()))
 	for i, file := range fds.GetFile() {
@@ -61,15 +62,15 @@ func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) 
 	return files, nil
 }
 
-// fileSet is the user's files by path.
+// fileSet maps paths to the user's files.
 type fileSet map[string]*descriptorpb.FileDescriptorProto
 
-// withBuiltins returns files with the built-in ones they import and the set lacks.
+// withBuiltins returns files and the built-in files that they import and the set lacks.
 func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*descriptorpb.FileDescriptorProto, error) {
 	files = slices.Clone(files)
 	added := make(map[string]bool)
 	var problems []error
-	for i := 0; i < len(files); i++ { // files grows
+	for i := 0; i < len(files); i++ { // files grows in the loop
 		for _, path := range files[i].GetDependency() {
 			if s.has(path) || added[path] {
 				continue
@@ -78,7 +79,7 @@ func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*des
 			if !ok {
 				problems = append(problems, &SchemaError{
 					File: files[i].GetName(),
-					Err:  fmt.Errorf("import %q is not in the descriptor set: make it with protoc --include_imports", path),
+					Err:  fmt.Errorf("import %q is not in the descriptor set: create it with protoc --include_imports", path),
 				})
 				continue
 			}
@@ -89,7 +90,7 @@ func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*des
 	return files, errors.Join(problems...)
 }
 
-// builtin returns a file that is built in.
+// builtin returns the built-in file for an import path.
 func (s fileSet) builtin(path string) (*descriptorpb.FileDescriptorProto, bool) {
 	if fd, ok := standardFile(path); ok {
 		return protodesc.ToFileDescriptorProto(fd), true
@@ -108,7 +109,7 @@ func (s fileSet) has(path string) bool { return s[path] != nil }
 // declaresOptions implements userFiles.
 func (s fileSet) declaresOptions(path string) bool { return declaresOptions(s[path]) }
 
-// declaresOptions reports whether a file, which may be nil, declares the psrpc options.
+// declaresOptions reports whether file declares the psrpc options. file may be nil.
 func declaresOptions(file *descriptorpb.FileDescriptorProto) bool {
 	return file.GetPackage() == "psrpc" && slices.ContainsFunc(file.GetMessageType(),
 		func(message *descriptorpb.DescriptorProto) bool { return message.GetName() == "Options" })

@@ -87,12 +87,12 @@ func TestRegisterDescriptorSet_BadInput(t *testing.T) {
 		"imports missing": {
 			set(importing("a.proto", "b.proto", "gone.proto"), importing("b.proto", "lost.proto")),
 			[]string{
-				`a.proto: import "gone.proto" is not in the descriptor set: make it with protoc --include_imports`,
+				`a.proto: import "gone.proto" is not in the descriptor set: create it with protoc --include_imports`,
 				`b.proto: import "lost.proto" is not`,
 			},
 		},
 		"import cycle":      {set(importing("a.proto", "b.proto"), importing("b.proto", "a.proto")), []string{"descriptor set:", "cycle"}},
-		"no services":       {set(importing("a.proto")), []string{"no service: nothing to register"}},
+		"no services":       {set(importing("a.proto")), []string{"no service: the schema declares no services"}},
 		"type not declared": {set(textProto(t, `name: "p" service { name: "S" method { name: "C" input_type: ".X" output_type: ".X" } }`)), []string{"descriptor set:"}},
 		"nil inside": {
 			set(&descriptorpb.FileDescriptorProto{Name: new("p"), MessageType: []*descriptorpb.DescriptorProto{nil}}),

@@ -1,25 +1,26 @@
-// Package registry loads protobuf services at run time and tells what their psrpc options mean.
+// Package registry loads protobuf services at run time and interprets their psrpc options.
 //
-// A [Registry] takes services from wherever a program has them: a descriptor compiled into the
-// binary ([Registry.Register], [Registry.RegisterFile], [Registry.RegisterLinked]), a descriptor set
+// A [Registry] accepts services from several sources: descriptors compiled into the binary
+// ([Registry.Register], [Registry.RegisterFile], [Registry.RegisterLinked]), a descriptor set
 // written by protoc or buf ([Registry.RegisterDescriptorSet]), or .proto sources
-// ([Registry.ParseProto]). All of them give the same immutable [Service] and [Method], and a mistake
-// in a schema is an error at registration, never later.
+// ([Registry.ParseProto]). All of them produce the same immutable [Service] and [Method] values.
+// Mistakes in a schema are reported at registration, never later.
 //
-// The options of a method are field 2198 of google.protobuf.MethodOptions. They are read from the
-// bytes of that field, so it makes no difference whether the program links a generated package for
-// them, decoded them dynamically, or does not know them at all. Nothing is ever put into protobuf's
-// global registries: a program may link livekit/psrpc, its own copy of the options, both or neither.
+// The psrpc options of a method are field 2198 of google.protobuf.MethodOptions. Package registry
+// reads them from the encoded bytes of that field. So the options may be a generated message, a
+// dynamic message or an unknown field, and the result is the same. Package registry adds nothing to
+// protobuf's global registries: a program may link livekit/psrpc, its own copy of the options, both
+// or neither.
 //
 // # Names on the wire
 //
-// psrpc addresses a service by its simple name and a method by its name, both in CamelCase; the
-// proto package is not part of it. Two services of one simple name therefore collide, which is an
-// error here; [WithWireName] gives one of them another name.
+// psrpc addresses a service by its simple name and a method by its name, both in CamelCase and
+// without the proto package. Two services with the same simple name therefore conflict, which is an
+// error at registration. Use [WithWireName] to give one of them another name.
 //
 // # Concurrency
 //
-// A Registry may be used from any number of goroutines. Lookups take no lock and never wait for
-// registrations. A call that registers several services registers all of them or none; a lookup that
-// runs at the same time may see some of them earlier than others. Services and methods never change.
+// A Registry is safe for concurrent use. Lookups take no lock and never wait for registrations. A
+// registration of several services adds all of them or none; a concurrent lookup may find some of
+// them before the others. Services and methods are immutable.
 package registry

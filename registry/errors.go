@@ -10,31 +10,31 @@ import (
 )
 
 var (
-	// ErrAlreadyRegistered is in the error of a registration if another descriptor of that full name
-	// is registered. Remove the service first to replace it.
+	// ErrAlreadyRegistered reports that another descriptor with the same full name is registered.
+	// To replace a service, remove it first.
 	ErrAlreadyRegistered = errors.New("already registered")
-	// ErrWireNameTaken is in the error of a registration if another service uses that name on the wire.
+	// ErrWireNameTaken reports that another service already uses the name on the wire.
 	ErrWireNameTaken = errors.New("wire name taken")
-	// ErrNoService is in the error of a registration that was given nothing to register.
+	// ErrNoService reports that there is no service to register.
 	ErrNoService = errors.New("no service")
 )
 
-// SchemaError is one mistake in a schema. A registration reports all mistakes it finds, joined:
-// errors.As gives the first of them.
+// SchemaError is one mistake in a schema. A registration joins all mistakes that it finds into one
+// error; errors.As finds the first of them.
 type SchemaError struct {
-	// File is the path of the .proto file, empty if the descriptor does not tell.
+	// File is the path of the .proto file. It is empty if the descriptor does not know its file.
 	File string
-	// Line and Column count from 1, and a tab reaches to the next multiple of 8 columns, as in protoc. Both
-	// are 0 if the descriptor carries no source positions.
+	// Line and Column start at 1. As in protoc, a tab advances to the next multiple of 8 columns.
+	// Both are 0 if the descriptor has no source positions.
 	Line, Column int
-	// Symbol is the service ("my.pkg.MyService") or method ("my.pkg.MyService/NormalRPC") at fault,
-	// empty for mistakes that concern a file.
+	// Symbol is the service ("my.pkg.MyService") or method ("my.pkg.MyService/NormalRPC") with the
+	// mistake. It is empty for mistakes of a whole file.
 	Symbol string
-	// Err says what is wrong.
+	// Err describes the mistake.
 	Err error
 }
 
-// Error returns position, symbol and problem in one line.
+// Error returns the position, the symbol and the description in one line.
 func (e *SchemaError) Error() string {
 	text := e.Err.Error()
 	if e.Symbol != "" {
@@ -53,7 +53,7 @@ func (e *SchemaError) Error() string {
 // Unwrap returns Err.
 func (e *SchemaError) Unwrap() error { return e.Err }
 
-// schemaError reports a mistake at the place where d is declared.
+// schemaError returns a SchemaError with the source position of d.
 func schemaError(d protoreflect.Descriptor, symbol string, err error) error {
 	e := &SchemaError{Symbol: symbol, Err: err}
 	file := d.ParentFile()
@@ -67,7 +67,8 @@ func schemaError(d protoreflect.Descriptor, symbol string, err error) error {
 	return e
 }
 
-// recoverToError turns a panic of the protobuf libraries over a malformed schema into an error.
+// recoverToError calls f and returns its error. It converts a panic to an error, because the
+// protobuf libraries panic on some malformed schemas.
 func recoverToError(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -77,7 +78,8 @@ func recoverToError(f func() error) (err error) {
 	return f()
 }
 
-// isNil reports whether v is nil or holds a nil pointer, on which no method can be called safely.
+// isNil reports whether v is nil or a nil pointer in an interface, whose methods must not be
+// called.
 func isNil(v any) bool {
 	if v == nil {
 		return true

@@ -2,17 +2,17 @@ package registry
 
 import "fmt"
 
-// Kind tells how a method is called.
+// Kind is the kind of a method: how clients call it.
 type Kind uint8
 
 const (
-	// KindSingle is a call that one server answers. It is the default.
+	// KindSingle is a call to one server, with one response. It is the default.
 	KindSingle Kind = iota
-	// KindMulti is a call that every server answers.
+	// KindMulti is a call to all servers, with one response from each.
 	KindMulti
 	// KindStream is a bidirectional stream between a client and one server.
 	KindStream
-	// KindSubscription is a feed of messages that servers publish and clients receive.
+	// KindSubscription is a method whose messages servers publish and clients receive.
 	KindSubscription
 )
 
@@ -32,15 +32,15 @@ func (k Kind) String() string {
 	}
 }
 
-// Routing tells who takes a request, or for a subscription who receives a message.
+// Routing determines which servers receive a request, or which subscribers receive an update.
 type Routing uint8
 
 const (
-	// RoutingQueue gives a message to one receiver, chosen by the bus. It is the default.
+	// RoutingQueue delivers each message to one receiver, chosen by the bus. It is the default.
 	RoutingQueue Routing = iota
-	// RoutingAffinity gives a request to the server that offers the best affinity.
+	// RoutingAffinity delivers each request to the server that claims it with the best affinity.
 	RoutingAffinity
-	// RoutingMulti gives a message to every receiver.
+	// RoutingMulti delivers each message to all receivers.
 	RoutingMulti
 )
 

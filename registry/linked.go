@@ -11,12 +11,12 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// RegisterLinked adds all services whose generated Go code is linked into the program, or none if
-// there is an error. Errors are those of [Registry.Register], joined.
+// RegisterLinked adds all services whose generated Go code is linked into the program, or none on
+// error. Its errors are those of [Registry.Register], joined.
 //
-// Left out are services that are in the registry already, so that a service which needs [WithWireName]
-// can be registered first, and services made for gRPC: those that have a method with the stream
-// keyword and no method with psrpc options. That there is nothing to add is not an error.
+// RegisterLinked skips services that are already registered, so register a service that needs
+// [WithWireName] first. It also skips gRPC services: those that have a method with the stream
+// keyword and no method with psrpc options. If no service is left, it adds nothing and returns nil.
 func (r *Registry) RegisterLinked() error { return r.registerLinked(protoregistry.GlobalFiles) }
 
 func (r *Registry) registerLinked(files *protoregistry.Files) error {
@@ -38,7 +38,7 @@ func (r *Registry) registerLinked(files *protoregistry.Files) error {
 	return r.registerAll(services)
 }
 
-// isGRPCService reports whether a service uses gRPC's streams and no psrpc options.
+// isGRPCService reports whether a service has a gRPC stream and no psrpc options.
 func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
 	streams := false
 	for i := range sd.Methods().Len() {
@@ -51,8 +51,9 @@ func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
 	return streams
 }
 
-// linkedFile returns a file that the program links, other than protobuf's own, which the parser has. It is a
-// protoparse.Parser's LookupImportProto.
+// linkedFile returns a file that is linked into the program. It implements
+// protoparse.Parser.LookupImportProto. It does not return protobuf's own files, which the parser
+// contains.
 func linkedFile(path string) (*descriptorpb.FileDescriptorProto, error) {
 	if strings.HasPrefix(path, standardPrefix) {
 		return nil, protoregistry.NotFound

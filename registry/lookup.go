@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// Service returns the service of that full protobuf name, such as "my.pkg.MyService".
+// Service returns the service with the given full protobuf name, such as "my.pkg.MyService".
 func (r *Registry) Service(name string) (*Service, bool) { return load(&r.byName, name) }
 
-// ServiceByWireName returns the service that has that name on the bus.
+// ServiceByWireName returns the service with the given name on the bus.
 func (r *Registry) ServiceByWireName(name string) (*Service, bool) { return load(&r.byWireName, name) }
 
-// Services returns all services sorted by full name, in a slice of the caller's own.
+// Services returns all services, sorted by full name. The caller owns the slice.
 func (r *Registry) Services() []*Service {
 	var services []*Service
 	r.byName.Range(func(_, s any) bool {
@@ -24,8 +24,8 @@ func (r *Registry) Services() []*Service {
 	return services
 }
 
-// Method returns a method by its full name. It takes "my.pkg.MyService/NormalRPC", the same with a
-// leading slash, and "my.pkg.MyService.NormalRPC".
+// Method returns the method with the given full name. It accepts "my.pkg.MyService/NormalRPC",
+// "/my.pkg.MyService/NormalRPC" and "my.pkg.MyService.NormalRPC".
 func (r *Registry) Method(name string) (*Method, bool) {
 	name = strings.TrimPrefix(name, "/")
 	at := strings.LastIndexByte(name, '/')

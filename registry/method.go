@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Method is one method of a service with its psrpc options. It never changes; all of its methods may
-// be called from any goroutine.
+// Method is a method of a service with its psrpc options. It is immutable and safe for concurrent
+// use.
 type Method struct {
 	service      *Service
 	descriptor   protoreflect.MethodDescriptor
@@ -22,34 +22,34 @@ type Method struct {
 	singleServer bool
 }
 
-// FullName returns service and method, such as "my.pkg.MyService/NormalRPC".
+// FullName returns the service and method name, such as "my.pkg.MyService/NormalRPC".
 func (m *Method) FullName() string { return m.fullName }
 
-// Name returns the name of the method in its proto file.
+// Name returns the name of the method in its .proto file.
 func (m *Method) Name() string { return string(m.descriptor.Name()) }
 
-// WireName returns the name of the method on the bus: its name in CamelCase.
+// WireName returns the name of the method on the bus, which is its name in CamelCase.
 func (m *Method) WireName() string { return m.wireName }
 
-// Service returns the service the method belongs to.
+// Service returns the service that the method belongs to.
 func (m *Method) Service() *Service { return m.service }
 
-// Kind returns how the method is called. A stream or a subscription with MULTI routing keeps its
-// kind: KindMulti is for plain calls.
+// Kind returns the kind of the method. A stream or subscription with MULTI routing is [KindStream]
+// or [KindSubscription], not [KindMulti].
 func (m *Method) Kind() Kind { return m.kind }
 
-// Routing returns who takes a message of this method.
+// Routing returns which receivers get a message of this method.
 func (m *Method) Routing() Routing { return m.routing }
 
-// Topics reports whether the method is divided into topics.
+// Topics reports whether the method has topics.
 func (m *Method) Topics() bool { return m.topics }
 
-// TopicParams returns the names of the parts of a topic, in order, in a slice of the caller's own.
-// It is empty for a method without topics and for one whose topic is a single part without a name.
+// TopicParams returns the names of the topic parts, in order. The caller owns the slice. It is
+// empty for a method without topics and for a method whose topic is one unnamed part.
 func (m *Method) TopicParams() []string { return slices.Clone(m.topicParams) }
 
-// TopicParts returns how many parts a topic of this method has: 0 without topics, 1 if the method has
-// topics but names no parts.
+// TopicParts returns the number of parts of a topic: 0 for a method without topics, and 1 for a
+// method whose topic has no named parts.
 func (m *Method) TopicParts() int {
 	if !m.topics {
 		return 0
@@ -57,31 +57,31 @@ func (m *Method) TopicParts() int {
 	return max(1, len(m.topicParams))
 }
 
-// Group returns the topic group of the method, empty if it is in none or has no topics. Methods of a
-// group are registered for a topic together.
+// Group returns the topic group of the method. It is empty if the method has no group or no topics.
+// Methods of a group are registered for a topic together.
 func (m *Method) Group() string { return m.group }
 
-// SingleServer reports whether the schema promises that at most one server listens per topic. As in
-// psrpc the promise counts for a method without topics too.
+// SingleServer reports whether the schema declares that at most one server listens per topic. As in
+// psrpc, this also applies to a method without topics.
 func (m *Method) SingleServer() bool { return m.singleServer }
 
-// RequireClaim reports whether a server must be claimed before it may handle a request: so for every
-// method that neither goes to all servers nor promises a single one.
+// RequireClaim reports whether a server must claim a request before it handles it. This is the case
+// for methods that are not routed to all servers and do not declare a single server.
 func (m *Method) RequireClaim() bool { return m.routing != RoutingMulti && !m.singleServer }
 
-// Queue reports whether the bus hands each message to one receiver only.
+// Queue reports whether the bus delivers each message to only one receiver.
 func (m *Method) Queue() bool { return m.routing == RoutingQueue }
 
-// Descriptor returns the descriptor the method was read from.
+// Descriptor returns the protobuf descriptor of the method.
 func (m *Method) Descriptor() protoreflect.MethodDescriptor { return m.descriptor }
 
-// Input returns the descriptor of the request. A subscription has none that matters.
+// Input returns the descriptor of the request. It has no meaning for a subscription.
 func (m *Method) Input() protoreflect.MessageDescriptor { return m.descriptor.Input() }
 
-// Output returns the descriptor of the response, or of the messages of a subscription.
+// Output returns the descriptor of the response, or of the updates of a subscription.
 func (m *Method) Output() protoreflect.MessageDescriptor { return m.descriptor.Output() }
 
-// String returns the full name and what the options say, for people to read, such as
+// String returns the full name and the options in readable form, such as
 // "my.pkg.MyService/GetRegionStats (multi, multi routing, topic region/zone)".
 func (m *Method) String() string {
 	var b strings.Builder

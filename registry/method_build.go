@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// newMethod reads a method and its options. It reports every mistake it finds.
+// newMethod reads a method and its options. It returns all mistakes that it finds.
 func newMethod(service *Service, md protoreflect.MethodDescriptor) (*Method, []error) {
 	m := &Method{
 		service:    service,
@@ -25,7 +25,7 @@ func newMethod(service *Service, md protoreflect.MethodDescriptor) (*Method, []e
 		problems = append(problems, m.problem("%w", err))
 	}
 	if options.stream && options.subscription {
-		problems = append(problems, m.problem("stream and subscription exclude each other: remove one of the options"))
+		problems = append(problems, m.problem("stream and subscription are mutually exclusive: remove one of the options"))
 	}
 	m.kind = kindOf(options, m.routing)
 	m.singleServer = options.singleServer
@@ -38,7 +38,7 @@ func newMethod(service *Service, md protoreflect.MethodDescriptor) (*Method, []e
 	return m, problems
 }
 
-// kindOf returns how a method with these options is called.
+// kindOf returns the kind of a method with these options.
 func kindOf(options methodOptions, routing Routing) Kind {
 	switch {
 	case options.subscription:
@@ -52,7 +52,7 @@ func kindOf(options methodOptions, routing Routing) Kind {
 	}
 }
 
-// checkTypes reports what makes the method unfit for psrpc whatever its options.
+// checkTypes returns the mistakes that make a method unusable for psrpc regardless of its options.
 func (m *Method) checkTypes() []error {
 	var problems []error
 	md := m.descriptor
@@ -68,7 +68,7 @@ func (m *Method) checkTypes() []error {
 		case isNil(t.md):
 			problems = append(problems, m.problem("the %s type is missing", t.role))
 		case t.md.IsPlaceholder():
-			problems = append(problems, m.problem("the %s type %s is not resolved: load the file that declares it too",
+			problems = append(problems, m.problem("the %s type %s is not resolved: load the file that declares it as well",
 				t.role, t.md.FullName()))
 		}
 	}
@@ -82,7 +82,7 @@ func (m *Method) checkTopicParams() []error {
 		case name == "":
 			problems = append(problems, m.problem("topic parameter %d has no name", i+1))
 		case slices.Contains(m.topicParams[:i], name):
-			problems = append(problems, m.problem("topic parameter %q is there twice", name))
+			problems = append(problems, m.problem("topic parameter %q is duplicated", name))
 		}
 	}
 	return problems

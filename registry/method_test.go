@@ -69,7 +69,7 @@ func TestMethod_SchemaMistakes(t *testing.T) {
 	for label, test := range map[string]struct{ body, want string }{
 		"stream and subscription": {
 			`service S { rpc A(Req) returns (Res) { option (psrpc.options) = { stream: true subscription: true }; } }`,
-			"a.proto:3:13: my.pkg.S/A: stream and subscription exclude each other: remove one of the options",
+			"a.proto:3:13: my.pkg.S/A: stream and subscription are mutually exclusive: remove one of the options",
 		},
 		"client streaming": {
 			`service S { rpc A(stream Req) returns (Res); }`,
@@ -85,25 +85,25 @@ func TestMethod_SchemaMistakes(t *testing.T) {
 		},
 		"topic name twice": {
 			`service S { rpc A(Req) returns (Res) { option (psrpc.options) = { topics: true topic_params { names: ["a", "b", "a"] } }; } }`,
-			`a.proto:3:13: my.pkg.S/A: topic parameter "a" is there twice`,
+			`a.proto:3:13: my.pkg.S/A: topic parameter "a" is duplicated`,
 		},
 		"wire names collide": {
 			"service S { rpc get_it(Req) returns (Res);\n rpc GetIt(Req) returns (Res); }",
-			"a.proto:4:2: my.pkg.S/GetIt: has the name GetIt on the wire, as has method get_it: rename one of them",
+			"a.proto:4:2: my.pkg.S/GetIt: has the wire name GetIt, which method get_it already has: rename one of them",
 		},
 		"group with other names": {
 			`service S {
 rpc A(Req) returns (Res) { option (psrpc.options) = { topics: true topic_params { group: "g" names: ["a"] } }; }
 rpc B(Req) returns (Res) { option (psrpc.options) = { topics: true topic_params { group: "g" names: ["b"] } }; }
 			}`,
-			`a.proto:5:1: my.pkg.S/B: is in topic group "g" with method A but has topic parameters ["b"] instead of ["a"]: make them equal`,
+			`a.proto:5:1: my.pkg.S/B: is in topic group "g" with method A but has topic parameters ["b"] instead of ["a"]: make them identical`,
 		},
 		"group with another number of names": {
 			`service S {
 rpc A(Req) returns (Res) { option (psrpc.options) = { topics: true topic_params { group: "g" names: ["a"] } }; }
 rpc B(Req) returns (Res) { option (psrpc.options) = { topics: true topic_params { group: "g" } }; }
 			}`,
-			`a.proto:5:1: my.pkg.S/B: is in topic group "g" with method A but has topic parameters [] instead of ["a"]: make them equal`,
+			`a.proto:5:1: my.pkg.S/B: is in topic group "g" with method A but has topic parameters [] instead of ["a"]: make them identical`,
 		},
 	} {
 		t.Run(label, func(t *testing.T) {

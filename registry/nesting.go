@@ -5,14 +5,16 @@ import (
 	"strings"
 )
 
-// maxLineLength is how many bytes a line of a source may have. The parser needs time quadratic in it.
+// maxLineLength is the maximum length of a source line in bytes. The parser's time grows with the
+// square of the line length.
 const maxLineLength = 16 << 10
 
-// maxNesting is how deep brackets of one sort may be nested in a source. Messages may be nested 32 deep,
-// the values of options somewhat more. The parser needs time quadratic in the depth.
+// maxNesting is the maximum nesting depth of one type of bracket. Valid sources need little more
+// than 32 levels: messages may be nested 32 deep, option values somewhat deeper. The parser's time
+// grows with the square of the depth.
 const maxNesting = 100
 
-// checkLimits reports a source that the parser would take too long for.
+// checkLimits returns an error for a source that would take the parser too long.
 func checkLimits(source string) error {
 	line := 0
 	for text := range strings.Lines(source) {
@@ -24,7 +26,7 @@ func checkLimits(source string) error {
 	return checkNesting(source)
 }
 
-// checkNesting reports brackets that are nested too deep. Comments and strings do not count.
+// checkNesting returns an error if brackets are nested too deep. It ignores comments and strings.
 func checkNesting(source string) error {
 	var depth [256]int
 	line := 1
@@ -38,7 +40,7 @@ func checkNesting(source string) error {
 				return fmt.Errorf("line %d: more than %d nested %c brackets", line, maxNesting, c)
 			}
 		case '}', ']':
-			depth[c-2] = max(0, depth[c-2]-1) // in ASCII two places behind its opening bracket
+			depth[c-2] = max(0, depth[c-2]-1) // in ASCII, ] and } are the opening bracket + 2
 		case '>':
 			depth['<'] = max(0, depth['<']-1)
 		case '"', '\'', '/':
@@ -50,8 +52,8 @@ func checkNesting(source string) error {
 	return nil
 }
 
-// skipLength returns the length of the comment or string that source begins with, or 1 for a slash that
-// begins no comment.
+// skipLength returns the length of the comment or string at the start of source, or 1 for a slash
+// that starts no comment.
 func skipLength(source string) int {
 	switch {
 	case strings.HasPrefix(source, "//"):
@@ -65,8 +67,8 @@ func skipLength(source string) int {
 	}
 }
 
-// stringLength returns the length of the quoted string that source begins with. A string ends at the
-// end of its line at the latest.
+// stringLength returns the length of the quoted string at the start of source. A string ends at the
+// latest at the end of its line.
 func stringLength(source string) int {
 	quote := source[0]
 	for i := 1; i < len(source); i++ {

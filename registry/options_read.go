@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// optionsField is the number of the psrpc extension in google.protobuf.MethodOptions.
+// optionsField is the field number of the psrpc extension in google.protobuf.MethodOptions.
 const optionsField protowire.Number = 2198
 
 // Field numbers of psrpc.Options.
@@ -33,21 +33,21 @@ const (
 	fieldSingleServer protowire.Number = 4
 )
 
-// methodOptions is what the psrpc options of a method say. The zero value is a method without any.
+// methodOptions holds the psrpc options of a method. The zero value is a method without options.
 type methodOptions struct {
-	present      bool // the method carries psrpc options, even if empty
+	present      bool // true if the method has psrpc options, even if empty
 	subscription bool
 	topics       bool
 	stream       bool
-	routingType  int32            // the value of the enum field type
-	routingOneof protowire.Number // the last present member of the old routing oneof, or 0
+	routingType  int32            // value of the enum field type
+	routingOneof protowire.Number // last member present in the old oneof, or 0
 	group        string
 	topicNames   []string
 	singleServer bool
 }
 
-// readOptions reads the psrpc options of md from the encoded form of its options message. Typed,
-// dynamic and unknown extension fields look the same there.
+// readOptions reads the psrpc options of md. It encodes the options message and reads the bytes,
+// because typed, dynamic and unknown extension fields have the same encoding.
 func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
 	raw, err := proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(md.Options())
 	if err != nil {
@@ -60,8 +60,8 @@ func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
 	return options, nil
 }
 
-// parseMethodOptions reads an encoded google.protobuf.MethodOptions. Occurrences of the extension
-// merge, as protobuf defines for message fields.
+// parseMethodOptions reads an encoded google.protobuf.MethodOptions. Several occurrences of the
+// extension are merged, as protobuf defines for message fields.
 func parseMethodOptions(raw []byte) (methodOptions, error) {
 	var options methodOptions
 	err := rangeFields(raw, func(f wireField) error {
@@ -74,7 +74,7 @@ func parseMethodOptions(raw []byte) (methodOptions, error) {
 	return options, err
 }
 
-// merge adds one encoded psrpc.Options.
+// merge adds the fields of an encoded psrpc.Options.
 func (o *methodOptions) merge(raw []byte) error {
 	return rangeFields(raw, func(f wireField) error {
 		switch {
@@ -89,7 +89,7 @@ func (o *methodOptions) merge(raw []byte) error {
 		case f.is(fieldMulti, protowire.VarintType),
 			f.is(fieldAffinityFunc, protowire.VarintType),
 			f.is(fieldQueue, protowire.VarintType):
-			// psrpc asks which member is present and never looks at its value.
+			// psrpc checks only which member is present and ignores its value.
 			o.routingOneof = f.number
 		case f.is(fieldType, protowire.VarintType):
 			o.routingType = int32(f.varint) //nolint:gosec // protobuf cuts enum values to 32 bits.
@@ -98,8 +98,8 @@ func (o *methodOptions) merge(raw []byte) error {
 	})
 }
 
-// mergeTopicParams adds one encoded psrpc.TopicParamOptions. Its field typed shapes generated Go code
-// only and is left out.
+// mergeTopicParams adds the fields of an encoded psrpc.TopicParamOptions. It ignores the field
+// typed, which only affects generated Go code.
 func (o *methodOptions) mergeTopicParams(raw []byte) error {
 	return rangeFields(raw, func(f wireField) error {
 		switch {
@@ -116,7 +116,7 @@ func (o *methodOptions) mergeTopicParams(raw []byte) error {
 	})
 }
 
-// routing returns how the method is routed. The old oneof wins over the field type.
+// routing returns the routing of the method. The old oneof takes precedence over the field type.
 func (o *methodOptions) routing() (Routing, error) {
 	routing := Routing(o.routingType) //nolint:gosec // checked below.
 	if o.routingType < int32(RoutingQueue) || o.routingType > int32(RoutingMulti) {
@@ -135,7 +135,8 @@ func (o *methodOptions) routing() (Routing, error) {
 	}
 }
 
-// wireField is one field of an encoded message. Only varint and length-delimited fields have a value.
+// wireField is one field of an encoded message. Only varint and length-delimited fields have a
+// value.
 type wireField struct {
 	number   protowire.Number
 	wireType protowire.Type
@@ -143,15 +144,15 @@ type wireField struct {
 	bytes    []byte
 }
 
-// is reports whether f is the field number with the wire type its schema asks for. With any other
-// wire type it is an unknown field, as in every protobuf decoder.
+// is reports whether f has the given number and wire type. A field with another wire type is an
+// unknown field, as in every protobuf decoder.
 func (f wireField) is(number protowire.Number, wireType protowire.Type) bool {
 	return f.number == number && f.wireType == wireType
 }
 
 func (f wireField) bool() bool { return protowire.DecodeBool(f.varint) }
 
-// rangeFields calls visit for every field of an encoded message, in order.
+// rangeFields calls visit for each field of an encoded message, in order.
 func rangeFields(raw []byte, visit func(wireField) error) error {
 	for len(raw) > 0 {
 		var f wireField

@@ -8,25 +8,25 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// ParseProto compiles .proto sources and adds all services of the named files, or none if there is an
-// error. Names are paths in fsys, as in its Open method.
+// ParseProto compiles .proto sources and adds all services of the named files, or none on error.
+// The names are paths in fsys, as for its Open method.
 //
-// Imports are looked up in fsys by the path that the import statement gives. Protobuf's own files
-// (google/protobuf/...) and the psrpc options are built in, the latter as "options.proto" and as
-// "psrpc/options.proto"; a file of that path in fsys is used instead. Any other file that fsys lacks is
-// taken from the generated code that the program links. Descriptors keep the comments and positions of the
-// sources.
+// Imports are resolved in fsys by the path in the import statement. Protobuf's own files
+// (google/protobuf/...) and the psrpc options are built in, the options both as "options.proto" and
+// as "psrpc/options.proto"; a file with such a path in fsys takes precedence. Imports that fsys
+// lacks are resolved from the generated code that is linked into the program. Descriptors keep the
+// comments and positions of the sources.
 //
-// Mistakes are errors of type *[SchemaError] with file, line and column, all of them joined (at most a
-// hundred). errors.Is(err, fs.ErrNotExist) reports a missing file or import. Other errors are those of
-// [Registry.RegisterFile]; files without services are fine as long as one has some. A source may
-// have 4 MiB, lines of 16 KiB and a hundred nested brackets.
+// Mistakes are errors of type *[SchemaError] with file, line and column, joined; at most a hundred
+// are reported. For a missing file or import, errors.Is(err, fs.ErrNotExist) is true. Other errors
+// are those of [Registry.RegisterFile]. Some of the files may have no services, but not all of
+// them. The limits of a source are 4 MiB, 16 KiB per line and a hundred nested brackets.
 func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 	if isNil(fsys) {
 		return fmt.Errorf("%w: the file system is nil", ErrNoService)
 	}
 	if len(files) == 0 {
-		return fmt.Errorf("%w: name the .proto files to parse", ErrNoService)
+		return fmt.Errorf("%w: no .proto files given", ErrNoService)
 	}
 	var services []protoreflect.ServiceDescriptor
 	err := recoverToError(func() error {

@@ -10,11 +10,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxSourceSize is the size in bytes a source may have.
+// maxSourceSize is the maximum size of a source in bytes.
 const maxSourceSize = 4 << 20
 
-// loadSources reads the named files and all they import, and returns the sources by path, built-in ones
-// included. It reports every file that cannot be had; then also the syntax errors it came across.
+// loadSources reads the named files and everything they import. It returns the sources by path,
+// including built-in ones. It returns an error for each file that is missing or unreadable,
+// together with the syntax errors found so far.
 func loadSources(fsys fs.FS, names []string) (map[string]string, error) {
 	l := loader{user: sourceTree{fsys}, sources: make(map[string]string)}
 	for _, name := range names {
@@ -37,23 +38,23 @@ func loadSources(fsys fs.FS, names []string) (map[string]string, error) {
 	return l.sources, nil
 }
 
-// loader follows imports.
+// loader loads sources and follows their imports.
 type loader struct {
 	user    sourceTree
 	sources map[string]string
-	imports []importStatement // to be followed
+	imports []importStatement // not yet loaded
 	missing problemList
 	syntax  problemList
 }
 
-// importStatement is one import and where it stands.
+// importStatement is an import and its position.
 type importStatement struct {
 	path         string
 	file         string
 	line, column int
 }
 
-// loadImport adds an imported file, unless the parser finds it by itself.
+// loadImport loads an imported file, unless the parser contains or finds it.
 func (l *loader) loadImport(statement importStatement) {
 	path := statement.path
 	if _, done := l.sources[path]; done {
@@ -80,7 +81,7 @@ func (l *loader) loadImport(statement importStatement) {
 	l.load(path, source)
 }
 
-// load adds a source and notes its imports.
+// load adds a source and queues its imports.
 func (l *loader) load(path, source string) {
 	l.sources[path] = source
 	if len(l.syntax) >= maxProblems {
@@ -100,7 +101,7 @@ func (l *loader) load(path, source string) {
 
 type position struct{ line, column int }
 
-// importPositions returns where the import statements of a file stand, by their index.
+// importPositions returns the positions of a file's import statements, keyed by import index.
 func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position {
 	const dependencyField = 3 // of google.protobuf.FileDescriptorProto
 	positions := make(map[int32]position)
@@ -112,10 +113,10 @@ func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position 
 	return positions
 }
 
-// sourceTree is the user's file system.
+// sourceTree reads from the user's file system.
 type sourceTree struct{ fsys fs.FS }
 
-// read returns a source file.
+// read returns the content of a source file after checking its limits.
 func (t sourceTree) read(path string) (string, error) {
 	if !fs.ValidPath(path) {
 		return "", fmt.Errorf("%w path: give it relative to the root of the file system, with forward slashes and no . or .. parts",
@@ -125,7 +126,7 @@ func (t sourceTree) read(path string) (string, error) {
 	if err != nil {
 		var pathError *fs.PathError
 		if errors.As(err, &pathError) {
-			err = pathError.Err // the path is told by the caller
+			err = pathError.Err // drop the path: the caller adds it
 		}
 		return "", err
 	}
@@ -155,7 +156,7 @@ func (t sourceTree) readFile(path string) (string, error) {
 	return string(source), nil
 }
 
-// has implements userFiles. A file that cannot be read is there all the same.
+// has implements userFiles. It returns true for a file that exists but cannot be read.
 func (t sourceTree) has(path string) bool {
 	_, err := t.read(path)
 	return !errors.Is(err, fs.ErrNotExist)

@@ -162,7 +162,7 @@ func TestParseProto_Mistakes(t *testing.T) {
 		},
 		"directories":  {protos("sub/a.proto", proto3), []string{"sub", "."}, []string{"sub: not a regular file", ".: not a regular file"}, nil},
 		"no services":  {protos("a.proto", proto3), []string{"a.proto"}, []string{"no service"}, ErrNoService},
-		"no files":     {protos(), nil, []string{"no service: name the .proto files"}, ErrNoService},
+		"no files":     {protos(), nil, []string{"no service: no .proto files given"}, ErrNoService},
 		"empty file":   {protos("a.proto", ""), []string{"a.proto"}, []string{"no service"}, ErrNoService},
 		"binary":       {protos("a.proto", "\x00\xff\xfe"), []string{"a.proto"}, []string{"a.proto:1:1:"}, nil},
 		"deep nesting": {protos("a.proto", proto3+strings.Repeat("message A {", 500)), []string{"a.proto"}, []string{"a.proto: line 2: more than 100 nested { brackets"}, nil},
@@ -210,7 +210,7 @@ func TestParseProto_PanicBecomesError(t *testing.T) {
 func TestParseProto_StopsAfterAHundredMistakes(t *testing.T) {
 	t.Parallel()
 	err := New().ParseProto(protos("a.proto", strings.Repeat("\x00", 1000)), "a.proto")
-	require.ErrorContains(t, err, "too many mistakes")
+	require.ErrorContains(t, err, "too many errors")
 	assert.LessOrEqual(t, strings.Count(err.Error(), "\n"), maxProblems)
 }
 

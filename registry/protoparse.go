@@ -12,11 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxProblems is how many mistakes in sources are reported at once; nobody reads more.
+// maxProblems is the maximum number of mistakes that one error lists.
 const maxProblems = 100
 
-// compile compiles and links the named sources. All that they import must be among the sources, built into
-// the parser, or linked into the program.
+// compile compiles and links the named sources. Their imports must be in sources, built into the
+// parser, or linked into the program.
 func compile(names []string, sources map[string]string) ([]protoreflect.FileDescriptor, error) {
 	var problems problemList
 	wrapped, err := newParser(sources, &problems).ParseFiles(names...)
@@ -30,7 +30,8 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 	return files, nil
 }
 
-// parseUnlinked parses one source by itself. Syntax errors go to problems.
+// parseUnlinked parses one source without resolving its imports. Syntax errors are added to
+// problems.
 func parseUnlinked(path, source string, problems *problemList) (*descriptorpb.FileDescriptorProto, error) {
 	files, err := newParser(map[string]string{path: source}, problems).ParseFilesButDoNotLink(path)
 	if err != nil {
@@ -39,11 +40,11 @@ func parseUnlinked(path, source string, problems *problemList) (*descriptorpb.Fi
 	return files[0], nil
 }
 
-// standardPrefix is how the paths of protobuf's own files begin.
+// standardPrefix is the path prefix of protobuf's own files.
 const standardPrefix = "google/protobuf/"
 
-// standardFile returns a file of protobuf itself, such as google/protobuf/empty.proto. The parser has
-// them built in.
+// standardFile returns one of protobuf's own files, such as google/protobuf/empty.proto, which are
+// built into the parser.
 func standardFile(path string) (protoreflect.FileDescriptor, bool) {
 	if !strings.HasPrefix(path, standardPrefix) {
 		return nil, false
@@ -64,21 +65,21 @@ func newParser(sources map[string]string, problems *problemList) protoparse.Pars
 	}
 }
 
-// problemList collects the mistakes that the parser reports.
+// problemList collects mistakes.
 type problemList []*SchemaError
 
-// report is a protoparse.ErrorReporter. It lets the parser go on.
+// report implements protoparse.ErrorReporter. It returns nil to continue parsing.
 func (l *problemList) report(err protoparse.ErrorWithPos) error {
 	at := err.GetPosition()
 	*l = append(*l, &SchemaError{File: at.Filename, Line: at.Line, Column: at.Col, Err: err.Unwrap()})
 	if len(*l) >= maxProblems {
-		return errors.New("too many mistakes, the rest is not shown")
+		return errors.New("too many errors: the rest is omitted")
 	}
 	return nil
 }
 
-// join returns all problems in the order of their places, and the error the parser gave up with unless
-// that only says that there were problems.
+// join returns all problems, sorted by position. It adds err, the error of the parser, unless err
+// only states that there were problems.
 func (l *problemList) join(err error) error {
 	slices.SortStableFunc(*l, func(a, b *SchemaError) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -93,5 +94,5 @@ func (l *problemList) join(err error) error {
 	return errors.Join(all...)
 }
 
-// add notes a mistake that the parser did not report.
+// add adds a mistake that the parser did not report.
 func (l *problemList) add(problem *SchemaError) { *l = append(*l, problem) }

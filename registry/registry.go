@@ -9,11 +9,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Registry holds services by name. It also resolves their message types, see [Registry.FindMessageByURL].
-// The zero value is empty and ready for use; it must not be copied after that.
+// Registry holds services by name. It also resolves their message types, see
+// [Registry.FindMessageByURL]. The zero value is an empty registry; it must not be copied after
+// first use.
 type Registry struct {
-	byName     sync.Map // full protobuf name (string) to *Service
-	byWireName sync.Map // wire name (string) to *Service
+	byName     sync.Map // maps full protobuf name to *Service
+	byWireName sync.Map // maps wire name to *Service
 	types      typeIndex
 
 	mu sync.Mutex // held while services are added or removed
@@ -22,11 +23,13 @@ type Registry struct {
 // New returns an empty registry.
 func New() *Registry { return new(Registry) }
 
-// Register adds a service and returns it. sd and errors in the schema are as for [NewService].
+// Register adds a service and returns it. It accepts the same values for sd as [NewService], and
+// returns the same errors for mistakes in the schema.
 //
-// Registering the very same descriptor under the same wire name again returns the service that is
-// there. Another descriptor of that full name, or the same under another wire name, gives
-// [ErrAlreadyRegistered]; a wire name that another service uses gives [ErrWireNameTaken].
+// If the same descriptor is already registered under the same wire name, Register returns the
+// existing service. It returns [ErrAlreadyRegistered] for another descriptor with the same full
+// name, or for the same descriptor under another wire name, and [ErrWireNameTaken] if another
+// service uses the wire name.
 func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 	s, err := NewService(sd, opts...)
 	if err != nil {
@@ -39,9 +42,9 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 	return added[0], nil
 }
 
-// RegisterFile adds all services that a file declares, or none if there is an error. Errors are those
-// of [Registry.Register], joined, and [ErrNoService] for a file without services. [WithWireName] can
-// be given only if the file has one service.
+// RegisterFile adds all services of a file, or none on error. Its errors are those of
+// [Registry.Register], joined, and [ErrNoService] for a file without services. [WithWireName] is
+// allowed only if the file has exactly one service.
 func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) error {
 	if isNil(fd) {
 		return fmt.Errorf("%w: the file descriptor is nil", ErrNoService)
@@ -52,10 +55,10 @@ func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) 
 	return r.registerAll(servicesOf(fd), opts...)
 }
 
-// registerAll adds all services or none.
+// registerAll adds all services, or none on error.
 func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opts ...Option) error {
 	if len(descriptors) == 0 {
-		return fmt.Errorf("%w: nothing to register, the schema declares none", ErrNoService)
+		return fmt.Errorf("%w: the schema declares no services", ErrNoService)
 	}
 	services := make([]*Service, 0, len(descriptors))
 	var problems []error
@@ -74,8 +77,8 @@ func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opt
 	return err
 }
 
-// add puts services into the registry, all or none. It returns for each the one that is registered
-// now: an older one if the same descriptor was there before.
+// add adds all services, or none on error. It returns the registered service for each element of
+// services: the element itself, or an existing service with the same descriptor.
 func (r *Registry) add(services []*Service) ([]*Service, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +99,7 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 	}
 	for i, s := range services {
 		if registered[i] != s {
-			continue // there already
+			continue // already registered
 		}
 		r.types.addFile(s.descriptor.ParentFile())
 		r.byName.Store(string(s.Name()), s)
@@ -105,8 +108,9 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 	return registered, nil
 }
 
-// checkLocked returns the service to have in the registry for s: s itself, or the one that is there if it
-// is the same. It reports why s cannot stand beside the registered services and those of its batch.
+// checkLocked returns the service to register for s: s itself, or the existing service if it has
+// the same descriptor. It returns an error if s conflicts with a registered service or with another
+// service of the batch.
 func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service, error) {
 	if old, ok := r.Service(string(s.Name())); ok {
 		if old.descriptor != s.descriptor {
@@ -124,14 +128,14 @@ func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service,
 		other, taken = batch[s.wireName]
 	}
 	if taken {
-		return nil, fmt.Errorf("service %s: %w: service %s is %q on the wire too: register one of them with WithWireName",
+		return nil, fmt.Errorf("service %s: %w: service %s is %q on the wire as well: register one of them with WithWireName",
 			s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
 	}
 	return s, nil
 }
 
-// Remove takes a service out and reports whether it was there. Calls that hold the service or its
-// methods are not affected.
+// Remove removes a service and reports whether it was registered. Calls that already hold the
+// service or its methods are not affected.
 func (r *Registry) Remove(name protoreflect.FullName) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -146,7 +150,7 @@ func (r *Registry) Remove(name protoreflect.FullName) bool {
 	return true
 }
 
-// servicesOf returns the services that a file declares.
+// servicesOf returns the services of a file.
 func servicesOf(fd protoreflect.FileDescriptor) []protoreflect.ServiceDescriptor {
 	services := make([]protoreflect.ServiceDescriptor, fd.Services().Len())
 	for i := range services {

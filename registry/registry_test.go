@@ -97,7 +97,7 @@ func TestRegistry_WireNameTaken(t *testing.T) {
 	require.NoError(t, r.RegisterFile(simpleFile(t, "a", "my_service")))
 	other := simpleFile(t, "b", "MyService")
 	err := r.RegisterFile(other)
-	require.EqualError(t, err, `service b.MyService: wire name taken: service a.my_service is "MyService" on the wire too: `+
+	require.EqualError(t, err, `service b.MyService: wire name taken: service a.my_service is "MyService" on the wire as well: `+
 		`register one of them with WithWireName`)
 	assert.True(t, errors.Is(err, ErrWireNameTaken))
 	_, ok := r.Service("b.MyService")

@@ -8,13 +8,14 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// FindMessageByName returns the type of a message by its full name: the generated Go type if the
-// program links one under that name, else a dynamic type (see dynamicpb) if a file of a registered
-// service or one of its imports declares the message. The error for an unknown name is
-// protoregistry.NotFound.
+// FindMessageByName returns the message type with the given full name: the generated Go type if one
+// is linked into the program, otherwise a dynamic type (see dynamicpb) if a file of a registered
+// service, or one of its imports, declares the message. It returns protoregistry.NotFound for an
+// unknown name.
 //
-// With this and the methods below a Registry is a resolver for protojson, prototext, proto and
-// anypb, so that an Any which holds a message of a registered service can be read and written.
+// FindMessageByName and the methods below make a Registry a resolver for proto, protojson,
+// prototext and anypb. With it, an Any that contains a message of a registered service can be
+// decoded and encoded.
 func (r *Registry) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
 	if linked, err := protoregistry.GlobalTypes.FindMessageByName(name); err == nil {
 		return linked, nil
@@ -25,14 +26,14 @@ func (r *Registry) FindMessageByName(name protoreflect.FullName) (protoreflect.M
 	return nil, protoregistry.NotFound
 }
 
-// FindMessageByURL is FindMessageByName for the part of a type URL after its last slash, such as
-// "type.googleapis.com/my.pkg.MyRequest".
+// FindMessageByURL is [Registry.FindMessageByName] for the part of a type URL after its last slash,
+// as in "type.googleapis.com/my.pkg.MyRequest".
 func (r *Registry) FindMessageByURL(url string) (protoreflect.MessageType, error) {
 	return r.FindMessageByName(protoreflect.FullName(url[strings.LastIndexByte(url, '/')+1:]))
 }
 
-// FindExtensionByName returns the type of an extension field by its full name, found as for
-// FindMessageByName.
+// FindExtensionByName returns the extension type with the given full name. It searches like
+// [Registry.FindMessageByName].
 func (r *Registry) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
 	if linked, err := protoregistry.GlobalTypes.FindExtensionByName(name); err == nil {
 		return linked, nil
@@ -40,8 +41,8 @@ func (r *Registry) FindExtensionByName(name protoreflect.FullName) (protoreflect
 	return extensionType(r.types.find(name))
 }
 
-// FindExtensionByNumber returns the type of the extension field that has that number in a message,
-// found as for FindMessageByName.
+// FindExtensionByNumber returns the extension type with the given field number in a message. It
+// searches like [Registry.FindMessageByName].
 func (r *Registry) FindExtensionByNumber(
 	message protoreflect.FullName, number protoreflect.FieldNumber,
 ) (protoreflect.ExtensionType, error) {

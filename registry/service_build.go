@@ -12,31 +12,31 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Option changes how a service is registered.
+// Option configures a service.
 type Option func(*serviceConfig)
 
 type serviceConfig struct {
 	wireName *string
 }
 
-// WithWireName sets the name of a service on the bus, for both sides of a call: peers must use the
-// same one. The default is what psrpc uses: the simple name of the service in CamelCase. The name goes
-// into NATS subjects as it is, so it must not be empty, hold spaces or wildcards, or have empty parts
-// between dots.
+// WithWireName sets the name of a service on the bus. Clients and servers must use the same name.
+// The default is the name that psrpc uses: the simple name of the service in CamelCase. The name
+// becomes part of NATS subjects unchanged, so it must not be empty, contain spaces or wildcards, or
+// have empty parts between dots.
 func WithWireName(name string) Option {
 	return func(c *serviceConfig) { c.wireName = &name }
 }
 
-// NewService reads a service without putting it into a registry. sd is a
-// protoreflect.ServiceDescriptor, or anything that has a method
-// UnwrapService() protoreflect.ServiceDescriptor, such as the *desc.ServiceDescriptor of
+// NewService reads a service without adding it to a registry. sd is a
+// protoreflect.ServiceDescriptor or a value with the method UnwrapService()
+// protoreflect.ServiceDescriptor, such as the *desc.ServiceDescriptor of
 // github.com/jhump/protoreflect.
 //
-// Mistakes in the schema are errors of type *[SchemaError], all of them joined. So is a service
-// without methods.
+// Mistakes in the schema are errors of type *[SchemaError], joined. A service without methods is a
+// mistake too.
 //
-// Topic parameters and group of a method that does not set topics are ignored: the method has no topics.
-// It is no mistake, since services with such schemas may be running.
+// A method that has topic parameters or a topic group but does not set the option topics is not a
+// mistake, because services with such schemas may be running. The method has no topics.
 func NewService(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {
@@ -48,7 +48,7 @@ func NewService(sd any, opts ...Option) (*Service, error) {
 	return buildService(descriptor, opts)
 }
 
-// buildService is NewService for a descriptor that is known to be sound.
+// buildService is NewService for a valid descriptor. It accepts a service without methods.
 func buildService(descriptor protoreflect.ServiceDescriptor, opts []Option) (*Service, error) {
 	var config serviceConfig
 	for _, opt := range opts {
@@ -95,13 +95,14 @@ func (s *Service) addMethods() []error {
 	return problems
 }
 
-// checkWireNames reports methods that would share one name on the bus.
+// checkWireNames returns an error for each method whose name on the wire is already used by another
+// method.
 func (s *Service) checkWireNames() []error {
 	var problems []error
 	taken := make(map[string]*Method, len(s.methods))
 	for _, m := range s.methods {
 		if other, ok := taken[m.wireName]; ok {
-			problems = append(problems, m.problem("has the name %s on the wire, as has method %s: rename one of them",
+			problems = append(problems, m.problem("has the wire name %s, which method %s already has: rename one of them",
 				m.wireName, other.Name()))
 			continue
 		}
@@ -110,7 +111,8 @@ func (s *Service) checkWireNames() []error {
 	return problems
 }
 
-// checkGroups reports members of a topic group that do not take the same topics.
+// checkGroups returns an error for each method whose topic parameters differ from those of its
+// topic group.
 func (s *Service) checkGroups() []error {
 	var problems []error
 	for _, name := range s.Groups() {
@@ -118,7 +120,7 @@ func (s *Service) checkGroups() []error {
 		for _, m := range s.groups[name][1:] {
 			if !slices.Equal(m.topicParams, first.topicParams) {
 				problems = append(problems, m.problem(
-					"is in topic group %q with method %s but has topic parameters %q instead of %q: make them equal",
+					"is in topic group %q with method %s but has topic parameters %q instead of %q: make them identical",
 					name, first.Name(), m.topicParams, first.topicParams))
 			}
 		}
@@ -126,7 +128,7 @@ func (s *Service) checkGroups() []error {
 	return problems
 }
 
-// serviceDescriptor returns the descriptor that sd is or wraps.
+// serviceDescriptor returns the service descriptor in sd.
 func serviceDescriptor(sd any) (protoreflect.ServiceDescriptor, error) {
 	const accepted = "give a protoreflect.ServiceDescriptor or a value with the method " +
 		"UnwrapService() protoreflect.ServiceDescriptor, such as *desc.ServiceDescriptor"
@@ -155,7 +157,7 @@ func checkDescriptor(sd protoreflect.ServiceDescriptor) (protoreflect.ServiceDes
 	return sd, nil
 }
 
-// checkWireName reports why name cannot be a service's name on a bus.
+// checkWireName returns an error if name cannot be the name of a service on a bus.
 func checkWireName(name string) error {
 	forbidden := func(r rune) bool {
 		return r == '*' || r == '>' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)

@@ -7,21 +7,24 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// typeIndex finds the messages and extensions of files. Files may come and go, and several may
-// declare the same name (two plugins that each bring a copy of a shared file): the oldest one counts.
-// Lookups take no lock; addFile and removeFile need the lock of the registry.
+// typeIndex finds the messages and extensions of registered files. Several files may declare the
+// same name, for example two plugins that each contain a copy of a shared file. The file added
+// first takes precedence until it is removed. Lookups take no lock; addFile and removeFile need the
+// registry's lock.
 type typeIndex struct {
-	declared sync.Map // full name or extensionKey to []protoreflect.Descriptor, which is never modified
+	// declared maps full names and extensionKeys to []protoreflect.Descriptor. The slices are
+	// immutable.
+	declared sync.Map
 	refs     map[protoreflect.FileDescriptor]int
 }
 
-// extensionKey is the message an extension extends and the number it has there.
+// extensionKey identifies an extension by the message that it extends and its field number.
 type extensionKey struct {
 	message protoreflect.FullName
 	number  protoreflect.FieldNumber
 }
 
-// find returns the descriptor under a full name or extensionKey, or nil.
+// find returns the descriptor for a full name or extensionKey, or nil.
 func (x *typeIndex) find(key any) protoreflect.Descriptor {
 	if all, ok := x.declared.Load(key); ok {
 		return all.([]protoreflect.Descriptor)[0]
@@ -29,7 +32,7 @@ func (x *typeIndex) find(key any) protoreflect.Descriptor {
 	return nil
 }
 
-// addFile adds a file and its imports, or one more use of it.
+// addFile adds a file and its imports. Each file is indexed once and reference-counted.
 func (x *typeIndex) addFile(fd protoreflect.FileDescriptor) {
 	if fd == nil || fd.IsPlaceholder() {
 		return
@@ -47,7 +50,7 @@ func (x *typeIndex) addFile(fd protoreflect.FileDescriptor) {
 	}
 }
 
-// removeFile takes back one addFile.
+// removeFile releases one reference of a file and its imports.
 func (x *typeIndex) removeFile(fd protoreflect.FileDescriptor) {
 	if fd == nil || x.refs[fd] == 0 {
 		return
@@ -80,13 +83,14 @@ func (x *typeIndex) remove(key any, d protoreflect.Descriptor) {
 	x.declared.Store(key, rest)
 }
 
-// typeScope is what files and messages have in common: both declare messages and extensions.
+// typeScope is a file or a message, both of which declare messages and extensions.
 type typeScope interface {
 	Messages() protoreflect.MessageDescriptors
 	Extensions() protoreflect.ExtensionDescriptors
 }
 
-// rangeTypes calls visit with every key of every message and extension in scope, nested ones included.
+// rangeTypes calls visit for each message and extension in scope, including nested ones. Extensions
+// are visited twice, once for each of their keys.
 func rangeTypes(scope typeScope, visit func(key any, d protoreflect.Descriptor)) {
 	for i := range scope.Extensions().Len() {
 		xd := scope.Extensions().Get(i)
