@@ -7,63 +7,64 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// ErrorCode says what kind of failure an error is. Its value is the string that goes over the bus.
+// ErrorCode is the kind of a failure. Its value is the string that is sent over the bus.
 //
-// A code is free text: own strings may be used and arrive unchanged. Where one has to be translated, to
-// gRPC, HTTP or Twirp, it counts as [Unknown].
+// Programs may define their own codes, which arrive unchanged. In a translation to gRPC, HTTP or
+// Twirp, such a code counts as [Unknown].
 type ErrorCode string
 
 const (
-	// OK is the code of success: the empty string. An error that carries it arrives as [Unknown].
+	// OK is the code of success: the empty string. An error with this code arrives as [Unknown].
 	OK ErrorCode = ""
-	// Canceled means the caller gave up, or one side was closed.
+	// Canceled means that the caller canceled the call, or that the client or server was closed.
 	Canceled ErrorCode = "canceled"
-	// MalformedRequest means a request could not be encoded or decoded.
+	// MalformedRequest means that a request could not be encoded or decoded.
 	MalformedRequest ErrorCode = "malformed_request"
-	// MalformedResponse means a response could not be encoded or decoded. Mind its string: psrpc says
-	// "result" on the wire, not "response".
+	// MalformedResponse means that a response could not be encoded or decoded. Its value is psrpc's
+	// "malformed_result", not "malformed_response".
 	MalformedResponse ErrorCode = "malformed_result"
-	// DeadlineExceeded means the answer, or an acknowledgement, did not come in time.
+	// DeadlineExceeded means that a response or an acknowledgement did not arrive in time.
 	DeadlineExceeded ErrorCode = "deadline_exceeded"
-	// Unavailable means there was no server to take the request; it may help to try again.
+	// Unavailable means that no server could take the request. A retry may succeed.
 	Unavailable ErrorCode = "unavailable"
-	// Unknown is the code of every error that names none, or names one that has no translation.
+	// Unknown is the code of errors without a code, and the translation of codes without a
+	// counterpart.
 	Unknown ErrorCode = "unknown"
-	// InvalidArgument means the request is wrong, whatever the state of the system.
+	// InvalidArgument means that the request is invalid, regardless of the state of the system.
 	InvalidArgument ErrorCode = "invalid_argument"
-	// NotFound means something the request names does not exist.
+	// NotFound means that something named in the request does not exist.
 	NotFound ErrorCode = "not_found"
-	// NotAcceptable means the server cannot answer in the way the request asks for.
+	// NotAcceptable means that the server cannot respond in the form that the request asks for.
 	NotAcceptable ErrorCode = "not_acceptable"
-	// AlreadyExists means something the request was to create is there already.
+	// AlreadyExists means that something the request should create already exists.
 	AlreadyExists ErrorCode = "already_exists"
-	// PermissionDenied means the caller is known, but not allowed to do this.
+	// PermissionDenied means that the caller is known but not allowed to make the call.
 	PermissionDenied ErrorCode = "permission_denied"
-	// ResourceExhausted means a quota, a rate limit or a queue is full.
+	// ResourceExhausted means that a quota, a rate limit or a queue is full.
 	ResourceExhausted ErrorCode = "resource_exhausted"
-	// FailedPrecondition means the system is not in the state the request needs.
+	// FailedPrecondition means that the system is not in the state that the request requires.
 	FailedPrecondition ErrorCode = "failed_precondition"
-	// Aborted means a conflict with something done at the same time.
+	// Aborted means that the request conflicted with a concurrent operation.
 	Aborted ErrorCode = "aborted"
-	// OutOfRange means the request goes past the end of what is there.
+	// OutOfRange means that the request goes beyond the end of a valid range.
 	OutOfRange ErrorCode = "out_of_range"
-	// Unimplemented means the server does not have this method.
+	// Unimplemented means that the server does not implement the method.
 	Unimplemented ErrorCode = "unimplemented"
-	// Internal means the server, or the bus, has failed in a way that should not happen.
+	// Internal means that the server or the bus failed in an unexpected way.
 	Internal ErrorCode = "internal"
-	// DataLoss means data is lost or damaged for good.
+	// DataLoss means that data was irrecoverably lost or corrupted.
 	DataLoss ErrorCode = "data_loss"
-	// Unauthenticated means it is not known who the caller is.
+	// Unauthenticated means that the caller's identity is unknown.
 	Unauthenticated ErrorCode = "unauthenticated"
-	// UnprocessableEntity means the request is well formed, but makes no sense.
+	// UnprocessableEntity means that the request is well-formed but has no valid meaning.
 	UnprocessableEntity ErrorCode = "unprocessable_entity"
-	// UpstreamServerError means a system that the server itself calls has failed.
+	// UpstreamServerError means that a system called by the server failed.
 	UpstreamServerError ErrorCode = "upstream_server_error"
-	// UpstreamClientError means a system that the server itself calls has refused the call.
+	// UpstreamClientError means that a system called by the server rejected the server's call.
 	UpstreamClientError ErrorCode = "upstream_client_error"
 )
 
-// codeMapping is what a code is called elsewhere.
+// codeMapping is the translation of a code to other protocols.
 type codeMapping struct {
 	http  int
 	grpc  codes.Code
@@ -96,23 +97,25 @@ var codeMappings = map[ErrorCode]codeMapping{
 	UpstreamClientError: {http.StatusFailedDependency, codes.InvalidArgument, twirp.InvalidArgument},
 }
 
-// Known reports whether c is one of the codes above. Others are a program's own, or what some peer has made up.
+// Known reports whether c is one of the codes defined in this package. Programs may define other
+// codes, and peers may send any string.
 func (c ErrorCode) Known() bool {
 	_, known := codeMappings[c]
 	return known
 }
 
-// Error returns the code itself. A bare code can be used as an error, but it goes over the bus as a text
-// with the code [Unknown], as it does in psrpc; use [NewError] to send a code.
+// Error returns the code itself. An ErrorCode can be used as an error, but as in psrpc it is then
+// sent over the bus as a text with the code [Unknown]. Use [NewError] to send a code.
 func (c ErrorCode) Error() string { return string(c) }
 
-// ToHttp returns the HTTP status for c. That of an own code is 500.
+// ToHttp returns the HTTP status for c. It is 500 for codes that this package does not define.
 func (c ErrorCode) ToHttp() int { return c.mapping().http }
 
-// ToGrpc returns the gRPC code for c. That of an own code is Unknown.
+// ToGrpc returns the gRPC code for c. It is Unknown for codes that this package does not define.
 func (c ErrorCode) ToGrpc() codes.Code { return c.mapping().grpc }
 
-// ToTwirp returns the Twirp code for c. That of an own code is twirp.Unknown.
+// ToTwirp returns the Twirp code for c. It is twirp.Unknown for codes that this package does not
+// define.
 func (c ErrorCode) ToTwirp() twirp.ErrorCode { return c.mapping().twirp }
 
 func (c ErrorCode) mapping() codeMapping {

@@ -28,7 +28,8 @@ var fromGrpc = [...]ErrorCode{
 	codes.Unauthenticated:    Unauthenticated,
 }
 
-// CodeFromGrpc returns the code for a gRPC code. A number that gRPC does not define gives [Unknown].
+// CodeFromGrpc returns the code for a gRPC code. It returns [Unknown] for a number that gRPC does
+// not define.
 func CodeFromGrpc(code codes.Code) ErrorCode {
 	if int(code) < len(fromGrpc) {
 		return fromGrpc[code]
@@ -36,8 +37,9 @@ func CodeFromGrpc(code codes.Code) ErrorCode {
 	return Unknown
 }
 
-// CodeFromTwirp returns the code for a Twirp code. twirp.Malformed gives [MalformedRequest], twirp.BadRoute
-// gives [Unimplemented], and a code that Twirp does not define gives [Unknown].
+// CodeFromTwirp returns the code for a Twirp code. It returns [MalformedRequest] for
+// twirp.Malformed, [Unimplemented] for twirp.BadRoute, and [Unknown] for a code that Twirp does not
+// define.
 func CodeFromTwirp(code twirp.ErrorCode) ErrorCode {
 	switch code {
 	case twirp.Malformed:
@@ -46,13 +48,14 @@ func CodeFromTwirp(code twirp.ErrorCode) ErrorCode {
 		return Unimplemented
 	}
 	if twirp.IsValidErrorCode(code) {
-		return ErrorCode(code) // all others are spelled alike
+		return ErrorCode(code) // all other codes have the same string
 	}
 	return Unknown
 }
 
-// CodeFromHttp returns the code that fits an HTTP status best. Every status from 200 to 299 gives [OK], one
-// that stands for several codes gives the most common of them, and one that stands for none gives [Unknown].
+// CodeFromHttp returns the code that matches an HTTP status best. It returns [OK] for each status
+// from 200 to 299, the most common code for a status that matches several, and [Unknown] for a
+// status that matches none.
 func CodeFromHttp(status int) ErrorCode {
 	if status >= 200 && status < 300 {
 		return OK
@@ -63,7 +66,8 @@ func CodeFromHttp(status int) ErrorCode {
 	return Unknown
 }
 
-// statusClientClosedRequest is what proxies log when the client has gone away; net/http has no name for it.
+// statusClientClosedRequest is the status that proxies log when the client has disconnected. It has
+// no constant in net/http.
 const statusClientClosedRequest = 499
 
 var fromHTTP = map[int]ErrorCode{

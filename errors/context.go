@@ -2,9 +2,10 @@ package errors
 
 import "context"
 
-// FromContext returns the error of a call whose context has ended with err, which is what its Err method
-// returned. It has the code and text of [ErrRequestCanceled] or [ErrRequestTimedOut], and [Is] finds both
-// that one and err. Any other error keeps its code and text, and nil gives nil.
+// FromContext converts the error of an ended context, as returned by its Err method, to the error
+// of a call. The result has the code and text of [ErrRequestCanceled] or [ErrRequestTimedOut], and
+// wraps both that error and err. Any other error keeps its code and text. The result for nil is
+// nil.
 func FromContext(err error) Error {
 	switch {
 	case err == nil:
@@ -21,7 +22,7 @@ func wrapContextError(sentinel Error, err error) Error {
 	return &codedError{code: sentinel.Code(), text: sentinel.Error(), cause: Join(sentinel, err)}
 }
 
-// withText wraps err in an error that keeps its code and details, but has its own text.
+// withText wraps err in an error with the same code and details but another text.
 func withText(err error, text string) *codedError {
 	code, _, details := ToWire(err)
 	return &codedError{code: code, text: text, cause: err, details: details}

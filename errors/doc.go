@@ -1,17 +1,21 @@
-// Package errors holds the one error type of this module: an [Error] has a code, a text and details, and
-// travels over the bus, in both directions, as psrpc sends it.
+// Package errors provides the error type of this module. An [Error] has a code, a text and details,
+// and is sent over the bus in both directions in psrpc's format.
 //
-// It is a superset of the standard package of the same name: [New], [Is], [As], [AsType], [Join], [Unwrap]
-// and [ErrUnsupported] are the standard ones, so a file needs only one of the two imports.
+// The package is a superset of the standard errors package: [New], [Is], [As], [AsType], [Join],
+// [Unwrap] and [ErrUnsupported] behave identically, so a file needs only one of the two imports.
 //
-// Make a coded error with [NewError] or [NewErrorf] and return it from a handler. The caller gets an
-// [Error] with the same code, text and details; find it with [As] or [AsType], or compare it with one of the
-// predefined errors (such as [ErrNoResponse]) with [Is], which works across the bus too. A code translates
-// to and from gRPC, HTTP and Twirp, and every [Error] is understood by grpc's status package and by As into
-// a twirp.Error.
+// A handler returns an error created with [NewError] or [NewErrorf]. The caller gets an [Error]
+// with the same code, text and details. Use [As] or [AsType] to extract it, or [Is] to compare it
+// with a predefined error such as [ErrNoResponse]; Is also works for errors received over the bus.
+// Codes translate to and from gRPC, HTTP and Twirp. The gRPC status package accepts every [Error],
+// and [As] converts one to a twirp.Error.
 //
-// A call that failed for a reason of the transport says what happened: [FactsOf] gives the method, the
-// phase, the reason and how long each phase took.
+// # Debugging
 //
-// All values of this package are immutable and safe for concurrent use, and so are its functions.
+// An error of a call that failed in transport contains facts: [FactsOf] returns the method, the
+// phase in which the call failed, the reason, and the time spent in each phase.
+//
+// # Concurrency
+//
+// All values of this package are immutable and all functions are safe for concurrent use.
 package errors

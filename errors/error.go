@@ -12,39 +12,41 @@ import (
 
 // Error is an error with a code. It is immutable and safe for concurrent use.
 //
-// [As] of an Error into a twirp.Error gives one with the same text and the Twirp code, through which [Is]
-// still sees what the Error wraps.
+// [As] converts an Error to a twirp.Error with the same text and the corresponding Twirp code. The
+// twirp.Error wraps the Error, so [Is] still finds the errors wrapped by it.
 type Error interface {
 	error
 
-	// Code returns the code, as it was given or as it came from the peer.
+	// Code returns the code as it was set, or as it was received from the peer.
 	Code() ErrorCode
 
-	// Details returns the details, decoded anew for the caller: each is a proto.Message of the linked Go
-	// type, or the *anypb.Any itself if its type is not linked or its bytes are wrong.
+	// Details returns newly decoded details, which the caller owns. Each one is a proto.Message of
+	// the linked Go type, or the *anypb.Any itself if its type is not linked or cannot be decoded.
 	Details() []any
 
-	// DetailsProto returns the details as they are sent. The caller must not change them.
+	// DetailsProto returns the details in the form in which they are sent. The caller must not
+	// modify them.
 	DetailsProto() []*anypb.Any
 
 	// ToHttp returns the HTTP status for the code.
 	ToHttp() int
 
-	// ToGrpc returns a gRPC status error with the code, the text and the details. It is never nil.
+	// ToGrpc returns a gRPC status error with the code, text and details. It never returns nil.
 	ToGrpc() error
 
-	// GRPCStatus returns the same as a status; grpc's status package looks for this method.
+	// GRPCStatus returns the gRPC status with the code, text and details. The gRPC status package
+	// calls this method.
 	GRPCStatus() *status.Status
 
-	// Unwrap returns the error this one was made from, or nil.
+	// Unwrap returns the error that this error was created from, or nil.
 	Unwrap() error
 }
 
-// NewError returns an error with a code, the text of err, and details for the caller. It wraps err. If err is
-// nil, the text is the code's.
+// NewError returns an error with the given code, the text of err, and details for the caller. The
+// result wraps err. If err is nil, the text is the code.
 //
-// A detail that is an *anypb.Any is sent as it is. One that cannot be marshaled (a nil, a string that is not
-// UTF-8) is left out: a faulty detail must not hide the error.
+// A detail of type *anypb.Any is sent unchanged. A detail that cannot be marshaled, such as nil or
+// a string with invalid UTF-8, is omitted, so that a bad detail does not hide the error.
 func NewError(code ErrorCode, err error, details ...proto.Message) Error {
 	text := code.Error()
 	if err != nil {
@@ -53,8 +55,8 @@ func NewError(code ErrorCode, err error, details ...proto.Message) Error {
 	return &codedError{code: code, text: text, cause: err, details: packDetails(details)}
 }
 
-// NewErrorf returns an error with a code and a formatted text. The verb %w wraps an error, as with
-// fmt.Errorf.
+// NewErrorf returns an error with the given code and a formatted text. The verb %w wraps an error,
+// as in fmt.Errorf.
 func NewErrorf(code ErrorCode, format string, args ...any) Error {
 	return NewError(code, fmt.Errorf(format, args...))
 }
@@ -92,12 +94,12 @@ func (e *codedError) GRPCStatus() *status.Status {
 
 func (e *codedError) ToGrpc() error {
 	if e.code.ToGrpc() == codes.OK {
-		return e // the error of an OK status is nil, and a failure must not become a success
+		return e // gRPC has no error for the status OK: without this, the failure would become nil
 	}
 	return e.GRPCStatus().Err()
 }
 
-// As lets the As function turn the error into a twirp.Error.
+// As converts the error to a twirp.Error. It is called by [As].
 func (e *codedError) As(target any) bool {
 	twirpTarget, ok := target.(*twirp.Error)
 	if ok {

@@ -6,74 +6,77 @@ import (
 	"time"
 )
 
-// Phase is the part of a call in which it failed.
+// Phase is a part of a call.
 type Phase string
 
 const (
-	// PhasePublish is from the start of the call until the bus has taken the request.
+	// PhasePublish lasts from the start of the call until the bus has accepted the request.
 	PhasePublish Phase = "publish"
-	// PhaseSelection is from then until a server is chosen among those that claim the request.
+	// PhaseSelection follows PhasePublish and lasts until a server is selected among those that
+	// claimed the request.
 	PhaseSelection Phase = "selection"
-	// PhaseResponse is from then until the response is there.
+	// PhaseResponse follows PhaseSelection and lasts until the response arrives.
 	PhaseResponse Phase = "response"
-	// PhaseStream is the life of a stream after it was opened.
+	// PhaseStream is the lifetime of a stream after it was opened.
 	PhaseStream Phase = "stream"
 )
 
-// Reason is why a call failed.
+// Reason is the reason why a call failed.
 type Reason string
 
 const (
-	// ReasonNobodyListening means that no server is subscribed to the method, or the topic.
+	// ReasonNobodyListening means that no server is subscribed to the method or topic.
 	ReasonNobodyListening Reason = "nobody listening"
-	// ReasonAllDeclined means that servers are there, but none claimed the request, or none that is acceptable.
+	// ReasonAllDeclined means that there are servers, but none sent an acceptable claim.
 	ReasonAllDeclined Reason = "all declined"
 	// ReasonBelowMinimum means that all claims were below the minimum affinity.
 	ReasonBelowMinimum Reason = "below minimum affinity"
-	// ReasonClaimedButSilent means that a server was selected, but did not answer.
+	// ReasonClaimedButSilent means that a server was selected but did not respond.
 	ReasonClaimedButSilent Reason = "claimed but silent"
-	// ReasonSilent means that no server answered, and none had to claim.
+	// ReasonSilent means that no server responded to a request that needed no claim.
 	ReasonSilent Reason = "silent"
-	// ReasonBusDown means that the bus did not take the request, or lost its connection.
+	// ReasonBusDown means that the bus did not accept the request, or lost its connection.
 	ReasonBusDown Reason = "bus down"
-	// ReasonTooLarge means that the request is larger than the bus can carry.
+	// ReasonTooLarge means that the request exceeds the size limit of the bus.
 	ReasonTooLarge Reason = "too large"
 	// ReasonCanceled means that the caller canceled the call.
 	ReasonCanceled Reason = "canceled"
-	// ReasonDeadline means that the caller's time was up.
+	// ReasonDeadline means that the deadline of the call passed.
 	ReasonDeadline Reason = "deadline exceeded"
 	// ReasonClosed means that the client or the stream was closed.
 	ReasonClosed Reason = "closed"
 )
 
-// CallFacts is what the caller's side knows of a call that failed. A zero field is not known, or does not apply.
+// CallFacts describes a failed call as seen by the caller. A zero field is unknown or does not
+// apply.
 type CallFacts struct {
-	// Method is the full name, such as "my.pkg.MyService/NormalRPC".
+	// Method is the full name of the method, such as "my.pkg.MyService/NormalRPC".
 	Method string
-	// Topic holds the parts of the topic of the call.
+	// Topic contains the parts of the topic.
 	Topic []string
-	// Phase is where the call failed.
+	// Phase is the phase in which the call failed.
 	Phase Phase
-	// Reason is why it failed.
+	// Reason is the reason of the failure.
 	Reason Reason
-	// Claims is the number of claims that came, acceptable or not.
+	// Claims is the number of received claims, acceptable or not.
 	Claims int
-	// BestAffinity is the highest affinity among the claims.
+	// BestAffinity is the highest affinity of all claims.
 	BestAffinity float32
-	// Declined holds the ids of the servers whose claims were not acceptable.
+	// Declined contains the ids of servers whose claims were not acceptable.
 	Declined []string
-	// ServerID is the server that was selected, or that answered.
+	// ServerID is the id of the server that was selected or that responded.
 	ServerID string
-	// PublishTime, SelectionTime and ResponseTime are the times spent in each phase.
+	// PublishTime, SelectionTime and ResponseTime are the durations of the phases.
 	PublishTime, SelectionTime, ResponseTime time.Duration
 }
 
-// String returns the known facts on one line, such as
+// String returns the known facts in one line, such as
 //
 //	my.pkg.MyService/NormalRPC: nobody listening; publish 12µs
 //
-// The phase is named by its time, the last one, or after "during" if it has none. The text is for people and
-// may change; use the fields to tell cases apart.
+// The last phase with a duration is the one in which the call failed. If that phase has no
+// duration, it follows the word "during". The text is for people and may change; programs should
+// use the fields.
 func (f CallFacts) String() string {
 	call := joinNonEmpty(" ", f.Method, labeled("topic", strings.Join(f.Topic, ".")))
 	facts := joinNonEmpty("; ",
@@ -123,7 +126,7 @@ func (f CallFacts) times() string {
 	return joinNonEmpty(", ", append(times, labeled("during", string(during)))...)
 }
 
-// rounded keeps the digits of a duration that a reader cares for.
+// rounded rounds a duration to about three significant digits.
 func rounded(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Second:
@@ -144,7 +147,7 @@ func labeled(label, value string) string {
 	return label + " " + value
 }
 
-// joinNonEmpty joins those parts that are not empty.
+// joinNonEmpty joins the non-empty parts.
 func joinNonEmpty(separator string, parts ...string) string {
 	var filled []string
 	for _, part := range parts {

@@ -1,8 +1,9 @@
 package errors
 
-// WithFacts returns err with what is known of the call that failed. Its text is that of err followed by the
-// facts in parentheses. It has err's code, or [Unknown] if err has none, and its details, and wraps err. Read
-// the facts with [FactsOf]. nil gives nil. The facts must not be changed afterwards.
+// WithFacts adds facts to the error of a failed call. The result wraps err and has its code, or
+// [Unknown] if it has none, and its details. The text is the text of err followed by the facts in
+// parentheses. Use [FactsOf] to read the facts. The result for nil is nil. The caller must not
+// modify the slices in facts afterwards.
 func WithFacts(err error, facts CallFacts) Error {
 	if err == nil {
 		return nil
@@ -14,8 +15,8 @@ func WithFacts(err error, facts CallFacts) Error {
 	return &factsError{codedError: withText(err, text), facts: facts}
 }
 
-// FactsOf returns the facts of a failed call, and whether err has any. It looks into wrapped and joined
-// errors; of several facts it returns the outermost. The caller must not change the slices.
+// FactsOf returns the facts of a failed call, and reports whether err has any. It searches wrapped
+// and joined errors and returns the outermost facts. The caller must not modify the slices.
 func FactsOf(err error) (CallFacts, bool) {
 	e, ok := AsType[*factsError](err)
 	if !ok {

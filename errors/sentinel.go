@@ -1,17 +1,18 @@
 package errors
 
-// The predefined errors. Their codes and texts are those of psrpc; test for one with [Is], which holds also
-// for one that came over the bus, and for one that has [CallFacts].
+// Predefined errors with the codes and texts of psrpc. [Is] finds them in errors received over the
+// bus and in errors with [CallFacts].
 var (
 	// ErrRequestCanceled means that the context of the call was canceled.
 	ErrRequestCanceled = newSentinel(Canceled, "request canceled")
-	// ErrRequestTimedOut means that no answer, or no acknowledgement of a stream message, came in time.
+	// ErrRequestTimedOut means that a response, or the acknowledgement of a stream message, did not
+	// arrive in time.
 	ErrRequestTimedOut = newSentinel(DeadlineExceeded, "request timed out")
-	// ErrNoResponse means that no server offered to take the request.
+	// ErrNoResponse means that no server claimed the request.
 	ErrNoResponse = newSentinel(Unavailable, "no response from servers")
 	// ErrUnimplemented means that the server has no handler for the method.
 	ErrUnimplemented = newSentinel(Unimplemented, "method is not implemented")
-	// ErrStreamEOF means that the server that held the stream was shut down.
+	// ErrStreamEOF means that the server of the stream was shut down.
 	ErrStreamEOF = newSentinel(Unavailable, "EOF")
 	// ErrClientClosed means that the client was closed before or during the call.
 	ErrClientClosed = newSentinel(Canceled, "client is closed")
@@ -19,7 +20,8 @@ var (
 	ErrServerClosed = newSentinel(Canceled, "server is closed")
 	// ErrStreamClosed means that the stream was closed without an error.
 	ErrStreamClosed = newSentinel(Canceled, "stream closed")
-	// ErrSlowConsumer means that a stream message was dropped, for its receiver has too many unread ones.
+	// ErrSlowConsumer means that a stream message was dropped because the receiver has too many
+	// unread messages.
 	ErrSlowConsumer = newSentinel(Unavailable, "stream message discarded by slow consumer")
 )
 
@@ -39,8 +41,8 @@ func newSentinel(code ErrorCode, text string) Error {
 	return &codedError{code: code, text: text}
 }
 
-// sentinelFor returns the predefined error with this code and text, or nil. Only for what comes from the
-// bus, where nothing but code and text is left of an error.
+// sentinelFor returns the predefined error with this code and text, or nil. It is for errors
+// received over the bus, which consist only of a code and a text.
 func sentinelFor(code ErrorCode, text string) error {
 	for _, sentinel := range sentinels {
 		if sentinel.Code() == code && sentinel.Error() == text {

@@ -2,25 +2,27 @@ package errors
 
 import stderrors "errors"
 
-// ErrUnsupported is the standard errors.ErrUnsupported, the same value.
+// ErrUnsupported is identical to the standard errors.ErrUnsupported.
 var ErrUnsupported = stderrors.ErrUnsupported
 
-// New returns an error without a code, as the standard errors.New does.
-// It goes over the bus as [Unknown]; use [NewErrorf] to give a code.
+// New returns an error without a code, like the standard errors.New. It is sent over the bus with
+// the code [Unknown]. Use [NewErrorf] to set a code.
 func New(text string) error { return stderrors.New(text) }
 
-// Is reports whether target is anywhere in err's tree, as the standard errors.Is does.
+// Is reports whether any error in err's tree matches target, like the standard errors.Is.
 func Is(err, target error) bool { return stderrors.Is(err, target) }
 
-// As finds the first error in err's tree that fits target and stores it there, as the standard errors.As
-// does. It panics if target is not a non-nil pointer to an interface or to a type that is an error.
+// As finds the first error in err's tree that matches target and assigns it to *target, like the
+// standard errors.As. It panics if target is not a non-nil pointer to an interface or to an error
+// type.
 func As(err error, target any) bool { return stderrors.As(err, target) }
 
-// AsType finds the first error of type E in err's tree, as the standard errors.AsType does.
+// AsType returns the first error of type E in err's tree, like the standard errors.AsType.
 func AsType[E error](err error) (E, bool) { return stderrors.AsType[E](err) }
 
-// Join puts errors together into one, as the standard errors.Join does. It is nil if all of errs are.
+// Join combines errors into one, like the standard errors.Join. The result is nil if all errs are
+// nil.
 func Join(errs ...error) error { return stderrors.Join(errs...) }
 
-// Unwrap returns what err's Unwrap method returns, or nil, as the standard errors.Unwrap does.
+// Unwrap returns the result of err's Unwrap method, or nil, like the standard errors.Unwrap.
 func Unwrap(err error) error { return stderrors.Unwrap(err) }

@@ -8,15 +8,18 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// ToWire returns what a Response says of err, as psrpc would send it:
+// ToWire returns the code, text and details that a Response carries for err. They are the same as
+// psrpc would send:
 //
-//  1. the code, text and details of the first [Error] in err's tree; text that was added around it is lost;
-//  2. else those of the first gRPC status that is not OK, with the text of what was wrapped around it;
-//  3. else the text of err, with the code [Unknown].
+//  1. the code, text and details of the first [Error] in err's tree, without any text added by
+//     wrapping errors;
+//  2. otherwise those of the first gRPC status that is not OK, with the text of wrapping errors;
+//  3. otherwise the text of err with the code [Unknown].
 //
-// All three are empty for nil, and only for nil is the text empty: psrpc takes an error with an empty text
-// for a success, so the code stands in for a text that is missing. The text is always valid UTF-8, for a
-// peer drops a frame with any other. The caller must not change the details.
+// All three are empty for nil. Only for nil is the text empty, because psrpc interprets an error
+// with an empty text as a success; an empty text is replaced by the code. The text is always valid
+// UTF-8, because peers drop frames that contain invalid UTF-8. The caller must not modify the
+// details.
 func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 	if err == nil {
 		return OK, "", nil
@@ -31,9 +34,10 @@ func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 	return Unknown, wireText(Unknown, err.Error()), nil
 }
 
-// ToStreamClose returns what a stream's close says of err, as psrpc would send it: the code and text of the
-// first [Error] in err's tree, else the text of err with the code [Unknown]. A gRPC status loses its code, and
-// there is no place for details. For nil it is [ErrStreamClosed]. The text is never empty and is valid UTF-8.
+// ToStreamClose returns the code and text that the close of a stream carries for err. They are the
+// same as psrpc would send: those of the first [Error] in err's tree, otherwise the text of err
+// with the code [Unknown]. The code of a gRPC status is lost, and a close has no details. The
+// result for nil is [ErrStreamClosed]. The text is never empty and always valid UTF-8.
 func ToStreamClose(err error) (code ErrorCode, text string) {
 	if err == nil {
 		err = ErrStreamClosed
@@ -44,9 +48,9 @@ func ToStreamClose(err error) (code ErrorCode, text string) {
 	return Unknown, wireText(Unknown, err.Error())
 }
 
-// FromWire returns the error that a Response holds, or nil if its text is empty: that is how psrpc tells
-// success. An empty code becomes [Unknown]. The error keeps details and owns them from now on. [Is] finds the
-// predefined error that has the same code and text.
+// FromWire returns the error of a Response, or nil if text is empty, which is how psrpc encodes
+// success. An empty code becomes [Unknown]. The error takes ownership of details. It wraps the
+// predefined error with the same code and text, if there is one.
 func FromWire(code ErrorCode, text string, details []*anypb.Any) Error {
 	if text == "" {
 		return nil
@@ -54,9 +58,10 @@ func FromWire(code ErrorCode, text string, details []*anypb.Any) Error {
 	return fromPeer(code, text, details)
 }
 
-// FromStreamClose returns the error that a stream's close holds. It is never nil: a stream that ended well has
-// [ErrStreamClosed]. An empty code becomes [Unknown], an empty text the code's. [Is] finds the predefined
-// error that has the same code and text.
+// FromStreamClose returns the error with which a stream was closed. It never returns nil: the error
+// of a normal close is [ErrStreamClosed]. An empty code becomes [Unknown], and an empty text
+// becomes the code. The error wraps the predefined error with the same code and text, if there is
+// one.
 func FromStreamClose(code ErrorCode, text string) Error {
 	return fromPeer(code, text, nil)
 }
@@ -71,7 +76,7 @@ func fromPeer(code ErrorCode, text string, details []*anypb.Any) Error {
 	return &codedError{code: code, text: text, cause: sentinelFor(code, text), details: details}
 }
 
-// wireText returns text as it may be sent: not empty, and valid UTF-8.
+// wireText returns text in a form that can be sent: non-empty, valid UTF-8.
 func wireText(code ErrorCode, text string) string {
 	if text == "" {
 		text = code.Error()
