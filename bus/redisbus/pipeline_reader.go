@@ -9,7 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// run works until the session ends.
+// run reads replies until the session ends, and dials again after a failure unless the pipeline is
+// required. It is the pipeline's goroutine.
 func (p *pipeline[T]) run() {
 	for {
 		err := p.ensureSocket()
@@ -17,7 +18,7 @@ func (p *pipeline[T]) run() {
 			err = p.readReplies()
 		}
 		if p.required {
-			p.session.fail(fmt.Errorf("sending: %w", err))
+			p.session.fail(fmt.Errorf("command connection: %w", err))
 		}
 		if p.failAll(err) {
 			return
@@ -25,7 +26,7 @@ func (p *pipeline[T]) run() {
 	}
 }
 
-// ensureSocket makes the connection once it is needed, unless there is one.
+// ensureSocket dials the node when the first command waits. It does nothing if there is a socket.
 func (p *pipeline[T]) ensureSocket() error {
 	if p.socket != nil {
 		return nil
@@ -48,8 +49,11 @@ func (p *pipeline[T]) ensureSocket() error {
 	return nil
 }
 
-// readReplies settles commands as Redis answers them. It returns when the connection has failed, or once the session has
-// ended and nothing is on its way.
+// readReplies completes commands with the replies from Redis. It returns an error when the socket
+// has failed, or when the session has ended and no command is left.
+//
+// The socket flushes the pipeline before each Read that may block: by then all replies that had
+// arrived are processed, so one batch holds all commands that were enqueued meanwhile.
 func (p *pipeline[T]) readReplies() error {
 	p.socket.beforeRead, p.socket.onDeadline = p.flushAll, p.checkHealth
 	p.lastProgress = time.Now()
@@ -68,11 +72,11 @@ func (p *pipeline[T]) readReplies() error {
 	}
 }
 
-// completeNext settles the oldest command that is on its way.
+// completeNext completes the oldest command in flight: Redis replies in the order of the commands.
 func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	batch, ok := p.oldestBatch()
 	if !ok {
-		return errors.New("an answer to nothing")
+		return errors.New("redis sent a reply without a command")
 	}
 	p.replies++
 	if p.completed < len(batch) {
@@ -82,7 +86,7 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	if p.completed < len(batch) {
 		return nil
 	}
-	clear(batch) // a spare one holds no frames
+	clear(batch) // a free batch must not keep frames from being collected
 	p.completed = 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,7 +97,7 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	return p.drainErrLocked()
 }
 
-// oldestBatch returns the batch that is answered next, if any is on its way.
+// oldestBatch returns the batch that Redis replies to next. ok is false if no batch is in flight.
 func (p *pipeline[T]) oldestBatch() (batch []T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,7 +107,8 @@ func (p *pipeline[T]) oldestBatch() (batch []T, ok bool) {
 	return p.inFlight[0], true
 }
 
-// drainErrLocked returns why the session has ended if the lane has nothing left to do for it.
+// drainErrLocked returns the session's error if the session has ended and no command is left, or
+// else nil.
 func (p *pipeline[T]) drainErrLocked() error {
 	if len(p.inFlight)+len(p.waiting) > 0 {
 		return nil
@@ -111,12 +116,16 @@ func (p *pipeline[T]) drainErrLocked() error {
 	return p.session.err()
 }
 
-// checkHealth is called twice in each probe interval, when the session ends, and when there is much to flush. It fails if
-// Redis does not answer. An idle lane sends a PING, so that neither side takes the connection for forgotten.
+// checkHealth runs when the socket's read deadline passes: twice in each probe interval, when the
+// session ends, and when a caller leaves a large flush to the pipeline's goroutine. It returns an
+// error if Redis has not answered for an interval. An idle pipeline sends a PING, so that neither
+// Redis nor a proxy between closes the connection as unused.
 func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval
-	if err := p.scheduleCheck(interval / 2); err != nil { // first of all: others may bring the next check forward
+	// Setting the deadline comes first: an interruptRead that happens later must not be
+	// overwritten.
+	if err := p.scheduleCheck(interval / 2); err != nil {
 		return err
 	}
 	p.flushAll()
@@ -133,14 +142,16 @@ func (p *pipeline[T]) checkHealth() error {
 		p.lastProgress = now
 	case p.replies != p.repliesAtCheck:
 		p.lastProgress = now
-	case now.Sub(p.lastProgress) >= interval+interval/2: // at least an interval since a command was sent
-		return fmt.Errorf("no answer for %v", interval)
+	case now.Sub(p.lastProgress) >= interval+interval/2:
+		// The oldest command may have been sent up to half an interval after lastProgress.
+		return fmt.Errorf("no reply from redis for %v", interval)
 	}
 	p.repliesAtCheck = p.replies
 	return nil
 }
 
-// checkDrain fails if Redis has not answered long after the session's end.
+// checkDrain returns the session's error if Redis has not sent the remaining replies within a probe
+// interval of the session's end. Until then it moves the read deadline to that time.
 func (p *pipeline[T]) checkDrain(now time.Time) error {
 	if p.replyDeadline.IsZero() {
 		p.replyDeadline = now.Add(p.session.bus.options.probeInterval)
@@ -151,12 +162,13 @@ func (p *pipeline[T]) checkDrain(now time.Time) error {
 	return p.socket.SetReadDeadline(p.replyDeadline)
 }
 
-// scheduleCheck sets when the next check is.
+// scheduleCheck makes the next health check happen after pause.
 func (p *pipeline[T]) scheduleCheck(pause time.Duration) error {
 	return p.socket.SetReadDeadline(time.Now().Add(pause))
 }
 
-// ping sends a PING, unless somebody else is about to send something.
+// ping sends a PING. It does nothing if another goroutine is writing, because then the socket is
+// not idle.
 func (p *pipeline[T]) ping() {
 	if !p.writeLock.TryLock() {
 		return
@@ -169,14 +181,14 @@ func (p *pipeline[T]) ping() {
 	p.writeLock.Unlock()
 }
 
-// failAll settles all that is waiting or was not answered, as the connection has failed. It reports whether the session
-// has ended.
+// failAll closes the socket and completes all commands, waiting and in flight, with err, or with
+// the session's error if the session has ended. It reports whether the session has ended.
 func (p *pipeline[T]) failAll(err error) bool {
 	s := p.session
 	if p.socket != nil {
-		_ = p.socket.Close() // what it says of the connection's end helps nobody
+		_ = p.socket.Close() // err is the error to report
 	}
-	p.writeLock.Lock() // whoever holds it fails by now
+	p.writeLock.Lock() // a writer that holds it fails now, because the socket is closed
 	p.mu.Lock()
 	closedErr := s.err()
 	if closedErr != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// Frames of all sizes, which take different ways to the socket, arrive in order, and all that Publish took before a Close.
+// Frames of all sizes, which take different ways to the socket, arrive in order, and all that
+// Publish took before a Close.
 func TestBus_SendsWhatItTook(t *testing.T) {
 	t.Parallel()
 	const frames = 3000

@@ -13,8 +13,8 @@ import (
 
 // supervisor is the way to one server, or to one shard whichever server it is on: one session after another.
 type supervisor struct {
-	bus    *Bus
-	probe  *channelState           // the bus's own: what it publishes there must come back
+	bus        *Bus
+	probe      *channelState           // the bus's own: what it publishes there must come back
 	lastActive atomic.Pointer[session] // the last one that was live; it may have ended. Never nil once the link is used
 
 	// Guarded by Bus.mu.
