@@ -10,32 +10,36 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-const (
-	// lockCapacity is how many frames may wait for their lock before the bus stops reading from Redis.
-	lockCapacity = 8 << 10
-	// minRetryPause and maxRetryPause bound the pause between attempts to connect.
-	minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
-)
-
-// Bus is the bus over Redis. Make one with [New] or bus.Open.
+// Bus is the bus over Redis. Make one with [New] or bus.Open. All methods may be called by several
+// goroutines at the same time.
 type Bus struct {
 	client   redis.UniversalClient
 	topology topology
 	options  options
-	ctx      context.Context //nolint:containedctx // the life of the bus: it ends when the bus is closed
-	cancel   context.CancelCauseFunc
-	workers  sync.WaitGroup // the supervisor, and those who let go of sessions
-	done     chan struct{}
+	// ctx ends when the bus is closed.
+	ctx    context.Context //nolint:containedctx // it ends with the bus
+	cancel context.CancelCauseFunc
+	// workers has the supervisors, the event queue and the goroutines that clean up. Close waits
+	// for it.
+	workers sync.WaitGroup
+	done    chan struct{}
 
-	soleSupervisor *supervisor // carries all channels; nil if there may be several links
-	connectLock    sync.Mutex  // held while a link is added
+	// soleSupervisor carries all channels. It is nil with sharded pub/sub over a cluster, which
+	// needs a supervisor per shard.
+	soleSupervisor *supervisor
+	// connectLock is held while a supervisor is added.
+	connectLock sync.Mutex
 
-	mu          sync.RWMutex
-	supervisors map[string]*supervisor   // by place
-	channels    map[string]*channelState // by name, with the prefix
+	// mu guards the fields below, and the fields of channels, supervisors and sessions that say so.
+	mu sync.RWMutex
+	// supervisors is keyed by the topology's node keys.
+	supervisors map[string]*supervisor
+	// channels is keyed by channel name, including the prefix.
+	channels map[string]*channelState
 
 	events lifecycle.EventQueue[bus.Event]
 
@@ -44,12 +48,12 @@ type Bus struct {
 
 var _ bus.Monitored = (*Bus)(nil)
 
-// New returns a bus over client, a *redis.Client (of a single server, or a failover client of Sentinel) or a
-// *redis.ClusterClient. It connects, and fails with code unavailable if it cannot, or invalid_argument if an option is
-// wrong.
+// New returns a bus over client, which is a *redis.Client (for a single server, or a Sentinel
+// failover client) or a *redis.ClusterClient. It connects to Redis, and returns an error with code
+// unavailable if it cannot, or with code invalid_argument if an option is wrong.
 //
-// The client remains the caller's, who closes it after the bus. The bus has connections of its own: see the package
-// comment.
+// The caller keeps ownership of client and closes it after the bus. The bus reads the client's
+// options, but dials its own connections: see the package comment.
 func New(client redis.UniversalClient, opts ...Option) (*Bus, error) {
 	return newBus(context.Background(), client, opts)
 }
@@ -71,8 +75,10 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		events:      lifecycle.NewEventQueue[bus.Event](),
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
-	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) }) // Close waits for it
-	sup, err := b.supervisorFor(ctx, options.prefix+"DYN")                 // any channel shows whether Redis is there
+	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
+	// Connecting now reports an unreachable Redis from New. With sharded pub/sub, other shards are
+	// connected when needed.
+	sup, err := b.supervisorFor(ctx, options.prefix+"DYN")
 	if err != nil {
 		b.cancel(err)
 		b.workers.Wait()
@@ -84,7 +90,8 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	return b, nil
 }
 
-// supervisorFor returns the link that carries a channel. If there is none yet it connects.
+// supervisorFor returns the supervisor that carries a channel. If there is none yet, it connects
+// one and starts it.
 func (b *Bus) supervisorFor(ctx context.Context, channel string) (*supervisor, error) {
 	if b.soleSupervisor != nil {
 		return b.soleSupervisor, nil
@@ -109,7 +116,7 @@ func (b *Bus) supervisorFor(ctx context.Context, channel string) (*supervisor, e
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.supervisors[key] = sup
-	b.workers.Go(func() { sup.supervise(s) }) // Close waits for it
+	b.workers.Go(func() { sup.supervise(s) })
 	return sup, nil
 }
 
@@ -119,8 +126,14 @@ func (b *Bus) supervisorAt(key string) *supervisor {
 	return b.supervisors[key]
 }
 
-// Publish queues frame to be sent. The report is told later how many connections got it: those of queue members count
-// one each.
+// Publish enqueues frame for sending and returns. It waits for space if the queue is full, see
+// [WithPublishQueue], at most until ctx ends. When Redis has replied, report gets the number of
+// connections that Redis sent the frame to: a bus counts once, however many subscriptions it has,
+// and queue subscribers count as any other. Over a Cluster without sharded pub/sub report gets
+// bus.Unknown.
+//
+// Publish returns the context's error, bus.ErrClosed, bus.ErrFrameTooLarge, or an error with code
+// unavailable if there is no connection to Redis.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -141,7 +154,112 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	return s.publisher.send(ctx, publication{bus: b, channel: name, frame: frame, report: report})
 }
 
-// Stats returns the bus's counters.
+// Subscribe calls handler for each frame on channel, until the subscription or the bus is closed.
+// It returns when Redis has confirmed the subscription; ctx bounds that wait only. The subscription
+// survives reconnects, but frames that are published while the connection is down are lost.
+//
+// Subscribe returns the context's error, bus.ErrClosed, an error with code permission_denied if an
+// ACL of Redis forbids the channel, or an error with code unavailable if there is no connection to
+// Redis.
+func (b *Bus) Subscribe(
+	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
+) (bus.Subscription, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	name := b.options.prefix + channel.Name
+	sup, err := b.supervisorFor(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s := sup.lastActive.Load()
+	if s.ctx.Err() != nil {
+		return nil, s.err()
+	}
+	subscriber := fanout.NewSubscriber(mode == bus.Queue, handler)
+	b.mu.Lock()
+	if b.ctx.Err() != nil {
+		b.mu.Unlock()
+		return nil, bus.ErrClosed
+	}
+	c := b.addSubscriberLocked(sup, name, subscriber)
+	c.markDirtyLocked()
+	b.mu.Unlock()
+
+	subscription := &subscription{bus: b, channel: c, subscriber: subscriber}
+	if err := b.waitForChannel(ctx, s, c, c.subscribedLocked); err != nil {
+		subscription.unsubscribe()
+		subscriber.Close()
+		return nil, err
+	}
+	return subscription, nil
+}
+
+// addSubscriberLocked adds subscriber to the channel with the given name, which it creates if there
+// is none.
+func (b *Bus) addSubscriberLocked(sup *supervisor, name string, subscriber *fanout.Subscriber) *channelState {
+	c := b.channels[name]
+	if c == nil {
+		c = newChannelState(sup, name)
+		b.channels[name] = c
+	}
+	c.addSubscriberLocked(subscriber)
+	return c
+}
+
+// waitForChannel waits until condition, which it calls with mu read-locked, returns true or an
+// error. It returns early with an error if ctx or the session ends.
+func (b *Bus) waitForChannel(ctx context.Context, s *session, c *channelState, condition func() (bool, error)) error {
+	for {
+		b.mu.RLock()
+		done, err := condition()
+		changed := c.changed
+		b.mu.RUnlock()
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.ctx.Done():
+			return s.err()
+		}
+	}
+}
+
+// reassignNode moves a channel to the supervisor of the node that its shard is on now. It retries
+// until it succeeds or the bus is closed.
+func (b *Bus) reassignNode(c *channelState) {
+	for b.sleep(minRetryPause) {
+		b.topology.refresh(b.ctx)
+		sup, err := b.supervisorFor(b.ctx, c.name)
+		if err != nil {
+			continue
+		}
+		b.mu.Lock()
+		c.supervisor = sup
+		c.resetLocked()
+		c.markDirtyLocked()
+		c.notifyLocked()
+		b.mu.Unlock()
+		return
+	}
+}
+
+// sleep waits for pause. It returns false, at once, when the bus is closed.
+func (b *Bus) sleep(pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-b.ctx.Done():
+		return false
+	}
+}
+
+// Stats returns the counters of the bus. Connected is false while any of its sessions is down.
 func (b *Bus) Stats() bus.Stats {
 	connected := true
 	b.mu.RLock()
@@ -159,8 +277,9 @@ func (b *Bus) Stats() bus.Stats {
 	}
 }
 
-// Close ends all subscriptions and returns when the last goroutine of the bus has ended. That takes as long as Redis
-// takes to answer what is on its way, at most the probe interval. It always returns nil.
+// Close ends all subscriptions, waits for the replies to all commands in flight, at most for the
+// probe interval, and returns when the last goroutine of the bus has ended. It always returns nil.
+// It does not close the client given to New.
 func (b *Bus) Close() error {
 	b.mu.Lock()
 	first := b.ctx.Err() == nil
@@ -175,15 +294,16 @@ func (b *Bus) Close() error {
 		c.snapshot.Load().subscribers.Close()
 	}
 	if b.options.ownsClient {
-		_ = b.client.Close() // nothing is left that its error could concern
+		_ = b.client.Close() // the bus has no more use for the client
 	}
 	close(b.done)
 	return nil
 }
 
-// Done is closed when the bus has been closed.
+// Done returns a channel that is closed when Close has finished.
 func (b *Bus) Done() <-chan struct{} { return b.done }
 
+// listChannels returns all channels at this moment.
 func (b *Bus) listChannels() []*channelState {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -194,7 +314,7 @@ func (b *Bus) listChannels() []*channelState {
 	return channels
 }
 
-// deleteIfUnusedLocked drops c if it has no members and Redis has nothing more to say of it.
+// deleteIfUnusedLocked deletes c if it has no subscribers and no command or reply is due.
 func (b *Bus) deleteIfUnusedLocked(c *channelState) {
 	if c.snapshot.Load().subscribers == nil && !c.subscribeSent && c.pendingReplies == 0 && !c.dirty {
 		delete(b.channels, c.name)

@@ -7,20 +7,43 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// channelState is a Redis channel that has members in this process, or had until just now.
+// channelState is the state of a Redis channel that has subscribers in this process, or whose last
+// subscriber has left and whose UNSUBSCRIBE Redis has not yet confirmed.
+//
+// It holds the desired state (is there a subscriber?) and the actual state (what was sent to Redis,
+// and what did Redis reply?). A caller only changes the desired state and marks the channel dirty.
+// The session's reconcile loop sends the commands that bring the two together, so that one
+// goroutine writes to the pub/sub socket, bursts of subscriptions share a command, and a new
+// session subscribes to everything with the same code.
 type channelState struct {
-	name     string
-	snapshot atomic.Pointer[snapshot] // never nil
+	name string
+	// snapshot is replaced as a whole when a subscriber joins or leaves, so that delivery needs no
+	// lock. It is never nil.
+	snapshot atomic.Pointer[snapshot]
 
-	// Guarded by Bus.mu.
-	supervisor     *supervisor   // carries it
-	draining       bool          // its last member waits for Redis to know
-	dirty          bool          // waits for the reconciler. This and what follows is about the link's session
-	subscribeSent  bool          // the last command sent for it was a SUBSCRIBE
-	pendingReplies int           // commands sent for it whose reply has not come
-	subscribeAlone bool          // a command for several channels was refused: ask for this one by itself
-	subscribeErr   error         // Redis does not let us subscribe
-	changed        chan struct{} // closed and replaced when there is news
+	// Bus.mu guards the fields below.
+
+	// supervisor is the one whose session carries the channel.
+	supervisor *supervisor
+	// draining is set while the last subscriber closes: it gets frames until Redis confirms the
+	// UNSUBSCRIBE.
+	draining bool
+	// changed is closed and replaced when any other field changes.
+	changed chan struct{}
+
+	// The fields below are about the session that is attached to the supervisor.
+
+	// dirty channels wait for the reconcile loop.
+	dirty bool
+	// subscribeSent is set if the last command sent for the channel was a SUBSCRIBE.
+	subscribeSent bool
+	// pendingReplies counts the commands whose confirmation or refusal has not arrived.
+	pendingReplies int
+	// subscribeAlone asks for a SUBSCRIBE that names this channel only. It is set after Redis
+	// refused a command that may have failed because of another channel.
+	subscribeAlone bool
+	// subscribeErr is the error with which Redis refused the channel, or nil.
+	subscribeErr error
 }
 
 func newChannelState(sup *supervisor, name string) *channelState {
@@ -29,10 +52,14 @@ func newChannelState(sup *supervisor, name string) *channelState {
 	return c
 }
 
-// snapshot is the members of a channel at one time.
+// snapshot is the set of a channel's subscribers at one moment. It is immutable.
 type snapshot struct {
-	subscribers  *fanout.Subscribers
-	pendingLocks *lifecycle.Gate // inside: frames for the queue whose lock is asked for. Made anew with each queue
+	// subscribers is nil if there are none.
+	subscribers *fanout.Subscribers
+	// pendingLocks is entered by each frame whose lock attempt has not finished. A queue gets a new
+	// gate when its first subscriber in this process joins; the last one to leave closes the gate
+	// and waits until it is empty.
+	pendingLocks *lifecycle.Gate
 }
 
 func (c *channelState) addSubscriberLocked(subscriber *fanout.Subscriber) {
@@ -46,7 +73,8 @@ func (c *channelState) addSubscriberLocked(subscriber *fanout.Subscriber) {
 	c.notifyLocked()
 }
 
-// removeSubscriberLocked returns the gate of the contests that member must wait for, or nil: it is a queue's last member.
+// removeSubscriberLocked removes subscriber. If it was the last one of the queue,
+// removeSubscriberLocked returns the gate of the lock attempts to wait for, or else nil.
 func (c *channelState) removeSubscriberLocked(subscriber *fanout.Subscriber) *lifecycle.Gate {
 	previous := c.snapshot.Load()
 	next := &snapshot{subscribers: previous.subscribers.Without(subscriber), pendingLocks: previous.pendingLocks}
@@ -57,35 +85,75 @@ func (c *channelState) removeSubscriberLocked(subscriber *fanout.Subscriber) *li
 	return nil
 }
 
-// beginLockAttempt returns the audience with one more contest inside its gate, or nil if there is no queue.
+// beginLockAttempt enters pendingLocks for one frame and returns the snapshot with that gate; the
+// lock attempt leaves the gate when it finishes. beginLockAttempt returns nil if the channel has no
+// queue subscriber.
 func (c *channelState) beginLockAttempt() *snapshot {
 	for {
 		current := c.snapshot.Load()
 		if !current.subscribers.HasQueue() {
 			return nil
 		}
+		// Enter fails if the last queue subscriber has left since the Load. The next snapshot has
+		// no queue, or a new one.
 		if current.pendingLocks.Enter() {
 			return current
 		}
 	}
 }
 
-// desiredLocked says that Redis should send the channel's frames to us.
+// desiredLocked reports whether Redis should send the channel's frames to this process.
 func (c *channelState) desiredLocked() bool {
 	return !c.draining && c.snapshot.Load().subscribers != nil
 }
 
-// isLastSubscriberLocked says that member has the channel for itself.
+// isLastSubscriberLocked reports whether the channel has no subscriber except subscriber.
 func (c *channelState) isLastSubscriberLocked(subscriber *fanout.Subscriber) bool {
 	return c.snapshot.Load().subscribers.Without(subscriber) == nil
 }
 
+// subscribedLocked reports whether Redis has confirmed the subscription. It returns an error if
+// Redis has refused it.
+func (c *channelState) subscribedLocked() (bool, error) {
+	return c.subscribeSent && c.pendingReplies == 0, c.subscribeErr
+}
+
+// reconciledLocked reports whether the channel waits for nothing: neither for the reconcile loop,
+// nor for a reply, nor for a new supervisor after its shard has moved.
+func (c *channelState) reconciledLocked() bool {
+	return !c.dirty && c.pendingReplies == 0 && (!c.subscribeAlone || c.subscribeSent || c.subscribeErr != nil)
+}
+
+// unsubscribedLocked reports whether Redis sends no more frames of the channel. It also returns
+// true if another subscriber has joined, because the subscription then stays. The error is always
+// nil.
+func (c *channelState) unsubscribedLocked() (bool, error) {
+	return c.desiredLocked() || !c.dirty && !c.subscribeSent && c.pendingReplies == 0, nil
+}
+
+// markDirtyLocked hands the channel to the reconcile loop of the attached session. Without a
+// session it waits for the next one, which looks at the dirty channels when it starts.
+func (c *channelState) markDirtyLocked() {
+	if !c.dirty {
+		c.dirty = true
+		c.supervisor.dirty = append(c.supervisor.dirty, c)
+	}
+	if c.supervisor.attached == nil {
+		return
+	}
+	select {
+	case c.supervisor.attached.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// notifyLocked wakes the goroutines that wait for a change of the channel.
 func (c *channelState) notifyLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-// resetLocked forgets what a session knew of the channel.
+// resetLocked clears what concerns the previous session.
 func (c *channelState) resetLocked() {
 	c.dirty, c.subscribeSent, c.pendingReplies, c.subscribeAlone, c.subscribeErr = false, false, 0, false, nil
 }

@@ -138,7 +138,7 @@ func TestBus_ChannelsThatRedisRefuses(t *testing.T) {
 
 	_, err := b.Subscribe(t.Context(), closed, bus.Broadcast, func([]byte) {})
 	requireCode(t, errors.PermissionDenied, err)
-	require.ErrorContains(t, err, "subscribing to channel closed")
+	require.ErrorContains(t, err, "cannot subscribe to channel closed")
 	assert.Equal(t, "closed", happened.next(t, bus.Dropped).Channel)
 
 	published := make(report, 1)

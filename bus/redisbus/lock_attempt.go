@@ -13,58 +13,75 @@ import (
 )
 
 const (
-	// lockSeconds is how long a lock lives.
+	// lockCapacity is how many frames may wait for their lock attempts to be sent before the bus
+	// stops reading from Redis. In a cluster a frame beyond that is dropped instead.
+	lockCapacity = 8 << 10
+	// lockSeconds is the time to live of a lock, as in psrpc.
 	lockSeconds = 5
-	// lockValue is what it is set to: nobody reads it.
+	// lockValue is the value of a lock. No process reads it.
 	lockValue = "0"
 )
 
-// lockAttempt is a frame of a queue that this process would like to deliver, and the SET with which processes contend for
-// its lock.
+// lockAttempt is a queue frame and the attempt of this process to take the frame's lock.
+//
+// Redis pub/sub has no queue groups: every process that has a subscriber of the queue gets every
+// frame. They agree on one of them as psrpc does, because psrpc and dynpsrpc processes may serve
+// the same queue: each sends SET key value EX 5 NX, where the key is a hash of the frame's bytes.
+// SET NX succeeds for one of them, which delivers the frame. The others get a nil reply and drop
+// it. No process has to know the others, and the lock expires by itself. The price is one command
+// per frame and process, and that identical frames within five seconds count as one.
 type lockAttempt struct {
-	bus      *Bus
-	channel  *channelState
-	snapshot *snapshot // as it was when the frame came; inside its gate
+	bus     *Bus
+	channel *channelState
+	// snapshot has the subscribers at the time the frame arrived. The attempt is inside its
+	// pendingLocks.
+	snapshot *snapshot
 	frame    []byte
 }
 
-// lockKey is the key of a frame's lock: psrpc's, as are its life and the form of the command.
+// lockKey returns the key of a frame's lock: the base64 of its SHA-256, as in psrpc.
 func lockKey(frame []byte) string {
 	hash := sha256.Sum256(frame)
 	return base64.StdEncoding.EncodeToString(hash[:])
 }
 
-// size is little: only a hash of the frame is sent.
-func (c lockAttempt) size() int { return base64.StdEncoding.EncodedLen(sha256.Size) }
+// size returns the length of the key. The frame itself is not sent.
+func (a lockAttempt) size() int { return base64.StdEncoding.EncodedLen(sha256.Size) }
 
-func (c lockAttempt) write(w *bufio.Writer) {
-	writeCommand(w, "set", lockKey(c.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
+func (a lockAttempt) write(w *bufio.Writer) {
+	writeCommand(w, "set", lockKey(a.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
 }
 
-func (c lockAttempt) complete(_ int64, err error) {
+// complete finishes the attempt with the reply from Redis. If the key has moved to another node,
+// the attempt starts over.
+func (a lockAttempt) complete(_ int64, err error) {
 	if isMoved(err) {
-		c.bus.workers.Go(c.retryOnMovedNode) // Close waits for it
+		a.bus.workers.Go(a.retryOnMovedNode) // Bus.Close waits for it
 		return
 	}
-	c.finish(err)
+	a.finish(err)
 }
 
-// retryOnMovedNode asks for a lock that was not where the bus thought, as it is while a cluster changes.
-func (c lockAttempt) retryOnMovedNode() {
-	b := c.bus
+// retryOnMovedNode repeats the attempt through go-redis, which follows redirections. It is for a
+// lock that another node of the cluster has taken over.
+func (a lockAttempt) retryOnMovedNode() {
+	b := a.bus
 	b.topology.refresh(b.ctx)
 	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
-	c.finish(b.client.SetArgs(b.ctx, lockKey(c.frame), lockValue, options).Err())
+	a.finish(b.client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err())
 }
 
-// finish delivers the frame if this process got the lock.
-func (c lockAttempt) finish(err error) {
-	defer c.snapshot.pendingLocks.Leave()
+// finish delivers the frame if this process has the lock. err is redis.Nil if another process has
+// it. After any other error it is unknown which process has the lock, so the frame is dropped, as
+// in psrpc: a lost request times out at its caller, but a request that is handled twice goes
+// unnoticed.
+func (a lockAttempt) finish(err error) {
+	defer a.snapshot.pendingLocks.Leave()
 	switch {
-	case errors.Is(err, redis.Nil): // another process has it
+	case errors.Is(err, redis.Nil):
 	case err != nil:
-		c.bus.dropped.Add(1) // as psrpc does: nobody knows whether another process has it
-	case !c.channel.snapshot.Load().subscribers.DeliverQueue(c.frame) && !c.snapshot.subscribers.DeliverQueue(c.frame):
-		c.bus.dropped.Add(1) // cannot happen: a queue's last member waits for its contests
+		a.bus.dropped.Add(1)
+	case !a.channel.snapshot.Load().subscribers.DeliverQueue(a.frame) && !a.snapshot.subscribers.DeliverQueue(a.frame):
+		a.bus.dropped.Add(1) // cannot happen: the last subscriber of a queue waits for pendingLocks
 	}
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-func init() { //nolint:gochecknoinits // drivers register by import
+func init() { //nolint:gochecknoinits // importing the package registers its drivers
 	for scheme, newClient := range newClients {
 		bus.MustRegister(scheme, newDriver("redis", newClient))
 		bus.MustRegister(strings.Replace(scheme, "redis", "rediss", 1), newDriver("rediss", newClient))
 	}
 }
 
-// newClients make a client from a URL, whose scheme is redis or rediss. go-redis reads the URL.
+// newClients has, by URL scheme, the functions that make a client. go-redis parses the URL.
 var newClients = map[string]func(u *url.URL) (redis.UniversalClient, error){
 	"redis":          newSingle,
 	"redis-sentinel": newSentinel,
@@ -32,7 +32,7 @@ var newClients = map[string]func(u *url.URL) (redis.UniversalClient, error){
 
 func newSingle(u *url.URL) (redis.UniversalClient, error) {
 	if u.Query().Has("addr") {
-		return nil, errors.New("several hosts: want redis-cluster:// or redis-sentinel://")
+		return nil, errors.New("several hosts need the scheme redis-cluster:// or redis-sentinel://")
 	}
 	options, err := redis.ParseURL(u.String())
 	if err != nil {
@@ -47,9 +47,9 @@ func newSentinel(u *url.URL) (redis.UniversalClient, error) {
 	case err != nil:
 		return nil, err
 	case options.MasterName == "":
-		return nil, errors.New("the parameter master_name is missing")
+		return nil, errors.New("parameter master_name is missing")
 	case options.RouteByLatency || options.RouteRandomly:
-		return nil, errors.New("a bus speaks to the master: there is nothing to route")
+		return nil, errors.New("route_by_latency and route_randomly do not apply: the bus uses the master only")
 	}
 	return redis.NewFailoverClient(options), nil
 }
@@ -62,7 +62,7 @@ func newCluster(u *url.URL) (redis.UniversalClient, error) {
 	return redis.NewClusterClient(options), nil
 }
 
-// parameters are those of a URL's query that are the bus's. The others are go-redis'.
+// parameters has the query parameters that are options of the bus. go-redis reads all others.
 var parameters = map[string]func(value string) (Option, error){
 	"prefix":          func(value string) (Option, error) { return WithPrefix(value), nil },
 	"probe_interval":  parsedOption(time.ParseDuration, WithProbeInterval),
@@ -74,6 +74,7 @@ var parameters = map[string]func(value string) (Option, error){
 	}),
 }
 
+// parsedOption returns a function that parses the value of a parameter and makes an option of it.
 func parsedOption[T any](parse func(string) (T, error), option func(T) Option) func(string) (Option, error) {
 	return func(value string) (Option, error) {
 		v, err := parse(value)
@@ -81,7 +82,8 @@ func parsedOption[T any](parse func(string) (T, error), option func(T) Option) f
 	}
 }
 
-// newDriver returns the driver of one scheme. The package comment says what is in its URLs.
+// newDriver returns the driver of one URL scheme. scheme is the one that go-redis knows: redis or
+// rediss. The package comment documents the URLs.
 func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, error)) bus.Driver {
 	return func(ctx context.Context, u *url.URL) (bus.Bus, error) {
 		clientURL, opts, err := splitURL(u)
@@ -95,7 +97,7 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 		}
 		b, err := newBus(ctx, client, append(opts, func(o *options) { o.ownsClient = true }))
 		if err != nil {
-			_ = client.Close() // the first error says more
+			_ = client.Close() // err is the error to report
 			return nil, err
 		}
 		return b, nil
@@ -103,10 +105,11 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 }
 
 func urlError(u *url.URL, err error) error {
-	return errors.NewErrorf(errors.InvalidArgument, "redis bus: URL %s: %w", u.Redacted(), err)
+	return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s: %w", u.Redacted(), err)
 }
 
-// splitURL returns what of u is for the client, and the options that the rest says.
+// splitURL divides u into the URL for go-redis and the options of the bus. The first host stays in
+// the URL; the others become addr parameters, as go-redis expects them.
 func splitURL(u *url.URL) (*url.URL, []Option, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
@@ -115,7 +118,7 @@ func splitURL(u *url.URL) (*url.URL, []Option, error) {
 	clientURL := *u
 	hosts := strings.Split(u.Host, ",")
 	if hosts[0] == "" {
-		return nil, nil, errors.New("the host is missing")
+		return nil, nil, errors.New("host is missing")
 	}
 	clientURL.Host = hosts[0]
 	for _, host := range hosts[1:] {

@@ -88,16 +88,16 @@ func TestOpen_Cluster(t *testing.T) {
 func TestOpen_Errors(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
-		"redis://":                                                        "the host is missing",
+		"redis://":                                                        "host is missing",
 		"redis://user:secret@localhost:1/x":                               "invalid database number",
 		"redis://user:secret@localhost:1?nosuch=1":                        "nosuch",
 		"redis://user:secret@localhost:1?publish_queue=x":                 "parameter publish_queue",
-		"redis://user:secret@localhost:1?publish_queue=0":                 "publish queue of 0 frames has no room",
+		"redis://user:secret@localhost:1?publish_queue=0":                 "publish queue size 0 is not positive",
 		"redis://user:secret@localhost:1?probe_interval=1":                "parameter probe_interval",
-		"redis://user:secret@localhost:1,localhost:2":                     "want redis-cluster:// or redis-sentinel://",
+		"redis://user:secret@localhost:1,localhost:2":                     "need the scheme redis-cluster:// or redis-sentinel://",
 		"redis-sentinel://user:secret@localhost:1":                        "master_name is missing",
 		"redis-cluster://localhost:1?sharded=perhaps":                     "parameter sharded",
-		"rediss-sentinel://localhost:1?master_name=m&route_randomly=true": "nothing to route",
+		"rediss-sentinel://localhost:1?master_name=m&route_randomly=true": "route_randomly do not apply",
 	} {
 		_, err := bus.Open(t.Context(), url)
 		require.ErrorContains(t, err, want, url)

@@ -8,12 +8,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Defaults of the options.
+// Default values of the options.
 const (
-	DefaultProbeInterval  = 3 * time.Second
+	// DefaultProbeInterval is the default of [WithProbeInterval].
+	DefaultProbeInterval = 3 * time.Second
+	// DefaultConnectTimeout is the default of [WithConnectTimeout].
 	DefaultConnectTimeout = 5 * time.Second
-	DefaultPublishQueue   = 1024
-	DefaultMaxFrameSize   = 32 << 20
+	// DefaultPublishQueue is the default of [WithPublishQueue], in frames.
+	DefaultPublishQueue = 1024
+	// DefaultMaxFrameSize is the default of [WithMaxFrameSize], in bytes.
+	DefaultMaxFrameSize = 32 << 20
 )
 
 type options struct {
@@ -25,46 +29,52 @@ type options struct {
 	sharded        bool
 	logger         *slog.Logger
 	onEvent        func(bus.Event)
-	ownsClient     bool // close the client with the bus
+	// ownsClient makes Close close the client.
+	ownsClient bool
 }
 
 // Option configures [New].
 type Option func(*options)
 
-// WithPrefix puts prefix before the name of every channel, so that several fleets share a Redis without meeting
-// (its database numbers do not divide pub/sub). All peers must use the same. The default is none, as in psrpc.
+// WithPrefix adds prefix to the name of every channel, so that several fleets share a Redis server
+// and stay isolated (database numbers do not separate pub/sub channels). All peers must use the
+// same prefix. The default is no prefix, as in psrpc.
 func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
 
-// WithProbeInterval sets how fast a dead link is noticed: after half the interval without a frame the bus sends one to
-// itself, and within one and a half it gives the link up if none came. It is also the time within which Redis must
-// answer a command. The default is [DefaultProbeInterval].
+// WithProbeInterval sets how fast a dead connection is detected. After half an interval without a
+// frame, the bus publishes a probe to itself; it reconnects after at most one and a half intervals
+// without a frame. The interval is also the minimum time that Redis has to reply to a command
+// before the bus reconnects. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }
 
-// WithConnectTimeout bounds each attempt to connect, that of [New] included. The default is [DefaultConnectTimeout].
+// WithConnectTimeout bounds each attempt to connect, including the first one in [New]. The default
+// is [DefaultConnectTimeout].
 func WithConnectTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.connectTimeout = timeout }
 }
 
-// WithPublishQueue sets how many frames may wait to be sent before Publish waits for room. The default is
+// WithPublishQueue sets how many frames may wait to be sent before Publish blocks. The default is
 // [DefaultPublishQueue].
 func WithPublishQueue(frames int) Option { return func(o *options) { o.publishQueue = frames } }
 
-// WithMaxFrameSize sets the largest frame, in bytes, that Publish takes. The default is [DefaultMaxFrameSize]: Redis
-// itself takes more, but its default output buffer limit then cuts every subscriber that the frame is sent to.
+// WithMaxFrameSize sets the maximum size of a frame, in bytes; Publish returns bus.ErrFrameTooLarge
+// for larger ones. The default is [DefaultMaxFrameSize]. Redis accepts larger frames, but with its
+// default output buffer limit it then disconnects every subscriber of the channel.
 func WithMaxFrameSize(bytes int) Option { return func(o *options) { o.maxFrameSize = bytes } }
 
-// WithShardedPubSub uses the sharded pub/sub of Redis 7, SPUBLISH and SSUBSCRIBE: a Cluster then carries each frame on
-// one shard instead of all its nodes. Peers that do not use it, psrpc's among them, do not meet those that do. The
-// default is off.
+// WithShardedPubSub makes the bus use the sharded pub/sub of Redis 7 (SPUBLISH and SSUBSCRIBE): a
+// Cluster then carries each frame on one shard instead of forwarding it to all nodes. Peers that
+// use it cannot communicate with peers that do not, such as psrpc peers. The default is off.
 func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 
-// WithLogger sets where events are logged that no handler takes. The default is slog.Default().
+// WithLogger sets the logger for events. It is not used with [WithEventHandler]. The default is
+// slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// WithEventHandler makes handle take the bus's events, one at a time, instead of the log. It must not close the bus,
-// whose Close waits for it.
+// WithEventHandler makes the bus call handle for its events instead of logging them, one call at a
+// time. handle must not close the bus: Close waits for handle to return.
 func WithEventHandler(handle func(bus.Event)) Option { return func(o *options) { o.onEvent = handle } }
 
 func newOptions(opts []Option) (options, error) {
@@ -84,20 +94,20 @@ func newOptions(opts []Option) (options, error) {
 	return o, o.validate()
 }
 
-// validate returns all that is wrong.
+// validate returns an error that joins all problems of the options.
 func (o *options) validate() error {
 	var problems []error
 	addProblem := func(format string, args ...any) {
 		problems = append(problems, errors.NewErrorf(errors.InvalidArgument, format, args...))
 	}
 	if o.probeInterval < time.Millisecond {
-		addProblem("redis bus: probe interval %v is less than a millisecond", o.probeInterval)
+		addProblem("redis bus: probe interval %v is less than 1ms", o.probeInterval)
 	}
 	if o.connectTimeout <= 0 {
 		addProblem("redis bus: connect timeout %v is not positive", o.connectTimeout)
 	}
 	if o.publishQueue < 1 {
-		addProblem("redis bus: publish queue of %d frames has no room", o.publishQueue)
+		addProblem("redis bus: publish queue size %d is not positive", o.publishQueue)
 	}
 	if o.maxFrameSize < 1 {
 		addProblem("redis bus: maximum frame size %d is not positive", o.maxFrameSize)
@@ -108,6 +118,7 @@ func (o *options) validate() error {
 	return errors.Join(problems...)
 }
 
+// log is the event handler without [WithEventHandler].
 func (o *options) log(event bus.Event) {
 	switch event.Kind {
 	case bus.Reconnected:

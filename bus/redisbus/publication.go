@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// publication is a frame on its way out.
+// publication is a PUBLISH or SPUBLISH of one frame.
 type publication struct {
 	bus     *Bus
 	channel string
@@ -23,16 +23,20 @@ func (p publication) write(w *bufio.Writer) {
 	if p.bus.options.sharded {
 		name = "spublish"
 	}
-	//nolint:gosec // nobody may change a published frame
+	// The conversion saves copying the frame. It is safe because a published frame must not be
+	// changed.
+	//nolint:gosec // see above
 	writeCommand(w, name, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
 }
 
+// complete reports the reply from Redis, which is the number of receivers, or the error to the
+// publisher.
 func (p publication) complete(receivers int64, err error) {
 	b := p.bus
 	if err != nil {
 		b.publishErrors.Add(1)
 		if isMoved(err) {
-			b.workers.Go(func() { b.topology.refresh(b.ctx) }) // Close waits for it
+			b.workers.Go(func() { b.topology.refresh(b.ctx) })
 		}
 	} else {
 		b.published.Add(1)
@@ -42,7 +46,7 @@ func (p publication) complete(receivers int64, err error) {
 	}
 	switch {
 	case err != nil:
-		p.report.Delivered(bus.Unknown, channelError("publishing on", p.channel, err))
+		p.report.Delivered(bus.Unknown, channelError("publish on", p.channel, err))
 	case b.topology.reportsReceivers():
 		p.report.Delivered(int(receivers), nil)
 	default:
@@ -50,10 +54,12 @@ func (p publication) complete(receivers int64, err error) {
 	}
 }
 
+// channelError returns the error of an operation on a channel, with the code that fits the reply
+// from Redis.
 func channelError(operation, channel string, err error) error {
 	code := errors.Unavailable
 	if hasCode(err, "NOPERM") {
 		code = errors.PermissionDenied
 	}
-	return errors.NewErrorf(code, "redis bus: %s channel %s: %w", operation, channel, err)
+	return errors.NewErrorf(code, "redis bus: cannot %s channel %s: %w", operation, channel, err)
 }

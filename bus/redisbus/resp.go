@@ -12,32 +12,39 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxBulk is the longest string that Redis sends.
+// maxBulk is the maximum length of a string in RESP, in bytes.
 const maxBulk = 512 << 20
 
-// replyError is an error that Redis answered.
+// replyError is an error reply from Redis. It implements redis.Error, so that it can be tested for
+// like an error of go-redis.
 type replyError string
 
 var _ redis.Error = replyError("")
 
 func (e replyError) Error() string { return string(e) }
 
-// RedisError makes it a redis.Error.
+// RedisError implements redis.Error.
 func (replyError) RedisError() {}
 
-// isRedisError says that Redis answered, though not with success.
+// isRedisError reports whether err is a reply from Redis, an error or nil reply, rather than a
+// failure of the connection.
 func isRedisError(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
 
-// hasCode says that err is an answer that begins with code.
+// hasCode reports whether err is an error reply that begins with code.
 func hasCode(err error, code string) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code+" ")
 }
 
-// writeCommand writes a command. What fails shows when the writer is flushed.
+// isMoved reports whether err is the error reply of a cluster's node that does not have the slot of
+// a key or channel.
+func isMoved(err error) bool { return hasCode(err, "MOVED") }
+
+// writeCommand writes a command as a RESP array of strings. Write errors are reported by the
+// writer's Flush.
 func writeCommand(w *bufio.Writer, args ...string) {
 	writeHeader(w, '*', len(args))
 	for _, arg := range args {
@@ -47,12 +54,14 @@ func writeCommand(w *bufio.Writer, args ...string) {
 	}
 }
 
+// writeHeader writes the line that begins an array or a string, without allocating.
 func writeHeader(w *bufio.Writer, kind byte, n int) {
 	header := strconv.AppendInt(append(w.AvailableBuffer(), kind), int64(n), 10)
 	_, _ = w.Write(append(header, '\r', '\n'))
 }
 
-// readLine reads a line, which is valid until the next read: its kind, and the rest without its end.
+// readLine reads a line and returns its first byte, which is the kind of the RESP value, and the
+// rest without CRLF. The content is valid until the next read.
 func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
@@ -64,10 +73,11 @@ func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 	return line[0], line[1 : len(line)-2], nil
 }
 
-func unexpectedError(what any) error { return fmt.Errorf("unexpected %q from Redis", what) }
+func unexpectedError(what any) error { return fmt.Errorf("unexpected %q from redis", what) }
 
-// readReply reads a reply of one line. It returns a number, 0 for a word; or redis.Nil, or another redis.Error. What
-// else fails is the connection.
+// readReply reads a reply of one line: the bus sends no command with a longer one. It returns the
+// value of an integer reply, 0 for a simple string, redis.Nil for a nil reply, and another
+// redis.Error for an error reply. Any other error means that the connection has failed.
 func readReply(r *bufio.Reader) (int64, error) {
 	kind, content, err := readLine(r)
 	switch {
@@ -85,20 +95,26 @@ func readReply(r *bufio.Reader) (int64, error) {
 	return 0, unexpectedError(content)
 }
 
-// push is what comes on a pub/sub connection: a message, or that a channel has been subscribed or unsubscribed.
+// push is a RESP2 pub/sub message: a frame, or the confirmation that a channel has been subscribed
+// or unsubscribed.
 type push struct {
-	kind    string
-	channel []byte // valid until the next read
-	message []byte // nil unless kind is one of a message
+	kind string
+	// channel is valid until the next read.
+	channel []byte
+	// message is the frame. It is nil in confirmations.
+	message []byte
 }
 
-// isMessage says that the push is a message.
+// isMessage reports whether the push is a frame.
 func (p push) isMessage() bool { return p.kind == "message" || p.kind == "smessage" }
 
-// pushKinds are all, so that none has to be allocated.
+// pushKinds has all kinds of pushes. readPush returns one of these strings instead of allocating
+// one.
 var pushKinds = [...]string{"message", "smessage", "subscribe", "unsubscribe", "ssubscribe", "sunsubscribe"}
 
-// readPush reads a push. scratch is for the name of its channel. The error is a redis.Error if Redis refuses a command.
+// readPush reads a push. buffer is used for the name of the channel if it is long enough; the frame
+// always gets its own memory, because receivers may keep it. The error is a redis.Error if Redis
+// has refused a command.
 func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 	kind, content, err := readLine(r)
 	switch {
@@ -135,7 +151,7 @@ func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 	return p, err
 }
 
-// readBulk reads a string into buffer, or into memory of its own if buffer is too small.
+// readBulk reads a string into buffer, or into newly allocated memory if buffer is too small.
 func readBulk(r *bufio.Reader, buffer []byte) ([]byte, error) {
 	kind, content, err := readLine(r)
 	if err != nil {

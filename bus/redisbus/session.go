@@ -14,55 +14,63 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// session is one life of the connections to Redis: it ends with the first thing that fails.
+// session is one set of connections to one Redis server: a pub/sub socket, a pipeline of
+// publications, and pipelines of lock attempts. The first failure on any of them ends the session
+// as a whole, and the supervisor opens the next one. Only the pipelines to the other servers of a
+// cluster recover by themselves.
+//
+// Each session has these goroutines: readLoop reads the pub/sub socket and delivers frames,
+// reconcileLoop writes to it, probeLoop checks that the connection is alive, and each pipeline
+// reads its replies.
 type session struct {
-	bus           *Bus
-	supervisor    *supervisor
-	ctx           context.Context //nolint:containedctx // the life of the session: it ends with it
-	cancel        context.CancelCauseFunc
-	pubsub        *socket
-	publisher     *pipeline[publication]
-	node          *redis.Client
-	lockPipelines map[string]*pipeline[lockAttempt] // by the server that has the locks; theirs who delivers
-	workers       sync.WaitGroup
+	bus        *Bus
+	supervisor *supervisor
+	node       *redis.Client
+	ctx        context.Context //nolint:containedctx // it ends with the session
+	cancel     context.CancelCauseFunc
+	// workers has the goroutines of the session.
+	workers sync.WaitGroup
 
-	active   atomic.Bool
-	mu       sync.Mutex      // taken by whoever delivers before the session is live
-	buffered []bufferedFrame // came before; guarded by mu
+	pubsub    *socket
+	publisher *pipeline[publication]
+	// lockPipelines has a pipeline for each server that has locks, by node key. The goroutine that
+	// delivers uses it: readLoop once the session is active, before that activate.
+	lockPipelines map[string]*pipeline[lockAttempt]
 
-	pushesRead atomic.Uint64 // counts what Redis sent on the pub/sub connection
-	wakeup     chan struct{} // holds a token if there are dirty channels
+	// active is set once all channels are subscribed and Publish uses the session.
+	active atomic.Bool
+	// mu guards buffered, and delivery until the session is active.
+	mu sync.Mutex
+	// buffered has the frames that arrived before the session was active.
+	buffered []bufferedFrame
 
-	sentCommands []*subscribeCommand // sent and not answered in full, in their order; guarded by Bus.mu
+	// pushesRead counts what Redis has sent on the pub/sub socket, so that probeLoop notices
+	// silence.
+	pushesRead atomic.Uint64
+	// wakeup holds a token if channels are dirty.
+	wakeup chan struct{}
+
+	// sentCommands has the commands without all their replies, oldest first. Bus.mu guards it.
+	sentCommands []*subscribeCommand
 }
 
-// bufferedFrame is a frame that came before its session was live.
+// bufferedFrame is a frame that arrived before its session was active.
 type bufferedFrame struct {
 	channel, frame []byte
 }
 
-// openSession makes a session that is not live yet, or fails by the end of ctx.
-func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
-	b := sup.bus
-	node, err := b.topology.node(ctx, sup.probe.name)
-	if err != nil {
-		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: choosing a node: %w", err)
+// newSession returns a session without sockets.
+func newSession(sup *supervisor, node *redis.Client) *session {
+	s := &session{
+		bus: sup.bus, supervisor: sup, node: node,
+		lockPipelines: map[string]*pipeline[lockAttempt]{},
+		wakeup:        make(chan struct{}, 1),
 	}
-	node = node.WithTimeout(b.options.probeInterval)
-	s := &session{bus: b, supervisor: sup, node: node, lockPipelines: map[string]*pipeline[lockAttempt]{}, wakeup: make(chan struct{}, 1)}
-	s.ctx, s.cancel = context.WithCancelCause(b.ctx)
-	sup.attach(s)
-	if err := s.openSockets(ctx); err != nil {
-		s.fail(err)
-		return nil, s.err()
-	}
-	for _, work := range []func(){s.readLoop, s.reconcileLoop, s.probeLoop, s.publisher.run} {
-		s.workers.Go(work) // discard waits for all of them
-	}
-	return s, nil
+	s.ctx, s.cancel = context.WithCancelCause(s.bus.ctx)
+	return s
 }
 
-// openSockets makes the connections, and asks for the channels.
+// openSockets dials the two sockets and sends a SUBSCRIBE for the dirty channels.
 func (s *session) openSockets(ctx context.Context) error {
 	publisher, err := dialSocket(ctx, s.node)
 	if err != nil {
@@ -70,24 +78,32 @@ func (s *session) openSockets(ctx context.Context) error {
 	}
 	pubsub, err := dialSocket(ctx, s.node)
 	if err != nil {
-		_ = publisher.Close() // the first error says more
+		_ = publisher.Close() // err is the error to report
 		return err
 	}
 	pubsub.beforeRead = s.flushLocks
 	s.pubsub = pubsub
 	s.publisher = newPipeline[publication](s, s.bus.options.publishQueue, maxPublishBatch, s.node, publisher)
 	if err = s.reconcile(); err != nil {
-		_, _ = publisher.Close(), pubsub.Close() // as above
+		_, _ = publisher.Close(), pubsub.Close() // err is the error to report
 	}
 	return err
 }
 
-// fail ends the session. Only the first reason counts.
-func (s *session) fail(cause error) {
-	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus is down: %w", cause))
+// start starts the session's goroutines. discard waits for them.
+func (s *session) start() {
+	for _, loop := range []func(){s.readLoop, s.reconcileLoop, s.probeLoop, s.publisher.run} {
+		s.workers.Go(loop)
+	}
 }
 
-// err returns why the session ended, nil as long as it has not.
+// fail ends the session. Its error is that of the first call.
+func (s *session) fail(cause error) {
+	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: connection to redis lost: %w", cause))
+}
+
+// err returns why the session has ended, or nil if it has not. It is bus.ErrClosed once the bus is
+// closed.
 func (s *session) err() error {
 	if s.bus.ctx.Err() != nil {
 		return bus.ErrClosed
@@ -95,22 +111,23 @@ func (s *session) err() error {
 	return context.Cause(s.ctx)
 }
 
-// discard lets go of a session that has ended. It does not wait for what Redis may have yet to answer: the bus does
-// when it is closed.
-func (b *Bus) discard(s *session) {
-	b.workers.Go(func() {
-		_ = s.pubsub.Close() // ends the reader
+// discard closes the pub/sub socket of a session that has ended. It does not wait for the session's
+// goroutines, because the pipelines may still wait for replies; Bus.Close does.
+func (s *session) discard() {
+	s.bus.workers.Go(func() {
+		_ = s.pubsub.Close() // ends readLoop
 		s.workers.Wait()
 	})
 }
 
-// readLoop hands on what comes from Redis until the session ends.
+// readLoop reads messages, confirmations and refusals from the pub/sub socket until the session
+// ends.
 func (s *session) readLoop() {
-	var names [256]byte // most are shorter
+	var name [256]byte // reused for channel names, most of which are shorter
 	for {
-		received, err := readPush(s.pubsub.reader, names[:])
+		received, err := readPush(s.pubsub.reader, name[:])
 		if s.ctx.Err() != nil {
-			return // another session may have begun, which gets the same frames
+			return // the next session may have begun, and Redis sends it the same frames
 		}
 		s.pushesRead.Add(1)
 		switch {
@@ -127,7 +144,8 @@ func (s *session) readLoop() {
 	}
 }
 
-// onMessage keeps what comes while other channels wait for their confirmation: it could not be answered yet.
+// onMessage delivers a frame, or buffers it while the session is not active: a handler could not
+// publish its response yet.
 func (s *session) onMessage(message push) {
 	s.bus.received.Add(1)
 	if !s.active.Load() {
@@ -141,7 +159,7 @@ func (s *session) onMessage(message push) {
 	s.deliver(message.channel, message.message)
 }
 
-// activate is called when the session is the one that is published on.
+// activate delivers the buffered frames. From then on, frames are delivered as they arrive.
 func (s *session) activate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,13 +173,14 @@ func (s *session) activate() {
 	s.active.Store(true)
 }
 
-// deliver gives a frame to the channel's members, and to the contest for the lock if there is a queue.
+// deliver delivers a frame to the broadcast subscribers of a channel. If the channel has queue
+// subscribers in this process, deliver also tries to take the frame's lock.
 func (s *session) deliver(name, frame []byte) {
 	s.bus.mu.RLock()
 	state := s.bus.channels[string(name)] // does not allocate
 	s.bus.mu.RUnlock()
 	if state == nil {
-		return // the last member has just left
+		return // the last subscriber has just left
 	}
 	state.snapshot.Load().subscribers.DeliverBroadcast(frame)
 	if snapshot := state.beginLockAttempt(); snapshot != nil {
@@ -173,7 +192,10 @@ func (s *session) deliver(name, frame []byte) {
 	}
 }
 
-// tryLock puts a frame of a queue into the lane of its lock.
+// tryLock enqueues a lock attempt in the pipeline to the server that has the lock. flushLocks
+// writes it.
+//
+// If it returns an error, the attempt was not enqueued and will not finish.
 func (s *session) tryLock(attempt lockAttempt) error {
 	node, nodeKey, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
 	if err != nil {
@@ -184,25 +206,31 @@ func (s *session) tryLock(attempt lockAttempt) error {
 		if node != s.node {
 			node = node.WithTimeout(s.bus.options.probeInterval)
 		}
-		// Without its lock no frame of a queue is delivered. A cluster has several servers with locks.
+		// In a cluster the locks are spread over all masters, so each master gets a pipeline when
+		// its first lock is needed.
 		p = newPipeline[lockAttempt](s, lockCapacity, maxLockBatch, node, nil)
 		s.lockPipelines[nodeKey] = p
-		s.workers.Go(p.run) // discard waits for it, as for the reader that is here
+		s.workers.Go(p.run) // discard waits for it
 	}
 	return p.enqueue(s.ctx, attempt)
 }
 
-// flushLocks asks for the locks of all frames that have come, once there are no more for now.
+// flushLocks writes the lock attempts of all frames that have arrived. The pub/sub socket calls it
+// before each Read, when its buffer is empty: lock attempts of a burst of frames share a write, and
+// those of a single frame do not wait.
 func (s *session) flushLocks() {
 	if !s.active.Load() {
-		return // activate does
+		return // activate flushes
 	}
 	for _, p := range s.lockPipelines {
 		p.flush(maxInlineBytes)
 	}
 }
 
-// probeLoop watches that frames come. If none came for half the interval it publishes one that must come back.
+// probeLoop ends the session if Redis is silent. After half a probe interval without a push it
+// publishes a frame on the supervisor's probe channel. The frame must come back: it is the only way
+// to notice that a connection loses bytes while its socket stays open, because a subscriber has
+// nothing to send and therefore gets no error.
 func (s *session) probeLoop() {
 	const ticks = 4
 	ticker := time.NewTicker(max(s.bus.options.probeInterval/ticks, 1))
@@ -224,7 +252,7 @@ func (s *session) probeLoop() {
 				return
 			}
 		case ticks + 1:
-			s.fail(fmt.Errorf("no sign of life for %v",
+			s.fail(fmt.Errorf("nothing received for %v, not even a probe",
 				s.bus.options.probeInterval*(ticks+1)/ticks))
 		}
 	}

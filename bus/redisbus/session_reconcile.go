@@ -7,18 +7,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// maxChannels is how many channels one SUBSCRIBE or UNSUBSCRIBE names.
+// maxChannels is the maximum number of channels in one SUBSCRIBE or UNSUBSCRIBE.
 const maxChannels = 512
 
-// subscribeCommand is a SUBSCRIBE or UNSUBSCRIBE. Redis confirms its channels one by one, in order, or refuses it as
-// a whole; and it answers the commands of a connection in order.
+// subscribeCommand is a SUBSCRIBE or UNSUBSCRIBE. Redis replies to the commands of a connection in
+// order. It either confirms the channels of a command one by one, in order, or refuses the command
+// as a whole.
 type subscribeCommand struct {
+	// subscribe is false for an UNSUBSCRIBE.
 	subscribe bool
 	channels  []*channelState
+	// confirmed counts the channels that Redis has confirmed.
 	confirmed int
 }
 
-// reconcileLoop brings what Redis knows in line with what is wanted, whenever that has changed.
+// reconcileLoop sends commands for the dirty channels whenever there are some, until the session
+// ends.
 func (s *session) reconcileLoop() {
 	for {
 		select {
@@ -33,9 +37,10 @@ func (s *session) reconcileLoop() {
 	}
 }
 
-// reconcile sends what it takes.
+// reconcile writes the commands that bring Redis from the actual to the desired state of the dirty
+// channels.
 func (s *session) reconcile() error {
-	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if it fails so does the writing
+	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // an error also fails the Flush
 	for _, command := range s.diff() {
 		args := []string{s.commandName(command.subscribe)}
 		for _, channel := range command.channels {
@@ -62,7 +67,8 @@ func (s *session) commandName(subscribe bool) string {
 	}
 }
 
-// diff returns the commands that the dirty channels need. They count as sent from now on, so that replies find them.
+// diff returns the commands that the dirty channels need, and marks the channels as clean. The
+// commands are registered before they are written, so that their replies always find them.
 func (s *session) diff() []*subscribeCommand {
 	b := s.bus
 	b.mu.Lock()
@@ -75,7 +81,7 @@ func (s *session) diff() []*subscribeCommand {
 		c.dirty = false
 		switch desired := c.desiredLocked(); {
 		case desired == c.subscribeSent || desired && c.subscribeErr != nil:
-			c.notifyLocked() // it is not dirty any more
+			c.notifyLocked() // subscriptions may wait for the channel to be clean
 			b.deleteIfUnusedLocked(c)
 			continue
 		case !desired:
@@ -91,7 +97,7 @@ func (s *session) diff() []*subscribeCommand {
 	s.supervisor.dirty = nil
 
 	maxPerCommand := maxChannels
-	if b.options.sharded { // a cluster takes several only if they happen to be in one slot
+	if b.options.sharded { // a cluster refuses a command whose channels are in different slots
 		maxPerCommand = 1
 	}
 	first := len(s.sentCommands)
@@ -101,6 +107,7 @@ func (s *session) diff() []*subscribeCommand {
 	return s.sentCommands[first:len(s.sentCommands):len(s.sentCommands)]
 }
 
+// appendCommandsLocked appends commands that name all channels, at most maxPerCommand each.
 func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState, maxPerCommand int) {
 	for len(channels) > 0 {
 		n := min(maxPerCommand, len(channels))
@@ -109,7 +116,7 @@ func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState,
 	}
 }
 
-// onConfirmed takes Redis' answer for one channel of the oldest command.
+// onConfirmed records that Redis has confirmed the next channel of the oldest command.
 func (s *session) onConfirmed(confirmation push) {
 	b := s.bus
 	b.mu.Lock()
@@ -118,8 +125,9 @@ func (s *session) onConfirmed(confirmation push) {
 		return
 	}
 	if len(s.sentCommands) == 0 || s.sentCommands[0].channels[s.sentCommands[0].confirmed].name != string(confirmation.channel) {
-		// A cluster does this to a sharded channel that moves to another node.
-		s.fail(fmt.Errorf("unexpected %s of channel %s", confirmation.kind, confirmation.channel))
+		// A cluster sends an unsolicited SUNSUBSCRIBE when the slot of a channel moves to another
+		// node.
+		s.fail(fmt.Errorf("unexpected %s of channel %s from redis", confirmation.kind, confirmation.channel))
 		return
 	}
 	command := s.sentCommands[0]
@@ -132,13 +140,15 @@ func (s *session) onConfirmed(confirmation push) {
 	b.deleteIfUnusedLocked(c)
 }
 
-// onRefused takes Redis' refusal of the oldest command. If that was for several channels, each is tried by itself.
+// onRefused handles an error reply to the oldest command. If the command names several channels,
+// any of them may be the cause, so each is subscribed again with a command of its own. If it names
+// one channel, the channel is refused, or its shard has moved to another node.
 func (s *session) onRefused(err error) {
 	b := s.bus
 	b.mu.Lock()
 	if s.supervisor.attached != s || len(s.sentCommands) == 0 {
 		b.mu.Unlock()
-		s.fail(fmt.Errorf("unexpected reply: %w", err))
+		s.fail(fmt.Errorf("error reply without a command: %w", err))
 		return
 	}
 	command := s.sentCommands[0]
@@ -151,10 +161,10 @@ func (s *session) onRefused(err error) {
 			c.subscribeAlone = true
 		case isMoved(err):
 			c.subscribeAlone = true
-			b.workers.Go(func() { b.reassignNode(c) }) // Close waits for it
+			b.workers.Go(func() { b.reassignNode(c) })
 			continue
 		default:
-			c.subscribeErr = channelError("subscribing to", c.name, err)
+			c.subscribeErr = channelError("subscribe to", c.name, err)
 		}
 		c.markDirtyLocked()
 		c.notifyLocked()

@@ -7,37 +7,55 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// supervisor is the way to one server, or to one shard whichever server it is on: one session after another.
-type supervisor struct {
-	bus        *Bus
-	probe      *channelState           // the bus's own: what it publishes there must come back
-	lastActive atomic.Pointer[session] // the last one that was live; it may have ended. Never nil once the link is used
+// minRetryPause and maxRetryPause bound the pause between two attempts to connect.
+const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
 
-	// Guarded by Bus.mu.
-	attached *session        // the one that channels are subscribed on, live or becoming so
-	dirty    []*channelState // wait for the reconciler
+// supervisor keeps a session with one Redis server, or with one shard of a cluster whichever server
+// has it. It replaces a session that has failed by a new one, and never repairs a session: after a
+// failure it is unknown which commands Redis has run, so starting over is the only recovery path.
+type supervisor struct {
+	bus *Bus
+	// probe is a private channel of the bus. Frames that the bus publishes on it must come back.
+	probe *channelState
+	// lastActive is the session that was activated last; it may have ended. It is not nil once the
+	// bus uses the supervisor.
+	lastActive atomic.Pointer[session]
+
+	// Bus.mu guards the fields below.
+
+	// attached is the session on which channels are subscribed. It is active, or will be when Redis
+	// has confirmed them.
+	attached *session
+	// dirty has the channels that wait for the reconcile loop of the attached session.
+	dirty []*channelState
 }
 
-// newSupervisor returns a link that is not connected. A cluster's shard is that of channel.
+// newSupervisor returns a supervisor without a session. In a cluster with sharded pub/sub it is for
+// the shard of channel.
 func (b *Bus) newSupervisor(channel string) *supervisor {
 	sup := &supervisor{bus: b}
-	name := b.options.prefix + "DYN|PROBE|" + id.NewClient() + "{" + channel + "}" // what is in braces decides on the shard
+	// A cluster hashes only what is in braces, so the probe channel is on the same shard as
+	// channel.
+	name := b.options.prefix + "DYN|PROBE|" + id.NewClient() + "{" + channel + "}"
+	ignore := func([]byte) {} // session.readLoop counts the frame, which is all that a probe is for
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	sup.probe = b.addSubscriberLocked(sup, name, fanout.NewSubscriber(false, func([]byte) {})) // coming back is all that it does
+	sup.probe = b.addSubscriberLocked(sup, name, fanout.NewSubscriber(false, ignore))
 	return sup
 }
 
-// supervise replaces sessions that end.
+// supervise waits for the end of s and of each session after it, and replaces it, until the bus is
+// closed.
 func (sup *supervisor) supervise(s *session) {
 	b := sup.bus
 	for {
 		<-s.ctx.Done()
-		b.discard(s)
+		s.discard()
 		if b.ctx.Err() != nil {
 			return
 		}
@@ -50,7 +68,9 @@ func (sup *supervisor) supervise(s *session) {
 	}
 }
 
-// reconnect returns nil once the bus is closed.
+// reconnect tries to connect until it succeeds. It returns nil once the bus is closed. The pauses
+// grow, and are random so that the processes of a fleet do not all connect at the same moment after
+// Redis has restarted.
 func (sup *supervisor) reconnect() *session {
 	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
 		s, err := sup.connect(sup.bus.ctx)
@@ -63,19 +83,9 @@ func (sup *supervisor) reconnect() *session {
 	}
 }
 
-// sleep reports false once the bus is closed.
-func (b *Bus) sleep(pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-b.ctx.Done():
-		return false
-	}
-}
-
-// connect returns a session on which all of the link's channels are live.
+// connect opens a session, waits until Redis has confirmed or refused all channels of the
+// supervisor, and activates the session. Publishing starts only then: a request that is published
+// earlier could be answered on a channel that is not subscribed yet.
 func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	b := sup.bus
 	ctx, cancel := context.WithTimeout(ctx, b.options.connectTimeout)
@@ -88,7 +98,7 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 		reconciled := func() (bool, error) { return c.supervisor != sup || c.reconciledLocked(), nil }
 		if err := b.waitForChannel(ctx, s, c, reconciled); err != nil {
 			s.fail(err)
-			b.discard(s)
+			s.discard()
 			return nil, s.err()
 		}
 	}
@@ -97,7 +107,26 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// attach makes s the session that the link's channels are subscribed on.
+// openSession opens a session, starts its goroutines and subscribes to all channels of the
+// supervisor. It does not wait for Redis to confirm them.
+func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
+	b := sup.bus
+	node, err := b.topology.node(ctx, sup.probe.name)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node to connect to: %w", err)
+	}
+	s := newSession(sup, node.WithTimeout(b.options.probeInterval))
+	sup.attach(s)
+	if err := s.openSockets(ctx); err != nil {
+		s.fail(err)
+		return nil, s.err()
+	}
+	s.start()
+	return s, nil
+}
+
+// attach makes s the session on which the supervisor's channels are subscribed. All of them that
+// have subscribers become dirty, so that the first reconcile of s subscribes to them.
 func (sup *supervisor) attach(s *session) {
 	b := sup.bus
 	b.mu.Lock()
@@ -115,39 +144,3 @@ func (sup *supervisor) attach(s *session) {
 		b.deleteIfUnusedLocked(c)
 	}
 }
-
-// markDirtyLocked hands c to the reconciler.
-func (c *channelState) markDirtyLocked() {
-	if !c.dirty {
-		c.dirty = true
-		c.supervisor.dirty = append(c.supervisor.dirty, c)
-	}
-	if c.supervisor.attached == nil {
-		return // the first one will see to it
-	}
-	select {
-	case c.supervisor.attached.wakeup <- struct{}{}:
-	default:
-	}
-}
-
-// reassignNode finds the link of a channel whose shard has moved.
-func (b *Bus) reassignNode(c *channelState) {
-	for b.sleep(minRetryPause) {
-		b.topology.refresh(b.ctx)
-		sup, err := b.supervisorFor(b.ctx, c.name)
-		if err != nil {
-			continue
-		}
-		b.mu.Lock()
-		c.supervisor = sup
-		c.resetLocked()
-		c.markDirtyLocked()
-		c.notifyLocked()
-		b.mu.Unlock()
-		return
-	}
-}
-
-// isMoved reports whether a refusal means that the channel's shard is on another server.
-func isMoved(err error) bool { return hasCode(err, "MOVED") }

@@ -10,24 +10,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// topology is the kind of Redis behind a client.
+// topology is what differs between a single server, a Cluster, and a Cluster with sharded pub/sub:
+// which node carries a channel, and which node has a lock.
 type topology interface {
-	// nodeKey names the server that carries a channel. Channels of one place share a link.
+	// nodeKey returns the key of the node that carries a channel. Channels with the same key share
+	// a supervisor.
 	nodeKey(ctx context.Context, channel string) (string, error)
-	// node returns the server that the link with the given probe channel is to speak to from now on. It may be another
-	// one each time.
+	// node returns the node that a new session connects to, for the supervisor with the given probe
+	// channel. Each call may return another node, as after a failover.
 	node(ctx context.Context, probeChannel string) (*redis.Client, error)
-	// lockNode returns the server that has the lock of a frame, and its name; node is the link's.
+	// lockNode returns the node that has the lock of a frame, and its key. node is the one of the
+	// session.
 	lockNode(ctx context.Context, node *redis.Client, frame []byte) (*redis.Client, string, error)
-	// reportsReceivers says that PUBLISH tells how many connections got a frame.
+	// reportsReceivers reports whether the reply to PUBLISH counts all connections that get a
+	// frame.
 	reportsReceivers() bool
-	// refresh says that a channel was not found at its place.
+	// refresh reloads the map of slots to nodes. The bus calls it after a MOVED error.
 	refresh(ctx context.Context)
 }
 
+// newTopology returns the topology for the type of client.
 func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 	switch client := client.(type) {
-	case *redis.Client: // a single server, or the master that Sentinel names
+	case *redis.Client:
 		if client != nil {
 			return single{client}, nil
 		}
@@ -41,11 +46,13 @@ func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 	case nil:
 	default:
 		return nil, errors.NewErrorf(errors.InvalidArgument,
-			"redis bus: client is a %T, but must be a *redis.Client or a *redis.ClusterClient", client)
+			"redis bus: client is a %T; want a *redis.Client or a *redis.ClusterClient", client)
 	}
 	return nil, errors.NewErrorf(errors.InvalidArgument, "redis bus: client is nil")
 }
 
+// single is one server, or the current master of a Sentinel group: a failover client dials
+// whichever server is the master.
 type single struct{ client *redis.Client }
 
 func (s single) nodeKey(context.Context, string) (string, error) { return "", nil }
@@ -60,8 +67,10 @@ func (s single) reportsReceivers() bool { return true }
 
 func (s single) refresh(context.Context) {}
 
-// cluster speaks to one master for all channels, since a cluster passes every frame on to all its nodes. That keeps
-// the order of frames; a random choice spreads the load.
+// cluster is a Redis Cluster with ordinary pub/sub. The cluster forwards every frame to all its
+// nodes, so one connection to any master carries all channels, and keeps the order of a publisher's
+// frames. The master is chosen at random to spread the load of many processes. Locks are keys, so
+// each is on the master that has its slot.
 type cluster struct{ client *redis.ClusterClient }
 
 func (c cluster) nodeKey(context.Context, string) (string, error) { return "", nil }
@@ -83,13 +92,15 @@ func (c cluster) reportsReceivers() bool { return false }
 
 func (c cluster) refresh(ctx context.Context) { c.client.ReloadState(ctx) }
 
-// shardedCluster speaks to the master that a channel's name belongs to, as sharded pub/sub wants it.
+// shardedCluster is a Redis Cluster with sharded pub/sub. A channel belongs to a slot, as keys do,
+// and is subscribed and published on the master that has the slot. Frames are not forwarded to
+// other shards, and the receivers in a reply are all there are.
 type shardedCluster struct{ cluster }
 
 func (s shardedCluster) nodeKey(ctx context.Context, channel string) (string, error) {
 	node, err := s.client.MasterForKey(ctx, channel)
 	if err != nil {
-		return "", errors.NewErrorf(errors.Unavailable, "redis bus: finding the shard of channel %s: %w", channel, err)
+		return "", errors.NewErrorf(errors.Unavailable, "redis bus: cannot find the shard of channel %s: %w", channel, err)
 	}
 	return node.Options().Addr, nil
 }
