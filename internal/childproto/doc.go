@@ -1,3 +1,4 @@
-// Package childproto has what the host of a plugin that is a process, and that process, agree upon: the names of
-// environment variables, and the line with which the process says that it is ready.
+// Package childproto is the protocol between a host and a plugin that is a process: the names of
+// environment variables, and the line that the process writes when it is ready. Package
+// dynamic/plugin/process documents the protocol.
 package childproto

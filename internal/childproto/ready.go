@@ -7,19 +7,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Version is that of what is agreed upon.
+// Version is the version of the protocol.
 const Version = 1
 
-// The environment of the process.
+// Names of environment variables of the process.
 const (
-	EnvBus     = "DYNPSRPC_BUS"     // the URL of the bus
-	EnvABI     = "DYNPSRPC_ABI"     // Version, in decimal
-	EnvPlugin  = "DYNPSRPC_PLUGIN"  // the plugin's name
-	EnvVersion = "DYNPSRPC_VERSION" // the plugin's version
-	EnvFolder  = "DYNPSRPC_FOLDER"  // the path of the plugin's folder
+	// EnvBus is the URL of the bus.
+	EnvBus = "DYNPSRPC_BUS"
+	// EnvABI is Version, in decimal.
+	EnvABI = "DYNPSRPC_ABI"
+	// EnvPlugin is the plugin's name.
+	EnvPlugin = "DYNPSRPC_PLUGIN"
+	// EnvVersion is the plugin's version.
+	EnvVersion = "DYNPSRPC_VERSION"
+	// EnvFolder is the path of the plugin's folder.
+	EnvFolder = "DYNPSRPC_FOLDER"
 )
 
-// Ready is what the process says when it serves.
+// Ready is the content of the ready line.
 type Ready struct {
 	Version  int       `json:"dynpsrpc_ready"`
 	Services []Service `json:"services"`
@@ -27,28 +32,31 @@ type Ready struct {
 
 // Service is a service that the process serves.
 type Service struct {
-	Name     string   `json:"name"`      // the full name
-	WireName string   `json:"wire_name"` // on the bus; may be missing
+	// Name is the full name.
+	Name string `json:"name"`
+	// WireName is the name on the bus. It may be empty.
+	WireName string   `json:"wire_name"`
 	Methods  []string `json:"methods"`
 }
 
-// Line returns the line, with its end.
+// Line returns the ready line, including its newline.
 func (r Ready) Line() []byte {
 	line, _ := json.Marshal(r) //nolint:errchkjson // numbers and strings
 	return append(line, '\n')
 }
 
-// ParseReady reports whether a line is meant to be the one of a process that is ready. If so, it reads it.
+// ParseReady parses a line of output. isReady is false for lines that are not a ready line. It is
+// true for an invalid ready line too; then err is not nil.
 func ParseReady(line []byte) (ready Ready, isReady bool, err error) {
 	if !bytes.HasPrefix(line, []byte("{")) || !bytes.Contains(line, []byte(`"dynpsrpc_ready"`)) {
 		return Ready{}, false, nil
 	}
 	if err := json.Unmarshal(line, &ready); err != nil {
-		return Ready{}, true, errors.NewErrorf(errors.InvalidArgument, "its ready line cannot be read: %w", err)
+		return Ready{}, true, errors.NewErrorf(errors.InvalidArgument, "cannot parse the ready line: %w", err)
 	}
 	if ready.Version != Version {
 		return Ready{}, true, errors.NewErrorf(errors.FailedPrecondition,
-			"it speaks version %d with its host, which speaks version %d: build it anew", ready.Version, Version)
+			"the plugin uses protocol version %d, but the host uses version %d: rebuild the plugin", ready.Version, Version)
 	}
 	return ready, true, nil
 }

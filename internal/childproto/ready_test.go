@@ -9,40 +9,40 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
 )
 
-func TestParseReady_ReadsWhatLineWrites(t *testing.T) {
+func TestParseReady_ParsesLine(t *testing.T) {
 	t.Parallel()
 	ready := childproto.Ready{Version: 1, Services: []childproto.Service{{Name: "a.B", WireName: "C", Methods: []string{"D"}}}}
-	parsed, meant, err := childproto.ParseReady(ready.Line())
+	parsed, isReady, err := childproto.ParseReady(ready.Line())
 	require.NoError(t, err)
-	assert.True(t, meant)
+	assert.True(t, isReady)
 	assert.Equal(t, ready, parsed)
 }
 
-func TestParseReady_TellsOtherLines(t *testing.T) {
+func TestParseReady_RecognizesReadyLines(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{"", "hello", `{"level":"info"}`, ` {"dynpsrpc_ready":1}`} {
-		_, meant, err := childproto.ParseReady([]byte(line))
-		assert.False(t, meant, line)
+		_, isReady, err := childproto.ParseReady([]byte(line))
+		assert.False(t, isReady, line)
 		require.NoError(t, err)
 	}
-	_, meant, err := childproto.ParseReady([]byte(`{"dynpsrpc_ready":2}`))
-	assert.True(t, meant)
-	require.EqualError(t, err, "it speaks version 2 with its host, which speaks version 1: build it anew")
-	_, meant, err = childproto.ParseReady([]byte(`{"dynpsrpc_ready":`))
-	assert.True(t, meant)
-	require.ErrorContains(t, err, "its ready line cannot be read")
+	_, isReady, err := childproto.ParseReady([]byte(`{"dynpsrpc_ready":2}`))
+	assert.True(t, isReady)
+	require.EqualError(t, err, "the plugin uses protocol version 2, but the host uses version 1: rebuild the plugin")
+	_, isReady, err = childproto.ParseReady([]byte(`{"dynpsrpc_ready":`))
+	assert.True(t, isReady)
+	require.ErrorContains(t, err, "cannot parse the ready line")
 }
 
 func FuzzParseReady(f *testing.F) {
 	f.Add([]byte(`{"dynpsrpc_ready":1,"services":[{"name":"a.B","methods":["C"]}]}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		ready, meant, err := childproto.ParseReady(line)
-		if !meant || err != nil {
+		ready, isReady, err := childproto.ParseReady(line)
+		if !isReady || err != nil {
 			require.Empty(t, ready)
 			return
 		}
-		again, meant, err := childproto.ParseReady(ready.Line())
-		require.True(t, meant)
+		again, isReady, err := childproto.ParseReady(ready.Line())
+		require.True(t, isReady)
 		require.NoError(t, err)
 		require.Equal(t, string(ready.Line()), string(again.Line()))
 	})

@@ -9,7 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// checkReady compares what a process serves with what its manifest says. All differences are reported together.
+// checkReady compares the services of a ready line with those of the manifest and the descriptors.
+// It returns all differences together.
 func checkReady(source *plugin.Source, ready childproto.Ready) error {
 	var problems []error
 	problem := func(format string, args ...any) {
@@ -27,30 +28,31 @@ func checkReady(source *plugin.Source, ready childproto.Ready) error {
 	wanted := source.ServiceNames()
 	for _, name := range wanted {
 		if _, ok := served[name]; !ok {
-			problem("its process does not serve %s, a service of its manifest", name)
+			problem("the process does not serve %s, a service of the manifest", name)
 		}
 	}
 	for _, service := range ready.Services {
 		if len(wanted) > 0 && !slices.Contains(wanted, service.Name) {
-			problem("its process serves %s, which is not a service of its manifest", service.Name)
+			problem("the process serves %s, which is not a service of the manifest", service.Name)
 		}
 	}
 	return errors.Join(problems...)
 }
 
+// compareMethods compares the wire name and the methods of one service.
 func compareMethods(wanted *registry.Service, given childproto.Service, problem func(format string, args ...any)) {
 	if given.WireName != "" && given.WireName != wanted.WireName() {
-		problem("its process serves %s as %s on the bus, and by its manifest that is %s",
+		problem("the process serves %s with the wire name %s, but its wire name in the manifest is %s",
 			wanted.Name(), given.WireName, wanted.WireName())
 	}
 	for _, method := range wanted.Methods() {
 		if !slices.Contains(given.Methods, method.Name()) {
-			problem("its process does not serve %s, which is in its descriptors", method.FullName())
+			problem("the process does not serve %s, which is in the descriptors", method.FullName())
 		}
 	}
 	for _, name := range given.Methods {
 		if _, ok := wanted.Method(name); !ok {
-			problem("its process serves %s/%s, which is not in its descriptors", wanted.Name(), name)
+			problem("the process serves %s/%s, which is not in the descriptors", wanted.Name(), name)
 		}
 	}
 }

@@ -1,39 +1,48 @@
-// Package process runs plugins that are executables: they serve on the bus by themselves, as any server does, and the
-// host starts them, looks after them and ends them. Their loader is called "process".
+// Package process runs plugins that are executables. A process serves on the bus itself, like any
+// other server; the host starts it, restarts it when it exits, and stops it. The loader's name is
+// "process".
 //
-// The code of such a plugin is a program, or a script that begins with #!. It can be written in any language; for Go
-// there is package child, with which it takes a few lines. Starting it is trusting it with all that the user of the host
-// may do. The limits of the manifest cannot be kept, and are an error.
+// The code of such a plugin is a program, or a script that begins with #!, in any language. Go
+// programs use package child, which implements the rules below. The process must be trusted with
+// everything that the host's user may do. Limits in the manifest are an error, because the loader
+// cannot enforce them.
 //
-// # What the process gets
+// # Environment
 //
-// It is started from a private copy, in a folder and a process group of its own, with the arguments of the manifest and
-// this environment: what the manifest says; PATH, HOME, TMPDIR, LANG, LC_ALL, TZ, SSL_CERT_FILE and SSL_CERT_DIR of the
-// host, and what [WithInheritedEnv] names; and
+// The process runs a private copy of the executable, in a folder and a process group of its own. It
+// gets the arguments of the manifest and these environment variables: those of the manifest; PATH,
+// HOME, TMPDIR, LANG, LC_ALL, TZ, SSL_CERT_FILE and SSL_CERT_DIR of the host; those that
+// [WithInheritedEnv] names; and
 //
-//   - DYNPSRPC_BUS, the URL of the bus, which may hold a password: other users of the system must not see it, and do
-//     not on Linux;
-//   - DYNPSRPC_ABI, the version of these rules, which is 1;
-//   - DYNPSRPC_PLUGIN, DYNPSRPC_VERSION and DYNPSRPC_FOLDER: the name and the version of the plugin, and its folder.
+//   - DYNPSRPC_BUS, the URL of the bus. It may contain a password, so other users of the system
+//     must not be able to read the environment of the process; on Linux they cannot.
+//   - DYNPSRPC_ABI, the version of these rules, which is 1.
+//   - DYNPSRPC_PLUGIN, DYNPSRPC_VERSION and DYNPSRPC_FOLDER, the name and the version of the
+//     plugin, and the path of its folder.
 //
-// # What it does
+// # Protocol
 //
-// When all its services can be reached, it writes a line to its standard output, and nothing else on that line:
+// When all its services are reachable on the bus, the process writes one line to standard output:
 //
 //	{"dynpsrpc_ready":1,"services":[{"name":"greeting.Greeter","wire_name":"Greeter","methods":["Hello"]}]}
 //
-// The wire name may be left out. What the line says must be what the manifest says. All other lines of its standard
-// output and its standard error go to the log of the host: 4 KiB of each line, 200 lines a second.
+// The field wire_name is optional. The services and methods must be those of the manifest and the
+// descriptors. All other output of the process, standard error included, goes to the host's log: at
+// most 4 KiB of a line, and 200 lines a second.
 //
-// When its standard input ends, or it gets SIGTERM, it takes no more requests, finishes those that it has, and exits. The
-// input ends when the host wants it to stop, and when the host is gone. If it does not exit before the host's patience
-// ends, its group is killed; on Linux it is killed when the host dies.
+// The process must stop accepting requests, finish those that it has received, and exit when its
+// standard input ends or when it receives SIGTERM. The input ends when the host stops the process,
+// and when the host dies. If the process does not exit before the drain timeout, its process group
+// is killed. On Linux, the kernel also kills the process when the host dies.
 //
-// # When it ends too early
+// # Restarts
 //
-// An exit that was not asked for is told to the host (see plugin.Degraded), and the process is started again: after 100
-// ms, and then after twice as long each time, up to 30 s, with jitter, until it has been up for 10 s.
+// When the process exits unasked, its plugin becomes degraded (see plugin.Degraded) and the process
+// is started again: after 100 ms, then after twice as long each time, up to 30 s, with jitter. A
+// process that has run for 10 s resets the delay. See [WithBackoff].
 //
-// While one version replaces another both serve for a moment: no request is lost, but requests to all servers are
-// answered by both.
+// # Ordering
+//
+// While one version replaces another, both serve for a moment. No request is lost, but answers of
+// both versions may alternate, and requests that go to all servers are answered by both.
 package process

@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// executable is a private copy, in a folder of its own.
+// executable is a private copy of a plugin's code, in a folder of its own. The copy keeps running
+// while the plugin's folder changes.
 type executable struct{ folder, path string }
 
 func newExecutable(directory string, source *plugin.Source) (*executable, error) {
@@ -25,15 +26,17 @@ func newExecutable(directory string, source *plugin.Source) (*executable, error)
 	return e, nil
 }
 
-// writeProgram forks nothing meanwhile: a child that had the file open for writing would keep it from being run.
+// writeProgram writes an executable file. It holds ForkLock because a process that is forked
+// meanwhile inherits the open file, and then running the file fails with "text file busy".
 func writeProgram(path string, content []byte) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, content, 0o700) //nolint:gosec // it is a program
 }
 
+// remove deletes the copy and its folder.
 func (e *executable) remove(logger *slog.Logger) {
 	if err := os.RemoveAll(e.folder); err != nil {
-		logger.Warn("dynpsrpc: the private copy of a plugin cannot be removed", slog.Any("error", err))
+		logger.Warn("dynpsrpc: cannot remove the private copy of a plugin", slog.Any("error", err))
 	}
 }

@@ -28,25 +28,25 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestMain is also the main function of plugins: they are scripts that run the test's binary.
+// TestMain is also the main function of plugins, which are scripts that run the test binary.
 func TestMain(m *testing.M) {
 	if os.Getenv("DYNPSRPC_ABI") != "" {
 		child.Main(serve)
 		return
 	}
 	if folder := os.Getenv("TEST_HOST"); folder != "" {
-		beHost(folder)
+		runHost(folder)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// beHost serves the plugin of a folder until it is killed, and says on stdout what its script does.
-func beHost(folder string) {
+// runHost loads the plugin of a folder, copies its output to stdout, and waits to be killed.
+func runHost(folder string) {
 	source, err := plugin.ReadSource(folder)
 	if err != nil {
 		panic(err)
 	}
-	said := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == "line" {
 				fmt.Println(a.Value)
@@ -54,7 +54,7 @@ func beHost(folder string) {
 			return slog.Attr{}
 		},
 	}))
-	loader, err := process.NewLoader("nats://unused", process.WithLogger(said))
+	loader, err := process.NewLoader("nats://unused", process.WithLogger(logger))
 	if err != nil {
 		panic(err)
 	}
@@ -77,12 +77,12 @@ service Greeter {
 	hello   = "greeting.Greeter/Hello"
 	ready   = `echo '{"dynpsrpc_ready":1,"services":[{"name":"greeting.Greeter","methods":["Hello"]}]}'` + "\n"
 
-	patience = 30 * time.Second
+	waitTimeout = 30 * time.Second
 )
 
 type text = *wrapperspb.StringValue
 
-// serve is what the process does: it answers with its version.
+// serve registers a service that answers with the version of the plugin.
 func serve(_ context.Context, server *dynamic.Server) error {
 	reg := registry.New()
 	if err := reg.ParseProto(os.DirFS(os.Getenv("DYNPSRPC_FOLDER")), "greeting.proto"); err != nil {
@@ -104,110 +104,111 @@ func answer(_ context.Context, request text) (text, error) {
 	return wrapperspb.String(os.Getenv("DYNPSRPC_VERSION")), nil
 }
 
-// world is a host of processes on a real bus, and a client of their services.
-type world struct {
+// fleet is a plugin host on a real bus, and a client of the plugins' services.
+type fleet struct {
 	*testing.T
 
 	host   *plugin.Host
 	conn   *dynamic.Conn
 	events chan plugin.Event
-	log    *log
+	log    *logBuffer
 	root   string
-	copies string // where private copies are
+	// copies is the directory of private copies.
+	copies string
 }
 
-func newWorld(t *testing.T, opts ...process.Option) *world {
+func newFleet(t *testing.T, opts ...process.Option) *fleet {
 	t.Helper()
-	w := &world{
-		T: t, events: make(chan plugin.Event, 100), log: newLog(), root: t.TempDir(), copies: t.TempDir(),
+	f := &fleet{
+		T: t, events: make(chan plugin.Event, 100), log: newLogBuffer(), root: t.TempDir(), copies: t.TempDir(),
 	}
 	url := testenv.NATS(t).URL()
 	loader, err := process.NewLoader(url, append([]process.Option{
-		process.WithLogger(slog.New(slog.NewTextHandler(w.log, nil))), process.WithDirectory(w.copies),
+		process.WithLogger(slog.New(slog.NewTextHandler(f.log, nil))), process.WithDirectory(f.copies),
 		process.WithBackoff(10*time.Millisecond, 50*time.Millisecond),
 	}, opts...)...)
 	require.NoError(t, err)
 	b, err := bus.Open(t.Context(), url)
 	require.NoError(t, err)
 	server := dynamic.NewServer(b)
-	w.host, err = plugin.NewHost(server, plugin.WithLoaders(loader), plugin.WithEvents(func(e plugin.Event) { w.events <- e }))
+	f.host, err = plugin.NewHost(server, plugin.WithLoaders(loader), plugin.WithEvents(func(e plugin.Event) { f.events <- e }))
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(w.root, "greeting.proto"), []byte(proto), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(f.root, "greeting.proto"), []byte(proto), 0o600))
 	reg := registry.New()
-	require.NoError(t, reg.ParseProto(os.DirFS(w.root), "greeting.proto"))
-	w.conn, err = dynamic.NewConn(b, reg)
+	require.NoError(t, reg.ParseProto(os.DirFS(f.root), "greeting.proto"))
+	f.conn, err = dynamic.NewConn(b, reg)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		require.NoError(t, w.host.Shutdown(context.Background()))
+		require.NoError(t, f.host.Shutdown(context.Background()))
 		require.NoError(t, server.Shutdown(context.Background()))
-		require.NoError(t, w.conn.Close())
+		require.NoError(t, f.conn.Close())
 		require.NoError(t, b.Close())
-		entries, err := os.ReadDir(w.copies)
+		entries, err := os.ReadDir(f.copies)
 		require.NoError(t, err)
-		require.Empty(t, entries, "private copies are left")
+		require.Empty(t, entries, "private copies were not removed")
 	})
-	return w
+	return f
 }
 
-// script writes a plugin that is a shell script.
-func (w *world) script(version, script string, change ...func(m *plugin.Manifest)) (folder string) {
-	w.Helper()
-	folder = filepath.Join(w.root, "greeter")
-	require.NoError(w, os.MkdirAll(folder, 0o700))
+// script writes the folder of a plugin that is a shell script.
+func (f *fleet) script(version, script string, change ...func(m *plugin.Manifest)) (folder string) {
+	f.Helper()
+	folder = filepath.Join(f.root, "greeter")
+	require.NoError(f, os.MkdirAll(folder, 0o700))
 	m := plugin.Manifest{Version: version, Loader: "process", Code: "run.sh", Descriptors: "greeting.proto"}
 	for _, f := range change {
 		f(&m)
 	}
 	manifest, err := json.Marshal(m)
-	require.NoError(w, err)
+	require.NoError(f, err)
 	for name, content := range map[string]string{
 		"greeting.proto": proto, "run.sh": "#!/bin/sh\n" + script, plugin.ManifestName: string(manifest),
 	} {
-		require.NoError(w, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
+		require.NoError(f, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
 	}
 	return folder
 }
 
-// program writes a plugin that is a Go program.
-func (w *world) program(version string, change ...func(m *plugin.Manifest)) (folder string) {
-	w.Helper()
+// program writes the folder of a plugin that is a Go program.
+func (f *fleet) program(version string, change ...func(m *plugin.Manifest)) (folder string) {
+	f.Helper()
 	binary, err := os.Executable()
-	require.NoError(w, err)
-	return w.script(version, fmt.Sprintf("exec '%s' \"$@\"\n", binary), change...)
+	require.NoError(f, err)
+	return f.script(version, fmt.Sprintf("exec '%s' \"$@\"\n", binary), change...)
 }
 
-// call returns what answers.
-func (w *world) call(request string) (string, error) {
-	response, err := dynamic.Invoke(w.Context(), w.conn, hello, wrapperspb.String(request))
+// call returns the response of Hello.
+func (f *fleet) call(request string) (string, error) {
+	response, err := dynamic.Invoke(f.Context(), f.conn, hello, wrapperspb.String(request))
 	if err != nil {
 		return "", err
 	}
 	return response.(text).GetValue(), nil
 }
 
-// event waits for the next event.
-func (w *world) event(kind plugin.EventKind) plugin.Event {
-	w.Helper()
+// event waits for the next event and checks its kind.
+func (f *fleet) event(kind plugin.EventKind) plugin.Event {
+	f.Helper()
 	select {
-	case e := <-w.events:
-		require.Equal(w, kind.String(), e.Kind.String(), "%+v", e)
+	case e := <-f.events:
+		require.Equal(f, kind.String(), e.Kind.String(), "%+v", e)
 		return e
-	case <-time.After(patience):
-		require.Fail(w, "no event", "%s", kind)
+	case <-time.After(waitTimeout):
+		require.Fail(f, "no event", "%s", kind)
 		return plugin.Event{}
 	}
 }
 
-// log is what the host has logged.
-type log struct {
+// logBuffer records the host's log.
+type logBuffer struct {
 	mu      sync.Mutex
 	content bytes.Buffer
 	changed chan struct{} // closed at the next write
 }
 
-func newLog() *log { return &log{changed: make(chan struct{})} }
+func newLogBuffer() *logBuffer { return &logBuffer{changed: make(chan struct{})} }
 
-func (l *log) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	close(l.changed)
@@ -215,10 +216,10 @@ func (l *log) Write(p []byte) (int, error) {
 	return l.content.Write(p)
 }
 
-// await waits until the log has all of that.
-func (l *log) await(t *testing.T, texts ...string) {
+// await waits until the log contains all texts.
+func (l *logBuffer) await(t *testing.T, texts ...string) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		l.mu.Lock()
 		content, changed := l.content.Bytes(), l.changed

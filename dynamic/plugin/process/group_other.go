@@ -7,9 +7,10 @@ import (
 	"syscall"
 )
 
-// terminateGroup does nothing: the end of its input tells the process.
+// terminateGroup does nothing: the process ends when its standard input does.
 func terminateGroup(int) error { return nil }
 
+// killGroup kills the process only, not its descendants.
 func killGroup(pid int) error {
 	process, err := os.FindProcess(pid)
 	if err != nil {

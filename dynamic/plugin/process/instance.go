@@ -16,49 +16,53 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
 )
 
-// stableAfter is how long a process must be up to count as one that starts well.
+// stableAfter is the running time after which an exit resets the backoff.
 const stableAfter = 10 * time.Second
 
-// instance is a program that is kept running.
+// instance is one version of a plugin. It keeps one process of the version running.
 type instance struct {
 	loader     *Loader
 	source     *plugin.Source
 	executable *executable
 	onHealth   func(error)
 
-	// ctx ends with Close, which has set patience and waits for ended. killed is set before that.
-	ctx      context.Context //nolint:containedctx // the life of the code
-	cancel   context.CancelFunc
-	closeCtx context.Context //nolint:containedctx // that of Close
-	done     chan struct{}
+	// ctx ends when Close is called; it bounds restarts.
+	ctx    context.Context //nolint:containedctx // the life of the instance
+	cancel context.CancelFunc
+	// closeCtx is the context of Close. Close sets it before it calls cancel.
+	closeCtx context.Context //nolint:containedctx // of Close
+	// done is closed when supervise has returned.
+	done chan struct{}
+	// closeErr is the error of stopping the process. It is set before done is closed.
 	closeErr error
 }
 
 func newInstance(l *Loader, source *plugin.Source, executable *executable, onHealth func(error)) *instance {
-	c := &instance{loader: l, source: source, executable: executable, onHealth: onHealth, done: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	return c
+	i := &instance{loader: l, source: source, executable: executable, onHealth: onHealth, done: make(chan struct{})}
+	i.ctx, i.cancel = context.WithCancel(context.Background())
+	return i
 }
 
-// Services returns none: the process serves by itself.
-func (c *instance) Services() []plugin.Service { return nil }
+// Services returns none, because the process serves on the bus itself.
+func (i *instance) Services() []plugin.Service { return nil }
 
-// Close asks the process to finish its requests and to end, and kills it when ctx ends.
-func (c *instance) Close(ctx context.Context) error {
-	c.closeCtx = ctx
-	c.cancel()
-	<-c.done
-	c.executable.remove(c.loader.options.logger)
-	return c.closeErr
+// Close stops the process gracefully, and kills it when ctx ends.
+func (i *instance) Close(ctx context.Context) error {
+	i.closeCtx = ctx
+	i.cancel()
+	<-i.done
+	i.executable.remove(i.loader.options.logger)
+	return i.closeErr
 }
 
-// start returns when a process is ready, or gone.
-func (c *instance) start(ctx context.Context) (*process, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.loader.options.readyTimeout)
+// start starts a process and returns when it is ready. If it returns an error, the process has
+// ended.
+func (i *instance) start(ctx context.Context) (*process, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.loader.options.readyTimeout)
 	defer cancel()
-	out := &output{logger: c.loader.options.logger.With(
-		slog.String("plugin", c.source.Name), slog.String("version", c.source.Version))}
-	readyErr := make(chan error, 1)
+	out := &output{logger: i.loader.options.logger.With(
+		slog.String("plugin", i.source.Name), slog.String("version", i.source.Version))}
+	readyErr := make(chan error, 1) // nil if the ready line is valid
 	stdout := func(line []byte) {
 		ready, isReady, err := childproto.ParseReady(line)
 		if !isReady {
@@ -66,100 +70,105 @@ func (c *instance) start(ctx context.Context) (*process, error) {
 			return
 		}
 		if err == nil {
-			err = checkReady(c.source, ready)
+			err = checkReady(i.source, ready)
 		}
 		select {
 		case readyErr <- err:
-		default: // it says so once more
+		default: // only the first ready line counts
 		}
 	}
-	p, err := startProcess(c.command(), stdout, out.stderr)
+	p, err := startProcess(i.command(), stdout, out.stderr)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Internal, "its process cannot be started: %w: "+
-			"its code must be a program for %s/%s, or a script that begins with #!", err, runtime.GOOS, runtime.GOARCH)
+		return nil, errors.NewErrorf(errors.Internal, "cannot start the process: %w: "+
+			"the code must be a program for %s/%s, or a script that begins with #!", err, runtime.GOOS, runtime.GOARCH)
 	}
 	select {
 	case err = <-readyErr:
 	case <-p.done:
 		err = errors.NewErrorf(errors.Unavailable,
-			"its process ended before it was ready: %s; %s", describeExit(p.exitErr), out.lastLines())
+			"the process exited before it was ready: %s; %s", describeExit(p.exitErr), out.lastLines())
 	case <-ctx.Done():
 		err = errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-			"its process was not ready in time: %w: it has not written the line that says so; %s", ctx.Err(), out.lastLines())
+			"the process was not ready in time: %w: it has not written its ready line; %s", ctx.Err(), out.lastLines())
 	}
 	if err != nil {
-		_ = p.stop(ctx) // it may have requests; the error is why it is stopped
+		// The process may have received requests already, so it is stopped gracefully. The error of
+		// stopping it is less important than err.
+		_ = p.stop(ctx)
 		return nil, err
 	}
 	p.lastOutput = out.lastLines
 	return p, nil
 }
 
-// command returns what is to be run.
-func (c *instance) command() *exec.Cmd {
-	command := exec.CommandContext(context.Background(), c.executable.path, c.source.Args...) //nolint:gosec // a plugin
-	command.Dir = c.executable.folder
+// command returns the command that runs the executable.
+func (i *instance) command() *exec.Cmd {
+	command := exec.CommandContext(context.Background(), i.executable.path, i.source.Args...) //nolint:gosec // a plugin
+	command.Dir = i.executable.folder
 	command.SysProcAttr = attributes()
 	command.Env = []string{}
-	for _, name := range c.loader.options.inheritedEnv {
+	for _, name := range i.loader.options.inheritedEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			command.Env = append(command.Env, name+"="+value)
 		}
 	}
-	command.Env = slices.Concat(command.Env, c.source.Env, []string{
-		childproto.EnvBus + "=" + c.loader.busURL,
+	command.Env = slices.Concat(command.Env, i.source.Env, []string{
+		childproto.EnvBus + "=" + i.loader.busURL,
 		childproto.EnvABI + "=" + strconv.Itoa(childproto.Version),
-		childproto.EnvPlugin + "=" + c.source.Name,
-		childproto.EnvVersion + "=" + c.source.Version,
-		childproto.EnvFolder + "=" + c.source.Folder,
+		childproto.EnvPlugin + "=" + i.source.Name,
+		childproto.EnvVersion + "=" + i.source.Version,
+		childproto.EnvFolder + "=" + i.source.Folder,
 	})
 	return command
 }
 
-// supervise keeps a process running until Close.
-func (c *instance) supervise(p *process) {
-	defer close(c.done)
-	backoff := c.loader.options.minBackoff
+// supervise restarts the process when it exits. It returns after Close was called, when the process
+// has ended.
+func (i *instance) supervise(p *process) {
+	defer close(i.done)
+	backoff := i.loader.options.minBackoff
 	for p != nil {
 		startedAt := time.Now()
 		select {
-		case <-c.ctx.Done():
-			c.closeErr = p.stop(c.closeCtx)
+		case <-i.ctx.Done():
+			i.closeErr = p.stop(i.closeCtx)
 			return
 		case <-p.done:
 		}
 		if time.Since(startedAt) >= stableAfter {
-			backoff = c.loader.options.minBackoff
+			backoff = i.loader.options.minBackoff
 		}
-		c.onHealth(errors.NewErrorf(errors.Unavailable,
-			"its process has ended and is started again: %s; %s", describeExit(p.exitErr), p.lastOutput()))
-		p, backoff = c.restart(backoff)
+		i.onHealth(errors.NewErrorf(errors.Unavailable,
+			"the process exited and will be restarted: %s; %s", describeExit(p.exitErr), p.lastOutput()))
+		p, backoff = i.restart(backoff)
 	}
 }
 
-// restart returns when a process is ready, or without one when the code is closed.
-func (c *instance) restart(backoff time.Duration) (*process, time.Duration) {
+// restart starts a process after a delay, and again until one is ready. It returns that process and
+// the next backoff, or nil after Close was called.
+func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
 		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // not a secret
-		backoff = min(2*backoff, c.loader.options.maxBackoff)
+		backoff = min(2*backoff, i.loader.options.maxBackoff)
 		select {
-		case <-c.ctx.Done():
+		case <-i.ctx.Done():
 			delay.Stop()
 			return nil, 0
 		case <-delay.C:
 		}
-		p, err := c.start(c.ctx)
+		p, err := i.start(i.ctx)
 		switch {
 		case err == nil:
-			c.onHealth(nil)
+			i.onHealth(nil)
 			return p, backoff
-		case c.ctx.Err() != nil:
+		case i.ctx.Err() != nil:
 			return nil, 0
 		}
-		c.onHealth(err)
+		i.onHealth(err)
 	}
 }
 
+// describeExit describes how a process ended; err is that of exec.Cmd.Wait.
 func describeExit(err error) string {
 	if err == nil {
 		return "exit status 0"

@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// DefaultReadyTimeout is how long a process may take until it says that it is ready.
+	// DefaultReadyTimeout is the default of [WithReadyTimeout].
 	DefaultReadyTimeout = 30 * time.Second
-	// DefaultMinBackoff is the least time until a process that has ended is started again.
+	// DefaultMinBackoff is the default minimum of [WithBackoff].
 	DefaultMinBackoff = 100 * time.Millisecond
-	// DefaultMaxBackoff is the most.
+	// DefaultMaxBackoff is the default maximum of [WithBackoff].
 	DefaultMaxBackoff = 30 * time.Second
 )
 
@@ -21,9 +21,10 @@ type Option func(*options)
 type options struct {
 	readyTimeout           time.Duration
 	minBackoff, maxBackoff time.Duration
-	inheritedEnv           []string
-	directory              string
-	logger                 *slog.Logger
+	// inheritedEnv contains the names of the host's variables that processes get.
+	inheritedEnv []string
+	directory    string
+	logger       *slog.Logger
 }
 
 func newOptions(opts []Option) options {
@@ -39,8 +40,8 @@ func newOptions(opts []Option) options {
 	return o
 }
 
-// WithReadyTimeout sets how long a process may take until it says that it is ready. The default, also for 0 or less, is
-// [DefaultReadyTimeout].
+// WithReadyTimeout sets the time within which a process must report that it is ready. The default,
+// also for a zero or negative timeout, is 30 seconds.
 func WithReadyTimeout(timeout time.Duration) Option {
 	return func(o *options) {
 		if timeout > 0 {
@@ -49,9 +50,9 @@ func WithReadyTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithBackoff sets how long it takes until a process that has ended is started again: least at first, then twice as
-// long each time, up to most, with jitter. The defaults, also for 0 or less, are [DefaultMinBackoff] and
-// [DefaultMaxBackoff].
+// WithBackoff sets the delay before a process that has exited is started again. The delay is minimum
+// at first and doubles with each attempt, up to maximum, with jitter. The defaults, also for zero or
+// negative values, are 100 milliseconds and 30 seconds.
 func WithBackoff(minimum, maximum time.Duration) Option {
 	return func(o *options) {
 		if minimum > 0 {
@@ -64,13 +65,14 @@ func WithBackoff(minimum, maximum time.Duration) Option {
 	}
 }
 
-// WithInheritedEnv names more variables of the host's environment that processes get.
+// WithInheritedEnv adds names of environment variables of the host that processes get, in addition
+// to those that the package documentation lists.
 func WithInheritedEnv(names ...string) Option {
 	return func(o *options) { o.inheritedEnv = append(o.inheritedEnv, names...) }
 }
 
-// WithDirectory sets where private copies of executables are. Programs in it must be allowed to run. The default, also
-// for "", is os.TempDir().
+// WithDirectory sets the directory for the private copies of executables. Its file system must allow
+// execution. The default, also for "", is os.TempDir().
 func WithDirectory(directory string) Option {
 	return func(o *options) {
 		if directory != "" {
@@ -79,7 +81,8 @@ func WithDirectory(directory string) Option {
 	}
 }
 
-// WithLogger sets where the output of processes goes. The default, also for nil, is slog.Default().
+// WithLogger sets the logger for the output of processes. The default, also for nil, is
+// slog.Default().
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {

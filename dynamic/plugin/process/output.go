@@ -14,13 +14,18 @@ import (
 )
 
 const (
-	maxLine        = 128 << 10 // bytes of a line that are looked at
-	maxLoggedLine  = 4 << 10   // bytes of a line that are logged
+	// maxLine is the number of bytes of a line that are kept, which must hold the ready line.
+	maxLine = 128 << 10
+	// maxLoggedLine is the number of bytes of a line that are logged.
+	maxLoggedLine = 4 << 10
+	// linesPerSecond is the number of lines that are logged in a second.
 	linesPerSecond = 200
-	tailLines      = 10
+	// tailLines is the number of lines of standard error that errors contain.
+	tailLines = 10
 )
 
-// readLines calls handle with each line, of a long one with its beginning. The line is handle's until it returns.
+// readLines calls handle with each line; a line longer than maxLine is cut off. handle must not
+// retain the line.
 func readLines(from io.Reader, handle func(line []byte)) {
 	reader := bufio.NewReaderSize(from, maxLine)
 	for {
@@ -37,19 +42,23 @@ func readLines(from io.Reader, handle func(line []byte)) {
 	}
 }
 
-// output logs what a process writes, no faster than a log should have it, and keeps the last lines.
+// output logs the output of a process at a limited rate, and keeps the last lines of standard error.
 type output struct {
 	logger *slog.Logger
 
-	mu          sync.Mutex
-	windowStart time.Time // when the second began that lines are counted in
+	mu sync.Mutex
+	// windowStart is the start of the current second; lines and dropped are its counts.
+	windowStart time.Time
 	lines       int
 	dropped     int
-	tail        []string // of stderr
+	// tail contains the last lines of standard error.
+	tail []string
 }
 
+// stdout handles a line of standard output.
 func (o *output) stdout(line []byte) { o.logLine("stdout", line) }
 
+// stderr handles a line of standard error.
 func (o *output) stderr(line []byte) {
 	text := truncate(line)
 	o.mu.Lock()
@@ -61,22 +70,25 @@ func (o *output) stderr(line []byte) {
 	o.logLine("stderr", line)
 }
 
+// truncate returns the beginning of a line, as valid UTF-8.
 func truncate(line []byte) string {
 	return strings.ToValidUTF8(string(line[:min(len(line), maxLoggedLine)]), "\uFFFD")
 }
 
+// logLine logs a line unless the rate limit is reached.
 func (o *output) logLine(stream string, line []byte) {
 	allowed, dropped := o.allowLine()
 	if dropped > 0 {
-		o.logger.Warn("dynpsrpc: the plugin writes too much", slog.Int("lines_dropped", dropped))
+		o.logger.Warn("dynpsrpc: plugin output exceeds the log rate limit", slog.Int("lines_dropped", dropped))
 	}
 	if allowed {
-		o.logger.LogAttrs(context.Background(), slog.LevelInfo, "dynpsrpc: the plugin says",
+		o.logger.LogAttrs(context.Background(), slog.LevelInfo, "dynpsrpc: plugin output",
 			slog.String("stream", stream), slog.String("line", truncate(line)))
 	}
 }
 
-// allowLine returns also how many lines were dropped in the second before, when that is over.
+// allowLine reports whether a line may be logged. When a second has passed, it also returns the
+// number of lines that were dropped in it.
 func (o *output) allowLine() (allowed bool, dropped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,7 +103,7 @@ func (o *output) allowLine() (allowed bool, dropped int) {
 	return false, dropped
 }
 
-// lastLines returns the last lines of stderr, for an error.
+// lastLines describes the last lines of standard error, for an error.
 func (o *output) lastLines() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

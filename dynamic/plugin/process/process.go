@@ -12,30 +12,37 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// outputGrace is how long the output of a process is read after its end: others may hold it open.
+// outputGrace is the time for which the output of a process is read after its end. Without a bound,
+// a descendant that holds the pipe open would delay the end of the process.
 const outputGrace = time.Second
 
-// process is one run of a program, from its start until it is reaped and its output is read.
+// process is one run of a program, from its start until it was reaped and its output was read.
 type process struct {
-	command    *exec.Cmd
-	stdin      io.Closer
-	done       chan struct{} // closed when nothing is left of it
-	exitErr    error         // how it ended; set before ended is closed
-	lastOutput func() string // what it wrote last
+	command *exec.Cmd
+	stdin   io.Closer
+	// done is closed when the process was reaped and its output was read.
+	done chan struct{}
+	// exitErr is the error of exec.Cmd.Wait. It is set before done is closed.
+	exitErr error
+	// lastOutput returns the last lines of standard error. It is set when the process is ready.
+	lastOutput func() string
 
-	mu     sync.Mutex
-	reaped bool // its id may be another's
+	mu sync.Mutex
+	// reaped is true when the process id may belong to another process.
+	reaped bool
 }
 
-// startProcess runs a program whose output goes line by line to two functions, on goroutines of their own.
+// startProcess starts a program. It calls stdout and stderr with each line of output, each function
+// on a goroutine of its own.
 func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process, error) {
 	p := &process{command: command, done: make(chan struct{})}
 	started := make(chan error, 1)
-	go p.run(started, stdout, stderr) // whoever waits for ended
+	go p.run(started, stdout, stderr) // stop and kill wait for it
 	return p, <-started
 }
 
-// run stays on one thread, for on Linux the system kills the process when the thread that has started it ends.
+// run starts the program and waits for its end. It locks its OS thread, because Linux sends the
+// parent death signal when the thread that started the process ends, not the whole host.
 func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -57,7 +64,7 @@ func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	closeAll(outputs)
 }
 
-// start returns the reading ends of the program's stdout and stderr.
+// start starts the program and returns the read ends of its stdout and stderr.
 func (p *process) start() (outputs []*os.File, err error) {
 	var writeEnds []*os.File
 	defer func() {
@@ -86,16 +93,18 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// signal reaches the whole group of the process, unless it is gone.
+// signal calls send with the process id, unless the process was reaped. send signals the whole
+// process group.
 func (p *process) signal(send func(pid int) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped {
-		_ = send(p.command.Process.Pid) // fails if it has just ended
+		_ = send(p.command.Process.Pid) // fails if the process has just ended
 	}
 }
 
-// stop asks the process to end, kills it when ctx ends, and returns when it is gone.
+// stop closes stdin and sends SIGTERM, and kills the process when ctx ends. It returns when the
+// process has ended.
 func (p *process) stop(ctx context.Context) error {
 	_ = p.stdin.Close()
 	p.signal(terminateGroup)
@@ -106,10 +115,10 @@ func (p *process) stop(ctx context.Context) error {
 	}
 	p.kill()
 	return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-		"its process did not end in time and was killed: %w", ctx.Err())
+		"the process did not exit in time and was killed: %w", ctx.Err())
 }
 
-// kill returns when the process is gone.
+// kill kills the process group and returns when the process has ended.
 func (p *process) kill() {
 	p.signal(killGroup)
 	<-p.done

@@ -8,7 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reap waits for the end of the process and then ends what is left of its group, before its id can be another's.
+// reap waits for the end of the process and kills the rest of its group. It waits without reaping
+// first: until the process is reaped, no other process can get its id.
 func (p *process) reap() error {
 	pid := p.command.Process.Pid
 	for {
@@ -24,7 +25,8 @@ func (p *process) reap() error {
 	return p.command.Wait()
 }
 
-// attributes make a group, which the system kills when the host dies.
+// attributes returns attributes for a process group of its own. The kernel kills the process when
+// the host dies.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

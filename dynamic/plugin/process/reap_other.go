@@ -2,7 +2,7 @@
 
 package process
 
-// reap waits for the end of the process. What is left of its group goes on.
+// reap waits for the end of the process. Its descendants keep running.
 func (p *process) reap() error {
 	err := p.command.Wait()
 	p.mu.Lock()

@@ -1,6 +1,6 @@
-// Package child makes a program a plugin that package process can run:
+// Package child is the main function of a plugin that package process runs:
 //
-//	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of the bus that the host uses
+//	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of the host's bus
 //
 //	func main() {
 //		child.Main(func(_ context.Context, server *dynamic.Server) error {
@@ -9,6 +9,6 @@
 //		})
 //	}
 //
-// The program can be run by hand, too, with the URL of a bus in the environment variable DYNPSRPC_BUS; it ends with
-// SIGTERM or an interrupt.
+// To run the program by hand, set the environment variable DYNPSRPC_BUS to the URL of a bus. The
+// program ends with SIGTERM or an interrupt.
 package child

@@ -18,17 +18,20 @@ import (
 )
 
 const (
-	// openTimeout bounds the wait for the bus.
+	// openTimeout is the maximum time for opening the bus.
 	openTimeout = 20 * time.Second
-	// DrainTimeout is how long running handlers may go on when the program is to end. A host may be less patient.
+	// DrainTimeout is the maximum time for which [Main] waits for running handlers when the program
+	// must end. The host may kill the program earlier, see plugin.WithDrainTimeout.
 	DrainTimeout = 30 * time.Second
 )
 
-// Main is the whole of a program's main function. It opens the bus that the host names, lets register put services onto
-// a server there, tells the host that they are ready, and waits until the program is to end. Then it lets running
-// handlers finish and returns. If something fails, it writes that to stderr and ends the program with exit status 1.
+// Main is the main function of a plugin. It opens the bus in the environment variable DYNPSRPC_BUS,
+// calls register with a server on that bus, reports to the host that the services are ready, and
+// waits until the host stops the program. Then it waits for running handlers and returns. If an
+// error occurs, Main writes it to standard error and exits with status 1.
 //
-// The context of register ends when the program is to end; what register starts besides services can go by it.
+// The context of register ends when the program must end. Use it for background work that register
+// starts.
 func Main(register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := run(ctx, environment{os.Getenv, os.Stdin, os.Stdout}, register, opts...)
@@ -39,14 +42,14 @@ func Main(register func(ctx context.Context, server *dynamic.Server) error, opts
 	}
 }
 
-// environment is what a program has of its host.
+// environment is the connection of a program to its host. Tests replace it.
 type environment struct {
 	getenv func(name string) string
 	stdin  io.Reader
 	stdout io.Writer
 }
 
-// run returns when ctx has ended, or stdin.
+// run is Main without signals and exit. It returns when ctx or stdin has ended.
 func run(
 	ctx context.Context, env environment,
 	register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption,
@@ -67,7 +70,7 @@ func run(
 		return err
 	}
 	if _, err := env.stdout.Write(readyLine(server.Services())); err != nil {
-		return errors.NewErrorf(errors.Unavailable, "the host cannot be told that the services are ready: %w", err)
+		return errors.NewErrorf(errors.Unavailable, "cannot write the ready line to the host: %w", err)
 	}
 	<-ctx.Done()
 	drain, cancelDrain := context.WithTimeout(context.Background(), DrainTimeout)
@@ -75,7 +78,8 @@ func run(
 	return server.Shutdown(drain)
 }
 
-// watchHost calls stop when the host is gone, or says so, if there is one.
+// watchHost calls stop when stdin ends: the host closes it to stop the program, and the system does
+// when the host dies. It does nothing if the program runs without a host.
 func (env environment) watchHost(stop func()) error {
 	version := env.getenv(childproto.EnvABI)
 	if version == "" {
@@ -83,31 +87,33 @@ func (env environment) watchHost(stop func()) error {
 	}
 	if version != strconv.Itoa(childproto.Version) {
 		return errors.NewErrorf(errors.FailedPrecondition,
-			"the host speaks version %s with its plugins, and this program speaks version %d: build it anew",
+			"the host uses protocol version %s, but this program uses version %d: rebuild the program",
 			version, childproto.Version)
 	}
-	go func() { // it ends with its input, or the program
+	go func() { // ends with stdin or the program
 		_, _ = io.Copy(io.Discard, env.stdin)
 		stop()
 	}()
 	return nil
 }
 
+// openBus opens the bus that the host uses.
 func (env environment) openBus(ctx context.Context) (bus.Bus, error) {
 	url := env.getenv(childproto.EnvBus)
 	if url == "" {
 		return nil, errors.NewErrorf(errors.FailedPrecondition,
-			"this program is a plugin: have a host run it, or set %s to the URL of a bus", childproto.EnvBus)
+			"this program is a plugin: let a host run it, or set %s to the URL of a bus", childproto.EnvBus)
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	b, err := bus.Open(ctx, url)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Unavailable, "the bus cannot be opened: %w", err)
+		return nil, errors.NewErrorf(errors.Unavailable, "cannot open the bus: %w", err)
 	}
 	return b, nil
 }
 
+// readyLine returns the line that lists the registered services.
 func readyLine(services []*registry.Service) []byte {
 	ready := childproto.Ready{Version: childproto.Version}
 	for _, service := range services {

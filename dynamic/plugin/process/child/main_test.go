@@ -32,7 +32,7 @@ func registerGreeter(_ context.Context, server *dynamic.Server) error {
 	return err
 }
 
-// start runs a program with an environment such as "NAME=value NAME=value".
+// start runs a program with environment variables such as "NAME=value NAME=value".
 func start(ctx context.Context, stdin io.Reader, stdout io.Writer, variables string, register register) error {
 	return run(ctx, environment{
 		getenv: func(name string) string {
@@ -62,7 +62,7 @@ func TestRun_EndsWithItsInput(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestRun_ByHandDoesNotHeedItsInput(t *testing.T) {
+func TestRun_IgnoresInputWithoutAHost(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	output, program := io.Pipe()
@@ -74,15 +74,15 @@ func TestRun_ByHandDoesNotHeedItsInput(t *testing.T) {
 	require.NoError(t, <-ended)
 }
 
-func TestRun_SaysWhyItIsNotReady(t *testing.T) {
+func TestRun_ReportsStartErrors(t *testing.T) {
 	t.Parallel()
-	refuse := func(context.Context, *dynamic.Server) error { return errors.New("not today") }
+	refuse := func(context.Context, *dynamic.Server) error { return errors.New("no license") }
 	for environment, expected := range map[string]string{
-		"":                                       "this program is a plugin: have a host run it, or set DYNPSRPC_BUS to the URL of a bus",
-		"DYNPSRPC_ABI=2":                         "the host speaks version 2 with its plugins, and this program speaks version 1: build it anew",
-		"DYNPSRPC_BUS=magic://x":                 "the bus cannot be opened: no bus driver",
-		"DYNPSRPC_BUS=local://":                  "not today",
-		"DYNPSRPC_ABI=1 DYNPSRPC_BUS=local://  ": "not today",
+		"":                                       "this program is a plugin: let a host run it, or set DYNPSRPC_BUS to the URL of a bus",
+		"DYNPSRPC_ABI=2":                         "the host uses protocol version 2, but this program uses version 1: rebuild the program",
+		"DYNPSRPC_BUS=magic://x":                 "cannot open the bus: no bus driver",
+		"DYNPSRPC_BUS=local://":                  "no license",
+		"DYNPSRPC_ABI=1 DYNPSRPC_BUS=local://  ": "no license",
 	} {
 		var output bytes.Buffer
 		input, host := io.Pipe()
