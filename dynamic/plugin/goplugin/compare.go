@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// flags are the settings of a build that a plugin must have in common with its host, besides those of the target, whose
-// names begin with GO.
+// flags are the names of build settings that must be identical in a plugin and its host, in addition
+// to the settings of the target, whose names begin with GO.
 var flags = []string{
 	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
 }
 
-// compare lists the differences that keep a plugin from being loaded.
+// compare describes the differences between two builds because of which a plugin cannot be loaded.
 func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	compareValue := func(what, inPlugin, inHost string) {
 		if inPlugin != inHost {
@@ -42,6 +42,7 @@ func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	return differences
 }
 
+// orUnset returns the text for the value of a setting.
 func orUnset(value string) string {
 	if value == "" {
 		return "not set"
@@ -49,6 +50,7 @@ func orUnset(value string) string {
 	return value
 }
 
+// settings returns the build settings by name.
 func settings(info *debug.BuildInfo) map[string]string {
 	all := map[string]string{}
 	for _, setting := range info.Settings {
@@ -57,7 +59,8 @@ func settings(info *debug.BuildInfo) map[string]string {
 	return all
 }
 
-// modules returns versions by path. Those in folders have none, and are left to the runtime, as main modules are.
+// modules returns the versions and checksums of the dependencies, by path. Main modules and modules
+// that are replaced by folders have no version; the runtime compares their packages.
 func modules(info *debug.BuildInfo) map[string]string {
 	all := map[string]string{}
 	for _, module := range info.Deps {

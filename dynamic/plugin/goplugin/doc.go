@@ -1,14 +1,14 @@
-// Package goplugin runs plugins that are shared objects of the Go toolchain, see the standard package plugin. Their
-// loader is called "go".
+// Package goplugin runs plugins that are shared objects of the Go toolchain, see the standard
+// package plugin. The loader's name is "go".
 //
-// Loading one is trusting it with the whole process. Its handlers are as fast as those of the host, and what it crashes
-// is the host: a panic of a handler is one failed call, but one of a goroutine of its own ends the process. It is never
-// unloaded: when it was replaced, its memory stays, and so do goroutines that it has started. For code that is to be
-// replaced often, take package process or package wasm.
+// A Go plugin must be trusted with the whole process. Its handlers are as fast as those of the host.
+// A panic of a handler fails one call, but a panic of a goroutine that the plugin has started ends
+// the host. A plugin is never unloaded from memory: after it was replaced, its memory and its
+// goroutines remain. Use package process or package wasm for code that is replaced often.
 //
-// # Writing one
+// # Writing a plugin
 //
-// It is a package main with a function Services:
+// A plugin is a package main with a function Services:
 //
 //	func Services() ([]plugin.Service, error) {
 //		return []plugin.Service{{
@@ -17,21 +17,27 @@
 //		}}, nil
 //	}
 //
-// The manifest needs no descriptors, since the code brings its own; if it has some, they must agree. Limits, arguments
-// and an environment cannot be given, and are an error.
+// The manifest needs no descriptors, because the code has its own. If the manifest names
+// descriptors, they must match those of the code. Limits, arguments and environment variables in the
+// manifest are errors.
 //
-// # Building one
+// # Building a plugin
 //
-// The host and all its plugins must be built with the same Go version, the same flags, such as -trimpath, -race and
-// -tags, and the same versions of the modules that both use. The loader compares these before it loads anything, and
-// its error lists every difference. Two versions of a plugin can be loaded into one process only if they have different
-// plugin paths: name the files of the package, not the package, then the path is made of their content and that of what
-// they import.
+// Build the host and all its plugins with the same Go version, the same flags, such as -trimpath,
+// -race and -tags, and the same versions of all modules that they share. The loader compares these
+// before it loads a plugin, and its error lists every difference.
+//
+// Two versions of a plugin can be loaded into one process only if they have different plugin paths.
+// Pass the files of the package to go build instead of the package; Go then derives the plugin path
+// from the content of the files and of their imports:
 //
 //	go build -trimpath -buildmode=plugin -o greeter.so ./greeter/*.go
 //
 // The host must be built with CGO_ENABLED=1, for Linux, macOS or FreeBSD.
 //
-// Content that has been loaded once is not loaded anew when it comes back: its Services is called again, in the same
-// package with the same variables. What could not be loaded once cannot be in the life of the process.
+// # Loading content again
+//
+// Content that was loaded before is not loaded again when it comes back: the loader calls Services
+// again, and package variables keep their values. Content that failed to load fails again until the
+// host is restarted.
 package goplugin

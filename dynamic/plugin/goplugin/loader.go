@@ -11,44 +11,45 @@ import (
 )
 
 const (
-	// symbol is what plugins export: a function of type servicesFunc.
+	// symbol is the name of the function that plugins export. Its type is servicesFunc.
 	symbol = "Services"
-	// startTimeout bounds the init of a plugin and its function together.
+	// startTimeout is the maximum time for init functions and Services together.
 	startTimeout = 30 * time.Second
 )
 
 type servicesFunc = func() ([]plugin.Service, error)
 
-// Loader runs Go plugins. It may be used by several hosts, from many goroutines.
+// Loader runs Go plugins. Several hosts may use a loader concurrently.
 type Loader struct{}
 
 var _ plugin.Loader = Loader{}
 
-// NewLoader returns a loader. All loaders of a process share what is loaded.
+// NewLoader returns a loader. All loaders of a process share the loaded plugins.
 func NewLoader() Loader { return Loader{} }
 
 // Name returns "go".
 func (Loader) Name() string { return "go" }
 
-// Load loads the shared object, unless that was done before, and calls its function Services. It waits until ctx ends,
-// for 30 s at most. Code that has not returned by then cannot be ended: it goes on, what it returns is not served, and if
-// it is still in its init, the process can load no other plugin.
+// Load loads the shared object, unless the process has loaded it before, and calls its function
+// Services. Load waits until ctx ends, and at most 30 s. Code that has not returned by then cannot be
+// stopped: it keeps running, and what it returns is discarded. If it is still in an init function,
+// the process can load no other plugin.
 func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Instance, error) {
 	switch {
 	case !supported:
 		return nil, errors.NewErrorf(errors.Unimplemented,
-			"this program cannot load Go plugins: build it with CGO_ENABLED=1, for Linux, macOS or FreeBSD (it is for %s/%s)",
+			"the host cannot load Go plugins: build it with CGO_ENABLED=1, for Linux, macOS or FreeBSD (it was built for %s/%s)",
 			runtime.GOOS, runtime.GOARCH)
 	case source.Limits != (plugin.Limits{}) || len(source.Args) > 0 || len(source.Env) > 0:
 		return nil, errors.NewErrorf(errors.InvalidArgument,
-			"fields limits, args and env: a Go plugin is a part of the host and can have none: remove them")
+			"fields limits, args and env: not supported for Go plugins, which run inside the host: remove them")
 	case ctx.Err() != nil:
 		return nil, errors.FromContext(ctx.Err())
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	started := make(chan startResult, 1)
-	go func() { // nobody waits for code that never returns
+	go func() { // not waited for: the code may never return
 		services, err := start(source)
 		started <- startResult{services, err}
 	}()
@@ -60,42 +61,43 @@ func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)
 		return &instance{r.services}, nil
 	case <-ctx.Done():
 		return nil, errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-			"its init or its function %s has not returned: %w: it goes on, for it cannot be ended without its host",
+			"the plugin's init or function %s has not returned: %w: it keeps running until the host ends",
 			symbol, ctx.Err())
 	}
 }
 
-// startResult is what start has returned.
+// startResult has the results of start.
 type startResult struct {
 	services []plugin.Service
 	err      error
 }
 
-// start loads the shared object and calls its function.
+// start loads the shared object and calls its function Services.
 func start(source *plugin.Source) (services []plugin.Service, err error) {
 	function, err := open(source)
 	if err != nil {
 		return nil, err
 	}
-	err = guard("its function "+symbol, func() (err error) {
+	err = guard("function "+symbol, func() (err error) {
 		if services, err = function(); err != nil {
-			return errors.NewErrorf(errors.FailedPrecondition, "its function %s failed: %w", symbol, err)
+			return errors.NewErrorf(errors.FailedPrecondition, "function %s failed: %w", symbol, err)
 		}
 		return nil
 	})
 	return services, err
 }
 
-// instance is what a call of Services has returned.
+// instance has the result of a call of Services.
 type instance struct{ services []plugin.Service }
 
-// Services returns what the plugin serves.
-func (c *instance) Services() []plugin.Service { return c.services }
+// Services returns the services of the plugin.
+func (i *instance) Services() []plugin.Service { return i.services }
 
-// Close does nothing: a Go plugin cannot be unloaded.
-func (c *instance) Close(context.Context) error { return nil }
+// Close does nothing, because a Go plugin cannot be unloaded.
+func (i *instance) Close(context.Context) error { return nil }
 
-// guard makes an error of a panic in a plugin.
+// guard calls f and returns its error. A panic of f becomes an error that names what panicked and
+// has the stack.
 func guard(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

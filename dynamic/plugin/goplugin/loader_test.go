@@ -35,66 +35,66 @@ service Greeter { rpc Hello(google.protobuf.StringValue) returns (google.protobu
 	buildTimeout = 5 * time.Minute // with a cold cache, on a busy machine
 )
 
-// factory builds programs and plugins into a folder.
-type factory struct {
+// builder builds programs and plugins in a folder.
+type builder struct {
 	*testing.T
 
 	folder string
 }
 
-// build builds a package or a file of testdata.
-func (f factory) build(name, source string, flags ...string) (path string) {
-	f.Helper()
-	path = filepath.Join(f.folder, name)
-	ctx, cancel := context.WithTimeout(f.Context(), buildTimeout)
+// build builds a package or a file in testdata.
+func (b builder) build(name, source string, flags ...string) (path string) {
+	b.Helper()
+	path = filepath.Join(b.folder, name)
+	ctx, cancel := context.WithTimeout(b.Context(), buildTimeout)
 	defer cancel()
 	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
 	command := exec.CommandContext(ctx, "go", append(args, "./testdata/"+source)...)
 	command.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=1")
 	output, err := command.CombinedOutput()
-	require.NoError(f, err, "%s", output)
+	require.NoError(b, err, "%s", output)
 	return path
 }
 
 // plugin builds a plugin and returns its folder.
-func (f factory) plugin(name, source, variable string, change ...func(m *plugin.Manifest)) (folder string) {
-	f.Helper()
+func (b builder) plugin(name, source, variable string, change ...func(m *plugin.Manifest)) (folder string) {
+	b.Helper()
 	file := filepath.Join(name, "plugin.so")
-	f.build(file, source, "-buildmode=plugin", "-ldflags=-s -w -X main."+variable)
-	return f.manifest(name, change...)
+	b.build(file, source, "-buildmode=plugin", "-ldflags=-s -w -X main."+variable)
+	return b.manifest(name, change...)
 }
 
-func (f factory) manifest(name string, change ...func(m *plugin.Manifest)) (folder string) {
-	f.Helper()
+func (b builder) manifest(name string, change ...func(m *plugin.Manifest)) (folder string) {
+	b.Helper()
 	m := plugin.Manifest{Name: "greeter", Version: name, Loader: "go", Code: "plugin.so"}
 	for _, edit := range change {
 		edit(&m)
 	}
 	content, err := json.Marshal(m)
-	require.NoError(f, err)
-	folder = filepath.Join(f.folder, name)
+	require.NoError(b, err)
+	folder = filepath.Join(b.folder, name)
 	for file, content := range map[string]string{plugin.ManifestName: string(content), "greeting.proto": proto, "other.proto": otherProto} {
-		require.NoError(f, os.WriteFile(filepath.Join(folder, file), []byte(content), 0o600))
+		require.NoError(b, os.WriteFile(filepath.Join(folder, file), []byte(content), 0o600))
 	}
 	return folder
 }
 
-// run has the host load folders, and returns a line for each.
-func (f factory) run(host string, environment []string, folders ...string) (lines []string) {
-	f.Helper()
-	ctx, cancel := context.WithTimeout(f.Context(), time.Minute)
+// run runs a host that loads folders, and returns its line for each.
+func (b builder) run(host string, environment []string, folders ...string) (lines []string) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, host, folders...)
 	command.Env = append(append(os.Environ(), "PROTOS="+filepath.Dir(filepath.Join(folders[0], "x")), "TIMEOUT=1m"), environment...)
 	command.Stderr = os.Stderr
 	output, err := command.Output()
-	require.NoError(f, err)
+	require.NoError(b, err)
 	for line := range strings.Lines(string(output)) {
 		var text string
-		require.NoError(f, json.Unmarshal([]byte(line), &text))
+		require.NoError(b, json.Unmarshal([]byte(line), &text))
 		lines = append(lines, text)
 	}
-	require.Len(f, lines, len(folders))
+	require.Len(b, lines, len(folders))
 	return lines
 }
 
@@ -106,48 +106,48 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds plugins")
 	}
-	f := factory{t, t.TempDir()}
-	host := f.build("host", "host")
-	first := f.plugin("first", "greeter/main.go", "version=1") // its plugin path is made of its content
-	second := f.plugin("second", "greeter", "version=2", func(m *plugin.Manifest) { m.Descriptors = "greeting.proto" })
-	samePath := f.plugin("same-path", "greeter", "version=3")
-	wrongType := f.plugin("wrong-type", "wrong", "does=nothing")
-	panics := f.plugin("panics", "wrong/main.go", "does=panic")
-	empty := f.plugin("empty", "empty", "does=nothing")
+	b := builder{t, t.TempDir()}
+	host := b.build("host", "host")
+	first := b.plugin("first", "greeter/main.go", "version=1") // its plugin path is derived from its content
+	second := b.plugin("second", "greeter", "version=2", func(m *plugin.Manifest) { m.Descriptors = "greeting.proto" })
+	samePath := b.plugin("same-path", "greeter", "version=3")
+	wrongType := b.plugin("wrong-type", "wrong", "does=nothing")
+	panics := b.plugin("panics", "wrong/main.go", "does=panic")
+	empty := b.plugin("empty", "empty", "does=nothing")
 
-	require.NoError(t, os.Mkdir(filepath.Join(f.folder, "other"), 0o700))
-	require.NoError(t, os.Link(filepath.Join(second, "plugin.so"), filepath.Join(f.folder, "other", "plugin.so")))
-	other := f.manifest("other", func(m *plugin.Manifest) { m.Descriptors = "other.proto" })
+	require.NoError(t, os.Mkdir(filepath.Join(b.folder, "other"), 0o700))
+	require.NoError(t, os.Link(filepath.Join(second, "plugin.so"), filepath.Join(b.folder, "other", "plugin.so")))
+	other := b.manifest("other", func(m *plugin.Manifest) { m.Descriptors = "other.proto" })
 
-	require.NoError(t, os.Mkdir(filepath.Join(f.folder, "program"), 0o700))
-	require.NoError(t, os.Link(host, filepath.Join(f.folder, "program", "plugin.so")))
-	program := f.manifest("program")
+	require.NoError(t, os.Mkdir(filepath.Join(b.folder, "program"), 0o700))
+	require.NoError(t, os.Link(host, filepath.Join(b.folder, "program", "plugin.so")))
+	program := b.manifest("program")
 
 	folders := []string{first, second, samePath, wrongType, panics, panics, empty, other, program, first}
 	expected := []string{
 		"version 1", "version 2",
-		"plugin already loaded: another version of it is loaded, with the same plugin path",
-		"its Services is a func() error, and must be a func() ([]plugin.Service, error)",
-		"its init panicked: out of order", "its init panicked: out of order",
-		"it exports no Services: it must have func Services() ([]plugin.Service, error)",
-		"its code does not serve greeting.Greeter/Bye, which is in its descriptors",
-		"it was built with -buildmode=exe: build it with -buildmode=plugin",
+		"plugin already loaded: another version is loaded with the same plugin path",
+		"Services is a func() error, but must be a func() ([]plugin.Service, error)",
+		"init panicked: no license", "init panicked: no license",
+		"the plugin does not export Services: it must have func Services() ([]plugin.Service, error)",
+		"the code does not serve greeting.Greeter/Bye, which is in the descriptors",
+		"the plugin was built with -buildmode=exe: build it with -buildmode=plugin",
 		"version 1",
 	}
-	for i, line := range f.run(host, nil, folders...) {
+	for i, line := range b.run(host, nil, folders...) {
 		assert.Contains(t, line, expected[i], folders[i])
 	}
-	lines := f.run(host, []string{"PANIC=1"}, second)
-	assert.Contains(t, lines[0], "its function Services panicked: no services today")
-	lines = f.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second) // the host ends all the same
-	assert.Contains(t, lines[0], "its init or its function Services has not returned: context deadline exceeded")
+	lines := b.run(host, []string{"PANIC=1"}, second)
+	assert.Contains(t, lines[0], "function Services panicked: no services")
+	lines = b.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second) // the host ends nevertheless
+	assert.Contains(t, lines[0], "the plugin's init or function Services has not returned: context deadline exceeded")
 
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), "dynpsrpc-plugin-*", "*.so"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
 }
 
-// load has this program load content.
+// load loads content into the test process.
 func load(content string, change ...func(m *plugin.Manifest)) error {
 	source := &plugin.Source{Content: []byte(content), Digest: content}
 	for _, edit := range change {
@@ -157,14 +157,14 @@ func load(content string, change ...func(m *plugin.Manifest)) error {
 	return err
 }
 
-func TestLoader_RefusesWhatIsNoPlugin(t *testing.T) {
+func TestLoader_RejectsOtherFiles(t *testing.T) {
 	t.Parallel()
 	if !supported {
 		require.ErrorContains(t, load(""), "build it with CGO_ENABLED=1")
 		return
 	}
 	for _, content := range []string{"", "text", "\x7fELF\x02\x01\x01"} {
-		require.ErrorContains(t, load(content), "it is not a Go plugin, or not a whole one")
+		require.ErrorContains(t, load(content), "not a Go plugin, or truncated")
 	}
 	require.ErrorContains(t, load("", func(m *plugin.Manifest) { m.Args = []string{"-v"} }), "fields limits, args and env")
 }
@@ -174,11 +174,11 @@ func TestLoader_ComparesBuilds(t *testing.T) {
 	if !supported {
 		t.Skip("Go plugins are not supported here")
 	}
-	f := factory{t, t.TempDir()}
-	path := f.build("plugin.so", "empty", "-buildmode=plugin", "-tags=other")
+	b := builder{t, t.TempDir()}
+	path := b.build("plugin.so", "empty", "-buildmode=plugin", "-tags=other")
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	err = load(string(content))
-	require.ErrorContains(t, err, "it was built otherwise than its host: ")
+	require.ErrorContains(t, err, "the plugin and the host were built differently: ")
 	require.ErrorContains(t, err, "-tags is other in the plugin and not set in the host")
 }

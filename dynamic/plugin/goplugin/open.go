@@ -14,20 +14,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// loaded is what this process has loaded, or failed to, by digest. It cannot be tried again: part of a plugin may be
-// there, and the standard package would wait for ever for one whose init has panicked.
+// loaded contains the results of all loads of this process, by digest. Failed loads are not retried:
+// the plugin may be partially loaded, and after a panic in init, the standard package would block
+// forever.
 var loaded = struct {
 	sync.Mutex
 
 	results map[string]loadResult
 }{results: map[string]loadResult{}}
 
+// loadResult has the results of open.
 type loadResult struct {
 	services servicesFunc
 	err      error
 }
 
-// open returns the function of the plugin. One at a time is loaded.
+// open loads a plugin, unless it was loaded before, and returns its function. It loads one plugin at
+// a time.
 func open(source *plugin.Source) (servicesFunc, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -39,21 +42,21 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	}
 	folder, err := os.MkdirTemp("", "dynpsrpc-plugin-*")
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Internal, "no private copy can be made: %w", err)
+		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // it stays mapped; that a file is left does no harm
+	defer os.RemoveAll(folder) //nolint:errcheck // the file stays mapped; a leftover is harmless
 	path := filepath.Join(folder, source.Digest+".so")
 	if err := os.WriteFile(path, source.Content, 0o600); err != nil {
-		return nil, errors.NewErrorf(errors.Internal, "no private copy can be made: %w", err)
+		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)
 	}
 	services, err := openFile(path)
 	loaded.results[source.Digest] = loadResult{services, err}
 	return services, err
 }
 
-// openFile loads a shared object and finds its function.
+// openFile loads a shared object and returns its function Services.
 func openFile(path string) (services servicesFunc, err error) {
-	err = guard("its init", func() error {
+	err = guard("init", func() error {
 		p, err := stdplugin.Open(path)
 		if err != nil {
 			return withAdvice(err)
@@ -61,35 +64,36 @@ func openFile(path string) (services servicesFunc, err error) {
 		found, err := p.Lookup(symbol)
 		if err != nil {
 			return errors.NewErrorf(errors.FailedPrecondition,
-				"it exports no %s: it must have func %s() ([]plugin.Service, error)", symbol, symbol)
+				"the plugin does not export %s: it must have func %s() ([]plugin.Service, error)", symbol, symbol)
 		}
 		var ok bool
 		if services, ok = found.(servicesFunc); !ok {
-			return errors.NewErrorf(errors.FailedPrecondition, "its %s is a %T, and must be a %T", symbol, found, services)
+			return errors.NewErrorf(errors.FailedPrecondition, "%s is a %T, but must be a %T", symbol, found, services)
 		}
 		return nil
 	})
 	return services, err
 }
 
-// withAdvice adds what to do. The standard package has texts only.
+// withAdvice adds the remedy to an error of the standard package, whose errors have no types.
 func withAdvice(err error) error {
-	advice := "build it again, exactly as its host is built"
+	advice := "rebuild it in the same way as the host"
 	if strings.Contains(err.Error(), "plugin already loaded") {
-		advice = "another version of it is loaded, with the same plugin path: name the files of its package " +
-			"when you build it, as in go build -buildmode=plugin -o greeter.so ./greeter/*.go, and each version has one of its own"
+		advice = "another version is loaded with the same plugin path: pass the files of the package to go build, " +
+			"as in go build -buildmode=plugin -o greeter.so ./greeter/*.go, so that each version has its own path"
 	}
 	return errors.NewErrorf(errors.FailedPrecondition, "%w: %s", err, advice)
 }
 
-// checkBuild says how a plugin was built otherwise than this program.
+// checkBuild returns an error that lists the differences between the build of a plugin and that of
+// the host.
 func checkBuild(content []byte) error {
 	pluginInfo, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {
-		return errors.NewErrorf(errors.InvalidArgument, "it is not a Go plugin, or not a whole one: %w", err)
+		return errors.NewErrorf(errors.InvalidArgument, "not a Go plugin, or truncated: %w", err)
 	}
 	if mode := settings(pluginInfo)["-buildmode"]; mode != "plugin" {
-		return errors.NewErrorf(errors.InvalidArgument, "it was built with -buildmode=%s: build it with -buildmode=plugin", mode)
+		return errors.NewErrorf(errors.InvalidArgument, "the plugin was built with -buildmode=%s: build it with -buildmode=plugin", mode)
 	}
 	hostInfo, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -97,7 +101,7 @@ func checkBuild(content []byte) error {
 	}
 	if differences := compare(hostInfo, pluginInfo); len(differences) > 0 {
 		return errors.NewErrorf(errors.FailedPrecondition,
-			"it was built otherwise than its host: %s: build it again with the Go version, the flags and the modules of the host",
+			"the plugin and the host were built differently: %s: rebuild the plugin with the Go version, flags and modules of the host",
 			strings.Join(differences, "; "))
 	}
 	return nil

@@ -2,5 +2,5 @@
 
 package goplugin
 
-// supported says whether this program can load Go plugins.
+// supported reports whether this program can load Go plugins.
 const supported = true

@@ -1,4 +1,4 @@
-// Package main is a plugin for tests. Its version is set by the linker.
+// Package main is a plugin for tests. The linker sets its version.
 package main
 
 import (
@@ -14,10 +14,10 @@ import (
 
 var version = "none"
 
-// Services is what the host looks for.
+// Services is the function that the loader calls.
 func Services() ([]plugin.Service, error) {
 	if os.Getenv("PANIC") != "" {
-		panic("no services today")
+		panic("no services")
 	}
 	if os.Getenv("HANG") != "" {
 		select {}

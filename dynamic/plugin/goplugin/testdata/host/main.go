@@ -1,5 +1,5 @@
-// Package main is a host of Go plugins for tests: it loads the plugin of each folder that its arguments name, and writes
-// an error, or what the plugin's service answers, as a line of JSON.
+// Package main is a host of Go plugins for tests. It loads the plugin of each folder in its
+// arguments, and writes the error, or the response of the plugin's service, as a line of JSON.
 package main
 
 import (

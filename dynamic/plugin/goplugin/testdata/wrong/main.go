@@ -1,16 +1,16 @@
 // Package main is a plugin whose function has the wrong type.
 package main
 
-// does is set by the linker.
+// does selects what init does. The linker sets it.
 var does = ""
 
 func init() {
 	if does == "panic" {
-		panic("out of order")
+		panic("no license")
 	}
 }
 
-// Services returns too little.
+// Services has the wrong type.
 func Services() error { return nil }
 
 func main() {}
