@@ -13,12 +13,12 @@ import (
 // handlers do not wait for each other.
 type activeRequests [shard.Count]struct {
 	mu       sync.Mutex
-	contexts map[id.Call]*requestContext
+	contexts map[id.Call]*lazyContext
 	_        [shard.CacheLineSize]byte // parts do not share one
 }
 
 // add does nothing for an id that is none of ours: its client knows no cancel.
-func (a *activeRequests) add(requestID []byte, ctx *requestContext) {
+func (a *activeRequests) add(requestID []byte, ctx *lazyContext) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
@@ -27,12 +27,12 @@ func (a *activeRequests) add(requestID []byte, ctx *requestContext) {
 	part.mu.Lock()
 	defer part.mu.Unlock()
 	if part.contexts == nil {
-		part.contexts = map[id.Call]*requestContext{}
+		part.contexts = map[id.Call]*lazyContext{}
 	}
 	part.contexts[callID] = ctx
 }
 
-func (a *activeRequests) remove(requestID []byte, ctx *requestContext) {
+func (a *activeRequests) remove(requestID []byte, ctx *lazyContext) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
@@ -55,7 +55,7 @@ func (a *activeRequests) cancel(requestID []byte) {
 	ctx := part.contexts[callID]
 	part.mu.Unlock()
 	if ctx != nil {
-		ctx.end()
+		ctx.cancel()
 	}
 }
 

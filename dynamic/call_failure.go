@@ -41,21 +41,21 @@ func (c *singleCall) interrupted(err error) error {
 	case c.server != "":
 		return c.failed(coded, errors.ReasonClaimedButSilent)
 	case c.selecting: // nobody can have run the request
-		if news := c.inbox.look(); news.failed() {
-			return serverError(news.failure)
+		if state := c.inbox.snapshot(); state.isError() {
+			return serverError(state.failure)
 		}
-		return c.failed(c.claims.selection.failure(), c.claims.reason())
+		return c.failed(c.claims.selection.err(), c.claims.failureReason())
 	default:
 		return c.failed(coded, errors.ReasonSilent)
 	}
 }
 
-// reason is why no server could be chosen.
-func (p *claimPhase) reason() errors.Reason {
+// failureReason is why no server could be chosen.
+func (p *claimCollector) failureReason() errors.Reason {
 	switch {
 	case len(p.selection.rejected) > 0 && len(p.selection.acceptable) == 0:
 		return errors.ReasonBelowMinimum
-	case p.answered.count() > 0:
+	case p.responders.count() > 0:
 		return errors.ReasonAllDeclined
 	default:
 		return errors.ReasonSilent

@@ -19,27 +19,27 @@ import (
 // registry. All clients of a process can share one. Close it when it is no longer needed; it does not close the
 // bus.
 type Conn struct {
-	bus      bus.Bus
-	registry *registry.Registry
-	options  connOptions
-	wireID   []byte // the id in the options
-	pending  pendingTable
-	late     lateTable
-	stats    connCounters
-	streams  streamTable
-	recent   recentFrames // messages of streams
-	timers   timerPool
-	inboxes  newsBoxPool
-	life     context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
-	endLife  context.CancelCauseFunc
-	running  sync.WaitGroup // goroutines; none is added once closed
+	bus           bus.Bus
+	registry      *registry.Registry
+	options       connOptions
+	wireID        []byte // the id in the options
+	pending       pendingCalls
+	lateResponses lateResponses
+	stats         connCounters
+	streams       streamTable
+	recent        recentFrames // messages of streams
+	timers        timerPool
+	inboxes       inboxPool
+	life          context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
+	endLife       context.CancelCauseFunc
+	running       sync.WaitGroup // goroutines; none is added once closed
 
-	mu         sync.Mutex
-	services   map[string]*connService  // by wire name
-	methods    map[string]*clientMethod // by full name; those that Invoke has used
-	publishers map[string]*publisher    // by full name; those that Publish has used
-	rosters    map[string]*roster       // by name of the request channel
-	members    map[connMember]struct{}  // what ends with the conn
+	mu          sync.Mutex
+	services    map[string]*connService  // by wire name
+	methods     map[string]*clientMethod // by full name; those that Invoke has used
+	publishers  map[string]*publisher    // by full name; those that Publish has used
+	memberships map[string]*membership   // by name of the request channel
+	members     map[connMember]struct{}  // what ends with the conn
 }
 
 // ConnStats counts what a conn dropped since it was made, and what waits.
@@ -164,20 +164,20 @@ func (c *Conn) ending() (error, errors.Reason) { //nolint:staticcheck // the pai
 	return err, errors.ReasonClosed
 }
 
-// maxRosters bounds the memory that a conn spends on what it has learned.
-const maxRosters = 10_000
+// maxMemberships bounds the memory that a conn spends on what it has learned.
+const maxMemberships = 10_000
 
-// roster returns what the conn has learned of the servers on a channel.
-func (c *Conn) roster(channel string) *roster {
+// membership returns what the conn has learned of the servers on a channel.
+func (c *Conn) membership(channel string) *membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := c.rosters[channel]
+	known := c.memberships[channel]
 	if known == nil {
-		if c.rosters == nil || len(c.rosters) >= maxRosters { // rare enough to begin anew
-			c.rosters = map[string]*roster{}
+		if c.memberships == nil || len(c.memberships) >= maxMemberships { // rare enough to begin anew
+			c.memberships = map[string]*membership{}
 		}
-		known = &roster{}
-		c.rosters[channel] = known
+		known = &membership{}
+		c.memberships[channel] = known
 	}
 	return known
 }
@@ -218,9 +218,9 @@ func (c *Conn) onResponse(frame []byte) {
 		c.stats.badFrames.Add(1)
 		return
 	}
-	found, useful := c.pending.give(response.RequestID, func(call pendingCall) bool { return call.responded(response) })
+	found, useful := c.pending.dispatch(response.RequestID, func(call pendingCall) bool { return call.onResponse(response) })
 	if !found {
-		c.late.answered(response.RequestID, response.ServerID, response.Subscribers)
+		c.lateResponses.onResponse(response.RequestID, response.ServerID, response.Subscribers)
 	}
 	if !useful {
 		c.stats.unmatched.Add(1)
@@ -235,9 +235,9 @@ func (c *Conn) onClaim(frame []byte) {
 		c.stats.badFrames.Add(1)
 		return
 	}
-	found, useful := c.pending.give(claim.RequestID, func(call pendingCall) bool { return call.claimed(claim) })
+	found, useful := c.pending.dispatch(claim.RequestID, func(call pendingCall) bool { return call.onClaim(claim) })
 	if !found {
-		c.late.answered(claim.RequestID, claim.ServerID, claim.Subscribers)
+		c.lateResponses.onResponse(claim.RequestID, claim.ServerID, claim.Subscribers)
 	}
 	if !useful {
 		c.stats.unmatched.Add(1)

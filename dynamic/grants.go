@@ -50,7 +50,7 @@ func (t *grantTable) decide(requestID []byte, granted bool) {
 
 // await lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
 // claimed, returns where the client's choice will arrive, before the client can choose.
-func (r *Registration) await(requestID []byte, ctx *requestContext, claimed bool) (grant chan bool) {
+func (r *Registration) await(requestID []byte, ctx *lazyContext, claimed bool) (grant chan bool) {
 	r.active.add(requestID, ctx)
 	if claimed {
 		grant = r.server.grants.expect(requestID)
@@ -59,7 +59,7 @@ func (r *Registration) await(requestID []byte, ctx *requestContext, claimed bool
 }
 
 // unawait undoes await.
-func (r *Registration) unawait(requestID []byte, ctx *requestContext, grant chan bool) {
+func (r *Registration) unawait(requestID []byte, ctx *lazyContext, grant chan bool) {
 	r.active.remove(requestID, ctx)
 	if grant != nil {
 		r.server.grants.forget(requestID, grant)

@@ -16,13 +16,13 @@ import (
 //
 // Of the wire.Request it keeps only what is needed until the answer, so that there is less memory to collect.
 type incoming struct {
-	listener *listener
-	method   *servedMethod
-	place    *lifecycle.Token // in the listener's gate
-	peer     *peer            // the client
-	context  requestContext
-	patience patience  // bounds the publication of the response
-	grant    chan bool // the client's choice; nil if there is none to wait for
+	listener       *listener
+	method         *servedMethod
+	place          *lifecycle.Token // in the listener's gate
+	peer           *peer            // the client
+	context        lazyContext
+	publishContext lazyTimeout // bounds the publication of the response
+	grant          chan bool   // the client's choice; nil if there is none to wait for
 
 	requestID []byte
 	body      []byte
@@ -49,7 +49,7 @@ func (l *listener) onRequest(frame []byte, place *lifecycle.Token) bool {
 		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
 		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
 	}
-	in.context.source = in
+	in.context.provider = in
 	in.context.parent = r.running
 	now := time.Now()
 	if !in.schedule(now, request.Expiry) {
@@ -75,15 +75,15 @@ func (in *incoming) forget() {
 	in.method.registration.unawait(in.requestID, &in.context, in.grant)
 }
 
-// describe returns what a handler can ask for.
-func (in *incoming) describe() RequestInfo {
-	return newIncoming(in.peer.id, in.sentAt, in.metadata)
+// requestInfo returns what a handler can ask for.
+func (in *incoming) requestInfo() RequestInfo {
+	return newRequestInfo(in.peer.id, in.sentAt, in.metadata)
 }
 
 func (in *incoming) serve() {
 	defer in.listener.handling.Leave(in.place)
 	defer in.forget()
-	defer in.context.end()
+	defer in.context.cancel()
 	var frame []byte
 	answered := false
 	defer func() {
@@ -238,11 +238,11 @@ func (in *incoming) panicked(value any) []byte {
 // send publishes the response, or says why it cannot.
 func (in *incoming) send(frame []byte) {
 	server := in.method.registration.server
-	in.patience.limit = server.options.timeout
-	defer in.patience.end()
-	err := server.answer(&in.patience, in.method.method, in.peer.responses, frame)
+	in.publishContext.limit = server.options.timeout
+	defer in.publishContext.cancel()
+	err := server.answer(&in.publishContext, in.method.method, in.peer.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
-		_ = server.answer(&in.patience, in.method.method, in.peer.responses, in.tooLarge(err)) // logged there
+		_ = server.answer(&in.publishContext, in.method.method, in.peer.responses, in.tooLarge(err)) // logged there
 	}
 }
 

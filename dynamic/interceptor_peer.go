@@ -20,8 +20,8 @@ func PeerOf(next ClientMultiRPCHandler) string {
 
 // peer is the server that has answered, or was selected to.
 func (c *singleCall) peer() string {
-	if news := c.inbox.look(); news.answered {
-		return string(news.server)
+	if state := c.inbox.snapshot(); state.answered {
+		return string(state.server)
 	}
 	return c.server
 }

@@ -17,7 +17,7 @@ type RequestInfo struct {
 	Metadata map[string]string
 }
 
-func newIncoming(clientID string, sentAt int64, metadata map[string]string) RequestInfo {
+func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) RequestInfo {
 	in := RequestInfo{ClientID: clientID, Metadata: metadata}
 	if sentAt != 0 {
 		in.SentAt = time.Unix(0, sentAt)
@@ -25,22 +25,22 @@ func newIncoming(clientID string, sentAt int64, metadata map[string]string) Requ
 	return in
 }
 
-type incomingKey struct{}
+type requestInfoKey struct{}
 
-type outgoingKey struct{}
+type outgoingMetadataKey struct{}
 
 // RequestInfoFromContext returns what is known about the request or update that is being handled with ctx, or false if ctx
 // is not that of a handler or of a [DeliveryHandler].
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
-	source, ok := ctx.Value(incomingKey{}).(incomingSource)
+	provider, ok := ctx.Value(requestInfoKey{}).(requestInfoProvider)
 	if !ok {
 		return RequestInfo{}, false
 	}
-	return source.describe(), true
+	return provider.requestInfo(), true
 }
 
-// incomingSource is a request, stream or update that is being handled.
-type incomingSource interface{ describe() RequestInfo }
+// requestInfoProvider is a request, stream or update that is being handled.
+type requestInfoProvider interface{ requestInfo() RequestInfo }
 
 // ContextWithMetadata returns a context whose calls, streams and updates carry metadata: that of ctx, and these pairs in
 // addition, which win over equal keys. Keys are case-sensitive; keys and values must be UTF-8. What a handler
@@ -51,7 +51,7 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 		merged = map[string]string{}
 	}
 	maps.Copy(merged, metadata)
-	return context.WithValue(ctx, outgoingKey{}, merged)
+	return context.WithValue(ctx, outgoingMetadataKey{}, merged)
 }
 
 // WithMetadata attaches metadata to this call, stream or update, in addition to that of its context, over whose equal
@@ -61,7 +61,7 @@ func WithMetadata(metadata map[string]string) RequestOption {
 }
 
 func outgoingMetadata(ctx context.Context) map[string]string {
-	metadata, _ := ctx.Value(outgoingKey{}).(map[string]string)
+	metadata, _ := ctx.Value(outgoingMetadataKey{}).(map[string]string)
 	return metadata
 }
 

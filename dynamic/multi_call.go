@@ -24,7 +24,7 @@ type multiCall struct {
 	id       id.Call
 	request  proto.Message // as it was given
 	expected int           // responses to wait for; 0: not known
-	wake     signal
+	wake     wakeup
 	chain    *multiChain // nil without interceptors
 
 	started   time.Time
@@ -34,7 +34,7 @@ type multiCall struct {
 
 	mu         sync.Mutex
 	queue      []wire.Response
-	answered   attendance
+	responders responders
 	receivers  int
 	publishErr error
 }
@@ -42,7 +42,7 @@ type multiCall struct {
 // startMulti publishes a request to all servers. The call must be stopped.
 func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
-		method: m, route: r, id: id.NewRequest(), request: request, expected: o.expected, wake: newSignal(),
+		method: m, route: r, id: id.NewRequest(), request: request, expected: o.expected, wake: newWakeup(),
 		started: time.Now(), receivers: bus.Unknown,
 	}
 	if err := ctx.Err(); err != nil {
@@ -76,13 +76,13 @@ func (c *multiCall) stop() {
 	if c.chain != nil {
 		c.chain.close()
 	}
-	c.method.conn.late.add(c.id, c.route.roster)
+	c.method.conn.lateResponses.add(c.id, c.route.membership)
 	c.method.conn.pending.remove(c.id)
 	c.method.conn.timers.stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for server, s := range c.answered.shares { // one may have come since the call was complete
-		c.route.roster.add(server, s)
+	for server, s := range c.responders.weights { // one may have come since the call was complete
+		c.route.membership.add(server, s)
 	}
 }
 
@@ -134,12 +134,12 @@ func (c *multiCall) take() (response multiResponse, ok, ended bool) {
 		return response, true, false
 	case c.publishErr != nil:
 		return multiResponse{err: c.failed(publishFailure(c.publishErr))}, true, true
-	case c.receivers == 0 && c.answered.count() == 0:
+	case c.receivers == 0 && c.responders.count() == 0:
 		return multiResponse{err: c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
-	case c.expected > 0 && c.answered.count() >= c.expected:
+	case c.expected > 0 && c.responders.count() >= c.expected:
 		return multiResponse{}, false, true
-	case c.route.roster.complete(c.receivers, &c.answered):
-		c.route.roster.learn(c.receivers, &c.answered)
+	case c.route.membership.isComplete(c.receivers, &c.responders):
+		c.route.membership.update(c.receivers, &c.responders)
 		return multiResponse{}, false, true
 	}
 	return multiResponse{}, false, false
@@ -148,16 +148,16 @@ func (c *multiCall) take() (response multiResponse, ok, ended bool) {
 func (c *multiCall) learn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.route.roster.learn(c.receivers, &c.answered)
+	c.route.membership.update(c.receivers, &c.responders)
 }
 
-// responded takes one response of each server.
-func (c *multiCall) responded(response wire.Response) bool {
+// onResponse takes one response of each server.
+func (c *multiCall) onResponse(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)
-	useful := !c.answered.has(server) && len(c.queue) < maxResponses
+	useful := !c.responders.has(server) && len(c.queue) < maxResponses
 	if useful {
-		c.answered.add(server, shareOf(response.Subscribers))
+		c.responders.add(server, weightOf(response.Subscribers))
 		c.queue = append(c.queue, response)
 	}
 	c.mu.Unlock()
@@ -165,11 +165,11 @@ func (c *multiCall) responded(response wire.Response) bool {
 	return useful
 }
 
-// claimed has no use for claims: nobody chooses.
-func (c *multiCall) claimed(wire.ClaimRequest) bool { return false }
+// onClaim has no use for claims: nobody chooses.
+func (c *multiCall) onClaim(wire.ClaimRequest) bool { return false }
 
-// connEnded is known by the conn's Done.
-func (c *multiCall) connEnded() {}
+// onConnClosed is known by the conn's Done.
+func (c *multiCall) onConnClosed() {}
 
 // Published takes the bus's report on the request.
 func (c *multiCall) Delivered(receivers int, err error) {

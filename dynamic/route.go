@@ -15,7 +15,7 @@ type route struct {
 	topic            []string
 	requests, grants bus.Channel
 	streams          bus.Channel
-	roster           *roster
+	membership       *membership
 	handler          ClientRPCHandler // of single calls; nil if the conn has no interceptors
 }
 
@@ -28,7 +28,7 @@ func (m *clientMethod) newRoute(topic []string) (r *route, err error) {
 		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
 		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
 	}
-	r.roster = m.conn.roster(r.requests.Name)
+	r.membership = m.conn.membership(r.requests.Name)
 	if len(m.conn.options.interceptors.rpc) > 0 && method.Kind() == registry.KindSingle {
 		r.handler, err = m.handler(r)
 	}

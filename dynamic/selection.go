@@ -75,8 +75,8 @@ func (s *selection) add(claim *Claim) (selected bool) {
 	return false
 }
 
-// conclude ends the selection. The id is empty if there is no server to take.
-func (s *selection) conclude() (serverID string, err error) {
+// choose ends the selection. The id is empty if there is no server to take.
+func (s *selection) choose() (serverID string, err error) {
 	switch {
 	case s.opts.SelectionFunc != nil:
 		return s.opts.SelectionFunc(s.acceptable)
@@ -87,8 +87,8 @@ func (s *selection) conclude() (serverID string, err error) {
 	}
 }
 
-// failure is the error of a selection without a result.
-func (s *selection) failure() errors.Error {
+// err is the error of a selection without a result.
+func (s *selection) err() errors.Error {
 	if s.count == 0 {
 		return errors.ErrNoResponse
 	}

@@ -17,9 +17,9 @@ import (
 type singleCall struct {
 	method *clientMethod
 	route  *route
-	inbox  *newsBox    // has the request's id
-	claims *claimPhase // nil as long as there is nothing to choose
-	server string      // the one that was granted the call
+	inbox  *callInbox      // has the request's id
+	claims *claimCollector // nil as long as there is nothing to choose
+	server string          // the one that was granted the call
 
 	started                    time.Time
 	expiry, published, granted time.Duration // since it was started
@@ -37,7 +37,7 @@ func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Me
 	c := newSingleCall(m, r)
 	defer m.conn.inboxes.put(c.inbox)
 	c.chooseSelection(o, m.method.Queue())
-	c.inbox.claimFirst = c.selecting
+	c.inbox.requireClaim = c.selecting
 	timeout, expiry := m.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry.Sub(c.started)
 	unclaimed := c.direct && m.method.RequireClaim()
@@ -72,7 +72,7 @@ func (c *singleCall) chooseSelection(o *requestOptions, queued bool) {
 		c.direct = true
 	case method.Routing() == registry.RoutingAffinity:
 		c.selects(options.adaptiveSelection())
-		c.claims.roster = c.route.roster
+		c.claims.membership = c.route.membership
 	default: // a stream, which no queue distributes: the first server will do
 		c.selects(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout})
 	}
@@ -80,7 +80,7 @@ func (c *singleCall) chooseSelection(o *requestOptions, queued bool) {
 
 func (c *singleCall) selects(opts SelectionOpts) {
 	c.selecting = true
-	c.claims = newClaimPhase(opts)
+	c.claims = newClaimCollector(opts)
 }
 
 // run publishes the request in frame and returns the encoded response.
@@ -102,16 +102,16 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 		c.claims.start(&conn.timers)
 		defer c.claims.stop()
 	}
-	c.inbox.alarm.start(c.started, timeout)
-	defer c.inbox.alarm.stop()
+	c.inbox.timer.start(c.started, timeout)
+	defer c.inbox.timer.stop()
 	return c.wait(ctx)
 }
 
 // retire ends what the conn does for the call.
 func (c *singleCall) retire() {
 	conn := c.method.conn
-	if c.claims != nil && c.claims.roster != nil {
-		conn.late.add(c.inbox.id, c.claims.roster)
+	if c.claims != nil && c.claims.membership != nil {
+		conn.lateResponses.add(c.inbox.id, c.claims.membership)
 	}
 	conn.pending.remove(c.inbox.id)
 }
@@ -130,7 +130,7 @@ func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
 			select {
 			case <-c.inbox.wake:
 			case <-phase:
-				if err := c.conclude(ctx); err != nil {
+				if err := c.selectServer(ctx); err != nil {
 					return nil, err
 				}
 			case <-done:
@@ -153,28 +153,28 @@ func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
 
 // proceed acts upon what has come, and returns the encoded response if the call has ended with it.
 func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, err error) {
-	news := c.inbox.look()
+	state := c.inbox.snapshot()
 	switch {
-	case news.failed() && c.endsCall(news.failure):
+	case state.isError() && c.endsCall(state.failure):
 		if time.Since(c.started) >= c.expiry { // then it is most likely the handler's context that ended
 			return nil, true, c.interrupted(context.DeadlineExceeded)
 		}
-		return nil, true, serverError(news.failure)
-	case news.answered && news.failure == nil && !c.selecting:
+		return nil, true, serverError(state.failure)
+	case state.answered && state.failure == nil && !c.selecting:
 		if c.server != "" {
-			c.claims.learn(&news)
+			c.claims.updateMembership(&state)
 		}
-		return news.body, true, nil
-	case news.publishErr != nil:
-		return nil, true, c.failed(publishFailure(news.publishErr))
-	case c.server == "" && c.claims.isNews(&news):
-		if err := c.consider(ctx, &news); err != nil || c.server == "" {
+		return state.body, true, nil
+	case state.publishErr != nil:
+		return nil, true, c.failed(publishFailure(state.publishErr))
+	case c.server == "" && c.claims.hasNew(&state):
+		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
 		}
 		return c.proceed(ctx) // the answer may have come with the claim
-	case news.receivers == 0 && len(news.claims) == 0:
+	case state.receivers == 0 && len(state.claims) == 0:
 		return nil, true, c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)
-	case news.late:
+	case state.timedOut:
 		return nil, true, c.interrupted(context.DeadlineExceeded)
 	}
 	return nil, false, nil
@@ -194,29 +194,29 @@ func serverError(response *wire.Response) error {
 	return err
 }
 
-// consider looks at new claims and grants the request if that settles who gets it.
-func (c *singleCall) consider(ctx context.Context, news *callNews) error {
+// onClaims looks at new claims and grants the request if that settles who gets it.
+func (c *singleCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil { // a queue has chosen a server, which does not know that it could have answered at once
-		c.claims = newClaimPhase(SelectionOpts{AcceptFirstAvailable: true})
+		c.claims = newClaimCollector(SelectionOpts{AcceptFirstAvailable: true})
 	}
-	server, selected, complete := c.claims.consider(news)
+	server, selected, complete := c.claims.collect(state)
 	if selected {
 		return c.grant(ctx, server)
 	}
 	if complete {
-		return c.conclude(ctx)
+		return c.selectServer(ctx)
 	}
 	return nil
 }
 
-// conclude chooses among the claims that are there.
-func (c *singleCall) conclude(ctx context.Context) error {
-	news := c.inbox.look()
-	if server, selected, _ := c.claims.consider(&news); selected { // came at the last moment
+// selectServer chooses among the claims that are there.
+func (c *singleCall) selectServer(ctx context.Context) error {
+	state := c.inbox.snapshot()
+	if server, selected, _ := c.claims.collect(&state); selected { // came at the last moment
 		return c.grant(ctx, server)
 	}
-	c.claims.learn(&news)
-	server, err := c.claims.selection.conclude()
+	c.claims.updateMembership(&state)
+	server, err := c.claims.selection.choose()
 	switch {
 	case err != nil:
 		c.method.cancel(c.inbox.id)
@@ -230,13 +230,13 @@ func (c *singleCall) conclude(ctx context.Context) error {
 		if err := c.grant(ctx, ""); err != nil { // tells the servers that nobody is wanted
 			return err
 		}
-		return c.failed(c.claims.selection.failure(), errors.ReasonAllDeclined)
+		return c.failed(c.claims.selection.err(), errors.ReasonAllDeclined)
 	}
 	c.method.cancel(c.inbox.id) // the servers that claimed need not wait
-	if news.failed() {
-		return serverError(news.failure)
+	if state.isError() {
+		return serverError(state.failure)
 	}
-	return c.failed(c.claims.selection.failure(), c.claims.reason())
+	return c.failed(c.claims.selection.err(), c.claims.failureReason())
 }
 
 // grant tells all servers which one shall run the request.
@@ -246,8 +246,8 @@ func (c *singleCall) grant(ctx context.Context, server string) error {
 	if err != nil {
 		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.method.method.FullName(), err)
 	}
-	if c.inbox.claimFirst {
-		c.inbox.forgetResponse(server)
+	if c.inbox.requireClaim {
+		c.inbox.discardUnselectedResponse(server)
 	}
 	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id}); err != nil {
 		return c.failed(publishFailure(err))

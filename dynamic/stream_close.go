@@ -65,8 +65,8 @@ func (s *stream) sendClose(cause error) error {
 			return errors.NewErrorf(errors.Internal, "close of stream %s cannot be encoded: %w", s.method.FullName(), err)
 		}
 	}
-	ctx := requestContext{parent: context.Background(), deadline: now.Add(s.timeout)}
-	defer ctx.end()
+	ctx := lazyContext{parent: context.Background(), deadline: now.Add(s.timeout)}
+	defer ctx.cancel()
 	if err := s.takeLine(&ctx); err != nil {
 		return s.failed(publishFailure(err))
 	}

@@ -18,21 +18,21 @@ type incomingStream struct {
 	method   *servedMethod
 	place    *lifecycle.Token // in the listener's gate
 	open     wire.Stream
-	opening  requestContext // ends when the client gives up
-	sharers  uint32         // servers that the bus counts as one receiver, when the opening came; 0 for one
-	grant    chan bool      // the client's choice; nil if there is none to wait for
+	opening  lazyContext // ends when the client gives up
+	sharers  uint32      // servers that the bus counts as one receiver, when the opening came; 0 for one
+	grant    chan bool   // the client's choice; nil if there is none to wait for
 }
 
-// describe returns what a handler can ask for.
-func (in *incomingStream) describe() RequestInfo {
-	return newIncoming(string(in.open.NodeID), in.open.SentAt, in.open.Metadata)
+// requestInfo returns what a handler can ask for.
+func (in *incomingStream) requestInfo() RequestInfo {
+	return newRequestInfo(string(in.open.NodeID), in.open.SentAt, in.open.Metadata)
 }
 
 // onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
 func (l *listener) onOpen(open *wire.Stream, place *lifecycle.Token) bool {
 	r := l.method.registration
 	in := &incomingStream{listener: l, method: l.method, place: place, open: *open}
-	in.opening.source = in
+	in.opening.provider = in
 	in.opening.parent = r.running
 	in.opening.deadline = time.Unix(0, open.Expiry)
 	now := time.Now()
@@ -69,7 +69,7 @@ func (in *incomingStream) serve() {
 // begin returns an open stream and what handles it, or nil if another server has it or the client has gone.
 func (in *incomingStream) begin() (s *stream, handle func() error) {
 	defer in.forget()
-	defer in.opening.end()
+	defer in.opening.cancel()
 	if in.grant != nil && !in.obtainGrant() {
 		return nil, nil
 	}
@@ -122,7 +122,7 @@ func (in *incomingStream) obtainGrant() bool {
 
 func (in *incomingStream) newStream() *stream {
 	r, bound := in.method.registration, in.method.handler.stream
-	return newStream(context.WithValue(r.running, incomingKey{}, in), streamConfig{
+	return newStream(context.WithValue(r.running, requestInfoKey{}, in), streamConfig{
 		id: in.open.StreamID, method: in.method.method, topic: in.listener.topic, bus: r.server.bus,
 		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(in.open.NodeID))),
 		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,

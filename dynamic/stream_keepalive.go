@@ -87,8 +87,8 @@ func (k *keepalive) check() {
 func (k *keepalive) ping() {
 	s := k.stream
 	requestID, now := id.NewRequest(), time.Now()
-	ctx := requestContext{parent: s.context, deadline: now.Add(k.interval)}
-	defer ctx.end()
+	ctx := lazyContext{parent: s.context, deadline: now.Add(k.interval)}
+	defer ctx.cancel()
 	ping := wire.Stream{
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
 		Expiry: now.Add(vanishedAfter * k.interval).UnixNano(), Op: wire.StreamPing,

@@ -6,14 +6,14 @@ import "sync"
 // them out.
 type mailbox[T any] struct {
 	limit int
-	wake  signal // there is something to take
+	wake  wakeup // there is something to take
 
 	mu    sync.Mutex
 	items fifo[T]
 }
 
 func newMailbox[T any](limit int) mailbox[T] {
-	return mailbox[T]{limit: limit, wake: newSignal()}
+	return mailbox[T]{limit: limit, wake: newWakeup()}
 }
 
 // put reports false if there is no room.

@@ -84,19 +84,19 @@ func (s *stream) intercept(chain *streamChain) {
 // streamOpening is what a client's stream knows of its opening.
 type streamOpening struct {
 	id        id.Call // of the request
-	inbox     *newsBox
+	inbox     *callInbox
 	keepalive atomic.Int64 // the server's
 }
 
 // acknowledged takes the acknowledgement of the open, the first one if there are several; it never blocks.
 func (o *streamOpening) acknowledged(frame *wire.Stream) {
 	o.keepalive.CompareAndSwap(0, frame.Keepalive)
-	o.inbox.responded(wire.Response{})
+	o.inbox.onResponse(wire.Response{})
 }
 
 // refused takes a close, which means nothing if the stream has been acknowledged; it never blocks.
 func (o *streamOpening) refused(err errors.Error) {
-	o.inbox.responded(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
+	o.inbox.onResponse(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
 }
 
 // maxReopens is how often a stream is opened anew because the server that took it was just ending.

@@ -126,7 +126,7 @@ func (s *stream) acknowledge(message *streamMessage) {
 	if err != nil {
 		return // not with ids that came in a frame
 	}
-	ctx := requestContext{parent: s.context, deadline: time.Now().Add(s.timeout)}
-	defer ctx.end()
+	ctx := lazyContext{parent: s.context, deadline: time.Now().Add(s.timeout)}
+	defer ctx.cancel()
 	_ = s.publish(&ctx, frame, nil)
 }

@@ -16,7 +16,7 @@ import (
 type unacked struct {
 	stream  *stream
 	id      id.Call
-	context requestContext // bounds the publication
+	context lazyContext // bounds the publication
 	expire  *time.Timer
 	settled chan error // room for one, for a Send that waits; nil in a window
 }
@@ -64,7 +64,7 @@ func (s *stream) transmit(u *unacked, message proto.Message, o *sendOptions) err
 		return err
 	}
 	u.context.parent, u.context.deadline = o.ctx, now.Add(o.timeout)
-	defer u.context.end()
+	defer u.context.cancel()
 	if err := s.publish(&u.context, frame, u); err != nil {
 		s.settle(u.id, nil)
 		if closed := s.Err(); closed != nil {

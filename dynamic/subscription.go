@@ -208,8 +208,8 @@ type incomingUpdate[Resp proto.Message] struct {
 	metadata map[string]string
 }
 
-// describe returns what an interceptor can ask for.
-func (u incomingUpdate[Resp]) describe() RequestInfo { return RequestInfo{Metadata: u.metadata} }
+// requestInfo returns what an interceptor can ask for.
+func (u incomingUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Metadata: u.metadata} }
 
 // decode counts frames that it cannot decode.
 func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], ok bool) {

@@ -124,7 +124,7 @@ func (s *subscription[Resp]) pass(update incomingUpdate[Resp]) bool {
 	if s.handler == nil {
 		return s.put(update.message)
 	}
-	ctx := context.WithValue(s.context, incomingKey{}, update)
+	ctx := context.WithValue(s.context, requestInfoKey{}, update)
 	panicked := s.method.conn.panics().guard(ctx, s.method.method, func() error {
 		if err := s.handler(ctx, update.message); err != nil {
 			s.refused.Add(1)

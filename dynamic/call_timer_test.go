@@ -15,29 +15,29 @@ import (
 )
 
 // watch begins a call that the alarm of its box tells of its end, which is in so long.
-func watch(box *newsBox, d time.Duration) {
-	box.begin(id.NewRequest())
-	box.alarm.start(time.Now(), d)
+func watch(box *callInbox, d time.Duration) {
+	box.reset(id.NewRequest())
+	box.timer.start(time.Now(), d)
 }
 
 // requireRung waits until the call is told, which must be at the right time.
-func requireRung(t *testing.T, box *newsBox, after time.Duration) {
+func requireRung(t *testing.T, box *callInbox, after time.Duration) {
 	t.Helper()
 	started := time.Now()
 	<-box.wake
 	assert.Equal(t, after, time.Since(started))
-	assert.True(t, box.look().late)
+	assert.True(t, box.snapshot().timedOut)
 }
 
 func TestAlarm_RingsForEachCallAtItsTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newNewsBox(time.Now())
+		box := newCallInbox(time.Now())
 		watch(box, time.Second)
 		requireRung(t, box, time.Second)
 
 		watch(box, time.Minute)
-		box.alarm.stop()
+		box.timer.stop()
 		watch(box, time.Second) // sooner than the timer was set for
 		requireRung(t, box, time.Second)
 		watch(box, 2*time.Hour) // and the other way round
@@ -48,17 +48,17 @@ func TestAlarm_RingsForEachCallAtItsTime(t *testing.T) {
 func TestAlarm_GoesOnForTheNextCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newNewsBox(time.Now())
+		box := newCallInbox(time.Now())
 		watch(box, 3*time.Second)
 		<-time.After(time.Second)
-		box.alarm.stop()
+		box.timer.stop()
 		watch(box, 3*time.Second) // by a timer that was set for the first one
 		requireRung(t, box, 3*time.Second)
 
 		watch(box, time.Second)
-		box.alarm.stop()
+		box.timer.stop()
 		<-time.After(time.Minute) // it has found no call
-		assert.False(t, box.alarm.armed.Load())
+		assert.False(t, box.timer.armed.Load())
 		watch(box, time.Second)
 		requireRung(t, box, time.Second)
 	})
@@ -68,13 +68,13 @@ func TestAlarm_GoesOnForTheNextCall(t *testing.T) {
 func TestAlarm_SetsNoTimerForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newNewsBox(time.Now())
+		box := newCallInbox(time.Now())
 		watch(box, maxTimeout)
 		<-time.After(time.Hour)
-		box.alarm.stop()
+		box.timer.stop()
 		<-time.After(time.Minute)
 		synctest.Wait()
-		assert.False(t, box.alarm.armed.Load())
+		assert.False(t, box.timer.armed.Load())
 		watch(box, time.Hour)
 		requireRung(t, box, time.Hour)
 	})
@@ -86,17 +86,17 @@ func TestAlarm_MissesNoCall(t *testing.T) {
 	var callers sync.WaitGroup
 	for range 2 {
 		callers.Go(func() {
-			box := newNewsBox(time.Now())
+			box := newCallInbox(time.Now())
 			for range 500 {
 				quit := time.Now().Add(rand.N(20 * time.Microsecond))
 				watch(box, 10*time.Microsecond)
 				for time.Now().Before(quit) { // not asleep, so that the next one begins at any moment
 				}
-				box.alarm.stop()
+				box.timer.stop()
 
 				started, d := time.Now(), rand.N(100*time.Microsecond)
 				watch(box, d)
-				for !box.look().late {
+				for !box.snapshot().timedOut {
 					select {
 					case <-box.wake:
 					case <-time.After(10 * time.Second):
@@ -105,7 +105,7 @@ func TestAlarm_MissesNoCall(t *testing.T) {
 					}
 				}
 				assert.GreaterOrEqual(t, time.Since(started), d)
-				box.alarm.stop()
+				box.timer.stop()
 			}
 		})
 	}
@@ -116,7 +116,7 @@ func TestAlarm_MissesNoCall(t *testing.T) {
 func TestAlarm_AtTheEpoch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newNewsBox(time.Now())
+		box := newCallInbox(time.Now())
 		watch(box, 0)
 		requireRung(t, box, 0)
 	})
@@ -125,22 +125,22 @@ func TestAlarm_AtTheEpoch(t *testing.T) {
 // What is said of a call that has ended does not reach the one that has its box by now.
 func TestNewsBox_HearsNothingOfTheCallBefore(t *testing.T) {
 	t.Parallel()
-	box := newNewsBox(time.Now())
+	box := newCallInbox(time.Now())
 	watch(box, time.Hour)
-	ends, before := box.alarm.ends.Load(), requestReport{box, box.id}
+	ends, before := box.timer.deadline.Load(), requestReport{box, box.id}
 	grant := grantReport(before)
-	box.alarm.stop()
+	box.timer.stop()
 	watch(box, 2*time.Hour)
-	defer box.alarm.timer.Stop()
+	defer box.timer.timer.Stop()
 
 	before.Delivered(0, nil)
 	grant.Delivered(bus.Unknown, errors.New("lost"))
-	box.expired(ends)
-	assert.Equal(t, noNews, box.look())
+	box.onDeadline(ends)
+	assert.Equal(t, emptyState, box.snapshot())
 
 	now := requestReport{box, box.id}
 	now.Delivered(0, nil)
-	assert.Zero(t, box.look().receivers)
-	box.expired(box.alarm.ends.Load())
-	assert.True(t, box.look().late)
+	assert.Zero(t, box.snapshot().receivers)
+	box.onDeadline(box.timer.deadline.Load())
+	assert.True(t, box.snapshot().timedOut)
 }

@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// requestContext is the context of one request's handler: it ends at the request's expiry, with its parent, or
+// lazyContext is the context of one request's handler: it ends at the request's expiry, with its parent, or
 // when the handler has returned. Most handlers never ask for Done, so the timer and the channel behind it are
 // made when one does.
-type requestContext struct {
+type lazyContext struct {
 	parent   context.Context //nolint:containedctx // it is a context
 	deadline time.Time
-	source   incomingSource // what is being handled
+	provider requestInfoProvider // what is being handled
 
 	mu    sync.Mutex
-	inner *deadline // made by the first Done
-	err   error     // why it ended, as far as anybody has looked
+	inner *deadlineContext // made by the first Done
+	err   error            // why it ended, as far as anybody has looked
 }
 
 // Deadline returns the request's expiry.
-func (c *requestContext) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *lazyContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
 // Done returns a channel that is closed when the context ends.
-func (c *requestContext) Done() <-chan struct{} {
+func (c *lazyContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
-		c.inner = newDeadline(c.parent, c.deadline)
+		c.inner = newDeadlineContext(c.parent, c.deadline)
 		if c.err != nil {
 			c.inner.cancel()
 		}
@@ -36,13 +36,13 @@ func (c *requestContext) Done() <-chan struct{} {
 }
 
 // Err says why the context ended. It does not change its mind.
-func (c *requestContext) Err() error {
+func (c *lazyContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.errLocked()
 }
 
-func (c *requestContext) errLocked() error {
+func (c *lazyContext) errLocked() error {
 	switch {
 	case c.err != nil:
 	case c.inner != nil:
@@ -56,9 +56,9 @@ func (c *requestContext) errLocked() error {
 }
 
 // Value asks the inner context, so that the standard library finds it when a child is made of this one.
-func (c *requestContext) Value(key any) any {
-	if key == (incomingKey{}) {
-		return c.source
+func (c *lazyContext) Value(key any) any {
+	if key == (requestInfoKey{}) {
+		return c.provider
 	}
 	c.mu.Lock()
 	inner := c.inner
@@ -69,8 +69,8 @@ func (c *requestContext) Value(key any) any {
 	return c.parent.Value(key)
 }
 
-// end ends the context, if it has not ended yet.
-func (c *requestContext) end() {
+// cancel ends the context, if it has not ended yet.
+func (c *lazyContext) cancel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner != nil {
