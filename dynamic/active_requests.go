@@ -61,7 +61,7 @@ func (a *activeRequests) cancel(requestID []byte) {
 
 // onCancel takes a frame from the bus; it never blocks.
 func (r *Registration) onCancel(frame []byte) {
-	value, ok := openFrame(frame, wire.KindCancel, r.server.options.maxFrameSize)
+	value, ok := decodeFrame(frame, wire.KindCancel, r.server.options.maxFrameSize)
 	cancel, err := wire.ParseCancel(value)
 	if !ok || err != nil {
 		r.server.stats.badFrames.Add(1)

@@ -9,12 +9,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// publishFailure makes of the bus's error that of a call whose frames it does not carry.
-func publishFailure(err error) (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
+// classifyPublishError makes of the bus's error that of a call whose frames it does not carry.
+func classifyPublishError(err error) (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
 	coded, ok := errors.AsType[errors.Error](err)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return errors.FromContext(err), interruption(err)
+		return errors.FromContext(err), contextReason(err)
 	case errors.Is(err, bus.ErrFrameTooLarge):
 		return err, errors.ReasonTooLarge
 	case ok && coded.Code() == errors.Unavailable:
@@ -24,29 +24,29 @@ func publishFailure(err error) (error, errors.Reason) { //nolint:staticcheck // 
 	}
 }
 
-// interruption is the reason for which a context's error ends a call.
-func interruption(err error) errors.Reason {
+// contextReason is the reason for which a context's error ends a call.
+func contextReason(err error) errors.Reason {
 	if errors.Is(err, context.Canceled) {
 		return errors.ReasonCanceled
 	}
 	return errors.ReasonDeadline
 }
 
-// interrupted is the error of a call that ended before its answer came.
-func (c *singleCall) interrupted(err error) error {
+// contextError is the error of a call that ended before its answer came.
+func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {
 	case coded.Code() == errors.Canceled, !c.sent:
-		return c.failed(coded, interruption(err))
+		return c.withFacts(coded, contextReason(err))
 	case c.server != "":
-		return c.failed(coded, errors.ReasonClaimedButSilent)
+		return c.withFacts(coded, errors.ReasonClaimedButSilent)
 	case c.selecting: // nobody can have run the request
 		if state := c.inbox.snapshot(); state.isError() {
 			return serverError(state.failure)
 		}
-		return c.failed(c.claims.selection.err(), c.claims.failureReason())
+		return c.withFacts(c.claims.selection.err(), c.claims.failureReason())
 	default:
-		return c.failed(coded, errors.ReasonSilent)
+		return c.withFacts(coded, errors.ReasonSilent)
 	}
 }
 
@@ -62,11 +62,11 @@ func (p *claimCollector) failureReason() errors.Reason {
 	}
 }
 
-// failed adds to err what is known of the call.
-func (c *singleCall) failed(err error, reason errors.Reason) error {
+// withFacts adds to err what is known of the call.
+func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{
-		Method: c.method.method.FullName(), Topic: c.route.topic, Reason: reason, ServerID: c.server,
+		Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason, ServerID: c.server,
 	}
 	if claims := c.claims; claims != nil {
 		facts.Claims, facts.BestAffinity = claims.selection.count, claims.selection.highest

@@ -20,8 +20,8 @@ const maxClaims = 1024
 // It is used for one call after the other, see [inboxPool]. What comes by way of the pending calls is for the present
 // one. But a bus may report on a request, and the alarm ring, when the call has ended: both say which one they mean.
 type callInbox struct {
-	wake  wakeup
-	timer callTimer
+	wakeup wakeup
+	timer  callTimer
 
 	mu    sync.Mutex
 	id    id.Call // of the call's request; the caller alone changes it, and reads it without the lock
@@ -48,7 +48,7 @@ var emptyState = callState{receivers: bus.Unknown}
 
 // newCallInbox returns a box with an alarm that counts from epoch.
 func newCallInbox(epoch time.Time) *callInbox {
-	b := &callInbox{wake: newWakeup(), state: emptyState}
+	b := &callInbox{wakeup: newWakeup(), state: emptyState}
 	b.timer.epoch, b.timer.onDeadline = epoch, b.onDeadline
 	b.timer.stop()
 	return b
@@ -105,7 +105,7 @@ func (b *callInbox) onResponse(response wire.Response) bool {
 		}
 	}
 	b.mu.Unlock()
-	b.wake.send()
+	b.wakeup.send()
 	return useful
 }
 
@@ -114,7 +114,7 @@ func (n *callState) hasClaim(server []byte) bool {
 }
 
 // onConnClosed wakes the caller, who looks at the conn.
-func (b *callInbox) onConnClosed() { b.wake.send() }
+func (b *callInbox) onConnClosed() { b.wakeup.send() }
 
 // onDeadline says that the call's time is up, unless the box is another call's by now.
 func (b *callInbox) onDeadline(deadline int64) {
@@ -123,7 +123,7 @@ func (b *callInbox) onDeadline(deadline int64) {
 		b.state.timedOut = true
 	}
 	b.mu.Unlock()
-	b.wake.send()
+	b.wakeup.send()
 }
 
 // isError tells whether a server has answered with an error. A success counts only from a server that was chosen.
@@ -146,7 +146,7 @@ func (b *callInbox) onClaim(claim wire.ClaimRequest) bool {
 		b.state.claims = append(b.state.claims, claim)
 	}
 	b.mu.Unlock()
-	b.wake.send()
+	b.wakeup.send()
 	return hasRoom
 }
 
@@ -166,7 +166,7 @@ func (r *requestReport) Delivered(receivers int, err error) {
 	}
 	b.state.receivers, b.state.publishErr = receivers, err
 	if receivers == 0 || err != nil || len(b.state.claims) > 0 { // otherwise it can wait for the answers
-		b.wake.send()
+		b.wakeup.send()
 	}
 }
 
@@ -182,5 +182,5 @@ func (g *grantReport) Delivered(_ int, err error) {
 		return
 	}
 	b.state.publishErr = err
-	b.wake.send()
+	b.wakeup.send()
 }

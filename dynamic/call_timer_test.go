@@ -24,7 +24,7 @@ func watch(box *callInbox, d time.Duration) {
 func requireRung(t *testing.T, box *callInbox, after time.Duration) {
 	t.Helper()
 	started := time.Now()
-	<-box.wake
+	<-box.wakeup
 	assert.Equal(t, after, time.Since(started))
 	assert.True(t, box.snapshot().timedOut)
 }
@@ -98,7 +98,7 @@ func TestAlarm_MissesNoCall(t *testing.T) {
 				watch(box, d)
 				for !box.snapshot().timedOut {
 					select {
-					case <-box.wake:
+					case <-box.wakeup:
 					case <-time.After(10 * time.Second):
 						assert.Fail(t, "it was not told")
 						return

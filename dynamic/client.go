@@ -9,9 +9,9 @@ import (
 // Client is one method of a service, seen through a conn. Req and Resp are the method's request and response
 // types: generated ones, *dynamicpb.Message, or proto.Message.
 type Client[Req, Resp proto.Message] struct {
-	method *clientMethod
-	bound  *route // to a topic; nil if it is not
-	err    error  // why it could not be bound; each use of the client returns it
+	plan  *clientPlan
+	bound *route // to a topic; nil if it is not
+	err   error  // why it could not be bound; each use of the client returns it
 }
 
 // NewClient returns a client of the method with this full name, such as "my.pkg.MyService/NormalRPC". When it
@@ -20,22 +20,22 @@ type Client[Req, Resp proto.Message] struct {
 // It fails with the code unimplemented if the conn's registry has no such method, with invalid_argument if Req
 // or Resp do not fit it, with errors.ErrClientClosed if the conn is closed, or as the bus does.
 func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp], error) {
-	method, err := c.method(name)
+	method, err := c.lookUpMethod(name)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := newClientMethod[Req, Resp](context.Background(), c, method)
+	plan, err := newClientPlan[Req, Resp](context.Background(), c, method)
 	if err != nil {
 		return nil, err
 	}
-	return &Client[Req, Resp]{method: plan}, nil
+	return &Client[Req, Resp]{plan: plan}, nil
 }
 
 // Topic returns the same client bound to a topic, whose parts are in the order of the method's topic parameters.
 // A wrong number of parts is the error, with the code invalid_argument, of everything done with that client.
 func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
-	bound, err := c.method.topicRoute(parts)
-	return &Client[Req, Resp]{method: c.method, bound: bound, err: err}
+	bound, err := c.plan.topicRoute(parts)
+	return &Client[Req, Resp]{plan: c.plan, bound: bound, err: err}
 }
 
 // Call sends a request to one server and returns its response. The request must not change until Call returns;
@@ -50,7 +50,7 @@ func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...Reque
 	if c.err != nil {
 		return none, c.err
 	}
-	response, err := c.method.call(ctx, c.bound, request, opts)
+	response, err := c.plan.call(ctx, c.bound, request, opts)
 	if err != nil {
 		return none, err
 	}

@@ -9,17 +9,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// clientMethod is the plan of one method on a conn; immutable.
-type clientMethod struct {
-	conn      *Conn
-	method    *registry.Method
-	requests  messageType
-	responses messageType
-	untopical *route // nil if the method has topics
+// clientPlan is the plan of one method on a conn; immutable.
+type clientPlan struct {
+	conn         *Conn
+	method       *registry.Method
+	requests     messageType
+	responses    messageType
+	defaultRoute *route // nil if the method has topics
 }
 
-// newClientMethod makes the plan and lets the conn listen for answers.
-func newClientMethod[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientMethod, error) {
+// newClientPlan makes the plan and lets the conn listen for answers.
+func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
 	requests, err := resolveMessageType[Req](method.Input())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: request type: %w", method.FullName(), err)
@@ -28,21 +28,21 @@ func newClientMethod[Req, Resp proto.Message](ctx context.Context, c *Conn, meth
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
 	}
-	if _, err := c.service(ctx, method.Service()); err != nil {
+	if _, err := c.subscribeReplies(ctx, method.Service()); err != nil {
 		return nil, errors.NewErrorf(errors.FromContext(err).Code(),
 			"client of %s: the bus does not let it listen: %w", method.FullName(), err)
 	}
-	m := &clientMethod{conn: c, method: method, requests: requests, responses: responses}
+	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses}
 	if !method.Topics() {
-		if m.untopical, err = m.newRoute(nil); err != nil {
+		if p.defaultRoute, err = p.newRoute(nil); err != nil {
 			return nil, err
 		}
 	}
-	return m, nil
+	return p, nil
 }
 
-// method looks a method up in the conn's registry.
-func (c *Conn) method(name string) (*registry.Method, error) {
+// lookUpMethod looks a method up in the conn's registry.
+func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {
 		return nil, errors.NewErrorf(errors.Unimplemented,
@@ -71,60 +71,60 @@ var (
 )
 
 // check returns an error unless the method is of this kind.
-func (m *clientMethod) check(kind registry.Kind) error {
-	if actual := m.method.Kind(); actual != kind {
+func (p *clientPlan) check(kind registry.Kind) error {
+	if actual := p.method.Kind(); actual != kind {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a %s: use %s",
-			m.method.FullName(), kindNouns[actual], kindNouns[kind], kindVerbs[actual])
+			p.method.FullName(), kindNouns[actual], kindNouns[kind], kindVerbs[actual])
 	}
 	return nil
 }
 
-// prepare checks what a call is given, and returns where it goes.
-func (m *clientMethod) prepare(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
-	if err := m.check(kind); err != nil {
+// resolveCall checks what a call is given, and returns where it goes.
+func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
+	if err := p.check(kind); err != nil {
 		return nil, err
 	}
-	if err := m.requests.check(request); err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", m.method.FullName(), err)
+	if err := p.requests.check(request); err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", p.method.FullName(), err)
 	}
 	if o.interceptors != nil && o.interceptors.err != nil {
 		return nil, o.interceptors.err
 	}
-	return m.route(bound, o)
+	return p.route(bound, o)
 }
 
 // call sends one request to one server and returns the response, decoded. The hooks are outside of the interceptors.
-func (m *clientMethod) call(
+func (p *clientPlan) call(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (response proto.Message, err error) {
 	o := newRequestOptions(opts)
-	route, err := m.prepare(registry.KindSingle, bound, request, &o)
+	route, err := p.resolveCall(registry.KindSingle, bound, request, &o)
 	if err != nil {
 		return nil, err
 	}
-	m.beforeRequest(ctx, route, request)
+	p.beforeRequest(ctx, route, request)
 	if route.handler != nil || o.interceptors != nil {
-		response, err = m.callThrough(ctx, route, request, opts)
+		response, err = p.callIntercepted(ctx, route, request, opts)
 	} else {
-		response, err = m.exchange(ctx, route, request, &o)
+		response, err = p.callDirect(ctx, route, request, &o)
 	}
-	m.afterResponse(ctx, route, request, response, err)
+	p.afterResponse(ctx, route, request, response, err)
 	return response, err
 }
 
-// exchange sends a request and returns the response, decoded.
-func (m *clientMethod) exchange(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	raw, err := m.roundTrip(ctx, r, request, o)
+// callDirect sends a request and returns the response, decoded.
+func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
+	raw, err := p.callUnary(ctx, r, request, o)
 	if err != nil {
 		return nil, err
 	}
-	return m.decodeResponse(raw)
+	return p.decodeResponse(raw)
 }
 
-func (m *clientMethod) decodeResponse(raw []byte) (proto.Message, error) {
-	response, err := m.responses.decode(raw)
+func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
+	response, err := p.responses.decode(raw)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", m.method.FullName(), err)
+		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", p.method.FullName(), err)
 	}
 	return response, nil
 }

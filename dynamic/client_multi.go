@@ -32,7 +32,7 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 		return nil, err
 	}
 	responses := make(chan *Response[Resp], 16)
-	err = c.method.conn.start(func() { // Conn.Close waits for it
+	err = c.plan.conn.goTracked(func() { // Conn.Close waits for it
 		defer close(responses)
 		defer call.stop()
 		for {
@@ -61,8 +61,8 @@ func deliver[T any](ctx context.Context, call *multiCall, to chan<- T, response 
 		return true
 	case <-call.timer.C:
 	case <-ctx.Done():
-		call.method.cancel(call.id)
-	case <-call.method.conn.life.Done():
+		call.plan.cancel(call.id)
+	case <-call.plan.conn.ctx.Done():
 	}
 	return false
 }
@@ -91,58 +91,58 @@ func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []
 	if c.err != nil {
 		return nil, c.err
 	}
-	return c.method.callMulti(ctx, c.bound, request, opts)
+	return c.plan.callMulti(ctx, c.bound, request, opts)
 }
 
 // callMulti checks and sends a request to every server. The hooks are outside of the interceptors.
-func (m *clientMethod) callMulti(
+func (p *clientPlan) callMulti(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (call *multiCall, err error) {
 	o := newRequestOptions(opts)
-	route, err := m.prepare(registry.KindMulti, bound, request, &o)
+	route, err := p.resolveCall(registry.KindMulti, bound, request, &o)
 	if err != nil {
 		return nil, err
 	}
-	m.beforeRequest(ctx, route, request)
-	if interceptors := m.multiInterceptors(&o); len(interceptors) > 0 {
-		call, err = m.startMultiThrough(ctx, route, request, opts, interceptors)
+	p.beforeRequest(ctx, route, request)
+	if interceptors := p.multiInterceptors(&o); len(interceptors) > 0 {
+		call, err = p.startMultiIntercepted(ctx, route, request, opts, interceptors)
 	} else {
-		call, err = m.startMulti(ctx, route, request, &o)
+		call, err = p.startMulti(ctx, route, request, &o)
 	}
 	if err != nil {
-		m.afterResponse(ctx, route, request, nil, err)
+		p.afterResponse(ctx, route, request, nil, err)
 	}
 	return call, err
 }
 
 // nextResponse returns the next server's answer, decoded, or false when no more will come.
 func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
-	answer, ok := call.receive(ctx)
+	received, ok := call.receive(ctx)
 	if !ok {
 		return nil, false
 	}
-	call.method.afterResponse(ctx, call.route, call.request, answer.message, answer.err)
-	response := &Response[Resp]{Err: answer.err, ServerID: answer.server}
-	if answer.message != nil {
-		response.Result = answer.message.(Resp)
+	call.plan.afterResponse(ctx, call.route, call.request, received.message, received.err)
+	response := &Response[Resp]{Err: received.err, ServerID: received.serverID}
+	if received.message != nil {
+		response.Result = received.message.(Resp)
 	}
 	return response, true
 }
 
 // receive returns the next answer, decoded, as it comes out of the interceptors.
-func (c *multiCall) receive(ctx context.Context) (answer multiResponse, ok bool) {
+func (c *multiCall) receive(ctx context.Context) (received serverResponse, ok bool) {
 	if c.chain != nil {
 		return c.chain.next(ctx, c)
 	}
-	answer, ok = c.next(ctx)
+	received, ok = c.next(ctx)
 	if ok {
-		c.method.decodeAnswer(&answer)
+		c.plan.decodeServerResponse(&received)
 	}
-	return answer, ok
+	return received, ok
 }
 
-func (m *clientMethod) decodeAnswer(answer *multiResponse) {
-	if answer.err == nil {
-		answer.message, answer.err = m.decodeResponse(answer.raw)
+func (p *clientPlan) decodeServerResponse(received *serverResponse) {
+	if received.err == nil {
+		received.message, received.err = p.decodeResponse(received.raw)
 	}
 }

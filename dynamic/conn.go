@@ -30,16 +30,16 @@ type Conn struct {
 	recent        recentFrames // messages of streams
 	timers        timerPool
 	inboxes       inboxPool
-	life          context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
-	endLife       context.CancelCauseFunc
-	running       sync.WaitGroup // goroutines; none is added once closed
+	ctx           context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
+	cancel        context.CancelCauseFunc
+	goroutines    sync.WaitGroup // goroutines; none is added once closed
 
 	mu          sync.Mutex
-	services    map[string]*connService  // by wire name
-	methods     map[string]*clientMethod // by full name; those that Invoke has used
-	publishers  map[string]*publisher    // by full name; those that Publish has used
-	memberships map[string]*membership   // by name of the request channel
-	members     map[connMember]struct{}  // what ends with the conn
+	replies     map[string]*replySubscriptions // by wire name
+	plans       map[string]*clientPlan         // by full name; those that Invoke has used
+	publishers  map[string]*publisher          // by full name; those that Publish has used
+	memberships map[string]*membership         // by name of the request channel
+	children    map[connChild]struct{}         // what ends with the conn
 }
 
 // ConnStats counts what a conn dropped since it was made, and what waits.
@@ -82,21 +82,21 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	if err := options.interceptors.err; err != nil {
 		return nil, err
 	}
-	life, endLife := context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &Conn{
 		registry:   reg,
 		options:    options,
 		wireID:     []byte(options.id),
-		life:       life,
-		endLife:    endLife,
-		services:   map[string]*connService{},
-		methods:    map[string]*clientMethod{},
+		ctx:        ctx,
+		cancel:     cancel,
+		replies:    map[string]*replySubscriptions{},
+		plans:      map[string]*clientPlan{},
 		publishers: map[string]*publisher{},
 	}
 	c.streams.counters = &c.stats.streams
 	c.inboxes.epoch = time.Now()
 	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)
-	c.running.Go(c.watch)
+	c.goroutines.Go(c.closeChildren)
 	return c, nil
 }
 
@@ -119,45 +119,45 @@ func (c *Conn) Stats() ConnStats {
 // Close ends all calls at once, with errors.ErrClientClosed, and returns when nothing more will be delivered to
 // the conn. It always returns nil. It may be called more than once.
 func (c *Conn) Close() error {
-	c.endLife(errors.ErrClientClosed)
+	c.cancel(errors.ErrClientClosed)
 	c.mu.Lock()
-	services := slices.Collect(maps.Values(c.services)) // none is added once life has ended
+	services := slices.Collect(maps.Values(c.replies)) // none is added once life has ended
 	c.mu.Unlock()
 	for _, service := range services {
 		service.close()
 	}
-	c.running.Wait()
+	c.goroutines.Wait()
 	return nil
 }
 
-// start runs f on a goroutine that Close waits for, and that must end when the conn's life does. It fails if that
+// goTracked runs f on a goroutine that Close waits for, and that must end when the conn's life does. It fails if that
 // has ended.
-func (c *Conn) start(f func()) error {
+func (c *Conn) goTracked(f func()) error {
 	c.mu.Lock() // so that Close waits for all that were started
 	defer c.mu.Unlock()
-	if err := c.ended(); err != nil {
+	if err := c.err(); err != nil {
 		return err
 	}
-	c.running.Go(f)
+	c.goroutines.Go(f)
 	return nil
 }
 
 // Done is closed when the conn has been closed, or its bus.
-func (c *Conn) Done() <-chan struct{} { return c.life.Done() }
+func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
-// ended returns nil, or why the conn can do no more: errors.ErrClientClosed or bus.ErrClosed.
-func (c *Conn) ended() error {
+// err returns nil, or why the conn can do no more: errors.ErrClientClosed or bus.ErrClosed.
+func (c *Conn) err() error {
 	select {
-	case <-c.life.Done():
-		return context.Cause(c.life)
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
 	default: // without a lock that callers share
 		return nil
 	}
 }
 
-// ending returns ended with the reason that it is for the end of a call.
-func (c *Conn) ending() (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
-	err := c.ended()
+// closeError returns ended with the reason that it is for the end of a call.
+func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
+	err := c.err()
 	if errors.Is(err, bus.ErrClosed) {
 		return err, errors.ReasonBusDown
 	}
@@ -182,17 +182,17 @@ func (c *Conn) membership(channel string) *membership {
 	return known
 }
 
-// service returns the conn's side of a service, listening.
-func (c *Conn) service(ctx context.Context, s *registry.Service) (*connService, error) {
+// subscribeReplies returns the conn's side of a service, listening.
+func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
 	c.mu.Lock()
-	if err := c.ended(); err != nil {
+	if err := c.err(); err != nil {
 		c.mu.Unlock()
 		return nil, err
 	}
-	service := c.services[s.WireName()]
+	service := c.replies[s.WireName()]
 	if service == nil {
-		service = newConnService(c, s.WireName())
-		c.services[s.WireName()] = service
+		service = newReplySubscriptions(c, s.WireName())
+		c.replies[s.WireName()] = service
 	}
 	c.mu.Unlock()
 
@@ -202,17 +202,17 @@ func (c *Conn) service(ctx context.Context, s *registry.Service) (*connService, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	defer context.AfterFunc(c.life, cancel)()
-	err := service.open(ctx, hasStreams(s))
-	if err != nil && c.ended() != nil {
-		err = c.ended()
+	defer context.AfterFunc(c.ctx, cancel)()
+	err := service.subscribe(ctx, hasStreams(s))
+	if err != nil && c.err() != nil {
+		err = c.err()
 	}
 	return service, err
 }
 
 // onResponse takes a frame from the bus; it never blocks.
 func (c *Conn) onResponse(frame []byte) {
-	value, ok := openFrame(frame, wire.KindResponse, c.options.maxFrameSize)
+	value, ok := decodeFrame(frame, wire.KindResponse, c.options.maxFrameSize)
 	response, err := wire.ParseResponse(value)
 	if !ok || err != nil {
 		c.stats.badFrames.Add(1)
@@ -229,7 +229,7 @@ func (c *Conn) onResponse(frame []byte) {
 
 // onClaim takes a frame from the bus; it never blocks.
 func (c *Conn) onClaim(frame []byte) {
-	value, ok := openFrame(frame, wire.KindClaimRequest, c.options.maxFrameSize)
+	value, ok := decodeFrame(frame, wire.KindClaimRequest, c.options.maxFrameSize)
 	claim, err := wire.ParseClaimRequest(value)
 	if !ok || err != nil {
 		c.stats.badFrames.Add(1)

@@ -7,44 +7,44 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// connMember lives on a conn and ends with it, or with its bus.
-type connMember interface {
+// connChild lives on a conn and ends with it, or with its bus.
+type connChild interface {
 	// end says why, and returns when it is done. It may be called more than once; the first call counts.
 	end(err error)
 }
 
-// join makes m end with the conn. It fails if that has ended.
-func (c *Conn) join(m connMember) error {
+// track makes m end with the conn. It fails if that has ended.
+func (c *Conn) track(m connChild) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.ended(); err != nil {
+	if err := c.err(); err != nil {
 		return err
 	}
-	if c.members == nil {
-		c.members = map[connMember]struct{}{}
+	if c.children == nil {
+		c.children = map[connChild]struct{}{}
 	}
-	c.members[m] = struct{}{}
+	c.children[m] = struct{}{}
 	return nil
 }
 
-func (c *Conn) leave(m connMember) {
+func (c *Conn) untrack(m connChild) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.members, m)
+	delete(c.children, m)
 }
 
-// watch ends the conn with its bus, and all members with the conn.
-func (c *Conn) watch() {
+// closeChildren ends the conn with its bus, and all members with the conn.
+func (c *Conn) closeChildren() {
 	select {
-	case <-c.life.Done():
+	case <-c.ctx.Done():
 	case <-c.bus.Done():
-		c.endLife(bus.ErrClosed)
+		c.cancel(bus.ErrClosed)
 	}
 	c.mu.Lock()
-	members := slices.Collect(maps.Keys(c.members))
+	members := slices.Collect(maps.Keys(c.children))
 	c.mu.Unlock()
 	for _, m := range members {
-		m.end(c.ended())
+		m.end(c.err())
 	}
 	c.pending.end()
 }

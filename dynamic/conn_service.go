@@ -10,30 +10,30 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// connService is a conn's subscriptions for one service: the channels of a client are those of a service, not of
+// replySubscriptions is a conn's subscriptions for one service: the channels of a client are those of a service, not of
 // a method. It listens from the first use until the conn is closed.
-type connService struct {
+type replySubscriptions struct {
 	conn              *Conn
 	wireName          string
-	claims, responses subscriptionSlot
-	streams           subscriptionSlot // empty for a service without streams
+	claims, responses lazySubscription
+	streams           lazySubscription // empty for a service without streams
 
 	opening chan struct{} // room for whoever subscribes; a second user waits for the result
 }
 
-func newConnService(c *Conn, wireName string) *connService {
-	return &connService{
+func newReplySubscriptions(c *Conn, wireName string) *replySubscriptions {
+	return &replySubscriptions{
 		conn:      c,
 		wireName:  wireName,
 		opening:   make(chan struct{}, 1),
-		claims:    subscriptionSlot{whenClosed: errors.ErrClientClosed},
-		responses: subscriptionSlot{whenClosed: errors.ErrClientClosed},
-		streams:   subscriptionSlot{whenClosed: errors.ErrClientClosed},
+		claims:    lazySubscription{closedErr: errors.ErrClientClosed},
+		responses: lazySubscription{closedErr: errors.ErrClientClosed},
+		streams:   lazySubscription{closedErr: errors.ErrClientClosed},
 	}
 }
 
-// open makes sure that the service's answers arrive. It can be tried again after an error.
-func (s *connService) open(ctx context.Context, streams bool) error {
+// subscribe makes sure that the service's answers arrive. It can be tried again after an error.
+func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
 	select {
 	case s.opening <- struct{}{}:
 		defer func() { <-s.opening }()
@@ -59,7 +59,7 @@ func hasStreams(s *registry.Service) bool {
 }
 
 // close returns when nothing more will be delivered.
-func (s *connService) close() {
+func (s *replySubscriptions) close() {
 	s.claims.close()
 	s.responses.close()
 	s.streams.close()

@@ -35,9 +35,9 @@ func (b *limitedBus) Publish(ctx context.Context, channel bus.Channel, frame []b
 
 // Subscribe delivers what is not too large.
 func (b *limitedBus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
+	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
-	return b.Bus.Subscribe(ctx, channel, join, func(frame []byte) {
+	return b.Bus.Subscribe(ctx, channel, mode, func(frame []byte) {
 		if len(frame) > b.max {
 			b.dropped.Add(1)
 			return

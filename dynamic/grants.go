@@ -125,7 +125,7 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 
 // onGrant takes a frame from the bus; it never blocks.
 func (s *Server) onGrant(frame []byte) {
-	value, ok := openFrame(frame, wire.KindClaimResponse, s.options.maxFrameSize)
+	value, ok := decodeFrame(frame, wire.KindClaimResponse, s.options.maxFrameSize)
 	choice, err := wire.ParseClaimResponse(value)
 	if !ok || err != nil {
 		s.stats.badFrames.Add(1)

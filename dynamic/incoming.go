@@ -38,7 +38,7 @@ type incoming struct {
 // onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
 func (l *listener) onRequest(frame []byte, place *lifecycle.Token) bool {
 	r := l.method.registration
-	value, ok := openFrame(frame, wire.KindRequest, r.server.options.maxFrameSize)
+	value, ok := decodeFrame(frame, wire.KindRequest, r.server.options.maxFrameSize)
 	request, err := wire.ParseRequest(value)
 	if !ok || err != nil {
 		r.server.stats.badFrames.Add(1)

@@ -20,7 +20,7 @@ type intake struct {
 	channel        bus.Channel // of requests, or of the frames of streams
 	join           bus.Mode
 	grantChannel   bus.Channel
-	frames, grants subscriptionSlot
+	frames, grants lazySubscription
 	streams        streamTable // of all its listeners
 
 	destination atomic.Pointer[destination]
@@ -42,8 +42,8 @@ func newIntake(l *listener) *intake {
 		server:       server,
 		isStream:     method.Kind() == registry.KindStream,
 		grantChannel: bus.Channel(wire.ClaimResponseChannel(service, method.WireName(), l.topic)),
-		frames:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
-		grants:       subscriptionSlot{whenClosed: errors.ErrServerClosed},
+		frames:       lazySubscription{closedErr: errors.ErrServerClosed},
+		grants:       lazySubscription{closedErr: errors.ErrServerClosed},
 		streams:      streamTable{counters: &server.stats.streams},
 	}
 	if i.isStream { // which no queue distributes
@@ -113,7 +113,7 @@ func (i *intake) onRequest(frame []byte) {
 
 // onStream takes a frame from the bus; it never blocks.
 func (i *intake) onStream(frame []byte) {
-	value, ok := openFrame(frame, wire.KindStream, i.server.options.maxFrameSize)
+	value, ok := decodeFrame(frame, wire.KindStream, i.server.options.maxFrameSize)
 	parsed, err := wire.ParseStream(value)
 	if !ok || err != nil {
 		i.server.stats.badFrames.Add(1)

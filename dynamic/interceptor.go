@@ -14,13 +14,13 @@ func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler
 	for _, intercept := range slices.Backward(interceptors) {
 		handler = intercept(info, handler)
 		if reflect.ValueOf(handler).IsNil() {
-			return handler, noHandler(info.Descriptor)
+			return handler, errNoHandler(info.Descriptor)
 		}
 	}
 	return handler, nil
 }
 
-func noHandler(method *registry.Method) error {
+func errNoHandler(method *registry.Method) error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s returned no handler", method.FullName())
 }
 
@@ -29,13 +29,13 @@ func interceptorPanicked(method *registry.Method) errors.Error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s panicked", method.FullName())
 }
 
-// misfit is the error of a message that an interceptor has put in place of another one.
-func misfit(what string, method *registry.Method, err error) error {
+// wrongMessage is the error of a message that an interceptor has put in place of another one.
+func wrongMessage(what string, method *registry.Method, err error) error {
 	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", what, method.FullName(), err)
 }
 
-// withCode gives an error of an interceptor a code if it has none, as every error of a call has one.
-func withCode(err error) error {
+// ensureCode gives an error of an interceptor a code if it has none, as every error of a call has one.
+func ensureCode(err error) error {
 	if _, coded := errors.AsType[errors.Error](err); coded {
 		return err
 	}

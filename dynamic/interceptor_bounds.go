@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-func (m *clientMethod) callInfo(r *route) RPCInfo {
-	info := newRPCInfo(m.method, r.topic)
-	info.conn = m.conn
+func (p *clientPlan) callInfo(r *route) RPCInfo {
+	info := newRPCInfo(p.method, r.topic)
+	info.conn = p.conn
 	return info
 }
 

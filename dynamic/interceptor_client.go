@@ -22,18 +22,18 @@ type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHan
 
 // handler returns what sends the requests of single calls on a route, through the interceptors of the conn, and then
 // those of the request.
-func (m *clientMethod) handler(r *route) (ClientRPCHandler, error) {
-	info := m.callInfo(r)
+func (p *clientPlan) handler(r *route) (ClientRPCHandler, error) {
+	info := p.callInfo(r)
 	send := func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error) {
 		o := newRequestOptions(opts)
-		return m.send(ctx, r, request, &o)
+		return p.send(ctx, r, request, &o)
 	}
-	return chain(m.conn.options.interceptors.rpc, info, func(
+	return chain(p.conn.options.interceptors.rpc, info, func(
 		ctx context.Context, request proto.Message, opts ...RequestOption,
 	) (proto.Message, error) {
 		o := newRequestOptions(opts)
 		if o.interceptors == nil {
-			return m.send(ctx, r, request, &o)
+			return p.send(ctx, r, request, &o)
 		}
 		handler, err := chain(o.interceptors.rpc, info, send)
 		if err != nil {
@@ -44,45 +44,45 @@ func (m *clientMethod) handler(r *route) (ClientRPCHandler, error) {
 }
 
 // send sends the request that comes out of the interceptors.
-func (m *clientMethod) send(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	r, err := m.redirect(r, request, o)
+func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
+	r, err := p.resolveIntercepted(r, request, o)
 	if err != nil {
 		return nil, err
 	}
-	return m.exchange(ctx, r, request, o)
+	return p.callDirect(ctx, r, request, o)
 }
 
-// redirect checks what comes out of the interceptors and returns where it goes: they may have named another topic.
-func (m *clientMethod) redirect(r *route, request proto.Message, o *requestOptions) (*route, error) {
+// resolveIntercepted checks what comes out of the interceptors and returns where it goes: they may have named another topic.
+func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requestOptions) (*route, error) {
 	if o.interceptors != nil && o.interceptors.err != nil {
 		return nil, o.interceptors.err
 	}
-	if err := m.requests.checkName(request); err != nil {
-		return nil, misfit("request", m.method, err)
+	if err := p.requests.checkName(request); err != nil {
+		return nil, wrongMessage("request", p.method, err)
 	}
 	if !o.hasTopic || slices.Equal(o.topic, r.topic) {
 		return r, nil
 	}
-	return m.topicRoute(o.topic)
+	return p.topicRoute(o.topic)
 }
 
-// callThrough sends a request through the interceptors.
-func (m *clientMethod) callThrough(
+// callIntercepted sends a request through the interceptors.
+func (p *clientPlan) callIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption,
 ) (proto.Message, error) {
 	handler := r.handler
 	if handler == nil {
 		var err error
-		if handler, err = m.handler(r); err != nil {
+		if handler, err = p.handler(r); err != nil {
 			return nil, err
 		}
 	}
 	response, err := handler(ctx, request, opts...)
 	if err != nil {
-		return nil, withCode(err)
+		return nil, ensureCode(err)
 	}
-	if response, err = m.responses.adopt(response); err != nil {
-		return nil, misfit("response", m.method, err)
+	if response, err = p.responses.adopt(response); err != nil {
+		return nil, wrongMessage("response", p.method, err)
 	}
 	return response, nil
 }

@@ -39,18 +39,18 @@ type ClientMultiRPCInterceptor func(info RPCInfo, next ClientMultiRPCHandler) Cl
 
 // multiChain is the handlers of one multi call.
 type multiChain struct {
-	method   *clientMethod
+	plan     *clientPlan
 	route    *route
 	handlers []ClientMultiRPCHandler // the first is nearest the caller
 	closed   []atomic.Bool           // of each handler
 
 	mu     sync.Mutex
-	sent   bool            // a request was sent, or is being sent
-	sealed bool            // the caller's part of Send is over
-	call   *multiCall      // nil if there is no request
-	from   string          // the server whose response is on its way
-	ready  []multiResponse // for the caller
-	ended  bool            // nothing more is for the caller
+	sent   bool             // a request was sent, or is being sent
+	sealed bool             // the caller's part of Send is over
+	call   *multiCall       // nil if there is no request
+	from   string           // the server whose response is on its way
+	ready  []serverResponse // for the caller
+	ended  bool             // nothing more is for the caller
 }
 
 // multiLink is what the handler at an index calls next.
@@ -68,25 +68,25 @@ func (l multiLink) Recv(response proto.Message, err error) { l.chain.recv(l.inde
 func (l multiLink) Close() { l.chain.closeFrom(l.index - 1) }
 
 // multiInterceptors returns those of the conn, and then those of the call.
-func (m *clientMethod) multiInterceptors(o *requestOptions) []ClientMultiRPCInterceptor {
+func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterceptor {
 	if o.interceptors == nil {
-		return m.conn.options.interceptors.multi
+		return p.conn.options.interceptors.multi
 	}
-	return slices.Concat(m.conn.options.interceptors.multi, o.interceptors.multi)
+	return slices.Concat(p.conn.options.interceptors.multi, o.interceptors.multi)
 }
 
-// startMultiThrough sends a request through the interceptors. The call must be stopped.
-func (m *clientMethod) startMultiThrough(
+// startMultiIntercepted sends a request through the interceptors. The call must be stopped.
+func (p *clientPlan) startMultiIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption, interceptors []ClientMultiRPCInterceptor,
 ) (*multiCall, error) {
 	c := &multiChain{
-		method: m, route: r,
+		plan: p, route: r,
 		handlers: make([]ClientMultiRPCHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
 	}
-	info := m.callInfo(r)
+	info := p.callInfo(r)
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, multiLink{c, i}); c.handlers[i] == nil {
-			return nil, noHandler(m.method)
+			return nil, errNoHandler(p.method)
 		}
 	}
 	started := false
@@ -97,7 +97,7 @@ func (m *clientMethod) startMultiThrough(
 	}()
 	call, err := c.start(ctx, request, opts)
 	if err != nil {
-		return nil, withCode(err)
+		return nil, ensureCode(err)
 	}
 	started = true
 	return call, nil
@@ -118,15 +118,15 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 	}
 	started = true
 	if call = c.seal(); call == nil {
-		call = c.method.unsentMulti(c.route)
+		call = c.plan.newUnsentMulti(c.route)
 	}
 	call.chain, call.request = c, request
 	return call, nil
 }
 
-// unsentMulti returns a call to which no server will answer.
-func (m *clientMethod) unsentMulti(r *route) *multiCall {
-	return &multiCall{method: m, route: r, id: id.NewRequest(), ended: true, timer: m.conn.timers.start(DefaultClientTimeout)}
+// newUnsentMulti returns a call to which no server will answer.
+func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
+	return &multiCall{plan: p, route: r, id: id.NewRequest(), ended: true, timer: p.conn.timers.start(DefaultClientTimeout)}
 }
 
 // seal lets no more requests be sent, and returns the one that was.
@@ -164,28 +164,28 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 }
 
 func (c *multiChain) tooLate() error {
-	return errors.NewErrorf(errors.Internal, "the request of %s was sent already, or Send has returned", c.method.method.FullName())
+	return errors.NewErrorf(errors.Internal, "the request of %s was sent already, or Send has returned", c.plan.method.FullName())
 }
 
 func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts []RequestOption) (*multiCall, error) {
 	o := newRequestOptions(opts)
-	r, err := c.method.redirect(c.route, request, &o)
+	r, err := c.plan.resolveIntercepted(c.route, request, &o)
 	if err != nil {
 		return nil, err
 	}
-	return c.method.startMulti(ctx, r, request, &o)
+	return c.plan.startMulti(ctx, r, request, &o)
 }
 
 // next returns what comes out of the interceptors, or false when no more will. One goroutine at a time may call it.
-func (c *multiChain) next(ctx context.Context, call *multiCall) (response multiResponse, ok bool) {
+func (c *multiChain) next(ctx context.Context, call *multiCall) (response serverResponse, ok bool) {
 	for {
 		if response, ok, ended := c.take(); ok || ended {
 			return response, ok
 		}
-		answer, ok := call.next(ctx)
+		received, ok := call.next(ctx)
 		switch {
 		case ok:
-			c.pass(&answer)
+			c.pass(&received)
 		case call.ended:
 			c.close()
 			c.end()
@@ -194,14 +194,14 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response multiR
 }
 
 // take returns what is there for the caller, and whether that is all.
-func (c *multiChain) take() (response multiResponse, ok, ended bool) {
+func (c *multiChain) take() (response serverResponse, ok, ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.ready) > 0 {
 		response, c.ready = c.ready[0], c.ready[1:]
 		return response, true, false
 	}
-	return multiResponse{}, false, c.ended
+	return serverResponse{}, false, c.ended
 }
 
 // hasNews tells whether there is something to take. A nil chain has none.
@@ -215,12 +215,12 @@ func (c *multiChain) hasNews() bool {
 }
 
 // pass lets the interceptors have an answer. If one of them panics that is the end of the call.
-func (c *multiChain) pass(answer *multiResponse) {
-	c.method.decodeAnswer(answer)
-	c.setFrom(answer.server)
+func (c *multiChain) pass(received *serverResponse) {
+	c.plan.decodeServerResponse(received)
+	c.setFrom(received.serverID)
 	defer c.setFrom("")
-	err := c.method.conn.panics().guard(context.Background(), c.method.method, func() error {
-		c.recv(len(c.handlers)-1, answer.message, answer.err)
+	err := c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
+		c.recv(len(c.handlers)-1, received.message, received.err)
 		return nil
 	})
 	if err != nil {
@@ -245,21 +245,21 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 		return
 	}
 	if err == nil {
-		if response, err = c.method.responses.adopt(response); err != nil {
-			err = misfit("response", c.method.method, err)
+		if response, err = c.plan.responses.adopt(response); err != nil {
+			err = wrongMessage("response", c.plan.method, err)
 		}
 	}
 	c.mu.Lock()
 	if !c.ended {
-		answer := multiResponse{server: c.from, message: response, err: err}
+		received := serverResponse{serverID: c.from, message: response, err: err}
 		if err != nil {
-			answer.message, answer.err = nil, withCode(err)
+			received.message, received.err = nil, ensureCode(err)
 		}
-		c.ready = append(c.ready, answer)
+		c.ready = append(c.ready, received)
 	}
 	call := c.call
 	c.mu.Unlock()
-	wake(call)
+	notify(call)
 }
 
 // end keeps nothing more for the caller.
@@ -268,19 +268,19 @@ func (c *multiChain) end() {
 	c.ended = true
 	call := c.call
 	c.mu.Unlock()
-	wake(call)
+	notify(call)
 }
 
-func wake(call *multiCall) {
+func notify(call *multiCall) {
 	if call != nil {
-		call.wake.send()
+		call.wakeup.send()
 	}
 }
 
 // close closes every handler that was not closed before. Panics are logged.
 func (c *multiChain) close() {
 	for i := range slices.Backward(c.handlers) {
-		_ = c.method.conn.panics().guard(context.Background(), c.method.method, func() error {
+		_ = c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
 			c.closeFrom(i)
 			return nil
 		})

@@ -61,8 +61,8 @@ func (f requestInterceptorOption) applyRequest(o *requestOptions) {
 	f(o.interceptors)
 }
 
-// collect adds interceptors to those that were given before. One that is nil is left out, and an error.
-func collect[I any](into *[]I, problems *error, option string, interceptors []I) {
+// appendNonNil adds interceptors to those that were given before. One that is nil is left out, and an error.
+func appendNonNil[I any](into *[]I, problems *error, option string, interceptors []I) {
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {
 			*problems = errors.Join(*problems, errors.NewErrorf(errors.InvalidArgument, "%s: interceptor %d is nil", option, i+1))
@@ -76,7 +76,7 @@ func collect[I any](into *[]I, problems *error, option string, interceptors []I)
 // first given is outermost; those of the server are outside of those of the service. If one is nil, Register says so.
 func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
-		collect(&s.rpc, &s.err, "WithServerRPCInterceptors", interceptors)
+		appendNonNil(&s.rpc, &s.err, "WithServerRPCInterceptors", interceptors)
 	})
 }
 
@@ -84,7 +84,7 @@ func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOpti
 // outermost, nearest the bus; those of the server are outside of those of the service. If one is nil, Register says so.
 func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
-		collect(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
+		appendNonNil(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
 	})
 }
 
@@ -92,7 +92,7 @@ func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOpti
 // server are outside of those of the service. If one is nil, Register says so.
 func WithServerPublishInterceptors(interceptors ...PublishInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
-		collect(&s.publish, &s.err, "WithServerPublishInterceptors", interceptors)
+		appendNonNil(&s.publish, &s.err, "WithServerPublishInterceptors", interceptors)
 	})
 }
 
@@ -100,7 +100,7 @@ func WithServerPublishInterceptors(interceptors ...PublishInterceptor) ServiceOp
 // NewConn says so.
 func WithClientRPCInterceptors(interceptors ...ClientRPCInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.rpc, &c.err, "WithClientRPCInterceptors", interceptors)
+		appendNonNil(&c.rpc, &c.err, "WithClientRPCInterceptors", interceptors)
 	})
 }
 
@@ -108,7 +108,7 @@ func WithClientRPCInterceptors(interceptors ...ClientRPCInterceptor) ConnOption 
 // nil, NewConn says so.
 func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.multi, &c.err, "WithClientMultiRPCInterceptors", interceptors)
+		appendNonNil(&c.multi, &c.err, "WithClientMultiRPCInterceptors", interceptors)
 	})
 }
 
@@ -116,7 +116,7 @@ func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) C
 // one is nil, NewConn says so.
 func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)
+		appendNonNil(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)
 	})
 }
 
@@ -124,7 +124,7 @@ func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption 
 // is outermost, nearest the bus: the first to see an update. If one is nil, NewConn says so.
 func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.subscription, &c.err, "WithSubscriptionInterceptors", interceptors)
+		appendNonNil(&c.subscription, &c.err, "WithSubscriptionInterceptors", interceptors)
 	})
 }
 
@@ -132,7 +132,7 @@ func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnO
 // NewConn says so.
 func WithPublishInterceptors(interceptors ...PublishInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.publish, &c.err, "WithPublishInterceptors", interceptors)
+		appendNonNil(&c.publish, &c.err, "WithPublishInterceptors", interceptors)
 	})
 }
 
@@ -140,7 +140,7 @@ func WithPublishInterceptors(interceptors ...PublishInterceptor) ConnOption {
 // outermost. If one is nil, the call fails with the code invalid_argument.
 func WithRequestInterceptors(interceptors ...ClientRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.rpc, &c.err, "WithRequestInterceptors", interceptors)
+		appendNonNil(&c.rpc, &c.err, "WithRequestInterceptors", interceptors)
 	})
 }
 
@@ -148,7 +148,7 @@ func WithRequestInterceptors(interceptors ...ClientRPCInterceptor) RequestOption
 // outermost. If one is nil, the call fails with the code invalid_argument.
 func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.multi, &c.err, "WithRequestMultiInterceptors", interceptors)
+		appendNonNil(&c.multi, &c.err, "WithRequestMultiInterceptors", interceptors)
 	})
 }
 
@@ -156,6 +156,6 @@ func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) Req
 // given is outermost. If one is nil, opening fails with the code invalid_argument.
 func WithRequestStreamInterceptors(interceptors ...StreamInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
-		collect(&c.stream, &c.err, "WithRequestStreamInterceptors", interceptors)
+		appendNonNil(&c.stream, &c.err, "WithRequestStreamInterceptors", interceptors)
 	})
 }

@@ -3,7 +3,7 @@ package dynamic
 // WithPeer has *serverID set, when the call ends, to the id of the server that has answered it, or else of the one that was
 // selected to; empty if neither is known. It is of effect for single calls. An interceptor may add it, if serverID is its own.
 func WithPeer(serverID *string) RequestOption {
-	return requestOption(func(o *requestOptions) { o.peers = append(o.peers, serverID) })
+	return requestOption(func(o *requestOptions) { o.serverIDs = append(o.serverIDs, serverID) })
 }
 
 // PeerOf returns, inside of Recv of an interceptor's handler, the id of the server whose response is on its way; next is
@@ -18,8 +18,8 @@ func PeerOf(next ClientMultiRPCHandler) string {
 	return link.chain.from
 }
 
-// peer is the server that has answered, or was selected to.
-func (c *singleCall) peer() string {
+// responder is the server that has answered, or was selected to.
+func (c *unaryCall) responder() string {
 	if state := c.inbox.snapshot(); state.answered {
 		return string(state.server)
 	}

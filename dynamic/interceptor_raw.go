@@ -27,7 +27,7 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 		}
 		encoded, err := b.requests.encode(request, call.request)
 		if err != nil {
-			return nil, misfit("request", info.Descriptor, err)
+			return nil, wrongMessage("request", info.Descriptor, err)
 		}
 		response, err := b.handle(ctx, wire.Body{Raw: encoded})
 		if err != nil {
@@ -56,7 +56,7 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 		}
 		encoded, err := b.responses.encode(response, original)
 		if err != nil {
-			return wire.Body{}, misfit("response", info.Descriptor, err)
+			return wire.Body{}, wrongMessage("response", info.Descriptor, err)
 		}
 		return wire.Body{Raw: encoded}, nil
 	}

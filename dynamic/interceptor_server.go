@@ -36,7 +36,7 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		request, err := b.requests.adopt(request)
 		if err != nil {
-			return nil, misfit("request", info.Descriptor, err)
+			return nil, wrongMessage("request", info.Descriptor, err)
 		}
 		response, err := b.handle(ctx, wire.Body{Message: request})
 		switch {
@@ -53,7 +53,7 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 			return wire.Body{}, err
 		}
 		if err := b.responses.checkName(response); err != nil {
-			return wire.Body{}, misfit("response", info.Descriptor, err)
+			return wire.Body{}, wrongMessage("response", info.Descriptor, err)
 		}
 		return b.responses.body(response), nil
 	}

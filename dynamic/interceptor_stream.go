@@ -117,7 +117,7 @@ func newStreamChain(
 	}()
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, streamLink{c, i}); c.handlers[i] == nil {
-			err := noHandler(c.method)
+			err := errNoHandler(c.method)
 			c.finish(err)
 			return nil, err
 		}
@@ -140,7 +140,7 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 		return c.notOpen()
 	}
 	if err := s.outgoing.checkName(message); err != nil {
-		return misfit("message", c.method, err)
+		return wrongMessage("message", c.method, err)
 	}
 	return s.send(message, opts)
 }
@@ -230,7 +230,7 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 	defer c.receiving.Leave()
 	message, err := s.incoming.adopt(message)
 	if err != nil {
-		return misfit("message", c.method, err)
+		return wrongMessage("message", c.method, err)
 	}
 	if !s.handOver(c.unacked.Swap(nil), message) {
 		c.unwanted.Store(true)

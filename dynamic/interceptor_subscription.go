@@ -23,11 +23,11 @@ type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHa
 
 // intercept makes the subscription's handler, if there are interceptors.
 func (s *subscription[Resp]) intercept(topic []string) (err error) {
-	interceptors := s.method.conn.options.interceptors.subscription
+	interceptors := s.plan.conn.options.interceptors.subscription
 	if len(interceptors) == 0 {
 		return nil
 	}
-	s.handler, err = chain(interceptors, newRPCInfo(s.method.method, topic),
+	s.handler, err = chain(interceptors, newRPCInfo(s.plan.method, topic),
 		func(_ context.Context, update proto.Message) error { return s.adopt(update) })
 	return err
 }

@@ -35,32 +35,32 @@ func InvokeMulti(
 	if err != nil {
 		return nil, err
 	}
-	return (&Client[proto.Message, proto.Message]{method: method}).CallMulti(ctx, message, opts...)
+	return (&Client[proto.Message, proto.Message]{plan: method}).CallMulti(ctx, message, opts...)
 }
 
 // InvokeSubscribe subscribes to a method, as [Client.Subscribe] does. The method is named as for [Invoke].
 func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestOption) (Subscription[proto.Message], error) {
-	method, err := c.invokedMethod(ctx, name)
+	method, err := c.invokedPlan(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return (&Client[proto.Message, proto.Message]{method: method}).Subscribe(ctx, opts...)
+	return (&Client[proto.Message, proto.Message]{plan: method}).Subscribe(ctx, opts...)
 }
 
 // InvokedStream is a stream whose messages are given as to [Invoke].
 type InvokedStream struct {
 	ClientStream[proto.Message, proto.Message]
 
-	method *clientMethod
+	plan *clientPlan
 }
 
 // InvokeStream opens a stream, as [Client.OpenStream] does. The method is named as for [Invoke].
 func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOption) (*InvokedStream, error) {
-	method, err := c.invokedMethod(ctx, name)
+	method, err := c.invokedPlan(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := (&Client[proto.Message, proto.Message]{method: method}).OpenStream(ctx, opts...)
+	stream, err := (&Client[proto.Message, proto.Message]{plan: method}).OpenStream(ctx, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -69,53 +69,53 @@ func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOpti
 
 // Send sends a message, as that of a [ClientStream] does. A message that does not fit the method is not sent.
 func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
-	made, err := messageOf(&s.method.requests, s.method.conn.registry, message)
+	made, err := toMessage(&s.plan.requests, s.plan.conn.registry, message)
 	if err != nil {
-		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.method.method.FullName(), err)
+		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.plan.method.FullName(), err)
 	}
 	return s.ClientStream.Send(made, opts...)
 }
 
 // invocation finds the method and makes the request.
-func (c *Conn) invocation(ctx context.Context, name string, request any) (*clientMethod, proto.Message, error) {
-	method, err := c.invokedMethod(ctx, name)
+func (c *Conn) invocation(ctx context.Context, name string, request any) (*clientPlan, proto.Message, error) {
+	method, err := c.invokedPlan(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	message, err := messageOf(&method.requests, c.registry, request)
+	message, err := toMessage(&method.requests, c.registry, request)
 	if err != nil {
 		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", method.method.FullName(), err)
 	}
 	return method, message, nil
 }
 
-// invokedMethod returns the plan of a method, made when it is first used, or when the registry has a new one by
+// invokedPlan returns the plan of a method, made when it is first used, or when the registry has a new one by
 // that name.
-func (c *Conn) invokedMethod(ctx context.Context, name string) (*clientMethod, error) {
-	method, err := c.method(name)
+func (c *Conn) invokedPlan(ctx context.Context, name string) (*clientPlan, error) {
+	method, err := c.lookUpMethod(name)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
-	plan := c.methods[method.FullName()]
+	plan := c.plans[method.FullName()]
 	c.mu.Unlock()
 	if plan != nil && plan.method == method {
 		return plan, nil
 	}
-	if plan, err = newClientMethod[proto.Message, proto.Message](ctx, c, method); err != nil {
+	if plan, err = newClientPlan[proto.Message, proto.Message](ctx, c, method); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.ended(); err != nil {
+	if err := c.err(); err != nil {
 		return nil, err
 	}
-	c.methods[method.FullName()] = plan
+	c.plans[method.FullName()] = plan
 	return plan, nil
 }
 
-// messageOf makes a message of what Invoke takes.
-func messageOf(t *messageType, reg *registry.Registry, given any) (proto.Message, error) {
+// toMessage makes a message of what Invoke takes.
+func toMessage(t *messageType, reg *registry.Registry, given any) (proto.Message, error) {
 	switch given := given.(type) {
 	case nil:
 		return t.new(), nil

@@ -49,7 +49,7 @@ func (l *listener) sharers() uint32 {
 	if l.method.method.Queue() {
 		return 0
 	}
-	return l.intake.frames.sharers()
+	return l.intake.frames.subscribers()
 }
 
 func (l *listener) isClosing() bool {

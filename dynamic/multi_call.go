@@ -19,12 +19,12 @@ const maxResponses = 10_000
 // multiCall is one call that every server answers, on its way. The bus puts responses in and never waits; the
 // caller's goroutine takes them out.
 type multiCall struct {
-	method   *clientMethod
+	plan     *clientPlan
 	route    *route
 	id       id.Call
 	request  proto.Message // as it was given
 	expected int           // responses to wait for; 0: not known
-	wake     wakeup
+	wakeup   wakeup
 	chain    *multiChain // nil without interceptors
 
 	started   time.Time
@@ -40,34 +40,34 @@ type multiCall struct {
 }
 
 // startMulti publishes a request to all servers. The call must be stopped.
-func (m *clientMethod) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
+func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
-		method: m, route: r, id: id.NewRequest(), request: request, expected: o.expected, wake: newWakeup(),
+		plan: p, route: r, id: id.NewRequest(), request: request, expected: o.expected, wakeup: newWakeup(),
 		started: time.Now(), receivers: bus.Unknown,
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, c.failed(errors.FromContext(err), interruption(err))
+		return nil, c.withFacts(errors.FromContext(err), contextReason(err))
 	}
-	if m.conn.ended() != nil {
-		return nil, c.failed(m.conn.ending())
+	if p.conn.err() != nil {
+		return nil, c.withFacts(p.conn.closeError())
 	}
-	timeout, _ := m.conn.bounds(ctx, c.started, o)
+	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
-		RequestID: c.id[:], ClientID: m.conn.wireID,
+		RequestID: c.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: c.started.Add(timeout).UnixNano(), // not cut to the context, as in psrpc
-		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: m.requests.body(request),
+		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: p.requests.body(request),
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
+		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", p.method.FullName(), err)
 	}
-	m.conn.pending.add(c.id, c)
-	if err := m.conn.bus.Publish(ctx, r.requests, frame, c); err != nil {
-		m.conn.pending.remove(c.id)
-		return nil, c.failed(publishFailure(err))
+	p.conn.pending.add(c.id, c)
+	if err := p.conn.bus.Publish(ctx, r.requests, frame, c); err != nil {
+		p.conn.pending.remove(c.id)
+		return nil, c.withFacts(classifyPublishError(err))
 	}
 	c.published = time.Now()
-	c.timer = m.conn.timers.start(timeout)
+	c.timer = p.conn.timers.start(timeout)
 	return c, nil
 }
 
@@ -76,9 +76,9 @@ func (c *multiCall) stop() {
 	if c.chain != nil {
 		c.chain.close()
 	}
-	c.method.conn.lateResponses.add(c.id, c.route.membership)
-	c.method.conn.pending.remove(c.id)
-	c.method.conn.timers.stop(c.timer)
+	c.plan.conn.lateResponses.add(c.id, c.route.membership)
+	c.plan.conn.pending.remove(c.id)
+	c.plan.conn.timers.stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for server, s := range c.responders.weights { // one may have come since the call was complete
@@ -88,64 +88,64 @@ func (c *multiCall) stop() {
 
 // next returns the next response, as soon as there is one, or false when no more will come. Of a call that failed
 // as a whole the last response says why.
-func (c *multiCall) next(ctx context.Context) (response multiResponse, ok bool) {
+func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool) {
 	for !c.ended {
-		response, ok, c.ended = c.take()
+		response, ok, c.ended = c.pop()
 		if ok || c.ended || c.chain.hasNews() {
 			return response, ok
 		}
 		select {
-		case <-c.wake:
+		case <-c.wakeup:
 		case <-c.timer.C:
 			c.ended = true
-			c.learn() // who has not answered by now is gone
+			c.updateMembership() // who has not answered by now is gone
 		case <-ctx.Done():
 			c.ended = true
-			c.method.cancel(c.id) // also at a deadline, to which the request's expiry was not cut
-		case <-c.method.conn.life.Done():
+			c.plan.cancel(c.id) // also at a deadline, to which the request's expiry was not cut
+		case <-c.plan.conn.ctx.Done():
 			c.ended = true
-			c.method.cancel(c.id)
-			return multiResponse{err: c.failed(c.method.conn.ending())}, true
+			c.plan.cancel(c.id)
+			return serverResponse{err: c.withFacts(c.plan.conn.closeError())}, true
 		}
 	}
-	return multiResponse{}, false
+	return serverResponse{}, false
 }
 
-// multiResponse is what one server answered.
-type multiResponse struct {
-	server  string
-	raw     []byte
-	message proto.Message // raw, decoded
-	err     error
+// serverResponse is what one server answered.
+type serverResponse struct {
+	serverID string
+	raw      []byte
+	message  proto.Message // raw, decoded
+	err      error
 }
 
-// take returns a response that has come, and whether the call has ended.
-func (c *multiCall) take() (response multiResponse, ok, ended bool) {
+// pop returns a response that has come, and whether the call has ended.
+func (c *multiCall) pop() (response serverResponse, ok, ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case len(c.queue) > 0:
 		first := c.queue[0]
 		c.queue = c.queue[1:]
-		response = multiResponse{server: string(first.ServerID), raw: first.Body.Raw}
+		response = serverResponse{serverID: string(first.ServerID), raw: first.Body.Raw}
 		if first.Error != "" {
 			response.err = serverError(&first)
 		}
 		return response, true, false
 	case c.publishErr != nil:
-		return multiResponse{err: c.failed(publishFailure(c.publishErr))}, true, true
+		return serverResponse{err: c.withFacts(classifyPublishError(c.publishErr))}, true, true
 	case c.receivers == 0 && c.responders.count() == 0:
-		return multiResponse{err: c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
+		return serverResponse{err: c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
 	case c.expected > 0 && c.responders.count() >= c.expected:
-		return multiResponse{}, false, true
+		return serverResponse{}, false, true
 	case c.route.membership.isComplete(c.receivers, &c.responders):
 		c.route.membership.update(c.receivers, &c.responders)
-		return multiResponse{}, false, true
+		return serverResponse{}, false, true
 	}
-	return multiResponse{}, false, false
+	return serverResponse{}, false, false
 }
 
-func (c *multiCall) learn() {
+func (c *multiCall) updateMembership() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.route.membership.update(c.receivers, &c.responders)
@@ -161,7 +161,7 @@ func (c *multiCall) onResponse(response wire.Response) bool {
 		c.queue = append(c.queue, response)
 	}
 	c.mu.Unlock()
-	c.wake.send()
+	c.wakeup.send()
 	return useful
 }
 
@@ -176,13 +176,13 @@ func (c *multiCall) Delivered(receivers int, err error) {
 	c.mu.Lock()
 	c.receivers, c.publishErr = receivers, err
 	c.mu.Unlock()
-	c.wake.send()
+	c.wakeup.send()
 }
 
-// failed adds to err what is known of the call.
-func (c *multiCall) failed(err error, reason errors.Reason) error {
+// withFacts adds to err what is known of the call.
+func (c *multiCall) withFacts(err error, reason errors.Reason) error {
 	now := time.Now()
-	facts := errors.CallFacts{Method: c.method.method.FullName(), Topic: c.route.topic, Reason: reason}
+	facts := errors.CallFacts{Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason}
 	if c.published.IsZero() {
 		facts.Phase, facts.PublishTime = errors.PhasePublish, now.Sub(c.started)
 	} else {

@@ -5,8 +5,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// openFrame returns the encoded message in a frame, which must be of this kind.
-func openFrame(frame []byte, kind wire.Kind, maxFrameSize int) (value []byte, ok bool) {
+// decodeFrame returns the encoded message in a frame, which must be of this kind.
+func decodeFrame(frame []byte, kind wire.Kind, maxFrameSize int) (value []byte, ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err != nil || envelope.Kind != kind {
 		return nil, false

@@ -68,7 +68,7 @@ type requestOptions struct {
 	hasTopic  bool
 	metadata  map[string]string
 	expected  int       // responses to a multi call; 0: not known
-	peers     []*string // where the server's id goes
+	serverIDs []*string // where the server's id goes
 
 	bufferSize int // updates, or messages of a stream; 0: the default
 	overflow   OverflowPolicy

@@ -37,14 +37,14 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 // Publish sends an update as [Registration.Publish] does, of the method with this full name in the conn's registry,
 // without a server. The update is what [Invoke] takes as a request, but for the method's output type.
 func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
-	if err := c.ended(); err != nil {
+	if err := c.err(); err != nil {
 		return err
 	}
 	p, err := c.publisher(name)
 	if err != nil {
 		return err
 	}
-	message, err := messageOf(&p.updates, c.registry, update)
+	message, err := toMessage(&p.updates, c.registry, update)
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", p.method.FullName(), err)
 	}
@@ -53,7 +53,7 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 
 // publisher returns the plan of a method, made when it is first used, or when the registry has a new one by that name.
 func (c *Conn) publisher(name string) (*publisher, error) {
-	method, err := c.method(name)
+	method, err := c.lookUpMethod(name)
 	if err != nil {
 		return nil, err
 	}
@@ -77,18 +77,18 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 
 // publisher is the plan of sending a method's updates; immutable.
 type publisher struct {
-	bus          bus.Bus
-	method       *registry.Method
-	updates      messageType
-	interceptors []PublishInterceptor
-	untopical    bus.Channel // of a method without topics
+	bus            bus.Bus
+	method         *registry.Method
+	updates        messageType
+	interceptors   []PublishInterceptor
+	defaultChannel bus.Channel // of a method without topics
 }
 
 func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
 	return &publisher{
 		bus: b, method: method, interceptors: interceptors,
-		updates:   namedType(method.Output()),
-		untopical: updateChannel(method, nil),
+		updates:        namedType(method.Output()),
+		defaultChannel: updateChannel(method, nil),
 	}
 }
 
@@ -111,14 +111,14 @@ func (p *publisher) publish(ctx context.Context, message proto.Message, opts []R
 	if len(p.interceptors) == 0 {
 		return p.send(ctx, &o, message)
 	}
-	return p.publishThrough(ctx, o, message)
+	return p.publishIntercepted(ctx, o, message)
 }
 
-// publishThrough brings an update through the interceptors.
-func (p *publisher) publishThrough(ctx context.Context, o requestOptions, message proto.Message) error {
+// publishIntercepted brings an update through the interceptors.
+func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, message proto.Message) error {
 	handler, err := chain(p.interceptors, newRPCInfo(p.method, o.topic), func(ctx context.Context, message proto.Message) error {
 		if err := p.updates.check(message); err != nil {
-			return misfit("update", p.method, err)
+			return wrongMessage("update", p.method, err)
 		}
 		return p.send(ctx, &o, message)
 	})
@@ -126,7 +126,7 @@ func (p *publisher) publishThrough(ctx context.Context, o requestOptions, messag
 		return err
 	}
 	if err := handler(ctx, message); err != nil {
-		return withCode(err)
+		return ensureCode(err)
 	}
 	return nil
 }
@@ -140,12 +140,12 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s cannot be encoded: %w", method.FullName(), err)
 	}
-	channel := p.untopical
+	channel := p.defaultChannel
 	if len(topic) > 0 {
 		channel = updateChannel(method, topic)
 	}
 	if err := p.bus.Publish(ctx, channel, frame, nil); err != nil {
-		failure, reason := publishFailure(err)
+		failure, reason := classifyPublishError(err)
 		return errors.WithFacts(failure, errors.CallFacts{
 			Method: method.FullName(), Topic: topic, Phase: errors.PhasePublish, Reason: reason,
 		})

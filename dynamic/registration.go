@@ -23,7 +23,7 @@ type Registration struct {
 	peers        *peerTable               // shared with the versions before and after it
 	leaving      *lifecycle.Gate          // inside: listeners that end before the registration, while they are handling something
 	active       activeRequests
-	cancels      subscriptionSlot
+	cancels      lazySubscription
 	interceptors serverInterceptors // the server's and the service's
 
 	// running is the context of the service's handlers; kill ends it.
@@ -47,7 +47,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		publishers:   map[string]*publisher{},
 		peers:        &peerTable{service: service.WireName()},
 		leaving:      lifecycle.NewGate(),
-		cancels:      subscriptionSlot{whenClosed: errors.ErrServerClosed},
+		cancels:      lazySubscription{closedErr: errors.ErrServerClosed},
 		interceptors: interceptors,
 		running:      running,
 		kill:         kill,

@@ -19,8 +19,8 @@ type route struct {
 	handler          ClientRPCHandler // of single calls; nil if the conn has no interceptors
 }
 
-func (m *clientMethod) newRoute(topic []string) (r *route, err error) {
-	method := m.method
+func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
+	method := p.method
 	service, name := method.Service().WireName(), method.WireName()
 	r = &route{
 		topic:    slices.Clone(topic),
@@ -28,32 +28,32 @@ func (m *clientMethod) newRoute(topic []string) (r *route, err error) {
 		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
 		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
 	}
-	r.membership = m.conn.membership(r.requests.Name)
-	if len(m.conn.options.interceptors.rpc) > 0 && method.Kind() == registry.KindSingle {
-		r.handler, err = m.handler(r)
+	r.membership = p.conn.membership(r.requests.Name)
+	if len(p.conn.options.interceptors.rpc) > 0 && method.Kind() == registry.KindSingle {
+		r.handler, err = p.handler(r)
 	}
 	return r, err
 }
 
 // route returns where a call goes: to the topic in its options, else to the one the client is bound to.
-func (m *clientMethod) route(bound *route, o *requestOptions) (*route, error) {
+func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:
-		return m.topicRoute(o.topic)
+		return p.topicRoute(o.topic)
 	case bound != nil:
 		return bound, nil
-	case m.untopical != nil:
-		return m.untopical, nil
+	case p.defaultRoute != nil:
+		return p.defaultRoute, nil
 	default:
-		return nil, checkTopic(m.method, nil)
+		return nil, checkTopic(p.method, nil)
 	}
 }
 
-func (m *clientMethod) topicRoute(parts []string) (*route, error) {
-	if err := checkTopic(m.method, parts); err != nil {
+func (p *clientPlan) topicRoute(parts []string) (*route, error) {
+	if err := checkTopic(p.method, parts); err != nil {
 		return nil, err
 	}
-	return m.newRoute(parts)
+	return p.newRoute(parts)
 }
 
 // checkTopic returns an error unless the parts are those that the method takes.

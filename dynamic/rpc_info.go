@@ -48,14 +48,14 @@ func WithResponseHooks(hooks ...ResponseHook) ConnOption {
 	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
 }
 
-func (m *clientMethod) beforeRequest(ctx context.Context, r *route, request proto.Message) {
-	for _, hook := range m.conn.options.requestHooks {
-		hook(ctx, request, newRPCInfo(m.method, r.topic))
+func (p *clientPlan) beforeRequest(ctx context.Context, r *route, request proto.Message) {
+	for _, hook := range p.conn.options.requestHooks {
+		hook(ctx, request, newRPCInfo(p.method, r.topic))
 	}
 }
 
-func (m *clientMethod) afterResponse(ctx context.Context, r *route, request, response proto.Message, err error) {
-	for _, hook := range m.conn.options.responseHooks {
-		hook(ctx, request, newRPCInfo(m.method, r.topic), response, err)
+func (p *clientPlan) afterResponse(ctx context.Context, r *route, request, response proto.Message, err error) {
+	for _, hook := range p.conn.options.responseHooks {
+		hook(ctx, request, newRPCInfo(p.method, r.topic), response, err)
 	}
 }

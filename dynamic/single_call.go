@@ -12,10 +12,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// singleCall is one call that one server answers, or the opening of a stream, on its way. It belongs to the
+// unaryCall is one call that one server answers, or the opening of a stream, on its way. It belongs to the
 // caller's goroutine.
-type singleCall struct {
-	method *clientMethod
+type unaryCall struct {
+	plan   *clientPlan
 	route  *route
 	inbox  *callInbox      // has the request's id
 	claims *claimCollector // nil as long as there is nothing to choose
@@ -23,79 +23,79 @@ type singleCall struct {
 
 	started                    time.Time
 	expiry, published, granted time.Duration // since it was started
-	direct                     bool          // an answer is welcome without a claim
+	acceptDirect               bool          // an answer is welcome without a claim
 	sent                       bool
 	selecting                  bool // no server was chosen yet, and one must be
 }
 
-func newSingleCall(m *clientMethod, r *route) singleCall {
-	return singleCall{method: m, route: r, inbox: m.conn.inboxes.get(), started: time.Now()}
+func newUnaryCall(p *clientPlan, r *route) unaryCall {
+	return unaryCall{plan: p, route: r, inbox: p.conn.inboxes.get(), started: time.Now()}
 }
 
-// roundTrip sends a request to one server and returns the encoded response.
-func (m *clientMethod) roundTrip(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
-	c := newSingleCall(m, r)
-	defer m.conn.inboxes.put(c.inbox)
-	c.chooseSelection(o, m.method.Queue())
+// callUnary sends a request to one server and returns the encoded response.
+func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
+	c := newUnaryCall(p, r)
+	defer p.conn.inboxes.put(c.inbox)
+	c.chooseSelection(o, p.method.Queue())
 	c.inbox.requireClaim = c.selecting
-	timeout, expiry := m.conn.bounds(ctx, c.started, o)
+	timeout, expiry := p.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry.Sub(c.started)
-	unclaimed := c.direct && m.method.RequireClaim()
+	unclaimed := c.acceptDirect && p.method.RequireClaim()
 	outgoing := wire.Request{
-		RequestID: c.inbox.id[:], ClientID: m.conn.wireID,
+		RequestID: c.inbox.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
-		Metadata: o.outgoingMetadata(ctx), Body: m.requests.body(request),
+		Metadata: o.outgoingMetadata(ctx), Body: p.requests.body(request),
 		SkipClaim: unclaimed, AcceptDirect: unclaimed, AcceptDecline: c.selecting,
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", m.method.FullName(), err)
+		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", p.method.FullName(), err)
 	}
 	response, err := c.run(ctx, r.requests, frame, timeout)
-	for _, peer := range o.peers {
-		*peer = c.peer()
+	for _, serverID := range o.serverIDs {
+		*serverID = c.responder()
 	}
 	return response, err
 }
 
 // chooseSelection decides how a server is found. A queue has chosen one when the request arrives, so that its
 // answer can come directly; a peer that does not know that claims the request, and the first claim is granted.
-func (c *singleCall) chooseSelection(o *requestOptions, queued bool) {
-	method := c.method.method
-	options := &c.method.conn.options
+func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
+	method := c.plan.method
+	options := &c.plan.conn.options
 	switch {
 	case !method.RequireClaim():
-		c.direct = true
+		c.acceptDirect = true
 	case o.selection != nil:
-		c.selects(*o.selection)
+		c.startSelection(*o.selection)
 	case queued:
-		c.direct = true
+		c.acceptDirect = true
 	case method.Routing() == registry.RoutingAffinity:
-		c.selects(options.adaptiveSelection())
+		c.startSelection(options.adaptiveSelection())
 		c.claims.membership = c.route.membership
 	default: // a stream, which no queue distributes: the first server will do
-		c.selects(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout})
+		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout})
 	}
 }
 
-func (c *singleCall) selects(opts SelectionOpts) {
+func (c *unaryCall) startSelection(opts SelectionOpts) {
 	c.selecting = true
 	c.claims = newClaimCollector(opts)
 }
 
 // run publishes the request in frame and returns the encoded response.
-func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
-	conn := c.method.conn
+func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
+	conn := c.plan.conn
 	if err := ctx.Err(); err != nil {
-		return nil, c.interrupted(err)
+		return nil, c.contextError(err)
 	}
 	conn.pending.add(c.inbox.id, c.inbox)
-	defer c.retire()
-	if conn.ended() != nil { // if it ends later, it wakes those who are pending
-		return nil, c.failed(conn.ending())
+	defer c.deregister()
+	if conn.err() != nil { // if it ends later, it wakes those who are pending
+		return nil, c.withFacts(conn.closeError())
 	}
 	if err := conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id}); err != nil {
-		return nil, c.failed(publishFailure(err))
+		return nil, c.withFacts(classifyPublishError(err))
 	}
 	c.sent, c.published = true, time.Since(c.started)
 	if c.selecting {
@@ -107,9 +107,9 @@ func (c *singleCall) run(ctx context.Context, channel bus.Channel, frame []byte,
 	return c.wait(ctx)
 }
 
-// retire ends what the conn does for the call.
-func (c *singleCall) retire() {
-	conn := c.method.conn
+// deregister ends what the conn does for the call.
+func (c *unaryCall) deregister() {
+	conn := c.plan.conn
 	if c.claims != nil && c.claims.membership != nil {
 		conn.lateResponses.add(c.inbox.id, c.claims.membership)
 	}
@@ -117,7 +117,7 @@ func (c *singleCall) retire() {
 }
 
 // wait returns when the call has succeeded or failed.
-func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
+func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	done := ctx.Done()
 	for {
 		var phase <-chan time.Time
@@ -125,39 +125,39 @@ func (c *singleCall) wait(ctx context.Context) ([]byte, error) {
 			phase = c.claims.timeout()
 		}
 		if phase == nil && done == nil { // as it is most often: without a select, which costs as much as the rest
-			<-c.inbox.wake
+			<-c.inbox.wakeup
 		} else {
 			select {
-			case <-c.inbox.wake:
+			case <-c.inbox.wakeup:
 			case <-phase:
 				if err := c.selectServer(ctx); err != nil {
 					return nil, err
 				}
 			case <-done:
 				if errors.Is(ctx.Err(), context.Canceled) { // a deadline is the request's expiry, too
-					c.method.cancel(c.inbox.id)
+					c.plan.cancel(c.inbox.id)
 				}
-				return nil, c.interrupted(ctx.Err())
+				return nil, c.contextError(ctx.Err())
 			}
 		}
-		response, ended, err := c.proceed(ctx)
+		response, ended, err := c.step(ctx)
 		if ended || err != nil {
 			return response, err
 		}
-		if c.method.conn.ended() != nil {
-			c.method.cancel(c.inbox.id)
-			return nil, c.failed(c.method.conn.ending())
+		if c.plan.conn.err() != nil {
+			c.plan.cancel(c.inbox.id)
+			return nil, c.withFacts(c.plan.conn.closeError())
 		}
 	}
 }
 
-// proceed acts upon what has come, and returns the encoded response if the call has ended with it.
-func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, err error) {
+// step acts upon what has come, and returns the encoded response if the call has ended with it.
+func (c *unaryCall) step(ctx context.Context) (response []byte, ended bool, err error) {
 	state := c.inbox.snapshot()
 	switch {
-	case state.isError() && c.endsCall(state.failure):
+	case state.isError() && c.isFinal(state.failure):
 		if time.Since(c.started) >= c.expiry { // then it is most likely the handler's context that ended
-			return nil, true, c.interrupted(context.DeadlineExceeded)
+			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
 		return nil, true, serverError(state.failure)
 	case state.answered && state.failure == nil && !c.selecting:
@@ -166,23 +166,23 @@ func (c *singleCall) proceed(ctx context.Context) (response []byte, ended bool, 
 		}
 		return state.body, true, nil
 	case state.publishErr != nil:
-		return nil, true, c.failed(publishFailure(state.publishErr))
+		return nil, true, c.withFacts(classifyPublishError(state.publishErr))
 	case c.server == "" && c.claims.hasNew(&state):
 		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
 		}
-		return c.proceed(ctx) // the answer may have come with the claim
+		return c.step(ctx) // the answer may have come with the claim
 	case state.receivers == 0 && len(state.claims) == 0:
-		return nil, true, c.failed(errors.ErrNoResponse, errors.ReasonNobodyListening)
+		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	case state.timedOut:
-		return nil, true, c.interrupted(context.DeadlineExceeded)
+		return nil, true, c.contextError(context.DeadlineExceeded)
 	}
 	return nil, false, nil
 }
 
-// endsCall tells whether an error is the call's. While a server is being chosen, one that has failed leaves the
+// isFinal tells whether an error is the call's. While a server is being chosen, one that has failed leaves the
 // call to the others, unless it is the request that is at fault.
-func (c *singleCall) endsCall(response *wire.Response) bool {
+func (c *unaryCall) isFinal(response *wire.Response) bool {
 	return !c.selecting || response.Code == string(errors.MalformedRequest)
 }
 
@@ -195,7 +195,7 @@ func serverError(response *wire.Response) error {
 }
 
 // onClaims looks at new claims and grants the request if that settles who gets it.
-func (c *singleCall) onClaims(ctx context.Context, state *callState) error {
+func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil { // a queue has chosen a server, which does not know that it could have answered at once
 		c.claims = newClaimCollector(SelectionOpts{AcceptFirstAvailable: true})
 	}
@@ -210,7 +210,7 @@ func (c *singleCall) onClaims(ctx context.Context, state *callState) error {
 }
 
 // selectServer chooses among the claims that are there.
-func (c *singleCall) selectServer(ctx context.Context) error {
+func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
 	if server, selected, _ := c.claims.collect(&state); selected { // came at the last moment
 		return c.grant(ctx, server)
@@ -219,38 +219,38 @@ func (c *singleCall) selectServer(ctx context.Context) error {
 	server, err := c.claims.selection.choose()
 	switch {
 	case err != nil:
-		c.method.cancel(c.inbox.id)
+		c.plan.cancel(c.inbox.id)
 		if _, coded := errors.AsType[errors.Error](err); !coded {
 			err = errors.NewError(errors.Unavailable, err)
 		}
-		return c.failed(err, errors.ReasonAllDeclined)
+		return c.withFacts(err, errors.ReasonAllDeclined)
 	case server != "":
 		return c.grant(ctx, server)
 	case c.claims.selection.opts.SelectionFunc != nil:
 		if err := c.grant(ctx, ""); err != nil { // tells the servers that nobody is wanted
 			return err
 		}
-		return c.failed(c.claims.selection.err(), errors.ReasonAllDeclined)
+		return c.withFacts(c.claims.selection.err(), errors.ReasonAllDeclined)
 	}
-	c.method.cancel(c.inbox.id) // the servers that claimed need not wait
+	c.plan.cancel(c.inbox.id) // the servers that claimed need not wait
 	if state.isError() {
 		return serverError(state.failure)
 	}
-	return c.failed(c.claims.selection.err(), c.claims.failureReason())
+	return c.withFacts(c.claims.selection.err(), c.claims.failureReason())
 }
 
 // grant tells all servers which one shall run the request.
-func (c *singleCall) grant(ctx context.Context, server string) error {
+func (c *unaryCall) grant(ctx context.Context, server string) error {
 	choice := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
 	frame, err := choice.AppendFrame(nil)
 	if err != nil {
-		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.method.method.FullName(), err)
+		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.plan.method.FullName(), err)
 	}
 	if c.inbox.requireClaim {
 		c.inbox.discardUnselectedResponse(server)
 	}
-	if err := c.method.conn.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id}); err != nil {
-		return c.failed(publishFailure(err))
+	if err := c.plan.conn.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id}); err != nil {
+		return c.withFacts(classifyPublishError(err))
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)
 	return nil

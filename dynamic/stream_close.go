@@ -68,7 +68,7 @@ func (s *stream) sendClose(cause error) error {
 	ctx := lazyContext{parent: context.Background(), deadline: now.Add(s.timeout)}
 	defer ctx.cancel()
 	if err := s.takeLine(&ctx); err != nil {
-		return s.failed(publishFailure(err))
+		return s.failed(classifyPublishError(err))
 	}
 	defer s.leaveLine()
 	err = s.bus.Publish(&ctx, s.peer, frame, nil)
@@ -76,7 +76,7 @@ func (s *stream) sendClose(cause error) error {
 		err = s.sendTooLarge(&ctx, last, err)
 	}
 	if err != nil {
-		return s.failed(publishFailure(err))
+		return s.failed(classifyPublishError(err))
 	}
 	return nil
 }

@@ -5,15 +5,15 @@ import "sync"
 // mailbox is a bounded queue between the bus, which puts things in and never waits, and the one goroutine that takes
 // them out.
 type mailbox[T any] struct {
-	limit int
-	wake  wakeup // there is something to take
+	limit  int
+	wakeup wakeup // there is something to take
 
 	mu    sync.Mutex
 	items fifo[T]
 }
 
 func newMailbox[T any](limit int) mailbox[T] {
-	return mailbox[T]{limit: limit, wake: newWakeup()}
+	return mailbox[T]{limit: limit, wakeup: newWakeup()}
 }
 
 // put reports false if there is no room.
@@ -25,7 +25,7 @@ func (m *mailbox[T]) put(item T) bool {
 	}
 	m.items.push(item)
 	m.mu.Unlock()
-	m.wake.send()
+	m.wakeup.send()
 	return true
 }
 

@@ -13,12 +13,12 @@ func TestMailbox_Bounded(t *testing.T) {
 	m := newMailbox[int](3)
 	_, ok := m.take()
 	assert.False(t, ok)
-	assert.Empty(t, m.wake)
+	assert.Empty(t, m.wakeup)
 	for i := range 3 {
 		assert.True(t, m.put(i))
 	}
 	assert.False(t, m.put(3))
-	assert.Len(t, m.wake, 1)
+	assert.Len(t, m.wakeup, 1)
 	item, ok := m.take()
 	assert.True(t, ok)
 	assert.Zero(t, item)

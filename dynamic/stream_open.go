@@ -25,34 +25,34 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 		return nil, c.err
 	}
 	o := newRequestOptions(opts)
-	return openStream[Req, Resp](ctx, c.method, c.bound, &o)
+	return openStream[Req, Resp](ctx, c.plan, c.bound, &o)
 }
 
 func openStream[Send, Recv proto.Message](
-	ctx context.Context, m *clientMethod, bound *route, o *requestOptions,
+	ctx context.Context, p *clientPlan, bound *route, o *requestOptions,
 ) (ClientStream[Send, Recv], error) {
-	if err := m.check(registry.KindStream); err != nil {
+	if err := p.check(registry.KindStream); err != nil {
 		return nil, err
 	}
-	route, err := m.route(bound, o)
+	route, err := p.route(bound, o)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := m.streamChain(ctx, route, o)
+	chain, err := p.streamChain(ctx, route, o)
 	if err != nil {
 		return nil, err
 	}
 	if chain != nil {
 		ctx = chain.context
 	}
-	s, err := m.openStream(ctx, route, o)
+	s, err := p.openStream(ctx, route, o)
 	if err != nil {
 		chain.finish(err)
 		return nil, err
 	}
 	typed := newTypedStream[Send, Recv](s)
 	s.intercept(chain)
-	if err := m.conn.start(s.pump); err != nil { // Conn.Close waits for it
+	if err := p.conn.goTracked(s.pump); err != nil { // Conn.Close waits for it
 		s.release()
 		chain.finish(err)
 		return nil, err
@@ -61,8 +61,8 @@ func openStream[Send, Recv proto.Message](
 }
 
 // streamChain returns the handlers of the conn's interceptors and then those of the call's.
-func (m *clientMethod) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
-	options := &m.conn.options
+func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
+	options := &p.conn.options
 	interceptors := options.interceptors.stream
 	if o.interceptors != nil {
 		if err := o.interceptors.err; err != nil {
@@ -70,7 +70,7 @@ func (m *clientMethod) streamChain(ctx context.Context, r *route, o *requestOpti
 		}
 		interceptors = slices.Concat(interceptors, o.interceptors.stream)
 	}
-	return newStreamChain(ctx, m.conn.panics(), interceptors, newRPCInfo(m.method, r.topic))
+	return newStreamChain(ctx, p.conn.panics(), interceptors, newRPCInfo(p.method, r.topic))
 }
 
 // intercept lets what the user does, and what comes, go through interceptors.
@@ -103,40 +103,40 @@ func (o *streamOpening) refused(err errors.Error) {
 const maxReopens = 3
 
 // openStream returns a stream that a server has taken.
-func (m *clientMethod) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
+func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	for attempt := 0; ; attempt++ {
-		s, err := m.tryOpenStream(ctx, route, o)
+		s, err := p.tryOpenStream(ctx, route, o)
 		if attempt == maxReopens || !errors.Is(err, errors.ErrStreamEOF) {
 			return s, err
 		}
 	}
 }
 
-func (m *clientMethod) tryOpenStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
-	c := newSingleCall(m, route)
+func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
+	c := newUnaryCall(p, route)
 	c.chooseSelection(o, false) // streams are never queued
-	timeout, _ := m.conn.bounds(ctx, c.started, o)
+	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	c.expiry = timeout // not cut to the context, as in psrpc
-	s := m.newStream(ctx, route, timeout, o)
+	s := p.newStream(ctx, route, timeout, o)
 	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox} // which keeps it: an acknowledgement may come late
 
-	keepalive := announcedKeepalive(m.conn.options.keepalive)
-	if m.method.Routing() == registry.RoutingMulti {
+	keepalive := announcedKeepalive(p.conn.options.keepalive)
+	if p.method.Routing() == registry.RoutingMulti {
 		keepalive = 0
 	}
 	open := wire.Stream{
 		StreamID: s.id, RequestID: c.inbox.id[:], SentAt: c.started.UnixNano(),
 		Expiry: c.started.Add(c.expiry).UnixNano(), Op: wire.StreamOpen,
-		NodeID: m.conn.wireID, Metadata: o.outgoingMetadata(ctx), Keepalive: int64(keepalive),
+		NodeID: p.conn.wireID, Metadata: o.outgoingMetadata(ctx), Keepalive: int64(keepalive),
 	}
 	frame, err := open.AppendFrame(nil)
 	if err != nil {
 		s.conclude(err)
-		return nil, errors.NewErrorf(errors.MalformedRequest, "stream of %s cannot be opened: %w", m.method.FullName(), err)
+		return nil, errors.NewErrorf(errors.MalformedRequest, "stream of %s cannot be opened: %w", p.method.FullName(), err)
 	}
-	if err := m.conn.adopt(s); err != nil {
+	if err := p.conn.adopt(s); err != nil {
 		s.conclude(err)
-		return nil, c.failed(m.conn.ending())
+		return nil, c.withFacts(p.conn.closeError())
 	}
 	if _, err := c.run(ctx, route.streams, frame, timeout); err != nil {
 		c.giveUp(ctx, s, err)
@@ -147,18 +147,18 @@ func (m *clientMethod) tryOpenStream(ctx context.Context, route *route, o *reque
 	return s, nil
 }
 
-func (m *clientMethod) newStream(ctx context.Context, r *route, timeout time.Duration, o *requestOptions) *stream {
+func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Duration, o *requestOptions) *stream {
 	streamID := id.NewStream()
 	return newStream(ctx, streamConfig{
-		id: streamID[:], method: m.method, topic: r.topic, bus: m.conn.bus, peer: r.streams, timeout: timeout,
-		outgoing: m.requests, incoming: m.responses, buffer: o.bufferSize, window: o.window,
-		counters: &m.conn.stats.streams, recent: &m.conn.recent,
+		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, peer: r.streams, timeout: timeout,
+		outgoing: p.requests, incoming: p.responses, buffer: o.bufferSize, window: o.window,
+		counters: &p.conn.stats.streams, recent: &p.conn.recent,
 	})
 }
 
 // giveUp closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
 // says: the plain error.
-func (c *singleCall) giveUp(ctx context.Context, s *stream, err error) {
+func (c *unaryCall) giveUp(ctx context.Context, s *stream, err error) {
 	defer s.release()
 	if _, ok := errors.FactsOf(err); ok {
 		err = errors.Unwrap(err)
@@ -195,11 +195,11 @@ func (s connStream) end(err error) {
 // adopt makes s a stream of the conn until it is released.
 func (c *Conn) adopt(s *stream) error {
 	member := connStream{s}
-	if err := c.join(member); err != nil {
+	if err := c.track(member); err != nil {
 		return err
 	}
 	s.release = func() {
-		c.leave(member)
+		c.untrack(member)
 		c.streams.remove(s)
 	}
 	return c.streams.add(s) // its id is new
@@ -207,7 +207,7 @@ func (c *Conn) adopt(s *stream) error {
 
 // onStream takes a frame from the bus; it never blocks.
 func (c *Conn) onStream(frame []byte) {
-	value, ok := openFrame(frame, wire.KindStream, c.options.maxFrameSize)
+	value, ok := decodeFrame(frame, wire.KindStream, c.options.maxFrameSize)
 	parsed, err := wire.ParseStream(value)
 	if !ok || err != nil {
 		c.stats.badFrames.Add(1)

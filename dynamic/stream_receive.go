@@ -82,7 +82,7 @@ func (s *stream) pumpNext() bool {
 	message, ok := s.mailbox.take()
 	if !ok {
 		select {
-		case <-s.mailbox.wake:
+		case <-s.mailbox.wakeup:
 			return true
 		case <-s.done:
 		}

@@ -42,7 +42,7 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 	case err := <-u.settled:
 		return err
 	case <-o.done:
-		s.settle(u.id, s.failed(errors.FromContext(o.ctx.Err()), interruption(o.ctx.Err())))
+		s.settle(u.id, s.failed(errors.FromContext(o.ctx.Err()), contextReason(o.ctx.Err())))
 		return <-u.settled // the same, unless something else was first
 	}
 }
@@ -70,7 +70,7 @@ func (s *stream) transmit(u *unacked, message proto.Message, o *sendOptions) err
 		if closed := s.Err(); closed != nil {
 			return closed
 		}
-		return s.failed(publishFailure(err))
+		return s.failed(classifyPublishError(err))
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (u *unacked) expired() {
 func (u *unacked) Delivered(receivers int, err error) {
 	switch {
 	case err != nil:
-		u.stream.settle(u.id, u.stream.failed(publishFailure(err)))
+		u.stream.settle(u.id, u.stream.failed(classifyPublishError(err)))
 	case receivers == 0:
 		u.stream.settle(u.id, u.stream.failed(errors.ErrNoResponse, errors.ReasonNobodyListening))
 	}

@@ -38,7 +38,7 @@ func (s *stream) waitForSlot(o *sendOptions) error {
 	case <-timer.C:
 		return s.failed(errors.ErrRequestTimedOut, errors.ReasonSilent)
 	case <-o.done:
-		return s.failed(errors.FromContext(o.ctx.Err()), interruption(o.ctx.Err()))
+		return s.failed(errors.FromContext(o.ctx.Err()), contextReason(o.ctx.Err()))
 	}
 }
 
@@ -69,7 +69,7 @@ func (s *stream) Flush(ctx context.Context) error {
 		case <-drained:
 		case <-s.done:
 		case <-ctx.Done():
-			return s.failed(errors.FromContext(ctx.Err()), interruption(ctx.Err()))
+			return s.failed(errors.FromContext(ctx.Err()), contextReason(ctx.Err()))
 		}
 	}
 }

@@ -54,12 +54,12 @@ type SubscriptionStats struct {
 }
 
 type subscription[Resp proto.Message] struct {
-	method   *clientMethod
+	plan     *clientPlan
 	overflow OverflowPolicy
 	messages chan Resp
 	backlog  backlog
 	handler  DeliveryHandler // brings updates through the interceptors; nil without
-	slot     subscriptionSlot
+	slot     lazySubscription
 	context  context.Context //nolint:containedctx // the life of the subscription
 	cancel   context.CancelFunc
 	passing  *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
@@ -84,25 +84,25 @@ func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption
 		return nil, c.err
 	}
 	o := newRequestOptions(opts)
-	return subscribe[Resp](ctx, c.method, c.bound, &o)
+	return subscribe[Resp](ctx, c.plan, c.bound, &o)
 }
 
 func subscribe[Resp proto.Message](
-	ctx context.Context, m *clientMethod, bound *route, o *requestOptions,
+	ctx context.Context, p *clientPlan, bound *route, o *requestOptions,
 ) (Subscription[Resp], error) {
-	if err := m.check(registry.KindSubscription); err != nil {
+	if err := p.check(registry.KindSubscription); err != nil {
 		return nil, err
 	}
-	route, err := m.route(bound, o)
+	route, err := p.route(bound, o)
 	if err != nil {
 		return nil, err
 	}
 	s := &subscription[Resp]{
-		method:   m,
+		plan:     p,
 		overflow: o.overflow,
 		messages: make(chan Resp, maxChannel),
 		backlog:  backlog{room: o.bufferSize},
-		slot:     subscriptionSlot{whenClosed: errors.ErrClientClosed},
+		slot:     lazySubscription{closedErr: errors.ErrClientClosed},
 		passing:  lifecycle.NewGate(),
 	}
 	if o.bufferSize > 0 {
@@ -112,18 +112,18 @@ func subscribe[Resp proto.Message](
 		return nil, err
 	}
 	s.context, s.cancel = context.WithCancel(ctx)
-	join := bus.Queue
-	if m.method.Routing() == registry.RoutingMulti {
-		join = bus.Broadcast
+	mode := bus.Queue
+	if p.method.Routing() == registry.RoutingMulti {
+		mode = bus.Broadcast
 	}
-	if err := s.slot.subscribe(ctx, m.conn.bus, route.requests, join, s.deliver); err != nil {
+	if err := s.slot.subscribe(ctx, p.conn.bus, route.requests, mode, s.deliver); err != nil {
 		s.cancel()
-		failure, reason := publishFailure(err)
+		failure, reason := classifyPublishError(err)
 		return nil, errors.WithFacts(failure, errors.CallFacts{
-			Method: m.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
+			Method: p.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
-	if err := m.conn.join(s); err != nil { // from now on the conn may end it
+	if err := p.conn.track(s); err != nil { // from now on the conn may end it
 		s.end(err)
 		return nil, err
 	}
@@ -182,13 +182,13 @@ func (s *subscription[Resp]) end(err error) {
 		<-s.passing.Close()
 		s.dropped.Add(uint64(s.backlog.left())) //nolint:gosec // not negative
 		close(s.messages)
-		s.method.conn.leave(s)
+		s.plan.conn.untrack(s)
 	})
 }
 
 // endLater ends the subscription from a goroutine for which its end waits.
 func (s *subscription[Resp]) endLater(err error) {
-	_ = s.method.conn.start(func() { s.end(err) }) // a conn that closes does it, too
+	_ = s.plan.conn.goTracked(func() { s.end(err) }) // a conn that closes does it, too
 }
 
 // deliver takes a frame from the bus; it never blocks. A subscriber that keeps up gets it at once.
@@ -213,7 +213,7 @@ func (u incomingUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Met
 
 // decode counts frames that it cannot decode.
 func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], ok bool) {
-	message, metadata, ok := s.method.openUpdate(frame)
+	message, metadata, ok := s.plan.decodeUpdate(frame)
 	if !ok {
 		s.badFrames.Add(1)
 		return update, false
@@ -221,16 +221,16 @@ func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], 
 	return incomingUpdate[Resp]{message.(Resp), metadata}, true
 }
 
-// openUpdate returns what is in the frame of an update.
-func (m *clientMethod) openUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
+// decodeUpdate returns what is in the frame of an update.
+func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || string(envelope.TypeName) != string(m.responses.name) {
+	if err != nil || string(envelope.TypeName) != string(p.responses.name) {
 		return nil, nil, false
 	}
-	value, err := decompress(envelope.Value, m.conn.options.maxFrameSize)
+	value, err := decompress(envelope.Value, p.conn.options.maxFrameSize)
 	if err != nil {
 		return nil, nil, false
 	}
-	message, err = m.responses.decode(value)
+	message, err = p.responses.decode(value)
 	return message, envelope.Metadata, err == nil
 }

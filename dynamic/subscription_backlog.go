@@ -88,7 +88,7 @@ func (s *subscription[Resp]) keep(frame []byte) {
 		return
 	}
 	b.behind.Store(true)
-	if s.method.conn.start(s.drain) != nil { // the conn has ended, and ends this as well
+	if s.plan.conn.goTracked(s.drain) != nil { // the conn has ended, and ends this as well
 		s.passing.Leave()
 	}
 }
@@ -125,7 +125,7 @@ func (s *subscription[Resp]) pass(update incomingUpdate[Resp]) bool {
 		return s.put(update.message)
 	}
 	ctx := context.WithValue(s.context, requestInfoKey{}, update)
-	panicked := s.method.conn.panics().guard(ctx, s.method.method, func() error {
+	panicked := s.plan.conn.panics().guard(ctx, s.plan.method, func() error {
 		if err := s.handler(ctx, update.message); err != nil {
 			s.refused.Add(1)
 		}
@@ -166,9 +166,9 @@ func (s *subscription[Resp]) adopt(update proto.Message) error {
 		return s.hasEnded()
 	}
 	defer s.passing.Leave()
-	update, err := s.method.responses.adopt(update)
+	update, err := s.plan.responses.adopt(update)
 	if err != nil {
-		return misfit("update", s.method.method, err)
+		return wrongMessage("update", s.plan.method, err)
 	}
 	if !s.put(update.(Resp)) {
 		return s.hasEnded()
@@ -177,5 +177,5 @@ func (s *subscription[Resp]) adopt(update proto.Message) error {
 }
 
 func (s *subscription[Resp]) hasEnded() error {
-	return errors.NewErrorf(errors.Canceled, "the subscription to %s has ended", s.method.method.FullName())
+	return errors.NewErrorf(errors.Canceled, "the subscription to %s has ended", s.plan.method.FullName())
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// subscriptionSlot holds a bus subscription that one goroutine makes and that another may close, before,
+// lazySubscription holds a bus subscription that one goroutine makes and that another may close, before,
 // meanwhile or after.
-type subscriptionSlot struct {
-	whenClosed error // what subscribe returns then
+type lazySubscription struct {
+	closedErr error // what subscribe returns then
 
 	mu           sync.Mutex
 	closed       bool
@@ -18,19 +18,19 @@ type subscriptionSlot struct {
 }
 
 // subscribe fills the slot; a full one stays as it is. One goroutine at a time may call it.
-func (s *subscriptionSlot) subscribe(
-	ctx context.Context, b bus.Bus, channel bus.Channel, join bus.Mode, deliver bus.Handler,
+func (s *lazySubscription) subscribe(
+	ctx context.Context, b bus.Bus, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) error {
 	s.mu.Lock()
-	full, closed := s.subscription != nil, s.closed
+	exists, closed := s.subscription != nil, s.closed
 	s.mu.Unlock()
 	if closed {
-		return s.whenClosed
+		return s.closedErr
 	}
-	if full {
+	if exists {
 		return nil
 	}
-	subscription, err := b.Subscribe(ctx, channel, join, deliver)
+	subscription, err := b.Subscribe(ctx, channel, mode, deliver)
 	if err != nil {
 		return err
 	}
@@ -42,27 +42,27 @@ func (s *subscriptionSlot) subscribe(
 	s.mu.Unlock()
 	if closed {
 		subscription.Close()
-		return s.whenClosed
+		return s.closedErr
 	}
 	return nil
 }
 
-// sharers returns how many subscriptions the bus counts as one receiver, if this one is among several; else 0.
-func (s *subscriptionSlot) sharers() uint32 {
+// subscribers returns how many subscriptions the bus counts as one receiver, if this one is among several; else 0.
+func (s *lazySubscription) subscribers() uint32 {
 	s.mu.Lock()
 	shared, ok := s.subscription.(bus.Multiplexed)
 	s.mu.Unlock()
 	if !ok {
 		return 0
 	}
-	if sharers := shared.Subscribers(); sharers > 1 {
-		return uint32(sharers) //nolint:gosec // as many as fit into memory
+	if subscribers := shared.Subscribers(); subscribers > 1 {
+		return uint32(subscribers) //nolint:gosec // as many as fit into memory
 	}
 	return 0
 }
 
 // close returns when nothing more will be delivered.
-func (s *subscriptionSlot) close() {
+func (s *lazySubscription) close() {
 	s.mu.Lock()
 	s.closed = true
 	subscription := s.subscription
