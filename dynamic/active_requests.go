@@ -67,7 +67,7 @@ func (r *Registration) onCancel(frame []byte) {
 		r.server.stats.badFrames.Add(1)
 		return
 	}
-	r.active.cancel(cancel.RequestID)
+	r.running.cancel(cancel.RequestID)
 }
 
 // limiter bounds how many run at the same time.

@@ -51,7 +51,7 @@ func (t *grantTable) decide(requestID []byte, granted bool) {
 // await lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
 // claimed, returns where the client's choice will arrive, before the client can choose.
 func (r *Registration) await(requestID []byte, ctx *lazyContext, claimed bool) (grant chan bool) {
-	r.active.add(requestID, ctx)
+	r.running.add(requestID, ctx)
 	if claimed {
 		grant = r.server.grants.expect(requestID)
 	}
@@ -60,7 +60,7 @@ func (r *Registration) await(requestID []byte, ctx *lazyContext, claimed bool) (
 
 // unawait undoes await.
 func (r *Registration) unawait(requestID []byte, ctx *lazyContext, grant chan bool) {
-	r.active.remove(requestID, ctx)
+	r.running.remove(requestID, ctx)
 	if grant != nil {
 		r.server.grants.forget(requestID, grant)
 	}
@@ -68,7 +68,7 @@ func (r *Registration) unawait(requestID []byte, ctx *lazyContext, grant chan bo
 
 // grantRequest is a request, for a call or a stream, that a server offers itself for.
 type grantRequest struct {
-	method    *servedMethod
+	method    *serverPlan
 	requestID []byte
 	grant     <-chan bool // where the client's choice arrives, expected since the request came; nil if it need not choose
 	peer      *peer
@@ -95,10 +95,10 @@ func (r *Registration) obtainGrant(ctx context.Context, g grantRequest) bool {
 		return false
 	}
 	if claim.Declined {
-		_ = server.answer(ctx, g.method.method, g.peer.claims, frame) // logged there
+		_ = server.publishResponse(ctx, g.method.method, g.peer.claims, frame) // logged there
 		return false
 	}
-	if server.answer(ctx, g.method.method, g.peer.claims, frame) != nil {
+	if server.publishResponse(ctx, g.method.method, g.peer.claims, frame) != nil {
 		return false
 	}
 	if g.grant == nil {

@@ -16,8 +16,8 @@ import (
 //
 // Of the wire.Request it keeps only what is needed until the answer, so that there is less memory to collect.
 type incoming struct {
-	listener       *listener
-	method         *servedMethod
+	listener       *endpoint
+	method         *serverPlan
 	place          *lifecycle.Token // in the listener's gate
 	peer           *peer            // the client
 	context        lazyContext
@@ -36,8 +36,8 @@ type incoming struct {
 }
 
 // onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
-func (l *listener) onRequest(frame []byte, place *lifecycle.Token) bool {
-	r := l.method.registration
+func (e *endpoint) onRequest(frame []byte, place *lifecycle.Token) bool {
+	r := e.plan.registration
 	value, ok := decodeFrame(frame, wire.KindRequest, r.server.options.maxFrameSize)
 	request, err := wire.ParseRequest(value)
 	if !ok || err != nil {
@@ -45,12 +45,12 @@ func (l *listener) onRequest(frame []byte, place *lifecycle.Token) bool {
 		return false
 	}
 	in := &incoming{
-		listener: l, method: l.method, place: place, peer: r.peers.get(request.ClientID),
+		listener: e, method: e.plan, place: place, peer: r.clients.get(request.ClientID),
 		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
 		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
 	}
 	in.context.provider = in
-	in.context.parent = r.running
+	in.context.parent = r.ctx
 	now := time.Now()
 	if !in.schedule(now, request.Expiry) {
 		r.server.stats.expired.Add(1)
@@ -61,7 +61,7 @@ func (l *listener) onRequest(frame []byte, place *lifecycle.Token) bool {
 		r.server.stats.duplicated.Add(1)
 		return false
 	}
-	in.sharers = l.sharers()
+	in.sharers = e.subscribers()
 	in.grant = r.await(in.requestID, &in.context, needsGrant)
 	if !r.server.workers.Go(in) {
 		in.forget()
@@ -81,7 +81,7 @@ func (in *incoming) requestInfo() RequestInfo {
 }
 
 func (in *incoming) serve() {
-	defer in.listener.handling.Leave(in.place)
+	defer in.listener.inFlight.Leave(in.place)
 	defer in.forget()
 	defer in.context.cancel()
 	var frame []byte
@@ -150,7 +150,7 @@ func (in *incoming) answer() []byte {
 // explain says of a handler that gave up because its server was killed that another server may do better.
 func (in *incoming) explain(err error) error {
 	_, coded := errors.AsType[errors.Error](err)
-	if coded || in.method.registration.running.Err() == nil || !errors.Is(err, context.Canceled) {
+	if coded || in.method.registration.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return errors.NewErrorf(errors.Unavailable, "server %s was killed", in.method.registration.server.ID())
@@ -240,9 +240,9 @@ func (in *incoming) send(frame []byte) {
 	server := in.method.registration.server
 	in.publishContext.limit = server.options.timeout
 	defer in.publishContext.cancel()
-	err := server.answer(&in.publishContext, in.method.method, in.peer.responses, frame)
+	err := server.publishResponse(&in.publishContext, in.method.method, in.peer.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
-		_ = server.answer(&in.publishContext, in.method.method, in.peer.responses, in.tooLarge(err)) // logged there
+		_ = server.publishResponse(&in.publishContext, in.method.method, in.peer.responses, in.tooLarge(err)) // logged there
 	}
 }
 

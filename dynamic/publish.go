@@ -27,7 +27,7 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 			r.service.Name(), method, suggest(method, r.service.Methods(), (*registry.Method).Name))
 	}
 	select {
-	case <-r.running.Done():
+	case <-r.ctx.Done():
 		return errors.ErrServerClosed
 	default:
 	}

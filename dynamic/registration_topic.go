@@ -8,16 +8,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// listenerName is the key of a method's listener on a topic. Topics are different if they are so on the bus.
-func (r *Registration) listenerName(method *registry.Method, parts []string) string {
+// endpointName is the key of a method's listener on a topic. Topics are different if they are so on the bus.
+func (r *Registration) endpointName(method *registry.Method, parts []string) string {
 	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
 }
 
 // changeTopics makes a change, but not while the registration is replaced, and not after its end.
 func (r *Registration) changeTopics(change func() error) error {
-	r.changing.RLock()
-	defer r.changing.RUnlock()
-	if err := r.ended(); err != nil {
+	r.changeMu.RLock()
+	defer r.changeMu.RUnlock()
+	if err := r.checkReplaceable(); err != nil {
 		return err
 	}
 	return change()
@@ -40,32 +40,32 @@ func (r *Registration) registerTopic(method string, parts []string) (undo func()
 	if err != nil {
 		return nil, err
 	}
-	name := r.listenerName(served.method, parts)
-	if l := r.adopt(name); l != nil {
-		return func() { r.setInherited(l) }, nil
+	name := r.endpointName(served.method, parts)
+	if e := r.takeInherited(name); e != nil {
+		return func() { r.markInherited(e) }, nil
 	}
-	ctx, cancel := context.WithTimeout(r.running, r.server.options.timeout)
+	ctx, cancel := context.WithTimeout(r.ctx, r.server.options.timeout)
 	defer cancel()
-	return func() { r.stopListening(name) }, r.listen(ctx, newListener(served, parts))
+	return func() { r.drainEndpoint(name) }, r.openEndpoint(ctx, newEndpoint(served, parts))
 }
 
-// adopt returns the inherited listener of that name, which then is inherited no more, or nil if there is none.
-func (r *Registration) adopt(name string) *listener {
+// takeInherited returns the inherited listener of that name, which then is inherited no more, or nil if there is none.
+func (r *Registration) takeInherited(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := r.listeners[name]
-	if l == nil || !l.inherited {
+	e := r.endpoints[name]
+	if e == nil || !e.fromPredecessor {
 		return nil
 	}
-	l.inherited = false
-	return l
+	e.fromPredecessor = false
+	return e
 }
 
-// setInherited undoes adopt.
-func (r *Registration) setInherited(l *listener) {
+// markInherited undoes adopt.
+func (r *Registration) markInherited(e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l.inherited = true
+	e.fromPredecessor = true
 }
 
 // DeregisterTopic takes no more requests for a method on a topic. Handlers that are running go on, streams are
@@ -79,7 +79,7 @@ func (r *Registration) deregisterTopic(method string, parts []string) error {
 	if err != nil {
 		return err
 	}
-	if !r.stopListening(r.listenerName(served.method, parts)) {
+	if !r.drainEndpoint(r.endpointName(served.method, parts)) {
 		return errors.NewErrorf(errors.NotFound, "method %s: topic %q is not registered", served.method.FullName(), parts)
 	}
 	return nil
@@ -137,7 +137,7 @@ func (r *Registration) groupMethods(group string) ([]*registry.Method, error) {
 	}
 	var served []*registry.Method
 	for _, method := range methods {
-		if _, ok := r.methods[method.Name()]; ok {
+		if _, ok := r.plans[method.Name()]; ok {
 			served = append(served, method)
 		}
 	}
@@ -148,8 +148,8 @@ func (r *Registration) groupMethods(group string) ([]*registry.Method, error) {
 	return served, nil
 }
 
-func (r *Registration) topicMethod(name string, parts []string) (*servedMethod, error) {
-	served, ok := r.methods[name]
+func (r *Registration) topicMethod(name string, parts []string) (*serverPlan, error) {
+	served, ok := r.plans[name]
 	if !ok {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s that is served here%s",
 			r.service.Name(), name, suggest(name, r.service.Methods(), (*registry.Method).Name))

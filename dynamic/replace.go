@@ -20,25 +20,25 @@ import (
 // errors.ErrServerClosed if r or its server was closed or killed, before or meanwhile; and with failed_precondition if r
 // was replaced before: then the topics of r cannot be changed either. If Replace fails, r goes on as it was.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
-	r.changing.Lock() // so that of several calls one wins
-	defer r.changing.Unlock()
-	if err := r.ended(); err != nil {
+	r.changeMu.Lock() // so that of several calls one wins
+	defer r.changeMu.Unlock()
+	if err := r.checkReplaceable(); err != nil {
 		return nil, err
 	}
-	next, err := r.server.prepare(descriptor, handlers, opts)
+	next, err := r.server.buildRegistration(descriptor, handlers, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.replaceBy(next); err != nil {
+	if err := r.replaceWith(next); err != nil {
 		next.Kill()
 		return nil, err
 	}
-	forEach(r.present(), r.retire)
+	forEach(r.currentEndpoints(), r.drainReplaced)
 	return next, nil
 }
 
-// ended returns nil, or why r cannot be replaced.
-func (r *Registration) ended() error {
+// checkReplaceable returns nil, or why r cannot be replaced.
+func (r *Registration) checkReplaceable() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -52,76 +52,76 @@ func (r *Registration) ended() error {
 	}
 }
 
-// replaceBy subscribes to what next needs beyond what r has, and hands over to it.
-func (r *Registration) replaceBy(next *Registration) error {
+// replaceWith subscribes to what next needs beyond what r has, and hands over to it.
+func (r *Registration) replaceWith(next *Registration) error {
 	if wanted, given := r.service.WireName(), next.service.WireName(); given != wanted {
 		return errors.NewErrorf(errors.InvalidArgument,
 			"service %s, to be replaced, has the wire name %s, service %s has %s; see dynamic.WithWireName",
 			r.service.Name(), wanted, next.service.Name(), given)
 	}
-	next.peers = r.peers
-	if err := r.server.setAside(next); err != nil {
+	next.clients = r.clients
+	if err := r.server.addDraining(next); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.running, r.server.options.timeout)
+	ctx, cancel := context.WithTimeout(r.ctx, r.server.options.timeout)
 	defer cancel()
-	listeners := next.successors(r)
-	if err := next.start(ctx, listeners); err != nil {
-		forEach(listeners, (*listener).free)  // also those that it has not come to
-		if ended := r.ended(); ended != nil { // which is why
+	endpoints := next.newEndpoints(r)
+	if err := next.open(ctx, endpoints); err != nil {
+		forEach(endpoints, (*endpoint).close)            // also those that it has not come to
+		if ended := r.checkReplaceable(); ended != nil { // which is why
 			return ended
 		}
 		return err
 	}
-	return r.handOver(next)
+	return r.transferEndpoints(next)
 }
 
-// setAside takes a registration that is to replace another one, so that a close meanwhile finds it.
-func (s *Server) setAside(r *Registration) error {
+// addDraining takes a registration that is to replace another one, so that a close meanwhile finds it.
+func (s *Server) addDraining(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return errors.ErrServerClosed
 	}
-	s.aside[r] = struct{}{}
+	s.draining[r] = struct{}{}
 	return nil
 }
 
-// successors returns new listeners for the methods without topics, and for the topics of the registration before it.
-func (r *Registration) successors(before *Registration) []*listener {
-	listeners := r.withoutTopics()
-	for _, l := range before.present() {
-		method := r.methods[l.method.method.Name()]
-		if len(l.topic) > 0 && method != nil && checkTopic(method.method, l.topic) == nil {
-			inherited := newListener(method, l.topic)
-			inherited.inherited = true
-			listeners = append(listeners, inherited)
+// newEndpoints returns new listeners for the methods without topics, and for the topics of the registration before it.
+func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
+	endpoints := r.newTopiclessEndpoints()
+	for _, e := range predecessor.currentEndpoints() {
+		method := r.plans[e.plan.method.Name()]
+		if len(e.topic) > 0 && method != nil && checkTopic(method.method, e.topic) == nil {
+			successor := newEndpoint(method, e.topic)
+			successor.fromPredecessor = true
+			endpoints = append(endpoints, successor)
 		}
 	}
-	for _, l := range listeners {
-		l.succeed(before.listener(l.name))
+	for _, e := range endpoints {
+		e.inherit(predecessor.endpoint(e.name))
 	}
-	return listeners
+	return endpoints
 }
 
-// listener returns nil if there is none of that name.
-func (r *Registration) listener(name string) *listener {
+// endpoint returns nil if there is none of that name.
+func (r *Registration) endpoint(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.listeners[name]
+	return r.endpoints[name]
 }
 
-// succeed prepares a listener to take over the intake of another one, if that is on the same channel. Should it come to
+// inherit prepares a listener to take over the intake of another one, if that is on the same channel. Should it come to
 // nothing, grants that only this one needs are still heard, which does no harm.
-func (l *listener) succeed(before *listener) {
-	if before != nil && before.intake.channel == l.intake.channel && before.intake.join == l.intake.join {
-		l.intake = before.intake
-		l.intake.add()
+func (e *endpoint) inherit(predecessor *endpoint) {
+	if predecessor != nil && predecessor.inbound.channel == e.inbound.channel && predecessor.inbound.mode == e.inbound.mode {
+		e.inbound = predecessor.inbound
+		e.inbound.attach()
 	}
 }
 
-// handOver lets next serve in place of r from one moment on, unless r or the server has been closed.
-func (r *Registration) handOver(next *Registration) error {
+// transferEndpoints lets next serve in place of r from one moment on, unless r or the server has been closed.
+func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -134,26 +134,26 @@ func (r *Registration) handOver(next *Registration) error {
 	}
 	r.replaced = true
 	server.services[r.service.WireName()] = next
-	delete(server.aside, next)
-	server.aside[r] = struct{}{}
+	delete(server.draining, next)
+	server.draining[r] = struct{}{}
 
 	var moment atomic.Bool
-	for _, l := range next.listeners {
-		l.intake.destination.Store(&destination{listener: l.intake.current(), next: l, handedOver: &moment})
+	for _, e := range next.endpoints {
+		e.inbound.target.Store(&target{endpoint: e.inbound.current(), successor: e, switched: &moment})
 	}
 	moment.Store(true)
-	for _, l := range next.listeners {
-		l.intake.destination.Store(&destination{listener: l})
+	for _, e := range next.endpoints {
+		e.inbound.target.Store(&target{endpoint: e})
 	}
 	return nil
 }
 
-// retire lets nothing more enter a listener of a registration that was replaced. What it is handling goes on.
-func (r *Registration) retire(l *listener) {
-	if !l.intake.isStream && l.intake.current() == l { // nobody has taken it over
-		l.intake.frames.close()
+// drainReplaced lets nothing more enter a listener of a registration that was replaced. What it is handling goes on.
+func (r *Registration) drainReplaced(e *endpoint) {
+	if !e.inbound.isStream && e.inbound.current() == e { // nobody has taken it over
+		e.inbound.frames.close()
 	}
-	if r.leaving.Enter() { // or else a close frees it
-		r.leave(l)
+	if r.drainingEndpoints.Enter() { // or else a close frees it
+		r.closeWhenIdle(e)
 	}
 }

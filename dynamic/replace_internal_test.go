@@ -42,9 +42,9 @@ func TestIntake_HandOver(t *testing.T) {
 	defer server.Kill()
 	r, err := server.Register(service, version(1))
 	require.NoError(t, err)
-	intakes := make([]*intake, 0, methods)
-	for _, l := range r.present() {
-		intakes = append(intakes, l.intake)
+	intakes := make([]*inbound, 0, methods)
+	for _, l := range r.currentEndpoints() {
+		intakes = append(intakes, l.inbound)
 	}
 
 	var stop atomic.Bool
@@ -53,12 +53,12 @@ func TestIntake_HandOver(t *testing.T) {
 		entering.Go(func() {
 			newest := int64(0)
 			for i := 0; !stop.Load(); i++ {
-				l, place := intakes[i%methods].enter()
+				l, place := intakes[i%methods].acquire()
 				if !assert.NotNil(t, l, "nobody takes it") {
 					return
 				}
-				number := l.method.handler.limit.max
-				l.handling.Leave(place)
+				number := l.plan.handler.limit.max
+				l.inFlight.Leave(place)
 				if !assert.GreaterOrEqual(t, number, newest) {
 					return
 				}

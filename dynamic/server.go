@@ -19,29 +19,29 @@ import (
 // Server serves registered services on a bus. Services come and go at run time. Close it with Shutdown, which
 // lets running handlers finish, or with Kill, which does not. It does not close the bus.
 type Server struct {
-	bus     bus.Bus
-	options serverOptions
-	wireID  []byte // the id in the options
-	invalid error  // why it can serve nothing
-	grants  grantTable
-	limit   limiter
-	workers *lifecycle.WorkerPool[job]
-	stats   serverCounters
-	done    chan struct{}
+	bus       bus.Bus
+	options   serverOptions
+	wireID    []byte // the id in the options
+	configErr error  // why it can serve nothing
+	grants    grantTable
+	limit     limiter
+	workers   *lifecycle.WorkerPool[task]
+	stats     serverCounters
+	done      chan struct{}
 
 	// Apart, so that a server with busy streams does not forget its requests.
 	recentRequests recentFrames // and openings of streams
 	recentMessages recentFrames // of streams
 
-	// running is the context of all handlers; kill ends it.
-	running context.Context //nolint:containedctx // the life of the server
-	kill    context.CancelFunc
+	// ctx is the context of all handlers; kill ends it.
+	ctx    context.Context //nolint:containedctx // the life of the server
+	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool
 	services map[string]*Registration // by wire name
-	// aside are those that were replaced, until they are closed, and those that are about to replace another one.
-	aside map[*Registration]struct{}
+	// draining are those that were replaced, until they are closed, and those that are about to replace another one.
+	draining map[*Registration]struct{}
 }
 
 // ServerStats counts what a server dropped since it was made, without an answer, as psrpc does, and what waits.
@@ -67,30 +67,30 @@ type serverCounters struct {
 	streams                        streamCounters
 }
 
-// job is what the workers of a server do.
-type job interface{ serve() }
+// task is what the workers of a server do.
+type task interface{ serve() }
 
 // NewServer returns a server on b that serves nothing yet. If b is nil or an option is wrong, Register says so.
 func NewServer(b bus.Bus, opts ...ServerOption) *Server {
-	running, kill := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	options := newServerOptions(opts)
 	s := &Server{
 		options:  options,
 		wireID:   []byte(options.id),
-		workers:  lifecycle.NewWorkerPool(job.serve),
+		workers:  lifecycle.NewWorkerPool(task.serve),
 		done:     make(chan struct{}),
-		running:  running,
-		kill:     kill,
+		ctx:      ctx,
+		cancel:   cancel,
 		services: map[string]*Registration{},
-		aside:    map[*Registration]struct{}{},
+		draining: map[*Registration]struct{}{},
 	}
 	switch {
 	case b == nil:
-		s.invalid = errors.NewErrorf(errors.InvalidArgument, "a server needs a bus")
+		s.configErr = errors.NewErrorf(errors.InvalidArgument, "a server needs a bus")
 	case !utf8.ValidString(options.id):
-		s.invalid = errors.NewErrorf(errors.InvalidArgument, "server id %q is not valid UTF-8", options.id)
+		s.configErr = errors.NewErrorf(errors.InvalidArgument, "server id %q is not valid UTF-8", options.id)
 	default:
-		s.invalid = options.interceptors.err
+		s.configErr = options.interceptors.err
 	}
 	s.bus = limitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.limit.max = int64(options.maxConcurrent)
@@ -118,8 +118,8 @@ func (s *Server) waiting() (messages uint64) {
 	registrations := s.registrationsLocked()
 	s.mu.Unlock()
 	for _, r := range registrations {
-		for _, l := range r.present() {
-			messages += l.intake.streams.waiting(l)
+		for _, e := range r.currentEndpoints() {
+			messages += e.inbound.streams.waiting(e)
 		}
 	}
 	return messages
@@ -134,21 +134,21 @@ func (s *Server) waiting() (messages uint64) {
 // already serves a service of that wire name (but see [WithWireName] and [Registration.Replace]), if the bus fails,
 // or, with errors.ErrServerClosed, after Shutdown or Kill. Errors about handlers are all reported together.
 func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
-	r, err := s.prepare(descriptor, handlers, opts)
+	r, err := s.buildRegistration(descriptor, handlers, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.start(r); err != nil {
+	if err := s.activate(r); err != nil {
 		r.Kill()
 		return nil, err
 	}
 	return r, nil
 }
 
-// prepare returns a registration that does not serve yet.
-func (s *Server) prepare(descriptor any, handlers Handlers, opts []RegisterOption) (*Registration, error) {
-	if s.invalid != nil {
-		return nil, s.invalid
+// buildRegistration returns a registration that does not serve yet.
+func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []RegisterOption) (*Registration, error) {
+	if s.configErr != nil {
+		return nil, s.configErr
 	}
 	o := newRegisterOptions(opts)
 	if err := o.interceptors.err; err != nil {
@@ -159,22 +159,22 @@ func (s *Server) prepare(descriptor any, handlers Handlers, opts []RegisterOptio
 		return nil, err
 	}
 	r := newRegistration(s, service, s.options.interceptors.around(&o.interceptors))
-	if r.methods, err = bindHandlers(r, handlers, o.allowMissing); err != nil {
-		r.kill()
+	if r.plans, err = bindHandlers(r, handlers, o.allowMissing); err != nil {
+		r.cancel()
 		return nil, err
 	}
 	return r, nil
 }
 
-// start makes a service reachable.
-func (s *Server) start(r *Registration) error {
+// activate makes a service reachable.
+func (s *Server) activate(r *Registration) error {
 	if err := s.add(r); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.running, s.options.timeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.options.timeout)
 	defer cancel()
-	err := r.start(ctx, r.withoutTopics())
-	if err != nil && s.running.Err() != nil {
+	err := r.open(ctx, r.newTopiclessEndpoints())
+	if err != nil && s.ctx.Err() != nil {
 		return errors.ErrServerClosed
 	}
 	return err
@@ -205,19 +205,19 @@ func (s *Server) remove(r *Registration) {
 	if name := r.service.WireName(); s.services[name] == r {
 		delete(s.services, name)
 	}
-	delete(s.aside, r)
+	delete(s.draining, r)
 }
 
-// answer sends a frame to a client. ctx bounds the wait for a bus that is busy.
-func (s *Server) answer(ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte) error {
+// publishResponse sends a frame to a client. ctx bounds the wait for a bus that is busy.
+func (s *Server) publishResponse(ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte) error {
 	err := s.bus.Publish(ctx, channel, frame, nil)
 	if err != nil {
-		s.warnUnanswered(method, channel, err)
+		s.warnPublishFailed(method, channel, err)
 	}
 	return err
 }
 
-func (s *Server) warnUnanswered(method *registry.Method, channel bus.Channel, err error) {
+func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel, err error) {
 	s.options.logger.Warn("dynpsrpc: answer could not be sent", slog.String("method", method.FullName()),
 		slog.String("channel", channel.Name), slog.Any("error", err))
 }
@@ -226,7 +226,7 @@ func (s *Server) warnUnanswered(method *registry.Method, channel bus.Channel, er
 // If ctx ends first, it ends their contexts and returns an error that names the services that were still busy and
 // satisfies errors.Is for the context's error. Further calls wait too, and so does one after Kill.
 func (s *Server) Shutdown(ctx context.Context) error {
-	services := s.close()
+	services := s.markClosed()
 	errs := make([]error, len(services))
 	var closing sync.WaitGroup
 	for i, r := range services {
@@ -246,7 +246,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Kill takes no more requests, ends the contexts of the running handlers, and does not wait for them.
 func (s *Server) Kill() {
-	for _, r := range s.close() {
+	for _, r := range s.markClosed() {
 		r.Kill()
 	}
 	s.end()
@@ -255,8 +255,8 @@ func (s *Server) Kill() {
 // Done is closed when the server was shut down or killed.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// close refuses new services and returns the present ones.
-func (s *Server) close() []*Registration {
+// markClosed refuses new services and returns the present ones.
+func (s *Server) markClosed() []*Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
@@ -265,12 +265,12 @@ func (s *Server) close() []*Registration {
 
 // registrationsLocked returns those that are not closed.
 func (s *Server) registrationsLocked() []*Registration {
-	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.aside))
+	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.draining))
 }
 
 // end returns a channel that is closed when no handler runs.
 func (s *Server) end() (idle <-chan struct{}) {
-	s.kill()
+	s.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
@@ -297,7 +297,7 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 }
 
 // bindHandlers fits handlers to the methods of a service. All problems are reported together.
-func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*servedMethod, error) {
+func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {
 		err := fmt.Errorf(format, args...)
@@ -309,7 +309,7 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 			problem(name, "there is a handler, but no such method%s", suggest(name, r.service.Methods(), (*registry.Method).Name))
 		}
 	}
-	methods := map[string]*servedMethod{}
+	methods := map[string]*serverPlan{}
 	for _, method := range r.service.Methods() {
 		handler, given := handlers[method.Name()]
 		if given && handler == nil {
@@ -320,7 +320,7 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 		if err != nil {
 			problem(method.Name(), "%w", err)
 		} else if bound != nil {
-			methods[method.Name()] = newServedMethod(r, method, bound)
+			methods[method.Name()] = newServerPlan(r, method, bound)
 		}
 	}
 	return methods, errors.Join(problems...)

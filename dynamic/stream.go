@@ -63,7 +63,7 @@ type streamConfig struct {
 	buffer, window     int // 0: the defaults
 	counters           *streamCounters
 	recent             *recentFrames // messages of all streams here
-	listener           *listener     // that serves the stream; nil on a client
+	endpoint           *endpoint     // that serves the stream; nil on a client
 }
 
 // DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.

@@ -14,8 +14,8 @@ import (
 
 // incomingStream is a stream being served, by a goroutine of its own.
 type incomingStream struct {
-	listener *listener
-	method   *servedMethod
+	listener *endpoint
+	method   *serverPlan
 	place    *lifecycle.Token // in the listener's gate
 	open     wire.Stream
 	opening  lazyContext // ends when the client gives up
@@ -29,23 +29,23 @@ func (in *incomingStream) requestInfo() RequestInfo {
 }
 
 // onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
-func (l *listener) onOpen(open *wire.Stream, place *lifecycle.Token) bool {
-	r := l.method.registration
-	in := &incomingStream{listener: l, method: l.method, place: place, open: *open}
+func (e *endpoint) onOpen(open *wire.Stream, place *lifecycle.Token) bool {
+	r := e.plan.registration
+	in := &incomingStream{listener: e, method: e.plan, place: place, open: *open}
 	in.opening.provider = in
-	in.opening.parent = r.running
+	in.opening.parent = r.ctx
 	in.opening.deadline = time.Unix(0, open.Expiry)
 	now := time.Now()
 	if !now.Before(in.opening.deadline) {
 		r.server.stats.expired.Add(1)
 		return false
 	}
-	needsGrant := l.method.method.RequireClaim()
+	needsGrant := e.plan.method.RequireClaim()
 	if !needsGrant && r.server.recentRequests.repeats(0, in.open.RequestID, in.open.SentAt, now) {
 		r.server.stats.duplicated.Add(1)
 		return false
 	}
-	in.sharers = l.sharers()
+	in.sharers = e.subscribers()
 	in.grant = r.await(in.open.RequestID, &in.opening, needsGrant)
 	if !r.server.workers.Go(in) {
 		in.forget()
@@ -60,7 +60,7 @@ func (in *incomingStream) forget() {
 }
 
 func (in *incomingStream) serve() {
-	defer in.listener.handling.Leave(in.place)
+	defer in.listener.inFlight.Leave(in.place)
 	if s, handle := in.begin(); s != nil {
 		in.handle(s, handle)
 	}
@@ -108,7 +108,7 @@ func (in *incomingStream) obtainGrant() bool {
 		method:    in.method,
 		requestID: in.open.RequestID,
 		grant:     in.grant,
-		peer:      r.peers.get(in.open.NodeID),
+		peer:      r.clients.get(in.open.NodeID),
 		sharers:   in.sharers,
 		affinity: func() float32 {
 			if in.method.handler.stream.affinity == nil {
@@ -122,18 +122,18 @@ func (in *incomingStream) obtainGrant() bool {
 
 func (in *incomingStream) newStream() *stream {
 	r, bound := in.method.registration, in.method.handler.stream
-	return newStream(context.WithValue(r.running, requestInfoKey{}, in), streamConfig{
+	return newStream(context.WithValue(r.ctx, requestInfoKey{}, in), streamConfig{
 		id: in.open.StreamID, method: in.method.method, topic: in.listener.topic, bus: r.server.bus,
 		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(in.open.NodeID))),
 		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,
 		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
-		recent: &r.server.recentMessages, listener: in.listener,
+		recent: &r.server.recentMessages, endpoint: in.listener,
 	})
 }
 
 // accept makes the stream one of the listener's and tells the client. It reports false if that is not possible.
 func (in *incomingStream) accept(s *stream) bool {
-	server, streams := in.method.registration.server, &in.listener.intake.streams
+	server, streams := in.method.registration.server, &in.listener.inbound.streams
 	switch err := streams.add(s); {
 	case errors.Is(err, errStreamExists):
 		server.stats.streams.unmatched.Add(1)

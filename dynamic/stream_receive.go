@@ -101,7 +101,7 @@ func (s *stream) pumpNext() bool {
 	return s.handOver(&message, decoded)
 }
 
-// handOver lets the reader have a message, and acknowledges it unless that was done. It reports false if nobody takes
+// transferEndpoints lets the reader have a message, and acknowledges it unless that was done. It reports false if nobody takes
 // messages any more.
 func (s *stream) handOver(unacked *streamMessage, decoded proto.Message) bool {
 	early := s.consumer.hasRoom() // then it can be read at once, and what the reader sends comes after the ack

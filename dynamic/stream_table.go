@@ -25,7 +25,7 @@ func (t *streamTable) add(s *stream) error {
 	if t.streams[string(s.id)] != nil {
 		return errStreamExists
 	}
-	if s.listener != nil && s.listener.isClosing() {
+	if s.endpoint != nil && s.endpoint.isClosing() {
 		return errors.ErrStreamEOF
 	}
 	if t.streams == nil {
@@ -54,11 +54,11 @@ func (t *streamTable) deliver(frame *wire.Stream) {
 }
 
 // of returns the streams of a listener; those of a conn with nil.
-func (t *streamTable) of(l *listener) (streams []*stream) {
+func (t *streamTable) of(e *endpoint) (streams []*stream) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, s := range t.streams {
-		if s.listener == l {
+		if s.endpoint == e {
 			streams = append(streams, s)
 		}
 	}
@@ -66,16 +66,16 @@ func (t *streamTable) of(l *listener) (streams []*stream) {
 }
 
 // waiting returns how many messages have come for the streams of a listener, or of a conn, and were not read yet.
-func (t *streamTable) waiting(l *listener) (messages uint64) {
-	for _, s := range t.of(l) {
+func (t *streamTable) waiting(e *endpoint) (messages uint64) {
+	for _, s := range t.of(e) {
 		messages += s.waiting()
 	}
 	return messages
 }
 
 // close closes the streams of a listener that is closing.
-func (t *streamTable) close(l *listener) {
-	for _, s := range t.of(l) {
+func (t *streamTable) close(e *endpoint) {
+	for _, s := range t.of(e) {
 		_ = s.Close(errors.ErrStreamEOF) // a close that cannot be sent is not known to the peer, but the stream is closed
 	}
 }

@@ -6,24 +6,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// servedMethod is the plan of one method on a server; immutable.
-type servedMethod struct {
+// serverPlan is the plan of one method on a server; immutable.
+type serverPlan struct {
 	registration *Registration
 	method       *registry.Method
 	handler      *boundHandler
 }
 
-func newServedMethod(r *Registration, method *registry.Method, handler *boundHandler) *servedMethod {
-	return &servedMethod{registration: r, method: method, handler: handler}
+func newServerPlan(r *Registration, method *registry.Method, handler *boundHandler) *serverPlan {
+	return &serverPlan{registration: r, method: method, handler: handler}
 }
 
 // panicked tells of what no caller sees.
-func (m *servedMethod) panicked(ctx context.Context, what string, value any) {
+func (m *serverPlan) panicked(ctx context.Context, what string, value any) {
 	m.registration.panics().report(ctx, m.method, what, value)
 }
 
 // guardedAffinity calls an affinity function. If that panics the server does not offer itself.
-func (m *servedMethod) guardedAffinity(ctx context.Context, function func() float32) (affinity float32) {
+func (m *serverPlan) guardedAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	returned := false
 	defer func() {
 		if !returned {
