@@ -27,7 +27,7 @@ type Conn struct {
 	lateResponses lateResponses
 	stats         connCounters
 	streams       streamTable
-	recent        recentFrames // messages of streams
+	messageDedup  dedupCache // messages of streams
 	timers        timerPool
 	inboxes       inboxPool
 	ctx           context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which

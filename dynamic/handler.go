@@ -33,7 +33,7 @@ type boundHandler struct {
 	// affinity is what the server offers itself with; nil: always 1. It takes requests of type affinityOf.
 	affinity   func(ctx context.Context, request wire.Body) float32
 	affinityOf reflect.Type
-	limit      limiter
+	semaphore  semaphore
 	// stream is what serves a stream; the fields above are for calls.
 	stream *boundStream
 }
@@ -77,7 +77,7 @@ func WithMaxConcurrent(requests int) HandlerOption {
 type concurrencyOption int64
 
 func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) error {
-	bound.limit.max = int64(n)
+	bound.semaphore.max = int64(n)
 	return nil
 }
 

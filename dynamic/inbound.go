@@ -97,8 +97,8 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 		if e == tried { // no other one has its place
 			return nil, nil
 		}
-		if place := e.inFlight.Enter(); place != nil {
-			return e, place
+		if token := e.inFlight.Enter(); token != nil {
+			return e, token
 		}
 		tried = e
 	}
@@ -106,8 +106,8 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 
 // onRequest takes a frame from the bus; it never blocks.
 func (i *inbound) onRequest(frame []byte) {
-	if e, place := i.acquire(); e != nil && !e.onRequest(frame, place) {
-		e.inFlight.Leave(place)
+	if e, token := i.acquire(); e != nil && !e.onRequest(frame, token) {
+		e.inFlight.Leave(token)
 	}
 }
 
@@ -123,8 +123,8 @@ func (i *inbound) onStream(frame []byte) {
 		i.streams.deliver(&parsed)
 		return
 	}
-	if e, place := i.acquire(); e != nil && !e.onOpen(&parsed, place) {
-		e.inFlight.Leave(place)
+	if e, token := i.acquire(); e != nil && !e.onOpen(&parsed, token) {
+		e.inFlight.Leave(token)
 	}
 }
 

@@ -20,9 +20,9 @@ type Registration struct {
 	service            *registry.Service
 	plans              map[string]*serverPlan // by method name; immutable
 	publishers         map[string]*publisher  // by method name; immutable
-	clients            *peerTable             // shared with the versions before and after it
+	clients            *clientCache           // shared with the versions before and after it
 	drainingEndpoints  *lifecycle.Gate        // inside: listeners that end before the registration, while they are handling something
-	running            activeRequests
+	running            cancelTable
 	cancelSubscription lazySubscription
 	interceptors       serverInterceptors // the server's and the service's
 
@@ -45,7 +45,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		server:             s,
 		service:            service,
 		publishers:         map[string]*publisher{},
-		clients:            &peerTable{service: service.WireName()},
+		clients:            &clientCache{service: service.WireName()},
 		drainingEndpoints:  lifecycle.NewGate(),
 		cancelSubscription: lazySubscription{closedErr: errors.ErrServerClosed},
 		interceptors:       interceptors,

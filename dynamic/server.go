@@ -19,19 +19,19 @@ import (
 // Server serves registered services on a bus. Services come and go at run time. Close it with Shutdown, which
 // lets running handlers finish, or with Kill, which does not. It does not close the bus.
 type Server struct {
-	bus       bus.Bus
-	options   serverOptions
-	wireID    []byte // the id in the options
-	configErr error  // why it can serve nothing
-	grants    grantTable
-	limit     limiter
-	workers   *lifecycle.WorkerPool[task]
-	stats     serverCounters
-	done      chan struct{}
+	bus           bus.Bus
+	options       serverOptions
+	wireID        []byte // the id in the options
+	configErr     error  // why it can serve nothing
+	pendingClaims pendingClaims
+	semaphore     semaphore
+	workers       *lifecycle.WorkerPool[task]
+	stats         serverCounters
+	done          chan struct{}
 
 	// Apart, so that a server with busy streams does not forget its requests.
-	recentRequests recentFrames // and openings of streams
-	recentMessages recentFrames // of streams
+	requestDedup dedupCache // and openings of streams
+	messageDedup dedupCache // of streams
 
 	// ctx is the context of all handlers; kill ends it.
 	ctx    context.Context //nolint:containedctx // the life of the server
@@ -93,7 +93,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		s.configErr = options.interceptors.err
 	}
 	s.bus = limitFrames(b, options.maxFrameSize, &s.stats.badFrames)
-	s.limit.max = int64(options.maxConcurrent)
+	s.semaphore.max = int64(options.maxConcurrent)
 	return s
 }
 

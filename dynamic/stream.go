@@ -62,8 +62,8 @@ type streamConfig struct {
 	outgoing, incoming messageType
 	buffer, window     int // 0: the defaults
 	counters           *streamCounters
-	recent             *recentFrames // messages of all streams here
-	endpoint           *endpoint     // that serves the stream; nil on a client
+	dedup              *dedupCache // messages of all streams here
+	endpoint           *endpoint   // that serves the stream; nil on a client
 }
 
 // DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.

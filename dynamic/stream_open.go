@@ -152,7 +152,7 @@ func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Durat
 	return newStream(ctx, streamConfig{
 		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, peer: r.streams, timeout: timeout,
 		outgoing: p.requests, incoming: p.responses, buffer: o.bufferSize, window: o.window,
-		counters: &p.conn.stats.streams, recent: &p.conn.recent,
+		counters: &p.conn.stats.streams, dedup: &p.conn.messageDedup,
 	})
 }
 

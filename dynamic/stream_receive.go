@@ -47,7 +47,7 @@ func (s *stream) receive(frame *wire.Stream) {
 func (s *stream) act(frame *wire.Stream, now time.Time) {
 	switch frame.Op {
 	case wire.StreamMessage:
-		if s.recent.repeats(s.number, frame.RequestID, frame.SentAt, now) {
+		if s.dedup.seen(s.number, frame.RequestID, frame.SentAt, now) {
 			s.counters.duplicated.Add(1)
 			return
 		}

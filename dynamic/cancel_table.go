@@ -9,16 +9,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// activeRequests are those that a service is handling, so that their clients can cancel them. They are in parts so that
+// cancelTable are those that a service is handling, so that their clients can cancel them. They are in parts so that
 // handlers do not wait for each other.
-type activeRequests [shard.Count]struct {
+type cancelTable [shard.Count]struct {
 	mu       sync.Mutex
 	contexts map[id.Call]*lazyContext
 	_        [shard.CacheLineSize]byte // parts do not share one
 }
 
 // add does nothing for an id that is none of ours: its client knows no cancel.
-func (a *activeRequests) add(requestID []byte, ctx *lazyContext) {
+func (a *cancelTable) add(requestID []byte, ctx *lazyContext) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
@@ -32,7 +32,7 @@ func (a *activeRequests) add(requestID []byte, ctx *lazyContext) {
 	part.contexts[callID] = ctx
 }
 
-func (a *activeRequests) remove(requestID []byte, ctx *lazyContext) {
+func (a *cancelTable) remove(requestID []byte, ctx *lazyContext) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
@@ -45,7 +45,7 @@ func (a *activeRequests) remove(requestID []byte, ctx *lazyContext) {
 	}
 }
 
-func (a *activeRequests) cancel(requestID []byte) {
+func (a *cancelTable) cancel(requestID []byte) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
@@ -70,14 +70,14 @@ func (r *Registration) onCancel(frame []byte) {
 	r.running.cancel(cancel.RequestID)
 }
 
-// limiter bounds how many run at the same time.
-type limiter struct {
+// semaphore bounds how many run at the same time.
+type semaphore struct {
 	max     int64 // 0: no limit
 	running atomic.Int64
 }
 
-// enter reports whether there is room; whoever entered must leave.
-func (l *limiter) enter() bool {
+// tryAcquire reports whether there is room; whoever entered must leave.
+func (l *semaphore) tryAcquire() bool {
 	if l.max == 0 || l.running.Add(1) <= l.max {
 		return true
 	}
@@ -86,9 +86,9 @@ func (l *limiter) enter() bool {
 }
 
 // full tells whether there is no room at the moment.
-func (l *limiter) full() bool { return l.max != 0 && l.running.Load() >= l.max }
+func (l *semaphore) full() bool { return l.max != 0 && l.running.Load() >= l.max }
 
-func (l *limiter) release() {
+func (l *semaphore) release() {
 	if l.max != 0 {
 		l.running.Add(-1)
 	}

@@ -10,28 +10,28 @@ import (
 // Requests of a client whose clock is off may come together when a window ends: all of them know what it taught.
 func TestPeerClock_WindowEndsOnce(t *testing.T) {
 	t.Parallel()
-	var clock peerClock
+	var clock clockOffset
 	start := time.Now()
 	clock.observe(start, time.Hour)
 	for range 3 {
-		least, known := clock.least(start.Add(clockMemory))
+		least, known := clock.minDelay(start.Add(clockWindowSize))
 		assert.True(t, known)
 		assert.Equal(t, time.Hour, least)
 	}
-	_, known := clock.least(start.Add(2 * clockMemory))
+	_, known := clock.minDelay(start.Add(2 * clockWindowSize))
 	assert.False(t, known, "it is too old")
 }
 
 // A server's clock that is set back does not keep it from learning.
 func TestPeerClock_LearnsAfterTheServersClockWasSetBack(t *testing.T) {
 	t.Parallel()
-	var clock peerClock
+	var clock clockOffset
 	start := time.Now()
 	clock.observe(start, time.Hour)
-	clock.shownUntil.Store(start.Add(time.Hour).UnixNano()) // by the clock that was set back
-	end := start.Add(clockMemory)
-	clock.least(end)
+	clock.publishedUntil.Store(start.Add(time.Hour).UnixNano()) // by the clock that was set back
+	end := start.Add(clockWindowSize)
+	clock.minDelay(end)
 	clock.observe(end, time.Hour)
-	_, known := clock.least(end.Add(clockMemory))
+	_, known := clock.minDelay(end.Add(clockWindowSize))
 	assert.True(t, known)
 }

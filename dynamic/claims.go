@@ -1,0 +1,135 @@
+package dynamic
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// pendingClaims holds the requests that a server has claimed and that wait for their client's choice.
+type pendingClaims struct {
+	mu      sync.Mutex
+	waiting map[string]chan bool // by request id; room for one
+}
+
+// register returns a channel on which the client's choice arrives: whether it is this server. Of two requests with
+// one id the later one is served, as psrpc does.
+func (t *pendingClaims) register(requestID []byte) chan bool {
+	grant := make(chan bool, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting == nil {
+		t.waiting = map[string]chan bool{}
+	}
+	t.waiting[string(requestID)] = grant
+	return grant
+}
+
+func (t *pendingClaims) deregister(requestID []byte, grant chan bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting[string(requestID)] == grant {
+		delete(t.waiting, string(requestID))
+	}
+}
+
+// resolve delivers a choice. The first one counts; who is not waiting hears nothing.
+func (t *pendingClaims) resolve(requestID []byte, granted bool) {
+	t.mu.Lock()
+	grant := t.waiting[string(requestID)]
+	delete(t.waiting, string(requestID))
+	t.mu.Unlock()
+	if grant != nil {
+		grant <- granted // taken out of the table: nobody else sends, there is room
+	}
+}
+
+// trackRequest lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
+// claimed, returns where the client's choice will arrive, before the client can choose.
+func (r *Registration) trackRequest(requestID []byte, ctx *lazyContext, claimed bool) (grant chan bool) {
+	r.running.add(requestID, ctx)
+	if claimed {
+		grant = r.server.pendingClaims.register(requestID)
+	}
+	return grant
+}
+
+// untrackRequest undoes await.
+func (r *Registration) untrackRequest(requestID []byte, ctx *lazyContext, grant chan bool) {
+	r.running.remove(requestID, ctx)
+	if grant != nil {
+		r.server.pendingClaims.deregister(requestID, grant)
+	}
+}
+
+// claimOffer is a request, for a call or a stream, that a server offers itself for.
+type claimOffer struct {
+	plan        *serverPlan
+	requestID   []byte
+	grant       <-chan bool // where the client's choice arrives, expected since the request came; nil if it need not choose
+	client      *clientEntry
+	subscribers uint32 // servers that the bus counts as one receiver, when the request came; 0 for one
+	affinity    func() float32
+	declines    bool            // the client understands a claim that declines
+	closing     <-chan struct{} // closed when no more requests are taken
+}
+
+// obtainGrant claims a request and reports whether the client chose this server, or need not choose. A server whose
+// affinity is negative says so to a client that understands it, and is silent towards others.
+func (r *Registration) obtainGrant(ctx context.Context, o claimOffer) bool {
+	server := r.server
+	affinity := o.plan.guardedAffinity(ctx, o.affinity)
+	claim := wire.ClaimRequest{
+		RequestID: o.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0, Subscribers: o.subscribers,
+	}
+	if claim.Declined && !o.declines || ctx.Err() != nil { // or the client has gone
+		return false
+	}
+	frame, err := claim.AppendFrame(nil)
+	if err != nil { // cannot be: both ids were found to be UTF-8
+		server.options.logger.Error("dynpsrpc: claim cannot be encoded", slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
+		return false
+	}
+	if claim.Declined {
+		_ = server.publishResponse(ctx, o.plan.method, o.client.claims, frame) // logged there
+		return false
+	}
+	if server.publishResponse(ctx, o.plan.method, o.client.claims, frame) != nil {
+		return false
+	}
+	if o.grant == nil {
+		return true
+	}
+	select {
+	case granted := <-o.grant:
+		return granted
+	case <-ctx.Done():
+		return false
+	case <-o.closing:
+	}
+	// A client that is choosing still gets what it was offered; one that is gone does not hold up the end.
+	grace := time.NewTimer(DefaultSelectionTimeout)
+	defer grace.Stop()
+	select {
+	case granted := <-o.grant:
+		return granted
+	case <-ctx.Done():
+	case <-grace.C:
+	}
+	return false
+}
+
+// onGrant takes a frame from the bus; it never blocks.
+func (s *Server) onGrant(frame []byte) {
+	value, ok := decodeFrame(frame, wire.KindClaimResponse, s.options.maxFrameSize)
+	choice, err := wire.ParseClaimResponse(value)
+	if !ok || err != nil {
+		s.stats.badFrames.Add(1)
+		return
+	}
+	s.pendingClaims.resolve(choice.RequestID, bytes.Equal(choice.ServerID, s.wireID))
+}

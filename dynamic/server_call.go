@@ -1,0 +1,251 @@
+package dynamic
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// serverCall is one request being served, by a goroutine of its own.
+//
+// Of the wire.Request it keeps only what is needed until the answer, so that there is less memory to collect.
+type serverCall struct {
+	endpoint       *endpoint
+	plan           *serverPlan
+	token          *lifecycle.Token // in the listener's gate
+	client         *clientEntry     // the client
+	context        lazyContext
+	publishContext lazyTimeout // bounds the publication of the response
+	grant          chan bool   // the client's choice; nil if there is none to wait for
+
+	requestID []byte
+	body      []byte
+	metadata  map[string]string
+	sentAt    int64 // Unix time in nanoseconds by the client's clock, 0 if it did not say
+
+	subscribers                 uint32 // servers that the bus counts as one receiver, when the request came; 0 for one
+	acceptDirect, acceptDecline bool   // as in the wire.Request
+	maybeExpired                bool   // it seems to have expired, but the client's clock may be wrong
+	clockSkewed                 bool   // the client's clock was found to be wrong
+}
+
+// onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
+func (e *endpoint) onRequest(frame []byte, token *lifecycle.Token) bool {
+	r := e.plan.registration
+	value, ok := decodeFrame(frame, wire.KindRequest, r.server.options.maxFrameSize)
+	request, err := wire.ParseRequest(value)
+	if !ok || err != nil {
+		r.server.stats.badFrames.Add(1)
+		return false
+	}
+	c := &serverCall{
+		endpoint: e, plan: e.plan, token: token, client: r.clients.get(request.ClientID),
+		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
+		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
+	}
+	c.context.provider = c
+	c.context.parent = r.ctx
+	now := time.Now()
+	if !c.computeDeadline(now, request.Expiry) {
+		r.server.stats.expired.Add(1)
+		return false
+	}
+	needsGrant := c.needsGrant(request.SkipClaim)
+	if !needsGrant && r.server.requestDedup.seen(0, c.requestID, c.sentAt, now) {
+		r.server.stats.duplicated.Add(1)
+		return false
+	}
+	c.subscribers = e.subscribers()
+	c.grant = r.trackRequest(c.requestID, &c.context, needsGrant)
+	if !r.server.workers.Go(c) {
+		c.deregister()
+		return false
+	}
+	return true
+}
+
+// deregister ends what the server does for the request.
+func (c *serverCall) deregister() {
+	c.plan.registration.untrackRequest(c.requestID, &c.context, c.grant)
+}
+
+// requestInfo returns what a handler can ask for.
+func (c *serverCall) requestInfo() RequestInfo {
+	return newRequestInfo(c.client.id, c.sentAt, c.metadata)
+}
+
+func (c *serverCall) serve() {
+	defer c.endpoint.inFlight.Leave(c.token)
+	defer c.deregister()
+	defer c.context.cancel()
+	var frame []byte
+	answered := false
+	defer func() {
+		if !answered { // a panic, or runtime.Goexit
+			frame = c.panicked(recover())
+		}
+		if frame != nil {
+			c.send(frame)
+		}
+	}()
+	frame = c.handle()
+	answered = true
+}
+
+// acquireLimits reports whether the limits of the server and of the method leave room.
+func (c *serverCall) acquireLimits() bool {
+	server, method := &c.plan.registration.server.semaphore, &c.plan.handler.semaphore
+	if !server.tryAcquire() {
+		return false
+	}
+	if !method.tryAcquire() {
+		server.release()
+		return false
+	}
+	return true
+}
+
+func (c *serverCall) releaseLimits() {
+	c.plan.handler.semaphore.release()
+	c.plan.registration.server.semaphore.release()
+}
+
+// atLimit tells whether the limits leave no room at the moment.
+func (c *serverCall) atLimit() bool {
+	return c.plan.registration.server.semaphore.full() || c.plan.handler.semaphore.full()
+}
+
+// handle runs the request and returns the frame of its response, or nil if another server has it.
+func (c *serverCall) handle() []byte {
+	request, err := c.plan.handler.decode(c.body)
+	if err != nil { // at once and without a claim, as psrpc does
+		return c.failure(errors.NewError(errors.MalformedRequest, err))
+	}
+	if c.sendsClaim() && !c.obtainGrant(request) {
+		if c.maybeExpired {
+			c.plan.registration.server.stats.expired.Add(1)
+		}
+		return nil
+	}
+	c.confirmFresh()
+	c.warnClockSkew()
+	if !c.acquireLimits() {
+		return c.failure(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
+			"server %s handles as many requests of %s as it may", c.plan.registration.server.ID(), c.plan.method.FullName())))
+	}
+	defer c.releaseLimits()
+	response, err := c.endpoint.handle(&c.context, request)
+	if err != nil {
+		return c.failure(c.mapKilled(err))
+	}
+	return c.success(response)
+}
+
+// mapKilled says of a handler that gave up because its server was killed that another server may do better.
+func (c *serverCall) mapKilled(err error) error {
+	_, coded := errors.AsType[errors.Error](err)
+	if coded || c.plan.registration.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return errors.NewErrorf(errors.Unavailable, "server %s was killed", c.plan.registration.server.ID())
+}
+
+// needsGrant tells whether the client chooses among servers. One that takes a direct answer, or can do without the
+// grant, leaves the choice of a queue to the bus, which has made it already.
+func (c *serverCall) needsGrant(skipClaim bool) bool {
+	method := c.plan.method
+	decided := method.Queue() && (c.acceptDirect || skipClaim) && !c.maybeExpired
+	return method.RequireClaim() && !decided
+}
+
+// sendsClaim tells whether the client is to hear of this server before the answer. psrpc's clients take none from a server
+// that they do not know, even if it needs no grant.
+func (c *serverCall) sendsClaim() bool {
+	return c.grant != nil || c.plan.method.RequireClaim() && !c.acceptDirect
+}
+
+// obtainGrant claims the request and waits for the client's choice, if there is one to be made.
+func (c *serverCall) obtainGrant(request wire.Body) bool {
+	return c.plan.registration.obtainGrant(&c.context, c.claimOffer(func() float32 {
+		switch {
+		case c.atLimit(): // another server may have room
+			return -1
+		case c.plan.handler.affinity == nil:
+			return 1
+		default:
+			return c.plan.handler.affinity(&c.context, request)
+		}
+	}))
+}
+
+func (c *serverCall) claimOffer(affinity func() float32) claimOffer {
+	return claimOffer{
+		plan:        c.plan,
+		requestID:   c.requestID,
+		grant:       c.grant,
+		client:      c.client,
+		subscribers: c.subscribers,
+		affinity:    affinity,
+		declines:    c.acceptDecline,
+		closing:     c.endpoint.closing,
+	}
+}
+
+func (c *serverCall) success(body wire.Body) []byte {
+	frame, err := c.response(&wire.Response{Body: body})
+	if err != nil {
+		return c.failure(errors.NewErrorf(errors.MalformedResponse,
+			"response of %s cannot be encoded: %w", c.plan.method.FullName(), err))
+	}
+	return frame
+}
+
+func (c *serverCall) failure(failure error) []byte {
+	code, text, details := errors.ToWire(failure)
+	notRun := isNotRun(failure)
+	frame, err := c.response(&wire.Response{Code: string(code), Error: text, Details: details, Unprocessed: notRun})
+	if err != nil {
+		c.plan.registration.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
+			slog.String("method", c.plan.method.FullName()), slog.Any("error", err))
+		frame, _ = c.response(&wire.Response{Code: string(code), Error: text, Unprocessed: notRun})
+	}
+	return frame
+}
+
+// response completes an answer with what all have in common, and encodes it.
+func (c *serverCall) response(response *wire.Response) ([]byte, error) {
+	response.RequestID = c.requestID
+	response.ServerID = c.plan.registration.server.wireID
+	response.SentAt = time.Now().UnixNano()
+	if c.plan.method.Routing() == registry.RoutingMulti {
+		response.Subscribers = c.subscribers
+	}
+	return response.AppendFrame(nil)
+}
+
+// panicked logs what the caller must not see.
+func (c *serverCall) panicked(value any) []byte {
+	c.plan.panicked(&c.context, "handler", value)
+	return c.failure(errors.NewErrorf(errors.Internal, "the handler of %s panicked", c.plan.method.FullName()))
+}
+
+// send publishes the response, or says why it cannot.
+func (c *serverCall) send(frame []byte) {
+	server := c.plan.registration.server
+	c.publishContext.limit = server.options.timeout
+	defer c.publishContext.cancel()
+	err := server.publishResponse(&c.publishContext, c.plan.method, c.client.responses, frame)
+	if errors.Is(err, bus.ErrFrameTooLarge) {
+		_ = server.publishResponse(&c.publishContext, c.plan.method, c.client.responses, c.tooLarge(err)) // logged there
+	}
+}
+
+func (c *serverCall) tooLarge(err error) []byte {
+	return c.failure(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), err))
+}

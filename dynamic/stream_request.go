@@ -1,0 +1,204 @@
+package dynamic
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// streamRequest is a stream being served, by a goroutine of its own.
+type streamRequest struct {
+	endpoint    *endpoint
+	plan        *serverPlan
+	token       *lifecycle.Token // in the listener's gate
+	request     wire.Stream
+	context     lazyContext // ends when the client gives up
+	subscribers uint32      // servers that the bus counts as one receiver, when the opening came; 0 for one
+	grant       chan bool   // the client's choice; nil if there is none to wait for
+}
+
+// requestInfo returns what a handler can ask for.
+func (req *streamRequest) requestInfo() RequestInfo {
+	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
+}
+
+// onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
+func (e *endpoint) onOpen(open *wire.Stream, token *lifecycle.Token) bool {
+	r := e.plan.registration
+	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
+	req.context.provider = req
+	req.context.parent = r.ctx
+	req.context.deadline = time.Unix(0, open.Expiry)
+	now := time.Now()
+	if !now.Before(req.context.deadline) {
+		r.server.stats.expired.Add(1)
+		return false
+	}
+	needsGrant := e.plan.method.RequireClaim()
+	if !needsGrant && r.server.requestDedup.seen(0, req.request.RequestID, req.request.SentAt, now) {
+		r.server.stats.duplicated.Add(1)
+		return false
+	}
+	req.subscribers = e.subscribers()
+	req.grant = r.trackRequest(req.request.RequestID, &req.context, needsGrant)
+	if !r.server.workers.Go(req) {
+		req.deregister()
+		return false
+	}
+	return true
+}
+
+// deregister ends what the server does for the opening.
+func (req *streamRequest) deregister() {
+	req.plan.registration.untrackRequest(req.request.RequestID, &req.context, req.grant)
+}
+
+func (req *streamRequest) serve() {
+	defer req.endpoint.inFlight.Leave(req.token)
+	if s, handle := req.accept(); s != nil {
+		req.handle(s, handle)
+	}
+}
+
+// accept returns an open stream and what handles it, or nil if another server has it or the client has gone.
+func (req *streamRequest) accept() (s *stream, handle func() error) {
+	defer req.deregister()
+	defer req.context.cancel()
+	if req.grant != nil && !req.obtainGrant() {
+		return nil, nil
+	}
+	s = req.newStream()
+	handle = req.plan.handler.stream.attach(s)
+	if err := req.intercept(s); err != nil {
+		_ = s.Close(err) // if that does not come through, the client's time will be up
+		return nil, nil
+	}
+	if !req.establish(s) {
+		s.chain.finish(s.Err())
+		return nil, nil
+	}
+	return s, handle
+}
+
+// intercept fails with why an interceptor refuses the stream.
+func (req *streamRequest) intercept(s *stream) error {
+	r := req.plan.registration
+	return r.panics().guard(s.context, s.method, func() error {
+		interceptors := slices.Clone(r.interceptors.stream)
+		slices.Reverse(interceptors) // the outermost is nearest the bus
+		chain, err := newStreamChain(s.context, r.panics(), interceptors, newRPCInfo(s.method, s.topic))
+		if chain != nil {
+			s.context = chain.context
+		}
+		s.intercept(chain)
+		return err
+	})
+}
+
+// obtainGrant claims the stream and waits for the client's choice.
+func (req *streamRequest) obtainGrant() bool {
+	r := req.plan.registration
+	return r.obtainGrant(&req.context, claimOffer{
+		plan:        req.plan,
+		requestID:   req.request.RequestID,
+		grant:       req.grant,
+		client:      r.clients.get(req.request.NodeID),
+		subscribers: req.subscribers,
+		affinity: func() float32 {
+			if req.plan.handler.stream.affinity == nil {
+				return 1
+			}
+			return req.plan.handler.stream.affinity(&req.context)
+		},
+		closing: req.endpoint.closing,
+	})
+}
+
+func (req *streamRequest) newStream() *stream {
+	r, bound := req.plan.registration, req.plan.handler.stream
+	return newStream(context.WithValue(r.ctx, requestInfoKey{}, req), streamConfig{
+		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
+		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
+		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,
+		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
+		dedup: &r.server.messageDedup, endpoint: req.endpoint,
+	})
+}
+
+// establish makes the stream one of the listener's and tells the client. It reports false if that is not possible.
+func (req *streamRequest) establish(s *stream) bool {
+	server, streams := req.plan.registration.server, &req.endpoint.inbound.streams
+	switch err := streams.add(s); {
+	case errors.Is(err, errStreamExists):
+		server.stats.streams.unmatched.Add(1)
+		s.conclude(err)
+		return false
+	case err != nil: // the listener is closed
+		_ = s.Close(err) // if that does not come through, the client's time will be up
+		return false
+	}
+	s.release = func() { streams.remove(s) }
+	if !server.workers.Go(streamPump{s}) {
+		_ = s.Close(errors.ErrStreamEOF)
+		s.release()
+		return false
+	}
+	keepalive := time.Duration(0)
+	if req.request.Keepalive > 0 {
+		keepalive = announcedKeepalive(server.options.keepalive)
+	}
+	if err := req.acknowledge(s, keepalive); err != nil {
+		if s.Err() == nil {
+			server.options.logger.Warn("dynpsrpc: stream could not be accepted",
+				slog.String("method", req.plan.method.FullName()), slog.Any("error", err))
+		}
+		_ = s.Close(err) // or it was closed just now
+		<-s.pumped
+		return false
+	}
+	s.startKeepalive(keepalive, time.Duration(req.request.Keepalive))
+	return true
+}
+
+func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error {
+	ack := wire.Stream{
+		StreamID: s.id, RequestID: req.request.RequestID, SentAt: req.request.SentAt, Expiry: req.request.Expiry,
+		Op: wire.StreamAck, Keepalive: int64(keepalive),
+	}
+	frame, err := ack.AppendFrame(nil)
+	if err != nil {
+		return err
+	}
+	return s.publish(&req.context, frame, nil)
+}
+
+// handle runs the handler, and returns when nothing of the stream is left running.
+func (req *streamRequest) handle(s *stream, handle func() error) {
+	returned := false
+	var cause error
+	defer func() {
+		if !returned { // a panic, or runtime.Goexit
+			req.plan.panicked(s.context, "handler", recover())
+			cause = errors.NewErrorf(errors.Internal, "the handler of %s panicked", req.plan.method.FullName())
+		}
+		if !returned || !s.hijacked.Load() {
+			_ = req.plan.registration.panics().guard(s.context, s.method, func() error {
+				return s.closeThrough(cause) // or it was closed before
+			})
+		}
+		<-s.pumped
+	}()
+	cause = handle()
+	returned = true
+}
+
+// streamPump runs a stream's pump as a job of the server's workers.
+type streamPump struct{ *stream }
+
+func (p streamPump) serve() { p.pump() }
