@@ -120,7 +120,7 @@ func (i *inbound) onStream(frame []byte) {
 		return
 	}
 	if parsed.Op != wire.StreamOpen {
-		i.streams.deliver(&parsed)
+		i.streams.dispatch(&parsed)
 		return
 	}
 	if e, token := i.acquire(); e != nil && !e.onOpen(&parsed, token) {

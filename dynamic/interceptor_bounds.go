@@ -28,14 +28,14 @@ func (i RPCInfo) Deadline(ctx context.Context, opts ...RequestOption) time.Time 
 // how many messages the stream's window holds, 0 without one. Next is what a stream's interceptor was given; for other
 // handlers, and before the stream is open, it is what [StreamContext] returns and zero.
 func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, deadline time.Time, window int) {
-	link, ok := next.(streamLink)
+	stage, ok := next.(streamStage)
 	if !ok {
 		return context.Background(), time.Time{}, 0
 	}
-	s := link.chain.stream.Load()
+	s := stage.chain.stream.Load()
 	if s == nil {
 		return StreamContext(next), time.Time{}, 0
 	}
 	o := newSendOptions(opts, s)
-	return o.ctx, time.Now().Add(o.timeout), cap(s.slots)
+	return o.ctx, time.Now().Add(o.timeout), cap(s.windowSlots)
 }

@@ -44,28 +44,28 @@ type multiChain struct {
 	handlers []ClientMultiRPCHandler // the first is nearest the caller
 	closed   []atomic.Bool           // of each handler
 
-	mu     sync.Mutex
-	sent   bool             // a request was sent, or is being sent
-	sealed bool             // the caller's part of Send is over
-	call   *multiCall       // nil if there is no request
-	from   string           // the server whose response is on its way
-	ready  []serverResponse // for the caller
-	ended  bool             // nothing more is for the caller
+	mu            sync.Mutex
+	sent          bool             // a request was sent, or is being sent
+	frozen        bool             // the caller's part of Send is over
+	call          *multiCall       // nil if there is no request
+	currentServer string           // the server whose response is on its way
+	ready         []serverResponse // for the caller
+	ended         bool             // nothing more is for the caller
 }
 
-// multiLink is what the handler at an index calls next.
-type multiLink struct {
+// multiStage is what the handler at an index calls next.
+type multiStage struct {
 	chain *multiChain
 	index int
 }
 
-func (l multiLink) Send(ctx context.Context, request proto.Message, opts ...RequestOption) error {
+func (l multiStage) Send(ctx context.Context, request proto.Message, opts ...RequestOption) error {
 	return l.chain.send(l.index+1, ctx, request, opts)
 }
 
-func (l multiLink) Recv(response proto.Message, err error) { l.chain.recv(l.index-1, response, err) }
+func (l multiStage) Recv(response proto.Message, err error) { l.chain.recv(l.index-1, response, err) }
 
-func (l multiLink) Close() { l.chain.closeFrom(l.index - 1) }
+func (l multiStage) Close() { l.chain.closeFrom(l.index - 1) }
 
 // multiInterceptors returns those of the conn, and then those of the call.
 func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterceptor {
@@ -85,7 +85,7 @@ func (p *clientPlan) startMultiIntercepted(
 	}
 	info := p.callInfo(r)
 	for i, intercept := range slices.Backward(interceptors) {
-		if c.handlers[i] = intercept(info, multiLink{c, i}); c.handlers[i] == nil {
+		if c.handlers[i] = intercept(info, multiStage{c, i}); c.handlers[i] == nil {
 			return nil, errNoHandler(p.method)
 		}
 	}
@@ -95,7 +95,7 @@ func (p *clientPlan) startMultiIntercepted(
 			c.close()
 		}
 	}()
-	call, err := c.start(ctx, request, opts)
+	call, err := c.sendRequest(ctx, request, opts)
 	if err != nil {
 		return nil, ensureCode(err)
 	}
@@ -103,12 +103,12 @@ func (p *clientPlan) startMultiIntercepted(
 	return call, nil
 }
 
-// start sends the request, and returns a call even if the interceptors did not.
-func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
+// sendRequest sends the request, and returns a call even if the interceptors did not.
+func (c *multiChain) sendRequest(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
 	started := false
 	defer func() { // of an error or a panic after the request was sent
 		if !started {
-			if call := c.seal(); call != nil {
+			if call := c.freeze(); call != nil {
 				call.stop()
 			}
 		}
@@ -117,7 +117,7 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 		return nil, err
 	}
 	started = true
-	if call = c.seal(); call == nil {
+	if call = c.freeze(); call == nil {
 		call = c.plan.newUnsentMulti(c.route)
 	}
 	call.chain, call.request = c, request
@@ -129,11 +129,11 @@ func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
 	return &multiCall{plan: p, route: r, id: id.NewRequest(), ended: true, timer: p.conn.timers.start(DefaultClientTimeout)}
 }
 
-// seal lets no more requests be sent, and returns the one that was.
-func (c *multiChain) seal() *multiCall {
+// freeze lets no more requests be sent, and returns the one that was.
+func (c *multiChain) freeze() *multiCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sealed = true
+	c.frozen = true
 	return c.call
 }
 
@@ -143,27 +143,27 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 		return c.handlers[index].Send(ctx, request, opts...)
 	}
 	c.mu.Lock()
-	late := c.sent || c.sealed
+	started := c.sent || c.frozen
 	c.sent = true
 	c.mu.Unlock()
-	if late {
-		return c.tooLate()
+	if started {
+		return c.errStarted()
 	}
 	call, err := c.startCall(ctx, request, opts)
 	c.mu.Lock()
-	late = c.sealed
-	if !late {
+	started = c.frozen
+	if !started {
 		c.sent, c.call = err == nil, call
 	}
 	c.mu.Unlock()
-	if late && err == nil { // nobody waits for it
+	if started && err == nil { // nobody waits for it
 		call.stop()
-		return c.tooLate()
+		return c.errStarted()
 	}
 	return err
 }
 
-func (c *multiChain) tooLate() error {
+func (c *multiChain) errStarted() error {
 	return errors.NewErrorf(errors.Internal, "the request of %s was sent already, or Send has returned", c.plan.method.FullName())
 }
 
@@ -179,13 +179,13 @@ func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts 
 // next returns what comes out of the interceptors, or false when no more will. One goroutine at a time may call it.
 func (c *multiChain) next(ctx context.Context, call *multiCall) (response serverResponse, ok bool) {
 	for {
-		if response, ok, ended := c.take(); ok || ended {
+		if response, ok, ended := c.popReady(); ok || ended {
 			return response, ok
 		}
 		received, ok := call.next(ctx)
 		switch {
 		case ok:
-			c.pass(&received)
+			c.forward(&received)
 		case call.ended:
 			c.close()
 			c.end()
@@ -193,8 +193,8 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 	}
 }
 
-// take returns what is there for the caller, and whether that is all.
-func (c *multiChain) take() (response serverResponse, ok, ended bool) {
+// popReady returns what is there for the caller, and whether that is all.
+func (c *multiChain) popReady() (response serverResponse, ok, ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.ready) > 0 {
@@ -204,8 +204,8 @@ func (c *multiChain) take() (response serverResponse, ok, ended bool) {
 	return serverResponse{}, false, c.ended
 }
 
-// hasNews tells whether there is something to take. A nil chain has none.
-func (c *multiChain) hasNews() bool {
+// hasReady tells whether there is something to take. A nil chain has none.
+func (c *multiChain) hasReady() bool {
 	if c == nil {
 		return false
 	}
@@ -214,26 +214,26 @@ func (c *multiChain) hasNews() bool {
 	return len(c.ready) > 0 || c.ended
 }
 
-// pass lets the interceptors have an answer. If one of them panics that is the end of the call.
-func (c *multiChain) pass(received *serverResponse) {
+// forward lets the interceptors have an answer. If one of them panics that is the end of the call.
+func (c *multiChain) forward(received *serverResponse) {
 	c.plan.decodeServerResponse(received)
-	c.setFrom(received.serverID)
-	defer c.setFrom("")
+	c.setCurrentServer(received.serverID)
+	defer c.setCurrentServer("")
 	err := c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
 		c.recv(len(c.handlers)-1, received.message, received.err)
 		return nil
 	})
 	if err != nil {
-		c.setFrom("")
+		c.setCurrentServer("")
 		c.recv(-1, nil, err)
 		c.end()
 	}
 }
 
-func (c *multiChain) setFrom(server string) {
+func (c *multiChain) setCurrentServer(server string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.from = server
+	c.currentServer = server
 }
 
 // recv calls a handler, or before the first one keeps the response for the caller.
@@ -251,7 +251,7 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 	}
 	c.mu.Lock()
 	if !c.ended {
-		received := serverResponse{serverID: c.from, message: response, err: err}
+		received := serverResponse{serverID: c.currentServer, message: response, err: err}
 		if err != nil {
 			received.message, received.err = nil, ensureCode(err)
 		}

@@ -9,13 +9,13 @@ func WithPeer(serverID *string) RequestOption {
 // PeerOf returns, inside of Recv of an interceptor's handler, the id of the server whose response is on its way; next is
 // what the interceptor was given. It is empty if there is none, and for other handlers.
 func PeerOf(next ClientMultiRPCHandler) string {
-	link, ok := next.(multiLink)
+	stage, ok := next.(multiStage)
 	if !ok {
 		return ""
 	}
-	link.chain.mu.Lock()
-	defer link.chain.mu.Unlock()
-	return link.chain.from
+	stage.chain.mu.Lock()
+	defer stage.chain.mu.Unlock()
+	return stage.chain.currentServer
 }
 
 // responder is the server that has answered, or was selected to.

@@ -45,19 +45,19 @@ type StreamInterceptor func(info RPCInfo, next StreamHandler) StreamHandler
 // carries, on a server, what the client has sent, see [RequestInfoFromContext]. On a client whose stream is not open yet it
 // is the context given to OpenStream. For other handlers it is the background context.
 func StreamContext(next StreamHandler) context.Context {
-	link, ok := next.(streamLink)
+	stage, ok := next.(streamStage)
 	if !ok {
 		return context.Background()
 	}
-	return link.chain.currentContext()
+	return stage.chain.currentContext()
 }
 
 // SetStreamContext puts ctx in place of what [StreamContext] returns, of which it must be made. On a server it becomes the
 // context of the stream that the handler gets; on a client the one given to OpenStream, whose metadata the stream carries.
 // An interceptor calls it before it returns its handler; later, and for other handlers, it does nothing.
 func SetStreamContext(next StreamHandler, ctx context.Context) {
-	if link, ok := next.(streamLink); ok && !link.chain.made {
-		link.chain.context = ctx
+	if stage, ok := next.(streamStage); ok && !stage.chain.built {
+		stage.chain.context = ctx
 	}
 }
 
@@ -66,19 +66,19 @@ type streamChain struct {
 	method   *registry.Method
 	panics   panicReports
 	context  context.Context //nolint:containedctx // until there is a stream
-	made     bool            // by all interceptors; context does not change any more
+	built    bool            // by all interceptors; context does not change any more
 	handlers []StreamHandler // the first is nearest the user
 	closed   []atomic.Bool   // of each handler
 	stream   atomic.Pointer[stream]
 	refusal  atomic.Pointer[error] // the cause of a close before there was a stream
 
-	receiving *lifecycle.Gate               // inside: messages on their way into the channel
-	unacked   atomic.Pointer[streamMessage] // what the pump has brought, until it is acknowledged
-	unwanted  atomic.Bool                   // nobody takes messages any more
+	receiving  *lifecycle.Gate               // inside: messages on their way into the channel
+	pendingAck atomic.Pointer[streamMessage] // what the pump has brought, until it is acknowledged
+	readerGone atomic.Bool                   // nobody takes messages any more
 }
 
-// streamLink is what the handler at an index calls next.
-type streamLink struct {
+// streamStage is what the handler at an index calls next.
+type streamStage struct {
 	chain *streamChain
 	index int
 }
@@ -90,13 +90,13 @@ func (c *streamChain) currentContext() context.Context {
 	return c.context
 }
 
-func (l streamLink) Recv(message proto.Message) error { return l.chain.recv(l.index-1, message) }
+func (l streamStage) Recv(message proto.Message) error { return l.chain.recv(l.index-1, message) }
 
-func (l streamLink) Send(message proto.Message, opts ...StreamOption) error {
+func (l streamStage) Send(message proto.Message, opts ...StreamOption) error {
 	return l.chain.send(l.index+1, message, opts)
 }
 
-func (l streamLink) Close(cause error) error { return l.chain.closeFrom(l.index+1, cause) }
+func (l streamStage) Close(cause error) error { return l.chain.closeFrom(l.index+1, cause) }
 
 // newStreamChain takes interceptors in the order from the user to the bus. It fails with why the stream is refused.
 // Without interceptors the chain is nil, which can be finished, too.
@@ -111,18 +111,18 @@ func newStreamChain(
 		handlers: make([]StreamHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
 	}
 	defer func() {
-		if !c.made { // an interceptor has panicked, or returned no handler: those that did are closed
+		if !c.built { // an interceptor has panicked, or returned no handler: those that did are closed
 			c.finish(interceptorPanicked(c.method))
 		}
 	}()
 	for i, intercept := range slices.Backward(interceptors) {
-		if c.handlers[i] = intercept(info, streamLink{c, i}); c.handlers[i] == nil {
+		if c.handlers[i] = intercept(info, streamStage{c, i}); c.handlers[i] == nil {
 			err := errNoHandler(c.method)
 			c.finish(err)
 			return nil, err
 		}
 	}
-	c.made = true
+	c.built = true
 	if cause := c.refusal.Load(); cause != nil {
 		c.finish(*cause)
 		return nil, closeError(*cause)
@@ -139,7 +139,7 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	if s == nil {
 		return c.notOpen()
 	}
-	if err := s.outgoing.checkName(message); err != nil {
+	if err := s.sent.checkName(message); err != nil {
 		return wrongMessage("message", c.method, err)
 	}
 	return s.send(message, opts)
@@ -200,17 +200,17 @@ func (c *streamChain) finish(cause error) {
 // receive brings a message through the interceptors. It reports false if no more can be handed over. Only the pump calls
 // it.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
-	c.unacked.Store(&message)
+	c.pendingAck.Store(&message)
 	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
 	if err != nil {
 		_ = s.Close(err) // or it was closed before
 		return false
 	}
-	if c.unwanted.Load() {
+	if c.readerGone.Load() {
 		return false
 	}
-	if unacked := c.unacked.Swap(nil); unacked != nil {
-		s.acknowledge(unacked)
+	if pending := c.pendingAck.Swap(nil); pending != nil {
+		s.acknowledge(pending)
 	}
 	return true
 }
@@ -228,12 +228,12 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 		return s.Err()
 	}
 	defer c.receiving.Leave()
-	message, err := s.incoming.adopt(message)
+	message, err := s.received.adopt(message)
 	if err != nil {
 		return wrongMessage("message", c.method, err)
 	}
-	if !s.handOver(c.unacked.Swap(nil), message) {
-		c.unwanted.Store(true)
+	if !s.deliver(c.pendingAck.Swap(nil), message) {
+		c.readerGone.Store(true)
 		return s.Err()
 	}
 	return nil

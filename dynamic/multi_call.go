@@ -91,7 +91,7 @@ func (c *multiCall) stop() {
 func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool) {
 	for !c.ended {
 		response, ok, c.ended = c.pop()
-		if ok || c.ended || c.chain.hasNews() {
+		if ok || c.ended || c.chain.hasReady() {
 			return response, ok
 		}
 		select {

@@ -44,7 +44,7 @@ func (d decoderOption) bindOption(bound *boundHandler, method *registry.Method) 
 }
 
 func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) error {
-	return d.replace(&bound.incoming, method.Input())
+	return d.replace(&bound.received, method.Input())
 }
 
 func (d decoderOption) replace(requests *messageType, descriptor protoreflect.MessageDescriptor) error {

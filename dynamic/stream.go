@@ -25,45 +25,45 @@ type stream struct {
 	release  func()         // lets go of what leads to the stream; called by the pump in the end; set before that starts
 	mailbox  mailbox[streamMessage]
 	opening  *streamOpening             // of a client's stream
-	unread   atomic.Pointer[func() int] // tells how many messages are in the channel; nil before there is one
+	buffered atomic.Pointer[func() int] // tells how many messages are in the channel; nil before there is one
 
-	context   context.Context //nolint:containedctx // the life of the stream
-	cancel    context.CancelCauseFunc
-	done      chan struct{} // closed once err is set
-	abandoned chan struct{} // closed when nobody takes messages any more
-	pumped    chan struct{} // closed when the pump has ended
-	abandon   func()        // closes abandoned
-	tasks     *lifecycle.Gate
-	hijacked  atomic.Bool
+	context         context.Context //nolint:containedctx // the life of the stream
+	cancel          context.CancelCauseFunc
+	done            chan struct{} // closed once err is set
+	readerGone      chan struct{} // closed when nobody takes messages any more
+	pumpDone        chan struct{} // closed when the pump has ended
+	closeReaderGone func()        // closes abandoned
+	tasks           *lifecycle.Gate
+	hijacked        atomic.Bool
 
-	line  chan struct{} // room for one: whoever is sending a frame
-	slots chan struct{} // room for the window; nil without one
+	sendLock    chan struct{} // room for one: whoever is sending a frame
+	windowSlots chan struct{} // room for the window; nil without one
 
-	number      uint64 // random, so that no other stream here has it
-	started     time.Time
-	heard, sent atomic.Int64 // when there was last a frame, in nanoseconds since started
+	dedupKey           uint64 // random, so that no other stream here has it
+	started            time.Time
+	lastRecv, lastSent atomic.Int64 // when there was last a frame, in nanoseconds since started
 
-	mu      sync.Mutex
-	err     error                // why the stream was closed
-	unacked map[id.Call]*unacked // by request id; nil once closed
-	drained chan struct{}        // closed when unacked is empty; nil if nobody waits for that
-	failure error                // of a message in the window, not reported yet
-	cleanup []func()             // to be called when the stream is closed
+	mu           sync.Mutex
+	err          error                        // why the stream was closed
+	inFlight     map[id.Call]*inFlightMessage // by request id; nil once closed
+	allAcked     chan struct{}                // closed when unacked is empty; nil if nobody waits for that
+	windowErr    error                        // of a message in the window, not reported yet
+	onCloseFuncs []func()                     // to be called when the stream is closed
 }
 
 // streamConfig is what a stream is made of.
 type streamConfig struct {
-	id                 []byte
-	method             *registry.Method
-	topic              []string
-	bus                bus.Bus
-	peer               bus.Channel   // where the other side listens
-	timeout            time.Duration // of a message that has none of its own
-	outgoing, incoming messageType
-	buffer, window     int // 0: the defaults
-	counters           *streamCounters
-	dedup              *dedupCache // messages of all streams here
-	endpoint           *endpoint   // that serves the stream; nil on a client
+	id             []byte
+	method         *registry.Method
+	topic          []string
+	bus            bus.Bus
+	remote         bus.Channel   // where the other side listens
+	timeout        time.Duration // of a message that has none of its own
+	sent, received messageType
+	buffer, window int // 0: the defaults
+	counters       *streamCounters
+	dedup          *dedupCache // messages of all streams here
+	endpoint       *endpoint   // that serves the stream; nil on a client
 }
 
 // DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.
@@ -82,18 +82,18 @@ func newStream(ctx context.Context, config streamConfig) *stream {
 		streamConfig: config,
 		mailbox:      newMailbox[streamMessage](config.buffer + mailboxSlack),
 		done:         make(chan struct{}),
-		abandoned:    make(chan struct{}),
-		pumped:       make(chan struct{}),
+		readerGone:   make(chan struct{}),
+		pumpDone:     make(chan struct{}),
 		tasks:        lifecycle.NewGate(),
-		line:         make(chan struct{}, 1),
-		number:       rand.Uint64(), //nolint:gosec // uniqueness is needed, secrecy is not
+		sendLock:     make(chan struct{}, 1),
+		dedupKey:     rand.Uint64(), //nolint:gosec // uniqueness is needed, secrecy is not
 		started:      time.Now(),
-		unacked:      map[id.Call]*unacked{},
+		inFlight:     map[id.Call]*inFlightMessage{},
 	}
 	s.context, s.cancel = context.WithCancelCause(ctx)
-	s.abandon = sync.OnceFunc(func() { close(s.abandoned) })
+	s.closeReaderGone = sync.OnceFunc(func() { close(s.readerGone) })
 	if config.window > 1 {
-		s.slots = make(chan struct{}, config.window)
+		s.windowSlots = make(chan struct{}, config.window)
 	}
 	return s
 }
@@ -111,8 +111,8 @@ func (s *stream) Err() error {
 // waiting returns how many messages have come and were not read yet.
 func (s *stream) waiting() uint64 {
 	count := s.mailbox.len()
-	if unread := s.unread.Load(); unread != nil {
-		count += (*unread)()
+	if buffered := s.buffered.Load(); buffered != nil {
+		count += (*buffered)()
 	}
 	return uint64(count) //nolint:gosec // not negative
 }
@@ -127,12 +127,12 @@ func (s *stream) onClose(f func()) bool {
 	if s.err != nil {
 		return false
 	}
-	s.cleanup = append(s.cleanup, f)
+	s.onCloseFuncs = append(s.onCloseFuncs, f)
 	return true
 }
 
-// conclude makes the stream a closed one, without a word to the other side. It reports false if it was closed.
-func (s *stream) conclude(err error) bool {
+// markClosed makes the stream a closed one, without a word to the other side. It reports false if it was closed.
+func (s *stream) markClosed(err error) bool {
 	s.mu.Lock()
 	if s.err != nil {
 		s.mu.Unlock()
@@ -140,16 +140,16 @@ func (s *stream) conclude(err error) bool {
 	}
 	s.err = err
 	s.cancel(err) // so that whoever sees that the stream is closed sees that its context has ended
-	unacked, cleanup := s.unacked, s.cleanup
-	s.unacked, s.cleanup = nil, nil
-	if s.slots != nil && len(unacked) > 0 && s.failure == nil {
-		s.failure = err
+	pending, cleanup := s.inFlight, s.onCloseFuncs
+	s.inFlight, s.onCloseFuncs = nil, nil
+	if s.windowSlots != nil && len(pending) > 0 && s.windowErr == nil {
+		s.windowErr = err
 	}
 	s.mu.Unlock()
 
 	close(s.done)
-	for _, u := range unacked {
-		u.settle(err)
+	for _, m := range pending {
+		m.complete(err)
 	}
 	for _, f := range cleanup {
 		f()
@@ -157,8 +157,8 @@ func (s *stream) conclude(err error) bool {
 	return true
 }
 
-// failed adds to err what is known of the stream.
-func (s *stream) failed(err error, reason errors.Reason) error {
+// withFacts adds to err what is known of the stream.
+func (s *stream) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, errors.CallFacts{
 		Method: s.method.FullName(), Topic: s.topic, Phase: errors.PhaseStream, Reason: reason,
 	})

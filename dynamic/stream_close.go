@@ -23,16 +23,16 @@ func (s *stream) Close(cause error) error {
 		return s.Err()
 	}
 	defer s.tasks.Leave()
-	if !s.conclude(closeError(cause)) {
-		s.abandon()
+	if !s.markClosed(closeError(cause)) {
+		s.closeReaderGone()
 		return s.Err()
 	}
-	s.abandon()
+	s.closeReaderGone()
 	return s.sendClose(cause)
 }
 
-// closeThrough is Close for the stream's user: through the interceptors.
-func (s *stream) closeThrough(cause error) error {
+// closeIntercepted is Close for the stream's user: through the interceptors.
+func (s *stream) closeIntercepted(cause error) error {
 	if s.chain == nil {
 		return s.Close(cause)
 	}
@@ -67,16 +67,16 @@ func (s *stream) sendClose(cause error) error {
 	}
 	ctx := lazyContext{parent: context.Background(), deadline: now.Add(s.timeout)}
 	defer ctx.cancel()
-	if err := s.takeLine(&ctx); err != nil {
-		return s.failed(classifyPublishError(err))
+	if err := s.lockSend(&ctx); err != nil {
+		return s.withFacts(classifyPublishError(err))
 	}
-	defer s.leaveLine()
-	err = s.bus.Publish(&ctx, s.peer, frame, nil)
+	defer s.unlockSend()
+	err = s.bus.Publish(&ctx, s.remote, frame, nil)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
 		err = s.sendTooLarge(&ctx, last, err)
 	}
 	if err != nil {
-		return s.failed(classifyPublishError(err))
+		return s.withFacts(classifyPublishError(err))
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 	if err != nil {
 		return err
 	}
-	return s.bus.Publish(ctx, s.peer, frame, nil)
+	return s.bus.Publish(ctx, s.remote, frame, nil)
 }
 
 // closeDetails are those of the error that [errors.ToStreamClose] takes. psrpc does not send any.
@@ -100,14 +100,14 @@ func closeDetails(cause error) []*anypb.Any {
 	return nil
 }
 
-// closedByPeer ends the stream as the other side says. What came before that can still be read, for a while. It never
+// onRemoteClose ends the stream as the other side says. What came before that can still be read, for a while. It never
 // blocks.
-func (s *stream) closedByPeer(frame *wire.Stream) {
+func (s *stream) onRemoteClose(frame *wire.Stream) {
 	err := errors.FromStreamClose(errors.ErrorCode(frame.Code), frame.Error)
 	if len(frame.Details) > 0 {
 		err = errors.FromWire(err.Code(), err.Error(), frame.Details)
 	}
-	if s.conclude(err) && s.opening != nil {
-		s.opening.refused(err)
+	if s.markClosed(err) && s.opening != nil {
+		s.opening.onRefused(err)
 	}
 }

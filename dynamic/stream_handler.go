@@ -12,10 +12,10 @@ import (
 
 // boundStream is a stream's handler fitted to its method.
 type boundStream struct {
-	outgoing, incoming messageType
-	buffer, window     int // 0: the defaults
-	// attach makes the stream a typed one, and returns what handles it.
-	attach func(s *stream) func() error
+	sent, received messageType
+	buffer, window int // 0: the defaults
+	// newTyped makes the stream a typed one, and returns what handles it.
+	newTyped func(s *stream) func() error
 	// affinity is what the server offers itself with; nil: always 1.
 	affinity func(ctx context.Context) float32
 }
@@ -58,9 +58,9 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 		return nil, fmt.Errorf("type of sent messages: %w", err)
 	}
 	bound := &boundStream{
-		outgoing: outgoing,
-		incoming: incoming,
-		attach: func(s *stream) func() error {
+		sent:     outgoing,
+		received: incoming,
+		newTyped: func(s *stream) func() error {
 			typed := newTypedStream[Send, Recv](s)
 			return func() error { return h.handle(typed) }
 		},

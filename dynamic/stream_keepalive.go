@@ -13,8 +13,8 @@ const (
 	// MinimumKeepalive is the least interval.
 	MinimumKeepalive = 10 * time.Millisecond
 
-	// vanishedAfter is the number of intervals without a sign of life after which a peer has vanished.
-	vanishedAfter = 3
+	// maxMissedKeepalives is the number of intervals without a sign of life after which a peer has vanished.
+	maxMissedKeepalives = 3
 )
 
 type keepaliveOption time.Duration
@@ -31,8 +31,8 @@ func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Dura
 // several servers have the other side.
 func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
 
-// announcedKeepalive is what an option's value means: the interval, or 0 for none.
-func announcedKeepalive(option time.Duration) time.Duration {
+// keepaliveInterval is what an option's value means: the interval, or 0 for none.
+func keepaliveInterval(option time.Duration) time.Duration {
 	switch {
 	case option == 0:
 		return DefaultKeepalive
@@ -51,17 +51,17 @@ type keepalive struct {
 }
 
 // startKeepalive begins to watch the stream if both sides announced an interval.
-func (s *stream) startKeepalive(own, peers time.Duration) {
-	if own <= 0 || peers <= 0 {
+func (s *stream) startKeepalive(local, remote time.Duration) {
+	if local <= 0 || remote <= 0 {
 		return
 	}
-	s.heard.Store(int64(time.Since(s.started)))
-	k := &keepalive{stream: s, interval: max(min(own, peers), MinimumKeepalive)}
+	s.lastRecv.Store(int64(time.Since(s.started)))
+	k := &keepalive{stream: s, interval: max(min(local, remote), MinimumKeepalive)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
 		k.timer = time.AfterFunc(k.interval, k.check)
-		s.cleanup = append(s.cleanup, func() { k.timer.Stop() })
+		s.onCloseFuncs = append(s.onCloseFuncs, func() { k.timer.Stop() })
 	}
 }
 
@@ -73,14 +73,14 @@ func (k *keepalive) check() {
 	}
 	defer s.tasks.Leave()
 	now := time.Since(s.started)
-	if now-time.Duration(s.heard.Load()) >= vanishedAfter*k.interval {
+	if now-time.Duration(s.lastRecv.Load()) >= maxMissedKeepalives*k.interval {
 		_ = s.Close(ErrKeepaliveTimeout) // or it was closed just now
 		return
 	}
-	if now-time.Duration(s.sent.Load()) >= k.interval {
+	if now-time.Duration(s.lastSent.Load()) >= k.interval {
 		k.ping()
 	}
-	k.next()
+	k.reschedule()
 }
 
 // ping fails where the bus does not reach the peer; then nothing is heard either.
@@ -91,19 +91,19 @@ func (k *keepalive) ping() {
 	defer ctx.cancel()
 	ping := wire.Stream{
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
-		Expiry: now.Add(vanishedAfter * k.interval).UnixNano(), Op: wire.StreamPing,
+		Expiry: now.Add(maxMissedKeepalives * k.interval).UnixNano(), Op: wire.StreamPing,
 	}
 	if frame, err := ping.AppendFrame(nil); err == nil { // always, for it came with this stream id
 		_ = s.publish(&ctx, frame, nil)
 	}
 }
 
-// next arranges for the next check.
-func (k *keepalive) next() {
+// reschedule arranges for the next check.
+func (k *keepalive) reschedule() {
 	s := k.stream
 	now := time.Since(s.started)
-	pingIn := k.interval - (now - time.Duration(s.sent.Load()))
-	giveUpIn := vanishedAfter*k.interval - (now - time.Duration(s.heard.Load()))
+	pingIn := k.interval - (now - time.Duration(s.lastSent.Load()))
+	giveUpIn := maxMissedKeepalives*k.interval - (now - time.Duration(s.lastRecv.Load()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {

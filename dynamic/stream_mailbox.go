@@ -16,8 +16,8 @@ func newMailbox[T any](limit int) mailbox[T] {
 	return mailbox[T]{limit: limit, wakeup: newWakeup()}
 }
 
-// put reports false if there is no room.
-func (m *mailbox[T]) put(item T) bool {
+// push reports false if there is no room.
+func (m *mailbox[T]) push(item T) bool {
 	m.mu.Lock()
 	if m.items.len() >= m.limit {
 		m.mu.Unlock()
@@ -35,8 +35,8 @@ func (m *mailbox[T]) len() int {
 	return m.items.len()
 }
 
-// take returns the oldest item, or false if there is none.
-func (m *mailbox[T]) take() (item T, ok bool) {
+// pop returns the oldest item, or false if there is none.
+func (m *mailbox[T]) pop() (item T, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.items.pop()

@@ -88,14 +88,14 @@ type streamOpening struct {
 	keepalive atomic.Int64 // the server's
 }
 
-// acknowledged takes the acknowledgement of the open, the first one if there are several; it never blocks.
-func (o *streamOpening) acknowledged(frame *wire.Stream) {
+// onAck takes the acknowledgement of the open, the first one if there are several; it never blocks.
+func (o *streamOpening) onAck(frame *wire.Stream) {
 	o.keepalive.CompareAndSwap(0, frame.Keepalive)
 	o.inbox.onResponse(wire.Response{})
 }
 
-// refused takes a close, which means nothing if the stream has been acknowledged; it never blocks.
-func (o *streamOpening) refused(err errors.Error) {
+// onRefused takes a close, which means nothing if the stream has been acknowledged; it never blocks.
+func (o *streamOpening) onRefused(err errors.Error) {
 	o.inbox.onResponse(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
 }
 
@@ -120,7 +120,7 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 	s := p.newStream(ctx, route, timeout, o)
 	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox} // which keeps it: an acknowledgement may come late
 
-	keepalive := announcedKeepalive(p.conn.options.keepalive)
+	keepalive := keepaliveInterval(p.conn.options.keepalive)
 	if p.method.Routing() == registry.RoutingMulti {
 		keepalive = 0
 	}
@@ -131,34 +131,34 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 	}
 	frame, err := open.AppendFrame(nil)
 	if err != nil {
-		s.conclude(err)
+		s.markClosed(err)
 		return nil, errors.NewErrorf(errors.MalformedRequest, "stream of %s cannot be opened: %w", p.method.FullName(), err)
 	}
-	if err := p.conn.adopt(s); err != nil {
-		s.conclude(err)
+	if err := p.conn.trackStream(s); err != nil {
+		s.markClosed(err)
 		return nil, c.withFacts(p.conn.closeError())
 	}
 	if _, err := c.run(ctx, route.streams, frame, timeout); err != nil {
-		c.giveUp(ctx, s, err)
+		c.abortOpening(ctx, s, err)
 		return nil, err
 	}
 	s.startKeepalive(keepalive, time.Duration(s.opening.keepalive.Load()))
-	s.watch(ctx)
+	s.closeWithContext(ctx)
 	return s, nil
 }
 
 func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Duration, o *requestOptions) *stream {
 	streamID := id.NewStream()
 	return newStream(ctx, streamConfig{
-		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, peer: r.streams, timeout: timeout,
-		outgoing: p.requests, incoming: p.responses, buffer: o.bufferSize, window: o.window,
+		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, remote: r.streams, timeout: timeout,
+		sent: p.requests, received: p.responses, buffer: o.bufferSize, window: o.window,
 		counters: &p.conn.stats.streams, dedup: &p.conn.messageDedup,
 	})
 }
 
-// giveUp closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
+// abortOpening closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
 // says: the plain error.
-func (c *unaryCall) giveUp(ctx context.Context, s *stream, err error) {
+func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 	defer s.release()
 	if _, ok := errors.FactsOf(err); ok {
 		err = errors.Unwrap(err)
@@ -167,14 +167,14 @@ func (c *unaryCall) giveUp(ctx context.Context, s *stream, err error) {
 		err = ctx.Err()
 	}
 	if !c.sent {
-		s.conclude(err)
+		s.markClosed(err)
 		return
 	}
 	_ = s.Close(err) // the caller has a better error
 }
 
-// watch closes the stream with ctx.
-func (s *stream) watch(ctx context.Context) {
+// closeWithContext closes the stream with ctx.
+func (s *stream) closeWithContext(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
 	if !s.onClose(func() { stop() }) {
 		stop()
@@ -192,8 +192,8 @@ func (s connStream) end(err error) {
 	_ = s.Close(err)
 }
 
-// adopt makes s a stream of the conn until it is released.
-func (c *Conn) adopt(s *stream) error {
+// trackStream makes s a stream of the conn until it is released.
+func (c *Conn) trackStream(s *stream) error {
 	member := connStream{s}
 	if err := c.track(member); err != nil {
 		return err
@@ -213,5 +213,5 @@ func (c *Conn) onStream(frame []byte) {
 		c.stats.badFrames.Add(1)
 		return
 	}
-	c.streams.deliver(&parsed)
+	c.streams.dispatch(&parsed)
 }

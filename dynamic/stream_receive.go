@@ -22,8 +22,8 @@ type streamMessage struct {
 
 // streamConsumer is where the pump brings messages. Only the pump calls it.
 type streamConsumer interface {
-	// hasRoom tells whether deliver will not have to wait.
-	hasRoom() bool
+	// canDeliver tells whether deliver will not have to wait.
+	canDeliver() bool
 	// deliver waits until the message is taken over. It returns false if nobody takes messages any more.
 	deliver(message proto.Message) bool
 	// finish says that nothing more will come.
@@ -33,32 +33,32 @@ type streamConsumer interface {
 // receive takes a frame for this stream from the bus; it never blocks.
 func (s *stream) receive(frame *wire.Stream) {
 	now := time.Now()
-	s.heard.Store(int64(now.Sub(s.started)))
+	s.lastRecv.Store(int64(now.Sub(s.started)))
 	switch {
 	case s.Err() != nil:
 		s.counters.unmatched.Add(1)
 	case frame.Expiry <= now.UnixNano():
 		s.counters.expired.Add(1)
 	default:
-		s.act(frame, now)
+		s.handleOp(frame, now)
 	}
 }
 
-func (s *stream) act(frame *wire.Stream, now time.Time) {
+func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
 	switch frame.Op {
 	case wire.StreamMessage:
-		if s.dedup.seen(s.number, frame.RequestID, frame.SentAt, now) {
+		if s.dedup.seen(s.dedupKey, frame.RequestID, frame.SentAt, now) {
 			s.counters.duplicated.Add(1)
 			return
 		}
 		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
-		if !s.mailbox.put(message) {
+		if !s.mailbox.push(message) {
 			s.counters.overflowed.Add(1)
 		}
 	case wire.StreamAck:
-		s.acknowledged(frame)
+		s.onAck(frame)
 	case wire.StreamClose:
-		s.closedByPeer(frame)
+		s.onRemoteClose(frame)
 	case wire.StreamPing: // it was heard, that is all
 	default:
 		s.counters.unmatched.Add(1)
@@ -68,7 +68,7 @@ func (s *stream) act(frame *wire.Stream, now time.Time) {
 // pump hands over messages until the stream is closed and what came before is read or not wanted any more. When it
 // returns, nothing of the stream is left running.
 func (s *stream) pump() {
-	defer close(s.pumped)
+	defer close(s.pumpDone)
 	for s.pumpNext() {
 	}
 	s.chain.finish(s.Err())
@@ -79,18 +79,18 @@ func (s *stream) pump() {
 
 // pumpNext waits for a message and hands it over. It reports false if no more will come.
 func (s *stream) pumpNext() bool {
-	message, ok := s.mailbox.take()
+	message, ok := s.mailbox.pop()
 	if !ok {
 		select {
 		case <-s.mailbox.wakeup:
 			return true
 		case <-s.done:
 		}
-		if message, ok = s.mailbox.take(); !ok { // nothing is put in any more
+		if message, ok = s.mailbox.pop(); !ok { // nothing is put in any more
 			return false
 		}
 	}
-	decoded, err := s.incoming.decode(message.body)
+	decoded, err := s.received.decode(message.body)
 	if err != nil {
 		_ = s.Close(errors.NewError(errors.MalformedRequest, err)) // or it was closed before
 		return false
@@ -98,21 +98,21 @@ func (s *stream) pumpNext() bool {
 	if s.chain != nil {
 		return s.chain.receive(s, message, decoded)
 	}
-	return s.handOver(&message, decoded)
+	return s.deliver(&message, decoded)
 }
 
 // transferEndpoints lets the reader have a message, and acknowledges it unless that was done. It reports false if nobody takes
 // messages any more.
-func (s *stream) handOver(unacked *streamMessage, decoded proto.Message) bool {
-	early := s.consumer.hasRoom() // then it can be read at once, and what the reader sends comes after the ack
-	if unacked != nil && early {
-		s.acknowledge(unacked)
+func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
+	early := s.consumer.canDeliver() // then it can be read at once, and what the reader sends comes after the ack
+	if pending != nil && early {
+		s.acknowledge(pending)
 	}
 	if !s.consumer.deliver(decoded) {
 		return false
 	}
-	if unacked != nil && !early {
-		s.acknowledge(unacked)
+	if pending != nil && !early {
+		s.acknowledge(pending)
 	}
 	return true
 }

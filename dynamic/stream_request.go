@@ -74,7 +74,7 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 		return nil, nil
 	}
 	s = req.newStream()
-	handle = req.plan.handler.stream.attach(s)
+	handle = req.plan.handler.stream.newTyped(s)
 	if err := req.intercept(s); err != nil {
 		_ = s.Close(err) // if that does not come through, the client's time will be up
 		return nil, nil
@@ -124,8 +124,8 @@ func (req *streamRequest) newStream() *stream {
 	r, bound := req.plan.registration, req.plan.handler.stream
 	return newStream(context.WithValue(r.ctx, requestInfoKey{}, req), streamConfig{
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
-		peer:    bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
-		timeout: r.server.options.timeout, outgoing: bound.outgoing, incoming: bound.incoming,
+		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
+		timeout: r.server.options.timeout, sent: bound.sent, received: bound.received,
 		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
 		dedup: &r.server.messageDedup, endpoint: req.endpoint,
 	})
@@ -137,7 +137,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	switch err := streams.add(s); {
 	case errors.Is(err, errStreamExists):
 		server.stats.streams.unmatched.Add(1)
-		s.conclude(err)
+		s.markClosed(err)
 		return false
 	case err != nil: // the listener is closed
 		_ = s.Close(err) // if that does not come through, the client's time will be up
@@ -151,7 +151,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	}
 	keepalive := time.Duration(0)
 	if req.request.Keepalive > 0 {
-		keepalive = announcedKeepalive(server.options.keepalive)
+		keepalive = keepaliveInterval(server.options.keepalive)
 	}
 	if err := req.acknowledge(s, keepalive); err != nil {
 		if s.Err() == nil {
@@ -159,7 +159,7 @@ func (req *streamRequest) establish(s *stream) bool {
 				slog.String("method", req.plan.method.FullName()), slog.Any("error", err))
 		}
 		_ = s.Close(err) // or it was closed just now
-		<-s.pumped
+		<-s.pumpDone
 		return false
 	}
 	s.startKeepalive(keepalive, time.Duration(req.request.Keepalive))
@@ -189,10 +189,10 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 		}
 		if !returned || !s.hijacked.Load() {
 			_ = req.plan.registration.panics().guard(s.context, s.method, func() error {
-				return s.closeThrough(cause) // or it was closed before
+				return s.closeIntercepted(cause) // or it was closed before
 			})
 		}
-		<-s.pumped
+		<-s.pumpDone
 	}()
 	cause = handle()
 	returned = true

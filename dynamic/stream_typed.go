@@ -75,8 +75,8 @@ type typedStream[Send, Recv proto.Message] struct {
 func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv] {
 	t := &typedStream[Send, Recv]{stream: s, messages: make(chan Recv, s.buffer)}
 	s.consumer = t
-	unread := func() int { return len(t.messages) }
-	s.unread.Store(&unread)
+	buffered := func() int { return len(t.messages) }
+	s.buffered.Store(&buffered)
 	return t
 }
 
@@ -92,28 +92,28 @@ func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error
 }
 
 // Close closes the stream.
-func (t *typedStream[Send, Recv]) Close(cause error) error { return t.closeThrough(cause) }
+func (t *typedStream[Send, Recv]) Close(cause error) error { return t.closeIntercepted(cause) }
 
-func (t *typedStream[Send, Recv]) hasRoom() bool { return len(t.messages) < cap(t.messages) }
+func (t *typedStream[Send, Recv]) canDeliver() bool { return len(t.messages) < cap(t.messages) }
 
 func (t *typedStream[Send, Recv]) deliver(message proto.Message) bool {
 	select {
 	case t.messages <- message.(Recv):
 		return true
 	case <-t.done:
-		return t.deliverLate(message.(Recv))
+		return t.deliverAfterClose(message.(Recv))
 	}
 }
 
-// deliverLate delivers what came before the close. A reader that takes nothing for the stream's timeout gets no more.
-func (t *typedStream[Send, Recv]) deliverLate(message Recv) bool {
+// deliverAfterClose delivers what came before the close. A reader that takes nothing for the stream's timeout gets no more.
+func (t *typedStream[Send, Recv]) deliverAfterClose(message Recv) bool {
 	timer := time.NewTimer(t.timeout)
 	defer timer.Stop()
 	select {
 	case t.messages <- message:
 		return true
 	case <-timer.C:
-	case <-t.abandoned:
+	case <-t.readerGone:
 	}
 	return false
 }

@@ -14,7 +14,7 @@ func (s *stream) enterWindow(o *sendOptions) error {
 	}
 	err := s.Err()
 	if err == nil {
-		err = s.takeFailure()
+		err = s.takeWindowErr()
 	}
 	if err != nil {
 		s.leaveWindow()
@@ -24,65 +24,65 @@ func (s *stream) enterWindow(o *sendOptions) error {
 
 func (s *stream) waitForSlot(o *sendOptions) error {
 	select {
-	case s.slots <- struct{}{}:
+	case s.windowSlots <- struct{}{}:
 		return nil
 	default:
 	}
 	timer := time.NewTimer(o.timeout)
 	defer timer.Stop()
 	select {
-	case s.slots <- struct{}{}:
+	case s.windowSlots <- struct{}{}:
 		return nil
 	case <-s.done:
 		return s.Err()
 	case <-timer.C:
-		return s.failed(errors.ErrRequestTimedOut, errors.ReasonSilent)
+		return s.withFacts(errors.ErrRequestTimedOut, errors.ReasonSilent)
 	case <-o.done:
-		return s.failed(errors.FromContext(o.ctx.Err()), contextReason(o.ctx.Err()))
+		return s.withFacts(errors.FromContext(o.ctx.Err()), contextReason(o.ctx.Err()))
 	}
 }
 
 // leaveWindow gives a slot back.
 func (s *stream) leaveWindow() {
-	if s.slots != nil {
-		<-s.slots
+	if s.windowSlots != nil {
+		<-s.windowSlots
 	}
 }
 
-// takeFailure returns the failure of a message in the window, once.
-func (s *stream) takeFailure() error {
+// takeWindowErr returns the failure of a message in the window, once.
+func (s *stream) takeWindowErr() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	failure := s.failure
-	s.failure = nil
+	failure := s.windowErr
+	s.windowErr = nil
 	return failure
 }
 
 // Flush waits until no message is unacked.
 func (s *stream) Flush(ctx context.Context) error {
 	for {
-		drained := s.drain()
-		if err := s.takeFailure(); err != nil || drained == nil {
+		allAcked := s.waitAllAcked()
+		if err := s.takeWindowErr(); err != nil || allAcked == nil {
 			return err
 		}
 		select {
-		case <-drained:
+		case <-allAcked:
 		case <-s.done:
 		case <-ctx.Done():
-			return s.failed(errors.FromContext(ctx.Err()), contextReason(ctx.Err()))
+			return s.withFacts(errors.FromContext(ctx.Err()), contextReason(ctx.Err()))
 		}
 	}
 }
 
-// drain returns a channel that is closed when no message is unacked, or nil if none is.
-func (s *stream) drain() <-chan struct{} {
+// waitAllAcked returns a channel that is closed when no message is unacked, or nil if none is.
+func (s *stream) waitAllAcked() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.unacked) == 0 {
+	if len(s.inFlight) == 0 {
 		return nil
 	}
-	if s.drained == nil {
-		s.drained = make(chan struct{})
+	if s.allAcked == nil {
+		s.allAcked = make(chan struct{})
 	}
-	return s.drained
+	return s.allAcked
 }
