@@ -8,9 +8,9 @@ type fifo[T any] struct {
 }
 
 type fifoBlock[T any] struct {
-	items       [32]T
-	first, next int // the oldest item, and the room for another
-	after       *fifoBlock[T]
+	items      [32]T
+	first, end int // the oldest item, and the room for another
+	nextBlock  *fifoBlock[T]
 }
 
 func (f *fifo[T]) len() int { return f.count }
@@ -20,12 +20,12 @@ func (f *fifo[T]) push(item T) {
 	case f.tail == nil:
 		f.tail = &fifoBlock[T]{}
 		f.head = f.tail
-	case f.tail.next == len(f.tail.items):
-		f.tail.after = &fifoBlock[T]{}
-		f.tail = f.tail.after
+	case f.tail.end == len(f.tail.items):
+		f.tail.nextBlock = &fifoBlock[T]{}
+		f.tail = f.tail.nextBlock
 	}
-	f.tail.items[f.tail.next] = item
-	f.tail.next++
+	f.tail.items[f.tail.end] = item
+	f.tail.end++
 	f.count++
 }
 
@@ -41,9 +41,9 @@ func (f *fifo[T]) pop() (item T, ok bool) {
 	f.count--
 	switch {
 	case f.count == 0: // the block is used again
-		block.first, block.next = 0, 0
+		block.first, block.end = 0, 0
 	case block.first == len(block.items):
-		f.head = block.after
+		f.head = block.nextBlock
 	}
 	return item, true
 }

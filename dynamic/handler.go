@@ -137,8 +137,8 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 			return err
 		}
 	}
-	if b.affinity != nil && !b.requests.made.AssignableTo(b.affinityOf) {
-		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requests.made, b.affinityOf)
+	if b.affinity != nil && !b.requests.decodedType.AssignableTo(b.affinityOf) {
+		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requests.decodedType, b.affinityOf)
 	}
 	return nil
 }

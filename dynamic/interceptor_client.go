@@ -81,7 +81,7 @@ func (p *clientPlan) callIntercepted(
 	if err != nil {
 		return nil, ensureCode(err)
 	}
-	if response, err = p.responses.adopt(response); err != nil {
+	if response, err = p.responses.convert(response); err != nil {
 		return nil, wrongMessage("response", p.method, err)
 	}
 	return response, nil

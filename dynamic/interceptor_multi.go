@@ -245,7 +245,7 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 		return
 	}
 	if err == nil {
-		if response, err = c.plan.responses.adopt(response); err != nil {
+		if response, err = c.plan.responses.convert(response); err != nil {
 			err = wrongMessage("response", c.plan.method, err)
 		}
 	}

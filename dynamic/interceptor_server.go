@@ -34,7 +34,7 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 		return b.interceptedRaw(interceptors, info)
 	}
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
-		request, err := b.requests.adopt(request)
+		request, err := b.requests.convert(request)
 		if err != nil {
 			return nil, wrongMessage("request", info.Descriptor, err)
 		}

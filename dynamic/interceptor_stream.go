@@ -64,7 +64,7 @@ func SetStreamContext(next StreamHandler, ctx context.Context) {
 // streamChain is the handlers of one stream.
 type streamChain struct {
 	method   *registry.Method
-	panics   panicReports
+	panics   panicReporter
 	context  context.Context //nolint:containedctx // until there is a stream
 	built    bool            // by all interceptors; context does not change any more
 	handlers []StreamHandler // the first is nearest the user
@@ -101,7 +101,7 @@ func (l streamStage) Close(cause error) error { return l.chain.closeFrom(l.index
 // newStreamChain takes interceptors in the order from the user to the bus. It fails with why the stream is refused.
 // Without interceptors the chain is nil, which can be finished, too.
 func newStreamChain(
-	ctx context.Context, panics panicReports, interceptors []StreamInterceptor, info RPCInfo,
+	ctx context.Context, panics panicReporter, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {
 	if len(interceptors) == 0 {
 		return nil, nil //nolint:nilnil // there is none, and that is no error
@@ -228,7 +228,7 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 		return s.Err()
 	}
 	defer c.receiving.Leave()
-	message, err := s.received.adopt(message)
+	message, err := s.received.convert(message)
 	if err != nil {
 		return wrongMessage("message", c.method, err)
 	}

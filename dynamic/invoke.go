@@ -69,11 +69,11 @@ func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOpti
 
 // Send sends a message, as that of a [ClientStream] does. A message that does not fit the method is not sent.
 func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
-	made, err := toMessage(&s.plan.requests, s.plan.conn.registry, message)
+	converted, err := toMessage(&s.plan.requests, s.plan.conn.registry, message)
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.plan.method.FullName(), err)
 	}
-	return s.ClientStream.Send(made, opts...)
+	return s.ClientStream.Send(converted, opts...)
 }
 
 // invocation finds the method and makes the request.

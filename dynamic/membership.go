@@ -13,7 +13,7 @@ type membership struct {
 	receivers int        // how many the bus said there were then; bus.Unknown if it did not
 }
 
-// isComplete reports whether these servers are all that got a request, as the bus has counted receivers; false if it
+// hasNoRequired reports whether these servers are all that got a request, as the bus has counted receivers; false if it
 // has not.
 func (r *membership) isComplete(receivers int, answered *responders) bool {
 	r.mu.Lock()

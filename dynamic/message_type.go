@@ -19,14 +19,14 @@ import (
 type messageType struct {
 	name protoreflect.FullName
 	new  func() proto.Message
-	// checked says that the Go type alone guarantees the right message.
-	checked bool
-	// fits tells whether a message is of the Go type.
-	fits func(message proto.Message) bool
-	// complete says that a message cannot lack a required field, which then need not be looked for.
-	complete bool
+	// static says that the Go type alone guarantees the right message.
+	static bool
+	// accepts tells whether a message is of the Go type.
+	accepts func(message proto.Message) bool
+	// noRequired says that a message cannot lack a required field, which then need not be looked for.
+	noRequired bool
 	// goType is the type that was asked for, made that of the messages that decode makes.
-	goType, made reflect.Type
+	goType, decodedType reflect.Type
 	// decoder decodes instead of new and proto.Unmarshal; nil: it does not.
 	decoder func(encoded []byte) (proto.Message, error)
 }
@@ -37,27 +37,27 @@ func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescript
 	if err != nil {
 		return messageType{}, err
 	}
-	made := t.new()
-	t.goType, t.made = reflect.TypeFor[M](), reflect.TypeOf(made)
-	t.complete = isComplete(descriptor) && isComplete(made.ProtoReflect().Descriptor()) // which may be another one
+	example := t.new()
+	t.goType, t.decodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
+	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor()) // which may be another one
 	return t, nil
 }
 
-// namedType is what any Go type of a message has in common: it can check messages, and encode them.
-func namedType(descriptor protoreflect.MessageDescriptor) messageType {
-	return messageType{name: descriptor.FullName(), complete: isComplete(descriptor)}
+// encodeOnlyType is what any Go type of a message has in common: it can check messages, and encode them.
+func encodeOnlyType(descriptor protoreflect.MessageDescriptor) messageType {
+	return messageType{name: descriptor.FullName(), noRequired: hasNoRequired(descriptor)}
 }
 
 func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
 	name := descriptor.FullName()
 	newDynamic := func() proto.Message { return dynamicpb.NewMessage(descriptor) }
-	fits := func(message proto.Message) bool { _, ok := message.(M); return ok }
+	accepts := func(message proto.Message) bool { _, ok := message.(M); return ok }
 	var zero M
 	switch message := any(zero).(type) {
 	case *dynamicpb.Message:
-		return messageType{name: name, new: newDynamic, fits: fits}, nil
+		return messageType{name: name, new: newDynamic, accepts: accepts}, nil
 	case nil: // M is an interface
-		t := messageType{name: name, new: linkedOrDynamic(name, newDynamic), fits: fits}
+		t := messageType{name: name, new: linkedOrDynamic(name, newDynamic), accepts: accepts}
 		if _, ok := t.new().(M); !ok {
 			return messageType{}, fmt.Errorf("%T for message %s is no %s", t.new(), name, reflect.TypeFor[M]())
 		}
@@ -70,10 +70,10 @@ func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescripto
 		if given := goType.Descriptor().FullName(); given != name {
 			return messageType{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, reflect.TypeFor[M](), given)
 		}
-		if made := goType.New().Interface(); reflect.TypeOf(made) != reflect.TypeFor[M]() {
-			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), made)
+		if example := goType.New().Interface(); reflect.TypeOf(example) != reflect.TypeFor[M]() {
+			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), example)
 		}
-		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, checked: true, fits: fits}
+		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, static: true, accepts: accepts}
 		if _, generated := goType.(*protoimpl.MessageInfo); generated { // a pointer, and empty when what it points to is zero
 			structure := reflect.TypeFor[M]().Elem()
 			t.new = func() proto.Message { return reflect.New(structure).Interface().(M) }
@@ -107,7 +107,7 @@ func linkedOrDynamic(name protoreflect.FullName, newDynamic func() proto.Message
 // check returns an error if message is missing or another message. A nil pointer to a generated type is an
 // empty message, as everywhere in protobuf.
 func (t *messageType) check(message proto.Message) error {
-	if t.checked && message != nil {
+	if t.static && message != nil {
 		return nil
 	}
 	return t.checkName(message)
@@ -131,13 +131,13 @@ func (t *messageType) checkName(message proto.Message) error {
 	return nil
 }
 
-// adopt returns a message of any Go type as one of this type's. If only the Go type is another, that is a copy.
-func (t *messageType) adopt(message proto.Message) (proto.Message, error) {
-	fits := message != nil && t.fits(message)
-	if fits && t.checked {
+// convert returns a message of any Go type as one of this type's. If only the Go type is another, that is a copy.
+func (t *messageType) convert(message proto.Message) (proto.Message, error) {
+	accepted := message != nil && t.accepts(message)
+	if accepted && t.static {
 		return message, nil
 	}
-	if err := t.checkName(message); err != nil || fits {
+	if err := t.checkName(message); err != nil || accepted {
 		return message, err
 	}
 	encoded, err := proto.Marshal(message)
@@ -166,16 +166,16 @@ func (t *messageType) unmarshal(encoded []byte) (proto.Message, error) {
 		return t.decoder(encoded)
 	}
 	message := t.new() // empty, so there is nothing to reset
-	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.complete}.Unmarshal(encoded, message)
+	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}.Unmarshal(encoded, message)
 }
 
 // body returns what is encoded into a frame.
 func (t *messageType) body(message proto.Message) wire.Body {
-	return wire.Body{Message: message, Complete: t.complete}
+	return wire.Body{Message: message, Complete: t.noRequired}
 }
 
-// isComplete tells whether a message cannot lack a required field.
-func isComplete(message protoreflect.MessageDescriptor) bool {
+// hasNoRequired tells whether a message cannot lack a required field.
+func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 	return !mayRequire(message, map[protoreflect.FullName]bool{})
 }
 

@@ -58,7 +58,7 @@ func TestResolveMessageType_MakesTheGoType(t *testing.T) {
 			t.Parallel()
 			resolved, err := tt.resolve()
 			require.NoError(t, err)
-			assert.Equal(t, tt.checked, resolved.checked)
+			assert.Equal(t, tt.checked, resolved.static)
 			message, err := resolved.decode([]byte{0x0a, 2, 'h', 'i'})
 			require.NoError(t, err)
 			assert.IsType(t, tt.want, message)
@@ -126,7 +126,7 @@ func TestMessageType_CompleteWithoutRequiredFields(t *testing.T) {
 		descriptor := test.message.ProtoReflect().Descriptor()
 		types, err := resolveMessageType[*dynamicpb.Message](descriptor)
 		require.NoError(t, err)
-		assert.Equal(t, test.complete, types.complete, descriptor.FullName())
+		assert.Equal(t, test.complete, types.noRequired, descriptor.FullName())
 		assert.Equal(t, test.complete, types.body(test.message).Complete)
 	}
 }

@@ -41,22 +41,22 @@ func (h panicHookOption) add(to *[]PanicHook) {
 	}
 }
 
-// panicReports is who is told of panics.
-type panicReports struct {
+// panicReporter is who is told of panics.
+type panicReporter struct {
 	logger *slog.Logger
 	hooks  []PanicHook
 }
 
-func (r *Registration) panics() panicReports {
-	return panicReports{r.server.options.logger, r.interceptors.panics}
+func (r *Registration) panics() panicReporter {
+	return panicReporter{r.server.options.logger, r.interceptors.panics}
 }
 
-func (c *Conn) panics() panicReports {
-	return panicReports{c.options.logger, c.options.interceptors.panics}
+func (c *Conn) panics() panicReporter {
+	return panicReporter{c.options.logger, c.options.interceptors.panics}
 }
 
 // report tells of what is not to end the goroutine.
-func (r panicReports) report(ctx context.Context, method *registry.Method, what string, value any) {
+func (r panicReporter) report(ctx context.Context, method *registry.Method, what string, value any) {
 	stack := debug.Stack()
 	r.log(method, what, value, stack)
 	for _, hook := range r.hooks {
@@ -71,13 +71,13 @@ func (r panicReports) report(ctx context.Context, method *registry.Method, what 
 	}
 }
 
-func (r panicReports) log(method *registry.Method, what string, value any, stack []byte) {
+func (r panicReporter) log(method *registry.Method, what string, value any, stack []byte) {
 	r.logger.Error("dynpsrpc: "+what+" panicked", slog.String("method", method.FullName()),
 		slog.Any("panic", value), slog.String("stack", string(stack)))
 }
 
 // guard calls a function of an interceptor on a goroutine of the engine. A panic is reported, and becomes the error.
-func (r panicReports) guard(ctx context.Context, method *registry.Method, function func() error) (err error) {
+func (r panicReporter) guard(ctx context.Context, method *registry.Method, function func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			r.report(ctx, method, "interceptor", value)

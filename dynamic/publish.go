@@ -87,7 +87,7 @@ type publisher struct {
 func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
 	return &publisher{
 		bus: b, method: method, interceptors: interceptors,
-		updates:        namedType(method.Output()),
+		updates:        encodeOnlyType(method.Output()),
 		defaultChannel: updateChannel(method, nil),
 	}
 }

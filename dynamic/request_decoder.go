@@ -63,6 +63,6 @@ func (d decoderOption) replace(requests *messageType, descriptor protoreflect.Me
 	if decode == nil {
 		return errors.New("the request decoder returned no function")
 	}
-	requests.decoder, requests.made = decode, anyMessage
+	requests.decoder, requests.decodedType = decode, anyMessage
 	return nil
 }

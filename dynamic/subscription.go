@@ -54,24 +54,24 @@ type SubscriptionStats struct {
 }
 
 type subscription[Resp proto.Message] struct {
-	plan     *clientPlan
-	overflow OverflowPolicy
-	messages chan Resp
-	backlog  backlog
-	handler  DeliveryHandler // brings updates through the interceptors; nil without
-	slot     lazySubscription
-	context  context.Context //nolint:containedctx // the life of the subscription
-	cancel   context.CancelFunc
-	passing  *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
+	plan         *clientPlan
+	overflow     OverflowPolicy
+	messages     chan Resp
+	backlog      backlog
+	handler      DeliveryHandler // brings updates through the interceptors; nil without
+	subscription lazySubscription
+	context      context.Context //nolint:containedctx // the life of the subscription
+	cancel       context.CancelFunc
+	inFlight     *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
 
 	received, dropped, badFrames, refused atomic.Uint64
-	overflowed                            atomic.Bool
+	endedBySlowReader                     atomic.Bool
 
-	ending sync.Once
-	mu     sync.Mutex
-	ended  bool
-	err    error
-	leave  func() bool // stops watching the context; nil if that was never watched
+	endOnce sync.Once
+	mu      sync.Mutex
+	ended   bool
+	err     error
+	unwatch func() bool // stops watching the context; nil if that was never watched
 }
 
 // Subscribe joins the subscribers of the method: with MULTI routing each of them gets every update, otherwise one
@@ -98,17 +98,17 @@ func subscribe[Resp proto.Message](
 		return nil, err
 	}
 	s := &subscription[Resp]{
-		plan:     p,
-		overflow: o.overflow,
-		messages: make(chan Resp, maxChannel),
-		backlog:  backlog{room: o.bufferSize},
-		slot:     lazySubscription{closedErr: errors.ErrClientClosed},
-		passing:  lifecycle.NewGate(),
+		plan:         p,
+		overflow:     o.overflow,
+		messages:     make(chan Resp, maxChannel),
+		backlog:      backlog{limit: o.bufferSize},
+		subscription: lazySubscription{closedErr: errors.ErrClientClosed},
+		inFlight:     lifecycle.NewGate(),
 	}
 	if o.bufferSize > 0 {
 		s.messages = make(chan Resp, min(o.bufferSize, maxChannel))
 	}
-	if err := s.intercept(route.topic); err != nil {
+	if err := s.buildHandler(route.topic); err != nil {
 		return nil, err
 	}
 	s.context, s.cancel = context.WithCancel(ctx)
@@ -116,7 +116,7 @@ func subscribe[Resp proto.Message](
 	if p.method.Routing() == registry.RoutingMulti {
 		mode = bus.Broadcast
 	}
-	if err := s.slot.subscribe(ctx, p.conn.bus, route.requests, mode, s.deliver); err != nil {
+	if err := s.subscription.subscribe(ctx, p.conn.bus, route.requests, mode, s.deliver); err != nil {
 		s.cancel()
 		failure, reason := classifyPublishError(err)
 		return nil, errors.WithFacts(failure, errors.CallFacts{
@@ -127,19 +127,19 @@ func subscribe[Resp proto.Message](
 		s.end(err)
 		return nil, err
 	}
-	s.watch(ctx)
+	s.endWithContext(ctx)
 	return s, nil
 }
 
-// watch ends the subscription with ctx.
-func (s *subscription[Resp]) watch(ctx context.Context) {
-	leave := context.AfterFunc(ctx, func() { s.end(errors.FromContext(ctx.Err())) })
+// endWithContext ends the subscription with ctx.
+func (s *subscription[Resp]) endWithContext(ctx context.Context) {
+	unwatch := context.AfterFunc(ctx, func() { s.end(errors.FromContext(ctx.Err())) })
 	s.mu.Lock()
-	s.leave = leave
+	s.unwatch = unwatch
 	ended := s.ended
 	s.mu.Unlock()
 	if ended {
-		leave()
+		unwatch()
 	}
 }
 
@@ -163,62 +163,62 @@ func (s *subscription[Resp]) Err() error {
 func (s *subscription[Resp]) Stats() SubscriptionStats {
 	return SubscriptionStats{
 		Received: s.received.Load(), Dropped: s.dropped.Load(), BadFrames: s.badFrames.Load(), Refused: s.refused.Load(),
-		Waiting: uint64(s.backlog.left() + len(s.messages)), //nolint:gosec // not negative
+		Waiting: uint64(s.backlog.len() + len(s.messages)), //nolint:gosec // not negative
 	}
 }
 
 // end returns when nothing will be delivered any more. The slot makes sure of that before the channel is closed.
 func (s *subscription[Resp]) end(err error) {
-	s.ending.Do(func() {
+	s.endOnce.Do(func() {
 		s.mu.Lock()
 		s.ended, s.err = true, err
-		leave := s.leave
+		unwatch := s.unwatch
 		s.mu.Unlock()
-		if leave != nil {
-			leave()
+		if unwatch != nil {
+			unwatch()
 		}
-		s.slot.close()
+		s.subscription.close()
 		s.cancel()
-		<-s.passing.Close()
-		s.dropped.Add(uint64(s.backlog.left())) //nolint:gosec // not negative
+		<-s.inFlight.Close()
+		s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // not negative
 		close(s.messages)
 		s.plan.conn.untrack(s)
 	})
 }
 
-// endLater ends the subscription from a goroutine for which its end waits.
-func (s *subscription[Resp]) endLater(err error) {
+// endAsync ends the subscription from a goroutine for which its end waits.
+func (s *subscription[Resp]) endAsync(err error) {
 	_ = s.plan.conn.goTracked(func() { s.end(err) }) // a conn that closes does it, too
 }
 
 // deliver takes a frame from the bus; it never blocks. A subscriber that keeps up gets it at once.
 func (s *subscription[Resp]) deliver(frame []byte) {
 	s.received.Add(1)
-	if s.handler == nil && !s.backlog.behind.Load() {
-		if update, ok := s.decode(frame); !ok || s.tryPut(update.message) {
+	if s.handler == nil && !s.backlog.lagging.Load() {
+		if update, ok := s.decode(frame); !ok || s.trySend(update.message) {
 			return
 		}
 	}
-	s.keep(frame)
+	s.enqueue(frame)
 }
 
-// incomingUpdate is an update that has come.
-type incomingUpdate[Resp proto.Message] struct {
+// receivedUpdate is an update that has come.
+type receivedUpdate[Resp proto.Message] struct {
 	message  Resp
 	metadata map[string]string
 }
 
 // requestInfo returns what an interceptor can ask for.
-func (u incomingUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Metadata: u.metadata} }
+func (u receivedUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Metadata: u.metadata} }
 
 // decode counts frames that it cannot decode.
-func (s *subscription[Resp]) decode(frame []byte) (update incomingUpdate[Resp], ok bool) {
+func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], ok bool) {
 	message, metadata, ok := s.plan.decodeUpdate(frame)
 	if !ok {
 		s.badFrames.Add(1)
 		return update, false
 	}
-	return incomingUpdate[Resp]{message.(Resp), metadata}, true
+	return receivedUpdate[Resp]{message.(Resp), metadata}, true
 }
 
 // decodeUpdate returns what is in the frame of an update.

@@ -23,8 +23,8 @@ const (
 // backlog is what waits for a subscriber that is behind: the frames for which its channel had no room, in their order.
 // With interceptors all frames go through it.
 type backlog struct {
-	room   int         // updates, with those in the channel; 0: DefaultBacklogBytes
-	behind atomic.Bool // what comes must wait here
+	limit   int         // updates, with those in the channel; 0: DefaultBacklogBytes
+	lagging atomic.Bool // what comes must wait here
 
 	mu     sync.Mutex
 	frames fifo[[]byte]
@@ -33,8 +33,8 @@ type backlog struct {
 
 // fullLocked tells whether something must be dropped before a frame of this size is kept.
 func (b *backlog) fullLocked(size, inChannel int) bool {
-	if b.room > 0 {
-		return inChannel+b.frames.len() >= b.room
+	if b.limit > 0 {
+		return inChannel+b.frames.len() >= b.limit
 	}
 	return b.frames.len() > 0 && b.bytes+size+frameOverhead > DefaultBacklogBytes
 }
@@ -51,50 +51,50 @@ func (b *backlog) popLocked() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// next returns the oldest frame. If there is none, the subscriber is not behind any more.
-func (b *backlog) next() (frame []byte, ok bool) {
+// pop returns the oldest frame. If there is none, the subscriber is not behind any more.
+func (b *backlog) pop() (frame []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if frame, ok = b.popLocked(); !ok {
-		b.behind.Store(false)
+		b.lagging.Store(false)
 	}
 	return frame, ok
 }
 
-// left returns how many frames wait.
-func (b *backlog) left() int {
+// len returns how many frames wait.
+func (b *backlog) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.frames.len()
 }
 
-// keep puts a frame into the backlog, and sees to it that somebody drains that. It never blocks.
-func (s *subscription[Resp]) keep(frame []byte) {
+// enqueue puts a frame into the backlog, and sees to it that somebody drains that. It never blocks.
+func (s *subscription[Resp]) enqueue(frame []byte) {
 	b := &s.backlog
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.fullLocked(len(frame), len(s.messages)) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
-			if s.overflow == EndSubscription && !s.overflowed.Swap(true) {
-				s.endLater(errors.ErrSlowConsumer) // end waits for deliveries
+			if s.overflow == EndSubscription && !s.endedBySlowReader.Swap(true) {
+				s.endAsync(errors.ErrSlowConsumer) // end waits for deliveries
 			}
 			return
 		}
 		s.dropOldestLocked()
 	}
 	b.pushLocked(frame)
-	if b.behind.Load() || !s.passing.Enter() {
+	if b.lagging.Load() || !s.inFlight.Enter() {
 		return
 	}
-	b.behind.Store(true)
+	b.lagging.Store(true)
 	if s.plan.conn.goTracked(s.drain) != nil { // the conn has ended, and ends this as well
-		s.passing.Leave()
+		s.inFlight.Leave()
 	}
 }
 
 func (s *subscription[Resp]) dropOldestLocked() {
-	if s.backlog.room > 0 {
+	if s.backlog.limit > 0 {
 		select {
 		case <-s.messages:
 			return
@@ -106,23 +106,23 @@ func (s *subscription[Resp]) dropOldestLocked() {
 
 // drain hands on what is in the backlog, until that is empty or the subscription ends.
 func (s *subscription[Resp]) drain() {
-	defer s.passing.Leave()
+	defer s.inFlight.Leave()
 	for s.context.Err() == nil {
-		frame, ok := s.backlog.next()
+		frame, ok := s.backlog.pop()
 		if !ok {
 			return
 		}
-		if update, ok := s.decode(frame); ok && !s.pass(update) {
+		if update, ok := s.decode(frame); ok && !s.deliverDecoded(update) {
 			return
 		}
 	}
 }
 
-// pass brings an update through the interceptors, if there are any, and into the channel. It reports false if the
+// deliverDecoded brings an update through the interceptors, if there are any, and into the channel. It reports false if the
 // subscription has ended, or must.
-func (s *subscription[Resp]) pass(update incomingUpdate[Resp]) bool {
+func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	if s.handler == nil {
-		return s.put(update.message)
+		return s.sendBlocking(update.message)
 	}
 	ctx := context.WithValue(s.context, requestInfoKey{}, update)
 	panicked := s.plan.conn.panics().guard(ctx, s.plan.method, func() error {
@@ -132,14 +132,14 @@ func (s *subscription[Resp]) pass(update incomingUpdate[Resp]) bool {
 		return nil
 	})
 	if panicked != nil {
-		s.endLater(panicked)
+		s.endAsync(panicked)
 	}
 	return panicked == nil
 }
 
-// put waits until the channel has room for the update. It reports false if the subscription has ended.
-func (s *subscription[Resp]) put(message Resp) bool {
-	if s.tryPut(message) {
+// sendBlocking waits until the channel has room for the update. It reports false if the subscription has ended.
+func (s *subscription[Resp]) sendBlocking(message Resp) bool {
+	if s.trySend(message) {
 		return true
 	}
 	select {
@@ -151,7 +151,7 @@ func (s *subscription[Resp]) put(message Resp) bool {
 	}
 }
 
-func (s *subscription[Resp]) tryPut(message Resp) bool {
+func (s *subscription[Resp]) trySend(message Resp) bool {
 	select {
 	case s.messages <- message:
 		return true
@@ -160,22 +160,22 @@ func (s *subscription[Resp]) tryPut(message Resp) bool {
 	}
 }
 
-// adopt puts what comes out of the interceptors into the channel.
-func (s *subscription[Resp]) adopt(update proto.Message) error {
-	if !s.passing.Enter() {
-		return s.hasEnded()
+// sendIntercepted puts what comes out of the interceptors into the channel.
+func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
+	if !s.inFlight.Enter() {
+		return s.endedError()
 	}
-	defer s.passing.Leave()
-	update, err := s.plan.responses.adopt(update)
+	defer s.inFlight.Leave()
+	update, err := s.plan.responses.convert(update)
 	if err != nil {
 		return wrongMessage("update", s.plan.method, err)
 	}
-	if !s.put(update.(Resp)) {
-		return s.hasEnded()
+	if !s.sendBlocking(update.(Resp)) {
+		return s.endedError()
 	}
 	return nil
 }
 
-func (s *subscription[Resp]) hasEnded() error {
+func (s *subscription[Resp]) endedError() error {
 	return errors.NewErrorf(errors.Canceled, "the subscription to %s has ended", s.plan.method.FullName())
 }
