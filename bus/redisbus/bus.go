@@ -58,6 +58,7 @@ func New(client redis.UniversalClient, opts ...Option) (*Bus, error) {
 	return newBus(context.Background(), client, opts)
 }
 
+// newBus is New with a context that bounds the first attempt to connect.
 func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*Bus, error) {
 	options, err := newOptions(opts)
 	if err != nil {
@@ -120,6 +121,7 @@ func (b *Bus) supervisorFor(ctx context.Context, channel string) (*supervisor, e
 	return sup, nil
 }
 
+// supervisorAt returns the supervisor with the given node key, or nil.
 func (b *Bus) supervisorAt(key string) *supervisor {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

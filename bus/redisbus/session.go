@@ -33,8 +33,9 @@ type session struct {
 
 	pubsub    *socket
 	publisher *pipeline[publication]
-	// lockPipelines has a pipeline for each server that has locks, by node key. The goroutine that
-	// delivers uses it: readLoop once the session is active, before that activate.
+	// lockPipelines has a pipeline for each server that has locks, by node key. Only the goroutine
+	// that delivers frames uses it: readLoop in an active session, before that the one that runs
+	// activate.
 	lockPipelines map[string]*pipeline[lockAttempt]
 
 	// active is set once all channels are subscribed and Publish uses the session.

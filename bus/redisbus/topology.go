@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// topology is what differs between a single server, a Cluster, and a Cluster with sharded pub/sub:
-// which node carries a channel, and which node has a lock.
+// topology hides the differences between a single server, a Cluster, and a Cluster with sharded
+// pub/sub: which node carries a channel, and which node has a lock.
 type topology interface {
 	// nodeKey returns the key of the node that carries a channel. Channels with the same key share
 	// a supervisor.
