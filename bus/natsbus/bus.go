@@ -14,18 +14,18 @@ import (
 
 // Bus is the bus over NATS. Make one with [New] or bus.Open.
 type Bus struct {
-	nc        *nats.Conn
-	options   options
-	buffers   bool // nc may keep what is published while it is disconnected
-	statuses  chan nats.Status
-	unhear    func()          // ends hearing of nc's errors
-	ctx       context.Context //nolint:containedctx // ends when the bus is closed
-	cancel    context.CancelFunc
-	workers   sync.WaitGroup // the bus's goroutines
-	done      chan struct{}
-	closeConn func() // nil if nc is not the bus's own
+	nc             *nats.Conn
+	options        options
+	buffersOffline bool // nc may keep what is published while it is disconnected
+	statuses       chan nats.Status
+	unhear         func()          // ends hearing of nc's errors
+	ctx            context.Context //nolint:containedctx // ends when the bus is closed
+	cancel         context.CancelFunc
+	workers        sync.WaitGroup // the bus's goroutines
+	done           chan struct{}
+	closeConn      func() // nil if nc is not the bus's own
 
-	link    link
+	conn    connState
 	outbox  *outbox
 	trips   trips
 	reports reports
@@ -72,19 +72,19 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 	}
 	b := &Bus{
 		nc: nc, options: options,
-		buffers:  nc.Opts.ReconnectBufSize >= 0,
-		statuses: nc.StatusChanged(statusesOfInterest...),
-		done:     make(chan struct{}),
-		outbox:   newOutbox(),
-		trips:    newTrips(),
-		reports:  newReports(),
-		silence:  silence{inbox: nc.NewInbox() + "."},
-		events:   lifecycle.NewEventQueue[bus.Event](),
-		heard:    heard{another: make(chan struct{}), missed: nc.LastError()},
-		inbound:  make(chan *nats.Msg, options.pendingLimit),
-		marked:   make(chan struct{}, 1),
-		members:  map[address]keyed{},
-		routes:   map[address]*route{},
+		buffersOffline: nc.Opts.ReconnectBufSize >= 0,
+		statuses:       nc.StatusChanged(watchedStatuses...),
+		done:           make(chan struct{}),
+		outbox:         newOutbox(),
+		trips:          newTrips(),
+		reports:        newReports(),
+		silence:        silence{inbox: nc.NewInbox() + "."},
+		events:         lifecycle.NewEventQueue[bus.Event](),
+		heard:          heard{another: make(chan struct{}), missed: nc.LastError()},
+		inbound:        make(chan *nats.Msg, options.pendingLimit),
+		marked:         make(chan struct{}, 1),
+		members:        map[address]keyed{},
+		routes:         map[address]*route{},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.unhear = b.hearErrors()
@@ -109,14 +109,14 @@ func checkConn(nc *nats.Conn) error {
 }
 
 func (b *Bus) start() error {
-	if b.buffers {
+	if b.buffersOffline {
 		b.options.logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published in the moment in which " +
 			"the link breaks may be sent late: connect with nats.ReconnectBufSize(-1) or natsbus.ConnOptions")
 	}
 	if b.nc.IsConnected() {
 		b.learnServer()
 	} else {
-		b.link.fail(errNotConnected)
+		b.conn.setDown(errNotConnected)
 	}
 	err := b.listenForSilence()
 	b.workers.Go(b.dispatch) // Close waits for these four
@@ -129,7 +129,7 @@ func (b *Bus) start() error {
 // Stats returns the bus's counters.
 func (b *Bus) Stats() bus.Stats {
 	return bus.Stats{
-		Connected:     b.link.err() == nil,
+		Connected:     b.conn.err() == nil,
 		Disconnects:   b.disconnects.Load(),
 		Published:     b.published.Load(),
 		PublishErrors: b.publishErrors.Load(),
@@ -145,7 +145,7 @@ func (b *Bus) Close() error {
 		<-b.done
 		return nil
 	}
-	b.link.close()
+	b.conn.close()
 	b.cancel()
 	for _, r := range routes {
 		_ = r.sub.Unsubscribe() // fails if nats.go has ended it already

@@ -30,7 +30,7 @@ func (b *Bus) dispatch() {
 // reconnecting reports whether the server is back and the bus does not publish yet. A message that came now could not be
 // answered. The marker comes soon.
 func (b *Bus) reconnecting() bool {
-	err := b.link.err()
+	err := b.conn.err()
 	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // is it these very ones
 }
 

@@ -44,35 +44,35 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 
 // dial returns a connection, and what closes it and waits for that.
 func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func(), error) {
-	open, end := context.WithCancel(context.Background())
-	detach := context.AfterFunc(ctx, end)
+	connCtx, cancel := context.WithCancel(context.Background())
+	detach := context.AfterFunc(ctx, cancel)
 	closed := make(chan struct{})
 	nc, err := nats.Connect(servers(u), slices.Concat(
 		connOptions(settings.probeInterval),
 		[]nats.Option{
 			nats.Timeout(settings.connectTimeout),
-			nats.SetCustomDialer(&dialer{ctx: open, timeout: settings.connectTimeout}),
+			nats.SetCustomDialer(&dialer{ctx: connCtx, timeout: settings.connectTimeout}),
 			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // or else nats.go prints; the bus adds its own
 			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		},
 		settings.conn,
 	)...)
-	inTime := detach()
+	beforeCtxEnd := detach()
 	closeConn := func() {
 		nc.Close()
-		end()
+		cancel()
 		<-closed
 	}
 	switch {
-	case err == nil && inTime:
+	case err == nil && beforeCtxEnd:
 		return nc, closeConn, nil
 	case err == nil:
 		closeConn()
 		return nil, nil, ctx.Err()
-	case !inTime:
+	case !beforeCtxEnd:
 		err = ctx.Err()
 	}
-	end()
+	cancel()
 	return nil, nil, err
 }
 
@@ -99,17 +99,17 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}, nil
+	return &trackedConn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}, nil
 }
 
-type conn struct {
+type trackedConn struct {
 	net.Conn
 
 	release func() bool
 }
 
 // Close closes the connection.
-func (c *conn) Close() error {
+func (c *trackedConn) Close() error {
 	c.release()
 	return c.Conn.Close()
 }

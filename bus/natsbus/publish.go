@@ -26,7 +26,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := b.usable(); err != nil {
+	if err := b.checkConnected(); err != nil {
 		return err
 	}
 	subject, key := b.locate(channel)
@@ -101,12 +101,12 @@ func (b *Bus) send(out outgoing) error {
 	return err
 }
 
-// usable returns why nothing can be published at the moment.
-func (b *Bus) usable() error {
-	if err := b.link.err(); err != nil {
+// checkConnected returns why nothing can be published at the moment.
+func (b *Bus) checkConnected() error {
+	if err := b.conn.err(); err != nil {
 		return err
 	}
-	if b.buffers && b.nc.Status() != nats.CONNECTED { // the news has not come to the bus yet
+	if b.buffersOffline && b.nc.Status() != nats.CONNECTED { // the news has not come to the bus yet
 		return errConnLost
 	}
 	return nil
@@ -154,7 +154,7 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	case errors.Is(err, nats.ErrBadSubject):
 		return b.subjectError(err, channel)
 	}
-	if down := b.link.err(); down != nil {
+	if down := b.conn.err(); down != nil {
 		return down
 	}
 	if errors.Is(err, nats.ErrReconnectBufExceeded) { // the news has not come to the bus yet

@@ -125,7 +125,7 @@ func (b *Bus) refuseSubscribe(at address, err error) {
 	if r.live { // until the bus reconnected; who subscribes is told otherwise
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: at.subject, Err: refusal(err)})
 	}
-	r.live, r.refused, r.refusedAt = false, err, b.link.age()
+	r.live, r.refused, r.refusedAt = false, err, b.conn.epoch()
 }
 
 // refusePublish tells the reports of the frames that are on their way to subject. The server took none of them.

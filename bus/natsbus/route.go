@@ -65,7 +65,7 @@ func (b *Bus) listenError(err error, channel bus.Channel) error {
 func (b *Bus) confirm(s *subscription) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
-	if err := s.route.refused; err != nil && s.route.refusedAt == b.link.age() {
+	if err := s.route.refused; err != nil && s.route.refusedAt == b.conn.epoch() {
 		return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %s: %w", s.channel, err)
 	}
 	s.route.live = true
@@ -85,7 +85,7 @@ func (b *Bus) release(s *subscription) {
 	b.countDroppedLocked(s.at, r)
 	delete(b.routes, s.at)
 	r.endingAt = b.nc.Stats().Reconnects
-	if b.link.err() != nil || r.sub.Drain() != nil {
+	if b.conn.err() != nil || r.sub.Drain() != nil {
 		_ = r.sub.Unsubscribe() // fails if the connection was closed
 	}
 }

@@ -27,7 +27,7 @@ func (b *Bus) Subscribe(
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := b.usable(); err != nil {
+	if err := b.checkConnected(); err != nil {
 		return nil, err
 	}
 	queue := join == bus.Queue
@@ -62,7 +62,7 @@ func (s *subscription) Close() { s.once.Do(func() { s.bus.leave(s) }) }
 // leave makes one more round trip if the route begins to end during the first one.
 func (b *Bus) leave(s *subscription) {
 	b.release(s)
-	for b.link.err() == nil {
+	for b.conn.err() == nil {
 		ending := b.ending(s.route)
 		if b.await(b.ctx) != nil || ending == b.ending(s.route) {
 			break

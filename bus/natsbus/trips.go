@@ -94,14 +94,14 @@ func (b *Bus) travel() {
 		case <-b.ctx.Done():
 			return
 		}
-		age := b.link.age()
+		epoch := b.conn.epoch()
 		current := b.trips.begin()
 		sent := b.nc.Stats().OutBytes
 		current.err = b.roundTrip(sent - confirmed)
 		if current.err == nil {
 			confirmed = sent
 			b.hearRefusals()
-			b.reachable(age)
+			b.markConnected(epoch)
 			b.awaitDelivery()
 		}
 		close(current.done)
@@ -140,7 +140,7 @@ func (b *Bus) roundTrip(ahead uint64) error {
 		case !errors.Is(err, context.DeadlineExceeded):
 			return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: no confirmation from the server: %w", err)
 		case b.nc.Stats().InMsgs == heard && time.Now().After(deadline):
-			b.unreachable(b.silentServer())
+			b.markDisconnected(b.silentServer())
 			_ = b.nc.ForceReconnect() // fails if the connection was closed
 			return b.silentServer()
 		}

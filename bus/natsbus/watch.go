@@ -14,7 +14,7 @@ import (
 // a queue is on its way from process to process.
 const settleInterval = 250 * time.Millisecond
 
-var statusesOfInterest = []nats.Status{
+var watchedStatuses = []nats.Status{
 	nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS,
 }
 
@@ -37,10 +37,10 @@ func (b *Bus) watch() {
 	for {
 		select {
 		case status := <-b.statuses:
-			b.statusChanged(status)
+			b.onStatus(status)
 		case <-probe.C:
 			if b.trips.hanging(b.options.probeInterval * 3 / 2) { // nats.go is stuck in a write
-				b.unreachable(b.silentServer())
+				b.markDisconnected(b.silentServer())
 			}
 			b.trips.join()
 			b.countDropped()
@@ -64,20 +64,20 @@ func (b *Bus) watch() {
 	}
 }
 
-func (b *Bus) statusChanged(status nats.Status) {
+func (b *Bus) onStatus(status nats.Status) {
 	switch status {
 	case nats.CONNECTED:
 		b.trips.join() // when it succeeds, nats.go has sent all subscriptions again
 	case nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
-		b.unreachable(errConnClosed)
+		b.markDisconnected(errConnClosed)
 	default:
-		b.unreachable(errConnLost)
+		b.markDisconnected(errConnLost)
 	}
 }
 
-// unreachable makes Publish and Subscribe fail until reachable is called.
-func (b *Bus) unreachable(reason error) {
-	if !b.link.fail(reason) {
+// markDisconnected makes Publish and Subscribe fail until reachable is called.
+func (b *Bus) markDisconnected(reason error) {
+	if !b.conn.setDown(reason) {
 		return
 	}
 	b.disconnects.Add(1)
@@ -86,14 +86,14 @@ func (b *Bus) unreachable(reason error) {
 	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 
-// reachable is called after a round trip that began when the link had age.
-func (b *Bus) reachable(age uint64) {
-	if b.link.err() == nil {
+// markConnected is called after a round trip that began when the link had age.
+func (b *Bus) markConnected(epoch uint64) {
+	if b.conn.err() == nil {
 		return
 	}
 	b.loseReports() // of those who were publishing when the link failed
 	b.learnServer()
-	if b.link.recover(age) {
+	if b.conn.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})
 	}
 }
