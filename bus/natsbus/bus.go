@@ -25,13 +25,13 @@ type Bus struct {
 	done           chan struct{}
 	closeConn      func() // nil if nc is not the bus's own
 
-	conn    connState
-	outbox  *outbox
-	trips   trips
-	reports reports
-	silence silence
-	events  lifecycle.EventQueue[bus.Event]
-	heard   heard
+	conn         connState
+	outbox       *outbox
+	trips        trips
+	reports      reports
+	noResponders noResponders
+	events       lifecycle.EventQueue[bus.Event]
+	heard        heard
 
 	inbound  chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
 	marked   chan struct{}  // the dispatcher has come to the marker
@@ -78,7 +78,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		outbox:         newOutbox(),
 		trips:          newTrips(),
 		reports:        newReports(),
-		silence:        silence{inbox: nc.NewInbox() + "."},
+		noResponders:   noResponders{inboxPrefix: nc.NewInbox() + "."},
 		events:         lifecycle.NewEventQueue[bus.Event](),
 		heard:          heard{another: make(chan struct{}), missed: nc.LastError()},
 		inbound:        make(chan *nats.Msg, options.pendingLimit),
@@ -114,11 +114,11 @@ func (b *Bus) start() error {
 			"the link breaks may be sent late: connect with nats.ReconnectBufSize(-1) or natsbus.ConnOptions")
 	}
 	if b.nc.IsConnected() {
-		b.learnServer()
+		b.readServerInfo()
 	} else {
 		b.conn.setDown(errNotConnected)
 	}
-	err := b.listenForSilence()
+	err := b.subscribeInbox()
 	b.workers.Go(b.dispatch) // Close waits for these four
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
 	b.workers.Go(b.travel)
@@ -150,7 +150,7 @@ func (b *Bus) Close() error {
 	for _, r := range routes {
 		_ = r.sub.Unsubscribe() // fails if nats.go has ended it already
 	}
-	b.silence.end()
+	b.noResponders.unsubscribe()
 	b.closeMembers()
 	b.inbound <- nil
 	b.workers.Wait()

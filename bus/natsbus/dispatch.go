@@ -38,8 +38,8 @@ func (b *Bus) take(m *nats.Msg) {
 	switch m.Sub {
 	case nil:
 		b.marked <- struct{}{} // has room for one, and there is one marker at a time
-	case b.silence.sub:
-		b.nobodyListens(m)
+	case b.noResponders.sub:
+		b.onNoResponders(m)
 	default:
 		b.received.Add(1)
 		b.deliver(m)

@@ -135,8 +135,8 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 // sendReported returns nil if the report is told the outcome, be it that the frame could not be sent.
 func (b *Bus) sendReported(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	token := b.reports.add(subject, report)
-	if b.silence.known() {
-		err = b.nc.PublishRequest(subject, b.silence.reply(token), frame)
+	if b.noResponders.enabled() {
+		err = b.nc.PublishRequest(subject, b.noResponders.replySubject(token), frame)
 	} else {
 		err = b.nc.Publish(subject, frame)
 	}

@@ -111,8 +111,8 @@ func refusal(err error) error {
 }
 
 func (b *Bus) refuseSubscribe(at address, err error) {
-	if at.subject == b.silence.subject() {
-		b.silence.refused.Store(true)
+	if at.subject == b.noResponders.inboxSubject() {
+		b.noResponders.denied.Store(true)
 		b.options.logger.Warn("nats bus: calls that nobody listens to end by their timeout", "error", refusal(err))
 		return
 	}

@@ -29,7 +29,7 @@ func (b *Bus) stray(m *nats.Msg, key []byte) {
 	if passes < maxPasses && b.passOn(m, passes+1, publisher) == nil {
 		return
 	}
-	relay{nc: b.nc, reply: publisher}.Delivered(0, nil)
+	forwardReport{nc: b.nc, publisherReply: publisher}.Delivered(0, nil)
 	b.dropped.Add(1)
 	if frames, ok := b.strays.word(); ok {
 		b.events.Put(bus.Event{
@@ -60,8 +60,8 @@ func (b *Bus) passOn(m *nats.Msg, passes int, publisher string) error {
 	if !b.nc.IsConnected() {
 		return errConnLost
 	}
-	token := b.reports.add(m.Subject, relay{nc: b.nc, reply: publisher})
-	reply := b.silence.reply(token) + passed + strconv.Itoa(passes)
+	token := b.reports.add(m.Subject, forwardReport{nc: b.nc, publisherReply: publisher})
+	reply := b.noResponders.replySubject(token) + passed + strconv.Itoa(passes)
 	if publisher != "" {
 		reply += "." + publisher
 	}

@@ -82,7 +82,7 @@ func (b *Bus) markDisconnected(reason error) {
 	}
 	b.disconnects.Add(1)
 	b.loseReports()
-	b.silence.refused.Store(false) // the server that comes next decides anew
+	b.noResponders.denied.Store(false) // the server that comes next decides anew
 	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 
@@ -92,7 +92,7 @@ func (b *Bus) markConnected(epoch uint64) {
 		return
 	}
 	b.loseReports() // of those who were publishing when the link failed
-	b.learnServer()
+	b.readServerInfo()
 	if b.conn.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})
 	}
