@@ -27,16 +27,16 @@ type Bus struct {
 
 	conn         connState
 	outbox       *outbox
-	trips        trips
+	flusher      flusher
 	reports      reports
 	noResponders noResponders
 	events       lifecycle.EventQueue[bus.Event]
 	heard        heard
 
-	inbound  chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
-	marked   chan struct{}  // the dispatcher has come to the marker
-	strays   limiter        // the dispatcher's
-	refusals limiter        // those of publishing, the error handler's
+	inbound        chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
+	barrierReached chan struct{}  // the dispatcher has come to the marker
+	strays         limiter        // the dispatcher's
+	refusals       limiter        // those of publishing, the error handler's
 
 	mu      sync.RWMutex // never held while waiting for nats.go
 	members map[address]keyed
@@ -76,13 +76,13 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		statuses:       nc.StatusChanged(watchedStatuses...),
 		done:           make(chan struct{}),
 		outbox:         newOutbox(),
-		trips:          newTrips(),
+		flusher:        newFlusher(),
 		reports:        newReports(),
 		noResponders:   noResponders{inboxPrefix: nc.NewInbox() + "."},
 		events:         lifecycle.NewEventQueue[bus.Event](),
 		heard:          heard{another: make(chan struct{}), missed: nc.LastError()},
 		inbound:        make(chan *nats.Msg, options.pendingLimit),
-		marked:         make(chan struct{}, 1),
+		barrierReached: make(chan struct{}, 1),
 		members:        map[address]keyed{},
 		routes:         map[address]*route{},
 	}
@@ -121,7 +121,7 @@ func (b *Bus) start() error {
 	err := b.subscribeInbox()
 	b.workers.Go(b.dispatch) // Close waits for these four
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
-	b.workers.Go(b.travel)
+	b.workers.Go(b.runFlusher)
 	b.workers.Go(b.watch)
 	return err
 }

@@ -23,7 +23,7 @@ func connOptions(probeInterval time.Duration) []nats.Option {
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.IgnoreAuthErrorAbort(), // a server that restarts may not know its users at once
 		nats.ReconnectBufSize(-1),
-		nats.FlusherTimeout(bulkPatience * probeInterval),
+		nats.FlusherTimeout(bulkFactor * probeInterval),
 		nats.ReconnectOnFlusherError(),
 	}
 }

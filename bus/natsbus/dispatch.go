@@ -7,8 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// marker goes through the queue of what comes in, and says that all before it has been delivered.
-var marker = new(nats.Msg)
+// barrier goes through the queue of what comes in, and says that all before it has been delivered.
+var barrier = new(nats.Msg)
 
 // dispatch delivers what comes in, in the order in which the server sent it, until the bus is closed. One goroutine
 // does it for all subscriptions: that keeps the order between them, and no Deliver function blocks.
@@ -37,7 +37,7 @@ func (b *Bus) reconnecting() bool {
 func (b *Bus) take(m *nats.Msg) {
 	switch m.Sub {
 	case nil:
-		b.marked <- struct{}{} // has room for one, and there is one marker at a time
+		b.barrierReached <- struct{}{} // has room for one, and there is one marker at a time
 	case b.noResponders.sub:
 		b.onNoResponders(m)
 	default:

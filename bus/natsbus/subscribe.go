@@ -43,7 +43,7 @@ func (b *Bus) Subscribe(
 	if live {
 		return s, nil
 	}
-	err = b.await(ctx)
+	err = b.waitFlushed(ctx)
 	if err == nil {
 		err = b.confirm(s)
 	}
@@ -64,7 +64,7 @@ func (b *Bus) leave(s *subscription) {
 	b.release(s)
 	for b.conn.err() == nil {
 		ending := b.ending(s.route)
-		if b.await(b.ctx) != nil || ending == b.ending(s.route) {
+		if b.waitFlushed(b.ctx) != nil || ending == b.ending(s.route) {
 			break
 		}
 	}

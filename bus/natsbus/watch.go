@@ -9,10 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// settleInterval is the pause after a frame with a report before the bus asks the server whether it has seen all
+// confirmInterval is the pause after a frame with a report before the bus asks the server whether it has seen all
 // frames. It is a lot longer than a publisher is held up between taking its token and sending its frame, or a frame of
 // a queue is on its way from process to process.
-const settleInterval = 250 * time.Millisecond
+const confirmInterval = 250 * time.Millisecond
 
 var watchedStatuses = []nats.Status{
 	nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS,
@@ -31,33 +31,33 @@ var (
 func (b *Bus) watch() {
 	probe := time.NewTicker(b.options.probeInterval)
 	defer probe.Stop()
-	settle := time.NewTimer(settleInterval)
-	defer settle.Stop()
-	settling := &trip{}
+	confirmTimer := time.NewTimer(confirmInterval)
+	defer confirmTimer.Stop()
+	confirming := &flush{}
 	for {
 		select {
 		case status := <-b.statuses:
 			b.onStatus(status)
 		case <-probe.C:
-			if b.trips.hanging(b.options.probeInterval * 3 / 2) { // nats.go is stuck in a write
-				b.markDisconnected(b.silentServer())
+			if b.flusher.stalled(b.options.probeInterval * 3 / 2) { // nats.go is stuck in a write
+				b.markDisconnected(b.noAnswerError())
 			}
-			b.trips.join()
+			b.flusher.request()
 			b.countDropped()
 			b.disownOrphans()
 		case <-b.reports.added:
-			settle.Reset(settleInterval)
-		case <-settle.C:
+			confirmTimer.Reset(confirmInterval)
+		case <-confirmTimer.C:
 			b.reports.age()
-			settling = b.trips.join()
-		case <-settling.done:
-			if settling.err == nil {
+			confirming = b.flusher.request()
+		case <-confirming.done:
+			if confirming.err == nil {
 				b.reports.settle()
 			}
 			if b.reports.pending() {
-				settle.Reset(settleInterval)
+				confirmTimer.Reset(confirmInterval)
 			}
-			settling = &trip{}
+			confirming = &flush{}
 		case <-b.ctx.Done():
 			return
 		}
@@ -67,7 +67,7 @@ func (b *Bus) watch() {
 func (b *Bus) onStatus(status nats.Status) {
 	switch status {
 	case nats.CONNECTED:
-		b.trips.join() // when it succeeds, nats.go has sent all subscriptions again
+		b.flusher.request() // when it succeeds, nats.go has sent all subscriptions again
 	case nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
 		b.markDisconnected(errConnClosed)
 	default:
