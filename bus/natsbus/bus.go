@@ -35,7 +35,7 @@ type Bus struct {
 
 	inbound        chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
 	barrierReached chan struct{}  // the dispatcher has come to the marker
-	strays         limiter        // the dispatcher's
+	misroutedLog   limiter        // the dispatcher's
 	refusals       limiter        // those of publishing, the error handler's
 
 	mu      sync.RWMutex // never held while waiting for nats.go

@@ -65,7 +65,7 @@ func (b *Bus) deliver(m *nats.Msg) {
 		taken = give(unkeyed, m.Data, queue) || taken
 	}
 	if !taken && queue {
-		b.stray(m, key)
+		b.onMisrouted(m, key)
 	}
 }
 

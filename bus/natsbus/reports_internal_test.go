@@ -113,7 +113,7 @@ func TestProvenance(t *testing.T) {
 		"a.PASSED.-9.b":                        {0, "a.PASSED.-9.b"},
 		"prefix.x._INBOX.B.2.PASSED.1.p.A.b.1": {1, "p.A.b.1"},
 	} {
-		passes, publisher := provenance(reply)
+		passes, publisher := parseHops(reply)
 		assert.Equal(t, want.passes, passes, reply)
 		assert.Equal(t, want.publisher, publisher, reply)
 	}

@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	// passed stands in the reply subject of a frame that was passed on. Before it is where the server says that nobody
+	// forwardMark stands in the reply subject of a frame that was passed on. Before it is where the server says that nobody
 	// listens, behind it how often the frame was passed on, and the reply subject that it came with:
 	//
 	//	_INBOX.passer.token.PASSED.1._INBOX.publisher.token
-	passed = ".PASSED."
-	// maxPasses is how often a frame is passed on before it is dropped. With two processes in the queue, one of which has
+	forwardMark = ".PASSED."
+	// maxHops is how often a frame is passed on before it is dropped. With two processes in the queue, one of which has
 	// a member for the frame, that happens to one in a hundred thousand.
-	maxPasses = 16
+	maxHops = 16
 )
 
-// stray takes a frame of a queue that the server gave to this process though it has no member for it, and passes it on:
+// onMisrouted takes a frame of a queue that the server gave to this process though it has no member for it, and passes it on:
 // back to the queue, where another process may get it. So one that starts or stops to serve the methods of a service,
 // one after the other, loses none. What nobody takes is dropped in the end.
-func (b *Bus) stray(m *nats.Msg, key []byte) {
-	passes, publisher := provenance(m.Reply)
-	if passes < maxPasses && b.passOn(m, passes+1, publisher) == nil {
+func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
+	hops, publisher := parseHops(m.Reply)
+	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {
 		return
 	}
 	forwardReport{nc: b.nc, publisherReply: publisher}.Delivered(0, nil)
 	b.dropped.Add(1)
-	if frames, ok := b.strays.word(); ok {
+	if frames, ok := b.misroutedLog.word(); ok {
 		b.events.Put(bus.Event{
 			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
 			Err: errors.NewErrorf(errors.FailedPrecondition, "a frame with routing key %q came to processes only that have no "+
@@ -41,27 +41,27 @@ func (b *Bus) stray(m *nats.Msg, key []byte) {
 	}
 }
 
-// provenance returns how often a frame with this reply subject was passed on, and the publisher's reply subject, which
+// parseHops returns how often a frame with this reply subject was passed on, and the publisher's reply subject, which
 // may be empty.
-func provenance(reply string) (passes int, publisher string) {
-	_, trail, found := strings.Cut(reply, passed)
+func parseHops(reply string) (hops int, publisher string) {
+	_, rest, found := strings.Cut(reply, forwardMark)
 	if !found {
 		return 0, reply
 	}
-	number, publisher, _ := strings.Cut(trail, ".")
-	passes, err := strconv.Atoi(number)
-	if err != nil || passes < 0 {
+	hopsText, publisher, _ := strings.Cut(rest, ".")
+	hops, err := strconv.Atoi(hopsText)
+	if err != nil || hops < 0 {
 		return 0, reply
 	}
-	return passes, publisher
+	return hops, publisher
 }
 
-func (b *Bus) passOn(m *nats.Msg, passes int, publisher string) error {
+func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 	if !b.nc.IsConnected() {
 		return errConnLost
 	}
 	token := b.reports.add(m.Subject, forwardReport{nc: b.nc, publisherReply: publisher})
-	reply := b.noResponders.replySubject(token) + passed + strconv.Itoa(passes)
+	reply := b.noResponders.replySubject(token) + forwardMark + strconv.Itoa(hops)
 	if publisher != "" {
 		reply += "." + publisher
 	}
