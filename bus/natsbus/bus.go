@@ -14,16 +14,16 @@ import (
 
 // Bus is the bus over NATS. Make one with [New] or bus.Open.
 type Bus struct {
-	nc             *nats.Conn
-	options        options
-	buffersOffline bool // nc may keep what is published while it is disconnected
-	statuses       chan nats.Status
-	unhear         func()          // ends hearing of nc's errors
-	ctx            context.Context //nolint:containedctx // ends when the bus is closed
-	cancel         context.CancelFunc
-	workers        sync.WaitGroup // the bus's goroutines
-	done           chan struct{}
-	closeConn      func() // nil if nc is not the bus's own
+	nc                 *nats.Conn
+	options            options
+	buffersOffline     bool // nc may keep what is published while it is disconnected
+	statuses           chan nats.Status
+	detachErrorHandler func()          // ends hearing of nc's errors
+	ctx                context.Context //nolint:containedctx // ends when the bus is closed
+	cancel             context.CancelFunc
+	workers            sync.WaitGroup // the bus's goroutines
+	done               chan struct{}
+	closeConn          func() // nil if nc is not the bus's own
 
 	conn         connState
 	outbox       *outbox
@@ -31,12 +31,12 @@ type Bus struct {
 	reports      reports
 	noResponders noResponders
 	events       lifecycle.EventQueue[bus.Event]
-	heard        heard
+	asyncErrors  asyncErrors
 
 	inbound        chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
 	barrierReached chan struct{}  // the dispatcher has come to the marker
 	misroutedLog   limiter        // the dispatcher's
-	refusals       limiter        // those of publishing, the error handler's
+	deniedLog      limiter        // those of publishing, the error handler's
 
 	mu      sync.RWMutex // never held while waiting for nats.go
 	members map[address]keyed
@@ -80,14 +80,14 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		reports:        newReports(),
 		noResponders:   noResponders{inboxPrefix: nc.NewInbox() + "."},
 		events:         lifecycle.NewEventQueue[bus.Event](),
-		heard:          heard{another: make(chan struct{}), missed: nc.LastError()},
+		asyncErrors:    asyncErrors{changed: make(chan struct{}), skipped: nc.LastError()},
 		inbound:        make(chan *nats.Msg, options.pendingLimit),
 		barrierReached: make(chan struct{}, 1),
 		members:        map[address]keyed{},
 		routes:         map[address]*route{},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.unhear = b.hearErrors()
+	b.detachErrorHandler = b.attachErrorHandler()
 	if err := b.start(); err != nil {
 		_ = b.Close() // always nil
 		return nil, err
@@ -155,7 +155,7 @@ func (b *Bus) Close() error {
 	b.inbound <- nil
 	b.workers.Wait()
 	b.nc.RemoveStatusListener(b.statuses)
-	b.unhear()
+	b.detachErrorHandler()
 	if b.closeConn != nil {
 		b.closeConn()
 	}

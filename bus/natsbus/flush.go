@@ -100,7 +100,7 @@ func (b *Bus) runFlusher() {
 		current.err = b.roundTrip(sent - confirmed)
 		if current.err == nil {
 			confirmed = sent
-			b.hearRefusals()
+			b.waitAsyncErrors()
 			b.markConnected(epoch)
 			b.waitDelivered()
 		}

@@ -14,14 +14,14 @@ const queueGroup = "bus"
 
 // route is the NATS subscription of an address. The bus's mutex for changes guards it.
 type route struct {
-	sub       *nats.Subscription
-	staying   int           // members that do not want to leave; without any, sub is ending
-	live      bool          // the server has confirmed it
-	refused   error         // why the server does not permit it,
-	refusedAt uint64        // as long as the link has this age
-	dropped   int           // how many frames nats.go had dropped when last asked
-	endingAt  uint64        // how often the connection had reconnected when sub was told to end,
-	endedAt   atomic.Uint64 // and when nats.go forgot it
+	sub         *nats.Subscription
+	staying     int           // members that do not want to leave; without any, sub is ending
+	live        bool          // the server has confirmed it
+	denied      error         // why the server does not permit it,
+	deniedEpoch uint64        // as long as the link has this age
+	dropped     int           // how many frames nats.go had dropped when last asked
+	endingAt    uint64        // how often the connection had reconnected when sub was told to end,
+	endedAt     atomic.Uint64 // and when nats.go forgot it
 }
 
 // join adds a member, and reports whether its route is live already.
@@ -65,7 +65,7 @@ func (b *Bus) listenError(err error, channel bus.Channel) error {
 func (b *Bus) confirm(s *subscription) error {
 	b.changing.Lock()
 	defer b.changing.Unlock()
-	if err := s.route.refused; err != nil && s.route.refusedAt == b.conn.epoch() {
+	if err := s.route.denied; err != nil && s.route.deniedEpoch == b.conn.epoch() {
 		return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %s: %w", s.channel, err)
 	}
 	s.route.live = true
