@@ -26,7 +26,7 @@ type Bus struct {
 	closeConn          func() // nil if nc is not the bus's own
 
 	conn         connState
-	outbox       *outbox
+	combiner     *combiner
 	flusher      flusher
 	reports      reports
 	noResponders noResponders
@@ -75,7 +75,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		buffersOffline: nc.Opts.ReconnectBufSize >= 0,
 		statuses:       nc.StatusChanged(watchedStatuses...),
 		done:           make(chan struct{}),
-		outbox:         newOutbox(),
+		combiner:       newCombiner(),
 		flusher:        newFlusher(),
 		reports:        newReports(),
 		noResponders:   noResponders{inboxPrefix: nc.NewInbox() + "."},

@@ -29,40 +29,40 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if err := b.checkConnected(); err != nil {
 		return err
 	}
-	subject, key := b.locate(channel)
-	if err := b.check(channel, subject, len(frame)+wire.SizeRoutingKey(key)); err != nil {
+	subject, key := b.subjectOf(channel)
+	if err := b.validate(channel, subject, len(frame)+wire.SizeRoutingKey(key)); err != nil {
 		return err
 	}
 	out := outgoing{subject: subject, key: key, frame: frame, report: report}
-	left, crowded := b.outbox.leave(out)
-	if left {
+	queued, contended := b.combiner.submit(out)
+	if queued {
 		return nil
 	}
-	if crowded {
+	if contended {
 		runtime.Gosched() // those who are about to publish, too, leave it here, and one write has it all
 	}
 	err := b.send(out)
-	b.sendWaiting()
+	b.sendQueued()
 	if err != nil {
 		return b.publishError(err, channel, len(frame))
 	}
 	return nil
 }
 
-// check finds out what nats.go would refuse, before the frame is left with somebody else.
-func (b *Bus) check(channel bus.Channel, subject string, size int) error {
+// validate finds out what nats.go would refuse, before the frame is left with somebody else.
+func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
 		return b.publishError(nats.ErrMaxPayload, channel, size)
 	}
-	if !isSubject(subject) {
+	if !validSubject(subject) {
 		return b.publishError(nats.ErrBadSubject, channel, size)
 	}
 	return nil
 }
 
-// isSubject tells whether nats.go publishes there. To look for one character after the other takes half as long as
+// validSubject tells whether nats.go publishes there. To look for one character after the other takes half as long as
 // strings.ContainsAny.
-func isSubject(subject string) bool {
+func validSubject(subject string) bool {
 	for _, space := range [...]byte{' ', '\t', '\r', '\n'} {
 		if strings.IndexByte(subject, space) >= 0 {
 			return false
@@ -71,10 +71,10 @@ func isSubject(subject string) bool {
 	return subject != ""
 }
 
-// sendWaiting sends what others have left meanwhile. It is on the way then: they learn by the report if it fails.
-func (b *Bus) sendWaiting() {
-	for waiting := b.outbox.next(); len(waiting) > 0; waiting = b.outbox.next() {
-		for _, out := range waiting {
+// sendQueued sends what others have left meanwhile. It is on the way then: they learn by the report if it fails.
+func (b *Bus) sendQueued() {
+	for batch := b.combiner.nextBatch(); len(batch) > 0; batch = b.combiner.nextBatch() {
+		for _, out := range batch {
 			if b.send(out) == nil {
 				continue
 			}
@@ -92,10 +92,10 @@ func (b *Bus) send(out outgoing) error {
 		return b.sendFrame(out.subject, out.frame, out.report)
 	}
 	buffer := scratch.Get().(*[]byte)
-	keyed := wire.AppendRoutingKey(append((*buffer)[:0], out.frame...), out.key)
-	err := b.sendFrame(out.subject, keyed, out.report)
-	if cap(keyed) <= maxScratch {
-		*buffer = keyed
+	withKey := wire.AppendRoutingKey(append((*buffer)[:0], out.frame...), out.key)
+	err := b.sendFrame(out.subject, withKey, out.report)
+	if cap(withKey) <= maxScratch {
+		*buffer = withKey
 		scratch.Put(buffer)
 	}
 	return err
@@ -112,8 +112,8 @@ func (b *Bus) checkConnected() error {
 	return nil
 }
 
-// locate returns where a channel is on NATS, and the routing key in its frames.
-func (b *Bus) locate(channel bus.Channel) (subject, key string) {
+// subjectOf returns where a channel is on NATS, and the routing key in its frames.
+func (b *Bus) subjectOf(channel bus.Channel) (subject, key string) {
 	if b.options.subjectPerMethod && channel.Key != "" {
 		return b.options.prefix + channel.Subject + "." + channel.Key, ""
 	}
@@ -124,7 +124,7 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 	if report == nil {
 		err = b.nc.Publish(subject, frame)
 	} else {
-		err = b.sendReported(subject, frame, report)
+		err = b.sendWithReport(subject, frame, report)
 	}
 	if err == nil {
 		b.published.Add(1)
@@ -132,8 +132,8 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 	return err
 }
 
-// sendReported returns nil if the report is told the outcome, be it that the frame could not be sent.
-func (b *Bus) sendReported(subject string, frame []byte, report bus.DeliveryReport) (err error) {
+// sendWithReport returns nil if the report is told the outcome, be it that the frame could not be sent.
+func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	token := b.reports.add(subject, report)
 	if b.noResponders.enabled() {
 		err = b.nc.PublishRequest(subject, b.noResponders.replySubject(token), frame)
@@ -164,6 +164,6 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 }
 
 func (b *Bus) subjectError(err error, channel bus.Channel) error {
-	subject, _ := b.locate(channel)
+	subject, _ := b.subjectOf(channel)
 	return errors.NewErrorf(errors.InvalidArgument, "channel %s: %q cannot be a nats subject: %w", channel, subject, err)
 }

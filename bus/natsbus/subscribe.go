@@ -31,7 +31,7 @@ func (b *Bus) Subscribe(
 		return nil, err
 	}
 	queue := join == bus.Queue
-	subject, key := b.locate(channel)
+	subject, key := b.subjectOf(channel)
 	s := &subscription{
 		bus: b, channel: channel, at: address{subject: subject, queue: queue}, key: key,
 		member: fanout.NewSubscriber(queue, deliver),

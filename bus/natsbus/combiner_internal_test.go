@@ -10,35 +10,35 @@ import (
 
 func TestOutbox_OneSendsForAll(t *testing.T) {
 	t.Parallel()
-	o := newOutbox()
-	left, crowded := o.leave(outgoing{subject: "a"})
+	o := newCombiner()
+	left, crowded := o.submit(outgoing{subject: "a"})
 	assert.False(t, left)
 	assert.False(t, crowded)
 	for _, subject := range []string{"b", "c"} {
-		left, _ = o.leave(outgoing{subject: subject})
+		left, _ = o.submit(outgoing{subject: subject})
 		assert.True(t, left)
 	}
-	assert.Equal(t, []outgoing{{subject: "b"}, {subject: "c"}}, o.next())
-	left, _ = o.leave(outgoing{subject: "d"})
+	assert.Equal(t, []outgoing{{subject: "b"}, {subject: "c"}}, o.nextBatch())
+	left, _ = o.submit(outgoing{subject: "d"})
 	assert.True(t, left, "the sender has not finished")
-	assert.Equal(t, []outgoing{{subject: "d"}}, o.next())
-	assert.Empty(t, o.next())
+	assert.Equal(t, []outgoing{{subject: "d"}}, o.nextBatch())
+	assert.Empty(t, o.nextBatch())
 
-	for range crowdMemory { // alone
-		left, crowded = o.leave(outgoing{})
+	for range contentionWindow { // alone
+		left, crowded = o.submit(outgoing{})
 		assert.False(t, left)
 		assert.True(t, crowded, "others came lately")
-		assert.Empty(t, o.next())
+		assert.Empty(t, o.nextBatch())
 	}
-	_, crowded = o.leave(outgoing{})
+	_, crowded = o.submit(outgoing{})
 	assert.False(t, crowded)
 }
 
 // TestOutbox_TakesTurns: nobody sends for others for ever, and what one goroutine publishes stays in order.
 func TestOutbox_TakesTurns(t *testing.T) {
 	t.Parallel()
-	const publishers, frames = 4, 10 * maxLeft
-	o := newOutbox()
+	const publishers, frames = 4, 10 * maxQueued
+	o := newCombiner()
 	var mu sync.Mutex
 	sent := make([]int, publishers) // how many of each were sent
 	send := func(out outgoing) {
@@ -53,18 +53,18 @@ func TestOutbox_TakesTurns(t *testing.T) {
 		wg.Go(func() {
 			for i := range frames {
 				out := outgoing{frame: []byte{byte(publisher), byte(i)}}
-				if left, _ := o.leave(out); left {
+				if left, _ := o.submit(out); left {
 					continue
 				}
 				send(out)
 				others := 0
-				for waiting := o.next(); len(waiting) > 0; waiting = o.next() {
+				for waiting := o.nextBatch(); len(waiting) > 0; waiting = o.nextBatch() {
 					others += len(waiting)
 					for _, out := range waiting {
 						send(out)
 					}
 				}
-				assert.LessOrEqual(t, others, maxLeft)
+				assert.LessOrEqual(t, others, maxQueued)
 			}
 		})
 	}
