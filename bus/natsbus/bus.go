@@ -35,8 +35,8 @@ type Bus struct {
 
 	inbound        chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
 	barrierReached chan struct{}  // the dispatcher has come to the marker
-	misroutedLog   limiter        // the dispatcher's
-	deniedLog      limiter        // those of publishing, the error handler's
+	misroutedLog   logThrottle    // the dispatcher's
+	deniedLog      logThrottle    // those of publishing, the error handler's
 
 	mu      sync.RWMutex // never held while waiting for nats.go
 	members map[address]keyed

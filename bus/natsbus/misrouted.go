@@ -31,7 +31,7 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	}
 	forwardReport{nc: b.nc, publisherReply: publisher}.Delivered(0, nil)
 	b.dropped.Add(1)
-	if frames, ok := b.misroutedLog.word(); ok {
+	if frames, ok := b.misroutedLog.allow(); ok {
 		b.events.Put(bus.Event{
 			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
 			Err: errors.NewErrorf(errors.FailedPrecondition, "a frame with routing key %q came to processes only that have no "+

@@ -135,7 +135,7 @@ func (b *Bus) onPublishDenied(subject string, err error) {
 	for _, report := range denied {
 		report.Delivered(bus.Unknown, permissionError(err))
 	}
-	if frames, ok := b.deniedLog.word(); ok {
+	if frames, ok := b.deniedLog.allow(); ok {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: subject, Frames: frames, Err: permissionError(err)})
 	}
 }
