@@ -67,7 +67,7 @@ func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 	}
 	err := b.nc.PublishRequest(m.Subject, reply, m.Data)
 	if err != nil {
-		b.reports.withdraw(token)
+		b.reports.cancel(token)
 	}
 	return err
 }

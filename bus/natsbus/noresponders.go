@@ -72,7 +72,7 @@ func (b *Bus) onNoResponders(m *nats.Msg) {
 	if err != nil {
 		return
 	}
-	if report := b.reports.take(token); report != nil {
+	if report := b.reports.remove(token); report != nil {
 		report.Delivered(0, nil)
 	}
 }

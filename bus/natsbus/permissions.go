@@ -130,7 +130,7 @@ func (b *Bus) onSubscribeDenied(at address, err error) {
 
 // onPublishDenied tells the reports of the frames that are on their way to subject. The server took none of them.
 func (b *Bus) onPublishDenied(subject string, err error) {
-	denied := b.reports.takeAll(subject)
+	denied := b.reports.removeSubject(subject)
 	b.publishErrors.Add(uint64(len(denied)))
 	for _, report := range denied {
 		report.Delivered(bus.Unknown, permissionError(err))

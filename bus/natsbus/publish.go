@@ -140,7 +140,7 @@ func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryRe
 	} else {
 		err = b.nc.Publish(subject, frame)
 	}
-	if err != nil && !b.reports.withdraw(token) {
+	if err != nil && !b.reports.cancel(token) {
 		return nil
 	}
 	return err

@@ -13,15 +13,15 @@ const maxReports = 4096
 // reports are those of frames that the server has not confirmed. A frame's token is its place in the sequence of all
 // that were published with a report.
 type reports struct {
-	added chan struct{} // a report was added to none
+	firstAdded chan struct{} // a report was added to none
 
-	mu      sync.Mutex
-	ring    [maxReports]pendingReport // a token's place is its remainder
-	last    uint64                    // the newest token
-	young   uint64                    // the newest one at the last call of age
-	old     uint64                    // the newest one at the call before
-	settled uint64                    // this one and all before it are gone
-	lost    uint64                    // this one and all before it that were pending at the time were lost
+	mu       sync.Mutex
+	ring     [maxReports]pendingReport // a token's place is its remainder
+	newest   uint64                    // the newest token
+	current  uint64                    // the newest one at the last call of age
+	previous uint64                    // the newest one at the call before
+	finished uint64                    // this one and all before it are gone
+	failed   uint64                    // this one and all before it that were pending at the time were lost
 }
 
 type pendingReport struct {
@@ -30,36 +30,36 @@ type pendingReport struct {
 	report  bus.DeliveryReport // nil if it is gone
 }
 
-func newReports() reports { return reports{added: make(chan struct{}, 1)} }
+func newReports() reports { return reports{firstAdded: make(chan struct{}, 1)} }
 
 // add returns the token of a frame that is about to be published.
 func (r *reports) add(subject string, report bus.DeliveryReport) (token uint64) {
 	r.mu.Lock()
-	first := r.last == r.settled
-	r.last++
-	token = r.last
-	*r.at(token) = pendingReport{token: token, subject: subject, report: report}
+	first := r.newest == r.finished
+	r.newest++
+	token = r.newest
+	*r.slot(token) = pendingReport{token: token, subject: subject, report: report}
 	r.mu.Unlock()
 	if first {
 		select {
-		case r.added <- struct{}{}:
+		case r.firstAdded <- struct{}{}:
 		default:
 		}
 	}
 	return token
 }
 
-func (r *reports) at(token uint64) *pendingReport { return &r.ring[token%maxReports] }
+func (r *reports) slot(token uint64) *pendingReport { return &r.ring[token%maxReports] }
 
-// take returns nil if the report is gone.
-func (r *reports) take(token uint64) bus.DeliveryReport {
+// remove returns nil if the report is gone.
+func (r *reports) remove(token uint64) bus.DeliveryReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.takeLocked(token)
+	return r.removeLocked(token)
 }
 
-func (r *reports) takeLocked(token uint64) bus.DeliveryReport {
-	pending := r.at(token)
+func (r *reports) removeLocked(token uint64) bus.DeliveryReport {
+	pending := r.slot(token)
 	if pending.token != token {
 		return nil
 	}
@@ -68,8 +68,8 @@ func (r *reports) takeLocked(token uint64) bus.DeliveryReport {
 	return report
 }
 
-// takeAll returns the reports of frames for subject.
-func (r *reports) takeAll(subject string) (reports []bus.DeliveryReport) {
+// removeSubject returns the reports of frames for subject.
+func (r *reports) removeSubject(subject string) (reports []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.ring {
@@ -81,54 +81,54 @@ func (r *reports) takeAll(subject string) (reports []bus.DeliveryReport) {
 	return reports
 }
 
-// withdraw takes back the report of a frame that could not be published. It reports false if the report was told
+// cancel takes back the report of a frame that could not be published. It reports false if the report was told
 // already that the frame is lost.
-func (r *reports) withdraw(token uint64) bool {
+func (r *reports) cancel(token uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.takeLocked(token) != nil || token > r.lost
+	return r.removeLocked(token) != nil || token > r.failed
 }
 
-// age makes what was added before the last call of it old.
-func (r *reports) age() {
+// rotate makes what was added before the last call of it old.
+func (r *reports) rotate() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.old, r.young = r.young, r.last
+	r.previous, r.current = r.current, r.newest
 }
 
-// settle forgets the reports that are old: their frames have been taken by the server, and if nobody had listened it
+// confirmPrevious forgets the reports that are old: their frames have been taken by the server, and if nobody had listened it
 // would have said so.
-func (r *reports) settle() {
+func (r *reports) confirmPrevious() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dropLocked(r.old, nil)
+	r.dropLocked(r.previous, nil)
 }
 
-// lose returns all that are pending, and forgets them.
-func (r *reports) lose() (lost []bus.DeliveryReport) {
+// failAll returns all that are pending, and forgets them.
+func (r *reports) failAll() (failed []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lost = r.last
-	r.dropLocked(r.last, func(report bus.DeliveryReport) { lost = append(lost, report) })
-	return lost
+	r.failed = r.newest
+	r.dropLocked(r.newest, func(report bus.DeliveryReport) { failed = append(failed, report) })
+	return failed
 }
 
 func (r *reports) dropLocked(upTo uint64, each func(bus.DeliveryReport)) {
-	first := r.settled + 1
-	if r.last >= maxReports {
-		first = max(first, r.last-maxReports+1)
+	first := r.finished + 1
+	if r.newest >= maxReports {
+		first = max(first, r.newest-maxReports+1)
 	}
 	for token := first; token <= upTo; token++ {
-		if report := r.takeLocked(token); report != nil && each != nil {
+		if report := r.removeLocked(token); report != nil && each != nil {
 			each(report)
 		}
 	}
-	r.settled = max(r.settled, upTo)
+	r.finished = max(r.finished, upTo)
 }
 
 // pending reports whether there are any that settle has not seen.
 func (r *reports) pending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.last > r.settled
+	return r.newest > r.finished
 }

@@ -17,10 +17,10 @@ func TestReports_TakenOnce(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	first, second := r.add("a", numbered(1)), r.add("b", numbered(2))
-	assert.Equal(t, numbered(2), r.take(second))
-	assert.Nil(t, r.take(second))
-	assert.Equal(t, numbered(1), r.take(first))
-	assert.Nil(t, r.take(7), "never added")
+	assert.Equal(t, numbered(2), r.remove(second))
+	assert.Nil(t, r.remove(second))
+	assert.Equal(t, numbered(1), r.remove(first))
+	assert.Nil(t, r.remove(7), "never added")
 }
 
 func TestReports_OldestAreForgottenFirst(t *testing.T) {
@@ -29,29 +29,29 @@ func TestReports_OldestAreForgottenFirst(t *testing.T) {
 	for i := range maxReports + 10 {
 		r.add("a", numbered(i+1))
 	}
-	assert.Nil(t, r.take(10))
-	assert.Equal(t, numbered(11), r.take(11))
-	assert.Equal(t, numbered(maxReports+10), r.take(maxReports+10))
-	assert.Len(t, r.lose(), maxReports-2)
+	assert.Nil(t, r.remove(10))
+	assert.Equal(t, numbered(11), r.remove(11))
+	assert.Equal(t, numbered(maxReports+10), r.remove(maxReports+10))
+	assert.Len(t, r.failAll(), maxReports-2)
 }
 
 func TestReports_SettleForgetsThoseThatWereThereAtTheLastButOneAge(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	old := r.add("a", numbered(1))
-	r.age()
+	r.rotate()
 	young := r.add("a", numbered(2))
-	r.settle()
+	r.confirmPrevious()
 	assert.True(t, r.pending())
-	r.age()
+	r.rotate()
 	newest := r.add("a", numbered(3))
-	r.settle()
-	assert.Nil(t, r.take(old))
-	assert.Equal(t, numbered(2), r.take(young))
-	r.age()
-	r.age()
-	r.settle()
-	assert.Nil(t, r.take(newest))
+	r.confirmPrevious()
+	assert.Nil(t, r.remove(old))
+	assert.Equal(t, numbered(2), r.remove(young))
+	r.rotate()
+	r.rotate()
+	r.confirmPrevious()
+	assert.Nil(t, r.remove(newest))
 	assert.False(t, r.pending())
 }
 
@@ -59,13 +59,13 @@ func TestReports_AddedSignalsTheFirst(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	r.add("a", numbered(1))
-	assert.Len(t, r.added, 1)
-	<-r.added
+	assert.Len(t, r.firstAdded, 1)
+	<-r.firstAdded
 	r.add("a", numbered(2))
-	assert.Empty(t, r.added)
-	r.lose()
+	assert.Empty(t, r.firstAdded)
+	r.failAll()
 	r.add("a", numbered(3))
-	assert.Len(t, r.added, 1)
+	assert.Len(t, r.firstAdded, 1)
 }
 
 // A publisher whose frame was not sent learns whether its report has been told that already.
@@ -73,19 +73,19 @@ func TestReports_Withdraw(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	told := r.add("a", numbered(1))
-	assert.Equal(t, []bus.DeliveryReport{numbered(1)}, r.lose())
-	assert.Empty(t, r.lose())
-	assert.False(t, r.withdraw(told))
+	assert.Equal(t, []bus.DeliveryReport{numbered(1)}, r.failAll())
+	assert.Empty(t, r.failAll())
+	assert.False(t, r.cancel(told))
 
 	fresh := r.add("a", numbered(2))
-	assert.True(t, r.withdraw(fresh))
-	assert.Nil(t, r.take(fresh))
+	assert.True(t, r.cancel(fresh))
+	assert.Nil(t, r.remove(fresh))
 
 	overwritten := r.add("a", numbered(3))
 	for range maxReports {
 		r.add("a", numbered(4))
 	}
-	assert.True(t, r.withdraw(overwritten))
+	assert.True(t, r.cancel(overwritten))
 }
 
 func TestReports_TakeAllOfASubject(t *testing.T) {
@@ -94,9 +94,9 @@ func TestReports_TakeAllOfASubject(t *testing.T) {
 	r.add("a", numbered(1))
 	b := r.add("b", numbered(2))
 	r.add("a", numbered(3))
-	assert.ElementsMatch(t, []bus.DeliveryReport{numbered(1), numbered(3)}, r.takeAll("a"))
-	assert.Empty(t, r.takeAll("a"))
-	assert.Equal(t, numbered(2), r.take(b))
+	assert.ElementsMatch(t, []bus.DeliveryReport{numbered(1), numbered(3)}, r.removeSubject("a"))
+	assert.Empty(t, r.removeSubject("a"))
+	assert.Equal(t, numbered(2), r.remove(b))
 }
 
 func TestProvenance(t *testing.T) {

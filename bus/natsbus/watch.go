@@ -45,14 +45,14 @@ func (b *Bus) watch() {
 			b.flusher.request()
 			b.countDropped()
 			b.disownOrphans()
-		case <-b.reports.added:
+		case <-b.reports.firstAdded:
 			confirmTimer.Reset(confirmInterval)
 		case <-confirmTimer.C:
-			b.reports.age()
+			b.reports.rotate()
 			confirming = b.flusher.request()
 		case <-confirming.done:
 			if confirming.err == nil {
-				b.reports.settle()
+				b.reports.confirmPrevious()
 			}
 			if b.reports.pending() {
 				confirmTimer.Reset(confirmInterval)
@@ -81,7 +81,7 @@ func (b *Bus) markDisconnected(reason error) {
 		return
 	}
 	b.disconnects.Add(1)
-	b.loseReports()
+	b.failReports()
 	b.noResponders.denied.Store(false) // the server that comes next decides anew
 	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
@@ -91,17 +91,17 @@ func (b *Bus) markConnected(epoch uint64) {
 	if b.conn.err() == nil {
 		return
 	}
-	b.loseReports() // of those who were publishing when the link failed
+	b.failReports() // of those who were publishing when the link failed
 	b.readServerInfo()
 	if b.conn.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})
 	}
 }
 
-func (b *Bus) loseReports() {
-	lost := b.reports.lose()
-	b.publishErrors.Add(uint64(len(lost)))
-	for _, report := range lost {
+func (b *Bus) failReports() {
+	failed := b.reports.failAll()
+	b.publishErrors.Add(uint64(len(failed)))
+	for _, report := range failed {
 		report.Delivered(bus.Unknown, errUnconfirmed)
 	}
 }
