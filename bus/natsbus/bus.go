@@ -41,11 +41,11 @@ type Bus struct {
 	mu      sync.RWMutex // never held while waiting for nats.go
 	members map[address]keyed
 
-	changing   sync.Mutex // of subscriptions; taken before mu
-	closed     bool
-	routes     map[address]*route
-	orphaned   bool   // the server may have subscriptions that nats.go has forgotten, unless
-	orphanedAt uint64 // this is no longer the number of reconnects
+	changeMu        sync.Mutex // of subscriptions; taken before mu
+	closed          bool
+	serverSubs      map[address]*serverSub
+	stale           bool   // the server may have subscriptions that nats.go has forgotten, unless
+	staleReconnects uint64 // this is no longer the number of reconnects
 
 	maxPayload                                               atomic.Int64 // bytes; 0: not known
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
@@ -84,7 +84,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		inbound:        make(chan *nats.Msg, options.pendingLimit),
 		barrierReached: make(chan struct{}, 1),
 		members:        map[address]keyed{},
-		routes:         map[address]*route{},
+		serverSubs:     map[address]*serverSub{},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.detachErrorHandler = b.attachErrorHandler()
@@ -140,14 +140,14 @@ func (b *Bus) Stats() bus.Stats {
 
 // Close ends all subscriptions and returns when the last goroutine of the bus has ended. It always returns nil.
 func (b *Bus) Close() error {
-	routes, first := b.closeRoutes()
+	serverSubs, first := b.closeServerSubs()
 	if !first {
 		<-b.done
 		return nil
 	}
 	b.conn.close()
 	b.cancel()
-	for _, r := range routes {
+	for _, r := range serverSubs {
 		_ = r.sub.Unsubscribe() // fails if nats.go has ended it already
 	}
 	b.noResponders.unsubscribe()

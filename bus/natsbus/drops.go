@@ -8,16 +8,16 @@ import (
 // countDropped asks nats.go how many frames it dropped because too many were waiting. If that would have to wait it
 // leaves it to the next time.
 func (b *Bus) countDropped() {
-	if !b.changing.TryLock() {
+	if !b.changeMu.TryLock() {
 		return
 	}
-	defer b.changing.Unlock()
-	for at, r := range b.routes {
+	defer b.changeMu.Unlock()
+	for at, r := range b.serverSubs {
 		b.countDroppedLocked(at, r)
 	}
 }
 
-func (b *Bus) countDroppedLocked(at address, r *route) {
+func (b *Bus) countDroppedLocked(at address, r *serverSub) {
 	dropped, err := r.sub.Dropped()
 	if err != nil || dropped == r.dropped {
 		return

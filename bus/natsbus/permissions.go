@@ -116,16 +116,16 @@ func (b *Bus) onSubscribeDenied(at address, err error) {
 		b.options.logger.Warn("nats bus: calls that nobody listens to end by their timeout", "error", permissionError(err))
 		return
 	}
-	b.changing.Lock()
-	defer b.changing.Unlock()
-	r := b.routes[at]
+	b.changeMu.Lock()
+	defer b.changeMu.Unlock()
+	r := b.serverSubs[at]
 	if r == nil {
 		return
 	}
-	if r.live { // until the bus reconnected; who subscribes is told otherwise
+	if r.confirmed { // until the bus reconnected; who subscribes is told otherwise
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: at.subject, Err: permissionError(err)})
 	}
-	r.live, r.denied, r.deniedEpoch = false, err, b.conn.epoch()
+	r.confirmed, r.denied, r.deniedEpoch = false, err, b.conn.epoch()
 }
 
 // onPublishDenied tells the reports of the frames that are on their way to subject. The server took none of them.

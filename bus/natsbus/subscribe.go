@@ -10,19 +10,19 @@ import (
 
 // subscription is one member of an address.
 type subscription struct {
-	bus     *Bus
-	channel bus.Channel
-	at      address
-	key     string
-	member  *fanout.Subscriber
-	route   *route // shared with the address's other members
-	once    sync.Once
+	bus       *Bus
+	channel   bus.Channel
+	at        address
+	key       string
+	member    *fanout.Subscriber
+	serverSub *serverSub // shared with the address's other members
+	once      sync.Once
 }
 
 // Subscribe makes deliver a member of channel. Members of one subject share one NATS subscription, and those who
 // subscribe at the same time share the wait for the server's confirmation.
 func (b *Bus) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
+	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -30,25 +30,25 @@ func (b *Bus) Subscribe(
 	if err := b.checkConnected(); err != nil {
 		return nil, err
 	}
-	queue := join == bus.Queue
+	queue := mode == bus.Queue
 	subject, key := b.subjectOf(channel)
 	s := &subscription{
 		bus: b, channel: channel, at: address{subject: subject, queue: queue}, key: key,
 		member: fanout.NewSubscriber(queue, deliver),
 	}
-	live, err := b.join(s)
+	confirmed, err := b.acquireServerSub(s)
 	if err != nil {
 		return nil, err
 	}
-	if live {
+	if confirmed {
 		return s, nil
 	}
 	err = b.waitFlushed(ctx)
 	if err == nil {
-		err = b.confirm(s)
+		err = b.confirmServerSub(s)
 	}
 	if err != nil {
-		b.release(s)
+		b.releaseServerSub(s)
 		b.removeMember(s)
 		return nil, err
 	}
@@ -57,17 +57,17 @@ func (b *Bus) Subscribe(
 
 // Close ends the membership. What the server has sent by then is delivered before, so that a process that stops to serve
 // leaves no request behind: Close takes a round trip, which those who close at the same time share.
-func (s *subscription) Close() { s.once.Do(func() { s.bus.leave(s) }) }
+func (s *subscription) Close() { s.once.Do(func() { s.bus.unsubscribe(s) }) }
 
-// leave makes one more round trip if the route begins to end during the first one.
-func (b *Bus) leave(s *subscription) {
-	b.release(s)
+// unsubscribe makes one more round trip if the route begins to end during the first one.
+func (b *Bus) unsubscribe(s *subscription) {
+	b.releaseServerSub(s)
 	for b.conn.err() == nil {
-		ending := b.ending(s.route)
-		if b.waitFlushed(b.ctx) != nil || ending == b.ending(s.route) {
+		wasDraining := b.isDraining(s.serverSub)
+		if b.waitFlushed(b.ctx) != nil || wasDraining == b.isDraining(s.serverSub) {
 			break
 		}
 	}
 	b.removeMember(s)
-	b.checkOrphaned(s.route)
+	b.checkStale(s.serverSub)
 }

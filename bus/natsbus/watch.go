@@ -44,7 +44,7 @@ func (b *Bus) watch() {
 			}
 			b.flusher.request()
 			b.countDropped()
-			b.disownOrphans()
+			b.dropStale()
 		case <-b.reports.firstAdded:
 			confirmTimer.Reset(confirmInterval)
 		case <-confirmTimer.C:
