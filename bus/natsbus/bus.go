@@ -38,12 +38,12 @@ type Bus struct {
 	misroutedLog   logThrottle    // the dispatcher's
 	deniedLog      logThrottle    // those of publishing, the error handler's
 
-	mu      sync.RWMutex // never held while waiting for nats.go
-	members map[address]keyed
+	mu          sync.RWMutex // never held while waiting for nats.go
+	subscribers map[subKey]byRoutingKey
 
 	changeMu        sync.Mutex // of subscriptions; taken before mu
 	closed          bool
-	serverSubs      map[address]*serverSub
+	serverSubs      map[subKey]*serverSub
 	stale           bool   // the server may have subscriptions that nats.go has forgotten, unless
 	staleReconnects uint64 // this is no longer the number of reconnects
 
@@ -83,8 +83,8 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		asyncErrors:    asyncErrors{changed: make(chan struct{}), skipped: nc.LastError()},
 		inbound:        make(chan *nats.Msg, options.pendingLimit),
 		barrierReached: make(chan struct{}, 1),
-		members:        map[address]keyed{},
-		serverSubs:     map[address]*serverSub{},
+		subscribers:    map[subKey]byRoutingKey{},
+		serverSubs:     map[subKey]*serverSub{},
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.detachErrorHandler = b.attachErrorHandler()
@@ -151,7 +151,7 @@ func (b *Bus) Close() error {
 		_ = r.sub.Unsubscribe() // fails if nats.go has ended it already
 	}
 	b.noResponders.unsubscribe()
-	b.closeMembers()
+	b.closeSubscribers()
 	b.inbound <- nil
 	b.workers.Wait()
 	b.nc.RemoveStatusListener(b.statuses)

@@ -13,17 +13,17 @@ var barrier = new(nats.Msg)
 // dispatch delivers what comes in, in the order in which the server sent it, until the bus is closed. One goroutine
 // does it for all subscriptions: that keeps the order between them, and no Deliver function blocks.
 func (b *Bus) dispatch() {
-	var early []*nats.Msg
+	var held []*nats.Msg
 	for m := <-b.inbound; m != nil; m = <-b.inbound {
-		if len(early) < cap(b.inbound) && m.Sub != nil && b.reconnecting() {
-			early = append(early, m)
+		if len(held) < cap(b.inbound) && m.Sub != nil && b.reconnecting() {
+			held = append(held, m)
 			continue
 		}
-		for _, m := range early {
-			b.take(m)
+		for _, m := range held {
+			b.handle(m)
 		}
-		early = nil
-		b.take(m)
+		held = nil
+		b.handle(m)
 	}
 }
 
@@ -34,7 +34,7 @@ func (b *Bus) reconnecting() bool {
 	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // is it these very ones
 }
 
-func (b *Bus) take(m *nats.Msg) {
+func (b *Bus) handle(m *nats.Msg) {
 	switch m.Sub {
 	case nil:
 		b.barrierReached <- struct{}{} // has room for one, and there is one marker at a time
@@ -49,10 +49,10 @@ func (b *Bus) take(m *nats.Msg) {
 // deliver gives a frame to those it is for. nats.go has made m.Data for this message alone.
 func (b *Bus) deliver(m *nats.Msg) {
 	queue := m.Sub.Queue != ""
-	members := b.membersOf(address{subject: m.Sub.Subject, queue: queue})
-	unkeyed := members[""]
-	if unkeyed != nil && len(members) == 1 {
-		give(unkeyed, m.Data, queue)
+	subscribers := b.subscribersOf(subKey{subject: m.Sub.Subject, queue: queue})
+	unkeyed := subscribers[""]
+	if unkeyed != nil && len(subscribers) == 1 {
+		deliverTo(unkeyed, m.Data, queue)
 		return
 	}
 	key, err := wire.RoutingKey(m.Data)
@@ -60,19 +60,19 @@ func (b *Bus) deliver(m *nats.Msg) {
 		b.dropped.Add(1) // no peer sends such frames
 		return
 	}
-	taken := len(key) > 0 && give(members[string(key)], m.Data, queue)
-	if !taken || !queue {
-		taken = give(unkeyed, m.Data, queue) || taken
+	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)
+	if !delivered || !queue {
+		delivered = deliverTo(unkeyed, m.Data, queue) || delivered
 	}
-	if !taken && queue {
+	if !delivered && queue {
 		b.onMisrouted(m, key)
 	}
 }
 
-// give reports whether a member took the frame.
-func give(members *fanout.Subscribers, frame []byte, queue bool) bool {
+// deliverTo reports whether a member took the frame.
+func deliverTo(subscribers *fanout.Subscribers, frame []byte, queue bool) bool {
 	if queue {
-		return members.DeliverQueue(frame)
+		return subscribers.DeliverQueue(frame)
 	}
-	return members.DeliverBroadcast(frame) > 0
+	return subscribers.DeliverBroadcast(frame) > 0
 }

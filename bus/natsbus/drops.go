@@ -12,21 +12,21 @@ func (b *Bus) countDropped() {
 		return
 	}
 	defer b.changeMu.Unlock()
-	for at, r := range b.serverSubs {
-		b.countDroppedLocked(at, r)
+	for key, r := range b.serverSubs {
+		b.countDroppedLocked(key, r)
 	}
 }
 
-func (b *Bus) countDroppedLocked(at address, r *serverSub) {
+func (b *Bus) countDroppedLocked(key subKey, r *serverSub) {
 	dropped, err := r.sub.Dropped()
 	if err != nil || dropped == r.dropped {
 		return
 	}
-	news := uint64(dropped - r.dropped) //nolint:gosec // it only grows
+	newlyDropped := uint64(dropped - r.dropped) //nolint:gosec // it only grows
 	r.dropped = dropped
-	b.dropped.Add(news)
+	b.dropped.Add(newlyDropped)
 	b.events.Put(bus.Event{
-		Kind: bus.Dropped, Channel: at.subject, Frames: news,
+		Kind: bus.Dropped, Channel: key.subject, Frames: newlyDropped,
 		Err: errors.NewErrorf(errors.ResourceExhausted, "more than %d frames were waiting for this process: it is too busy to "+
 			"take them, or the limit set by WithPendingLimit too small", b.options.pendingLimit),
 	})

@@ -72,7 +72,7 @@ func (b *Bus) onAsyncError(err error) {
 		if found := deniedSubject.FindStringSubmatch(err.Error()); found != nil && found[1] == "Publish" {
 			b.onPublishDenied(found[2], err)
 		} else if found != nil {
-			b.onSubscribeDenied(address{subject: found[2], queue: found[3] == queueGroup}, err)
+			b.onSubscribeDenied(subKey{subject: found[2], queue: found[3] == queueGroup}, err)
 		}
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
 		b.events.Put(bus.Event{Kind: bus.Dropped, Err: errors.NewErrorf(errors.ResourceExhausted,
@@ -110,20 +110,20 @@ func permissionError(err error) error {
 	return errors.NewErrorf(errors.PermissionDenied, "the nats server refuses it: %w", err)
 }
 
-func (b *Bus) onSubscribeDenied(at address, err error) {
-	if at.subject == b.noResponders.inboxSubject() {
+func (b *Bus) onSubscribeDenied(key subKey, err error) {
+	if key.subject == b.noResponders.inboxSubject() {
 		b.noResponders.denied.Store(true)
 		b.options.logger.Warn("nats bus: calls that nobody listens to end by their timeout", "error", permissionError(err))
 		return
 	}
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	r := b.serverSubs[at]
+	r := b.serverSubs[key]
 	if r == nil {
 		return
 	}
 	if r.confirmed { // until the bus reconnected; who subscribes is told otherwise
-		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: at.subject, Err: permissionError(err)})
+		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: key.subject, Err: permissionError(err)})
 	}
 	r.confirmed, r.denied, r.deniedEpoch = false, err, b.conn.epoch()
 }

@@ -31,27 +31,27 @@ func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
 	if b.closed {
 		return false, bus.ErrClosed
 	}
-	b.addMember(s)
-	r := b.serverSubs[s.at]
+	b.addSubscriber(s)
+	r := b.serverSubs[s.subKey]
 	if r == nil {
 		r = &serverSub{}
-		if r.sub, err = b.subscribeNATS(s.at); err != nil {
-			b.removeMember(s)
+		if r.sub, err = b.subscribeNATS(s.subKey); err != nil {
+			b.removeSubscriber(s)
 			return false, b.subscribeError(err, s.channel)
 		}
 		b.watchClosed(r)
-		b.serverSubs[s.at] = r
+		b.serverSubs[s.subKey] = r
 	}
 	r.refs++
 	s.serverSub = r
 	return r.confirmed, nil
 }
 
-func (b *Bus) subscribeNATS(at address) (*nats.Subscription, error) {
-	if at.queue {
-		return b.nc.ChanQueueSubscribe(at.subject, queueGroup, b.inbound)
+func (b *Bus) subscribeNATS(key subKey) (*nats.Subscription, error) {
+	if key.queue {
+		return b.nc.ChanQueueSubscribe(key.subject, queueGroup, b.inbound)
 	}
-	return b.nc.ChanSubscribe(at.subject, b.inbound)
+	return b.nc.ChanSubscribe(key.subject, b.inbound)
 }
 
 func (b *Bus) subscribeError(err error, channel bus.Channel) error {
@@ -82,8 +82,8 @@ func (b *Bus) releaseServerSub(s *subscription) {
 	if r.refs > 0 || b.closed {
 		return
 	}
-	b.countDroppedLocked(s.at, r)
-	delete(b.serverSubs, s.at)
+	b.countDroppedLocked(s.subKey, r)
+	delete(b.serverSubs, s.subKey)
 	r.drainReconnects = b.nc.Stats().Reconnects
 	if b.conn.err() != nil || r.sub.Drain() != nil {
 		_ = r.sub.Unsubscribe() // fails if the connection was closed
@@ -98,7 +98,7 @@ func (b *Bus) isDraining(r *serverSub) bool {
 }
 
 // closeServerSubs returns the routes that were open, and reports false if it was called before.
-func (b *Bus) closeServerSubs() (open map[address]*serverSub, first bool) {
+func (b *Bus) closeServerSubs() (open map[subKey]*serverSub, first bool) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
 	open, first = b.serverSubs, !b.closed

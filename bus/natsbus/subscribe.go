@@ -10,13 +10,13 @@ import (
 
 // subscription is one member of an address.
 type subscription struct {
-	bus       *Bus
-	channel   bus.Channel
-	at        address
-	key       string
-	member    *fanout.Subscriber
-	serverSub *serverSub // shared with the address's other members
-	once      sync.Once
+	bus        *Bus
+	channel    bus.Channel
+	subKey     subKey
+	routingKey string
+	subscriber *fanout.Subscriber
+	serverSub  *serverSub // shared with the address's other members
+	once       sync.Once
 }
 
 // Subscribe makes deliver a member of channel. Members of one subject share one NATS subscription, and those who
@@ -33,8 +33,8 @@ func (b *Bus) Subscribe(
 	queue := mode == bus.Queue
 	subject, key := b.subjectOf(channel)
 	s := &subscription{
-		bus: b, channel: channel, at: address{subject: subject, queue: queue}, key: key,
-		member: fanout.NewSubscriber(queue, deliver),
+		bus: b, channel: channel, subKey: subKey{subject: subject, queue: queue}, routingKey: key,
+		subscriber: fanout.NewSubscriber(queue, deliver),
 	}
 	confirmed, err := b.acquireServerSub(s)
 	if err != nil {
@@ -49,7 +49,7 @@ func (b *Bus) Subscribe(
 	}
 	if err != nil {
 		b.releaseServerSub(s)
-		b.removeMember(s)
+		b.removeSubscriber(s)
 		return nil, err
 	}
 	return s, nil
@@ -68,6 +68,6 @@ func (b *Bus) unsubscribe(s *subscription) {
 			break
 		}
 	}
-	b.removeMember(s)
+	b.removeSubscriber(s)
 	b.checkStale(s.serverSub)
 }

@@ -29,29 +29,29 @@ type settings struct {
 
 // parameters are those that a URL may have. Each takes its value, which is not empty.
 var parameters = map[string]func(*settings, string) error{
-	"name":               ofConn(nats.Name),
-	"inbox_prefix":       ofConn(nats.CustomInboxPrefix),
-	"creds":              ofConn(func(file string) nats.Option { return nats.UserCredentials(file) }),
+	"name":               connParam(nats.Name),
+	"inbox_prefix":       connParam(nats.CustomInboxPrefix),
+	"creds":              connParam(func(file string) nats.Option { return nats.UserCredentials(file) }),
 	"nkey":               setNkey,
-	"tls_ca":             ofConn(func(file string) nats.Option { return nats.RootCAs(file) }),
+	"tls_ca":             connParam(func(file string) nats.Option { return nats.RootCAs(file) }),
 	"tls_cert":           func(s *settings, file string) error { s.cert = file; return nil },
 	"tls_key":            func(s *settings, file string) error { s.key = file; return nil },
-	"tls_first":          ifTrue(func(s *settings) { s.conn = append(s.conn, nats.TLSHandshakeFirst()) }),
-	"connect_timeout":    ofTime(func(s *settings, d time.Duration) { s.connectTimeout = d }),
+	"tls_first":          flagParam(func(s *settings) { s.conn = append(s.conn, nats.TLSHandshakeFirst()) }),
+	"connect_timeout":    durationParam(func(s *settings, d time.Duration) { s.connectTimeout = d }),
 	"prefix":             func(s *settings, prefix string) error { s.bus = append(s.bus, WithPrefix(prefix)); return nil },
-	"subject_per_method": ifTrue(func(s *settings) { s.bus = append(s.bus, WithSubjectPerMethod()) }),
+	"subject_per_method": flagParam(func(s *settings) { s.bus = append(s.bus, WithSubjectPerMethod()) }),
 	"pending_limit":      setPendingLimit,
-	"probe_interval":     ofTime(func(s *settings, d time.Duration) { s.probeInterval = d }),
+	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
 }
 
-func ofConn(option func(string) nats.Option) func(*settings, string) error {
+func connParam(option func(string) nats.Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		s.conn = append(s.conn, option(value))
 		return nil
 	}
 }
 
-func ofTime(set func(*settings, time.Duration)) func(*settings, string) error {
+func durationParam(set func(*settings, time.Duration)) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		duration, err := time.ParseDuration(value)
 		if err == nil && duration <= 0 {
@@ -62,7 +62,7 @@ func ofTime(set func(*settings, time.Duration)) func(*settings, string) error {
 	}
 }
 
-func ifTrue(set func(*settings)) func(*settings, string) error {
+func flagParam(set func(*settings)) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		on, err := strconv.ParseBool(value)
 		if on {
@@ -104,8 +104,8 @@ func parseURL(u *url.URL) (*settings, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		value := query[name][len(query[name])-1]
-		set, known := parameters[name]
-		if !known {
+		set, found := parameters[name]
+		if !found {
 			wrong("there is no parameter %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
 			continue
 		}
