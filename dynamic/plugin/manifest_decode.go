@@ -86,13 +86,15 @@ func (m *Manifest) check() error {
 		problem(len(m.Services) == 0 || slices.Contains(m.Services, name),
 			"field wire_names: %q is not listed in the field services", name)
 	}
-	problem(m.Limits.Timeout >= 0 && m.Limits.Memory >= 0 && m.Limits.Instances >= 0, "field limits: limits must not be negative")
+	problem(m.Limits.Timeout >= 0 && m.Limits.Memory >= 0 && m.Limits.Instances >= 0,
+		"field limits: limits must not be negative")
 	for _, argument := range m.Args {
 		problem(!strings.ContainsRune(argument, 0), "field args: %q contains a NUL byte", argument)
 	}
 	for _, entry := range m.Env {
 		name, _, found := strings.Cut(entry, "=")
-		problem(found && name != "" && !strings.ContainsRune(entry, 0), "field env: %q is not of the form name=value", entry)
+		problem(found && name != "" && !strings.ContainsRune(entry, 0),
+			"field env: %q is not of the form name=value", entry)
 		problem(!strings.HasPrefix(name, reservedEnvPrefix),
 			"field env: %q: names with the prefix %s are reserved for the loader", entry, reservedEnvPrefix)
 	}

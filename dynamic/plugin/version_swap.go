@@ -69,7 +69,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 
 // rollback serves replaced, a service of v, again in place of s, a service of a newer version.
 func (v *version) rollback(replaced, s *managedService) error {
-	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, v.registerOptions(replaced.Service)...)
+	options := v.registerOptions(replaced.Service)
+	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)
 	if err != nil {
 		return errors.NewErrorf(errorCode(err),
 			"service %s is no longer served: cannot roll back to the previous version: %w", s.name, err)

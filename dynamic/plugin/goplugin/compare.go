@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// flags are the names of build settings that must be identical in a plugin and its host, in addition
-// to the settings of the target, whose names begin with GO.
+// flags are the names of build settings that must be identical in a plugin and its host, in
+// addition to the settings of the target, whose names begin with GO.
 var flags = []string{
 	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
 }

@@ -1,9 +1,9 @@
 // Package goplugin runs plugins that are shared objects of the Go toolchain, see the standard
 // package plugin. The loader's name is "go".
 //
-// A Go plugin must be trusted with the whole process. Its handlers are as fast as those of the host.
-// A panic of a handler fails one call, but a panic of a goroutine that the plugin has started ends
-// the host. A plugin is never unloaded from memory: after it was replaced, its memory and its
+// A Go plugin must be trusted with the whole process. Its handlers are as fast as those of the
+// host. A panic of a handler fails one call, but a panic of a goroutine that the plugin has started
+// ends the host. A plugin is never unloaded from memory: after it was replaced, its memory and its
 // goroutines remain. Use package process or package wasm for code that is replaced often.
 //
 // # Writing a plugin
@@ -18,8 +18,8 @@
 //	}
 //
 // The manifest needs no descriptors, because the code has its own. If the manifest names
-// descriptors, they must match those of the code. Limits, arguments and environment variables in the
-// manifest are errors.
+// descriptors, they must match those of the code. Limits, arguments and environment variables in
+// the manifest are errors.
 //
 // # Building a plugin
 //

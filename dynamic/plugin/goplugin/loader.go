@@ -31,9 +31,9 @@ func NewLoader() Loader { return Loader{} }
 func (Loader) Name() string { return "go" }
 
 // Load loads the shared object, unless the process has loaded it before, and calls its function
-// Services. Load waits until ctx ends, and at most 30 s. Code that has not returned by then cannot be
-// stopped: it keeps running, and what it returns is discarded. If it is still in an init function,
-// the process can load no other plugin.
+// Services. Load waits until ctx ends, and at most 30 s. Code that has not returned by then cannot
+// be stopped: it keeps running, and what it returns is discarded. If it is still in an init
+// function, the process can load no other plugin.
 func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Instance, error) {
 	switch {
 	case !supported:

@@ -14,9 +14,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// loaded contains the results of all loads of this process, by digest. Failed loads are not retried:
-// the plugin may be partially loaded, and after a panic in init, the standard package would block
-// forever.
+// loaded contains the results of all loads of this process, by digest. Failed loads are not
+// retried: the plugin may be partially loaded, and after a panic in init, the standard package
+// would block forever.
 var loaded = struct {
 	sync.Mutex
 
@@ -29,8 +29,8 @@ type loadResult struct {
 	err      error
 }
 
-// open loads a plugin, unless it was loaded before, and returns its function. It loads one plugin at
-// a time.
+// open loads a plugin, unless it was loaded before, and returns its function. It loads one plugin
+// at a time.
 func open(source *plugin.Source) (servicesFunc, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -93,7 +93,8 @@ func checkBuild(content []byte) error {
 		return errors.NewErrorf(errors.InvalidArgument, "not a Go plugin, or truncated: %w", err)
 	}
 	if mode := settings(pluginInfo)["-buildmode"]; mode != "plugin" {
-		return errors.NewErrorf(errors.InvalidArgument, "the plugin was built with -buildmode=%s: build it with -buildmode=plugin", mode)
+		return errors.NewErrorf(errors.InvalidArgument,
+			"the plugin was built with -buildmode=%s: build it with -buildmode=plugin", mode)
 	}
 	hostInfo, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -101,7 +102,8 @@ func checkBuild(content []byte) error {
 	}
 	if differences := compare(hostInfo, pluginInfo); len(differences) > 0 {
 		return errors.NewErrorf(errors.FailedPrecondition,
-			"the plugin and the host were built differently: %s: rebuild the plugin with the Go version, flags and modules of the host",
+			"the plugin and the host were built differently: %s: "+
+				"rebuild the plugin with the Go version, flags and modules of the host",
 			strings.Join(differences, "; "))
 	}
 	return nil

@@ -50,9 +50,9 @@ func WithReadyTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithBackoff sets the delay before a process that has exited is started again. The delay is minimum
-// at first and doubles with each attempt, up to maximum, with jitter. The defaults, also for zero or
-// negative values, are 100 milliseconds and 30 seconds.
+// WithBackoff sets the delay before a process that has exited is started again. The delay is
+// minimum at first and doubles with each attempt, up to maximum, with jitter. The defaults, also
+// for zero or negative values, are 100 milliseconds and 30 seconds.
 func WithBackoff(minimum, maximum time.Duration) Option {
 	return func(o *options) {
 		if minimum > 0 {
@@ -71,8 +71,8 @@ func WithInheritedEnv(names ...string) Option {
 	return func(o *options) { o.inheritedEnv = append(o.inheritedEnv, names...) }
 }
 
-// WithDirectory sets the directory for the private copies of executables. Its file system must allow
-// execution. The default, also for "", is os.TempDir().
+// WithDirectory sets the directory for the private copies of executables. Its file system must
+// allow execution. The default, also for "", is os.TempDir().
 func WithDirectory(directory string) Option {
 	return func(o *options) {
 		if directory != "" {

@@ -42,7 +42,8 @@ func readLines(from io.Reader, handle func(line []byte)) {
 	}
 }
 
-// output logs the output of a process at a limited rate, and keeps the last lines of standard error.
+// output logs the output of a process at a limited rate, and keeps the last lines of standard
+// error.
 type output struct {
 	logger *slog.Logger
 
