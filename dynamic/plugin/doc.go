@@ -15,8 +15,8 @@
 //     plugin must be trusted with everything that the host's user may do.
 //
 // [Host.Watch] follows a directory of plugins. [Host.Load] and [Host.Unload] do the same by hand,
-// for one plugin. To update a watched plugin atomically, copy the new folder under another name and
-// then rename it.
+// for one plugin. To update a watched plugin, copy the new folder outside the watched directory and
+// then rename it into place: the host then never reads a partial copy.
 //
 // # Ordering
 //
