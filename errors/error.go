@@ -111,10 +111,10 @@ func (e *codedError) As(target any) bool {
 func packDetails(details []proto.Message) []*anypb.Any {
 	var packed []*anypb.Any
 	for _, detail := range details {
-		if ready, ok := detail.(*anypb.Any); ok && ready != nil {
-			packed = append(packed, ready)
-		} else if made, err := anypb.New(detail); err == nil {
-			packed = append(packed, made)
+		if existing, ok := detail.(*anypb.Any); ok && existing != nil {
+			packed = append(packed, existing)
+		} else if created, err := anypb.New(detail); err == nil {
+			packed = append(packed, created)
 		}
 	}
 	return packed

@@ -98,25 +98,25 @@ func (a *auth) authenticate(ctx context.Context, info dynamic.RPCInfo) (context.
 	if a.isPublic(info) {
 		return ctx, nil
 	}
-	incoming, _ := dynamic.RequestInfoFromContext(ctx)
-	token, ok := a.parseToken(incoming.Metadata[a.key])
+	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
+	token, ok := a.parseToken(requestInfo.Metadata[a.key])
 	switch {
 	case !ok:
 		return nil, errNoToken
 	case a.verify == nil:
 		return nil, errBadToken
 	}
-	verified, err := a.verify(ctx, token, info)
+	handlerCtx, err := a.verify(ctx, token, info)
 	if err != nil {
 		if _, coded := errors.AsType[errors.Error](err); coded {
 			return nil, err
 		}
 		return nil, errBadToken
 	}
-	if verified == nil {
+	if handlerCtx == nil {
 		return ctx, nil
 	}
-	return verified, nil
+	return handlerCtx, nil
 }
 
 // parseToken returns the token in a metadata value, and false if the value has another scheme or no
@@ -178,7 +178,7 @@ func (a *auth) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic
 }
 
 func (a *auth) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return authorizedMulti{next, a, info}
+	return authMulti{next, a, info}
 }
 
 func (a *auth) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
@@ -190,14 +190,14 @@ func (a *auth) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dy
 	return next
 }
 
-type authorizedMulti struct {
+type authMulti struct {
 	dynamic.ClientMultiRPCHandler
 
 	auth *auth
 	info dynamic.RPCInfo
 }
 
-func (m authorizedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
+func (m authMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	ctx, err := m.auth.attach(ctx, m.info)
 	if err != nil {
 		return err

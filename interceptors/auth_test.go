@@ -25,8 +25,8 @@ func userOf(ctx context.Context, token string, info dynamic.RPCInfo) (context.Co
 	return context.WithValue(ctx, userKey{}, "Ada"), nil
 }
 
-// authWorld is a service of which the answers, and the first messages of streams, are the user's name.
-func authWorld(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOption) *testservice.Service {
+// newAuthService is a service of which the answers, and the first messages of streams, are the user's name.
+func newAuthService(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOption) *testservice.Service {
 	t.Helper()
 	name := func(ctx context.Context) testservice.Text {
 		name, _ := ctx.Value(userKey{}).(string)
@@ -39,8 +39,8 @@ func authWorld(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOp
 	})
 }
 
-// eachKind tries a call, a multi call and a stream.
-func eachKind(t *testing.T, s *testservice.Service, check func(t *testing.T, user string, err error)) {
+// testEachKind tries a call, a multi call and a stream.
+func testEachKind(t *testing.T, s *testservice.Service, check func(t *testing.T, user string, err error)) {
 	t.Helper()
 	t.Run("call", func(t *testing.T) {
 		user, err := s.Call(t.Context(), testservice.Ask, "Rome")
@@ -63,8 +63,8 @@ func eachKind(t *testing.T, s *testservice.Service, check func(t *testing.T, use
 
 func TestAuth_Admits(t *testing.T) {
 	t.Parallel()
-	s := authWorld(t, Auth(userOf), AuthToken(StaticToken("ada's")))
-	eachKind(t, s, func(t *testing.T, user string, err error) {
+	s := newAuthService(t, Auth(userOf), AuthToken(StaticToken("ada's")))
+	testEachKind(t, s, func(t *testing.T, user string, err error) {
 		t.Helper()
 		require.NoError(t, err)
 		assert.Equal(t, "Ada", user, "the context is that of the verify function")
@@ -95,7 +95,7 @@ func TestAuth_Refuses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			eachKind(t, authWorld(t, tt.auth, tt.conn...), func(t *testing.T, _ string, err error) {
+			testEachKind(t, newAuthService(t, tt.auth, tt.conn...), func(t *testing.T, _ string, err error) {
 				t.Helper()
 				assert.Contains(t, requireCode(t, tt.code, err).Error(), tt.text)
 			})
@@ -113,8 +113,8 @@ func TestAuth_KeyAndScheme(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := authWorld(t, Auth(userOf, opts[0]...), AuthToken(StaticToken("ada's"), opts[1]...))
-			eachKind(t, s, func(t *testing.T, user string, err error) {
+			s := newAuthService(t, Auth(userOf, opts[0]...), AuthToken(StaticToken("ada's"), opts[1]...))
+			testEachKind(t, s, func(t *testing.T, user string, err error) {
 				t.Helper()
 				require.NoError(t, err)
 				assert.Equal(t, "Ada", user)
@@ -127,10 +127,10 @@ func TestAuth_KeyAndScheme(t *testing.T) {
 func TestAuth_PublicMethods(t *testing.T) {
 	t.Parallel()
 	public := WithPublicMethods(testservice.Ask, testservice.AskAll, testservice.Talk)
-	s := authWorld(t, Auth(userOf, public), AuthToken(func(context.Context, dynamic.RPCInfo) (string, error) {
+	s := newAuthService(t, Auth(userOf, public), AuthToken(func(context.Context, dynamic.RPCInfo) (string, error) {
 		return "", errors.New("there is none")
 	}, public))
-	eachKind(t, s, func(t *testing.T, user string, err error) {
+	testEachKind(t, s, func(t *testing.T, user string, err error) {
 		t.Helper()
 		require.NoError(t, err)
 		assert.Empty(t, user)
@@ -142,10 +142,10 @@ func TestAuth_PublicMethods(t *testing.T) {
 // TestAuth_SameContext: a verify function need not make one.
 func TestAuth_SameContext(t *testing.T) {
 	t.Parallel()
-	s := authWorld(t, Auth(func(context.Context, string, dynamic.RPCInfo) (context.Context, error) {
+	s := newAuthService(t, Auth(func(context.Context, string, dynamic.RPCInfo) (context.Context, error) {
 		return nil, nil //nolint:nilnil // that is the case
 	}), AuthToken(StaticToken("any")))
-	eachKind(t, s, func(t *testing.T, user string, err error) {
+	testEachKind(t, s, func(t *testing.T, user string, err error) {
 		t.Helper()
 		require.NoError(t, err)
 		assert.Empty(t, user)

@@ -114,31 +114,31 @@ func (l *logging) begin(message, side string, info dynamic.RPCInfo) *entry {
 func (l *logging) serve(
 	ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (response proto.Message, err error) {
-	n := l.begin("call", "server", info)
-	incoming, _ := dynamic.RequestInfoFromContext(ctx)
-	n.peer = incoming.ClientID
-	n.addMessage("request", request) // the handler owns the request from here on
+	e := l.begin("call", "server", info)
+	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
+	e.peer = requestInfo.ClientID
+	e.addMessage("request", request) // the handler owns the request from here on
 	returned := false
-	defer n.endOrPanic(ctx, &returned, &err)
+	defer e.endOrPanic(ctx, &returned, &err)
 	response, err = handler(ctx, request)
 	returned = true
 	if err == nil {
-		n.addMessage("response", response)
+		e.addMessage("response", response)
 	}
 	return response, err
 }
 
 func (l *logging) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
-		n := l.begin("call", "client", info)
-		n.addMessage("request", request)
-		n.addAttempt(ctx)
+		e := l.begin("call", "client", info)
+		e.addMessage("request", request)
+		e.addAttempt(ctx)
 		returned := false
-		defer n.endOrPanic(ctx, &returned, &err)
-		response, err = next(ctx, request, append(slices.Clip(opts), dynamic.WithPeer(&n.peer))...)
+		defer e.endOrPanic(ctx, &returned, &err)
+		response, err = next(ctx, request, append(slices.Clip(opts), dynamic.WithPeer(&e.peer))...)
 		returned = true
 		if err == nil {
-			n.addMessage("response", response)
+			e.addMessage("response", response)
 		}
 		return response, err
 	}
@@ -150,12 +150,12 @@ func (l *logging) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler
 
 func (l *logging) streamOn(side string) dynamic.StreamInterceptor {
 	return func(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-		n := l.begin("stream", side, info)
+		e := l.begin("stream", side, info)
 		if side == "server" {
-			incoming, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
-			n.peer = incoming.ClientID
+			requestInfo, _ := dynamic.RequestInfoFromContext(dynamic.StreamContext(next))
+			e.peer = requestInfo.ClientID
 		}
-		return &loggedStream{StreamHandler: next, entry: n}
+		return &loggedStream{StreamHandler: next, entry: e}
 	}
 }
 
@@ -177,10 +177,10 @@ func (l *logging) logUpdate(
 	ctx context.Context, what, side string, info dynamic.RPCInfo, update proto.Message,
 	next func(context.Context, proto.Message) error,
 ) (err error) {
-	n := l.begin(what, side, info)
-	n.addMessage("update", update)
+	e := l.begin(what, side, info)
+	e.addMessage("update", update)
 	returned := false
-	defer n.endOrPanic(ctx, &returned, &err)
+	defer e.endOrPanic(ctx, &returned, &err)
 	err = next(ctx, update)
 	returned = true
 	return err

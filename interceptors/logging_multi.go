@@ -42,10 +42,10 @@ func (m *loggedMulti) Recv(response proto.Message, err error) {
 		m.count(err)
 	}
 	if server != "" && (err != nil || m.entry.logging.payloads) {
-		n := m.entry.logging.begin("response", "client", m.entry.info)
-		n.started, n.peer = m.entry.started, server
-		n.addMessage("response", response)
-		n.end(m.context, err)
+		e := m.entry.logging.begin("response", "client", m.entry.info)
+		e.started, e.peer = m.entry.started, server
+		e.addMessage("response", response)
+		e.end(m.context, err)
 	}
 	m.ClientMultiRPCHandler.Recv(response, err)
 }

@@ -41,10 +41,10 @@ func (s *loggedStream) logMessage(name string, message proto.Message, err error)
 	if !s.entry.logging.payloads {
 		return
 	}
-	n := s.entry.logging.begin("message", s.entry.side, s.entry.info)
-	n.started, n.peer = s.entry.started, s.entry.peer
-	n.addMessage(name, message)
-	n.end(dynamic.StreamContext(s.StreamHandler), err)
+	e := s.entry.logging.begin("message", s.entry.side, s.entry.info)
+	e.started, e.peer = s.entry.started, s.entry.peer
+	e.addMessage(name, message)
+	e.end(dynamic.StreamContext(s.StreamHandler), err)
 }
 
 func (s *loggedStream) Close(cause error) error {

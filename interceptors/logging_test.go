@@ -16,18 +16,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// loggedWorld is a service with a log on each side.
-type loggedWorld struct {
+// loggedService is a service with a log on each side.
+type loggedService struct {
 	*testservice.Service
 
 	server, client *capturedLog
 	echoed         chan struct{} // has one for each message that the server has sent back
 }
 
-// newLoggedWorld has a service with the errors and panics that are asked for.
-func newLoggedWorld(t testing.TB, inside []dynamic.ConnOption, opts ...LoggingOption) loggedWorld {
+// newLoggedService has a service with the errors and panics that are asked for.
+func newLoggedService(t testing.TB, inside []dynamic.ConnOption, opts ...LoggingOption) loggedService {
 	t.Helper()
-	w := loggedWorld{
+	w := loggedService{
 		server: &capturedLog{least: slog.LevelDebug}, client: &capturedLog{least: slog.LevelDebug}, echoed: make(chan struct{}, 10),
 	}
 	w.Service = testservice.New(t, testservice.Config{
@@ -74,7 +74,7 @@ const rome = int64(len("Rome") + 2) // the size of a message with that
 
 func TestLogging_Calls(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, nil)
+	w := newLoggedService(t, nil)
 	_, err := w.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	requireLine(t, w.server, fields{
@@ -108,7 +108,7 @@ func TestLogging_Calls(t *testing.T) {
 
 func TestLogging_Panics(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, []dynamic.ConnOption{dynamic.WithClientRPCInterceptors(
+	w := newLoggedService(t, []dynamic.ConnOption{dynamic.WithClientRPCInterceptors(
 		func(_ dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 			return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
 				if request.(testservice.Text).GetValue() == "client" {
@@ -158,7 +158,7 @@ func TestLogging_OutsideOfRetry(t *testing.T) {
 
 func TestLogging_MultiCalls(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, nil)
+	w := newLoggedService(t, nil)
 	_, err := w.CallAll(t.Context(), "Rome")
 	require.NoError(t, err)
 	requireLine(t, w.client, fields{
@@ -198,7 +198,7 @@ func TestLogging_MultiCalls(t *testing.T) {
 
 func TestLogging_MultiCallNotSent(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, []dynamic.ConnOption{dynamic.WithClientMultiRPCInterceptors(
+	w := newLoggedService(t, []dynamic.ConnOption{dynamic.WithClientMultiRPCInterceptors(
 		func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 			return multiStub{next, func(context.Context) error { return errors.NewErrorf(errors.Aborted, "no") }}
 		})})
@@ -212,7 +212,7 @@ func TestLogging_MultiCallNotSent(t *testing.T) {
 
 func TestLogging_Streams(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, nil)
+	w := newLoggedService(t, nil)
 	stream := must(w.Open(t.Context()))
 	for range 3 {
 		require.NoError(t, stream.Send(say("Rome")))
@@ -240,7 +240,7 @@ func TestLogging_Streams(t *testing.T) {
 
 func TestLogging_FailedStream(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, nil)
+	w := newLoggedService(t, nil)
 	stream := must(w.Open(t.Context()))
 	require.NoError(t, stream.Close(errors.NewErrorf(errors.Aborted, "enough")))
 	require.NoError(t, w.Registration.Close(t.Context()))
@@ -253,7 +253,7 @@ func TestLogging_FailedStream(t *testing.T) {
 
 func TestLogging_Updates(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, nil)
+	w := newLoggedService(t, nil)
 	subscription, err := dynamic.InvokeSubscribe(t.Context(), w.Conn, testservice.Warning)
 	require.NoError(t, err)
 	require.NoError(t, w.Registration.Publish(t.Context(), "Warning", say("Rome")))
@@ -314,7 +314,7 @@ func TestDefaultLevel(t *testing.T) {
 
 func TestLogging_Payloads(t *testing.T) {
 	t.Parallel()
-	w := newLoggedWorld(t, nil, WithPayloads())
+	w := newLoggedService(t, nil, WithPayloads())
 	_, err := w.Call(t.Context(), testservice.Ask, "Rome")
 	require.NoError(t, err)
 	_, err = w.CallAll(t.Context(), "Rome")

@@ -16,9 +16,9 @@ const redacted = "[redacted]"
 // redactedJSON returns message as JSON without fields that have the option debug_redact and without
 // messages of unknown types.
 func redactedJSON(message proto.Message) string {
-	shown := proto.Clone(message)
-	redact(shown.ProtoReflect())
-	encoded, err := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true}.Marshal(shown)
+	clone := proto.Clone(message)
+	redact(clone.ProtoReflect())
+	encoded, err := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true}.Marshal(clone)
 	if err != nil {
 		return "cannot be encoded: " + err.Error()
 	}
@@ -85,24 +85,24 @@ func isRedacted(field protoreflect.FieldDescriptor) bool {
 // value that names the type.
 func redactAny(message protoreflect.Message) {
 	fields := message.Descriptor().Fields()
-	url, value := fields.ByNumber(1), fields.ByNumber(2)
-	name := message.Get(url).String()
-	if name == "" {
+	urlField, valueField := fields.ByNumber(1), fields.ByNumber(2)
+	typeURL := message.Get(urlField).String()
+	if typeURL == "" {
 		return
 	}
-	var held proto.Message
-	if known, err := protoregistry.GlobalTypes.FindMessageByURL(name); err == nil {
-		held = known.New().Interface()
-		if (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(message.Get(value).Bytes(), held) != nil {
-			held = nil
+	var inner proto.Message
+	if messageType, err := protoregistry.GlobalTypes.FindMessageByURL(typeURL); err == nil {
+		inner = messageType.New().Interface()
+		if (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(message.Get(valueField).Bytes(), inner) != nil {
+			inner = nil
 		}
 	}
-	if held != nil {
-		redact(held.ProtoReflect())
+	if inner != nil {
+		redact(inner.ProtoReflect())
 	} else {
-		held = wrapperspb.String(redacted + " " + name)
-		message.Set(url, protoreflect.ValueOfString("type.googleapis.com/google.protobuf.StringValue"))
+		inner = wrapperspb.String(redacted + " " + typeURL)
+		message.Set(urlField, protoreflect.ValueOfString("type.googleapis.com/google.protobuf.StringValue"))
 	}
-	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(held) // cannot fail: held was just decoded
-	message.Set(value, protoreflect.ValueOfBytes(encoded))
+	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(inner) // cannot fail: held was just decoded
+	message.Set(valueField, protoreflect.ValueOfBytes(encoded))
 }

@@ -54,36 +54,36 @@ type operation struct {
 }
 
 // canceled reports whether the caller's context or the stream has ended.
-func (w *operation) canceled(ctx context.Context) bool {
-	return ctx.Err() != nil || w.streamCtx != nil && w.streamCtx.Err() != nil
+func (op *operation) canceled(ctx context.Context) bool {
+	return ctx.Err() != nil || op.streamCtx != nil && op.streamCtx.Err() != nil
 }
 
 // run attempts op until an attempt succeeds or no further attempt is allowed or useful.
 func (r *retrier) run(ctx context.Context, op operation) error {
-	for number := 1; ; number++ {
-		err := r.attempt(ctx, op, number)
+	for attempt := 1; ; attempt++ {
+		err := r.attempt(ctx, op, attempt)
 		if err == nil {
 			r.budget.onSuccess()
 			return nil
 		}
-		if number == r.maxAttempts || op.canceled(ctx) || !r.retryable(err, op.idempotent) {
+		if attempt == r.maxAttempts || op.canceled(ctx) || !r.retryable(err, op.idempotent) {
 			return err
 		}
-		wait := max(r.backoff.wait(number, err), requestedDelay(err))
+		wait := max(r.backoff.wait(attempt, err), requestedDelay(err))
 		if !op.deadline.IsZero() && time.Until(op.deadline) <= wait || !r.budget.take() {
 			return err
 		}
-		if interrupted := sleep(ctx, op.streamCtx, wait); interrupted != nil {
-			return errors.NewErrorf(interrupted.Code(), "%w while waiting to retry after: %w", interrupted, err)
+		if waitErr := sleep(ctx, op.streamCtx, wait); waitErr != nil {
+			return errors.NewErrorf(waitErr.Code(), "%w while waiting to retry after: %w", waitErr, err)
 		}
 	}
 }
 
 // attempt makes one attempt. The first attempt uses ctx itself unless an attempt timeout is set;
 // later attempts carry their number (see [Attempt]) and end at the deadline of the operation.
-func (r *retrier) attempt(ctx context.Context, op operation, number int) error {
-	if number > 1 {
-		ctx = context.WithValue(ctx, attemptKey{}, number)
+func (r *retrier) attempt(ctx context.Context, op operation, attempt int) error {
+	if attempt > 1 {
+		ctx = context.WithValue(ctx, attemptKey{}, attempt)
 		if !op.deadline.IsZero() {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadline(ctx, op.deadline)

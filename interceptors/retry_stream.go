@@ -17,14 +17,14 @@ type retryStream struct {
 }
 
 func (s retryStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
-	given, deadline, window := dynamic.SendBounds(s.StreamHandler, opts...)
+	sendCtx, deadline, window := dynamic.SendBounds(s.StreamHandler, opts...)
 	if window > 0 {
 		return s.StreamHandler.Send(message, opts...)
 	}
-	return s.retrier.run(given, operation{
+	return s.retrier.run(sendCtx, operation{
 		deadline: deadline, idempotent: s.idempotent, streamCtx: dynamic.StreamContext(s.StreamHandler),
 		do: func(ctx context.Context) error {
-			if ctx == given {
+			if ctx == sendCtx {
 				return s.StreamHandler.Send(message, opts...)
 			}
 			return s.StreamHandler.Send(message, append(slices.Clip(opts), dynamic.WithStreamContext(ctx))...)

@@ -20,17 +20,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// attempts is a handler that notes when it is called, and fails as often as it is told to.
-type attempts struct {
+// fakeCall is a handler that notes when it is called, and fails as often as it is told to.
+type fakeCall struct {
 	err      error
 	failures int
 	takes    time.Duration
-	begun    []time.Time
+	started  []time.Time
 	numbers  []int
 }
 
-func (a *attempts) try(ctx context.Context) error {
-	a.begun = append(a.begun, time.Now())
+func (a *fakeCall) try(ctx context.Context) error {
+	a.started = append(a.started, time.Now())
 	a.numbers = append(a.numbers, Attempt(ctx))
 	if a.takes > 0 {
 		select {
@@ -39,13 +39,13 @@ func (a *attempts) try(ctx context.Context) error {
 			return errors.FromContext(ctx.Err())
 		}
 	}
-	if len(a.begun) <= a.failures {
+	if len(a.started) <= a.failures {
 		return a.err
 	}
 	return nil
 }
 
-func (a *attempts) call(ctx context.Context, _ proto.Message, _ ...dynamic.RequestOption) (proto.Message, error) {
+func (a *fakeCall) call(ctx context.Context, _ proto.Message, _ ...dynamic.RequestOption) (proto.Message, error) {
 	if err := a.try(ctx); err != nil {
 		return nil, err
 	}
@@ -53,23 +53,23 @@ func (a *attempts) call(ctx context.Context, _ proto.Message, _ ...dynamic.Reque
 }
 
 // waits are those between the attempts, which take no time themselves.
-func (a *attempts) waits() (waits []time.Duration) {
-	for i := range len(a.begun) - 1 {
-		waits = append(waits, a.begun[i+1].Sub(a.begun[i]))
+func (a *fakeCall) waits() (waits []time.Duration) {
+	for i := range len(a.started) - 1 {
+		waits = append(waits, a.started[i+1].Sub(a.started[i]))
 	}
 	return waits
 }
 
 var (
-	busy   = errors.NewErrorf(errors.Unavailable, "busy") // a server has said so
-	nobody = errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonNobodyListening})
-	silent = errors.WithFacts(errors.ErrRequestTimedOut, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonSilent})
+	errBusy     = errors.NewErrorf(errors.Unavailable, "busy") // a server has said so
+	errNoServer = errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonNobodyListening})
+	silent      = errors.WithFacts(errors.ErrRequestTimedOut, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonSilent})
 )
 
 func TestRetry_UntilItSucceeds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &attempts{err: nobody, failures: 2}
+		a := &fakeCall{err: errNoServer, failures: 2}
 		response, err := newRetrier(nil).call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
 		require.NoError(t, err)
 		assert.Equal(t, "done", response.(testservice.Text).GetValue())
@@ -81,10 +81,10 @@ func TestRetry_GivesUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for wanted, opts := range map[int][]RetryOption{3: nil, 1: {WithAttempts(1)}, 5: {WithAttempts(5), WithAttempts(0)}} {
-			a := &attempts{err: nobody, failures: 10}
+			a := &fakeCall{err: errNoServer, failures: 10}
 			_, err := newRetrier(opts).call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
-			assert.Equal(t, nobody, err, "the last error, as it is")
-			assert.Len(t, a.begun, wanted)
+			assert.Equal(t, errNoServer, err, "the last error, as it is")
+			assert.Len(t, a.started, wanted)
 		}
 	})
 }
@@ -102,7 +102,7 @@ func TestRetry_Worthwhile(t *testing.T) {
 		err               error
 		idempotent, other bool // which methods are tried again
 	}{
-		{"nobody listens", nobody, true, true},
+		{"nobody listens", errNoServer, true, true},
 		{"all declined", facts(errors.Unavailable, errors.PhaseSelection, errors.ReasonAllDeclined), true, true},
 		{"none chosen", facts(errors.Unavailable, errors.PhaseResponse, errors.ReasonAllDeclined), true, true},
 		{"below minimum", facts(errors.Unavailable, errors.PhaseResponse, errors.ReasonBelowMinimum), true, true},
@@ -111,7 +111,7 @@ func TestRetry_Worthwhile(t *testing.T) {
 		{"no answer", silent, true, false},
 		{"selected, and silent", facts(errors.DeadlineExceeded, errors.PhaseResponse, errors.ReasonClaimedButSilent), true, false},
 		{"too large", facts(errors.ResourceExhausted, errors.PhasePublish, errors.ReasonTooLarge), false, false},
-		{"server is busy", busy, true, false},
+		{"server is busy", errBusy, true, false},
 		{"server has no room", errors.NewErrorf(errors.ResourceExhausted, "full"), false, false},
 		{"server says it may be tried again", info(errors.ResourceExhausted), true, false},
 		{"the same, wrapped", fmt.Errorf("oh: %w", info("own_code")), true, false},
@@ -129,7 +129,7 @@ func TestRetry_Worthwhile(t *testing.T) {
 	r := newRetrier([]RetryOption{WithRetryCodes(errors.Aborted)})
 	assert.True(t, r.retryable(errors.NewErrorf(errors.Aborted, "oh"), true))
 	assert.False(t, r.retryable(errors.NewErrorf(errors.Aborted, "oh"), false))
-	assert.False(t, r.retryable(nobody, true))
+	assert.False(t, r.retryable(errNoServer, true))
 }
 
 func TestRetry_Idempotency(t *testing.T) {
@@ -144,9 +144,9 @@ func TestRetry_Idempotency(t *testing.T) {
 			{testservice.Ask, []RetryOption{WithIdempotent(func(*registry.Method) bool { return true })}, 2},
 			{testservice.Look, []RetryOption{WithIdempotent(func(*registry.Method) bool { return false })}, 1},
 		} {
-			a := &attempts{err: busy, failures: 1}
+			a := &fakeCall{err: errBusy, failures: 1}
 			_, _ = newRetrier(tt.opts).call(testservice.Info(tt.method), a.call)(t.Context(), say("hi"))
-			assert.Len(t, a.begun, tt.wanted, tt.method)
+			assert.Len(t, a.started, tt.wanted, tt.method)
 		}
 	})
 }
@@ -156,11 +156,11 @@ func TestRetry_Backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const ms = time.Millisecond
 		ceilings := []time.Duration{100 * ms, 200 * ms, 400 * ms, 700 * ms, 700 * ms}
-		for err, atLeastHalf := range map[error]bool{busy: false, nobody: true} {
+		for err, atLeastHalf := range map[error]bool{errBusy: false, errNoServer: true} {
 			least := [5]time.Duration{time.Hour, time.Hour, time.Hour, time.Hour, time.Hour}
 			most := [5]time.Duration{}
 			for range 200 {
-				a := &attempts{err: err, failures: 10}
+				a := &fakeCall{err: err, failures: 10}
 				r := newRetrier([]RetryOption{WithAttempts(6), WithBackoff(100*ms, 700*ms), WithRetryBudget(0, 0)})
 				_, _ = r.call(testservice.Info(testservice.Look), a.call)(t.Context(), say("hi"))
 				for i, wait := range a.waits() {
@@ -185,7 +185,7 @@ func TestRetry_Backoff(t *testing.T) {
 func TestRetry_BackoffExtremes(t *testing.T) {
 	t.Parallel()
 	for _, b := range []backoff{{1, 1}, {time.Hour, time.Second}, {1, 1<<63 - 1}, {1<<63 - 1, 1<<63 - 1}} {
-		for _, err := range []error{busy, nobody} {
+		for _, err := range []error{errBusy, errNoServer} {
 			for _, attempts := range []int{1, 2, 63, 64, 65, 1000} {
 				wait := b.wait(attempts, err)
 				assert.GreaterOrEqual(t, wait, time.Duration(0))
@@ -199,7 +199,7 @@ func TestRetry_RequestedDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		later := errors.NewError(errors.ResourceExhausted, errors.New("full"), &errdetails.RetryInfo{RetryDelay: durationpb.New(7 * time.Second)})
-		a := &attempts{err: later, failures: 1}
+		a := &fakeCall{err: later, failures: 1}
 		_, err := newRetrier(nil).call(testservice.Info(testservice.Look), a.call)(t.Context(), say("hi"))
 		require.NoError(t, err)
 		assert.Equal(t, []time.Duration{7 * time.Second}, a.waits())
@@ -211,7 +211,7 @@ func TestRetry_NeverPastTheDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, takes := range []time.Duration{0, 300 * time.Millisecond} {
-			a := &attempts{err: busy, failures: 1000, takes: takes}
+			a := &fakeCall{err: errBusy, failures: 1000, takes: takes}
 			r := newRetrier([]RetryOption{WithAttempts(1000), WithBackoff(400*time.Millisecond, time.Second), WithRetryBudget(0, 0)})
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			started := time.Now()
@@ -219,9 +219,9 @@ func TestRetry_NeverPastTheDeadline(t *testing.T) {
 			cancel()
 			require.Error(t, err)
 			assert.LessOrEqual(t, time.Since(started), 5*time.Second)
-			assert.Greater(t, len(a.begun), 3)
+			assert.Greater(t, len(a.started), 3)
 			if takes == 0 {
-				assert.Equal(t, busy, err)
+				assert.Equal(t, errBusy, err)
 			}
 		}
 	})
@@ -236,7 +236,7 @@ func TestRetry_AttemptsEndInTime(t *testing.T) {
 			deadline: started.Add(time.Second),
 			do: func(ctx context.Context) error {
 				if calls++; calls == 1 {
-					return nobody
+					return errNoServer
 				}
 				<-ctx.Done()
 				return errors.FromContext(ctx.Err())
@@ -250,7 +250,7 @@ func TestRetry_AttemptsEndInTime(t *testing.T) {
 func TestRetry_AttemptTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &attempts{takes: time.Hour}
+		a := &fakeCall{takes: time.Hour}
 		r := newRetrier([]RetryOption{WithAttemptTimeout(time.Second), WithBackoff(1, 1)})
 		_, err := r.call(testservice.Info(testservice.Look), a.call)(t.Context(), say("hi"))
 		requireCode(t, errors.DeadlineExceeded, err)
@@ -265,7 +265,7 @@ func TestRetry_CanceledWhileItWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		a := &attempts{err: nobody, failures: 10}
+		a := &fakeCall{err: errNoServer, failures: 10}
 		r := newRetrier([]RetryOption{WithBackoff(time.Hour, time.Hour)})
 		done := make(chan error)
 		go func() { // the test waits for it
@@ -278,7 +278,7 @@ func TestRetry_CanceledWhileItWaits(t *testing.T) {
 		requireCode(t, errors.Canceled, err)
 		require.ErrorIs(t, err, errors.ErrRequestCanceled)
 		require.ErrorIs(t, err, errors.ErrNoResponse, "and why it waited")
-		assert.Len(t, a.begun, 1)
+		assert.Len(t, a.started, 1)
 	})
 }
 
@@ -287,9 +287,9 @@ func TestRetry_Budget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRetrier([]RetryOption{WithRetryBudget(4, 0.5)})
 		call := func(failures int) int {
-			a := &attempts{err: nobody, failures: failures}
+			a := &fakeCall{err: errNoServer, failures: failures}
 			_, _ = r.call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
-			return len(a.begun)
+			return len(a.started)
 		}
 		assert.Equal(t, 3, call(10))
 		assert.Equal(t, 3, call(10))
@@ -321,7 +321,7 @@ func (m multiStub) Send(ctx context.Context, _ proto.Message, _ ...dynamic.Reque
 func TestRetry_Multi(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &attempts{err: errors.WithFacts(busy, errors.CallFacts{Phase: errors.PhasePublish}), failures: 2}
+		a := &fakeCall{err: errors.WithFacts(errBusy, errors.CallFacts{Phase: errors.PhasePublish}), failures: 2}
 		handler := newRetrier(nil).multi(testservice.Info(testservice.AskAll), multiStub{send: a.try})
 		require.NoError(t, handler.Send(t.Context(), say("hi")))
 		assert.Equal(t, []int{1, 2, 3}, a.numbers)
@@ -340,9 +340,9 @@ func (s streamStub) Send(proto.Message, ...dynamic.StreamOption) error { return 
 func TestRetry_StreamSend(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := &attempts{err: nobody, failures: 2}
+		a := &fakeCall{err: errNoServer, failures: 2}
 		handler := newRetrier(nil).stream(testservice.Info(testservice.Talk), streamStub{send: func() error { return a.try(t.Context()) }})
 		require.NoError(t, handler.Send(say("hi")))
-		assert.Len(t, a.begun, 3)
+		assert.Len(t, a.started, 3)
 	})
 }

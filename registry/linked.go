@@ -40,15 +40,15 @@ func (r *Registry) registerLinked(files *protoregistry.Files) error {
 
 // isGRPCService reports whether a service has a gRPC stream and no psrpc options.
 func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
-	streams := false
+	hasStream := false
 	for i := range sd.Methods().Len() {
 		md := sd.Methods().Get(i)
 		if options, err := readOptions(md); err != nil || options.present {
 			return false
 		}
-		streams = streams || md.IsStreamingClient() || md.IsStreamingServer()
+		hasStream = hasStream || md.IsStreamingClient() || md.IsStreamingServer()
 	}
-	return streams
+	return hasStream
 }
 
 // linkedFile returns a file that is linked into the program. It implements

@@ -56,13 +56,13 @@ type metrics struct {
 	topics   bool
 }
 
-func (m *metrics) begin(ctx context.Context, of *callInstruments, info dynamic.RPCInfo) *call {
+func (m *metrics) begin(ctx context.Context, set *callInstruments, info dynamic.RPCInfo) *call {
 	labels := make([]string, 0, 3)
 	labels = append(labels, system, info.Descriptor.FullName())
 	if m.topics {
 		labels = append(labels, strings.ToValidUTF8(strings.Join(info.Topic, "."), "?"))
 	}
-	c := &call{callInstruments: of, observer: m.observer, context: ctx, labels: slices.Clip(labels), started: time.Now()}
+	c := &call{callInstruments: set, observer: m.observer, context: ctx, labels: slices.Clip(labels), started: time.Now()}
 	c.observe(c.active, 1)
 	return c
 }

@@ -35,12 +35,12 @@ func (t *tracer) start(
 	if attempt := interceptors.Attempt(ctx); attempt > 1 && kind == trace.SpanKindClient {
 		attributes = append(attributes, keyAttempt.Int(attempt))
 	}
-	if incoming, isIncoming := dynamic.RequestInfoFromContext(ctx); isIncoming && kind == trace.SpanKindServer {
-		attributes = append(attributes, keyClientID.String(incoming.ClientID))
+	if requestInfo, isIncoming := dynamic.RequestInfoFromContext(ctx); isIncoming && kind == trace.SpanKindServer {
+		attributes = append(attributes, keyClientID.String(requestInfo.ClientID))
 	}
 	opts = append(opts, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
-	ctx, started := t.otelTracer.Start(ctx, name, opts...)
-	return ctx, &span{Span: started, kind: kind, noMessageEvents: t.noMessageEvents}
+	ctx, otelSpan := t.otelTracer.Start(ctx, name, opts...)
+	return ctx, &span{Span: otelSpan, kind: kind, noMessageEvents: t.noMessageEvents}
 }
 
 // inject returns a context whose outgoing metadata carries the span context of ctx.
@@ -56,8 +56,8 @@ func (t *tracer) inject(ctx context.Context) context.Context {
 // extract returns a context with the remote span context from the metadata of a request, stream or
 // update.
 func (t *tracer) extract(ctx context.Context) context.Context {
-	incoming, _ := dynamic.RequestInfoFromContext(ctx)
-	return t.propagator.Extract(ctx, propagation.MapCarrier(incoming.Metadata))
+	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
+	return t.propagator.Extract(ctx, propagation.MapCarrier(requestInfo.Metadata))
 }
 
 func (t *tracer) serve(

@@ -26,31 +26,31 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tracedWorld is a world with spans that have ended.
-type tracedWorld struct {
+// tracedService is a world with spans that have ended.
+type tracedService struct {
 	*allkinds.World
 
 	spans  *tracetest.SpanRecorder
 	tracer trace.Tracer
 }
 
-func newWorld(t testing.TB, opts ...tracing.Option) *tracedWorld {
+func newWorld(t testing.TB, opts ...tracing.Option) *tracedService {
 	t.Helper()
 	return newWorldWith(t, dynamic.ServiceOptions(), dynamic.ConnOptions(), opts...)
 }
 
 // newWorldWith has more interceptors, inside of the tracing ones.
-func newWorldWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption, opts ...tracing.Option) *tracedWorld {
+func newWorldWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption, opts ...tracing.Option) *tracedService {
 	t.Helper()
 	spans := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 	opts = append(opts, tracing.WithTracerProvider(provider))
 	w := allkinds.New(t, dynamic.ServiceOptions(tracing.New(opts...), server), dynamic.ConnOptions(tracing.New(opts...), conn))
-	return &tracedWorld{w, spans, provider.Tracer("test")}
+	return &tracedService{w, spans, provider.Tracer("test")}
 }
 
 // requireSpans waits for so many spans, and returns them by kind and name.
-func (w *tracedWorld) requireSpans(t testing.TB, count int) map[string]sdk.ReadOnlySpan {
+func (w *tracedService) requireSpans(t testing.TB, count int) map[string]sdk.ReadOnlySpan {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(w.spans.Ended()) >= count }, 20*time.Second, time.Millisecond,
 		"what the other side does ends in the background")

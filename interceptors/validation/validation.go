@@ -57,21 +57,21 @@ func New(opts ...Option) dynamic.CommonOption {
 type validation struct{ validator protovalidate.Validator }
 
 // check returns nil for a valid message. what names the role of the message in the error text.
-func (v validation) check(what string, method *registry.Method, message proto.Message) error {
+func (v validation) check(role string, method *registry.Method, message proto.Message) error {
 	err := v.validator.Validate(message)
 	if err == nil {
 		return nil
 	}
-	broken, isBroken := errors.AsType[*protovalidate.ValidationError](err)
+	invalid, isBroken := errors.AsType[*protovalidate.ValidationError](err)
 	if !isBroken {
-		return errors.NewErrorf(errors.Internal, "%s of %s cannot be validated: %w", what, method.FullName(), err)
+		return errors.NewErrorf(errors.Internal, "%s of %s cannot be validated: %w", role, method.FullName(), err)
 	}
-	rules := make([]string, len(broken.Violations))
-	for i, violation := range broken.Violations {
+	rules := make([]string, len(invalid.Violations))
+	for i, violation := range invalid.Violations {
 		rules[i] = violation.String()
 	}
 	return errors.NewError(errors.InvalidArgument,
-		&invalidError{what + " of " + method.FullName() + " is not valid: " + strings.Join(rules, "; "), broken}, broken.ToProto())
+		&invalidError{role + " of " + method.FullName() + " is not valid: " + strings.Join(rules, "; "), invalid}, invalid.ToProto())
 }
 
 func (v validation) serve(

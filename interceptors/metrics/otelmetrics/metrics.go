@@ -43,13 +43,13 @@ func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, v
 
 // attributes converts the labels of an instrument. Empty labels are omitted.
 func attributes(instrument *metrics.Instrument, labels []string) metric.MeasurementOption {
-	pairs := make([]attribute.KeyValue, 0, len(labels))
+	keyValues := make([]attribute.KeyValue, 0, len(labels))
 	for i, label := range labels {
 		if label != "" {
-			pairs = append(pairs, attribute.String(instrument.Keys[i], label))
+			keyValues = append(keyValues, attribute.String(instrument.Keys[i], label))
 		}
 	}
-	return metric.WithAttributeSet(attribute.NewSet(pairs...))
+	return metric.WithAttributeSet(attribute.NewSet(keyValues...))
 }
 
 func (m *Metrics) newRecord(i *metrics.Instrument) recordFunc {
@@ -91,8 +91,8 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	for _, source := range sources {
 		source(func(instrument *metrics.Instrument, _ float64, _ ...string) {
 			if observables[instrument] == nil {
-				observable, failure := m.newObservable(instrument)
-				err = errors.Join(err, failure)
+				observable, newErr := m.newObservable(instrument)
+				err = errors.Join(err, newErr)
 				observables[instrument] = observable
 				instruments = append(instruments, observable)
 			}

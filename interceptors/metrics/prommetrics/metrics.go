@@ -95,9 +95,9 @@ func (m *Metrics) newVector(instrument *metrics.Instrument) any {
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector. It sends all measurements and the values of all sources.
-func (m *Metrics) Collect(collected chan<- prometheus.Metric) {
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.vectors.Range(func(_, v any) bool {
-		v.(vector).Collect(collected)
+		v.(vector).Collect(ch)
 		return true
 	})
 	m.mu.Lock()
@@ -105,7 +105,7 @@ func (m *Metrics) Collect(collected chan<- prometheus.Metric) {
 	m.mu.Unlock()
 	for _, source := range sources {
 		(*source)(func(instrument *metrics.Instrument, value float64, labels ...string) {
-			collected <- newConstMetric(instrument, value, labels)
+			ch <- newConstMetric(instrument, value, labels)
 		})
 	}
 }

@@ -46,16 +46,16 @@ func newVector(instrument *metrics.Instrument, buckets []float64) vector {
 
 // newConstMetric converts one value of a source to a Prometheus metric.
 func newConstMetric(instrument *metrics.Instrument, value float64, labels []string) prometheus.Metric {
-	kind := prometheus.GaugeValue
+	valueType := prometheus.GaugeValue
 	if instrument.Kind == metrics.Counter {
-		kind = prometheus.CounterValue
+		valueType = prometheus.CounterValue
 	}
-	described := prometheus.NewDesc(name(instrument), instrument.Description, keys(instrument), nil)
-	sample, err := prometheus.NewConstMetric(described, kind, value, labels...)
+	desc := prometheus.NewDesc(name(instrument), instrument.Description, keys(instrument), nil)
+	constMetric, err := prometheus.NewConstMetric(desc, valueType, value, labels...)
 	if err != nil {
-		return prometheus.NewInvalidMetric(described, err)
+		return prometheus.NewInvalidMetric(desc, err)
 	}
-	return sample
+	return constMetric
 }
 
 var (
