@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// goCodes are the constants under the names that the measured table gives them.
+// goCodes maps the names of the constants in the recorded psrpc data to the constants.
 var goCodes = map[string]errors.ErrorCode{
 	"OK":                  errors.OK,
 	"Canceled":            errors.Canceled,
@@ -90,7 +90,7 @@ func TestCodeFromTwirp_KeepsMeaning(t *testing.T) {
 		twirp.NotFound:    errors.NotFound,
 		twirp.DataLoss:    errors.DataLoss,
 		"not_a_twirp_one": errors.Unknown,
-		"not_acceptable":  errors.Unknown, // a code of ours, but not of Twirp's
+		"not_acceptable":  errors.Unknown, // defined by this package but not by Twirp
 	} {
 		assert.Equal(t, want, errors.CodeFromTwirp(there), "twirp code %q", there)
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A handler returns a coded error; the caller reads its code, text and details.
+// A handler returns a coded error, and the caller reads its code, text and details.
 func ExampleNewError() {
 	returned := errors.NewError(errors.NotFound, errors.New("no such room"), wrapperspb.String("room-7"))
 
-	code, text, details := errors.ToWire(returned)       // the server does this,
-	var err error = errors.FromWire(code, text, details) // and the client this
+	code, text, details := errors.ToWire(returned)       // as on the server
+	var err error = errors.FromWire(code, text, details) // as on the client
 
 	if e, ok := errors.AsType[errors.Error](err); ok {
 		fmt.Println(e.Code(), e.ToHttp(), e)
@@ -28,7 +28,7 @@ func ExampleNewError() {
 	// room-7
 }
 
-// A Twirp server can return any error of this package: it asks for a twirp.Error in the same way.
+// A Twirp server can return any error of this package, because it looks for a twirp.Error with As.
 func ExampleError_twirp() {
 	err := errors.NewErrorf(errors.ResourceExhausted, "%d rooms are enough", 100)
 
@@ -39,7 +39,7 @@ func ExampleError_twirp() {
 	// Output: resource_exhausted - 100 rooms are enough
 }
 
-// A failed call says what happened, and is still the error that it was.
+// The error of a failed call contains facts and still matches the predefined error.
 func ExampleWithFacts() {
 	err := errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{
 		Method:      "my.pkg.MyService/NormalRPC",

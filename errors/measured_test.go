@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// measured is testdata/errors.json: what psrpc was seen to do.
+// measured is the content of testdata/errors.json: the recorded behaviour of psrpc.
 type measured struct {
 	Codes []struct {
 		Name         string           `json:"name"`
@@ -55,7 +55,7 @@ type wireError struct {
 }
 
 type clientResult struct {
-	Error *clientError `json:"error"` // nil: the client takes it for a success
+	Error *clientError `json:"error"` // nil means that the client reports a success
 }
 
 type clientError struct {
@@ -78,7 +78,7 @@ func readMeasured(t *testing.T) measured {
 	return m
 }
 
-// wireDetails puts packed details into the form of the file, nil if there are none.
+// wireDetails converts details to the form used in the file. It returns nil if there are none.
 func wireDetails(details []*anypb.Any) []wireDetail {
 	if len(details) == 0 {
 		return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The forwarded names have the types of the standard ones.
+// The forwarded functions have the same types as the standard ones.
 var (
 	_ = [...]func(string) error{stderrors.New, errors.New}
 	_ = [...]func(error, error) bool{stderrors.Is, errors.Is}
@@ -32,7 +32,8 @@ type codeless struct{}
 
 func (*codeless) Error() string { return "codeless" }
 
-// A new Go version may add a name to the standard package: then this fails until it is forwarded.
+// This test fails when a new Go version adds a name to the standard package that is not forwarded
+// yet.
 func TestPackage_HasEveryStandardName(t *testing.T) {
 	t.Parallel()
 	files := token.NewFileSet()

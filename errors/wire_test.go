@@ -22,7 +22,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// statusCarrier is a user's own error type that knows its gRPC status.
+// statusCarrier is a user-defined error type with a gRPC status.
 //
 //nolint:errname // it carries a status, as an error of somebody else's might
 type statusCarrier struct{ status *status.Status }
@@ -39,7 +39,7 @@ func statusWithDetails() error {
 	return s.Err()
 }
 
-// returnedBuilders make the Go error that each row of the measured table speaks of.
+// returnedBuilders create the Go errors for the rows of the recorded data.
 func returnedBuilders() map[string]error {
 	inner := errors.NewError(errors.NotFound, errors.New("inner text"), wrapperspb.String("d1"))
 	return map[string]error{
@@ -78,7 +78,8 @@ func returnedBuilders() map[string]error {
 	}
 }
 
-// psrpc sends these errors with an empty text, which its client takes for a success. Here the code is the text.
+// psrpc sends these errors with an empty text, which its client interprets as a success. This
+// package sends the code as the text.
 var neverEmpty = map[string]string{
 	"psrpc error with an empty text":       "internal",
 	"plain error with an empty text":       "unknown",
@@ -117,7 +118,7 @@ func checkResponse(t *testing.T, row returnedError, returned error) {
 
 	got := errors.FromWire(code, text, details)
 	switch {
-	case row.ClientGets == nil: // not measured
+	case row.ClientGets == nil: // not recorded
 	case neverEmpty[row.Returned] != "":
 		assert.Nil(t, row.ClientGets.Error, "psrpc's client sees a failure: no need to deviate")
 		require.Error(t, got)
@@ -133,7 +134,7 @@ func checkResponse(t *testing.T, row returnedError, returned error) {
 func checkStreamClose(t *testing.T, row returnedError, returned error) {
 	t.Helper()
 	if row.StreamClose == nil {
-		return // not measured
+		return // not recorded
 	}
 	wantSent, wantGot := *row.StreamClose, *row.StreamGets
 	if wantSent.Error == "" {
@@ -169,7 +170,7 @@ func TestFromWire_EmptyFields(t *testing.T) {
 	require.NoError(t, errors.FromWire(errors.Internal, "", nil))
 	assert.Equal(t, errors.Unknown, errors.FromWire("", "text", nil).Code())
 
-	// A psrpc peer may close a stream with an empty text; the error must still say something.
+	// A psrpc peer may close a stream with an empty text. The error must still have a text.
 	closed := errors.FromStreamClose(errors.Internal, "")
 	assert.Equal(t, errors.Internal, closed.Code())
 	require.EqualError(t, closed, "internal")
@@ -223,7 +224,7 @@ func FuzzFromWire_RoundTrip(f *testing.F) {
 		require.Len(t, got.Details(), 1)
 		require.Error(t, got.ToGrpc())
 
-		// From here on every further hop keeps all of it.
+		// Each further hop preserves the complete error.
 		code2, text2, details2 := errors.ToWire(got)
 		require.Equal(t, got.Code(), code2)
 		require.Equal(t, got.Error(), text2)

@@ -14,7 +14,7 @@ import (
 
 type userKey struct{}
 
-// userOf is a service's VerifyFunc: it knows one user.
+// userOf is a VerifyFunc that accepts the token of one user.
 func userOf(ctx context.Context, token string, info dynamic.RPCInfo) (context.Context, error) {
 	switch {
 	case token == "nobody":
@@ -25,7 +25,8 @@ func userOf(ctx context.Context, token string, info dynamic.RPCInfo) (context.Co
 	return context.WithValue(ctx, userKey{}, "Ada"), nil
 }
 
-// newAuthService is a service of which the answers, and the first messages of streams, are the user's name.
+// newAuthService starts a service that responds with the name of the user, and sends it as the
+// first message of each stream.
 func newAuthService(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOption) *testservice.Service {
 	t.Helper()
 	name := func(ctx context.Context) testservice.Text {
@@ -39,7 +40,7 @@ func newAuthService(t testing.TB, server dynamic.ServerOption, conn ...dynamic.C
 	})
 }
 
-// testEachKind tries a call, a multi call and a stream.
+// testEachKind makes a call, a multi call and a stream.
 func testEachKind(t *testing.T, s *testservice.Service, check func(t *testing.T, user string, err error)) {
 	t.Helper()
 	t.Run("call", func(t *testing.T) {
@@ -123,7 +124,7 @@ func TestAuth_KeyAndScheme(t *testing.T) {
 	}
 }
 
-// TestAuth_PublicMethods: they need no token, and none is sent.
+// TestAuth_PublicMethods checks that public methods need no token and that none is sent.
 func TestAuth_PublicMethods(t *testing.T) {
 	t.Parallel()
 	public := WithPublicMethods(testservice.Ask, testservice.AskAll, testservice.Talk)
@@ -139,7 +140,7 @@ func TestAuth_PublicMethods(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestAuth_SameContext: a verify function need not make one.
+// TestAuth_SameContext checks that a nil context from the verify function keeps the given one.
 func TestAuth_SameContext(t *testing.T) {
 	t.Parallel()
 	s := newAuthService(t, Auth(func(context.Context, string, dynamic.RPCInfo) (context.Context, error) {
@@ -152,7 +153,8 @@ func TestAuth_SameContext(t *testing.T) {
 	})
 }
 
-// TestAuthToken_Metadata: it keeps what is there, and the option of a call wins.
+// TestAuthToken_Metadata checks that other metadata is kept and that the option of a call takes
+// precedence.
 func TestAuthToken_Metadata(t *testing.T) {
 	t.Parallel()
 	seen := make(chan map[string]string, 1)

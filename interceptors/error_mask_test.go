@@ -18,7 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// maskCases are what handlers return, and what callers see.
+// maskCases lists errors of handlers and the errors that callers receive for them.
 var maskCases = []struct {
 	name   string
 	err    error
@@ -86,7 +86,7 @@ func TestErrorMask_Streams(t *testing.T) {
 			stream, err := s.Open(t.Context())
 			require.NoError(t, err)
 			<-stream.Context().Done()
-			if coded, _ := errors.AsType[errors.Error](stream.Err()); tt.name != "gRPC status" { // of which a close keeps no code
+			if coded, _ := errors.AsType[errors.Error](stream.Err()); tt.name != "gRPC status" { // the close of a stream carries no code for it
 				assert.Equal(t, tt.text, coded.Error())
 				assert.Equal(t, tt.code, coded.Code())
 			}
@@ -101,7 +101,8 @@ func TestErrorMask_Streams(t *testing.T) {
 	}
 }
 
-// TestErrorMask_RefusedMessage: why an interceptor refuses a message of a stream is masked, too.
+// TestErrorMask_RefusedMessage checks that the error with which an interceptor rejects a stream
+// message is masked too.
 func TestErrorMask_RefusedMessage(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{
@@ -119,7 +120,8 @@ type refusing struct{ dynamic.StreamHandler }
 
 func (refusing) Recv(proto.Message) error { return errors.New("secret") }
 
-// TestErrorMask_OtherSide: what the client closes its stream with is not masked, nor logged.
+// TestErrorMask_OtherSide checks that the error with which a client closes its stream is neither
+// masked nor logged.
 func TestErrorMask_OtherSide(t *testing.T) {
 	t.Parallel()
 	log, seen := &capturedLog{}, make(chan error, 1)

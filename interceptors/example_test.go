@@ -29,7 +29,7 @@ func ExampleRetry() {
 	defer s.Close()
 
 	fmt.Println(s.Call(context.Background(), testservice.Ask, "Rome"))  // may have side effects
-	fmt.Println(s.Call(context.Background(), testservice.Look, "Rome")) // has none, says its schema
+	fmt.Println(s.Call(context.Background(), testservice.Look, "Rome")) // declared without side effects
 	// Output:
 	//  in the clouds
 	// rain in Rome <nil>
@@ -50,7 +50,7 @@ func ExampleRecovery() {
 	// the caller sees: method example.Weather/Ask panicked
 }
 
-// plain is a handler without what differs from run to run.
+// plain is a slog.Handler that omits attributes that differ between runs.
 func plain() slog.Handler {
 	return slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, attribute slog.Attr) slog.Attr {
 		if attribute.Key == slog.TimeKey || attribute.Key == "duration" {

@@ -16,15 +16,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// loggedService is a service with a log on each side.
+// loggedService is a service with one log for the server and one for the conn.
 type loggedService struct {
 	*testservice.Service
 
 	server, client *capturedLog
-	echoed         chan struct{} // has one for each message that the server has sent back
+	echoed         chan struct{} // receives one value for each message sent back by the server
 }
 
-// newLoggedService has a service with the errors and panics that are asked for.
+// newLoggedService starts a service whose calls fail or panic as the request asks.
 func newLoggedService(t testing.TB, inside []dynamic.ConnOption, opts ...LoggingOption) loggedService {
 	t.Helper()
 	w := loggedService{
@@ -56,7 +56,7 @@ func newLoggedService(t testing.TB, inside []dynamic.ConnOption, opts ...Logging
 	return w
 }
 
-// requireLine checks the last line of a log, of which the duration differs.
+// requireLine checks the last line of a log except for its duration.
 func requireLine(t testing.TB, log *capturedLog, want map[string]any) {
 	t.Helper()
 	all := log.all()
@@ -67,10 +67,10 @@ func requireLine(t testing.TB, log *capturedLog, want map[string]any) {
 	assert.Equal(t, want, last)
 }
 
-// line is one as maps compare it.
+// line is a log line in a form that can be compared.
 type fields = map[string]any
 
-const rome = int64(len("Rome") + 2) // the size of a message with that
+const rome = int64(len("Rome") + 2) // encoded size of a message with this text
 
 func TestLogging_Calls(t *testing.T) {
 	t.Parallel()
@@ -134,7 +134,7 @@ func TestLogging_Attempts(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{
-		Retry(WithBackoff(1, 1)), Logging(slog.New(log)), // the retries are outside: a line for each attempt
+		Retry(WithBackoff(1, 1)), Logging(slog.New(log)), // Retry is outside: one line for each attempt
 	}})
 	_, err := s.Call(t.Context(), testservice.AskThere, "Rome", dynamic.WithTopic("eu"))
 	require.Error(t, err)
@@ -144,7 +144,7 @@ func TestLogging_Attempts(t *testing.T) {
 	assert.Equal(t, int64(3), log.all()[2]["attempt"])
 }
 
-// TestLogging_OutsideOfRetry: the line of a call that was made again knows its server, too.
+// TestLogging_OutsideOfRetry checks that the line of a retried call has the id of the server.
 func TestLogging_OutsideOfRetry(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
@@ -258,7 +258,7 @@ func TestLogging_Updates(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Registration.Publish(t.Context(), "Warning", say("Rome")))
 	<-subscription.Channel()
-	require.NoError(t, subscription.Close()) // waits for the interceptors
+	require.NoError(t, subscription.Close()) // waits until the interceptors have returned
 	want := fields{
 		"msg": "publish", "level": slog.LevelDebug, "side": "server", "method": testservice.Warning, "code": "ok", "update_size": rome,
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// requirePanic waits for what a hook was told.
+// requirePanic waits until a hook is called and checks the panic.
 func requirePanic(t testing.TB, told <-chan dynamic.Panic, method, value string) {
 	t.Helper()
 	p := <-told

@@ -82,7 +82,7 @@ func TestRedactedJSON(t *testing.T) {
 	}
 }
 
-// TestRedactedJSON_UnknownAny: what cannot be looked into is not shown.
+// TestRedactedJSON_UnknownAny checks that an Any of an unknown type is redacted.
 func TestRedactedJSON_UnknownAny(t *testing.T) {
 	t.Parallel()
 	held, err := anypb.New(login(t, `{"pin": 7, "password": "x", "user": "ada"}`))

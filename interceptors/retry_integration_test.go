@@ -21,7 +21,7 @@ import (
 
 var quick = interceptors.WithBackoff(time.Millisecond, time.Millisecond)
 
-// each calls f before each single call that is really made.
+// each calls f before each attempt of a single call.
 func each(f func(attempt int)) dynamic.ConnOption {
 	return dynamic.WithClientRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 		return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
@@ -31,7 +31,7 @@ func each(f func(attempt int)) dynamic.ConnOption {
 	})
 }
 
-// TestRetry_NobodyListens: a call for which a server comes up in time succeeds.
+// TestRetry_NobodyListens checks that a call succeeds if a server registers between its attempts.
 func TestRetry_NobodyListens(t *testing.T) {
 	t.Parallel()
 	var s *testservice.Service
@@ -45,7 +45,7 @@ func TestRetry_NobodyListens(t *testing.T) {
 	assert.Equal(t, "rain in Rome", answer)
 }
 
-// TestRetry_WithinTheTimeout: the timeout of a request, or a conn, is that of all attempts together.
+// TestRetry_WithinTheTimeout checks that the timeout of a request covers all attempts together.
 func TestRetry_WithinTheTimeout(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
@@ -61,7 +61,7 @@ func TestRetry_WithinTheTimeout(t *testing.T) {
 	assert.EqualValues(t, 1, calls.Load(), "no time is left for another one")
 }
 
-// TestRetry_FullServer: what a server refuses for lack of room is tried again, whatever the method.
+// TestRetry_FullServer checks that requests rejected by a full server are retried for any method.
 func TestRetry_FullServer(t *testing.T) {
 	t.Parallel()
 	handling, release := make(chan struct{}, 2), make(chan struct{})
@@ -70,7 +70,7 @@ func TestRetry_FullServer(t *testing.T) {
 		Server: []dynamic.ServerOption{dynamic.WithMaxConcurrentRequests(1)},
 		Conn: []dynamic.ConnOption{persistent, each(func(attempt int) {
 			if attempt == 2 {
-				close(release) // it takes the server a while to have room
+				close(release) // the server needs some time to finish the first request
 			}
 		})},
 		Handle: func(ctx context.Context, request testservice.Text) (testservice.Text, error) {
@@ -91,7 +91,7 @@ func TestRetry_FullServer(t *testing.T) {
 	require.NoError(t, <-first)
 }
 
-// failingSends fails the first so many sends of each stream.
+// failingSends fails the first sends of each stream.
 func failingSends(failures int32, sends *atomic.Int32) dynamic.StreamInterceptor {
 	return func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 		return &failing{StreamHandler: next, failures: failures, sends: sends}
@@ -116,7 +116,7 @@ func TestRetry_Streams(t *testing.T) {
 	t.Parallel()
 	var ofClient, ofServer atomic.Int32
 	s := testservice.New(t, testservice.Config{
-		Server: []dynamic.ServerOption{ // the outermost of a server is nearest the bus
+		Server: []dynamic.ServerOption{ // the outermost interceptor of a server is nearest to the bus
 			dynamic.WithServerStreamInterceptors(failingSends(2, &ofServer)), interceptors.Retry(quick),
 		},
 		Conn: []dynamic.ConnOption{interceptors.Retry(quick), dynamic.WithClientStreamInterceptors(failingSends(2, &ofClient))},
@@ -130,7 +130,7 @@ func TestRetry_Streams(t *testing.T) {
 	assert.EqualValues(t, 3, ofServer.Load())
 }
 
-// TestRetry_StreamWithWindow: a message of a window is not sent again, behind others.
+// TestRetry_StreamWithWindow checks that messages of a stream with a window are not retried.
 func TestRetry_StreamWithWindow(t *testing.T) {
 	t.Parallel()
 	var sends atomic.Int32
@@ -146,7 +146,8 @@ func TestRetry_StreamWithWindow(t *testing.T) {
 	require.NoError(t, stream.Close(nil))
 }
 
-// TestRetry_ClosedStream: sending on it is not tried again, whatever it was closed for.
+// TestRetry_ClosedStream checks that sending on a closed stream is not retried, whatever the error
+// of the stream.
 func TestRetry_ClosedStream(t *testing.T) {
 	t.Parallel()
 	var sends atomic.Int32
@@ -164,7 +165,8 @@ func TestRetry_ClosedStream(t *testing.T) {
 	assert.EqualValues(t, 1, sends.Load())
 }
 
-// TestRetry_RetryInfo: what a server passes on from another one does not say that it has not run the request itself.
+// TestRetry_RetryInfo checks that an error forwarded from another server does not count as
+// unprocessed: the forwarding server did run the request.
 func TestRetry_RetryInfo(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32

@@ -20,7 +20,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fakeCall is a handler that notes when it is called, and fails as often as it is told to.
+// fakeCall is a handler that records its calls and fails the given number of times.
 type fakeCall struct {
 	err      error
 	failures int
@@ -52,7 +52,7 @@ func (a *fakeCall) call(ctx context.Context, _ proto.Message, _ ...dynamic.Reque
 	return say("done"), nil
 }
 
-// waits are those between the attempts, which take no time themselves.
+// waits returns the delays between attempts. The attempts themselves take no virtual time.
 func (a *fakeCall) waits() (waits []time.Duration) {
 	for i := range len(a.started) - 1 {
 		waits = append(waits, a.started[i+1].Sub(a.started[i]))
@@ -61,7 +61,7 @@ func (a *fakeCall) waits() (waits []time.Duration) {
 }
 
 var (
-	errBusy     = errors.NewErrorf(errors.Unavailable, "busy") // a server has said so
+	errBusy     = errors.NewErrorf(errors.Unavailable, "busy") // as reported by a server
 	errNoServer = errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonNobodyListening})
 	silent      = errors.WithFacts(errors.ErrRequestTimedOut, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonSilent})
 )
@@ -100,7 +100,7 @@ func TestRetry_Worthwhile(t *testing.T) {
 	for _, tt := range []struct {
 		name              string
 		err               error
-		idempotent, other bool // which methods are tried again
+		idempotent, other bool // whether methods of either sort are retried
 	}{
 		{"nobody listens", errNoServer, true, true},
 		{"all declined", facts(errors.Unavailable, errors.PhaseSelection, errors.ReasonAllDeclined), true, true},
@@ -181,7 +181,7 @@ func TestRetry_Backoff(t *testing.T) {
 	})
 }
 
-// TestRetry_BackoffExtremes: no ceiling overflows.
+// TestRetry_BackoffExtremes checks that extreme settings do not overflow.
 func TestRetry_BackoffExtremes(t *testing.T) {
 	t.Parallel()
 	for _, b := range []backoff{{1, 1}, {time.Hour, time.Second}, {1, 1<<63 - 1}, {1<<63 - 1, 1<<63 - 1}} {
@@ -206,7 +206,7 @@ func TestRetry_RequestedDelay(t *testing.T) {
 	})
 }
 
-// TestRetry_NeverPastTheDeadline: neither an attempt nor a wait goes on after it.
+// TestRetry_NeverPastTheDeadline checks that neither an attempt nor a delay exceeds the deadline.
 func TestRetry_NeverPastTheDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -227,7 +227,8 @@ func TestRetry_NeverPastTheDeadline(t *testing.T) {
 	})
 }
 
-// TestRetry_AttemptsEndInTime: the time of a call bounds each attempt but the first, which the engine bounds.
+// TestRetry_AttemptsEndInTime checks that every attempt after the first ends at the deadline of the
+// call. Package dynamic ends the first attempt.
 func TestRetry_AttemptsEndInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -307,7 +308,7 @@ func TestRetry_Budget(t *testing.T) {
 	})
 }
 
-// multiStub is the end of a chain of handlers of a multi call.
+// multiStub is the innermost handler of a chain of multi calls.
 type multiStub struct {
 	dynamic.ClientMultiRPCHandler
 
@@ -328,7 +329,7 @@ func TestRetry_Multi(t *testing.T) {
 	})
 }
 
-// streamStub is the end of a chain of handlers of a stream.
+// streamStub is the innermost handler of a chain of streams.
 type streamStub struct {
 	dynamic.StreamHandler
 

@@ -38,7 +38,8 @@ func TestCamelCase(t *testing.T) {
 
 var raised = regexp.MustCompile(`(^|_|[0-9])[a-z]`)
 
-// camelCaseModel says the same in other words: put every raised letter in the place of what is before it.
+// camelCaseModel is a second implementation of camelCase: it replaces each separator by the
+// upper-case form of the next letter.
 func camelCaseModel(name string) string {
 	prefix := ""
 	if rest, ok := strings.CutPrefix(name, "_"); ok {
@@ -55,7 +56,7 @@ func FuzzCamelCase(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if !identifier.MatchString(name) {
-			_ = camelCase(name) // protobuf has no such name: only panics matter
+			_ = camelCase(name) // no protobuf name can look like this: only panics matter
 			return
 		}
 		wire := camelCase(name)

@@ -14,7 +14,7 @@ func set(files ...*descriptorpb.FileDescriptorProto) *descriptorpb.FileDescripto
 	return &descriptorpb.FileDescriptorSet{File: files}
 }
 
-// compiled returns the files of a source tree as protoc -o writes them, without their imports.
+// compiled returns the files of a source tree as protoc -o writes them, without imports.
 func compiled(t *testing.T, pathsAndSources ...string) []*descriptorpb.FileDescriptorProto {
 	t.Helper()
 	var paths []string

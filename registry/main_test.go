@@ -11,12 +11,12 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// header begins most sources of the tests.
+// header is the start of most test sources.
 const header = `syntax = "proto3"; package my.pkg; import "options.proto";
 message Req { string text = 1; } message Res { int64 number = 1; }
 `
 
-// protos is a file system of sources: path, content, path, content ...
+// protos returns a file system of sources from pairs of path and content.
 func protos(pathsAndSources ...string) fstest.MapFS {
 	fsys := make(fstest.MapFS)
 	for i := 0; i < len(pathsAndSources); i += 2 {
@@ -25,12 +25,12 @@ func protos(pathsAndSources ...string) fstest.MapFS {
 	return fsys
 }
 
-// parseError returns the error for a file "a.proto" made of header and body.
+// parseError returns the error for a file "a.proto" that consists of header and body.
 func parseError(body string) error {
 	return New().ParseProto(protos("a.proto", header+body), "a.proto")
 }
 
-// parseService returns the service S of a file made of header and body.
+// parseService returns the service S of a file that consists of header and body.
 func parseService(t *testing.T, body string) *Service {
 	t.Helper()
 	r := New()
@@ -40,7 +40,7 @@ func parseService(t *testing.T, body string) *Service {
 	return s
 }
 
-// textFile builds a file descriptor from its prototext form.
+// textFile builds a file descriptor from prototext.
 func textFile(t *testing.T, text string, options protodesc.FileOptions) protoreflect.FileDescriptor {
 	t.Helper()
 	fd, err := options.New(textProto(t, text), nil)
@@ -55,7 +55,7 @@ func textProto(t *testing.T, text string) *descriptorpb.FileDescriptorProto {
 	return file
 }
 
-// simpleFile is a file of one service without imports or options, compiled anew by every call.
+// simpleFile returns a newly compiled file with one service and without imports or options.
 func simpleFile(t *testing.T, pkg, service string) protoreflect.FileDescriptor {
 	t.Helper()
 	return textFile(t, simpleText(pkg, service), protodesc.FileOptions{})
@@ -67,14 +67,14 @@ func simpleText(pkg, service string) string {
 		service { name: "` + service + `" method { name: "Call" input_type: ".` + pkg + `.M" output_type: ".` + pkg + `.M" } }`
 }
 
-// rawOptions are method options that no generated code knows.
+// rawOptions returns method options with an unknown extension field.
 func rawOptions(raw []byte) *descriptorpb.MethodOptions {
 	options := new(descriptorpb.MethodOptions)
 	options.ProtoReflect().SetUnknown(raw)
 	return options
 }
 
-// registerProto registers a file that imports nothing.
+// registerProto registers the services of a file without imports.
 func registerProto(t *testing.T, file *descriptorpb.FileDescriptorProto) error {
 	t.Helper()
 	fd, err := protodesc.NewFile(file, nil)

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// varint and message encode one field.
+// varint and message each encode one field.
 func varint(number protowire.Number, value uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), value)
 }
@@ -141,7 +141,7 @@ func optionsTypes(tb testing.TB) *protoregistry.Types {
 	return types
 }
 
-// optionsModel reads options through dynamicpb; not ok if they do not decode.
+// optionsModel reads options through dynamicpb. It returns false if they cannot be decoded.
 func optionsModel(t *testing.T, types *protoregistry.Types, raw []byte) (want methodOptions, ok bool) {
 	t.Helper()
 	decoded := dynamicpb.NewMessage((*descriptorpb.MethodOptions)(nil).ProtoReflect().Descriptor())

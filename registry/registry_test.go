@@ -165,7 +165,7 @@ func TestRegistry_Remove(t *testing.T) {
 	assert.Equal(t, "a.A/Call", m.FullName(), "a method in use is not affected")
 }
 
-// manyServices is one file with n services.
+// manyServices returns one file with n services.
 func manyServices(t testing.TB, n int) protoreflect.FileDescriptor {
 	t.Helper()
 	text := func(s string) *string { return &s }

@@ -77,7 +77,7 @@ func TestNewService_AcceptsWrappedDescriptor(t *testing.T) {
 	assert.Equal(t, fd.Services().Get(0), s.Descriptor())
 }
 
-// wrapper has the method that makes any type acceptable.
+// wrapper has the method UnwrapService.
 type wrapper struct {
 	sd protoreflect.ServiceDescriptor
 }

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var down = errors.NewErrorf(errors.Unavailable, "down")
 
-// backend is the end of a chain of handlers of single calls.
+// backend is the innermost handler of a chain of single calls.
 type backend struct {
 	err   error
 	calls int
@@ -36,7 +36,7 @@ func (b *backend) call(context.Context, proto.Message, ...dynamic.RequestOption)
 	return wrapperspb.String("fine"), nil
 }
 
-// send makes a number of calls, and returns the last error.
+// send makes several calls and returns the last error.
 func send(t testing.TB, handler dynamic.ClientRPCHandler, calls int) (err error) {
 	t.Helper()
 	for range calls {
@@ -45,7 +45,7 @@ func send(t testing.TB, handler dynamic.ClientRPCHandler, calls int) (err error)
 	return err
 }
 
-// elapse lets virtual time pass.
+// elapse advances the virtual time.
 func elapse(duration time.Duration) { <-time.After(duration) }
 
 func requireOpen(t testing.TB, err error) {
@@ -129,7 +129,8 @@ func TestBreaker_WhatCounts(t *testing.T) {
 	requireOpen(t, send(t, newBreakers([]Option{WithCodes(errors.Internal)}).call(testservice.Info(testservice.Ask), servers.call), 100))
 }
 
-// TestBreaker_CanceledTrial: a call that says nothing does not close the breaker, nor keep others from trying.
+// TestBreaker_CanceledTrial checks that a canceled trial call neither closes the breaker nor blocks
+// further trial calls.
 func TestBreaker_CanceledTrial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -181,7 +182,7 @@ func TestBreaker_Keys(t *testing.T) {
 	require.Equal(t, down, send(t, b.call(info(testservice.AskThere, "us"), servers.call), 1))
 }
 
-// TestBreaker_Whole: calls, multi calls and streams of a conn, each with a breaker of its own.
+// TestBreaker_Whole uses calls, multi calls and streams of a conn, each with a separate breaker.
 func TestBreaker_Whole(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{New(WithThreshold(0.5, 4), WithCooldown(time.Hour))}})
@@ -217,7 +218,7 @@ func TestBreaker_Whole(t *testing.T) {
 	}
 }
 
-// TestBreaker_MultiFailures: a multi call to which servers answer has succeeded.
+// TestBreaker_MultiFailures checks that a multi call succeeds as soon as any server responds.
 func TestBreaker_MultiFailures(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{
@@ -231,7 +232,7 @@ func TestBreaker_MultiFailures(t *testing.T) {
 	}
 }
 
-// TestBreaker_StreamFailures: what a stream that was open is closed with does not count.
+// TestBreaker_StreamFailures checks that the error that closes an open stream does not count.
 func TestBreaker_StreamFailures(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{

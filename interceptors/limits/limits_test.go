@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// requireRefused returns what the error says of trying again.
+// requireRefused checks the error and returns the delay in its RetryInfo.
 func requireRefused(t testing.TB, err error) *errdetails.RetryInfo {
 	t.Helper()
 	coded, ok := errors.AsType[errors.Error](err)
@@ -33,7 +33,7 @@ func requireRefused(t testing.TB, err error) *errdetails.RetryInfo {
 	return info
 }
 
-// sides run a test with the interceptor on either side.
+// sides runs a test with the interceptor on the server and on the conn.
 func sides(t *testing.T, limit func() dynamic.CommonOption, test func(t *testing.T, config testservice.Config)) {
 	t.Helper()
 	t.Run("server", func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestConcurrency_Calls(t *testing.T) {
 		close(release)
 		<-done
 		<-done
-		for range 3 { // of one after the other there may be any number
+		for range 3 { // consecutive calls are never limited
 			_, err = s.Call(t.Context(), testservice.Ask, "Rome")
 			require.NoError(t, err)
 			_, err = s.CallAll(t.Context(), "Rome")
@@ -104,7 +104,7 @@ func TestConcurrency_Streams(t *testing.T) {
 			require.NoError(t, stream.Send(wrapperspb.String("hi")))
 			require.NoError(t, stream.Close(nil))
 			<-ended
-			require.EventuallyWithT(t, func(t *assert.CollectT) { // the server lets go of it after the handler has returned
+			require.EventuallyWithT(t, func(t *assert.CollectT) { // the server releases the quota after the handler has returned
 				_, err := s.Call(context.Background(), testservice.Ask, "Rome")
 				assert.NoError(t, err)
 			}, 10*time.Second, time.Millisecond)
@@ -112,7 +112,7 @@ func TestConcurrency_Streams(t *testing.T) {
 	})
 }
 
-// TestConcurrency_Failures: what fails leaves room.
+// TestConcurrency_Failures checks that failed calls release their quota.
 func TestConcurrency_Failures(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1)}})
@@ -128,7 +128,7 @@ func TestConcurrency_Failures(t *testing.T) {
 	}
 }
 
-// TestConcurrency_Panics: so does what panics further in.
+// TestConcurrency_Panics checks that calls whose inner interceptor panics release their quota.
 func TestConcurrency_Panics(t *testing.T) {
 	t.Parallel()
 	panicking := true
@@ -183,7 +183,7 @@ func TestRate(t *testing.T) {
 		_, err = s.Open(t.Context())
 		assert.LessOrEqual(t, requireRefused(t, err).GetRetryDelay().AsDuration(), 1000*time.Second, "what is refused does not count")
 
-		for range 10 { // messages are not counted
+		for range 10 { // stream messages are not counted
 			require.NoError(t, stream.Send(wrapperspb.String("hi")))
 			<-stream.Channel()
 		}
@@ -195,7 +195,7 @@ func TestRate_Publications(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{limits.Rate(0.001, 1)},
-		Conn:   []dynamic.ConnOption{limits.Rate(0.001, 0)}, // a burst of none would let nothing through
+		Conn:   []dynamic.ConnOption{limits.Rate(0.001, 0)}, // a burst of 0 means 1
 	})
 	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
 	requireRefused(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
@@ -203,7 +203,7 @@ func TestRate_Publications(t *testing.T) {
 	requireRefused(t, dynamic.Publish(t.Context(), s.Conn, testservice.Warning, nil))
 }
 
-// TestRate_NotRun: callers know of what a server refuses that it may be tried again.
+// TestRate_NotRun checks that an error of a server states that the request was not run.
 func TestRate_NotRun(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.001, 1)}})
@@ -238,7 +238,7 @@ func ExampleConcurrency() {
 }
 
 func ExampleRate() {
-	s := testservice.Start(testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.01, 2)}}) // one in 100 seconds, two at once
+	s := testservice.Start(testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.01, 2)}}) // one call in 100 seconds, with a burst of two
 	defer s.Close()
 
 	for range 3 {

@@ -30,7 +30,7 @@ func (printer) Observe(_ context.Context, instrument *metrics.Instrument, value 
 	}
 }
 
-// Whatever has an Observe can take measurements.
+// Any type with an Observe method can receive measurements.
 func ExampleObserver() {
 	measured := metrics.New(printer{})
 
@@ -58,7 +58,7 @@ func ExampleObserver() {
 	// rpc.client.response.size 12 [psrpc example.Greeter/Hello]
 }
 
-// What a source reports can be had without an observer.
+// A source can also be read directly, without an observer.
 func ExampleServerSource() {
 	b := bus.NewLocal()
 	defer b.Close()

@@ -21,10 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recorder keeps what it observes.
+// recorder stores all measurements.
 type recorder struct {
 	mu     sync.Mutex
-	values map[string][]float64 // by name and labels
+	values map[string][]float64 // keyed by name and labels
 	wrong  []string
 }
 
@@ -47,7 +47,7 @@ func (r *recorder) Observe(_ context.Context, instrument *metrics.Instrument, va
 	r.values[name] = append(r.values[name], value)
 }
 
-// counts returns how many measurements there are, but for active calls their sum.
+// counts returns the number of measurements for each key, and the sum for active calls.
 func (r *recorder) counts() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +70,7 @@ func (r *recorder) all(key string) []float64 {
 	return slices.Clone(r.values[key])
 }
 
-// requireCounts waits for these measurements, and nothing else.
+// requireCounts waits until exactly these measurements have been made.
 func (r *recorder) requireCounts(t testing.TB, want map[string]int) {
 	t.Helper()
 	assert.Eventually(t, func() bool { return maps.Equal(want, r.counts()) }, waitFor, tick, "a server's stream ends in the background")
@@ -139,7 +139,7 @@ func TestMetrics_Topics(t *testing.T) {
 	}
 }
 
-// TestMetrics_UnknownCode: a peer cannot make up time series.
+// TestMetrics_UnknownCode checks that codes sent by peers do not create time series.
 func TestMetrics_UnknownCode(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
@@ -175,7 +175,7 @@ func TestMetrics_Multi(t *testing.T) {
 	})
 }
 
-// TestMetrics_MultiFails: the failure of the whole call is no server's response.
+// TestMetrics_MultiFails checks that the error of a whole multi call is not counted as a response.
 func TestMetrics_MultiFails(t *testing.T) {
 	t.Parallel()
 	w, r := newWorld(t)
@@ -194,7 +194,7 @@ func TestMetrics_MultiFails(t *testing.T) {
 	})
 }
 
-// TestMetrics_MultiAttempts: a multi call that is sent again is one call.
+// TestMetrics_MultiAttempts checks that a multi call that is sent twice is measured as one call.
 func TestMetrics_MultiAttempts(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
@@ -213,7 +213,7 @@ func TestMetrics_MultiAttempts(t *testing.T) {
 	})
 }
 
-// twice sends a request once to nowhere, and then again.
+// twice sends a request to a topic without servers first, and then sends it properly.
 type twice struct{ dynamic.ClientMultiRPCHandler }
 
 func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {

@@ -18,7 +18,7 @@ const (
 	tick    = time.Millisecond
 )
 
-// reported returns the values that sources report, by name and labels.
+// reported returns the values reported by sources, by name and labels.
 func reported(t testing.TB, sources ...metrics.Source) map[string]float64 {
 	t.Helper()
 	values := map[string]float64{}
@@ -35,7 +35,7 @@ func reported(t testing.TB, sources ...metrics.Source) map[string]float64 {
 	return values
 }
 
-// monitored is a bus with these counters.
+// monitored is a bus with the given statistics.
 type monitored struct {
 	bus.Bus
 

@@ -23,7 +23,8 @@ const source = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// The spans of one call. Usually there is no option: otel.SetTracerProvider has set the global provider.
+// The example prints the spans of one call. Programs usually set a global provider with
+// otel.SetTracerProvider and pass no option.
 func Example() {
 	spans := tracetest.NewInMemoryExporter()
 	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSyncer(spans))))

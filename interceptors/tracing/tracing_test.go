@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tracedService is a world with spans that have ended.
+// tracedService is a service that records ended spans.
 type tracedService struct {
 	*allkinds.World
 
@@ -39,7 +39,7 @@ func newWorld(t testing.TB, opts ...tracing.Option) *tracedService {
 	return newWorldWith(t, dynamic.ServiceOptions(), dynamic.ConnOptions(), opts...)
 }
 
-// newWorldWith has more interceptors, inside of the tracing ones.
+// newWorldWith adds interceptors inside the tracing interceptors.
 func newWorldWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption, opts ...tracing.Option) *tracedService {
 	t.Helper()
 	spans := tracetest.NewSpanRecorder()
@@ -49,7 +49,7 @@ func newWorldWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnO
 	return &tracedService{w, spans, provider.Tracer("test")}
 }
 
-// requireSpans waits for so many spans, and returns them by kind and name.
+// requireSpans waits for the given number of spans and returns them by kind and name.
 func (w *tracedService) requireSpans(t testing.TB, count int) map[string]sdk.ReadOnlySpan {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(w.spans.Ended()) >= count }, 20*time.Second, time.Millisecond,
@@ -76,7 +76,7 @@ func asMap(pairs []attribute.KeyValue) map[string]string {
 	return values
 }
 
-// events returns the directions of messages, with the code of an error.
+// events returns the directions of the message events, with the code of an error.
 func events(span sdk.ReadOnlySpan) (directions []string) {
 	for _, event := range span.Events() {
 		values := asMap(event.Attributes)
@@ -86,7 +86,7 @@ func events(span sdk.ReadOnlySpan) (directions []string) {
 	return directions
 }
 
-// requireChild says that one span is the cause of another, on the other side.
+// requireChild checks that one span is the remote parent of another.
 func requireChild(t testing.TB, parent, child sdk.ReadOnlySpan) {
 	t.Helper()
 	require.Equal(t, parent.SpanContext().TraceID(), child.SpanContext().TraceID())
@@ -145,7 +145,7 @@ func TestTracing_CallFails(t *testing.T) {
 	}
 }
 
-// TestTracing_Facts: a span has what the client knows of a failure.
+// TestTracing_Facts checks that a span has the facts of a failed call.
 func TestTracing_Facts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -191,7 +191,7 @@ func TestTracing_MultiFails(t *testing.T) {
 	assert.Empty(t, events(client))
 }
 
-// twice sends a request again.
+// twice sends a request twice.
 type twice struct{ dynamic.ClientMultiRPCHandler }
 
 func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
@@ -201,7 +201,7 @@ func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-// panicking panics.
+// panicking panics in Send.
 type panicking struct{ dynamic.ClientMultiRPCHandler }
 
 func (panicking) Send(context.Context, proto.Message, ...dynamic.RequestOption) error { panic("oh") }
@@ -220,7 +220,7 @@ func TestTracing_MultiAttempts(t *testing.T) {
 	assert.Equal(t, codes.Unset, spans.Ended()[0].Status().Code)
 }
 
-// TestTracing_Attempts: inside of Retry each attempt has a span.
+// TestTracing_Attempts checks that each attempt has a span if tracing is inside Retry.
 func TestTracing_Attempts(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
@@ -325,7 +325,8 @@ func TestTracing_Updates(t *testing.T) {
 		spans["consumer deliver kinds.All/Feed"].Links()[0].SpanContext.SpanID())
 }
 
-// TestTracing_UntracedPeer: updates of peers that do not trace are linked to nothing, and their calls begin a trace.
+// TestTracing_UntracedPeer checks that updates from peers without tracing have no link, and that
+// their calls start a new trace.
 func TestTracing_UntracedPeer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -342,7 +343,8 @@ func TestTracing_UntracedPeer(t *testing.T) {
 	assert.False(t, spans["server kinds.All/One"].Parent().IsValid())
 }
 
-// TestTracing_Metadata: what travels is the W3C's trace context, beside what the caller attaches.
+// TestTracing_Metadata checks that the W3C trace context travels together with the caller's
+// metadata.
 func TestTracing_Metadata(t *testing.T) {
 	t.Parallel()
 	seen := make(chan map[string]string, 1)
@@ -379,7 +381,7 @@ func TestWithPropagator_Baggage(t *testing.T) {
 	assert.Equal(t, "value", allkinds.Soon(t, seen))
 }
 
-// TestTracing_Defaults: without a provider there are no spans, and nothing travels.
+// TestTracing_Defaults checks that without a provider there are no spans and no trace metadata.
 func TestTracing_Defaults(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, tracing.New(tracing.WithTracerProvider(nil), tracing.WithPropagator(nil)), tracing.New())

@@ -27,7 +27,7 @@ var (
 	nothingOf = dynamic.ConnOptions()
 )
 
-// requireInvalid checks an error of a message that is too long and has a negative count.
+// requireInvalid checks the error of a message whose text is too long and whose count is negative.
 func requireInvalid(t testing.TB, err error, what string) {
 	t.Helper()
 	coded, ok := errors.AsType[errors.Error](err)
@@ -44,7 +44,7 @@ func requireInvalid(t testing.TB, err error, what string) {
 
 func invalid() *allkinds.Text { return &allkinds.Text{Value: tooLong, Count: -1} }
 
-// invalidDynamic is the same as another Go type, with another descriptor.
+// invalidDynamic is the same invalid message as a dynamic type with another descriptor.
 func invalidDynamic(t testing.TB, w *allkinds.World) proto.Message {
 	t.Helper()
 	method, ok := w.Registry.Method(allkinds.One)
@@ -56,7 +56,7 @@ func invalidDynamic(t testing.TB, w *allkinds.World) proto.Message {
 	return message
 }
 
-// onEachSide runs a test with validation on the server, and with validation on the conn.
+// onEachSide runs a test with validation on the server, then with validation on the conn.
 func onEachSide(t *testing.T, test func(t *testing.T, w *allkinds.World)) {
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
@@ -96,7 +96,7 @@ func TestValidation_Multi(t *testing.T) {
 	})
 }
 
-// TestServer_Dynamic: a handler with dynamic types is as safe as one with generated ones.
+// TestServer_Dynamic checks that requests of handlers with dynamic types are validated.
 func TestNew_ServerDynamic(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, nothing, nothingOf)
@@ -168,7 +168,7 @@ func TestWithValidator_Fails(t *testing.T) {
 	assert.Equal(t, "request of kinds.All/One cannot be validated: no such rule", coded.Error())
 }
 
-// TestClient_ErrorAs: the side that has checked a message finds protovalidate's error.
+// TestClient_ErrorAs checks that errors.As finds protovalidate's error on the validating side.
 func TestNew_ClientErrorAs(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, nothing, validation.New())

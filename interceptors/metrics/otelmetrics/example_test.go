@@ -24,7 +24,8 @@ const source = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// What OpenTelemetry has of calls. Usually the provider is nil, for the global one.
+// The example prints the instruments of three calls. Programs usually pass a nil provider to use
+// the global one.
 func Example() {
 	reader := metric.NewManualReader()
 	observer := otelmetrics.New(metric.NewMeterProvider(metric.WithReader(reader)))

@@ -23,7 +23,8 @@ const source = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// What Prometheus sees of one call. Usually the registerer is prometheus.DefaultRegisterer, which promhttp.Handler shows.
+// The example prints the metrics of one call. Programs usually register with
+// prometheus.DefaultRegisterer, which promhttp.Handler exports.
 func Example() {
 	registry := prometheus.NewRegistry()
 	observer, err := prommetrics.New(registry)

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// monitored is a bus with these counters.
+// monitored is a bus with the given statistics.
 type monitored struct {
 	bus.Bus
 
@@ -37,7 +37,7 @@ func newMetrics(t testing.TB, opts ...prommetrics.Option) (*prommetrics.Metrics,
 	return observer, registry
 }
 
-// requirePage compares what the page has of some metrics.
+// requirePage compares some metrics with the expected text format.
 func requirePage(t testing.TB, registry *prometheus.Registry, want string, names ...string) {
 	t.Helper()
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(want), names...))
