@@ -8,39 +8,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestOutbox_OneSendsForAll(t *testing.T) {
+func TestCombiner_OneSendsForAll(t *testing.T) {
 	t.Parallel()
-	o := newCombiner()
-	left, crowded := o.submit(outgoing{subject: "a"})
-	assert.False(t, left)
-	assert.False(t, crowded)
+	c := newCombiner()
+	queued, contended := c.submit(outgoing{subject: "a"})
+	assert.False(t, queued)
+	assert.False(t, contended)
 	for _, subject := range []string{"b", "c"} {
-		left, _ = o.submit(outgoing{subject: subject})
-		assert.True(t, left)
+		queued, _ = c.submit(outgoing{subject: subject})
+		assert.True(t, queued)
 	}
-	assert.Equal(t, []outgoing{{subject: "b"}, {subject: "c"}}, o.nextBatch())
-	left, _ = o.submit(outgoing{subject: "d"})
-	assert.True(t, left, "the sender has not finished")
-	assert.Equal(t, []outgoing{{subject: "d"}}, o.nextBatch())
-	assert.Empty(t, o.nextBatch())
+	assert.Equal(t, []outgoing{{subject: "b"}, {subject: "c"}}, c.nextBatch())
+	queued, _ = c.submit(outgoing{subject: "d"})
+	assert.True(t, queued, "the sender has not finished")
+	assert.Equal(t, []outgoing{{subject: "d"}}, c.nextBatch())
+	assert.Empty(t, c.nextBatch())
 
-	for range contentionWindow { // alone
-		left, crowded = o.submit(outgoing{})
-		assert.False(t, left)
-		assert.True(t, crowded, "others came lately")
-		assert.Empty(t, o.nextBatch())
+	for range contentionWindow { // without other publishers
+		queued, contended = c.submit(outgoing{})
+		assert.False(t, queued)
+		assert.True(t, contended, "others have published recently")
+		assert.Empty(t, c.nextBatch())
 	}
-	_, crowded = o.submit(outgoing{})
-	assert.False(t, crowded)
+	_, contended = c.submit(outgoing{})
+	assert.False(t, contended)
 }
 
-// TestOutbox_TakesTurns: nobody sends for others for ever, and what one goroutine publishes stays in order.
-func TestOutbox_TakesTurns(t *testing.T) {
+// No goroutine sends for others indefinitely, and the frames of each goroutine stay in order.
+func TestCombiner_TakesTurns(t *testing.T) {
 	t.Parallel()
 	const publishers, frames = 4, 10 * maxQueued
-	o := newCombiner()
+	c := newCombiner()
 	var mu sync.Mutex
-	sent := make([]int, publishers) // how many of each were sent
+	sent := make([]int, publishers) // number of frames sent, by publisher
 	send := func(out outgoing) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -53,14 +53,14 @@ func TestOutbox_TakesTurns(t *testing.T) {
 		wg.Go(func() {
 			for i := range frames {
 				out := outgoing{frame: []byte{byte(publisher), byte(i)}}
-				if left, _ := o.submit(out); left {
+				if queued, _ := c.submit(out); queued {
 					continue
 				}
 				send(out)
 				others := 0
-				for waiting := o.nextBatch(); len(waiting) > 0; waiting = o.nextBatch() {
-					others += len(waiting)
-					for _, out := range waiting {
+				for batch := c.nextBatch(); len(batch) > 0; batch = c.nextBatch() {
+					others += len(batch)
+					for _, out := range batch {
 						send(out)
 					}
 				}

@@ -13,15 +13,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// maxScratch is the largest buffer, in bytes, that is kept for later frames.
+// maxScratch is the largest buffer, in bytes, that returns to the scratch pool.
 const maxScratch = 64 << 10
 
-// scratch buffers are where frames get their routing key: nats.go copies what it is given, and the frame itself may
-// be in use by others.
+// scratch holds buffers in which a routing key is appended to a frame. The frame itself must not be
+// changed, because other goroutines may read it. nats.go copies what it publishes, so a buffer can
+// be reused at once.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// Publish hands frame to the connection, which sends it at once or with others. The report is told if the server says
-// that nobody listens on the subject, or if the link fails before the server has confirmed the frame.
+// Publish passes frame to the NATS connection, or to another goroutine that is publishing at the
+// moment, see combiner. It returns the context's error if ctx has ended, an error with code
+// unavailable while the bus is disconnected, bus.ErrClosed, bus.ErrFrameTooLarge, or an error with
+// code invalid_argument if the channel's subject is not a NATS subject.
+//
+// The report receives zero receivers if the subject has no subscribers, and an error if the server
+// denies permission, the frame cannot be sent, or the connection fails before the server has
+// confirmed the frame.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -39,7 +46,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 		return nil
 	}
 	if contended {
-		runtime.Gosched() // those who are about to publish, too, leave it here, and one write has it all
+		runtime.Gosched() // lets other publishers queue their frames, so that one write sends all
 	}
 	err := b.send(out)
 	b.sendQueued()
@@ -49,7 +56,8 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	return nil
 }
 
-// validate finds out what nats.go would refuse, before the frame is left with somebody else.
+// validate makes the checks that nats.go would make. Publish returns their errors even if another
+// goroutine sends the frame.
 func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
 		return b.publishError(nats.ErrMaxPayload, channel, size)
@@ -60,8 +68,8 @@ func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	return nil
 }
 
-// validSubject tells whether nats.go publishes there. To look for one character after the other takes half as long as
-// strings.ContainsAny.
+// validSubject reports whether nats.go accepts subject for publishing. One IndexByte per character
+// takes half the time of strings.ContainsAny.
 func validSubject(subject string) bool {
 	for _, space := range [...]byte{' ', '\t', '\r', '\n'} {
 		if strings.IndexByte(subject, space) >= 0 {
@@ -71,7 +79,8 @@ func validSubject(subject string) bool {
 	return subject != ""
 }
 
-// sendQueued sends what others have left meanwhile. It is on the way then: they learn by the report if it fails.
+// sendQueued sends the frames that other goroutines have queued in the meantime. Their Publish
+// calls have returned, so errors go to the delivery reports.
 func (b *Bus) sendQueued() {
 	for batch := b.combiner.nextBatch(); len(batch) > 0; batch = b.combiner.nextBatch() {
 		for _, out := range batch {
@@ -86,7 +95,7 @@ func (b *Bus) sendQueued() {
 	}
 }
 
-// send hands a frame to nats.go.
+// send appends the routing key to the frame and passes it to nats.go.
 func (b *Bus) send(out outgoing) error {
 	if out.key == "" {
 		return b.sendFrame(out.subject, out.frame, out.report)
@@ -101,18 +110,20 @@ func (b *Bus) send(out outgoing) error {
 	return err
 }
 
-// checkConnected returns why nothing can be published at the moment.
+// checkConnected returns an error if the bus is disconnected or closed. With a reconnect buffer it
+// also checks the status of nats.go, which changes slightly before the state of the bus, because
+// nats.go would buffer the frame and send it late.
 func (b *Bus) checkConnected() error {
 	if err := b.conn.err(); err != nil {
 		return err
 	}
-	if b.buffersOffline && b.nc.Status() != nats.CONNECTED { // the news has not come to the bus yet
+	if b.buffersOffline && b.nc.Status() != nats.CONNECTED {
 		return errConnLost
 	}
 	return nil
 }
 
-// subjectOf returns where a channel is on NATS, and the routing key in its frames.
+// subjectOf returns the NATS subject of a channel and the routing key to append to its frames.
 func (b *Bus) subjectOf(channel bus.Channel) (subject, key string) {
 	if b.options.subjectPerMethod && channel.Key != "" {
 		return b.options.prefix + channel.Subject + "." + channel.Key, ""
@@ -132,7 +143,9 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 	return err
 }
 
-// sendWithReport returns nil if the report is told the outcome, be it that the frame could not be sent.
+// sendWithReport registers the report and publishes the frame with a reply subject for its
+// no-responders status. A failure is reported once: if the report has already received the loss of
+// the connection, sendWithReport returns nil.
 func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	token := b.reports.add(subject, report)
 	if b.noResponders.enabled() {
@@ -146,6 +159,7 @@ func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryRe
 	return err
 }
 
+// publishError converts an error of nats.go to an error with a code.
 func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
@@ -157,7 +171,7 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	if down := b.conn.err(); down != nil {
 		return down
 	}
-	if errors.Is(err, nats.ErrReconnectBufExceeded) { // the news has not come to the bus yet
+	if errors.Is(err, nats.ErrReconnectBufExceeded) { // nats.go is disconnected, and the bus is not notified yet
 		return errConnLost
 	}
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %s: %w", channel, err)
@@ -165,5 +179,5 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 
 func (b *Bus) subjectError(err error, channel bus.Channel) error {
 	subject, _ := b.subjectOf(channel)
-	return errors.NewErrorf(errors.InvalidArgument, "channel %s: %q cannot be a nats subject: %w", channel, subject, err)
+	return errors.NewErrorf(errors.InvalidArgument, "channel %s: %q is not a valid nats subject: %w", channel, subject, err)
 }
