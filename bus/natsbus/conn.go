@@ -7,12 +7,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// minReconnectDelay and maxReconnectDelay bound the pause before all servers are tried again.
+// minReconnectDelay and maxReconnectDelay bound the delay between two attempts to reach any of the
+// servers. The upper bound is low so that a broker that restarts is found within 400 ms.
 const minReconnectDelay, maxReconnectDelay = 25 * time.Millisecond, 400 * time.Millisecond
 
-// ConnOptions returns options for a connection that is made for a bus: it reconnects soon and never gives up; it keeps
-// nothing that is published while it is disconnected; and it does not wait long for a server that has stopped reading.
-// Others may follow them:
+// ConnOptions returns the recommended options of a connection for a bus. The connection reconnects
+// quickly and retries forever, buffers nothing while it is disconnected, and limits how long a
+// write blocks if the server stops reading. Further options may follow:
 //
 //	nc, err := nats.Connect(url, append(natsbus.ConnOptions(), nats.UserCredentials(file))...)
 func ConnOptions() []nats.Option { return connOptions(DefaultProbeInterval) }
@@ -21,14 +22,15 @@ func connOptions(probeInterval time.Duration) []nats.Option {
 	return []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
-		nats.IgnoreAuthErrorAbort(), // a server that restarts may not know its users at once
+		nats.IgnoreAuthErrorAbort(), // a restarting server may not have loaded its users yet
 		nats.ReconnectBufSize(-1),
 		nats.FlusherTimeout(bulkFactor * probeInterval),
 		nats.ReconnectOnFlusherError(),
 	}
 }
 
-// reconnectDelay doubles with each attempt, and differs from process to process.
+// reconnectDelay returns an exponential backoff with jitter, so that the clients of a restarted
+// server do not all connect at once.
 func reconnectDelay(attempts int) time.Duration {
 	delay := min(minReconnectDelay<<min(attempts-1, 10), maxReconnectDelay)
 	return delay/2 + rand.N(delay/2) //nolint:gosec // not a secret

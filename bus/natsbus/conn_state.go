@@ -7,56 +7,65 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// connState is what the bus knows of the way to the server.
+// connState is the bus's own view of the connection: connected, disconnected with a reason, or
+// closed. It is stricter than the status of nats.go, which is CONNECTED as soon as the server has
+// accepted the connection: the bus waits for an answered PING, which proves that the server has
+// processed the renewed subscriptions.
 type connState struct {
-	outage atomic.Pointer[outage] // nil: the server is within reach
+	// outage is nil while the bus is connected. Publish reads it without taking mu.
+	outage atomic.Pointer[outage]
 
 	mu       sync.Mutex
 	failures uint64
-	closed   bool // the outage is final
+	closed   bool // outage does not change anymore
 }
 
+// outage boxes an error for the atomic pointer.
 type outage struct{ err error }
 
-// err returns why the server is out of reach, or bus.ErrClosed, or nil.
-func (l *connState) err() error {
-	if outage := l.outage.Load(); outage != nil {
+// err returns nil while connected, bus.ErrClosed after close, and else the reason of the outage.
+func (c *connState) err() error {
+	if outage := c.outage.Load(); outage != nil {
 		return outage.err
 	}
 	return nil
 }
 
-// setDown reports whether the link was up. The last reason counts.
-func (l *connState) setDown(err error) (wasUp bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
+// setDown marks the connection as disconnected and reports whether it was connected before. A later
+// reason replaces an earlier one.
+func (c *connState) setDown(err error) (wasUp bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
 		return false
 	}
-	l.failures++
-	return l.outage.Swap(&outage{err}) == nil
+	c.failures++
+	return c.outage.Swap(&outage{err}) == nil
 }
 
-// epoch returns a number that changes when the link fails.
-func (l *connState) epoch() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.failures
+// epoch returns a number that changes with every failure of the connection.
+func (c *connState) epoch() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failures
 }
 
-// setUp reports whether the link was down and now is up. It stays down if it has failed since it had age.
-func (l *connState) setUp(epoch uint64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed || l.failures != epoch {
+// setUp marks the connection as connected and reports whether it was disconnected before. The
+// caller passes the epoch read before its PING was sent: if the connection has failed since, the
+// answer proves nothing and the state stays as it is.
+func (c *connState) setUp(epoch uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.failures != epoch {
 		return false
 	}
-	return l.outage.Swap(nil) != nil
+	return c.outage.Swap(nil) != nil
 }
 
-func (l *connState) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	l.outage.Store(&outage{bus.ErrClosed})
+// close makes err return bus.ErrClosed forever.
+func (c *connState) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.outage.Store(&outage{bus.ErrClosed})
 }

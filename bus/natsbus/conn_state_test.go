@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// While the server is away Publish and Subscribe fail at once, nothing is sent later, and when it is back all
-// subscriptions are live.
+// While the server is down, Publish and Subscribe fail at once and nothing is sent later. When the
+// server is back, all subscriptions are active.
 func TestBus_ServerRestart(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]nats.Option{
@@ -27,7 +27,7 @@ func TestBus_ServerRestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := testenv.NATSProcess(t)
-			news, handler := newEvents()
+			events, handler := newEvents()
 			b := newBusOn(t, connect(t, server.URL(), opts...), handler)
 			plain, _ := listen(t, b, results, bus.Broadcast)
 			queue, _ := listen(t, b, requests, bus.Queue)
@@ -35,7 +35,7 @@ func TestBus_ServerRestart(t *testing.T) {
 			soon(t, queue, "frame before")
 
 			server.Kill()
-			requireCode(t, errors.Unavailable, news.next(t, bus.Disconnected).Err)
+			requireCode(t, errors.Unavailable, events.next(t, bus.Disconnected).Err)
 			assert.False(t, b.Stats().Connected)
 			started := time.Now()
 			for i := range 100 {
@@ -46,7 +46,7 @@ func TestBus_ServerRestart(t *testing.T) {
 			assert.Less(t, time.Since(started), time.Second)
 
 			server.Start()
-			require.NoError(t, news.next(t, bus.Reconnected).Err)
+			require.NoError(t, events.next(t, bus.Reconnected).Err)
 			assert.True(t, b.Stats().Connected)
 			sender := newBus(t, server.URL())
 			publish(t, sender, results, []byte("after"))
@@ -59,9 +59,9 @@ func TestBus_ServerRestart(t *testing.T) {
 	}
 }
 
-// A link that swallows everything is given up within two probe intervals, and frames that were on their way are
+// A half-open connection is detected within two probe intervals, and unconfirmed frames are
 // reported as lost.
-func TestBus_HalfOpenLink(t *testing.T) {
+func TestBus_HalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	const probe = time.Second
 	server := testenv.NATS(t)
@@ -79,7 +79,7 @@ func TestBus_HalfOpenLink(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			proxy := testenv.NewProxy(t, addr(server.URL()))
-			news, handler := newEvents()
+			events, handler := newEvents()
 			b := open(t, "nats://"+proxy.Addr(), handler)
 			channel := bus.Channel{Subject: "CLI.half-open." + name[len(name)-2:]}
 			frames, _ := listen(t, b, channel, bus.Broadcast)
@@ -88,14 +88,14 @@ func TestBus_HalfOpenLink(t *testing.T) {
 			started := time.Now()
 			lost := newReports()
 			require.NoError(t, b.Publish(t.Context(), channel, nil, lost))
-			down := news.next(t, bus.Disconnected)
-			assert.Less(t, time.Since(started), 2*probe+time.Second, "two probe intervals, and time to spare on a busy machine")
+			down := events.next(t, bus.Disconnected)
+			assert.Less(t, time.Since(started), 2*probe+time.Second, "two probe intervals, and a margin for a busy machine")
 			require.ErrorContains(t, down.Err, "did not answer")
-			word := soon(t, lost, "report of the lost frame")
-			assert.Equal(t, bus.Unknown, word.receivers)
-			requireCode(t, errors.Unavailable, word.err)
+			loss := soon(t, lost, "report of the lost frame")
+			assert.Equal(t, bus.Unknown, loss.receivers)
+			requireCode(t, errors.Unavailable, loss.err)
 
-			news.next(t, bus.Reconnected)
+			events.next(t, bus.Reconnected)
 			publish(t, b, channel, []byte("again"))
 			assert.Equal(t, "again", string(soon(t, frames, "frame after")))
 			assert.EqualValues(t, 1, b.(bus.Monitored).Stats().PublishErrors)
@@ -103,32 +103,32 @@ func TestBus_HalfOpenLink(t *testing.T) {
 	}
 }
 
-// A server that has stopped reading blocks nobody for long, however much is published.
+// A server that has stopped reading does not block publishers for long.
 func TestBus_StuckServer(t *testing.T) {
 	t.Parallel()
 	const probe = 300 * time.Millisecond
 	server := testenv.NATSProcess(t)
-	news, handler := newEvents()
+	events, handler := newEvents()
 	b := newBusOn(t, connect(t, server.URL(), nats.FlusherTimeout(probe)), handler, natsbus.WithProbeInterval(probe))
 	server.Pause()
 	started := time.Now()
 	frame := make([]byte, 256<<10)
 	var err error
-	for err == nil && time.Since(started) < patience {
+	for err == nil && time.Since(started) < testTimeout {
 		err = b.Publish(t.Context(), results, frame, nil)
 	}
 	requireCode(t, errors.Unavailable, err)
-	news.next(t, bus.Disconnected)
+	events.next(t, bus.Disconnected)
 	server.Resume()
-	news.next(t, bus.Reconnected)
+	events.next(t, bus.Reconnected)
 	publish(t, b, results, frame)
 }
 
-func TestBus_LinkBreaksAgainAndAgain(t *testing.T) {
+func TestBus_RepeatedDisconnects(t *testing.T) {
 	t.Parallel()
 	server := testenv.NATS(t)
 	proxy := testenv.NewProxy(t, addr(server.URL()))
-	news, handler := newEvents()
+	events, handler := newEvents()
 	b, sender := newBus(t, "nats://"+proxy.Addr(), handler), newBus(t, server.URL())
 	frames, _ := listen(t, b, requests, bus.Queue)
 	for i := range 10 {
@@ -137,8 +137,8 @@ func TestBus_LinkBreaksAgainAndAgain(t *testing.T) {
 		} else {
 			proxy.Reset()
 		}
-		news.next(t, bus.Disconnected)
-		news.next(t, bus.Reconnected)
+		events.next(t, bus.Disconnected)
+		events.next(t, bus.Reconnected)
 		publish(t, sender, requests, envelope(t, "x", ""))
 		soon(t, frames, "frame")
 	}
@@ -155,11 +155,11 @@ func TestBus_ProgramClosesTheConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			nc := connect(t, url)
-			news, handler := newEvents()
+			events, handler := newEvents()
 			b := newBusOn(t, nc, handler)
 			_, subscription := listen(t, b, requests, bus.Queue)
 			require.NoError(t, end(nc))
-			requireCode(t, errors.Unavailable, news.next(t, bus.Disconnected).Err)
+			requireCode(t, errors.Unavailable, events.next(t, bus.Disconnected).Err)
 			requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, nil, nil))
 			_, err := b.Subscribe(t.Context(), results, bus.Broadcast, func([]byte) {})
 			requireCode(t, errors.Unavailable, err)
@@ -170,17 +170,17 @@ func TestBus_ProgramClosesTheConnection(t *testing.T) {
 	}
 }
 
-// A bus may be made before there is a server.
+// New accepts a connection that has not reached a server yet.
 func TestBus_ServerComesLater(t *testing.T) {
 	t.Parallel()
 	server := testenv.NATSProcess(t)
 	server.Kill()
-	news, handler := newEvents()
+	events, handler := newEvents()
 	b := newBusOn(t, connect(t, server.URL(), nats.RetryOnFailedConnect(true)), handler)
 	assert.False(t, b.Stats().Connected)
 	requireCode(t, errors.Unavailable, b.Publish(t.Context(), results, nil, nil))
 	server.Start()
-	news.next(t, bus.Reconnected)
+	events.next(t, bus.Reconnected)
 	frames, _ := listen(t, b, results, bus.Broadcast)
 	publish(t, b, results, []byte("hello"))
 	assert.Equal(t, "hello", string(soon(t, frames, "frame")))
@@ -189,8 +189,8 @@ func TestBus_ServerComesLater(t *testing.T) {
 	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
 }
 
-// However often the link breaks while subscriptions end, the server is left with those that are there.
-func TestBus_NoOrphansOnTheServer(t *testing.T) {
+// After disconnects during the closing of subscriptions, no stale subscription stays on the server.
+func TestBus_NoStaleSubscriptions(t *testing.T) {
 	t.Parallel()
 	const probe = 500 * time.Millisecond
 	broker := testenv.NATS(t)
@@ -203,7 +203,7 @@ func TestBus_NoOrphansOnTheServer(t *testing.T) {
 			var err error
 			s, err = b.Subscribe(t.Context(), channel, bus.Queue, func([]byte) {})
 			return err == nil
-		}, patience, patience/1000, "the bus may be about to reconnect")
+		}, testTimeout, testTimeout/1000, "the bus may be about to reconnect")
 		return s
 	}
 	for range 10 {
@@ -220,8 +220,8 @@ func TestBus_NoOrphansOnTheServer(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		clients := connections(t, broker)
-		return len(clients) == 1 && clients[0].NumSubs == 2 // results, and that nobody listens
-	}, patience, probe, "the bus may have to reconnect once more")
-	require.Eventually(t, func() bool { return b.Publish(t.Context(), results, nil, nil) == nil }, patience, probe)
+		return len(clients) == 1 && clients[0].NumSubs == 2 // results and the inbox
+	}, testTimeout, probe, "the bus may have to reconnect once more")
+	require.Eventually(t, func() bool { return b.Publish(t.Context(), results, nil, nil) == nil }, testTimeout, probe)
 	soon(t, frames, "frame")
 }

@@ -12,15 +12,16 @@ import (
 )
 
 const (
-	// bulkBytes is how many bytes a link in use may have to carry before a question reaches the server, without being taken
-	// for slow.
+	// bulkBytes is how many unconfirmed bytes may precede a PING before bulkFactor applies: it
+	// takes the server longer to read them, which must not look like a dead connection.
 	bulkBytes = 1 << 20
-	// bulkFactor is how many probe intervals the server may take to read what is more than that.
+	// bulkFactor multiplies the time limit of a flush behind more than bulkBytes.
 	bulkFactor = 5
 )
 
-// flush is one round trip to the server. When it has succeeded, the server has seen all that was sent before it began,
-// and all that the server had sent by then has been delivered.
+// flush is one PING/PONG exchange with the server. NATS processes a connection's commands in order,
+// so after a successful flush the server has processed everything sent before the PING, and all
+// that it had sent before the PONG has been delivered to the subscribers.
 type flush struct {
 	done chan struct{}
 	err  error // set before done is closed
@@ -28,51 +29,60 @@ type flush struct {
 
 func newFlush() *flush { return &flush{done: make(chan struct{})} }
 
-// flusher are made one at a time, each for all who asked before it began.
+// flusher runs flushes one at a time. SUB and UNSUB have no reply in the NATS protocol, so every
+// Subscribe and Close needs a flush to know that the server has processed it. Each flush serves all
+// callers that requested one before it started: a server that subscribes to thousands of topics
+// concurrently waits for a few round trips instead of one for each topic. Probes and pending
+// delivery reports use the same flushes.
 type flusher struct {
+	// wake has capacity one; a spurious wake-up costs one PING.
 	wake chan struct{}
 
-	mu         sync.Mutex
-	next       *flush
-	pingSentAt time.Time // since when for the server's answer, zero if nobody waits
+	mu   sync.Mutex
+	next *flush
+	// pingSentAt is when the unanswered PING was sent, and zero if there is none.
+	pingSentAt time.Time
 }
 
 func newFlusher() flusher { return flusher{wake: make(chan struct{}, 1), next: newFlush()} }
 
-// request returns a trip that has not begun.
-func (t *flusher) request() *flush {
-	t.mu.Lock()
-	next := t.next
-	t.mu.Unlock()
+// request returns a flush that has not started yet and wakes the flusher to run it. A flush that is
+// in progress does not suffice: its PING may precede what the caller has sent.
+func (f *flusher) request() *flush {
+	f.mu.Lock()
+	next := f.next
+	f.mu.Unlock()
 	select {
-	case t.wake <- struct{}{}:
+	case f.wake <- struct{}{}:
 	default:
 	}
 	return next
 }
 
-func (t *flusher) start() *flush {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	current := t.next
-	t.next = newFlush()
+// start returns the requested flush; later requests get another one.
+func (f *flusher) start() *flush {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	current := f.next
+	f.next = newFlush()
 	return current
 }
 
-func (t *flusher) setPingSentAt(at time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.pingSentAt = at
+func (f *flusher) setPingSentAt(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pingSentAt = t
 }
 
-// stalled reports whether the server has not answered for longer than limit.
-func (t *flusher) stalled(limit time.Duration) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.pingSentAt.IsZero() && time.Since(t.pingSentAt) > limit
+// stalled reports whether a PING has been unanswered for longer than limit.
+func (f *flusher) stalled(limit time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.pingSentAt.IsZero() && time.Since(f.pingSentAt) > limit
 }
 
-// waitFlushed returns when the server has seen all that was sent before the call, and what it had sent has been delivered.
+// waitFlushed waits for a flush that starts after the call. It returns the error of the flush or
+// ctx, or bus.ErrClosed.
 func (b *Bus) waitFlushed(ctx context.Context) error {
 	pending := b.flusher.request()
 	select {
@@ -85,7 +95,12 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 	}
 }
 
-// runFlusher makes trips until the bus is closed. Whoever waits for one watches the bus's context too.
+// runFlusher runs requested flushes until the bus is closed. The last flush may never complete, so
+// its waiters also select on the bus's context.
+//
+// The order of the steps matters. Permission errors reach nats.go before the PONG, but its error
+// handler may run later, so the flush waits for it. Then the bus becomes connected, and only then
+// does the barrier release messages that the dispatcher has held since the reconnect.
 func (b *Bus) runFlusher() {
 	confirmed := b.nc.Stats().OutBytes
 	for {
@@ -108,7 +123,8 @@ func (b *Bus) runFlusher() {
 	}
 }
 
-// waitDelivered returns when all that has come has been delivered.
+// waitDelivered sends the barrier through inbound and waits until the dispatcher has reached it, so
+// that everything received before has been delivered.
 func (b *Bus) waitDelivered() {
 	select {
 	case b.inbound <- barrier:
@@ -121,8 +137,10 @@ func (b *Bus) waitDelivered() {
 	}
 }
 
-// roundTrip gives the link up if the server is silent. It has more patience if the server has many bytes to read before
-// the question.
+// roundTrip sends PINGs until one is answered. If the time limit has passed and nothing at all was
+// received during the last attempt, it marks the bus as disconnected and forces nats.go to
+// reconnect. A server that still sends messages is alive, even if its PONG is late. unconfirmed is
+// the number of bytes that were sent since the last answered PING.
 func (b *Bus) roundTrip(unconfirmed uint64) error {
 	limit := b.options.probeInterval
 	if unconfirmed > bulkBytes {
@@ -147,6 +165,7 @@ func (b *Bus) roundTrip(unconfirmed uint64) error {
 	}
 }
 
+// ping sends a PING and waits for the PONG, for at most one probe interval.
 func (b *Bus) ping() error {
 	b.flusher.setPingSentAt(time.Now())
 	defer b.flusher.setPingSentAt(time.Time{})

@@ -1,28 +1,33 @@
 package natsbus
 
-// An orphan is a NATS subscription that the server has and nats.go does not: if nats.go reconnects while it ends one, it
-// may subscribe again and then forget about it. The server would go on to send a queue's share to it, which is lost, and
-// would not say that nobody listens.
+// A stale subscription exists on the server but not in nats.go. It can appear if nats.go reconnects
+// while it removes the subscription: it may send the SUB again and then forget the subscription.
+// The server would keep sending the subscription its share of a queue's frames, which would be
+// lost, and would not report the subject as having no responders. Reconnecting once more makes
+// nats.go send its actual subscriptions to the server, which drops the stale one.
 
-// watchClosed notes when nats.go forgets the subscription of r.
-func (b *Bus) watchClosed(r *serverSub) {
-	r.sub.SetClosedHandler(func(string) { r.closeReconnects.Store(b.nc.Reconnects) }) // nats.go calls it with its mutex held
+// watchClosed records the number of reconnects at the moment when nats.go forgets the subscription.
+func (b *Bus) watchClosed(s *serverSub) {
+	// nats.go calls the handler with its mutex held, so nc.Stats would deadlock.
+	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(b.nc.Reconnects) })
 }
 
-// checkStale looks at a route that has ended, or should have.
-func (b *Bus) checkStale(r *serverSub) {
+// checkStale checks, after the flush that follows a drain, whether s may have become stale: that is
+// so if nats.go has reconnected between the drain and the moment when it forgot the subscription.
+// If nats.go has not removed the subscription yet, checkStale unsubscribes it.
+func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	if r.refs > 0 || b.closed || r.sub.Unsubscribe() == nil {
+	if s.refs > 0 || b.closed || s.sub.Unsubscribe() == nil {
 		return
 	}
-	if endedAt := r.closeReconnects.Load(); endedAt > r.drainReconnects {
-		b.stale, b.staleReconnects = true, endedAt
+	if closeReconnects := s.closeReconnects.Load(); closeReconnects > s.drainReconnects {
+		b.stale, b.staleReconnects = true, closeReconnects
 	}
 }
 
-// dropStale reconnects if there may be orphans: that subscribes again to what nats.go knows. If it would have to
-// wait it leaves it to the next time.
+// dropStale forces a reconnect if there may be a stale subscription and the connection has not
+// reconnected since. It runs on every probe, so it skips a round instead of blocking on changeMu.
 func (b *Bus) dropStale() {
 	if !b.changeMu.TryLock() {
 		return

@@ -9,9 +9,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// confirmInterval is the pause after a frame with a report before the bus asks the server whether it has seen all
-// frames. It is a lot longer than a publisher is held up between taking its token and sending its frame, or a frame of
-// a queue is on its way from process to process.
+// confirmInterval is the time between two rotations of the pending reports. It must be much longer
+// than the time from the registration of a report to the sending of its frame, and than the time
+// that a queue frame takes to be forwarded between processes.
 const confirmInterval = 250 * time.Millisecond
 
 var watchedStatuses = []nats.Status{
@@ -19,15 +19,16 @@ var watchedStatuses = []nats.Status{
 }
 
 var (
-	errNotConnected = errors.NewErrorf(errors.Unavailable, "nats bus is not connected: no server was in reach so far")
+	errNotConnected = errors.NewErrorf(errors.Unavailable, "nats bus is not connected: no server has been reached yet")
 	errConnLost     = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the connection to the server was lost")
-	errConnClosed   = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: its connection was closed or drained by the "+
-		"program, or has given up to reconnect")
+	errConnClosed   = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the program has closed or drained its "+
+		"connection, or nats.go has given up reconnecting")
 	errUnconfirmed = errors.NewErrorf(errors.Unavailable, "the connection to the nats server was lost before the server "+
-		"confirmed the frame: it may or may not have taken it")
+		"confirmed the frame: it may or may not have been delivered")
 )
 
-// watch follows the connection's status, probes it, and settles reports, until the bus is closed.
+// watch follows the status of the connection, probes the server and confirms pending reports, until
+// the bus is closed.
 func (b *Bus) watch() {
 	probe := time.NewTicker(b.options.probeInterval)
 	defer probe.Stop()
@@ -39,7 +40,9 @@ func (b *Bus) watch() {
 		case status := <-b.statuses:
 			b.onStatus(status)
 		case <-probe.C:
-			if b.flusher.stalled(b.options.probeInterval * 3 / 2) { // nats.go is stuck in a write
+			// A PING has a timeout, so one that takes longer means that nats.go is blocked in a
+			// write.
+			if b.flusher.stalled(b.options.probeInterval * 3 / 2) {
 				b.markDisconnected(b.noAnswerError())
 			}
 			b.flusher.request()
@@ -64,10 +67,13 @@ func (b *Bus) watch() {
 	}
 }
 
+// onStatus handles a status change of nats.go. CONNECTED alone does not connect the bus: the
+// requested flush does so, because it succeeds only after the server has processed the
+// subscriptions that nats.go has sent again.
 func (b *Bus) onStatus(status nats.Status) {
 	switch status {
 	case nats.CONNECTED:
-		b.flusher.request() // when it succeeds, nats.go has sent all subscriptions again
+		b.flusher.request()
 	case nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
 		b.markDisconnected(errConnClosed)
 	default:
@@ -75,23 +81,25 @@ func (b *Bus) onStatus(status nats.Status) {
 	}
 }
 
-// markDisconnected makes Publish and Subscribe fail until reachable is called.
+// markDisconnected makes Publish and Subscribe fail until markConnected. It fails the pending
+// reports and emits an event if the bus was connected.
 func (b *Bus) markDisconnected(reason error) {
 	if !b.conn.setDown(reason) {
 		return
 	}
 	b.disconnects.Add(1)
 	b.failReports()
-	b.noResponders.denied.Store(false) // the server that comes next decides anew
+	b.noResponders.denied.Store(false) // the next server checks permissions again
 	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 
-// markConnected is called after a round trip that began when the link had age.
+// markConnected is called after a successful flush with the epoch read before its PING was sent. It
+// emits an event if the bus was disconnected and has not failed again since.
 func (b *Bus) markConnected(epoch uint64) {
 	if b.conn.err() == nil {
 		return
 	}
-	b.failReports() // of those who were publishing when the link failed
+	b.failReports() // reports added by publishers that were past checkConnected when the connection failed
 	b.readServerInfo()
 	if b.conn.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})
