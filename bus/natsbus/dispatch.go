@@ -7,11 +7,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// barrier goes through the queue of what comes in, and says that all before it has been delivered.
+// barrier is a message that the flusher puts into inbound. When the dispatcher reaches it, all
+// messages received before it have been delivered.
 var barrier = new(nats.Msg)
 
-// dispatch delivers what comes in, in the order in which the server sent it, until the bus is closed. One goroutine
-// does it for all subscriptions: that keeps the order between them, and no Deliver function blocks.
+// dispatch delivers inbound messages in the order in which the server sent them, until the bus is
+// closed. One goroutine serves all subscriptions: this preserves the order between them and needs
+// no goroutine per subscription, and it is safe because handlers must not block.
+//
+// After a reconnect, requests can arrive before the bus is connected again. Their responses could
+// not be published, so dispatch holds such messages until the state changes. The barrier of the
+// flush that ends the outage wakes the loop.
 func (b *Bus) dispatch() {
 	var held []*nats.Msg
 	for m := <-b.inbound; m != nil; m = <-b.inbound {
@@ -27,17 +33,18 @@ func (b *Bus) dispatch() {
 	}
 }
 
-// reconnecting reports whether the server is back and the bus does not publish yet. A message that came now could not be
-// answered. The marker comes soon.
+// reconnecting reports whether nats.go is connected while the bus still waits for the server to
+// confirm it, which means that received messages cannot be answered yet.
 func (b *Bus) reconnecting() bool {
 	err := b.conn.err()
-	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // is it these very ones
+	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // identity is meant
 }
 
+// handle processes one message other than the nil that ends dispatch.
 func (b *Bus) handle(m *nats.Msg) {
 	switch m.Sub {
 	case nil:
-		b.barrierReached <- struct{}{} // has room for one, and there is one marker at a time
+		b.barrierReached <- struct{}{} // never blocks: the capacity is one and only one barrier exists at a time
 	case b.noResponders.sub:
 		b.onNoResponders(m)
 	default:
@@ -46,7 +53,11 @@ func (b *Bus) handle(m *nats.Msg) {
 	}
 }
 
-// deliver gives a frame to those it is for. nats.go has made m.Data for this message alone.
+// deliver passes a frame to the subscribers of its subject and routing key. Handlers may keep
+// m.Data, which nats.go allocates for each message.
+//
+// Subscribers with an empty routing key receive frames with any key. The routing key is not parsed
+// if there are no other subscribers, as on a client's response subjects.
 func (b *Bus) deliver(m *nats.Msg) {
 	queue := m.Sub.Queue != ""
 	subscribers := b.subscribersOf(subKey{subject: m.Sub.Subject, queue: queue})
@@ -57,7 +68,7 @@ func (b *Bus) deliver(m *nats.Msg) {
 	}
 	key, err := wire.RoutingKey(m.Data)
 	if err != nil {
-		b.dropped.Add(1) // no peer sends such frames
+		b.dropped.Add(1) // malformed: neither psrpc nor dynpsrpc peers send such frames
 		return
 	}
 	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)
@@ -69,7 +80,8 @@ func (b *Bus) deliver(m *nats.Msg) {
 	}
 }
 
-// deliverTo reports whether a member took the frame.
+// deliverTo passes a frame to one of the subscribers if queue is set, and else to all of them. It
+// reports whether there was a subscriber.
 func deliverTo(subscribers *fanout.Subscribers, frame []byte, queue bool) bool {
 	if queue {
 		return subscribers.DeliverQueue(frame)

@@ -5,29 +5,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// countDropped asks nats.go how many frames it dropped because too many were waiting. If that would have to wait it
-// leaves it to the next time.
+// countDropped reads from nats.go how many messages it has dropped because inbound was full. It
+// runs on every probe, so it skips a round instead of blocking on changeMu.
 func (b *Bus) countDropped() {
 	if !b.changeMu.TryLock() {
 		return
 	}
 	defer b.changeMu.Unlock()
-	for key, r := range b.serverSubs {
-		b.countDroppedLocked(key, r)
+	for key, s := range b.serverSubs {
+		b.countDroppedLocked(key, s)
 	}
 }
 
-func (b *Bus) countDroppedLocked(key subKey, r *serverSub) {
-	dropped, err := r.sub.Dropped()
-	if err != nil || dropped == r.dropped {
+func (b *Bus) countDroppedLocked(key subKey, s *serverSub) {
+	dropped, err := s.sub.Dropped()
+	if err != nil || dropped == s.dropped {
 		return
 	}
-	newlyDropped := uint64(dropped - r.dropped) //nolint:gosec // it only grows
-	r.dropped = dropped
+	newlyDropped := uint64(dropped - s.dropped) //nolint:gosec // nats.go's counter only grows
+	s.dropped = dropped
 	b.dropped.Add(newlyDropped)
 	b.events.Put(bus.Event{
 		Kind: bus.Dropped, Channel: key.subject, Frames: newlyDropped,
-		Err: errors.NewErrorf(errors.ResourceExhausted, "more than %d frames were waiting for this process: it is too busy to "+
-			"take them, or the limit set by WithPendingLimit too small", b.options.pendingLimit),
+		Err: errors.NewErrorf(errors.ResourceExhausted, "subject %s: more than %d received frames were waiting for delivery: "+
+			"this process is too busy, or the limit set by WithPendingLimit is too low", key.subject, b.options.pendingLimit),
 	})
 }

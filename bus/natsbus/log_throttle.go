@@ -2,16 +2,19 @@ package natsbus
 
 import "time"
 
-// logInterval is the least time between two events of a limiter.
+// logInterval is the minimum time between two events of a logThrottle.
 const logInterval = 10 * time.Second
 
-// logThrottle makes one event of many things that happen in a short time. One goroutine uses it.
+// logThrottle merges frequent occurrences into one event per logInterval. It is not safe for
+// concurrent use.
 type logThrottle struct {
+	// suppressed counts the occurrences since the last event.
 	suppressed uint64
-	next       time.Time
+	next       time.Time // of the next event, at the earliest
 }
 
-// allow counts one thing, and reports whether it is time for an event, which is about so many.
+// allow counts an occurrence and reports whether an event is due. If so, count is the number of
+// occurrences that the event stands for.
 func (l *logThrottle) allow() (count uint64, ok bool) {
 	l.suppressed++
 	now := time.Now()

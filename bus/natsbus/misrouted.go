@@ -11,19 +11,25 @@ import (
 )
 
 const (
-	// forwardMark stands in the reply subject of a frame that was passed on. Before it is where the server says that nobody
-	// listens, behind it how often the frame was passed on, and the reply subject that it came with:
+	// forwardMark marks the reply subject of a forwarded frame. The part before it is the reply
+	// subject of the forwarding process. The part after it is the number of hops, followed by the
+	// publisher's reply subject if there is one:
 	//
-	//	_INBOX.passer.token.PASSED.1._INBOX.publisher.token
+	//	_INBOX.forwarder.token.PASSED.1._INBOX.publisher.token
 	forwardMark = ".PASSED."
-	// maxHops is how often a frame is passed on before it is dropped. With two processes in the queue, one of which has
-	// a member for the frame, that happens to one in a hundred thousand.
+	// maxHops is how often a frame is forwarded before it is dropped. With two processes in the
+	// queue group, one of which serves the method, one frame in a hundred thousand is dropped.
 	maxHops = 16
 )
 
-// onMisrouted takes a frame of a queue that the server gave to this process though it has no member for it, and passes it on:
-// back to the queue, where another process may get it. So one that starts or stops to serve the methods of a service,
-// one after the other, loses none. What nobody takes is dropped in the end.
+// onMisrouted handles a frame that the server gave to this member of the queue group although the
+// process has no subscriber for its routing key. It forwards the frame to the same queue group,
+// where the server picks a member again, or drops it after maxHops.
+//
+// Such frames exist because psrpc, whose subjects this bus must share, puts all methods of a
+// service on one subject: the NATS server cannot know which process serves which method. They occur
+// whenever a process starts or stops serving the methods of a service one after the other. psrpc
+// drops these frames, and the caller waits for its timeout.
 func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	hops, publisher := parseHops(m.Reply)
 	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {
@@ -34,15 +40,15 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	if frames, ok := b.misroutedLog.allow(); ok {
 		b.events.Put(bus.Event{
 			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
-			Err: errors.NewErrorf(errors.FailedPrecondition, "a frame with routing key %q came to processes only that have no "+
-				"member for it in the queue of subject %s: let all processes that serve the subject serve the same queued methods, "+
-				"or give each method a subject of its own (WithSubjectPerMethod, for all peers)", key, m.Subject),
+			Err: errors.NewErrorf(errors.FailedPrecondition, "no process found in the queue of subject %s that serves routing "+
+				"key %q: make all processes on the subject serve the same queued methods, or give each method its own subject "+
+				"(WithSubjectPerMethod, on all peers)", m.Subject, key),
 		})
 	}
 }
 
-// parseHops returns how often a frame with this reply subject was passed on, and the publisher's reply subject, which
-// may be empty.
+// parseHops returns how often a frame with this reply subject has been forwarded, and the
+// publisher's reply subject, which is empty if the publisher wants no report.
 func parseHops(reply string) (hops int, publisher string) {
 	_, rest, found := strings.Cut(reply, forwardMark)
 	if !found {
@@ -56,6 +62,8 @@ func parseHops(reply string) (hops int, publisher string) {
 	return hops, publisher
 }
 
+// forward publishes a frame to its queue group again. Its reply subject belongs to this process, so
+// that a no-responders status can be passed on to the publisher by a forwardReport.
 func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 	if !b.nc.IsConnected() {
 		return errConnLost
@@ -70,4 +78,20 @@ func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 		b.reports.cancel(token)
 	}
 	return err
+}
+
+// forwardReport is the delivery report of a forwarded frame. It passes a no-responders status on to
+// the process that published the frame.
+type forwardReport struct {
+	nc             *nats.Conn
+	publisherReply string // may be empty
+}
+
+// Delivered implements bus.DeliveryReport. If there are no receivers, it sends the publisher the
+// status message that the NATS server would have sent.
+func (r forwardReport) Delivered(receivers int, err error) {
+	if receivers != 0 || err != nil || r.publisherReply == "" {
+		return
+	}
+	_ = r.nc.PublishMsg(&nats.Msg{Subject: r.publisherReply, Header: nats.Header{statusHeader: {noRespondersStatus}}})
 }

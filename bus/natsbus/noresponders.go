@@ -11,31 +11,55 @@ import (
 )
 
 const (
+	// tokenBase is the number base in which tokens are written in reply subjects.
 	tokenBase = 36
-	// statusHeader and noRespondersStatus are how the server says that nobody listens on a subject. It does so only to who has
-	// published there with a reply subject.
+	// statusHeader and noRespondersStatus identify the server's answer to a message with a reply
+	// subject that was published on a subject without subscribers.
 	statusHeader       = "Status"
 	noRespondersStatus = "503"
 )
 
-// noResponders is how the bus learns that nobody listens to a frame: frames with a report have a reply subject below inbox.
+// noResponders receives the server's "no responders" statuses, so that a caller learns within one
+// round trip that no server is running instead of waiting for its timeout.
+//
+// The server sends the status only for messages with a reply subject, and only if headers are
+// supported on both sides. Each frame with a delivery report has the reply subject inboxPrefix +
+// token, where the token identifies the pending report. One wildcard subscription receives all
+// statuses, so a publication needs no subscription of its own.
 type noResponders struct {
 	inboxPrefix string
-	sub         *nats.Subscription // to what is below inbox
-	supported   atomic.Bool        // the server can tell
+	sub         *nats.Subscription // to inboxPrefix + ">"
+	supported   atomic.Bool        // the server supports headers
 	denied      atomic.Bool        // the server does not permit sub
 }
 
-// enabled reports whether the server tells.
-func (s *noResponders) enabled() bool { return s.supported.Load() && !s.denied.Load() }
+// enabled reports whether the server can send statuses to this bus.
+func (n *noResponders) enabled() bool { return n.supported.Load() && !n.denied.Load() }
 
-// readServerInfo asks what the server that nc is connected to is able to do.
+func (n *noResponders) unsubscribe() {
+	if n.sub != nil {
+		_ = n.sub.Unsubscribe() // fails if the connection was closed
+	}
+}
+
+// inboxSubject returns the subject of the inbox subscription.
+func (n *noResponders) inboxSubject() string { return n.inboxPrefix + ">" }
+
+// replySubject returns the reply subject of a frame with this token.
+func (n *noResponders) replySubject(token uint64) string {
+	var buffer [64]byte // long enough for most inbox prefixes, so that only the string is allocated
+	return string(strconv.AppendUint(append(buffer[:0], n.inboxPrefix...), token, tokenBase))
+}
+
+// readServerInfo reads what the connected server has announced: its maximum payload and whether it
+// supports headers. Both may change with a reconnect to another server.
 func (b *Bus) readServerInfo() {
 	b.maxPayload.Store(b.nc.MaxPayload())
 	supported := b.nc.HeadersSupported()
 	b.noResponders.supported.Store(supported)
 	if !supported {
-		b.options.logger.Warn("nats bus: the server does not support headers, so calls that nobody listens to end by their timeout")
+		b.options.logger.Warn("nats bus: the server does not support headers and cannot report missing subscribers: calls " +
+			"without a server end at their timeout")
 	}
 }
 
@@ -47,25 +71,10 @@ func (b *Bus) subscribeInbox() (err error) {
 	return nil
 }
 
-func (s *noResponders) unsubscribe() {
-	if s.sub != nil {
-		_ = s.sub.Unsubscribe() // fails if the connection was closed
-	}
-}
-
-// inboxSubject is where the server's answers come.
-func (s *noResponders) inboxSubject() string { return s.inboxPrefix + ">" }
-
-// replySubject returns the subject on which the server answers a frame that has this token.
-func (s *noResponders) replySubject(token uint64) string {
-	var buffer [64]byte // more than most need
-	return string(strconv.AppendUint(append(buffer[:0], s.inboxPrefix...), token, tokenBase))
-}
-
-// onNoResponders takes an answer to a frame with a report.
+// onNoResponders handles a message to the inbox.
 func (b *Bus) onNoResponders(m *nats.Msg) {
 	if m.Header.Get(statusHeader) != noRespondersStatus {
-		return // such as the word of a stream that it has stored the frame
+		return // for example the acknowledgment of a JetStream stream that has stored the frame
 	}
 	tokenText, _, _ := strings.Cut(m.Subject[len(b.noResponders.inboxPrefix):], ".")
 	token, err := strconv.ParseUint(tokenText, tokenBase, 64)
@@ -75,18 +84,4 @@ func (b *Bus) onNoResponders(m *nats.Msg) {
 	if report := b.reports.remove(token); report != nil {
 		report.Delivered(0, nil)
 	}
-}
-
-// forwardReport is the report of a frame that was passed on: it tells the one who published it.
-type forwardReport struct {
-	nc             *nats.Conn
-	publisherReply string
-}
-
-// Published says to the publisher, as the server would, that nobody listens.
-func (r forwardReport) Delivered(receivers int, err error) {
-	if receivers != 0 || err != nil || r.publisherReply == "" {
-		return
-	}
-	_ = r.nc.PublishMsg(&nats.Msg{Subject: r.publisherReply, Header: nats.Header{statusHeader: {noRespondersStatus}}})
 }

@@ -12,56 +12,67 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// handlerTimeout bounds the wait for nats.go to call the error handler with an error that it has.
+// In the NATS protocol SUB and PUB have no reply. A server that denies one sends -ERR with a text
+// that names the subject, at some later time. nats.go stores it as LastError and then calls the
+// connection's error handler on another goroutine. To return the error from Subscribe, the bus
+// relies on the order on the wire: the -ERR precedes the PONG of the next flush, so LastError is
+// set when the flush has succeeded. What remains is to wait until the error handler has run.
+
+// handlerTimeout bounds the wait for nats.go to call the error handler.
 const handlerTimeout = time.Second
 
-// deniedSubject finds what the server does not permit: it says so in words, which nats.go hands on.
+// deniedSubject parses a permission error. nats.go passes the server's text on without structure.
 var deniedSubject = regexp.MustCompile(`(Subscription|Publish) to "([^"]+)"(?: using queue "([^"]+)")?`)
 
-// asyncErrors is the last error that nats.go has told its error handler.
+// asyncErrors records the last error that nats.go has passed to the error handler of the bus.
 type asyncErrors struct {
-	mu      sync.Mutex
-	last    error
-	changed chan struct{} // closed when another error comes
-	skipped error         // was waited for, and did not come
+	mu   sync.Mutex
+	last error
+	// changed is closed and replaced when an error is recorded.
+	changed chan struct{}
+	// skipped is an error for which the error handler was not called in time. It is not waited for
+	// again.
+	skipped error
 }
 
-func (h *asyncErrors) record(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.last = err
-	close(h.changed)
-	h.changed = make(chan struct{})
+func (a *asyncErrors) record(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = err
+	close(a.changed)
+	a.changed = make(chan struct{})
 }
 
-// seen reports whether err has come, or else what to wait for.
-func (h *asyncErrors) seen(err error) (bool, <-chan struct{}) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return err == h.last || err == h.skipped, h.changed //nolint:errorlint // that very error
+// seen reports whether err needs no more waiting. If it does, the channel is closed when the next
+// error is recorded.
+func (a *asyncErrors) seen(err error) (bool, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return err == a.last || err == a.skipped, a.changed //nolint:errorlint // identity is meant
 }
 
-func (h *asyncErrors) skip(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.skipped = err
+func (a *asyncErrors) skip(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.skipped = err
 }
 
-// attachErrorHandler adds the bus to the connection's error handler, behind the one that is there. It returns what ends that;
-// a small function that does nothing stays.
+// attachErrorHandler wraps the connection's error handler: the previous handler is called first,
+// and then onAsyncError. detach stops the calls to the bus. The wrapper stays installed, because
+// another one may have been set around it, but does nothing more than call the previous handler.
 func (b *Bus) attachErrorHandler() (detach func()) {
-	before := b.nc.ErrorHandler()
-	var listener atomic.Pointer[Bus]
-	listener.Store(b)
+	previous := b.nc.ErrorHandler()
+	var attached atomic.Pointer[Bus]
+	attached.Store(b)
 	b.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if before != nil {
-			before(nc, sub, err)
+		if previous != nil {
+			previous(nc, sub, err)
 		}
-		if b := listener.Load(); b != nil {
+		if b := attached.Load(); b != nil {
 			b.onAsyncError(err)
 		}
 	})
-	return func() { listener.Store(nil) }
+	return func() { attached.Store(nil) }
 }
 
 func (b *Bus) onAsyncError(err error) {
@@ -76,13 +87,13 @@ func (b *Bus) onAsyncError(err error) {
 		}
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
 		b.events.Put(bus.Event{Kind: bus.Dropped, Err: errors.NewErrorf(errors.ResourceExhausted,
-			"the nats server refused a subscription, whose frames will not come: %w", err)})
+			"the nats server rejected a subscription, which will receive no frames: %w", err)})
 	}
 	b.asyncErrors.record(err)
 }
 
-// waitAsyncErrors returns when the bus knows of all that the server refused before the last round trip ended. nats.go has
-// read that by then, but may not have called the error handler.
+// waitAsyncErrors is called after a successful PING. It waits until the error handler has been
+// called with the permission error that nats.go received last, if there is one.
 func (b *Bus) waitAsyncErrors() {
 	timeout := time.NewTimer(handlerTimeout)
 	defer timeout.Stop()
@@ -97,7 +108,7 @@ func (b *Bus) waitAsyncErrors() {
 		}
 		select {
 		case <-changed:
-		case <-timeout.C: // someone has set another error handler
+		case <-timeout.C: // the program has replaced the error handler
 			b.asyncErrors.skip(last)
 			return
 		case <-b.ctx.Done():
@@ -107,28 +118,33 @@ func (b *Bus) waitAsyncErrors() {
 }
 
 func permissionError(err error) error {
-	return errors.NewErrorf(errors.PermissionDenied, "the nats server refuses it: %w", err)
+	return errors.NewErrorf(errors.PermissionDenied, "the nats server denied permission: %w", err)
 }
 
+// onSubscribeDenied records the error for the Subscribe calls that wait for the subscription. The
+// server checks permissions again when nats.go resubscribes after a reconnect, so a confirmed
+// subscription can be denied later. Its Subscribe has returned, so the error goes to an event.
 func (b *Bus) onSubscribeDenied(key subKey, err error) {
 	if key.subject == b.noResponders.inboxSubject() {
 		b.noResponders.denied.Store(true)
-		b.options.logger.Warn("nats bus: calls that nobody listens to end by their timeout", "error", permissionError(err))
+		b.options.logger.Warn("nats bus: the server denied the inbox subscription and cannot report missing subscribers: "+
+			"calls without a server end at their timeout", "error", permissionError(err))
 		return
 	}
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	r := b.serverSubs[key]
-	if r == nil {
+	s := b.serverSubs[key]
+	if s == nil {
 		return
 	}
-	if r.confirmed { // until the bus reconnected; who subscribes is told otherwise
+	if s.confirmed {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: key.subject, Err: permissionError(err)})
 	}
-	r.confirmed, r.denied, r.deniedEpoch = false, err, b.conn.epoch()
+	s.confirmed, s.denied, s.deniedEpoch = false, err, b.conn.epoch()
 }
 
-// onPublishDenied tells the reports of the frames that are on their way to subject. The server took none of them.
+// onPublishDenied fails all pending reports of frames for subject. The error does not say which
+// frame it is about, but the server rejects all frames of this connection on the subject.
 func (b *Bus) onPublishDenied(subject string, err error) {
 	denied := b.reports.removeSubject(subject)
 	b.publishErrors.Add(uint64(len(denied)))

@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// newGuardedServer returns the URL of a server with permissions.
-func newGuardedServer(t *testing.T, permissions server.Permissions) string {
+// newRestrictedServer returns the URL of a server with permissions.
+func newRestrictedServer(t *testing.T, permissions server.Permissions) string {
 	t.Helper()
 	broker := testenv.NATS(t, func(o *server.Options) {
 		o.Users = []*server.User{{Username: "user", Password: "secret", Permissions: &permissions}}
@@ -23,11 +23,11 @@ func newGuardedServer(t *testing.T, permissions server.Permissions) string {
 	return "nats://user:secret@" + addr(broker.URL())
 }
 
-func TestBus_SubscribeIsRefused(t *testing.T) {
+func TestBus_SubscribeDenied(t *testing.T) {
 	t.Parallel()
-	b := newBus(t, newGuardedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "SRV.ok.>"}}}))
+	b := newBus(t, newRestrictedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "SRV.ok.>"}}}))
 	var all sync.WaitGroup
-	for i := range 40 { // at the same time, so that they share round trips
+	for i := range 40 { // concurrently, so that they share flushes
 		all.Go(func() {
 			name, join := "ok", bus.Mode(i/2%2)
 			if i%2 == 0 {
@@ -53,29 +53,29 @@ func TestBus_SubscribeIsRefused(t *testing.T) {
 	requireCode(t, errors.PermissionDenied, err)
 }
 
-func TestBus_PublishIsRefused(t *testing.T) {
+func TestBus_PublishDenied(t *testing.T) {
 	t.Parallel()
-	news, handler := newEvents()
+	events, handler := newEvents()
 	permissions := server.Permissions{Publish: &server.SubjectPermission{Deny: []string{requests.Subject}}}
-	b := newBus(t, newGuardedServer(t, permissions), handler)
-	refused, fine := newReports(), newReports()
+	b := newBus(t, newRestrictedServer(t, permissions), handler)
+	denied, fine := newReports(), newReports()
 	frames, _ := listen(t, b, results, bus.Broadcast)
-	require.NoError(t, b.Publish(t.Context(), requests, nil, refused))
+	require.NoError(t, b.Publish(t.Context(), requests, nil, denied))
 	require.NoError(t, b.Publish(t.Context(), results, nil, fine))
-	word := soon(t, refused, "report")
-	requireCode(t, errors.PermissionDenied, word.err)
+	failure := soon(t, denied, "report")
+	requireCode(t, errors.PermissionDenied, failure.err)
 	soon(t, frames, "frame on another subject")
 	assert.Empty(t, fine)
 	assert.EqualValues(t, 1, b.Stats().PublishErrors)
-	event := news.next(t, bus.Dropped)
+	event := events.next(t, bus.Dropped)
 	assert.Equal(t, requests.Subject, event.Channel)
 	requireCode(t, errors.PermissionDenied, event.Err)
 }
 
-// Without an inbox the bus works, but does not hear that nobody listens.
-func TestBus_InboxIsRefused(t *testing.T) {
+// Without an inbox the bus works, but gets no no-responders statuses.
+func TestBus_InboxDenied(t *testing.T) {
 	t.Parallel()
-	b := newBus(t, newGuardedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}}))
+	b := newBus(t, newRestrictedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}}))
 	frames, _ := listen(t, b, results, bus.Broadcast)
 	nobody := newReports()
 	require.NoError(t, b.Publish(t.Context(), requests, nil, nobody))
