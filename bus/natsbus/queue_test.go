@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// A frame that the server gives to a process without a member for it finds its way to one that has.
+// A frame that the server gives to a process without its method is forwarded to one that serves it.
 func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -35,36 +35,36 @@ func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	assert.Empty(t, lost)
 }
 
-// If no process has a member for a frame, it is dropped, its publisher hears of it, and so does the operator.
+// A frame that no process serves is dropped, and reported to its publisher and in an event.
 func TestBus_QueueWithoutTheMethod(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
 	sender := newBus(t, url)
-	news, handler := newEvents()
+	events, handler := newEvents()
 	buses := []*natsbus.Bus{newBus(t, url, handler), newBus(t, url, handler)}
 	for _, b := range buses {
 		listen(t, b, others, bus.Queue)
 	}
 	frames, nobody := uint64(0), newReports()
-	require.Eventually(t, func() bool { // a report that comes late, as on a busy machine, is not told
+	require.Eventually(t, func() bool { // on a busy machine a report may be confirmed before the status arrives
 		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), nobody))
 		frames++
 		return len(nobody) > 0
-	}, patience, patience/1000)
+	}, testTimeout, testTimeout/1000)
 	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
 	require.Eventually(t, func() bool { return buses[0].Stats().Dropped+buses[1].Stats().Dropped == frames },
-		patience, patience/1000, "frames go to and fro before they are dropped")
-	event := news.next(t, bus.Dropped)
+		testTimeout, testTimeout/1000, "frames are forwarded several times before they are dropped")
+	event := events.next(t, bus.Dropped)
 	assert.Equal(t, requests.Subject, event.Channel)
 	assert.EqualValues(t, 1, event.Frames)
 	requireCode(t, errors.FailedPrecondition, event.Err)
 	require.ErrorContains(t, event.Err, `"Method.REQ"`)
 	require.ErrorContains(t, event.Err, "SRV.Svc.Q")
 	require.ErrorContains(t, event.Err, "WithSubjectPerMethod")
-	assert.LessOrEqual(t, len(news), 1, "one event from each process, then a pause")
+	assert.LessOrEqual(t, len(events), 1, "one event from each process, then a pause")
 }
 
-func TestBus_SubjectPerMethodTellsMethodsApart(t *testing.T) {
+func TestBus_SubjectPerMethod(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
 	sender := newBus(t, url, natsbus.WithSubjectPerMethod())
@@ -78,7 +78,8 @@ func TestBus_SubjectPerMethodTellsMethodsApart(t *testing.T) {
 	assert.EqualValues(t, 1, server.Stats().Received)
 }
 
-// outcome is the report of one frame, which says to all what became of it.
+// outcome is the delivery report of one frame; it sends the frame to lost if there were no
+// receivers.
 type outcome struct {
 	frame string
 	lost  chan<- string
@@ -90,8 +91,8 @@ func (o outcome) Delivered(receivers int, _ error) {
 	}
 }
 
-// While members come and go, and one is always there, each frame is delivered once. Of the few that the server was
-// about to give to a member that has left meanwhile the publisher is told.
+// While queue members join and leave, and at least one is present, each frame is delivered once or
+// reported as lost. The server loses the few frames that it routes to a member that is leaving.
 func TestBus_QueueMembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -123,7 +124,7 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 			for i := range frames / publishers {
 				frame := envelope(t, fmt.Sprint(p, " ", i), "")
 				assert.NoError(t, sender.Publish(t.Context(), requests, frame, outcome{string(frame), lost}))
-				if i%10 == 0 { // a round trip, so that members come and go meanwhile
+				if i%10 == 0 { // a round trip, which gives members time to join and leave
 					nobody := newReports()
 					assert.NoError(t, sender.Publish(t.Context(), bus.Channel{Subject: "nobody"}, nil, nobody))
 					<-nobody
@@ -138,20 +139,20 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 		case frame := <-got:
 			delivered[frame]++
 		case <-lost:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			require.FailNow(t, "neither delivered nor reported", "%d delivered", len(delivered))
 		}
 	}
 	close(stop)
 	members.Wait()
-	assert.Empty(t, got, "each comes once")
+	assert.Empty(t, got, "each frame is delivered once")
 	assert.Empty(t, lost)
 	t.Logf("%d of %d were reported as lost", frames-len(delivered), frames)
 	assert.Greater(t, len(delivered), frames-frames/100)
 }
 
-// The frames that the server has sent before a member leaves are delivered to it.
-func TestSubscription_CloseTakesWhatIsOnItsWay(t *testing.T) {
+// Close delivers the frames that the server has sent before.
+func TestSubscription_CloseDeliversFramesInTransit(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
 	b, sender := newBus(t, url), newBus(t, url)
@@ -163,7 +164,7 @@ func TestSubscription_CloseTakesWhatIsOnItsWay(t *testing.T) {
 			for range sent {
 				publish(t, sender, requests, envelope(t, "x", ""))
 			}
-			nobody := newReports() // an answer means that the server has seen all
+			nobody := newReports() // the status proves that the server has processed everything
 			require.NoError(t, sender.Publish(t.Context(), results, nil, nobody))
 			soon(t, nobody, "report")
 			leaving.Close()

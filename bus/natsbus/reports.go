@@ -6,28 +6,40 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// maxReports is how many frames may be on their way to the server before the oldest one's report is forgotten. That
-// costs no more than a call which nobody listens to and which ends by its timeout.
+// maxReports is the capacity of the ring of pending reports. If more frames are unconfirmed, the
+// oldest reports are overwritten. An overwritten report only costs speed: a call without a server
+// then ends at its timeout instead of at once.
 const maxReports = 4096
 
-// reports are those of frames that the server has not confirmed. A frame's token is its place in the sequence of all
-// that were published with a report.
+// reports holds the delivery reports of frames that the server has not confirmed. Tokens are
+// consecutive numbers, and the report of a token is in slot token % maxReports.
+//
+// NATS does not acknowledge a publication. A report can be dropped when a later flush has
+// succeeded, because a no-responders status would have arrived before the PONG. But a token exists
+// before its frame is sent, so a flush may overtake the frame. Reports are therefore split into two
+// generations by rotate, one interval apart, and a flush confirms only the previous generation,
+// whose frames have all been sent long before.
 type reports struct {
-	firstAdded chan struct{} // a report was added to none
+	// firstAdded has capacity one and is sent to when a report is added while none is pending.
+	firstAdded chan struct{}
 
-	mu       sync.Mutex
-	ring     [maxReports]pendingReport // a token's place is its remainder
-	newest   uint64                    // the newest token
-	current  uint64                    // the newest one at the last call of age
-	previous uint64                    // the newest one at the call before
-	finished uint64                    // this one and all before it are gone
-	failed   uint64                    // this one and all before it that were pending at the time were lost
+	mu   sync.Mutex
+	ring [maxReports]pendingReport
+	// newest is the last token issued.
+	newest uint64
+	// current is the newest token at the last rotation, and previous at the rotation before.
+	current  uint64
+	previous uint64
+	// finished is the token up to which all reports are confirmed or failed.
+	finished uint64
+	// failed is the newest token at the last failAll.
+	failed uint64
 }
 
 type pendingReport struct {
 	token   uint64
 	subject string
-	report  bus.DeliveryReport // nil if it is gone
+	report  bus.DeliveryReport // nil once removed
 }
 
 func newReports() reports { return reports{firstAdded: make(chan struct{}, 1)} }
@@ -51,7 +63,7 @@ func (r *reports) add(subject string, report bus.DeliveryReport) (token uint64) 
 
 func (r *reports) slot(token uint64) *pendingReport { return &r.ring[token%maxReports] }
 
-// remove returns nil if the report is gone.
+// remove removes the report of token and returns it, or nil if it is not pending anymore.
 func (r *reports) remove(token uint64) bus.DeliveryReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,43 +80,43 @@ func (r *reports) removeLocked(token uint64) bus.DeliveryReport {
 	return report
 }
 
-// removeSubject returns the reports of frames for subject.
-func (r *reports) removeSubject(subject string) (reports []bus.DeliveryReport) {
+// removeSubject removes and returns the reports of all frames for subject.
+func (r *reports) removeSubject(subject string) (removed []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.ring {
 		if pending := &r.ring[i]; pending.report != nil && pending.subject == subject {
-			reports = append(reports, pending.report)
+			removed = append(removed, pending.report)
 			pending.report = nil
 		}
 	}
-	return reports
+	return removed
 }
 
-// cancel takes back the report of a frame that could not be published. It reports false if the report was told
-// already that the frame is lost.
+// cancel removes the report of a frame that could not be sent. It returns false if failAll has
+// returned the report already, so the publisher must not return the error as well.
 func (r *reports) cancel(token uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.removeLocked(token) != nil || token > r.failed
 }
 
-// rotate makes what was added before the last call of it old.
+// rotate starts a new generation: reports added before the last rotation become the previous one.
 func (r *reports) rotate() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.previous, r.current = r.current, r.newest
 }
 
-// confirmPrevious forgets the reports that are old: their frames have been taken by the server, and if nobody had listened it
-// would have said so.
+// confirmPrevious drops the reports of the previous generation after a successful flush. The server
+// has accepted their frames and would have sent a status if there were no subscribers.
 func (r *reports) confirmPrevious() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropLocked(r.previous, nil)
 }
 
-// failAll returns all that are pending, and forgets them.
+// failAll removes and returns all pending reports. The caller reports the frames as lost.
 func (r *reports) failAll() (failed []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,6 +125,7 @@ func (r *reports) failAll() (failed []bus.DeliveryReport) {
 	return failed
 }
 
+// dropLocked removes the reports up to a token and passes each of them to each, unless each is nil.
 func (r *reports) dropLocked(upTo uint64, each func(bus.DeliveryReport)) {
 	first := r.finished + 1
 	if r.newest >= maxReports {
@@ -126,7 +139,7 @@ func (r *reports) dropLocked(upTo uint64, each func(bus.DeliveryReport)) {
 	r.finished = max(r.finished, upTo)
 }
 
-// pending reports whether there are any that settle has not seen.
+// pending reports whether a token has been issued that is neither confirmed nor failed.
 func (r *reports) pending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,12 +8,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// numbered is a report that is told apart from others.
+// numbered is a report with a number to identify it.
 type numbered int
 
 func (numbered) Delivered(int, error) {}
 
-func TestReports_TakenOnce(t *testing.T) {
+func TestReports_RemovedOnce(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	first, second := r.add("a", numbered(1)), r.add("b", numbered(2))
@@ -23,7 +23,7 @@ func TestReports_TakenOnce(t *testing.T) {
 	assert.Nil(t, r.remove(7), "never added")
 }
 
-func TestReports_OldestAreForgottenFirst(t *testing.T) {
+func TestReports_OldestAreOverwritten(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	for i := range maxReports + 10 {
@@ -35,19 +35,19 @@ func TestReports_OldestAreForgottenFirst(t *testing.T) {
 	assert.Len(t, r.failAll(), maxReports-2)
 }
 
-func TestReports_SettleForgetsThoseThatWereThereAtTheLastButOneAge(t *testing.T) {
+func TestReports_ConfirmDropsThePreviousGeneration(t *testing.T) {
 	t.Parallel()
 	r := newReports()
-	old := r.add("a", numbered(1))
+	previous := r.add("a", numbered(1))
 	r.rotate()
-	young := r.add("a", numbered(2))
+	current := r.add("a", numbered(2))
 	r.confirmPrevious()
 	assert.True(t, r.pending())
 	r.rotate()
 	newest := r.add("a", numbered(3))
 	r.confirmPrevious()
-	assert.Nil(t, r.remove(old))
-	assert.Equal(t, numbered(2), r.remove(young))
+	assert.Nil(t, r.remove(previous))
+	assert.Equal(t, numbered(2), r.remove(current))
 	r.rotate()
 	r.rotate()
 	r.confirmPrevious()
@@ -55,7 +55,7 @@ func TestReports_SettleForgetsThoseThatWereThereAtTheLastButOneAge(t *testing.T)
 	assert.False(t, r.pending())
 }
 
-func TestReports_AddedSignalsTheFirst(t *testing.T) {
+func TestReports_FirstAdded(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	r.add("a", numbered(1))
@@ -68,14 +68,14 @@ func TestReports_AddedSignalsTheFirst(t *testing.T) {
 	assert.Len(t, r.firstAdded, 1)
 }
 
-// A publisher whose frame was not sent learns whether its report has been told that already.
-func TestReports_Withdraw(t *testing.T) {
+// cancel reports whether the publisher must return the error.
+func TestReports_Cancel(t *testing.T) {
 	t.Parallel()
 	r := newReports()
-	told := r.add("a", numbered(1))
+	reported := r.add("a", numbered(1))
 	assert.Equal(t, []bus.DeliveryReport{numbered(1)}, r.failAll())
 	assert.Empty(t, r.failAll())
-	assert.False(t, r.cancel(told))
+	assert.False(t, r.cancel(reported))
 
 	fresh := r.add("a", numbered(2))
 	assert.True(t, r.cancel(fresh))
@@ -88,7 +88,7 @@ func TestReports_Withdraw(t *testing.T) {
 	assert.True(t, r.cancel(overwritten))
 }
 
-func TestReports_TakeAllOfASubject(t *testing.T) {
+func TestReports_RemoveSubject(t *testing.T) {
 	t.Parallel()
 	r := newReports()
 	r.add("a", numbered(1))
@@ -99,7 +99,7 @@ func TestReports_TakeAllOfASubject(t *testing.T) {
 	assert.Equal(t, numbered(2), r.remove(b))
 }
 
-func TestProvenance(t *testing.T) {
+func TestParseHops(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]struct {
 		passes    int

@@ -9,22 +9,31 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// queueGroup is the name that psrpc's queues have, too.
+// queueGroup is the NATS queue group of all queued methods. psrpc uses the same name, so psrpc and
+// dynpsrpc servers share requests.
 const queueGroup = "bus"
 
-// serverSub is the NATS subscription of an address. The bus's mutex for changes guards it.
+// serverSub is the state of one NATS subscription, shared by all subscriptions of the bus with the
+// same subKey. Bus.changeMu guards its fields, except for the atomic one.
 type serverSub struct {
-	sub             *nats.Subscription
-	refs            int           // members that do not want to leave; without any, sub is ending
-	confirmed       bool          // the server has confirmed it
-	denied          error         // why the server does not permit it,
-	deniedEpoch     uint64        // as long as the link has this age
-	dropped         int           // how many frames nats.go had dropped when last asked
-	drainReconnects uint64        // how often the connection had reconnected when sub was told to end,
-	closeReconnects atomic.Uint64 // and when nats.go forgot it
+	sub *nats.Subscription
+	// refs counts the subscriptions that are not closing. At zero, sub is being drained.
+	refs int
+	// confirmed says that a flush has shown the server to have the subscription.
+	confirmed bool
+	// denied is the server's permission error. It is valid while the connection is in deniedEpoch.
+	denied      error
+	deniedEpoch uint64
+	// dropped is the last value of nats.go's counter of dropped messages.
+	dropped int
+	// drainReconnects and closeReconnects are the connection's number of reconnects when the drain
+	// of sub began and when nats.go forgot sub. See resync.go.
+	drainReconnects uint64
+	closeReconnects atomic.Uint64
 }
 
-// acquireServerSub adds a member, and reports whether its route is live already.
+// acquireServerSub adds a subscription to the serverSub of its subKey, which it creates if
+// necessary, and reports whether the server has confirmed that already.
 func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
@@ -32,19 +41,19 @@ func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
 		return false, bus.ErrClosed
 	}
 	b.addSubscriber(s)
-	r := b.serverSubs[s.subKey]
-	if r == nil {
-		r = &serverSub{}
-		if r.sub, err = b.subscribeNATS(s.subKey); err != nil {
+	shared := b.serverSubs[s.subKey]
+	if shared == nil {
+		shared = &serverSub{}
+		if shared.sub, err = b.subscribeNATS(s.subKey); err != nil {
 			b.removeSubscriber(s)
 			return false, b.subscribeError(err, s.channel)
 		}
-		b.watchClosed(r)
-		b.serverSubs[s.subKey] = r
+		b.watchClosed(shared)
+		b.serverSubs[s.subKey] = shared
 	}
-	r.refs++
-	s.serverSub = r
-	return r.confirmed, nil
+	shared.refs++
+	s.serverSub = shared
+	return shared.confirmed, nil
 }
 
 func (b *Bus) subscribeNATS(key subKey) (*nats.Subscription, error) {
@@ -61,7 +70,8 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot subscribe to channel %s: %w", channel, err)
 }
 
-// confirmServerSub makes a route live that the server has heard of, unless it was refused.
+// confirmServerSub is called after a successful flush. It marks the NATS subscription as confirmed,
+// or returns the permission error that arrived before the flush ended.
 func (b *Bus) confirmServerSub(s *subscription) error {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
@@ -72,32 +82,34 @@ func (b *Bus) confirmServerSub(s *subscription) error {
 	return nil
 }
 
-// releaseServerSub ends a route if its last member wants to leave: nats.go tells the server, delivers what comes until that is
-// known there, and then forgets the NATS subscription. Who joins meanwhile gets another route.
+// releaseServerSub gives up the reference of a subscription. With the last reference it drains the
+// NATS subscription: nats.go sends UNSUB, delivers what arrives until the server has processed it,
+// and then forgets the subscription. A Subscribe in the meantime creates a new serverSub.
 func (b *Bus) releaseServerSub(s *subscription) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	r := s.serverSub
-	r.refs--
-	if r.refs > 0 || b.closed {
+	shared := s.serverSub
+	shared.refs--
+	if shared.refs > 0 || b.closed {
 		return
 	}
-	b.countDroppedLocked(s.subKey, r)
+	b.countDroppedLocked(s.subKey, shared)
 	delete(b.serverSubs, s.subKey)
-	r.drainReconnects = b.nc.Stats().Reconnects
-	if b.conn.err() != nil || r.sub.Drain() != nil {
-		_ = r.sub.Unsubscribe() // fails if the connection was closed
+	shared.drainReconnects = b.nc.Stats().Reconnects
+	if b.conn.err() != nil || shared.sub.Drain() != nil {
+		_ = shared.sub.Unsubscribe() // fails if the connection was closed
 	}
 }
 
-// isDraining reports whether all members of r want to leave.
-func (b *Bus) isDraining(r *serverSub) bool {
+// isDraining reports whether all references to s have been released.
+func (b *Bus) isDraining(s *serverSub) bool {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	return r.refs == 0
+	return s.refs == 0
 }
 
-// closeServerSubs returns the routes that were open, and reports false if it was called before.
+// closeServerSubs prevents further subscriptions and returns the open ones. first is false if it
+// was called before.
 func (b *Bus) closeServerSubs() (open map[subKey]*serverSub, first bool) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

@@ -8,19 +8,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
-// subscription is one member of an address.
+// subscription implements bus.Subscription.
 type subscription struct {
 	bus        *Bus
 	channel    bus.Channel
 	subKey     subKey
 	routingKey string
 	subscriber *fanout.Subscriber
-	serverSub  *serverSub // shared with the address's other members
+	serverSub  *serverSub // shared by all subscriptions with the same subKey
 	once       sync.Once
 }
 
-// Subscribe makes deliver a member of channel. Members of one subject share one NATS subscription, and those who
-// subscribe at the same time share the wait for the server's confirmation.
+// Subscribe calls deliver for each frame on channel. It returns when the server has confirmed the
+// subscription. Concurrent calls share the round trip for the confirmation, and a call for a
+// subject that the bus has subscribed to already returns without one.
+//
+// Subscribe fails with the context's error, with code unavailable while the bus is disconnected,
+// with permission_denied, with invalid_argument if the channel's subject is not a NATS subject, or
+// with bus.ErrClosed.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
@@ -55,11 +60,13 @@ func (b *Bus) Subscribe(
 	return s, nil
 }
 
-// Close ends the membership. What the server has sent by then is delivered before, so that a process that stops to serve
-// leaves no request behind: Close takes a round trip, which those who close at the same time share.
+// Close ends the subscription after the frames that the server has already sent are delivered, so a
+// server that shuts down loses no request. It takes one round trip, which concurrent calls share.
 func (s *subscription) Close() { s.once.Do(func() { s.bus.unsubscribe(s) }) }
 
-// unsubscribe makes one more round trip if the route begins to end during the first one.
+// unsubscribe releases the NATS subscription and flushes before it removes the subscriber, so that
+// the frames in transit still find it. If the last reference was released by another goroutine
+// during the flush, the UNSUB may have been sent after the PING, and another flush is necessary.
 func (b *Bus) unsubscribe(s *subscription) {
 	b.releaseServerSub(s)
 	for b.conn.err() == nil {

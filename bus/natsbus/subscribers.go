@@ -6,14 +6,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
-// subKey is what one NATS subscription is for.
+// subKey identifies a NATS subscription of the bus: a subject, with or without the queue group.
 type subKey struct {
 	subject string
 	queue   bool
 }
 
-// byRoutingKey are the members of an address here, by routing key. Those with an empty key take frames with any. It is
-// immutable.
+// byRoutingKey maps routing keys to the local subscribers of one NATS subscription. Subscribers
+// under the empty key receive frames with any routing key. The map is immutable: changes replace
+// it, so the dispatcher reads it without a lock.
 type byRoutingKey map[string]*fanout.Subscribers
 
 func (b *Bus) subscribersOf(key subKey) byRoutingKey {
@@ -26,15 +27,15 @@ func (b *Bus) addSubscriber(s *subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next := byRoutingKey{s.routingKey: b.subscribers[s.subKey][s.routingKey].With(s.subscriber)}
-	for key, members := range b.subscribers[s.subKey] {
-		if key != s.routingKey {
-			next[key] = members
+	for routingKey, subscribers := range b.subscribers[s.subKey] {
+		if routingKey != s.routingKey {
+			next[routingKey] = subscribers
 		}
 	}
 	b.subscribers[s.subKey] = next
 }
 
-// removeSubscriber ends a member and waits for a delivery that is under way.
+// removeSubscriber removes a subscriber and waits for a delivery in progress.
 func (b *Bus) removeSubscriber(s *subscription) {
 	b.mu.Lock()
 	next := maps.Clone(b.subscribers[s.subKey])
@@ -52,14 +53,15 @@ func (b *Bus) removeSubscriber(s *subscription) {
 	s.subscriber.Close()
 }
 
+// closeSubscribers removes all subscribers and waits for deliveries in progress.
 func (b *Bus) closeSubscribers() {
 	b.mu.Lock()
 	all := b.subscribers
 	b.subscribers = nil
 	b.mu.Unlock()
-	for _, keys := range all {
-		for _, members := range keys {
-			members.Close()
+	for _, byKey := range all {
+		for _, subscribers := range byKey {
+			subscribers.Close()
 		}
 	}
 }
