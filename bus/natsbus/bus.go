@@ -12,18 +12,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// Bus is the bus over NATS. Make one with [New] or bus.Open.
+// Bus implements bus.Bus over a NATS connection. Create it with [New] or bus.Open. All its methods
+// may be called concurrently.
 type Bus struct {
-	nc                 *nats.Conn
-	options            options
-	buffersOffline     bool // nc may keep what is published while it is disconnected
+	nc      *nats.Conn
+	options options
+	// buffersOffline says that nc has a reconnect buffer: nc accepts messages while disconnected
+	// and sends them after it has reconnected.
+	buffersOffline     bool
 	statuses           chan nats.Status
-	detachErrorHandler func()          // ends hearing of nc's errors
-	ctx                context.Context //nolint:containedctx // ends when the bus is closed
-	cancel             context.CancelFunc
-	workers            sync.WaitGroup // the bus's goroutines
-	done               chan struct{}
-	closeConn          func() // nil if nc is not the bus's own
+	detachErrorHandler func()
+	// ctx ends when the bus is closed.
+	ctx    context.Context //nolint:containedctx // the bus's goroutines outlive every caller's context
+	cancel context.CancelFunc
+	// workers counts the goroutines of the bus; Close waits for them.
+	workers sync.WaitGroup
+	done    chan struct{}
+	// closeConn closes nc if the bus owns nc, and is nil otherwise.
+	closeConn func()
 
 	conn         connState
 	combiner     *combiner
@@ -33,35 +39,47 @@ type Bus struct {
 	events       lifecycle.EventQueue[bus.Event]
 	asyncErrors  asyncErrors
 
-	inbound        chan *nats.Msg // all that comes; nil ends the dispatcher, marker lets it call
-	barrierReached chan struct{}  // the dispatcher has come to the marker
-	misroutedLog   logThrottle    // the dispatcher's
-	deniedLog      logThrottle    // those of publishing, the error handler's
+	// inbound receives the messages of all NATS subscriptions. A nil message ends the dispatcher;
+	// the barrier message asks it to send on barrierReached.
+	inbound        chan *nats.Msg
+	barrierReached chan struct{}
+	// misroutedLog throttles the events of the dispatcher, which alone uses it.
+	misroutedLog logThrottle
+	// deniedLog throttles the events for denied publishing. Only nats.go's error handler uses it.
+	deniedLog logThrottle
 
-	mu          sync.RWMutex // never held while waiting for nats.go
+	// mu guards subscribers. It is never held during a call to nats.go that may block.
+	mu          sync.RWMutex
 	subscribers map[subKey]byRoutingKey
 
-	changeMu        sync.Mutex // of subscriptions; taken before mu
-	closed          bool
-	serverSubs      map[subKey]*serverSub
-	stale           bool   // the server may have subscriptions that nats.go has forgotten, unless
-	staleReconnects uint64 // this is no longer the number of reconnects
+	// changeMu serializes changes of the NATS subscriptions and guards the fields below it. It is
+	// locked before mu.
+	changeMu   sync.Mutex
+	closed     bool
+	serverSubs map[subKey]*serverSub
+	// stale says that the server may still hold a subscription that nats.go has forgotten, as long
+	// as the connection has not reconnected since staleReconnects was read. See resync.go.
+	stale           bool
+	staleReconnects uint64
 
-	maxPayload                                               atomic.Int64 // bytes; 0: not known
+	maxPayload                                               atomic.Int64 // bytes; 0: unknown
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }
 
 var _ bus.Monitored = (*Bus)(nil)
 
-// New returns a bus over nc. It fails with code invalid_argument if an option is wrong, with failed_precondition if nc
-// does not echo, and with unavailable if it is closed. If nc is not connected at the moment, neither is the bus until
-// nc is.
+// New returns a bus that uses nc. If nc is disconnected, so is the bus until nc has connected.
 //
-// nc remains the caller's, who closes it after the bus; several buses may share it. Connect with [ConnOptions], or else
-// know this: a connection with a reconnect buffer (nats.go's default) may send a frame that was published in the moment
-// in which the link broke when it is back, however late that is; and one whose write timeout is long (nats.go's default
-// is a minute) lets Publish wait that long if the server stops reading. New adds a handler to the connection's error
-// handler.
+// New fails with code invalid_argument if nc is nil or an option is invalid, failed_precondition if
+// nc was made with nats.NoEcho, and unavailable if nc is closed.
+//
+// The caller keeps ownership of nc and closes it after the bus. Several buses may share nc. New
+// wraps the error handler of nc.
+//
+// Make nc with [ConnOptions]. Two of nats.go's defaults do not suit a bus. With a reconnect buffer,
+// a frame published at the moment the connection breaks may be sent after the reconnect, however
+// late that is. With the default write timeout of one minute, Publish blocks that long if the
+// server stops reading.
 func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 	options, err := newOptions(opts)
 	if err != nil {
@@ -100,18 +118,19 @@ func checkConn(nc *nats.Conn) error {
 	case nc == nil:
 		return errors.NewErrorf(errors.InvalidArgument, "nats bus: connection is nil")
 	case nc.Opts.NoEcho:
-		return errors.NewErrorf(errors.FailedPrecondition, "nats bus: connection was made with nats.NoEcho, so those who "+
-			"share it would not reach each other: connect without")
+		return errors.NewErrorf(errors.FailedPrecondition, "nats bus: connection was made with nats.NoEcho, so clients and "+
+			"servers that share it cannot reach each other: connect without nats.NoEcho")
 	case nc.IsClosed():
 		return errors.NewErrorf(errors.Unavailable, "nats bus: connection is closed")
 	}
 	return nil
 }
 
+// start subscribes to the inbox and starts the goroutines of the bus.
 func (b *Bus) start() error {
 	if b.buffersOffline {
-		b.options.logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published in the moment in which " +
-			"the link breaks may be sent late: connect with nats.ReconnectBufSize(-1) or natsbus.ConnOptions")
+		b.options.logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published while the connection " +
+			"breaks may be sent late: connect with natsbus.ConnOptions or nats.ReconnectBufSize(-1)")
 	}
 	if b.nc.IsConnected() {
 		b.readServerInfo()
@@ -119,14 +138,14 @@ func (b *Bus) start() error {
 		b.conn.setDown(errNotConnected)
 	}
 	err := b.subscribeInbox()
-	b.workers.Go(b.dispatch) // Close waits for these four
+	b.workers.Go(b.dispatch) // Close waits for all four
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
 	b.workers.Go(b.runFlusher)
 	b.workers.Go(b.watch)
 	return err
 }
 
-// Stats returns the bus's counters.
+// Stats returns the state and counters of the bus. It does not block.
 func (b *Bus) Stats() bus.Stats {
 	return bus.Stats{
 		Connected:     b.conn.err() == nil,
@@ -138,7 +157,8 @@ func (b *Bus) Stats() bus.Stats {
 	}
 }
 
-// Close ends all subscriptions and returns when the last goroutine of the bus has ended. It always returns nil.
+// Close ends all subscriptions and returns when the last goroutine of the bus has ended. It closes
+// the connection only if bus.Open made it. Close always returns nil and may be called repeatedly.
 func (b *Bus) Close() error {
 	serverSubs, first := b.closeServerSubs()
 	if !first {
@@ -147,8 +167,8 @@ func (b *Bus) Close() error {
 	}
 	b.conn.close()
 	b.cancel()
-	for _, r := range serverSubs {
-		_ = r.sub.Unsubscribe() // fails if nats.go has ended it already
+	for _, s := range serverSubs {
+		_ = s.sub.Unsubscribe() // fails if nats.go has removed the subscription already
 	}
 	b.noResponders.unsubscribe()
 	b.closeSubscribers()
@@ -163,5 +183,5 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// Done is closed when the bus has been closed.
+// Done returns a channel that is closed when Close has finished.
 func (b *Bus) Done() <-chan struct{} { return b.done }

@@ -1,52 +1,95 @@
-// Package natsbus is the bus over core NATS, byte-compatible with psrpc's. Import it for its driver too: bus.Open takes
-// nats:// and tls:// once this package is linked.
+// Package natsbus implements [bus.Bus] over core NATS. Its subjects, queue group and frames are
+// byte-compatible with psrpc's NATS bus, so psrpc and dynpsrpc peers interoperate.
 //
-// # Connections
+// # Use
 //
-// A bus publishes on the connection that it is given, and subscribes there, once for all channels that share a subject.
-// It asks the server for a sign of life at intervals (see [WithProbeInterval]) and makes the connection reconnect if
-// none comes. While it is disconnected Publish and Subscribe fail at once with code unavailable: a late request is worse
-// than none. nats.go subscribes again when it has reconnected. [ConnOptions] are what a connection should be made with.
+// [New] makes a bus on an existing *nats.Conn, which should be made with [ConnOptions]. Several
+// buses can share one connection. Subscriptions of one bus to the same subject share a single NATS
+// subscription.
 //
-// # URLs
-//
-// bus.Open makes a connection of its own:
+// Importing the package also registers the nats:// and tls:// drivers of bus.Open, which dials a
+// connection that the bus owns and closes:
 //
 //	nats://user:password@host:4222
 //	nats://token@host1:4222,host2:4222?name=gateway&prefix=staging.
 //	tls://host:4222?tls_ca=ca.pem&creds=user.creds
 //
-// If there are several servers, and one has a port, the last one must have one. The parameters are
+// If there are several servers and any of them has a port, the last one must have a port. The URL
+// parameters are:
 //
-//	name                what the server calls the connection, by default dynpsrpc
-//	creds, nkey         a file of credentials, a file with an nkey's seed
-//	tls_ca              a file with certificates of authorities
-//	tls_cert, tls_key   files with the client's certificate and its key
-//	tls_first           true: TLS begins before the server's first word
-//	connect_timeout     for each attempt to connect, by default 2s
-//	inbox_prefix        instead of _INBOX
-//	prefix              as WithPrefix
-//	subject_per_method  true: as WithSubjectPerMethod
-//	probe_interval      as WithProbeInterval
-//	pending_limit       as WithPendingLimit
+//	name                connection name shown by the server; default dynpsrpc
+//	creds, nkey         credentials file; file with an nkey seed
+//	tls_ca              file with CA certificates
+//	tls_cert, tls_key   files with the client certificate and its key
+//	tls_first           true: TLS handshake before the server's INFO message
+//	connect_timeout     limit for each connection attempt; default 2s
+//	inbox_prefix        replaces _INBOX
+//	prefix              see WithPrefix
+//	subject_per_method  true: see WithSubjectPerMethod
+//	probe_interval      see WithProbeInterval
+//	pending_limit       see WithPendingLimit
 //
-// # Nobody listens
+// # Ordering and delivery
 //
-// The server tells who publishes a message with a reply subject if nobody listens. So a frame whose publisher wants a
-// report has a reply subject, below the connection's inbox prefix; others have none. Peers of psrpc's kind take no
-// notice. How many listen is not known, and nothing is reported if somebody does.
+// Delivery is at most once, as in core NATS. One goroutine delivers all frames in the order in
+// which the server sent them, across channels too.
 //
-// # Queues
+// No responders: the server answers a message that has a reply subject with status 503 if the
+// subject has no subscribers. Frames published with a delivery report therefore carry a reply
+// subject under the connection's inbox prefix, and the report receives zero receivers when the 503
+// arrives. Other frames carry no reply subject. psrpc peers ignore reply subjects. NATS does not
+// return the number of receivers, so nothing is reported for a frame that has subscribers.
 //
-// The methods of a service share a subject, and its queued methods share a queue, as psrpc has it: the server may give
-// a frame to a process that does not serve its method. Such a process passes it on to the queue, up to 16 times, so
-// that processes can begin and stop to serve one method after the other; the frame may then come after later ones. If
-// that does not help it is dropped, its publisher is told that nobody listens, and an event says what is wrong. psrpc's
-// servers lose such frames without a word. [WithSubjectPerMethod] gives each method a subject of its own, between peers
-// that all use it.
+// Queues: psrpc gives all methods of a service one subject, and all its queued methods one queue
+// group. The server may therefore pick a process that does not serve the method of a frame. That
+// process forwards the frame to the queue group, at most 16 times, so processes can start and stop
+// serving methods one at a time without losing frames. A forwarded frame may arrive after later
+// frames. After the last attempt the frame is dropped, its publisher gets a no-responders report,
+// and a bus.Dropped event gives the cause. psrpc servers drop such frames silently.
+// [WithSubjectPerMethod] avoids the forwarding by giving each method its own subject; all peers
+// must then use it.
 //
-// # Order and load
+// # Load and lost connections
 //
-// All frames are delivered by one goroutine, in the order in which the server sent them, also those of different
-// channels. Frames wait for it if the process is busy; see [WithPendingLimit].
+// Publish does not wait for the server. Concurrent publishers are batched: one goroutine passes the
+// frames of all to nats.go. Publish blocks while the server does not read and the buffers are full;
+// [ConnOptions] limits that time. Received frames wait in a bounded queue for the delivering
+// goroutine; frames over the limit are dropped and counted, see [WithPendingLimit].
+//
+// The bus is in one of three states:
+//
+//	New, server not reached            New, server reached
+//	        |                                  |
+//	        v         reconnected, PONG        v
+//	  disconnected ---------------------> connected
+//	        |      <---------------------      |
+//	        |      connection lost, closed or  |
+//	        |      drained, or server silent   |
+//	        |                                  |
+//	        +--------------+-------------------+
+//	                       | Close
+//	                       v
+//	                     closed
+//
+// While the bus is disconnected, Publish and Subscribe fail at once with code unavailable, because
+// a late request is worse than a failed one. Pending delivery reports receive an error. nats.go
+// reconnects and subscribes again; the bus is connected again when the server has answered a PING
+// sent after that, which proves that all subscriptions are active. Frames published by others in
+// between are lost.
+//
+// The bus sends a PING at every probe interval and reconnects if the server does not answer, so a
+// half-open connection is detected within about two intervals, see [WithProbeInterval].
+//
+// # Debugging
+//
+// [Bus.Stats] returns the state and counters of the bus. Connection changes, dropped frames and
+// permission errors are reported as events to the handler set by [WithEventHandler]; by default
+// they are logged, see [WithLogger]. nats.go reports permission errors asynchronously: Subscribe
+// waits for them and returns code permission_denied, while Publish returns nil and the error goes
+// to the delivery report and to an event.
+//
+// # Testing
+//
+// Tests of programs that use dynpsrpc can run without a broker on bus.NewLocal. Package bustest is
+// the conformance suite that this bus and the others pass.
 package natsbus

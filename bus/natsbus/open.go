@@ -19,7 +19,8 @@ func init() { //nolint:gochecknoinits // drivers register by import
 	bus.MustRegister("tls", open)
 }
 
-// open is the driver for nats:// and tls://. The package comment says what may be in such a URL.
+// open is the bus.Open driver for nats:// and tls:// URLs. The package comment documents their
+// parameters.
 func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 	settings, err := parseURL(u)
 	if err != nil {
@@ -42,7 +43,9 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 	return b, nil
 }
 
-// dial returns a connection, and what closes it and waits for that.
+// dial connects to the servers of u. The returned function closes the connection and waits for its
+// goroutines. nats.Connect takes no context, so the dialer uses one that ends with ctx until the
+// connection is made, and with the connection after that: reconnects must outlive ctx.
 func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func(), error) {
 	connCtx, cancel := context.WithCancel(context.Background())
 	detach := context.AfterFunc(ctx, cancel)
@@ -52,7 +55,7 @@ func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func
 		[]nats.Option{
 			nats.Timeout(settings.connectTimeout),
 			nats.SetCustomDialer(&dialer{ctx: connCtx, timeout: settings.connectTimeout}),
-			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // or else nats.go prints; the bus adds its own
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default prints to stderr
 			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		},
 		settings.conn,
@@ -76,7 +79,8 @@ func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func
 	return nil, nil, err
 }
 
-// servers returns the hosts of u as nats.go takes them. What is secret in u is left out: nats.go may repeat it in errors.
+// servers returns the hosts of u in the form that nats.Connect expects. It leaves out the
+// credentials, because nats.go may repeat the URL in errors.
 func servers(u *url.URL) string {
 	hosts := strings.Split(u.Host, ",")
 	for i, host := range hosts {
@@ -85,9 +89,10 @@ func servers(u *url.URL) string {
 	return strings.Join(hosts, ",")
 }
 
-// dialer makes network connections that end, at the latest, with ctx.
+// dialer makes network connections that are closed when ctx ends. Close then does not wait for a
+// reconnect attempt in progress.
 type dialer struct {
-	ctx     context.Context //nolint:containedctx // ends when the first connection must be made, or the bus is closed
+	ctx     context.Context //nolint:containedctx // nats.CustomDialer has no context parameter
 	timeout time.Duration
 }
 
@@ -102,13 +107,15 @@ func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	return &trackedConn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}, nil
 }
 
+// trackedConn is a connection that is closed when its dialer's context ends.
 type trackedConn struct {
 	net.Conn
 
+	// release stops watching the context.
 	release func() bool
 }
 
-// Close closes the connection.
+// Close closes the connection and stops watching the context.
 func (c *trackedConn) Close() error {
 	c.release()
 	return c.Conn.Close()

@@ -19,7 +19,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// requireWorking opens a bus and sends a frame over it. The bus ends with the test.
+// requireWorking opens a bus and sends a frame over it. The bus is closed at the end of the test.
 func requireWorking(t *testing.T, url string) bus.Bus {
 	t.Helper()
 	b, err := bus.Open(t.Context(), url)
@@ -31,7 +31,7 @@ func requireWorking(t *testing.T, url string) bus.Bus {
 	return b
 }
 
-func TestOpen_WhoTheBusIs(t *testing.T) {
+func TestOpen_Credentials(t *testing.T) {
 	t.Parallel()
 	password := testenv.NATS(t, func(o *server.Options) { o.Username, o.Password = "user", "s%cret" })
 	token := testenv.NATS(t, func(o *server.Options) { o.Authorization = "t0ken" })
@@ -104,7 +104,7 @@ func TestOpen_WrongURLs(t *testing.T) {
 	for url, says := range map[string]string{
 		"nats://":                              "want nats://host:port",
 		"nats://127.0.0.1:1/path":              "without a path",
-		"nats://127.0.0.1:1?prefx=a":           `no parameter "prefx"; there are connect_timeout, creds,`,
+		"nats://127.0.0.1:1?prefx=a":           `no parameter "prefx"; supported are connect_timeout, creds,`,
 		"nats://127.0.0.1:1?name=":             "name is empty",
 		"nats://127.0.0.1:1?probe_interval=2":  "probe_interval=2",
 		"nats://127.0.0.1:1?probe_interval=0s": "must be positive",
@@ -135,7 +135,7 @@ func TestOpen_NoServer(t *testing.T) {
 	}
 }
 
-// A server that accepts connections and says nothing holds nobody up for longer than the context lasts.
+// Open returns when its context ends, even if the server accepts the connection and stays silent.
 func TestOpen_ContextEnds(t *testing.T) {
 	t.Parallel()
 	proxy := testenv.NewProxy(t, "127.0.0.1:1")
@@ -145,10 +145,10 @@ func TestOpen_ContextEnds(t *testing.T) {
 	started := time.Now()
 	_, err := bus.Open(ctx, "nats://"+proxy.Addr()+"?connect_timeout=1m")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.Less(t, time.Since(started), patience)
+	assert.Less(t, time.Since(started), testTimeout)
 }
 
-// The end of the context with which a bus was opened does not end it, and it reconnects.
+// An open bus works and reconnects after the context of Open has ended.
 func TestOpen_OutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	proxy := testenv.NewProxy(t, addr(testenv.NATS(t).URL()))
@@ -161,6 +161,6 @@ func TestOpen_OutlivesItsContext(t *testing.T) {
 	proxy.Cut()
 	require.Eventually(t, func() bool {
 		return b.(bus.Monitored).Stats().Disconnects == 1 && b.Publish(t.Context(), results, nil, nil) == nil
-	}, patience, patience/1000, "the bus has no event handler")
+	}, testTimeout, testTimeout/1000, "the bus has no event handler")
 	soon(t, frames, "frame")
 }

@@ -8,10 +8,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Defaults of the options.
 const (
+	// DefaultProbeInterval is the default of [WithProbeInterval].
 	DefaultProbeInterval = 2 * time.Second
-	DefaultPendingLimit  = 128 << 10
+	// DefaultPendingLimit is the default of [WithPendingLimit], in frames.
+	DefaultPendingLimit = 128 << 10
 )
 
 type options struct {
@@ -26,33 +27,41 @@ type options struct {
 // Option configures [New].
 type Option func(*options)
 
-// WithPrefix puts prefix before every subject, as it is: "staging." makes SRV.Service staging.SRV.Service. So several
-// fleets can share an account without meeting. All peers must use the same. The default is none, as in psrpc.
+// WithPrefix puts prefix in front of every subject, without a separator: "staging." turns
+// SRV.Service into staging.SRV.Service. Fleets with different prefixes are isolated from each other
+// within one NATS account. All peers of a fleet must use the same prefix. The default is no prefix,
+// as in psrpc.
 func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
 
-// WithSubjectPerMethod gives every method of a service a subject of its own, instead of one for all. The server then
-// knows which process serves which method: none gets frames that it has no use for, processes may serve different
-// methods of a service as a queue, and a call is told at once that nobody serves its method even if others of the
-// service are served. Peers that do not use it, psrpc's among them, do not meet those that do. The default is off.
+// WithSubjectPerMethod gives every method its own subject instead of one subject for each service.
+// The NATS server then knows which process serves which method: frames are never forwarded between
+// processes, processes can serve different queued methods of a service, and a call to a method
+// without a server fails at once even if other methods of the service are served. Peers without
+// this option, which includes all psrpc peers, cannot communicate with peers that use it. The
+// default is off.
 func WithSubjectPerMethod() Option { return func(o *options) { o.subjectPerMethod = true } }
 
-// WithProbeInterval sets how fast a dead link is noticed: after each interval the bus asks the server for a sign of
-// life, and gives the link up if none comes within another. An interval that is shorter than the time in which the
-// link carries what waits to be sent breaks links that work. The default is [DefaultProbeInterval].
+// WithProbeInterval sets how often the bus sends a PING to the server. If no answer arrives within
+// another interval, the bus reconnects, so a dead connection is detected within about two
+// intervals. An interval shorter than the time that the connection takes to transmit its outgoing
+// data breaks working connections. The minimum is one millisecond, the default
+// [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }
 
-// WithPendingLimit sets how many frames that have come may wait to be delivered; what comes above that is dropped. They
-// wait only while this process is too busy to run the goroutine that delivers them. The default is
-// [DefaultPendingLimit], for which the bus needs a megabyte.
+// WithPendingLimit sets how many received frames may wait for delivery; frames over the limit are
+// dropped and counted. Frames wait only while the process is too busy to run the goroutine that
+// delivers them. The minimum is 1, the default [DefaultPendingLimit], which takes one megabyte of
+// memory.
 func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLimit = frames } }
 
-// WithLogger sets where events are logged that no handler takes. The default is slog.Default().
+// WithLogger sets the logger for warnings, and for events if there is no [WithEventHandler]. The
+// default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// WithEventHandler makes handle take the bus's events, one at a time, instead of the log. It must not close the bus,
-// whose Close waits for it.
+// WithEventHandler passes the events of the bus to handle, one at a time, instead of logging them.
+// handle must not call Close, which waits for handle to return.
 func WithEventHandler(handle func(bus.Event)) Option { return func(o *options) { o.onEvent = handle } }
 
 func newOptions(opts []Option) (options, error) {
@@ -70,17 +79,17 @@ func newOptions(opts []Option) (options, error) {
 	return o, o.check()
 }
 
-// check returns all that is wrong.
+// check returns an error for every invalid option, joined.
 func (o *options) check() error {
 	var problems []error
 	wrong := func(format string, args ...any) {
 		problems = append(problems, errors.NewErrorf(errors.InvalidArgument, format, args...))
 	}
 	if o.probeInterval < time.Millisecond {
-		wrong("nats bus: probe interval %v is less than a millisecond", o.probeInterval)
+		wrong("nats bus: probe interval is %v, want at least 1ms", o.probeInterval)
 	}
 	if o.pendingLimit < 1 {
-		wrong("nats bus: pending limit of %d frames has no room", o.pendingLimit)
+		wrong("nats bus: pending limit is %d frames, want at least 1", o.pendingLimit)
 	}
 	if o.logger == nil {
 		wrong("nats bus: logger is nil")
@@ -88,6 +97,7 @@ func (o *options) check() error {
 	return errors.Join(problems...)
 }
 
+// log is the default event handler.
 func (o *options) log(event bus.Event) {
 	switch event.Kind {
 	case bus.Reconnected:

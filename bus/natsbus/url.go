@@ -18,16 +18,17 @@ const (
 	defaultConnectTimeout = 2 * time.Second
 )
 
-// settings are what a URL says.
+// settings is the parsed form of a URL.
 type settings struct {
 	bus            []Option
 	conn           []nats.Option
 	probeInterval  time.Duration
 	connectTimeout time.Duration
-	cert, key      string // files
+	cert, key      string // file names
 }
 
-// parameters are those that a URL may have. Each takes its value, which is not empty.
+// parameters maps the names of the URL parameters to functions that apply a value to the settings.
+// The value is never empty.
 var parameters = map[string]func(*settings, string) error{
 	"name":               connParam(nats.Name),
 	"inbox_prefix":       connParam(nats.CustomInboxPrefix),
@@ -44,6 +45,7 @@ var parameters = map[string]func(*settings, string) error{
 	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
 }
 
+// connParam returns a parameter that sets a connection option.
 func connParam(option func(string) nats.Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		s.conn = append(s.conn, option(value))
@@ -51,6 +53,7 @@ func connParam(option func(string) nats.Option) func(*settings, string) error {
 	}
 }
 
+// durationParam returns a parameter that is a positive duration.
 func durationParam(set func(*settings, time.Duration)) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		duration, err := time.ParseDuration(value)
@@ -62,6 +65,7 @@ func durationParam(set func(*settings, time.Duration)) func(*settings, string) e
 	}
 }
 
+// flagParam returns a boolean parameter; set is called for true.
 func flagParam(set func(*settings)) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		on, err := strconv.ParseBool(value)
@@ -84,7 +88,7 @@ func setPendingLimit(s *settings, value string) error {
 	return err
 }
 
-// parseURL returns all that is wrong with u.
+// parseURL parses u. It returns an error for every problem, joined.
 func parseURL(u *url.URL) (*settings, error) {
 	s := &settings{
 		probeInterval:  DefaultProbeInterval,
@@ -106,7 +110,7 @@ func parseURL(u *url.URL) (*settings, error) {
 		value := query[name][len(query[name])-1]
 		set, found := parameters[name]
 		if !found {
-			wrong("there is no parameter %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
+			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
 			continue
 		}
 		if value == "" {
@@ -122,7 +126,8 @@ func parseURL(u *url.URL) (*settings, error) {
 	return s, errors.Join(problems...)
 }
 
-// authenticate adds who the bus is to the server. A name without a password is a token.
+// authenticate adds the credentials to the connection options. A user name without a password is a
+// token.
 func (s *settings) authenticate(user *url.Userinfo) {
 	if s.cert != "" || s.key != "" {
 		s.conn = append(s.conn, nats.ClientCert(s.cert, s.key))
