@@ -14,15 +14,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// payload is a frame of a usual size, without a routing key.
+// payload is a frame of typical size, without a routing key.
 var payload = append([]byte{0x12, 0xfe, 0x01}, make([]byte, 254)...)
 
-// report is told what it does not want to know.
+// report ignores its result.
 type report struct{}
 
 func (report) Delivered(int, error) {}
 
-// BenchmarkPublish compares frames published through the bus, in its several ways, with bare messages. Nobody listens.
+// BenchmarkPublish compares frames published through the bus, with several configurations, with
+// plain NATS messages. There are no subscribers.
 func BenchmarkPublish(b *testing.B) {
 	url := testenv.NATSProcess(b).URL()
 	keyed := bus.Channel{Subject: "SRV.Bench", Key: "Method.REQ"}
@@ -59,7 +60,8 @@ func BenchmarkPublish(b *testing.B) {
 	})
 }
 
-// BenchmarkRoundTrip compares a frame to a queue and the frame that comes back with a bare request and its reply.
+// BenchmarkRoundTrip compares a frame to a queue and its answer with a plain NATS request and
+// reply.
 func BenchmarkRoundTrip(b *testing.B) {
 	url := testenv.NATSProcess(b).URL()
 	b.Run("bus", func(b *testing.B) {
@@ -95,7 +97,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	})
 }
 
-// BenchmarkReceive compares frames delivered through the bus with bare messages.
+// BenchmarkReceive compares frames delivered through the bus with plain NATS messages.
 func BenchmarkReceive(b *testing.B) {
 	url := testenv.NATSProcess(b).URL()
 	channel := bus.Channel{Subject: "SRV.Bench", Key: "Method.REQ"}
@@ -119,7 +121,7 @@ func BenchmarkReceive(b *testing.B) {
 			select {
 			case <-done:
 			case <-time.After(10 * time.Second):
-				b.Fatal("some did not come", b.N, count.Load())
+				b.Fatal("frames are missing", b.N, count.Load())
 			}
 		})
 	}

@@ -22,18 +22,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds the wait for what must happen; a test that passes does not come near it.
-const patience = 20 * time.Second
+// testTimeout bounds the wait for something that must happen; passing tests stay far below it.
+const testTimeout = 20 * time.Second
 
 var (
 	quiet = natsbus.WithLogger(slog.New(slog.DiscardHandler))
-	// requests and others are channels that share a subject, results has one for itself.
+	// requests and others are channels that share a subject; results has its own subject.
 	requests = bus.Channel{Name: "Svc|Method|REQ", Subject: "SRV.Svc.Q", Key: "Method.REQ"}
 	others   = bus.Channel{Name: "Svc|Other|REQ", Subject: "SRV.Svc.Q", Key: "Other.REQ"}
 	results  = bus.Channel{Name: "Svc|ID|RES", Subject: "CLI.Svc.ID.RES"}
 )
 
-// connect returns a connection that ends with the test.
+// connect returns a connection that is closed at the end of the test.
 func connect(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	tb.Helper()
 	closed := make(chan struct{})
@@ -47,7 +47,7 @@ func connect(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// newBus returns a bus on a connection of its own, both of which end with the test.
+// newBus returns a bus on its own connection. Both are closed at the end of the test.
 func newBus(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
 	return newBusOn(tb, connect(tb, url), opts...)
@@ -64,21 +64,21 @@ func newBusOn(tb testing.TB, nc *nats.Conn, opts ...natsbus.Option) *natsbus.Bus
 // addr returns host and port of a URL.
 func addr(url string) string { return strings.TrimPrefix(url, "nats://") }
 
-// soon waits for what must come.
+// soon waits for a value, for at most testTimeout.
 func soon[T any](tb testing.TB, signal <-chan T, what string) T {
 	tb.Helper()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(testTimeout)
 	defer timer.Stop()
 	select {
 	case value := <-signal:
 		return value
 	case <-timer.C:
-		require.FailNow(tb, "did not come: "+what)
+		require.FailNow(tb, "timed out waiting for: "+what)
 		panic("unreachable")
 	}
 }
 
-// listen subscribes and returns the frames that come, of which there is room for many.
+// listen subscribes to a channel and returns its frames in a large buffer.
 func listen(tb testing.TB, b bus.Bus, channel bus.Channel, join bus.Mode) (<-chan []byte, bus.Subscription) {
 	tb.Helper()
 	frames := make(chan []byte, 1<<16)
@@ -92,7 +92,7 @@ func publish(tb testing.TB, b bus.Bus, channel bus.Channel, frame []byte) {
 	require.NoError(tb, b.Publish(tb.Context(), channel, frame, nil))
 }
 
-// events is an event handler that keeps what it gets.
+// events collects the events of a bus.
 type events chan bus.Event
 
 func newEvents() (events, natsbus.Option) {
@@ -100,7 +100,7 @@ func newEvents() (events, natsbus.Option) {
 	return e, natsbus.WithEventHandler(func(event bus.Event) { e <- event })
 }
 
-// next returns the next event, which must be of this kind.
+// next returns the next event, which must have this kind.
 func (e events) next(tb testing.TB, kind bus.EventKind) bus.Event {
 	tb.Helper()
 	event := soon(tb, e, kind.String())
@@ -108,7 +108,7 @@ func (e events) next(tb testing.TB, kind bus.EventKind) bus.Event {
 	return event
 }
 
-// reports is a report that keeps what it gets.
+// reports is a delivery report that collects its results.
 type reports chan published
 
 type published struct {
@@ -135,7 +135,7 @@ func TestBus_Conformance(t *testing.T) {
 		"prefix":             {natsbus.WithPrefix("staging.")},
 		"subject per method": {natsbus.WithSubjectPerMethod()},
 	} {
-		t.Run(name, func(t *testing.T) { // one after the other: they flood the server
+		t.Run(name, func(t *testing.T) { // not in parallel: the subtests flood the server
 			server := testenv.NATSProcess(t)
 			bustest.Run(t, bustest.Network{
 				Connect:        func(tb testing.TB) bus.Bus { return newBus(tb, server.URL(), opts...) },
@@ -157,7 +157,7 @@ func TestBus_ConformanceOnOneConnection(t *testing.T) {
 	})
 }
 
-func TestNew_RefusesWhatCannotWork(t *testing.T) {
+func TestNew_InvalidArguments(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
 	_, err := natsbus.New(nil)
@@ -205,7 +205,7 @@ func TestBus_SubscribeIsUndoneIfItsContextEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	proxy.Delay(0)
 
-	_, other := listen(t, b, requests, bus.Broadcast) // what was sent before has come to the server
+	_, other := listen(t, b, requests, bus.Broadcast) // the server has processed everything sent before
 	other.Close()
 	nobody := newReports()
 	require.NoError(t, sender.Publish(t.Context(), results, nil, nobody))

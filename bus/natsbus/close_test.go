@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// closes requires that the bus closes soon, and is closed then.
+// closes requires that Close returns in time and that the bus rejects calls afterwards.
 func closes(t *testing.T, b *natsbus.Bus) {
 	t.Helper()
 	go func() { assert.NoError(t, b.Close()) }() // the caller waits for it
@@ -42,11 +42,11 @@ func TestBus_CloseInEveryState(t *testing.T) {
 			return b
 		},
 		"disconnected": func(t *testing.T, server *testenv.NATSProcessServer) *natsbus.Bus {
-			news, handler := newEvents()
+			events, handler := newEvents()
 			b := newBus(t, server.URL(), handler)
 			listen(t, b, requests, bus.Queue)
 			server.Kill()
-			news.next(t, bus.Disconnected)
+			events.next(t, bus.Disconnected)
 			return b
 		},
 		"never connected": func(t *testing.T, server *testenv.NATSProcessServer) *natsbus.Bus {
@@ -162,7 +162,7 @@ func TestBus_CloseWaitsForADelivery(t *testing.T) {
 	soon(t, closed, "the other")
 }
 
-// A bus leaves a connection that it was given as it was.
+// Close leaves the connection that was passed to New open, without subscriptions of the bus.
 func TestBus_CloseLeavesTheConnection(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -175,7 +175,7 @@ func TestBus_CloseLeavesTheConnection(t *testing.T) {
 		listen(t, b, results, bus.Broadcast)
 		require.NoError(t, b.Close())
 	}
-	assert.Equal(t, 2, nc.NumSubscriptions(), "those of the bus that is left")
+	assert.Equal(t, 2, nc.NumSubscriptions(), "the subscriptions of the other bus")
 	publish(t, other, results, []byte("x"))
 	soon(t, frames, "frame")
 
@@ -183,6 +183,6 @@ func TestBus_CloseLeavesTheConnection(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotNil(t, nc.ErrorHandler())
 	nc.ErrorHandler()(nc, nil, nats.ErrSlowConsumer)
-	assert.Equal(t, nats.ErrSlowConsumer, soon(t, errs, "error that was handed on"))
+	assert.Equal(t, nats.ErrSlowConsumer, soon(t, errs, "error passed to the previous handler"))
 	assert.Empty(t, errs, "once")
 }

@@ -41,7 +41,7 @@ func TestBus_FrameTooLarge(t *testing.T) {
 	soon(t, frames, "frame after that")
 }
 
-// pad returns fields of an envelope that nobody knows, size bytes in all.
+// pad returns unknown envelope fields of size bytes in total.
 func pad(size int) []byte {
 	field := make([]byte, 0, size)
 	for ; size > 3; size -= 2 {
@@ -55,11 +55,11 @@ func pad(size int) []byte {
 	return field
 }
 
-// Frames that wait for a process that has no time for them are dropped in the end, and that is said.
+// A process that is too slow loses frames, and the loss is reported.
 func TestBus_SlowProcess(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
-	news, handler := newEvents()
+	events, handler := newEvents()
 	b, sender := newBus(t, url, handler, natsbus.WithPendingLimit(10)), newBus(t, url)
 	busy, proceed := make(chan struct{}), make(chan struct{})
 	var once sync.Once
@@ -78,17 +78,17 @@ func TestBus_SlowProcess(t *testing.T) {
 	for range more {
 		publish(t, sender, requests, nil)
 	}
-	dropped := news.next(t, bus.Dropped)
+	dropped := events.next(t, bus.Dropped)
 	assert.Equal(t, requests.Subject, dropped.Channel)
 	assert.Positive(t, dropped.Frames)
 	requireCode(t, errors.ResourceExhausted, dropped.Err)
 	close(proceed)
 	assert.Eventually(t, func() bool { return delivered.Load()+int64(b.Stats().Dropped) == 1+more },
-		patience, patience/1000, "each frame is delivered or counted; nats.go is asked at intervals")
+		testTimeout, testTimeout/1000, "each frame is delivered or counted; the counter is read at every probe")
 	assert.GreaterOrEqual(t, delivered.Load(), int64(10))
 }
 
-// Subscriptions that are made at the same time are all live when they are said to be.
+// Concurrent subscriptions are all active when Subscribe returns.
 func TestBus_TenThousandSubscriptions(t *testing.T) {
 	t.Parallel()
 	const topics, workers = 10_000, 50
@@ -113,7 +113,7 @@ func TestBus_TenThousandSubscriptions(t *testing.T) {
 	}
 	all.Wait()
 	arrived := make(chan struct{})
-	go func() { // ends with the last frame, or hangs with the test
+	go func() { // ends with the last frame
 		received.Wait()
 		close(arrived)
 	}()

@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// envelope returns a frame as psrpc encodes it; without a key, as a bus is given it.
+// envelope returns a frame as psrpc encodes it. Without a key it is what a bus gets from its
+// caller.
 func envelope(tb testing.TB, text, key string) []byte {
 	tb.Helper()
 	frame, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/internal.Request", Value: []byte(text)})
@@ -28,7 +29,7 @@ func envelope(tb testing.TB, text, key string) []byte {
 	return frame
 }
 
-// observe returns all messages that go through the server.
+// observe returns the messages that the server receives on subject.
 func observe(tb testing.TB, nc *nats.Conn, subject string) <-chan *nats.Msg {
 	tb.Helper()
 	seen := make(chan *nats.Msg, 1024)
@@ -38,7 +39,7 @@ func observe(tb testing.TB, nc *nats.Conn, subject string) <-chan *nats.Msg {
 	return seen
 }
 
-// What is on the wire is what psrpc sends.
+// Messages on the wire are identical to those of psrpc.
 func TestBus_FramesOnTheWire(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -77,7 +78,7 @@ func TestBus_FramesOnTheWire(t *testing.T) {
 	assert.Empty(t, seen)
 }
 
-// What psrpc sends reaches the members that it is for, and no others.
+// Frames of psrpc peers reach the subscribers of their routing key only.
 func TestBus_FramesOfPsrpc(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -111,10 +112,10 @@ func TestBus_FramesOfPsrpc(t *testing.T) {
 	for name, frames := range members {
 		assert.Empty(t, frames, name)
 	}
-	assert.EqualValues(t, 1, b.Stats().Dropped, "what is not an envelope")
+	assert.EqualValues(t, 1, b.Stats().Dropped, "the frame that is not an envelope")
 }
 
-// A queue's frames are shared with psrpc's servers, whose group has the same name.
+// psrpc and dynpsrpc servers share the frames of a queue, because the queue group is the same.
 func TestBus_SharesQueuesWithPsrpc(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -128,7 +129,7 @@ func TestBus_SharesQueuesWithPsrpc(t *testing.T) {
 	for range frames {
 		publish(t, sender, requests, envelope(t, "x", ""))
 	}
-	require.Eventually(t, func() bool { return len(ours)+len(theirs) == frames }, patience, patience/1000, "frames are on their way")
+	require.Eventually(t, func() bool { return len(ours)+len(theirs) == frames }, testTimeout, testTimeout/1000, "frames are on their way")
 	assert.Greater(t, len(ours), frames/20)
 	assert.Greater(t, len(theirs), frames/20)
 }
