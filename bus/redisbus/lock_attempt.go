@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// lockCapacity is how many frames may wait for their lock attempts to be sent before the bus
-	// stops reading from Redis. In a cluster a frame beyond that is dropped instead.
+	// lockCapacity is how many lock attempts may wait to be sent before the bus stops reading from
+	// Redis. In a cluster the frames of further attempts are dropped instead, see
+	// [pipeline.enqueue].
 	lockCapacity = 8 << 10
 	// lockSeconds is the time to live of a lock, as in psrpc.
 	lockSeconds = 5
@@ -25,11 +26,12 @@ const (
 // lockAttempt is a queue frame and the attempt of this process to take the frame's lock.
 //
 // Redis pub/sub has no queue groups: every process that has a subscriber of the queue gets every
-// frame. They agree on one of them as psrpc does, because psrpc and dynpsrpc processes may serve
-// the same queue: each sends SET key value EX 5 NX, where the key is a hash of the frame's bytes.
-// SET NX succeeds for one of them, which delivers the frame. The others get a nil reply and drop
-// it. No process has to know the others, and the lock expires by itself. The price is one command
-// per frame and process, and that identical frames within five seconds count as one.
+// frame. The processes choose the one that delivers it as psrpc does, because psrpc and dynpsrpc
+// processes may serve the same queue: each process sends SET key value EX 5 NX, where the key is a
+// hash of the frame's bytes. The SET succeeds for one process, which delivers the frame. The other
+// processes get a nil reply and drop the frame. They need not know each other, and the lock expires
+// without a second command. The price is one command per frame and process, and that identical
+// frames within five seconds count as one.
 type lockAttempt struct {
 	bus     *Bus
 	channel *channelState
@@ -62,8 +64,8 @@ func (a lockAttempt) complete(_ int64, err error) {
 	a.finish(err)
 }
 
-// retryOnMovedNode repeats the attempt through go-redis, which follows redirections. It is for a
-// lock that another node of the cluster has taken over.
+// retryOnMovedNode repeats the attempt through go-redis, which follows redirections. It is used
+// when the slot of the lock has moved to another node of the cluster.
 func (a lockAttempt) retryOnMovedNode() {
 	b := a.bus
 	b.topology.refresh(b.ctx)

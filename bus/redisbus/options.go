@@ -29,7 +29,7 @@ type options struct {
 	sharded        bool
 	logger         *slog.Logger
 	onEvent        func(bus.Event)
-	// ownsClient makes Close close the client.
+	// ownsClient is set if Bus.Close must close the client.
 	ownsClient bool
 }
 
@@ -94,7 +94,7 @@ func newOptions(opts []Option) (options, error) {
 	return o, o.validate()
 }
 
-// validate returns an error that joins all problems of the options.
+// validate returns an error that joins all problems of the options, or nil.
 func (o *options) validate() error {
 	var problems []error
 	addProblem := func(format string, args ...any) {
@@ -118,7 +118,7 @@ func (o *options) validate() error {
 	return errors.Join(problems...)
 }
 
-// log is the event handler without [WithEventHandler].
+// log logs an event. It is the event handler if [WithEventHandler] is not used.
 func (o *options) log(event bus.Event) {
 	switch event.Kind {
 	case bus.Reconnected:

@@ -31,7 +31,7 @@ const (
 	maxInlineBytes = 32 << 10
 )
 
-// errFull is the error of a pipeline whose queue of waiting commands is full.
+// errFull is the error of enqueue if capacity commands wait.
 var errFull = errors.NewErrorf(errors.ResourceExhausted,
 	"redis bus: too many commands wait for a Redis server that does not answer fast enough")
 
@@ -48,8 +48,8 @@ type command interface {
 
 // pipeline sends commands of one kind in order over its own socket. The caller writes while fewer
 // than maxInFlight batches are unanswered, which saves waking a goroutine for each command. Beyond
-// that, commands wait and leave together in one batch when a reply arrives: batches grow with the
-// load, and neither a timer nor a batch size has to be tuned.
+// that, commands wait, and leave together in one batch when all replies to an earlier batch have
+// arrived: batches grow with the load, and neither a timer nor a batch size has to be tuned.
 //
 // A pipeline of go-redis cannot do this: it takes a connection from the pool, writes once, and
 // holds the connection until all replies have come, and it allocates several objects for each
@@ -69,7 +69,7 @@ type pipeline[T command] struct {
 	capacity int
 	// maxBatch is the maximum length of a batch, in commands.
 	maxBatch int
-	// dialRequest holds a token if commands wait and there is no socket.
+	// dialRequest holds a token if the pipeline must dial: commands wait and there is no socket.
 	dialRequest chan struct{}
 
 	// writeLock is held while a batch is written to the socket.
@@ -88,7 +88,7 @@ type pipeline[T command] struct {
 	freeBatches [][]T
 	// spaceFreed is closed when commands leave waiting. It is nil while no caller waits for that.
 	spaceFreed chan struct{}
-	// closedErr is why the pipeline accepts no more commands, or nil.
+	// closedErr is the error of enqueue once the session has ended. It is nil before.
 	closedErr error
 
 	// Only the pipeline's goroutine uses the fields below.

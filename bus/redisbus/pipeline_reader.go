@@ -119,12 +119,12 @@ func (p *pipeline[T]) drainErrLocked() error {
 // checkHealth runs when the socket's read deadline passes: twice in each probe interval, when the
 // session ends, and when a caller leaves a large flush to the pipeline's goroutine. It returns an
 // error if Redis has not answered for an interval. An idle pipeline sends a PING, so that neither
-// Redis nor a proxy between closes the connection as unused.
+// Redis nor a proxy closes the connection as unused.
 func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval
-	// Setting the deadline comes first: an interruptRead that happens later must not be
-	// overwritten.
+	// Set the next deadline first: another goroutine may call interruptRead during the rest of this
+	// check, and its deadline must not be overwritten.
 	if err := p.scheduleCheck(interval / 2); err != nil {
 		return err
 	}

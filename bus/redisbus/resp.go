@@ -26,7 +26,7 @@ func (e replyError) Error() string { return string(e) }
 // RedisError implements redis.Error.
 func (replyError) RedisError() {}
 
-// isRedisError reports whether err is a reply from Redis, an error or nil reply, rather than a
+// isRedisError reports whether err is an error reply or a nil reply from Redis, rather than a
 // failure of the connection.
 func isRedisError(err error) bool {
 	var reply redis.Error
@@ -73,9 +73,11 @@ func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 	return line[0], line[1 : len(line)-2], nil
 }
 
+// unexpectedError is the error of input that is not valid RESP, or that answers no command of the
+// bus.
 func unexpectedError(what any) error { return fmt.Errorf("unexpected %q from redis", what) }
 
-// readReply reads a reply of one line: the bus sends no command with a longer one. It returns the
+// readReply reads a reply of one line. No command of the bus has a longer reply. It returns the
 // value of an integer reply, 0 for a simple string, redis.Nil for a nil reply, and another
 // redis.Error for an error reply. Any other error means that the connection has failed.
 func readReply(r *bufio.Reader) (int64, error) {
@@ -98,6 +100,7 @@ func readReply(r *bufio.Reader) (int64, error) {
 // push is a RESP2 pub/sub message: a frame, or the confirmation that a channel has been subscribed
 // or unsubscribed.
 type push struct {
+	// kind is one of pushKinds.
 	kind string
 	// channel is valid until the next read.
 	channel []byte

@@ -29,8 +29,8 @@ type socket struct {
 	reader *bufio.Reader
 	writer *bufio.Writer
 
-	// beforeRead is called before each Read from the network: all that had arrived is processed
-	// then.
+	// beforeRead is called before each Read from the network, that is, when reader has no complete
+	// reply or push left.
 	beforeRead func()
 	// onDeadline is called when the read deadline has passed. The Read continues if it returns nil.
 	onDeadline func() error
