@@ -42,7 +42,8 @@ type channelState struct {
 	// subscribeAlone asks for a SUBSCRIBE that names this channel only. It is set after Redis
 	// refused a command that may have failed because of another channel.
 	subscribeAlone bool
-	// subscribeErr is the error with which Redis refused the channel, or nil.
+	// subscribeErr is the error with which Redis refused the channel, or nil. A refused channel is
+	// tried again by the next session.
 	subscribeErr error
 }
 

@@ -18,9 +18,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-const patience = 20 * time.Second
+// waitTimeout bounds each wait of a test. It is long because the machine may be busy.
+const waitTimeout = 20 * time.Second
 
-// events collects what a bus says.
+// events collects the events of a bus.
 type events chan bus.Event
 
 func (e events) handler() redisbus.Option {
@@ -33,7 +34,7 @@ func (e events) next(t *testing.T, kind bus.EventKind) bus.Event {
 	case event := <-e:
 		require.Equal(t, kind.String(), event.Kind.String(), "%v", event.Err)
 		return event
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		require.FailNow(t, "no event "+kind.String())
 		return bus.Event{}
 	}
@@ -44,21 +45,23 @@ type report chan error
 
 func (r report) Delivered(_ int, err error) { r <- err }
 
+// requireArrives publishes text and waits until it arrives.
 func requireArrives(t *testing.T, from *redisbus.Bus, channel bus.Channel, to <-chan string, text string) {
 	t.Helper()
 	require.NoError(t, from.Publish(t.Context(), channel, []byte(text), nil))
 	select {
 	case got := <-to:
 		require.Equal(t, text, got)
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		require.FailNow(t, text+" did not arrive")
 	}
 }
 
-func listen(t *testing.T, b *redisbus.Bus, channel bus.Channel, join bus.Mode) <-chan string {
+// listen subscribes to channel and returns a channel of the frames.
+func listen(t *testing.T, b *redisbus.Bus, channel bus.Channel, mode bus.Mode) <-chan string {
 	t.Helper()
 	got := make(chan string, 10)
-	_, err := b.Subscribe(t.Context(), channel, join, func(frame []byte) { got <- string(frame) })
+	_, err := b.Subscribe(t.Context(), channel, mode, func(frame []byte) { got <- string(frame) })
 	require.NoError(t, err)
 	return got
 }
@@ -66,15 +69,15 @@ func listen(t *testing.T, b *redisbus.Bus, channel bus.Channel, join bus.Mode) <
 func TestBus_BrokerRestarts(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
-	happened := make(events, 10)
-	b := connect(t, server, happened.handler())
+	busEvents := make(events, 10)
+	b := connect(t, server, busEvents.handler())
 	plain, queue := bus.Channel{Name: "plain"}, bus.Channel{Name: "queue"}
 	fromPlain, fromQueue := listen(t, b, plain, bus.Broadcast), listen(t, b, queue, bus.Queue)
 	for round := range 3 {
 		requireArrives(t, b, plain, fromPlain, "plain")
 		requireArrives(t, b, queue, fromQueue, strings.Repeat("queue", round+1))
 		server.Kill()
-		happened.next(t, bus.Disconnected)
+		busEvents.next(t, bus.Disconnected)
 		assert.False(t, b.Stats().Connected)
 
 		err := b.Publish(t.Context(), plain, []byte("lost"), nil)
@@ -83,7 +86,7 @@ func TestBus_BrokerRestarts(t *testing.T) {
 		requireCode(t, errors.Unavailable, err)
 
 		server.Start()
-		happened.next(t, bus.Reconnected)
+		busEvents.next(t, bus.Reconnected)
 		assert.True(t, b.Stats().Connected)
 	}
 	requireArrives(t, b, plain, fromPlain, "plain")
@@ -91,29 +94,29 @@ func TestBus_BrokerRestarts(t *testing.T) {
 	assert.EqualValues(t, 3, b.Stats().Disconnects)
 }
 
-func TestBus_ClosesWhileTheBrokerIsAway(t *testing.T) {
+func TestBus_ClosesWhileDisconnected(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
-	happened := make(events, 10)
-	b := connect(t, server, happened.handler())
+	busEvents := make(events, 10)
+	b := connect(t, server, busEvents.handler())
 	subscription, err := b.Subscribe(t.Context(), bus.Channel{Name: "c"}, bus.Queue, func([]byte) {})
 	require.NoError(t, err)
 	server.Kill()
-	happened.next(t, bus.Disconnected)
+	busEvents.next(t, bus.Disconnected)
 	subscription.Close()
 	require.NoError(t, b.Close())
 	require.ErrorIs(t, b.Publish(t.Context(), bus.Channel{}, nil, nil), bus.ErrClosed)
 }
 
-// A link that swallows bytes: nothing on it fails, so only the bus's own frames show it.
-func TestBus_NoticesADeadLink(t *testing.T) {
+// A half-open connection loses bytes without an error, so only the probes of the bus detect it.
+func TestBus_DetectsHalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	const interval = 500 * time.Millisecond
 	proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
 	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	happened := make(events, 10)
-	b, err := redisbus.New(client, happened.handler(), redisbus.WithProbeInterval(interval))
+	busEvents := make(events, 10)
+	b, err := redisbus.New(client, busEvents.handler(), redisbus.WithProbeInterval(interval))
 	require.NoError(t, err)
 	defer b.Close()
 	channel := bus.Channel{Name: "c"}
@@ -123,23 +126,23 @@ func TestBus_NoticesADeadLink(t *testing.T) {
 	proxy.BlackHole()
 	published := make(report, 1)
 	require.NoError(t, b.Publish(t.Context(), channel, []byte("swallowed"), published))
-	happened.next(t, bus.Disconnected)
-	require.Error(t, <-published, "a frame that Redis did not confirm counts as lost")
-	happened.next(t, bus.Reconnected)
+	busEvents.next(t, bus.Disconnected)
+	require.Error(t, <-published, "an unconfirmed frame is reported as lost")
+	busEvents.next(t, bus.Reconnected)
 	requireArrives(t, b, channel, got, "after")
 }
 
-func TestBus_ChannelsThatRedisRefuses(t *testing.T) {
+func TestBus_ForbiddenChannels(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t, "--user", "default", "reset", "on", "nopass", "~*", "+@all", "resetchannels", "&open*", "&DYN*")
-	happened := make(events, 10)
-	b := connect(t, server, happened.handler())
+	busEvents := make(events, 10)
+	b := connect(t, server, busEvents.handler())
 	open, closed := bus.Channel{Name: "open"}, bus.Channel{Name: "closed"}
 
 	_, err := b.Subscribe(t.Context(), closed, bus.Broadcast, func([]byte) {})
 	requireCode(t, errors.PermissionDenied, err)
 	require.ErrorContains(t, err, "cannot subscribe to channel closed")
-	assert.Equal(t, "closed", happened.next(t, bus.Dropped).Channel)
+	assert.Equal(t, "closed", busEvents.next(t, bus.Dropped).Channel)
 
 	published := make(report, 1)
 	require.NoError(t, b.Publish(t.Context(), closed, nil, published))
@@ -148,12 +151,12 @@ func TestBus_ChannelsThatRedisRefuses(t *testing.T) {
 	requireArrives(t, b, open, listen(t, b, open, bus.Broadcast), "the others work")
 }
 
-// Of channels that are asked for together only those are refused that must be.
-func TestBus_RefusesNoMoreThanItMust(t *testing.T) {
+// A SUBSCRIBE for several channels is refused as a whole. The bus then subscribes to the allowed ones.
+func TestBus_OnlyForbiddenChannelsAreRefused(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
-	happened := make(events, 10)
-	b := connect(t, server, happened.handler())
+	busEvents := make(events, 10)
+	b := connect(t, server, busEvents.handler())
 	open, closed := bus.Channel{Name: "open"}, bus.Channel{Name: "closed"}
 	fromOpen := listen(t, b, open, bus.Broadcast)
 	listen(t, b, closed, bus.Broadcast)
@@ -161,8 +164,8 @@ func TestBus_RefusesNoMoreThanItMust(t *testing.T) {
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer admin.Close()
 	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "default", "resetchannels", "&open*", "&DYN*").Err())
-	for seen := map[bus.EventKind]int{}; seen[bus.Reconnected] == 0; { // Redis has cut the connection
-		event := <-happened
+	for seen := map[bus.EventKind]int{}; seen[bus.Reconnected] == 0; { // Redis closes connections whose permissions change
+		event := <-busEvents
 		seen[event.Kind]++
 		if event.Kind == bus.Dropped {
 			assert.Equal(t, "closed", event.Channel)
@@ -171,21 +174,21 @@ func TestBus_RefusesNoMoreThanItMust(t *testing.T) {
 	requireArrives(t, b, open, fromOpen, "still works")
 }
 
-// Redis cuts a subscriber that does not read fast enough for what it is sent.
-func TestBus_SaysThatItWasCut(t *testing.T) {
+// Redis closes the connection of a subscriber whose unread frames exceed the output buffer limit.
+func TestBus_ReportsOutputBufferLimit(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t, "--client-output-buffer-limit", "pubsub 64kb 0 0")
-	happened := make(events, 10)
-	b := connect(t, server, happened.handler())
+	busEvents := make(events, 10)
+	b := connect(t, server, busEvents.handler())
 	channel := bus.Channel{Name: "c"}
 	got := listen(t, b, channel, bus.Broadcast)
 	require.NoError(t, b.Publish(t.Context(), channel, make([]byte, 8<<20), nil))
-	require.ErrorContains(t, happened.next(t, bus.Disconnected).Err, "EOF")
-	happened.next(t, bus.Reconnected)
+	require.ErrorContains(t, busEvents.next(t, bus.Disconnected).Err, "EOF")
+	busEvents.next(t, bus.Reconnected)
 	requireArrives(t, b, channel, got, "after")
 }
 
-// What the lock looks like is psrpc's, to the byte: see the package comment.
+// The lock is identical to that of psrpc: its key, value and time to live.
 func TestBus_QueueLock(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -211,10 +214,10 @@ func TestBus_QueueLock(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString(hash[:])
 	require.NoError(t, client.Set(t.Context(), key, "by another process", time.Minute).Err())
 	require.NoError(t, b.Publish(t.Context(), channel, []byte("taken"), nil))
-	requireArrives(t, b, channel, got, "another") // and not the one before
+	requireArrives(t, b, channel, got, "another") // the frame with the taken lock was dropped
 }
 
-func TestBus_PublishWaitsForRoomAsLongAsItsContext(t *testing.T) {
+func TestBus_PublishWaitsForSpaceUntilContextEnds(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	b := connect(t, server, redisbus.WithPublishQueue(1), redisbus.WithEventHandler(func(bus.Event) {}))
@@ -229,7 +232,7 @@ func TestBus_PublishWaitsForRoomAsLongAsItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
-func TestNew_WrongUse(t *testing.T) {
+func TestNew_InvalidArguments(t *testing.T) {
 	t.Parallel()
 	_, err := redisbus.New(nil)
 	requireCode(t, errors.InvalidArgument, err)

@@ -104,6 +104,7 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 	}
 }
 
+// urlError is the error of a URL that the driver cannot use. It does not contain the password.
 func urlError(u *url.URL, err error) error {
 	return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s: %w", u.Redacted(), err)
 }

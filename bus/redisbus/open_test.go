@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// requireMeets sends a frame from a bus with one URL to a bus with another.
-func requireMeets(t *testing.T, from, to string) {
+// requireExchange sends a frame from the bus of one URL to the bus of another.
+func requireExchange(t *testing.T, from, to string) {
 	t.Helper()
 	channel := bus.Channel{Name: "open|test"}
 	sender, err := bus.Open(t.Context(), from)
@@ -35,15 +35,15 @@ func requireMeets(t *testing.T, from, to string) {
 func TestOpen_Single(t *testing.T) {
 	t.Parallel()
 	url := testenv.Redis(t).URL()
-	requireMeets(t, url, url+"/1?protocol=3&probe_interval=1s&connect_timeout=2s&publish_queue=8&max_frame_size=4096")
-	requireMeets(t, url+"?prefix=a", url+"?prefix=a&pool_size=3")
-	requireMeets(t, url+"?sharded=true", url+"?sharded=true&client_name=x")
+	requireExchange(t, url, url+"/1?protocol=3&probe_interval=1s&connect_timeout=2s&publish_queue=8&max_frame_size=4096")
+	requireExchange(t, url+"?prefix=a", url+"?prefix=a&pool_size=3")
+	requireExchange(t, url+"?sharded=true", url+"?sharded=true&client_name=x")
 }
 
 func TestOpen_Password(t *testing.T) {
 	t.Parallel()
 	address := testenv.Redis(t, "--user", "ada", "on", ">lovelace", "~*", "&*", "+@all").Addr()
-	requireMeets(t, "redis://ada:lovelace@"+address, "redis://"+address)
+	requireExchange(t, "redis://ada:lovelace@"+address, "redis://"+address)
 	_, err := bus.Open(t.Context(), "redis://ada:byron@"+address)
 	require.ErrorContains(t, err, "WRONGPASS")
 	assert.NotContains(t, err.Error(), "byron")
@@ -52,7 +52,7 @@ func TestOpen_Password(t *testing.T) {
 func TestOpen_TLS(t *testing.T) {
 	t.Parallel()
 	url := "rediss://" + testenv.RedisTLS(t, testenv.NewCertificate(t)).Addr()
-	requireMeets(t, url+"?skip_verify=true", url+"?skip_verify=true")
+	requireExchange(t, url+"?skip_verify=true", url+"?skip_verify=true")
 	_, err := bus.Open(t.Context(), url)
 	require.ErrorContains(t, err, "certificate")
 }
@@ -61,13 +61,13 @@ func TestOpen_Sentinel(t *testing.T) {
 	t.Parallel()
 	servers := testenv.RedisSentinel(t)
 	url := "redis-sentinel://" + servers.SentinelAddr() + "?master_name=" + servers.MasterName()
-	requireMeets(t, url, servers.Master().URL())
+	requireExchange(t, url, servers.Master().URL())
 }
 
 func TestOpen_Cluster(t *testing.T) {
 	t.Parallel()
 	addresses := testenv.RedisCluster(t).Addrs()
-	requireMeets(t, "redis-cluster://"+strings.Join(addresses, ","), "redis-cluster://"+addresses[1])
+	requireExchange(t, "redis-cluster://"+strings.Join(addresses, ","), "redis-cluster://"+addresses[1])
 	for name, query := range map[string]string{"Plain": "", "Prefix": "?prefix=fleet:", "Sharded": "?sharded=true"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,7 +106,7 @@ func TestOpen_Errors(t *testing.T) {
 	}
 }
 
-func TestOpen_NobodyThere(t *testing.T) {
+func TestOpen_ConnectionRefused(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	server.Kill()

@@ -15,9 +15,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// Frames of all sizes, which take different ways to the socket, arrive in order, and all that
-// Publish took before a Close.
-func TestBus_SendsWhatItTook(t *testing.T) {
+// Frames of all sizes arrive in order, although callers write some and the pipeline's goroutine others.
+// Close waits until Redis has confirmed all of them.
+func TestBus_SendsAllFramesInOrder(t *testing.T) {
 	t.Parallel()
 	const frames = 3000
 	server := testenv.Redis(t)
@@ -48,7 +48,7 @@ func TestBus_SendsWhatItTook(t *testing.T) {
 	}
 }
 
-// Redis, or what is between, may close connections on which nothing happens.
+// Idle connections send a PING, because Redis or a proxy may close unused connections.
 func TestBus_IdleConnectionsPing(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -57,9 +57,9 @@ func TestBus_IdleConnectionsPing(t *testing.T) {
 	requireArrives(t, b, queue, listen(t, b, queue, bus.Queue), "a frame that takes a lock")
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
-	require.Eventually(t, func() bool { // Redis does not say when a command comes
-		connections, err := client.ClientList(t.Context()).Result() // with the last command of each
+	require.Eventually(t, func() bool { // Redis does not report commands as they arrive
+		connections, err := client.ClientList(t.Context()).Result() // contains the last command of each connection
 		require.NoError(t, err)
 		return strings.Count(connections, "cmd=ping") == 2 && !strings.Contains(connections, "cmd=set")
-	}, patience, 10*time.Millisecond)
+	}, waitTimeout, 10*time.Millisecond)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func reading(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }
+func newReader(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }
 
 func TestWriteCommand_LengthsAreBytes(t *testing.T) {
 	t.Parallel()
@@ -25,7 +25,7 @@ func TestWriteCommand_LengthsAreBytes(t *testing.T) {
 
 func TestReadReply_Kinds(t *testing.T) {
 	t.Parallel()
-	r := reading("+OK\r\n:42\r\n$-1\r\n-MOVED 3999 127.0.0.1:6381\r\n$2\r\nab\r\n")
+	r := newReader("+OK\r\n:42\r\n$-1\r\n-MOVED 3999 127.0.0.1:6381\r\n$2\r\nab\r\n")
 	number, err := readReply(r)
 	require.NoError(t, err)
 	assert.Zero(t, number)
@@ -46,7 +46,7 @@ func TestReadReply_Kinds(t *testing.T) {
 func TestReadPush_Kinds(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("c", 100)
-	r := reading("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" +
+	r := newReader("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" +
 		"*3\r\n$7\r\nmessage\r\n$100\r\n" + long + "\r\n$3\r\n\r\n\x00\r\n" +
 		"*3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$0\r\n\r\n" +
 		"-NOPERM no\r\n")
@@ -67,7 +67,7 @@ func TestReadPush_Kinds(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-func TestReadPush_NotWhatRedisSends(t *testing.T) {
+func TestReadPush_InvalidInput(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"\n", "*3\n", "+OK\r\n", "*2\r\n$4\r\npong\r\n", "*3\r\n$5\r\nother\r\n$1\r\nc\r\n:1\r\n",
@@ -75,13 +75,14 @@ func TestReadPush_NotWhatRedisSends(t *testing.T) {
 		"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$999999999999\r\n", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$x\r\n",
 		"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nshort", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx??",
 	} {
-		_, err := readPush(reading(text), nil)
+		_, err := readPush(newReader(text), nil)
 		require.Error(t, err, "%q", text)
 		assert.False(t, isRedisError(err), "%q", text)
 	}
 }
 
-// FuzzReadPush checks that nothing makes the reader panic, and that a message is what was written.
+// FuzzReadPush checks that no input makes the readers panic, and that a message is read as it was
+// written.
 func FuzzReadPush(f *testing.F) {
 	f.Add("c", "hello", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
 	f.Add("", "\r\n", "-NOPERM no\r\n")
@@ -89,7 +90,7 @@ func FuzzReadPush(f *testing.F) {
 	f.Fuzz(func(t *testing.T, channel, message, then string) {
 		var sent bytes.Buffer
 		w := bufio.NewWriter(&sent)
-		writeCommand(w, "message", channel, message) // looks the same in both directions
+		writeCommand(w, "message", channel, message) // a message has the form of a command
 		require.NoError(t, w.Flush())
 		r := bufio.NewReader(io.MultiReader(&sent, strings.NewReader(then)))
 		var names [16]byte
@@ -100,7 +101,7 @@ func FuzzReadPush(f *testing.F) {
 		for err == nil || isRedisError(err) {
 			_, err = readPush(r, names[:])
 		}
-		for r, err = reading(then), nil; err == nil || isRedisError(err); {
+		for r, err = newReader(then), nil; err == nil || isRedisError(err); {
 			_, err = readReply(r)
 		}
 	})

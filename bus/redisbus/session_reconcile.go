@@ -17,7 +17,7 @@ type subscribeCommand struct {
 	// subscribe is false for an UNSUBSCRIBE.
 	subscribe bool
 	channels  []*channelState
-	// confirmed counts the channels that Redis has confirmed.
+	// confirmed counts the channels that Redis has confirmed, which is the index of the next one.
 	confirmed int
 }
 
@@ -54,6 +54,7 @@ func (s *session) reconcile() error {
 	return nil
 }
 
+// commandName returns the name of the command for the kind of pub/sub in use.
 func (s *session) commandName(subscribe bool) string {
 	switch sharded := s.bus.options.sharded; {
 	case subscribe && sharded:
@@ -81,7 +82,9 @@ func (s *session) diff() []*subscribeCommand {
 		c.dirty = false
 		switch desired := c.desiredLocked(); {
 		case desired == c.subscribeSent || desired && c.subscribeErr != nil:
-			c.notifyLocked() // subscriptions may wait for the channel to be clean
+			// There is nothing to send, or Redis has refused the channel in this session.
+			// Subscriptions may wait for the channel to be clean.
+			c.notifyLocked()
 			b.deleteIfUnusedLocked(c)
 			continue
 		case !desired:

@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// A subscription follows its channel's slot to another node.
+// A subscription follows the slot of its channel to another node.
 func TestBus_ShardMoves(t *testing.T) {
 	t.Parallel()
 	addresses := testenv.RedisCluster(t).Addrs()
@@ -28,29 +28,29 @@ func TestBus_ShardMoves(t *testing.T) {
 
 	moveSlot(t, client, addresses, moving.Name)
 
-	requireComesThrough(t, b, moving, fromMoving)
-	requireComesThrough(t, b, staying, fromStaying)
+	requireEventuallyArrives(t, b, moving, fromMoving)
+	requireEventuallyArrives(t, b, staying, fromStaying)
 }
 
-// requireComesThrough publishes until a frame arrives.
-func requireComesThrough(t *testing.T, b *redisbus.Bus, channel bus.Channel, to <-chan string) {
+// requireEventuallyArrives publishes until a frame arrives.
+func requireEventuallyArrives(t *testing.T, b *redisbus.Bus, channel bus.Channel, to <-chan string) {
 	t.Helper()
 	retry := time.NewTicker(10 * time.Millisecond)
 	defer retry.Stop()
-	timeout := time.After(patience)
+	timeout := time.After(waitTimeout)
 	for {
-		_ = b.Publish(t.Context(), channel, []byte(time.Now().String()), nil) // fails until the bus has found its way
+		_ = b.Publish(t.Context(), channel, []byte(time.Now().String()), nil) // fails until the bus has found the new node
 		select {
 		case <-to:
 			return
 		case <-retry.C:
 		case <-timeout:
-			require.FailNow(t, "nothing arrives on "+channel.Name)
+			require.FailNow(t, "no frame arrives on channel "+channel.Name)
 		}
 	}
 }
 
-// moveSlot gives the slot of a key to a node that does not have it, as redis-cli does.
+// moveSlot moves the slot of a key to another node, as redis-cli does.
 func moveSlot(t *testing.T, client *redis.ClusterClient, addresses []string, key string) {
 	t.Helper()
 	slot, err := client.ClusterKeySlot(t.Context(), key).Result()
@@ -70,7 +70,7 @@ func moveSlot(t *testing.T, client *redis.ClusterClient, addresses []string, key
 		return answer
 	}
 	sourceID, targetID := ask(source, "myid"), ask(target, "myid")
-	ask(target, "setslot", slot, "importing", sourceID) // so that the target's word counts more than the source's
+	ask(target, "setslot", slot, "importing", sourceID) // an importing node gets a newer configuration epoch
 	ask(source, "setslot", slot, "migrating", targetID)
 	ask(target, "setslot", slot, "node", targetID)
 	ask(source, "setslot", slot, "node", targetID)

@@ -11,9 +11,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-func subscribe(t *testing.T, b *redisbus.Bus, channel string, join bus.Mode, deliver bus.Handler) bus.Multiplexed {
+func subscribe(t *testing.T, b *redisbus.Bus, channel string, mode bus.Mode, handler bus.Handler) bus.Multiplexed {
 	t.Helper()
-	subscription, err := b.Subscribe(t.Context(), bus.Channel{Name: channel}, join, deliver)
+	subscription, err := b.Subscribe(t.Context(), bus.Channel{Name: channel}, mode, handler)
 	require.NoError(t, err)
 	t.Cleanup(subscription.Close)
 	shared, ok := subscription.(bus.Multiplexed)
@@ -23,8 +23,8 @@ func subscribe(t *testing.T, b *redisbus.Bus, channel string, join bus.Mode, del
 
 func ignore([]byte) {}
 
-// Redis counts the connection of a bus once, however many subscriptions of a channel are on it.
-func TestSubscription_Sharers(t *testing.T) {
+// Redis counts the connection of a bus as one receiver, however many subscriptions share it.
+func TestSubscription_Subscribers(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	b, other := connect(t, server), connect(t, server)
@@ -47,11 +47,11 @@ func TestSubscription_Sharers(t *testing.T) {
 	third.Close()
 	assert.Equal(t, 1, first.Subscribers())
 	first.Close()
-	assert.Equal(t, 1, first.Subscribers(), "never less")
+	assert.Equal(t, 1, first.Subscribers(), "at least one")
 }
 
-// A server asks when a request comes, on the goroutine that delivers it.
-func TestSubscription_SharersFromInsideDeliver(t *testing.T) {
+// Servers call Subscribers while they handle a request, on the goroutine that delivers it.
+func TestSubscription_SubscribersInsideHandler(t *testing.T) {
 	t.Parallel()
 	b := connect(t, testenv.Redis(t))
 	const members = 20
