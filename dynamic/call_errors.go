@@ -1,43 +1,20 @@
 package dynamic
 
 import (
-	"context"
 	"slices"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
-
-// classifyPublishError makes of the bus's error that of a call whose frames it does not carry.
-func classifyPublishError(err error) (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
-	coded, ok := errors.AsType[errors.Error](err)
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return errors.FromContext(err), contextReason(err)
-	case errors.Is(err, bus.ErrFrameTooLarge):
-		return err, errors.ReasonTooLarge
-	case ok && coded.Code() == errors.Unavailable:
-		return err, errors.ReasonBusDown
-	default:
-		return errors.NewErrorf(errors.Internal, "the bus did not take the request: %w", err), errors.ReasonBusDown
-	}
-}
-
-// contextReason is the reason for which a context's error ends a call.
-func contextReason(err error) errors.Reason {
-	if errors.Is(err, context.Canceled) {
-		return errors.ReasonCanceled
-	}
-	return errors.ReasonDeadline
-}
 
 // contextError is the error of a call that ended before its answer came.
 func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {
 	case coded.Code() == errors.Canceled, !c.sent:
-		return c.withFacts(coded, contextReason(err))
+		return c.withFacts(coded, transport.ContextReason(err))
 	case c.server != "":
 		return c.withFacts(coded, errors.ReasonClaimedButSilent)
 	case c.selecting: // nobody can have run the request

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -20,7 +22,7 @@ const maxClaims = 1024
 // It is used for one call after the other, see [inboxPool]. What comes by way of the pending calls is for the present
 // one. But a bus may report on a request, and the alarm ring, when the call has ended: both say which one they mean.
 type callInbox struct {
-	wakeup wakeup
+	wakeup queue.Wakeup
 	timer  callTimer
 
 	mu    sync.Mutex
@@ -48,7 +50,7 @@ var emptyState = callState{receivers: bus.Unknown}
 
 // newCallInbox returns a box with an alarm that counts from epoch.
 func newCallInbox(epoch time.Time) *callInbox {
-	b := &callInbox{wakeup: newWakeup(), state: emptyState}
+	b := &callInbox{wakeup: queue.NewWakeup(), state: emptyState}
 	b.timer.epoch, b.timer.onDeadline = epoch, b.onDeadline
 	b.timer.stop()
 	return b
@@ -105,7 +107,7 @@ func (b *callInbox) onResponse(response wire.Response) bool {
 		}
 	}
 	b.mu.Unlock()
-	b.wakeup.send()
+	b.wakeup.Send()
 	return useful
 }
 
@@ -114,16 +116,16 @@ func (n *callState) hasClaim(server []byte) bool {
 }
 
 // onConnClosed wakes the caller, who looks at the conn.
-func (b *callInbox) onConnClosed() { b.wakeup.send() }
+func (b *callInbox) onConnClosed() { b.wakeup.Send() }
 
-// onDeadline says that the call's time is up, unless the box is another call's by now.
+// OnDeadline says that the call's time is up, unless the box is another call's by now.
 func (b *callInbox) onDeadline(deadline int64) {
 	b.mu.Lock()
 	if b.timer.deadline.Load() == deadline {
 		b.state.timedOut = true
 	}
 	b.mu.Unlock()
-	b.wakeup.send()
+	b.wakeup.Send()
 }
 
 // isError tells whether a server has answered with an error. A success counts only from a server that was chosen.
@@ -146,7 +148,7 @@ func (b *callInbox) onClaim(claim wire.ClaimRequest) bool {
 		b.state.claims = append(b.state.claims, claim)
 	}
 	b.mu.Unlock()
-	b.wakeup.send()
+	b.wakeup.Send()
 	return hasRoom
 }
 
@@ -166,7 +168,7 @@ func (r *requestReport) Delivered(receivers int, err error) {
 	}
 	b.state.receivers, b.state.publishErr = receivers, err
 	if receivers == 0 || err != nil || len(b.state.claims) > 0 { // otherwise it can wait for the answers
-		b.wakeup.send()
+		b.wakeup.Send()
 	}
 }
 
@@ -182,5 +184,5 @@ func (g *grantReport) Delivered(_ int, err error) {
 		return
 	}
 	b.state.publishErr = err
-	b.wakeup.send()
+	b.wakeup.Send()
 }

@@ -29,46 +29,46 @@ type callTimer struct {
 
 // start lets a call be told of its end, which is d from now. ring looks whether there is a call after it has taken back that
 // the alarm is armed; so either it sees the call, or it is seen here that the timer must be set.
-func (a *callTimer) start(now time.Time, d time.Duration) {
-	deadline := int64(now.Sub(a.epoch) + d)
-	a.deadline.Store(deadline)
-	if a.armed.Load() && a.nextFire.Load() <= deadline {
+func (t *callTimer) start(now time.Time, d time.Duration) {
+	deadline := int64(now.Sub(t.epoch) + d)
+	t.deadline.Store(deadline)
+	if t.armed.Load() && t.nextFire.Load() <= deadline {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.setLocked(deadline, d)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.setLocked(deadline, d)
 }
 
 // stop says that the call has ended. It may still be told, if the alarm rings at this moment, but no later call in its place.
-func (a *callTimer) stop() { a.deadline.Store(noDeadline) }
+func (t *callTimer) stop() { t.deadline.Store(noDeadline) }
 
 // setLocked sets the timer for a call that ends then, which is d from now. If that is long, ring sets it again.
-func (a *callTimer) setLocked(deadline int64, d time.Duration) {
+func (t *callTimer) setLocked(deadline int64, d time.Duration) {
 	if d > maxTimerDuration {
 		deadline, d = deadline-int64(d-maxTimerDuration), maxTimerDuration
 	}
-	a.nextFire.Store(deadline)
-	a.armed.Store(true)
-	if a.timer == nil {
-		a.timer = time.AfterFunc(d, a.fire)
+	t.nextFire.Store(deadline)
+	t.armed.Store(true)
+	if t.timer == nil {
+		t.timer = time.AfterFunc(d, t.fire)
 	} else {
-		a.timer.Reset(d)
+		t.timer.Reset(d)
 	}
 }
 
 // fire tells the call, if its time is up, or else sets the timer anew.
-func (a *callTimer) fire() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.armed.Store(false)
-	deadline := a.deadline.Load()
+func (t *callTimer) fire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.armed.Store(false)
+	deadline := t.deadline.Load()
 	if deadline == noDeadline {
 		return
 	}
-	if remaining := time.Duration(deadline) - time.Since(a.epoch); remaining > 0 {
-		a.setLocked(deadline, remaining)
+	if remaining := time.Duration(deadline) - time.Since(t.epoch); remaining > 0 {
+		t.setLocked(deadline, remaining)
 		return
 	}
-	a.onDeadline(deadline)
+	t.onDeadline(deadline)
 }

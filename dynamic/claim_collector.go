@@ -1,6 +1,10 @@
 package dynamic
 
-import "time"
+import (
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
+)
 
 // claimCollector is the part of a call in which the client chooses a server. It belongs to the caller's goroutine.
 type claimCollector struct {
@@ -13,7 +17,7 @@ type claimCollector struct {
 	declined   []string   // ids of those that do not take the request
 
 	started   time.Time
-	timers    *timerPool
+	timers    *timer.Pool
 	timer     *time.Timer // ends the phase; nil if it was never started
 	shortened bool        // the short circuit is on
 }
@@ -23,17 +27,17 @@ func newClaimCollector(opts SelectionOpts) *claimCollector {
 }
 
 // start begins the wait for claims.
-func (p *claimCollector) start(timers *timerPool) {
+func (p *claimCollector) start(timers *timer.Pool) {
 	p.started, p.timers = time.Now(), timers
 	if timeout := p.selection.opts.AffinityTimeout; timeout > 0 {
-		p.timer = timers.start(timeout)
+		p.timer = timers.Start(timeout)
 	}
 }
 
 // stop releases the timer.
 func (p *claimCollector) stop() {
 	if p.timer != nil {
-		p.timers.stop(p.timer)
+		p.timers.Stop(p.timer)
 	}
 }
 
@@ -53,9 +57,9 @@ func (p *claimCollector) hasNew(state *callState) bool {
 	return len(state.claims) > p.seen || len(state.claims) > 0 && state.receivers != p.receivers
 }
 
-// collect takes the claims that have come since the last time. It returns the server that is selected at once,
+// addClaims takes the claims that have come since the last time. It returns the server that is selected at once,
 // or else whether every server has answered.
-func (p *claimCollector) collect(state *callState) (serverID string, selected, complete bool) {
+func (p *claimCollector) addClaims(state *callState) (serverID string, selected, likelyComplete bool) {
 	p.receivers = state.receivers
 	for _, claim := range state.claims[p.seen:] {
 		p.seen++
@@ -85,7 +89,7 @@ func (p *claimCollector) startShortCircuit() {
 		remaining = min(remaining, opts.AffinityTimeout-time.Since(p.started))
 	}
 	if p.timer == nil {
-		p.timer = p.timers.start(remaining)
+		p.timer = p.timers.Start(remaining)
 	} else {
 		p.timer.Reset(remaining)
 	}

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -50,16 +53,16 @@ func (t *pendingClaims) resolve(requestID []byte, granted bool) {
 
 // trackRequest lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
 // claimed, returns where the client's choice will arrive, before the client can choose.
-func (r *Registration) trackRequest(requestID []byte, ctx *lazyContext, claimed bool) (grant chan bool) {
+func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, claims bool) (grant chan bool) {
 	r.running.add(requestID, ctx)
-	if claimed {
+	if claims {
 		grant = r.server.pendingClaims.register(requestID)
 	}
 	return grant
 }
 
 // untrackRequest undoes await.
-func (r *Registration) untrackRequest(requestID []byte, ctx *lazyContext, grant chan bool) {
+func (r *Registration) untrackRequest(requestID []byte, ctx *lazyctx.Context, grant chan bool) {
 	r.running.remove(requestID, ctx)
 	if grant != nil {
 		r.server.pendingClaims.deregister(requestID, grant)
@@ -125,10 +128,9 @@ func (r *Registration) obtainGrant(ctx context.Context, o claimOffer) bool {
 
 // onGrant takes a frame from the bus; it never blocks.
 func (s *Server) onGrant(frame []byte) {
-	value, ok := decodeFrame(frame, wire.KindClaimResponse, s.options.maxFrameSize)
-	choice, err := wire.ParseClaimResponse(value)
-	if !ok || err != nil {
-		s.stats.badFrames.Add(1)
+	choice, ok := transport.Decode(
+		frame, wire.KindClaimResponse, s.options.maxFrameSize, wire.ParseClaimResponse, &s.stats.badFrames)
+	if !ok {
 		return
 	}
 	s.pendingClaims.resolve(choice.RequestID, bytes.Equal(choice.ServerID, s.wireID))

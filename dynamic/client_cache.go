@@ -3,6 +3,8 @@ package dynamic
 import (
 	"sync"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -17,7 +19,7 @@ const (
 type clientEntry struct {
 	id                string
 	claims, responses bus.Channel
-	clock             clockOffset
+	clock             clockskew.Offset
 }
 
 // clientCache remembers clients, so that an answer does not have to spell out its channel each time.

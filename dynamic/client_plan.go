@@ -3,6 +3,9 @@ package dynamic
 import (
 	"context"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -13,18 +16,18 @@ import (
 type clientPlan struct {
 	conn         *Conn
 	method       *registry.Method
-	requests     messageType
-	responses    messageType
+	requests     message.Type
+	responses    message.Type
 	defaultRoute *route // nil if the method has topics
 }
 
 // newClientPlan makes the plan and lets the conn listen for answers.
 func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
-	requests, err := resolveMessageType[Req](method.Input())
+	requests, err := message.Resolve[Req](method.Input())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: request type: %w", method.FullName(), err)
 	}
-	responses, err := resolveMessageType[Resp](method.Output())
+	responses, err := message.Resolve[Resp](method.Output())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
 	}
@@ -47,7 +50,7 @@ func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	if !ok {
 		return nil, errors.NewErrorf(errors.Unimplemented,
 			"method %s is not in the conn's registry; names look like my.pkg.MyService/MyMethod%s",
-			name, suggest(name, c.knownMethods(), (*registry.Method).FullName))
+			name, transport.Suggest(name, c.knownMethods(), (*registry.Method).FullName))
 	}
 	return method, nil
 }
@@ -84,7 +87,7 @@ func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto
 	if err := p.check(kind); err != nil {
 		return nil, err
 	}
-	if err := p.requests.check(request); err != nil {
+	if err := p.requests.Check(request); err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", p.method.FullName(), err)
 	}
 	if o.interceptors != nil && o.interceptors.err != nil {
@@ -122,7 +125,7 @@ func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Mes
 }
 
 func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
-	response, err := p.responses.decode(raw)
+	response, err := p.responses.Decode(raw)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", p.method.FullName(), err)
 	}

@@ -9,6 +9,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -27,8 +31,8 @@ type Conn struct {
 	lateResponses lateResponses
 	stats         connCounters
 	streams       streamTable
-	messageDedup  dedupCache // messages of streams
-	timers        timerPool
+	messageDedup  dedup.Cache // messages of streams
+	timers        timer.Pool
 	inboxes       inboxPool
 	ctx           context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
 	cancel        context.CancelCauseFunc
@@ -95,7 +99,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	}
 	c.streams.counters = &c.stats.streams
 	c.inboxes.epoch = time.Now()
-	c.bus = limitFrames(b, options.maxFrameSize, &c.stats.badFrames)
+	c.bus = transport.LimitFrames(b, options.maxFrameSize, &c.stats.badFrames)
 	c.goroutines.Go(c.closeChildren)
 	return c, nil
 }
@@ -212,10 +216,9 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 
 // onResponse takes a frame from the bus; it never blocks.
 func (c *Conn) onResponse(frame []byte) {
-	value, ok := decodeFrame(frame, wire.KindResponse, c.options.maxFrameSize)
-	response, err := wire.ParseResponse(value)
-	if !ok || err != nil {
-		c.stats.badFrames.Add(1)
+	response, ok := transport.Decode(
+		frame, wire.KindResponse, c.options.maxFrameSize, wire.ParseResponse, &c.stats.badFrames)
+	if !ok {
 		return
 	}
 	found, useful := c.pending.dispatch(response.RequestID, func(call pendingCall) bool { return call.onResponse(response) })
@@ -229,10 +232,9 @@ func (c *Conn) onResponse(frame []byte) {
 
 // onClaim takes a frame from the bus; it never blocks.
 func (c *Conn) onClaim(frame []byte) {
-	value, ok := decodeFrame(frame, wire.KindClaimRequest, c.options.maxFrameSize)
-	claim, err := wire.ParseClaimRequest(value)
-	if !ok || err != nil {
-		c.stats.badFrames.Add(1)
+	claim, ok := transport.Decode(
+		frame, wire.KindClaimRequest, c.options.maxFrameSize, wire.ParseClaimRequest, &c.stats.badFrames)
+	if !ok {
 		return
 	}
 	found, useful := c.pending.dispatch(claim.RequestID, func(call pendingCall) bool { return call.onClaim(claim) })

@@ -49,7 +49,7 @@ func (e *endpoint) subscribers() uint32 {
 	if e.plan.method.Queue() {
 		return 0
 	}
-	return e.inbound.frames.subscribers()
+	return e.inbound.frames.Subscribers()
 }
 
 func (e *endpoint) isClosing() bool {

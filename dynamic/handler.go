@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/dynamicpb"
 
@@ -28,12 +31,12 @@ type boundHandler struct {
 	decode func(raw []byte) (wire.Body, error)
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
 	// What handle takes and returns; encoded if raw.
-	requests, responses messageType
+	requests, responses message.Type
 	raw                 bool
 	// affinity is what the server offers itself with; nil: always 1. It takes requests of type affinityOf.
 	affinity   func(ctx context.Context, request wire.Body) float32
 	affinityOf reflect.Type
-	semaphore  semaphore
+	semaphore  semaphore.Semaphore
 	// stream is what serves a stream; the fields above are for calls.
 	stream *boundStream
 }
@@ -77,7 +80,7 @@ func WithMaxConcurrent(requests int) HandlerOption {
 type concurrencyOption int64
 
 func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) error {
-	bound.semaphore.max = int64(n)
+	bound.semaphore.Max = int64(n)
 	return nil
 }
 
@@ -105,17 +108,17 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	if !isCall(method) {
 		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
-	requests, err := resolveMessageType[Req](method.Input())
+	requests, err := message.Resolve[Req](method.Input())
 	if err != nil {
 		return nil, fmt.Errorf("request type: %w", err)
 	}
-	responses, err := resolveMessageType[Resp](method.Output())
+	responses, err := message.Resolve[Resp](method.Output())
 	if err != nil {
 		return nil, fmt.Errorf("response type: %w", err)
 	}
 	bound := &boundHandler{requests: requests, responses: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		message, err := bound.requests.decode(raw) // an option may have changed it
+		message, err := bound.requests.Decode(raw) // an option may have changed it
 		return wire.Body{Message: message}, err
 	}
 	bound.handle = func(ctx context.Context, request wire.Body) (wire.Body, error) {
@@ -123,10 +126,10 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 		if err != nil || isNil(response) {
 			return wire.Body{}, err
 		}
-		if err := responses.check(response); err != nil {
+		if err := responses.Check(response); err != nil {
 			return wire.Body{}, errors.NewErrorf(errors.Internal, "response of %s: %w", method.FullName(), err)
 		}
-		return responses.body(response), nil
+		return responses.Body(response), nil
 	}
 	return bound, bound.apply(u.options, method)
 }
@@ -137,8 +140,8 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 			return err
 		}
 	}
-	if b.affinity != nil && !b.requests.decodedType.AssignableTo(b.affinityOf) {
-		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requests.decodedType, b.affinityOf)
+	if b.affinity != nil && !b.requests.DecodedType.AssignableTo(b.affinityOf) {
+		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requests.DecodedType, b.affinityOf)
 	}
 	return nil
 }
@@ -163,11 +166,11 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	if !isCall(method) {
 		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
-	requests, err := resolveMessageType[proto.Message](method.Input())
+	requests, err := message.Resolve[proto.Message](method.Input())
 	if err != nil {
 		return nil, fmt.Errorf("request type: %w", err)
 	}
-	responses, err := resolveMessageType[proto.Message](method.Output())
+	responses, err := message.Resolve[proto.Message](method.Output())
 	if err != nil {
 		return nil, fmt.Errorf("response type: %w", err)
 	}

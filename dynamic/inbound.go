@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -20,11 +22,11 @@ type inbound struct {
 	channel        bus.Channel // of requests, or of the frames of streams
 	mode           bus.Mode
 	grantChannel   bus.Channel
-	frames, grants lazySubscription
+	frames, grants transport.LazySubscription
 	streams        streamTable // of all its listeners
 
 	target     atomic.Pointer[target]
-	attached   atomic.Int32 // listeners that have not stopped
+	endpoints  atomic.Int32 // listeners that have not stopped
 	grantsOpen atomic.Int32 // listeners that may still be granted something
 }
 
@@ -42,8 +44,8 @@ func newInbound(e *endpoint) *inbound {
 		server:       server,
 		isStream:     method.Kind() == registry.KindStream,
 		grantChannel: bus.Channel(wire.ClaimResponseChannel(service, method.WireName(), e.topic)),
-		frames:       lazySubscription{closedErr: errors.ErrServerClosed},
-		grants:       lazySubscription{closedErr: errors.ErrServerClosed},
+		frames:       transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
+		grants:       transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
 		streams:      streamTable{counters: &server.stats.streams},
 	}
 	if i.isStream { // which no queue distributes
@@ -55,20 +57,20 @@ func newInbound(e *endpoint) *inbound {
 		}
 	}
 	i.target.Store(&target{endpoint: e})
-	i.attach()
+	i.addEndpoint()
 	return i
 }
 
-// attach counts a listener, which must stop and release.
-func (i *inbound) attach() {
-	i.attached.Add(1)
+// addEndpoint counts a listener, which must stop and release.
+func (i *inbound) addEndpoint() {
+	i.endpoints.Add(1)
 	i.grantsOpen.Add(1)
 }
 
 // subscribe subscribes to what is not subscribed yet. The grants come first, so that the first request can already be claimed.
 func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if claims {
-		if err := i.grants.subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
+		if err := i.grants.Subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
 			return err
 		}
 	}
@@ -76,7 +78,7 @@ func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if i.isStream {
 		deliver = i.onStream
 	}
-	return i.frames.subscribe(ctx, i.server.bus, i.channel, i.mode, deliver)
+	return i.frames.Subscribe(ctx, i.server.bus, i.channel, i.mode, deliver)
 }
 
 // current returns the listener to which frames go now.
@@ -113,10 +115,9 @@ func (i *inbound) onRequest(frame []byte) {
 
 // onStream takes a frame from the bus; it never blocks.
 func (i *inbound) onStream(frame []byte) {
-	value, ok := decodeFrame(frame, wire.KindStream, i.server.options.maxFrameSize)
-	parsed, err := wire.ParseStream(value)
-	if !ok || err != nil {
-		i.server.stats.badFrames.Add(1)
+	parsed, ok := transport.Decode(
+		frame, wire.KindStream, i.server.options.maxFrameSize, wire.ParseStream, &i.server.stats.badFrames)
+	if !ok {
 		return
 	}
 	if parsed.Op != wire.StreamOpen {
@@ -131,18 +132,18 @@ func (i *inbound) onStream(frame []byte) {
 // detach takes no more requests for a listener, unless another one has its place, and closes its streams.
 func (i *inbound) detach(e *endpoint) {
 	if !i.isStream && i.current() == e {
-		i.frames.close()
+		i.frames.Close()
 	}
 	i.streams.close(e)
-	e.detachOnce.Do(func() { i.attached.Add(-1) })
-	if i.attached.Load() == 0 { // until then others may have streams
-		i.frames.close()
+	e.detachOnce.Do(func() { i.endpoints.Add(-1) })
+	if i.endpoints.Load() == 0 { // until then others may have streams
+		i.frames.Close()
 	}
 }
 
 // releaseGrants is for a listener that is granted nothing any more.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
-		i.grants.close()
+		i.grants.Close()
 	}
 }

@@ -57,7 +57,7 @@ func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requ
 	if o.interceptors != nil && o.interceptors.err != nil {
 		return nil, o.interceptors.err
 	}
-	if err := p.requests.checkName(request); err != nil {
+	if err := p.requests.CheckName(request); err != nil {
 		return nil, wrongMessage("request", p.method, err)
 	}
 	if !o.hasTopic || slices.Equal(o.topic, r.topic) {
@@ -81,7 +81,7 @@ func (p *clientPlan) callIntercepted(
 	if err != nil {
 		return nil, ensureCode(err)
 	}
-	if response, err = p.responses.convert(response); err != nil {
+	if response, err = p.responses.Convert(response); err != nil {
 		return nil, wrongMessage("response", p.method, err)
 	}
 	return response, nil

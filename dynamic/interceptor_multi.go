@@ -50,7 +50,7 @@ type multiChain struct {
 	call          *multiCall       // nil if there is no request
 	currentServer string           // the server whose response is on its way
 	ready         []serverResponse // for the caller
-	ended         bool             // nothing more is for the caller
+	done          bool             // nothing more is for the caller
 }
 
 // multiStage is what the handler at an index calls next.
@@ -126,7 +126,7 @@ func (c *multiChain) sendRequest(ctx context.Context, request proto.Message, opt
 
 // newUnsentMulti returns a call to which no server will answer.
 func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
-	return &multiCall{plan: p, route: r, id: id.NewRequest(), ended: true, timer: p.conn.timers.start(DefaultClientTimeout)}
+	return &multiCall{plan: p, route: r, id: id.NewRequest(), done: true, timer: p.conn.timers.Start(DefaultClientTimeout)}
 }
 
 // freeze lets no more requests be sent, and returns the one that was.
@@ -186,7 +186,7 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 		switch {
 		case ok:
 			c.forward(&received)
-		case call.ended:
+		case call.done:
 			c.close()
 			c.end()
 		}
@@ -194,14 +194,14 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 }
 
 // popReady returns what is there for the caller, and whether that is all.
-func (c *multiChain) popReady() (response serverResponse, ok, ended bool) {
+func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.ready) > 0 {
 		response, c.ready = c.ready[0], c.ready[1:]
 		return response, true, false
 	}
-	return serverResponse{}, false, c.ended
+	return serverResponse{}, false, c.done
 }
 
 // hasReady tells whether there is something to take. A nil chain has none.
@@ -211,7 +211,7 @@ func (c *multiChain) hasReady() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.ready) > 0 || c.ended
+	return len(c.ready) > 0 || c.done
 }
 
 // forward lets the interceptors have an answer. If one of them panics that is the end of the call.
@@ -245,12 +245,12 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 		return
 	}
 	if err == nil {
-		if response, err = c.plan.responses.convert(response); err != nil {
+		if response, err = c.plan.responses.Convert(response); err != nil {
 			err = wrongMessage("response", c.plan.method, err)
 		}
 	}
 	c.mu.Lock()
-	if !c.ended {
+	if !c.done {
 		received := serverResponse{serverID: c.currentServer, message: response, err: err}
 		if err != nil {
 			received.message, received.err = nil, ensureCode(err)
@@ -265,7 +265,7 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 // end keeps nothing more for the caller.
 func (c *multiChain) end() {
 	c.mu.Lock()
-	c.ended = true
+	c.done = true
 	call := c.call
 	c.mu.Unlock()
 	notify(call)
@@ -273,7 +273,7 @@ func (c *multiChain) end() {
 
 func notify(call *multiCall) {
 	if call != nil {
-		call.wakeup.send()
+		call.wakeup.Send()
 	}
 }
 

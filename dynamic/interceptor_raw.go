@@ -25,7 +25,7 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 		if call == nil { // an interceptor has made a context of its own
 			call = &rawCall{}
 		}
-		encoded, err := b.requests.encode(request, call.request)
+		encoded, err := b.requests.Encode(request, call.request)
 		if err != nil {
 			return nil, wrongMessage("request", info.Descriptor, err)
 		}
@@ -34,14 +34,14 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 			return nil, err
 		}
 		call.response.Store(&response.Raw)
-		message, err := b.responses.decode(response.Raw)
+		message, err := b.responses.Decode(response.Raw)
 		if err != nil {
 			return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", info.Descriptor.FullName(), err)
 		}
 		return message, nil
 	})
 	return func(ctx context.Context, request wire.Body) (wire.Body, error) {
-		message, err := b.requests.decode(request.Raw)
+		message, err := b.requests.Decode(request.Raw)
 		if err != nil {
 			return wire.Body{}, errors.NewError(errors.MalformedRequest, err)
 		}
@@ -54,21 +54,10 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 		if returned := call.response.Load(); returned != nil {
 			original = *returned
 		}
-		encoded, err := b.responses.encode(response, original)
+		encoded, err := b.responses.Encode(response, original)
 		if err != nil {
 			return wire.Body{}, wrongMessage("response", info.Descriptor, err)
 		}
 		return wire.Body{Raw: encoded}, nil
 	}
-}
-
-// encode returns the bytes of a message: the original ones if they still say the same.
-func (t *messageType) encode(message proto.Message, original []byte) ([]byte, error) {
-	if err := t.checkName(message); err != nil {
-		return nil, err
-	}
-	if unchanged, err := t.decode(original); err == nil && proto.Equal(unchanged, message) {
-		return original, nil
-	}
-	return proto.Marshal(message)
 }

@@ -139,7 +139,7 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	if s == nil {
 		return c.notOpen()
 	}
-	if err := s.sent.checkName(message); err != nil {
+	if err := s.sent.CheckName(message); err != nil {
 		return wrongMessage("message", c.method, err)
 	}
 	return s.send(message, opts)
@@ -228,7 +228,7 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 		return s.Err()
 	}
 	defer c.receiving.Leave()
-	message, err := s.received.convert(message)
+	message, err := s.received.Convert(message)
 	if err != nil {
 		return wrongMessage("message", c.method, err)
 	}

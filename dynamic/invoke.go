@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -115,17 +117,17 @@ func (c *Conn) invokedPlan(ctx context.Context, name string) (*clientPlan, error
 }
 
 // toMessage makes a message of what Invoke takes.
-func toMessage(t *messageType, reg *registry.Registry, given any) (proto.Message, error) {
+func toMessage(t *message.Type, reg *registry.Registry, given any) (proto.Message, error) {
 	switch given := given.(type) {
 	case nil:
-		return t.new(), nil
+		return t.New(), nil
 	case proto.Message:
 		return given, nil
 	case json.RawMessage:
 		return messageFromJSON(t, reg, given)
 	case map[string]any:
 		if given == nil {
-			return t.new(), nil
+			return t.New(), nil
 		}
 		encoded, err := json.Marshal(given)
 		if err != nil {
@@ -137,11 +139,11 @@ func toMessage(t *messageType, reg *registry.Registry, given any) (proto.Message
 	}
 }
 
-func messageFromJSON(t *messageType, reg *registry.Registry, encoded []byte) (proto.Message, error) {
-	message := t.new()
+func messageFromJSON(t *message.Type, reg *registry.Registry, encoded []byte) (proto.Message, error) {
+	message := t.New()
 	options := protojson.UnmarshalOptions{Resolver: reg}
 	if err := options.Unmarshal(encoded, message); err != nil {
-		return nil, fmt.Errorf("the JSON does not fit message %s: %w", t.name, err)
+		return nil, fmt.Errorf("the JSON does not fit message %s: %w", t.Name, err)
 	}
 	return message, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 )
 
 // RequestInfo is what a handler knows about a request, or a stream, besides its message. Of an update it has the metadata
@@ -25,14 +27,12 @@ func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) R
 	return in
 }
 
-type requestInfoKey struct{}
-
 type outgoingMetadataKey struct{}
 
 // RequestInfoFromContext returns what is known about the request or update that is being handled with ctx, or false if ctx
 // is not that of a handler or of a [DeliveryHandler].
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
-	provider, ok := ctx.Value(requestInfoKey{}).(requestInfoProvider)
+	provider, ok := ctx.Value(lazyctx.InfoKey{}).(requestInfoProvider)
 	if !ok {
 		return RequestInfo{}, false
 	}

@@ -5,6 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -24,13 +27,13 @@ type multiCall struct {
 	id       id.Call
 	request  proto.Message // as it was given
 	expected int           // responses to wait for; 0: not known
-	wakeup   wakeup
+	wakeup   queue.Wakeup
 	chain    *multiChain // nil without interceptors
 
 	started   time.Time
 	published time.Time
 	timer     *time.Timer
-	ended     bool // a last response was given
+	done      bool // a last response was given
 
 	mu         sync.Mutex
 	queue      []wire.Response
@@ -42,11 +45,11 @@ type multiCall struct {
 // startMulti publishes a request to all servers. The call must be stopped.
 func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
-		plan: p, route: r, id: id.NewRequest(), request: request, expected: o.expected, wakeup: newWakeup(),
+		plan: p, route: r, id: id.NewRequest(), request: request, expected: o.expected, wakeup: queue.NewWakeup(),
 		started: time.Now(), receivers: bus.Unknown,
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, c.withFacts(errors.FromContext(err), contextReason(err))
+		return nil, c.withFacts(errors.FromContext(err), transport.ContextReason(err))
 	}
 	if p.conn.err() != nil {
 		return nil, c.withFacts(p.conn.closeError())
@@ -55,7 +58,7 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: c.started.Add(timeout).UnixNano(), // not cut to the context, as in psrpc
-		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: p.requests.body(request),
+		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
@@ -64,10 +67,10 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	p.conn.pending.add(c.id, c)
 	if err := p.conn.bus.Publish(ctx, r.requests, frame, c); err != nil {
 		p.conn.pending.remove(c.id)
-		return nil, c.withFacts(classifyPublishError(err))
+		return nil, c.withFacts(transport.ClassifyError(err))
 	}
 	c.published = time.Now()
-	c.timer = p.conn.timers.start(timeout)
+	c.timer = p.conn.timers.Start(timeout)
 	return c, nil
 }
 
@@ -78,7 +81,7 @@ func (c *multiCall) stop() {
 	}
 	c.plan.conn.lateResponses.add(c.id, c.route.membership)
 	c.plan.conn.pending.remove(c.id)
-	c.plan.conn.timers.stop(c.timer)
+	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for server, s := range c.responders.weights { // one may have come since the call was complete
@@ -89,21 +92,21 @@ func (c *multiCall) stop() {
 // next returns the next response, as soon as there is one, or false when no more will come. Of a call that failed
 // as a whole the last response says why.
 func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool) {
-	for !c.ended {
-		response, ok, c.ended = c.pop()
-		if ok || c.ended || c.chain.hasReady() {
+	for !c.done {
+		response, ok, c.done = c.pop()
+		if ok || c.done || c.chain.hasReady() {
 			return response, ok
 		}
 		select {
 		case <-c.wakeup:
 		case <-c.timer.C:
-			c.ended = true
+			c.done = true
 			c.updateMembership() // who has not answered by now is gone
 		case <-ctx.Done():
-			c.ended = true
+			c.done = true
 			c.plan.cancel(c.id) // also at a deadline, to which the request's expiry was not cut
 		case <-c.plan.conn.ctx.Done():
-			c.ended = true
+			c.done = true
 			c.plan.cancel(c.id)
 			return serverResponse{err: c.withFacts(c.plan.conn.closeError())}, true
 		}
@@ -120,7 +123,7 @@ type serverResponse struct {
 }
 
 // pop returns a response that has come, and whether the call has ended.
-func (c *multiCall) pop() (response serverResponse, ok, ended bool) {
+func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -133,7 +136,7 @@ func (c *multiCall) pop() (response serverResponse, ok, ended bool) {
 		}
 		return response, true, false
 	case c.publishErr != nil:
-		return serverResponse{err: c.withFacts(classifyPublishError(c.publishErr))}, true, true
+		return serverResponse{err: c.withFacts(transport.ClassifyError(c.publishErr))}, true, true
 	case c.receivers == 0 && c.responders.count() == 0:
 		return serverResponse{err: c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
 	case c.expected > 0 && c.responders.count() >= c.expected:
@@ -161,7 +164,7 @@ func (c *multiCall) onResponse(response wire.Response) bool {
 		c.queue = append(c.queue, response)
 	}
 	c.mu.Unlock()
-	c.wakeup.send()
+	c.wakeup.Send()
 	return useful
 }
 
@@ -176,7 +179,7 @@ func (c *multiCall) Delivered(receivers int, err error) {
 	c.mu.Lock()
 	c.receivers, c.publishErr = receivers, err
 	c.mu.Unlock()
-	c.wakeup.send()
+	c.wakeup.Send()
 }
 
 // withFacts adds to err what is known of the call.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"math/rand/v2"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -24,7 +27,7 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 	p := r.publishers[method]
 	if p == nil {
 		return errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
-			r.service.Name(), method, suggest(method, r.service.Methods(), (*registry.Method).Name))
+			r.service.Name(), method, transport.Suggest(method, r.service.Methods(), (*registry.Method).Name))
 	}
 	select {
 	case <-r.ctx.Done():
@@ -63,7 +66,7 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	if p != nil && p.method == method {
 		return p, nil
 	}
-	updates, err := resolveMessageType[proto.Message](method.Output())
+	updates, err := message.Resolve[proto.Message](method.Output())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
@@ -79,7 +82,7 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 type publisher struct {
 	bus            bus.Bus
 	method         *registry.Method
-	updates        messageType
+	updates        message.Type
 	interceptors   []PublishInterceptor
 	defaultChannel bus.Channel // of a method without topics
 }
@@ -87,7 +90,7 @@ type publisher struct {
 func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
 	return &publisher{
 		bus: b, method: method, interceptors: interceptors,
-		updates:        encodeOnlyType(method.Output()),
+		updates:        message.EncodeOnly(method.Output()),
 		defaultChannel: updateChannel(method, nil),
 	}
 }
@@ -102,10 +105,10 @@ func (p *publisher) publish(ctx context.Context, message proto.Message, opts []R
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription", method.FullName(), kindNouns[kind])
 	}
 	o := newRequestOptions(opts)
-	if err := checkTopic(method, o.topic); err != nil {
+	if err := transport.CheckTopic(method, o.topic); err != nil {
 		return err
 	}
-	if err := p.updates.check(message); err != nil {
+	if err := p.updates.Check(message); err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
 	if len(p.interceptors) == 0 {
@@ -117,7 +120,7 @@ func (p *publisher) publish(ctx context.Context, message proto.Message, opts []R
 // publishIntercepted brings an update through the interceptors.
 func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, message proto.Message) error {
 	handler, err := chain(p.interceptors, newRPCInfo(p.method, o.topic), func(ctx context.Context, message proto.Message) error {
-		if err := p.updates.check(message); err != nil {
+		if err := p.updates.Check(message); err != nil {
 			return wrongMessage("update", p.method, err)
 		}
 		return p.send(ctx, &o, message)
@@ -133,7 +136,7 @@ func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, me
 
 func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
 	method, topic := p.method, o.topic
-	frame, err := wire.AppendMessageFrame(nil, p.updates.body(message), string(p.updates.name), updateNonce(method))
+	frame, err := wire.AppendMessageFrame(nil, p.updates.Body(message), string(p.updates.Name), updateNonce(method))
 	if err == nil {
 		frame, err = wire.AppendMetadata(frame, o.outgoingMetadata(ctx))
 	}
@@ -145,7 +148,7 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 		channel = updateChannel(method, topic)
 	}
 	if err := p.bus.Publish(ctx, channel, frame, nil); err != nil {
-		failure, reason := classifyPublishError(err)
+		failure, reason := transport.ClassifyError(err)
 		return errors.WithFacts(failure, errors.CallFacts{
 			Method: method.FullName(), Topic: topic, Phase: errors.PhasePublish, Reason: reason,
 		})

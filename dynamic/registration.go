@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -23,7 +25,7 @@ type Registration struct {
 	clients            *clientCache           // shared with the versions before and after it
 	drainingEndpoints  *lifecycle.Gate        // inside: listeners that end before the registration, while they are handling something
 	running            cancelTable
-	cancelSubscription lazySubscription
+	cancelSubscription transport.LazySubscription
 	interceptors       serverInterceptors // the server's and the service's
 
 	// ctx is the context of the service's handlers; kill ends it.
@@ -47,7 +49,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		publishers:         map[string]*publisher{},
 		clients:            &clientCache{service: service.WireName()},
 		drainingEndpoints:  lifecycle.NewGate(),
-		cancelSubscription: lazySubscription{closedErr: errors.ErrServerClosed},
+		cancelSubscription: transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
 		interceptors:       interceptors,
 		ctx:                ctx,
 		cancel:             cancel,
@@ -77,7 +79,7 @@ func (r *Registration) Close(ctx context.Context) error {
 	for _, e := range endpoints {
 		e.close()
 	}
-	r.cancelSubscription.close()
+	r.cancelSubscription.Close()
 	r.cancel()
 	return err
 }
@@ -89,7 +91,7 @@ func (r *Registration) Kill() {
 	forEach(endpoints, (*endpoint).drain) // before the contexts end, so that streams say that it is the server that ends
 	r.cancel()
 	r.drainingEndpoints.Close()
-	r.cancelSubscription.close()
+	r.cancelSubscription.Close()
 	for _, e := range endpoints {
 		e.inFlight.Close() // what was taken before is answered
 		e.close()
@@ -153,7 +155,7 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 		return nil
 	}
 	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
-	if err := r.cancelSubscription.subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel); err != nil {
+	if err := r.cancelSubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel); err != nil {
 		return errors.NewErrorf(errors.Unavailable, "service %s: the bus does not let it listen: %w", r.service.Name(), err)
 	}
 	for _, e := range endpoints {

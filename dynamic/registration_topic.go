@@ -3,6 +3,8 @@ package dynamic
 import (
 	"context"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -152,10 +154,10 @@ func (r *Registration) topicMethod(name string, parts []string) (*serverPlan, er
 	served, ok := r.plans[name]
 	if !ok {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s that is served here%s",
-			r.service.Name(), name, suggest(name, r.service.Methods(), (*registry.Method).Name))
+			r.service.Name(), name, transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
 	}
 	if !served.method.Topics() {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic", served.method.FullName())
 	}
-	return served, checkTopic(served.method, parts)
+	return served, transport.CheckTopic(served.method, parts)
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -67,9 +69,9 @@ func (r *Registration) replaceWith(next *Registration) error {
 	defer cancel()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
-		forEach(endpoints, (*endpoint).close)            // also those that it has not come to
-		if ended := r.checkReplaceable(); ended != nil { // which is why
-			return ended
+		forEach(endpoints, (*endpoint).close)                    // also those that it has not come to
+		if closedErr := r.checkReplaceable(); closedErr != nil { // which is why
+			return closedErr
 		}
 		return err
 	}
@@ -92,7 +94,7 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
 		method := r.plans[e.plan.method.Name()]
-		if len(e.topic) > 0 && method != nil && checkTopic(method.method, e.topic) == nil {
+		if len(e.topic) > 0 && method != nil && transport.CheckTopic(method.method, e.topic) == nil {
 			successor := newEndpoint(method, e.topic)
 			successor.fromPredecessor = true
 			endpoints = append(endpoints, successor)
@@ -116,7 +118,7 @@ func (r *Registration) endpoint(name string) *endpoint {
 func (e *endpoint) inherit(predecessor *endpoint) {
 	if predecessor != nil && predecessor.inbound.channel == e.inbound.channel && predecessor.inbound.mode == e.inbound.mode {
 		e.inbound = predecessor.inbound
-		e.inbound.attach()
+		e.inbound.addEndpoint()
 	}
 }
 
@@ -151,7 +153,7 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 // drainReplaced lets nothing more enter a listener of a registration that was replaced. What it is handling goes on.
 func (r *Registration) drainReplaced(e *endpoint) {
 	if !e.inbound.isStream && e.inbound.current() == e { // nobody has taken it over
-		e.inbound.frames.close()
+		e.inbound.frames.Close()
 	}
 	if r.drainingEndpoints.Enter() { // or else a close frees it
 		r.closeWhenIdle(e)

@@ -57,7 +57,7 @@ func TestIntake_HandOver(t *testing.T) {
 				if !assert.NotNil(t, l, "nobody takes it") {
 					return
 				}
-				number := l.plan.handler.semaphore.max
+				number := l.plan.handler.semaphore.Max
 				l.inFlight.Leave(place)
 				if !assert.GreaterOrEqual(t, number, newest) {
 					return

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -15,8 +17,8 @@ import (
 type replySubscriptions struct {
 	conn              *Conn
 	wireName          string
-	claims, responses lazySubscription
-	streams           lazySubscription // empty for a service without streams
+	claims, responses transport.LazySubscription
+	streams           transport.LazySubscription // empty for a service without streams
 
 	opening chan struct{} // room for whoever subscribes; a second user waits for the result
 }
@@ -26,9 +28,9 @@ func newReplySubscriptions(c *Conn, wireName string) *replySubscriptions {
 		conn:      c,
 		wireName:  wireName,
 		opening:   make(chan struct{}, 1),
-		claims:    lazySubscription{closedErr: errors.ErrClientClosed},
-		responses: lazySubscription{closedErr: errors.ErrClientClosed},
-		streams:   lazySubscription{closedErr: errors.ErrClientClosed},
+		claims:    transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
+		responses: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
+		streams:   transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 	}
 }
 
@@ -42,15 +44,15 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 	}
 	id := s.conn.options.id
 	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, id))
-	if err := s.claims.subscribe(ctx, s.conn.bus, claims, bus.Broadcast, s.conn.onClaim); err != nil {
+	if err := s.claims.Subscribe(ctx, s.conn.bus, claims, bus.Broadcast, s.conn.onClaim); err != nil {
 		return err
 	}
 	responses := bus.Channel(wire.ResponseChannel(s.wireName, id))
-	if err := s.responses.subscribe(ctx, s.conn.bus, responses, bus.Broadcast, s.conn.onResponse); err != nil || !streams {
+	if err := s.responses.Subscribe(ctx, s.conn.bus, responses, bus.Broadcast, s.conn.onResponse); err != nil || !streams {
 		return err
 	}
 	frames := bus.Channel(wire.StreamClientChannel(s.wireName, id))
-	return s.streams.subscribe(ctx, s.conn.bus, frames, bus.Broadcast, s.conn.onStream)
+	return s.streams.Subscribe(ctx, s.conn.bus, frames, bus.Broadcast, s.conn.onStream)
 }
 
 // hasStreams tells whether a service has a method that is a stream.
@@ -60,7 +62,7 @@ func hasStreams(s *registry.Service) bool {
 
 // close returns when nothing more will be delivered.
 func (s *replySubscriptions) close() {
-	s.claims.close()
-	s.responses.close()
-	s.streams.close()
+	s.claims.Close()
+	s.responses.Close()
+	s.streams.Close()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -47,14 +49,14 @@ func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) e
 	return d.replace(&bound.received, method.Input())
 }
 
-func (d decoderOption) replace(requests *messageType, descriptor protoreflect.MessageDescriptor) error {
+func (d decoderOption) replace(requests *message.Type, descriptor protoreflect.MessageDescriptor) error {
 	if d == nil {
 		return errors.New("the request decoder is nil")
 	}
 	anyMessage := reflect.TypeFor[proto.Message]()
-	if requests.goType != anyMessage {
+	if requests.GoType != anyMessage {
 		return fmt.Errorf("there is a request decoder: wanted a function that takes proto.Message, given one that takes %s",
-			requests.goType)
+			requests.GoType)
 	}
 	decode, err := d(descriptor)
 	if err != nil {
@@ -63,6 +65,6 @@ func (d decoderOption) replace(requests *messageType, descriptor protoreflect.Me
 	if decode == nil {
 		return errors.New("the request decoder returned no function")
 	}
-	requests.decoder, requests.decodedType = decode, anyMessage
+	requests.Decoder, requests.DecodedType = decode, anyMessage
 	return nil
 }

@@ -2,10 +2,10 @@ package dynamic
 
 import (
 	"slices"
-	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -45,29 +45,13 @@ func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	case p.defaultRoute != nil:
 		return p.defaultRoute, nil
 	default:
-		return nil, checkTopic(p.method, nil)
+		return nil, transport.CheckTopic(p.method, nil)
 	}
 }
 
 func (p *clientPlan) topicRoute(parts []string) (*route, error) {
-	if err := checkTopic(p.method, parts); err != nil {
+	if err := transport.CheckTopic(p.method, parts); err != nil {
 		return nil, err
 	}
 	return p.newRoute(parts)
-}
-
-// checkTopic returns an error unless the parts are those that the method takes.
-func checkTopic(method *registry.Method, parts []string) error {
-	if len(parts) == method.TopicParts() {
-		return nil
-	}
-	if !method.Topics() {
-		return errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic, given %q", method.FullName(), parts)
-	}
-	names := method.TopicParams()
-	if len(names) == 0 {
-		names = []string{"topic"}
-	}
-	return errors.NewErrorf(errors.InvalidArgument, "method %s takes a topic (%s): wanted parts %d, given %d: %q",
-		method.FullName(), strings.Join(names, ", "), method.TopicParts(), len(parts), parts)
 }

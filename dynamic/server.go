@@ -10,6 +10,10 @@ import (
 	"sync/atomic"
 	"unicode/utf8"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
+	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -24,14 +28,14 @@ type Server struct {
 	wireID        []byte // the id in the options
 	configErr     error  // why it can serve nothing
 	pendingClaims pendingClaims
-	semaphore     semaphore
+	semaphore     semaphore.Semaphore
 	workers       *lifecycle.WorkerPool[task]
 	stats         serverCounters
 	done          chan struct{}
 
 	// Apart, so that a server with busy streams does not forget its requests.
-	requestDedup dedupCache // and openings of streams
-	messageDedup dedupCache // of streams
+	requestDedup dedup.Cache // and openings of streams
+	messageDedup dedup.Cache // of streams
 
 	// ctx is the context of all handlers; kill ends it.
 	ctx    context.Context //nolint:containedctx // the life of the server
@@ -92,8 +96,8 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	default:
 		s.configErr = options.interceptors.err
 	}
-	s.bus = limitFrames(b, options.maxFrameSize, &s.stats.badFrames)
-	s.semaphore.max = int64(options.maxConcurrent)
+	s.bus = transport.LimitFrames(b, options.maxFrameSize, &s.stats.badFrames)
+	s.semaphore.Max = int64(options.maxConcurrent)
 	return s
 }
 
@@ -306,7 +310,7 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 	}
 	for _, name := range slices.Sorted(maps.Keys(handlers)) {
 		if _, ok := r.service.Method(name); !ok {
-			problem(name, "there is a handler, but no such method%s", suggest(name, r.service.Methods(), (*registry.Method).Name))
+			problem(name, "there is a handler, but no such method%s", transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
 		}
 	}
 	methods := map[string]*serverPlan{}

@@ -5,6 +5,10 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -20,9 +24,9 @@ type serverCall struct {
 	plan           *serverPlan
 	token          *lifecycle.Token // in the listener's gate
 	client         *clientEntry     // the client
-	context        lazyContext
-	publishContext lazyTimeout // bounds the publication of the response
-	grant          chan bool   // the client's choice; nil if there is none to wait for
+	context        lazyctx.Context
+	publishContext lazyctx.Timeout // bounds the publication of the response
+	grant          chan bool       // the client's choice; nil if there is none to wait for
 
 	requestID []byte
 	body      []byte
@@ -38,10 +42,9 @@ type serverCall struct {
 // onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
 func (e *endpoint) onRequest(frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
-	value, ok := decodeFrame(frame, wire.KindRequest, r.server.options.maxFrameSize)
-	request, err := wire.ParseRequest(value)
-	if !ok || err != nil {
-		r.server.stats.badFrames.Add(1)
+	request, ok := transport.Decode(
+		frame, wire.KindRequest, r.server.options.maxFrameSize, wire.ParseRequest, &r.server.stats.badFrames)
+	if !ok {
 		return false
 	}
 	c := &serverCall{
@@ -49,15 +52,15 @@ func (e *endpoint) onRequest(frame []byte, token *lifecycle.Token) bool {
 		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
 		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
 	}
-	c.context.provider = c
-	c.context.parent = r.ctx
+	c.context.Info = c
+	c.context.Parent = r.ctx
 	now := time.Now()
 	if !c.computeDeadline(now, request.Expiry) {
 		r.server.stats.expired.Add(1)
 		return false
 	}
 	needsGrant := c.needsGrant(request.SkipClaim)
-	if !needsGrant && r.server.requestDedup.seen(0, c.requestID, c.sentAt, now) {
+	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
 		r.server.stats.duplicated.Add(1)
 		return false
 	}
@@ -83,7 +86,7 @@ func (c *serverCall) requestInfo() RequestInfo {
 func (c *serverCall) serve() {
 	defer c.endpoint.inFlight.Leave(c.token)
 	defer c.deregister()
-	defer c.context.cancel()
+	defer c.context.Cancel()
 	var frame []byte
 	answered := false
 	defer func() {
@@ -101,24 +104,24 @@ func (c *serverCall) serve() {
 // acquireLimits reports whether the limits of the server and of the method leave room.
 func (c *serverCall) acquireLimits() bool {
 	server, method := &c.plan.registration.server.semaphore, &c.plan.handler.semaphore
-	if !server.tryAcquire() {
+	if !server.TryAcquire() {
 		return false
 	}
-	if !method.tryAcquire() {
-		server.release()
+	if !method.TryAcquire() {
+		server.Release()
 		return false
 	}
 	return true
 }
 
 func (c *serverCall) releaseLimits() {
-	c.plan.handler.semaphore.release()
-	c.plan.registration.server.semaphore.release()
+	c.plan.handler.semaphore.Release()
+	c.plan.registration.server.semaphore.Release()
 }
 
 // atLimit tells whether the limits leave no room at the moment.
 func (c *serverCall) atLimit() bool {
-	return c.plan.registration.server.semaphore.full() || c.plan.handler.semaphore.full()
+	return c.plan.registration.server.semaphore.Full() || c.plan.handler.semaphore.Full()
 }
 
 // handle runs the request and returns the frame of its response, or nil if another server has it.
@@ -238,8 +241,8 @@ func (c *serverCall) panicked(value any) []byte {
 // send publishes the response, or says why it cannot.
 func (c *serverCall) send(frame []byte) {
 	server := c.plan.registration.server
-	c.publishContext.limit = server.options.timeout
-	defer c.publishContext.cancel()
+	c.publishContext.Limit = server.options.timeout
+	defer c.publishContext.Cancel()
 	err := server.publishResponse(&c.publishContext, c.plan.method, c.client.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
 		_ = server.publishResponse(&c.publishContext, c.plan.method, c.client.responses, c.tooLarge(err)) // logged there
@@ -248,4 +251,60 @@ func (c *serverCall) send(frame []byte) {
 
 func (c *serverCall) tooLarge(err error) []byte {
 	return c.failure(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), err))
+}
+
+// computeDeadline sets when the request expires by this server's clock, and reports whether that is still to come. A
+// request that seems to be late, from a client of which nothing is known yet, is in doubt: if its servers are chosen
+// by claims, it is claimed, and the client's answer proves that it is not late.
+func (c *serverCall) computeDeadline(now time.Time, expires int64) bool {
+	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expires)
+	c.context.Expiry = expiry
+	if c.sentAt == 0 || !sent.Before(expiry) {
+		return now.Before(expiry)
+	}
+	delay, clock := now.Sub(sent), &c.client.clock
+	if delay.Abs() <= clockskew.Tolerance && now.Before(expiry) {
+		clock.Observe(now, delay)
+		return true
+	}
+	minimum, known := clock.MinDelay(now)
+	switch {
+	case delay < 0: // nothing comes before it is sent
+		clock.Observe(now, delay)
+		return c.applySkew(now, expiry, min(minimum, delay))
+	case known && now.Before(expiry.Add(min(minimum, delay))):
+		clock.Observe(now, delay)
+		return c.applySkew(now, expiry, min(minimum, delay))
+	case clock.ConfirmSuspect(now, sent, delay):
+		return c.applySkew(now, expiry, delay)
+	case now.Before(expiry):
+		return true
+	}
+	c.maybeExpired = !known && c.plan.method.RequireClaim()
+	c.context.Expiry = now.Add(expiry.Sub(sent))
+	return c.maybeExpired
+}
+
+// applySkew takes the client's clock to be slow by so much.
+func (c *serverCall) applySkew(now, expiry time.Time, slow time.Duration) bool {
+	c.context.Expiry = expiry.Add(slow)
+	c.clockSkewed = slow.Abs() > clockskew.Tolerance
+	return now.Before(c.context.Expiry)
+}
+
+// confirmFresh says that a doubtful request is awaited: it is not late.
+func (c *serverCall) confirmFresh() {
+	if c.maybeExpired {
+		now := time.Now()
+		c.client.clock.Observe(now, now.Sub(time.Unix(0, c.sentAt)))
+		c.clockSkewed = true
+	}
+}
+
+// warnClockSkew says once that a client's clock is off.
+func (c *serverCall) warnClockSkew() {
+	if c.clockSkewed && c.client.clock.FirstWarning() {
+		c.plan.registration.server.options.logger.Warn("dynpsrpc: the clock of a client is off",
+			slog.String("client", c.client.id), slog.String("method", c.plan.method.FullName()))
+	}
 }

@@ -7,6 +7,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -23,7 +27,7 @@ type stream struct {
 	consumer streamConsumer // set before the pump starts
 	chain    *streamChain   // set before the pump starts; nil without interceptors
 	release  func()         // lets go of what leads to the stream; called by the pump in the end; set before that starts
-	mailbox  mailbox[streamMessage]
+	mailbox  queue.Mailbox[streamMessage]
 	opening  *streamOpening             // of a client's stream
 	buffered atomic.Pointer[func() int] // tells how many messages are in the channel; nil before there is one
 
@@ -59,11 +63,11 @@ type streamConfig struct {
 	bus            bus.Bus
 	remote         bus.Channel   // where the other side listens
 	timeout        time.Duration // of a message that has none of its own
-	sent, received messageType
+	sent, received message.Type
 	buffer, window int // 0: the defaults
 	counters       *streamCounters
-	dedup          *dedupCache // messages of all streams here
-	endpoint       *endpoint   // that serves the stream; nil on a client
+	dedup          *dedup.Cache // messages of all streams here
+	endpoint       *endpoint    // that serves the stream; nil on a client
 }
 
 // DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.
@@ -80,7 +84,7 @@ func newStream(ctx context.Context, config streamConfig) *stream {
 	}
 	s := &stream{
 		streamConfig: config,
-		mailbox:      newMailbox[streamMessage](config.buffer + mailboxSlack),
+		mailbox:      queue.NewMailbox[streamMessage](config.buffer + mailboxSlack),
 		done:         make(chan struct{}),
 		readerGone:   make(chan struct{}),
 		pumpDone:     make(chan struct{}),
@@ -110,7 +114,7 @@ func (s *stream) Err() error {
 
 // waiting returns how many messages have come and were not read yet.
 func (s *stream) waiting() uint64 {
-	count := s.mailbox.len()
+	count := s.mailbox.Len()
 	if buffered := s.buffered.Load(); buffered != nil {
 		count += (*buffered)()
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -65,10 +68,10 @@ func (s *stream) sendClose(cause error) error {
 			return errors.NewErrorf(errors.Internal, "close of stream %s cannot be encoded: %w", s.method.FullName(), err)
 		}
 	}
-	ctx := lazyContext{parent: context.Background(), deadline: now.Add(s.timeout)}
-	defer ctx.cancel()
+	ctx := lazyctx.Context{Parent: context.Background(), Expiry: now.Add(s.timeout)}
+	defer ctx.Cancel()
 	if err := s.lockSend(&ctx); err != nil {
-		return s.withFacts(classifyPublishError(err))
+		return s.withFacts(transport.ClassifyError(err))
 	}
 	defer s.unlockSend()
 	err = s.bus.Publish(&ctx, s.remote, frame, nil)
@@ -76,7 +79,7 @@ func (s *stream) sendClose(cause error) error {
 		err = s.sendTooLarge(&ctx, last, err)
 	}
 	if err != nil {
-		return s.withFacts(classifyPublishError(err))
+		return s.withFacts(transport.ClassifyError(err))
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -12,7 +14,7 @@ import (
 
 // boundStream is a stream's handler fitted to its method.
 type boundStream struct {
-	sent, received messageType
+	sent, received message.Type
 	buffer, window int // 0: the defaults
 	// newTyped makes the stream a typed one, and returns what handles it.
 	newTyped func(s *stream) func() error
@@ -49,17 +51,17 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 	if kind := method.Kind(); kind != registry.KindStream {
 		return nil, fmt.Errorf("the method is a %s, not a stream", kindNouns[kind])
 	}
-	incoming, err := resolveMessageType[Recv](method.Input())
+	received, err := message.Resolve[Recv](method.Input())
 	if err != nil {
 		return nil, fmt.Errorf("type of received messages: %w", err)
 	}
-	outgoing, err := resolveMessageType[Send](method.Output())
+	sent, err := message.Resolve[Send](method.Output())
 	if err != nil {
 		return nil, fmt.Errorf("type of sent messages: %w", err)
 	}
 	bound := &boundStream{
-		sent:     outgoing,
-		received: incoming,
+		sent:     sent,
+		received: received,
 		newTyped: func(s *stream) func() error {
 			typed := newTypedStream[Send, Recv](s)
 			return func() error { return h.handle(typed) }

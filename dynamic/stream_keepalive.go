@@ -3,6 +3,8 @@ package dynamic
 import (
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -87,8 +89,8 @@ func (k *keepalive) check() {
 func (k *keepalive) ping() {
 	s := k.stream
 	requestID, now := id.NewRequest(), time.Now()
-	ctx := lazyContext{parent: s.context, deadline: now.Add(k.interval)}
-	defer ctx.cancel()
+	ctx := lazyctx.Context{Parent: s.context, Expiry: now.Add(k.interval)}
+	defer ctx.Cancel()
 	ping := wire.Stream{
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
 		Expiry: now.Add(maxMissedKeepalives * k.interval).UnixNano(), Op: wire.StreamPing,

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -207,10 +208,9 @@ func (c *Conn) trackStream(s *stream) error {
 
 // onStream takes a frame from the bus; it never blocks.
 func (c *Conn) onStream(frame []byte) {
-	value, ok := decodeFrame(frame, wire.KindStream, c.options.maxFrameSize)
-	parsed, err := wire.ParseStream(value)
-	if !ok || err != nil {
-		c.stats.badFrames.Add(1)
+	parsed, ok := transport.Decode(
+		frame, wire.KindStream, c.options.maxFrameSize, wire.ParseStream, &c.stats.badFrames)
+	if !ok {
 		return
 	}
 	c.streams.dispatch(&parsed)

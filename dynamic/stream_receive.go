@@ -3,6 +3,8 @@ package dynamic
 import (
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -47,12 +49,12 @@ func (s *stream) receive(frame *wire.Stream) {
 func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
 	switch frame.Op {
 	case wire.StreamMessage:
-		if s.dedup.seen(s.dedupKey, frame.RequestID, frame.SentAt, now) {
+		if s.dedup.Seen(s.dedupKey, frame.RequestID, frame.SentAt, now) {
 			s.counters.duplicated.Add(1)
 			return
 		}
 		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
-		if !s.mailbox.push(message) {
+		if !s.mailbox.Push(message) {
 			s.counters.overflowed.Add(1)
 		}
 	case wire.StreamAck:
@@ -79,18 +81,18 @@ func (s *stream) pump() {
 
 // pumpNext waits for a message and hands it over. It reports false if no more will come.
 func (s *stream) pumpNext() bool {
-	message, ok := s.mailbox.pop()
+	message, ok := s.mailbox.Pop()
 	if !ok {
 		select {
-		case <-s.mailbox.wakeup:
+		case <-s.mailbox.Wakeup:
 			return true
 		case <-s.done:
 		}
-		if message, ok = s.mailbox.pop(); !ok { // nothing is put in any more
+		if message, ok = s.mailbox.Pop(); !ok { // nothing is put in any more
 			return false
 		}
 	}
-	decoded, err := s.received.decode(message.body)
+	decoded, err := s.received.Decode(message.body)
 	if err != nil {
 		_ = s.Close(errors.NewError(errors.MalformedRequest, err)) // or it was closed before
 		return false
@@ -126,7 +128,7 @@ func (s *stream) acknowledge(message *streamMessage) {
 	if err != nil {
 		return // not with ids that came in a frame
 	}
-	ctx := lazyContext{parent: s.context, deadline: time.Now().Add(s.timeout)}
-	defer ctx.cancel()
+	ctx := lazyctx.Context{Parent: s.context, Expiry: time.Now().Add(s.timeout)}
+	defer ctx.Cancel()
 	_ = s.publish(&ctx, frame, nil)
 }

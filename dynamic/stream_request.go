@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -18,9 +20,9 @@ type streamRequest struct {
 	plan        *serverPlan
 	token       *lifecycle.Token // in the listener's gate
 	request     wire.Stream
-	context     lazyContext // ends when the client gives up
-	subscribers uint32      // servers that the bus counts as one receiver, when the opening came; 0 for one
-	grant       chan bool   // the client's choice; nil if there is none to wait for
+	context     lazyctx.Context // ends when the client gives up
+	subscribers uint32          // servers that the bus counts as one receiver, when the opening came; 0 for one
+	grant       chan bool       // the client's choice; nil if there is none to wait for
 }
 
 // requestInfo returns what a handler can ask for.
@@ -32,16 +34,16 @@ func (req *streamRequest) requestInfo() RequestInfo {
 func (e *endpoint) onOpen(open *wire.Stream, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
-	req.context.provider = req
-	req.context.parent = r.ctx
-	req.context.deadline = time.Unix(0, open.Expiry)
+	req.context.Info = req
+	req.context.Parent = r.ctx
+	req.context.Expiry = time.Unix(0, open.Expiry)
 	now := time.Now()
-	if !now.Before(req.context.deadline) {
+	if !now.Before(req.context.Expiry) {
 		r.server.stats.expired.Add(1)
 		return false
 	}
 	needsGrant := e.plan.method.RequireClaim()
-	if !needsGrant && r.server.requestDedup.seen(0, req.request.RequestID, req.request.SentAt, now) {
+	if !needsGrant && r.server.requestDedup.Seen(0, req.request.RequestID, req.request.SentAt, now) {
 		r.server.stats.duplicated.Add(1)
 		return false
 	}
@@ -69,7 +71,7 @@ func (req *streamRequest) serve() {
 // accept returns an open stream and what handles it, or nil if another server has it or the client has gone.
 func (req *streamRequest) accept() (s *stream, handle func() error) {
 	defer req.deregister()
-	defer req.context.cancel()
+	defer req.context.Cancel()
 	if req.grant != nil && !req.obtainGrant() {
 		return nil, nil
 	}
@@ -122,7 +124,7 @@ func (req *streamRequest) obtainGrant() bool {
 
 func (req *streamRequest) newStream() *stream {
 	r, bound := req.plan.registration, req.plan.handler.stream
-	return newStream(context.WithValue(r.ctx, requestInfoKey{}, req), streamConfig{
+	return newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
 		timeout: r.server.options.timeout, sent: bound.sent, received: bound.received,

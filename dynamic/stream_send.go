@@ -4,6 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -16,14 +19,14 @@ import (
 type inFlightMessage struct {
 	stream  *stream
 	id      id.Call
-	context lazyContext // bounds the publication
+	context lazyctx.Context // bounds the publication
 	timer   *time.Timer
 	result  chan error // room for one, for a Send that waits; nil in a window
 }
 
 // send sends a message. Without a window it waits for the acknowledgement.
 func (s *stream) send(message proto.Message, opts []StreamOption) error {
-	if err := s.sent.check(message); err != nil {
+	if err := s.sent.Check(message); err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.method.FullName(), err)
 	}
 	o := newSendOptions(opts, s)
@@ -42,7 +45,7 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 	case err := <-m.result:
 		return err
 	case <-o.done:
-		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), contextReason(o.ctx.Err())))
+		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
 		return <-m.result // the same, unless something else was first
 	}
 }
@@ -52,7 +55,7 @@ func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendO
 	now := time.Now()
 	outgoing := wire.Stream{
 		StreamID: s.id, RequestID: m.id[:], SentAt: now.UnixNano(), Expiry: now.Add(o.timeout).UnixNano(),
-		Op: wire.StreamMessage, Body: s.sent.body(message),
+		Op: wire.StreamMessage, Body: s.sent.Body(message),
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
@@ -63,14 +66,14 @@ func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendO
 		s.leaveWindow()
 		return err
 	}
-	m.context.parent, m.context.deadline = o.ctx, now.Add(o.timeout)
-	defer m.context.cancel()
+	m.context.Parent, m.context.Expiry = o.ctx, now.Add(o.timeout)
+	defer m.context.Cancel()
 	if err := s.publish(&m.context, frame, m); err != nil {
 		s.complete(m.id, nil)
 		if closed := s.Err(); closed != nil {
 			return closed
 		}
-		return s.withFacts(classifyPublishError(err))
+		return s.withFacts(transport.ClassifyError(err))
 	}
 	return nil
 }
@@ -136,7 +139,7 @@ func (m *inFlightMessage) onTimeout() {
 func (m *inFlightMessage) Delivered(receivers int, err error) {
 	switch {
 	case err != nil:
-		m.stream.complete(m.id, m.stream.withFacts(classifyPublishError(err)))
+		m.stream.complete(m.id, m.stream.withFacts(transport.ClassifyError(err)))
 	case receivers == 0:
 		m.stream.complete(m.id, m.stream.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening))
 	}

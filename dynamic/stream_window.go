@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -38,7 +40,7 @@ func (s *stream) waitForSlot(o *sendOptions) error {
 	case <-timer.C:
 		return s.withFacts(errors.ErrRequestTimedOut, errors.ReasonSilent)
 	case <-o.done:
-		return s.withFacts(errors.FromContext(o.ctx.Err()), contextReason(o.ctx.Err()))
+		return s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err()))
 	}
 }
 
@@ -69,7 +71,7 @@ func (s *stream) Flush(ctx context.Context) error {
 		case <-allAcked:
 		case <-s.done:
 		case <-ctx.Done():
-			return s.withFacts(errors.FromContext(ctx.Err()), contextReason(ctx.Err()))
+			return s.withFacts(errors.FromContext(ctx.Err()), transport.ContextReason(ctx.Err()))
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -59,7 +61,7 @@ type subscription[Resp proto.Message] struct {
 	messages     chan Resp
 	backlog      backlog
 	handler      DeliveryHandler // brings updates through the interceptors; nil without
-	subscription lazySubscription
+	subscription transport.LazySubscription
 	context      context.Context //nolint:containedctx // the life of the subscription
 	cancel       context.CancelFunc
 	inFlight     *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
@@ -69,7 +71,7 @@ type subscription[Resp proto.Message] struct {
 
 	endOnce sync.Once
 	mu      sync.Mutex
-	ended   bool
+	closed  bool
 	err     error
 	unwatch func() bool // stops watching the context; nil if that was never watched
 }
@@ -102,7 +104,7 @@ func subscribe[Resp proto.Message](
 		overflow:     o.overflow,
 		messages:     make(chan Resp, maxChannel),
 		backlog:      backlog{limit: o.bufferSize},
-		subscription: lazySubscription{closedErr: errors.ErrClientClosed},
+		subscription: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 		inFlight:     lifecycle.NewGate(),
 	}
 	if o.bufferSize > 0 {
@@ -116,9 +118,9 @@ func subscribe[Resp proto.Message](
 	if p.method.Routing() == registry.RoutingMulti {
 		mode = bus.Broadcast
 	}
-	if err := s.subscription.subscribe(ctx, p.conn.bus, route.requests, mode, s.deliver); err != nil {
+	if err := s.subscription.Subscribe(ctx, p.conn.bus, route.requests, mode, s.deliver); err != nil {
 		s.cancel()
-		failure, reason := classifyPublishError(err)
+		failure, reason := transport.ClassifyError(err)
 		return nil, errors.WithFacts(failure, errors.CallFacts{
 			Method: p.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
 		})
@@ -136,9 +138,9 @@ func (s *subscription[Resp]) endWithContext(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() { s.end(errors.FromContext(ctx.Err())) })
 	s.mu.Lock()
 	s.unwatch = unwatch
-	ended := s.ended
+	closed := s.closed
 	s.mu.Unlock()
-	if ended {
+	if closed {
 		unwatch()
 	}
 }
@@ -171,13 +173,13 @@ func (s *subscription[Resp]) Stats() SubscriptionStats {
 func (s *subscription[Resp]) end(err error) {
 	s.endOnce.Do(func() {
 		s.mu.Lock()
-		s.ended, s.err = true, err
+		s.closed, s.err = true, err
 		unwatch := s.unwatch
 		s.mu.Unlock()
 		if unwatch != nil {
 			unwatch()
 		}
-		s.subscription.close()
+		s.subscription.Close()
 		s.cancel()
 		<-s.inFlight.Close()
 		s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // not negative
@@ -224,13 +226,13 @@ func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], 
 // decodeUpdate returns what is in the frame of an update.
 func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || string(envelope.TypeName) != string(p.responses.name) {
+	if err != nil || string(envelope.TypeName) != string(p.responses.Name) {
 		return nil, nil, false
 	}
-	value, err := decompress(envelope.Value, p.conn.options.maxFrameSize)
+	value, err := transport.Decompress(envelope.Value, p.conn.options.maxFrameSize)
 	if err != nil {
 		return nil, nil, false
 	}
-	message, err = p.responses.decode(value)
+	message, err = p.responses.Decode(value)
 	return message, envelope.Metadata, err == nil
 }

@@ -5,6 +5,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -27,25 +30,25 @@ type backlog struct {
 	lagging atomic.Bool // what comes must wait here
 
 	mu     sync.Mutex
-	frames fifo[[]byte]
+	frames queue.FIFO[[]byte]
 	bytes  int
 }
 
 // fullLocked tells whether something must be dropped before a frame of this size is kept.
 func (b *backlog) fullLocked(size, inChannel int) bool {
 	if b.limit > 0 {
-		return inChannel+b.frames.len() >= b.limit
+		return inChannel+b.frames.Len() >= b.limit
 	}
-	return b.frames.len() > 0 && b.bytes+size+frameOverhead > DefaultBacklogBytes
+	return b.frames.Len() > 0 && b.bytes+size+frameOverhead > DefaultBacklogBytes
 }
 
 func (b *backlog) pushLocked(frame []byte) {
-	b.frames.push(frame)
+	b.frames.Push(frame)
 	b.bytes += len(frame) + frameOverhead
 }
 
 func (b *backlog) popLocked() (frame []byte, ok bool) {
-	if frame, ok = b.frames.pop(); ok {
+	if frame, ok = b.frames.Pop(); ok {
 		b.bytes -= len(frame) + frameOverhead
 	}
 	return frame, ok
@@ -65,7 +68,7 @@ func (b *backlog) pop() (frame []byte, ok bool) {
 func (b *backlog) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.frames.len()
+	return b.frames.Len()
 }
 
 // enqueue puts a frame into the backlog, and sees to it that somebody drains that. It never blocks.
@@ -124,7 +127,7 @@ func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	if s.handler == nil {
 		return s.sendBlocking(update.message)
 	}
-	ctx := context.WithValue(s.context, requestInfoKey{}, update)
+	ctx := context.WithValue(s.context, lazyctx.InfoKey{}, update)
 	panicked := s.plan.conn.panics().guard(ctx, s.plan.method, func() error {
 		if err := s.handler(ctx, update.message); err != nil {
 			s.refused.Add(1)
@@ -166,7 +169,7 @@ func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
 		return s.endedError()
 	}
 	defer s.inFlight.Leave()
-	update, err := s.plan.responses.convert(update)
+	update, err := s.plan.responses.Convert(update)
 	if err != nil {
 		return wrongMessage("update", s.plan.method, err)
 	}

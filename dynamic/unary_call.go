@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -44,7 +46,7 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	outgoing := wire.Request{
 		RequestID: c.inbox.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
-		Metadata: o.outgoingMetadata(ctx), Body: p.requests.body(request),
+		Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
 		SkipClaim: unclaimed, AcceptDirect: unclaimed, AcceptDecline: c.selecting,
 	}
 	frame, err := outgoing.AppendFrame(nil)
@@ -95,7 +97,7 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 		return nil, c.withFacts(conn.closeError())
 	}
 	if err := conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id}); err != nil {
-		return nil, c.withFacts(classifyPublishError(err))
+		return nil, c.withFacts(transport.ClassifyError(err))
 	}
 	c.sent, c.published = true, time.Since(c.started)
 	if c.selecting {
@@ -140,8 +142,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 				return nil, c.contextError(ctx.Err())
 			}
 		}
-		response, ended, err := c.step(ctx)
-		if ended || err != nil {
+		response, isFinal, err := c.step(ctx)
+		if isFinal || err != nil {
 			return response, err
 		}
 		if c.plan.conn.err() != nil {
@@ -152,7 +154,7 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 }
 
 // step acts upon what has come, and returns the encoded response if the call has ended with it.
-func (c *unaryCall) step(ctx context.Context) (response []byte, ended bool, err error) {
+func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, err error) {
 	state := c.inbox.snapshot()
 	switch {
 	case state.isError() && c.isFinal(state.failure):
@@ -166,7 +168,7 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, ended bool, err 
 		}
 		return state.body, true, nil
 	case state.publishErr != nil:
-		return nil, true, c.withFacts(classifyPublishError(state.publishErr))
+		return nil, true, c.withFacts(transport.ClassifyError(state.publishErr))
 	case c.server == "" && c.claims.hasNew(&state):
 		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
@@ -199,11 +201,11 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil { // a queue has chosen a server, which does not know that it could have answered at once
 		c.claims = newClaimCollector(SelectionOpts{AcceptFirstAvailable: true})
 	}
-	server, selected, complete := c.claims.collect(state)
+	server, selected, likelyComplete := c.claims.addClaims(state)
 	if selected {
 		return c.grant(ctx, server)
 	}
-	if complete {
+	if likelyComplete {
 		return c.selectServer(ctx)
 	}
 	return nil
@@ -212,7 +214,7 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 // selectServer chooses among the claims that are there.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
-	if server, selected, _ := c.claims.collect(&state); selected { // came at the last moment
+	if server, selected, _ := c.claims.addClaims(&state); selected { // came at the last moment
 		return c.grant(ctx, server)
 	}
 	c.claims.updateMembership(&state)
@@ -250,7 +252,7 @@ func (c *unaryCall) grant(ctx context.Context, server string) error {
 		c.inbox.discardUnselectedResponse(server)
 	}
 	if err := c.plan.conn.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id}); err != nil {
-		return c.withFacts(classifyPublishError(err))
+		return c.withFacts(transport.ClassifyError(err))
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)
 	return nil

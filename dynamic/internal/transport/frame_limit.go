@@ -1,4 +1,4 @@
-package dynamic
+package transport
 
 import (
 	"context"
@@ -16,8 +16,8 @@ type limitedBus struct {
 	dropped *atomic.Uint64
 }
 
-// limitFrames returns b itself if there is no limit.
-func limitFrames(b bus.Bus, bytes int, dropped *atomic.Uint64) bus.Bus {
+// LimitFrames returns b itself if there is no limit.
+func LimitFrames(b bus.Bus, bytes int, dropped *atomic.Uint64) bus.Bus {
 	if bytes <= 0 {
 		return b
 	}

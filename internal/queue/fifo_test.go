@@ -1,4 +1,4 @@
-package dynamic
+package queue
 
 import (
 	"testing"
@@ -9,22 +9,22 @@ import (
 
 func TestFifo_GrowsAndShrinks(t *testing.T) {
 	t.Parallel()
-	var f fifo[int]
+	var f FIFO[int]
 	pushed, popped := 0, 0
 	for _, step := range []struct{ push, pop int }{{1, 1}, {31, 30}, {100, 50}, {1, 50}, {1000, 1002}} {
 		for range step.push {
-			f.push(pushed)
+			f.Push(pushed)
 			pushed++
 		}
 		for range step.pop {
-			item, ok := f.pop()
+			item, ok := f.Pop()
 			require.Equal(t, popped < pushed, ok)
 			if ok {
 				require.Equal(t, popped, item)
 				popped++
 			}
 		}
-		require.Equal(t, pushed-popped, f.len())
+		require.Equal(t, pushed-popped, f.Len())
 	}
 	assert.Same(t, f.head, f.tail, "an empty one keeps one block")
 	assert.Zero(t, *f.head)

@@ -1,4 +1,4 @@
-package dynamic
+package lazyctx
 
 import (
 	"context"
@@ -14,29 +14,29 @@ import (
 type contextKey struct{}
 
 // newRequestContext is a context with 10 seconds to go, and what kills its server.
-func newRequestContext(t testing.TB) (*lazyContext, context.CancelFunc) {
+func newRequestContext(t testing.TB) (*Context, context.CancelFunc) {
 	t.Helper()
 	parent, kill := context.WithCancel(context.WithValue(context.Background(), contextKey{}, "value"))
 	t.Cleanup(kill)
-	return &lazyContext{parent: parent, deadline: time.Now().Add(10 * time.Second)}, kill
+	return &Context{Parent: parent, Expiry: time.Now().Add(10 * time.Second)}, kill
 }
 
 // TestRequestContext_End checks each way to end, with Done asked for before and after.
 func TestRequestContext_End(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		end  func(c *lazyContext, kill context.CancelFunc)
+		end  func(c *Context, kill context.CancelFunc)
 		want error
 	}{
-		"expiry":        {func(*lazyContext, context.CancelFunc) { <-time.After(10 * time.Second) }, context.DeadlineExceeded},
-		"killed":        {func(_ *lazyContext, kill context.CancelFunc) { kill() }, context.Canceled},
-		"handler ended": {func(c *lazyContext, _ context.CancelFunc) { c.cancel() }, context.Canceled},
-		"handler ended, then killed": {func(c *lazyContext, kill context.CancelFunc) {
-			c.cancel()
+		"expiry":        {func(*Context, context.CancelFunc) { <-time.After(10 * time.Second) }, context.DeadlineExceeded},
+		"killed":        {func(_ *Context, kill context.CancelFunc) { kill() }, context.Canceled},
+		"handler ended": {func(c *Context, _ context.CancelFunc) { c.Cancel() }, context.Canceled},
+		"handler ended, then killed": {func(c *Context, kill context.CancelFunc) {
+			c.Cancel()
 			kill()
-			c.cancel()
+			c.Cancel()
 		}, context.Canceled},
-		"killed, then expired": {func(_ *lazyContext, kill context.CancelFunc) {
+		"killed, then expired": {func(_ *Context, kill context.CancelFunc) {
 			kill()
 			<-time.After(10 * time.Second)
 		}, context.Canceled},
@@ -102,7 +102,7 @@ func TestRequestContext_DoneIsOneChannel(t *testing.T) {
 	c, _ := newRequestContext(t)
 	first := c.Done()
 	assert.Equal(t, first, c.Done())
-	c.cancel()
+	c.Cancel()
 	assert.Equal(t, first, c.Done())
 }
 
@@ -142,13 +142,13 @@ func TestRequestContext_Children(t *testing.T) {
 		defer cancel()
 		detached := context.WithoutCancel(c)
 		deadline, _ := long.Deadline()
-		require.Equal(t, c.deadline, deadline)
+		require.Equal(t, c.Expiry, deadline)
 
 		<-time.After(time.Second)
 		synctest.Wait()
 		require.Equal(t, context.DeadlineExceeded, short.Err())
 		require.NoError(t, long.Err())
-		c.cancel()
+		c.Cancel()
 		requireClosed(t, early)
 		requireClosed(t, long)
 		require.Equal(t, context.Canceled, early.Err())
@@ -172,7 +172,7 @@ func TestRequestContext_AfterFunc(t *testing.T) {
 			require.FailNow(t, "called too early")
 		default:
 		}
-		c.cancel()
+		c.Cancel()
 		<-called
 	})
 }
@@ -193,7 +193,7 @@ func TestRequestContext_ManyGoroutines(t *testing.T) {
 				_, _ = c.Deadline()
 			}()
 		}
-		go c.cancel()
+		go c.Cancel()
 		go kill()
 		synctest.Wait()
 	})
@@ -203,17 +203,17 @@ func TestRequestContext_ManyGoroutines(t *testing.T) {
 func TestRequestContext_ErrStays(t *testing.T) {
 	t.Run("expired, then the handler returns", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			c := &lazyContext{parent: context.Background(), deadline: time.Now().Add(time.Second)}
+			c := &Context{Parent: context.Background(), Expiry: time.Now().Add(time.Second)}
 			<-time.After(time.Second)
 			assert.Equal(t, context.DeadlineExceeded, c.Err())
-			c.cancel()
+			c.Cancel()
 			assert.Equal(t, context.DeadlineExceeded, c.Err())
 		})
 	})
 	t.Run("the handler returned, and Done is asked for after the expiry", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			c := &lazyContext{parent: context.Background(), deadline: time.Now().Add(time.Second)}
-			c.cancel()
+			c := &Context{Parent: context.Background(), Expiry: time.Now().Add(time.Second)}
+			c.Cancel()
 			assert.Equal(t, context.Canceled, c.Err())
 			<-time.After(time.Second)
 			<-c.Done()

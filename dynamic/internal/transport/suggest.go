@@ -1,4 +1,4 @@
-package dynamic
+package transport
 
 import (
 	"strings"
@@ -6,8 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// suggest returns, as the end of an error's text, the name of the method that was most likely meant; or nothing.
-func suggest(name string, methods []*registry.Method, nameOf func(*registry.Method) string) string {
+// Suggest returns, as the end of an error's text, the name of the method that was most likely meant; or nothing.
+func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Method) string) string {
 	method := name[strings.LastIndexAny(name, "/.")+1:]
 	best, bestDistance := "", 1+min(3, (len(method)+2)/3) // so many wrong letters make another name
 	for _, m := range methods {

@@ -1,4 +1,4 @@
-package dynamic
+package lazyctx
 
 import (
 	"context"
@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// lazyContext is the context of one request's handler: it ends at the request's expiry, with its parent, or
+// Context is the context of one request's handler: it ends at the request's expiry, with its parent, or
 // when the handler has returned. Most handlers never ask for Done, so the timer and the channel behind it are
 // made when one does.
-type lazyContext struct {
-	parent   context.Context //nolint:containedctx // it is a context
-	deadline time.Time
-	provider requestInfoProvider // what is being handled
+type Context struct {
+	Parent context.Context //nolint:containedctx // it is a context
+	Expiry time.Time
+	Info   any // what is being handled
 
 	mu    sync.Mutex
 	inner *deadlineContext // made by the first Done
@@ -20,14 +20,14 @@ type lazyContext struct {
 }
 
 // Deadline returns the request's expiry.
-func (c *lazyContext) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *Context) Deadline() (time.Time, bool) { return c.Expiry, true }
 
 // Done returns a channel that is closed when the context ends.
-func (c *lazyContext) Done() <-chan struct{} {
+func (c *Context) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
-		c.inner = newDeadlineContext(c.parent, c.deadline)
+		c.inner = newDeadlineContext(c.Parent, c.Expiry)
 		if c.err != nil {
 			c.inner.cancel()
 		}
@@ -36,29 +36,29 @@ func (c *lazyContext) Done() <-chan struct{} {
 }
 
 // Err says why the context ended. It does not change its mind.
-func (c *lazyContext) Err() error {
+func (c *Context) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.errLocked()
 }
 
-func (c *lazyContext) errLocked() error {
+func (c *Context) errLocked() error {
 	switch {
 	case c.err != nil:
 	case c.inner != nil:
 		c.err = c.inner.Err()
-	case c.parent.Err() != nil:
-		c.err = c.parent.Err()
-	case !time.Now().Before(c.deadline):
+	case c.Parent.Err() != nil:
+		c.err = c.Parent.Err()
+	case !time.Now().Before(c.Expiry):
 		c.err = context.DeadlineExceeded
 	}
 	return c.err
 }
 
 // Value asks the inner context, so that the standard library finds it when a child is made of this one.
-func (c *lazyContext) Value(key any) any {
-	if key == (requestInfoKey{}) {
-		return c.provider
+func (c *Context) Value(key any) any {
+	if key == (InfoKey{}) {
+		return c.Info
 	}
 	c.mu.Lock()
 	inner := c.inner
@@ -66,11 +66,11 @@ func (c *lazyContext) Value(key any) any {
 	if inner != nil {
 		return inner.Value(key)
 	}
-	return c.parent.Value(key)
+	return c.Parent.Value(key)
 }
 
-// cancel ends the context, if it has not ended yet.
-func (c *lazyContext) cancel() {
+// Cancel ends the context, if it has not ended yet.
+func (c *Context) Cancel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner != nil {
@@ -84,3 +84,6 @@ func (c *lazyContext) cancel() {
 		c.err = context.Canceled
 	}
 }
+
+// InfoKey is the key under which Value returns a Context's Info.
+type InfoKey struct{}

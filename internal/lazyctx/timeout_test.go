@@ -1,4 +1,4 @@
-package dynamic
+package lazyctx
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 func TestPatience_BeginsWhenAsked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &lazyTimeout{limit: time.Second}
+		p := &Timeout{Limit: time.Second}
 		<-time.After(time.Hour)
 		require.NoError(t, p.Err())
 		deadline, ok := p.Deadline()
@@ -23,7 +23,7 @@ func TestPatience_BeginsWhenAsked(t *testing.T) {
 		<-p.Done()
 		assert.Equal(t, time.Second, time.Since(start))
 		require.ErrorIs(t, p.Err(), context.DeadlineExceeded)
-		p.cancel()
+		p.Cancel()
 		require.ErrorIs(t, p.Err(), context.DeadlineExceeded)
 	})
 }
@@ -31,7 +31,7 @@ func TestPatience_BeginsWhenAsked(t *testing.T) {
 func TestPatience_IsAContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &lazyTimeout{limit: time.Second}
+		p := &Timeout{Limit: time.Second}
 		type key struct{}
 		assert.Nil(t, p.Value(key{}))
 		child, cancel := context.WithTimeout(context.WithValue(p, key{}, 1), time.Hour)
@@ -39,7 +39,7 @@ func TestPatience_IsAContext(t *testing.T) {
 		assert.Equal(t, 1, child.Value(key{}))
 		<-child.Done()
 		require.ErrorIs(t, child.Err(), context.DeadlineExceeded)
-		p.cancel()
+		p.Cancel()
 	})
 }
 
@@ -48,14 +48,14 @@ func TestPatience_EndLeavesNoTimer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for range 2 {
-			p := &lazyTimeout{limit: time.Hour}
+			p := &Timeout{Limit: time.Hour}
 			done := p.Done()
-			p.cancel()
+			p.Cancel()
 			<-done
 			require.ErrorIs(t, p.Err(), context.Canceled)
 		}
-		unused := &lazyTimeout{limit: time.Hour}
-		unused.cancel()
+		unused := &Timeout{Limit: time.Hour}
+		unused.Cancel()
 		require.NoError(t, unused.Err())
 	})
 }

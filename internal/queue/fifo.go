@@ -1,8 +1,8 @@
-package dynamic
+package queue
 
-// fifo is a queue without a limit. It is for one goroutine at a time. Its memory is a list of blocks, so that it grows
+// FIFO is a queue without a limit. It is for one goroutine at a time. Its memory is a list of blocks, so that it grows
 // without copying.
-type fifo[T any] struct {
+type FIFO[T any] struct {
 	head, tail *fifoBlock[T] // nil: it is empty and keeps no memory
 	count      int
 }
@@ -13,9 +13,9 @@ type fifoBlock[T any] struct {
 	nextBlock  *fifoBlock[T]
 }
 
-func (f *fifo[T]) len() int { return f.count }
+func (f *FIFO[T]) Len() int { return f.count }
 
-func (f *fifo[T]) push(item T) {
+func (f *FIFO[T]) Push(item T) {
 	switch {
 	case f.tail == nil:
 		f.tail = &fifoBlock[T]{}
@@ -29,8 +29,8 @@ func (f *fifo[T]) push(item T) {
 	f.count++
 }
 
-// pop returns the oldest item, or false if there is none.
-func (f *fifo[T]) pop() (item T, ok bool) {
+// Pop returns the oldest item, or false if there is none.
+func (f *FIFO[T]) Pop() (item T, ok bool) {
 	if f.count == 0 {
 		return item, false
 	}

@@ -1,4 +1,4 @@
-package dynamic
+package queue
 
 import (
 	"testing"
@@ -10,19 +10,19 @@ import (
 
 func TestMailbox_Bounded(t *testing.T) {
 	t.Parallel()
-	m := newMailbox[int](3)
-	_, ok := m.pop()
+	m := NewMailbox[int](3)
+	_, ok := m.Pop()
 	assert.False(t, ok)
-	assert.Empty(t, m.wakeup)
+	assert.Empty(t, m.Wakeup)
 	for i := range 3 {
-		assert.True(t, m.push(i))
+		assert.True(t, m.Push(i))
 	}
-	assert.False(t, m.push(3))
-	assert.Len(t, m.wakeup, 1)
-	item, ok := m.pop()
+	assert.False(t, m.Push(3))
+	assert.Len(t, m.Wakeup, 1)
+	item, ok := m.Pop()
 	assert.True(t, ok)
 	assert.Zero(t, item)
-	assert.True(t, m.push(4))
+	assert.True(t, m.Push(4))
 }
 
 // TestMailbox_IsAQueue: whatever is put in and taken out, it behaves as a bounded queue does.
@@ -30,18 +30,18 @@ func TestMailbox_IsAQueue(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 40).Draw(t, "limit")
-		m := newMailbox[int](limit)
+		m := NewMailbox[int](limit)
 		var model []int
 		for i, put := range rapid.SliceOf(rapid.Bool()).Draw(t, "steps") {
 			if put {
 				room := len(model) < limit
-				require.Equal(t, room, m.push(i))
+				require.Equal(t, room, m.Push(i))
 				if room {
 					model = append(model, i)
 				}
 				continue
 			}
-			item, ok := m.pop()
+			item, ok := m.Pop()
 			require.Equal(t, len(model) > 0, ok)
 			if ok {
 				require.Equal(t, model[0], item)

@@ -1,4 +1,4 @@
-package dynamic
+package message
 
 import (
 	"fmt"
@@ -14,73 +14,73 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// messageType makes and checks the messages of one Go type for one message descriptor. It is resolved once,
+// Type makes and checks the messages of one Go type for one message descriptor. It is resolved once,
 // when a handler is registered or a client is made.
-type messageType struct {
-	name protoreflect.FullName
-	new  func() proto.Message
+type Type struct {
+	Name protoreflect.FullName
+	New  func() proto.Message
 	// static says that the Go type alone guarantees the right message.
 	static bool
 	// accepts tells whether a message is of the Go type.
 	accepts func(message proto.Message) bool
 	// noRequired says that a message cannot lack a required field, which then need not be looked for.
 	noRequired bool
-	// goType is the type that was asked for, made that of the messages that decode makes.
-	goType, decodedType reflect.Type
-	// decoder decodes instead of new and proto.Unmarshal; nil: it does not.
-	decoder func(encoded []byte) (proto.Message, error)
+	// GoType is the type that was asked for, made that of the messages that decode makes.
+	GoType, DecodedType reflect.Type
+	// Decoder decodes instead of new and proto.Unmarshal; nil: it does not.
+	Decoder func(encoded []byte) (proto.Message, error)
 }
 
-// resolveMessageType fails if Go type M cannot hold the described message.
-func resolveMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
+// Resolve fails if Go type M cannot hold the described message.
+func Resolve[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
 	t, err := chooseMessageType[M](descriptor)
 	if err != nil {
-		return messageType{}, err
+		return Type{}, err
 	}
-	example := t.new()
-	t.goType, t.decodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
+	example := t.New()
+	t.GoType, t.DecodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
 	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor()) // which may be another one
 	return t, nil
 }
 
-// encodeOnlyType is what any Go type of a message has in common: it can check messages, and encode them.
-func encodeOnlyType(descriptor protoreflect.MessageDescriptor) messageType {
-	return messageType{name: descriptor.FullName(), noRequired: hasNoRequired(descriptor)}
+// EncodeOnly is what any Go type of a message has in common: it can check messages, and encode them.
+func EncodeOnly(descriptor protoreflect.MessageDescriptor) Type {
+	return Type{Name: descriptor.FullName(), noRequired: hasNoRequired(descriptor)}
 }
 
-func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (messageType, error) {
+func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
 	name := descriptor.FullName()
 	newDynamic := func() proto.Message { return dynamicpb.NewMessage(descriptor) }
 	accepts := func(message proto.Message) bool { _, ok := message.(M); return ok }
 	var zero M
 	switch message := any(zero).(type) {
 	case *dynamicpb.Message:
-		return messageType{name: name, new: newDynamic, accepts: accepts}, nil
+		return Type{Name: name, New: newDynamic, accepts: accepts}, nil
 	case nil: // M is an interface
-		t := messageType{name: name, new: linkedOrDynamic(name, newDynamic), accepts: accepts}
-		if _, ok := t.new().(M); !ok {
-			return messageType{}, fmt.Errorf("%T for message %s is no %s", t.new(), name, reflect.TypeFor[M]())
+		t := Type{Name: name, New: linkedOrDynamic(name, newDynamic), accepts: accepts}
+		if _, ok := t.New().(M); !ok {
+			return Type{}, fmt.Errorf("%T for message %s is no %s", t.New(), name, reflect.TypeFor[M]())
 		}
 		return t, nil
 	case proto.Message:
 		goType, err := generatedType(message)
 		if err != nil {
-			return messageType{}, err
+			return Type{}, err
 		}
 		if given := goType.Descriptor().FullName(); given != name {
-			return messageType{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, reflect.TypeFor[M](), given)
+			return Type{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, reflect.TypeFor[M](), given)
 		}
 		if example := goType.New().Interface(); reflect.TypeOf(example) != reflect.TypeFor[M]() {
-			return messageType{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), example)
+			return Type{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), example)
 		}
-		t := messageType{name: name, new: func() proto.Message { return goType.New().Interface() }, static: true, accepts: accepts}
+		t := Type{Name: name, New: func() proto.Message { return goType.New().Interface() }, static: true, accepts: accepts}
 		if _, generated := goType.(*protoimpl.MessageInfo); generated { // a pointer, and empty when what it points to is zero
 			structure := reflect.TypeFor[M]().Elem()
-			t.new = func() proto.Message { return reflect.New(structure).Interface().(M) }
+			t.New = func() proto.Message { return reflect.New(structure).Interface().(M) }
 		}
 		return t, nil
 	default:
-		return messageType{}, fmt.Errorf("%s is no message type", reflect.TypeFor[M]())
+		return Type{}, fmt.Errorf("%s is no message type", reflect.TypeFor[M]())
 	}
 }
 
@@ -104,17 +104,17 @@ func linkedOrDynamic(name protoreflect.FullName, newDynamic func() proto.Message
 	return func() proto.Message { return linked.New().Interface() }
 }
 
-// check returns an error if message is missing or another message. A nil pointer to a generated type is an
+// Check returns an error if message is missing or another message. A nil pointer to a generated type is an
 // empty message, as everywhere in protobuf.
-func (t *messageType) check(message proto.Message) error {
+func (t *Type) Check(message proto.Message) error {
 	if t.static && message != nil {
 		return nil
 	}
-	return t.checkName(message)
+	return t.CheckName(message)
 }
 
-// checkName is check for a message of any Go type.
-func (t *messageType) checkName(message proto.Message) error {
+// CheckName is check for a message of any Go type.
+func (t *Type) CheckName(message proto.Message) error {
 	if message == nil {
 		return errors.New("the message is nil")
 	}
@@ -125,52 +125,52 @@ func (t *messageType) checkName(message proto.Message) error {
 	if descriptor == nil {
 		return fmt.Errorf("the message is a %T without a type", message)
 	}
-	if descriptor.FullName() != t.name {
-		return fmt.Errorf("wanted message %s, given %s", t.name, descriptor.FullName())
+	if descriptor.FullName() != t.Name {
+		return fmt.Errorf("wanted message %s, given %s", t.Name, descriptor.FullName())
 	}
 	return nil
 }
 
-// convert returns a message of any Go type as one of this type's. If only the Go type is another, that is a copy.
-func (t *messageType) convert(message proto.Message) (proto.Message, error) {
+// Convert returns a message of any Go type as one of this type's. If only the Go type is another, that is a copy.
+func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	accepted := message != nil && t.accepts(message)
 	if accepted && t.static {
 		return message, nil
 	}
-	if err := t.checkName(message); err != nil || accepted {
+	if err := t.CheckName(message); err != nil || accepted {
 		return message, err
 	}
 	encoded, err := proto.Marshal(message)
 	if err != nil {
-		return nil, fmt.Errorf("message %s cannot be encoded: %w", t.name, err)
+		return nil, fmt.Errorf("message %s cannot be encoded: %w", t.Name, err)
 	}
-	return t.decode(encoded)
+	return t.Decode(encoded)
 }
 
-// decode returns a new message that holds encoded. Bytes at which protobuf panics are an error as others are:
+// Decode returns a new message that holds encoded. Bytes at which protobuf panics are an error as others are:
 // protobuf-go v1.36 does so for dynamic messages where a map's key comes twice, the second time as another type.
-func (t *messageType) decode(encoded []byte) (message proto.Message, err error) {
+func (t *Type) Decode(encoded []byte) (message proto.Message, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {
-			message, err = nil, fmt.Errorf("message %s cannot be decoded: %v", t.name, problem)
+			message, err = nil, fmt.Errorf("message %s cannot be decoded: %v", t.Name, problem)
 		}
 	}()
 	if message, err = t.unmarshal(encoded); err != nil {
-		return nil, fmt.Errorf("message %s cannot be decoded: %w", t.name, err)
+		return nil, fmt.Errorf("message %s cannot be decoded: %w", t.Name, err)
 	}
 	return message, nil
 }
 
-func (t *messageType) unmarshal(encoded []byte) (proto.Message, error) {
-	if t.decoder != nil {
-		return t.decoder(encoded)
+func (t *Type) unmarshal(encoded []byte) (proto.Message, error) {
+	if t.Decoder != nil {
+		return t.Decoder(encoded)
 	}
-	message := t.new() // empty, so there is nothing to reset
+	message := t.New() // empty, so there is nothing to reset
 	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}.Unmarshal(encoded, message)
 }
 
-// body returns what is encoded into a frame.
-func (t *messageType) body(message proto.Message) wire.Body {
+// Body returns what is encoded into a frame.
+func (t *Type) Body(message proto.Message) wire.Body {
 	return wire.Body{Message: message, Complete: t.noRequired}
 }
 
@@ -196,4 +196,15 @@ func mayRequire(message protoreflect.MessageDescriptor, seen map[protoreflect.Fu
 		}
 	}
 	return false
+}
+
+// Encode returns the bytes of a message: the original ones if they still say the same.
+func (t *Type) Encode(message proto.Message, original []byte) ([]byte, error) {
+	if err := t.CheckName(message); err != nil {
+		return nil, err
+	}
+	if unchanged, err := t.Decode(original); err == nil && proto.Equal(unchanged, message) {
+		return original, nil
+	}
+	return proto.Marshal(message)
 }

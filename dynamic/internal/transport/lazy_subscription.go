@@ -1,4 +1,4 @@
-package dynamic
+package transport
 
 import (
 	"context"
@@ -7,25 +7,25 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// lazySubscription holds a bus subscription that one goroutine makes and that another may close, before,
+// LazySubscription holds a bus subscription that one goroutine makes and that another may close, before,
 // meanwhile or after.
-type lazySubscription struct {
-	closedErr error // what subscribe returns then
+type LazySubscription struct {
+	ClosedErr error // what subscribe returns then
 
 	mu           sync.Mutex
 	closed       bool
 	subscription bus.Subscription // nil if there is none yet
 }
 
-// subscribe fills the slot; a full one stays as it is. One goroutine at a time may call it.
-func (s *lazySubscription) subscribe(
+// Subscribe fills the slot; a full one stays as it is. One goroutine at a time may call it.
+func (s *LazySubscription) Subscribe(
 	ctx context.Context, b bus.Bus, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) error {
 	s.mu.Lock()
 	exists, closed := s.subscription != nil, s.closed
 	s.mu.Unlock()
 	if closed {
-		return s.closedErr
+		return s.ClosedErr
 	}
 	if exists {
 		return nil
@@ -42,13 +42,13 @@ func (s *lazySubscription) subscribe(
 	s.mu.Unlock()
 	if closed {
 		subscription.Close()
-		return s.closedErr
+		return s.ClosedErr
 	}
 	return nil
 }
 
-// subscribers returns how many subscriptions the bus counts as one receiver, if this one is among several; else 0.
-func (s *lazySubscription) subscribers() uint32 {
+// Subscribers returns how many subscriptions the bus counts as one receiver, if this one is among several; else 0.
+func (s *LazySubscription) Subscribers() uint32 {
 	s.mu.Lock()
 	shared, ok := s.subscription.(bus.Multiplexed)
 	s.mu.Unlock()
@@ -61,8 +61,8 @@ func (s *lazySubscription) subscribers() uint32 {
 	return 0
 }
 
-// close returns when nothing more will be delivered.
-func (s *lazySubscription) close() {
+// Close returns when nothing more will be delivered.
+func (s *LazySubscription) Close() {
 	s.mu.Lock()
 	s.closed = true
 	subscription := s.subscription

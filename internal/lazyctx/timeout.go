@@ -1,4 +1,4 @@
-package dynamic
+package lazyctx
 
 import (
 	"context"
@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// lazyTimeout is the context of a publication: it ends so long after somebody first asked when it does. A bus asks only if
+// Timeout is the context of a publication: it ends so long after somebody first asked when it does. A bus asks only if
 // it has to wait, so that one that is not busy costs no timer. It has no parent: an answer is sent however late, and
 // also when its server is ending.
-type lazyTimeout struct {
-	limit time.Duration                   // must be set before use
+type Timeout struct {
+	Limit time.Duration                   // must be set before use
 	inner atomic.Pointer[deadlineContext] // made by who first asked
 }
 
 // init returns the context behind this one.
-func (p *lazyTimeout) init() *deadlineContext {
+func (p *Timeout) init() *deadlineContext {
 	if inner := p.inner.Load(); inner != nil {
 		return inner
 	}
-	inner := newDeadlineContext(context.Background(), time.Now().Add(p.limit))
+	inner := newDeadlineContext(context.Background(), time.Now().Add(p.Limit))
 	if !p.inner.CompareAndSwap(nil, inner) { // somebody else asked at the same moment
 		inner.cancel()
 	}
@@ -27,13 +27,13 @@ func (p *lazyTimeout) init() *deadlineContext {
 }
 
 // Deadline returns when it ends.
-func (p *lazyTimeout) Deadline() (time.Time, bool) { return p.init().Deadline() }
+func (p *Timeout) Deadline() (time.Time, bool) { return p.init().Deadline() }
 
 // Done returns a channel that is closed when it ends.
-func (p *lazyTimeout) Done() <-chan struct{} { return p.init().Done() }
+func (p *Timeout) Done() <-chan struct{} { return p.init().Done() }
 
 // Err says why it ended. As long as nobody has asked when it ends, it does not.
-func (p *lazyTimeout) Err() error {
+func (p *Timeout) Err() error {
 	if inner := p.inner.Load(); inner != nil {
 		return inner.Err()
 	}
@@ -41,15 +41,15 @@ func (p *lazyTimeout) Err() error {
 }
 
 // Value asks the inner context if there is one, so that the standard library finds it when a child is made of this one.
-func (p *lazyTimeout) Value(key any) any {
+func (p *Timeout) Value(key any) any {
 	if inner := p.inner.Load(); inner != nil {
 		return inner.Value(key)
 	}
 	return nil
 }
 
-// cancel stops the timer, if there is one. Nothing is published with it any more.
-func (p *lazyTimeout) cancel() {
+// Cancel stops the timer, if there is one. Nothing is published with it any more.
+func (p *Timeout) Cancel() {
 	if inner := p.inner.Load(); inner != nil {
 		inner.cancel()
 	}

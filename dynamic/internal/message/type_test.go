@@ -1,4 +1,4 @@
-package dynamic
+package message
 
 import (
 	"testing"
@@ -42,47 +42,47 @@ func TestResolveMessageType_MakesTheGoType(t *testing.T) {
 	// A descriptor of the user's own, from a file read at run time, with the name of a linked type.
 	copied := unlinked(t, "google.protobuf", "StringValue")
 	for name, tt := range map[string]struct {
-		resolve func() (messageType, error)
+		resolve func() (Type, error)
 		want    proto.Message
 		checked bool
 	}{
-		"generated":                  {func() (messageType, error) { return resolveMessageType[*wrapperspb.StringValue](stringValue) }, &wrapperspb.StringValue{}, true},
-		"generated, read at runtime": {func() (messageType, error) { return resolveMessageType[*wrapperspb.StringValue](copied) }, &wrapperspb.StringValue{}, true},
-		"dynamic":                    {func() (messageType, error) { return resolveMessageType[*dynamicpb.Message](stringValue) }, &dynamicpb.Message{}, false},
-		"dynamic, unlinked":          {func() (messageType, error) { return resolveMessageType[*dynamicpb.Message](own) }, &dynamicpb.Message{}, false},
-		"interface":                  {func() (messageType, error) { return resolveMessageType[proto.Message](stringValue) }, &wrapperspb.StringValue{}, false},
-		"interface, read at runtime": {func() (messageType, error) { return resolveMessageType[proto.Message](copied) }, &wrapperspb.StringValue{}, false},
-		"interface, unlinked":        {func() (messageType, error) { return resolveMessageType[proto.Message](own) }, &dynamicpb.Message{}, false},
+		"generated":                  {func() (Type, error) { return Resolve[*wrapperspb.StringValue](stringValue) }, &wrapperspb.StringValue{}, true},
+		"generated, read at runtime": {func() (Type, error) { return Resolve[*wrapperspb.StringValue](copied) }, &wrapperspb.StringValue{}, true},
+		"dynamic":                    {func() (Type, error) { return Resolve[*dynamicpb.Message](stringValue) }, &dynamicpb.Message{}, false},
+		"dynamic, unlinked":          {func() (Type, error) { return Resolve[*dynamicpb.Message](own) }, &dynamicpb.Message{}, false},
+		"interface":                  {func() (Type, error) { return Resolve[proto.Message](stringValue) }, &wrapperspb.StringValue{}, false},
+		"interface, read at runtime": {func() (Type, error) { return Resolve[proto.Message](copied) }, &wrapperspb.StringValue{}, false},
+		"interface, unlinked":        {func() (Type, error) { return Resolve[proto.Message](own) }, &dynamicpb.Message{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			resolved, err := tt.resolve()
 			require.NoError(t, err)
 			assert.Equal(t, tt.checked, resolved.static)
-			message, err := resolved.decode([]byte{0x0a, 2, 'h', 'i'})
+			message, err := resolved.Decode([]byte{0x0a, 2, 'h', 'i'})
 			require.NoError(t, err)
 			assert.IsType(t, tt.want, message)
-			assert.Equal(t, resolved.name, message.ProtoReflect().Descriptor().FullName())
+			assert.Equal(t, resolved.Name, message.ProtoReflect().Descriptor().FullName())
 			value := message.ProtoReflect().Descriptor().Fields().ByNumber(1)
 			assert.Equal(t, "hi", message.ProtoReflect().Get(value).String())
-			assert.NotSame(t, message, resolved.new(), "a message of its own each time")
-			require.NoError(t, resolved.check(message))
+			assert.NotSame(t, message, resolved.New(), "a message of its own each time")
+			require.NoError(t, resolved.Check(message))
 
-			_, err = resolved.decode([]byte{0xff})
-			require.ErrorContains(t, err, "message "+string(resolved.name)+" cannot be decoded")
+			_, err = resolved.Decode([]byte{0xff})
+			require.ErrorContains(t, err, "message "+string(resolved.Name)+" cannot be decoded")
 		})
 	}
 }
 
 func TestMessageType_Check(t *testing.T) {
 	t.Parallel()
-	generated, err := resolveMessageType[*wrapperspb.StringValue](stringValue)
+	generated, err := Resolve[*wrapperspb.StringValue](stringValue)
 	require.NoError(t, err)
-	dynamic, err := resolveMessageType[proto.Message](stringValue)
+	dynamic, err := Resolve[proto.Message](stringValue)
 	require.NoError(t, err)
 	own := dynamicpb.NewMessage(unlinked(t, "own", "Message"))
 	for name, tt := range map[string]struct {
-		t       messageType
+		t       Type
 		message proto.Message
 		want    string // empty if the message is good
 	}{
@@ -101,7 +101,7 @@ func TestMessageType_Check(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := tt.t.check(tt.message)
+			err := tt.t.Check(tt.message)
 			if tt.want == "" {
 				require.NoError(t, err)
 			} else {
@@ -124,10 +124,10 @@ func TestMessageType_CompleteWithoutRequiredFields(t *testing.T) {
 		{&descriptorpb.MessageOptions{}, false},      // extensions may have some
 	} {
 		descriptor := test.message.ProtoReflect().Descriptor()
-		types, err := resolveMessageType[*dynamicpb.Message](descriptor)
+		types, err := Resolve[*dynamicpb.Message](descriptor)
 		require.NoError(t, err)
 		assert.Equal(t, test.complete, types.noRequired, descriptor.FullName())
-		assert.Equal(t, test.complete, types.body(test.message).Complete)
+		assert.Equal(t, test.complete, types.Body(test.message).Complete)
 	}
 }
 
@@ -135,13 +135,13 @@ func TestMessageType_CompleteWithoutRequiredFields(t *testing.T) {
 func TestMessageType_RequiredFieldsAreLookedFor(t *testing.T) {
 	t.Parallel()
 	lacking := &descriptorpb.UninterpretedOption{Name: []*descriptorpb.UninterpretedOption_NamePart{{NamePart: new("x")}}}
-	types, err := resolveMessageType[*dynamicpb.Message](lacking.ProtoReflect().Descriptor())
+	types, err := Resolve[*dynamicpb.Message](lacking.ProtoReflect().Descriptor())
 	require.NoError(t, err)
-	_, err = wire.AppendMessageFrame(nil, types.body(lacking), string(types.name), 0)
+	_, err = wire.AppendMessageFrame(nil, types.Body(lacking), string(types.Name), 0)
 	require.ErrorContains(t, err, "required field")
 	encoded, err := proto.MarshalOptions{AllowPartial: true}.Marshal(lacking)
 	require.NoError(t, err)
-	_, err = types.decode(encoded)
+	_, err = types.Decode(encoded)
 	require.ErrorContains(t, err, "required field")
 }
 
@@ -165,9 +165,9 @@ func (t handmadeType) New() protoreflect.Message { return handmade{t.MessageType
 
 func TestResolveMessageType_NotGenerated(t *testing.T) {
 	t.Parallel()
-	resolved, err := resolveMessageType[handmade](stringValue)
+	resolved, err := Resolve[handmade](stringValue)
 	require.NoError(t, err)
-	message, err := resolved.decode([]byte{0x0a, 2, 'h', 'i'})
+	message, err := resolved.Decode([]byte{0x0a, 2, 'h', 'i'})
 	require.NoError(t, err)
 	assert.Equal(t, "hi", message.(handmade).Get(stringValue.Fields().ByNumber(1)).String())
 }
@@ -177,14 +177,14 @@ func TestMessageType_RequiredFieldsOfTheGoType(t *testing.T) {
 	t.Parallel()
 	const name = "UninterpretedOption"
 	lax := unlinked(t, "google.protobuf", name)
-	types, err := resolveMessageType[proto.Message](lax)
+	types, err := Resolve[proto.Message](lax)
 	require.NoError(t, err)
-	require.IsType(t, &descriptorpb.UninterpretedOption{}, types.new())
+	require.IsType(t, &descriptorpb.UninterpretedOption{}, types.New())
 	lacking := &descriptorpb.UninterpretedOption{Name: []*descriptorpb.UninterpretedOption_NamePart{{}}}
 	encoded, err := proto.MarshalOptions{AllowPartial: true}.Marshal(lacking)
 	require.NoError(t, err)
-	_, err = types.decode(encoded)
+	_, err = types.Decode(encoded)
 	require.ErrorContains(t, err, "required field")
-	_, err = wire.AppendMessageFrame(nil, types.body(lacking), string(types.name), 0)
+	_, err = wire.AppendMessageFrame(nil, types.Body(lacking), string(types.Name), 0)
 	require.ErrorContains(t, err, "required field")
 }
