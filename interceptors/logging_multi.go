@@ -36,7 +36,8 @@ func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 
 func (m *loggedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
-	if server == "" && err != nil { // an error without a server concerns the whole call
+	// An error without a server concerns the whole call.
+	if server == "" && err != nil {
 		m.setError(err)
 	} else {
 		m.count(err)

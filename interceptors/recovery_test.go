@@ -15,18 +15,18 @@ import (
 )
 
 // requirePanic waits until a hook is called and checks the panic.
-func requirePanic(t testing.TB, told <-chan dynamic.Panic, method, value string) {
+func requirePanic(t testing.TB, hookCalls <-chan dynamic.Panic, method, value string) {
 	t.Helper()
-	p := <-told
+	p := <-hookCalls
 	assert.Equal(t, method, p.Method.FullName())
 	assert.Equal(t, value, p.Value)
 	assert.Contains(t, string(p.Stack), "recovery_test.go", "the place of the panic")
-	assert.Empty(t, told, "told once")
+	assert.Empty(t, hookCalls, "hookCalls once")
 }
 
 func TestRecovery_Servers(t *testing.T) {
 	t.Parallel()
-	log, told := &capturedLog{}, make(chan dynamic.Panic, 10)
+	log, hookCalls := &capturedLog{}, make(chan dynamic.Panic, 10)
 	outside := make(chan error, 10)
 	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{
@@ -35,19 +35,19 @@ func TestRecovery_Servers(t *testing.T) {
 				outside <- err
 				return response, err
 			}),
-			Recovery(slog.New(log), func(_ context.Context, p dynamic.Panic) { told <- p }),
+			Recovery(slog.New(log), func(_ context.Context, p dynamic.Panic) { hookCalls <- p }),
 		},
 		Handle: func(context.Context, testservice.Text) (testservice.Text, error) { panic("secret") },
 		Talk:   func(testservice.Stream) error { panic("secret of the stream") },
 	})
 	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	assert.Equal(t, "method example.Weather/Ask panicked", requireCode(t, errors.Internal, err).Error())
-	requirePanic(t, told, testservice.Ask, "secret")
+	requirePanic(t, hookCalls, testservice.Ask, "secret")
 	requireCode(t, errors.Internal, <-outside)
 
 	_, err = s.CallAll(t.Context(), "Rome")
 	assert.NotContains(t, requireCode(t, errors.Internal, err).Error(), "secret")
-	requirePanic(t, told, testservice.AskAll, "secret")
+	requirePanic(t, hookCalls, testservice.AskAll, "secret")
 	require.Len(t, log.all(), 2)
 	assert.Equal(t, "secret", log.all()[0]["panic"])
 	assert.Equal(t, slog.LevelError, log.all()[0]["level"])
@@ -58,7 +58,7 @@ func TestRecovery_Servers(t *testing.T) {
 	require.NoError(t, err)
 	<-stream.Context().Done()
 	assert.NotContains(t, requireCode(t, errors.Internal, stream.Err()).Error(), "secret")
-	requirePanic(t, told, testservice.Talk, "secret of the stream")
+	requirePanic(t, hookCalls, testservice.Talk, "secret of the stream")
 }
 
 // panicking panics in each kind of interceptor.
@@ -94,34 +94,34 @@ func (panickingStream) Close(error) error                                 { pani
 
 func TestRecovery_Conns(t *testing.T) {
 	t.Parallel()
-	told := make(chan dynamic.Panic, 10)
+	hookCalls := make(chan dynamic.Panic, 10)
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{
-		Recovery(slog.New(slog.DiscardHandler), func(_ context.Context, p dynamic.Panic) { told <- p }), panicking(),
+		Recovery(slog.New(slog.DiscardHandler), func(_ context.Context, p dynamic.Panic) { hookCalls <- p }), panicking(),
 	}})
 	_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 	requireCode(t, errors.Internal, err)
-	requirePanic(t, told, testservice.Ask, "call")
+	requirePanic(t, hookCalls, testservice.Ask, "call")
 	_, err = s.CallAll(t.Context(), "Rome")
 	requireCode(t, errors.Internal, err)
-	requirePanic(t, told, testservice.AskAll, "multi")
+	requirePanic(t, hookCalls, testservice.AskAll, "multi")
 
 	stream, err := s.Open(t.Context())
 	require.NoError(t, err)
 	requireCode(t, errors.Internal, stream.Send(say("hi")))
-	requirePanic(t, told, testservice.Talk, "send")
+	requirePanic(t, hookCalls, testservice.Talk, "send")
 	requireCode(t, errors.Internal, stream.Close(nil))
-	requirePanic(t, told, testservice.Talk, "close")
+	requirePanic(t, hookCalls, testservice.Talk, "close")
 	<-stream.Context().Done()
 
 	requireCode(t, errors.Internal, dynamic.Publish(t.Context(), s.Conn, testservice.Warning, say("storm")))
-	requirePanic(t, told, testservice.Warning, "publish")
+	requirePanic(t, hookCalls, testservice.Warning, "publish")
 
 	subscription, err := dynamic.InvokeSubscribe(t.Context(), s.Conn, testservice.Warning)
 	require.NoError(t, err)
 	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", say("bad")))
 	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", say("good")))
 	assert.Equal(t, "good", (<-subscription.Channel()).(testservice.Text).GetValue(), "the subscription goes on")
-	requirePanic(t, told, testservice.Warning, "delivery")
+	requirePanic(t, hookCalls, testservice.Warning, "delivery")
 	require.NoError(t, subscription.Close())
 }
 

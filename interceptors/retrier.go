@@ -103,8 +103,8 @@ func (r *retrier) retryable(err error, idempotent bool) bool {
 	if errors.Is(err, bus.ErrClosed) {
 		return false
 	}
-	mayFareBetter := slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
-	return mayFareBetter && (idempotent || knownUnprocessed(err))
+	maySucceed := slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
+	return maySucceed && (idempotent || knownUnprocessed(err))
 }
 
 // knownUnprocessed reports whether it is certain that no server ran the request: either it never

@@ -59,7 +59,8 @@ func (m *breakerMulti) report() {
 }
 
 func (m *breakerMulti) Recv(response proto.Message, err error) {
-	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // an error without a server concerns the whole call
+	// An error without a server concerns the whole call.
+	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" {
 		m.setOutcome(err)
 	}
 	m.ClientMultiRPCHandler.Recv(response, err)

@@ -40,7 +40,8 @@ func (s *breakerStream) Recv(message proto.Message) error {
 }
 
 func (s *breakerStream) Close(cause error) error {
-	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() { // no deadline: the stream was never opened
+	// A stream without a deadline was never opened.
+	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() {
 		s.report(cause)
 	} else {
 		s.report(nil)

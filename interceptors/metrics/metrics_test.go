@@ -80,7 +80,7 @@ func (r *recorder) requireCounts(t testing.TB, want map[string]int) {
 	assert.Empty(t, r.wrong, "as many labels as keys")
 }
 
-func newWorld(t testing.TB, opts ...metrics.Option) (*allkinds.World, *recorder) {
+func newService(t testing.TB, opts ...metrics.Option) (*allkinds.World, *recorder) {
 	t.Helper()
 	r := newRecorder()
 	return allkinds.New(t, metrics.New(r, opts...), metrics.New(r, opts...)), r
@@ -88,7 +88,7 @@ func newWorld(t testing.TB, opts ...metrics.Option) (*allkinds.World, *recorder)
 
 func TestMetrics_Call(t *testing.T) {
 	t.Parallel()
-	w, r := newWorld(t)
+	w, r := newService(t)
 	for range 2 {
 		_, err := w.Call(t.Context(), allkinds.One, "hi")
 		require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestMetrics_Topics(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, r := newWorld(t, tt.opts...)
+			w, r := newService(t, tt.opts...)
 			_, err := w.Call(t.Context(), allkinds.Region, "hi", dynamic.WithTopic("eu"))
 			require.NoError(t, err)
 			assert.Len(t, r.all(tt.want), 1)
@@ -154,7 +154,7 @@ func TestMetrics_UnknownCode(t *testing.T) {
 
 func TestMetrics_Multi(t *testing.T) {
 	t.Parallel()
-	w, r := newWorld(t)
+	w, r := newService(t)
 	for _, value := range []string{"hi", "fail"} {
 		responses, err := w.CallEvery(t.Context(), value)
 		require.NoError(t, err)
@@ -178,7 +178,7 @@ func TestMetrics_Multi(t *testing.T) {
 // TestMetrics_MultiFails checks that the error of a whole multi call is not counted as a response.
 func TestMetrics_MultiFails(t *testing.T) {
 	t.Parallel()
-	w, r := newWorld(t)
+	w, r := newService(t)
 	require.NoError(t, w.Service.Close(t.Context()))
 	responses, err := w.CallEvery(t.Context(), "hi")
 	require.NoError(t, err)
@@ -244,7 +244,7 @@ func (panicking) Send(context.Context, proto.Message, ...dynamic.RequestOption) 
 
 func TestMetrics_Stream(t *testing.T) {
 	t.Parallel()
-	w, r := newWorld(t)
+	w, r := newService(t)
 	stream := w.Open(t.Context(), t)
 	assert.Equal(t, []float64{1}, r.all("dynpsrpc.client.active_calls kinds.All/Flow"))
 	allkinds.Exchange(t, stream, "a", "b", "c")
@@ -269,7 +269,7 @@ func TestMetrics_Stream(t *testing.T) {
 
 func TestMetrics_StreamIsNotOpened(t *testing.T) {
 	t.Parallel()
-	w, r := newWorld(t)
+	w, r := newService(t)
 	require.NoError(t, w.Service.Close(t.Context()))
 	_, err := dynamic.InvokeStream(t.Context(), w.Conn, allkinds.Flow)
 	require.Error(t, err)

@@ -41,7 +41,8 @@ func (m *measuredMulti) Send(ctx context.Context, request proto.Message, opts ..
 
 // Recv counts a response and observes its size.
 func (m *measuredMulti) Recv(response proto.Message, err error) {
-	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" { // an error without a server concerns the whole call
+	// An error without a server concerns the whole call.
+	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" {
 		m.setError(err)
 	} else {
 		m.mu.Lock()

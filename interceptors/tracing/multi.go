@@ -43,7 +43,8 @@ func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 // Recv adds an event for the response.
 func (m *tracedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
-	if err != nil && server == "" { // an error without a server concerns the whole call
+	// An error without a server concerns the whole call.
+	if err != nil && server == "" {
 		m.setError(err)
 	} else {
 		m.mu.Lock()

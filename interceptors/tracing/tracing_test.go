@@ -34,13 +34,13 @@ type tracedService struct {
 	tracer trace.Tracer
 }
 
-func newWorld(t testing.TB, opts ...tracing.Option) *tracedService {
+func newService(t testing.TB, opts ...tracing.Option) *tracedService {
 	t.Helper()
-	return newWorldWith(t, dynamic.ServiceOptions(), dynamic.ConnOptions(), opts...)
+	return newServiceWith(t, dynamic.ServiceOptions(), dynamic.ConnOptions(), opts...)
 }
 
-// newWorldWith adds interceptors inside the tracing interceptors.
-func newWorldWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption, opts ...tracing.Option) *tracedService {
+// newServiceWith adds interceptors inside the tracing interceptors.
+func newServiceWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption, opts ...tracing.Option) *tracedService {
 	t.Helper()
 	spans := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
@@ -96,7 +96,7 @@ func requireChild(t testing.TB, parent, child sdk.ReadOnlySpan) {
 
 func TestTracing_Call(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newService(t)
 	ctx, caller := w.tracer.Start(t.Context(), "caller")
 	_, err := w.Call(ctx, allkinds.Region, "hi", dynamic.WithTopic("eu"))
 	require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestTracing_CallFails(t *testing.T) {
 	} {
 		t.Run(tt.value, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newService(t)
 			_, err := w.Call(t.Context(), allkinds.One, tt.value)
 			require.Error(t, err)
 			spans := w.requireSpans(t, 2)
@@ -148,7 +148,7 @@ func TestTracing_CallFails(t *testing.T) {
 // TestTracing_Facts checks that a span has the facts of a failed call.
 func TestTracing_Facts(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newService(t)
 	require.NoError(t, w.Service.Close(t.Context()))
 	_, err := w.Call(t.Context(), allkinds.One, "hi")
 	require.Error(t, err)
@@ -160,7 +160,7 @@ func TestTracing_Facts(t *testing.T) {
 
 func TestTracing_Multi(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newService(t)
 	responses, err := w.CallEvery(t.Context(), "hi")
 	require.NoError(t, err)
 	require.Len(t, responses, 1)
@@ -181,7 +181,7 @@ func TestTracing_Multi(t *testing.T) {
 
 func TestTracing_MultiFails(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newService(t)
 	require.NoError(t, w.Service.Close(t.Context()))
 	_, err := w.CallEvery(t.Context(), "hi")
 	require.NoError(t, err)
@@ -237,7 +237,7 @@ func TestTracing_Attempts(t *testing.T) {
 
 func TestTracing_MultiInnerPanics(t *testing.T) {
 	t.Parallel()
-	w := newWorldWith(t, dynamic.ServiceOptions(), dynamic.WithClientMultiRPCInterceptors(
+	w := newServiceWith(t, dynamic.ServiceOptions(), dynamic.WithClientMultiRPCInterceptors(
 		func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 			return panicking{next}
 		}))
@@ -248,7 +248,7 @@ func TestTracing_MultiInnerPanics(t *testing.T) {
 func TestTracing_Stream(t *testing.T) {
 	t.Parallel()
 	seen := make(chan trace.SpanContext, 1)
-	w := newWorldWith(t, dynamic.WithServerStreamInterceptors(func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	w := newServiceWith(t, dynamic.WithServerStreamInterceptors(func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 		seen <- trace.SpanContextFromContext(dynamic.StreamContext(next))
 		return next
 	}), dynamic.ConnOptions())
@@ -271,7 +271,7 @@ func TestTracing_Stream(t *testing.T) {
 
 func TestTracing_StreamFails(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, tracing.WithoutMessageEvents())
+	w := newService(t, tracing.WithoutMessageEvents())
 	stream := w.Open(t.Context(), t)
 	allkinds.Exchange(t, stream, "hi")
 	require.NoError(t, stream.Send(&allkinds.Text{Value: "fail"}))
@@ -294,7 +294,7 @@ func TestTracing_StreamFails(t *testing.T) {
 func TestTracing_Updates(t *testing.T) {
 	t.Parallel()
 	inner := make(chan trace.SpanContext, 2)
-	w := newWorldWith(t, dynamic.ServiceOptions(), dynamic.WithSubscriptionInterceptors(
+	w := newServiceWith(t, dynamic.ServiceOptions(), dynamic.WithSubscriptionInterceptors(
 		func(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 			return func(ctx context.Context, update proto.Message) error {
 				inner <- trace.SpanContextFromContext(ctx)
@@ -329,7 +329,7 @@ func TestTracing_Updates(t *testing.T) {
 // their calls start a new trace.
 func TestTracing_UntracedPeer(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newService(t)
 	ctx, subscriber := w.tracer.Start(t.Context(), "subscriber")
 	subscription := w.Subscribe(ctx, t)
 	subscriber.End()
@@ -353,7 +353,7 @@ func TestTracing_Metadata(t *testing.T) {
 		seen <- incoming.Metadata
 		return handler(ctx, request)
 	}
-	w := newWorldWith(t, dynamic.WithServerRPCInterceptors(note), dynamic.ConnOptions())
+	w := newServiceWith(t, dynamic.WithServerRPCInterceptors(note), dynamic.ConnOptions())
 	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"key": "value"})
 	_, err := w.Call(ctx, allkinds.One, "hi")
 	require.NoError(t, err)
@@ -370,7 +370,7 @@ func TestWithPropagator_Baggage(t *testing.T) {
 		seen <- baggage.FromContext(ctx).Member("key").Value()
 		return handler(ctx, request)
 	}
-	w := newWorldWith(t, dynamic.WithServerRPCInterceptors(note), dynamic.ConnOptions(),
+	w := newServiceWith(t, dynamic.WithServerRPCInterceptors(note), dynamic.ConnOptions(),
 		tracing.WithPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})))
 	member, err := baggage.NewMember("key", "value")
 	require.NoError(t, err)
