@@ -126,7 +126,7 @@ func TestRegistry_AllOrNone(t *testing.T) {
 		service Taken { rpc A(Req) returns (Res); }
 		service Taken2 { rpc A(Req) returns (Res); }`), "a.proto")
 	require.ErrorContains(t, err, "service my.pkg.Taken: wire name taken")
-	require.ErrorContains(t, err, "service my.pkg.Taken2: wire name taken", "all problems are told")
+	require.ErrorContains(t, err, "service my.pkg.Taken2: wire name taken", "all problems are reported")
 	assert.Len(t, r.Services(), 2)
 	_, err = r.FindMessageByName("my.pkg.Req")
 	assert.Error(t, err)
