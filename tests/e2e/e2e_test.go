@@ -28,8 +28,6 @@ func local() e2e.Network {
 	}
 }
 
-func TestLocal(t *testing.T) { // one network at a time: the suite counts goroutines
-	e2e.Run(t, local())
-}
+func TestLocal(t *testing.T) { e2e.Run(t, local()) }
 
 func BenchmarkLocal(b *testing.B) { e2e.Benchmark(b, local()) }

@@ -37,6 +37,7 @@ func testForgedAnswers(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, times := range []int{3, 1000} {
 			t.Run(fmt.Sprintf("%s/%d", kind, times), func(t *testing.T) {
+				t.Parallel()
 				if kind == kindAffinity && network.MixesChannels {
 					t.Skip("the answers may come before the claims, and those of a server that was not chosen do not count")
 				}

@@ -30,14 +30,12 @@ func overRedis(counts bool, newClient func() redis.UniversalClient, opts ...redi
 	}
 }
 
-func TestRedis(t *testing.T) { // one network at a time: the suite counts goroutines
+func TestRedis(t *testing.T) {
 	server := testenv.Redis(t)
 	newClient := func() redis.UniversalClient { return redis.NewClient(&redis.Options{Addr: server.Addr()}) }
-	t.Run("Plain", func(t *testing.T) {
-		e2e.Run(t, overRedis(true, newClient))
-	})
-	t.Run("Prefix", func(t *testing.T) {
-		e2e.Run(t, overRedis(true, newClient, redisbus.WithPrefix("fleet:")))
+	e2e.RunEach(t, map[string]e2e.Network{
+		"Plain":  overRedis(true, newClient),
+		"Prefix": overRedis(true, newClient, redisbus.WithPrefix("fleet:")),
 	})
 }
 
@@ -46,12 +44,10 @@ func TestRedisCluster(t *testing.T) {
 	newClient := func() redis.UniversalClient {
 		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
 	}
-	t.Run("Plain", func(t *testing.T) {
-		e2e.Run(t, overRedis(false, newClient))
-	})
-	t.Run("PrefixSharded", func(t *testing.T) {
-		network := overRedis(true, newClient, redisbus.WithPrefix("fleet:"), redisbus.WithShardedPubSub())
-		network.MixesChannels = true // they are on different servers
-		e2e.Run(t, network)
+	sharded := overRedis(true, newClient, redisbus.WithPrefix("fleet:"), redisbus.WithShardedPubSub())
+	sharded.MixesChannels = true // channels are on different servers
+	e2e.RunEach(t, map[string]e2e.Network{
+		"Plain":         overRedis(false, newClient),
+		"PrefixSharded": sharded,
 	})
 }

@@ -24,10 +24,34 @@ type Network struct {
 // patience bounds the wait for what must happen; a test that passes does not come near it.
 const patience = 20 * time.Second
 
-// Run runs the suite against network, as subtests of t.
+// Run runs the suite against network, as subtests of t. It makes t a parallel test, so t must not be one yet: the
+// subtest ManyTopics counts goroutines and runs before t becomes parallel, hence before all parallel tests.
 func Run(t *testing.T, network Network) {
 	t.Helper()
-	t.Run("ManyTopics", func(t *testing.T) { testManyTopics(t, network) }) // first and alone: it counts goroutines
+	t.Run("ManyTopics", func(t *testing.T) { testManyTopics(t, network) })
+	t.Parallel()
+	runParallel(t, network)
+}
+
+// RunEach runs the suite against several networks, as subtests of t with the names of the networks. As with Run, t
+// must not be parallel yet.
+func RunEach(t *testing.T, networks map[string]Network) {
+	t.Helper()
+	for name, network := range networks {
+		t.Run("ManyTopics/"+name, func(t *testing.T) { testManyTopics(t, network) })
+	}
+	t.Parallel()
+	for name, network := range networks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runParallel(t, network)
+		})
+	}
+}
+
+// runParallel runs all of the suite but ManyTopics, as parallel subtests of t.
+func runParallel(t *testing.T, network Network) {
+	t.Helper()
 	for name, test := range map[string]func(*testing.T, Network){
 		"MatrixCalls":         testMatrixCalls,
 		"MatrixStreams":       testMatrixStreams,

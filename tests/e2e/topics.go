@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -13,6 +14,8 @@ import (
 
 const (
 	manyTopics = 10_000
+	// topicWorkers register and call topics at the same time.
+	topicWorkers = 4
 	// keptHeap is what the peers may keep of all topics: a conn remembers the servers of each for a while.
 	keptHeap = 16 << 20
 	// keptGoroutines allows for workers that are about to end.
@@ -25,9 +28,18 @@ func testManyTopics(t *testing.T, network Network) {
 	registration := w.serve(w.server(), calls, dynamic.Handlers{"QueueTopics": shapes[0].unary()})
 	conn := w.conn()
 	eachTopic := func(f func(region, room string) error) {
-		for i := range manyTopics {
-			require.NoError(t, f("eu", fmt.Sprint("room-", i)))
+		var workers sync.WaitGroup
+		for first := range topicWorkers {
+			workers.Go(func() { // waited for below
+				for i := first; i < manyTopics; i += topicWorkers {
+					if !assert.NoError(t, f("eu", fmt.Sprint("room-", i))) {
+						return
+					}
+				}
+			})
 		}
+		workers.Wait()
+		require.False(t, t.Failed())
 	}
 	call := func(region, room string) error {
 		_, err := dynamic.Invoke(t.Context(), conn, fullName(calls, "QueueTopics"), nil, dynamic.WithTopic(region, room))

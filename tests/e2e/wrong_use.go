@@ -43,7 +43,7 @@ func serveAll(w *world, server *dynamic.Server) map[string]*dynamic.Registration
 func requireWorking(t testing.TB, conn *dynamic.Conn) {
 	t.Helper()
 	for _, kind := range callKinds {
-		response, err := newGeneratedCall(t, conn, kind)(context.Background(), sample(kind))
+		response, err := newGeneratedCall(t, conn, kind)(context.Background(), sample(kind), dynamic.WithExpectedResponses(1))
 		require.NoError(t, err, kind)
 		requireEqual(t, respond(sample(kind)), response)
 	}
