@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// subject decodes one message both ways.
+// subject decodes messages of one type with both decoders.
 type subject struct {
 	descriptor protoreflect.MessageDescriptor
 	decode     decoder
@@ -33,7 +33,7 @@ func subjectOf(t testing.TB, descriptor protoreflect.MessageDescriptor) subject 
 	t.Helper()
 	decode, err := newDecoder(descriptor)
 	require.NoError(t, err)
-	return subject{descriptor, decode, recovering(plainDecoder(descriptor))}
+	return subject{descriptor, decode, recovering(dynamicDecoder(descriptor))}
 }
 
 func subjects(t testing.TB) []subject {
@@ -41,7 +41,7 @@ func subjects(t testing.TB) []subject {
 	return []subject{newSubject(t, "Echo"), newSubject(t, "EchoOld"), newSubject(t, "File")}
 }
 
-// recovering makes an error of a panic, as the engine does.
+// recovering turns a panic into an error, as the server does.
 func recovering(decode decoder) decoder {
 	return func(encoded []byte) (message proto.Message, err error) {
 		defer func() {
@@ -53,7 +53,7 @@ func recovering(decode decoder) decoder {
 	}
 }
 
-// requireSame decodes both ways, and reports whether it was done the fast way.
+// requireSame decodes with both decoders, compares the results and reports whether hyperpb was used.
 func (s subject) requireSame(t testing.TB, encoded []byte) (fast bool) {
 	t.Helper()
 	want, wantErr := s.plain(encoded)
@@ -72,7 +72,7 @@ func (s subject) requireSame(t testing.TB, encoded []byte) (fast bool) {
 	wantJSON, wantErr := protojson.Marshal(want)
 	gotJSON, err := protojson.Marshal(got)
 	require.Equal(t, wantErr == nil, err == nil)
-	if err == nil { // its spaces are random
+	if err == nil { // protojson's whitespace is random
 		require.JSONEq(t, string(wantJSON), string(gotJSON))
 	}
 	return true
@@ -85,7 +85,7 @@ func marshal(t testing.TB, message proto.Message) []byte {
 	return encoded
 }
 
-// requireSameFields also reads the fields that are not there.
+// requireSameFields compares all fields, including those that are not set.
 func requireSameFields(t testing.TB, want, got protoreflect.Message) {
 	t.Helper()
 	fields := want.Descriptor().Fields()
@@ -112,7 +112,8 @@ func requireSameFields(t testing.TB, want, got protoreflect.Message) {
 	}
 }
 
-// described is a large nested message: a description of descriptions, of the File method's request.
+// described returns a large nested message of the type that the method File takes: the descriptor of
+// descriptor.proto.
 func described(t testing.TB) []byte {
 	t.Helper()
 	return marshal(t, protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto))
@@ -158,7 +159,7 @@ func TestDecoder_RandomSchemas(t *testing.T) {
 	}
 }
 
-// TestDecoder_BytesThatAreNotForHyperpb are such as hyperpb v0.1.3 crashes at, or misreads.
+// TestDecoder_BytesThatAreNotForHyperpb decodes bytes that hyperpb v0.1.3 crashes at or decodes wrongly.
 func TestDecoder_BytesThatAreNotForHyperpb(t *testing.T) {
 	t.Parallel()
 	newer, old := newSubject(t, "Echo"), newSubject(t, "EchoOld")
@@ -218,7 +219,7 @@ func TestDecoder_Megabytes(t *testing.T) {
 	assert.Equal(t, supported, s.requireSame(t, encoded))
 }
 
-// TestDecoder_Deep has messages nested deeper than either decoder goes.
+// TestDecoder_Deep decodes messages that are nested deeper than either decoder supports.
 func TestDecoder_Deep(t *testing.T) {
 	t.Parallel()
 	s := newSubject(t, "Echo")

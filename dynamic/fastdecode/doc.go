@@ -1,34 +1,45 @@
-// Package fastdecode decodes large requests several times as fast as dynamicpb, for handlers that only read them.
+// Package fastdecode decodes large requests several times as fast as dynamicpb, for handlers that only
+// read them.
 //
-// [Requests] is an option for a handler that takes proto.Message. Its requests are then decoded with
-// buf.build/go/hyperpb, by a parser that is compiled from the method's descriptor when the handler is registered. A
-// large nested request takes no longer than with generated code; one of a few bytes gains nothing.
+// [Requests] is an option for a handler that takes proto.Message. The requests of such a handler are
+// decoded by buf.build/go/hyperpb, with a parser that is compiled from the method's descriptor when the
+// handler is registered. A large nested request takes no longer than with generated code; a request of a
+// few bytes gains nothing.
 //
 // # What the handler gets
 //
-// A request reads as a dynamicpb.Message of the same bytes: the same fields, defaults, unknown fields and errors. It is
-// a *hyperpb.Message, also where a Go type is linked, or else a *dynamicpb.Message, see below. It is read only: Set,
-// Mutable, Clear, NewField and the like may panic, also in proto.Merge, and such a call is answered with internal as for
-// every panic. To change a request, marshal it and unmarshal that into another message. Returning it as the response is
-// fine.
+// A request reads like a dynamicpb.Message of the same bytes: it has the same fields, defaults and unknown
+// fields, and malformed bytes fail in the same way. Its type is *hyperpb.Message, even if the Go type of
+// the message is linked, or *dynamicpb.Message in the cases below.
+//
+// A request is read-only. Set, Mutable, Clear, NewField and similar methods may panic, also when
+// proto.Merge calls them; as with every panic of a handler, the caller then gets the code internal. To
+// change a request, marshal it and unmarshal the bytes into another message. A handler may return the
+// request as its response.
 //
 // # Lifetimes
 //
-// There is nothing to release. Each request has memory of its own, with a copy of its bytes, and the garbage collector
-// frees it when neither the request nor any of the strings, bytes, lists and messages read from it is in use. So all of
-// them may be kept, and read by many goroutines at once. hyperpb could use memory again with its Shared type; then a
-// value that a handler has kept would change under its hands, so that is not done.
+// Nothing has to be released. Each request has its own memory, including a copy of its bytes, which the
+// garbage collector frees when the request and all strings, bytes, lists and messages read from it are
+// unreachable. A handler may therefore keep any of them, and several goroutines may read them at once.
+// hyperpb can reuse memory with its Shared type, but values that a handler has kept would then change, so
+// this package does not use it.
 //
 // # Where dynamicpb decodes
 //
-// hyperpb v0.1.3 is not safe by itself. Some malformed requests, and some valid ones, make it read memory that is not
-// theirs, or end the process with a fault that cannot be recovered; others it takes for something else than they are. So
-// every request is looked through first, and hyperpb gets only what it was seen to decode as dynamicpb does: valid
-// encodings in which every varint is as short as it can be, field numbers are at most 2047, messages are nested at most
-// 100 deep, and no field is a map, a group, an extension, or one of several in a oneof. All other requests are decoded by
-// dynamicpb, and so are all messages that hyperpb cannot compile, and everything where it does not run, which is on other
-// processors than amd64 and arm64.
+// hyperpb v0.1.3 is not safe for every input. Some malformed requests, and some valid ones, make it read
+// memory outside the request or end the process with a fault that cannot be recovered; others it decodes
+// wrongly. This package therefore checks every request first and passes only those to hyperpb that are
+// known to be safe: valid encodings in which
 //
-// So the option is right everywhere, and fast where it can be: a method whose requests have maps or oneofs set gains
-// nothing from it.
+//   - every varint has its shortest form,
+//   - field numbers are at most 2047,
+//   - messages are nested at most 100 deep,
+//   - no field is a map, a group, an extension or a member of a oneof of several fields.
+//
+// dynamicpb decodes all other requests, all messages that hyperpb cannot compile, and every request on
+// processors other than amd64 and arm64.
+//
+// The option is therefore correct for every method and fast for most. A method whose requests set maps or
+// oneofs gains nothing.
 package fastdecode

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// The handler knows the request by its descriptor only, and does not change it.
+// This handler reads its request through the descriptor and does not change it.
 func ExampleRequests() {
 	reg := registry.New()
 	err := reg.ParseProto(fstest.MapFS{"orders.proto": {Data: []byte(`

@@ -8,15 +8,15 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// generator makes random bytes that are mostly messages of a descriptor.
+// generator makes random encoded messages, most of them valid for their descriptor.
 type generator struct{ *rand.Rand }
 
 func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 0))} }
 
-// oneIn is true one time in n.
+// oneIn returns true with a probability of 1/n.
 func (g generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 
-// damaged changes some bytes of a message.
+// damaged changes or removes some bytes of a message.
 func (g generator) damaged(encoded []byte, times int) []byte {
 	for range times {
 		if len(encoded) == 0 {
@@ -76,11 +76,11 @@ func (g generator) field(encoded []byte, described protoreflect.FieldDescriptor,
 	}
 }
 
-// wireType is sometimes another than the field's.
+// wireType returns the wire type of a field, or rarely a wrong one.
 func (g generator) wireType(described protoreflect.FieldDescriptor) protowire.Type {
-	found := contentOfKind(described.Kind())
+	found := kindOf(described.Kind())
 	if g.oneIn(200) {
-		found = []content{varint, fixed32, fixed64, text}[g.IntN(4)]
+		found = []valueKind{varint, fixed32, fixed64, textOrBytes}[g.IntN(4)]
 	}
 	return wireTypes[found]
 }

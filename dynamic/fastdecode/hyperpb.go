@@ -10,7 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// compile returns nil if hyperpb cannot do it, which it says by a panic. The decoder is for admitted bytes only.
+// compile returns a decoder for bytes that the filter admits, or nil if hyperpb cannot compile the
+// message. hyperpb reports that with a panic.
 func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	defer func() {
 		if recover() != nil {
@@ -21,8 +22,9 @@ func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	return func(encoded []byte) (proto.Message, error) { return decode(messageType, encoded) }
 }
 
-// decode lets hyperpb copy the bytes: where it does not, it may read a little beyond their end, which is another
-// goroutine's memory to the race detector.
+// decode decodes a request with hyperpb and checks its required fields. It lets hyperpb copy the bytes.
+// Without the copy hyperpb may read a few bytes beyond their end, which the race detector reports as a read
+// of another goroutine's memory.
 func decode(messageType *hyperpb.MessageType, encoded []byte) (message *hyperpb.Message, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {

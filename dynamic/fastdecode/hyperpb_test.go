@@ -24,7 +24,7 @@ func TestDecoder_LargeMessageIsDecodedByHyperpb(t *testing.T) {
 	assert.IsType(t, &hyperpb.Message{}, message)
 }
 
-// TestDecoder_ValuesAreKept reads what was taken from requests that are themselves long gone.
+// TestDecoder_ValuesAreKept reads values of requests that have been collected.
 func TestDecoder_ValuesAreKept(t *testing.T) {
 	t.Parallel()
 	s := newSubject(t, "File")

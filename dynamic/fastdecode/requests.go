@@ -8,9 +8,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Requests makes a handler's requests, or the messages that a stream receives, read only and fast to decode. It is
-// for functions that take proto.Message; with others Register fails. It may be given to any number of handlers; each
-// compiles a parser of its own when it is registered, which takes about as long as decoding some requests.
+// Requests makes the requests of a handler, or the messages that a stream receives, read-only and fast to
+// decode. It is for handlers that take proto.Message; Register fails for others. The option may be given
+// to several handlers. Each compiles its own parser when it is registered, which takes about as long as
+// decoding a few requests.
 func Requests() dynamic.DecoderOption {
 	return dynamic.WithRequestDecoder(newDecoder)
 }
@@ -18,23 +19,26 @@ func Requests() dynamic.DecoderOption {
 // decoder decodes the messages of one descriptor.
 type decoder = func(encoded []byte) (proto.Message, error)
 
+// newDecoder returns a decoder that uses hyperpb for the requests that the filter admits and dynamicpb for
+// the others. An error of hyperpb is not returned: dynamicpb decodes the request again, so that the error
+// text does not depend on the decoder.
 func newDecoder(request protoreflect.MessageDescriptor) (decoder, error) {
-	fast, plain := compile(request), plainDecoder(request)
-	if fast == nil {
-		return plain, nil
+	fastDecode, slowDecode := compile(request), dynamicDecoder(request)
+	if fastDecode == nil {
+		return slowDecode, nil
 	}
-	admitted := newShape(request, map[protoreflect.MessageDescriptor]*shape{})
+	filter := newFilter(request, map[protoreflect.MessageDescriptor]*filter{})
 	return func(encoded []byte) (proto.Message, error) {
-		if admitted.admits(encoded, maxDepth) {
-			if message, err := fast(encoded); err == nil {
+		if filter.admits(encoded, maxDepth) {
+			if message, err := fastDecode(encoded); err == nil {
 				return message, nil
 			}
 		}
-		return plain(encoded)
+		return slowDecode(encoded)
 	}, nil
 }
 
-func plainDecoder(request protoreflect.MessageDescriptor) decoder {
+func dynamicDecoder(request protoreflect.MessageDescriptor) decoder {
 	return func(encoded []byte) (proto.Message, error) {
 		message := dynamicpb.NewMessage(request)
 		return message, proto.Unmarshal(encoded, message)

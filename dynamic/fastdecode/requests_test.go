@@ -33,7 +33,7 @@ service Chats {
 }
 `
 
-// loose is the same for a client that takes texts for bytes.
+// loose is the same service for a client that declares the strings as bytes.
 const loose = `
 syntax = "proto3";
 package chat;
@@ -48,7 +48,8 @@ func newRegistry(t testing.TB, source string) *registry.Registry {
 	return reg
 }
 
-// newConn returns a conn to a server with these handlers; source is what the client knows of the service.
+// newConn returns a connection to a server with these handlers. source is the client's version of the
+// service.
 func newConn(t testing.TB, handlers dynamic.Handlers, source string) *dynamic.Conn {
 	t.Helper()
 	b := bus.NewLocal()
@@ -155,7 +156,7 @@ func TestRequests_NeedAHandlerOfMessages(t *testing.T) {
 	}
 }
 
-// TestRequests_OfALinkedType: the handler does not get the Go type.
+// TestRequests_OfALinkedType checks that the handler does not get the Go type.
 func TestRequests_OfALinkedType(t *testing.T) {
 	t.Parallel()
 	const source = `

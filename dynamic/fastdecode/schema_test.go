@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// schema has a message of each syntax with every sort of field, and a service for them.
+// schema defines a message of each syntax with every kind of field, and a service that uses them.
 //
 //nolint:dupword // many fields are named as their types
 var schema = fstest.MapFS{
@@ -81,7 +81,7 @@ func newSchema(t testing.TB) *registry.Registry {
 	return reg
 }
 
-// requestOf returns what a method of the schema's service takes.
+// requestOf returns the input type of a method of the schema's service.
 func requestOf(t testing.TB, method string) protoreflect.MessageDescriptor {
 	t.Helper()
 	found, ok := newSchema(t).Method("fast.Service/" + method)
@@ -89,7 +89,7 @@ func requestOf(t testing.TB, method string) protoreflect.MessageDescriptor {
 	return found.Input()
 }
 
-// randomMessage describes a message with fields of all types, some lists, some of itself.
+// randomMessage returns a random message type with fields of all types, including lists and itself.
 func randomMessage(t testing.TB, g generator) protoreflect.MessageDescriptor {
 	t.Helper()
 	message := &descriptorpb.DescriptorProto{Name: new("Random")}

@@ -4,5 +4,5 @@ package fastdecode
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// compile has no hyperpb here.
+// compile returns nil, because hyperpb does not support this processor.
 func compile(protoreflect.MessageDescriptor) decoder { return nil }
