@@ -53,7 +53,8 @@ func recovering(decode decoder) decoder {
 	}
 }
 
-// requireSame decodes with both decoders, compares the results and reports whether hyperpb was used.
+// requireSame decodes with both decoders, compares the results and reports whether hyperpb was
+// used.
 func (s subject) requireSame(t testing.TB, encoded []byte) (fast bool) {
 	t.Helper()
 	want, wantErr := s.plain(encoded)
@@ -112,8 +113,8 @@ func requireSameFields(t testing.TB, want, got protoreflect.Message) {
 	}
 }
 
-// described returns a large nested message of the type that the method File takes: the descriptor of
-// descriptor.proto.
+// described returns a large nested message of the type that the method File takes: the descriptor
+// of descriptor.proto.
 func described(t testing.TB) []byte {
 	t.Helper()
 	return marshal(t, protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto))
@@ -159,7 +160,8 @@ func TestDecoder_RandomSchemas(t *testing.T) {
 	}
 }
 
-// TestDecoder_BytesThatAreNotForHyperpb decodes bytes that hyperpb v0.1.3 crashes at or decodes wrongly.
+// TestDecoder_BytesThatAreNotForHyperpb decodes bytes that hyperpb v0.1.3 crashes at or decodes
+// wrongly.
 func TestDecoder_BytesThatAreNotForHyperpb(t *testing.T) {
 	t.Parallel()
 	newer, old := newSubject(t, "Echo"), newSubject(t, "EchoOld")

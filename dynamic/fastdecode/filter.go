@@ -6,33 +6,33 @@ import (
 )
 
 const (
-	// maxNumber is the highest field number that the filter admits: the highest whose tag has at most
-	// two bytes. It also bounds the tables of the filter.
+	// maxNumber is the highest field number that the filter admits: the highest whose tag has at
+	// most two bytes. It also bounds the tables of the filter.
 	maxNumber = 1<<11 - 1
 	// maxDepth is the maximum depth of nested messages that the filter admits.
 	maxDepth = 100
 )
 
-// filter decides whether hyperpb may decode the bytes of a message. There is one filter for each message
-// type, built from its descriptor.
+// filter decides whether hyperpb may decode the bytes of a message. There is one filter for each
+// message type, built from its descriptor.
 //
-// hyperpb v0.1.3 is not memory safe for every input. A field that is truncated inside a nested message
-// makes it read beyond the request, which ends the process with a fault that recover cannot catch. Two
-// fields of one oneof share memory, and it takes the value of one for the address of the other. Since
-// requests come from clients, a single malformed frame could end the server.
+// hyperpb v0.1.3 is not memory safe for every input. A field that is truncated inside a nested
+// message makes it read beyond the request, which ends the process with a fault that recover cannot
+// catch. Two fields of one oneof share memory, and it takes the value of one for the address of the
+// other. Since requests come from clients, a single malformed frame could end the server.
 //
-// The filter is therefore a list of what is allowed, not of what is known to fail. It parses the whole
-// request without allocating and admits it only if every part has a form for which the tests and the fuzz
-// targets of this package found that hyperpb and dynamicpb agree: canonical varints, small field numbers,
-// limited depth, no maps, groups, extensions or oneofs of several fields. Everything else goes to
-// dynamicpb, so a filter that is too strict costs speed and never correctness. The additional pass takes
-// much less time than it saves: decoding a nested request of 10 KB is several times as fast as with
-// dynamicpb.
+// The filter is therefore a list of what is allowed, not of what is known to fail. It parses the
+// whole request without allocating and admits it only if every part has a form for which the tests
+// and the fuzz targets of this package found that hyperpb and dynamicpb agree: canonical varints,
+// small field numbers, limited depth, no maps, groups, extensions or oneofs of several fields.
+// Everything else goes to dynamicpb, so a filter that is too strict costs speed and never
+// correctness. The additional pass takes much less time than it saves: decoding a nested request of
+// 10 KB is several times as fast as with dynamicpb.
 type filter struct {
 	// fields holds the rule for each field number.
 	fields []field
-	// extensions are the message's extension ranges, whose numbers are rejected: the compiled parser
-	// does not know the extensions and would keep them as unknown fields.
+	// extensions are the message's extension ranges, whose numbers are rejected: the compiled
+	// parser does not know the extensions and would keep them as unknown fields.
 	extensions protoreflect.FieldRanges
 }
 
@@ -45,8 +45,8 @@ type field struct {
 	message *filter
 }
 
-// valueKind is the form of a field's value. The zero value belongs to the numbers that the message does
-// not define.
+// valueKind is the form of a field's value. The zero value belongs to the numbers that the message
+// does not define.
 type valueKind uint8
 
 const (
@@ -66,8 +66,8 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter of a message type. filters holds those that exist already, which lets a
-// type contain itself.
+// newFilter returns the filter of a message type. filters holds those that exist already, which
+// lets a type contain itself.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known
@@ -119,9 +119,10 @@ func kindOf(kind protoreflect.Kind) valueKind {
 	}
 }
 
-// admits reports whether encoded is a valid message without rejected fields in which every varint has the
-// shortest encoding. It does not check that strings are UTF-8, because hyperpb returns an error if they are
-// not. depth is the number of nested levels that are left, including this message.
+// admits reports whether encoded is a valid message without rejected fields in which every varint
+// has the shortest encoding. It does not check that strings are UTF-8, because hyperpb returns an
+// error if they are not. depth is the number of nested levels that are left, including this
+// message.
 func (f *filter) admits(encoded []byte, depth int) bool {
 	if depth == 0 {
 		return false
@@ -202,8 +203,8 @@ func consumeValue(encoded []byte, wireType protowire.Type) (value []byte, n int)
 	return encoded[:n], n
 }
 
-// consumeVarint returns the varint at the start of encoded and its length. n is zero if the varint is
-// malformed, truncated or longer than necessary.
+// consumeVarint returns the varint at the start of encoded and its length. n is zero if the varint
+// is malformed, truncated or longer than necessary.
 func consumeVarint(encoded []byte) (value uint64, n int) {
 	if len(encoded) > 0 && encoded[0] < 0x80 {
 		return uint64(encoded[0]), 1

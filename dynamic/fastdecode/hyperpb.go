@@ -22,9 +22,9 @@ func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	return func(encoded []byte) (proto.Message, error) { return decode(messageType, encoded) }
 }
 
-// decode decodes a request with hyperpb and checks its required fields. It lets hyperpb copy the bytes.
-// Without the copy hyperpb may read a few bytes beyond their end, which the race detector reports as a read
-// of another goroutine's memory.
+// decode decodes a request with hyperpb and checks its required fields. It lets hyperpb copy the
+// bytes. Without the copy hyperpb may read a few bytes beyond their end, which the race detector
+// reports as a read of another goroutine's memory.
 func decode(messageType *hyperpb.MessageType, encoded []byte) (message *hyperpb.Message, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {

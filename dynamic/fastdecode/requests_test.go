@@ -48,8 +48,8 @@ func newRegistry(t testing.TB, source string) *registry.Registry {
 	return reg
 }
 
-// newConn returns a connection to a server with these handlers. source is the client's version of the
-// service.
+// newConn returns a connection to a server with these handlers. source is the client's version of
+// the service.
 func newConn(t testing.TB, handlers dynamic.Handlers, source string) *dynamic.Conn {
 	t.Helper()
 	b := bus.NewLocal()

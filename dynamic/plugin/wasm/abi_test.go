@@ -16,7 +16,8 @@ import (
 // endlessLoop branches to its own beginning.
 var endlessLoop = []byte{opcodeLoop, blockEmpty, opBranch, 0, opcodeEnd}
 
-// TestABI_FaultsInCalls has code that serves a request, or not, as its method call says; each instance is used once, if it fails.
+// TestABI_FaultsInCalls has code that serves a request, or not, as its method call says; each
+// instance is used once, if it fails.
 func TestABI_FaultsInCalls(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -54,7 +54,8 @@ func BenchmarkCall(b *testing.B) {
 	})
 }
 
-// BenchmarkGuest is a call of the code alone, without the engine. By hand is what the loader itself takes.
+// BenchmarkGuest is a call of the code alone, without the engine. By hand is what the loader itself
+// takes.
 func BenchmarkGuest(b *testing.B) {
 	byHand := echoModule()
 	byHand.pages = 3 // with room for the longer requests

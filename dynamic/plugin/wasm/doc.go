@@ -5,8 +5,8 @@
 //	if err != nil { ... }
 //	host, err := plugin.NewHost(server, plugin.WithLoaders(loader))
 //
-// Close the loader after the host has shut down. Plugins in Go are written with package guest, below
-// this package. For other languages, ABI.md specifies what a module exports and imports.
+// Close the loader after the host has shut down. Plugins in Go are written with package guest,
+// below this package. For other languages, ABI.md specifies what a module exports and imports.
 //
 // # Sandbox
 //
@@ -16,10 +16,10 @@
 // # Instances and ordering
 //
 // The loader compiles each version of a plugin once and runs it in several instances, each with its
-// own memory. An instance handles one request at a time, and the instance that was used last is used
-// next. Requests therefore run concurrently, in no particular order, and consecutive requests of one
-// client may reach different instances. A new instance starts when no idle one is left, up to the
-// limit, and is kept until it fails or the plugin is unloaded.
+// own memory. An instance handles one request at a time, and the instance that was used last is
+// used next. Requests therefore run concurrently, in no particular order, and consecutive requests
+// of one client may reach different instances. A new instance starts when no idle one is left, up
+// to the limit, and is kept until it fails or the plugin is unloaded.
 //
 // # Behavior under load
 //
@@ -38,8 +38,9 @@
 //   - [errors.DeadlineExceeded]: the request exceeded its time limit or its deadline.
 //   - [errors.Internal]: the module trapped, exited or returned an invalid result.
 //
-// A running instance that causes such an error is discarded and replaced. Neither the other instances
-// nor the host are affected. An error that a handler returns does not discard the instance.
+// A running instance that causes such an error is discarded and replaced. Neither the other
+// instances nor the host are affected. An error that a handler returns does not discard the
+// instance.
 //
 // # Debugging
 //
@@ -50,15 +51,15 @@
 // # Performance
 //
 // A call takes 1 µs more than a native handler, or 2 µs if the module is written in Go. With
-// messages instead of bytes it takes 10 µs more, because the guest decodes and encodes them. Go code
-// computes about ten times slower in the sandbox than in the host, and slower still where the host
-// has assembly. For Go code, an instance takes 5 ms to start and 3 MB of memory, and compiling takes
-// about a second; [WithCacheDir] keeps the result for the next process. The smallest plugin in Go is
-// 2.8 MB, one that links protobuf 6.5 MB.
+// messages instead of bytes it takes 10 µs more, because the guest decodes and encodes them. Go
+// code computes about ten times slower in the sandbox than in the host, and slower still where the
+// host has assembly. For Go code, an instance takes 5 ms to start and 3 MB of memory, and compiling
+// takes about a second; [WithCacheDir] keeps the result for the next process. The smallest plugin
+// in Go is 2.8 MB, one that links protobuf 6.5 MB.
 //
 // # Testing
 //
-// Handlers of package guest are plain functions, which a test can call without a host. To test a whole
-// module, load its folder with a [plugin.Host] on an in-process bus, as the example of [NewLoader]
-// does.
+// Handlers of package guest are plain functions, which a test can call without a host. To test a
+// whole module, load its folder with a [plugin.Host] on an in-process bus, as the example of
+// [NewLoader] does.
 package wasm

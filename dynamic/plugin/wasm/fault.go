@@ -8,11 +8,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fault is an error after which an instance is discarded, because the state of its memory is unknown.
+// fault is an error after which an instance is discarded, because the state of its memory is
+// unknown.
 type fault struct {
 	code errors.ErrorCode
-	// summary is the predicate of the error text for the caller. It contains nothing that comes from
-	// the module.
+	// summary is the predicate of the error text for the caller. It contains nothing that comes
+	// from the module.
 	summary string
 	// reason is the full error, for the log.
 	reason error

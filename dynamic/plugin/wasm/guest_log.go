@@ -16,8 +16,8 @@ const (
 	lineOverhead = 64
 )
 
-// guestLog writes the log output of an instance to the host's logger, with a limit for each request: a
-// plugin that logs without end must not fill the host's disk.
+// guestLog writes the log output of an instance to the host's logger, with a limit for each
+// request: a plugin that logs without end must not fill the host's disk.
 type guestLog struct {
 	logger *slog.Logger
 	// ctx is the context of the current request.
@@ -45,8 +45,8 @@ func (l *guestLog) write(level slog.Level, message string) {
 	l.logger.Log(l.ctx, level, strings.ToValidUTF8(message, "\uFFFD"))
 }
 
-// lineWriter logs each line of standard output or standard error. An incomplete line is kept until its
-// end is written, also across requests.
+// lineWriter logs each line of standard output or standard error. An incomplete line is kept until
+// its end is written, also across requests.
 type lineWriter struct {
 	log   *guestLog
 	level slog.Level

@@ -17,9 +17,9 @@ const (
 	// minInputBuffer is the minimum size of the input buffer, in bytes. It spares small requests of
 	// different sizes a reallocation.
 	minInputBuffer = 1 << 10
-	// maxKeptInputBuffer is the maximum size of an input buffer that later requests reuse, in bytes.
-	// A larger one is replaced at the next request, so that one large request does not occupy the
-	// instance's memory for good.
+	// maxKeptInputBuffer is the maximum size of an input buffer that later requests reuse, in
+	// bytes. A larger one is replaced at the next request, so that one large request does not
+	// occupy the instance's memory for good.
 	maxKeptInputBuffer = 1 << 20
 )
 
@@ -103,8 +103,9 @@ func (in *instance) describe(ctx context.Context) ([]string, error) {
 	return parseMethodList(string(list))
 }
 
-// call makes the module handle a request; method is the index of the method in the module's list. The
-// error is either a *fault, after which the instance must be discarded, or an error of the handler.
+// call makes the module handle a request; method is the index of the method in the module's list.
+// The error is either a *fault, after which the instance must be discarded, or an error of the
+// handler.
 func (in *instance) call(ctx context.Context, method uint32, request []byte, deadline time.Time) ([]byte, error) {
 	ctx = in.begin(ctx)
 	if err := in.writeRequest(ctx, request); err != nil {
@@ -122,8 +123,8 @@ func (in *instance) call(ctx context.Context, method uint32, request []byte, dea
 	return nil, decodeError(response)
 }
 
-// writeRequest copies a request to the input buffer. It makes the module allocate another buffer if the
-// request does not fit, or if the buffer is too large to be kept.
+// writeRequest copies a request to the input buffer. It makes the module allocate another buffer if
+// the request does not fit, or if the buffer is too large to be kept.
 func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	if len(request) > math.MaxInt32 {
 		return &fault{errors.ResourceExhausted, "cannot accept a request of this size",
@@ -148,8 +149,9 @@ func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	return nil
 }
 
-// readResult copies a result of the module. packed is its address in the upper 32 bits and its length
-// in the lower ones. The host must copy, because the module reuses the memory at the next call.
+// readResult copies a result of the module. packed is its address in the upper 32 bits and its
+// length in the lower ones. The host must copy, because the module reuses the memory at the next
+// call.
 func (in *instance) readResult(packed uint64) ([]byte, error) {
 	address, size := uint32(packed>>32), uint32(packed) //nolint:gosec // the two halves
 	if int64(size) > int64(in.maxResponse) {
@@ -165,8 +167,9 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 	return append(make([]byte, 0, size), bytes...), nil
 }
 
-// newFault classifies an error with which the module stopped. The context comes first, because a module
-// that is ended at its deadline, or that runs out of memory, traps or exits in the course of it.
+// newFault classifies an error with which the module stopped. The context comes first, because a
+// module that is ended at its deadline, or that runs out of memory, traps or exits in the course of
+// it.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {

@@ -19,8 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// loadedPlugin is one loaded version of a plugin: its compiled module and the pool of its instances.
-// It implements [plugin.Instance].
+// loadedPlugin is one loaded version of a plugin: its compiled module and the pool of its
+// instances. It implements [plugin.Instance].
 type loadedPlugin struct {
 	loader   *Loader
 	logger   *slog.Logger
@@ -60,8 +60,8 @@ func (p *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error
 	return err
 }
 
-// instantiateHostModules instantiates the modules that the plugin may import: WASI, this package's own
-// and those of [WithModule].
+// instantiateHostModules instantiates the modules that the plugin may import: WASI, this package's
+// own and those of [WithModule].
 func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugin.Source) error {
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime); err != nil {
 		return fmt.Errorf("cannot instantiate host module %s: %w", wasi_snapshot_preview1.ModuleName, err)
@@ -85,8 +85,8 @@ func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugi
 	return nil
 }
 
-// compileModule compiles the instrumented module. It uses at least two compilation workers: with one,
-// wazero does not check ctx while it compiles.
+// compileModule compiles the instrumented module. It uses at least two compilation workers: with
+// one, wazero does not check ctx while it compiles.
 func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
 	instrumented, err := instrument(content)
 	if err != nil {
@@ -135,9 +135,9 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	return in, nil
 }
 
-// bindServices returns the services with a handler for each method that the module serves. Its error
-// lists every difference between the services and the served methods. The index of a method in served
-// is the number by which the module knows it.
+// bindServices returns the services with a handler for each method that the module serves. Its
+// error lists every difference between the services and the served methods. The index of a method
+// in served is the number by which the module knows it.
 func (p *loadedPlugin) bindServices(services []*registry.Service, served []string) ([]plugin.Service, error) {
 	indexes := make(map[string]uint32, len(served))
 	for index, method := range served {
@@ -196,8 +196,8 @@ func (p *loadedPlugin) Close(ctx context.Context) error {
 	return err
 }
 
-// serve handles a request on one of the instances. It logs a fault and replaces it with the error that
-// is safe to send to the caller.
+// serve handles a request on one of the instances. It logs a fault and replaces it with the error
+// that is safe to send to the caller.
 func (p *loadedPlugin) serve(ctx context.Context, method *registry.Method, index uint32, request []byte) ([]byte, error) {
 	ctx, deadline, cancel := p.withTimeLimit(ctx)
 	defer cancel()
@@ -214,8 +214,8 @@ func (p *loadedPlugin) serve(ctx context.Context, method *registry.Method, index
 	return nil, err
 }
 
-// withTimeLimit returns a context that ends at the plugin's time limit, and its deadline. A context with
-// an earlier deadline is returned as it is, which saves a timer.
+// withTimeLimit returns a context that ends at the plugin's time limit, and its deadline. A context
+// with an earlier deadline is returned as it is, which saves a timer.
 func (p *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
 	limit := time.Now().Add(time.Duration(p.limits.Timeout))
 	if deadline, ok := ctx.Deadline(); ok && !limit.Before(deadline) {
@@ -240,8 +240,8 @@ func (p *loadedPlugin) run(ctx context.Context, index uint32, request []byte, de
 	return response, err
 }
 
-// logDiscard logs why an instance was discarded. A canceled request is logged at debug level, because
-// the caller ended it and the plugin did nothing wrong.
+// logDiscard logs why an instance was discarded. A canceled request is logged at debug level,
+// because the caller ended it and the plugin did nothing wrong.
 func (p *loadedPlugin) logDiscard(ctx context.Context, method *registry.Method, failure *fault) {
 	level := slog.LevelError
 	if errors.Is(ctx.Err(), context.Canceled) {

@@ -32,8 +32,9 @@ type Loader struct {
 	closed bool
 }
 
-// NewLoader returns a loader. It fails with [errors.InvalidArgument] if an option is invalid, and fails
-// if the directory of [WithCacheDir] cannot be created. Close the loader when its hosts have shut down.
+// NewLoader returns a loader. It fails with [errors.InvalidArgument] if an option is invalid, and
+// fails if the directory of [WithCacheDir] cannot be created. Close the loader when its hosts have
+// shut down.
 func NewLoader(opts ...Option) (*Loader, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -52,13 +53,13 @@ func NewLoader(opts ...Option) (*Loader, error) {
 func (l *Loader) Name() string { return Name }
 
 // Load compiles the module of a plugin, which takes about a second for a Go program, and starts one
-// instance. It fails if the module has another ABI version, if it imports something that the host does
-// not provide, or if its methods differ from those of source.Services: it must serve every call of
-// these services and nothing else. Streams are not supported, so Load fails if a service has one. A
-// subscription needs no code in the plugin.
+// instance. It fails if the module has another ABI version, if it imports something that the host
+// does not provide, or if its methods differ from those of source.Services: it must serve every
+// call of these services and nothing else. Streams are not supported, so Load fails if a service
+// has one. A subscription needs no code in the plugin.
 //
-// When ctx ends, the compiler stops before it compiles the next function. A hostile module can contain
-// a single function that takes minutes to compile.
+// When ctx ends, the compiler stops before it compiles the next function. A hostile module can
+// contain a single function that takes minutes to compile.
 //
 // Load ignores the function that reports a plugin's failure: a failed instance is replaced, and the
 // plugin keeps serving.
@@ -93,8 +94,8 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin
 }
 
 // newRuntime returns the runtime of one plugin version. All runtimes share the loader's cache of
-// compiled code. Debug information is off because reading source positions takes long, and only traps
-// use them.
+// compiled code. Debug information is off because reading source positions takes long, and only
+// traps use them.
 func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
 	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
 		WithCoreFeatures(features).

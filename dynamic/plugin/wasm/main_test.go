@@ -14,7 +14,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// scratch is where guests are built, and where their machine code is kept, so that it is made once for all tests.
+// scratch is where guests are built, and where their machine code is kept, so that it is made once
+// for all tests.
 var scratch string
 
 func TestMain(m *testing.M) {

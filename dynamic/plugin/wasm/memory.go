@@ -15,8 +15,8 @@ type memory struct {
 func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 
 // Reallocate returns the memory with another size, or nil if that exceeds the limit. New bytes are
-// zero. The capacity at least doubles, up to the limit, so that a module that grows page by page does
-// not copy its memory each time.
+// zero. The capacity at least doubles, up to the limit, so that a module that grows page by page
+// does not copy its memory each time.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > uint64(m.limit) { //nolint:gosec // it is not negative
 		m.refused = true

@@ -9,38 +9,39 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A module must stop at its deadline whatever it does: in loops, in recursion and in long instructions.
-// It must also return to Go regularly, because Go's garbage collector cannot stop a goroutine that runs
-// compiled WebAssembly, and would hold up the whole process until the goroutine stops.
+// A module must stop at its deadline whatever it does: in loops, in recursion and in long
+// instructions. It must also return to Go regularly, because Go's garbage collector cannot stop a
+// goroutine that runs compiled WebAssembly, and would hold up the whole process until the goroutine
+// stops.
 //
 // wazero has an option for this (WithCloseOnContextDone). It leaves the compiled code at every loop
-// iteration to check a flag in Go, which made computing guests ten times slower, and it has no check in
-// recursion. This package meters the bytecode instead, before wazero compiles it, in the way that
-// blockchains and other sandboxes meter gas. instrument adds to the module:
+// iteration to check a flag in Go, which made computing guests ten times slower, and it has no
+// check in recursion. This package meters the bytecode instead, before wazero compiles it, in the
+// way that blockchains and other sandboxes meter gas. instrument adds to the module:
 //
 //   - a global variable, the meter, which no instruction of the module can name;
 //   - an import, [onMeterPoint], a function of the host;
 //   - a meter point, see [injected.meterPoint], at the start of every function, at the start of every
 //     loop body, before every bulk memory instruction and before every call of an imported function.
 //
-// Every infinite execution passes through loops or calls, so it passes through infinitely many meter
-// points. A meter point subtracts a cost from the meter and calls the host when the meter reaches zero.
-// The usual case is one subtraction and one predictable branch in machine code; the host is called about
-// every 50 µs, where it checks the deadline.
+// Every infinite execution passes through loops or calls, so it passes through infinitely many
+// meter points. A meter point subtracts a cost from the meter and calls the host when the meter
+// reaches zero. The usual case is one subtraction and one predictable branch in machine code; the
+// host is called about every 50 µs, where it checks the deadline.
 
 const (
 	// meterPointExport is the name of [onMeterPoint] in the host module.
 	meterPointExport = "checkpoint"
-	// meterInterval is the initial value of the meter. Code that only runs loops uses it up in about
-	// 50 µs.
+	// meterInterval is the initial value of the meter. Code that only runs loops uses it up in
+	// about 50 µs.
 	meterInterval = 10_000
 	// stepCost is the cost of entering a function or an iteration of a loop.
 	stepCost = 1
 	// bulkCost is the cost of a bulk instruction, such as memory.fill. It takes from nanoseconds to
 	// milliseconds, depending on its operand, which is known at run time only.
 	bulkCost = 1000
-	// importCost is the cost of calling an imported function. It uses up the whole meter, so that the
-	// host checks the deadline before each call: the duration of a host function is unknown.
+	// importCost is the cost of calling an imported function. It uses up the whole meter, so that
+	// the host checks the deadline before each call: the duration of a host function is unknown.
 	importCost = meterInterval
 )
 
@@ -48,28 +49,29 @@ const (
 var errDeadlinePassed = errors.New("deadline of the request has passed")
 
 // onMeterPoint is the host function that a meter point calls. It panics, which unwinds the module's
-// stack, if the request has ended or the instance was closed. wazero recovers the panic and returns it
-// from the call of the module.
+// stack, if the request has ended or the instance was closed. wazero recovers the panic and returns
+// it from the call of the module.
 func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	if ctx.Err() != nil || module.IsClosed() {
 		panic(errDeadlinePassed)
 	}
 }
 
-// injected holds what instrumentation adds to a module, and the counts from which its indexes follow.
+// injected holds what instrumentation adds to a module, and the counts from which its indexes
+// follow.
 //
-// WebAssembly refers to types, functions and globals by index. The added type and the added global are
-// the last of their kind, so that no other index changes. The added import cannot be the last function:
-// imports come before the functions that the module defines. It follows the module's own imports, and
-// the index of each defined function rises by one, see [rewriter.functionIndex].
+// WebAssembly refers to types, functions and globals by index. The added type and the added global
+// are the last of their kind, so that no other index changes. The added import cannot be the last
+// function: imports come before the functions that the module defines. It follows the module's own
+// imports, and the index of each defined function rises by one, see [rewriter.functionIndex].
 type injected struct {
-	// These are the counts in the original module. importedFunctions counts imported functions only;
-	// it is the index of the added import, too.
+	// These are the counts in the original module. importedFunctions counts imported functions
+	// only; it is the index of the added import, too.
 	typeCount, importedFunctions, globalCount uint64
 	// These report which additions were made.
 	hasType, hasImport, hasGlobal bool
-	// These are the meter points of the three costs. makeMeterPoints encodes them once all counts are
-	// known, which is before the code section.
+	// These are the meter points of the three costs. makeMeterPoints encodes them once all counts
+	// are known, which is before the code section.
 	stepMeter, bulkMeter, importMeter []byte
 }
 

@@ -38,7 +38,8 @@ func TestMetering_EveryPrefixIsRefused(t *testing.T) {
 	}
 }
 
-// TestMetering_PromisesAreRefused: any of these modules would end the test if it were compiled, for want of memory.
+// TestMetering_PromisesAreRefused: any of these modules would end the test if it were compiled, for
+// want of memory.
 func TestMetering_PromisesAreRefused(t *testing.T) {
 	t.Parallel()
 	many := uleb(math.MaxUint32)
@@ -168,7 +169,8 @@ func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	assert.Equal(t, "in place", response)
 }
 
-// FuzzInstrument: what passes can be compiled if it could be before. A crash of the compiler would be one of this test.
+// FuzzInstrument: what passes can be compiled if it could be before. A crash of the compiler would
+// be one of this test.
 func FuzzInstrument(f *testing.F) {
 	f.Add(echoModule().encode())
 	f.Add([]byte(header))

@@ -30,10 +30,10 @@ const (
 // Option configures [NewLoader].
 type Option func(*options)
 
-// ModuleFunc instantiates host modules in the runtime of a plugin, so that the plugin can import them.
-// It is called once for each version that is loaded; source identifies the plugin and the version. The
-// functions of a host module may be called from several goroutines at once. Each gets the context of
-// the request and must return when that context ends.
+// ModuleFunc instantiates host modules in the runtime of a plugin, so that the plugin can import
+// them. It is called once for each version that is loaded; source identifies the plugin and the
+// version. The functions of a host module may be called from several goroutines at once. Each gets
+// the context of the request and must return when that context ends.
 type ModuleFunc func(ctx context.Context, source *plugin.Source, runtime wazero.Runtime) error
 
 type options struct {
@@ -71,8 +71,8 @@ func newOptions(opts []Option) (options, error) {
 	return o, err
 }
 
-// WithLogger sets the logger of the loader, which also receives the log output of plugins. The default
-// is slog.Default. A nil logger is ignored.
+// WithLogger sets the logger of the loader, which also receives the log output of plugins. The
+// default is slog.Default. A nil logger is ignored.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {
@@ -81,15 +81,15 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithDefaultLimits sets the limits of plugins whose manifest sets none. Fields that are zero keep their
-// default: [DefaultTimeout], [DefaultMemory] and GOMAXPROCS instances.
+// WithDefaultLimits sets the limits of plugins whose manifest sets none. Fields that are zero keep
+// their default: [DefaultTimeout], [DefaultMemory] and GOMAXPROCS instances.
 func WithDefaultLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.defaultLimits = withDefaults(limits, o.defaultLimits) }
 }
 
-// WithMaxLimits sets the maximum limits that a manifest may request. A plugin that requests more fails
-// to load. The maximum also caps the defaults, for plugins that request nothing. Fields that are zero
-// mean no maximum, which is the default.
+// WithMaxLimits sets the maximum limits that a manifest may request. A plugin that requests more
+// fails to load. The maximum also caps the defaults, for plugins that request nothing. Fields that
+// are zero mean no maximum, which is the default.
 func WithMaxLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.maxLimits = limits }
 }
@@ -100,21 +100,22 @@ func WithMaxResponse(bytes int) Option {
 	return func(o *options) { o.maxResponse = bytes }
 }
 
-// WithCacheDir stores compiled code in a directory, so that the next process does not compile it again.
-// The directory is created if it is missing. Anyone who can write to the directory can run machine code
-// in this process, so it must be writable for this process's user only. By default, compiled code is
-// kept in memory.
+// WithCacheDir stores compiled code in a directory, so that the next process does not compile it
+// again. The directory is created if it is missing. Anyone who can write to the directory can run
+// machine code in this process, so it must be writable for this process's user only. By default,
+// compiled code is kept in memory.
 func WithCacheDir(path string) Option {
 	return func(o *options) { o.cacheDir = path }
 }
 
-// WithModule adds host modules that plugins can import, see [ModuleFunc]. It may be given several times.
+// WithModule adds host modules that plugins can import, see [ModuleFunc]. It may be given several
+// times.
 func WithModule(instantiate ModuleFunc) Option {
 	return func(o *options) { o.modules = append(o.modules, instantiate) }
 }
 
-// resolveLimits returns the limits of a plugin: those that its manifest requests, completed with the
-// defaults. It fails if they exceed the maximum of this host.
+// resolveLimits returns the limits of a plugin: those that its manifest requests, completed with
+// the defaults. It fails if they exceed the maximum of this host.
 func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) {
 	limits := withDefaults(requested, o.defaultLimits)
 	if err := checkLimits(limits); err != nil {

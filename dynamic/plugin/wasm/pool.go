@@ -7,8 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// pool holds the instances of a plugin. Instances start on demand and are kept for later requests. The
-// instance that was released last is acquired first, because its memory is most likely in the
+// pool holds the instances of a plugin. Instances start on demand and are kept for later requests.
+// The instance that was released last is acquired first, because its memory is most likely in the
 // processor's caches.
 type pool struct {
 	newInstance func(ctx context.Context) (*instance, error)
@@ -24,9 +24,9 @@ func newPool(instances int, newInstance func(ctx context.Context) (*instance, er
 	return &pool{newInstance: newInstance, semaphore: make(chan struct{}, instances)}
 }
 
-// acquire returns an instance for the exclusive use of the caller, who must release or discard it. If
-// ctx ends before an instance is free, acquire fails with [errors.Canceled] if the request was canceled
-// and with [errors.ResourceExhausted] otherwise.
+// acquire returns an instance for the exclusive use of the caller, who must release or discard it.
+// If ctx ends before an instance is free, acquire fails with [errors.Canceled] if the request was
+// canceled and with [errors.ResourceExhausted] otherwise.
 func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	select {
 	case p.semaphore <- struct{}{}:

@@ -52,7 +52,8 @@ func writeVersion(t testing.TB, version string) (folder string) {
 	return folder
 }
 
-// TestHost_ReplacesWithoutLosingACall: what the host serves is replaced again and again while it is called.
+// TestHost_ReplacesWithoutLosingACall: what the host serves is replaced again and again while it is
+// called.
 func TestHost_ReplacesWithoutLosingACall(t *testing.T) {
 	t.Parallel()
 	const others, calls, replacements = 7, 10_000, 20

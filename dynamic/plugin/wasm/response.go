@@ -13,9 +13,9 @@ import (
 // maxCodeLength is the maximum length of an error code, in bytes.
 const maxCodeLength = 64
 
-// decodeError decodes an error that a handler returned. It consists of parts, each prefixed with its
-// length in four bytes: the code, the text, and the type URL and value of each detail. A malformed
-// error is a fault.
+// decodeError decodes an error that a handler returned. It consists of parts, each prefixed with
+// its length in four bytes: the code, the text, and the type URL and value of each detail. A
+// malformed error is a fault.
 func decodeError(encoded []byte) error {
 	var parts [][]byte
 	for len(encoded) > 0 {

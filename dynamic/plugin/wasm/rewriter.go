@@ -12,10 +12,10 @@ const header = "\x00asm\x01\x00\x00\x00"
 
 // instrument returns a copy of a module with metering, for the compiler.
 //
-// It also refuses a module that declares more elements than its bytes can hold, or more locals or table
-// elements than a real program has. The compiler allocates memory for declared elements before it reads
-// them, and a Go process that runs out of memory ends: a module of 20 bytes could end the host. All
-// other validation is left to the compiler.
+// It also refuses a module that declares more elements than its bytes can hold, or more locals or
+// table elements than a real program has. The compiler allocates memory for declared elements
+// before it reads them, and a Go process that runs out of memory ends: a module of 20 bytes could
+// end the host. All other validation is left to the compiler.
 func instrument(module []byte) ([]byte, error) {
 	if len(module) < len(header) || string(module[:len(header)]) != header {
 		return nil, errors.New("plugin is not a WebAssembly module of version 1")
@@ -35,8 +35,8 @@ func instrument(module []byte) ([]byte, error) {
 }
 
 // rewriter reads a part of a module in the binary format and writes a copy with additions. What it
-// reads is copied unless it is consumed. After an error it reads zeros and empty vectors, so that only
-// loops have to check err.
+// reads is copied unless it is consumed. After an error it reads zeros and empty vectors, so that
+// only loops have to check err.
 type rewriter struct {
 	// input is the whole part, and unread is the rest of it that is still to be read.
 	input, unread []byte
@@ -108,8 +108,8 @@ func (w *rewriter) readByte() byte {
 	return b
 }
 
-// readUvarint reads an unsigned LEB128 number. It can also skip a signed one, whose length is encoded in
-// the same way. A 64-bit number has at most ten bytes.
+// readUvarint reads an unsigned LEB128 number. It can also skip a signed one, whose length is
+// encoded in the same way. A 64-bit number has at most ten bytes.
 func (w *rewriter) readUvarint() uint64 {
 	var n uint64
 	for shift := 0; shift < 70; shift += 7 {
@@ -123,9 +123,9 @@ func (w *rewriter) readUvarint() uint64 {
 	return 0
 }
 
-// readLength reads the number of bytes or elements that follow. Since an element has at least one byte,
-// a length that exceeds the unread bytes is an error. This check is what protects the compiler from
-// allocating too much.
+// readLength reads the number of bytes or elements that follow. Since an element has at least one
+// byte, a length that exceeds the unread bytes is an error. This check is what protects the
+// compiler from allocating too much.
 func (w *rewriter) readLength() int {
 	n := w.readUvarint()
 	if n > uint64(len(w.unread)) {
@@ -161,8 +161,8 @@ func (w *rewriter) extendVector(added func() []byte, element func()) {
 	w.insert(added())
 }
 
-// rewriteSized rewrites bytes that have their length before them, such as a section or a function body,
-// and writes the new length. read must read all of the part.
+// rewriteSized rewrites bytes that have their length before them, such as a section or a function
+// body, and writes the new length. read must read all of the part.
 func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	part := &rewriter{injected: w.injected}
 	w.consume(func() {
@@ -184,8 +184,8 @@ func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	w.insert(appendSized(nil, part.finish()))
 }
 
-// functionIndex reads the index of a function and adds one to it if the module defines the function,
-// because the added import comes before it.
+// functionIndex reads the index of a function and adds one to it if the module defines the
+// function, because the added import comes before it.
 func (w *rewriter) functionIndex() {
 	var index uint64
 	w.consume(func() { index = w.readUvarint() })
@@ -203,9 +203,9 @@ func (w *rewriter) globalIndex() {
 	}
 }
 
-// injectSections adds the type, import and global sections that the module lacks, each with the added
-// element only. It is called before each section; next is that section's id. Sections are sorted by id,
-// except for custom sections, whose id is zero.
+// injectSections adds the type, import and global sections that the module lacks, each with the
+// added element only. It is called before each section; next is that section's id. Sections are
+// sorted by id, except for custom sections, whose id is zero.
 func (w *rewriter) injectSections(next byte) {
 	const types, imports, globals, exports = 1, 2, 6, 7
 	section := func(id byte, element []byte) {
@@ -225,7 +225,8 @@ func (w *rewriter) injectSections(next byte) {
 
 func appendUvarint(to []byte, number uint64) []byte { return binary.AppendUvarint(to, number) }
 
-// appendVarint appends a number as signed LEB128. binary.AppendVarint differs: it uses zigzag encoding.
+// appendVarint appends a number as signed LEB128. binary.AppendVarint differs: it uses zigzag
+// encoding.
 func appendVarint(to []byte, number int64) []byte {
 	for number < -0x40 || number >= 0x40 {
 		to = append(to, byte(number&0x7f|0x80)) //nolint:gosec // the low 7 bits

@@ -3,9 +3,11 @@ package wasm
 import "slices"
 
 const (
-	// maxLocals is the maximum number of local variables of a function. Web browsers have the same limit.
+	// maxLocals is the maximum number of local variables of a function. Web browsers have the same
+	// limit.
 	maxLocals = 50_000
-	// maxTableSize is the maximum initial number of elements of a table. Web browsers have the same limit.
+	// maxTableSize is the maximum initial number of elements of a table. Web browsers have the same
+	// limit.
 	maxTableSize = 10_000_000
 )
 
@@ -151,8 +153,8 @@ func (w *rewriter) constantExpression() {
 	}
 }
 
-// customSection reads a custom section. Only the name section is rewritten, because it contains function
-// indexes; stack traces in the log take the function names from it.
+// customSection reads a custom section. Only the name section is rewritten, because it contains
+// function indexes; stack traces in the log take the function names from it.
 func (w *rewriter) customSection() {
 	size := w.readLength()
 	name := string(w.unread[:size])

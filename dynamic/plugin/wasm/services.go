@@ -29,7 +29,8 @@ func parseMethodList(list string) ([]string, error) {
 }
 
 // checkMethod returns an error if the kind of a method does not allow a handler in the module, or
-// requires one that the module lacks. served reports whether the module has a handler for the method.
+// requires one that the module lacks. served reports whether the module has a handler for the
+// method.
 func checkMethod(method *registry.Method, served bool) error {
 	switch kind := method.Kind(); {
 	case kind == registry.KindStream:
