@@ -109,7 +109,7 @@ func TestCall_PanicIsAnErrorAndKeepsTheInstance(t *testing.T) {
 	requireSameInstance(t, code, 1)
 	_, err := code.call(t.Context(), "Panic", "")
 	coded := requireCode(t, errors.Internal, err)
-	assert.Equal(t, "handler panicked", coded.Error())
+	assert.Equal(t, "the handler of test.Bytes/Panic panicked", coded.Error())
 	assert.Contains(t, code.log.String(), "secret of the guest")
 	requireSameInstance(t, code, 2)
 }

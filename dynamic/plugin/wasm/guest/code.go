@@ -1,10 +1,11 @@
 package guest
 
-// Code says what kind of failure an error is. The constants mean what those of package errors of this module do; other
-// codes arrive as they are too, if they are of lower-case letters, digits and underscores, and 64 at most.
+// Code classifies an error. The constants have the meaning of those in package errors of this
+// module. Other codes reach the caller unchanged if they consist of at most 64 lower-case letters,
+// digits and underscores.
 type Code string
 
-// The codes.
+// These are the codes of package errors.
 const (
 	Canceled            Code = "canceled"
 	MalformedRequest    Code = "malformed_request"

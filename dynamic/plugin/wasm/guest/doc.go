@@ -1,5 +1,5 @@
-// Package guest is for the authors of plugins: a Go program that is compiled to WebAssembly registers a handler for each
-// method that it serves, and package dynamic/plugin/wasm runs it.
+// Package guest is for writing plugins in Go that package dynamic/plugin/wasm runs. A plugin is a
+// Go program that registers a handler for each of its methods and is compiled to WebAssembly:
 //
 //	package main
 //
@@ -15,18 +15,29 @@
 //
 //	func main() {}
 //
-// It is built with
+// Build it with:
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags="-s -w" -o greeter.wasm .
 //
-// Requests and responses are encoded messages. Package guestproto has handlers that take and return messages of
-// protoc-gen-go; a program that only moves bytes does not link protobuf.
+// The host never runs main. Requests and responses are encoded messages. Package guestproto has
+// handlers for generated messages; a plugin that only moves bytes can use this package alone and
+// does not link protobuf.
 //
-// The host runs several instances of the program, each with memory of its own, and gives each one request at a time. What a
-// handler leaves in memory is there for later requests to the same instance, until the host throws that away: after a fault,
-// after a request that took too long or that nobody waits for any more, and with the plugin. Goroutines that a handler
-// leaves behind run only while a later request is handled.
+// # Instances
 //
-// What is written to os.Stdout and os.Stderr goes to the host's log line by line, as does what [Log] and [Logger] are given.
-// There are no files, no arguments, no environment and no network. Clocks and random numbers are real.
+// The host runs several instances of the program, each with its own memory, and each instance
+// handles one request at a time. Variables keep their values for later requests to the same
+// instance until the host discards the instance: after a fault, after a request that timed out or
+// was canceled, or when the plugin is unloaded. Goroutines that a handler starts run only while the
+// instance handles a request.
+//
+// # Debugging
+//
+// The host logs what the program writes with [Log] and [Logger], and each line that it writes to
+// os.Stdout and os.Stderr. It limits the output of one request to 64 KiB.
+//
+// # Sandbox
+//
+// The program has no files, arguments, environment or network. Clocks and random numbers work as
+// usual.
 package guest

@@ -5,25 +5,27 @@ import (
 	"fmt"
 )
 
-// Error is an error as the caller of a method gets it.
+// Error is an error for the caller of a method.
 type Error struct {
-	// Code is [Unknown] if it is empty.
+	// Code classifies the error. An empty code means [Unknown].
 	Code Code
-	// Err has the text, which is that of the code if there is none.
+	// Err provides the text of the error. If it is nil, the text is the code.
 	Err error
-	// Details are messages for the caller.
+	// Details are messages that reach the caller with the error.
 	Details []Detail
 }
 
-// Detail is an encoded message. Package guestproto makes one of a message of protoc-gen-go.
+// Detail is an encoded message. The function Detail of package guestproto encodes a generated
+// message.
 type Detail struct {
-	// TypeURL names the message, such as "type.googleapis.com/my.pkg.MyDetail".
+	// TypeURL names the type of the message, for example "type.googleapis.com/my.pkg.MyDetail".
 	TypeURL string
-	// Value is the message, encoded.
+	// Value is the encoded message.
 	Value []byte
 }
 
-// Errorf returns an error with a code and a formatted text. The verb %w wraps an error, as with fmt.Errorf.
+// Errorf returns an error with a code and a formatted text. The verb %w wraps an error, as with
+// fmt.Errorf.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
@@ -39,8 +41,9 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// findError returns the first *Error in err's tree, or one of the code Unknown. It does what the standard errors.As does
-// for this type; the package of that name of this module would link too much.
+// findError returns the first *Error in err's tree, or one with the code Unknown that wraps err. It
+// does what errors.As does for this type. Package errors of this module, which other code must use
+// instead of the standard package, would make the plugin larger because it imports protobuf.
 func findError(err error) *Error {
 	if found := searchError(err); found != nil {
 		return found
@@ -49,7 +52,7 @@ func findError(err error) *Error {
 }
 
 func searchError(err error) *Error {
-	switch e := err.(type) { //nolint:errorlint // this is what looks into wrapped errors
+	switch e := err.(type) { //nolint:errorlint // it unwraps errors itself
 	case *Error:
 		return e
 	case interface{ Unwrap() error }:
@@ -64,7 +67,8 @@ func searchError(err error) *Error {
 	return nil
 }
 
-// encodeError returns code, text, and type and value of each detail, each with its length before it.
+// encodeError encodes an error for the host: the code, the text, and the type URL and value of each
+// detail, each prefixed with its length in four bytes.
 func encodeError(err error) []byte {
 	e := findError(err)
 	code := e.Code
@@ -81,6 +85,6 @@ func encodeError(err error) []byte {
 }
 
 func appendPart[T string | []byte](to []byte, part T) []byte {
-	to = binary.LittleEndian.AppendUint32(to, uint32(len(part))) //nolint:gosec // memory is smaller
+	to = binary.LittleEndian.AppendUint32(to, uint32(len(part))) //nolint:gosec // memory has 32-bit addresses
 	return append(to, part...)
 }

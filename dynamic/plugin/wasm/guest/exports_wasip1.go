@@ -5,15 +5,20 @@ import (
 	"unsafe"
 )
 
-// abiVersion is the version of the ABI that the functions below are of: see ABI.md in the folder above.
+// abiVersion is the version of the ABI that this package implements, see ABI.md in the directory
+// above.
 const abiVersion = 1
 
-// errorFlag marks a result of dynpsrpc_call that is an error. It is the highest bit of the length.
+// errorFlag is set in the result of dynpsrpc_call if that is an error. It is the highest bit of the
+// length.
 const errorFlag = 1 << 31
 
 var (
-	room   []byte // where the host writes requests
-	result []byte // what the host was given last, which must be there as long as the host reads it
+	// inputBuffer is where the host writes requests. The variable keeps it from being collected.
+	inputBuffer []byte
+	// result is the last result. The variable keeps it from being collected while the host copies
+	// it.
+	result []byte
 )
 
 //go:wasmexport dynpsrpc_version
@@ -21,27 +26,28 @@ func exportedVersion() uint32 { return abiVersion }
 
 //go:wasmexport dynpsrpc_alloc
 func exportedAlloc(size uint32) unsafe.Pointer {
-	room = make([]byte, size)
-	return unsafe.Pointer(unsafe.SliceData(room))
+	inputBuffer = make([]byte, size)
+	return unsafe.Pointer(unsafe.SliceData(inputBuffer))
 }
 
 //go:wasmexport dynpsrpc_describe
 func exportedDescribe() uint64 {
-	return hand([]byte(served.describe()))
+	return packResult([]byte(registered.describe()))
 }
 
 //go:wasmexport dynpsrpc_call
 func exportedCall(method uint32, address unsafe.Pointer, size uint32, deadline int64) uint64 {
 	request := unsafe.Slice((*byte)(address), size)
-	response, failed := served.call(int(method), request, time.Unix(0, deadline))
+	response, failed := registered.call(int(method), request, time.Unix(0, deadline))
 	if failed {
-		return hand(response) | errorFlag
+		return packResult(response) | errorFlag
 	}
-	return hand(response)
+	return packResult(response)
 }
 
-// hand returns where bytes are, and how many.
-func hand(bytes []byte) uint64 {
+// packResult keeps bytes for the host and returns their address in the upper 32 bits and their
+// length in the lower ones.
+func packResult(bytes []byte) uint64 {
 	result = bytes
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(bytes))))<<32 | uint64(len(bytes))
 }

@@ -1,39 +1,25 @@
 package guest
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
-// Handler handles the requests for a method. The request belongs to the caller again when the handler has returned; the
-// response belongs to the caller from then on, until the next request is handled.
+// Handler handles the requests of a method. It must not use the request after it returns, and it
+// must not change the response after it returns.
 //
-// The deadline of ctx is the time at which the host ends the instance, if the handler still runs then. If nobody waits for the
-// response any more, the host ends the instance too: ctx does not tell.
+// The deadline of ctx is the time at which the host ends the instance if the handler is still
+// running. If the caller cancels the call, the host ends the instance without canceling ctx first.
 //
-// An [Error], or an error that wraps one, reaches the caller of the method with its code, text and details, any other as one of
-// the code [Unknown]. A panic is an error too, of the code [Internal], without its value, which goes to the log with the stack.
+// An [Error], or an error that wraps one, reaches the caller with its code, text and details. Any
+// other error reaches the caller with its text and the code [Unknown]. After a panic the caller
+// gets an error of the code [Internal] without the panic's value, which is logged with the stack.
 type Handler func(ctx context.Context, request []byte) ([]byte, error)
 
-// Handle registers the handler of a method, such as "pkg.Service/Method". It must be called before main is, by init
-// functions or package variables. The host refuses the plugin if there is more than one handler for a method, if it serves
-// methods that the descriptors of the plugin lack, or the other way round.
+// Handle registers the handler of a method such as "pkg.Service/Method". Call it before main, from
+// an init function or the initializer of a package variable. The host refuses to load the plugin if
+// a method has more than one handler, or if the handlers and the methods of the plugin's
+// descriptors differ.
 func Handle(method string, handler Handler) {
-	served.add(method, handler)
+	registered.add(method, handler)
 }
 
-// served is what the program serves.
-var served table
-
-// table is handlers by name of the method. The host knows them by their places, which must be the same in all instances,
-// whatever the order in which they are registered.
-type table struct {
-	methods  []string // sorted
-	handlers []Handler
-}
-
-func (t *table) add(method string, handler Handler) {
-	place, _ := slices.BinarySearch(t.methods, method)
-	t.methods = slices.Insert(t.methods, place, method)
-	t.handlers = slices.Insert(t.handlers, place, handler)
-}
+// registered holds the handlers of this program.
+var registered handlerTable

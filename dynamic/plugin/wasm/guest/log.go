@@ -7,35 +7,39 @@ import (
 	"sync"
 )
 
-// Log writes a message to the host's log, at the level.
+// Log writes a message to the host's log at the given level.
 func Log(level slog.Level, message string) {
 	hostLog(level, message)
 }
 
-// Logger returns a logger that writes to the host's log, which decides what levels it keeps. A program that logs with the
-// functions of package slog calls slog.SetDefault with it.
+// Logger returns a logger that writes to the host's log. The logger passes on all levels, and the
+// host's logger decides which it keeps. A program that logs with the functions of package slog
+// passes this logger to slog.SetDefault.
 func Logger() *slog.Logger {
 	line := &logLine{}
 	return slog.New(logHandler{line: line, attributes: slog.NewTextHandler(&line.text, &slog.HandlerOptions{
 		Level:       slog.Level(-128),
-		ReplaceAttr: onlyAttributes,
+		ReplaceAttr: dropBuiltins,
 	})})
 }
 
-// logHandler writes the message of a record, and after it what a text handler makes of its attributes.
+// logHandler logs the message of a record, followed by its attributes in the format of
+// slog.TextHandler.
 type logHandler struct {
 	line       *logLine
 	attributes slog.Handler
 }
 
-// logLine is where the attributes of one record are put together.
+// logLine is the buffer into which the attributes of a record are formatted. All handlers that
+// derive from one logger share it, and mu serializes their records.
 type logLine struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// onlyAttributes leaves out what a text handler adds by itself.
-func onlyAttributes(groups []string, attribute slog.Attr) slog.Attr {
+// dropBuiltins removes the level and the empty message that slog.TextHandler adds to the
+// attributes.
+func dropBuiltins(groups []string, attribute slog.Attr) slog.Attr {
 	_, isLevel := attribute.Value.Any().(slog.Level)
 	added := attribute.Key == slog.LevelKey && isLevel || attribute.Key == slog.MessageKey && attribute.Value.String() == ""
 	if len(groups) == 0 && added {
@@ -47,7 +51,7 @@ func onlyAttributes(groups []string, attribute slog.Attr) slog.Attr {
 func (h logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h logHandler) Handle(ctx context.Context, record slog.Record) error {
-	attributes := slog.Record{Level: record.Level} // without a time, which the host adds
+	attributes := slog.Record{Level: record.Level} // the host adds the time
 	record.Attrs(func(attribute slog.Attr) bool {
 		attributes.AddAttrs(attribute)
 		return true

@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
-// requestContext is the context of one request's handler: it ends at the deadline, or when the handler has returned. A timer
-// costs more than all the rest of a request, and most handlers never ask for Done, so it is made when one does.
+// requestContext is the context of a request. It ends at the deadline or when the handler returns.
+// It creates a timer only when Done is called: in the guest a timer costs more than the rest of a
+// request, and most handlers do not call Done.
 type requestContext struct {
 	deadline time.Time
 
-	mu     sync.Mutex
-	inner  context.Context //nolint:containedctx // made by the first Done
+	mu sync.Mutex
+	// inner is the context with the timer. It is nil until it is needed.
+	inner  context.Context //nolint:containedctx // see above
 	cancel context.CancelFunc
 	ended  bool
 }
@@ -24,22 +26,23 @@ func (c *requestContext) Deadline() (time.Time, bool) { return c.deadline, true 
 func (c *requestContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.makeInnerLocked()
+	c.initLocked()
 	return c.inner.Done()
 }
 
-// Err says why the context ended.
+// Err returns why the context ended, or nil if it has not ended.
 func (c *requestContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil && !c.ended && time.Now().Before(c.deadline) {
 		return nil
 	}
-	c.makeInnerLocked() // remembers
+	c.initLocked() // keeps the result of later calls the same
 	return c.inner.Err()
 }
 
-// Value asks the inner context, so that the standard library finds it when a child is made of this one.
+// Value returns the value of the inner context. Package context thereby finds the standard context
+// behind this one and needs no goroutine for a derived context.
 func (c *requestContext) Value(key any) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +52,8 @@ func (c *requestContext) Value(key any) any {
 	return c.inner.Value(key)
 }
 
-func (c *requestContext) makeInnerLocked() {
+// initLocked creates the inner context.
+func (c *requestContext) initLocked() {
 	if c.inner != nil {
 		return
 	}
@@ -59,7 +63,7 @@ func (c *requestContext) makeInnerLocked() {
 	}
 }
 
-// end ends the context, if it has not ended yet.
+// end ends the context when the handler has returned.
 func (c *requestContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,7 +17,7 @@ type text = *wrapperspb.StringValue
 
 func TestHandle_MessagesAndErrors(t *testing.T) {
 	t.Parallel()
-	handler := encoded(func(_ context.Context, request text) (text, error) {
+	handler := newHandler(func(_ context.Context, request text) (text, error) {
 		switch request.GetValue() {
 		case "":
 			return nil, nil //nolint:nilnil // it is an empty response

@@ -1,4 +1,4 @@
-// Bytesguest is a plugin whose handlers do all that a handler can do wrong.
+// Command bytesguest is a plugin for tests, whose handlers misbehave in every way.
 package main
 
 import (
@@ -49,7 +49,7 @@ func main() {}
 
 var counter int
 
-// count counts the requests of an instance.
+// count returns the number of requests that this instance has counted.
 func count(context.Context, string) (string, error) {
 	counter++
 	return strconv.Itoa(counter), nil
@@ -64,7 +64,7 @@ func deadline(ctx context.Context, _ string) (string, error) {
 	return strconv.FormatInt(time.Until(end).Milliseconds(), 10), nil
 }
 
-// done waits for the end of a context that ends before the request does.
+// done waits for a derived context that ends before the request.
 func done(ctx context.Context, _ string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
@@ -81,7 +81,7 @@ func exit(_ context.Context, request string) (string, error) {
 	return "", nil
 }
 
-// fail returns an error whose code and text are the request, with a space between them.
+// fail returns an error with the code and text of the request, which a space separates.
 func fail(_ context.Context, request string) (string, error) {
 	code, text, ok := strings.Cut(request, " ")
 	if !ok {
@@ -107,12 +107,12 @@ func log(_ context.Context, request string) (string, error) {
 }
 
 func overflow(n int) int {
-	var room [1 << 10]byte
-	room[n%len(room)] = 1
-	return overflow(n+1) + int(room[n%7])
+	var frame [1 << 10]byte
+	frame[n%len(frame)] = 1
+	return overflow(n+1) + int(frame[n%7])
 }
 
-// reach says what of the outside can be reached.
+// reach lists what the plugin can reach outside its sandbox.
 func reach(context.Context, string) (string, error) {
 	var found []string
 	if len(os.Args) > 1 {

@@ -1,4 +1,4 @@
-// Echoguest is the smallest plugin there is.
+// Command echoguest is a minimal plugin for tests: it returns each request.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Protoguest is a plugin whose handlers take and return messages.
+// Command protoguest is a plugin for tests, whose handlers take and return messages.
 package main
 
 import (

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-func newTable(handlers map[string]Handler) *table {
-	t := &table{}
+func newTable(handlers map[string]Handler) *handlerTable {
+	t := &handlerTable{}
 	for method, handler := range handlers {
 		t.add(method, handler)
 	}
@@ -25,7 +25,7 @@ func never(context.Context, []byte) ([]byte, error) { panic("not called") }
 
 func soon() time.Time { return time.Now().Add(time.Minute) }
 
-func TestTable_PlacesDoNotDependOnTheOrder(t *testing.T) {
+func TestHandlerTable_IndexesDoNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()
 	for range 20 { // a map has another order each time
 		table := newTable(map[string]Handler{"a.B/C": never, "a.B/A": never, "a.A/Z": never, "b/B": never})
@@ -36,7 +36,7 @@ func TestTable_PlacesDoNotDependOnTheOrder(t *testing.T) {
 	assert.Equal(t, strings.Repeat("\na.B/C", 2)[1:], twice.describe(), "the host says that it is wrong")
 }
 
-func TestTable_Call(t *testing.T) {
+func TestHandlerTable_Call(t *testing.T) {
 	t.Parallel()
 	deadline := soon()
 	var kept context.Context
@@ -57,16 +57,16 @@ func TestTable_Call(t *testing.T) {
 	assert.Equal(t, "hello", string(response))
 	assert.ErrorIs(t, kept.Err(), context.Canceled, "the request is over")
 
-	for place, text := range map[int]string{
+	for index, text := range map[int]string{
 		1:  "\x07\x00\x00\x00unknown\x06\x00\x00\x00failed",
-		2:  "\x08\x00\x00\x00internal\x10\x00\x00\x00handler panicked",
+		2:  "\x08\x00\x00\x00internal\x21\x00\x00\x00the handler of a.B/Panic panicked",
 		3:  "\x0d\x00\x00\x00unimplemented\x16\x00\x00\x00there is no method 3",
 		-1: "\x0d\x00\x00\x00unimplemented\x17\x00\x00\x00there is no method -1",
 	} {
-		response, failed = table.call(place, nil, deadline)
+		response, failed = table.call(index, nil, deadline)
 		assert.True(t, failed)
-		if place < 0 || place > 2 {
-			assert.Contains(t, string(response), fmt.Sprintf("there is no method %d", place))
+		if index < 0 || index > 2 {
+			assert.Contains(t, string(response), fmt.Sprintf("there is no method %d", index))
 			continue
 		}
 		assert.Equal(t, text, string(response))
@@ -89,7 +89,8 @@ func TestEncodeError_FindsTheErrorAndItsDetails(t *testing.T) {
 	assert.Equal(t, "\x07\x00\x00\x00unknown\x00\x00\x00\x00", string(encodeError(&Error{})), "the zero value is an error too")
 }
 
-// TestCode_IsThatOfTheHost: the kit cannot import the package that has them.
+// TestCode_IsThatOfTheHost compares the codes with package errors, which package guest does not
+// import.
 func TestCode_IsThatOfTheHost(t *testing.T) {
 	t.Parallel()
 	for code, wanted := range map[Code]errors.ErrorCode{

@@ -1,0 +1,21 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+)
+
+// callHandler runs the handler of a method and turns a panic into an error. The value of the panic
+// may contain data that the caller must not see, so it goes to the log with the stack, and the
+// error contains neither.
+func callHandler(ctx context.Context, method string, handler Handler, request []byte) (response []byte, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			Log(slog.LevelError, fmt.Sprintf("the handler of %s panicked: %v\n%s", method, value, debug.Stack()))
+			response, err = nil, Errorf(Internal, "the handler of %s panicked", method)
+		}
+	}()
+	return handler(ctx, request)
+}

@@ -1,0 +1,41 @@
+package guest
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// handlerTable holds the handlers, sorted by the name of their method. The host refers to a method
+// by its index. Sorting makes the indexes the same in all instances, in whatever order the handlers
+// are registered.
+type handlerTable struct {
+	methods  []string // sorted
+	handlers []Handler
+}
+
+func (t *handlerTable) add(method string, handler Handler) {
+	index, _ := slices.BinarySearch(t.methods, method)
+	t.methods = slices.Insert(t.methods, index, method)
+	t.handlers = slices.Insert(t.handlers, index, handler)
+}
+
+// describe returns the methods, one per line.
+func (t *handlerTable) describe() string {
+	return strings.Join(t.methods, "\n")
+}
+
+// call runs the handler of the method with the given index and returns the response, or an encoded
+// error if failed is true.
+func (t *handlerTable) call(index int, request []byte, deadline time.Time) (response []byte, failed bool) {
+	if index < 0 || index >= len(t.handlers) {
+		return encodeError(Errorf(Unimplemented, "there is no method %d", index)), true
+	}
+	ctx := &requestContext{deadline: deadline}
+	defer ctx.end()
+	response, err := callHandler(ctx, t.methods[index], t.handlers[index], request)
+	if err != nil {
+		return encodeError(err), true
+	}
+	return response, false
+}
