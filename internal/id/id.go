@@ -21,21 +21,21 @@ func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client id.
 func NewClient() string {
-	id := random("CLI_")
+	id := withRandomSuffix("CLI_")
 	return string(id[:])
 }
 
 // NewServer returns a new server id.
 func NewServer() string {
-	id := random("SRV_")
+	id := withRandomSuffix("SRV_")
 	return string(id[:])
 }
 
 // NewRequest returns a new request id.
-func NewRequest() Call { return ofOwnShard("REQ_") }
+func NewRequest() Call { return onCurrentShard("REQ_") }
 
 // NewStream returns a new stream id.
-func NewStream() Call { return ofOwnShard("STR_") }
+func NewStream() Call { return onCurrentShard("STR_") }
 
 // ParseCall returns the id held by b; false if b is no id of ours.
 func ParseCall(b []byte) (Call, bool) {
@@ -45,39 +45,39 @@ func ParseCall(b []byte) (Call, bool) {
 	return Call(b), true
 }
 
-// ofOwnShard returns a random id whose shard is the processor's own.
-func ofOwnShard(prefix string) Call {
-	id := random(prefix)
+// onCurrentShard returns a random id whose shard is the processor's own.
+func onCurrentShard(prefix string) Call {
+	id := withRandomSuffix(prefix)
 	last := &id[len(id)-1]
-	letters := lettersOf[shard.Current()]
+	letters := lettersByShard[shard.Current()]
 	*last = letters[int(*last)%len(letters)]
 	return id
 }
 
-// lettersOf are the letters that the ids of each shard may end with.
-var lettersOf = func() (of [shard.Count][]byte) {
+// lettersByShard are the letters that the ids of each shard may end with.
+var lettersByShard = func() (of [shard.Count][]byte) {
 	for _, letter := range []byte(alphabet) {
 		of[letter%shard.Count] = append(of[letter%shard.Count], letter)
 	}
 	return of
 }()
 
-// pairs are all pairs of letters: to take two at a time takes half as long.
-var pairs = func() (all [len(alphabet) * len(alphabet)][2]byte) {
+// pairTable are all pairs of letters: to take two at a time takes half as long.
+var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	for i := range all {
 		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}
 	}
 	return all
 }()
 
-// random completes a prefix. The generator is the runtime's own, seeded by the system and safe for concurrent use.
-func random(prefix string) (id Call) {
+// withRandomSuffix completes a prefix. The generator is the runtime's own, seeded by the system and safe for concurrent use.
+func withRandomSuffix(prefix string) (id Call) {
 	copy(id[:], prefix)
 	for half := prefixSize; half < len(id); half += randomSize / 2 {
 		n := rand.Uint64() //nolint:gosec // uniqueness is needed, secrecy is not: whoever is on the bus sees all ids
 		for i := 0; i < randomSize/2; i += 2 {
-			copy(id[half+i:], pairs[n%uint64(len(pairs))][:])
-			n /= uint64(len(pairs))
+			copy(id[half+i:], pairTable[n%uint64(len(pairTable))][:])
+			n /= uint64(len(pairTable))
 		}
 	}
 	return id

@@ -36,7 +36,7 @@ func TestNewRequest_DoesNotAllocate(t *testing.T) {
 // A processor's calls share a part of each table, and their ids are random all the same.
 func TestCall_ShardIsThatOfTheProcessor(t *testing.T) {
 	t.Parallel()
-	for own, letters := range lettersOf {
+	for own, letters := range lettersByShard {
 		assert.GreaterOrEqual(t, len(letters), 2)
 		for _, letter := range letters {
 			assert.Equal(t, own, Call{prefixSize + randomSize - 1: letter}.Shard())

@@ -14,10 +14,10 @@ const (
 )
 
 var (
-	first  = rand.Uint32() //nolint:gosec // so that processes do not all use the same parts of what is shared by name
+	offset = rand.Uint32() //nolint:gosec // so that processes do not all use the same parts of what is shared by name
 	next   atomic.Uint32
-	places = sync.Pool{New: func() any {
-		place := int((first + next.Add(1)) % Count)
+	slots  = sync.Pool{New: func() any {
+		place := int((offset + next.Add(1)) % Count)
 		return &place
 	}}
 )
@@ -25,8 +25,8 @@ var (
 // Current returns which part, less than [Count], the processor should use on which the caller runs. It is a hint: most often
 // the same on one processor, and another one on others.
 func Current() int {
-	place := places.Get().(*int) // what a pool gives is the processor's own, if that has put something there
-	own := *place
-	places.Put(place)
-	return own
+	slot := slots.Get().(*int) // what a pool gives is the processor's own, if that has put something there
+	current := *slot
+	slots.Put(slot)
+	return current
 }
