@@ -55,7 +55,7 @@ type Bus interface {
 
 	// Subscribe calls deliver for each frame on channel from now on: it returns when the broker has confirmed
 	// that. ctx bounds the wait for that confirmation, not the life of the subscription.
-	Subscribe(ctx context.Context, channel Channel, join Mode, deliver Handler) (Subscription, error)
+	Subscribe(ctx context.Context, channel Channel, mode Mode, deliver Handler) (Subscription, error)
 
 	// Close ends all subscriptions, releases what the bus holds, and waits until that is done.
 	Close() error

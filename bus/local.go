@@ -66,61 +66,61 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 // deliver returns how many members got the frame. Where it finds only members that are leaving it looks again:
 // others may have joined before those left.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
-	var tried *fanout.Subscribers
+	var previous *fanout.Subscribers
 	for {
-		members := b.members(channel)
+		subscribers := b.subscribers(channel)
 		if b.closed.Load() && receivers == 0 {
 			return 0, ErrClosed
 		}
-		if members == nil || members == tried {
+		if subscribers == nil || subscribers == previous {
 			return receivers, nil
 		}
 		if receivers == 0 {
-			receivers = members.DeliverBroadcast(frame)
+			receivers = subscribers.DeliverBroadcast(frame)
 		}
-		if members.DeliverQueue(frame) {
+		if subscribers.DeliverQueue(frame) {
 			return receivers + 1, nil
 		}
-		if receivers > 0 && !members.HasQueue() {
+		if receivers > 0 && !subscribers.HasQueue() {
 			return receivers, nil
 		}
-		tried = members
+		previous = subscribers
 	}
 }
 
-// members returns nil if the channel has none.
-func (b *Local) members(channel string) *fanout.Subscribers {
-	members, _ := b.channels.Load(channel)
-	present, _ := members.(*fanout.Subscribers)
-	return present
+// subscribers returns nil if the channel has none.
+func (b *Local) subscribers(channel string) *fanout.Subscribers {
+	subscribers, _ := b.channels.Load(channel)
+	typed, _ := subscribers.(*fanout.Subscribers)
+	return typed
 }
 
 // Subscribe makes deliver a member of channel.
-func (b *Local) Subscribe(ctx context.Context, channel Channel, join Mode, deliver Handler) (Subscription, error) {
+func (b *Local) Subscribe(ctx context.Context, channel Channel, mode Mode, deliver Handler) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	member := fanout.NewSubscriber(join == Queue, deliver)
+	subscriber := fanout.NewSubscriber(mode == Queue, deliver)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed.Load() {
 		return nil, ErrClosed
 	}
-	b.channels.Store(channel.Name, b.members(channel.Name).With(member))
-	return &localSubscription{bus: b, channel: channel.Name, member: member}, nil
+	b.channels.Store(channel.Name, b.subscribers(channel.Name).With(subscriber))
+	return &localSubscription{bus: b, channel: channel.Name, subscriber: subscriber}, nil
 }
 
 // Close ends all subscriptions. It always returns nil.
 func (b *Local) Close() error {
 	b.mu.Lock()
-	first := b.closed.CompareAndSwap(false, true)
+	firstClose := b.closed.CompareAndSwap(false, true)
 	b.mu.Unlock()
-	if !first {
+	if !firstClose {
 		<-b.done
 		return nil
 	}
-	for _, members := range b.channels.Range {
-		members.(*fanout.Subscribers).Close()
+	for _, subscribers := range b.channels.Range {
+		subscribers.(*fanout.Subscribers).Close()
 	}
 	b.mu.Lock() // for whoever closes a subscription at the moment
 	b.channels.Clear()
@@ -134,21 +134,21 @@ func (b *Local) Done() <-chan struct{} { return b.done }
 
 // localSubscription is a member's place on a channel of the bus.
 type localSubscription struct {
-	bus     *Local
-	channel string
-	member  *fanout.Subscriber
+	bus        *Local
+	channel    string
+	subscriber *fanout.Subscriber
 }
 
 // Close ends the subscription and waits for deliveries that are under way.
 func (s *localSubscription) Close() {
 	s.bus.remove(s)
-	s.member.Close()
+	s.subscriber.Close()
 }
 
 func (b *Local) remove(s *localSubscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if next := b.members(s.channel).Without(s.member); next != nil {
+	if next := b.subscribers(s.channel).Without(s.subscriber); next != nil {
 		b.channels.Store(s.channel, next)
 	} else {
 		b.channels.Delete(s.channel)

@@ -4,9 +4,9 @@ import "github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 
 // Subscriber is one subscriber of a channel.
 type Subscriber struct {
-	queue   bool
-	deliver func(frame []byte)
-	gate    lifecycle.InFlight // inside: deliveries under way
+	queue    bool
+	deliver  func(frame []byte)
+	inFlight lifecycle.InFlight // inside: deliveries under way
 }
 
 // NewSubscriber returns a member that is given frames through deliver, as one of the channel's queue or for itself.
@@ -14,16 +14,16 @@ func NewSubscriber(queue bool, deliver func(frame []byte)) *Subscriber {
 	return &Subscriber{queue: queue, deliver: deliver}
 }
 
-// take reports false if the member is closed.
-func (m *Subscriber) take(frame []byte) bool {
-	place := m.gate.Enter()
-	if place == nil {
+// tryDeliver reports false if the member is closed.
+func (s *Subscriber) tryDeliver(frame []byte) bool {
+	token := s.inFlight.Enter()
+	if token == nil {
 		return false
 	}
-	defer m.gate.Leave(place)
-	m.deliver(frame)
+	defer s.inFlight.Leave(token)
+	s.deliver(frame)
 	return true
 }
 
 // Close ends the member and waits for deliveries that are under way. It may be called more than once.
-func (m *Subscriber) Close() { <-m.gate.Close() }
+func (s *Subscriber) Close() { <-s.inFlight.Close() }
