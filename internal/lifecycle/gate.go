@@ -12,14 +12,14 @@ const gateClosed = math.MinInt64
 // Gate lets any number of goroutines in until it is closed. All methods may be called together from many
 // goroutines; none of them blocks. Make one with [NewGate].
 type Gate struct {
-	state atomic.Int64
-	once  sync.Once
-	empty chan struct{}
+	state   atomic.Int64
+	once    sync.Once
+	drained chan struct{}
 }
 
 // NewGate returns an open gate.
 func NewGate() *Gate {
-	return &Gate{empty: make(chan struct{})}
+	return &Gate{drained: make(chan struct{})}
 }
 
 // Enter reports whether the gate is open; if so the caller is inside until it calls Leave.
@@ -34,7 +34,7 @@ func (g *Gate) Enter() bool {
 // Leave undoes one successful Enter.
 func (g *Gate) Leave() {
 	if g.state.Add(-1) == gateClosed {
-		g.once.Do(func() { close(g.empty) })
+		g.once.Do(func() { close(g.drained) })
 	}
 }
 
@@ -42,7 +42,7 @@ func (g *Gate) Leave() {
 // Later calls return the same channel.
 func (g *Gate) Close() <-chan struct{} {
 	if g.state.Or(gateClosed) == 0 {
-		g.once.Do(func() { close(g.empty) })
+		g.once.Do(func() { close(g.drained) })
 	}
-	return g.empty
+	return g.drained
 }

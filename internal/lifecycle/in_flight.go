@@ -10,16 +10,16 @@ import (
 // InFlight is a [Gate] for many processors at once: when it is found to be crowded, each counts by itself. Its zero value
 // is open. All methods may be called together from many goroutines; none of them blocks.
 type InFlight struct {
-	closed      atomic.Bool
-	single      Token                                      // where those are who came before it was crowded
-	sharded     atomic.Pointer[[shard.Count]paddedCounter] // nil until it was
-	mu          sync.Mutex
-	empty       chan struct{} // made by the first Close
-	emptyClosed bool          // empty is closed
+	closed        atomic.Bool
+	single        Token                                      // where those are who came before it was crowded
+	sharded       atomic.Pointer[[shard.Count]paddedCounter] // nil until it was
+	mu            sync.Mutex
+	drained       chan struct{} // made by the first Close
+	drainedClosed bool          // empty is closed
 }
 
 // Token is where somebody is who has entered a [InFlight].
-type Token struct{ inside atomic.Int64 }
+type Token struct{ count atomic.Int64 }
 
 type paddedCounter struct {
 	Token
@@ -29,7 +29,7 @@ type paddedCounter struct {
 
 // Enter returns the caller's place until it calls Leave with that, or nil if the gate is closed.
 func (g *InFlight) Enter() *Token {
-	token := g.enter()
+	token := g.increment()
 	if !g.closed.Load() { // whoever closes it from now on finds the caller inside
 		return token
 	}
@@ -37,25 +37,25 @@ func (g *InFlight) Enter() *Token {
 	return nil
 }
 
-func (g *InFlight) enter() *Token {
+func (g *InFlight) increment() *Token {
 	sharded := g.sharded.Load()
 	if sharded == nil {
-		inside := g.single.inside.Load()
-		if g.single.inside.CompareAndSwap(inside, inside+1) {
+		count := g.single.count.Load()
+		if g.single.count.CompareAndSwap(count, count+1) {
 			return &g.single
 		}
 		g.sharded.CompareAndSwap(nil, new([shard.Count]paddedCounter)) // somebody else was there at the same moment
 		sharded = g.sharded.Load()
 	}
 	token := &sharded[shard.Current()].Token
-	token.inside.Add(1)
+	token.count.Add(1)
 	return token
 }
 
 // Leave undoes the Enter that returned place.
 func (g *InFlight) Leave(token *Token) {
-	if token.inside.Add(-1) == 0 && g.closed.Load() {
-		g.closeIfEmpty()
+	if token.count.Add(-1) == 0 && g.closed.Load() {
+		g.closeIfDrained()
 	}
 }
 
@@ -63,32 +63,32 @@ func (g *InFlight) Leave(token *Token) {
 // the same channel.
 func (g *InFlight) Close() <-chan struct{} {
 	g.mu.Lock()
-	if g.empty == nil {
-		g.empty = make(chan struct{})
+	if g.drained == nil {
+		g.drained = make(chan struct{})
 	}
 	g.mu.Unlock()
 	g.closed.Store(true)
-	g.closeIfEmpty()
-	return g.empty
+	g.closeIfDrained()
+	return g.drained
 }
 
-// closeIfEmpty closes empty if nobody is inside. The gate is closed: a place that was found empty is entered only by those who
+// closeIfDrained closes empty if nobody is inside. The gate is closed: a place that was found empty is entered only by those who
 // will find that out and leave, so looking at one place after the other is enough.
-func (g *InFlight) closeIfEmpty() {
-	if g.single.inside.Load() != 0 {
+func (g *InFlight) closeIfDrained() {
+	if g.single.count.Load() != 0 {
 		return
 	}
 	if sharded := g.sharded.Load(); sharded != nil {
 		for i := range sharded {
-			if sharded[i].inside.Load() != 0 {
+			if sharded[i].count.Load() != 0 {
 				return
 			}
 		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.emptyClosed {
-		g.emptyClosed = true
-		close(g.empty)
+	if !g.drainedClosed {
+		g.drainedClosed = true
+		close(g.drained)
 	}
 }

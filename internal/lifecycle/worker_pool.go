@@ -16,7 +16,7 @@ const maxIdle = 128
 // some with [NewWorkerPool].
 type WorkerPool[T any] struct {
 	run        func(T)
-	gate       InFlight // inside: goroutines, until they end or are dismissed
+	running    InFlight // inside: goroutines, until they end or are dismissed
 	goroutines sync.WaitGroup
 	idle       [shard.Count]idleList[T]
 }
@@ -24,7 +24,7 @@ type WorkerPool[T any] struct {
 // idleList are those that did their last job for one processor.
 type idleList[T any] struct {
 	mu      sync.Mutex
-	stopped bool
+	closed  bool
 	workers []worker[T]
 	count   atomic.Int32              // of workers, for those who look without the lock
 	_       [shard.CacheLineSize]byte // processors do not share one
@@ -32,13 +32,13 @@ type idleList[T any] struct {
 
 // worker is a goroutine.
 type worker[T any] struct {
-	tasks chan task[T] // what it waits for; has room for one; closed to dismiss it
-	token *Token       // in the gate: left by Stop if that dismisses it, else by itself
+	assignments chan assignment[T] // what it waits for; has room for one; closed to dismiss it
+	token       *Token             // in the gate: left by Stop if that dismisses it, else by itself
 }
 
-// task is a job for a processor.
-type task[T any] struct {
-	job   T
+// assignment is a job for a processor.
+type assignment[T any] struct {
+	task  T
 	shard int
 }
 
@@ -47,49 +47,49 @@ func NewWorkerPool[T any](run func(T)) *WorkerPool[T] { return &WorkerPool[T]{ru
 
 // Go starts a job and does not wait for it. It reports false if the workers were stopped.
 func (w *WorkerPool[T]) Go(job T) bool {
-	next := task[T]{job, shard.Current()}
+	next := assignment[T]{job, shard.Current()}
 	if tasks := w.takeIdle(next.shard); tasks != nil {
 		tasks <- next
 		return true
 	}
-	token := w.gate.Enter()
+	token := w.running.Enter()
 	if token == nil {
 		return false
 	}
 	w.goroutines.Add(1)
-	go w.work(worker[T]{make(chan task[T], 1), token}, next) // Wait waits for it
+	go w.work(worker[T]{make(chan assignment[T], 1), token}, next) // Wait waits for it
 	return true
 }
 
 // takeIdle returns what an idle goroutine waits for, nil if none is idle. It prefers the processor's own.
-func (w *WorkerPool[T]) takeIdle(own int) chan task[T] {
+func (w *WorkerPool[T]) takeIdle(own int) chan assignment[T] {
 	for i := range shard.Count {
-		if tasks := w.idle[(own+i)%shard.Count].take(); tasks != nil {
+		if tasks := w.idle[(own+i)%shard.Count].pop(); tasks != nil {
 			return tasks
 		}
 	}
 	return nil
 }
 
-// take returns nil if no goroutine is idle.
-func (i *idleList[T]) take() (tasks chan task[T]) {
+// pop returns nil if no goroutine is idle.
+func (i *idleList[T]) pop() (tasks chan assignment[T]) {
 	if i.count.Load() == 0 {
 		return nil
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if last := len(i.workers) - 1; last >= 0 {
-		tasks, i.workers[last], i.workers = i.workers[last].tasks, worker[T]{}, i.workers[:last]
+		tasks, i.workers[last], i.workers = i.workers[last].assignments, worker[T]{}, i.workers[:last]
 		i.count.Store(int32(last)) //nolint:gosec // at most maxIdle
 	}
 	return tasks
 }
 
-// offer reports false if a goroutine is not to wait for a job.
-func (i *idleList[T]) offer(w worker[T]) bool {
+// push reports false if a goroutine is not to wait for a job.
+func (i *idleList[T]) push(w worker[T]) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.stopped || len(i.workers) == maxIdle {
+	if i.closed || len(i.workers) == maxIdle {
 		return false
 	}
 	i.workers = append(i.workers, w)
@@ -97,31 +97,31 @@ func (i *idleList[T]) offer(w worker[T]) bool {
 	return true
 }
 
-// stop takes no more goroutines, and returns those that were idle.
-func (i *idleList[T]) stop() []worker[T] {
+// close takes no more goroutines, and returns those that were idle.
+func (i *idleList[T]) close() []worker[T] {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	idle := i.workers
-	i.stopped, i.workers = true, nil
+	i.closed, i.workers = true, nil
 	i.count.Store(0)
 	return idle
 }
 
-func (w *WorkerPool[T]) work(own worker[T], next task[T]) {
+func (w *WorkerPool[T]) work(own worker[T], next assignment[T]) {
 	defer w.goroutines.Done()
 	dismissed := false
 	defer func() {
 		if !dismissed { // a job may have ended the goroutine
-			w.gate.Leave(own.token)
+			w.running.Leave(own.token)
 		}
 	}()
 	for !dismissed {
-		w.run(next.job)
-		if !w.idle[next.shard].offer(own) {
+		w.run(next.task)
+		if !w.idle[next.shard].push(own) {
 			return
 		}
 		var more bool
-		next, more = <-own.tasks
+		next, more = <-own.assignments
 		dismissed = !more
 	}
 }
@@ -130,12 +130,12 @@ func (w *WorkerPool[T]) work(own worker[T], next task[T]) {
 // running. It may be called more than once.
 func (w *WorkerPool[T]) Stop() (idle <-chan struct{}) {
 	for i := range w.idle {
-		for _, worker := range w.idle[i].stop() {
-			close(worker.tasks)
-			w.gate.Leave(worker.token) // here, so that the channel is closed at once if no job is running
+		for _, worker := range w.idle[i].close() {
+			close(worker.assignments)
+			w.running.Leave(worker.token) // here, so that the channel is closed at once if no job is running
 		}
 	}
-	return w.gate.Close()
+	return w.running.Close()
 }
 
 // Wait returns when all goroutines have ended, which is soon: it must be called after what Stop returned was closed.
