@@ -26,9 +26,9 @@ func TestLocal_Conformance(t *testing.T) {
 			}
 			return networks[t]
 		},
-		CountsReceivers: true,
-		NoticesSilence:  true,
-		MaxFrameSize:    maxFrameSize,
+		CountsReceivers:      true,
+		DetectsNoSubscribers: true,
+		MaxFrameSize:         maxFrameSize,
 	})
 }
 

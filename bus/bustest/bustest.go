@@ -22,16 +22,16 @@ type Network struct {
 	Connect func(t testing.TB) bus.Bus
 	// CountsReceivers says that reports tell the number of plain subscriptions that got a frame.
 	CountsReceivers bool
-	// NoticesSilence says that reports tell when nobody listens on a channel.
-	NoticesSilence bool
-	// Contends says that the members of a queue contend for its frames, so that a fast one may get all of a burst.
-	Contends bool
+	// DetectsNoSubscribers says that reports tell when nobody listens on a channel.
+	DetectsNoSubscribers bool
+	// UnevenQueue says that the members of a queue contend for its frames, so that a fast one may get all of a burst.
+	UnevenQueue bool
 	// MaxFrameSize is the largest frame the network takes, in bytes; 0 if there is no limit to test.
 	MaxFrameSize int
 }
 
-// patience bounds the wait for what must happen; a test that passes does not come near it.
-const patience = 20 * time.Second
+// testTimeout bounds the wait for what must happen; a test that passes does not come near it.
+const testTimeout = 20 * time.Second
 
 // Run runs the suite against network, as subtests of t.
 func Run(t *testing.T, network Network) {
@@ -59,7 +59,7 @@ type harness struct {
 
 func newHarness(t *testing.T, network Network) *harness {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	return &harness{T: t, network: network, ctx: ctx}
 }
@@ -110,9 +110,9 @@ func (h *harness) publish(b bus.Bus, channel bus.Channel, text string) {
 	require.NoError(h, b.Publish(h.ctx, channel, frame(text), nil))
 }
 
-func (h *harness) subscribe(b bus.Bus, channel bus.Channel, join bus.Mode, deliver bus.Handler) bus.Subscription {
+func (h *harness) subscribe(b bus.Bus, channel bus.Channel, mode bus.Mode, deliver bus.Handler) bus.Subscription {
 	h.Helper()
-	subscription, err := b.Subscribe(h.ctx, channel, join, deliver)
+	subscription, err := b.Subscribe(h.ctx, channel, mode, deliver)
 	require.NoError(h, err)
 	return subscription
 }
@@ -125,8 +125,8 @@ type inbox struct {
 	overflow atomic.Int64
 }
 
-func (h *harness) inbox(room int) *inbox {
-	return &inbox{h: h, texts: make(chan string, room)}
+func (h *harness) inbox(capacity int) *inbox {
+	return &inbox{h: h, texts: make(chan string, capacity)}
 }
 
 func (i *inbox) deliver(frame []byte) {
@@ -148,16 +148,16 @@ func (i *inbox) next() string {
 	}
 }
 
-// listen subscribes a new inbox.
-func (h *harness) listen(b bus.Bus, channel bus.Channel, join bus.Mode, room int) (*inbox, bus.Subscription) {
+// subscribeInbox subscribes a new inbox.
+func (h *harness) subscribeInbox(b bus.Bus, channel bus.Channel, mode bus.Mode, capacity int) (*inbox, bus.Subscription) {
 	h.Helper()
-	in := h.inbox(room)
-	return in, h.subscribe(b, channel, join, in.deliver)
+	in := h.inbox(capacity)
+	return in, h.subscribe(b, channel, mode, in.deliver)
 }
 
-// drained proves that nothing more is on its way to the inboxes: an order promise holds on each channel, so a
+// requireNoMore proves that nothing more is on its way to the inboxes: an order promise holds on each channel, so a
 // last frame that has arrived has pushed all others out before it.
-func (h *harness) drained(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
+func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
 	h.Helper()
 	const last = "the last one"
 	h.publish(b, channel, last)
@@ -168,18 +168,18 @@ func (h *harness) drained(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
 }
 
 // reports collects what a bus says of published frames.
-type reports struct{ news chan report }
+type reports struct{ received chan report }
 
 type report struct {
 	receivers int
 	err       error
 }
 
-func newReports() *reports { return &reports{news: make(chan report, 64)} }
+func newReports() *reports { return &reports{received: make(chan report, 64)} }
 
 func (r *reports) Delivered(receivers int, err error) {
 	select {
-	case r.news <- report{receivers, err}:
+	case r.received <- report{receivers, err}:
 	default:
 	}
 }
@@ -189,7 +189,7 @@ func (r *reports) waitFor(h *harness, n int) {
 	h.Helper()
 	for {
 		select {
-		case got := <-r.news:
+		case got := <-r.received:
 			require.NoError(h, got.err)
 			if got.receivers == n {
 				return

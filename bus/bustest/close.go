@@ -62,10 +62,10 @@ func testClose(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
-		_, leaving := h.listen(b, channel, bus.Broadcast, 8)
-		in, _ := h.listen(b, channel, bus.Broadcast, 8)
-		leaving.Close()
-		leaving.Close()
+		_, closing := h.subscribeInbox(b, channel, bus.Broadcast, 8)
+		in, _ := h.subscribeInbox(b, channel, bus.Broadcast, 8)
+		closing.Close()
+		closing.Close()
 		h.publish(a, channel, "still here")
 		assert.Equal(t, "still here", in.next())
 	})
@@ -75,7 +75,7 @@ func testClose(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		for range 20 {
-			in, subscription := h.listen(b, channel, bus.Broadcast, 8)
+			in, subscription := h.subscribeInbox(b, channel, bus.Broadcast, 8)
 			h.publish(a, channel, "again")
 			require.Equal(t, "again", in.next())
 			subscription.Close()
@@ -84,7 +84,7 @@ func testClose(t *testing.T, network Network) {
 
 	t.Run("many close one subscription", func(t *testing.T) {
 		h := newHarness(t, network)
-		_, subscription := h.listen(h.connect(), h.channel(), bus.Queue, 8)
+		_, subscription := h.subscribeInbox(h.connect(), h.channel(), bus.Queue, 8)
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(subscription.Close)
@@ -96,7 +96,7 @@ func testClose(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		b := h.connect()
 		channel := h.channel()
-		_, subscription := h.listen(b, channel, bus.Broadcast, 8)
+		_, subscription := h.subscribeInbox(b, channel, bus.Broadcast, 8)
 		select {
 		case <-b.Done():
 			require.Fail(t, "done before it was closed")
@@ -144,8 +144,8 @@ func testChurn(t *testing.T, network Network) {
 		})
 	}
 	wg.Wait()
-	const last, room = "the last one", 1000 // frames that were published before may come yet
-	in, _ := h.listen(b, channels[0], bus.Broadcast, room)
+	const last, capacity = "the last one", 1000 // frames that were published before may come yet
+	in, _ := h.subscribeInbox(b, channels[0], bus.Broadcast, capacity)
 	h.publish(a, channels[0], last)
 	for in.next() != last {
 	}

@@ -20,23 +20,23 @@ func testDelivery(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
-		first, _ := h.listen(a, channel, bus.Broadcast, 8)
-		second, _ := h.listen(a, channel, bus.Broadcast, 8)
-		third, _ := h.listen(b, channel, bus.Broadcast, 8)
+		first, _ := h.subscribeInbox(a, channel, bus.Broadcast, 8)
+		second, _ := h.subscribeInbox(a, channel, bus.Broadcast, 8)
+		third, _ := h.subscribeInbox(b, channel, bus.Broadcast, 8)
 		h.publish(a, channel, "one")
 		h.publish(a, channel, "two")
 		for _, in := range []*inbox{first, second, third} {
 			assert.Equal(t, "one", in.next())
 			assert.Equal(t, "two", in.next())
 		}
-		h.drained(b, channel, first, second, third)
+		h.requireNoMore(b, channel, first, second, third)
 	})
 
 	t.Run("bytes arrive as published", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
-		in, _ := h.listen(b, channel, bus.Broadcast, 8)
+		in, _ := h.subscribeInbox(b, channel, bus.Broadcast, 8)
 		every := make([]byte, 256)
 		for i := range every {
 			every[i] = byte(i)
@@ -75,7 +75,7 @@ func testDelivery(t *testing.T, network Network) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		there, back := h.channel(), h.channel()
-		in, _ := h.listen(a, back, bus.Broadcast, 8)
+		in, _ := h.subscribeInbox(a, back, bus.Broadcast, 8)
 		h.subscribe(b, there, bus.Broadcast, func(f []byte) {
 			assert.NoError(t, b.Publish(h.ctx, back, frame("re: "+text(f)), nil))
 		})
@@ -90,7 +90,7 @@ func testDelivery(t *testing.T, network Network) {
 		const frames = 2000
 		stuck := h.inbox(0) // never has room, as a full mailbox
 		h.subscribe(b, channel, bus.Broadcast, stuck.deliver)
-		in, _ := h.listen(b, channel, bus.Broadcast, frames)
+		in, _ := h.subscribeInbox(b, channel, bus.Broadcast, frames)
 		for i := range frames {
 			h.publish(a, channel, fmt.Sprint(i))
 		}
@@ -114,14 +114,14 @@ func testChannelsDoNotMix(network Network) func(*testing.T) {
 		}
 		inboxes := make([]*inbox, len(channels))
 		for i, channel := range channels {
-			inboxes[i], _ = h.listen(b, channel, bus.Broadcast, 8)
+			inboxes[i], _ = h.subscribeInbox(b, channel, bus.Broadcast, 8)
 		}
 		for _, channel := range channels {
 			h.publish(a, channel, "for "+channel.Name)
 		}
 		for i, channel := range channels {
 			assert.Equal(t, "for "+channel.Name, inboxes[i].next())
-			h.drained(a, channel, inboxes[i])
+			h.requireNoMore(a, channel, inboxes[i])
 		}
 	}
 }
@@ -132,8 +132,8 @@ func testReadiness(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		for i := range 300 {
 			channel := h.channel()
-			join := bus.Mode(i % 2)
-			in, subscription := h.listen(b, channel, join, 1)
+			mode := bus.Mode(i % 2)
+			in, subscription := h.subscribeInbox(b, channel, mode, 1)
 			h.publish(a, channel, "at once")
 			require.Equal(t, "at once", in.next())
 			subscription.Close()
@@ -175,8 +175,8 @@ func testReadiness(t *testing.T, network Network) {
 		_, err := b.Subscribe(ctx, channel, bus.Broadcast, func([]byte) { assert.Fail(t, "delivered") })
 		require.ErrorIs(t, err, context.Canceled)
 		require.ErrorIs(t, b.Publish(ctx, channel, frame("x"), nil), context.Canceled)
-		in, _ := h.listen(b, channel, bus.Broadcast, 8)
-		h.drained(b, channel, in)
+		in, _ := h.subscribeInbox(b, channel, bus.Broadcast, 8)
+		h.requireNoMore(b, channel, in)
 	})
 }
 
@@ -185,7 +185,7 @@ func testOrder(t *testing.T, network Network) {
 	a, b := h.connect(), h.connect()
 	channel := h.channel()
 	const publishers, each = 8, 500
-	in, _ := h.listen(b, channel, bus.Broadcast, publishers*each)
+	in, _ := h.subscribeInbox(b, channel, bus.Broadcast, publishers*each)
 	var wg sync.WaitGroup
 	for p := range publishers {
 		wg.Go(func() {
@@ -218,7 +218,7 @@ func testReports(t *testing.T, network Network) {
 			reports := newReports()
 			require.NoError(t, a.Publish(h.ctx, channel, frame("x"), reports))
 			reports.waitFor(h, n)
-			_, subscription := h.listen(h.connect(), channel, bus.Broadcast, 8)
+			_, subscription := h.subscribeInbox(h.connect(), channel, bus.Broadcast, 8)
 			subscriptions = append(subscriptions, subscription)
 		}
 		for _, subscription := range subscriptions {
@@ -230,7 +230,7 @@ func testReports(t *testing.T, network Network) {
 	})
 
 	t.Run("nobody listens", func(t *testing.T) {
-		if !network.NoticesSilence {
+		if !network.DetectsNoSubscribers {
 			t.Skip("this network does not notice that nobody listens")
 		}
 		h := newHarness(t, network)
@@ -250,8 +250,8 @@ func testLimits(t *testing.T, network Network) {
 	h := newHarness(t, network)
 	b := h.connect()
 	channel := h.channel()
-	in, _ := h.listen(b, channel, bus.Broadcast, 8)
+	in, _ := h.subscribeInbox(b, channel, bus.Broadcast, 8)
 	err := b.Publish(h.ctx, channel, frame(strings.Repeat("x", network.MaxFrameSize)), nil)
 	require.ErrorIs(t, err, bus.ErrFrameTooLarge)
-	h.drained(b, channel, in)
+	h.requireNoMore(b, channel, in)
 }

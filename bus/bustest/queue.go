@@ -18,20 +18,20 @@ func testQueue(t *testing.T, network Network) {
 		a, b, c := h.connect(), h.connect(), h.connect()
 		channel := h.channel()
 		const frames = 400
-		tally := newTally()
-		members := map[string]bus.Bus{"a": a, "b": b, "c": c}
-		for name, member := range members {
-			h.subscribe(member, channel, bus.Queue, tally.member(name))
+		counter := newDeliveryCounter()
+		connections := map[string]bus.Bus{"a": a, "b": b, "c": c}
+		for name, connection := range connections {
+			h.subscribe(connection, channel, bus.Queue, counter.handler(name))
 		}
 		for i := range frames {
 			h.publish(a, channel, fmt.Sprint(i))
 		}
-		tally.waitFor(h, frames)
-		if network.Contends {
+		counter.waitFor(h, frames)
+		if network.UnevenQueue {
 			return
 		}
-		for name := range members { // how much, is a matter of who is near the broker
-			assert.GreaterOrEqual(t, tally.members()[name], frames/100, "member %s got too little to call it a share", name)
+		for name := range connections { // how much, is a matter of who is near the broker
+			assert.GreaterOrEqual(t, counter.bySubscriber()[name], frames/100, "member %s got too little to call it a share", name)
 		}
 	})
 
@@ -40,53 +40,53 @@ func testQueue(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		const frames = 100
-		tally := newTally()
+		counter := newDeliveryCounter()
 		for _, name := range []string{"a", "b"} {
-			h.subscribe(b, channel, bus.Queue, tally.member(name))
+			h.subscribe(b, channel, bus.Queue, counter.handler(name))
 		}
 		for i := range frames {
 			h.publish(a, channel, fmt.Sprint(i))
 		}
-		tally.waitFor(h, frames)
-		assert.Len(t, tally.members(), 2)
+		counter.waitFor(h, frames)
+		assert.Len(t, counter.bySubscriber(), 2)
 	})
 
 	t.Run("a member that leaves", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
-		tally := newTally()
-		leaving := h.subscribe(a, channel, bus.Queue, tally.member("leaving"))
-		h.subscribe(b, channel, bus.Queue, tally.member("staying"))
+		counter := newDeliveryCounter()
+		closing := h.subscribe(a, channel, bus.Queue, counter.handler("leaving"))
+		h.subscribe(b, channel, bus.Queue, counter.handler("staying"))
 		h.publish(a, channel, "first")
-		tally.waitFor(h, 1)
-		leaving.Close()
-		before := tally.members()["leaving"]
+		counter.waitFor(h, 1)
+		closing.Close()
+		before := counter.bySubscriber()["leaving"]
 		for i := range 50 {
 			h.publish(a, channel, fmt.Sprint(i))
 		}
-		tally.waitFor(h, 51)
-		assert.Equal(t, before, tally.members()["leaving"])
+		counter.waitFor(h, 51)
+		assert.Equal(t, before, counter.bySubscriber()["leaving"])
 	})
 }
 
-// tally counts how often each frame came, and to whom.
-type tally struct {
-	mu       sync.Mutex
-	byText   map[string]int
-	byMember map[string]int
-	changed  chan struct{}
+// deliveryCounter counts how often each frame came, and to whom.
+type deliveryCounter struct {
+	mu            sync.Mutex
+	byText        map[string]int
+	perSubscriber map[string]int
+	changed       chan struct{}
 }
 
-func newTally() *tally {
-	return &tally{byText: map[string]int{}, byMember: map[string]int{}, changed: make(chan struct{}, 1)}
+func newDeliveryCounter() *deliveryCounter {
+	return &deliveryCounter{byText: map[string]int{}, perSubscriber: map[string]int{}, changed: make(chan struct{}, 1)}
 }
 
-func (c *tally) member(name string) bus.Handler {
+func (c *deliveryCounter) handler(name string) bus.Handler {
 	return func(frame []byte) {
 		c.mu.Lock()
 		c.byText[text(frame)]++
-		c.byMember[name]++
+		c.perSubscriber[name]++
 		c.mu.Unlock()
 		select {
 		case c.changed <- struct{}{}:
@@ -95,14 +95,14 @@ func (c *tally) member(name string) bus.Handler {
 	}
 }
 
-func (c *tally) members() map[string]int {
+func (c *deliveryCounter) bySubscriber() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return maps.Clone(c.byMember)
+	return maps.Clone(c.perSubscriber)
 }
 
 // waitFor returns when want different frames have come, and checks that none came twice.
-func (c *tally) waitFor(h *harness, want int) {
+func (c *deliveryCounter) waitFor(h *harness, want int) {
 	h.Helper()
 	for {
 		c.mu.Lock()

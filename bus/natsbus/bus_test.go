@@ -139,7 +139,7 @@ func TestBus_Conformance(t *testing.T) {
 			server := testenv.NATSProcess(t)
 			bustest.Run(t, bustest.Network{
 				Connect:        func(tb testing.TB) bus.Bus { return newBus(tb, server.URL(), opts...) },
-				NoticesSilence: true,
+				DetectsNoSubscribers: true,
 				MaxFrameSize:   1 << 20,
 			})
 		})
@@ -152,7 +152,7 @@ func TestBus_ConformanceOnOneConnection(t *testing.T) {
 	nc := connect(t, server.URL())
 	bustest.Run(t, bustest.Network{
 		Connect:        func(tb testing.TB) bus.Bus { return newBusOn(tb, nc) },
-		NoticesSilence: true,
+		DetectsNoSubscribers: true,
 		MaxFrameSize:   1 << 20,
 	})
 }

@@ -45,8 +45,8 @@ func TestBus_Conformance(t *testing.T) {
 					return connect(t, server, append(opts, redisbus.WithMaxFrameSize(maxFrameSize))...)
 				},
 				CountsReceivers: true,
-				NoticesSilence:  true,
-				Contends:        true,
+				DetectsNoSubscribers:  true,
+				UnevenQueue:        true,
 				MaxFrameSize:    maxFrameSize,
 			})
 		})

@@ -78,8 +78,8 @@ func TestOpen_Cluster(t *testing.T) {
 					return b
 				},
 				CountsReceivers: name == "Sharded",
-				NoticesSilence:  name == "Sharded",
-				Contends:        true,
+				DetectsNoSubscribers:  name == "Sharded",
+				UnevenQueue:        true,
 			})
 		})
 	}

@@ -103,7 +103,7 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 			}
 		}, func() { updates <- nil }) // the channel stays open for what comes late
 	}
-	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Complete: true}
+	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Initialized: true}
 	name := string(update.Message.ProtoReflect().Descriptor().FullName())
 	f.publish = func() error {
 		frame, err := wire.AppendMessageFrame(nil, update, name, 0)
