@@ -8,20 +8,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-var errEncodeText = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
+var errInvalidText = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
 
 // The size functions return how many bytes the append function of the same
 // name will write. A zero number and empty bytes are proto3 defaults and take
 // no space; a message is written even when it is empty.
 
-func sizeNumber(tag, value uint64) int {
+func sizeVarint(tag, value uint64) int {
 	if value == 0 {
 		return 0
 	}
 	return protowire.SizeVarint(tag) + protowire.SizeVarint(value)
 }
 
-func appendNumber(dst []byte, tag, value uint64) []byte {
+func appendVarint(dst []byte, tag, value uint64) []byte {
 	if value == 0 {
 		return dst
 	}
@@ -32,22 +32,22 @@ func sizeBytes(tag uint64, length int) int {
 	if length == 0 {
 		return 0
 	}
-	return sizeMessage(tag, length)
+	return sizeLengthDelimited(tag, length)
 }
 
 func appendBytes[T string | []byte](dst []byte, tag uint64, value T) []byte {
 	if len(value) == 0 {
 		return dst
 	}
-	return append(appendHead(dst, tag, len(value)), value...)
+	return append(appendTagAndLength(dst, tag, len(value)), value...)
 }
 
-func sizeMessage(tag uint64, length int) int {
+func sizeLengthDelimited(tag uint64, length int) int {
 	return protowire.SizeVarint(tag) + protowire.SizeBytes(length)
 }
 
-// appendHead appends tag and length of a length-delimited field.
-func appendHead(dst []byte, tag uint64, length int) []byte {
+// appendTagAndLength appends tag and length of a length-delimited field.
+func appendTagAndLength(dst []byte, tag uint64, length int) []byte {
 	return protowire.AppendVarint(protowire.AppendVarint(dst, tag), uint64(length))
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-var errChanged = errors.New("message was changed while it was being encoded: " +
+var errModified = errors.New("message was changed while it was being encoded: " +
 	"do not modify a message before the call that sends it has returned")
 
 // Body is a payload: the user's message. The zero value is an empty message.
@@ -16,12 +16,12 @@ type Body struct {
 	// Message is encoded into the frame and wins over Raw if it is set. It must
 	// not be modified during the encoding.
 	Message proto.Message
-	// Complete says that Message lacks no required field: none is looked for.
-	Complete bool
+	// Initialized says that Message lacks no required field: none is looked for.
+	Initialized bool
 }
 
-// usualSize is the room that a message has which is encoded before its size is known.
-const usualSize = 128
+// initialBodySize is the room that a message has which is encoded before its size is known.
+const initialBodySize = 128
 
 // size returns the encoded length, and prepares the body for the appendBody that
 // follows: a generated message remembers its sizes, any other is encoded, since
@@ -33,7 +33,7 @@ func (b *Body) size() int {
 	case b.Message.ProtoReflect().ProtoMethods() != nil:
 		return proto.Size(b.Message)
 	}
-	encoded, err := proto.MarshalOptions{AllowPartial: b.Complete}.MarshalAppend(make([]byte, 0, usualSize), b.Message)
+	encoded, err := proto.MarshalOptions{AllowPartial: b.Initialized}.MarshalAppend(make([]byte, 0, initialBodySize), b.Message)
 	if err != nil {
 		return 0 // appendBody finds it, too
 	}
@@ -47,12 +47,12 @@ func appendBody(dst []byte, body Body, size int) ([]byte, error) {
 		return append(dst, body.Raw...), nil
 	}
 	start := len(dst)
-	dst, err := proto.MarshalOptions{UseCachedSize: true, AllowPartial: body.Complete}.MarshalAppend(dst, body.Message)
+	dst, err := proto.MarshalOptions{UseCachedSize: true, AllowPartial: body.Initialized}.MarshalAppend(dst, body.Message)
 	if err != nil {
 		return nil, err
 	}
 	if len(dst)-start != size {
-		return nil, errChanged
+		return nil, errModified
 	}
 	return dst, nil
 }
@@ -60,7 +60,7 @@ func appendBody(dst []byte, body Body, size int) ([]byte, error) {
 // appendBodyField appends the body as a bytes field, nothing if it is empty.
 func appendBodyField(dst []byte, tag uint64, body Body, size int) ([]byte, error) {
 	if size > 0 {
-		dst = appendHead(dst, tag, size)
+		dst = appendTagAndLength(dst, tag, size)
 	}
 	return appendBody(dst, body, size)
 }

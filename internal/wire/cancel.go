@@ -29,7 +29,7 @@ func ParseCancel(value []byte) (c Cancel, err error) {
 // dst as it was and an error if the id is not UTF-8.
 func (c *Cancel) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(c.RequestID) {
-		return dst, errEncodeText
+		return dst, errInvalidText
 	}
 	frame := beginFrame(dst, cancelName, sizeBytes(cancelTagRequestID, len(c.RequestID)), 0)
 	return appendBytes(frame, cancelTagRequestID, c.RequestID), nil

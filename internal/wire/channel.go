@@ -18,19 +18,19 @@ type Channel struct {
 
 // What a channel carries, as the last part of its name.
 const (
-	carriesRequest       = "REQ"
-	carriesClaimRequest  = "CLAIM"
-	carriesClaimResponse = "RCLAIM"
-	carriesResponse      = "RES"
-	carriesStream        = "STR"
-	carriesCancel        = "CANCEL"
+	suffixRequest       = "REQ"
+	suffixClaimRequest  = "CLAIM"
+	suffixClaimResponse = "RCLAIM"
+	suffixResponse      = "RES"
+	suffixStream        = "STR"
+	suffixCancel        = "CANCEL"
 )
 
 // RequestChannel returns the channel on which servers listen for the requests
 // of a method, or subscribers for its messages. queue says that the method is
 // queued: one listener gets each frame.
 func RequestChannel(service, method string, topic []string, queue bool) Channel {
-	channel := serverChannel(service, method, topic, carriesRequest)
+	channel := serverChannel(service, method, topic, suffixRequest)
 	if queue {
 		channel.Subject += ".Q"
 	}
@@ -40,43 +40,43 @@ func RequestChannel(service, method string, topic []string, queue bool) Channel 
 // ClaimResponseChannel returns the channel on which servers listen for the
 // client's choice among their claims.
 func ClaimResponseChannel(service, method string, topic []string) Channel {
-	return serverChannel(service, method, topic, carriesClaimResponse)
+	return serverChannel(service, method, topic, suffixClaimResponse)
 }
 
 // StreamServerChannel returns the channel on which servers listen for stream
 // frames.
 func StreamServerChannel(service, method string, topic []string) Channel {
-	return serverChannel(service, method, topic, carriesStream)
+	return serverChannel(service, method, topic, suffixStream)
 }
 
 // ClaimRequestChannel returns the channel on which a client listens for claims.
 func ClaimRequestChannel(service, clientID string) Channel {
-	return clientChannel(service, clientID, carriesClaimRequest)
+	return clientChannel(service, clientID, suffixClaimRequest)
 }
 
 // ResponseChannel returns the channel on which a client listens for responses.
 func ResponseChannel(service, clientID string) Channel {
-	return clientChannel(service, clientID, carriesResponse)
+	return clientChannel(service, clientID, suffixResponse)
 }
 
 // StreamClientChannel returns the channel on which a client listens for stream
 // frames.
 func StreamClientChannel(service, clientID string) Channel {
-	return clientChannel(service, clientID, carriesStream)
+	return clientChannel(service, clientID, suffixStream)
 }
 
 // CancelChannel returns the channel on which servers listen for cancellations,
 // of all methods of a service. It is ours: psrpc never listens to it.
 func CancelChannel(service string) Channel {
 	return Channel{
-		Name:    joinName(sanitize(service), carriesCancel),
-		Subject: "DYN." + service + "." + carriesCancel,
+		Name:    joinName(sanitize(service), suffixCancel),
+		Subject: "DYN." + service + "." + suffixCancel,
 	}
 }
 
 // serverChannel sanitises the topic in the subject, but, as psrpc does, neither
 // the service nor the method in subject and key.
-func serverChannel(service, method string, topic []string, carries string) Channel {
+func serverChannel(service, method string, topic []string, suffix string) Channel {
 	parts := make([]string, len(topic))
 	var subject strings.Builder
 	subject.WriteString("SRV." + service)
@@ -87,16 +87,16 @@ func serverChannel(service, method string, topic []string, carries string) Chann
 		}
 	}
 	return Channel{
-		Name:    joinName(sanitize(service), sanitize(method), joinName(parts...), carries),
+		Name:    joinName(sanitize(service), sanitize(method), joinName(parts...), suffix),
 		Subject: subject.String(),
-		Key:     method + "." + carries,
+		Key:     method + "." + suffix,
 	}
 }
 
-func clientChannel(service, clientID, carries string) Channel {
+func clientChannel(service, clientID, suffix string) Channel {
 	return Channel{
-		Name:    joinName(sanitize(service), sanitize(clientID), carries),
-		Subject: "CLI." + service + "." + clientID + "." + carries,
+		Name:    joinName(sanitize(service), sanitize(clientID), suffix),
+		Subject: "CLI." + service + "." + clientID + "." + suffix,
 	}
 }
 

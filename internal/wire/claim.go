@@ -86,13 +86,13 @@ func (c *ClaimResponse) AppendFrame(dst []byte) ([]byte, error) {
 // appendFrame serves both messages: a choice is a claim that has ids only.
 func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) {
 	if !validText(c.RequestID, c.ServerID) {
-		return dst, errEncodeText
+		return dst, errInvalidText
 	}
 	declined, subscribers := protowire.EncodeBool(c.Declined), uint64(c.Subscribers)
 	size := sizeBytes(claimTagRequestID, len(c.RequestID)) +
 		sizeBytes(claimTagServerID, len(c.ServerID)) +
-		sizeNumber(claimTagDeclined, declined) +
-		sizeNumber(claimTagSubscribers, subscribers)
+		sizeVarint(claimTagDeclined, declined) +
+		sizeVarint(claimTagSubscribers, subscribers)
 	affinity := math.Float32bits(c.Affinity) // -0 and NaN are not the default: their bits are not zero
 	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()
@@ -104,6 +104,6 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	if affinity != 0 {
 		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), affinity)
 	}
-	frame = appendNumber(frame, claimTagDeclined, declined)
-	return appendNumber(frame, claimTagSubscribers, subscribers), nil
+	frame = appendVarint(frame, claimTagDeclined, declined)
+	return appendVarint(frame, claimTagSubscribers, subscribers), nil
 }

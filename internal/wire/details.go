@@ -5,8 +5,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// putDetail adds the error detail of the current field to details, as a copy.
-func (r *reader) putDetail(details []*anypb.Any) []*anypb.Any {
+// appendDetail adds the error detail of the current field to details, as a copy.
+func (r *reader) appendDetail(details []*anypb.Any) []*anypb.Any {
 	detail := new(anypb.Any)
 	if proto.Unmarshal(r.bytes, detail) != nil {
 		r.err = errMalformed
@@ -17,7 +17,7 @@ func (r *reader) putDetail(details []*anypb.Any) []*anypb.Any {
 func sizeDetails(tag uint64, details []*anypb.Any) int {
 	size := 0
 	for _, detail := range details {
-		size += sizeMessage(tag, proto.Size(detail))
+		size += sizeLengthDelimited(tag, proto.Size(detail))
 	}
 	return size
 }
@@ -26,7 +26,7 @@ func appendDetails(dst []byte, tag uint64, details []*anypb.Any) ([]byte, error)
 	for _, detail := range details {
 		size := proto.Size(detail)
 		var err error
-		dst, err = appendBody(appendHead(dst, tag, size), Body{Message: detail}, size)
+		dst, err = appendBody(appendTagAndLength(dst, tag, size), Body{Message: detail}, size)
 		if err != nil {
 			return nil, err
 		}

@@ -85,7 +85,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 		case envelopeTagNonce:
 			env.Nonce = r.number
 		case envelopeTagMetadata:
-			env.Metadata = r.putEntry(env.Metadata)
+			env.Metadata = r.setEntry(env.Metadata)
 		}
 	}
 	if r.err != nil {
@@ -144,7 +144,7 @@ func AppendRoutingKey(frame []byte, key string) []byte {
 // returns frame as it was and an error if the metadata is not valid UTF-8.
 func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	if !validMetadata(metadata) {
-		return frame, errEncodeText
+		return frame, errInvalidText
 	}
 	frame = slices.Grow(frame, sizeMetadata(envelopeTagMetadata, metadata))
 	return appendMetadata(frame, envelopeTagMetadata, metadata), nil
@@ -179,14 +179,14 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 // beginFrame makes room in dst for a whole frame and appends all that stands
 // before the inner message, of which size bytes must follow. after is the
 // length of the envelope's fields behind it.
-func beginFrame(dst []byte, typeName string, size, after int) []byte {
+func beginFrame(dst []byte, typeName string, size, trailing int) []byte {
 	urlLen := len(typeURLPrefix) + len(typeName)
-	dst = slices.Grow(dst, sizeMessage(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+after)
-	dst = appendHead(dst, envelopeTagTypeURL, urlLen)
+	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailing)
+	dst = appendTagAndLength(dst, envelopeTagTypeURL, urlLen)
 	dst = append(dst, typeURLPrefix...)
 	dst = append(dst, typeName...)
 	if size > 0 {
-		dst = appendHead(dst, envelopeTagValue, size)
+		dst = appendTagAndLength(dst, envelopeTagValue, size)
 	}
 	return dst
 }

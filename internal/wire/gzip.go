@@ -18,7 +18,7 @@ const gzipMagic = "\x1f\x8b"
 const gzipTrailer = 8
 
 var (
-	errTruncated      = errors.New("compressed value is truncated")
+	errTruncatedGzip  = errors.New("compressed value is truncated")
 	errDecompressSize = errors.New("compressed value is larger than the limit, or than it says")
 )
 
@@ -35,7 +35,7 @@ func Decompress(value []byte, limit int) ([]byte, error) {
 
 func gunzip(value []byte, limit int) ([]byte, error) {
 	if len(value) < gzipTrailer {
-		return nil, errTruncated
+		return nil, errTruncatedGzip
 	}
 	size := int64(binary.LittleEndian.Uint32(value[len(value)-4:]))
 	if size > int64(limit) {

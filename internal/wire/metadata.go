@@ -8,9 +8,9 @@ const (
 	entryTagValue = 2<<wireTypeBits | wireBytes
 )
 
-// putEntry adds the map entry of the current field to metadata, which it
+// setEntry adds the map entry of the current field to metadata, which it
 // makes if need be.
-func (r *reader) putEntry(metadata map[string]string) map[string]string {
+func (r *reader) setEntry(metadata map[string]string) map[string]string {
 	var key, value []byte
 	entry := reader{rest: r.bytes}
 	for entry.next() {
@@ -44,16 +44,16 @@ func validMetadata(metadata map[string]string) bool {
 func sizeMetadata(tag uint64, metadata map[string]string) int {
 	size := 0
 	for key, value := range metadata {
-		size += sizeMessage(tag, sizeEntry(key, value))
+		size += sizeLengthDelimited(tag, sizeEntry(key, value))
 	}
 	return size
 }
 
 func appendMetadata(dst []byte, tag uint64, metadata map[string]string) []byte {
 	for key, value := range metadata {
-		dst = appendHead(dst, tag, sizeEntry(key, value))
-		dst = append(appendHead(dst, entryTagKey, len(key)), key...)
-		dst = append(appendHead(dst, entryTagValue, len(value)), value...)
+		dst = appendTagAndLength(dst, tag, sizeEntry(key, value))
+		dst = append(appendTagAndLength(dst, entryTagKey, len(key)), key...)
+		dst = append(appendTagAndLength(dst, entryTagValue, len(value)), value...)
 	}
 	return dst
 }
@@ -61,5 +61,5 @@ func appendMetadata(dst []byte, tag uint64, metadata map[string]string) []byte {
 // sizeEntry counts key and value even when they are empty: protobuf writes
 // both into every entry.
 func sizeEntry(key, value string) int {
-	return sizeMessage(entryTagKey, len(key)) + sizeMessage(entryTagValue, len(value))
+	return sizeLengthDelimited(entryTagKey, len(key)) + sizeLengthDelimited(entryTagValue, len(value))
 }

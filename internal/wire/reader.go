@@ -11,7 +11,7 @@ import (
 
 var (
 	errMalformed = errors.New("malformed frame: a field is truncated or badly encoded")
-	errText      = errors.New("malformed frame: a text field is not valid UTF-8")
+	errNotUTF8   = errors.New("malformed frame: a text field is not valid UTF-8")
 )
 
 // The wire types of the fields in use. A tag is number<<3 | wire type.
@@ -86,7 +86,7 @@ func (r *reader) readValue(b []byte) (n int) {
 // text returns the bytes of the current field, which must be valid UTF-8.
 func (r *reader) text() []byte {
 	if !utf8.Valid(r.bytes) {
-		r.err = errText
+		r.err = errNotUTF8
 	}
 	return r.bytes
 }

@@ -58,7 +58,7 @@ func ParseRequest(value []byte) (req Request, err error) {
 		case requestTagMulti:
 			req.Multi = protowire.DecodeBool(r.number)
 		case requestTagMetadata:
-			req.Metadata = r.putEntry(req.Metadata)
+			req.Metadata = r.setEntry(req.Metadata)
 		case requestTagBody:
 			req.Body.Raw = r.bytes
 		case requestTagSkipClaim:
@@ -80,7 +80,7 @@ func ParseRequest(value []byte) (req Request, err error) {
 // be encoded.
 func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(req.RequestID, req.ClientID) || !validMetadata(req.Metadata) {
-		return dst, errEncodeText
+		return dst, errInvalidText
 	}
 	sentAt, expiry := uint64(req.SentAt), uint64(req.Expiry)
 	multi, skipClaim := protowire.EncodeBool(req.Multi), protowire.EncodeBool(req.SkipClaim)
@@ -88,27 +88,27 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	bodySize := req.Body.size()
 	size := sizeBytes(requestTagRequestID, len(req.RequestID)) +
 		sizeBytes(requestTagClientID, len(req.ClientID)) +
-		sizeNumber(requestTagSentAt, sentAt) +
-		sizeNumber(requestTagExpiry, expiry) +
-		sizeNumber(requestTagMulti, multi) +
+		sizeVarint(requestTagSentAt, sentAt) +
+		sizeVarint(requestTagExpiry, expiry) +
+		sizeVarint(requestTagMulti, multi) +
 		sizeMetadata(requestTagMetadata, req.Metadata) +
 		sizeBytes(requestTagBody, bodySize) +
-		sizeNumber(requestTagSkipClaim, skipClaim) +
-		sizeNumber(requestTagAcceptDirect, acceptDirect) +
-		sizeNumber(requestTagAcceptDecline, acceptDecline)
+		sizeVarint(requestTagSkipClaim, skipClaim) +
+		sizeVarint(requestTagAcceptDirect, acceptDirect) +
+		sizeVarint(requestTagAcceptDecline, acceptDecline)
 
 	frame := beginFrame(dst, requestName, size, 0)
 	frame = appendBytes(frame, requestTagRequestID, req.RequestID)
 	frame = appendBytes(frame, requestTagClientID, req.ClientID)
-	frame = appendNumber(frame, requestTagSentAt, sentAt)
-	frame = appendNumber(frame, requestTagExpiry, expiry)
-	frame = appendNumber(frame, requestTagMulti, multi)
+	frame = appendVarint(frame, requestTagSentAt, sentAt)
+	frame = appendVarint(frame, requestTagExpiry, expiry)
+	frame = appendVarint(frame, requestTagMulti, multi)
 	frame = appendMetadata(frame, requestTagMetadata, req.Metadata)
 	frame, err := appendBodyField(frame, requestTagBody, req.Body, bodySize)
 	if err != nil {
 		return dst, err
 	}
-	frame = appendNumber(frame, requestTagSkipClaim, skipClaim)
-	frame = appendNumber(frame, requestTagAcceptDirect, acceptDirect)
-	return appendNumber(frame, requestTagAcceptDecline, acceptDecline), nil
+	frame = appendVarint(frame, requestTagSkipClaim, skipClaim)
+	frame = appendVarint(frame, requestTagAcceptDirect, acceptDirect)
+	return appendVarint(frame, requestTagAcceptDecline, acceptDecline), nil
 }

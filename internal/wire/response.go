@@ -64,7 +64,7 @@ func ParseResponse(value []byte) (res Response, err error) {
 		case responseTagBody:
 			res.Body.Raw = r.bytes
 		case responseTagDetails:
-			res.Details = r.putDetail(res.Details)
+			res.Details = r.appendDetail(res.Details)
 		case responseTagSubscribers:
 			res.Subscribers = uint32(r.number)
 		case responseTagUnprocessed:
@@ -82,25 +82,25 @@ func ParseResponse(value []byte) (res Response, err error) {
 // cannot be encoded.
 func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(res.RequestID, res.ServerID) {
-		return dst, errEncodeText
+		return dst, errInvalidText
 	}
-	sentAt, subscribers, notRun := uint64(res.SentAt), uint64(res.Subscribers), protowire.EncodeBool(res.Unprocessed)
-	errorText, code := repairText(res.Error), repairText(res.Code)
+	sentAt, subscribers, unprocessed := uint64(res.SentAt), uint64(res.Subscribers), protowire.EncodeBool(res.Unprocessed)
+	errorText, code := toValidUTF8(res.Error), toValidUTF8(res.Code)
 	bodySize := res.Body.size()
 	size := sizeBytes(responseTagRequestID, len(res.RequestID)) +
 		sizeBytes(responseTagServerID, len(res.ServerID)) +
-		sizeNumber(responseTagSentAt, sentAt) +
+		sizeVarint(responseTagSentAt, sentAt) +
 		sizeBytes(responseTagError, len(errorText)) +
 		sizeBytes(responseTagCode, len(code)) +
 		sizeBytes(responseTagBody, bodySize) +
 		sizeDetails(responseTagDetails, res.Details) +
-		sizeNumber(responseTagSubscribers, subscribers) +
-		sizeNumber(responseTagUnprocessed, notRun)
+		sizeVarint(responseTagSubscribers, subscribers) +
+		sizeVarint(responseTagUnprocessed, unprocessed)
 
 	frame := beginFrame(dst, responseName, size, 0)
 	frame = appendBytes(frame, responseTagRequestID, res.RequestID)
 	frame = appendBytes(frame, responseTagServerID, res.ServerID)
-	frame = appendNumber(frame, responseTagSentAt, sentAt)
+	frame = appendVarint(frame, responseTagSentAt, sentAt)
 	frame = appendBytes(frame, responseTagError, errorText)
 	frame = appendBytes(frame, responseTagCode, code)
 	frame, err := appendBodyField(frame, responseTagBody, res.Body, bodySize)
@@ -110,11 +110,11 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if frame, err = appendDetails(frame, responseTagDetails, res.Details); err != nil {
 		return dst, err
 	}
-	frame = appendNumber(frame, responseTagSubscribers, subscribers)
-	return appendNumber(frame, responseTagUnprocessed, notRun), nil
+	frame = appendVarint(frame, responseTagSubscribers, subscribers)
+	return appendVarint(frame, responseTagUnprocessed, unprocessed), nil
 }
 
-// repairText returns the text with what is not UTF-8 replaced.
-func repairText(text string) string {
+// toValidUTF8 returns the text with what is not UTF-8 replaced.
+func toValidUTF8(text string) string {
 	return strings.ToValidUTF8(text, string(utf8.RuneError))
 }

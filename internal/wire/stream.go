@@ -142,7 +142,7 @@ func (s *Stream) readOpenField(r *reader) {
 	case openTagNodeID:
 		s.NodeID = r.text()
 	case openTagMetadata:
-		s.Metadata = r.putEntry(s.Metadata)
+		s.Metadata = r.setEntry(s.Metadata)
 	case openTagKeepalive:
 		s.Keepalive = int64(r.number)
 	}
@@ -155,6 +155,6 @@ func (s *Stream) readCloseField(r *reader) {
 	case closeTagCode:
 		s.Code = string(r.text())
 	case closeTagDetails:
-		s.Details = r.putDetail(s.Details)
+		s.Details = r.appendDetail(s.Details)
 	}
 }

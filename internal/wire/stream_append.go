@@ -5,28 +5,28 @@ package wire
 // or a detail cannot be encoded.
 func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(s.StreamID, s.RequestID, s.NodeID) || !validMetadata(s.Metadata) {
-		return dst, errEncodeText
+		return dst, errInvalidText
 	}
 	sentAt, expiry := uint64(s.SentAt), uint64(s.Expiry)
 	opTag, bodySize := s.opTag(), s.Body.size()
 	opSize := s.opSize(bodySize)
 	size := sizeBytes(streamTagStreamID, len(s.StreamID)) +
 		sizeBytes(streamTagRequestID, len(s.RequestID)) +
-		sizeNumber(streamTagSentAt, sentAt) +
-		sizeNumber(streamTagExpiry, expiry)
+		sizeVarint(streamTagSentAt, sentAt) +
+		sizeVarint(streamTagExpiry, expiry)
 	if opTag != 0 {
-		size += sizeMessage(opTag, opSize)
+		size += sizeLengthDelimited(opTag, opSize)
 	}
 
 	frame := beginFrame(dst, streamName, size, 0)
 	frame = appendBytes(frame, streamTagStreamID, s.StreamID)
 	frame = appendBytes(frame, streamTagRequestID, s.RequestID)
-	frame = appendNumber(frame, streamTagSentAt, sentAt)
-	frame = appendNumber(frame, streamTagExpiry, expiry)
+	frame = appendVarint(frame, streamTagSentAt, sentAt)
+	frame = appendVarint(frame, streamTagExpiry, expiry)
 	if opTag == 0 {
 		return frame, nil
 	}
-	frame, err := s.appendOp(appendHead(frame, opTag, opSize), bodySize)
+	frame, err := s.appendOp(appendTagAndLength(frame, opTag, opSize), bodySize)
 	if err != nil {
 		return dst, err
 	}
@@ -58,14 +58,14 @@ func (s *Stream) opSize(bodySize int) int {
 	case StreamOpen:
 		return sizeBytes(openTagNodeID, len(s.NodeID)) +
 			sizeMetadata(openTagMetadata, s.Metadata) +
-			sizeNumber(openTagKeepalive, uint64(s.Keepalive))
+			sizeVarint(openTagKeepalive, uint64(s.Keepalive))
 	case StreamMessage:
 		return sizeBytes(messageTagBody, bodySize)
 	case StreamAck:
-		return sizeNumber(ackTagKeepalive, uint64(s.Keepalive))
+		return sizeVarint(ackTagKeepalive, uint64(s.Keepalive))
 	case StreamClose:
-		return sizeBytes(closeTagError, len(repairText(s.Error))) +
-			sizeBytes(closeTagCode, len(repairText(s.Code))) +
+		return sizeBytes(closeTagError, len(toValidUTF8(s.Error))) +
+			sizeBytes(closeTagCode, len(toValidUTF8(s.Code))) +
 			sizeDetails(closeTagDetails, s.Details)
 	default:
 		return 0
@@ -78,14 +78,14 @@ func (s *Stream) appendOp(dst []byte, bodySize int) ([]byte, error) {
 	case StreamOpen:
 		dst = appendBytes(dst, openTagNodeID, s.NodeID)
 		dst = appendMetadata(dst, openTagMetadata, s.Metadata)
-		return appendNumber(dst, openTagKeepalive, uint64(s.Keepalive)), nil
+		return appendVarint(dst, openTagKeepalive, uint64(s.Keepalive)), nil
 	case StreamMessage:
 		return appendBodyField(dst, messageTagBody, s.Body, bodySize)
 	case StreamAck:
-		return appendNumber(dst, ackTagKeepalive, uint64(s.Keepalive)), nil
+		return appendVarint(dst, ackTagKeepalive, uint64(s.Keepalive)), nil
 	case StreamClose:
-		dst = appendBytes(dst, closeTagError, repairText(s.Error))
-		dst = appendBytes(dst, closeTagCode, repairText(s.Code))
+		dst = appendBytes(dst, closeTagError, toValidUTF8(s.Error))
+		dst = appendBytes(dst, closeTagCode, toValidUTF8(s.Code))
 		return appendDetails(dst, closeTagDetails, s.Details)
 	default:
 		return dst, nil

@@ -171,7 +171,7 @@ func (t *Type) unmarshal(encoded []byte) (proto.Message, error) {
 
 // Body returns what is encoded into a frame.
 func (t *Type) Body(message proto.Message) wire.Body {
-	return wire.Body{Message: message, Complete: t.noRequired}
+	return wire.Body{Message: message, Initialized: t.noRequired}
 }
 
 // hasNoRequired tells whether a message cannot lack a required field.

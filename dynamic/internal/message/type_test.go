@@ -127,7 +127,7 @@ func TestMessageType_CompleteWithoutRequiredFields(t *testing.T) {
 		types, err := Resolve[*dynamicpb.Message](descriptor)
 		require.NoError(t, err)
 		assert.Equal(t, test.complete, types.noRequired, descriptor.FullName())
-		assert.Equal(t, test.complete, types.Body(test.message).Complete)
+		assert.Equal(t, test.complete, types.Body(test.message).Initialized)
 	}
 }
 
