@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-const natsPackage = "github.com/nats-io/nats-server/v2"
+const natsServerPackage = "github.com/nats-io/nats-server/v2"
 
 // NATSProcessServer is a nats-server in a process of its own.
 type NATSProcessServer struct {
@@ -28,7 +28,7 @@ type NATSProcessServer struct {
 // user's cache directory.
 func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
 	tb.Helper()
-	program, err := natsProgram()
+	program, err := natsServerPath()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -65,8 +65,8 @@ func (s *NATSProcessServer) Resume() {
 	s.process.resume()
 }
 
-// natsProgram returns the path of nats-server.
-var natsProgram = sync.OnceValues(func() (string, error) {
+// natsServerPath returns the path of nats-server.
+var natsServerPath = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -85,9 +85,9 @@ var natsProgram = sync.OnceValues(func() (string, error) {
 	}
 	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover does no harm
 	built := filepath.Join(scratch, "nats-server")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", built, natsPackage) //nolint:gosec // of our own
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", built, natsServerPackage) //nolint:gosec // of our own
 	if said, err := build.CombinedOutput(); err != nil {
-		return "", errors.NewErrorf(errors.Internal, "building %s: %w: %s", natsPackage, err, said)
+		return "", errors.NewErrorf(errors.Internal, "building %s: %w: %s", natsServerPackage, err, said)
 	}
 	return program, os.Rename(built, program) // at once: tests of other packages may be doing the same
 })

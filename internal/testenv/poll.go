@@ -13,7 +13,7 @@ const (
 
 // poll calls check until it succeeds. It gives up, with the error of check, when startTimeout has passed or gone, which
 // may be nil, is closed.
-func poll(gone <-chan struct{}, check func() error) error {
+func poll(stop <-chan struct{}, check func() error) error {
 	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()
 	ticker := time.NewTicker(pollInterval)
@@ -25,7 +25,7 @@ func poll(gone <-chan struct{}, check func() error) error {
 		}
 		select {
 		case <-ticker.C:
-		case <-gone:
+		case <-stop:
 			return errors.NewErrorf(errors.Unavailable, "%w, and ended", err)
 		case <-deadline.C:
 			return errors.NewErrorf(errors.Unavailable, "%w after %s", err, startTimeout)

@@ -20,12 +20,12 @@ const (
 // to that of a client which tries to reach the server: TCP lets a socket connect to itself.
 const (
 	firstPort = 20000
-	ports     = 6000
+	portCount = 6000
 )
 
-// reserved holds the ports that a test of this process uses, also while nobody listens there: a server that is down, or a
+// reservedPorts holds the ports that a test of this process uses, also while nobody listens there: a server that is down, or a
 // proxy that refuses connections, must find its own free.
-var reserved sync.Map
+var reservedPorts sync.Map
 
 // freePort returns a port on which nobody listens, for now: whoever uses it must be prepared to try another.
 func freePort(tb testing.TB) int {
@@ -41,18 +41,18 @@ func listen(tb testing.TB) net.Listener {
 	tb.Helper()
 	var err error
 	for range 100 {
-		port := firstPort + rand.IntN(ports) //nolint:gosec // not a secret
-		if _, used := reserved.LoadOrStore(port, true); used {
+		port := firstPort + rand.IntN(portCount) //nolint:gosec // not a secret
+		if _, used := reservedPorts.LoadOrStore(port, true); used {
 			continue
 		}
 		var listener net.Listener
 		if listener, err = listenOn(loopback(port)); err == nil {
-			tb.Cleanup(func() { reserved.Delete(port) })
+			tb.Cleanup(func() { reservedPorts.Delete(port) })
 			return listener
 		}
-		reserved.Delete(port)
+		reservedPorts.Delete(port)
 	}
-	tb.Fatalf("no free port from %d to %d: %v", firstPort, firstPort+ports, err)
+	tb.Fatalf("no free port from %d to %d: %v", firstPort, firstPort+portCount, err)
 	return nil
 }
 

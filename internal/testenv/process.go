@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// startTries is how often a program is started before it counts as broken.
-const startTries = 10
+// maxStartAttempts is how often a program is started before it counts as broken.
+const maxStartAttempts = 10
 
 // process is a server program. It runs from start to kill, any number of times.
 type process struct {
@@ -22,7 +22,7 @@ type process struct {
 	ready   string // what it prints when it accepts connections
 	output  string // the file that it prints to
 	running *exec.Cmd
-	ended   chan struct{} // closed when the running process is gone
+	exited  chan struct{} // closed when the running process is gone
 }
 
 // startOnFreePort starts the program with the arguments for a port on which it can listen.
@@ -32,11 +32,11 @@ func startOnFreePort(tb testing.TB, program, ready string, args func(port int) [
 	tb.Cleanup(func() {
 		p.kill()
 		if tb.Failed() {
-			tb.Logf("%s said: %s", p.program, p.said())
+			tb.Logf("%s said: %s", p.program, p.readOutput())
 		}
 	})
 	var err error
-	for range startTries { // another process may take the port in the meantime
+	for range maxStartAttempts { // another process may take the port in the meantime
 		port := freePort(tb)
 		p.args = args(port)
 		if err = p.start(); err == nil {
@@ -52,7 +52,7 @@ func (p *process) restart() {
 	p.tb.Helper()
 	p.kill()
 	var err error
-	for range startTries {
+	for range maxStartAttempts {
 		if err = p.start(); err == nil {
 			return
 		}
@@ -70,14 +70,14 @@ func (p *process) start() error {
 
 	command := exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec // of our own
 	command.Stdout, command.Stderr = output, output
-	command.SysProcAttr = endWithParent()
+	command.SysProcAttr = killWithParent()
 	if err := command.Start(); err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	p.running, p.ended = command, ended
+	exited := make(chan struct{})
+	p.running, p.exited = command, exited
 	go func() { // kill waits for it
-		defer close(ended)
+		defer close(exited)
 		_ = command.Wait()
 	}()
 	if err := p.awaitReady(); err != nil {
@@ -89,19 +89,19 @@ func (p *process) start() error {
 
 // awaitReady reads what the program prints. To connect to it would not do: another one might have taken its port.
 func (p *process) awaitReady() error {
-	err := poll(p.ended, func() error {
-		if !bytes.Contains(p.said(), []byte(p.ready)) {
+	err := poll(p.exited, func() error {
+		if !bytes.Contains(p.readOutput(), []byte(p.ready)) {
 			return errors.NewErrorf(errors.Unavailable, "it is not ready")
 		}
 		return nil
 	})
 	if err != nil {
-		return errors.NewErrorf(errors.Unavailable, "%s %q: %w; it said: %s", p.program, p.args, err, p.said())
+		return errors.NewErrorf(errors.Unavailable, "%s %q: %w; it said: %s", p.program, p.args, err, p.readOutput())
 	}
 	return nil
 }
 
-func (p *process) said() []byte {
+func (p *process) readOutput() []byte {
 	said, err := os.ReadFile(p.output)
 	if err != nil {
 		return []byte(err.Error())
@@ -115,7 +115,7 @@ func (p *process) kill() {
 		return
 	}
 	_ = p.running.Process.Kill() // fails if it is gone already
-	<-p.ended
+	<-p.exited
 	p.running = nil
 }
 

@@ -2,8 +2,8 @@ package testenv
 
 import "syscall"
 
-// endWithParent makes a process that a killed test binary does not leave behind.
-func endWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// killWithParent makes a process that a killed test binary does not leave behind.
+func killWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
 func (p *process) pause() {
 	p.tb.Helper()

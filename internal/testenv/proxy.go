@@ -14,27 +14,27 @@ var dialer = net.Dialer{Timeout: 5 * time.Second}
 // Proxy is a TCP proxy on a random loopback port, with faults. Its methods return when the fault is in force, and
 // may be called by several goroutines. A connection counts as open at the latest when a byte has come through it.
 type Proxy struct {
-	tb     testing.TB
-	target string
-	addr   string
-	delay  atomic.Int64   // a time.Duration
-	active sync.WaitGroup // all goroutines of the proxy
+	tb         testing.TB
+	target     string
+	addr       string
+	delay      atomic.Int64   // a time.Duration
+	goroutines sync.WaitGroup // all goroutines of the proxy
 
-	mu        sync.Mutex
-	listener  net.Listener // nil: connections are refused
-	swallowed bool         // what comes in on new connections
-	links     map[*link]struct{}
+	mu         sync.Mutex
+	listener   net.Listener // nil: connections are refused
+	blackHoled bool         // what comes in on new connections
+	conns      map[*proxyConn]struct{}
 }
 
 // NewProxy starts a proxy in front of target, a host and port. It ends, with its connections, when the test does.
 func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener := listen(tb)
-	p := &Proxy{tb: tb, target: target, addr: listener.Addr().String(), links: map[*link]struct{}{}}
+	p := &Proxy{tb: tb, target: target, addr: listener.Addr().String(), conns: map[*proxyConn]struct{}{}}
 	tb.Cleanup(func() {
 		p.Refuse()
 		p.Reset()
-		p.active.Wait()
+		p.goroutines.Wait()
 	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,18 +46,18 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 func (p *Proxy) Addr() string { return p.addr }
 
 // Cut closes the connections that are open, in good order: both ends read EOF. New ones are accepted.
-func (p *Proxy) Cut() { p.eachLink((*link).cut) }
+func (p *Proxy) Cut() { p.eachConn((*proxyConn).cut) }
 
 // Reset breaks the connections that are open: both ends get "connection reset by peer". New ones are accepted.
-func (p *Proxy) Reset() { p.eachLink((*link).reset) }
+func (p *Proxy) Reset() { p.eachConn((*proxyConn).reset) }
 
 // BlackHole swallows, from now on, what comes in on the connections that are open, both ways, also an end's closing.
 // They stay open. New ones work.
-func (p *Proxy) BlackHole() { p.eachLink((*link).swallow) }
+func (p *Proxy) BlackHole() { p.eachConn((*proxyConn).blackHole) }
 
 // BlackHoleAll is BlackHole for new connections, too, until Heal: they are accepted, and never answered.
 func (p *Proxy) BlackHoleAll() {
-	p.admit(true)
+	p.acceptConns(true)
 	p.BlackHole()
 }
 
@@ -76,12 +76,12 @@ func (p *Proxy) Refuse() {
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
 // Heal ends Refuse and BlackHoleAll: new connections work. Those that were black-holed stay so.
-func (p *Proxy) Heal() { p.admit(false) }
+func (p *Proxy) Heal() { p.acceptConns(false) }
 
-func (p *Proxy) admit(swallowed bool) {
+func (p *Proxy) acceptConns(blackHoled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.swallowed = swallowed
+	p.blackHoled = blackHoled
 	if p.listener != nil {
 		return
 	}
@@ -95,7 +95,7 @@ func (p *Proxy) admit(swallowed bool) {
 
 func (p *Proxy) acceptLocked(listener net.Listener) {
 	p.listener = listener
-	p.active.Go(func() { // NewProxy's cleanup waits for it
+	p.goroutines.Go(func() { // NewProxy's cleanup waits for it
 		for {
 			client, err := listener.Accept()
 			if err != nil {
@@ -109,43 +109,43 @@ func (p *Proxy) acceptLocked(listener net.Listener) {
 // open connects a client that came in through listener.
 func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 	p.mu.Lock()
-	swallowed := p.swallowed
+	blackHoled := p.blackHoled
 	p.mu.Unlock()
-	l := &link{proxy: p, client: client, swallowed: make(chan struct{})}
-	if swallowed {
-		l.swallow()
+	c := &proxyConn{proxy: p, client: client, blackHoled: make(chan struct{})}
+	if blackHoled {
+		c.blackHole()
 	} else {
 		server, err := dialer.DialContext(context.Background(), "tcp", p.target)
 		if err != nil {
-			l.reset()
+			c.reset()
 			return
 		}
-		l.server = server.(*net.TCPConn)
+		c.server = server.(*net.TCPConn)
 	}
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.listener != listener { // connections are refused by now
-		l.reset()
+		c.reset()
 		return
 	}
-	if p.swallowed {
-		l.swallow()
+	if p.blackHoled {
+		c.blackHole()
 	}
-	p.links[l] = struct{}{}
-	p.active.Go(l.run) // NewProxy's cleanup waits for it
+	p.conns[c] = struct{}{}
+	p.goroutines.Go(c.run) // NewProxy's cleanup waits for it
 }
 
-func (p *Proxy) forget(l *link) {
+func (p *Proxy) remove(c *proxyConn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.links, l)
+	delete(p.conns, c)
 }
 
-func (p *Proxy) eachLink(do func(*link)) {
+func (p *Proxy) eachConn(do func(*proxyConn)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for l := range p.links {
-		do(l)
+	for c := range p.conns {
+		do(c)
 	}
 }

@@ -15,59 +15,59 @@ const (
 	chunks    = 64
 )
 
-// link is a connection through the proxy.
-type link struct {
-	proxy     *Proxy
-	client    *net.TCPConn
-	server    *net.TCPConn  // nil if the link was swallowed from the start
-	swallowed chan struct{} // closed when nothing is passed on any more
-	once      sync.Once     // guards the closing of swallowed
+// proxyConn is a connection through the proxy.
+type proxyConn struct {
+	proxy      *Proxy
+	client     *net.TCPConn
+	server     *net.TCPConn  // nil if the link was swallowed from the start
+	blackHoled chan struct{} // closed when nothing is passed on any more
+	once       sync.Once     // guards the closing of swallowed
 }
 
 // chunk is what was read at once.
 type chunk struct {
-	bytes []byte
-	due   time.Time // when to pass it on
+	bytes  []byte
+	sendAt time.Time // when to pass it on
 }
 
 // run passes bytes on until both ends have been closed.
-func (l *link) run() {
-	defer l.proxy.forget(l)
-	defer l.eachEnd(func(end *net.TCPConn) { _ = end.Close() })
-	if l.server == nil {
-		_, _ = io.Copy(io.Discard, l.client)
+func (c *proxyConn) run() {
+	defer c.proxy.remove(c)
+	defer c.eachSocket(func(end *net.TCPConn) { _ = end.Close() })
+	if c.server == nil {
+		_, _ = io.Copy(io.Discard, c.client)
 		return
 	}
 	var directions sync.WaitGroup
-	directions.Go(func() { l.pass(l.client, l.server) })
-	directions.Go(func() { l.pass(l.server, l.client) })
+	directions.Go(func() { c.forward(c.client, c.server) })
+	directions.Go(func() { c.forward(c.server, c.client) })
 	directions.Wait()
 }
 
-// pass works in one direction, until from is closed and all that came from it was written.
-func (l *link) pass(from, to *net.TCPConn) {
+// forward works in one direction, until from is closed and all that came from it was written.
+func (c *proxyConn) forward(from, to *net.TCPConn) {
 	queue := make(chan chunk, chunks)
 	var writer sync.WaitGroup
-	writer.Go(func() { l.write(queue, to) })
-	l.read(from, queue)
+	writer.Go(func() { c.write(queue, to) })
+	c.read(from, queue)
 	close(queue)
 	writer.Wait()
 }
 
-func (l *link) read(from *net.TCPConn, queue chan<- chunk) {
+func (c *proxyConn) read(from *net.TCPConn, queue chan<- chunk) {
 	for {
 		buffer := make([]byte, chunkSize)
 		n, err := from.Read(buffer)
 		if n > 0 {
-			due := time.Now().Add(time.Duration(l.proxy.delay.Load()))
+			sendAt := time.Now().Add(time.Duration(c.proxy.delay.Load()))
 			select {
-			case queue <- chunk{buffer[:n], due}:
-			case <-l.swallowed:
+			case queue <- chunk{buffer[:n], sendAt}:
+			case <-c.blackHoled:
 			}
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				l.fail()
+				c.forwardReset()
 			}
 			return
 		}
@@ -75,71 +75,71 @@ func (l *link) read(from *net.TCPConn, queue chan<- chunk) {
 }
 
 // write ends early if the link is swallowed.
-func (l *link) write(queue <-chan chunk, to *net.TCPConn) {
+func (c *proxyConn) write(queue <-chan chunk, to *net.TCPConn) {
 	for chunk := range queue {
-		if !l.waitUntil(chunk.due) {
+		if !c.waitUntil(chunk.sendAt) {
 			return
 		}
 		if _, err := to.Write(chunk.bytes); err != nil {
-			l.fail()
+			c.forwardReset()
 			return
 		}
 	}
-	if !l.isSwallowed() {
+	if !c.isBlackHoled() {
 		_ = to.CloseWrite() // the other direction goes on
 	}
 }
 
 // waitUntil reports false if the link is swallowed.
-func (l *link) waitUntil(due time.Time) bool {
-	if wait := time.Until(due); wait > 0 {
+func (c *proxyConn) waitUntil(deadline time.Time) bool {
+	if wait := time.Until(deadline); wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-l.swallowed:
+		case <-c.blackHoled:
 		}
 	}
-	return !l.isSwallowed()
+	return !c.isBlackHoled()
 }
 
-func (l *link) isSwallowed() bool {
+func (c *proxyConn) isBlackHoled() bool {
 	select {
-	case <-l.swallowed:
+	case <-c.blackHoled:
 		return true
 	default:
 		return false
 	}
 }
 
-// fail passes on that an end was reset.
-func (l *link) fail() {
-	if !l.isSwallowed() {
-		l.reset()
+// forwardReset passes on that an end was reset.
+func (c *proxyConn) forwardReset() {
+	if !c.isBlackHoled() {
+		c.reset()
 	}
 }
 
-func (l *link) swallow() { l.once.Do(func() { close(l.swallowed) }) }
+func (c *proxyConn) blackHole() { c.once.Do(func() { close(c.blackHoled) }) }
 
-func (l *link) cut() {
-	l.swallow()
-	l.eachEnd(func(end *net.TCPConn) {
+func (c *proxyConn) cut() {
+	c.blackHole()
+	c.eachSocket(func(end *net.TCPConn) {
 		_ = end.CloseWrite() // to close it at once would be a reset, if there is something left to read
 		_ = end.Close()
 	})
 }
 
-func (l *link) reset() {
-	l.swallow()
-	l.eachEnd(func(end *net.TCPConn) {
+func (c *proxyConn) reset() {
+	c.blackHole()
+	c.eachSocket(func(end *net.TCPConn) {
 		_ = end.SetLinger(0)
 		_ = end.Close()
 	})
 }
 
-func (l *link) eachEnd(do func(*net.TCPConn)) {
-	do(l.client)
-	if l.server != nil {
-		do(l.server)
+func (c *proxyConn) eachSocket(do func(*net.TCPConn)) {
+	do(c.client)
+	if c.server != nil {
+		do(c.server)
 	}
 }

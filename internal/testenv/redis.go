@@ -23,7 +23,7 @@ type RedisServer struct {
 // commands, but no config, and cannot be killed or paused.
 func Redis(tb testing.TB, config ...string) *RedisServer {
 	tb.Helper()
-	program := findRedis(tb)
+	program := findRedisServer(tb)
 	if program == "" {
 		tb.Log("NO redis-server IN PATH: miniredis stands in, which shows less")
 		return &RedisServer{tb: tb, addr: miniredis.RunT(tb).Addr()}
@@ -34,7 +34,7 @@ func Redis(tb testing.TB, config ...string) *RedisServer {
 // RedisTLS starts a Redis server that speaks TLS only, with this certificate. Without redis-server the test is skipped.
 func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	tb.Helper()
-	return startRedis(tb, requireRedis(tb), func(port int) []string {
+	return startRedis(tb, requireRedisServer(tb), func(port int) []string {
 		return []string{
 			portFlag, "0", "--tls-port", strconv.Itoa(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", certificate.File,
 			"--tls-cert-file", certificate.File, "--tls-key-file", certificate.KeyFile,
@@ -42,8 +42,8 @@ func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	})
 }
 
-// findRedis returns "" if there is no redis-server and the test may do without.
-func findRedis(tb testing.TB) string {
+// findRedisServer returns "" if there is no redis-server and the test may do without.
+func findRedisServer(tb testing.TB) string {
 	tb.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil && os.Getenv("CI") != "" {
@@ -52,10 +52,10 @@ func findRedis(tb testing.TB) string {
 	return program
 }
 
-// requireRedis is findRedis for tests that cannot do without, and are skipped.
-func requireRedis(tb testing.TB) string {
+// requireRedisServer is findRedisServer for tests that cannot do without, and are skipped.
+func requireRedisServer(tb testing.TB) string {
 	tb.Helper()
-	program := findRedis(tb)
+	program := findRedisServer(tb)
 	if program == "" {
 		tb.Skip("install redis-server, 7.0 or later: nothing can stand in")
 	}
@@ -83,29 +83,29 @@ func (s *RedisServer) URL() string { return "redis://" + s.addr }
 // Kill ends the process without a farewell, and returns when it is gone.
 func (s *RedisServer) Kill() {
 	s.tb.Helper()
-	s.real().kill()
+	s.requireProcess().kill()
 }
 
 // Start starts the server again after Kill, on the same port and empty, and returns when it accepts connections.
 func (s *RedisServer) Start() {
 	s.tb.Helper()
-	s.real().restart()
+	s.requireProcess().restart()
 }
 
 // Pause stops the process as it is: its connections stay open, and nobody answers, until Resume.
 func (s *RedisServer) Pause() {
 	s.tb.Helper()
-	s.real().pause()
+	s.requireProcess().pause()
 }
 
 // Resume continues the process after Pause.
 func (s *RedisServer) Resume() {
 	s.tb.Helper()
-	s.real().resume()
+	s.requireProcess().resume()
 }
 
-// real fails the test if miniredis stands in.
-func (s *RedisServer) real() *process {
+// requireProcess fails the test if miniredis stands in.
+func (s *RedisServer) requireProcess() *process {
 	s.tb.Helper()
 	if s.process == nil {
 		s.tb.Fatal("install redis-server, 7.0 or later: the one that stands in cannot be killed or paused")

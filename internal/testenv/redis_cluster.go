@@ -25,7 +25,7 @@ type RedisClusterServers struct{ nodes []*RedisServer }
 // settings are the default ones, but that a silent node is missed after a second.
 func RedisCluster(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
-	program := requireRedis(tb)
+	program := requireRedisServer(tb)
 	c := &RedisClusterServers{}
 	var busPorts []int
 	for range clusterMasters {

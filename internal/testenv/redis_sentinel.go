@@ -35,7 +35,7 @@ type RedisSentinelServers struct {
 // master should that be silent for half a second. It then takes another second or two.
 func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	tb.Helper()
-	program := requireRedis(tb)
+	program := requireRedisServer(tb)
 	s := &RedisSentinelServers{}
 	s.master = startRedis(tb, program, func(int) []string { return []string{"--repl-diskless-sync-delay", "0"} })
 	masterHost, masterPort, err := net.SplitHostPort(s.master.Addr())
