@@ -1,3 +1,3 @@
-// Package fanout gives the frames of one channel to its subscribers in this process: to each plain member, and to
-// one member of the queue in turn.
+// Package fanout delivers the frames of one channel to its subscribers in this process: to each
+// broadcast subscriber, and to one queue subscriber, chosen round-robin.
 package fanout

@@ -5,15 +5,17 @@ import (
 	"sync/atomic"
 )
 
-// Subscribers are those of one channel. They are immutable but for the queue's turn, so that a publisher walks them
-// without a lock while others join and leave. A nil *Members has none.
+// Subscribers is a snapshot of the subscribers of one channel. Except for the round-robin counter it is
+// immutable, so publishers iterate over it without a lock while subscriptions open and close. A nil
+// *Subscribers is empty.
 type Subscribers struct {
-	broadcast  []*Subscriber
-	queue      []*Subscriber
-	roundRobin *atomic.Uint64 // counts the frames given to the queue
+	broadcast []*Subscriber
+	queue     []*Subscriber
+	// roundRobin counts the frames delivered to the queue. All snapshots of a channel share it.
+	roundRobin *atomic.Uint64
 }
 
-// With returns the members and one more.
+// With returns a snapshot that also contains subscriber.
 func (s *Subscribers) With(subscriber *Subscriber) *Subscribers {
 	next := Subscribers{roundRobin: new(atomic.Uint64)}
 	if s != nil {
@@ -27,7 +29,7 @@ func (s *Subscribers) With(subscriber *Subscriber) *Subscribers {
 	return &next
 }
 
-// Without returns the members but for one, and nil if no other is left.
+// Without returns a snapshot that does not contain subscriber, or nil if no other subscriber is left.
 func (s *Subscribers) Without(subscriber *Subscriber) *Subscribers {
 	if s == nil {
 		return nil
@@ -44,7 +46,7 @@ func (s *Subscribers) Without(subscriber *Subscriber) *Subscribers {
 	return next
 }
 
-// Len returns how many members there are.
+// Len returns the number of subscribers.
 func (s *Subscribers) Len() int {
 	if s == nil {
 		return 0
@@ -52,13 +54,11 @@ func (s *Subscribers) Len() int {
 	return len(s.broadcast) + len(s.queue)
 }
 
-// HasPlain reports whether a member wants each frame.
-func (s *Subscribers) HasPlain() bool { return s != nil && len(s.broadcast) > 0 }
-
-// HasQueue reports whether there is a queue.
+// HasQueue reports whether the channel has queue subscribers.
 func (s *Subscribers) HasQueue() bool { return s != nil && len(s.queue) > 0 }
 
-// DeliverBroadcast gives frame to the plain members, and returns how many took it: those that are closed do not.
+// DeliverBroadcast delivers frame to each broadcast subscriber that is not closed, and returns the
+// number of deliveries.
 func (s *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	if s == nil {
 		return 0
@@ -71,16 +71,18 @@ func (s *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	return receivers
 }
 
-// DeliverQueue gives frame to the member of the queue whose turn it is, and reports whether one took it.
+// DeliverQueue delivers frame to one queue subscriber and reports whether there was one to deliver it to.
+// Subscribers are chosen round-robin. A subscriber that is closed is skipped.
 func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	if !s.HasQueue() {
 		return false
 	}
-	if len(s.queue) == 1 { // as most often: then processors need not share the turn
+	if len(s.queue) == 1 {
+		// The usual case does not write to roundRobin, a cache line that all publishers share.
 		return s.queue[0].tryDeliver(frame)
 	}
 	first := int(s.roundRobin.Add(1) % uint64(len(s.queue))) //nolint:gosec // less than an int
-	for i := range s.queue {                                 // a member that is just leaving passes the frame on
+	for i := range s.queue {
 		if s.queue[(first+i)%len(s.queue)].tryDeliver(frame) {
 			return true
 		}
@@ -88,7 +90,7 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	return false
 }
 
-// Close ends all members and waits for deliveries that are under way.
+// Close closes all subscribers and waits for the deliveries that are running.
 func (s *Subscribers) Close() {
 	if s == nil {
 		return

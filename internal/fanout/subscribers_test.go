@@ -8,46 +8,45 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
-func TestMembers_NilHasNone(t *testing.T) {
+func TestSubscribers_NilIsEmpty(t *testing.T) {
 	t.Parallel()
 	var none *fanout.Subscribers
 	assert.Zero(t, none.DeliverBroadcast(nil))
 	assert.False(t, none.DeliverQueue(nil))
-	assert.False(t, none.HasPlain())
 	assert.False(t, none.HasQueue())
 	assert.Nil(t, none.Without(fanout.NewSubscriber(false, nil)))
 	assert.Zero(t, none.Len())
 	none.Close()
 }
 
-func TestMembers_EachPlainOneOfTheQueue(t *testing.T) {
+func TestSubscribers_AllBroadcastAndOneOfTheQueue(t *testing.T) {
 	t.Parallel()
 	got := [4]int{}
-	var members *fanout.Subscribers
+	var subscribers *fanout.Subscribers
 	for i := range got {
-		members = members.With(fanout.NewSubscriber(i >= 2, func([]byte) { got[i]++ }))
+		subscribers = subscribers.With(fanout.NewSubscriber(i >= 2, func([]byte) { got[i]++ }))
 	}
-	assert.Equal(t, len(got), members.Len())
-	assert.True(t, members.HasPlain())
-	assert.True(t, members.HasQueue())
+	assert.Equal(t, len(got), subscribers.Len())
+	assert.True(t, subscribers.HasQueue())
 	for range 10 {
-		assert.Equal(t, 2, members.DeliverBroadcast(nil))
-		assert.True(t, members.DeliverQueue(nil))
+		assert.Equal(t, 2, subscribers.DeliverBroadcast(nil))
+		assert.True(t, subscribers.DeliverQueue(nil))
 	}
 	assert.Equal(t, [4]int{10, 10, 5, 5}, got)
 }
 
-func TestMembers_ClosedOnesPassFramesOn(t *testing.T) {
+func TestSubscribers_SkipsClosed(t *testing.T) {
 	t.Parallel()
 	got := 0
-	leaving, staying := fanout.NewSubscriber(true, func([]byte) { got-- }), fanout.NewSubscriber(true, func([]byte) { got++ })
-	members := (*fanout.Subscribers)(nil).With(leaving).With(staying)
-	leaving.Close()
+	closing := fanout.NewSubscriber(true, func([]byte) { got-- })
+	remaining := fanout.NewSubscriber(true, func([]byte) { got++ })
+	subscribers := (*fanout.Subscribers)(nil).With(closing).With(remaining)
+	closing.Close()
 	for range 4 {
-		assert.True(t, members.DeliverQueue(nil))
+		assert.True(t, subscribers.DeliverQueue(nil))
 	}
 	assert.Equal(t, 4, got)
-	assert.Nil(t, members.Without(leaving).Without(staying))
-	members.Close()
-	assert.False(t, members.DeliverQueue(nil))
+	assert.Nil(t, subscribers.Without(closing).Without(remaining))
+	subscribers.Close()
+	assert.False(t, subscribers.DeliverQueue(nil))
 }

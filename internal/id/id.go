@@ -12,11 +12,13 @@ const (
 	randomSize = 12
 )
 
-// Call is the id of one request or stream, comparable and without a heap object of its own.
+// Call is the id of one request or stream. It is an array: comparable, and stored without a heap
+// allocation of its own.
 type Call [prefixSize + randomSize]byte
 
-// Shard returns to which part of a table by ids this one belongs, less than [shard.Count]: of an id that was made here,
-// that of the processor which made it. A call that stays on its processor shares no part with others.
+// Shard returns the index, less than [shard.Count], of the shard of a table in which the call is
+// stored. For an id created by this process it is the shard of the processor that created the id, so
+// calls that stay on their processor do not share a shard with calls on other processors.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client id.
@@ -37,7 +39,8 @@ func NewRequest() Call { return onCurrentShard("REQ_") }
 // NewStream returns a new stream id.
 func NewStream() Call { return onCurrentShard("STR_") }
 
-// ParseCall returns the id held by b; false if b is no id of ours.
+// ParseCall converts b to a Call. It returns false if b does not have the length of the ids that this
+// package creates, as ids of other implementations may.
 func ParseCall(b []byte) (Call, bool) {
 	if len(b) != len(Call{}) {
 		return Call{}, false
@@ -45,7 +48,7 @@ func ParseCall(b []byte) (Call, bool) {
 	return Call(b), true
 }
 
-// onCurrentShard returns a random id whose shard is the processor's own.
+// onCurrentShard returns a random id whose shard is the one of the current processor.
 func onCurrentShard(prefix string) Call {
 	id := withRandomSuffix(prefix)
 	last := &id[len(id)-1]
@@ -54,7 +57,7 @@ func onCurrentShard(prefix string) Call {
 	return id
 }
 
-// lettersByShard are the letters that the ids of each shard may end with.
+// lettersByShard lists, for each shard, the letters that may end the ids of that shard.
 var lettersByShard = func() (of [shard.Count][]byte) {
 	for _, letter := range []byte(alphabet) {
 		of[letter%shard.Count] = append(of[letter%shard.Count], letter)
@@ -62,7 +65,7 @@ var lettersByShard = func() (of [shard.Count][]byte) {
 	return of
 }()
 
-// pairTable are all pairs of letters: to take two at a time takes half as long.
+// pairTable holds all pairs of letters. Taking two letters per division halves the time to make an id.
 var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	for i := range all {
 		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}
@@ -70,11 +73,12 @@ var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	return all
 }()
 
-// withRandomSuffix completes a prefix. The generator is the runtime's own, seeded by the system and safe for concurrent use.
+// withRandomSuffix returns prefix followed by random letters. It uses the generator of the runtime,
+// which is seeded by the system and safe for concurrent use.
 func withRandomSuffix(prefix string) (id Call) {
 	copy(id[:], prefix)
 	for half := prefixSize; half < len(id); half += randomSize / 2 {
-		n := rand.Uint64() //nolint:gosec // uniqueness is needed, secrecy is not: whoever is on the bus sees all ids
+		n := rand.Uint64() //nolint:gosec // ids must be unique, not secret: every process on the bus sees them
 		for i := 0; i < randomSize/2; i += 2 {
 			copy(id[half+i:], pairTable[n%uint64(len(pairTable))][:])
 			n /= uint64(len(pairTable))

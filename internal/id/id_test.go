@@ -19,7 +19,7 @@ func TestNew_ShapeOfIDs(t *testing.T) {
 	}
 }
 
-func TestNew_NoTwoAlike(t *testing.T) {
+func TestNew_IDsAreUnique(t *testing.T) {
 	t.Parallel()
 	seen := map[Call]bool{}
 	for range 100_000 {
@@ -33,22 +33,22 @@ func TestNewRequest_DoesNotAllocate(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _ = NewRequest() }))
 }
 
-// A processor's calls share a part of each table, and their ids are random all the same.
-func TestCall_ShardIsThatOfTheProcessor(t *testing.T) {
+// Ids of one processor have the same shard, and are random otherwise.
+func TestCall_ShardOfTheCurrentProcessor(t *testing.T) {
 	t.Parallel()
-	for own, letters := range lettersByShard {
+	for index, letters := range lettersByShard {
 		assert.GreaterOrEqual(t, len(letters), 2)
 		for _, letter := range letters {
-			assert.Equal(t, own, Call{prefixSize + randomSize - 1: letter}.Shard())
+			assert.Equal(t, index, Call{prefixSize + randomSize - 1: letter}.Shard())
 		}
 	}
 	same := 0
 	for range 1000 {
-		if own := shard.Current(); NewRequest().Shard() == own {
+		if current := shard.Current(); NewRequest().Shard() == current {
 			same++
 		}
 	}
-	assert.Greater(t, same, 500, "most often: one in sixteen would be by chance, and the race detector has pools forget one in four")
+	assert.Greater(t, same, 500, "chance would give one in sixteen; the race detector makes a sync.Pool drop one item in four")
 }
 
 func TestParseCall(t *testing.T) {

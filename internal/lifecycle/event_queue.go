@@ -1,33 +1,33 @@
 package lifecycle
 
-// eventQueueSize is how many values wait for a function that is slower than they come.
+// eventQueueSize is the number of values that can wait for a slow handler.
 const eventQueueSize = 256
 
-// EventQueue hands values to a function, one at a time and in order, so that nobody else waits for it. What does not fit is
-// dropped. Make one with [NewEventQueue].
+// EventQueue passes values to a function, one at a time and in order, without blocking the sender: a
+// value that finds the queue full is dropped. Use [NewEventQueue] to create one.
 type EventQueue[T any] struct{ queue chan T }
 
-// NewEventQueue returns a feed that nobody runs.
+// NewEventQueue returns an empty queue. Values wait in it until a goroutine calls Run.
 func NewEventQueue[T any]() EventQueue[T] { return EventQueue[T]{queue: make(chan T, eventQueueSize)} }
 
-// Put never blocks.
-func (f EventQueue[T]) Put(value T) {
+// Put adds value to the queue, or drops it if the queue is full. It never blocks.
+func (q EventQueue[T]) Put(value T) {
 	select {
-	case f.queue <- value:
+	case q.queue <- value:
 	default:
 	}
 }
 
-// Run calls handle with each value until done is closed and nothing is waiting.
-func (f EventQueue[T]) Run(done <-chan struct{}, handle func(T)) {
+// Run calls handle with each value. It returns once done is closed and the queue is empty.
+func (q EventQueue[T]) Run(done <-chan struct{}, handle func(T)) {
 	for {
 		select {
-		case value := <-f.queue:
+		case value := <-q.queue:
 			handle(value)
 		case <-done:
 			for {
 				select {
-				case value := <-f.queue:
+				case value := <-q.queue:
 					handle(value)
 				default:
 					return

@@ -6,11 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// gateClosed is the sign bit of a gate's state; the other bits count those inside.
+// gateClosed is the sign bit of a gate's state. The other bits count the operations in flight.
 const gateClosed = math.MinInt64
 
-// Gate lets any number of goroutines in until it is closed. All methods may be called together from many
-// goroutines; none of them blocks. Make one with [NewGate].
+// Gate counts operations in flight until it is closed. Counter and closed flag share one atomic word,
+// so every Enter and Leave writes to the same cache line; [InFlight] avoids that under contention.
+//
+// All methods may be called concurrently and none of them blocks. Use [NewGate] to create one.
 type Gate struct {
 	state   atomic.Int64
 	once    sync.Once
@@ -22,7 +24,8 @@ func NewGate() *Gate {
 	return &Gate{drained: make(chan struct{})}
 }
 
-// Enter reports whether the gate is open; if so the caller is inside until it calls Leave.
+// Enter starts an operation and returns true if the gate is open. The caller must then call Leave when
+// the operation has ended. Enter returns false if the gate is closed.
 func (g *Gate) Enter() bool {
 	if g.state.Add(1) > 0 {
 		return true
@@ -31,15 +34,15 @@ func (g *Gate) Enter() bool {
 	return false
 }
 
-// Leave undoes one successful Enter.
+// Leave ends an operation that a successful Enter started.
 func (g *Gate) Leave() {
 	if g.state.Add(-1) == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}
 }
 
-// Close keeps newcomers out, and returns a channel that is closed when the last one inside has left.
-// Later calls return the same channel.
+// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is in
+// flight. Later calls return the same channel.
 func (g *Gate) Close() <-chan struct{} {
 	if g.state.Or(gateClosed) == 0 {
 		g.once.Do(func() { close(g.drained) })

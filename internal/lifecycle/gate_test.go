@@ -18,7 +18,7 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-func TestGate_EmptyClosesAtOnce(t *testing.T) {
+func TestGate_DrainedAtOnceIfEmpty(t *testing.T) {
 	t.Parallel()
 	gate := NewGate()
 	assert.True(t, isClosed(gate.Close()))
@@ -26,21 +26,21 @@ func TestGate_EmptyClosesAtOnce(t *testing.T) {
 	assert.True(t, isClosed(gate.Close()), "a second close returns the same channel")
 }
 
-func TestGate_WaitsForThoseInside(t *testing.T) {
+func TestGate_WaitsForOperations(t *testing.T) {
 	t.Parallel()
 	gate := NewGate()
 	require.True(t, gate.Enter())
 	require.True(t, gate.Enter())
 
-	empty := gate.Close()
-	assert.False(t, gate.Enter(), "nobody enters a closed gate")
+	drained := gate.Close()
+	assert.False(t, gate.Enter(), "Enter fails after Close")
 	gate.Leave()
-	assert.False(t, isClosed(empty))
+	assert.False(t, isClosed(drained))
 	gate.Leave()
-	assert.True(t, isClosed(empty))
+	assert.True(t, isClosed(drained))
 }
 
-func TestGate_ReopensForNobodyAfterTheLastLeft(t *testing.T) {
+func TestGate_StaysClosed(t *testing.T) {
 	t.Parallel()
 	gate := NewGate()
 	for range 3 {
@@ -53,27 +53,27 @@ func TestGate_ReopensForNobodyAfterTheLastLeft(t *testing.T) {
 	}
 }
 
-// Nobody may be inside once the channel is closed, however entering, leaving and closing interleave.
+// No operation is in flight once the channel is closed, however Enter, Leave and Close interleave.
 func TestGate_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	for range 200 {
 		gate := NewGate()
-		var inside atomic.Int64
+		var entered atomic.Int64
 		var done atomic.Bool
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
 				for gate.Enter() {
-					inside.Add(1)
-					assert.False(t, done.Load(), "entered after the gate was empty and closed")
-					inside.Add(-1)
+					entered.Add(1)
+					assert.False(t, done.Load(), "entered after it was drained")
+					entered.Add(-1)
 					gate.Leave()
 				}
 			})
 		}
 		<-gate.Close()
 		done.Store(true)
-		assert.Zero(t, inside.Load())
+		assert.Zero(t, entered.Load())
 		wg.Wait()
 	}
 }

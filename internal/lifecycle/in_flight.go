@@ -7,88 +7,103 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// InFlight is a [Gate] for many processors at once: when it is found to be crowded, each counts by itself. Its zero value
-// is open. All methods may be called together from many goroutines; none of them blocks.
+// InFlight counts operations in flight until it is closed, as a [Gate] does, for operations that many
+// processors run at once. It starts with a single counter. When two goroutines contend for that counter
+// InFlight allocates one counter per shard, so that each processor writes to a cache line of its own.
+//
+// The zero value is open. All methods may be called concurrently and none of them blocks.
 type InFlight struct {
-	closed        atomic.Bool
-	single        Token                                      // where those are who came before it was crowded
-	sharded       atomic.Pointer[[shard.Count]paddedCounter] // nil until it was
-	mu            sync.Mutex
-	drained       chan struct{} // made by the first Close
-	drainedClosed bool          // empty is closed
+	closed atomic.Bool
+	// single counts the operations that started before the first contention.
+	single Token
+	// sharded counts the operations that started later. It is nil until the first contention.
+	sharded atomic.Pointer[[shard.Count]paddedCounter]
+
+	mu sync.Mutex
+	// drained is created by the first Close, and closed when no operation is in flight.
+	drained       chan struct{}
+	drainedClosed bool
 }
 
-// Token is where somebody is who has entered a [InFlight].
+// Token identifies the counter in which Enter counted an operation.
 type Token struct{ count atomic.Int64 }
 
+// paddedCounter is a Token that has a cache line of its own.
 type paddedCounter struct {
 	Token
 
-	_ [shard.CacheLineSize - 8]byte // processors do not share one
+	_ [shard.CacheLineSize - 8]byte
 }
 
-// Enter returns the caller's place until it calls Leave with that, or nil if the gate is closed.
-func (g *InFlight) Enter() *Token {
-	token := g.increment()
-	if !g.closed.Load() { // whoever closes it from now on finds the caller inside
+// Enter starts an operation. It returns a token, with which the caller must call Leave when the
+// operation has ended, or nil if f is closed.
+func (f *InFlight) Enter() *Token {
+	// The order matters: count first, then look at closed. A Close that follows the look finds the
+	// operation counted, and a Close that precedes it makes Enter fail.
+	token := f.increment()
+	if !f.closed.Load() {
 		return token
 	}
-	g.Leave(token)
+	f.Leave(token)
 	return nil
 }
 
-func (g *InFlight) increment() *Token {
-	sharded := g.sharded.Load()
+// increment counts an operation and returns the counter that it used.
+func (f *InFlight) increment() *Token {
+	sharded := f.sharded.Load()
 	if sharded == nil {
-		count := g.single.count.Load()
-		if g.single.count.CompareAndSwap(count, count+1) {
-			return &g.single
+		count := f.single.count.Load()
+		if f.single.count.CompareAndSwap(count, count+1) {
+			return &f.single
 		}
-		g.sharded.CompareAndSwap(nil, new([shard.Count]paddedCounter)) // somebody else was there at the same moment
-		sharded = g.sharded.Load()
+		// The swap fails only if another goroutine wrote to the counter in between: contention.
+		f.sharded.CompareAndSwap(nil, new([shard.Count]paddedCounter))
+		sharded = f.sharded.Load()
 	}
 	token := &sharded[shard.Current()].Token
 	token.count.Add(1)
 	return token
 }
 
-// Leave undoes the Enter that returned place.
-func (g *InFlight) Leave(token *Token) {
-	if token.count.Add(-1) == 0 && g.closed.Load() {
-		g.closeIfDrained()
+// Leave ends the operation for which Enter returned token.
+func (f *InFlight) Leave(token *Token) {
+	if token.count.Add(-1) == 0 && f.closed.Load() {
+		f.closeIfDrained()
 	}
 }
 
-// Close keeps newcomers out, and returns a channel that is closed when the last one inside has left. Later calls return
-// the same channel.
-func (g *InFlight) Close() <-chan struct{} {
-	g.mu.Lock()
-	if g.drained == nil {
-		g.drained = make(chan struct{})
+// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is in
+// flight. Later calls return the same channel.
+func (f *InFlight) Close() <-chan struct{} {
+	f.mu.Lock()
+	if f.drained == nil {
+		f.drained = make(chan struct{})
 	}
-	g.mu.Unlock()
-	g.closed.Store(true)
-	g.closeIfDrained()
-	return g.drained
+	f.mu.Unlock()
+	f.closed.Store(true)
+	f.closeIfDrained()
+	return f.drained
 }
 
-// closeIfDrained closes empty if nobody is inside. The gate is closed: a place that was found empty is entered only by those who
-// will find that out and leave, so looking at one place after the other is enough.
-func (g *InFlight) closeIfDrained() {
-	if g.single.count.Load() != 0 {
+// closeIfDrained closes drained if no operation is in flight. f must be closed.
+//
+// The counters are read one after the other, without a lock. That is enough: after a counter was read
+// as zero only calls of Enter that fail, because f is closed, increment it again.
+func (f *InFlight) closeIfDrained() {
+	if f.single.count.Load() != 0 {
 		return
 	}
-	if sharded := g.sharded.Load(); sharded != nil {
+	if sharded := f.sharded.Load(); sharded != nil {
 		for i := range sharded {
 			if sharded[i].count.Load() != 0 {
 				return
 			}
 		}
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.drainedClosed {
-		g.drainedClosed = true
-		close(g.drained)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.drainedClosed {
+		f.drainedClosed = true
+		close(f.drained)
 	}
 }

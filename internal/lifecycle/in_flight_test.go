@@ -11,66 +11,66 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-func TestWideGate_EmptyClosesAtOnce(t *testing.T) {
+func TestInFlight_DrainedAtOnceIfEmpty(t *testing.T) {
 	t.Parallel()
-	var gate InFlight
-	assert.True(t, isClosed(gate.Close()))
-	assert.Nil(t, gate.Enter())
-	assert.True(t, isClosed(gate.Close()), "a second close returns the same channel")
+	var inFlight InFlight
+	assert.True(t, isClosed(inFlight.Close()))
+	assert.Nil(t, inFlight.Enter())
+	assert.True(t, isClosed(inFlight.Close()), "a second close returns the same channel")
 }
 
-func TestWideGate_WaitsForThoseInside(t *testing.T) {
+func TestInFlight_WaitsForOperations(t *testing.T) {
 	t.Parallel()
-	for _, crowded := range []bool{false, true} {
-		var gate InFlight
-		first := gate.Enter()
+	for _, contended := range []bool{false, true} {
+		var inFlight InFlight
+		first := inFlight.Enter()
 		require.NotNil(t, first)
-		if crowded { // the first one is still where it was before
-			gate.sharded.Store(new([shard.Count]paddedCounter))
+		if contended { // first stays in the single counter
+			inFlight.sharded.Store(new([shard.Count]paddedCounter))
 		}
-		second := gate.Enter()
+		second := inFlight.Enter()
 		require.NotNil(t, second)
-		assert.Equal(t, crowded, first != second)
+		assert.Equal(t, contended, first != second)
 
-		empty := gate.Close()
-		assert.Nil(t, gate.Enter(), "nobody enters a closed gate")
-		gate.Leave(second)
-		assert.False(t, isClosed(empty))
-		gate.Leave(first)
-		assert.True(t, isClosed(empty))
-		assert.Nil(t, gate.Enter())
-		assert.True(t, isClosed(gate.Close()))
+		drained := inFlight.Close()
+		assert.Nil(t, inFlight.Enter(), "Enter fails after Close")
+		inFlight.Leave(second)
+		assert.False(t, isClosed(drained))
+		inFlight.Leave(first)
+		assert.True(t, isClosed(drained))
+		assert.Nil(t, inFlight.Enter())
+		assert.True(t, isClosed(inFlight.Close()))
 	}
 }
 
-// Nobody may be inside once the channel is closed, however entering, leaving and closing interleave.
-func TestWideGate_ManyGoroutines(t *testing.T) {
+// No operation is in flight once the channel is closed, however Enter, Leave and Close interleave.
+func TestInFlight_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	for range 200 {
-		var gate InFlight
-		var inside atomic.Int64
+		var inFlight InFlight
+		var entered atomic.Int64
 		var done atomic.Bool
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				for place := gate.Enter(); place != nil; place = gate.Enter() {
-					inside.Add(1)
-					assert.False(t, done.Load(), "entered after the gate was empty and closed")
-					inside.Add(-1)
-					gate.Leave(place)
+				for token := inFlight.Enter(); token != nil; token = inFlight.Enter() {
+					entered.Add(1)
+					assert.False(t, done.Load(), "entered after it was drained")
+					entered.Add(-1)
+					inFlight.Leave(token)
 				}
 			})
 		}
-		<-gate.Close()
+		<-inFlight.Close()
 		done.Store(true)
-		assert.Zero(t, inside.Load())
+		assert.Zero(t, entered.Load())
 		wg.Wait()
 	}
 }
 
-// BenchmarkGate compares the two when all processors go in and out.
+// BenchmarkGate compares Gate and InFlight under contention.
 func BenchmarkGate(b *testing.B) {
-	b.Run("narrow", func(b *testing.B) {
+	b.Run("Gate", func(b *testing.B) {
 		gate := NewGate()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
@@ -79,11 +79,11 @@ func BenchmarkGate(b *testing.B) {
 			}
 		})
 	})
-	b.Run("wide", func(b *testing.B) {
-		var gate InFlight
+	b.Run("InFlight", func(b *testing.B) {
+		var inFlight InFlight
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				gate.Leave(gate.Enter())
+				inFlight.Leave(inFlight.Enter())
 			}
 		})
 	})

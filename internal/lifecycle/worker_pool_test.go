@@ -14,135 +14,135 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestWorkers_RunsEveryJobOnce(t *testing.T) {
+func TestWorkerPool_RunsEveryTaskOnce(t *testing.T) {
 	t.Parallel()
-	const jobs = 10_000
-	var ran [jobs]atomic.Int64
+	const tasks = 10_000
+	var ran [tasks]atomic.Int64
 	var all sync.WaitGroup
-	all.Add(jobs)
-	workers := NewWorkerPool(func(job int) {
+	all.Add(tasks)
+	pool := NewWorkerPool(func(task int) {
 		defer all.Done()
-		ran[job].Add(1)
+		ran[task].Add(1)
 	})
-	for job := range jobs {
-		require.True(t, workers.Go(job))
+	for task := range tasks {
+		require.True(t, pool.Go(task))
 	}
 	all.Wait()
-	<-workers.Stop()
-	workers.Wait()
-	for job := range ran {
-		require.EqualValues(t, 1, ran[job].Load())
+	<-pool.Stop()
+	pool.Wait()
+	for task := range ran {
+		require.EqualValues(t, 1, ran[task].Load())
 	}
 }
 
-func TestWorkers_JobsDoNotWaitForEachOther(t *testing.T) {
+func TestWorkerPool_TasksRunConcurrently(t *testing.T) {
 	t.Parallel()
-	const jobs = 3 * maxIdle
+	const tasks = 3 * maxIdle
 	var started sync.WaitGroup
-	started.Add(jobs)
+	started.Add(tasks)
 	release := make(chan struct{})
-	workers := NewWorkerPool(func(int) {
+	pool := NewWorkerPool(func(int) {
 		started.Done()
 		<-release
 	})
-	for job := range jobs {
-		require.True(t, workers.Go(job))
+	for task := range tasks {
+		require.True(t, pool.Go(task))
 	}
 	started.Wait()
 	close(release)
 	idle := func() (n int32, most int32) {
-		for i := range workers.idle {
-			n += workers.idle[i].count.Load()
-			most = max(most, workers.idle[i].count.Load())
+		for i := range pool.idle {
+			n += pool.idle[i].count.Load()
+			most = max(most, pool.idle[i].count.Load())
 		}
 		return n, most
 	}
-	require.Eventually(t, func() bool { // whoever is done waits for another job, but not more than some
+	require.Eventually(t, func() bool { // finished workers stay idle, up to the limit
 		n, most := idle()
 		return n >= maxIdle && most <= maxIdle
 	}, 10*time.Second, time.Millisecond)
-	<-workers.Stop()
-	workers.Wait()
+	<-pool.Stop()
+	pool.Wait()
 	n, _ := idle()
 	assert.Zero(t, n)
 }
 
-func TestWorkers_StopWaitsForRunningJobs(t *testing.T) {
+func TestWorkerPool_StopWaitsForRunningTasks(t *testing.T) {
 	t.Parallel()
 	started, release := make(chan struct{}), make(chan struct{})
-	workers := NewWorkerPool(func(int) {
+	pool := NewWorkerPool(func(int) {
 		close(started)
 		<-release
 	})
-	require.True(t, workers.Go(1))
+	require.True(t, pool.Go(1))
 	<-started
-	idle := workers.Stop()
+	idle := pool.Stop()
 	select {
 	case <-idle:
-		assert.Fail(t, "idle while a job was running")
+		assert.Fail(t, "idle while a task was running")
 	default:
 	}
-	assert.False(t, workers.Go(2))
+	assert.False(t, pool.Go(2))
 	close(release)
 	<-idle
-	<-workers.Stop()
-	workers.Wait()
+	<-pool.Stop()
+	pool.Wait()
 }
 
-// Goroutines that only wait for a job hold up nobody who stops the workers.
-func TestWorkers_StopsAtOnceIfNoJobRuns(t *testing.T) {
+// Idle goroutines do not delay Stop.
+func TestWorkerPool_StopIsImmediateIfNoTaskRuns(t *testing.T) {
 	t.Parallel()
-	workers := NewWorkerPool(func(int) {})
-	require.True(t, workers.Go(1))
+	pool := NewWorkerPool(func(int) {})
+	require.True(t, pool.Go(1))
 	require.Eventually(t, func() bool {
 		waiting := int32(0)
-		for i := range workers.idle {
-			waiting += workers.idle[i].count.Load()
+		for i := range pool.idle {
+			waiting += pool.idle[i].count.Load()
 		}
 		return waiting == 1
 	}, 10*time.Second, time.Millisecond)
 	select {
-	case <-workers.Stop():
+	case <-pool.Stop():
 	default:
-		assert.Fail(t, "a job is running")
+		assert.Fail(t, "a task is running")
 	}
 }
 
-func TestWorkers_AJobMayEndItsGoroutine(t *testing.T) {
+func TestWorkerPool_TaskMayCallGoexit(t *testing.T) {
 	t.Parallel()
 	var all sync.WaitGroup
 	all.Add(10)
-	workers := NewWorkerPool(func(int) {
+	pool := NewWorkerPool(func(int) {
 		defer all.Done()
 		runtime.Goexit()
 	})
-	for job := range 10 {
-		require.True(t, workers.Go(job))
+	for task := range 10 {
+		require.True(t, pool.Go(task))
 	}
 	all.Wait()
-	<-workers.Stop()
-	workers.Wait()
+	<-pool.Stop()
+	pool.Wait()
 }
 
-// A job that was taken runs, however starting, becoming idle and stopping interleave.
-func TestWorkers_StoppedMeanwhile(t *testing.T) {
+// Every task that Go accepted runs, however Go and Stop interleave.
+func TestWorkerPool_ConcurrentStop(t *testing.T) {
 	t.Parallel()
 	for range 50 {
-		var taken, ran atomic.Int64
-		workers := NewWorkerPool(func(int) { ran.Add(1) })
+		var accepted, ran atomic.Int64
+		pool := NewWorkerPool(func(int) { ran.Add(1) })
 		var starting sync.WaitGroup
 		for range 4 {
 			starting.Go(func() {
-				for workers.Go(0) {
-					taken.Add(1)
+				for pool.Go(0) {
+					accepted.Add(1)
 				}
 			})
 		}
 		runtime.Gosched()
-		<-workers.Stop()
-		workers.Wait()
+		<-pool.Stop()
+		pool.Wait()
 		after := ran.Load()
 		starting.Wait()
-		require.Equal(t, taken.Load(), after)
+		require.Equal(t, accepted.Load(), after)
 	}
 }

@@ -7,25 +7,31 @@ import (
 )
 
 const (
-	// Count is how many parts there are. More processors than that share some.
+	// Count is the number of shards. Processors share shards if there are more than Count of them.
 	Count = 16
-	// CacheLineSize is the size, in bytes, of what processors share. Parts that are at least so far apart are not shared.
+	// CacheLineSize is the size of a cache line in bytes. Shards that are padded to at least this size
+	// are written by different processors without slowing each other down.
 	CacheLineSize = 64
 )
 
 var (
-	offset = rand.Uint32() //nolint:gosec // so that processes do not all use the same parts of what is shared by name
+	// offset is random, so that processes do not all start with the same shard of things that they
+	// address by shard on the bus.
+	offset = rand.Uint32() //nolint:gosec // not a secret
 	next   atomic.Uint32
-	slots  = sync.Pool{New: func() any {
-		place := int((offset + next.Add(1)) % Count)
-		return &place
+
+	// slots uses the per-processor cache of a sync.Pool as storage local to a processor, which Go does
+	// not offer otherwise: Get returns the item that the same processor has Put before, if it has one.
+	slots = sync.Pool{New: func() any {
+		slot := int((offset + next.Add(1)) % Count)
+		return &slot
 	}}
 )
 
-// Current returns which part, less than [Count], the processor should use on which the caller runs. It is a hint: most often
-// the same on one processor, and another one on others.
+// Current returns the index, less than [Count], of the shard that the caller should use. The index is
+// a hint: it is usually the same for all calls on one processor and differs between processors.
 func Current() int {
-	slot := slots.Get().(*int) // what a pool gives is the processor's own, if that has put something there
+	slot := slots.Get().(*int)
 	current := *slot
 	slots.Put(slot)
 	return current

@@ -6,21 +6,21 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestOwn_IsAPart(t *testing.T) {
+func TestCurrent_IsInRange(t *testing.T) {
 	t.Parallel()
 	for range 1000 {
-		own := Current()
-		assert.GreaterOrEqual(t, own, 0)
-		assert.Less(t, own, Count)
+		current := Current()
+		assert.GreaterOrEqual(t, current, 0)
+		assert.Less(t, current, Count)
 	}
 }
 
-func TestOwn_DoesNotAllocate(t *testing.T) {
-	// The race detector has pools forget one thing in four, and allocation is then that of a number.
+func TestCurrent_DoesNotAllocate(t *testing.T) {
+	// Under the race detector a sync.Pool drops one item in four, and New then allocates an int.
 	assert.Less(t, testing.AllocsPerRun(1000, func() { _ = Current() }), 1.0)
 }
 
-func BenchmarkOwn(b *testing.B) {
+func BenchmarkCurrent(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			_ = Current()
