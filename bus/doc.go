@@ -1,37 +1,77 @@
-// Package bus has the contract between the engine and a publish/subscribe system, and the in-process bus.
+// Package bus defines the contract between the RPC engine and a publish/subscribe system, and contains
+// the in-process bus.
 //
-// A [Bus] moves frames: opaque bytes, published on a [Channel] and delivered to those who subscribed to it.
-// [NewLocal] is the bus inside one process. [Open] makes a bus from a URL, with drivers that register when they
-// are imported, as in database/sql. Anyone can write another Bus: package bustest is the test suite that one must
-// pass.
+// A [Bus] transports frames: opaque bytes that are published on a [Channel] and delivered to its
+// subscribers. [NewLocal] returns a bus for a single process, for tests and for programs without a
+// broker. [Open] creates a bus from a URL; drivers register themselves when their package is imported,
+// as in database/sql:
 //
-// # What a Bus promises
+//	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // nats://, tls://
+//	import _ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // redis://, rediss://, redis-sentinel://, redis-cluster://
 //
-// Delivery. A frame is delivered at most once to each plain subscription of its channel, and to one member of
-// the channel's queue. Its bytes arrive as published, save that a bus may set the envelope's routing key. A
-// bus may lose frames (brokers do); it never invents, mixes or truncates them. To a queue, equal frames that come
-// within seconds of each other may be one frame: whoever publishes to a queue makes its frames differ.
+// Applications rarely call Publish and Subscribe: they pass a Bus to a server or a conn of package
+// dynamic. The rest of this comment is the contract that implementations fulfil and callers rely on.
+// All methods may be called concurrently.
 //
-// Readiness. When Subscribe returns, every frame published from then on, by anyone, is delivered.
+// # Delivery
 //
-// Order. Frames that one goroutine publishes on one channel are delivered to a subscription in that order.
-// Between channels, or between publishers, there is none.
+// A frame is delivered at most once to each [Broadcast] subscription of its channel, and to at most one
+// [Queue] subscription. A bus may lose frames, as brokers do, but it never corrupts, merges or truncates
+// them. It may set the routing key in a frame's envelope; otherwise the bytes arrive as published.
 //
-// Back-pressure. A [Handler] function never blocks: it takes the frame over, to a mailbox or to a waiting
-// call, and returns. A bus may therefore run it on whatever goroutine it likes, the publisher's own included,
-// and several at the same time; there is no place in a bus where one slow consumer could hold up another.
-// Publish may wait for room in a bounded queue towards the broker, as long as its context lasts.
+// A queue may drop a frame whose bytes are identical to those of a frame published seconds before:
+// Redis peers recognize a frame by its hash. Publishers to a queue therefore make each frame unique.
 //
-// Knowledge. A bus that can tell how many subscriptions got a frame says so to the [DeliveryReport] given to Publish,
-// and 0 means that nobody listens. A bus that cannot tell says [Unknown], or nothing.
+// # Readiness
 //
-// Ownership. A frame belongs to the bus from Publish on, and nobody may change its bytes again: not the
-// publisher, not a receiver, of which there may be several. A receiver may keep a delivered frame for ever.
+// When Subscribe returns, the subscription is live: it receives every frame that is published from then
+// on, by any process.
 //
-// Close. After Close of a subscription has returned, its Deliver function does not run and will not run
-// again. After Close of a bus has returned, that holds for all its subscriptions, the goroutines that the bus
-// started have ended, Done is closed, and Publish and Subscribe fail with [ErrClosed]. Both may be called more
-// than once and by several goroutines; each call waits. Neither may be called from inside a Deliver function.
+// # Ordering
 //
-// All methods may be called from many goroutines at the same time.
+// A subscription receives the frames that one goroutine publishes on one channel in the order of
+// publication. There is no order between channels or between publishers.
+//
+// # Behaviour under load
+//
+// A [Handler] never blocks. It stores the frame in a mailbox, or passes it to a waiting call, and
+// returns. The bus may run it on any goroutine, including the publisher's, and several at a time. A
+// slow consumer therefore never delays another consumer: its own mailbox fills up.
+//
+// Publish may wait for space in a bounded queue towards the broker, until its context ends. While the
+// broker is known to be unreachable Publish and Subscribe fail at once. A bus does not store frames to
+// send them after a reconnect.
+//
+// # Delivery reports
+//
+// A bus that knows how many subscriptions received a frame reports the number to the [DeliveryReport]
+// passed to Publish; zero means that the channel has no subscribers. A bus that does not know reports
+// [Unknown], or nothing.
+//
+// # Ownership
+//
+// Publish passes ownership of a frame to the bus. From then on its bytes must not be modified, neither
+// by the publisher nor by a receiver, because several receivers may share them. A receiver may keep a
+// frame for as long as it likes.
+//
+// # Close
+//
+// When Close of a [Subscription] has returned, its handler is not running and does not run again. When
+// Close of a Bus has returned, the same is true for all its subscriptions, the goroutines of the bus
+// have ended, Done is closed, and Publish and Subscribe fail with [ErrClosed]. Both may be called more
+// than once and concurrently; each call waits. Neither may be called from a handler.
+//
+// # Debugging
+//
+// Buses with a broker implement [Monitored]. Its counters tell a lost connection (Disconnects), frames
+// that never left this process (PublishErrors) and frames lost on the way to it (Dropped) apart. Such a
+// bus also reports each disconnect, reconnect and loss as an [Event], to a function that the program
+// provides or, without one, to its log. If a call finds no server, compare the channel name or NATS
+// subject on both sides first; the repository's docs/wire.md lists them.
+//
+// # Testing
+//
+// Tests of services use [NewLocal]: delivery is synchronous, starts no goroutines and needs no broker.
+// It differs from a broker in speed, and in that it always knows the number of receivers. Tests of an
+// implementation of Bus run the conformance suite in package bustest.
 package bus

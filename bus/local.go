@@ -9,19 +9,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
-// DefaultMaxFrameSize is the largest frame, in bytes, that the in-process bus takes unless told otherwise.
+// DefaultMaxFrameSize is the default size limit for frames of the in-process bus, in bytes.
 const DefaultMaxFrameSize = 64 << 20
 
-// Local is the in-process bus. It delivers each frame on the publisher's goroutine before Publish returns,
-// knows exactly how many subscriptions got it, and starts no goroutines.
+// Local is the in-process bus. It delivers each frame on the publisher's goroutine before Publish
+// returns, reports the exact number of receivers, and starts no goroutines.
 type Local struct {
 	maxFrameSize int
 	done         chan struct{}
 
-	// channels has the *fanout.Subscribers of each Channel.Name: at least one. Publishers read it without a lock.
+	// channels maps each Channel.Name to its non-empty *fanout.Subscribers. Publishers read channels and
+	// closed without a lock; writers hold mu.
 	channels sync.Map
 	closed   atomic.Bool
-	mu       sync.Mutex // held by whoever changes these two
+	mu       sync.Mutex
 }
 
 var _ Bus = (*Local)(nil)
@@ -29,13 +30,13 @@ var _ Bus = (*Local)(nil)
 // LocalOption configures [NewLocal].
 type LocalOption func(*Local)
 
-// WithMaxFrameSize sets the largest frame, in bytes, that the bus takes. The default is
-// [DefaultMaxFrameSize]; 0 or less means no limit.
+// WithMaxFrameSize sets the size limit for frames, in bytes. The default is [DefaultMaxFrameSize]; zero or
+// a negative number means no limit.
 func WithMaxFrameSize(bytes int) LocalOption {
 	return func(b *Local) { b.maxFrameSize = bytes }
 }
 
-// NewLocal returns an in-process bus: those who share it reach each other, and nobody else.
+// NewLocal returns an in-process bus. It connects the servers and clients that use the same *Local.
 func NewLocal(opts ...LocalOption) *Local {
 	b := &Local{
 		maxFrameSize: DefaultMaxFrameSize,
@@ -47,7 +48,7 @@ func NewLocal(opts ...LocalOption) *Local {
 	return b
 }
 
-// Publish delivers frame to the subscribers of channel and then tells report how many there were.
+// Publish delivers frame to the subscribers of channel, and then passes their number to report.
 func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -63,8 +64,12 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 	return err
 }
 
-// deliver returns how many members got the frame. Where it finds only members that are leaving it looks again:
-// others may have joined before those left.
+// deliver delivers frame to the subscribers of channel and returns the number of deliveries.
+//
+// The snapshot of subscribers may be outdated by the time of the delivery: if all queue subscribers in it
+// are closed meanwhile, deliver loads the channel's subscribers again, because others may have subscribed
+// before those were closed. A queue that always has a subscriber thus receives every frame. The loop
+// ends when the snapshot has not changed.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {
@@ -88,14 +93,14 @@ func (b *Local) deliver(channel string, frame []byte) (receivers int, err error)
 	}
 }
 
-// subscribers returns nil if the channel has none.
+// subscribers returns the subscribers of channel, or nil if it has none.
 func (b *Local) subscribers(channel string) *fanout.Subscribers {
 	subscribers, _ := b.channels.Load(channel)
 	typed, _ := subscribers.(*fanout.Subscribers)
 	return typed
 }
 
-// Subscribe makes deliver a member of channel.
+// Subscribe calls deliver for each frame that is published on channel from now on.
 func (b *Local) Subscribe(ctx context.Context, channel Channel, mode Mode, deliver Handler) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -122,29 +127,30 @@ func (b *Local) Close() error {
 	for _, subscribers := range b.channels.Range {
 		subscribers.(*fanout.Subscribers).Close()
 	}
-	b.mu.Lock() // for whoever closes a subscription at the moment
+	b.mu.Lock() // a concurrent Close of a subscription may be updating channels
 	b.channels.Clear()
 	b.mu.Unlock()
 	close(b.done)
 	return nil
 }
 
-// Done is closed when the bus has been closed.
+// Done returns a channel that is closed when the bus has been closed.
 func (b *Local) Done() <-chan struct{} { return b.done }
 
-// localSubscription is a member's place on a channel of the bus.
+// localSubscription is a subscription to a channel of a Local.
 type localSubscription struct {
 	bus        *Local
 	channel    string
 	subscriber *fanout.Subscriber
 }
 
-// Close ends the subscription and waits for deliveries that are under way.
+// Close ends the subscription and waits for deliveries that are running.
 func (s *localSubscription) Close() {
 	s.bus.remove(s)
 	s.subscriber.Close()
 }
 
+// remove removes the subscriber of s from its channel.
 func (b *Local) remove(s *localSubscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,40 +2,41 @@ package bus
 
 import "fmt"
 
-// Monitored is a Bus that tells how it is doing. Those that speak to a broker do.
+// Monitored is implemented by buses that report their state: all those that connect to a broker.
 type Monitored interface {
 	Bus
-	// Stats returns the bus's counters at this moment. It never blocks.
+	// Stats returns the current counters of the bus. It never blocks.
 	Stats() Stats
 }
 
-// Stats are the state of a bus and what it counted since it was made.
+// Stats contains the state of a bus and its counters since it was created.
 type Stats struct {
-	// Connected says that the broker is within reach, as far as the bus knows.
+	// Connected reports whether the broker is reachable, as far as the bus knows.
 	Connected bool
-	// Disconnects is how often the broker went out of reach.
+	// Disconnects counts how often the connection to the broker was lost.
 	Disconnects uint64
-	// Published is the number of frames that were handed to the broker.
+	// Published counts the frames that were sent to the broker.
 	Published uint64
-	// PublishErrors is the number of frames that Publish accepted but that never reached the broker, as far as the bus
-	// knows. Each of them was reported as lost to its Report.
+	// PublishErrors counts the frames that Publish accepted but that did not reach the broker, as far as
+	// the bus knows. Each of them was reported as lost to its [DeliveryReport].
 	PublishErrors uint64
-	// Received is the number of frames that came from the broker.
+	// Received counts the frames that arrived from the broker.
 	Received uint64
-	// Dropped is the number of frames known to have been lost between the broker and a Deliver function.
+	// Dropped counts the frames that are known to be lost between the broker and a [Handler].
 	Dropped uint64
 }
 
-// EventKind says what an [Event] is about.
+// EventKind is the kind of an [Event].
 type EventKind uint8
 
 const (
-	// Disconnected says that the broker is out of reach, and why. Until it is back, Publish and Subscribe fail at once.
+	// Disconnected reports that the broker became unreachable. Publish and Subscribe fail at once until
+	// the bus has reconnected.
 	Disconnected EventKind = iota + 1
-	// Reconnected says that the broker is back and that all subscriptions are live again. Frames that were published
-	// in between are lost.
+	// Reconnected reports that the broker is reachable again and that all subscriptions are live. Frames
+	// that were published in between are lost.
 	Reconnected
-	// Dropped says that frames were lost on the way to this process, or that the bus sees a loss coming.
+	// Dropped reports that frames were lost on the way to this process, or are about to be.
 	Dropped
 )
 
@@ -52,14 +53,15 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", uint8(k))
 }
 
-// Event is something that happened to a bus and that an operator wants to know. A bus that speaks to a broker hands its
-// events to a function that the program gives it; without one it logs them.
+// Event reports a change in the state of a bus that concerns an operator. A bus with a broker passes its
+// events to a function that the program provides; without one it logs them.
 type Event struct {
 	Kind EventKind
-	// Channel is where it happened: a channel or subject as the broker knows it, empty if it concerns the whole bus.
+	// Channel is the broker's name of the channel or subject concerned. It is empty if the event concerns
+	// the whole bus.
 	Channel string
-	// Frames is how many frames were dropped, 0 if the bus cannot tell.
+	// Frames is the number of frames that were dropped, or zero if the bus does not know it.
 	Frames uint64
-	// Err is the reason, nil for Reconnected.
+	// Err is the reason. It is nil for Reconnected.
 	Err error
 }
