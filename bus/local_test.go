@@ -32,7 +32,7 @@ func TestLocal_Conformance(t *testing.T) {
 	})
 }
 
-func TestLocal_QueueTakesTurns(t *testing.T) {
+func TestLocal_QueueIsRoundRobin(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
 	channel := bus.Channel{Name: "c"}
@@ -69,14 +69,15 @@ func TestLocal_QueueCountsAsOneReceiver(t *testing.T) {
 	assert.Equal(t, receivers{2}, report)
 }
 
-// A queue that always has a member gets every frame, also one whose publication began when the member was another.
-// The plain subscription stands for a publisher that is preempted between its look at the members and the delivery:
-// with 16 callers on a busy machine that happens about once in 50 runs of tests/e2e, as "nobody listening".
+// A queue that always has a subscriber receives every frame, including one whose publication began before
+// the subscriber changed. The broadcast handler stands for a publisher that is preempted between reading
+// the subscribers and delivering to them: with 16 callers on a busy machine that happens about once in 50
+// runs of tests/e2e, and the call then fails with "nobody listening".
 func TestLocal_QueueHandoverLosesNoFrame(t *testing.T) {
 	t.Parallel()
 	b, channel := bus.NewLocal(), bus.Channel{Name: "c"}
 	handedOver, got := false, 0
-	var leaving bus.Subscription
+	var closing bus.Subscription
 	_, err := b.Subscribe(t.Context(), channel, bus.Broadcast, func([]byte) {
 		if handedOver {
 			return
@@ -84,10 +85,10 @@ func TestLocal_QueueHandoverLosesNoFrame(t *testing.T) {
 		handedOver = true
 		_, err := b.Subscribe(t.Context(), channel, bus.Queue, func([]byte) { got++ })
 		assert.NoError(t, err)
-		leaving.Close()
+		closing.Close()
 	})
 	require.NoError(t, err)
-	leaving, err = b.Subscribe(t.Context(), channel, bus.Queue, func([]byte) { got++ })
+	closing, err = b.Subscribe(t.Context(), channel, bus.Queue, func([]byte) { got++ })
 	require.NoError(t, err)
 	require.NoError(t, b.Publish(t.Context(), channel, nil, nil))
 	assert.Equal(t, 1, got)

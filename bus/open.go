@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Driver makes a bus from a URL. It returns when the bus is usable, or fails by the end of ctx. Its errors do
-// not contain the URL's password.
+// Driver creates a bus from a URL. It returns when the bus is usable, or an error by the end of ctx. Its
+// errors must not contain the URL's password.
 type Driver func(ctx context.Context, u *url.URL) (Bus, error)
 
 var drivers = struct {
@@ -22,8 +22,8 @@ var drivers = struct {
 	byScheme map[string]Driver
 }{byScheme: map[string]Driver{"local": openLocal}}
 
-// MustRegister makes driver the one that [Open] uses for URLs of scheme. The package that has the driver calls
-// it when it is imported. It panics if the scheme is taken.
+// MustRegister makes driver the one that [Open] uses for URLs with the given scheme. Driver packages call
+// it in their init function. It panics if the scheme is already registered.
 func MustRegister(scheme string, driver Driver) {
 	drivers.Lock()
 	defer drivers.Unlock()
@@ -33,33 +33,50 @@ func MustRegister(scheme string, driver Driver) {
 	drivers.byScheme[scheme] = driver
 }
 
-// Open makes a bus from a URL such as redis://127.0.0.1:6379/0, with the driver registered for its scheme.
-// Drivers register by import of their package; the in-process bus needs none: local:// is a new one, and
-// local://?max_frame_size=1048576 has a frame limit in bytes.
+// Open creates a bus from a URL such as redis://127.0.0.1:6379/0, with the driver that is registered for
+// its scheme. Drivers register when their package is imported. The in-process bus needs no import:
+// local:// returns a new one, and local://?max_frame_size=1048576 sets its frame size limit in bytes.
 //
-// Open fails if the URL is malformed, if no driver is registered for it (the error lists those that are), or
-// as the driver does.
+// Open returns an error if the URL is malformed, if no driver is registered for its scheme (the error
+// names the package to import), or if the driver fails.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
+		// The text of a url.Error repeats the URL, which may contain a password.
 		var parse *url.Error
-		if errors.As(err, &parse) { // its text repeats the URL, and with it a password
+		if errors.As(err, &parse) {
 			err = parse.Err
 		}
-		return nil, errors.NewErrorf(errors.InvalidArgument, "bus URL cannot be parsed: %w", err)
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"cannot parse bus URL: %w; want scheme://host:port, such as nats://127.0.0.1:4222", err)
 	}
 	drivers.RLock()
 	driver := drivers.byScheme[u.Scheme]
 	schemes := slices.Sorted(maps.Keys(drivers.byScheme))
 	drivers.RUnlock()
 	if driver == nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument,
-			"no bus driver for scheme %q: registered are %s; others register when their package is imported",
-			u.Scheme, strings.Join(schemes, ", "))
+		return nil, errors.NewErrorf(errors.InvalidArgument, "no bus driver for scheme %q: %s; registered: %s",
+			u.Scheme, importHint(u.Scheme), strings.Join(schemes, ", "))
 	}
 	return driver(ctx, u)
 }
 
+// importHint returns what to do about a scheme that has no driver.
+func importHint(scheme string) string {
+	const path = `add import _ "github.com/dynpsrpc/dynpsrpc/bus/`
+	switch kind, _, _ := strings.Cut(scheme, "-"); kind {
+	case "redis", "rediss":
+		return path + `redisbus"`
+	case "nats", "tls":
+		return path + `natsbus"`
+	case "":
+		return "want a URL such as local://, redis://host:port or nats://host:port"
+	default:
+		return "import the package that registers it"
+	}
+}
+
+// openLocal is the driver of the in-process bus.
 func openLocal(_ context.Context, u *url.URL) (Bus, error) {
 	if u.Host != "" || u.Path != "" || u.Opaque != "" {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "bus URL local:// takes neither host nor path")

@@ -23,14 +23,21 @@ func TestOpen_Local(t *testing.T) {
 func TestOpen_Errors(t *testing.T) {
 	t.Parallel()
 	for rawURL, want := range map[string]string{
-		"":                           `no bus driver for scheme ""`,
-		"nosuch://host":              `no bus driver for scheme "nosuch": registered are`,
-		"127.0.0.1:6379":             "bus URL cannot be parsed",
+		"":                           `no bus driver for scheme "": want a URL such as local://`,
+		"host/path":                  `no bus driver for scheme "": want a URL such as local://`,
+		"nosuch://host":              `no bus driver for scheme "nosuch": import the package that registers it; registered: local`,
+		"redis://host":               `add import _ "github.com/dynpsrpc/dynpsrpc/bus/redisbus"; registered: local`,
+		"rediss://host":              `add import _ "github.com/dynpsrpc/dynpsrpc/bus/redisbus"`,
+		"redis-sentinel://host":      `add import _ "github.com/dynpsrpc/dynpsrpc/bus/redisbus"`,
+		"redis-cluster://host":       `add import _ "github.com/dynpsrpc/dynpsrpc/bus/redisbus"`,
+		"nats://host":                `add import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"`,
+		"tls://host":                 `add import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"`,
+		"127.0.0.1:6379":             "cannot parse bus URL",
 		"local://host":               "takes neither host nor path",
 		"local:///path":              "takes neither host nor path",
 		"local://?max_frame_size=x":  "max_frame_size=x",
 		"local://?nosuch=1":          "nosuch=1",
-		"nosuch://u:secret@host:bad": "bus URL cannot be parsed",
+		"nosuch://u:secret@host:bad": "cannot parse bus URL",
 	} {
 		_, err := bus.Open(t.Context(), rawURL)
 		require.ErrorContains(t, err, want, rawURL)
