@@ -58,11 +58,6 @@ type Envelope struct {
 	TypeName []byte
 	// Value is the encoded inner message.
 	Value []byte
-	// RoutingKey selects the method on a NATS subject that several methods
-	// share. It is empty on other buses and in frames to a client.
-	RoutingKey []byte
-	// Nonce makes a frame unique, 0 if absent. Only our peers send it.
-	Nonce uint64
 	// Metadata is what the sender of an update attached, nil if absent. Only our
 	// peers send it.
 	Metadata map[string]string
@@ -81,9 +76,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
-			env.RoutingKey = r.text()
-		case envelopeTagNonce:
-			env.Nonce = r.number
+			r.text() // only checked: NATS alone needs it, and calls RoutingKey
 		case envelopeTagMetadata:
 			env.Metadata = r.setEntry(env.Metadata)
 		}

@@ -8,8 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// A request is encoded in one step, and decoded in two: the envelope, then
-// what its kind says.
+// A request is encoded in one step and decoded in two: first the envelope, then the inner message.
 func ExampleParseEnvelope() {
 	sent := wire.Request{
 		RequestID: []byte("REQ_1"),
@@ -34,8 +33,7 @@ func ExampleParseEnvelope() {
 	// Output: REQ_1 from CLI_1: "\n\x05world" <nil>
 }
 
-// A subscription's frame holds the user's message itself. On NATS it also
-// needs a routing key.
+// A frame of a subscription contains the user's message directly. On NATS it also needs a routing key.
 func ExampleAppendMessageFrame() {
 	update := wire.Body{Message: wrapperspb.String("u1")}
 	frame, err := wire.AppendMessageFrame(nil, update, "google.protobuf.StringValue", 0)
@@ -47,7 +45,12 @@ func ExampleAppendMessageFrame() {
 	frame = wire.AppendRoutingKey(frame, channel.Key)
 
 	env, err := wire.ParseEnvelope(frame)
-	fmt.Printf("%s %q for %s %v\n", env.TypeName, env.Value, env.RoutingKey, err)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	key, err := wire.RoutingKey(frame)
+	fmt.Printf("%s %q for %s %v\n", env.TypeName, env.Value, key, err)
 	// Output: google.protobuf.StringValue "\n\x02u1" for ProcessUpdate.REQ <nil>
 }
 

@@ -82,6 +82,13 @@ func TestParseEnvelope_TypeURL(t *testing.T) {
 	}
 }
 
+// A routing key that is not UTF-8 makes the frame malformed, although ParseEnvelope does not return it.
+func TestParseEnvelope_ChecksRoutingKey(t *testing.T) {
+	t.Parallel()
+	_, err := wire.ParseEnvelope(fields{}.bytes(1, "internal.Request").bytes(3, "\xff"))
+	require.ErrorContains(t, err, "UTF-8")
+}
+
 func TestParseEnvelope_EmptyFrame(t *testing.T) {
 	t.Parallel()
 	env, err := wire.ParseEnvelope(nil)
@@ -99,7 +106,7 @@ func TestParseEnvelope_AnyOrderLastWins(t *testing.T) {
 	env, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
 	assert.Equal(t, wire.Envelope{
-		Kind: wire.KindStream, TypeName: []byte("internal.Stream"), Value: []byte("value"), RoutingKey: []byte("M.REQ"),
+		Kind: wire.KindStream, TypeName: []byte("internal.Stream"), Value: []byte("value"),
 	}, env)
 	key, err := wire.RoutingKey(frame)
 	require.NoError(t, err)
@@ -266,10 +273,12 @@ func TestParse_SlicesAreClipped(t *testing.T) {
 
 	env, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
+	key, err := wire.RoutingKey(frame)
+	require.NoError(t, err)
 	got, err := wire.ParseRequest(env.Value)
 	require.NoError(t, err)
 	for _, slice := range [][]byte{
-		env.TypeName, env.Value, env.RoutingKey, got.RequestID, got.ClientID, got.Body.Raw,
+		env.TypeName, env.Value, key, got.RequestID, got.ClientID, got.Body.Raw,
 	} {
 		assert.NotEmpty(t, slice)
 		assert.Equal(t, len(slice), cap(slice))

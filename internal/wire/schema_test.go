@@ -54,6 +54,13 @@ func parseReference(t require.TestingT, name string, b []byte) (message *dynamic
 // errNoReference says that protobuf cannot serve as the reference.
 var errNoReference = errors.New("protobuf panics at this message")
 
+// nonceOf returns the nonce of a frame, which receivers of this library ignore.
+func nonceOf(t require.TestingT, frame []byte) uint64 {
+	envelope, err := parseReference(t, "Msg", frame)
+	require.NoError(t, err)
+	return envelope.Get(field(envelope, "nonce")).Uint()
+}
+
 // canonical encodes a message by protobuf, with its map entries in order.
 func canonical(t require.TestingT, message proto.Message) []byte {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
@@ -129,7 +136,7 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		setText(ref, "server_id", string(m.ServerID))
 		set(ref, "affinity", protoreflect.ValueOfFloat32(m.Affinity))
 		set(ref, "declined", protoreflect.ValueOfBool(m.Declined))
-		set(ref, "sharers", protoreflect.ValueOfUint32(m.Subscribers))
+		set(ref, "subscribers", protoreflect.ValueOfUint32(m.Subscribers))
 		return ref
 	case *wire.ClaimResponse:
 		ref := newReference(t, "ClaimResponse")
@@ -172,8 +179,8 @@ func responseReference(t require.TestingT, m *wire.Response) *dynamicpb.Message 
 	setText(ref, "code", m.Code)
 	set(ref, "raw_response", protoreflect.ValueOfBytes(m.Body.Raw))
 	setDetails(ref, m.Details)
-	set(ref, "sharers", protoreflect.ValueOfUint32(m.Subscribers))
-	set(ref, "not_run", protoreflect.ValueOfBool(m.Unprocessed))
+	set(ref, "subscribers", protoreflect.ValueOfUint32(m.Subscribers))
+	set(ref, "unprocessed", protoreflect.ValueOfBool(m.Unprocessed))
 	return ref
 }
 

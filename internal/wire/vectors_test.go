@@ -185,7 +185,7 @@ func reencode(t testing.TB, frame []byte) []byte {
 	require.NoError(t, err)
 	var out []byte
 	if env.Kind == wire.KindUnknown {
-		out, err = wire.AppendMessageFrame(nil, wire.Body{Raw: env.Value}, string(env.TypeName), env.Nonce)
+		out, err = wire.AppendMessageFrame(nil, wire.Body{Raw: env.Value}, string(env.TypeName), nonceOf(t, frame))
 	} else {
 		var m message
 		m, err = parse(env.Kind, env.Value)
@@ -193,7 +193,9 @@ func reencode(t testing.TB, frame []byte) []byte {
 		out, err = m.AppendFrame(nil)
 	}
 	require.NoError(t, err)
-	return wire.AppendRoutingKey(out, string(env.RoutingKey))
+	key, err := wire.RoutingKey(frame)
+	require.NoError(t, err)
+	return wire.AppendRoutingKey(out, string(key))
 }
 
 // possibleChannels returns the channels that a frame may travel on, by its kind.
