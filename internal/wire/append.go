@@ -10,9 +10,8 @@ import (
 
 var errInvalidText = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
 
-// The size functions return how many bytes the append function of the same
-// name will write. A zero number and empty bytes are proto3 defaults and take
-// no space; a message is written even when it is empty.
+// Each size function returns the number of bytes that the append function of the same name writes. Zero
+// and empty bytes are proto3 defaults and are not written. A message is written even if it is empty.
 
 func sizeVarint(tag, value uint64) int {
 	if value == 0 {
@@ -46,11 +45,12 @@ func sizeLengthDelimited(tag uint64, length int) int {
 	return protowire.SizeVarint(tag) + protowire.SizeBytes(length)
 }
 
-// appendTagAndLength appends tag and length of a length-delimited field.
+// appendTagAndLength appends the tag and the length of a length-delimited field.
 func appendTagAndLength(dst []byte, tag uint64, length int) []byte {
 	return protowire.AppendVarint(protowire.AppendVarint(dst, tag), uint64(length))
 }
 
+// validText reports whether all texts are valid UTF-8.
 func validText(texts ...[]byte) bool {
 	for _, text := range texts {
 		if !utf8.Valid(text) {

@@ -9,23 +9,24 @@ import (
 var errModified = errors.New("message was changed while it was being encoded: " +
 	"do not modify a message before the call that sends it has returned")
 
-// Body is a payload: the user's message. The zero value is an empty message.
+// Body is the user's message in a frame. The zero value is an empty message.
 type Body struct {
 	// Raw is the encoded message. A parsed Body has only Raw, aliasing the frame.
 	Raw []byte
-	// Message is encoded into the frame and wins over Raw if it is set. It must
-	// not be modified during the encoding.
+	// Message is encoded into the frame. If it is set Raw is ignored. It must not be modified while it
+	// is encoded.
 	Message proto.Message
-	// Initialized says that Message lacks no required field: none is looked for.
+	// Initialized reports that all required fields of Message are set, as in proto3 they always are.
+	// It saves the check, which otherwise visits every field.
 	Initialized bool
 }
 
-// initialBodySize is the room that a message has which is encoded before its size is known.
+// initialBodySize is the initial capacity, in bytes, for a message whose size is not known.
 const initialBodySize = 128
 
-// size returns the encoded length, and prepares the body for the appendBody that
-// follows: a generated message remembers its sizes, any other is encoded, since
-// to find its size takes as long as that.
+// size returns the encoded length, and prepares the body for appendBody. Generated messages cache their
+// sizes for the encoding that follows. Other messages are encoded right away, because computing their
+// size takes as long as encoding them.
 func (b *Body) size() int {
 	switch {
 	case b.Message == nil:
@@ -35,13 +36,13 @@ func (b *Body) size() int {
 	}
 	encoded, err := proto.MarshalOptions{AllowPartial: b.Initialized}.MarshalAppend(make([]byte, 0, initialBodySize), b.Message)
 	if err != nil {
-		return 0 // appendBody finds it, too
+		return 0 // appendBody returns the error
 	}
 	b.Raw, b.Message = encoded, nil
 	return len(encoded)
 }
 
-// appendBody appends the encoded body, whose length is size.
+// appendBody appends the encoded body. size is its length, as returned by Body.size.
 func appendBody(dst []byte, body Body, size int) ([]byte, error) {
 	if body.Message == nil {
 		return append(dst, body.Raw...), nil
@@ -57,7 +58,7 @@ func appendBody(dst []byte, body Body, size int) ([]byte, error) {
 	return dst, nil
 }
 
-// appendBodyField appends the body as a bytes field, nothing if it is empty.
+// appendBodyField appends the body as a bytes field, or nothing if the body is empty.
 func appendBodyField(dst []byte, tag uint64, body Body, size int) ([]byte, error) {
 	if size > 0 {
 		dst = appendTagAndLength(dst, tag, size)

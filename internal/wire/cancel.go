@@ -2,16 +2,15 @@ package wire
 
 const cancelTagRequestID = 1<<wireTypeBits | wireBytes
 
-// Cancel tells the servers of a service that the client no longer waits for
-// the answers to a request. It travels from the client to the servers, on the
-// channel that [CancelChannel] names. The message is ours: psrpc has none like
-// it. A stream is ended by [StreamClose] instead.
+// Cancel notifies the servers of a service that the client no longer waits for the response to a request.
+// The client publishes it on the channel returned by [CancelChannel]. psrpc has no such message. Streams
+// are ended by [StreamClose] instead.
 type Cancel struct {
-	// RequestID is that of the request.
+	// RequestID is the id of the request to cancel.
 	RequestID []byte
 }
 
-// ParseCancel decodes the value of an envelope of KindCancel.
+// ParseCancel decodes the value of an envelope with KindCancel.
 func ParseCancel(value []byte) (c Cancel, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -25,8 +24,8 @@ func ParseCancel(value []byte) (c Cancel, err error) {
 	return c, nil
 }
 
-// AppendFrame appends to dst a frame that holds the cancellation. It returns
-// dst as it was and an error if the id is not UTF-8.
+// AppendFrame appends a frame with the cancellation to dst. If the id is not valid UTF-8 it returns dst
+// unchanged and an error.
 func (c *Cancel) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(c.RequestID) {
 		return dst, errInvalidText

@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// Channel is an address on a bus, in the forms that different buses use.
+// Channel is an address on a bus. Each bus uses the fields that it needs.
 type Channel struct {
-	// Name is the address on Redis and in-process.
+	// Name is the address on Redis and on the in-process bus.
 	Name string
 	// Subject is the address on NATS.
 	Subject string
-	// Key is the routing key inside the envelope on NATS, where several methods
-	// share a subject. It is empty for channels of a client or of a service.
+	// Key is the routing key in the envelope on NATS, where several methods share a subject. It is empty
+	// for channels of a client and for the cancellation channel of a service.
 	Key string
 }
 
-// What a channel carries, as the last part of its name.
+// The last part of a channel's name, which identifies the messages that are sent on it.
 const (
 	suffixRequest       = "REQ"
 	suffixClaimRequest  = "CLAIM"
@@ -26,9 +26,9 @@ const (
 	suffixCancel        = "CANCEL"
 )
 
-// RequestChannel returns the channel on which servers listen for the requests
-// of a method, or subscribers for its messages. queue says that the method is
-// queued: one listener gets each frame.
+// RequestChannel returns the channel on which servers receive the requests of a method, and subscribers
+// receive its messages. queue is true for queued methods, of which one server or subscriber receives each
+// frame.
 func RequestChannel(service, method string, topic []string, queue bool) Channel {
 	channel := serverChannel(service, method, topic, suffixRequest)
 	if queue {
@@ -37,36 +37,34 @@ func RequestChannel(service, method string, topic []string, queue bool) Channel 
 	return channel
 }
 
-// ClaimResponseChannel returns the channel on which servers listen for the
-// client's choice among their claims.
+// ClaimResponseChannel returns the channel on which the servers of a method learn which claim the client
+// has selected.
 func ClaimResponseChannel(service, method string, topic []string) Channel {
 	return serverChannel(service, method, topic, suffixClaimResponse)
 }
 
-// StreamServerChannel returns the channel on which servers listen for stream
-// frames.
+// StreamServerChannel returns the channel on which servers receive stream frames.
 func StreamServerChannel(service, method string, topic []string) Channel {
 	return serverChannel(service, method, topic, suffixStream)
 }
 
-// ClaimRequestChannel returns the channel on which a client listens for claims.
+// ClaimRequestChannel returns the channel on which a client receives claims.
 func ClaimRequestChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, suffixClaimRequest)
 }
 
-// ResponseChannel returns the channel on which a client listens for responses.
+// ResponseChannel returns the channel on which a client receives responses.
 func ResponseChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, suffixResponse)
 }
 
-// StreamClientChannel returns the channel on which a client listens for stream
-// frames.
+// StreamClientChannel returns the channel on which a client receives stream frames.
 func StreamClientChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, suffixStream)
 }
 
-// CancelChannel returns the channel on which servers listen for cancellations,
-// of all methods of a service. It is ours: psrpc never listens to it.
+// CancelChannel returns the channel on which servers receive the cancellations of all methods of a
+// service. psrpc peers do not use it.
 func CancelChannel(service string) Channel {
 	return Channel{
 		Name:    joinName(sanitize(service), suffixCancel),
@@ -74,8 +72,8 @@ func CancelChannel(service string) Channel {
 	}
 }
 
-// serverChannel sanitises the topic in the subject, but, as psrpc does, neither
-// the service nor the method in subject and key.
+// serverChannel returns a channel on which servers receive frames. Like psrpc it escapes all parts of the
+// name, but only the topic in the subject, and nothing in the key.
 func serverChannel(service, method string, topic []string, suffix string) Channel {
 	parts := make([]string, len(topic))
 	var subject strings.Builder
@@ -93,6 +91,7 @@ func serverChannel(service, method string, topic []string, suffix string) Channe
 	}
 }
 
+// clientChannel returns a channel on which a client receives frames.
 func clientChannel(service, clientID, suffix string) Channel {
 	return Channel{
 		Name:    joinName(sanitize(service), sanitize(clientID), suffix),
@@ -100,9 +99,9 @@ func clientChannel(service, clientID, suffix string) Channel {
 	}
 }
 
-// joinName joins parts as psrpc does: a delimiter stands before a part if the
-// part before it is not empty. So an empty part vanishes with its delimiter,
-// except at the end, where the delimiter before it remains.
+// joinName joins parts as psrpc does: it writes a delimiter before a part if the previous part is not
+// empty. An empty part is thus omitted together with one delimiter, except at the end, where the
+// delimiter before it remains.
 func joinName(parts ...string) string {
 	var name strings.Builder
 	previous := ""
@@ -116,9 +115,8 @@ func joinName(parts ...string) string {
 	return name.String()
 }
 
-// sanitize replaces all but ASCII letters, digits and the underscore: a code
-// point below U+10000 by u+ and four hex digits, others by U+ and eight. A byte
-// that is not UTF-8 counts as U+FFFD.
+// sanitize escapes everything except ASCII letters, digits and the underscore: code points below U+10000
+// as u+ and four hex digits, others as U+ and eight. A byte that is not valid UTF-8 counts as U+FFFD.
 func sanitize(s string) string {
 	if strings.IndexFunc(s, needsEscape) < 0 {
 		return s

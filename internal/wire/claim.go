@@ -14,34 +14,33 @@ const (
 	claimTagSubscribers = 1001<<wireTypeBits | wireVarint
 )
 
-// ClaimRequest is a server's offer to take a request: the claim, or its word
-// that it does not take it. It travels from the server to the client.
+// ClaimRequest is a server's claim: its offer to handle a request, or the message that it declines to. The
+// server sends it to the client.
 type ClaimRequest struct {
-	// RequestID is that of the request.
+	// RequestID is the id of the request.
 	RequestID []byte
-	// ServerID names the server that offers itself, or declines.
+	// ServerID is the id of the server that claims or declines the request.
 	ServerID []byte
-	// Affinity says how well the server suits; the client chooses by it.
+	// Affinity rates the server for this request. The client selects the server with the highest one.
 	Affinity float32
-	// Declined says that the server does not take the request. Only our peers
-	// send it, and only to a client that set AcceptDecline: any other would take
-	// it for a claim.
+	// Declined reports that the server does not take the request. dynpsrpc servers send it to clients
+	// that set AcceptDecline; other clients would take the message for a claim.
 	Declined bool
-	// Subscribers is how many servers, this one included, the bus counts as one
-	// receiver of the request. 0 says the same as 1.
+	// Subscribers is the number of servers, including this one, that the bus counts as one receiver of
+	// the request. Zero means 1.
 	Subscribers uint32
 }
 
-// ClaimResponse tells all servers of a method whose claim was chosen. It
-// travels from the client to the servers.
+// ClaimResponse announces the server that the client has selected. The client sends it to all servers of
+// the method.
 type ClaimResponse struct {
-	// RequestID is that of the request.
+	// RequestID is the id of the request.
 	RequestID []byte
-	// ServerID names the server that shall take the request.
+	// ServerID is the id of the selected server.
 	ServerID []byte
 }
 
-// ParseClaimRequest decodes the value of an envelope of KindClaimRequest.
+// ParseClaimRequest decodes the value of an envelope with KindClaimRequest.
 func ParseClaimRequest(value []byte) (claim ClaimRequest, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -64,26 +63,26 @@ func ParseClaimRequest(value []byte) (claim ClaimRequest, err error) {
 	return claim, nil
 }
 
-// ParseClaimResponse decodes the value of an envelope of KindClaimResponse.
+// ParseClaimResponse decodes the value of an envelope with KindClaimResponse.
 func ParseClaimResponse(value []byte) (ClaimResponse, error) {
 	claim, err := ParseClaimRequest(value)
 	return ClaimResponse{RequestID: claim.RequestID, ServerID: claim.ServerID}, err
 }
 
-// AppendFrame appends to dst a frame that holds the claim. It returns dst as
-// it was and an error if an id is not UTF-8.
+// AppendFrame appends a frame with the claim to dst. If an id is not valid UTF-8 it returns dst unchanged
+// and an error.
 func (c *ClaimRequest) AppendFrame(dst []byte) ([]byte, error) {
 	return c.appendFrame(dst, claimRequestName)
 }
 
-// AppendFrame appends to dst a frame that holds the choice. It returns dst as
-// it was and an error if an id is not UTF-8.
+// AppendFrame appends a frame with the selection to dst. If an id is not valid UTF-8 it returns dst
+// unchanged and an error.
 func (c *ClaimResponse) AppendFrame(dst []byte) ([]byte, error) {
 	claim := ClaimRequest{RequestID: c.RequestID, ServerID: c.ServerID}
 	return claim.appendFrame(dst, claimResponseName)
 }
 
-// appendFrame serves both messages: a choice is a claim that has ids only.
+// appendFrame encodes both messages: a ClaimResponse has the first two fields of a ClaimRequest.
 func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) {
 	if !validText(c.RequestID, c.ServerID) {
 		return dst, errInvalidText
@@ -93,7 +92,7 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 		sizeBytes(claimTagServerID, len(c.ServerID)) +
 		sizeVarint(claimTagDeclined, declined) +
 		sizeVarint(claimTagSubscribers, subscribers)
-	affinity := math.Float32bits(c.Affinity) // -0 and NaN are not the default: their bits are not zero
+	affinity := math.Float32bits(c.Affinity) // compared as bits, because -0 is not the default value
 	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()
 	}

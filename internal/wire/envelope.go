@@ -23,12 +23,12 @@ const (
 	typeURLPrefix = "type.googleapis.com/"
 )
 
-// Kind tells what an envelope holds.
+// Kind is the type of the inner message of an envelope.
 type Kind uint8
 
 // The kinds of inner messages.
 const (
-	// KindUnknown is a user's message, or anything else that has no kind below.
+	// KindUnknown is a user's message, or any other message without a kind below.
 	KindUnknown Kind = iota
 	KindRequest
 	KindResponse
@@ -38,8 +38,7 @@ const (
 	KindCancel
 )
 
-// The full names of psrpc's own messages and of ours, as they stand in the
-// type URL.
+// The full names of the inner messages in type URLs.
 const (
 	requestName       = "internal.Request"
 	responseName      = "internal.Response"
@@ -49,22 +48,22 @@ const (
 	cancelName        = "dynpsrpc.Cancel"
 )
 
-// Envelope is the outer message of a decoded frame. Its slices alias the frame.
+// Envelope is the outer message of a decoded frame. Its slices alias the frame. Use [RoutingKey] for the
+// routing key, which only NATS needs.
 type Envelope struct {
-	// Kind says which Parse function takes Value.
+	// Kind selects the Parse function for Value.
 	Kind Kind
-	// TypeName is the full name of the inner message: what follows the last '/'
-	// of the type URL. It is empty if the frame has none.
+	// TypeName is the full name of the inner message: the part of the type URL after the last '/'. It is
+	// empty if the frame has no type URL.
 	TypeName []byte
 	// Value is the encoded inner message.
 	Value []byte
-	// Metadata is what the sender of an update attached, nil if absent. Only our
-	// peers send it.
+	// Metadata is the metadata of an update, or nil. Only dynpsrpc publishers send it.
 	Metadata map[string]string
 }
 
-// ParseEnvelope decodes the outer message of a frame. It does not look into
-// the inner one. A frame that is not a valid envelope is an error.
+// ParseEnvelope decodes the outer message of a frame, without decoding the inner one. It returns an error
+// if the frame is not a valid envelope.
 func ParseEnvelope(frame []byte) (Envelope, error) {
 	var env Envelope
 	r := reader{rest: frame}
@@ -76,7 +75,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
-			r.text() // only checked: NATS alone needs it, and calls RoutingKey
+			r.text() // checked only: the NATS bus calls RoutingKey
 		case envelopeTagMetadata:
 			env.Metadata = r.setEntry(env.Metadata)
 		}
@@ -88,6 +87,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 	return env, nil
 }
 
+// kindOf returns the kind of the inner message with the given full name.
 func kindOf(typeName []byte) Kind {
 	switch string(typeName) {
 	case requestName:
@@ -107,9 +107,8 @@ func kindOf(typeName []byte) Kind {
 	}
 }
 
-// RoutingKey returns the routing key of a frame, nil if it has none, without
-// decoding the rest. A frame whose fields cannot be walked is an error. The
-// result aliases the frame.
+// RoutingKey returns the routing key of a frame, or nil if it has none, without decoding the rest. It
+// returns an error if the frame is malformed. The result aliases the frame.
 func RoutingKey(frame []byte) ([]byte, error) {
 	var key []byte
 	r := reader{rest: frame}
@@ -124,17 +123,16 @@ func RoutingKey(frame []byte) ([]byte, error) {
 	return key, nil
 }
 
-// AppendRoutingKey appends a routing key to an encoded frame and returns the
-// longer frame; an empty key changes nothing. Like append it may write into
-// the spare capacity of frame, so two goroutines must not extend the same one.
+// AppendRoutingKey appends a routing key to an encoded frame and returns the extended frame. An empty key
+// adds nothing. Like append it may write into the spare capacity of frame, so two goroutines must not
+// extend the same frame.
 func AppendRoutingKey(frame []byte, key string) []byte {
 	return appendBytes(frame, envelopeTagRoutingKey, key)
 }
 
-// AppendMetadata appends metadata to an encoded frame and returns the longer
-// frame; empty metadata changes nothing. Like append it may write into the
-// spare capacity of frame, so two goroutines must not extend the same one. It
-// returns frame as it was and an error if the metadata is not valid UTF-8.
+// AppendMetadata appends metadata to an encoded frame and returns the extended frame. Empty metadata adds
+// nothing. Like append it may write into the spare capacity of frame, so two goroutines must not extend
+// the same frame. If the metadata is not valid UTF-8 it returns frame unchanged and an error.
 func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	if !validMetadata(metadata) {
 		return frame, errInvalidText
@@ -143,13 +141,12 @@ func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	return appendMetadata(frame, envelopeTagMetadata, metadata), nil
 }
 
-// SizeRoutingKey returns how many bytes AppendRoutingKey appends.
+// SizeRoutingKey returns the number of bytes that AppendRoutingKey appends.
 func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
 
-// AppendMessageFrame appends to dst a frame that holds the user's message
-// itself, as subscriptions send it. The type name is the full name of the
-// message. A nonce other than 0 makes the frame differ from its equals. It
-// returns dst as it was and an error if the message cannot be encoded.
+// AppendMessageFrame appends a frame with a user's message to dst, as publishers to a subscription send it.
+// typeName is the full name of the message. A nonce other than zero distinguishes the frame from others
+// with an identical message. If the message cannot be encoded it returns dst unchanged and an error.
 func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([]byte, error) {
 	if typeName == "" || !utf8.ValidString(typeName) {
 		return dst, errTypeName
@@ -169,9 +166,9 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 	return frame, nil
 }
 
-// beginFrame makes room in dst for a whole frame and appends all that stands
-// before the inner message, of which size bytes must follow. after is the
-// length of the envelope's fields behind it.
+// beginFrame grows dst to the capacity of a whole frame and appends the part of the frame that precedes
+// the inner message. The caller appends the size bytes of the inner message, and then trailing bytes of
+// further envelope fields.
 func beginFrame(dst []byte, typeName string, size, trailing int) []byte {
 	urlLen := len(typeURLPrefix) + len(typeName)
 	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailing)

@@ -9,23 +9,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// gzipMagic begins every gzip stream. No protobuf message begins with its first
-// byte, which is a tag with a wire type that does not exist.
+// gzipMagic starts every gzip stream. No protobuf message starts with it: as a tag its first byte has the
+// wire type 7, which does not exist.
 const gzipMagic = "\x1f\x8b"
 
-// gzipTrailer is the length of what ends a gzip stream: a checksum, and the
-// length of the data before compression.
+// gzipTrailer is the length of the end of a gzip stream: a checksum, and the length of the data before
+// compression, four bytes each.
 const gzipTrailer = 8
 
 var (
 	errTruncatedGzip  = errors.New("compressed value is truncated")
-	errDecompressSize = errors.New("compressed value is larger than the limit, or than it says")
+	errDecompressSize = errors.New("decompressed value is larger than the limit or than its declared size")
 )
 
-// Decompress returns what the value of an envelope holds: the value itself,
-// unless psrpc has compressed it with gzip, and then at most limit bytes. It is
-// an error if what looks like gzip is damaged, or holds more; a value that says
-// so is not expanded at all, and one that lies about it no further than that.
+// Decompress returns value, decompressed if it is a gzip stream. It returns an error if the stream is
+// damaged, or if the result is larger than limit bytes or than the stream declares. Neither kind of
+// oversized stream costs memory: one that declares more than limit is not expanded, and one that declares
+// less than it contains is expanded up to the declared size.
 func Decompress(value []byte, limit int) ([]byte, error) {
 	if len(value) < len(gzipMagic) || string(value[:len(gzipMagic)]) != gzipMagic {
 		return value, nil
@@ -33,6 +33,7 @@ func Decompress(value []byte, limit int) ([]byte, error) {
 	return gunzip(value, limit)
 }
 
+// gunzip decompresses a gzip stream.
 func gunzip(value []byte, limit int) ([]byte, error) {
 	if len(value) < gzipTrailer {
 		return nil, errTruncatedGzip
@@ -45,7 +46,7 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream.Multistream(false) // psrpc writes one; only the last one's size is known
+	stream.Multistream(false) // psrpc writes a single stream, and the trailer has the size of the last one
 	message, err := io.ReadAll(io.LimitReader(stream, size+1))
 	if err != nil {
 		return nil, err

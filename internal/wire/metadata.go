@@ -2,14 +2,14 @@ package wire
 
 import "unicode/utf8"
 
-// A protobuf map is a repeated message of key and value.
+// A protobuf map is encoded as repeated messages with the fields key and value.
 const (
 	entryTagKey   = 1<<wireTypeBits | wireBytes
 	entryTagValue = 2<<wireTypeBits | wireBytes
 )
 
-// setEntry adds the map entry of the current field to metadata, which it
-// makes if need be.
+// setEntry decodes the map entry in the current field and stores it in metadata. It allocates metadata if
+// it is nil, and returns it.
 func (r *reader) setEntry(metadata map[string]string) map[string]string {
 	var key, value []byte
 	entry := reader{rest: r.bytes}
@@ -32,6 +32,7 @@ func (r *reader) setEntry(metadata map[string]string) map[string]string {
 	return metadata
 }
 
+// validMetadata reports whether all keys and values are valid UTF-8.
 func validMetadata(metadata map[string]string) bool {
 	for key, value := range metadata {
 		if !utf8.ValidString(key) || !utf8.ValidString(value) {
@@ -58,8 +59,7 @@ func appendMetadata(dst []byte, tag uint64, metadata map[string]string) []byte {
 	return dst
 }
 
-// sizeEntry counts key and value even when they are empty: protobuf writes
-// both into every entry.
+// sizeEntry returns the size of a map entry. Entries contain key and value even if they are empty.
 func sizeEntry(key, value string) int {
 	return sizeLengthDelimited(entryTagKey, len(key)) + sizeLengthDelimited(entryTagValue, len(value))
 }

@@ -14,7 +14,7 @@ var (
 	errNotUTF8   = errors.New("malformed frame: a text field is not valid UTF-8")
 )
 
-// The wire types of the fields in use. A tag is number<<3 | wire type.
+// The protobuf wire types in use. A tag is number<<3 | wire type.
 const (
 	wireVarint  = uint64(protowire.VarintType)
 	wireFixed64 = uint64(protowire.Fixed64Type)
@@ -25,15 +25,20 @@ const (
 	wireTypeMask = 1<<wireTypeBits - 1
 )
 
-// reader walks over the fields of one encoded message. Its user switches on
-// tag, which holds number and wire type, so that a known number with a foreign
-// wire type is skipped like an unknown field.
+// reader iterates over the fields of one encoded message. Its callers switch on tag, which consists of
+// number and wire type, so that a known number with another wire type is skipped like an unknown field.
 type reader struct {
-	rest   []byte // not yet read
-	err    error  // the first error; ends the walk
-	tag    uint64 // of the current field
-	number uint64 // its value, if it is a varint, fixed32 or fixed64
-	bytes  []byte // its value, if it is length-delimited: clipped, nil if empty
+	// rest is the part of the message that is not read yet.
+	rest []byte
+	// err is the first error. It ends the iteration.
+	err error
+	// tag is the tag of the current field.
+	tag uint64
+	// number is the value of the current field if it is a varint, fixed32 or fixed64.
+	number uint64
+	// bytes is the value of the current field if it is length-delimited. Its capacity is clipped. It is
+	// nil if the value is empty.
+	bytes []byte
 }
 
 // next reads one field. It returns false at the end and after an error.
@@ -57,8 +62,8 @@ func (r *reader) next() bool {
 	return true
 }
 
-// readValue reads the value of the current field from the start of b and
-// returns its length, negative if it is malformed.
+// readValue reads the value of the current field from the start of b. It returns the length of the value,
+// or a negative number if the value is malformed.
 func (r *reader) readValue(b []byte) (n int) {
 	switch r.tag & wireTypeMask {
 	case wireVarint:
@@ -76,14 +81,14 @@ func (r *reader) readValue(b []byte) (n int) {
 		if len(value) > 0 {
 			r.bytes = slices.Clip(value)
 		}
-	default: // a group, unknown to every message here
+	default: // groups: no message of this package has any, so the value is skipped
 		number := protowire.Number(r.tag >> wireTypeBits)
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}
 	return n
 }
 
-// text returns the bytes of the current field, which must be valid UTF-8.
+// text returns the bytes of the current field. It sets err if they are not valid UTF-8.
 func (r *reader) text() []byte {
 	if !utf8.Valid(r.bytes) {
 		r.err = errNotUTF8

@@ -15,34 +15,32 @@ const (
 	requestTagAcceptDecline = 1001<<wireTypeBits | wireVarint
 )
 
-// Request asks the servers of a method for an answer.
+// Request is a call of a method. The client sends it to the servers.
 type Request struct {
-	// RequestID tells the request apart from all others.
+	// RequestID is the unique id of the request.
 	RequestID []byte
-	// ClientID names the client, to whose channels all answers go.
+	// ClientID is the id of the client. Claims and responses are sent to the channels of this client.
 	ClientID []byte
-	// SentAt and Expiry are Unix times in nanoseconds by the client's clock. A
-	// server drops a request that has expired, and one without Expiry.
+	// SentAt and Expiry are Unix times in nanoseconds by the client's clock. Servers drop requests that
+	// have expired and requests without Expiry.
 	SentAt, Expiry int64
-	// Multi says that the client expects an answer from each server. It is for
-	// information: the server goes by its own view of the method.
+	// Multi reports that the client expects a response from each server. It is informative: servers act
+	// on their own description of the method.
 	Multi bool
-	// Metadata is the caller's, nil if there is none.
+	// Metadata is the caller's metadata, or nil.
 	Metadata map[string]string
-	// Body is the user's request.
+	// Body is the user's request message.
 	Body Body
-	// SkipClaim says that the client can do without the choice of a server: one
-	// that claims the request may run it at once. psrpc does so from v0.7.5 on.
+	// SkipClaim reports that a server may run the request right after its claim, without waiting for the
+	// client's selection. psrpc introduced the field in v0.7.4.
 	SkipClaim bool
-	// AcceptDirect says that the client takes a Response without a claim. Only
-	// our peers send it.
+	// AcceptDirect reports that the client accepts a Response without a claim. Only dynpsrpc clients set it.
 	AcceptDirect bool
-	// AcceptDecline says that the client understands a claim that is declined.
-	// Only our peers send it.
+	// AcceptDecline reports that the client understands a declined claim. Only dynpsrpc clients set it.
 	AcceptDecline bool
 }
 
-// ParseRequest decodes the value of an envelope of KindRequest.
+// ParseRequest decodes the value of an envelope with KindRequest.
 func ParseRequest(value []byte) (req Request, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -75,9 +73,8 @@ func ParseRequest(value []byte) (req Request, err error) {
 	return req, nil
 }
 
-// AppendFrame appends to dst a frame that holds the request. It returns dst as
-// it was and an error if an id or metadata is not UTF-8 or if the body cannot
-// be encoded.
+// AppendFrame appends a frame with the request to dst. If an id or metadata is not valid UTF-8, or if the
+// body cannot be encoded, it returns dst unchanged and an error.
 func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(req.RequestID, req.ClientID) || !validMetadata(req.Metadata) {
 		return dst, errInvalidText

@@ -20,33 +20,32 @@ const (
 	responseTagUnprocessed = 1001<<wireTypeBits | wireVarint
 )
 
-// Response is a server's answer to a request.
+// Response is the result of a request. The server sends it to the client.
 type Response struct {
-	// RequestID is that of the request.
+	// RequestID is the id of the request.
 	RequestID []byte
-	// ServerID names the server that answers.
+	// ServerID is the id of the server that handled the request.
 	ServerID []byte
 	// SentAt is a Unix time in nanoseconds by the server's clock.
 	SentAt int64
-	// Error is the text of the error, empty on success. A receiver goes by the
-	// text alone: a failure with an empty text passes for a success. What is
-	// not UTF-8 in it, or in Code, is replaced when it is encoded, so that the
-	// error still reaches the caller.
+	// Error is the text of the error. Receivers take a Response with an empty Error for a success,
+	// whatever Code is. Invalid UTF-8 in Error and Code is replaced during encoding, so that the error
+	// still reaches the caller.
 	Error string
-	// Code is the error code: free text, by custom one of package errors.
+	// Code is the error code: usually one of package errors, but any text is valid.
 	Code string
-	// Details belong to the error. Parsed ones are copies.
+	// Details are the details of the error. After parsing they do not alias the frame.
 	Details []*anypb.Any
-	// Body is the user's response.
+	// Body is the user's response message.
 	Body Body
-	// Subscribers is how many servers, this one included, the bus counts as one
-	// receiver of the request. 0 says the same as 1.
+	// Subscribers is the number of servers, including this one, that the bus counts as one receiver of
+	// the request. Zero means 1.
 	Subscribers uint32
-	// Unprocessed says of an error that nothing was done for the request.
+	// Unprocessed reports that the request failed before any handler ran.
 	Unprocessed bool
 }
 
-// ParseResponse decodes the value of an envelope of KindResponse.
+// ParseResponse decodes the value of an envelope with KindResponse.
 func ParseResponse(value []byte) (res Response, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -77,9 +76,8 @@ func ParseResponse(value []byte) (res Response, err error) {
 	return res, nil
 }
 
-// AppendFrame appends to dst a frame that holds the response. It returns dst
-// as it was and an error if an id is not UTF-8 or if the body or a detail
-// cannot be encoded.
+// AppendFrame appends a frame with the response to dst. If an id is not valid UTF-8, or if the body or a
+// detail cannot be encoded, it returns dst unchanged and an error.
 func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(res.RequestID, res.ServerID) {
 		return dst, errInvalidText
@@ -114,7 +112,7 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	return appendVarint(frame, responseTagUnprocessed, unprocessed), nil
 }
 
-// toValidUTF8 returns the text with what is not UTF-8 replaced.
+// toValidUTF8 returns text with invalid UTF-8 replaced by U+FFFD.
 func toValidUTF8(text string) string {
 	return strings.ToValidUTF8(text, string(utf8.RuneError))
 }

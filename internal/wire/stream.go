@@ -26,59 +26,56 @@ const (
 	closeTagDetails = 1000<<wireTypeBits | wireBytes
 )
 
-// StreamOp is what a stream frame does.
+// StreamOp is the operation of a stream frame.
 type StreamOp uint8
 
 // The operations of a stream.
 const (
-	// StreamNone is a frame without an operation, or with one that is unknown.
+	// StreamNone is a frame without an operation, or with an unknown one.
 	StreamNone StreamOp = iota
-	// StreamOpen asks a server for a new stream.
+	// StreamOpen asks the servers to open a new stream.
 	StreamOpen
-	// StreamMessage carries the user's message, in either direction.
+	// StreamMessage contains a user's message. Both sides send it.
 	StreamMessage
-	// StreamAck confirms an open or a message, in either direction.
+	// StreamAck acknowledges an open or a message. Both sides send it.
 	StreamAck
-	// StreamClose ends the stream, in either direction.
+	// StreamClose ends the stream. Both sides send it.
 	StreamClose
-	// StreamPing is a sign of life and nothing else, in either direction. It is
-	// sent only to a peer that announced a keepalive: to any other it is a frame
-	// without an operation.
+	// StreamPing is a keepalive. Both sides send it, but only if the other side announced a keepalive
+	// interval: others take it for a frame without an operation.
 	StreamPing
 )
 
 // Stream is one frame of a stream.
 type Stream struct {
-	// StreamID tells the stream apart from all others.
+	// StreamID is the unique id of the stream.
 	StreamID []byte
-	// RequestID is new in every frame, save that an ack repeats that of the
-	// frame it confirms.
+	// RequestID is unique to the frame, except that an ack has the id of the frame that it acknowledges.
 	RequestID []byte
-	// SentAt and Expiry are Unix times in nanoseconds by the sender's clock. A
-	// receiver drops a frame that has expired, and one without Expiry.
+	// SentAt and Expiry are Unix times in nanoseconds by the sender's clock. Receivers drop frames that
+	// have expired and frames without Expiry.
 	SentAt, Expiry int64
 
-	// Op says which of the fields below count.
+	// Op is the operation. Each of the fields below names the operations that use it.
 	Op StreamOp
-	// NodeID is the client's id: StreamOpen.
+	// NodeID is the client's id, in StreamOpen.
 	NodeID []byte
-	// Metadata is the caller's, nil if there is none: StreamOpen.
+	// Metadata is the caller's metadata or nil, in StreamOpen.
 	Metadata map[string]string
-	// Keepalive is the interval in nanoseconds at which the sender promises to
-	// be heard, 0 if it promises nothing: StreamOpen, StreamAck. Only our peers
-	// send it.
+	// Keepalive is the sender's keepalive interval in nanoseconds or zero, in StreamOpen and StreamAck.
+	// Only dynpsrpc peers send it.
 	Keepalive int64
-	// Body is the user's message: StreamMessage.
+	// Body is the user's message, in StreamMessage.
 	Body Body
-	// Error and Code tell why the stream ends: StreamClose. What is not UTF-8
-	// in them is replaced when they are encoded.
+	// Error and Code are the reason for the end of the stream, in StreamClose. Invalid UTF-8 in them is
+	// replaced during encoding.
 	Error, Code string
-	// Details belong to the error: StreamClose. Parsed ones are copies. Only our
-	// peers send them.
+	// Details are the details of the error, in StreamClose. After parsing they do not alias the frame.
+	// Only dynpsrpc peers send them.
 	Details []*anypb.Any
 }
 
-// ParseStream decodes the value of an envelope of KindStream.
+// ParseStream decodes the value of an envelope with KindStream.
 func ParseStream(value []byte) (s Stream, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -109,9 +106,8 @@ func ParseStream(value []byte) (s Stream, err error) {
 	return s, nil
 }
 
-// parseOp decodes the message of an operation. As protobuf has it, a second
-// message of the same operation is merged into the first, and one of another
-// operation takes its place.
+// parseOp decodes the message of an operation. The operations are a protobuf oneof: a second message of the
+// same operation is merged into the first, and a message of another operation replaces it.
 func (s *Stream) parseOp(op StreamOp, value []byte) error {
 	if s.Op != op {
 		*s = Stream{StreamID: s.StreamID, RequestID: s.RequestID, SentAt: s.SentAt, Expiry: s.Expiry, Op: op}
