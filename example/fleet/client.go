@@ -11,7 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// call makes s.count calls that the servers share, asks a server of s.region, and listens to the servers' news.
+// call makes s.count calls, which are spread over the servers, then one call to a server of
+// s.region, and waits for one update of the servers.
 func call(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) error {
 	conn, err := dynamic.NewConn(b, reg)
 	if err != nil {
@@ -26,7 +27,7 @@ func call(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) er
 	for i := range s.count {
 		answer, err := greet.Call(ctx, wrapperspb.String(fmt.Sprintf("caller %d", i+1)))
 		if err != nil {
-			return fmt.Errorf("greeting %d: %w", i+1, err)
+			return fmt.Errorf("cannot call Greet, call %d: %w", i+1, err)
 		}
 		fmt.Println(answer.GetValue())
 	}
@@ -37,13 +38,13 @@ func call(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) er
 	}
 	answer, err := weather.Topic(s.region).Call(ctx, wrapperspb.String(""))
 	if err != nil {
-		return fmt.Errorf("weather in region %s: %w", s.region, err)
+		return fmt.Errorf("cannot call Weather in region %s: %w", s.region, err)
 	}
 	fmt.Println("weather:", answer.GetValue())
 	return listen(ctx, conn)
 }
 
-// listen waits for one of the servers' news.
+// listen subscribes to News and prints the first update.
 func listen(ctx context.Context, conn *dynamic.Conn) error {
 	news, err := dynamic.NewClient[text, text](conn, "fleet.Fleet/News")
 	if err != nil {

@@ -1,10 +1,14 @@
-// Command fleet is servers and clients in processes of their own, over Redis or NATS. Start as many as you like:
+// Command fleet shows servers and clients that run in separate processes, over Redis or NATS. Start
+// any number of servers, then a client:
 //
 //	go run ./example/fleet server --bus redis://127.0.0.1:6379 --region eu
 //	go run ./example/fleet server --bus redis://127.0.0.1:6379 --region us
 //	go run ./example/fleet client --bus redis://127.0.0.1:6379 --region us --count 10
 //
-// With --bus nats://127.0.0.1:4222 it does the same over NATS.
+// With --bus nats://127.0.0.1:4222 the example uses NATS. A server prints its id and region, serves
+// until it gets an interrupt or SIGTERM, and then prints how many greetings it has sent. A client
+// prints the answers to its calls, which come from different servers, then the weather in its
+// region and one update.
 package main
 
 import (
@@ -36,7 +40,7 @@ const (
 	openTimeout = 5 * time.Second
 )
 
-// settings are the command line.
+// settings holds the command line.
 type settings struct {
 	role   string
 	bus    string
@@ -82,16 +86,16 @@ func parse(args []string) (settings, error) {
 	s := settings{role: args[0]}
 	flags := flag.NewFlagSet("fleet "+s.role, flag.ExitOnError)
 	flags.StringVar(&s.bus, "bus", "redis://127.0.0.1:6379", "`URL` of the bus")
-	flags.StringVar(&s.region, "region", "eu", "the server's region, or the one of which the client asks")
-	flags.IntVar(&s.count, "count", 6, "how many calls the client makes")
-	_ = flags.Parse(args[1:]) // ends the program if it fails
+	flags.StringVar(&s.region, "region", "eu", "`name` of the region that the server serves or the client calls")
+	flags.IntVar(&s.count, "count", 6, "`number` of calls that the client makes")
+	_ = flags.Parse(args[1:]) // ExitOnError ends the program on failure
 	if flags.NArg() > 0 {
-		return settings{}, fmt.Errorf("what is %q? %s", flags.Arg(0), usage)
+		return settings{}, fmt.Errorf("unexpected argument %q: %s", flags.Arg(0), usage)
 	}
 	return s, nil
 }
 
-// open connects to a broker, which has to answer within openTimeout.
+// open connects to the broker. It fails if the broker does not answer within openTimeout.
 func open(ctx context.Context, url string) (bus.Bus, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()

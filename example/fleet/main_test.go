@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// build returns the path of the program.
+// build compiles the program and returns its path.
 func build(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "fleet")
@@ -47,7 +47,7 @@ type server struct {
 	output *bufio.Reader
 }
 
-// startServer returns when clients can reach it.
+// startServer starts a server and returns when clients can reach it.
 func startServer(t *testing.T, program, url, region string) *server {
 	t.Helper()
 	c := command(t, program, "server", "--bus", url, "--region", region)
@@ -66,7 +66,7 @@ func startServer(t *testing.T, program, url, region string) *server {
 	return s
 }
 
-// stop ends the server with a signal, and returns how many greetings it had.
+// stop ends the server with a signal and returns the number of greetings that it printed.
 func (s *server) stop(signal os.Signal) int {
 	s.t.Helper()
 	require.NoError(s.t, s.Process.Signal(signal))
@@ -91,7 +91,7 @@ func runClient(t *testing.T, program, url, region string, count int) []string {
 	return strings.Split(strings.TrimSpace(string(output)), "\n")
 }
 
-// requireFailure returns what a program that exits with code 1 prints to say why.
+// requireFailure runs the program, which must exit with code 1, and returns its standard error.
 func requireFailure(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	c := command(t, program, args...)
@@ -129,9 +129,9 @@ func testFleet(t *testing.T, program, url string) {
 		assert.Regexp(t, `^SRV_\w+ in (eu|us) says hello to caller `+strconv.Itoa(i+1)+"$", line)
 	}
 	assert.Equal(t, "weather: it rains in us", said[calls])
-	assert.Regexp(t, `^news: SRV_\w+ has said hello \d+ times$`, said[calls+1])
+	assert.Regexp(t, `^news: SRV_\w+ sent \d+ greetings$`, said[calls+1])
 	complaint := requireFailure(t, program, "client", "--bus", url, "--region", "moon", "--count", "0")
-	assert.Contains(t, complaint, "fleet: weather in region moon: ")
+	assert.Contains(t, complaint, "fleet: cannot call Weather in region moon: ")
 	assert.Contains(t, complaint, "nobody")
 
 	total := eu.stop(syscall.SIGTERM)
@@ -142,7 +142,7 @@ func testFleet(t *testing.T, program, url string) {
 	assert.Equal(t, 2*calls, total, "each call went to one server")
 
 	complaint = requireFailure(t, program, "client", "--bus", url)
-	assert.Contains(t, complaint, "fleet: greeting 1: ")
+	assert.Contains(t, complaint, "fleet: cannot call Greet, call 1: ")
 	assert.Contains(t, complaint, "nobody")
 }
 
@@ -158,5 +158,5 @@ func testFailures(t *testing.T, program string) {
 	}
 	assert.Contains(t, requireFailure(t, program, "client", "--bus", "nosuch://host"), `no bus driver for scheme "nosuch"`)
 	assert.Contains(t, requireFailure(t, program), "usage: fleet server|client")
-	assert.Contains(t, requireFailure(t, program, "client", "extra"), `what is "extra"? usage: `)
+	assert.Contains(t, requireFailure(t, program, "client", "extra"), `unexpected argument "extra": usage: `)
 }

@@ -18,7 +18,8 @@ const (
 	shutdownTimeout = 10 * time.Second
 )
 
-// serve serves until ctx ends, by a signal, and then finishes what it is doing.
+// serve handles calls and publishes updates until a signal ends ctx. It then finishes the calls in
+// progress.
 func serve(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) error {
 	server := dynamic.NewServer(b)
 	defer server.Kill()
@@ -39,16 +40,16 @@ func serve(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) e
 	if err := registration.RegisterTopic("Weather", s.region); err != nil {
 		return err
 	}
-	fmt.Printf("%s serves region %s\n", server.ID(), s.region) // clients reach it from now on
+	fmt.Printf("%s serves region %s\n", server.ID(), s.region) // clients can reach it now
 
 	ticker := time.NewTicker(newsInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			news := fmt.Sprintf("%s has said hello %d times", server.ID(), greetings.Load())
+			news := fmt.Sprintf("%s sent %d greetings", server.ID(), greetings.Load())
 			if err := registration.Publish(ctx, "News", wrapperspb.String(news)); err != nil {
-				fmt.Println("news could not be sent:", err) // the bus comes back on its own
+				fmt.Println("cannot publish to News:", err) // the bus reconnects on its own
 			}
 		case <-ctx.Done():
 			deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)

@@ -1,4 +1,9 @@
-// Command kinds makes a call of every kind to three servers on the in-process bus.
+// Command kinds shows every kind of method that the psrpc options can declare. It runs three
+// servers on the in-process bus and makes one call, stream or subscription of each kind.
+//
+//	go run ./example/kinds
+//
+// It prints a line for each kind, which says which server or subscriber was chosen.
 package main
 
 import (
@@ -48,7 +53,8 @@ func main() {
 	subscription(ctx, conn, services[0])
 }
 
-// serve registers the handlers of one server.
+// serve registers the handlers of one server. idle is the affinity that the server claims for
+// Compute.
 func serve(server *dynamic.Server, fleet *registry.Service, idle float32) (*dynamic.Registration, error) {
 	answer := func(_ context.Context, request text) (text, error) {
 		return wrapperspb.String(fmt.Sprintf("%s says %s", server.ID(), request.GetValue())), nil
@@ -70,15 +76,15 @@ func serve(server *dynamic.Server, fleet *registry.Service, idle float32) (*dyna
 }
 
 func single(ctx context.Context, conn *dynamic.Conn) {
-	for range 3 { // a queue: the servers take turns
+	for range 3 { // the bus delivers each request to one of the servers
 		must(client(conn, "Greet").Call(ctx, wrapperspb.String("hello")))
 	}
-	fmt.Println("single:      three calls were answered by one server each")
+	fmt.Println("single:      one server answered each of three calls")
 }
 
 func affinity(ctx context.Context, conn *dynamic.Conn) {
 	best := must(client(conn, "Compute").Call(ctx, wrapperspb.String("42")))
-	fmt.Println("affinity:    the idlest server answered:", best.GetValue())
+	fmt.Println("affinity:    the server with the highest affinity answered:", best.GetValue())
 }
 
 func multi(ctx context.Context, conn *dynamic.Conn) {
@@ -94,17 +100,17 @@ func multi(ctx context.Context, conn *dynamic.Conn) {
 func topic(ctx context.Context, conn *dynamic.Conn) {
 	local := client(conn, "Local")
 	answer := must(local.Topic("us").Call(ctx, wrapperspb.String("howdy")))
-	fmt.Println("topic:       the server of the topic answered:", answer.GetValue())
+	fmt.Println("topic:       the server registered for the topic answered:", answer.GetValue())
 
-	_, err := local.Topic("moon").Call(ctx, wrapperspb.String("anybody?"))
+	_, err := local.Topic("moon").Call(ctx, wrapperspb.String("hello?"))
 	facts, _ := errors.FactsOf(err)
-	fmt.Printf("             on a topic that nobody serves the call failed at once: %s\n", facts.Reason)
+	fmt.Printf("             a call to a topic without a server failed at once: %s\n", facts.Reason)
 }
 
 func stream(ctx context.Context, conn *dynamic.Conn) {
 	talk := must(client(conn, "Talk").OpenStream(ctx))
 	check(talk.Send(wrapperspb.String("one")))
-	fmt.Printf("stream:      %q came back\n", (<-talk.Channel()).GetValue())
+	fmt.Printf("stream:      the server sent back %q\n", (<-talk.Channel()).GetValue())
 	check(talk.Close(nil))
 }
 
@@ -114,9 +120,9 @@ func subscription(ctx context.Context, conn *dynamic.Conn, service *dynamic.Regi
 	for _, job := range []string{"a", "b", "c", "d"} {
 		check(service.Publish(ctx, "Jobs", wrapperspb.String(job)))
 	}
-	check(dynamic.Publish(ctx, conn, "fleet.Fleet/News", json.RawMessage(`"it rains"`))) // without a server, too
-	fmt.Printf("queue:       of four jobs one subscriber got %d, the other %d\n", len(first.Channel()), len(second.Channel()))
-	fmt.Printf("subscribers: all got %q\n", (<-all.Channel()).GetValue())
+	check(dynamic.Publish(ctx, conn, "fleet.Fleet/News", json.RawMessage(`"it rains"`))) // a client can publish, too
+	fmt.Printf("queue:       two subscribers shared four jobs: %d and %d\n", len(first.Channel()), len(second.Channel()))
+	fmt.Printf("subscribers: every subscriber got %q\n", (<-all.Channel()).GetValue())
 }
 
 func client(conn *dynamic.Conn, method string) *dynamic.Client[text, text] {

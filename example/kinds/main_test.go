@@ -3,12 +3,12 @@ package main
 func Example_main() {
 	main()
 	// Output:
-	// single:      three calls were answered by one server each
-	// affinity:    the idlest server answered: asia-1 says 42
+	// single:      one server answered each of three calls
+	// affinity:    the server with the highest affinity answered: asia-1 says 42
 	// multi:       every server answered: ["asia-1 says here" "eu-1 says here" "us-1 says here"]
-	// topic:       the server of the topic answered: us-1 says howdy
-	//              on a topic that nobody serves the call failed at once: nobody listening
-	// stream:      "echo of one" came back
-	// queue:       of four jobs one subscriber got 2, the other 2
-	// subscribers: all got "it rains"
+	// topic:       the server registered for the topic answered: us-1 says howdy
+	//              a call to a topic without a server failed at once: nobody listening
+	// stream:      the server sent back "echo of one"
+	// queue:       two subscribers shared four jobs: 2 and 2
+	// subscribers: every subscriber got "it rains"
 }

@@ -1,5 +1,10 @@
-// Command observed is a service and a client with all interceptors of this module. It makes a few calls, prints the spans of
-// one of them, which needs two attempts, and then what Prometheus sees; the log goes to the standard error.
+// Command observed shows all interceptors of this module on a server and a client: metrics,
+// tracing, logging, retries, authentication, limits and validation.
+//
+//	go run ./example/observed
+//
+// It makes four calls and prints their results. It then prints the OpenTelemetry spans of the first
+// call, which is retried once, and the metrics page for Prometheus. The log goes to standard error.
 package main
 
 import (
@@ -51,7 +56,7 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 
 	b := bus.NewLocal()
 	defer b.Close()
-	server := dynamic.NewServer(b, // the first interceptor is nearest the bus
+	server := dynamic.NewServer(b, // the first interceptor is the outermost, next to the bus
 		measured,
 		traced,
 		interceptors.Logging(logger),
@@ -68,10 +73,10 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 	if _, err := server.Register(method.Service(), dynamic.Handlers{"Order": dynamic.Unary(s.take)}); err != nil {
 		return err
 	}
-	conn, err := dynamic.NewConn(b, reg, // the first interceptor is nearest the caller
+	conn, err := dynamic.NewConn(b, reg, // the first interceptor is the outermost, next to the caller
 		measured,
 		interceptors.Retry(),
-		traced, // each attempt
+		traced, // inside Retry: one span for each attempt
 		interceptors.Logging(logger),
 		breaker.New(),
 		interceptors.AuthToken(interceptors.StaticToken(token)),
@@ -85,6 +90,6 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 	goShopping(ctx, out, conn, provider.Tracer("client"))
 	fmt.Fprintln(out, "\nThe spans of the first order:")
 	printTrace(out, spans.GetSpans(), "shopping")
-	fmt.Fprintln(out, "\nWhat Prometheus sees:")
+	fmt.Fprintln(out, "\nThe metrics for Prometheus:")
 	return printPage(out, page)
 }

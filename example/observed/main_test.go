@@ -25,10 +25,10 @@ func TestRun_PrintsSpansAndPage(t *testing.T) {
   shopping (internal)
     shop.Shop/Order (client) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.server.id=SRV_x rpc.response.status_code=unavailable error.type=unavailable
       shop.Shop/Order (server) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.client.id=CLI_x rpc.response.status_code=unavailable error.type=unavailable
-        look into the stock (internal)
+        check stock (internal)
     shop.Shop/Order (client) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.attempt=2 dynpsrpc.server.id=SRV_x rpc.response.status_code=ok
       shop.Shop/Order (server) rpc.system.name=psrpc rpc.method=shop.Shop/Order dynpsrpc.client.id=CLI_x rpc.response.status_code=ok
-        look into the stock (internal)
+        check stock (internal)
 `)
 	for _, line := range []string{
 		`rpc_client_call_duration_seconds_count{error_type="",rpc_method="shop.Shop/Order",rpc_response_status_code="ok",rpc_system_name="psrpc"} 1`,

@@ -11,30 +11,31 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// printTrace prints the spans below the one of this name, each under its cause.
+// printTrace prints the spans with the name root as trees. Each span is indented below its parent.
 func printTrace(out io.Writer, spans tracetest.SpanStubs, root string) {
 	slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
-	var below func(cause tracetest.SpanStub, depth int)
-	below = func(cause tracetest.SpanStub, depth int) {
-		fmt.Fprintf(out, "%s%s (%s)", strings.Repeat("  ", depth), cause.Name, cause.SpanKind)
-		for _, attribute := range cause.Attributes {
+	var printTree func(parent tracetest.SpanStub, depth int)
+	printTree = func(parent tracetest.SpanStub, depth int) {
+		fmt.Fprintf(out, "%s%s (%s)", strings.Repeat("  ", depth), parent.Name, parent.SpanKind)
+		for _, attribute := range parent.Attributes {
 			fmt.Fprintf(out, " %s=%s", attribute.Key, attribute.Value.String())
 		}
 		fmt.Fprintln(out)
 		for _, span := range spans {
-			if span.Parent.SpanID() == cause.SpanContext.SpanID() {
-				below(span, depth+1)
+			if span.Parent.SpanID() == parent.SpanContext.SpanID() {
+				printTree(span, depth+1)
 			}
 		}
 	}
 	for _, span := range spans {
 		if span.Name == root {
-			below(span, 1)
+			printTree(span, 1)
 		}
 	}
 }
 
-// printPage prints what Prometheus gets when it asks. Usually promhttp.Handler answers it.
+// printPage prints the metrics in the format that Prometheus scrapes. A server usually serves them
+// with promhttp.Handler.
 func printPage(out io.Writer, page prometheus.Gatherer) error {
 	families, err := page.Gather()
 	if err != nil {

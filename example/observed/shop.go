@@ -19,7 +19,7 @@ import (
 
 const token = "let me in"
 
-// verify is what the server thinks of a client's token.
+// verify checks the token of a client.
 func verify(ctx context.Context, given string, _ dynamic.RPCInfo) (context.Context, error) {
 	if subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 0 {
 		return nil, errors.NewErrorf(errors.Unauthenticated, "unknown token")
@@ -27,21 +27,22 @@ func verify(ctx context.Context, given string, _ dynamic.RPCInfo) (context.Conte
 	return ctx, nil
 }
 
-// shop is the service, without generated code.
+// shop implements the service without generated code.
 type shop struct {
 	order  *registry.Method
 	tracer trace.Tracer
 	calls  atomic.Int64
 }
 
-// take is the handler of Order. Its first call fails, and so does every order of number 13.
+// take handles Order. It fails for the first request, which the client then retries, and panics for
+// order number 13.
 func (s *shop) take(ctx context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
-	_, span := s.tracer.Start(ctx, "look into the stock")
+	_, span := s.tracer.Start(ctx, "check stock")
 	defer span.End()
 	number := request.Get(request.Descriptor().Fields().ByName("number")).String()
 	switch {
 	case s.calls.Add(1) == 1:
-		return nil, errors.NewErrorf(errors.Unavailable, "the stock is being counted")
+		return nil, errors.NewErrorf(errors.Unavailable, "stock is being counted, try again")
 	case number == "13":
 		panic("unlucky")
 	}
@@ -49,7 +50,8 @@ func (s *shop) take(ctx context.Context, request *dynamicpb.Message) (*dynamicpb
 	return response, protojson.Unmarshal([]byte(fmt.Sprintf(`{"text": "order %s is on its way"}`, number)), response)
 }
 
-// goShopping is the client.
+// goShopping makes the calls: a valid order, an invalid one, one that makes the handler panic, and
+// one with a wrong token.
 func goShopping(ctx context.Context, out io.Writer, conn *dynamic.Conn, tracer trace.Tracer) {
 	traced, span := tracer.Start(ctx, "shopping")
 	order(traced, out, conn, `{"number": "1", "pieces": 3}`)

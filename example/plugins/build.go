@@ -13,10 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
 )
 
-// sources is where the plugins' packages are.
+// sources is the import path prefix of the plugins.
 const sources = "github.com/dynpsrpc/dynpsrpc/example/plugins/"
 
-// kind is one of the ways to write a plugin.
+// kind is one kind of plugin: how it is built and loaded.
 type kind struct {
 	name, service string
 	loader, code  string
@@ -33,7 +33,7 @@ var kinds = []kind{
 	{name: "separate", service: "example.plugins.Separate", loader: "process", code: "separate", buildMode: "exe"},
 }
 
-// buildAll makes two versions of each plugin, side by side below folder.
+// buildAll builds two versions of each plugin below folder.
 func buildAll(ctx context.Context, folder string) error {
 	for _, k := range kinds {
 		for _, version := range []string{"1", "2"} {
@@ -45,7 +45,8 @@ func buildAll(ctx context.Context, folder string) error {
 	return nil
 }
 
-// makeFolder makes the folder of one version of a plugin: the code, the descriptors and the manifest.
+// makeFolder writes the folder of one version of a plugin: the code, the descriptors and the
+// manifest.
 func (k kind) makeFolder(ctx context.Context, folder, version string) error {
 	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return err
@@ -66,10 +67,11 @@ func (k kind) makeFolder(ctx context.Context, folder, version string) error {
 	return os.WriteFile(filepath.Join(folder, plugin.ManifestName), manifest, 0o600)
 }
 
-// compile builds a version, which is the source with another version.go. It names the files of the package: so Go tells the
-// shared objects of two versions apart.
+// compile builds one version of a plugin. An overlay replaces version.go. The build names the files
+// of the package instead of the package: Go then derives the package path from their content, and a
+// process can load both versions of a shared object.
 func (k kind) compile(ctx context.Context, folder, version string) error {
-	listed, err := run(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources+k.name)
+	listed, err := runCommand(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources+k.name)
 	if err != nil {
 		return err
 	}
@@ -87,14 +89,14 @@ func (k kind) compile(ctx context.Context, folder, version string) error {
 	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
 		return err
 	}
-	_, err = run(ctx, k.env, "go", "build", "-buildmode="+k.buildMode, "-overlay="+overlayFile, "-o", filepath.Join(folder, k.code),
+	_, err = runCommand(ctx, k.env, "go", "build", "-buildmode="+k.buildMode, "-overlay="+overlayFile, "-o", filepath.Join(folder, k.code),
 		filepath.Join(source, "main.go"), filepath.Join(source, "version.go"))
 	return err
 }
 
-// run runs a command with more in its environment, and returns its output.
-func run(ctx context.Context, env []string, name string, args ...string) (output string, err error) {
-	command := exec.CommandContext(ctx, name, args...) //nolint:gosec // of our own
+// runCommand runs a command with additional environment variables and returns its output.
+func runCommand(ctx context.Context, env []string, name string, args ...string) (output string, err error) {
+	command := exec.CommandContext(ctx, name, args...) //nolint:gosec // the arguments are constants and paths of this program
 	command.Env = append(os.Environ(), env...)
 	combined, err := command.CombinedOutput()
 	if err != nil {

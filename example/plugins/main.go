@@ -1,9 +1,14 @@
-// Plugins is a host that serves what it was not compiled with: a shared object, a WebAssembly module, and a program. It
-// builds two versions of each, drops the first into the directory that it watches, calls them by name, puts the second
-// in their place while a caller goes on, and takes them away.
+// Plugins is a host that serves what it was not compiled with: a shared object, a WebAssembly
+// module, and a program. It builds two versions of each, drops the first into the directory that it
+// watches, calls them by name, puts the second in their place while a caller goes on, and takes
+// them away.
 //
 //	go run ./example/plugins
 //	go run ./example/plugins -bus nats://127.0.0.1:4222
+//
+// Without -bus it starts a NATS server in its own process. Building takes up to a few minutes the
+// first time. It prints three lines for each plugin: the first answer, the versions that answered
+// during the replacement, and the error code of a call after the plugin was unloaded.
 package main
 
 import (
@@ -31,18 +36,18 @@ import (
 )
 
 func main() {
-	url := flag.String("bus", "", "URL of a bus; a NATS server of its own unless given")
+	url := flag.String("bus", "", "`URL` of a bus; if empty, a NATS server is started in this process")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := present(ctx, *url, os.Stdout)
+	err := run(ctx, *url, os.Stdout)
 	stop()
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-// present shows the life of the plugins.
-func present(ctx context.Context, url string, out io.Writer) (err error) {
+// run builds the plugins and runs the demonstration.
+func run(ctx context.Context, url string, out io.Writer) (err error) {
 	if url == "" {
 		broker, err := startBroker()
 		if err != nil {
@@ -69,12 +74,12 @@ func present(ctx context.Context, url string, out io.Writer) (err error) {
 	}
 	srv := dynamic.NewServer(b)
 	defer srv.Kill()
-	s, err := newShow(srv, url, filepath.Join(folder, "plugins"), out)
+	d, err := newDemo(srv, url, filepath.Join(folder, "plugins"), out)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	return s.play(ctx, b, folder)
+	defer func() { err = errors.Join(err, d.close()) }()
+	return d.run(ctx, b, folder)
 }
 
 // startBroker starts a NATS server in this process.
@@ -85,12 +90,13 @@ func startBroker() (*server.Server, error) {
 	}
 	broker.Start()
 	if !broker.ReadyForConnections(10 * time.Second) {
-		return nil, errors.New("the NATS server does not start")
+		return nil, errors.New("NATS server did not start within 10s")
 	}
 	return broker, nil
 }
 
-// newHost returns a host with all loaders, and what ends them.
+// newHost returns a host with all loaders, and a function that closes them. Close them after the
+// host has shut down.
 func newHost(srv *dynamic.Server, url string, events func(plugin.Event)) (*plugin.Host, func() error, error) {
 	sandboxes, err := wasm.NewLoader()
 	if err != nil {
@@ -102,7 +108,7 @@ func newHost(srv *dynamic.Server, url string, events func(plugin.Event)) (*plugi
 	}
 	host, err := plugin.NewHost(srv,
 		plugin.WithLoaders(goplugin.NewLoader(), sandboxes, processes),
-		plugin.WithLogger(slog.New(slog.DiscardHandler)), // events say it all
+		plugin.WithLogger(slog.New(slog.DiscardHandler)), // the events contain the same information
 		plugin.WithEvents(events),
 	)
 	if err != nil {

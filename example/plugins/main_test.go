@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The program is run as a user runs it: a test binary cannot load shared objects that import what it tests.
+// The program is run as a user runs it: a test binary cannot load shared objects that import what
+// it tests.
 func TestPlugins(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // it builds a host and six plugins
@@ -25,13 +26,13 @@ func TestPlugins(t *testing.T) {
 	assert.Equal(t, strings.TrimLeft(`
 building two versions of each plugin
 native: loaded, answered "version 1, loaded into the host: hello, Ada"
-native: replaced while it was called: no call failed, the first was answered by version 1, the last by version 2
+native: replaced during calls: no call failed, version 1 answered first and version 2 last
 native: unloaded, a call fails with code unavailable
 sandboxed: loaded, answered "version 1, in a sandbox: hello, Ada"
-sandboxed: replaced while it was called: no call failed, the first was answered by version 1, the last by version 2
+sandboxed: replaced during calls: no call failed, version 1 answered first and version 2 last
 sandboxed: unloaded, a call fails with code unavailable
 separate: loaded, answered "version 1, in a process of its own: hello, Ada"
-separate: replaced while it was called: no call failed, the first was answered by version 1, the last by version 2
+separate: replaced during calls: no call failed, version 1 answered first and version 2 last
 separate: unloaded, a call fails with code unavailable
 `, "\n"), stdout.String())
 }

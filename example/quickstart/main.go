@@ -1,4 +1,10 @@
-// Command quickstart serves and calls a service known only from its .proto source: no broker, no generated code.
+// Command quickstart serves and calls a service that is known only from its .proto source. It needs
+// neither a broker nor generated code.
+//
+//	go run ./example/quickstart
+//
+// It prints the answers to calls with well-known types, with dynamic messages and with JSON, and
+// the error of a call that fails.
 package main
 
 import (
@@ -30,7 +36,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	// The schema, read at run time.
+	// Parse the schema at run time.
 	reg := registry.New()
 	if err := reg.ParseProto(protos, "my_service.proto"); err != nil {
 		return err
@@ -39,10 +45,10 @@ func run(ctx context.Context) error {
 	normal, _ := service.Method("NormalRPC")
 	fmt.Printf("loaded %s with %d methods\n", service.Name(), len(service.Methods()))
 
-	b := bus.NewLocal() // inside this process
+	b := bus.NewLocal() // delivers messages inside this process
 	defer b.Close()
 
-	// A server: a descriptor and a map of handlers.
+	// Serve the service: pass its descriptor and a map of handlers.
 	server := dynamic.NewServer(b)
 	defer server.Kill()
 	if _, err := server.Register(service.Descriptor(), dynamic.Handlers{
@@ -52,7 +58,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// A client's side of the bus, and a typed call with Go types that happen to be linked.
+	// Connect a client and make a typed call with Go types that are linked into the program.
 	conn, err := dynamic.NewConn(b, reg)
 	if err != nil {
 		return err
@@ -68,7 +74,7 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("Shout with well-known types answered %q\n", loud.GetValue())
 
-	// The same with messages for which there is no Go type.
+	// Make a call with messages that have no Go type.
 	greeter, err := dynamic.NewClient[*dynamicpb.Message, *dynamicpb.Message](conn, normal.FullName())
 	if err != nil {
 		return err
@@ -79,14 +85,14 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("NormalRPC with dynamic messages answered %q\n", field(greeting, "greeting"))
 
-	// By name, with JSON.
+	// Call a method by its name, with JSON.
 	answer, err := dynamic.Invoke(ctx, conn, "quickstart.MyService/NormalRPC", json.RawMessage(`{"name": "Grace"}`))
 	if err != nil {
 		return err
 	}
 	fmt.Printf("NormalRPC with JSON answered %q\n", field(answer, "greeting"))
 
-	// A call that fails: the handler's code and text arrive.
+	// Make a call that fails. The client gets the code and the text of the handler's error.
 	_, err = dynamic.Invoke(ctx, conn, "quickstart.MyService/NormalRPC", json.RawMessage(`{"years": 36}`))
 	if failure, ok := errors.AsType[errors.Error](err); ok {
 		fmt.Printf("NormalRPC without a name failed with code %s: %q\n", failure.Code(), failure.Error())
@@ -94,11 +100,11 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// greet knows its messages only by their descriptors.
+// greet handles NormalRPC. It reads and creates messages through their descriptors.
 func greet(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
 	name := field(request, "name").String()
 	if name == "" {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "tell me your name")
+		return nil, errors.NewErrorf(errors.InvalidArgument, "name is empty")
 	}
 	messages := request.Descriptor().ParentFile().Messages()
 	return message(messages.ByName("MyResponse"), "greeting", "Hello, "+name+"!"), nil

@@ -7,5 +7,5 @@ func Example_main() {
 	// Shout with well-known types answered "HELLO!"
 	// NormalRPC with dynamic messages answered "Hello, Ada!"
 	// NormalRPC with JSON answered "Hello, Grace!"
-	// NormalRPC without a name failed with code invalid_argument: "tell me your name"
+	// NormalRPC without a name failed with code invalid_argument: "name is empty"
 }

@@ -1,6 +1,6 @@
-// Package api is what a program has that compiles its protos the usual way: messages and descriptors
-// made by protoc-gen-go, and no generated stubs. The psrpc options have a Go package of their own,
-// psrpcoptions, which registers them with protobuf as every generated package does.
+// Package api holds the messages and descriptors that protoc-gen-go generates from
+// my_service.proto. No stubs are generated. The psrpc options are generated into package
+// psrpcoptions, which registers them with protobuf like any generated package.
 package api
 
 //go:generate protoc -I psrpcoptions --go_out=psrpcoptions --go_opt=paths=source_relative options.proto

@@ -7,19 +7,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// FileName is that of the source.
+// FileName is the name of the .proto source.
 const FileName = "greetings.proto"
 
 //go:embed greetings.proto
 var files embed.FS
 
-// Source returns the descriptors as a .proto source.
+// Source returns the .proto source.
 func Source() []byte {
 	source, _ := files.ReadFile(FileName)
 	return source
 }
 
-// Service returns the service of this name.
+// Service returns the service with this name, without its package.
 func Service(name string) (*registry.Service, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(files, FileName); err != nil {

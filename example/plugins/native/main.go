@@ -1,4 +1,5 @@
-// Native is a plugin of the Go toolchain: a shared object that the host loads into its own process.
+// Command native is a Go plugin: a shared object that the host loads into its own process. The
+// example plugins builds and loads it. Its method Greet returns its version and a greeting.
 package main
 
 import (
@@ -12,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
 )
 
-// Services is what the host asks for.
+// Services returns the services of the plugin. The host looks up this function by its name.
 func Services() ([]plugin.Service, error) {
 	described, err := greetings.Service("Native")
 	if err != nil {

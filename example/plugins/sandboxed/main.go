@@ -1,4 +1,6 @@
-// Sandboxed is a plugin that is compiled to WebAssembly: it gets nothing but requests, a log and a clock.
+// Command sandboxed is a plugin that is compiled to WebAssembly. It gets requests, a log, random
+// numbers and a clock, and nothing else of the host. The example plugins builds and loads it. Its
+// method Greet returns its version and a greeting.
 package main
 
 import (

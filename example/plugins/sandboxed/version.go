@@ -1,4 +1,4 @@
 package main
 
-// version is what the answers tell.
+// version is part of each answer. The example builds a second version with another value.
 const version = "1"

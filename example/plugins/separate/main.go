@@ -1,4 +1,6 @@
-// Separate is a plugin that is a program: it serves on the bus by itself, and the host starts and ends it.
+// Command separate is a plugin that runs in its own process: the host starts and stops it, and it
+// serves on the bus directly. The example plugins builds and loads it. Its method Greet returns its
+// version and a greeting.
 package main
 
 import (

@@ -1,2 +1,2 @@
-// Package psrpcoptions is the Go form of the psrpc method options.
+// Package psrpcoptions holds the psrpc method options as generated Go code.
 package psrpcoptions

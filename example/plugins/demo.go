@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// eventTimeout is how long the demonstration waits for an event of the host, which usually takes
+// less than a second.
+const eventTimeout = time.Minute
+
+// demo runs a host and changes the plugins in the directory that it watches.
+type demo struct {
+	host         *plugin.Host
+	closeLoaders func() error
+	// root is the directory that the host watches.
+	root         string
+	out          io.Writer
+	events       chan plugin.Event
+	stopWatching context.CancelFunc
+	watched      chan error
+}
+
+// newDemo creates root and starts a host that watches it.
+func newDemo(srv *dynamic.Server, url, root string, out io.Writer) (*demo, error) {
+	if err := os.MkdirAll(root, 0o750); err != nil {
+		return nil, err
+	}
+	d := &demo{root: root, out: out, events: make(chan plugin.Event, 64), watched: make(chan error, 1)}
+	var err error
+	if d.host, d.closeLoaders, err = newHost(srv, url, func(e plugin.Event) { d.events <- e }); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	d.stopWatching = stop
+	go func() { d.watched <- d.host.Watch(ctx, root) }() // close waits for it
+	return d, nil
+}
+
+// close stops the host and its plugins.
+func (d *demo) close() error {
+	d.stopWatching()
+	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
+	defer cancel()
+	return errors.Join(<-d.watched, d.host.Shutdown(ctx), d.closeLoaders())
+}
+
+// run loads, replaces and unloads each plugin. folder holds the built versions.
+func (d *demo) run(ctx context.Context, b bus.Bus, folder string) error {
+	reg := registry.New() // like any client, it parses the .proto source
+	if err := reg.ParseProto(os.DirFS(filepath.Join(folder, "1", kinds[0].name)), greetings.FileName); err != nil {
+		return err
+	}
+	conn, err := dynamic.NewConn(b, reg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // it always returns nil
+	for _, k := range kinds {
+		c := &caller{conn: conn, method: k.service + "/Greet"}
+		if err := d.load(ctx, k, c, folder); err != nil {
+			return err
+		}
+		if err := d.replace(ctx, k, c, folder); err != nil {
+			return err
+		}
+		if err := d.unload(ctx, k, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *demo) load(ctx context.Context, k kind, c *caller, folder string) error {
+	if err := os.Rename(filepath.Join(folder, "1", k.name), filepath.Join(d.root, k.name)); err != nil {
+		return err
+	}
+	if err := d.await(ctx, plugin.Loaded); err != nil {
+		return err
+	}
+	answer, err := c.call(ctx)
+	_, _ = fmt.Fprintf(d.out, "%s: loaded, answered %q\n", k.name, answer)
+	return err
+}
+
+// replace replaces the first version with the second while a client keeps calling.
+func (d *demo) replace(ctx context.Context, k kind, c *caller, folder string) error {
+	calling, stop := context.WithCancel(ctx)
+	defer stop()
+	called := make(chan error, 1)
+	go func() { called <- c.callUntil(calling.Done(), ctx) }() // its error is received below
+	installed := filepath.Join(d.root, k.name)
+	err := errors.Join(
+		os.Rename(installed, filepath.Join(folder, k.name)),
+		os.Rename(filepath.Join(folder, "2", k.name), installed),
+	)
+	if err == nil {
+		err = d.await(ctx, plugin.Replaced)
+	}
+	stop()
+	if err := errors.Join(err, <-called); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(d.out, "%s: replaced during calls: no call failed, version %s answered first and version %s last\n",
+		k.name, c.first, c.last)
+	return nil
+}
+
+func (d *demo) unload(ctx context.Context, k kind, c *caller) error {
+	if err := os.RemoveAll(filepath.Join(d.root, k.name)); err != nil {
+		return err
+	}
+	if err := d.await(ctx, plugin.Unloaded); err != nil {
+		return err
+	}
+	_, err := c.call(ctx)
+	coded, ok := errors.AsType[errors.Error](err)
+	if !ok {
+		return fmt.Errorf("call after the plugin was unloaded: want an error with a code, got %w", err)
+	}
+	_, _ = fmt.Fprintf(d.out, "%s: unloaded, a call fails with code %s\n", k.name, coded.Code())
+	return nil
+}
+
+// await waits for an event. It fails if the host reports an error of any plugin.
+func (d *demo) await(ctx context.Context, kind plugin.EventKind) error {
+	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
+	defer cancel()
+	for {
+		select {
+		case e := <-d.events:
+			if e.Err != nil {
+				return fmt.Errorf("plugin %s in %s %s: %w", e.Plugin, e.Folder, e.Kind, e.Err)
+			}
+			if e.Kind == kind {
+				return nil
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("plugin was not %s in time: %w", kind, ctx.Err())
+		}
+	}
+}
+
+// caller calls one method by its name and records which versions answer.
+type caller struct {
+	conn        *dynamic.Conn
+	method      string
+	first, last string // the versions that answered the first and the last call
+}
+
+func (c *caller) call(ctx context.Context) (answer string, err error) {
+	response, err := dynamic.Invoke(ctx, c.conn, c.method, json.RawMessage(`"Ada"`))
+	if err != nil {
+		return "", err
+	}
+	return response.(*wrapperspb.StringValue).GetValue(), nil
+}
+
+// callUntil calls until done is closed and another version than the first has answered.
+func (c *caller) callUntil(done <-chan struct{}, ctx context.Context) error {
+	for {
+		answer, err := c.call(ctx)
+		if err != nil {
+			return err
+		}
+		c.last, _, _ = strings.Cut(strings.TrimPrefix(answer, "version "), ",")
+		if c.first == "" {
+			c.first = c.last
+		}
+		select {
+		case <-done:
+			if c.last != c.first {
+				return nil
+			}
+		default:
+		}
+	}
+}
