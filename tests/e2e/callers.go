@@ -6,20 +6,21 @@ import (
 	"testing"
 )
 
-// callers call over and over, each on a goroutine of its own, until they are stopped.
+// callers is a group of goroutines that each make calls in a loop until stop.
 type callers struct {
-	life    context.Context //nolint:containedctx // of the callers
+	life    context.Context //nolint:containedctx // ends all callers
 	end     context.CancelFunc
 	running sync.WaitGroup
 
 	mu       sync.Mutex
 	calls    int
 	failures []error
-	target   int           // calls that somebody waits for
-	reached  chan struct{} // closed then; nil if nobody waits
+	// target is the number of calls at which reached is closed. reached is nil without a waiter.
+	target  int
+	reached chan struct{}
 }
 
-// startCallers returns callers that end with the test, if they are not stopped before.
+// startCallers starts count callers. They end with the test at the latest.
 func startCallers(t testing.TB, count int, call func() error) *callers {
 	t.Helper()
 	c := &callers{}
@@ -48,7 +49,7 @@ func (c *callers) note(err error) {
 	}
 }
 
-// wait returns when so many more calls have ended, at least. One goroutine can wait at a time.
+// wait returns when at least count more calls have completed. Only one goroutine may wait at a time.
 func (c *callers) wait(t testing.TB, count int) {
 	t.Helper()
 	reached := make(chan struct{})
@@ -58,7 +59,7 @@ func (c *callers) wait(t testing.TB, count int) {
 	soon(t, reached, "progress of the callers")
 }
 
-// stop ends the callers, and returns how many calls they made and the errors of those that failed.
+// stop ends the callers and returns the number of calls and the errors of the failed ones.
 func (c *callers) stop() (calls int, failures []error) {
 	c.end()
 	c.running.Wait()

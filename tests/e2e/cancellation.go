@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testCancellation: a caller that gives up returns at once, and its handler hears of it long before the request
-// expires.
+// testCancellation checks that a canceled call returns at once, and that the context of its handler
+// ends long before the request expires.
 func testCancellation(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := newWaiting()
@@ -75,11 +75,11 @@ func testCancellation(t *testing.T, network Network) {
 	}
 }
 
-// testDeadlines: a caller's time is up when it said, and so is its handler's.
+// testDeadlines checks that calls and their handlers end at the deadline of the caller.
 func testDeadlines(t *testing.T, network Network) {
-	timeout := 200 * time.Millisecond // enough to find a server on a busy machine: that would be another error
+	timeout := 200 * time.Millisecond // on a busy machine, less would end the search for a server with another error
 	if !network.CountsReceivers {
-		timeout += dynamic.DefaultShortCircuitTimeout // before which a client does not know that it has found all
+		timeout += dynamic.DefaultShortCircuitTimeout // the client waits this long for more claims
 	}
 	w := newWorld(t, network)
 	handlers := newWaiting()

@@ -14,10 +14,10 @@ import (
 const (
 	churnCallers = 16
 	churnRounds  = 3
-	churnCalls   = 50 // at least, between two events
+	churnCalls   = 50 // at least, between two changes of the fleet
 )
 
-// testChurn: servers come and go while clients call.
+// testChurn checks that calls succeed while servers join and leave.
 func testChurn(t *testing.T, network Network) {
 	for _, kind := range []string{kindQueue, kindAffinity, kindMulti} {
 		t.Run("OneOfTwoLeaves/"+kind, func(t *testing.T) {
@@ -37,7 +37,8 @@ func testChurn(t *testing.T, network Network) {
 	}
 }
 
-// anyAnswer calls a method of any kind, and fails if no server has answered.
+// anyAnswer returns a function that calls a method of any kind. The function returns an error if no
+// server has responded.
 func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...string) func() error {
 	t.Helper()
 	return func() error {
@@ -58,7 +59,7 @@ func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...s
 	}
 }
 
-// testOneOfTwoLeaves: as long as one server is there, no call fails when another is shut down.
+// testOneOfTwoLeaves checks that no call fails when one server is shut down while another serves.
 func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
 	w := newWorld(t, network)
 	newServer := func() *dynamic.Server {
@@ -78,7 +79,7 @@ func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
 	requireNoFailures(t, c)
 }
 
-// testOneOfTwoLeavesTopic is testOneOfTwoLeaves with servers that take topics and give them back.
+// testOneOfTwoLeavesTopic is testOneOfTwoLeaves with servers that register and deregister a topic.
 func testOneOfTwoLeavesTopic(t *testing.T, network Network, kind string) {
 	w, method := newWorld(t, network), kind+"Topic"
 	var registrations [2]*dynamic.Registration
@@ -105,7 +106,7 @@ func requireNoFailures(t testing.TB, c *callers) {
 	}
 }
 
-// testAllLeave: when no server is left, calls are unavailable, and never fail in another way.
+// testAllLeave checks that calls fail with unavailable, and no other code, once no server is left.
 func testAllLeave(t *testing.T, network Network, kind string) {
 	if !network.NoticesSilence {
 		t.Skip("a call finds out by its timeout: see NobodyListening")

@@ -1,8 +1,9 @@
-// Package e2e is the test suite of the whole: servers and clients of every kind of method, in every representation
-// of their messages, on one network. It checks what users see: results, errors, cancellation, the coming and going of
-// servers, isolation of the slow from the quick, and that bad input harms nobody.
+// Package e2e is the end-to-end test suite: servers and clients of every method kind, with every
+// Go representation of messages, on one network. The suite checks what users observe: results,
+// errors, cancellation, servers that join and leave, isolation of fast callers from slow ones, and
+// robustness against malformed frames.
 //
-// It runs on the in-process bus, and a bus implementation runs it from a test of its own:
+// The suite runs on the in-process bus. A bus implementation runs the suite from its own test:
 //
 //	func TestEndToEnd(t *testing.T) {
 //		e2e.Run(t, e2e.Network{
@@ -10,5 +11,6 @@
 //		})
 //	}
 //
-// Tests of one process or of several may share a broker: each uses service names of its own.
+// Tests may share a broker, within a process and across processes: each test uses unique service
+// names.
 package e2e

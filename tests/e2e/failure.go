@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// failures are what handlers do with a request of that name, and what callers must see.
+// failures maps the name in a request to the error that callers must receive.
 var failures = []struct {
 	name    string
 	code    errors.ErrorCode
@@ -48,7 +48,8 @@ func fail(name string) error {
 	}
 }
 
-// testFailures: what a handler returns arrives, whatever the kind, and the next request is served.
+// testFailures checks that the error of a handler reaches the caller for every method kind, and that
+// the server serves the next request.
 func testFailures(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -95,7 +96,7 @@ func testFailures(t *testing.T, network Network) {
 		for _, kind := range streamKinds {
 			t.Run(failure.name+"/stream/"+kind, func(t *testing.T) {
 				stream := openGenerated(t, conn, kind)
-				_ = stream.Send(&api.MyClientMessage{Payload: []byte(failure.name)}) // the end may overtake its acknowledgement
+				_ = stream.Send(&api.MyClientMessage{Payload: []byte(failure.name)}) // the stream may end before the acknowledgement
 				soon(t, stream.Context().Done(), "end of the stream")
 				check(t, stream.Err())
 				ended(t, stream.Channel(), "after the handler has returned")
@@ -106,7 +107,7 @@ func testFailures(t *testing.T, network Network) {
 
 type generatedStream = dynamic.ClientStream[*api.MyClientMessage, *api.MyServerMessage]
 
-// openGenerated opens a stream of a method of Streams, that the test may leave open.
+// openGenerated opens a stream with generated types. The test need not close the stream.
 func openGenerated(t testing.TB, conn *dynamic.Conn, method string, opts ...dynamic.RequestOption) generatedStream {
 	t.Helper()
 	client, err := dynamic.NewClient[*api.MyClientMessage, *api.MyServerMessage](conn, fullName(streams, method))

@@ -13,12 +13,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// forger is a peer made by hand, on the level of frames, that sends what no peer should.
+// forger is a hand-written peer that publishes frames which no correct peer sends.
 type forger struct {
 	*world
 
 	bus   bus.Bus
-	id    string // as a client and as a server
+	id    string // client ID and server ID
 	count atomic.Int64
 }
 
@@ -27,7 +27,7 @@ func newForger(w *world) *forger {
 	return &forger{world: w, bus: w.connect(), id: fmt.Sprintf("FORGER_%s", w.suffix)}
 }
 
-// frame is any of the wire's messages.
+// frame is a message of the wire protocol.
 type frame interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }
@@ -44,7 +44,7 @@ func (f *forger) sendRaw(channel wire.Channel, encoded []byte) {
 	require.NoError(f, f.bus.Publish(context.Background(), bus.Channel(channel), encoded, nil))
 }
 
-// listen returns the frames on a channel, until the returned function is called.
+// listen subscribes to a channel and returns its frames. The function stop ends the subscription.
 func (f *forger) listen(channel wire.Channel, join bus.Mode) (envelopes <-chan wire.Envelope, stop func()) {
 	f.Helper()
 	received := make(chan wire.Envelope, 10_000)
@@ -63,10 +63,10 @@ func (f *forger) requestChannel(method string) wire.Channel {
 
 func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.count.Add(1)) }
 
-// isQueue says whether one server gets each request of that kind of call.
+// isQueue reports whether only one server receives each request of a kind.
 func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
 
-// request is one as psrpc sends it.
+// request returns a valid request as psrpc sends it.
 func (f *forger) request(body proto.Message) *wire.Request {
 	now := time.Now()
 	return &wire.Request{
@@ -75,7 +75,7 @@ func (f *forger) request(body proto.Message) *wire.Request {
 	}
 }
 
-// stream is a frame of a stream, with good times.
+// stream returns a stream frame with a valid send time and expiry.
 func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
 	now := time.Now()
 	return &wire.Stream{
@@ -84,7 +84,7 @@ func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
 	}
 }
 
-// eventually waits until a counter has reached a number.
+// eventually waits until a counter is at least atLeast.
 func (f *forger) eventually(counter func() uint64, atLeast int, what string) {
 	f.Helper()
 	require.Eventually(f, func() bool { return counter() >= uint64(atLeast) }, patience, time.Millisecond,

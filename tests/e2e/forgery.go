@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// testForgery: frames that no peer should send are dropped and counted, and everybody goes on working.
+// testForgery checks that invalid frames are dropped and counted, and that all peers still work.
 func testForgery(t *testing.T, network Network) {
 	for name, test := range map[string]func(*testing.T, Network){
 		"Answers":         testForgedAnswers,
@@ -32,7 +32,7 @@ func testForgery(t *testing.T, network Network) {
 	}
 }
 
-// testForgedAnswers: a server claims each request many times, and answers it many times.
+// testForgedAnswers checks a server that sends many claims and many responses for each request.
 func testForgedAnswers(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, times := range []int{3, 1000} {
@@ -70,7 +70,7 @@ func testForgedAnswers(t *testing.T, network Network) {
 	}
 }
 
-// flood claims and answers a request so many times.
+// flood sends the given number of claims and of responses for a request.
 func (f *forger) flood(request wire.Request, times int) {
 	f.Helper()
 	claims := wire.ClaimRequestChannel(f.wireName(calls), string(request.ClientID))
@@ -86,7 +86,7 @@ func (f *forger) flood(request wire.Request, times int) {
 	}
 }
 
-// testForgedGrants: a client grants one request a thousand times; it is served once.
+// testForgedGrants checks that a request is served once if the client grants it a thousand times.
 func testForgedGrants(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -110,7 +110,7 @@ func testForgedGrants(t *testing.T, network Network) {
 	requireWorking(t, w.conn())
 }
 
-// forgedFrames are no good on any channel but one.
+// forgedFrames returns frames that are invalid on a channel for frames of kind except.
 func forgedFrames(t testing.TB, except wire.Kind) [][]byte {
 	t.Helper()
 	frames := [][]byte{nil, {0xff}, []byte("not a frame"), {0x0a, 0x80}}
@@ -133,13 +133,14 @@ func forgedFrames(t testing.TB, except wire.Kind) [][]byte {
 	return append(frames, other)
 }
 
-// routable says whether a frame can be delivered at all: a network may look for the routing key in it.
+// routable reports whether every network delivers a frame: some networks parse its routing key.
 func routable(encoded []byte) bool {
 	_, err := wire.RoutingKey(encoded)
 	return err == nil
 }
 
-// testForgedRequests: bad frames, stale ones, ones without an expiry, and ones whose message cannot be decoded.
+// testForgedRequests checks malformed frames, expired requests, requests without an expiry, and
+// requests whose message cannot be decoded.
 func testForgedRequests(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -150,7 +151,7 @@ func testForgedRequests(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, encoded := range forgedFrames(t, wire.KindRequest) {
 			f.sendRaw(f.requestChannel(kind), encoded)
-			if routable(encoded) && !isQueue(kind) { // to a queue, equal frames may be one
+			if routable(encoded) && !isQueue(kind) { // a queue may deduplicate identical frames
 				bad++
 			}
 		}
@@ -172,7 +173,7 @@ func testForgedRequests(t *testing.T, network Network) {
 	requireWorking(t, w.conn())
 }
 
-// testForgedUpdates: a subscriber drops what is no update.
+// testForgedUpdates checks that a subscriber drops frames that are not updates.
 func testForgedUpdates(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	f, conn := newForger(w), w.conn()
@@ -190,7 +191,7 @@ func testForgedUpdates(t *testing.T, network Network) {
 		undecodable, err := wire.AppendMessageFrame(nil, wire.Body{Raw: []byte{0xff}}, "example.compiled.v1.MyUpdate", 0)
 		require.NoError(t, err)
 		f.sendRaw(channel, undecodable)
-		if kind != kindQueue { // where one from another run may have come before it
+		if kind != kindQueue { // a queue may deduplicate it with the frame of an earlier run
 			bad++
 		}
 		f.eventually(func() uint64 { return subscription.Stats().BadFrames }, bad, kind)
@@ -200,12 +201,13 @@ func testForgedUpdates(t *testing.T, network Network) {
 	}
 }
 
-// testForgedFramesToClients: on each channel of a client come frames of other kinds, and of nothing it knows.
+// testForgedFramesToClients sends, to each channel of a client, frames of wrong kinds and frames of
+// unknown streams.
 func testForgedFramesToClients(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	serveAll(w, w.server())
 	f, conn := newForger(w), w.conn()
-	requireWorking(t, conn) // from now on it listens
+	requireWorking(t, conn) // the conn has subscribed to its channels afterwards
 	before := conn.Stats()
 	bad := 0
 	for channel, kind := range map[wire.Channel]wire.Kind{
@@ -230,8 +232,8 @@ func testForgedFramesToClients(t *testing.T, network Network) {
 	requireWorking(t, conn)
 }
 
-// sendStreamFrames sends frames of every kind for a stream, in good time, too late, and without an expiry. It returns
-// how many.
+// sendStreamFrames sends stream frames of every kind: with a valid expiry, expired, and without an
+// expiry. It returns the number of frames.
 func (f *forger) sendStreamFrames(channel wire.Channel, streamID string) (count int) {
 	f.Helper()
 	for _, op := range []wire.StreamOp{wire.StreamNone, wire.StreamMessage, wire.StreamAck, wire.StreamPing, wire.StreamClose} {
@@ -245,15 +247,15 @@ func (f *forger) sendStreamFrames(channel wire.Channel, streamID string) (count 
 	return count
 }
 
-// afterClose serves a stream by hand, closes it, and goes on sending.
+// afterClose accepts a stream as a server, closes the stream, and sends more frames for it.
 func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	f.Helper()
-	const nowhere = "nowhere" // a topic that no server serves
+	const nowhere = "nowhere" // a topic without a server
 	opens, stop := f.listen(wire.StreamServerChannel(f.wireName(streams), kind+"Topic", []string{nowhere}), bus.Broadcast)
 	defer stop()
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](f, conn, fullName(streams, kind+"Topic"), []string{nowhere})
 	opened := make(chan generatedStream, 1)
-	go func() { // ends with the opening
+	go func() { // the caller waits for opened
 		stream, err := client.OpenStream(f.Context())
 		assert.NoError(f, err)
 		opened <- stream
@@ -300,7 +302,7 @@ func testForgedFramesToServers(t *testing.T, network Network) {
 	unawaited += f.sendStreamFrames(channel, "STR_unknown")
 
 	const streamID = "STR_forged"
-	for range 100 { // one stream is opened, the others have its id
+	for range 100 { // the first frame opens the stream, the others repeat its ID
 		f.send(channel, f.stream(streamID, wire.StreamOpen))
 	}
 	unawaited += 99

@@ -19,7 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
 )
 
-// testInterceptors: what is ready-made does its work on every bus, for calls to one server and to all, and for streams.
+// testInterceptors checks the ready-made interceptors on every bus, for single calls, multi calls
+// and streams.
 func testInterceptors(t *testing.T, network Network) {
 	for name, test := range map[string]func(*testing.T, *world){
 		"Recovery": testRecovery, "Retry": testRetry, "Logging": testLogging, "ErrorMask": testErrorMask,
@@ -32,7 +33,8 @@ func testInterceptors(t *testing.T, network Network) {
 	}
 }
 
-// serveIntercepted serves calls, and streams whose only message is a request's name, with the same function.
+// serveIntercepted serves calls and streams with the same function. handle gets the name in the
+// request, or in the only message of the stream.
 func (w *world) serveIntercepted(
 	t testing.TB, handle func(ctx context.Context, name string) error, opts ...dynamic.RegisterOption,
 ) (called, streamed *dynamic.Registration) {
@@ -60,7 +62,8 @@ func (w *world) serveIntercepted(
 	return called, streamed
 }
 
-// eachKind calls a method of each kind, and opens a stream, and gives the errors to check. A stream that ends well has none.
+// eachKind calls a method of each kind, opens a stream, and passes each error to check. The error is
+// nil for a stream that the server has closed without an error.
 func eachKind(t *testing.T, conn *dynamic.Conn, name string, check func(t *testing.T, kind string, err error)) {
 	t.Helper()
 	for _, kind := range callKinds {
@@ -70,7 +73,7 @@ func eachKind(t *testing.T, conn *dynamic.Conn, name string, check func(t *testi
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](t, conn, fullName(streams, kindQueue), nil)
 	stream, err := client.OpenStream(t.Context())
 	if err == nil {
-		_ = stream.Send(&api.MyClientMessage{Payload: []byte(name)}) // the end may overtake its acknowledgement
+		_ = stream.Send(&api.MyClientMessage{Payload: []byte(name)}) // the stream may end before the acknowledgement
 		soon(t, stream.Context().Done(), "end of the stream")
 		if err = stream.Err(); errors.Is(err, errors.ErrStreamClosed) {
 			err = nil
@@ -90,7 +93,8 @@ func testRecovery(t *testing.T, w *world) {
 	})
 }
 
-// testRetry: a server that is full for once, and one that comes while the client waits.
+// testRetry checks retries after a rate limit, no retry of an error that may have had effects, and a
+// server that registers a topic while the client retries.
 func testRetry(t *testing.T, w *world) {
 	conn := w.conn(interceptors.Retry(
 		interceptors.WithAttempts(10_000), interceptors.WithBackoff(time.Millisecond, 50*time.Millisecond), interceptors.WithRetryBudget(0, 0)))
@@ -102,13 +106,13 @@ func testRetry(t *testing.T, w *world) {
 		return nil
 	}
 	called, _ := w.serveIntercepted(t, refuse, limits.Rate(20, 1))
-	for range 5 { // each but the first is too early at first
+	for range 5 { // the first attempt of each call but the first exceeds the rate
 		_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
 		require.NoError(t, err)
 	}
 	failures.Store(1)
 	_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
-	requireCode(t, errors.Unavailable, err) // it may have had effects
+	requireCode(t, errors.Unavailable, err) // not retried: the handler has run
 
 	if !w.network.NoticesSilence {
 		return
@@ -120,7 +124,7 @@ func testRetry(t *testing.T, w *world) {
 	require.NoError(t, err)
 }
 
-// lines counts log records by message and code.
+// lines counts log records by message, side and code.
 type lines struct {
 	mu    sync.Mutex
 	count map[string]int
@@ -159,7 +163,7 @@ func testLogging(t *testing.T, w *world) {
 		})
 	}
 	require.NoError(t, conn.Close())
-	require.NoError(t, streamed.Close(t.Context())) // all lines of streams are there
+	require.NoError(t, streamed.Close(t.Context())) // streams have logged their ends afterwards
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	assert.Equal(t, map[string]int{

@@ -23,7 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
 )
 
-// testObserved: metrics, tracing and validation see every kind of call on every bus, and spans know each other across it.
+// testObserved checks that metrics, tracing and validation apply to every kind of call on every bus,
+// and that client and server spans are connected across the bus.
 func testObserved(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	schema, err := allkinds.Registry()
@@ -45,17 +46,17 @@ func testObserved(t *testing.T, network Network) {
 	useEveryKind(t, served, conn)
 	requireSpans(t, spans)
 	requirePage(t, page, map[string]float64{
-		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4, // with the one that is refused
+		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4, // including the rejected call
 		"rpc_client_request_size_bytes": 4, "rpc_client_response_size_bytes": 3,
 		"rpc_server_request_size_bytes": 4, "rpc_server_response_size_bytes": 3,
 		"dynpsrpc_client_active_calls": 0, "dynpsrpc_server_active_calls": 0, "dynpsrpc_client_multi_responses_total": 1,
-		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2, // with the one that is refused
+		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2, // including the rejected update
 		"dynpsrpc_delivery_duration_seconds": 1, "dynpsrpc_delivery_size_bytes": 1,
 		"dynpsrpc_conn_waiting": 0, "dynpsrpc_conn_dropped_total": 0,
 	})
 }
 
-// useEveryKind makes a call of every kind, and one that breaks a rule.
+// useEveryKind makes a call of every kind, and one call and one update that violate a rule.
 func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn) {
 	hi := &allkinds.Text{Value: "hi"}
 	_, err := dynamic.Invoke(t.Context(), conn, allkinds.One, hi)
@@ -84,10 +85,10 @@ func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn
 	require.NoError(t, subscription.Close())
 }
 
-// requireSpans waits for the spans of useEveryKind. Each server's has a client's as its parent, and the subscriber's a link to
-// the publisher's.
+// requireSpans waits for the spans of useEveryKind. The parent of each server span must be a client
+// span, and the span of the subscriber must have a link to the span of the publisher.
 func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
-	const count = 2*4 + 2 + 1 // the last for the update that is refused
+	const count = 2*4 + 2 + 1 // the last one is for the rejected update
 	require.Eventually(t, func() bool { return len(spans.Ended()) >= count }, patience, time.Millisecond,
 		"the other side of a stream ends in the background")
 	byID := map[trace.SpanID]sdk.ReadOnlySpan{}
@@ -114,7 +115,7 @@ func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
 	}
 }
 
-// requirePage waits for the sums of values, and the counts of histograms.
+// requirePage waits for the expected sums of gauges and counters, and sample counts of histograms.
 func requirePage(t *testing.T, page *prometheus.Registry, want map[string]float64) {
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		families, err := page.Gather()

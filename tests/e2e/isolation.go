@@ -15,10 +15,11 @@ import (
 const (
 	isolationCallers = 64
 	unreadUpdates    = 1000
-	unreadServers    = 20 // more responses than a call to all keeps ready for its caller
+	unreadServers    = 20 // more responses than a multi call buffers for its caller
 )
 
-// testIsolation: what is never read holds up nobody who shares the conn, the server and the bus with it.
+// testIsolation checks that responses, updates and streams which are never read do not block other
+// callers on the same conn, server and bus.
 func testIsolation(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	conn, call := newWorkingCall(w)
@@ -33,7 +34,7 @@ func testIsolation(t *testing.T, network Network) {
 	}
 }
 
-// newWorkingCall returns a conn with a server to call.
+// newWorkingCall starts a server and returns a conn and a function that calls the server.
 func newWorkingCall(w *world) (conn *dynamic.Conn, call func(ctx context.Context, kind string) (*api.MyResponse, error)) {
 	w.Helper()
 	server := w.server()
@@ -53,7 +54,7 @@ func newWorkingCall(w *world) (conn *dynamic.Conn, call func(ctx context.Context
 	}
 }
 
-// sendUntilClosed sends as fast as the stream takes it, and goes on when nobody reads.
+// sendUntilClosed sends as fast as the stream permits, and continues when the client does not read.
 func sendUntilClosed(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 	for stream.Err() == nil {
 		_ = stream.Send(&api.MyServerMessage{Text: "unread"}, dynamic.WithStreamTimeout(10*time.Millisecond))
@@ -61,8 +62,8 @@ func sendUntilClosed(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyCl
 	return nil
 }
 
-// openUnread opens, on a conn that others use too, a call to all, a subscription and a stream that are never read,
-// and makes sure that each has more to read than it keeps ready.
+// openUnread opens a multi call, a subscription and a stream that are never read, on a conn that
+// other callers use too. It returns when the buffer of each is full.
 func openUnread(w *world, conn *dynamic.Conn) {
 	w.Helper()
 	for range unreadServers {
@@ -86,7 +87,8 @@ func openUnread(w *world, conn *dynamic.Conn) {
 	require.Eventually(w, func() bool { return len(stream.Channel()) == cap(stream.Channel()) }, patience, time.Millisecond)
 }
 
-// benchmarkIsolation measures working callers alone, and then beside what is never read.
+// benchmarkIsolation measures callers alone, and then with unread responses, updates and messages on
+// the same conn.
 func benchmarkIsolation(b *testing.B, network Network) {
 	w := newWorld(b, network)
 	conn, call := newWorkingCall(w)
@@ -98,7 +100,7 @@ func benchmarkIsolation(b *testing.B, network Network) {
 	alone := measureCalls(b, isolationCallers, calls, work)
 	openUnread(w, conn)
 	beside := measureCalls(b, isolationCallers, calls, work)
-	b.ReportMetric(0, "ns/op") // that of both together means nothing
+	b.ReportMetric(0, "ns/op") // hides the mean over both phases, which is meaningless
 	b.ReportMetric(alone.p99(), "p99-alone-ns")
 	b.ReportMetric(beside.p99(), "p99-beside-ns")
 	b.ReportMetric(beside.p99()/alone.p99(), "ratio")

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// latencies of many calls, sorted.
+// latencies holds the sorted latencies of calls.
 type latencies []time.Duration
 
 func (l latencies) p50() float64 { return float64(l[len(l)/2]) }
 func (l latencies) p99() float64 { return float64(l[len(l)*99/100]) }
 
-// measureCalls makes so many calls, from as many goroutines as there are callers.
+// measureCalls makes the given number of calls from concurrent goroutines, one for each caller.
 func measureCalls(b *testing.B, callers, calls int, call func() error) latencies {
 	b.Helper()
 	perCaller := make([]latencies, callers)

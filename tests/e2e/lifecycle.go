@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testLifecycle: what ends with a conn, a server, or a topic.
+// testLifecycle checks which operations end when a conn, a server or a topic is closed.
 func testLifecycle(t *testing.T, network Network) {
 	for name, test := range map[string]func(*testing.T, Network){
 		"ConnClose":       testConnClose,
@@ -28,9 +28,9 @@ func testLifecycle(t *testing.T, network Network) {
 	}
 }
 
-// openThings is one of everything that a conn can have under way.
+// openThings holds one open operation of every kind on a conn.
 type openThings struct {
-	failed       chan error // calls
+	failed       chan error // errors of calls
 	responses    <-chan *dynamic.Response[*api.MyResponse]
 	streams      []generatedStream
 	subscription dynamic.Subscription[*api.MyUpdate]
@@ -64,7 +64,8 @@ func openAll(t *testing.T, w *world, server *dynamic.Server, conn *dynamic.Conn)
 	return o
 }
 
-// testConnClose: everything ends, with errors that say so, and nothing can be begun any more.
+// testConnClose checks that Conn.Close ends all operations with ErrClientClosed or ErrStreamClosed,
+// and that new operations fail.
 func testConnClose(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	conn := w.conn(dynamic.WithClientTimeout(time.Hour))
@@ -100,7 +101,8 @@ func testConnClose(t *testing.T, network Network) {
 	require.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// testServerKill: handlers and streams end at once, the answers still arrive, and another server goes on.
+// testServerKill checks that Server.Kill ends handlers and streams at once, that responses still
+// arrive, and that another server serves the next call.
 func testServerKill(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	conn := w.conn(dynamic.WithClientTimeout(time.Hour))
@@ -119,7 +121,7 @@ func testServerKill(t *testing.T, network Network) {
 		ended(t, stream.Channel(), "stream")
 		require.ErrorIs(t, stream.Err(), errors.ErrStreamEOF)
 	}
-	require.NoError(t, o.subscription.Err(), "it is none of the server's")
+	require.NoError(t, o.subscription.Err(), "subscriptions do not depend on the server")
 	_, err := w.register(server, calls, nil)
 	require.ErrorIs(t, err, errors.ErrServerClosed)
 
@@ -128,7 +130,8 @@ func testServerKill(t *testing.T, network Network) {
 	require.NoError(t, err)
 }
 
-// testServerShutdown: calls that run are answered, streams end at once, and Shutdown waits for both.
+// testServerShutdown checks that running calls are answered, that streams end at once, and that
+// Shutdown waits for both.
 func testServerShutdown(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()
@@ -166,7 +169,8 @@ func testServerShutdown(t *testing.T, network Network) {
 	require.NoError(t, soon(t, shut, "end of Shutdown"))
 }
 
-// testDeregisterTopic: what runs on the topic goes on, streams end, and other topics do not notice.
+// testDeregisterTopic checks that running calls on the topic continue, that its streams end, and that
+// other topics are not affected.
 func testDeregisterTopic(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()
@@ -199,14 +203,14 @@ func testDeregisterTopic(t *testing.T, network Network) {
 	require.ErrorIs(t, goingStream.Err(), errors.ErrStreamEOF)
 	require.NoError(t, stayingStream.Send(&api.MyClientMessage{}))
 	_, err := going(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(time.Second))
-	require.Error(t, err, "nobody is there")
+	require.Error(t, err, "the topic has no server")
 	requireCode(t, errors.NotFound, registration.DeregisterTopic("QueueTopic", "going"))
 
 	close(release)
 	require.NoError(t, soon(t, answered, "answer"))
 	_, err = newGeneratedCall(t, conn, "QueueTopic", "staying")(t.Context(), sample("Ada"))
 	require.NoError(t, err)
-	require.NoError(t, registration.RegisterTopic("QueueTopic", "going"), "it can come back")
+	require.NoError(t, registration.RegisterTopic("QueueTopic", "going"), "a topic can be registered again")
 	_, err = going(t.Context(), sample("Ada"))
 	require.NoError(t, err)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// requireEqual compares messages.
+// requireEqual requires that two messages are equal.
 func requireEqual(t testing.TB, want, got proto.Message, what ...any) {
 	t.Helper()
 	require.True(t, proto.Equal(want, got), "wanted %v, got %v: %v", want, got, fmt.Sprint(what...))
@@ -30,8 +30,8 @@ func forEachMethod(kinds []string, f func(kind string, method string, topic []st
 	}
 }
 
-// testMatrixCalls: every kind of call, with every representation on each side, with and without topics, gives the
-// same result.
+// testMatrixCalls checks that every kind of call returns the same result with every message
+// representation on each side, with and without topics.
 func testMatrixCalls(t *testing.T, network Network) {
 	servers := map[string]func(kind string) dynamic.Handler{
 		"raw": func(string) dynamic.Handler { return dynamic.Raw(answeringRaw) },
@@ -101,8 +101,8 @@ func testMatrixStreams(t *testing.T, network Network) {
 	}
 }
 
-// testMatrixSubscriptions is testMatrixCalls for subscriptions: of two subscribers both get an update of a MULTI
-// method, and one that of a queue.
+// testMatrixSubscriptions is testMatrixCalls for subscriptions: both of two subscribers receive an
+// update of a MULTI method, and exactly one of them receives an update of a queue method.
 func testMatrixSubscriptions(t *testing.T, network Network) {
 	for _, subscriber := range shapes {
 		t.Run("subscriber="+subscriber.name, func(t *testing.T) {
@@ -145,7 +145,7 @@ func publishedUpdate() *api.MyUpdate {
 	return &api.MyUpdate{Id: "update", State: api.MyUpdate_STATE_DONE, Labels: map[string]string{"key": "value"}}
 }
 
-// publishedShapes returns publishedUpdate in the shapes that can be published.
+// publishedShapes returns publishedUpdate in each representation that can be published.
 func publishedShapes(t testing.TB) []proto.Message {
 	t.Helper()
 	converted, err := as[proto.Message](publishedUpdate())
@@ -159,7 +159,7 @@ func requireUpdate(t testing.TB, want *api.MyUpdate, came received) {
 	requireEqual(t, want, came.update)
 }
 
-// testMatrixInvoke: the same by name, with JSON.
+// testMatrixInvoke is testMatrixCalls for calls by name, with requests in JSON and as maps.
 func testMatrixInvoke(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -179,7 +179,7 @@ func testMatrixInvoke(t *testing.T, network Network) {
 			"address": map[string]any{"region": "eu", "host": "client"},
 		},
 	}
-	var multi []<-chan *dynamic.Response[proto.Message] // read below, so that the calls wait for more responses together
+	var multi []<-chan *dynamic.Response[proto.Message] // read below, so that all calls wait concurrently
 	forEachMethod(callKinds, func(kind, method string, topic []string) {
 		for _, request := range requests {
 			if kind == kindMulti {

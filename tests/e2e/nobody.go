@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testNobodyListening: what nobody serves is unavailable, and a bus that can tell tells at once.
+// testNobodyListening checks that calls to methods without a server fail with unavailable, at once if
+// the bus reports missing subscribers.
 func testNobodyListening(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := dynamic.Handlers{}
@@ -23,7 +24,7 @@ func testNobodyListening(t *testing.T, network Network) {
 		t.Helper()
 		taken := time.Since(started)
 		t.Logf("known after %v", taken)
-		if !network.NoticesSilence { // then it depends on whether servers claim requests
+		if !network.NoticesSilence { // the code depends on whether servers claim requests
 			coded, _ := errors.AsType[errors.Error](err)
 			require.NotNil(t, coded, "%v", err)
 			assert.Contains(t, []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded}, coded.Code())
@@ -33,7 +34,7 @@ func testNobodyListening(t *testing.T, network Network) {
 		facts, ok := errors.FactsOf(err)
 		require.True(t, ok, "%v", err)
 		assert.Equal(t, errors.ReasonNobodyListening, facts.Reason)
-		assert.Less(t, taken, time.Second) // a few microseconds in process; the bound is for machines that are busy
+		assert.Less(t, taken, time.Second) // takes microseconds in process; the bound allows for busy machines
 	}
 	for _, kind := range callKinds {
 		t.Run(kind, func(t *testing.T) {
@@ -55,6 +56,6 @@ func testNobodyListening(t *testing.T, network Network) {
 		})
 	}
 	t.Run("Publish", func(t *testing.T) {
-		require.NoError(t, dynamic.Publish(t.Context(), conn, fullName(feeds, kindMulti), nil), "that is no error")
+		require.NoError(t, dynamic.Publish(t.Context(), conn, fullName(feeds, kindMulti), nil), "an update without subscribers is no error")
 	})
 }

@@ -25,7 +25,7 @@ const (
 	feeds   = "Feeds"
 )
 
-// The kinds of methods that the services have: the beginnings of their names.
+// Method kinds of the services. Each method name starts with its kind.
 const (
 	kindQueue        = "Queue"
 	kindSingleServer = "SingleServer"
@@ -34,13 +34,13 @@ const (
 )
 
 var (
-	singleKinds = []string{kindQueue, kindSingleServer, kindAffinity} // calls that one server answers
+	singleKinds = []string{kindQueue, kindSingleServer, kindAffinity} // answered by one server
 	callKinds   = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
 	streamKinds = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
 	feedKinds   = []string{kindQueue, kindMulti}
 )
 
-// addressing is whether a method takes a topic, by the end of its name.
+// addressing describes the topic of methods whose names end with suffix.
 type addressing struct {
 	suffix string
 	topic  []string
@@ -52,8 +52,8 @@ var addressings = []addressing{
 	{"Topics", []string{"eu|west", "room 7 ü"}},
 }
 
-// schema is kinds.proto compiled together with the messages' own source, once for all tests. It has nothing of the
-// generated descriptors.
+// schema parses kinds.proto and the source of its messages once for all tests. The result shares no
+// descriptors with the generated code.
 var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	messages, err := messageSource()
 	if err != nil {
@@ -67,7 +67,7 @@ var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	return parsed, parsed.ParseProto(files, "kinds.proto", "my_service.proto")
 })
 
-// messageSource reads the .proto of package api, for a test in any folder of this module.
+// messageSource reads the .proto file of package api. It works in any folder of this module.
 func messageSource() ([]byte, error) {
 	folder, err := os.Getwd()
 	if err != nil {
@@ -85,7 +85,7 @@ func messageSource() ([]byte, error) {
 	}
 }
 
-// parsedMessage returns the parsed descriptor of the message with that full name.
+// parsedMessage returns the parsed descriptor of the message with the given full name.
 func parsedMessage(name protoreflect.FullName) (protoreflect.MessageDescriptor, error) {
 	parsed, err := schema()
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// fleet is servers whose affinity the test sets. Their responses say who they are.
+// fleet is a group of servers whose affinity scores are set by the test. Responses contain the ID of
+// the server.
 type fleet struct {
 	*world
 
@@ -56,7 +57,7 @@ func newFleet(t testing.TB, network Network, size int) *fleet {
 	return f
 }
 
-// ids returns those of all servers, sorted.
+// ids returns the sorted IDs of all servers.
 func (f *fleet) ids() []string {
 	ids := make([]string, 0, len(f.servers))
 	for _, server := range f.servers {
@@ -80,7 +81,8 @@ func testSelection(t *testing.T, network Network) {
 	}
 }
 
-// testAffinity: with default options the best server answers each time, as soon as all have claimed.
+// testAffinity checks that, with default options, the server with the highest affinity responds each
+// time.
 func testAffinity(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	call := newGeneratedCall(t, f.conn, kindAffinity)
@@ -98,7 +100,7 @@ func testAffinity(t *testing.T, network Network) {
 	}
 	f.scores[0].Store(-1)
 	f.scores[1].Store(200)
-	require.Equal(t, f.servers[1].ID(), best(), "who declines does not hold up the others")
+	require.Equal(t, f.servers[1].ID(), best(), "a server that declines does not delay the others")
 }
 
 func testAffinityStream(t *testing.T, network Network) {
@@ -110,7 +112,8 @@ func testAffinityStream(t *testing.T, network Network) {
 	}
 }
 
-// testAllDecline: a request that no server takes is unavailable, and the error says why.
+// testAllDecline checks that a request which all servers decline fails with unavailable and
+// ReasonAllDeclined.
 func testAllDecline(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	for i := range f.scores {
@@ -123,7 +126,8 @@ func testAllDecline(t *testing.T, network Network) {
 	assert.Equal(t, errors.ReasonAllDeclined, facts.Reason)
 }
 
-// testMulti: every server answers once, and a network that counts receivers ends the call when all have.
+// testMulti checks that every server responds once, and that the call ends after the last response if
+// the network counts receivers.
 func testMulti(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	client := newClient[*api.MyRequest, *api.MyResponse](t, f.conn, fullName(calls, kindMulti), nil)
@@ -143,7 +147,8 @@ func testMulti(t *testing.T, network Network) {
 	}
 }
 
-// testMultiStream: all servers take the stream, and the client hears each of them.
+// testMultiStream checks that all servers accept the stream and that the client receives messages
+// from each of them.
 func testMultiStream(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	stream := openGenerated(t, f.conn, kindMulti)
@@ -167,7 +172,7 @@ func benchmarkAffinity(b *testing.B, network Network) {
 		}
 		return err
 	}
-	measureCalls(b, 1, 1, call) // the first one learns how many servers there are
+	measureCalls(b, 1, 1, call) // the first call learns the number of servers
 	b.ResetTimer()
 	measured := measureCalls(b, 1, b.N, call)
 	b.ReportMetric(measured.p50(), "p50-ns")

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// shape is one representation of messages in Go. Its functions hide it behind the generated types, in which tests
-// say what they send and expect.
+// shape is one Go representation of messages. Its functions convert from and to the generated types
+// that tests use.
 type shape struct {
 	name      string
 	unary     func() dynamic.Handler
@@ -25,8 +25,8 @@ type shape struct {
 	subscribe func(t testing.TB, conn *dynamic.Conn, method string, topic []string) <-chan received
 }
 
-// shapes are those that both sides can use. In the one that is an interface, dynamic messages are sent, and generated
-// ones must come.
+// shapes lists the representations that both sides support. With "interface", tests send dynamic
+// messages and must receive generated ones.
 var shapes = []shape{
 	newShape[*api.MyRequest, *api.MyResponse, *api.MyClientMessage, *api.MyServerMessage, *api.Ignored, *api.MyUpdate]("generated"),
 	newShape[
@@ -56,7 +56,7 @@ func recode(from, into proto.Message) error {
 	return proto.Unmarshal(encoded, into)
 }
 
-// as returns a generated message in representation M.
+// as converts a generated message to representation M.
 func as[M proto.Message](message proto.Message) (M, error) {
 	var none M
 	if _, same := message.(M); same && any(none) != nil {
@@ -73,7 +73,7 @@ func as[M proto.Message](message proto.Message) (M, error) {
 	return any(converted).(M), nil
 }
 
-// from copies a message that came in representation M into a generated one.
+// from copies a received message of representation M into a generated one.
 func from[M proto.Message](came M, into proto.Message) error {
 	var none M
 	if _, isDynamic := any(came).(*dynamicpb.Message); isDynamic && any(none) == nil {
@@ -82,7 +82,7 @@ func from[M proto.Message](came M, into proto.Message) error {
 	return recode(came, into)
 }
 
-// respond is what every handler of a call does: its response has something in every field.
+// respond returns the response of every call handler, with a value in every field.
 func respond(request *api.MyRequest) *api.MyResponse {
 	counts := map[string]int64{}
 	for _, tag := range request.GetTags() {
@@ -94,7 +94,7 @@ func respond(request *api.MyRequest) *api.MyResponse {
 	}
 }
 
-// sample is a request with something in every field.
+// sample returns a request with a value in every field.
 func sample(name string) *api.MyRequest {
 	return &api.MyRequest{Name: name, Count: -41, Tags: []string{"a", "b", "a"}, Address: &api.Address{Region: "eu", Host: "client"}}
 }
@@ -109,7 +109,7 @@ func answering[Req, Resp proto.Message](_ context.Context, given Req) (response 
 
 func always1[Req proto.Message](context.Context, Req) float32 { return 1 }
 
-// answeringRaw is answering on bytes.
+// answeringRaw is answering for encoded messages.
 func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([]byte, error) {
 	if name := method.Input().FullName(); name != "example.compiled.v1.MyRequest" {
 		return nil, fmt.Errorf("the method takes %s", name)
@@ -121,7 +121,7 @@ func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([
 	return proto.Marshal(respond(&request))
 }
 
-// acknowledgement is what every handler of a stream answers to a message.
+// acknowledgement returns the answer of every stream handler to a message.
 func acknowledgement(message *api.MyClientMessage) *api.MyServerMessage {
 	return &api.MyServerMessage{Acknowledged: message.GetSequence(), Text: string(message.GetPayload())}
 }

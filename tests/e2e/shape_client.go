@@ -13,10 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// call calls a method of any kind that one server serves.
+// call calls a method of any kind. Exactly one server must serve the method.
 type call func(ctx context.Context, request *api.MyRequest, opts ...dynamic.RequestOption) (*api.MyResponse, error)
 
-// newClient returns a client bound to a topic, if the method takes one.
+// newClient returns a client of a method, bound to topic unless topic is nil.
 func newClient[Req, Resp proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) *dynamic.Client[Req, Resp] {
 	t.Helper()
 	client, err := dynamic.NewClient[Req, Resp](conn, method)
@@ -50,7 +50,7 @@ func newCall[Req, Resp proto.Message](t testing.TB, conn *dynamic.Conn, method s
 	}
 }
 
-// callOnly calls all servers, of which there must be one.
+// callOnly makes a multi call and returns its only response. Any other number is an error.
 func callOnly[Req, Resp proto.Message](
 	ctx context.Context, client *dynamic.Client[Req, Resp], request Req, opts []dynamic.RequestOption,
 ) (only Resp, err error) {
@@ -84,7 +84,7 @@ func newGeneratedCall(t testing.TB, conn *dynamic.Conn, method string, topic ...
 	return newCall[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, method), topic)
 }
 
-// exchange opens a stream, sends messages, reads as many answers, and closes the stream.
+// exchange opens a stream, sends messages, reads one answer to each, and closes the stream.
 type exchange func(ctx context.Context, messages ...*api.MyClientMessage) ([]*api.MyServerMessage, error)
 
 func newExchange[Send, Recv proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange {
@@ -120,13 +120,13 @@ func newExchange[Send, Recv proto.Message](t testing.TB, conn *dynamic.Conn, met
 	}
 }
 
-// received is an update, or why there is none.
+// received is an update, or the error of its conversion.
 type received struct {
 	update *api.MyUpdate
 	err    error
 }
 
-// newSubscriber subscribes, and returns what comes, until the conn is closed.
+// newSubscriber subscribes and returns a channel of updates, which is closed with the conn.
 func newSubscriber[Ignored, Update proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) <-chan received {
 	t.Helper()
 	subscription, err := newClient[Ignored, Update](t, conn, method, topic).Subscribe(context.Background())

@@ -9,23 +9,25 @@ import (
 
 // Network describes the bus under test.
 type Network struct {
-	// Connect returns a bus connected to the network. All buses that it returns to one t reach each other. They may
-	// be one object, if only one process can be on such a network. Each server and each client of the suite connects
-	// for itself. The suite closes the buses, perhaps twice.
+	// Connect returns a bus connected to the network. All buses returned for the same t reach each
+	// other. A network that is limited to one process may return the same bus each time. The suite
+	// calls Connect once per server and once per client, and closes each bus, possibly twice.
 	Connect func(t testing.TB) bus.Bus
-	// CountsReceivers says that reports tell the number of plain subscriptions that got a frame.
+	// CountsReceivers says that delivery reports contain the number of broadcast subscriptions that
+	// received a frame.
 	CountsReceivers bool
-	// NoticesSilence says that reports tell when nobody listens on a channel.
+	// NoticesSilence says that delivery reports show when a channel has no subscriber.
 	NoticesSilence bool
-	// MixesChannels says that frames which one publisher sends on different channels may overtake each other.
+	// MixesChannels says that the order of frames of one publisher is kept only within a channel.
 	MixesChannels bool
 }
 
-// patience bounds the wait for what must happen; a test that passes does not come near it.
+// patience is the timeout for events that must happen. It is far longer than any passing test needs.
 const patience = 20 * time.Second
 
-// Run runs the suite against network, as subtests of t. It makes t a parallel test, so t must not be one yet: the
-// subtest ManyTopics counts goroutines and runs before t becomes parallel, hence before all parallel tests.
+// Run runs the suite against network, as subtests of t. Run calls t.Parallel, so t must not be
+// parallel yet: the subtest ManyTopics counts goroutines and runs before that call, hence before all
+// parallel tests.
 func Run(t *testing.T, network Network) {
 	t.Helper()
 	t.Run("ManyTopics", func(t *testing.T) { testManyTopics(t, network) })
@@ -33,8 +35,8 @@ func Run(t *testing.T, network Network) {
 	runParallel(t, network)
 }
 
-// RunEach runs the suite against several networks, as subtests of t with the names of the networks. As with Run, t
-// must not be parallel yet.
+// RunEach runs the suite against several networks, as subtests of t with the names of the networks.
+// As with Run, t must not be parallel yet.
 func RunEach(t *testing.T, networks map[string]Network) {
 	t.Helper()
 	for name, network := range networks {
@@ -49,7 +51,7 @@ func RunEach(t *testing.T, networks map[string]Network) {
 	}
 }
 
-// runParallel runs all of the suite but ManyTopics, as parallel subtests of t.
+// runParallel runs the suite except ManyTopics, as parallel subtests of t.
 func runParallel(t *testing.T, network Network) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, Network){

@@ -14,15 +14,17 @@ import (
 
 const (
 	manyTopics = 10_000
-	// topicWorkers register and call topics at the same time.
+	// topicWorkers is the number of goroutines that register and call topics.
 	topicWorkers = 4
-	// keptHeap is what the peers may keep of all topics: a conn remembers the servers of each for a while.
+	// keptHeap bounds the heap growth in bytes that may remain after all topics are deregistered. A
+	// conn remembers the servers of each topic for a while.
 	keptHeap = 16 << 20
-	// keptGoroutines allows for workers that are about to end.
+	// keptGoroutines bounds the additional goroutines afterwards: workers that are about to end.
 	keptGoroutines = 100
 )
 
-// testManyTopics: many topics are served at the same time, and nothing is left of them when they are gone.
+// testManyTopics checks that a server can serve many topics at the same time, and that their memory
+// and goroutines are released when the topics are deregistered.
 func testManyTopics(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	registration := w.serve(w.server(), calls, dynamic.Handlers{"QueueTopics": shapes[0].unary()})
@@ -46,7 +48,7 @@ func testManyTopics(t *testing.T, network Network) {
 		return err
 	}
 	require.NoError(t, registration.RegisterTopic("QueueTopics", "us", "first"))
-	require.NoError(t, call("us", "first"), "so that what one call needs is there before the measurement")
+	require.NoError(t, call("us", "first"), "a first call, so that lazy state exists before the measurement")
 
 	goroutines, heap := measure()
 	eachTopic(func(region, room string) error { return registration.RegisterTopic("QueueTopics", region, room) })
@@ -64,10 +66,10 @@ func testManyTopics(t *testing.T, network Network) {
 	runtime.KeepAlive(conn)
 }
 
-// measure returns the goroutines and the bytes of the heap that are in use.
+// measure returns the number of goroutines and the heap bytes in use.
 func measure() (goroutines int, heap uint64) {
 	runtime.GC()
-	runtime.GC() // the second one frees what pools kept through the first
+	runtime.GC() // pools keep objects through one collection
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return runtime.NumGoroutine(), stats.HeapAlloc

@@ -7,11 +7,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// waiting is handlers that run until their context ends, or the test.
+// waiting provides handlers that run until their context or the test ends.
 type waiting struct {
 	released chan struct{}
 	started  chan context.Context
-	finished chan error // why the context ended
+	finished chan error // causes of ended contexts
 }
 
 func newWaiting() waiting {
@@ -36,7 +36,7 @@ func (h waiting) wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// serve registers the handlers for all kinds.
+// serve registers the handlers for all method kinds.
 func (h waiting) serve(w *world, server *dynamic.Server) {
 	w.Helper()
 	w.Cleanup(func() { close(h.released) })

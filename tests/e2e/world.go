@@ -21,16 +21,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// world is one test's servers and clients on the network. Its services have names that no other test uses, since
-// tests may share a broker.
+// world holds the servers and clients of one test. Its service names are unique, because tests may
+// share a broker.
 type world struct {
 	testing.TB
 	network  Network
 	suffix   string // of wire names
 	registry *registry.Registry
 
-	mu      sync.Mutex
-	peers   []func() // end servers and conns
+	mu sync.Mutex
+	// peers are the functions that close servers and conns.
+	peers   []func()
 	busses  []bus.Bus
 	servers int
 }
@@ -54,7 +55,7 @@ func newWorld(t testing.TB, network Network) *world {
 	return w
 }
 
-// close ends all peers, the last one first, before it closes a bus, for that may be one for all.
+// close closes all peers in reverse order of creation, and then the buses: peers may share a bus.
 func (w *world) close() {
 	for _, end := range slices.Backward(w.peers) {
 		end()
@@ -75,7 +76,7 @@ func (w *world) descriptor(service string) protoreflect.ServiceDescriptor {
 	return s.Descriptor()
 }
 
-// fullName returns what clients call a method by.
+// fullName returns the name by which clients call a method.
 func fullName(service, method string) string { return "e2e.v1." + service + "/" + method }
 
 func (w *world) connect() bus.Bus {
@@ -93,7 +94,8 @@ func (w *world) atEnd(end func()) {
 	w.peers = append(w.peers, end)
 }
 
-// server returns a server on a connection of its own, with a logger that keeps quiet about the panics of tests.
+// server returns a server on a new connection. Its logger discards records, because tests panic on
+// purpose.
 func (w *world) server() *dynamic.Server {
 	w.Helper()
 	b := w.connect()
@@ -110,7 +112,7 @@ func (w *world) server() *dynamic.Server {
 	return server
 }
 
-// serve registers a service on a server. What has no handler answers unimplemented.
+// serve registers a service on a server. Methods without a handler return unimplemented.
 func (w *world) serve(server *dynamic.Server, service string, handlers dynamic.Handlers) *dynamic.Registration {
 	w.Helper()
 	registration, err := w.register(server, service, handlers)
@@ -122,7 +124,7 @@ func (w *world) register(server *dynamic.Server, service string, handlers dynami
 	return server.Register(w.descriptor(service), handlers, dynamic.AllowMissing(), dynamic.WithWireName(w.wireName(service)))
 }
 
-// serveTopics makes the methods of these kinds reachable on the topics of all addressings.
+// serveTopics registers the topics of all addressings for the methods of the given kinds.
 func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) {
 	w.Helper()
 	for _, address := range addressings {
@@ -135,10 +137,10 @@ func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) 
 	}
 }
 
-// conn returns a client's conn on a connection of its own.
+// conn returns a client's conn on a new connection.
 func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	w.Helper()
-	if !w.network.CountsReceivers { // then calls to all last until their timeout
+	if !w.network.CountsReceivers { // multi calls last until their timeout
 		opts = append([]dynamic.ConnOption{dynamic.WithClientTimeout(dynamic.DefaultClientTimeout / 2)}, opts...)
 	}
 	conn, err := dynamic.NewConn(w.connect(), w.registry, opts...)
@@ -147,7 +149,7 @@ func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// soon waits for a signal that must come.
+// soon waits for a value on a channel and fails the test after the timeout patience.
 func soon[T any](t testing.TB, signal <-chan T, what string) T {
 	t.Helper()
 	value, ok := receive(signal)
@@ -155,7 +157,7 @@ func soon[T any](t testing.TB, signal <-chan T, what string) T {
 	return value
 }
 
-// receive is soon for goroutines that must not end the test. It reports false if nothing came.
+// receive is soon for goroutines that must not call FailNow. ok is false after the timeout.
 func receive[T any](signal <-chan T) (value T, ok bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -167,7 +169,7 @@ func receive[T any](signal <-chan T) (value T, ok bool) {
 	}
 }
 
-// ended requires that a channel of messages is closed soon, and drops what is in it before that.
+// ended requires that a channel is closed before the timeout, and discards its remaining messages.
 func ended[T any](t testing.TB, messages <-chan T, what string) {
 	t.Helper()
 	timer := time.NewTimer(patience)
@@ -184,7 +186,7 @@ func ended[T any](t testing.TB, messages <-chan T, what string) {
 	}
 }
 
-// requireCode returns the coded error in err.
+// requireCode requires that err has the given code, and returns the coded error in err.
 func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	t.Helper()
 	require.Error(t, err)

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testWrongUse: what cannot fit is an error that says so, before anything is sent, and does no harm.
+// testWrongUse checks that wrong types, kinds, topics and handlers are errors before anything is
+// sent, and that the peers still work afterwards.
 func testWrongUse(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()
@@ -26,7 +27,7 @@ func testWrongUse(t *testing.T, network Network) {
 	assert.Zero(t, server.Stats())
 }
 
-// serveAll serves every kind of everything, and returns the registrations by service.
+// serveAll serves all methods of all services, and returns the registrations by service name.
 func serveAll(w *world, server *dynamic.Server) map[string]*dynamic.Registration {
 	w.Helper()
 	handlers, streamHandlers := dynamic.Handlers{}, dynamic.Handlers{}
@@ -39,7 +40,7 @@ func serveAll(w *world, server *dynamic.Server) map[string]*dynamic.Registration
 	}
 }
 
-// requireWorking uses every kind of everything once.
+// requireWorking requires that one call, stream and update of every kind succeeds.
 func requireWorking(t testing.TB, conn *dynamic.Conn) {
 	t.Helper()
 	for _, kind := range callKinds {
@@ -88,7 +89,7 @@ func testWrongTypes(t *testing.T, w *world, conn *dynamic.Conn, registrations ma
 	requireCode(t, errors.InvalidArgument, dynamic.Publish(t.Context(), conn, fullName(feeds, kindMulti), &api.Address{}))
 }
 
-// testWrongKinds calls each kind of method as if it were another.
+// testWrongKinds calls each kind of method as if the method had another kind.
 func testWrongKinds(t *testing.T, conn *dynamic.Conn) {
 	names := map[string]string{
 		"single": fullName(calls, kindQueue), "multi": fullName(calls, kindMulti),
@@ -154,7 +155,8 @@ func testWrongTopics(t *testing.T, conn *dynamic.Conn, registrations map[string]
 	}
 }
 
-// testWrongHandlers: a registration that fails serves nothing, and names the method at fault.
+// testWrongHandlers checks that a failed registration serves nothing, and that the error names the
+// method.
 func testWrongHandlers(t *testing.T, w *world) {
 	other := dynamic.Unary(func(_ context.Context, request *api.Address) (*api.Address, error) { return request, nil })
 	otherStream := dynamic.Stream(func(dynamic.ServerStream[*api.MyClientMessage, *api.MyServerMessage]) error { return nil })
