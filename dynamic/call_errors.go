@@ -1,7 +1,6 @@
 package dynamic
 
 import (
-	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
@@ -21,21 +20,9 @@ func (c *unaryCall) contextError(err error) error {
 		if state := c.inbox.snapshot(); state.isError() {
 			return serverError(state.failure)
 		}
-		return c.withFacts(c.claims.selection.err(), c.claims.failureReason())
+		return c.withFacts(c.claims.Err())
 	default:
 		return c.withFacts(coded, errors.ReasonSilent)
-	}
-}
-
-// failureReason is why no server could be chosen.
-func (p *claimCollector) failureReason() errors.Reason {
-	switch {
-	case len(p.selection.rejected) > 0 && len(p.selection.acceptable) == 0:
-		return errors.ReasonBelowMinimum
-	case p.responders.count() > 0:
-		return errors.ReasonAllDeclined
-	default:
-		return errors.ReasonSilent
 	}
 }
 
@@ -45,9 +32,8 @@ func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	facts := errors.CallFacts{
 		Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason, ServerID: c.server,
 	}
-	if claims := c.claims; claims != nil {
-		facts.Claims, facts.BestAffinity = claims.selection.count, claims.selection.highest
-		facts.Declined = slices.Concat(claims.declined, claims.selection.rejected)
+	if c.claims != nil {
+		c.claims.AddFacts(&facts)
 	}
 	switch {
 	case !c.sent:

@@ -6,15 +6,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
-
-// maxClaims bounds the claims that one call keeps; a flood of more is not worth waiting for.
-const maxClaims = 1024
 
 // callInbox collects what has come for one call. The bus puts things in and never waits; the one goroutine that
 // looks is woken through wake, perhaps for nothing.
@@ -143,7 +142,7 @@ func (b *callInbox) discardUnselectedResponse(server string) {
 
 func (b *callInbox) onClaim(claim wire.ClaimRequest) bool {
 	b.mu.Lock()
-	hasRoom := len(b.state.claims) < maxClaims
+	hasRoom := len(b.state.claims) < selection.MaxClaims
 	if hasRoom {
 		b.state.claims = append(b.state.claims, claim)
 	}

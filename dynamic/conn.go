@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/timer"
@@ -28,7 +30,7 @@ type Conn struct {
 	options       connOptions
 	wireID        []byte // the id in the options
 	pending       pendingCalls
-	lateResponses lateResponses
+	lateResponses selection.LateResponses
 	stats         connCounters
 	streams       streamTable
 	messageDedup  dedup.Cache // messages of streams
@@ -39,11 +41,11 @@ type Conn struct {
 	goroutines    sync.WaitGroup // goroutines; none is added once closed
 
 	mu          sync.Mutex
-	replies     map[string]*replySubscriptions // by wire name
-	plans       map[string]*clientPlan         // by full name; those that Invoke has used
-	publishers  map[string]*publisher          // by full name; those that Publish has used
-	memberships map[string]*membership         // by name of the request channel
-	children    map[connChild]struct{}         // what ends with the conn
+	replies     map[string]*replySubscriptions   // by wire name
+	plans       map[string]*clientPlan           // by full name; those that Invoke has used
+	publishers  map[string]*publisher            // by full name; those that Publish has used
+	memberships map[string]*selection.Membership // by name of the request channel
+	children    map[connChild]struct{}           // what ends with the conn
 }
 
 // ConnStats counts what a conn dropped since it was made, and what waits.
@@ -172,15 +174,15 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // the
 const maxMemberships = 10_000
 
 // membership returns what the conn has learned of the servers on a channel.
-func (c *Conn) membership(channel string) *membership {
+func (c *Conn) membership(channel string) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := c.memberships[channel]
 	if known == nil {
 		if c.memberships == nil || len(c.memberships) >= maxMemberships { // rare enough to begin anew
-			c.memberships = map[string]*membership{}
+			c.memberships = map[string]*selection.Membership{}
 		}
-		known = &membership{}
+		known = &selection.Membership{}
 		c.memberships[channel] = known
 	}
 	return known
@@ -214,7 +216,7 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	return service, err
 }
 
-// onResponse takes a frame from the bus; it never blocks.
+// OnResponse takes a frame from the bus; it never blocks.
 func (c *Conn) onResponse(frame []byte) {
 	response, ok := transport.Decode(
 		frame, wire.KindResponse, c.options.maxFrameSize, wire.ParseResponse, &c.stats.badFrames)
@@ -223,7 +225,7 @@ func (c *Conn) onResponse(frame []byte) {
 	}
 	found, useful := c.pending.dispatch(response.RequestID, func(call pendingCall) bool { return call.onResponse(response) })
 	if !found {
-		c.lateResponses.onResponse(response.RequestID, response.ServerID, response.Subscribers)
+		c.lateResponses.OnResponse(response.RequestID, response.ServerID, response.Subscribers)
 	}
 	if !useful {
 		c.stats.unmatched.Add(1)
@@ -239,7 +241,7 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 	found, useful := c.pending.dispatch(claim.RequestID, func(call pendingCall) bool { return call.onClaim(claim) })
 	if !found {
-		c.lateResponses.onResponse(claim.RequestID, claim.ServerID, claim.Subscribers)
+		c.lateResponses.OnResponse(claim.RequestID, claim.ServerID, claim.Subscribers)
 	}
 	if !useful {
 		c.stats.unmatched.Add(1)

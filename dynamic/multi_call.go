@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 
@@ -37,7 +39,7 @@ type multiCall struct {
 
 	mu         sync.Mutex
 	queue      []wire.Response
-	responders responders
+	responders selection.Responders
 	receivers  int
 	publishErr error
 }
@@ -79,14 +81,12 @@ func (c *multiCall) stop() {
 	if c.chain != nil {
 		c.chain.close()
 	}
-	c.plan.conn.lateResponses.add(c.id, c.route.membership)
+	c.plan.conn.lateResponses.Add(c.id, c.route.membership)
 	c.plan.conn.pending.remove(c.id)
 	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for server, s := range c.responders.weights { // one may have come since the call was complete
-		c.route.membership.add(server, s)
-	}
+	c.route.membership.AddAll(&c.responders) // one may have come since the call was complete
 }
 
 // next returns the next response, as soon as there is one, or false when no more will come. Of a call that failed
@@ -137,12 +137,12 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 		return response, true, false
 	case c.publishErr != nil:
 		return serverResponse{err: c.withFacts(transport.ClassifyError(c.publishErr))}, true, true
-	case c.receivers == 0 && c.responders.count() == 0:
+	case c.receivers == 0 && c.responders.Count() == 0:
 		return serverResponse{err: c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)}, true, true
-	case c.expected > 0 && c.responders.count() >= c.expected:
+	case c.expected > 0 && c.responders.Count() >= c.expected:
 		return serverResponse{}, false, true
-	case c.route.membership.isComplete(c.receivers, &c.responders):
-		c.route.membership.update(c.receivers, &c.responders)
+	case c.route.membership.IsComplete(c.receivers, &c.responders):
+		c.route.membership.Update(c.receivers, &c.responders)
 		return serverResponse{}, false, true
 	}
 	return serverResponse{}, false, false
@@ -151,16 +151,16 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 func (c *multiCall) updateMembership() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.route.membership.update(c.receivers, &c.responders)
+	c.route.membership.Update(c.receivers, &c.responders)
 }
 
-// onResponse takes one response of each server.
+// OnResponse takes one response of each server.
 func (c *multiCall) onResponse(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)
-	useful := !c.responders.has(server) && len(c.queue) < maxResponses
+	useful := !c.responders.Has(server) && len(c.queue) < maxResponses
 	if useful {
-		c.responders.add(server, weightOf(response.Subscribers))
+		c.responders.Add(server, selection.WeightOf(response.Subscribers))
 		c.queue = append(c.queue, response)
 	}
 	c.mu.Unlock()

@@ -3,6 +3,8 @@ package dynamic
 import (
 	"slices"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -15,7 +17,7 @@ type route struct {
 	topic            []string
 	requests, grants bus.Channel
 	streams          bus.Channel
-	membership       *membership
+	membership       *selection.Membership
 	handler          ClientRPCHandler // of single calls; nil if the conn has no interceptors
 }
 

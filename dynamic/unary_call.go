@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 
 	"google.golang.org/protobuf/proto"
@@ -19,9 +21,9 @@ import (
 type unaryCall struct {
 	plan   *clientPlan
 	route  *route
-	inbox  *callInbox      // has the request's id
-	claims *claimCollector // nil as long as there is nothing to choose
-	server string          // the one that was granted the call
+	inbox  *callInbox           // has the request's id
+	claims *selection.Collector // nil as long as there is nothing to choose
+	server string               // the one that was granted the call
 
 	started                    time.Time
 	expiry, published, granted time.Duration // since it was started
@@ -69,20 +71,19 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	case !method.RequireClaim():
 		c.acceptDirect = true
 	case o.selection != nil:
-		c.startSelection(*o.selection)
+		c.startSelection(*o.selection, nil)
 	case queued:
 		c.acceptDirect = true
 	case method.Routing() == registry.RoutingAffinity:
-		c.startSelection(options.adaptiveSelection())
-		c.claims.membership = c.route.membership
+		c.startSelection(options.adaptiveSelection(), c.route.membership)
 	default: // a stream, which no queue distributes: the first server will do
-		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout})
+		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}, nil)
 	}
 }
 
-func (c *unaryCall) startSelection(opts SelectionOpts) {
+func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Membership) {
 	c.selecting = true
-	c.claims = newClaimCollector(opts)
+	c.claims = selection.NewCollector(opts.internal(), membership)
 }
 
 // run publishes the request in frame and returns the encoded response.
@@ -101,8 +102,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	}
 	c.sent, c.published = true, time.Since(c.started)
 	if c.selecting {
-		c.claims.start(&conn.timers)
-		defer c.claims.stop()
+		c.claims.Start(&conn.timers)
+		defer c.claims.Stop()
 	}
 	c.inbox.timer.start(c.started, timeout)
 	defer c.inbox.timer.stop()
@@ -112,8 +113,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 // deregister ends what the conn does for the call.
 func (c *unaryCall) deregister() {
 	conn := c.plan.conn
-	if c.claims != nil && c.claims.membership != nil {
-		conn.lateResponses.add(c.inbox.id, c.claims.membership)
+	if c.claims != nil && c.claims.Membership() != nil {
+		conn.lateResponses.Add(c.inbox.id, c.claims.Membership())
 	}
 	conn.pending.remove(c.inbox.id)
 }
@@ -124,7 +125,7 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	for {
 		var phase <-chan time.Time
 		if c.selecting {
-			phase = c.claims.timeout()
+			phase = c.claims.Timeout()
 		}
 		if phase == nil && done == nil { // as it is most often: without a select, which costs as much as the rest
 			<-c.inbox.wakeup
@@ -164,12 +165,12 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		return nil, true, serverError(state.failure)
 	case state.answered && state.failure == nil && !c.selecting:
 		if c.server != "" {
-			c.claims.updateMembership(&state)
+			c.claims.UpdateMembership(state.claims, state.receivers)
 		}
 		return state.body, true, nil
 	case state.publishErr != nil:
 		return nil, true, c.withFacts(transport.ClassifyError(state.publishErr))
-	case c.server == "" && c.claims.hasNew(&state):
+	case c.server == "" && c.claims.HasNew(state.claims, state.receivers):
 		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
 		}
@@ -199,13 +200,13 @@ func serverError(response *wire.Response) error {
 // onClaims looks at new claims and grants the request if that settles who gets it.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil { // a queue has chosen a server, which does not know that it could have answered at once
-		c.claims = newClaimCollector(SelectionOpts{AcceptFirstAvailable: true})
+		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)
 	}
-	server, selected, likelyComplete := c.claims.addClaims(state)
+	server, selected, complete := c.claims.Add(state.claims, state.receivers)
 	if selected {
 		return c.grant(ctx, server)
 	}
-	if likelyComplete {
+	if complete {
 		return c.selectServer(ctx)
 	}
 	return nil
@@ -214,11 +215,11 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 // selectServer chooses among the claims that are there.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
-	if server, selected, _ := c.claims.addClaims(&state); selected { // came at the last moment
+	if server, selected, _ := c.claims.Add(state.claims, state.receivers); selected { // came at the last moment
 		return c.grant(ctx, server)
 	}
-	c.claims.updateMembership(&state)
-	server, err := c.claims.selection.choose()
+	c.claims.UpdateMembership(state.claims, state.receivers)
+	server, err := c.claims.Choose()
 	switch {
 	case err != nil:
 		c.plan.cancel(c.inbox.id)
@@ -228,17 +229,18 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 		return c.withFacts(err, errors.ReasonAllDeclined)
 	case server != "":
 		return c.grant(ctx, server)
-	case c.claims.selection.opts.SelectionFunc != nil:
+	case c.claims.HasSelectionFunc():
 		if err := c.grant(ctx, ""); err != nil { // tells the servers that nobody is wanted
 			return err
 		}
-		return c.withFacts(c.claims.selection.err(), errors.ReasonAllDeclined)
+		err, _ := c.claims.Err()
+		return c.withFacts(err, errors.ReasonAllDeclined)
 	}
 	c.plan.cancel(c.inbox.id) // the servers that claimed need not wait
 	if state.isError() {
 		return serverError(state.failure)
 	}
-	return c.withFacts(c.claims.selection.err(), c.claims.failureReason())
+	return c.withFacts(c.claims.Err())
 }
 
 // grant tells all servers which one shall run the request.

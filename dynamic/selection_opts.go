@@ -3,7 +3,7 @@ package dynamic
 import (
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
 )
 
 const (
@@ -45,52 +45,21 @@ type Claim struct {
 	Affinity float32
 }
 
-// selection is the choice among claims: it depends on nothing but what it is told.
-type selection struct {
-	opts       SelectionOpts
-	count      int      // all claims
-	highest    float32  // among all claims
-	acceptable []*Claim // in the order they came
-	rejected   []string // ids of the others
-	best       *Claim   // the highest affinity above 0
-}
-
-// add considers a claim, and reports whether its server is selected at once.
-func (s *selection) add(claim *Claim) (selected bool) {
-	if s.count == 0 || claim.Affinity > s.highest {
-		s.highest = claim.Affinity
+// internal returns the options as package selection takes them.
+func (o *SelectionOpts) internal() selection.Opts {
+	opts := selection.Opts{
+		MinimumAffinity: o.MinimumAffinity, MaximumAffinity: o.MaximumAffinity,
+		AcceptFirstAvailable: o.AcceptFirstAvailable,
+		AffinityTimeout:      o.AffinityTimeout, ShortCircuitTimeout: o.ShortCircuitTimeout,
 	}
-	s.count++
-	if s.opts.MinimumAffinity > 0 && !(claim.Affinity >= s.opts.MinimumAffinity) {
-		s.rejected = append(s.rejected, claim.ServerID)
-		return false
+	if choose := o.SelectionFunc; choose != nil {
+		opts.SelectionFunc = func(claims []*selection.Claim) (string, error) {
+			public := make([]*Claim, len(claims))
+			for i, claim := range claims {
+				public[i] = (*Claim)(claim)
+			}
+			return choose(public)
+		}
 	}
-	s.acceptable = append(s.acceptable, claim)
-	if s.opts.AcceptFirstAvailable || s.opts.MaximumAffinity > 0 && claim.Affinity >= s.opts.MaximumAffinity {
-		return true
-	}
-	if claim.Affinity > 0 && (s.best == nil || claim.Affinity > s.best.Affinity) {
-		s.best = claim
-	}
-	return false
-}
-
-// choose ends the selection. The id is empty if there is no server to take.
-func (s *selection) choose() (serverID string, err error) {
-	switch {
-	case s.opts.SelectionFunc != nil:
-		return s.opts.SelectionFunc(s.acceptable)
-	case s.best != nil:
-		return s.best.ServerID, nil
-	default:
-		return "", nil
-	}
-}
-
-// err is the error of a selection without a result.
-func (s *selection) err() errors.Error {
-	if s.count == 0 {
-		return errors.ErrNoResponse
-	}
-	return errors.NewErrorf(errors.Unavailable, "no servers available (received %d responses)", s.count)
+	return opts
 }

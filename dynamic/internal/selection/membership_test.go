@@ -1,0 +1,122 @@
+package selection
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+// attended returns the attendance of servers "0", "1" and so on, each given by how many share its receiver.
+func attended(sharers ...uint32) *Responders {
+	var a Responders
+	for i, n := range sharers {
+		a.Add(strconv.Itoa(i), WeightOf(n))
+	}
+	return &a
+}
+
+// The shares of all servers make up their receivers, those of all but one never do.
+func TestMembership_CompleteExactly(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		groups := rapid.SliceOfN(rapid.Uint32Range(1, 200), 1, 20).Draw(t, "servers of each receiver")
+		var all []uint32
+		for _, servers := range groups {
+			for range servers {
+				all = append(all, servers)
+			}
+		}
+		var r Membership
+		missing := rapid.IntRange(0, len(all)-1).Draw(t, "missing")
+		most := append(append([]uint32{}, all[:missing]...), all[missing+1:]...)
+		require.False(t, r.IsComplete(len(groups), attended(most...)))
+		require.False(t, r.LikelyComplete(len(groups), attended(most...)))
+		require.True(t, r.IsComplete(len(groups), attended(all...)))
+		r.Update(len(groups), attended(all...))
+		require.False(t, r.IsComplete(len(groups), attended(most...)))
+		require.True(t, r.IsComplete(len(groups), attended(all...)))
+	})
+}
+
+func TestMembership_CompleteOfMany(t *testing.T) {
+	t.Parallel()
+	const servers = 10_000
+	var r Membership
+	var answered Responders
+	for i := range servers {
+		assert.False(t, r.IsComplete(1, &answered))
+		answered.Add(strconv.Itoa(i), WeightOf(servers))
+	}
+	assert.True(t, r.IsComplete(1, &answered))
+}
+
+func TestMembership_Unknown(t *testing.T) {
+	t.Parallel()
+	var r Membership
+	for _, receivers := range []int{bus.Unknown, 0} {
+		assert.False(t, r.IsComplete(receivers, attended(1, 1)))
+		assert.False(t, r.LikelyComplete(receivers, attended(1, 1)))
+	}
+	assert.False(t, r.IsComplete(1, attended()))
+}
+
+// psrpc's servers do not say that they share a receiver: what is learned of them adds to what ours say.
+func TestMembership_SilentSharersAreLearned(t *testing.T) {
+	t.Parallel()
+	var r Membership
+	assert.True(t, r.IsComplete(2, attended(1, 1)), "nobody can know")
+	r.Update(2, attended(1, 1))
+	r.add("2", WeightOf(2))
+	assert.True(t, r.IsComplete(2, attended(1, 1)), "half a server may have come meanwhile")
+	r.add("3", WeightOf(2))
+	assert.False(t, r.IsComplete(2, attended(1, 1, 2)))
+	assert.True(t, r.IsComplete(2, attended(1, 1, 2, 2)))
+	assert.True(t, r.IsComplete(3, attended(1, 1, 2, 2, 1)), "another one has come")
+	r.Update(1, attended(1))
+	assert.True(t, r.IsComplete(1, attended(1)), "the others have left")
+}
+
+// Servers that join or leave a connection change the shares of those that stay; calls then end as before.
+func TestMembership_SharersComeAndLeave(t *testing.T) {
+	t.Parallel()
+	var r Membership
+	r.Update(1, attended(2, 2))
+	assert.True(t, r.LikelyComplete(1, attended(2, 2)))
+	assert.False(t, r.LikelyComplete(1, attended(3, 3)), "there is another one")
+	assert.True(t, r.LikelyComplete(1, attended(3, 3, 3)))
+	assert.True(t, r.LikelyComplete(1, attended(1)), "one has left")
+	r.add("0", WeightOf(3)) // the last word counts
+	r.add("2", WeightOf(3))
+	assert.True(t, r.IsComplete(1, attended(3, 3, 3)))
+}
+
+// A server that never answers is not waited for again, as long as nothing has changed.
+func TestMembership_UsualWithoutTheSilent(t *testing.T) {
+	t.Parallel()
+	for _, receivers := range []int{1, bus.Unknown} {
+		var r Membership
+		assert.False(t, r.LikelyComplete(receivers, attended(3, 3)))
+		r.Update(receivers, attended(3, 3))
+		assert.True(t, r.LikelyComplete(receivers, attended(3, 3)))
+		assert.False(t, r.LikelyComplete(receivers, attended(3)))
+		assert.False(t, r.LikelyComplete(receivers, attended(4, 4)))
+		assert.False(t, r.LikelyComplete(2, attended(3, 3)))
+	}
+}
+
+func TestMembership_FloodOfLateNames(t *testing.T) {
+	t.Parallel()
+	var r Membership
+	for i := range 2 * MaxClaims {
+		r.add(strconv.Itoa(i), OneReceiver)
+	}
+	assert.Equal(t, MaxClaims, r.members.Count())
+	assert.Equal(t, MaxClaims*OneReceiver, r.members.total)
+	r.add("0", WeightOf(2))
+	assert.Equal(t, WeightOf(2), r.members.weights["0"])
+}
