@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The program is run as a user runs it: a test binary cannot load shared objects that import what
-// it tests.
+// TestPlugins runs the program with go run, because a test binary cannot load shared objects that
+// import the packages under test.
 func TestPlugins(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // it builds a host and six plugins
