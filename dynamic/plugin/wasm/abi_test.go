@@ -13,11 +13,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// endlessLoop branches to its own beginning.
+// endlessLoop is a loop that never ends.
 var endlessLoop = []byte{opcodeLoop, blockEmpty, opBranch, 0, opcodeEnd}
 
-// TestABI_FaultsInCalls has code that serves a request, or not, as its method call says; each
-// instance is used once, if it fails.
+// TestABI_FaultsInCalls calls modules with one faulty export and checks that each fault discards the
+// instance.
 func TestABI_FaultsInCalls(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

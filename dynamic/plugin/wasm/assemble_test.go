@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Pieces of code, as bytes. Numbers are LEB128.
+// These are opcodes and block types.
 const (
 	opUnreachable  = 0x00
 	opIf           = 0x04
@@ -24,36 +24,36 @@ const (
 	blockEmpty     = 0x40
 )
 
-// function is a function of an assembled module.
+// function is a function that an assembled module defines.
 type function struct {
-	export string // its name, if it has one
+	export string // its name, or empty
 	signature
 	body []byte // without the end
 }
 
-// imported is a function that an assembled module imports; they are numbered before the others.
+// imported is a function that an assembled module imports. Imports have the first indexes.
 type imported struct {
 	module, name string
 	signature
 }
 
-// assembled is a module that is put together by hand.
+// assembled describes a small module that encode assembles.
 type assembled struct {
 	imports   []imported
 	functions []function
 	pages     uint32 // of memory at the start; there is none if it is 0
 	start     int    // the function that runs at the start, or -1
 	list      string // what is at listAddress
-	// tables and elements are sections as they are, if there are any.
+	// tables and elements are encoded sections, or empty.
 	tables, elements []byte
 }
 
 const (
 	listAddress = 1024
-	roomAddress = 4096
+	inputAddress = 4096
 )
 
-// echoModule serves test.Bytes/Echo, by hand.
+// echoModule returns a hand-written module that serves test.Bytes/Echo.
 func echoModule() *assembled {
 	const list = "test.Bytes/Echo"
 	return &assembled{
@@ -62,7 +62,7 @@ func echoModule() *assembled {
 		list:  list,
 		functions: []function{
 			{exportVersion, exports[0].signature, i32Const(abiVersion)},
-			{exportAlloc, exports[1].signature, i32Const(roomAddress)},
+			{exportAlloc, exports[1].signature, i32Const(inputAddress)},
 			{exportDescribe, exports[2].signature, i64Const(listAddress<<32 | int64(len(list)))},
 			{exportCall, exports[3].signature, []byte{
 				opLocalGet, 1, opI64ExtendU, opI64Const, 32, opI64Shl, opLocalGet, 2, opI64ExtendU, opI64Or,
@@ -77,7 +77,7 @@ func (m *assembled) with(export string, body ...byte) *assembled {
 	return m
 }
 
-// without leaves an exported function out.
+// without removes an exported function.
 func (m *assembled) without(export string) *assembled {
 	i := m.index(export)
 	m.functions = slices.Delete(m.functions, i, i+1)
@@ -88,7 +88,7 @@ func (m *assembled) index(export string) int {
 	return slices.IndexFunc(m.functions, func(f function) bool { return f.export == export })
 }
 
-// encode returns the module.
+// encode returns the module in the binary format.
 func (m *assembled) encode() []byte {
 	var types, imports, functions, exported, bodies [][]byte
 	for _, i := range m.imports {

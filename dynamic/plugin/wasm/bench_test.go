@@ -16,7 +16,7 @@ import (
 
 var benchText = wrapperspb.String(strings.Repeat("x", 62)) // 64 bytes, encoded
 
-// BenchmarkCall is a typed call of 64 bytes over the in-process bus, client and server together.
+// BenchmarkCall measures a typed call of 64 bytes over the in-process bus, client and server together.
 func BenchmarkCall(b *testing.B) {
 	call := func(b *testing.B, e *engine, method string) {
 		client := e.client(b, method)
@@ -54,8 +54,8 @@ func BenchmarkCall(b *testing.B) {
 	})
 }
 
-// BenchmarkGuest is a call of the code alone, without the engine. By hand is what the loader itself
-// takes.
+// BenchmarkGuest measures a call of the module alone, without client and server. The hand-written module
+// shows the cost of the loader itself.
 func BenchmarkGuest(b *testing.B) {
 	byHand := echoModule()
 	byHand.pages = 3 // with room for the longer requests
@@ -77,7 +77,7 @@ func BenchmarkGuest(b *testing.B) {
 	}
 }
 
-// BenchmarkStart is how long it takes to replace an instance.
+// BenchmarkStart measures the start of an instance.
 func BenchmarkStart(b *testing.B) {
 	for name, content := range map[string][]byte{"by-hand": echoModule().encode(), "go": echoGuest(b)} {
 		b.Run(name, func(b *testing.B) {

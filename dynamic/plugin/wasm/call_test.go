@@ -63,7 +63,7 @@ func TestCall_ErrorWithWrongCodeIsAFault(t *testing.T) {
 	requireSameInstance(t, code, 1)
 }
 
-// requireSameInstance checks that this is the n-th request for the counter of an instance.
+// requireSameInstance checks that the instance counts n requests, so that it was not replaced.
 func requireSameInstance(t testing.TB, code *guestCode, n int) {
 	t.Helper()
 	response, err := code.call(t.Context(), "Count", "")
@@ -114,7 +114,7 @@ func TestCall_PanicIsAnErrorAndKeepsTheInstance(t *testing.T) {
 	requireSameInstance(t, code, 2)
 }
 
-// TestCall_EndsWithItsTime: code that computes, and code that waits.
+// TestCall_EndsWithItsTime ends a module that computes and one that sleeps.
 func TestCall_EndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Loop", "Sleep"} {
@@ -195,7 +195,7 @@ func TestCall_ContextThatHasEndedHarmsNoInstance(t *testing.T) {
 	requireSameInstance(t, code, 2)
 }
 
-// TestCall_ManyAtOnce has faults among calls that must not notice them.
+// TestCall_ManyAtOnce makes concurrent calls, some of which cause faults that must not affect the others.
 func TestCall_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{Instances: 3})

@@ -32,7 +32,7 @@ const protoSource = `
 	}
 `
 
-// engine is a server and a conn on an in-process bus.
+// engine is a server and a connection on an in-process bus.
 type engine struct {
 	registry *registry.Registry
 	server   *dynamic.Server
@@ -56,7 +56,7 @@ func newEngine(t testing.TB) *engine {
 	return e
 }
 
-// serve serves a service with loaded code.
+// serve loads a module and registers its handlers for a service.
 func (e *engine) serve(t testing.TB, content []byte, service string) {
 	t.Helper()
 	s, ok := e.registry.Service(service)

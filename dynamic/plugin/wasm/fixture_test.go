@@ -18,7 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// services are those of .proto sources whose messages are the well-known strings.
+// services parses service declarations. TEXT stands for a StringValue as request and response.
 func services(t testing.TB, declarations string) []*registry.Service {
 	t.Helper()
 	source := `
@@ -32,19 +32,19 @@ func services(t testing.TB, declarations string) []*registry.Service {
 	return reg.Services()
 }
 
-// bytesMethods are those of the guest of that name.
+// bytesMethods lists the methods of testdata/bytesguest, sorted.
 var bytesMethods = []string{
 	"Count", "Deadline", "Done", "Echo", "Exit", "Fail", "Goexit", "Grow", "Log", "Loop", "Overflow", "Panic", "Random", "Reach", "Sleep", "Throw",
 }
 
-// echoService is what the module that is put together by hand serves.
+// echoService declares the service of echoModule.
 const echoService = `service Bytes { rpc Echo TEXT; }`
 
 func bytesService() string {
 	return "service Bytes { rpc " + strings.Join(bytesMethods, " TEXT; rpc ") + " TEXT; }"
 }
 
-// logText is a log that a test can look into.
+// logText is a log output that a test can read.
 type logText struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -66,7 +66,7 @@ func (l *logText) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// newTestLoader returns a loader that is closed in the end, and its log.
+// newTestLoader returns a loader and its log. The loader is closed when the test ends.
 func newTestLoader(t testing.TB, opts ...Option) (*Loader, *logText) {
 	t.Helper()
 	log := &logText{}
@@ -76,13 +76,13 @@ func newTestLoader(t testing.TB, opts ...Option) (*Loader, *logText) {
 	return loader, log
 }
 
-// guestCode is loaded code whose methods a test calls.
+// guestCode is a loaded plugin with methods for tests.
 type guestCode struct {
 	*loadedPlugin
 	log *logText
 }
 
-// load loads code that is closed in the end.
+// load loads a module. It is closed when the test ends.
 func load(t testing.TB, content []byte, declarations string, limits plugin.Limits, opts ...Option) *guestCode {
 	t.Helper()
 	loader, log := newTestLoader(t, opts...)
@@ -96,13 +96,13 @@ func load(t testing.TB, content []byte, declarations string, limits plugin.Limit
 	return &guestCode{loaded.(*loadedPlugin), log}
 }
 
-// loadBytes loads the guest that can do everything wrong.
+// loadBytes loads testdata/bytesguest.
 func loadBytes(t testing.TB, limits plugin.Limits, opts ...Option) *guestCode {
 	t.Helper()
 	return load(t, bytesGuest(t), bytesService(), limits, opts...)
 }
 
-// loadError returns why code cannot be loaded.
+// loadError returns the error of loading a module that must fail to load.
 func loadError(t testing.TB, content []byte, declarations string, opts ...Option) error {
 	t.Helper()
 	loader, _ := newTestLoader(t, opts...)
@@ -115,11 +115,11 @@ func loadError(t testing.TB, content []byte, declarations string, opts ...Option
 	return err
 }
 
-// call calls a method of the service Bytes as the engine would.
+// call calls a method of the service Bytes as a server would.
 func (c *guestCode) call(ctx context.Context, method, request string) (string, error) {
-	for place, name := range bytesMethods {
+	for index, name := range bytesMethods {
 		if name == method {
-			response, err := c.serve(ctx, c.method(method), uint32(place), []byte(request))
+			response, err := c.serve(ctx, c.method(method), uint32(index), []byte(request))
 			return string(response), err
 		}
 	}
@@ -138,7 +138,7 @@ func (c *guestCode) method(name string) *registry.Method {
 	return method
 }
 
-// echo calls the only method of the module that is put together by hand.
+// echo calls the only method of echoModule.
 func (c *guestCode) echo(t testing.TB, request string) (string, error) {
 	t.Helper()
 	response, err := c.serve(t.Context(), c.method("Echo"), 0, []byte(request))
@@ -154,7 +154,7 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	return coded
 }
 
-// within returns a context that ends soon.
+// within returns a context with a timeout.
 func within(t testing.TB, timeout time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

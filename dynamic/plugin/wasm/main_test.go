@@ -14,8 +14,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// scratch is where guests are built, and where their machine code is kept, so that it is made once
-// for all tests.
+// scratch is the directory for the built guests and their machine code, which all tests share.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -35,7 +34,7 @@ var (
 	buildProtoGuest = sync.OnceValues(func() ([]byte, error) { return buildGuest("protoguest") })
 )
 
-// buildGuest compiles a program of testdata as its author would.
+// buildGuest compiles a program of testdata to WebAssembly.
 func buildGuest(name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -52,7 +51,7 @@ func buildGuest(name string) ([]byte, error) {
 	return code, compile(ctx, code)
 }
 
-// compile makes the machine code that all tests share, before they all do it at the same time.
+// compile fills the shared cache of machine code, so that parallel tests do not all compile the guest.
 func compile(ctx context.Context, content []byte) error {
 	loader, err := NewLoader(WithCacheDir(cacheDir()))
 	if err != nil {

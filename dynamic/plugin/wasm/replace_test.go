@@ -22,7 +22,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// versionSource is the descriptor of plugins that say their version.
+// versionSource is the .proto source of plugins that return their version.
 const versionSource = `
 	syntax = "proto3";
 	package test;
@@ -30,7 +30,7 @@ const versionSource = `
 	service Bytes { rpc Echo(google.protobuf.StringValue) returns (google.protobuf.StringValue); }
 `
 
-// writeVersion makes a folder of a plugin that answers each request with its version.
+// writeVersion creates the folder of a plugin that answers each request with its version.
 func writeVersion(t testing.TB, version string) (folder string) {
 	t.Helper()
 	answer, err := proto.Marshal(wrapperspb.String(version))
@@ -52,8 +52,7 @@ func writeVersion(t testing.TB, version string) (folder string) {
 	return folder
 }
 
-// TestHost_ReplacesWithoutLosingACall: what the host serves is replaced again and again while it is
-// called.
+// TestHost_ReplacesWithoutLosingACall replaces a plugin several times while clients call it.
 func TestHost_ReplacesWithoutLosingACall(t *testing.T) {
 	t.Parallel()
 	const others, calls, replacements = 7, 10_000, 20
