@@ -66,8 +66,8 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter of a message type. filters holds those that exist already, which
-// lets a type contain itself.
+// newFilter returns the filter of a message type. filters caches those of the types seen so far, so
+// that a recursive type uses its own filter again.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known

@@ -1,14 +1,14 @@
-// Command plugins shows a host that loads, replaces and unloads plugins of each kind: a Go plugin, a
-// WebAssembly module and a separate program. It builds two versions of each plugin and moves the first
-// into the directory that the host watches. It then replaces it with the second version while a client
-// keeps calling, and removes it.
+// Command plugins shows a host that loads, replaces and unloads plugins of each kind: a Go plugin,
+// a WebAssembly module and a separate program. It builds two versions of each plugin and moves the
+// first into the directory that the host watches. It then replaces it with the second version while
+// a client keeps calling, and removes it.
 //
 //	go run ./example/plugins
 //	go run ./example/plugins -bus nats://127.0.0.1:4222
 //
 // Without -bus it starts a NATS server in its own process. Building can take some minutes the first
-// time. It prints three lines for each plugin: the first answer, the versions that answered during the
-// replacement, and the error code of a call after the plugin was unloaded.
+// time. It prints three lines for each plugin: the first answer, the versions that answered during
+// the replacement, and the error code of a call after the plugin was unloaded.
 package main
 
 import (

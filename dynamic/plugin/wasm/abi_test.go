@@ -16,8 +16,8 @@ import (
 // endlessLoop is a loop that never ends.
 var endlessLoop = []byte{opcodeLoop, blockEmpty, opBranch, 0, opcodeEnd}
 
-// TestABI_FaultsInCalls calls modules with one faulty export and checks that each fault discards the
-// instance.
+// TestABI_FaultsInCalls calls modules with one faulty export and checks that each fault discards
+// the instance.
 func TestABI_FaultsInCalls(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

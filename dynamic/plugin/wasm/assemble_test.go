@@ -49,7 +49,7 @@ type assembled struct {
 }
 
 const (
-	listAddress = 1024
+	listAddress  = 1024
 	inputAddress = 4096
 )
 

@@ -16,7 +16,8 @@ import (
 
 var benchText = wrapperspb.String(strings.Repeat("x", 62)) // 64 bytes, encoded
 
-// BenchmarkCall measures a typed call of 64 bytes over the in-process bus, client and server together.
+// BenchmarkCall measures a typed call of 64 bytes over the in-process bus, client and server
+// together.
 func BenchmarkCall(b *testing.B) {
 	call := func(b *testing.B, e *engine, method string) {
 		client := e.client(b, method)
@@ -54,8 +55,8 @@ func BenchmarkCall(b *testing.B) {
 	})
 }
 
-// BenchmarkGuest measures a call of the module alone, without client and server. The hand-written module
-// shows the cost of the loader itself.
+// BenchmarkGuest measures a call of the module alone, without client and server. The hand-written
+// module shows the cost of the loader itself.
 func BenchmarkGuest(b *testing.B) {
 	byHand := echoModule()
 	byHand.pages = 3 // with room for the longer requests

@@ -195,7 +195,8 @@ func TestCall_ContextThatHasEndedHarmsNoInstance(t *testing.T) {
 	requireSameInstance(t, code, 2)
 }
 
-// TestCall_ManyAtOnce makes concurrent calls, some of which cause faults that must not affect the others.
+// TestCall_ManyAtOnce makes concurrent calls, some of which cause faults that must not affect the
+// others.
 func TestCall_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{Instances: 3})

@@ -207,7 +207,8 @@ func TestLoad_ModulesOfTheProgram(t *testing.T) {
 	assert.ErrorContains(t, loadError(t, echoModule().encode(), echoService, failing), "not today")
 }
 
-// TestLoader_VersionsOfEqualCodeAreIndependent loads identical modules at once, which share machine code.
+// TestLoader_VersionsOfEqualCodeAreIndependent loads identical modules at once, which share machine
+// code.
 func TestLoader_VersionsOfEqualCodeAreIndependent(t *testing.T) {
 	t.Parallel()
 	loader, _ := newTestLoader(t)

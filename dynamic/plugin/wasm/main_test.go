@@ -51,7 +51,8 @@ func buildGuest(name string) ([]byte, error) {
 	return code, compile(ctx, code)
 }
 
-// compile fills the shared cache of machine code, so that parallel tests do not all compile the guest.
+// compile fills the shared cache of machine code, so that parallel tests do not all compile the
+// guest.
 func compile(ctx context.Context, content []byte) error {
 	loader, err := NewLoader(WithCacheDir(cacheDir()))
 	if err != nil {

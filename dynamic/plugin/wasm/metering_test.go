@@ -38,8 +38,8 @@ func TestMetering_EveryPrefixIsRefused(t *testing.T) {
 	}
 }
 
-// TestMetering_PromisesAreRefused checks modules that declare too much. Compiling any of them would run
-// the test out of memory.
+// TestMetering_PromisesAreRefused checks modules that declare too much. Compiling any of them would
+// run the test out of memory.
 func TestMetering_PromisesAreRefused(t *testing.T) {
 	t.Parallel()
 	many := uleb(math.MaxUint32)
@@ -148,7 +148,8 @@ func TestMetering_TheirVariableIsOutOfReach(t *testing.T) {
 	require.ErrorContains(t, passes(append([]byte(header), export...)), "global 0, which does not exist")
 }
 
-// TestMetering_FunctionsKeepTheirPlaces checks function indexes in tables, exports, calls and the start.
+// TestMetering_FunctionsKeepTheirPlaces checks function indexes in tables, exports, calls and the
+// start.
 func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	m := echoModule()
@@ -169,8 +170,8 @@ func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	assert.Equal(t, "in place", response)
 }
 
-// FuzzInstrument checks that an instrumented module compiles if the original does, and that the compiler
-// does not crash.
+// FuzzInstrument checks that an instrumented module compiles if the original does, and that the
+// compiler does not crash.
 func FuzzInstrument(f *testing.F) {
 	f.Add(echoModule().encode())
 	f.Add([]byte(header))
