@@ -17,20 +17,23 @@ import (
 
 // Network describes the bus under test.
 type Network struct {
-	// Connect returns a bus connected to the network. All buses that it returns to one t reach each other. They
-	// may be one object, if only one process can be on such a network. The suite closes them, perhaps twice.
+	// Connect returns a bus that is connected to the network. All buses returned for the same t must reach
+	// each other; they may be the same object. The suite closes them, possibly more than once.
 	Connect func(t testing.TB) bus.Bus
-	// CountsReceivers says that reports tell the number of plain subscriptions that got a frame.
+	// CountsReceivers enables the check that delivery reports contain the number of broadcast
+	// subscriptions that received a frame.
 	CountsReceivers bool
-	// DetectsNoSubscribers says that reports tell when nobody listens on a channel.
+	// DetectsNoSubscribers enables the check that delivery reports contain zero receivers for a channel
+	// without subscribers.
 	DetectsNoSubscribers bool
-	// UnevenQueue says that the members of a queue contend for its frames, so that a fast one may get all of a burst.
+	// UnevenQueue disables the check that each queue subscriber receives a share of the frames. Where
+	// subscribers compete for frames the fastest one may receive all frames of a burst.
 	UnevenQueue bool
-	// MaxFrameSize is the largest frame the network takes, in bytes; 0 if there is no limit to test.
+	// MaxFrameSize is the size limit for frames in bytes. Zero skips the test of the limit.
 	MaxFrameSize int
 }
 
-// testTimeout bounds the wait for what must happen; a test that passes does not come near it.
+// testTimeout bounds the wait for an expected event. Passing tests take much less time.
 const testTimeout = 20 * time.Second
 
 // Run runs the suite against network, as subtests of t.
@@ -50,7 +53,7 @@ func Run(t *testing.T, network Network) {
 	}
 }
 
-// harness is one test's view of the network.
+// harness is a test and its connections to the network.
 type harness struct {
 	*testing.T
 	network Network
@@ -73,7 +76,7 @@ func (h *harness) connect() bus.Bus {
 
 var channelCount atomic.Int64
 
-// channel returns a channel that no other test uses, with a subject of its own.
+// channel returns a channel, with a subject of its own, that no other test uses.
 func (h *harness) channel() bus.Channel {
 	n := channelCount.Add(1)
 	return bus.Channel{
@@ -85,18 +88,18 @@ func (h *harness) channel() bus.Channel {
 
 var frameCount atomic.Uint64
 
-// frame returns an envelope around text, as a frame on a real bus would be. No two are equal, since to a queue equal
-// frames may be one.
+// frame returns an envelope that contains text, because some buses modify envelopes. A nonce makes each frame
+// unique, because queues may drop identical frames.
 func frame(text string) []byte {
 	encoded, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/bustest.Text", Value: []byte(text)})
 	if err != nil {
-		panic(err) // cannot happen: no field of an Any is checked but the UTF-8 of a constant
+		panic(err) // unreachable: the only field that can fail to encode is a constant
 	}
-	const nonce = 1000 // a field that no Any has
+	const nonce = 1000 // not a field of Any
 	return protowire.AppendFixed64(protowire.AppendTag(encoded, nonce, protowire.Fixed64Type), frameCount.Add(1))
 }
 
-// text returns what frame was made of; a bus may have set the routing key.
+// text returns the text in a frame. It ignores the routing key, which a bus may have set.
 func text(frame []byte) string {
 	var envelope anypb.Any
 	if err := proto.Unmarshal(frame, &envelope); err != nil {
@@ -117,8 +120,8 @@ func (h *harness) subscribe(b bus.Bus, channel bus.Channel, mode bus.Mode, deliv
 	return subscription
 }
 
-// inbox is a subscriber that keeps what it gets. It has room for all that a test sends; what does not fit is
-// counted, since a Deliver function must not block.
+// inbox stores the frames of a subscription. Its capacity suffices for all frames of a test. Frames beyond
+// that are counted and dropped, because a Handler must not block.
 type inbox struct {
 	h        *harness
 	texts    chan string
@@ -155,8 +158,8 @@ func (h *harness) subscribeInbox(b bus.Bus, channel bus.Channel, mode bus.Mode, 
 	return in, h.subscribe(b, channel, mode, in.deliver)
 }
 
-// requireNoMore proves that nothing more is on its way to the inboxes: an order promise holds on each channel, so a
-// last frame that has arrived has pushed all others out before it.
+// requireNoMore fails the test if another frame is on its way to one of the inboxes. It publishes a last
+// frame: channels are ordered, so any frame published before would arrive first.
 func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
 	h.Helper()
 	const last = "the last one"
@@ -167,7 +170,7 @@ func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbo
 	}
 }
 
-// reports collects what a bus says of published frames.
+// reports is a [bus.DeliveryReport] that stores the outcomes of publications.
 type reports struct{ received chan report }
 
 type report struct {
@@ -184,7 +187,7 @@ func (r *reports) Delivered(receivers int, err error) {
 	}
 }
 
-// waitFor returns when a report says that n subscriptions got the frame.
+// waitFor waits for a report of n receivers.
 func (r *reports) waitFor(h *harness, n int) {
 	h.Helper()
 	for {

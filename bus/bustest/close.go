@@ -21,7 +21,7 @@ func testClose(t *testing.T, network Network) {
 		stop := make(chan struct{})
 		var publisher sync.WaitGroup
 		publisher.Go(func() {
-			pace := time.NewTicker(100 * time.Microsecond) // a flood would keep the broker busy long after
+			pace := time.NewTicker(100 * time.Microsecond) // an unlimited rate would leave the broker busy after the test
 			defer pace.Stop()
 			for {
 				select {
@@ -58,7 +58,7 @@ func testClose(t *testing.T, network Network) {
 		}
 	})
 
-	t.Run("closing one subscription leaves its neighbours", func(t *testing.T) {
+	t.Run("closing one subscription does not affect others", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
@@ -70,7 +70,7 @@ func testClose(t *testing.T, network Network) {
 		assert.Equal(t, "still here", in.next())
 	})
 
-	t.Run("a channel can be joined again", func(t *testing.T) {
+	t.Run("a channel can be subscribed again", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
@@ -82,7 +82,7 @@ func testClose(t *testing.T, network Network) {
 		}
 	})
 
-	t.Run("many close one subscription", func(t *testing.T) {
+	t.Run("concurrent close of one subscription", func(t *testing.T) {
 		h := newHarness(t, network)
 		_, subscription := h.subscribeInbox(h.connect(), h.channel(), bus.Queue, 8)
 		var wg sync.WaitGroup
@@ -119,8 +119,8 @@ func testClose(t *testing.T, network Network) {
 	})
 }
 
-// testChurn lets publishers, and subscribers that come and go, run into each other; the race detector and the
-// leak check of the caller judge.
+// testChurn publishes while subscriptions open and close. It is meant for the race detector and for the
+// caller's check for leaked goroutines.
 func testChurn(t *testing.T, network Network) {
 	h := newHarness(t, network)
 	a, b := h.connect(), h.connect()
@@ -144,7 +144,7 @@ func testChurn(t *testing.T, network Network) {
 		})
 	}
 	wg.Wait()
-	const last, capacity = "the last one", 1000 // frames that were published before may come yet
+	const last, capacity = "the last one", 1000 // earlier frames may still arrive
 	in, _ := h.subscribeInbox(b, channels[0], bus.Broadcast, capacity)
 	h.publish(a, channels[0], last)
 	for in.next() != last {

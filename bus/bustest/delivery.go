@@ -16,7 +16,7 @@ import (
 )
 
 func testDelivery(t *testing.T, network Network) {
-	t.Run("every plain subscription gets every frame", func(t *testing.T) {
+	t.Run("every broadcast subscription receives every frame", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
@@ -46,11 +46,11 @@ func testDelivery(t *testing.T, network Network) {
 			h.publish(a, channel, want)
 			got := in.next()
 			require.Len(t, got, len(want))
-			require.Equal(t, sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))) // short when it fails
+			require.Equal(t, sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))) // a hash keeps the failure message short
 		}
 	})
 
-	t.Run("a kept frame stays as it was", func(t *testing.T) {
+	t.Run("a frame does not change after delivery", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
@@ -69,26 +69,26 @@ func testDelivery(t *testing.T, network Network) {
 		}
 	})
 
-	t.Run("channels do not mix", testChannelsDoNotMix(network))
+	t.Run("channels are isolated", testChannelIsolation(network))
 
-	t.Run("a frame published while one is delivered", func(t *testing.T) {
+	t.Run("a handler publishes", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
-		there, back := h.channel(), h.channel()
-		in, _ := h.subscribeInbox(a, back, bus.Broadcast, 8)
-		h.subscribe(b, there, bus.Broadcast, func(f []byte) {
-			assert.NoError(t, b.Publish(h.ctx, back, frame("re: "+text(f)), nil))
+		requests, replies := h.channel(), h.channel()
+		in, _ := h.subscribeInbox(a, replies, bus.Broadcast, 8)
+		h.subscribe(b, requests, bus.Broadcast, func(f []byte) {
+			assert.NoError(t, b.Publish(h.ctx, replies, frame("re: "+text(f)), nil))
 		})
-		h.publish(a, there, "hello")
+		h.publish(a, requests, "hello")
 		assert.Equal(t, "re: hello", in.next())
 	})
 
-	t.Run("a consumer that lags harms no other", func(t *testing.T) {
+	t.Run("a slow consumer does not delay others", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		const frames = 2000
-		stuck := h.inbox(0) // never has room, as a full mailbox
+		stuck := h.inbox(0) // no capacity, like a full mailbox
 		h.subscribe(b, channel, bus.Broadcast, stuck.deliver)
 		in, _ := h.subscribeInbox(b, channel, bus.Broadcast, frames)
 		for i := range frames {
@@ -100,8 +100,8 @@ func testDelivery(t *testing.T, network Network) {
 	})
 }
 
-// testChannelsDoNotMix uses channels that share a subject, or whose names begin alike.
-func testChannelsDoNotMix(network Network) func(*testing.T) {
+// testChannelIsolation uses channels that share a subject, and names with a common prefix.
+func testChannelIsolation(network Network) func(*testing.T) {
 	return func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
@@ -229,9 +229,9 @@ func testReports(t *testing.T, network Network) {
 		reports.waitFor(h, 0)
 	})
 
-	t.Run("nobody listens", func(t *testing.T) {
+	t.Run("no subscribers", func(t *testing.T) {
 		if !network.DetectsNoSubscribers {
-			t.Skip("this network does not notice that nobody listens")
+			t.Skip("this network does not detect that a channel has no subscribers")
 		}
 		h := newHarness(t, network)
 		b := h.connect()

@@ -13,7 +13,7 @@ import (
 )
 
 func testQueue(t *testing.T, network Network) {
-	t.Run("one member gets each frame, every member its share", func(t *testing.T) {
+	t.Run("each frame is delivered once, and every subscriber receives some", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b, c := h.connect(), h.connect(), h.connect()
 		channel := h.channel()
@@ -30,12 +30,12 @@ func testQueue(t *testing.T, network Network) {
 		if network.UnevenQueue {
 			return
 		}
-		for name := range connections { // how much, is a matter of who is near the broker
-			assert.GreaterOrEqual(t, counter.bySubscriber()[name], frames/100, "member %s got too little to call it a share", name)
+		for name := range connections { // the shares depend on the distance to the broker
+			assert.GreaterOrEqual(t, counter.bySubscriber()[name], frames/100, "subscriber %s received too few frames", name)
 		}
 	})
 
-	t.Run("members on one connection", func(t *testing.T) {
+	t.Run("subscribers on one connection", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
@@ -51,26 +51,26 @@ func testQueue(t *testing.T, network Network) {
 		assert.Len(t, counter.bySubscriber(), 2)
 	})
 
-	t.Run("a member that leaves", func(t *testing.T) {
+	t.Run("a subscriber that closes", func(t *testing.T) {
 		h := newHarness(t, network)
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		counter := newDeliveryCounter()
-		closing := h.subscribe(a, channel, bus.Queue, counter.handler("leaving"))
-		h.subscribe(b, channel, bus.Queue, counter.handler("staying"))
+		closing := h.subscribe(a, channel, bus.Queue, counter.handler("closing"))
+		h.subscribe(b, channel, bus.Queue, counter.handler("remaining"))
 		h.publish(a, channel, "first")
 		counter.waitFor(h, 1)
 		closing.Close()
-		before := counter.bySubscriber()["leaving"]
+		before := counter.bySubscriber()["closing"]
 		for i := range 50 {
 			h.publish(a, channel, fmt.Sprint(i))
 		}
 		counter.waitFor(h, 51)
-		assert.Equal(t, before, counter.bySubscriber()["leaving"])
+		assert.Equal(t, before, counter.bySubscriber()["closing"])
 	})
 }
 
-// deliveryCounter counts how often each frame came, and to whom.
+// deliveryCounter counts deliveries by frame and by subscriber.
 type deliveryCounter struct {
 	mu            sync.Mutex
 	byText        map[string]int
@@ -101,7 +101,8 @@ func (c *deliveryCounter) bySubscriber() map[string]int {
 	return maps.Clone(c.perSubscriber)
 }
 
-// waitFor returns when want different frames have come, and checks that none came twice.
+// waitFor waits until want different frames have been delivered. It fails the test if a frame was delivered
+// twice.
 func (c *deliveryCounter) waitFor(h *harness, want int) {
 	h.Helper()
 	for {

@@ -138,9 +138,9 @@ func TestBus_Conformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) { // not in parallel: the subtests flood the server
 			server := testenv.NATSProcess(t)
 			bustest.Run(t, bustest.Network{
-				Connect:        func(tb testing.TB) bus.Bus { return newBus(tb, server.URL(), opts...) },
+				Connect:              func(tb testing.TB) bus.Bus { return newBus(tb, server.URL(), opts...) },
 				DetectsNoSubscribers: true,
-				MaxFrameSize:   1 << 20,
+				MaxFrameSize:         1 << 20,
 			})
 		})
 	}
@@ -151,9 +151,9 @@ func TestBus_ConformanceOnOneConnection(t *testing.T) {
 	server := testenv.NATSProcess(t)
 	nc := connect(t, server.URL())
 	bustest.Run(t, bustest.Network{
-		Connect:        func(tb testing.TB) bus.Bus { return newBusOn(tb, nc) },
+		Connect:              func(tb testing.TB) bus.Bus { return newBusOn(tb, nc) },
 		DetectsNoSubscribers: true,
-		MaxFrameSize:   1 << 20,
+		MaxFrameSize:         1 << 20,
 	})
 }
 

@@ -44,10 +44,10 @@ func TestBus_Conformance(t *testing.T) {
 				Connect: func(t testing.TB) bus.Bus {
 					return connect(t, server, append(opts, redisbus.WithMaxFrameSize(maxFrameSize))...)
 				},
-				CountsReceivers: true,
-				DetectsNoSubscribers:  true,
-				UnevenQueue:        true,
-				MaxFrameSize:    maxFrameSize,
+				CountsReceivers:      true,
+				DetectsNoSubscribers: true,
+				UnevenQueue:          true,
+				MaxFrameSize:         maxFrameSize,
 			})
 		})
 	}

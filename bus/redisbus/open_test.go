@@ -77,9 +77,9 @@ func TestOpen_Cluster(t *testing.T) {
 					require.NoError(t, err)
 					return b
 				},
-				CountsReceivers: name == "Sharded",
-				DetectsNoSubscribers:  name == "Sharded",
-				UnevenQueue:        true,
+				CountsReceivers:      name == "Sharded",
+				DetectsNoSubscribers: name == "Sharded",
+				UnevenQueue:          true,
 			})
 		})
 	}
