@@ -17,15 +17,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Certificate is one for 127.0.0.1 that has signed itself, so it is its own authority. It is good for an hour.
+// Certificate is a self-signed certificate for 127.0.0.1, which also serves as its own CA. It is valid for
+// one hour.
 type Certificate struct {
 	tls.Certificate
 
-	// File and KeyFile are where it and its key are, as PEM.
+	// File and KeyFile are the paths of the certificate and its key, in PEM format.
 	File, KeyFile string
 }
 
-// NewCertificate returns a new certificate, whose files the test removes.
+// NewCertificate creates a certificate. Its files are removed when the test ends.
 func NewCertificate(tb testing.TB) Certificate {
 	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -1,14 +1,14 @@
-// Package testenv starts the brokers that tests need, and breaks the links to them.
+// Package testenv starts brokers for tests, and simulates network faults.
 //
-// [Redis], [RedisCluster], [RedisSentinel] and [NATSProcess] start processes of the test's own; [NATS] is a server
-// inside the test's process. All listen on random loopback ports, are ready when they are returned, and have ended
-// when the test has. Processes end with the test binary, too, if that is killed. [NewProxy] is a TCP proxy with
-// faults, to be put between a client and any of them.
+// [Redis], [RedisCluster], [RedisSentinel] and [NATSProcess] start separate processes; [NATS] starts a server
+// in the test's process. All of them listen on random loopback ports, are ready when the function returns,
+// and are stopped when the test ends. The processes also end when the test binary is killed (on Linux).
+// [NewProxy] returns a TCP proxy for use between a client and a broker; its methods inject faults.
 //
-// Whatever goes wrong fails the test. So, as with [testing.TB.FailNow], functions and methods belong on the
-// goroutine that runs the test, one at a time; those of [Proxy], which cannot fail, may run anywhere.
+// Functions report errors by failing the test. As with [testing.TB.FailNow] they must be called from the
+// goroutine that runs the test. The methods of [Proxy] cannot fail and may be called from any goroutine.
 //
-// Redis needs redis-server, 7.0 or later, in the PATH. Without it a test fails if the environment variable CI is
-// set. Otherwise Redis stands in with one in Go, and says so in the test's log; a cluster or a sentinel skips the
-// test.
+// Redis requires redis-server 7.0 or later in the PATH. If it is missing and the environment variable CI is
+// set, the test fails. Otherwise Redis falls back to miniredis, a Go implementation, and logs that; tests
+// of a cluster or of sentinels are skipped.
 package testenv

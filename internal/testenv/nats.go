@@ -6,11 +6,11 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// NATSServer is a NATS server inside the test's process.
+// NATSServer is a NATS server in the test's process.
 type NATSServer struct{ server *server.Server }
 
-// NATS starts a server inside the test's process, and ends it with the test. Each configure may change its options,
-// which are the default ones but for the random port on the loopback interface and the lack of logs.
+// NATS starts a server in the test's process and stops it when the test ends. Each configure function may
+// change the server's options. Initially they are the defaults, with a random loopback port and without logs.
 func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	tb.Helper()
 	options := &server.Options{Host: host, Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}
@@ -32,8 +32,8 @@ func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	return &NATSServer{server: s}
 }
 
-// URL returns the address as a URL of scheme nats, or tls if the server was configured so.
+// URL returns the server's URL. Its scheme is nats, or tls if the server is configured for TLS.
 func (s *NATSServer) URL() string { return s.server.ClientURL() }
 
-// Server returns the server itself, to look into it or to shut it down.
+// Server returns the underlying server, for tests that inspect it or shut it down.
 func (s *NATSServer) Server() *server.Server { return s.server }

@@ -23,9 +23,9 @@ type NATSProcessServer struct {
 	process *process
 }
 
-// NATSProcess starts a nats-server process, and ends it with the test. args are more arguments for its command line.
-// The program is built from the module that this one requires, once for all tests of a user: it is kept in the
-// user's cache directory.
+// NATSProcess starts a nats-server process with additional command line arguments, and kills it when the
+// test ends. The program is built from the nats-server version in go.mod, and cached in the user's cache
+// directory.
 func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
 	tb.Helper()
 	program, err := natsServerPath()
@@ -41,10 +41,10 @@ func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
 // Addr returns host and port.
 func (s *NATSProcessServer) Addr() string { return s.addr }
 
-// URL returns the address as a URL of scheme nats.
+// URL returns the server's URL, with scheme nats.
 func (s *NATSProcessServer) URL() string { return "nats://" + s.addr }
 
-// Kill ends the process without a farewell, and returns when it is gone.
+// Kill kills the process and waits until it has ended.
 func (s *NATSProcessServer) Kill() { s.process.kill() }
 
 // Start starts the server again after Kill, on the same port, and returns when it accepts connections.
@@ -53,7 +53,7 @@ func (s *NATSProcessServer) Start() {
 	s.process.restart()
 }
 
-// Pause stops the process as it is: its connections stay open, and nobody answers, until Resume.
+// Pause suspends the process until Resume. Its connections stay open but get no answers.
 func (s *NATSProcessServer) Pause() {
 	s.process.tb.Helper()
 	s.process.pause()
@@ -65,7 +65,7 @@ func (s *NATSProcessServer) Resume() {
 	s.process.resume()
 }
 
-// natsServerPath returns the path of nats-server.
+// natsServerPath builds nats-server if necessary and returns its path.
 var natsServerPath = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -83,11 +83,11 @@ var natsServerPath = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover does no harm
+	defer os.RemoveAll(scratch) //nolint:errcheck // a left-over directory is harmless
 	built := filepath.Join(scratch, "nats-server")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", built, natsServerPackage) //nolint:gosec // of our own
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", built, natsServerPackage) //nolint:gosec // constant arguments
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", errors.NewErrorf(errors.Internal, "building %s: %w: %s", natsServerPackage, err, said)
 	}
-	return program, os.Rename(built, program) // at once: tests of other packages may be doing the same
+	return program, os.Rename(built, program) // atomic, because tests of other packages may build at the same time
 })

@@ -14,12 +14,12 @@ import (
 
 const natsConnect = `CONNECT {"verbose":false}`
 
-func dialNATS(t *testing.T, addr string) *peer {
+func dialNATS(t *testing.T, addr string) *lineConn {
 	t.Helper()
 	client := dial(t, addr)
-	require.Contains(t, client.hear(), "INFO {")
-	client.say(natsConnect)
-	require.Equal(t, "PONG", client.ask("PING"))
+	require.Contains(t, client.receive(), "INFO {")
+	client.send(natsConnect)
+	require.Equal(t, "PONG", client.request("PING"))
 	return client
 }
 
@@ -37,7 +37,7 @@ func TestNATS_Answers(t *testing.T) {
 func TestNATS_Configure(t *testing.T) {
 	t.Parallel()
 	s := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = 1234 }, func(o *server.Options) { o.ServerName = "n" })
-	info := dial(t, strings.TrimPrefix(s.URL(), "nats://")).hear()
+	info := dial(t, strings.TrimPrefix(s.URL(), "nats://")).receive()
 	assert.Contains(t, info, `"max_payload":1234`)
 	assert.Contains(t, info, `"server_name":"n"`)
 }
@@ -46,7 +46,7 @@ func TestNATSProcess_KillAndStart(t *testing.T) {
 	t.Parallel()
 	s := testenv.NATSProcess(t, "--name", "of-a-test")
 	assert.Equal(t, "nats://"+s.Addr(), s.URL())
-	assert.Contains(t, dial(t, s.Addr()).hear(), `"server_name":"of-a-test"`)
+	assert.Contains(t, dial(t, s.Addr()).receive(), `"server_name":"of-a-test"`)
 	dialNATS(t, s.Addr())
 	s.Kill()
 	_, err := connect(s.Addr())
@@ -60,8 +60,8 @@ func TestNATSProcess_PauseAndResume(t *testing.T) {
 	s := testenv.NATSProcess(t)
 	client := dialNATS(t, s.Addr())
 	s.Pause()
-	client.say("PING")
-	client.requireSilence()
+	client.send("PING")
+	client.requireNoData()
 	s.Resume()
-	assert.Equal(t, "PONG", client.hear())
+	assert.Equal(t, "PONG", client.receive())
 }

@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second // a busy machine is slow
+	startTimeout = 30 * time.Second // long enough for a machine under load
 	pollInterval = 5 * time.Millisecond
 )
 
-// poll calls check until it succeeds. It gives up, with the error of check, when startTimeout has passed or gone, which
-// may be nil, is closed.
+// poll calls check until it succeeds. It returns the last error of check after startTimeout, or when stop is
+// closed. stop may be nil.
 func poll(stop <-chan struct{}, check func() error) error {
 	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()

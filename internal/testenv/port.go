@@ -11,23 +11,24 @@ import (
 
 const (
 	host = "127.0.0.1"
-	// portFlag is what redis-server and nats-server call it.
+	// portFlag is the flag of redis-server and nats-server for the port.
 	portFlag = "--port"
 )
 
-// Ports are taken from a range in which the kernel looks for none on its own, and in which no broker has its
-// standard port. With a port of the kernel's a server that is down could lose it to a connection from anywhere, even
-// to that of a client which tries to reach the server: TCP lets a socket connect to itself.
+// Ports are chosen from a range that contains no ephemeral ports and no standard ports of brokers. While a
+// server with an ephemeral port is down, the kernel may give its port to an outgoing connection, even to
+// that of a client that tries to reach the server: TCP allows a socket to connect to itself.
 const (
 	firstPort = 20000
 	portCount = 6000
 )
 
-// reservedPorts holds the ports that a test of this process uses, also while nobody listens there: a server that is down, or a
-// proxy that refuses connections, must find its own free.
+// reservedPorts contains the ports in use by tests of this process. A port stays reserved while nothing listens
+// on it, so that a stopped server or a proxy that refuses connections finds its port free.
 var reservedPorts sync.Map
 
-// freePort returns a port on which nobody listens, for now: whoever uses it must be prepared to try another.
+// freePort returns a port on which no process listens. Another process may take it at any time, so callers must
+// be able to try another one.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	listener := listen(tb)
@@ -36,7 +37,7 @@ func freePort(tb testing.TB) int {
 	return port
 }
 
-// listen listens on a random port, which is the test's until it ends.
+// listen listens on a random port, and reserves it until the test ends.
 func listen(tb testing.TB) net.Listener {
 	tb.Helper()
 	var err error

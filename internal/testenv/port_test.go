@@ -6,8 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestFreePort_IsTheTests: a port that nobody listens on at the moment is given to no other.
-func TestFreePort_IsTheTests(t *testing.T) {
+func TestFreePort_IsReserved(t *testing.T) {
 	t.Parallel()
 	given := map[int]bool{}
 	for range 500 {

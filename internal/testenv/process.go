@@ -11,32 +11,35 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxStartAttempts is how often a program is started before it counts as broken.
+// maxStartAttempts bounds the attempts to start a program.
 const maxStartAttempts = 10
 
-// process is a server program. It runs from start to kill, any number of times.
+// process is a server program that can be started and killed repeatedly.
 type process struct {
 	tb      testing.TB
 	program string
 	args    []string
-	ready   string // what it prints when it accepts connections
-	output  string // the file that it prints to
+	// ready is the text that the program prints when it accepts connections.
+	ready string
+	// output is the path of the file with the program's output.
+	output  string
 	running *exec.Cmd
-	exited  chan struct{} // closed when the running process is gone
+	// exited is closed when the running process has ended.
+	exited chan struct{}
 }
 
-// startOnFreePort starts the program with the arguments for a port on which it can listen.
+// startOnFreePort starts the program with the arguments for a free port, and returns its address.
 func startOnFreePort(tb testing.TB, program, ready string, args func(port int) []string) (p *process, addr string) {
 	tb.Helper()
 	p = &process{tb: tb, program: program, ready: ready, output: filepath.Join(tb.TempDir(), "output")}
 	tb.Cleanup(func() {
 		p.kill()
 		if tb.Failed() {
-			tb.Logf("%s said: %s", p.program, p.readOutput())
+			tb.Logf("output of %s: %s", p.program, p.readOutput())
 		}
 	})
 	var err error
-	for range maxStartAttempts { // another process may take the port in the meantime
+	for range maxStartAttempts { // another process may have taken the port since freePort checked it
 		port := freePort(tb)
 		p.args = args(port)
 		if err = p.start(); err == nil {
@@ -47,7 +50,7 @@ func startOnFreePort(tb testing.TB, program, ready string, args func(port int) [
 	return nil, ""
 }
 
-// restart starts the program again, on the port that it had.
+// restart kills the program and starts it again on the same port.
 func (p *process) restart() {
 	p.tb.Helper()
 	p.kill()
@@ -60,15 +63,15 @@ func (p *process) restart() {
 	p.tb.Fatal(err)
 }
 
-// start returns when the program is ready. If it fails the program does not run.
+// start starts the program and waits until it is ready. If it returns an error the program is not running.
 func (p *process) start() error {
 	output, err := os.Create(p.output)
 	if err != nil {
 		return err
 	}
-	defer output.Close() //nolint:errcheck // the program has its own
+	defer output.Close() //nolint:errcheck // the program has a descriptor of its own
 
-	command := exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec // of our own
+	command := exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec // tests choose program and arguments
 	command.Stdout, command.Stderr = output, output
 	command.SysProcAttr = killWithParent()
 	if err := command.Start(); err != nil {
@@ -76,7 +79,7 @@ func (p *process) start() error {
 	}
 	exited := make(chan struct{})
 	p.running, p.exited = command, exited
-	go func() { // kill waits for it
+	go func() { // kill waits for this goroutine
 		defer close(exited)
 		_ = command.Wait()
 	}()
@@ -87,16 +90,17 @@ func (p *process) start() error {
 	return nil
 }
 
-// awaitReady reads what the program prints. To connect to it would not do: another one might have taken its port.
+// awaitReady waits until the program prints its ready message. A successful connection would prove nothing,
+// because another program may have taken the port.
 func (p *process) awaitReady() error {
 	err := poll(p.exited, func() error {
 		if !bytes.Contains(p.readOutput(), []byte(p.ready)) {
-			return errors.NewErrorf(errors.Unavailable, "it is not ready")
+			return errors.NewErrorf(errors.Unavailable, "not ready")
 		}
 		return nil
 	})
 	if err != nil {
-		return errors.NewErrorf(errors.Unavailable, "%s %q: %w; it said: %s", p.program, p.args, err, p.readOutput())
+		return errors.NewErrorf(errors.Unavailable, "%s %q: %w; output: %s", p.program, p.args, err, p.readOutput())
 	}
 	return nil
 }
@@ -109,12 +113,12 @@ func (p *process) readOutput() []byte {
 	return said
 }
 
-// kill returns when the process is gone. It does nothing if none is running.
+// kill kills the process and waits until it has ended. It does nothing if the process is not running.
 func (p *process) kill() {
 	if p.running == nil {
 		return
 	}
-	_ = p.running.Process.Kill() // fails if it is gone already
+	_ = p.running.Process.Kill() // fails if the process has already ended
 	<-p.exited
 	p.running = nil
 }
@@ -123,9 +127,9 @@ func (p *process) kill() {
 func (p *process) signal(signal os.Signal) {
 	p.tb.Helper()
 	if p.running == nil {
-		p.tb.Fatalf("%s cannot be sent signal %s: it is not running", p.program, signal)
+		p.tb.Fatalf("cannot send signal %[2]s to %[1]s: it is not running", p.program, signal)
 	}
 	if err := p.running.Process.Signal(signal); err != nil {
-		p.tb.Fatalf("%s cannot be sent signal %s: %v", p.program, signal, err)
+		p.tb.Fatalf("cannot send signal %[2]s to %[1]s: %[3]v", p.program, signal, err)
 	}
 }

@@ -4,7 +4,7 @@ package testenv
 
 import "syscall"
 
-// endWithParent does nothing: a test binary that is killed leaves its processes behind.
+// endWithParent does nothing: only Linux can kill the processes of a test binary that is killed.
 func endWithParent() *syscall.SysProcAttr { return nil }
 
 func (p *process) pause() {

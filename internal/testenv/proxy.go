@@ -11,22 +11,27 @@ import (
 
 var dialer = net.Dialer{Timeout: 5 * time.Second}
 
-// Proxy is a TCP proxy on a random loopback port, with faults. Its methods return when the fault is in force, and
-// may be called by several goroutines. A connection counts as open at the latest when a byte has come through it.
+// Proxy is a TCP proxy on a random loopback port that simulates network faults. Its methods return when the
+// fault is in effect, and may be called concurrently. A connection counts as open once a byte has passed
+// through it.
 type Proxy struct {
-	tb         testing.TB
-	target     string
-	addr       string
-	delay      atomic.Int64   // a time.Duration
-	goroutines sync.WaitGroup // all goroutines of the proxy
+	tb     testing.TB
+	target string
+	addr   string
+	delay  atomic.Int64 // nanoseconds
+	// goroutines tracks all goroutines of the proxy.
+	goroutines sync.WaitGroup
 
-	mu         sync.Mutex
-	listener   net.Listener // nil: connections are refused
-	blackHoled bool         // what comes in on new connections
+	mu sync.Mutex
+	// listener is nil while connections are refused.
+	listener net.Listener
+	// blackHoled applies to new connections.
+	blackHoled bool
 	conns      map[*proxyConn]struct{}
 }
 
-// NewProxy starts a proxy in front of target, a host and port. It ends, with its connections, when the test does.
+// NewProxy starts a proxy for target, a host and port. It stops, and closes its connections, when the test
+// ends.
 func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener := listen(tb)
@@ -45,23 +50,24 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 // Addr returns host and port.
 func (p *Proxy) Addr() string { return p.addr }
 
-// Cut closes the connections that are open, in good order: both ends read EOF. New ones are accepted.
+// Cut closes all open connections gracefully: both ends read EOF. New connections are accepted.
 func (p *Proxy) Cut() { p.eachConn((*proxyConn).cut) }
 
-// Reset breaks the connections that are open: both ends get "connection reset by peer". New ones are accepted.
+// Reset resets all open connections: both ends get "connection reset by peer". New connections are accepted.
 func (p *Proxy) Reset() { p.eachConn((*proxyConn).reset) }
 
-// BlackHole swallows, from now on, what comes in on the connections that are open, both ways, also an end's closing.
-// They stay open. New ones work.
+// BlackHole discards all data on the open connections from now on, in both directions, including their end.
+// The connections stay open. New connections work.
 func (p *Proxy) BlackHole() { p.eachConn((*proxyConn).blackHole) }
 
-// BlackHoleAll is BlackHole for new connections, too, until Heal: they are accepted, and never answered.
+// BlackHoleAll does the same for open connections and, until Heal, for new ones: they are accepted but
+// get no answer.
 func (p *Proxy) BlackHoleAll() {
 	p.acceptConns(true)
 	p.BlackHole()
 }
 
-// Refuse has new connections refused, until Heal. Those that are open work on.
+// Refuse makes the proxy refuse new connections until Heal. Open connections keep working.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,13 +77,14 @@ func (p *Proxy) Refuse() {
 	}
 }
 
-// Delay lets each byte wait for d before it is passed on, either way, on all connections. 0, the default, ends it
-// for what comes in from now on.
+// Delay delays all data by d, in both directions and on all connections. Zero, the default, ends the delay
+// for data that arrives from now on.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Heal ends Refuse and BlackHoleAll: new connections work. Those that were black-holed stay so.
+// Heal ends Refuse and BlackHoleAll: new connections work. Black-holed connections stay black-holed.
 func (p *Proxy) Heal() { p.acceptConns(false) }
 
+// acceptConns makes the proxy accept connections, and black-hole them if blackHoled is true.
 func (p *Proxy) acceptConns(blackHoled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,7 +94,7 @@ func (p *Proxy) acceptConns(blackHoled bool) {
 	}
 	listener, err := listenOn(p.addr)
 	if err != nil {
-		p.tb.Errorf("the proxy's port was taken while it refused connections: %v", err)
+		p.tb.Errorf("cannot listen on the proxy's port again: %v", err)
 		return
 	}
 	p.acceptLocked(listener)
@@ -95,7 +102,7 @@ func (p *Proxy) acceptConns(blackHoled bool) {
 
 func (p *Proxy) acceptLocked(listener net.Listener) {
 	p.listener = listener
-	p.goroutines.Go(func() { // NewProxy's cleanup waits for it
+	p.goroutines.Go(func() { // the cleanup in NewProxy waits for this goroutine
 		for {
 			client, err := listener.Accept()
 			if err != nil {
@@ -106,7 +113,7 @@ func (p *Proxy) acceptLocked(listener net.Listener) {
 	})
 }
 
-// open connects a client that came in through listener.
+// open connects a client, which listener has accepted, to the target.
 func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 	p.mu.Lock()
 	blackHoled := p.blackHoled
@@ -125,7 +132,7 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener != listener { // connections are refused by now
+	if p.listener != listener { // Refuse was called meanwhile
 		c.reset()
 		return
 	}
@@ -133,7 +140,7 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 		c.blackHole()
 	}
 	p.conns[c] = struct{}{}
-	p.goroutines.Go(c.run) // NewProxy's cleanup waits for it
+	p.goroutines.Go(c.run) // the cleanup in NewProxy waits for this goroutine
 }
 
 func (p *Proxy) remove(c *proxyConn) {

@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// At most chunks times chunkSize bytes are under way in one direction; then the sender has to wait.
+// The proxy buffers at most chunks times chunkSize bytes per direction. Then it stops reading.
 const (
 	chunkSize = 16 << 10
 	chunks    = 64
@@ -17,20 +17,22 @@ const (
 
 // proxyConn is a connection through the proxy.
 type proxyConn struct {
-	proxy      *Proxy
-	client     *net.TCPConn
-	server     *net.TCPConn  // nil if the link was swallowed from the start
-	blackHoled chan struct{} // closed when nothing is passed on any more
-	once       sync.Once     // guards the closing of swallowed
+	proxy  *Proxy
+	client *net.TCPConn
+	// server is nil if the connection was black-holed when it was accepted.
+	server *net.TCPConn
+	// blackHoled is closed, once, when no more data is forwarded.
+	blackHoled chan struct{}
+	once       sync.Once
 }
 
-// chunk is what was read at once.
+// chunk is the data of one read.
 type chunk struct {
 	bytes  []byte
-	sendAt time.Time // when to pass it on
+	sendAt time.Time
 }
 
-// run passes bytes on until both ends have been closed.
+// run forwards data until both ends are closed.
 func (c *proxyConn) run() {
 	defer c.proxy.remove(c)
 	defer c.eachSocket(func(end *net.TCPConn) { _ = end.Close() })
@@ -44,7 +46,7 @@ func (c *proxyConn) run() {
 	directions.Wait()
 }
 
-// forward works in one direction, until from is closed and all that came from it was written.
+// forward copies one direction, until from is closed and all its data is written.
 func (c *proxyConn) forward(from, to *net.TCPConn) {
 	queue := make(chan chunk, chunks)
 	var writer sync.WaitGroup
@@ -74,7 +76,7 @@ func (c *proxyConn) read(from *net.TCPConn, queue chan<- chunk) {
 	}
 }
 
-// write ends early if the link is swallowed.
+// write writes the chunks in queue to the socket. It returns early if the connection is black-holed.
 func (c *proxyConn) write(queue <-chan chunk, to *net.TCPConn) {
 	for chunk := range queue {
 		if !c.waitUntil(chunk.sendAt) {
@@ -86,11 +88,11 @@ func (c *proxyConn) write(queue <-chan chunk, to *net.TCPConn) {
 		}
 	}
 	if !c.isBlackHoled() {
-		_ = to.CloseWrite() // the other direction goes on
+		_ = to.CloseWrite() // the other direction stays open
 	}
 }
 
-// waitUntil reports false if the link is swallowed.
+// waitUntil waits until deadline. It returns false if the connection is black-holed.
 func (c *proxyConn) waitUntil(deadline time.Time) bool {
 	if wait := time.Until(deadline); wait > 0 {
 		timer := time.NewTimer(wait)
@@ -112,7 +114,7 @@ func (c *proxyConn) isBlackHoled() bool {
 	}
 }
 
-// forwardReset passes on that an end was reset.
+// forwardReset resets both ends after one end was reset, unless the connection is black-holed.
 func (c *proxyConn) forwardReset() {
 	if !c.isBlackHoled() {
 		c.reset()
@@ -124,7 +126,7 @@ func (c *proxyConn) blackHole() { c.once.Do(func() { close(c.blackHoled) }) }
 func (c *proxyConn) cut() {
 	c.blackHole()
 	c.eachSocket(func(end *net.TCPConn) {
-		_ = end.CloseWrite() // to close it at once would be a reset, if there is something left to read
+		_ = end.CloseWrite() // Close alone sends a reset if unread data is left
 		_ = end.Close()
 	})
 }

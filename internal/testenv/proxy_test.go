@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// target is what stands behind a proxy.
+// target is the server behind a proxy.
 type target struct {
 	t *testing.T
 	net.Listener
@@ -30,23 +30,23 @@ func newTarget(t *testing.T) *target {
 	return &target{t: t, Listener: listener}
 }
 
-// pair connects to the target through proxy, and shows that both directions work.
-func (s *target) pair(proxy *testenv.Proxy) (client, server *peer) {
+// pair connects to the target through proxy, and checks both directions.
+func (s *target) pair(proxy *testenv.Proxy) (client, server *lineConn) {
 	s.t.Helper()
 	client = dial(s.t, proxy.Addr())
 	conn, err := s.Accept()
 	require.NoError(s.t, err)
-	server = newPeer(s.t, conn)
-	requireLinked(s.t, client, server)
+	server = newLineConn(s.t, conn)
+	requireConnected(s.t, client, server)
 	return client, server
 }
 
-func requireLinked(t *testing.T, client, server *peer) {
+func requireConnected(t *testing.T, client, server *lineConn) {
 	t.Helper()
-	client.say("hello")
-	require.Equal(t, "hello", server.hear())
-	server.say("welcome")
-	require.Equal(t, "welcome", client.hear())
+	client.send("hello")
+	require.Equal(t, "hello", server.receive())
+	server.send("welcome")
+	require.Equal(t, "welcome", client.receive())
 }
 
 func newProxy(t *testing.T) (*testenv.Proxy, *target) {
@@ -55,7 +55,7 @@ func newProxy(t *testing.T) (*testenv.Proxy, *target) {
 	return testenv.NewProxy(t, s.Addr().String()), s
 }
 
-func TestProxy_PassesAllBytes(t *testing.T) {
+func TestProxy_ForwardsAllBytes(t *testing.T) {
 	t.Parallel()
 	proxy, s := newProxy(t)
 	client, server := s.pair(proxy)
@@ -71,8 +71,8 @@ func TestProxy_PassesAllBytes(t *testing.T) {
 	require.NoError(t, <-written)
 	assert.True(t, bytes.Equal(sent, got))
 
-	server.say("half closed") // the other direction works on
-	assert.Equal(t, "half closed", client.hear())
+	server.send("half closed") // the other direction still works
+	assert.Equal(t, "half closed", client.receive())
 	server.Close()
 	client.requireEnd(io.EOF)
 }
@@ -111,20 +111,20 @@ func TestProxy_BlackHole(t *testing.T) {
 	proxy, s := newProxy(t)
 	client, server := s.pair(proxy)
 	proxy.BlackHole()
-	client.say("lost")
-	server.say("lost")
+	client.send("lost")
+	server.send("lost")
 	s.pair(proxy)
 	proxy.Heal()
-	client.requireSilence()
-	server.requireSilence()
+	client.requireNoData()
+	server.requireNoData()
 	client.Close()
-	server.requireSilence()
+	server.requireNoData()
 
 	proxy.Cut()
 	server.requireEnd(io.EOF)
 }
 
-// A writer that was stuck, as nobody read, is free again.
+// A writer that is blocked because the other end does not read is released.
 func TestProxy_BlackHoleSwallowsWithoutAReader(t *testing.T) {
 	t.Parallel()
 	proxy, s := newProxy(t)
@@ -137,7 +137,7 @@ func TestProxy_BlackHoleSwallowsWithoutAReader(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 
 	proxy.BlackHole()
-	require.NoError(t, client.SetWriteDeadline(time.Now().Add(patience)))
+	require.NoError(t, client.SetWriteDeadline(time.Now().Add(testTimeout)))
 	_, err = client.Write(make([]byte, 32<<20))
 	require.NoError(t, err)
 }
@@ -148,15 +148,15 @@ func TestProxy_BlackHoleAll(t *testing.T) {
 	client, server := s.pair(proxy)
 	proxy.BlackHoleAll()
 	late := dial(t, proxy.Addr())
-	for _, end := range []*peer{client, server, late} {
-		end.say("lost")
+	for _, end := range []*lineConn{client, server, late} {
+		end.send("lost")
 	}
-	for _, end := range []*peer{client, server, late} {
-		end.requireSilence()
+	for _, end := range []*lineConn{client, server, late} {
+		end.requireNoData()
 	}
 	proxy.Heal()
 	s.pair(proxy)
-	late.requireSilence()
+	late.requireNoData()
 }
 
 func TestProxy_Refuse(t *testing.T) {
@@ -167,10 +167,10 @@ func TestProxy_Refuse(t *testing.T) {
 	proxy.Refuse()
 	_, err := connect(proxy.Addr())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	requireLinked(t, client, server)
+	requireConnected(t, client, server)
 	proxy.Heal()
 	s.pair(proxy)
-	requireLinked(t, client, server)
+	requireConnected(t, client, server)
 }
 
 func TestProxy_RefusesInTheTargetsName(t *testing.T) {
@@ -179,7 +179,7 @@ func TestProxy_RefusesInTheTargetsName(t *testing.T) {
 	s.Close()
 	client, err := connect(proxy.Addr())
 	if err == nil { // the kernel was faster than the proxy
-		newPeer(t, client).requireEnd(syscall.ECONNRESET)
+		newLineConn(t, client).requireEnd(syscall.ECONNRESET)
 		return
 	}
 	require.ErrorIs(t, err, syscall.ECONNRESET)
@@ -192,28 +192,28 @@ func TestProxy_DelayKeepsOrder(t *testing.T) {
 	const delay = 60 * time.Millisecond
 	proxy.Delay(delay)
 	start := time.Now()
-	client.say("first")
-	require.Equal(t, "first", server.hear())
-	server.say("answer")
-	require.Equal(t, "answer", client.hear())
+	client.send("first")
+	require.Equal(t, "first", server.receive())
+	server.send("answer")
+	require.Equal(t, "answer", client.receive())
 	assert.GreaterOrEqual(t, time.Since(start), 2*delay)
 
-	client.say("second")
+	client.send("second")
 	proxy.Delay(0)
-	client.say("third") // due before the second
-	assert.Equal(t, "second", server.hear())
-	assert.Equal(t, "third", server.hear())
+	client.send("third") // due before the second
+	assert.Equal(t, "second", server.receive())
+	assert.Equal(t, "third", server.receive())
 }
 
 func TestProxy_EndsWithTheTest(t *testing.T) {
 	t.Parallel()
 	s := newTarget(t)
-	var client, server *peer
+	var client, server *lineConn
 	t.Run("Part", func(t *testing.T) {
 		proxy := testenv.NewProxy(t, s.Addr().String())
 		client, server = s.pair(proxy)
 		proxy.Delay(time.Hour)
-		client.say("never delivered")
+		client.send("never delivered")
 	})
 	client.requireEnd(syscall.ECONNRESET)
 	server.requireEnd(syscall.ECONNRESET)
@@ -226,13 +226,13 @@ func TestProxy_FaultsFromManyGoroutines(t *testing.T) {
 	proxy, s := newProxy(t)
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { // ends when the target is closed, right below
+	running.Go(func() { // ends when the target is closed below
 		for {
 			conn, err := s.Accept()
 			if err != nil {
 				return
 			}
-			running.Go(func() { // ends with the proxy's links
+			running.Go(func() { // ends with the connections of the proxy
 				defer conn.Close()
 				io.Copy(conn, conn)
 			})
@@ -257,7 +257,7 @@ func TestProxy_FaultsFromManyGoroutines(t *testing.T) {
 	faults.Wait()
 	proxy.Heal()
 	client := dial(t, proxy.Addr())
-	assert.Equal(t, "still there", client.ask("still there"))
+	assert.Equal(t, "still there", client.request("still there"))
 	proxy.Refuse()
 	proxy.Reset()
 }

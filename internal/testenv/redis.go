@@ -13,25 +13,26 @@ import (
 type RedisServer struct {
 	tb      testing.TB
 	addr    string
-	process *process // nil: miniredis stands in
+	process *process // nil for miniredis
 }
 
-// Redis starts a redis-server process without persistence, and ends it with the test. config are more arguments for
-// its command line, such as "--client-output-buffer-limit", "pubsub 1mb 0 0".
+// Redis starts a redis-server process without persistence and kills it when the test ends. config contains
+// additional command line arguments, such as "--client-output-buffer-limit", "pubsub 1mb 0 0".
 //
-// If there is no redis-server, and the environment variable CI is not set, miniredis takes its place: it knows the
-// commands, but no config, and cannot be killed or paused.
+// If redis-server is missing and the environment variable CI is not set, Redis starts miniredis instead. It
+// supports the commands but ignores config, and cannot be killed or paused.
 func Redis(tb testing.TB, config ...string) *RedisServer {
 	tb.Helper()
 	program := findRedisServer(tb)
 	if program == "" {
-		tb.Log("NO redis-server IN PATH: miniredis stands in, which shows less")
+		tb.Log("NO redis-server IN PATH: using miniredis, which covers less")
 		return &RedisServer{tb: tb, addr: miniredis.RunT(tb).Addr()}
 	}
 	return startRedis(tb, program, func(int) []string { return config })
 }
 
-// RedisTLS starts a Redis server that speaks TLS only, with this certificate. Without redis-server the test is skipped.
+// RedisTLS starts a Redis server that accepts only TLS connections, with the given certificate. If redis-server
+// is missing the test is skipped.
 func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	tb.Helper()
 	return startRedis(tb, requireRedisServer(tb), func(port int) []string {
@@ -42,7 +43,7 @@ func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	})
 }
 
-// findRedisServer returns "" if there is no redis-server and the test may do without.
+// findRedisServer returns the path of redis-server, or "" if it is missing and the test may use miniredis.
 func findRedisServer(tb testing.TB) string {
 	tb.Helper()
 	program, err := exec.LookPath("redis-server")
@@ -52,12 +53,12 @@ func findRedisServer(tb testing.TB) string {
 	return program
 }
 
-// requireRedisServer is findRedisServer for tests that cannot do without, and are skipped.
+// requireRedisServer returns the path of redis-server, and skips the test if it is missing.
 func requireRedisServer(tb testing.TB) string {
 	tb.Helper()
 	program := findRedisServer(tb)
 	if program == "" {
-		tb.Skip("install redis-server, 7.0 or later: nothing can stand in")
+		tb.Skip("install redis-server, 7.0 or later: this test cannot use miniredis")
 	}
 	return program
 }
@@ -77,22 +78,23 @@ func startRedis(tb testing.TB, program string, config func(port int) []string) *
 // Addr returns host and port.
 func (s *RedisServer) Addr() string { return s.addr }
 
-// URL returns the address as a URL of scheme redis.
+// URL returns the server's URL, with scheme redis.
 func (s *RedisServer) URL() string { return "redis://" + s.addr }
 
-// Kill ends the process without a farewell, and returns when it is gone.
+// Kill kills the process and waits until it has ended.
 func (s *RedisServer) Kill() {
 	s.tb.Helper()
 	s.requireProcess().kill()
 }
 
-// Start starts the server again after Kill, on the same port and empty, and returns when it accepts connections.
+// Start starts the server again after Kill, on the same port and without data, and waits until it accepts
+// connections.
 func (s *RedisServer) Start() {
 	s.tb.Helper()
 	s.requireProcess().restart()
 }
 
-// Pause stops the process as it is: its connections stay open, and nobody answers, until Resume.
+// Pause suspends the process until Resume. Its connections stay open but get no answers.
 func (s *RedisServer) Pause() {
 	s.tb.Helper()
 	s.requireProcess().pause()
@@ -104,11 +106,11 @@ func (s *RedisServer) Resume() {
 	s.requireProcess().resume()
 }
 
-// requireProcess fails the test if miniredis stands in.
+// requireProcess returns the server's process, and fails the test if the server is miniredis.
 func (s *RedisServer) requireProcess() *process {
 	s.tb.Helper()
 	if s.process == nil {
-		s.tb.Fatal("install redis-server, 7.0 or later: the one that stands in cannot be killed or paused")
+		s.tb.Fatal("install redis-server, 7.0 or later: miniredis cannot be killed or paused")
 	}
 	return s.process
 }

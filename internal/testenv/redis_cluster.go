@@ -17,12 +17,12 @@ const (
 	clusterSlots   = 16384
 )
 
-// RedisClusterServers is a cluster that a test started.
+// RedisClusterServers is a Redis Cluster for a test.
 type RedisClusterServers struct{ nodes []*RedisServer }
 
-// RedisCluster starts a cluster of three masters without replicas, each with about a third of the slots, and returns
-// when every node says that all is well. A node that is killed and started again is the same member as before; all
-// settings are the default ones, but that a silent node is missed after a second.
+// RedisCluster starts a cluster of three masters without replicas, each with about a third of the slots, and
+// waits until every node reports a healthy cluster. A node that is killed and started again rejoins the
+// cluster. Nodes time out after one second; all other settings are the defaults.
 func RedisCluster(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
 	program := requireRedisServer(tb)
@@ -44,7 +44,7 @@ func RedisCluster(tb testing.TB) *RedisClusterServers {
 	return c
 }
 
-// Nodes returns the servers.
+// Nodes returns the servers of the cluster.
 func (c *RedisClusterServers) Nodes() []*RedisServer { return c.nodes }
 
 // Addrs returns host and port of each server.
@@ -56,18 +56,18 @@ func (c *RedisClusterServers) Addrs() []string {
 	return addrs
 }
 
-// form makes a cluster of the nodes.
+// form joins the nodes to a cluster.
 func (c *RedisClusterServers) form(busPorts []int) error {
 	ctx := context.Background()
 	clients := make([]*redis.Client, len(c.nodes))
 	for i, node := range c.nodes {
 		clients[i] = redis.NewClient(&redis.Options{Addr: node.Addr()})
-		defer clients[i].Close() //nolint:errcheck // nothing is left to be done with it
+		defer clients[i].Close() //nolint:errcheck // the client is not used any more
 		first, end := i*clusterSlots/len(c.nodes), (i+1)*clusterSlots/len(c.nodes)
 		if err := clients[i].ClusterAddSlotsRange(ctx, first, end-1).Err(); err != nil {
 			return err
 		}
-		// Nodes with the same epoch would quarrel first.
+		// Nodes with identical epochs would have to resolve the conflict first.
 		if err := clients[i].Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 	return nil
 }
 
-// clusterFormed returns an error as long as a node does not know all the others and their slots.
+// clusterFormed returns an error until the node knows all the others and their slots.
 func clusterFormed(ctx context.Context, client *redis.Client) error {
 	info, err := client.ClusterInfo(ctx).Result()
 	if err != nil {
@@ -97,7 +97,7 @@ func clusterFormed(ctx context.Context, client *redis.Client) error {
 	}
 	for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:3"} {
 		if !strings.Contains(info, want) {
-			return errors.NewErrorf(errors.Unavailable, "%s does not say %s but %s", client.Options().Addr, want, info)
+			return errors.NewErrorf(errors.Unavailable, "%s does not report %s: %s", client.Options().Addr, want, info)
 		}
 	}
 	return nil

@@ -43,5 +43,5 @@ func TestRedisCluster_NodeComesBack(t *testing.T) {
 	require.Eventually(t, func() bool {
 		info, err := client.ClusterInfo(t.Context()).Result()
 		return err == nil && strings.Contains(info, "cluster_state:ok")
-	}, patience, 10*time.Millisecond, "the nodes tell each other")
+	}, testTimeout, 10*time.Millisecond, "the nodes exchange their state")
 }

@@ -25,14 +25,15 @@ sentinel failover-timeout %[4]s 3000
 `
 )
 
-// RedisSentinelServers is a master with a replica, and a sentinel that watches over them.
+// RedisSentinelServers is a master, its replica, and a sentinel that monitors them.
 type RedisSentinelServers struct {
 	master, replica *RedisServer
 	sentinel        string
 }
 
-// RedisSentinel starts a master, its replica, and a sentinel, and returns when the sentinel would make the replica the
-// master should that be silent for half a second. It then takes another second or two.
+// RedisSentinel starts a master, its replica, and a sentinel, and waits until the sentinel is ready for a
+// failover. The sentinel starts one after the master has been unreachable for half a second; it takes
+// another second or two.
 func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	tb.Helper()
 	program := requireRedisServer(tb)
@@ -45,13 +46,13 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	s.replica = startRedis(tb, program, func(int) []string {
 		return []string{"--replicaof", masterHost, masterPort, "--repl-diskless-sync-delay", "0"}
 	})
-	// A sentinel that does not find the replica at once looks again after ten seconds.
+	// The replica must be connected first: a sentinel that misses it polls again only after ten seconds.
 	if err := poll(nil, s.replicaLinked); err != nil {
 		tb.Fatalf("Redis replica: %v", err)
 	}
 
 	dir := tb.TempDir()
-	config := filepath.Join(dir, "sentinel.conf") // the sentinel writes to it, too
+	config := filepath.Join(dir, "sentinel.conf") // the sentinel rewrites this file
 	_, s.sentinel = startOnFreePort(tb, program, "+monitor master", func(port int) []string {
 		text := fmt.Sprintf(sentinelConfig, port, host, dir, sentinelMaster, masterHost, masterPort)
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -65,40 +66,40 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	return s
 }
 
-// SentinelAddr returns host and port of the sentinel.
+// SentinelAddr returns the sentinel's host and port.
 func (s *RedisSentinelServers) SentinelAddr() string { return s.sentinel }
 
-// MasterName returns the name by which the sentinel knows the master.
+// MasterName returns the name under which the sentinel monitors the master.
 func (s *RedisSentinelServers) MasterName() string { return sentinelMaster }
 
-// Master returns the server that was the master at first.
+// Master returns the server that was started as the master.
 func (s *RedisSentinelServers) Master() *RedisServer { return s.master }
 
-// Replica returns the server that was the replica at first.
+// Replica returns the server that was started as the replica.
 func (s *RedisSentinelServers) Replica() *RedisServer { return s.replica }
 
 func (s *RedisSentinelServers) replicaLinked() error {
 	client := redis.NewClient(&redis.Options{Addr: s.replica.Addr()})
-	defer client.Close() //nolint:errcheck // nothing is left to be done with it
+	defer client.Close() //nolint:errcheck // the client is not used any more
 	info, err := client.Info(context.Background(), "replication").Result()
 	if err != nil {
 		return err
 	}
 	if !strings.Contains(info, "master_link_status:up") {
-		return errors.NewErrorf(errors.Unavailable, "the replica has no link to its master: %s", info)
+		return errors.NewErrorf(errors.Unavailable, "the replica is not connected to its master: %s", info)
 	}
 	return nil
 }
 
 func (s *RedisSentinelServers) sentinelReady() error {
 	client := redis.NewSentinelClient(&redis.Options{Addr: s.sentinel})
-	defer client.Close() //nolint:errcheck // nothing is left to be done with it
+	defer client.Close() //nolint:errcheck // the client is not used any more
 	replicas, err := client.Replicas(context.Background(), sentinelMaster).Result()
 	if err != nil {
 		return err
 	}
 	if len(replicas) != 1 || replicas[0]["flags"] != "slave" || replicas[0]["master-link-status"] != "ok" {
-		return errors.NewErrorf(errors.Unavailable, "the sentinel does not know the replica: it says %v", replicas)
+		return errors.NewErrorf(errors.Unavailable, "the sentinel does not report the replica: %v", replicas)
 	}
 	return nil
 }

@@ -23,12 +23,12 @@ func TestRedisSentinel_FailsOver(t *testing.T) {
 		return net.JoinHostPort(addr[0], addr[1])
 	}
 	require.Equal(t, s.Master().Addr(), master())
-	require.Contains(t, dial(t, s.Replica().Addr()).ask("SET key value"), "READONLY")
+	require.Contains(t, dial(t, s.Replica().Addr()).request("SET key value"), "READONLY")
 
 	start := time.Now()
 	s.Master().Kill()
-	require.Eventually(t, func() bool { return master() == s.Replica().Addr() }, patience, 10*time.Millisecond,
-		"another process decides")
+	require.Eventually(t, func() bool { return master() == s.Replica().Addr() }, testTimeout, 10*time.Millisecond,
+		"the sentinel decides")
 	t.Logf("failover took %s", time.Since(start))
-	assert.Equal(t, "+OK", dial(t, s.Replica().Addr()).ask("SET key value"))
+	assert.Equal(t, "+OK", dial(t, s.Replica().Addr()).request("SET key value"))
 }

@@ -14,8 +14,8 @@ import (
 func TestRedis_Answers(t *testing.T) {
 	t.Parallel()
 	first, second := testenv.Redis(t), testenv.Redis(t)
-	assert.Equal(t, "+PONG", dial(t, first.Addr()).ask("PING"))
-	assert.Equal(t, "+PONG", dial(t, second.Addr()).ask("PING"))
+	assert.Equal(t, "+PONG", dial(t, first.Addr()).request("PING"))
+	assert.Equal(t, "+PONG", dial(t, second.Addr()).request("PING"))
 	assert.NotEqual(t, first.Addr(), second.Addr())
 	assert.Equal(t, "redis://"+first.Addr(), first.URL())
 }
@@ -24,21 +24,21 @@ func TestRedis_Config(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t, "--client-output-buffer-limit", "pubsub 1mb 0 0", "--requirepass", "secret")
 	client := dial(t, server.Addr())
-	assert.Contains(t, client.ask("PING"), "NOAUTH")
-	assert.Equal(t, "+OK", client.ask("AUTH secret"))
-	client.say("CONFIG GET client-output-buffer-limit")
+	assert.Contains(t, client.request("PING"), "NOAUTH")
+	assert.Equal(t, "+OK", client.request("AUTH secret"))
+	client.send("CONFIG GET client-output-buffer-limit")
 	for _, want := range []string{"*2", "$26", "client-output-buffer-limit"} {
-		require.Equal(t, want, client.hear())
+		require.Equal(t, want, client.receive())
 	}
-	client.hear()
-	assert.Contains(t, client.hear(), "pubsub 1048576 0 0")
+	client.receive()
+	assert.Contains(t, client.receive(), "pubsub 1048576 0 0")
 }
 
 func TestRedis_KillAndStart(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	client := dial(t, server.Addr())
-	require.Equal(t, "+OK", client.ask("SET key value"))
+	require.Equal(t, "+OK", client.request("SET key value"))
 	server.Kill()
 	client.requireEnd(io.EOF)
 	_, err := connect(server.Addr())
@@ -48,18 +48,18 @@ func TestRedis_KillAndStart(t *testing.T) {
 	addr := server.Addr()
 	server.Start()
 	assert.Equal(t, addr, server.Addr())
-	assert.Equal(t, "$-1", dial(t, addr).ask("GET key"))
+	assert.Equal(t, "$-1", dial(t, addr).request("GET key"))
 }
 
 func TestRedis_PauseAndResume(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	client := dial(t, server.Addr())
-	require.Equal(t, "+PONG", client.ask("PING"))
+	require.Equal(t, "+PONG", client.request("PING"))
 	server.Pause()
-	client.say("PING")
-	client.requireSilence()
-	dial(t, server.Addr()) // the kernel accepts
+	client.send("PING")
+	client.requireNoData()
+	dial(t, server.Addr()) // the kernel accepts connections
 	server.Resume()
-	assert.Equal(t, "+PONG", client.hear())
+	assert.Equal(t, "+PONG", client.receive())
 }

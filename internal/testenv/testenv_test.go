@@ -14,66 +14,66 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
-// peer is one end of a connection on which lines travel.
-type peer struct {
+// lineConn is one end of a connection with a line-based protocol.
+type lineConn struct {
 	t *testing.T
 	*net.TCPConn
 	lines *bufio.Reader
 }
 
 func connect(addr string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: patience}
+	dialer := net.Dialer{Timeout: testTimeout}
 	return dialer.DialContext(context.Background(), "tcp", addr)
 }
 
-func dial(t *testing.T, addr string) *peer {
+func dial(t *testing.T, addr string) *lineConn {
 	t.Helper()
 	conn, err := connect(addr)
 	require.NoError(t, err)
-	return newPeer(t, conn)
+	return newLineConn(t, conn)
 }
 
-func newPeer(t *testing.T, conn net.Conn) *peer {
+func newLineConn(t *testing.T, conn net.Conn) *lineConn {
 	t.Helper()
 	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
-	return &peer{t: t, TCPConn: conn.(*net.TCPConn), lines: bufio.NewReader(conn)}
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(testTimeout)))
+	return &lineConn{t: t, TCPConn: conn.(*net.TCPConn), lines: bufio.NewReader(conn)}
 }
 
-func (p *peer) say(line string) {
+func (p *lineConn) send(line string) {
 	p.t.Helper()
 	_, err := p.Write([]byte(line + "\r\n"))
 	require.NoError(p.t, err)
 }
 
-func (p *peer) hear() string {
+func (p *lineConn) receive() string {
 	p.t.Helper()
 	line, err := p.lines.ReadString('\n')
 	require.NoError(p.t, err)
 	return strings.TrimSpace(line)
 }
 
-// ask is for protocols in which a line is answered by a line.
-func (p *peer) ask(line string) string {
+// request sends a line and returns the line that answers it.
+func (p *lineConn) request(line string) string {
 	p.t.Helper()
-	p.say(line)
-	return p.hear()
+	p.send(line)
+	return p.receive()
 }
 
-// requireSilence fails the test if anything comes within a while, be it the connection's end.
-func (p *peer) requireSilence() {
+// requireNoData fails the test if data or the end of the connection arrives within 50 ms.
+func (p *lineConn) requireNoData() {
 	p.t.Helper()
 	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	_, err := p.lines.ReadByte()
 	var timeout net.Error
 	require.ErrorAs(p.t, err, &timeout)
 	require.True(p.t, timeout.Timeout(), "%v", err)
-	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(patience)))
+	require.NoError(p.t, p.SetReadDeadline(time.Now().Add(testTimeout)))
 }
 
-func (p *peer) requireEnd(want error) {
+func (p *lineConn) requireEnd(want error) {
 	p.t.Helper()
 	_, err := p.lines.ReadByte()
 	require.ErrorIs(p.t, err, want)
