@@ -56,3 +56,30 @@ func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...Reque
 	}
 	return response.(Resp), nil
 }
+
+// OpenStream opens a stream to one server; with MULTI routing to all servers, of which the first one's
+// acknowledgements count. It returns when a server has taken the stream. ctx governs the whole life of the stream:
+// when it ends, the stream is closed with its error.
+//
+// It fails as [Client.Call] does, at once where the bus knows that no server is there. The timeout of the call is
+// also that of each message, see [WithStreamTimeout].
+func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOption) (ClientStream[Req, Resp], error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	o := newRequestOptions(opts)
+	return openStream[Req, Resp](ctx, c.plan, c.bound, &o)
+}
+
+// Subscribe joins the subscribers of the method: with MULTI routing each of them gets every update, otherwise one
+// of them does. When it returns, the bus has confirmed that updates will arrive. ctx governs the life of the
+// subscription, and bounds the wait for the bus.
+//
+// A subscriber that does not read loses updates (see [WithOverflow]) and holds up nobody.
+func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption) (Subscription[Resp], error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	o := newRequestOptions(opts)
+	return subscribe[Resp](ctx, c.plan, c.bound, &o)
+}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 
 	"google.golang.org/protobuf/proto"
 
@@ -42,24 +43,6 @@ func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method
 		}
 	}
 	return p, nil
-}
-
-// lookUpMethod looks a method up in the conn's registry.
-func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
-	method, ok := c.registry.Method(name)
-	if !ok {
-		return nil, errors.NewErrorf(errors.Unimplemented,
-			"method %s is not in the conn's registry; names look like my.pkg.MyService/MyMethod%s",
-			name, transport.Suggest(name, c.knownMethods(), (*registry.Method).FullName))
-	}
-	return method, nil
-}
-
-func (c *Conn) knownMethods() (methods []*registry.Method) {
-	for _, service := range c.registry.Services() {
-		methods = append(methods, service.Methods()...)
-	}
-	return methods
 }
 
 var (
@@ -130,4 +113,36 @@ func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
 		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", p.method.FullName(), err)
 	}
 	return response, nil
+}
+
+func (p *clientPlan) callInfo(r *route) RPCInfo {
+	info := newRPCInfo(p.method, r.topic)
+	info.conn = p.conn
+	return info
+}
+
+func (p *clientPlan) beforeRequest(ctx context.Context, r *route, request proto.Message) {
+	for _, hook := range p.conn.options.requestHooks {
+		hook(ctx, request, newRPCInfo(p.method, r.topic))
+	}
+}
+
+func (p *clientPlan) afterResponse(ctx context.Context, r *route, request, response proto.Message, err error) {
+	for _, hook := range p.conn.options.responseHooks {
+		hook(ctx, request, newRPCInfo(p.method, r.topic), response, err)
+	}
+}
+
+// decodeUpdate returns what is in the frame of an update.
+func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
+	envelope, err := wire.ParseEnvelope(frame)
+	if err != nil || string(envelope.TypeName) != string(p.responses.Name) {
+		return nil, nil, false
+	}
+	value, err := transport.Decompress(envelope.Value, p.conn.options.maxFrameSize)
+	if err != nil {
+		return nil, nil, false
+	}
+	message, err = p.responses.Decode(value)
+	return message, envelope.Metadata, err == nil
 }

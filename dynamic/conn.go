@@ -10,11 +10,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
-
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/timer"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -270,4 +268,31 @@ func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (ti
 		expiry = deadline
 	}
 	return timeout, expiry
+}
+
+func (c *Conn) panics() panicReporter {
+	return panicReporter{c.options.logger, c.options.interceptors.panics}
+}
+
+// onStream takes a frame from the bus; it never blocks.
+func (c *Conn) onStream(frame []byte) {
+	parsed, ok := transport.Decode(
+		frame, wire.KindStream, c.options.maxFrameSize, wire.ParseStream, &c.stats.badFrames)
+	if !ok {
+		return
+	}
+	c.streams.dispatch(&parsed)
+}
+
+// trackStream makes s a stream of the conn until it is released.
+func (c *Conn) trackStream(s *stream) error {
+	member := connStream{s}
+	if err := c.track(member); err != nil {
+		return err
+	}
+	s.release = func() {
+		c.untrack(member)
+		c.streams.remove(s)
+	}
+	return c.streams.add(s) // its id is new
 }

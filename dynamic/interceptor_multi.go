@@ -295,3 +295,15 @@ func (c *multiChain) closeFrom(index int) {
 		c.handlers[index].Close()
 	}
 }
+
+// PeerOf returns, inside of Recv of an interceptor's handler, the id of the server whose response is on its way; next is
+// what the interceptor was given. It is empty if there is none, and for other handlers.
+func PeerOf(next ClientMultiRPCHandler) string {
+	stage, ok := next.(multiStage)
+	if !ok {
+		return ""
+	}
+	stage.chain.mu.Lock()
+	defer stage.chain.mu.Unlock()
+	return stage.chain.currentServer
+}

@@ -7,12 +7,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ServiceOption configures both [NewServer], for all its services, and [Server.Register], for one.
-type ServiceOption interface {
-	ServerOption
-	RegisterOption
-}
-
 // serverInterceptors are those of a server, or of one of its services, the outermost first.
 type serverInterceptors struct {
 	rpc     []ServerRPCInterceptor

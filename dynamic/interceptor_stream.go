@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -237,4 +238,20 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 		return s.Err()
 	}
 	return nil
+}
+
+// SendBounds tells of a Send that is made now on an open stream: the context with which it ends, when its time is up, and
+// how many messages the stream's window holds, 0 without one. Next is what a stream's interceptor was given; for other
+// handlers, and before the stream is open, it is what [StreamContext] returns and zero.
+func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, deadline time.Time, window int) {
+	stage, ok := next.(streamStage)
+	if !ok {
+		return context.Background(), time.Time{}, 0
+	}
+	s := stage.chain.stream.Load()
+	if s == nil {
+		return StreamContext(next), time.Time{}, 0
+	}
+	o := newSendOptions(opts, s)
+	return o.ctx, time.Now().Add(o.timeout), cap(s.windowSlots)
 }

@@ -20,14 +20,3 @@ type DeliveryHandler func(ctx context.Context, update proto.Message) error
 // update's metadata, see [RequestInfoFromContext]. The subscription's Close waits for the handler, which therefore must not
 // call it. A panic ends the subscription with the code internal, and is logged.
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler
-
-// buildHandler makes the subscription's handler, if there are interceptors.
-func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
-	interceptors := s.plan.conn.options.interceptors.subscription
-	if len(interceptors) == 0 {
-		return nil
-	}
-	s.handler, err = chain(interceptors, newRPCInfo(s.plan.method, topic),
-		func(_ context.Context, update proto.Message) error { return s.sendIntercepted(update) })
-	return err
-}

@@ -78,44 +78,6 @@ func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
 	return s.ClientStream.Send(converted, opts...)
 }
 
-// invocation finds the method and makes the request.
-func (c *Conn) invocation(ctx context.Context, name string, request any) (*clientPlan, proto.Message, error) {
-	method, err := c.invokedPlan(ctx, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	message, err := toMessage(&method.requests, c.registry, request)
-	if err != nil {
-		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", method.method.FullName(), err)
-	}
-	return method, message, nil
-}
-
-// invokedPlan returns the plan of a method, made when it is first used, or when the registry has a new one by
-// that name.
-func (c *Conn) invokedPlan(ctx context.Context, name string) (*clientPlan, error) {
-	method, err := c.lookUpMethod(name)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	plan := c.plans[method.FullName()]
-	c.mu.Unlock()
-	if plan != nil && plan.method == method {
-		return plan, nil
-	}
-	if plan, err = newClientPlan[proto.Message, proto.Message](ctx, c, method); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.err(); err != nil {
-		return nil, err
-	}
-	c.plans[method.FullName()] = plan
-	return plan, nil
-}
-
 // toMessage makes a message of what Invoke takes.
 func toMessage(t *message.Type, reg *registry.Registry, given any) (proto.Message, error) {
 	switch given := given.(type) {

@@ -64,11 +64,3 @@ func outgoingMetadata(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(outgoingMetadataKey{}).(map[string]string)
 	return metadata
 }
-
-// outgoingMetadata returns what a call with these options carries.
-func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string {
-	if len(o.metadata) == 0 {
-		return outgoingMetadata(ctx)
-	}
-	return outgoingMetadata(ContextWithMetadata(ctx, o.metadata))
-}

@@ -47,14 +47,6 @@ type panicReporter struct {
 	hooks  []PanicHook
 }
 
-func (r *Registration) panics() panicReporter {
-	return panicReporter{r.server.options.logger, r.interceptors.panics}
-}
-
-func (c *Conn) panics() panicReporter {
-	return panicReporter{c.options.logger, c.options.interceptors.panics}
-}
-
 // report tells of what is not to end the goroutine.
 func (r panicReporter) report(ctx context.Context, method *registry.Method, what string, value any) {
 	stack := debug.Stack()

@@ -15,28 +15,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Publish sends an update to the subscribers of a method: to all of them with MULTI routing, otherwise to one. The
-// message is of the method's output type and must not change until Publish returns, which is when the bus has
-// taken it: one that the bus loses later is counted there, see [bus.Stats]. That nobody is subscribed is no error.
-// [WithTopic] names the topic of a method that takes one; metadata of ctx or of [WithMetadata] goes with the update, and
-// interceptors of subscriptions see it, see [RequestInfoFromContext]; other options have no effect.
-//
-// It fails with the code invalid_argument if the service has no such subscription method, or if the message or
-// the topic does not fit it, or as the bus does.
-func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
-	p := r.publishers[method]
-	if p == nil {
-		return errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
-			r.service.Name(), method, transport.Suggest(method, r.service.Methods(), (*registry.Method).Name))
-	}
-	select {
-	case <-r.ctx.Done():
-		return errors.ErrServerClosed
-	default:
-	}
-	return p.publish(ctx, message, opts)
-}
-
 // Publish sends an update as [Registration.Publish] does, of the method with this full name in the conn's registry,
 // without a server. The update is what [Invoke] takes as a request, but for the method's output type.
 func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
@@ -52,30 +30,6 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", p.method.FullName(), err)
 	}
 	return p.publish(ctx, message, opts)
-}
-
-// publisher returns the plan of a method, made when it is first used, or when the registry has a new one by that name.
-func (c *Conn) publisher(name string) (*publisher, error) {
-	method, err := c.lookUpMethod(name)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	p := c.publishers[method.FullName()]
-	c.mu.Unlock()
-	if p != nil && p.method == method {
-		return p, nil
-	}
-	updates, err := message.Resolve[proto.Message](method.Output())
-	if err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
-	}
-	p = newPublisher(c.bus, method, c.options.interceptors.publish)
-	p.updates = updates
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.publishers[method.FullName()] = p
-	return p, nil
 }
 
 // publisher is the plan of sending a method's updates; immutable.

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -239,4 +241,58 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 		<-idle
 		e.close()
 	}()
+}
+
+func (r *Registration) panics() panicReporter {
+	return panicReporter{r.server.options.logger, r.interceptors.panics}
+}
+
+// Publish sends an update to the subscribers of a method: to all of them with MULTI routing, otherwise to one. The
+// message is of the method's output type and must not change until Publish returns, which is when the bus has
+// taken it: one that the bus loses later is counted there, see [bus.Stats]. That nobody is subscribed is no error.
+// [WithTopic] names the topic of a method that takes one; metadata of ctx or of [WithMetadata] goes with the update, and
+// interceptors of subscriptions see it, see [RequestInfoFromContext]; other options have no effect.
+//
+// It fails with the code invalid_argument if the service has no such subscription method, or if the message or
+// the topic does not fit it, or as the bus does.
+func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
+	p := r.publishers[method]
+	if p == nil {
+		return errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
+			r.service.Name(), method, transport.Suggest(method, r.service.Methods(), (*registry.Method).Name))
+	}
+	select {
+	case <-r.ctx.Done():
+		return errors.ErrServerClosed
+	default:
+	}
+	return p.publish(ctx, message, opts)
+}
+
+// onCancel takes a frame from the bus; it never blocks.
+func (r *Registration) onCancel(frame []byte) {
+	cancel, ok := transport.Decode(
+		frame, wire.KindCancel, r.server.options.maxFrameSize, wire.ParseCancel, &r.server.stats.badFrames)
+	if !ok {
+		return
+	}
+	r.running.cancel(cancel.RequestID)
+}
+
+// trackRequest lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
+// claimed, returns where the client's choice will arrive, before the client can choose.
+func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, claims bool) (grant chan bool) {
+	r.running.add(requestID, ctx)
+	if claims {
+		grant = r.server.pendingClaims.register(requestID)
+	}
+	return grant
+}
+
+// untrackRequest undoes await.
+func (r *Registration) untrackRequest(requestID []byte, ctx *lazyctx.Context, grant chan bool) {
+	r.running.remove(requestID, ctx)
+	if grant != nil {
+		r.server.pendingClaims.deregister(requestID, grant)
+	}
 }

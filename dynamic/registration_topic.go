@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"

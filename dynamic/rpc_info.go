@@ -2,8 +2,7 @@ package dynamic
 
 import (
 	"context"
-
-	"google.golang.org/protobuf/proto"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -29,33 +28,15 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 	}
 }
 
-// RequestHook is called on the caller's goroutine with each request of a conn before it is sent, outside of the
-// interceptors: once for each call, with the caller's request. It must not change the request.
-type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
-
-// ResponseHook is called on the caller's goroutine when a call has ended, and for each response of a multi call,
-// outside of the interceptors: with what the caller gets. The response is nil if err is not. It must change neither
-// request nor response.
-type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
-
-// WithRequestHooks adds hooks that are called with each request, in this order.
-func WithRequestHooks(hooks ...RequestHook) ConnOption {
-	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
-}
-
-// WithResponseHooks adds hooks that are called with each response or error, in this order.
-func WithResponseHooks(hooks ...ResponseHook) ConnOption {
-	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
-}
-
-func (p *clientPlan) beforeRequest(ctx context.Context, r *route, request proto.Message) {
-	for _, hook := range p.conn.options.requestHooks {
-		hook(ctx, request, newRPCInfo(p.method, r.topic))
+// Deadline returns when a client's single or multi call ends that is made now with ctx and these options: by their
+// timeout, that of the conn, or the deadline of ctx. An interceptor that makes a call several times asks for it once,
+// before the first time. For anything else it is the deadline of ctx, or the zero time if there is none.
+func (i RPCInfo) Deadline(ctx context.Context, opts ...RequestOption) time.Time {
+	if i.conn == nil {
+		deadline, _ := ctx.Deadline()
+		return deadline
 	}
-}
-
-func (p *clientPlan) afterResponse(ctx context.Context, r *route, request, response proto.Message, err error) {
-	for _, hook := range p.conn.options.responseHooks {
-		hook(ctx, request, newRPCInfo(p.method, r.topic), response, err)
-	}
+	o := newRequestOptions(opts)
+	_, expiry := i.conn.bounds(ctx, time.Now(), &o)
+	return expiry
 }

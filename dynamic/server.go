@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
-
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -348,4 +349,25 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 	default:
 		return nil, errors.New("there is no handler; dynamic.AllowMissing() lets it answer unimplemented")
 	}
+}
+
+// onGrant takes a frame from the bus; it never blocks.
+func (s *Server) onGrant(frame []byte) {
+	choice, ok := transport.Decode(
+		frame, wire.KindClaimResponse, s.options.maxFrameSize, wire.ParseClaimResponse, &s.stats.badFrames)
+	if !ok {
+		return
+	}
+	s.pendingClaims.resolve(choice.RequestID, bytes.Equal(choice.ServerID, s.wireID))
+}
+
+// addDraining takes a registration that is to replace another one, so that a close meanwhile finds it.
+func (s *Server) addDraining(r *Registration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.ErrServerClosed
+	}
+	s.draining[r] = struct{}{}
+	return nil
 }

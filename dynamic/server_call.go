@@ -5,10 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -37,40 +35,6 @@ type serverCall struct {
 	acceptDirect, acceptDecline bool   // as in the wire.Request
 	maybeExpired                bool   // it seems to have expired, but the client's clock may be wrong
 	clockSkewed                 bool   // the client's clock was found to be wrong
-}
-
-// onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
-func (e *endpoint) onRequest(frame []byte, token *lifecycle.Token) bool {
-	r := e.plan.registration
-	request, ok := transport.Decode(
-		frame, wire.KindRequest, r.server.options.maxFrameSize, wire.ParseRequest, &r.server.stats.badFrames)
-	if !ok {
-		return false
-	}
-	c := &serverCall{
-		endpoint: e, plan: e.plan, token: token, client: r.clients.get(request.ClientID),
-		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
-		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
-	}
-	c.context.Info = c
-	c.context.Parent = r.ctx
-	now := time.Now()
-	if !c.computeDeadline(now, request.Expiry) {
-		r.server.stats.expired.Add(1)
-		return false
-	}
-	needsGrant := c.needsGrant(request.SkipClaim)
-	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
-		r.server.stats.duplicated.Add(1)
-		return false
-	}
-	c.subscribers = e.subscribers()
-	c.grant = r.trackRequest(c.requestID, &c.context, needsGrant)
-	if !r.server.workers.Go(c) {
-		c.deregister()
-		return false
-	}
-	return true
 }
 
 // deregister ends what the server does for the request.
@@ -103,7 +67,7 @@ func (c *serverCall) serve() {
 
 // acquireLimits reports whether the limits of the server and of the method leave room.
 func (c *serverCall) acquireLimits() bool {
-	server, method := &c.plan.registration.server.semaphore, &c.plan.handler.semaphore
+	server, method := &c.plan.server.semaphore, &c.plan.handler.semaphore
 	if !server.TryAcquire() {
 		return false
 	}
@@ -116,12 +80,12 @@ func (c *serverCall) acquireLimits() bool {
 
 func (c *serverCall) releaseLimits() {
 	c.plan.handler.semaphore.Release()
-	c.plan.registration.server.semaphore.Release()
+	c.plan.server.semaphore.Release()
 }
 
 // atLimit tells whether the limits leave no room at the moment.
 func (c *serverCall) atLimit() bool {
-	return c.plan.registration.server.semaphore.Full() || c.plan.handler.semaphore.Full()
+	return c.plan.server.semaphore.Full() || c.plan.handler.semaphore.Full()
 }
 
 // handle runs the request and returns the frame of its response, or nil if another server has it.
@@ -130,9 +94,9 @@ func (c *serverCall) handle() []byte {
 	if err != nil { // at once and without a claim, as psrpc does
 		return c.failure(errors.NewError(errors.MalformedRequest, err))
 	}
-	if c.sendsClaim() && !c.obtainGrant(request) {
+	if c.sendsClaim() && !c.claim(request) {
 		if c.maybeExpired {
-			c.plan.registration.server.stats.expired.Add(1)
+			c.plan.server.stats.expired.Add(1)
 		}
 		return nil
 	}
@@ -140,7 +104,7 @@ func (c *serverCall) handle() []byte {
 	c.warnClockSkew()
 	if !c.acquireLimits() {
 		return c.failure(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
-			"server %s handles as many requests of %s as it may", c.plan.registration.server.ID(), c.plan.method.FullName())))
+			"server %s handles as many requests of %s as it may", c.plan.server.ID(), c.plan.method.FullName())))
 	}
 	defer c.releaseLimits()
 	response, err := c.endpoint.handle(&c.context, request)
@@ -156,7 +120,7 @@ func (c *serverCall) mapKilled(err error) error {
 	if coded || c.plan.registration.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		return err
 	}
-	return errors.NewErrorf(errors.Unavailable, "server %s was killed", c.plan.registration.server.ID())
+	return errors.NewErrorf(errors.Unavailable, "server %s was killed", c.plan.server.ID())
 }
 
 // needsGrant tells whether the client chooses among servers. One that takes a direct answer, or can do without the
@@ -173,30 +137,32 @@ func (c *serverCall) sendsClaim() bool {
 	return c.grant != nil || c.plan.method.RequireClaim() && !c.acceptDirect
 }
 
-// obtainGrant claims the request and waits for the client's choice, if there is one to be made.
-func (c *serverCall) obtainGrant(request wire.Body) bool {
-	return c.plan.registration.obtainGrant(&c.context, c.claimOffer(func() float32 {
-		switch {
-		case c.atLimit(): // another server may have room
-			return -1
-		case c.plan.handler.affinity == nil:
-			return 1
-		default:
-			return c.plan.handler.affinity(&c.context, request)
-		}
-	}))
-}
-
-func (c *serverCall) claimOffer(affinity func() float32) claimOffer {
-	return claimOffer{
+// claim offers this server to the client and reports whether the request may run: the client chose this
+// server, or has nothing to choose.
+func (c *serverCall) claim(request wire.Body) bool {
+	offer := claimOffer{
 		plan:        c.plan,
 		requestID:   c.requestID,
 		grant:       c.grant,
 		client:      c.client,
 		subscribers: c.subscribers,
-		affinity:    affinity,
+		affinity:    func() float32 { return c.affinity(request) },
 		declines:    c.acceptDecline,
 		closing:     c.endpoint.closing,
+	}
+	return offer.obtainGrant(&c.context)
+}
+
+// affinity returns how well this server suits the request. It is negative, which declines the request,
+// while the limits of the server or the method are reached, since another server may have room.
+func (c *serverCall) affinity(request wire.Body) float32 {
+	switch {
+	case c.atLimit():
+		return -1
+	case c.plan.handler.affinity == nil:
+		return 1
+	default:
+		return c.plan.handler.affinity(&c.context, request)
 	}
 }
 
@@ -214,7 +180,7 @@ func (c *serverCall) failure(failure error) []byte {
 	notRun := isNotRun(failure)
 	frame, err := c.response(&wire.Response{Code: string(code), Error: text, Details: details, Unprocessed: notRun})
 	if err != nil {
-		c.plan.registration.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
+		c.plan.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
 			slog.String("method", c.plan.method.FullName()), slog.Any("error", err))
 		frame, _ = c.response(&wire.Response{Code: string(code), Error: text, Unprocessed: notRun})
 	}
@@ -224,7 +190,7 @@ func (c *serverCall) failure(failure error) []byte {
 // response completes an answer with what all have in common, and encodes it.
 func (c *serverCall) response(response *wire.Response) ([]byte, error) {
 	response.RequestID = c.requestID
-	response.ServerID = c.plan.registration.server.wireID
+	response.ServerID = c.plan.server.wireID
 	response.SentAt = time.Now().UnixNano()
 	if c.plan.method.Routing() == registry.RoutingMulti {
 		response.Subscribers = c.subscribers
@@ -240,7 +206,7 @@ func (c *serverCall) panicked(value any) []byte {
 
 // send publishes the response, or says why it cannot.
 func (c *serverCall) send(frame []byte) {
-	server := c.plan.registration.server
+	server := c.plan.server
 	c.publishContext.Limit = server.options.timeout
 	defer c.publishContext.Cancel()
 	err := server.publishResponse(&c.publishContext, c.plan.method, c.client.responses, frame)
@@ -304,7 +270,7 @@ func (c *serverCall) confirmFresh() {
 // warnClockSkew says once that a client's clock is off.
 func (c *serverCall) warnClockSkew() {
 	if c.clockSkewed && c.client.clock.FirstWarning() {
-		c.plan.registration.server.options.logger.Warn("dynpsrpc: the clock of a client is off",
+		c.plan.server.options.logger.Warn("dynpsrpc: the clock of a client is off",
 			slog.String("client", c.client.id), slog.String("method", c.plan.method.FullName()))
 	}
 }

@@ -8,13 +8,14 @@ import (
 
 // serverPlan is the plan of one method on a server; immutable.
 type serverPlan struct {
+	server       *Server
 	registration *Registration
 	method       *registry.Method
 	handler      *boundHandler
 }
 
 func newServerPlan(r *Registration, method *registry.Method, handler *boundHandler) *serverPlan {
-	return &serverPlan{registration: r, method: method, handler: handler}
+	return &serverPlan{server: r.server, registration: r, method: method, handler: handler}
 }
 
 // panicked tells of what no caller sees.

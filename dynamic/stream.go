@@ -10,7 +10,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -166,4 +165,20 @@ func (s *stream) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, errors.CallFacts{
 		Method: s.method.FullName(), Topic: s.topic, Phase: errors.PhaseStream, Reason: reason,
 	})
+}
+
+// intercept lets what the user does, and what comes, go through interceptors.
+func (s *stream) intercept(chain *streamChain) {
+	if chain != nil {
+		s.chain = chain
+		chain.stream.Store(s)
+	}
+}
+
+// closeWithContext closes the stream with ctx.
+func (s *stream) closeWithContext(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
+	if !s.onClose(func() { stop() }) {
+		stop()
+	}
 }

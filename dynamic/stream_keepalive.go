@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
-
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )

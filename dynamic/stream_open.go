@@ -8,26 +8,11 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
-
-// OpenStream opens a stream to one server; with MULTI routing to all servers, of which the first one's
-// acknowledgements count. It returns when a server has taken the stream. ctx governs the whole life of the stream:
-// when it ends, the stream is closed with its error.
-//
-// It fails as [Client.Call] does, at once where the bus knows that no server is there. The timeout of the call is
-// also that of each message, see [WithStreamTimeout].
-func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOption) (ClientStream[Req, Resp], error) {
-	if c.err != nil {
-		return nil, c.err
-	}
-	o := newRequestOptions(opts)
-	return openStream[Req, Resp](ctx, c.plan, c.bound, &o)
-}
 
 func openStream[Send, Recv proto.Message](
 	ctx context.Context, p *clientPlan, bound *route, o *requestOptions,
@@ -72,14 +57,6 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 		interceptors = slices.Concat(interceptors, o.interceptors.stream)
 	}
 	return newStreamChain(ctx, p.conn.panics(), interceptors, newRPCInfo(p.method, r.topic))
-}
-
-// intercept lets what the user does, and what comes, go through interceptors.
-func (s *stream) intercept(chain *streamChain) {
-	if chain != nil {
-		s.chain = chain
-		chain.stream.Store(s)
-	}
 }
 
 // streamOpening is what a client's stream knows of its opening.
@@ -157,31 +134,6 @@ func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Durat
 	})
 }
 
-// abortOpening closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
-// says: the plain error.
-func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
-	defer s.release()
-	if _, ok := errors.FactsOf(err); ok {
-		err = errors.Unwrap(err)
-	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	if !c.sent {
-		s.markClosed(err)
-		return
-	}
-	_ = s.Close(err) // the caller has a better error
-}
-
-// closeWithContext closes the stream with ctx.
-func (s *stream) closeWithContext(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
-	if !s.onClose(func() { stop() }) {
-		stop()
-	}
-}
-
 // connStream is a stream as a member of its conn.
 type connStream struct{ *stream }
 
@@ -191,27 +143,4 @@ func (s connStream) end(err error) {
 		err = nil
 	}
 	_ = s.Close(err)
-}
-
-// trackStream makes s a stream of the conn until it is released.
-func (c *Conn) trackStream(s *stream) error {
-	member := connStream{s}
-	if err := c.track(member); err != nil {
-		return err
-	}
-	s.release = func() {
-		c.untrack(member)
-		c.streams.remove(s)
-	}
-	return c.streams.add(s) // its id is new
-}
-
-// onStream takes a frame from the bus; it never blocks.
-func (c *Conn) onStream(frame []byte) {
-	parsed, ok := transport.Decode(
-		frame, wire.KindStream, c.options.maxFrameSize, wire.ParseStream, &c.stats.badFrames)
-	if !ok {
-		return
-	}
-	c.streams.dispatch(&parsed)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -30,32 +29,6 @@ func (req *streamRequest) requestInfo() RequestInfo {
 	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
 }
 
-// onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
-func (e *endpoint) onOpen(open *wire.Stream, token *lifecycle.Token) bool {
-	r := e.plan.registration
-	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
-	req.context.Info = req
-	req.context.Parent = r.ctx
-	req.context.Expiry = time.Unix(0, open.Expiry)
-	now := time.Now()
-	if !now.Before(req.context.Expiry) {
-		r.server.stats.expired.Add(1)
-		return false
-	}
-	needsGrant := e.plan.method.RequireClaim()
-	if !needsGrant && r.server.requestDedup.Seen(0, req.request.RequestID, req.request.SentAt, now) {
-		r.server.stats.duplicated.Add(1)
-		return false
-	}
-	req.subscribers = e.subscribers()
-	req.grant = r.trackRequest(req.request.RequestID, &req.context, needsGrant)
-	if !r.server.workers.Go(req) {
-		req.deregister()
-		return false
-	}
-	return true
-}
-
 // deregister ends what the server does for the opening.
 func (req *streamRequest) deregister() {
 	req.plan.registration.untrackRequest(req.request.RequestID, &req.context, req.grant)
@@ -72,7 +45,7 @@ func (req *streamRequest) serve() {
 func (req *streamRequest) accept() (s *stream, handle func() error) {
 	defer req.deregister()
 	defer req.context.Cancel()
-	if req.grant != nil && !req.obtainGrant() {
+	if req.grant != nil && !req.claim() {
 		return nil, nil
 	}
 	s = req.newStream()
@@ -103,14 +76,13 @@ func (req *streamRequest) intercept(s *stream) error {
 	})
 }
 
-// obtainGrant claims the stream and waits for the client's choice.
-func (req *streamRequest) obtainGrant() bool {
-	r := req.plan.registration
-	return r.obtainGrant(&req.context, claimOffer{
+// claim offers this server to the client and reports whether the client chose it.
+func (req *streamRequest) claim() bool {
+	offer := claimOffer{
 		plan:        req.plan,
 		requestID:   req.request.RequestID,
 		grant:       req.grant,
-		client:      r.clients.get(req.request.NodeID),
+		client:      req.plan.registration.clients.get(req.request.NodeID),
 		subscribers: req.subscribers,
 		affinity: func() float32 {
 			if req.plan.handler.stream.affinity == nil {
@@ -119,7 +91,8 @@ func (req *streamRequest) obtainGrant() bool {
 			return req.plan.handler.stream.affinity(&req.context)
 		},
 		closing: req.endpoint.closing,
-	})
+	}
+	return offer.obtainGrant(&req.context)
 }
 
 func (req *streamRequest) newStream() *stream {
@@ -135,7 +108,7 @@ func (req *streamRequest) newStream() *stream {
 
 // establish makes the stream one of the listener's and tells the client. It reports false if that is not possible.
 func (req *streamRequest) establish(s *stream) bool {
-	server, streams := req.plan.registration.server, &req.endpoint.inbound.streams
+	server, streams := req.plan.server, &req.endpoint.inbound.streams
 	switch err := streams.add(s); {
 	case errors.Is(err, errStreamExists):
 		server.stats.streams.unmatched.Add(1)

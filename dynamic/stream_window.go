@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 

@@ -12,7 +12,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -74,19 +73,6 @@ type subscription[Resp proto.Message] struct {
 	closed  bool
 	err     error
 	unwatch func() bool // stops watching the context; nil if that was never watched
-}
-
-// Subscribe joins the subscribers of the method: with MULTI routing each of them gets every update, otherwise one
-// of them does. When it returns, the bus has confirmed that updates will arrive. ctx governs the life of the
-// subscription, and bounds the wait for the bus.
-//
-// A subscriber that does not read loses updates (see [WithOverflow]) and holds up nobody.
-func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption) (Subscription[Resp], error) {
-	if c.err != nil {
-		return nil, c.err
-	}
-	o := newRequestOptions(opts)
-	return subscribe[Resp](ctx, c.plan, c.bound, &o)
 }
 
 func subscribe[Resp proto.Message](
@@ -223,16 +209,13 @@ func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], 
 	return receivedUpdate[Resp]{message.(Resp), metadata}, true
 }
 
-// decodeUpdate returns what is in the frame of an update.
-func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || string(envelope.TypeName) != string(p.responses.Name) {
-		return nil, nil, false
+// buildHandler makes the subscription's handler, if there are interceptors.
+func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
+	interceptors := s.plan.conn.options.interceptors.subscription
+	if len(interceptors) == 0 {
+		return nil
 	}
-	value, err := transport.Decompress(envelope.Value, p.conn.options.maxFrameSize)
-	if err != nil {
-		return nil, nil, false
-	}
-	message, err = p.responses.Decode(value)
-	return message, envelope.Metadata, err == nil
+	s.handler, err = chain(interceptors, newRPCInfo(s.plan.method, topic),
+		func(_ context.Context, update proto.Message) error { return s.sendIntercepted(update) })
+	return err
 }

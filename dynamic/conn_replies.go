@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"

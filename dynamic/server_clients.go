@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
-
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 

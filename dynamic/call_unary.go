@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
-
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 
 	"google.golang.org/protobuf/proto"
@@ -258,4 +257,72 @@ func (c *unaryCall) grant(ctx context.Context, server string) error {
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)
 	return nil
+}
+
+// responder is the server that has answered, or was selected to.
+func (c *unaryCall) responder() string {
+	if state := c.inbox.snapshot(); state.answered {
+		return string(state.server)
+	}
+	return c.server
+}
+
+// contextError is the error of a call that ended before its answer came.
+func (c *unaryCall) contextError(err error) error {
+	coded := errors.FromContext(err)
+	switch {
+	case coded.Code() == errors.Canceled, !c.sent:
+		return c.withFacts(coded, transport.ContextReason(err))
+	case c.server != "":
+		return c.withFacts(coded, errors.ReasonClaimedButSilent)
+	case c.selecting: // nobody can have run the request
+		if state := c.inbox.snapshot(); state.isError() {
+			return serverError(state.failure)
+		}
+		return c.withFacts(c.claims.Err())
+	default:
+		return c.withFacts(coded, errors.ReasonSilent)
+	}
+}
+
+// withFacts adds to err what is known of the call.
+func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
+	elapsed := time.Since(c.started)
+	facts := errors.CallFacts{
+		Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason, ServerID: c.server,
+	}
+	if c.claims != nil {
+		c.claims.AddFacts(&facts)
+	}
+	switch {
+	case !c.sent:
+		facts.Phase, facts.PublishTime = errors.PhasePublish, elapsed
+	case c.selecting:
+		facts.Phase, facts.PublishTime = errors.PhaseSelection, c.published
+		facts.SelectionTime = elapsed - c.published
+	case c.server == "":
+		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published
+		facts.ResponseTime = elapsed - c.published
+	default:
+		facts.Phase, facts.PublishTime = errors.PhaseResponse, c.published
+		facts.SelectionTime, facts.ResponseTime = c.granted-c.published, elapsed-c.granted
+	}
+	return errors.WithFacts(err, facts)
+}
+
+// abortOpening closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
+// says: the plain error.
+func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
+	defer s.release()
+	if _, ok := errors.FactsOf(err); ok {
+		err = errors.Unwrap(err)
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if !c.sent {
+		s.markClosed(err)
+		return
+	}
+	_ = s.Close(err) // the caller has a better error
 }

@@ -3,12 +3,9 @@ package dynamic
 import (
 	"sync"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
-
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // cancelTable are those that a service is handling, so that their clients can cancel them. They are in parts so that
@@ -59,14 +56,4 @@ func (a *cancelTable) cancel(requestID []byte) {
 	if ctx != nil {
 		ctx.Cancel()
 	}
-}
-
-// onCancel takes a frame from the bus; it never blocks.
-func (r *Registration) onCancel(frame []byte) {
-	cancel, ok := transport.Decode(
-		frame, wire.KindCancel, r.server.options.maxFrameSize, wire.ParseCancel, &r.server.stats.badFrames)
-	if !ok {
-		return
-	}
-	r.running.cancel(cancel.RequestID)
 }

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -78,17 +77,6 @@ func (r *Registration) replaceWith(next *Registration) error {
 	return r.transferEndpoints(next)
 }
 
-// addDraining takes a registration that is to replace another one, so that a close meanwhile finds it.
-func (s *Server) addDraining(r *Registration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return errors.ErrServerClosed
-	}
-	s.draining[r] = struct{}{}
-	return nil
-}
-
 // newEndpoints returns new listeners for the methods without topics, and for the topics of the registration before it.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
@@ -111,15 +99,6 @@ func (r *Registration) endpoint(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.endpoints[name]
-}
-
-// inherit prepares a listener to take over the intake of another one, if that is on the same channel. Should it come to
-// nothing, grants that only this one needs are still heard, which does no harm.
-func (e *endpoint) inherit(predecessor *endpoint) {
-	if predecessor != nil && predecessor.inbound.channel == e.inbound.channel && predecessor.inbound.mode == e.inbound.mode {
-		e.inbound = predecessor.inbound
-		e.inbound.addEndpoint()
-	}
 }
 
 // transferEndpoints lets next serve in place of r from one moment on, unless r or the server has been closed.

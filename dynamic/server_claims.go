@@ -1,14 +1,10 @@
 package dynamic
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -51,24 +47,6 @@ func (t *pendingClaims) resolve(requestID []byte, granted bool) {
 	}
 }
 
-// trackRequest lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
-// claimed, returns where the client's choice will arrive, before the client can choose.
-func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, claims bool) (grant chan bool) {
-	r.running.add(requestID, ctx)
-	if claims {
-		grant = r.server.pendingClaims.register(requestID)
-	}
-	return grant
-}
-
-// untrackRequest undoes await.
-func (r *Registration) untrackRequest(requestID []byte, ctx *lazyctx.Context, grant chan bool) {
-	r.running.remove(requestID, ctx)
-	if grant != nil {
-		r.server.pendingClaims.deregister(requestID, grant)
-	}
-}
-
 // claimOffer is a request, for a call or a stream, that a server offers itself for.
 type claimOffer struct {
 	plan        *serverPlan
@@ -83,8 +61,8 @@ type claimOffer struct {
 
 // obtainGrant claims a request and reports whether the client chose this server, or need not choose. A server whose
 // affinity is negative says so to a client that understands it, and is silent towards others.
-func (r *Registration) obtainGrant(ctx context.Context, o claimOffer) bool {
-	server := r.server
+func (o *claimOffer) obtainGrant(ctx context.Context) bool {
+	server := o.plan.server
 	affinity := o.plan.guardedAffinity(ctx, o.affinity)
 	claim := wire.ClaimRequest{
 		RequestID: o.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0, Subscribers: o.subscribers,
@@ -124,14 +102,4 @@ func (r *Registration) obtainGrant(ctx context.Context, o claimOffer) bool {
 	case <-grace.C:
 	}
 	return false
-}
-
-// onGrant takes a frame from the bus; it never blocks.
-func (s *Server) onGrant(frame []byte) {
-	choice, ok := transport.Decode(
-		frame, wire.KindClaimResponse, s.options.maxFrameSize, wire.ParseClaimResponse, &s.stats.badFrames)
-	if !ok {
-		return
-	}
-	s.pendingClaims.resolve(choice.RequestID, bytes.Equal(choice.ServerID, s.wireID))
 }

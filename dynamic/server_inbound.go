@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -38,7 +37,7 @@ type target struct {
 
 // newInbound returns an intake of which l is the listener.
 func newInbound(e *endpoint) *inbound {
-	method, server := e.plan.method, e.plan.registration.server
+	method, server := e.plan.method, e.plan.server
 	service := method.Service().WireName()
 	i := &inbound{
 		server:       server,

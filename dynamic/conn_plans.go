@@ -1,0 +1,92 @@
+package dynamic
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// invocation finds the method and makes the request.
+func (c *Conn) invocation(ctx context.Context, name string, request any) (*clientPlan, proto.Message, error) {
+	method, err := c.invokedPlan(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	message, err := toMessage(&method.requests, c.registry, request)
+	if err != nil {
+		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", method.method.FullName(), err)
+	}
+	return method, message, nil
+}
+
+// invokedPlan returns the plan of a method, made when it is first used, or when the registry has a new one by
+// that name.
+func (c *Conn) invokedPlan(ctx context.Context, name string) (*clientPlan, error) {
+	method, err := c.lookUpMethod(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	plan := c.plans[method.FullName()]
+	c.mu.Unlock()
+	if plan != nil && plan.method == method {
+		return plan, nil
+	}
+	if plan, err = newClientPlan[proto.Message, proto.Message](ctx, c, method); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	c.plans[method.FullName()] = plan
+	return plan, nil
+}
+
+// publisher returns the plan of a method, made when it is first used, or when the registry has a new one by that name.
+func (c *Conn) publisher(name string) (*publisher, error) {
+	method, err := c.lookUpMethod(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	p := c.publishers[method.FullName()]
+	c.mu.Unlock()
+	if p != nil && p.method == method {
+		return p, nil
+	}
+	updates, err := message.Resolve[proto.Message](method.Output())
+	if err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
+	}
+	p = newPublisher(c.bus, method, c.options.interceptors.publish)
+	p.updates = updates
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.publishers[method.FullName()] = p
+	return p, nil
+}
+
+// lookUpMethod looks a method up in the conn's registry.
+func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
+	method, ok := c.registry.Method(name)
+	if !ok {
+		return nil, errors.NewErrorf(errors.Unimplemented,
+			"method %s is not in the conn's registry; names look like my.pkg.MyService/MyMethod%s",
+			name, transport.Suggest(name, c.knownMethods(), (*registry.Method).FullName))
+	}
+	return method, nil
+}
+
+func (c *Conn) knownMethods() (methods []*registry.Method) {
+	for _, service := range c.registry.Services() {
+		methods = append(methods, service.Methods()...)
+	}
+	return methods
+}
