@@ -28,13 +28,13 @@ const (
 //go:embed all.proto
 var source []byte
 
-// Registry returns a registry that knows the service, whose message it takes from the generated code.
+// Registry returns a registry with the service, which uses the generated message type.
 func Registry() (*registry.Registry, error) {
 	reg := registry.New()
 	return reg, reg.ParseProto(fstest.MapFS{"all.proto": {Data: source}}, "all.proto")
 }
 
-// World is a server and a conn on the in-process bus.
+// World holds a server and a conn on an in-process bus.
 type World struct {
 	Bus      bus.Bus
 	Registry *registry.Registry
@@ -43,8 +43,8 @@ type World struct {
 	Conn     *dynamic.Conn
 }
 
-// New returns a World that ends with the test. Calls and streams answer with what they get; but "fail" with not_found, and
-// "panic" with a panic.
+// New returns a World that is closed when the test ends. Calls and streams respond with the request.
+// The request "fail" returns not_found, and the request "panic" makes the handler panic.
 func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
 	t.Helper()
 	reg, err := Registry()
@@ -64,7 +64,7 @@ func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *W
 	return w
 }
 
-// NewConn returns another conn on the bus, which ends with the test.
+// NewConn returns another conn on the bus, which is closed when the test ends.
 func NewConn(t testing.TB, w *World, opts ...dynamic.ConnOption) *dynamic.Conn {
 	t.Helper()
 	conn, err := dynamic.NewConn(w.Bus, w.Registry, opts...)
@@ -81,7 +81,7 @@ func Descriptor(t testing.TB, reg *registry.Registry) *registry.Service {
 	return service
 }
 
-// Handlers returns those of the service.
+// Handlers returns the handlers of the service.
 func Handlers() dynamic.Handlers {
 	return dynamic.Handlers{
 		"One": dynamic.Unary(answer), "Region": dynamic.Unary(answer), "Every": dynamic.Unary(answer), "Flow": dynamic.Stream(echo),
@@ -120,7 +120,7 @@ func (w *World) Call(ctx context.Context, method, value string, opts ...dynamic.
 	return client.Call(ctx, &Text{Value: value}, opts...)
 }
 
-// CallEvery makes a multi call, and returns its responses when it has ended.
+// CallEvery makes a multi call and returns all its responses.
 func (w *World) CallEvery(ctx context.Context, value string) ([]*dynamic.Response[*Text], error) {
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Every)
 	if err != nil {
@@ -137,7 +137,7 @@ func (w *World) CallEvery(ctx context.Context, value string) ([]*dynamic.Respons
 	return responses, nil
 }
 
-// Open opens a stream.
+// Open opens a stream of method Flow.
 func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Text, *Text] {
 	t.Helper()
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Flow)
@@ -147,7 +147,7 @@ func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Te
 	return stream
 }
 
-// Exchange sends messages on a stream and gets as many back.
+// Exchange sends messages on a stream and requires that each one is returned.
 func Exchange(t testing.TB, stream dynamic.ClientStream[*Text, *Text], values ...string) {
 	t.Helper()
 	for _, value := range values {
@@ -156,7 +156,7 @@ func Exchange(t testing.TB, stream dynamic.ClientStream[*Text, *Text], values ..
 	}
 }
 
-// Subscribe subscribes.
+// Subscribe subscribes to method Feed.
 func (w *World) Subscribe(ctx context.Context, t testing.TB) dynamic.Subscription[*Text] {
 	t.Helper()
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Feed)
@@ -166,7 +166,8 @@ func (w *World) Subscribe(ctx context.Context, t testing.TB) dynamic.Subscriptio
 	return subscription
 }
 
-// Soon waits for what must come, or for the end of the channel.
+// Soon returns the next value of a channel, or the zero value of a closed one. It fails the test after
+// 20 seconds.
 func Soon[T any](t testing.TB, channel <-chan T) T {
 	t.Helper()
 	select {

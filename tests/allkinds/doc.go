@@ -1,5 +1,5 @@
-// Package allkinds has a service with a method of every kind, for tests of what goes around calls. Its message is generated,
-// and has rules for protovalidate, of which only that knows.
+// Package allkinds provides a service with a method of every kind, for tests of interceptors. Its
+// message type is generated and has protovalidate rules, which only the validation interceptor reads.
 package allkinds
 
 //go:generate go run ./generate

@@ -1,3 +1,3 @@
-// Package arch keeps the rules of the module's structure: which package may import which, that every package
-// is documented, and what a small program links.
+// Package arch tests the structure of the module: which packages may import each other, that every
+// package has a package comment, and which packages a small program links.
 package arch

@@ -13,13 +13,14 @@ const (
 	onRedis = "redis"
 )
 
-// brokers are processes on loopback ports, with their default settings but for Redis' persistence.
+// brokers are processes on loopback ports, with default settings except that Redis does not persist.
 type brokers struct {
 	urls      map[string]string // by bus
 	redisAddr string
 }
 
-// startBrokers starts those that the rows need. A stand-in for Redis would measure nothing.
+// startBrokers starts the brokers that the rows need. It fails without a real redis-server, because
+// figures of the in-memory stand-in would be meaningless.
 func startBrokers(s *stage, rows []*row) *brokers {
 	b := &brokers{urls: map[string]string{}}
 	for _, r := range rows {
@@ -31,7 +32,7 @@ func startBrokers(s *stage, rows []*row) *brokers {
 			b.urls[onNATS] = testenv.NATSProcess(s).URL()
 		case onRedis:
 			if _, err := exec.LookPath("redis-server"); err != nil {
-				s.Fatalf("install redis-server, or leave its rows out with -run: %w", err)
+				s.Fatalf("rows of redis need redis-server: install it, or exclude these rows with -run: %w", err)
 			}
 			server := testenv.Redis(s)
 			b.urls[onRedis], b.redisAddr = server.URL(), server.Addr()

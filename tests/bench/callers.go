@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// callers is a load in which each of many callers does one operation after the other. An operation fails if it does not
-// get what it should.
+// callers returns a load with one caller for each operation. Each caller runs its operation in a loop.
+// An operation returns an error for a wrong response.
 func callers(operations []func() error) load {
 	workers := make([]caller, len(operations))
 	for i, operation := range operations {
@@ -36,7 +36,7 @@ func callers(operations []func() error) load {
 	}
 }
 
-// caller is one of them, with what it measured. It allocates nothing.
+// caller runs one operation in a loop and holds its measurements. It does not allocate.
 type caller struct {
 	operation func() error
 	latency   histogram
@@ -44,7 +44,7 @@ type caller struct {
 	err       error
 }
 
-// work does at least one operation.
+// work runs the operation until the given time, at least once.
 func (c *caller) work(until time.Time) {
 	c.latency, c.failed, c.err = histogram{}, 0, nil
 	start := time.Now()
@@ -63,7 +63,7 @@ func (c *caller) work(until time.Time) {
 	}
 }
 
-// perCaller makes the operations of n callers.
+// perCaller returns the operations of n callers.
 func perCaller(n int, operation func(caller int) func() error) []func() error {
 	operations := make([]func() error, n)
 	for i := range operations {

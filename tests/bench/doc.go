@@ -1,39 +1,44 @@
-// Command bench measures the engine, and in the same run what bounds it: the bare transport with nothing in between.
+// Command bench measures the engine and, in the same run, its upper bound: the raw transport.
 //
 //	go -C tests/bench run . -run 'redis/64B' -rounds 5 -time 1s
 //
-// Every row is run once in each round, the engine's beside those that it is compared to, so that what else happens on
-// the machine hits both. What is printed are medians over the rounds; ratios are medians of each round's ratio. Only
-// ratios carry over to another machine.
+// Every row runs once in each round. The rows that are compared run one after the other, so that
+// other load on the machine affects both. The program prints medians over the rounds, and for ratios
+// the median of the ratios of each round. Only ratios are comparable across machines.
 //
-// Client and servers have connections of their own, as processes would, but on the in-process bus. Allocations, bytes and
-// processor time are those of client and servers together, per operation; brokers are processes of their own and not
-// counted. Each answer is compared with what was asked, and of updates those that did not come are counted: a row
-// counts what was completed, and nothing else.
+// Client and servers use separate connections, as separate processes would, except on the in-process
+// bus. Allocations, bytes and CPU time are per operation, for client and servers together; brokers
+// run in separate processes and are not counted. Each response is compared with its request, and lost
+// updates are counted: a row counts completed operations only.
 //
 // # Rows
 //
-// A row's name is bus/size/what/callers; c64 are 64 callers at a time, s16 as many streams.
+// A row's name is bus/size/operation/callers. c64 means 64 concurrent callers, s16 means 16 streams.
 //
 //	queue             a default call
 //	queue-noclaim     the same with single_server
 //	queue-3srv        three servers share the queue
-//	affinity-first    AFFINITY routing, the first server that offers itself is taken; 1 or 3 servers
+//	affinity-first    AFFINITY routing, the client takes the first claim; 1 or 3 servers
 //	affinity-default  AFFINITY routing with default options, until the call has ended
-//	multi3            MULTI routing to three servers, until the call has ended; -expected: the client knows how many
+//	multi3            MULTI routing to three servers, until the call has ended;
+//	                  -expected: with the number of expected responses
 //	stream/send-ack   Send until the acknowledgement
-//	stream/windowN    Send with up to N messages on their way, until the last one is acknowledged
-//	stream/echo       Send, until the handler's answer is back
-//	pub/multiN        updates to N subscribers; max: as fast as it goes, and what finds a buffer full is lost;
-//	                  max-buffer4k: the same with buffers for 4096; win64: at most 64 on their way
+//	stream/windowN    Send with up to N unacknowledged messages, until the last acknowledgement
+//	stream/echo       Send until the response of the handler
+//	pub/multiN        updates to N subscribers;
+//	                  max: at full speed, updates that meet a full buffer are lost;
+//	                  max-buffer4k: max with buffers for 4096 updates;
+//	                  win64: at most 64 updates in flight
 //	pub/queue4        updates to a queue of four subscribers
-//	message/...       a default call with other types of request and response; raw: the server's handler is Raw;
-//	                  fastdecode: the server only reads its requests, and answers with a prepared message
-//	growth/WHAT/N     a default call where there are N of something
+//	message/...       a default call with other types of request and response;
+//	                  raw: the handler of the server is Raw;
+//	                  fastdecode: the server only reads requests, and returns a prepared message
+//	growth/WHAT/N     a default call with N services, methods, topics or waiting calls
 //
-// And bare: go-chan-pingpong hands a value to another goroutine and back. grpc-unary and grpc-stream-echo are grpc-go over
-// loopback TCP. nats-request is Request and Respond of nats.go on a queue group. redis-pingpong is a publication that the
-// other side answers with one, each on a pub/sub connection and one to publish; batched: what is to be published goes
-// into one pipeline with what else waits. nats-pub and redis-pub are publications to so many subscribers; -frames: the
-// messages are encoded into psrpc's frames, decoded, and handed to another goroutine.
+// Raw transports: go-chan-pingpong passes a value to another goroutine and back. grpc-unary and
+// grpc-stream-echo use grpc-go over loopback TCP. nats-request uses Request and Respond of nats.go on
+// a queue group. redis-pingpong answers a publication with another publication; each side has one
+// connection for pub/sub and one for publishing; batched: all waiting publications go into one
+// pipeline. nats-pub and redis-pub publish to N subscribers; -frames: messages are encoded into psrpc
+// frames, decoded, and passed to another goroutine.
 package main

@@ -7,29 +7,36 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// clockEvery is after how many updates a publisher looks at the clock, which takes as long as a cheap publication.
+// clockEvery is the number of updates between two calls of time.Now, which costs as much as a cheap
+// publication.
 const clockEvery = 16
 
 // feed is a load in which one publisher sends updates to subscribers.
 type feed struct {
 	publish func() error
-	flush   func() error // sends what publish has kept back; nil if it keeps nothing
-	copies  uint64       // how many subscribers get each update
-	window  int          // how many may be on their way; 0 is any number
+	// flush sends the updates that publish has buffered. It is nil if publish does not buffer.
+	flush func() error
+	// copies is the number of subscribers that receive each update.
+	copies uint64
+	// window is the maximum number of updates in flight; 0 means no limit.
+	window int
 
-	delivered atomic.Uint64 // right ones
+	// delivered counts correct updates, wrong counts the others.
+	delivered atomic.Uint64
 	wrong     atomic.Uint64
-	pending   []atomic.Uint64 // in a window: copies that have come, of each update that is on its way
-	arrived   chan struct{}   // in a window: an update has come to all
+	// pending counts the received copies of each update in flight. It is empty without a window.
+	pending []atomic.Uint64
+	// arrived receives a value for each update in a window that all subscribers have received.
+	arrived chan struct{}
 }
 
-// subscriber counts what it gets.
+// subscriber counts the updates that it receives.
 type subscriber struct {
 	feed     *feed
 	received uint64
 }
 
-// newFeed is told later how to publish, and has no subscribers yet.
+// newFeed returns a feed without subscribers. The caller sets publish.
 func newFeed(copies, window int) *feed {
 	return &feed{
 		copies: uint64(copies), window: window, //nolint:gosec // not negative
@@ -37,11 +44,12 @@ func newFeed(copies, window int) *feed {
 	}
 }
 
-// subscriber returns one more.
+// subscriber returns a new subscriber of f.
 func (f *feed) subscriber() *subscriber { return &subscriber{feed: f} }
 
-// got is called with each update by the goroutine of the subscriber. Updates have no numbers: as long as none is lost,
-// the nth that one of several gets is the nth that was published.
+// got counts an update; right says whether its content is correct. The goroutine of the subscriber
+// calls got for each update. Updates have no sequence numbers: the nth update that a subscriber
+// receives is taken for the nth published one, which holds as long as none is lost.
 func (s *subscriber) got(right bool) {
 	f := s.feed
 	if !right {
@@ -62,15 +70,15 @@ func (s *subscriber) got(right bool) {
 	}
 	select {
 	case f.arrived <- struct{}{}:
-	default: // it was given up
+	default: // the publisher has counted the update as lost
 	}
 }
 
-// run is the load.
+// run implements load.
 func (f *feed) run(until time.Time) tally {
 	f.delivered.Store(0)
 	f.wrong.Store(0)
-	f.landed(false) // what came last
+	f.landed(false) // discard late arrivals of the previous run
 	start := time.Now()
 	result := f.publishUntil(until)
 	if f.flush != nil {
@@ -90,14 +98,14 @@ func (f *feed) run(until time.Time) tally {
 	return result
 }
 
-// publishUntil publishes at least one update.
+// publishUntil publishes updates until the given time, at least one.
 func (f *feed) publishUntil(until time.Time) tally {
 	var result tally
 	free := f.window
 	for n := 0; n == 0 || n%clockEvery != 0 || time.Now().Before(until); n++ {
 		if f.window > 0 {
 			if free += f.landed(free == 0); free == 0 {
-				free = f.window // those on their way are lost
+				free = f.window // count the updates in flight as lost
 			}
 			free--
 		}
@@ -111,8 +119,8 @@ func (f *feed) publishUntil(until time.Time) tally {
 	return result
 }
 
-// landed returns how many updates have arrived since it was last called. It waits for one, but not for long, if it is
-// told to.
+// landed returns the number of updates that all subscribers have received since the previous call.
+// With wait, it waits up to the duration settled for the first one.
 func (f *feed) landed(wait bool) int {
 	n := 0
 	for {

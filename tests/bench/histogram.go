@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Durations below 64 ns have a bucket each, longer ones share it with those that are less than 1/64 longer.
+// Each duration below 64 ns has its own bucket. Buckets of longer durations are at most 1/64 wide,
+// relative to the duration.
 const (
 	subBits    = 6
 	subBuckets = 1 << subBits
@@ -29,7 +30,7 @@ func (h *histogram) merge(other *histogram) {
 	h.total += other.total
 }
 
-// quantile returns the duration that a share q of all does not exceed, and 0 if there are none.
+// quantile returns the q-quantile of all durations, or 0 for an empty histogram.
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := uint64(q * float64(h.total))
 	var seen uint64
@@ -46,7 +47,7 @@ func bucket(v uint64) int {
 	return shift*subBuckets + int(v>>shift) //nolint:gosec // less than 128
 }
 
-// bucketValue is the middle of a bucket.
+// bucketValue returns the middle of a bucket.
 func bucketValue(i int) time.Duration {
 	if i < 2*subBuckets {
 		return time.Duration(i)

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// settings are the flags.
+// settings holds the values of the command line flags.
 type settings struct {
 	rows, buses, sizes string // regular expressions
 	limits             bool
@@ -103,7 +103,7 @@ func (s *settings) results(rows []*row) (*results, error) {
 	return all, err
 }
 
-// choose returns the rows that the flags ask for, and what those are compared to.
+// choose returns the rows that the flags select, and the rows that these are compared to.
 func (s *settings) choose(rows []*row) ([]*row, error) {
 	name, err := regexp.Compile(s.rows)
 	bus, busErr := regexp.Compile(s.buses)

@@ -6,21 +6,28 @@ import (
 	"time"
 )
 
-// measurement is what one round of a row came to, or the medians of several.
+// measurement is the result of one round of a row, or the medians over several rounds.
 type measurement struct {
-	Operations float64 `json:"operations"`        // that were completed
-	Failed     float64 `json:"failed"`            // with an error or a wrong answer
-	PerSecond  float64 `json:"per_second"`        // operations; of updates, those that were published
-	P50        float64 `json:"p50_ns"`            // 0 where it is not measured
-	P99        float64 `json:"p99_ns"`            // as P50
-	Allocs     float64 `json:"allocs_per_op"`     // client and servers together
-	Bytes      float64 `json:"bytes_per_op"`      // as Allocs
-	CPU        float64 `json:"cpu_us_per_op"`     // as Allocs; brokers are other processes
-	Delivered  float64 `json:"delivered_per_sec"` // updates, over all subscribers
-	Lost       float64 `json:"lost_percent"`      // of the updates or messages that should have come
+	// Operations is the number of completed operations.
+	Operations float64 `json:"operations"`
+	// Failed is the number of operations with an error or a wrong response.
+	Failed float64 `json:"failed"`
+	// PerSecond is the rate of completed operations, for updates that of published ones.
+	PerSecond float64 `json:"per_second"`
+	// P50 and P99 are latencies, or 0 for rows without latencies.
+	P50 float64 `json:"p50_ns"`
+	P99 float64 `json:"p99_ns"`
+	// Allocs, Bytes and CPU are the sums over client and servers. Brokers are not included.
+	Allocs float64 `json:"allocs_per_op"`
+	Bytes  float64 `json:"bytes_per_op"`
+	CPU    float64 `json:"cpu_us_per_op"`
+	// Delivered is the rate of received updates over all subscribers.
+	Delivered float64 `json:"delivered_per_sec"`
+	// Lost is the share of expected updates or messages that were not received.
+	Lost float64 `json:"lost_percent"`
 }
 
-// rate is what rows are compared by.
+// rate returns the figure by which rows are compared.
 func (m *measurement) rate() float64 {
 	if m.Delivered > 0 {
 		return m.Delivered
@@ -28,21 +35,21 @@ func (m *measurement) rate() float64 {
 	return m.PerSecond
 }
 
-// fields lists what medians are taken of.
+// fields returns pointers to all figures, for computing medians.
 func (m *measurement) fields() []*float64 {
 	return []*float64{
 		&m.Operations, &m.Failed, &m.PerSecond, &m.P50, &m.P99, &m.Allocs, &m.Bytes, &m.CPU, &m.Delivered, &m.Lost,
 	}
 }
 
-// measureRow sets a row up, lets it run, and takes it down.
+// measureRow sets up a row, runs it for duration, and tears it down.
 func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profiles) (m measurement, failure error) {
 	overdue, cancel := context.WithTimeout(context.Background(), 2*duration+3*patience)
 	defer cancel()
 	setup := onStage(func(stage *stage) {
 		s := &scene{stage: stage, brokers: brokers, row: r, overdue: overdue.Done()}
 		do := r.open(s)
-		do(time.Now().Add(min(duration/4, time.Second/4))) // warm
+		do(time.Now().Add(min(duration/4, time.Second/4))) // warm up
 		runtime.GC()
 		s.check(profiles.start(r))
 		m, failure = measure(do, duration)
@@ -54,7 +61,7 @@ func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profi
 	return m, failure
 }
 
-// measure runs a load. The error is that of the first operation that failed.
+// measure runs a load for duration. It returns the error of the first failed operation.
 func measure(do load, duration time.Duration) (measurement, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -11,7 +11,7 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
-	_ "gonum.org/v1/plot/vg/vgsvg" // the format
+	_ "gonum.org/v1/plot/vg/vgsvg" // format svg
 )
 
 const plotWidth, plotHeight = 9 * vg.Inch, 4 * vg.Inch
@@ -21,7 +21,7 @@ var plotColors = []color.Color{
 	color.RGBA{0xd1, 0x49, 0x3f, 0xff}, color.RGBA{0x8e, 0x5a, 0xb5, 0xff},
 }
 
-// plot draws the results into files in a directory.
+// plot draws the results into SVG files in a directory.
 func (all *results) plot(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
@@ -32,7 +32,7 @@ func (all *results) plot(dir string) error {
 	return all.plotGrowth(filepath.Join(dir, "performance-growth.svg"))
 }
 
-// find returns a row's result, or nil.
+// find returns the result of a row, or nil.
 func (all *results) find(bus, size, name string) *result {
 	for _, r := range all.Rows {
 		if r.Bus == bus && r.Size == size && r.Name == name {
@@ -42,7 +42,7 @@ func (all *results) find(bus, size, name string) *result {
 	return nil
 }
 
-// ratio returns how near a row comes to what bounds it first, or false if it was not run with that.
+// ratio returns the rate of a row relative to its first limit. ok is false if either was not run.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 {
@@ -51,7 +51,8 @@ func (all *results) ratio(bus, name string) (float64, bool) {
 	return r.Ratios[0].Median, true
 }
 
-// plotRatios draws how near the engine comes to what bounds it, on each bus, for those of some rows that were run.
+// plotRatios draws the rate of the engine relative to the raw transport on each bus, for a selection
+// of rows. Rows that were not run are omitted.
 func (all *results) plotRatios(file string) error {
 	names := slices.DeleteFunc([]string{
 		"queue/c1", "queue/c64", "queue-noclaim/c64", "affinity-first/c64", "multi3/c16", "stream/send-ack/s1", "stream/echo/s16",
@@ -95,7 +96,7 @@ func (all *results) plotRatios(file string) error {
 	return p.Save(plotWidth, plotHeight, file)
 }
 
-// plotGrowth draws what a call costs where there are many of something.
+// plotGrowth draws the cost of a call over the number of services, methods, topics and waiting calls.
 func (all *results) plotGrowth(file string) error {
 	p := plot.New()
 	p.Title.Text = "Median time of an in-process call where there are many ..."

@@ -8,10 +8,12 @@ import (
 	"strings"
 )
 
-// profiles are the directories into which each row's profiles are written, those of the last round; empty for none.
+// profiles holds the directories for the profiles of each row. An empty directory disables the
+// profile. The last round overwrites the files of earlier rounds.
 type profiles struct{ cpu, mem string }
 
-// prepare must be called before anything is allocated that matters.
+// prepare creates the directories and sets the rate of the memory profile. It must be called before
+// the first allocation of interest.
 func (p profiles) prepare() error {
 	if p.mem != "" {
 		runtime.MemProfileRate = 4 << 10
@@ -40,7 +42,7 @@ func (p profiles) start(r *row) error {
 	if err != nil {
 		return err
 	}
-	return pprof.StartCPUProfile(file) // the program's end closes it
+	return pprof.StartCPUProfile(file) // closed when the program ends
 }
 
 func (p profiles) stop(r *row) error {
@@ -51,9 +53,10 @@ func (p profiles) stop(r *row) error {
 	return writeAllocations(profileName(p.mem, r, "allocs"))
 }
 
-// writeAllocations writes what was allocated since the program began: subtract that of before, with pprof's -base.
+// writeAllocations writes a profile of all allocations since the start of the program. Use -base of
+// pprof to subtract the profile from before the row.
 func writeAllocations(name string) error {
-	runtime.GC()                 // or else the latest are missing
+	runtime.GC()                 // completes the profile: allocations are published by a collection
 	file, err := os.Create(name) //nolint:gosec // the user's choice
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// markdown returns tables of calls and of updates for each size, and what went wrong.
+// markdown returns tables of calls and of updates for each size, followed by the errors.
 func (all *results) markdown() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s, %s on %s with %d processors; medians of %d rounds of %s.\n", all.Date.Format(time.DateOnly),
@@ -38,10 +38,10 @@ func (all *results) rounds() int {
 	return rounds
 }
 
-// updates says that the row is about updates.
+// updates reports whether the row measures updates.
 func (r *result) updates() bool { return strings.Contains(r.Name, "pub") }
 
-// column is one of a table, after those that name the row.
+// column is a column of a table, to the right of the columns with the name of the row.
 type column struct {
 	title string
 	cell  func(r *result) string

@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// results are those of one run of the program.
+// results holds the results of one run of the program.
 type results struct {
 	Date       time.Time     `json:"date"`
 	Go         string        `json:"go"`
@@ -22,7 +22,7 @@ type results struct {
 	Rows       []*result     `json:"rows"`
 }
 
-// result is that of one row.
+// result is the result of one row.
 type result struct {
 	Bus    string        `json:"bus"`
 	Size   string        `json:"size"`
@@ -31,12 +31,14 @@ type result struct {
 	Rounds []measurement `json:"rounds"`
 	Median measurement   `json:"median"`
 	Ratios []ratio       `json:"ratios,omitempty"`
-	Errors []string      `json:"errors,omitempty"` // the first one of each round that had any
+	// Errors holds the first error of each round with errors.
+	Errors []string `json:"errors,omitempty"`
 
 	row *row
 }
 
-// ratio is a row's rate divided by that of another row with the same bus and size, in the same round.
+// ratio is the rate of a row divided by the rate of another row with the same bus and size, in the
+// same round.
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`
@@ -53,7 +55,7 @@ func newResults(rows []*row, perRow time.Duration) *results {
 	return all
 }
 
-// add takes a round. A measurement with an error counts for what was completed.
+// add adds the measurement of a round. With an error, the completed operations still count.
 func (r *result) add(m measurement, err error) {
 	r.Rounds = append(r.Rounds, m)
 	if err != nil {
@@ -61,7 +63,7 @@ func (r *result) add(m measurement, err error) {
 	}
 }
 
-// failure names the rows in which something failed.
+// failure returns an error that names the rows with errors, or nil.
 func (all *results) failure() error {
 	var failed []string
 	for _, r := range all.Rows {
@@ -75,7 +77,7 @@ func (all *results) failure() error {
 	return errors.New("something failed in " + strings.Join(failed, ", "))
 }
 
-// summarize computes medians and ratios.
+// summarize computes the medians and ratios of all rows.
 func (all *results) summarize() {
 	byKey := map[string]*result{}
 	for _, r := range all.Rows {
@@ -91,7 +93,7 @@ func (all *results) summarize() {
 	}
 }
 
-// ratioTo returns the median of each round's ratio.
+// ratioTo returns the median over the rounds of the ratio of the rates of r and limit.
 func (r *result) ratioTo(limit *result) float64 {
 	var ratios []float64
 	for i := range min(len(r.Rounds), len(limit.Rounds)) {
@@ -114,7 +116,7 @@ func medians(rounds []measurement) measurement {
 	return result
 }
 
-// median returns 0 for no values.
+// median returns the median of values, or 0 if there are none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -135,7 +137,7 @@ func (all *results) write(name string) error {
 	return os.WriteFile(name, append(encoded, '\n'), 0o600)
 }
 
-// readResults reads what write wrote.
+// readResults reads a file that was written by write.
 func readResults(name string) (*results, error) {
 	encoded, err := os.ReadFile(name) //nolint:gosec // the user's choice
 	if err != nil {

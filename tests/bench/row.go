@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// row is one line of the table.
+// row is one benchmark: a line of the table.
 type row struct {
 	bus  string
 	size size
 	name string
-	// bare rows are those that the engine's are compared to.
+	// bare marks rows of the raw transport, without the engine.
 	bare bool
-	// limits are names of rows with the same bus and size that this one is compared to.
+	// limits are the names of the rows, with the same bus and size, that this row is compared to.
 	limits []string
-	// open sets the row up and returns what it does.
+	// open sets up the row and returns its load.
 	open func(s *scene) load
 }
 
 func (r *row) key() string { return r.keyOf(r.name) }
 
-// keyOf returns the key of a row that differs in its name.
+// keyOf returns the key of the row with the same bus and size and the given name.
 func (r *row) keyOf(name string) string { return fmt.Sprintf("%s/%s/%s", r.bus, r.size, name) }
 
-// size is what a message weighs.
+// size is the size of messages.
 type size struct {
 	name  string
 	bytes int
@@ -34,27 +34,33 @@ func (s size) String() string { return s.name }
 var (
 	small  = size{"64B", 64}
 	large  = size{"16KiB", 16 << 10}
-	nested = size{"10KB-nested", 0} // a message that has its own size
+	nested = size{"10KB-nested", 0} // the size is that of nestedMessage
 )
 
-// load does what a row is about until a moment, and says what came of it. It may be called more than once.
+// load runs the operations of a row until the given time and returns their results. A load may be
+// called several times.
 type load func(until time.Time) tally
 
-// tally is what a load did.
+// tally is the result of a load.
 type tally struct {
-	completed uint64        // operations; of updates, those that were published
-	elapsed   time.Duration // what they took
-	latency   *histogram    // of operations; nil where that has no meaning
+	// completed counts operations, for updates the published ones. They took elapsed.
+	completed uint64
+	elapsed   time.Duration
+	// latency holds the latencies of operations. It is nil for rows without latencies.
+	latency *histogram
 
-	delivered   uint64        // updates, over all subscribers
-	deliveredIn time.Duration // what that took
+	// delivered counts received updates over all subscribers. Their delivery took deliveredIn.
+	delivered   uint64
+	deliveredIn time.Duration
 
-	lost   uint64 // updates and stream messages that were sent and did not come
-	failed uint64 // operations with an error, or with another answer than they should have
-	err    error  // the first one's
+	// lost counts updates and stream messages that were sent and not received.
+	lost uint64
+	// failed counts operations with an error or a wrong response. err is the first of these errors.
+	failed uint64
+	err    error
 }
 
-// allRows returns the table.
+// allRows returns all rows, in the order of the table.
 func allRows() []*row {
 	var rows []*row
 	for _, bus := range []string{onLocal, onNATS, onRedis} {
@@ -73,7 +79,7 @@ func allRows() []*row {
 	return append(rows, growthRows()...)
 }
 
-// bareRows returns what bounds the engine on a bus.
+// bareRows returns the rows of the raw transport of a bus.
 func bareRows(bus string) []*row {
 	var rows []*row
 	switch bus {
@@ -90,7 +96,7 @@ func bareRows(bus string) []*row {
 	return rows
 }
 
-// callLimits returns what a call on a bus is compared to.
+// callLimits returns the names of the rows that calls on a bus are compared to.
 func callLimits(bus string, callers int) []string {
 	at := func(name string) string { return fmt.Sprintf("%s/c%d", name, callers) }
 	switch {

@@ -9,10 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// errWrongAnswer is that of an operation that was answered with something else than it should have been.
+// errWrongAnswer is the error of operations with a wrong response.
 var errWrongAnswer = errors.New("wrong answer")
 
-// callRows are single calls, and multi calls.
+// callRows returns the rows of single calls and multi calls.
 func callRows(bus string) []*row {
 	first := dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true})
 	kinds := []struct {
@@ -53,7 +53,7 @@ func callRows(bus string) []*row {
 	return rows
 }
 
-// calls makes single calls.
+// calls returns a load of n callers that make single calls.
 func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOption) load {
 	for range servers {
 		s.serve(dynamic.Handlers{method: dynamic.Unary(echo)})
@@ -62,7 +62,7 @@ func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOp
 	return callers(perCaller(n, func(caller int) func() error { return s.call(client, caller, options...) }))
 }
 
-// call returns the operation of one caller.
+// call returns the operation of one caller: a single call.
 func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...dynamic.RequestOption) func() error {
 	ctx, body := s.Context(), s.body(caller)
 	request := wrapperspb.String(body)
@@ -75,7 +75,7 @@ func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...
 	}
 }
 
-// multiCalls makes calls that all servers answer, each until its channel is closed.
+// multiCalls returns a load of n callers that make multi calls and read all responses.
 func (s *scene) multiCalls(servers, n int, options ...dynamic.RequestOption) load {
 	for range servers {
 		s.serve(dynamic.Handlers{"Multi": dynamic.Unary(echo)})

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// grpcRows are grpc-go over loopback TCP.
+// grpcRows returns the rows of grpc-go over loopback TCP.
 func grpcRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {
@@ -21,7 +21,7 @@ func grpcRows() []*row {
 	return rows
 }
 
-// grpcService is what protoc-gen-go-grpc would generate.
+// grpcService describes the service as code of protoc-gen-go-grpc does.
 var grpcService = grpc.ServiceDesc{
 	ServiceName: "bench.Bench",
 	HandlerType: (*any)(nil),
@@ -41,7 +41,7 @@ func grpcStream(_ any, stream grpc.ServerStream) error {
 	for {
 		message := new(wrapperspb.StringValue)
 		if err := stream.RecvMsg(message); err != nil {
-			return nil //nolint:nilerr // the client has closed it
+			return nil //nolint:nilerr // the client has closed the stream
 		}
 		if err := stream.SendMsg(message); err != nil {
 			return err
@@ -49,7 +49,7 @@ func grpcStream(_ any, stream grpc.ServerStream) error {
 	}
 }
 
-// grpcConn serves, and returns a connection to that.
+// grpcConn starts a gRPC server and returns a connection to it.
 func (s *scene) grpcConn() *grpc.ClientConn {
 	listener, err := new(net.ListenConfig).Listen(s.Context(), "tcp", "127.0.0.1:0")
 	s.check(err)

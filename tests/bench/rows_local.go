@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// channelRows hand a value from each caller to a goroutine of its own, and back.
+// channelRows returns rows in which each caller passes a value to its own goroutine and back.
 func channelRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// messageRows are default calls with messages of all the types that clients and handlers can have.
+// messageRows returns rows of default calls with all Go types of messages.
 func messageRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 64} {
@@ -25,10 +25,10 @@ func messageRows(bus string) []*row {
 	return rows
 }
 
-// sampler makes what a caller sends.
+// sampler returns the request of a caller.
 type sampler func(s *scene, caller int) proto.Message
 
-// messageFamily are the rows of one method, whose messages have the generated type M.
+// messageFamily returns the rows of one method, whose messages have the generated type M.
 func messageFamily[M proto.Message](bus string, size size, method string, sample sampler, n int) []*row {
 	raw := dynamic.Raw(func(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil })
 	name := func(kind string) string { return fmt.Sprintf("message/%s/c%d", kind, n) }
@@ -52,12 +52,13 @@ func messageFamily[M proto.Message](bus string, size size, method string, sample
 	}
 }
 
-// same answers with what came.
+// same returns a handler that responds with the request.
 func same[M proto.Message]() dynamic.Handler {
 	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil })
 }
 
-// readOnly answers with what is prepared for the caller, of whose message it reads only the text.
+// readOnly returns a handler that reads only the text of a request and responds with a message that
+// was prepared for the caller.
 func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 	answers := make(map[string]proto.Message, callers)
 	for caller := range callers {
@@ -69,18 +70,18 @@ func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 	}, fastdecode.Requests())
 }
 
-// smallMessage is what rows of other families send.
+// smallMessage returns the request of the rows other than message/....
 func smallMessage(s *scene, caller int) proto.Message { return wrapperspb.String(s.body(caller)) }
 
-// nestedMessage is about 10 KB in many fields on several levels: the descriptor of descriptors. Each caller has a name of
-// its own in it.
+// nestedMessage returns a message of about 10 KB with many nested fields: the descriptor of
+// descriptor.proto. Each caller gets a message with a different name.
 func nestedMessage(_ *scene, caller int) proto.Message {
 	message := protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto)
 	message.Name = new(fmt.Sprint("caller ", caller))
 	return message
 }
 
-// dynamicMessage makes the same without the generated type.
+// dynamicMessage returns a sampler of the same messages as dynamic ones.
 func dynamicMessage(method string, sample sampler) sampler {
 	return func(s *scene, caller int) proto.Message {
 		described, _ := s.schema().Method(service + method)
@@ -92,8 +93,9 @@ func dynamicMessage(method string, sample sampler) sampler {
 	}
 }
 
-// messageCalls makes calls with messages of type M. It compares the first response of each caller with what was sent;
-// those that follow only by one text, for else the comparison is what is measured.
+// messageCalls returns a load of calls with messages of type M. It compares the first response of each
+// caller with the request completely. Of later responses it compares one text only, because a complete
+// comparison would dominate the measurement.
 func messageCalls[M proto.Message](s *scene, method string, n int, sample sampler, handler dynamic.Handler) load {
 	s.serve(dynamic.Handlers{method: handler})
 	client, err := dynamic.NewClient[M, M](s.conn(), service+method)
@@ -117,7 +119,7 @@ func messageCalls[M proto.Message](s *scene, method string, n int, sample sample
 	}))
 }
 
-// textOf returns what is in a message's first field.
+// textOf returns the first field of a message.
 func textOf(message proto.Message) string {
 	reflected := message.ProtoReflect()
 	return reflected.Get(reflected.Descriptor().Fields().ByNumber(1)).String()

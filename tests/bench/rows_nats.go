@@ -13,13 +13,13 @@ import (
 
 const (
 	subject = "bench"
-	// routingKey is about what the engine's frames have on NATS.
+	// routingKey has about the length of the routing keys of the engine on NATS.
 	routingKey = "News"
-	// frameBuffer is as large as the channel of a subscription of the engine.
+	// frameBuffer is the capacity of the channel of a subscription in the engine.
 	frameBuffer = 1024
 )
 
-// natsRows are nats.go with nothing in between.
+// natsRows returns the rows of plain nats.go.
 func natsRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {
@@ -45,7 +45,7 @@ func (s *scene) natsConn() *nats.Conn {
 	return conn
 }
 
-// natsSubscribe subscribes on a connection of its own.
+// natsSubscribe subscribes on a new connection.
 func (s *scene) natsSubscribe(queue string, deliver nats.MsgHandler) {
 	conn := s.natsConn()
 	subscription, err := conn.QueueSubscribe(subject, queue, deliver)
@@ -82,8 +82,8 @@ func (s *scene) natsUpdates(subscribers, copies int, queue string) load {
 	return f.run
 }
 
-// natsFrameUpdates are the engine's updates with nothing around them: messages are encoded into psrpc's frames, decoded,
-// and handed to the goroutine that wants them.
+// natsFrameUpdates returns a load of updates without the engine: messages are encoded into psrpc
+// frames, decoded, and passed to the goroutine of the subscriber.
 func (s *scene) natsFrameUpdates(subscribers int) load {
 	f := newFeed(subscribers, 0)
 	body := s.body(0)
@@ -92,7 +92,7 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 		s.natsSubscribe("", func(m *nats.Msg) {
 			envelope, err := wire.ParseEnvelope(m.Data)
 			update := &wrapperspb.StringValue{}
-			if err == nil && proto.Unmarshal(envelope.Value, update) == nil { // else it is counted as lost
+			if err == nil && proto.Unmarshal(envelope.Value, update) == nil { // other messages count as lost
 				updates <- update
 			}
 		})
@@ -101,7 +101,7 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 			for update := <-updates; update != nil; update = <-updates {
 				subscriber.got(update.GetValue() == body)
 			}
-		}, func() { updates <- nil }) // the channel stays open for what comes late
+		}, func() { updates <- nil }) // the channel stays open for late messages
 	}
 	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Initialized: true}
 	name := string(update.Message.ProtoReflect().Descriptor().FullName())

@@ -11,11 +11,11 @@ import (
 const (
 	requests = "bench requests"
 	replies  = "bench replies"
-	// largestBatch is how many publications a pipeline takes at most.
+	// largestBatch is the maximum number of publications in a pipeline.
 	largestBatch = 100
 )
 
-// redisRows are go-redis with nothing in between.
+// redisRows returns the rows of plain go-redis.
 func redisRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {
@@ -37,18 +37,18 @@ func redisRows() []*row {
 	return rows
 }
 
-// redisClient returns a client with one connection besides those of pub/sub.
+// redisClient returns a client with one connection, in addition to its pub/sub connections.
 func (s *scene) redisClient() *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: s.brokers.redisAddr, PoolSize: 1})
 	s.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// redisSubscribe gives deliver what comes on a channel.
+// redisSubscribe subscribes to a channel and calls deliver for each message.
 func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver func(payload string)) {
 	ctx := s.Context()
 	subscription := client.Subscribe(ctx, channel)
-	_, err := subscription.Receive(ctx) // the confirmation
+	_, err := subscription.Receive(ctx) // the confirmation of the subscription
 	s.check(err)
 	s.reader(func() {
 		for {
@@ -61,7 +61,8 @@ func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver fun
 	}, func() { _ = subscription.Close() })
 }
 
-// redisPublisher returns what publishes on a connection: one after the other, or in batches of what waits.
+// redisPublisher returns a function that publishes on one connection: one publication after the
+// other, or batched, all waiting publications in one pipeline.
 func (s *scene) redisPublisher(client *redis.Client, channel string, batched bool) func(payload string) error {
 	ctx := s.Context()
 	if !batched {
@@ -82,7 +83,7 @@ func (s *scene) redisPublisher(client *redis.Client, channel string, batched boo
 					more = false
 				}
 			}
-			_, _ = pipeline.Exec(ctx) // whose update is lost notices
+			_, _ = pipeline.Exec(ctx) // a lost update is counted by the row
 		}
 	}, func() { close(waiting) })
 	return func(payload string) error {
@@ -126,7 +127,7 @@ func (s *scene) redisPingPong(n int, batched bool) load {
 	}))
 }
 
-// redisUpdates publishes in pipelines.
+// redisUpdates returns a load that publishes updates in pipelines.
 func (s *scene) redisUpdates(subscribers int) load {
 	f := newFeed(subscribers, 0)
 	ctx, body := s.Context(), s.body(0)

@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// streamRows are messages on streams.
+// streamRows returns the rows of messages on streams.
 func streamRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 16} {
@@ -39,7 +39,7 @@ func streamRows(bus string) []*row {
 	return rows
 }
 
-// oneWayLimits returns what messages that nobody waits for are compared to.
+// oneWayLimits returns the names of the rows that messages without a response are compared to.
 func oneWayLimits(bus string) []string {
 	if bus == onLocal {
 		return []string{"go-chan-pingpong/c1"}
@@ -47,8 +47,8 @@ func oneWayLimits(bus string) []string {
 	return []string{bus + "-pub-1sub/max"}
 }
 
-// sends is one Send after the other on each of n streams, in a window, of which 1 is until the acknowledgement. What the
-// handlers have not received in the end is lost.
+// sends returns a load of sequential Sends on each of n streams with the given window. With window 1
+// each Send waits for its acknowledgement. Messages that the handlers do not receive count as lost.
 func (s *scene) sends(n, window int) load {
 	var received atomic.Uint64
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
@@ -91,7 +91,7 @@ func (s *scene) flush(stream dynamic.ClientStream[text, text]) error {
 	return stream.Flush(ctx)
 }
 
-// echoes sends on n streams whose handlers send back what came.
+// echoes returns a load of Sends on n streams whose handlers send each message back.
 func (s *scene) echoes(n int) load {
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
 		for message := range stream.Channel() {
@@ -122,7 +122,7 @@ func (s *scene) echoes(n int) load {
 	}))
 }
 
-// streams opens n streams, which end with the scene.
+// streams opens n streams, which are closed with the scene.
 func (s *scene) streams(n int, options ...dynamic.RequestOption) []dynamic.ClientStream[text, text] {
 	client := s.client(s.conn(), flow)
 	streams := make([]dynamic.ClientStream[text, text], n)

@@ -8,7 +8,7 @@ import (
 
 const queue4 = "queue4"
 
-// updateRows are updates to subscribers with default options.
+// updateRows returns the rows of updates to subscribers with default options.
 func updateRows(bus string) []*row {
 	kinds := []struct {
 		name, method        string
@@ -46,7 +46,7 @@ func updateRows(bus string) []*row {
 	return rows
 }
 
-// updates publishes updates to subscribers on connections of their own.
+// updates returns a load that publishes updates to subscribers, each on a separate connection.
 func (s *scene) updates(f *feed, method string, subscribers int) load {
 	ctx, body := s.Context(), s.body(0)
 	update := wrapperspb.String(body)

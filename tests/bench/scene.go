@@ -21,10 +21,10 @@ import (
 
 const (
 	service, feeds = "bench.Bench/", "bench.Feed/"
-	// Methods of the first one, as in the descriptor.
+	// Methods of the first service in the descriptor.
 	queue, affinity, flow = "Queue", "Affinity", "Flow"
 
-	// patience is for what does not take long unless something is wrong.
+	// patience is the timeout of set-up and tear-down, far longer than they need.
 	patience = 10 * time.Second
 )
 
@@ -33,27 +33,27 @@ type text = *wrapperspb.StringValue
 //go:embed bench.proto
 var protos embed.FS
 
-// schema is the registry with the services, parsed once.
+// schema returns a registry of the services, which is parsed once.
 var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	reg := registry.New()
 	return reg, reg.ParseProto(protos, "bench.proto")
 })
 
-// scene is one row's peers.
+// scene holds the servers and clients of one row.
 type scene struct {
 	*stage
 	brokers *brokers
 	row     *row
-	local   *bus.Local // the in-process bus, of which there is one for all
+	local   *bus.Local // shared by all peers of an in-process row
 
-	// overdue is closed when the row should have ended long ago. Operations do not wait for an answer beyond that.
+	// overdue is closed long after the row should have ended. Operations then stop waiting.
 	overdue <-chan struct{}
 }
 
-// errOverdue is that of an operation of which nothing was heard any more.
-var errOverdue = errors.New("no answer came")
+// errOverdue is the error of operations without a response until the row is overdue.
+var errOverdue = errors.New("no response came before the row was overdue")
 
-// connect returns a bus on a connection of its own.
+// connect returns a bus on a new connection.
 func (s *scene) connect() bus.Bus {
 	if s.row.bus == onLocal {
 		if s.local == nil {
@@ -68,7 +68,7 @@ func (s *scene) connect() bus.Bus {
 	return b
 }
 
-// server returns a server on a connection of its own.
+// server returns a server on a new connection.
 func (s *scene) server() *dynamic.Server {
 	server := dynamic.NewServer(s.connect(), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
 	s.Cleanup(func() {
@@ -80,7 +80,7 @@ func (s *scene) server() *dynamic.Server {
 	return server
 }
 
-// serve registers the service with calls and streams, of which only some methods have handlers, on a server of its own.
+// serve registers the service of calls and streams on a new server. Methods may lack handlers.
 func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration {
 	return s.register(service, handlers)
 }
@@ -92,7 +92,7 @@ func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Reg
 	return registration
 }
 
-// conn returns a client's conn on a connection of its own.
+// conn returns a client's conn on a new connection.
 func (s *scene) conn() *dynamic.Conn { return s.connTo(s.schema()) }
 
 func (s *scene) connTo(reg *registry.Registry) *dynamic.Conn {
@@ -108,7 +108,7 @@ func (s *scene) schema() *registry.Registry {
 	return reg
 }
 
-// client returns a client of a call or stream.
+// client returns a client of a method with calls or streams.
 func (s *scene) client(conn *dynamic.Conn, method string) *dynamic.Client[text, text] {
 	return s.clientOf(conn, service+method)
 }
@@ -119,7 +119,7 @@ func (s *scene) clientOf(conn *dynamic.Conn, fullName string) *dynamic.Client[te
 	return client
 }
 
-// reader runs read on a goroutine until the scene ends: end makes read return.
+// reader runs read on a goroutine. When the scene ends, it calls end, which must make read return.
 func (s *scene) reader(read, end func()) {
 	var reading sync.WaitGroup
 	reading.Go(read) // waited for below
@@ -129,11 +129,11 @@ func (s *scene) reader(read, end func()) {
 	})
 }
 
-// body returns what the caller with this number sends: no other caller of the row sends the same.
+// body returns the request text of a caller. Each caller of a row sends a different text.
 func (s *scene) body(caller int) string {
 	mark := strconv.Itoa(caller) + "|"
 	return mark + strings.Repeat("x", s.row.size.bytes-len(mark))
 }
 
-// echo answers with what came.
+// echo responds with the request.
 func echo(_ context.Context, request text) (text, error) { return request, nil }

@@ -2,11 +2,11 @@ package main
 
 import "time"
 
-// settled is how long nothing more must come until what is missing counts as lost.
+// settled is the duration without arrivals after which missing messages count as lost.
 const settled = 500 * time.Millisecond
 
-// settle waits until complete says so, or until the count has not changed for a while. It returns when the count last
-// changed.
+// settle waits until complete returns true or the count has not changed for the duration settled. It
+// returns the time of the last change.
 func settle(complete func() bool, count func() uint64) time.Time {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()

@@ -10,21 +10,22 @@ import (
 	"testing"
 )
 
-// stage is where a row, or the brokers, are set up and taken down. It is a [testing.TB] for the helpers of tests that
-// start brokers.
+// stage sets up and tears down a row or the brokers. It implements [testing.TB] for the test helpers
+// that start brokers.
 type stage struct {
-	testing.TB // nil: nobody uses what is not below
+	testing.TB // nil: the helpers only use the methods below
 
 	mu       sync.Mutex
 	cleanups []func()
 	err      error
 }
 
-// onStage runs body, which may end early with Fatal, and then what it gave to Cleanup. It returns why body failed.
+// onStage runs body, which may end early with Fatal, and then its Cleanup functions. It returns the
+// error that was given to Fatal.
 func onStage(body func(s *stage)) error {
 	s := &stage{}
 	ended := make(chan struct{})
-	go func() { // waited for below; a goroutine, for Fatal ends it
+	go func() { // waited for below; a separate goroutine, because Fatal exits it
 		defer close(ended)
 		body(s)
 	}()
@@ -35,7 +36,7 @@ func onStage(body func(s *stage)) error {
 	return s.err
 }
 
-// check ends the stage unless err is nil.
+// check calls Fatal unless err is nil.
 func (s *stage) check(err error) {
 	if err != nil {
 		s.end(err)
@@ -49,14 +50,14 @@ func (s *stage) end(err error) {
 	runtime.Goexit()
 }
 
-// Cleanup calls f when the stage ends, the last one first.
+// Cleanup registers f to be called when the stage ends, in reverse order of registration.
 func (s *stage) Cleanup(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cleanups = append(s.cleanups, f)
 }
 
-// Context is that of most programs' main: operations pay for no ancestors.
+// Context returns the background context, so that operations do not pay for parent contexts.
 func (s *stage) Context() context.Context { return context.Background() }
 
 // Failed reports whether the stage was ended by an error.

@@ -1,4 +1,4 @@
-// Package faults holds the tests of the whole system under faults: brokers that are killed, links that swallow what
-// is sent, subscribers that do not read, bursts, servers that come and go. They run the engine over real brokers,
-// each test with its own, and log what they measured: run them with -v to see it.
+// Package faults tests the whole system under faults: brokers that are killed, half-open connections,
+// subscribers that do not read, bursts, and servers that join and leave. Each test starts its own real
+// brokers and logs its measurements, which are shown with -v.
 package faults

@@ -1,11 +1,14 @@
-// Package wire checks the whole against psrpc's wire protocol. Its tests have a reference peer, made by hand over plain
-// go-redis and nats.go connections, that shares no code with the engine: not its codec, not its channel names, not its
-// buses. The peer behaves as psrpc does, quirks included.
+// Package wire tests the conformance of the system to the psrpc wire protocol. The tests use a
+// hand-written reference peer over plain go-redis and nats.go connections. The peer shares no code with
+// the engine: neither the codec nor the channel names nor the buses. It behaves as psrpc does, quirks
+// included.
 //
-// The player takes what psrpc's own clients and servers were seen to send (vectors.json, in internal/wire/testdata),
-// scenario by scenario, and plays one side of it by hand while our engine has the other: each frame that the engine
-// puts on the bus must be the recorded one, field by field, but for ids, times and our private fields. Where the
-// engine deliberately does something else, a table says what, and the tests check that.
+// The player replays recorded frames of psrpc clients and servers (vectors.json, in
+// internal/wire/testdata). In each scenario, the player acts as one side and the engine as the other.
+// Each frame of the engine must match the recorded frame field by field, except for IDs, times and the
+// private fields of dynpsrpc. A table lists the intended deviations of the engine, which are tested
+// too.
 //
-// Other tests mix both kinds of peers in one fleet, and check what newer psrpc versions send.
+// Other tests mix psrpc peers and dynpsrpc peers in one fleet, and check frames of newer psrpc
+// versions.
 package wire

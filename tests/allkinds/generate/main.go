@@ -1,5 +1,5 @@
-// Command generate makes text.pb.go of text.proto with protoc-gen-go, which must be in the path. Unlike protoc it needs no
-// copy of buf/validate/validate.proto: it links one.
+// Command generate generates text.pb.go from text.proto with protoc-gen-go, which must be in PATH.
+// Unlike protoc, it needs no copy of buf/validate/validate.proto, because it links the descriptor.
 package main
 
 import (
@@ -55,7 +55,7 @@ func generate() error {
 	return os.WriteFile("text.pb.go", []byte(response.GetFile()[0].GetContent()), 0o600)
 }
 
-// withImports adds a file behind all that it imports.
+// withImports appends a file to files, after all of its imports.
 func withImports(files []*descriptorpb.FileDescriptorProto, file *desc.FileDescriptor) []*descriptorpb.FileDescriptorProto {
 	for _, imported := range file.GetDependencies() {
 		files = withImports(files, imported)

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// brokerArgument makes this program a NATS server, which has a process of its own as in real life.
+// brokerArgument makes this program run as a NATS server: a broker in a separate process, as in
+// production.
 const brokerArgument = "broker"
 
 // startBroker starts a NATS server on a loopback port and returns its URL.
@@ -42,7 +43,7 @@ func startBroker(ctx context.Context, ends *ends) (url string, err error) {
 	return strings.TrimSpace(url), err
 }
 
-// serveAsBroker is that process: it ends with its input.
+// serveAsBroker runs a NATS server until standard input is closed.
 func serveAsBroker() error {
 	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/bench/plugins/echo"
 )
 
-// guests are the plugins: their packages below this one.
+// guests lists the plugins. Each name is that of a package below this one.
 var guests = []struct {
 	name, service, loader, mode string
 	env                         []string
@@ -24,7 +24,7 @@ var guests = []struct {
 	{"separate", "echo.Separate", "process", "exe", nil},
 }
 
-// buildGuests makes a folder for each plugin below root, and returns their paths.
+// buildGuests builds each plugin into a folder below root and returns the paths of the folders.
 func buildGuests(ctx context.Context, root string) (folders []string, err error) {
 	source, err := echo.Files.ReadFile(echo.FileName)
 	if err != nil {

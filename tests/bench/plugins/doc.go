@@ -1,5 +1,6 @@
-// Plugins measures a call into each kind of plugin beside a native handler, in one run, and prints a table. Run it in the
-// folder tests/bench, with the name of its package: the plugins are built like it.
+// Plugins measures calls to each kind of plugin and to a native handler in one run, and prints a
+// table. Run it in the folder tests/bench by the name of its package, because Go plugins must be built
+// with the same flags as their host:
 //
 //	go run ./plugins
 package main

@@ -41,7 +41,7 @@ func main() {
 	}
 }
 
-// compare measures all rows in turn, several times.
+// compare measures all rows in turn, in several rounds, and prints a table.
 func compare(ctx context.Context, rounds int, duration time.Duration) (err error) {
 	var ends ends
 	defer func() { err = errors.Join(err, ends.run()) }()
@@ -60,7 +60,7 @@ func compare(ctx context.Context, rounds int, duration time.Duration) (err error
 	return nil
 }
 
-// ends are what ends what was opened, the last one first.
+// ends holds functions that release resources, to be run in reverse order.
 type ends []func() error
 
 func (e *ends) add(end func() error) { *e = append(*e, end) }
@@ -72,7 +72,7 @@ func (e *ends) run() (err error) {
 	return err
 }
 
-// open serves the handlers and the plugins, and returns a row for each.
+// open serves the native handlers and the plugins, and returns a row for each.
 func open(ctx context.Context, ends *ends) ([]*row, error) {
 	url, err := startBroker(ctx, ends)
 	if err != nil {
@@ -114,7 +114,7 @@ func connect(ctx context.Context, url string, ends *ends) (bus.Bus, error) {
 	return b, nil
 }
 
-// serveOn serves native handlers.
+// serveOn serves native handlers on a bus.
 func serveOn(b bus.Bus, name string, ends *ends) error {
 	service, err := echo.Service(name)
 	if err != nil {
@@ -126,7 +126,7 @@ func serveOn(b bus.Bus, name string, ends *ends) error {
 	return err
 }
 
-// host serves the plugins.
+// host loads and serves the plugins.
 func host(ctx context.Context, b bus.Bus, url string, folders []string, ends *ends) error {
 	sandboxes, err := wasm.NewLoader()
 	if err != nil {
@@ -153,7 +153,7 @@ func host(ctx context.Context, b bus.Bus, url string, folders []string, ends *en
 	return nil
 }
 
-// dial returns the rows: on each bus the native one first.
+// dial returns the rows. On each bus, the row of the native handler comes first.
 func dial(ctx context.Context, local bus.Bus, url string, ends *ends) (rows []*row, err error) {
 	reg := registry.New()
 	if err := reg.ParseProto(echo.Files, echo.FileName); err != nil {
@@ -166,7 +166,7 @@ func dial(ctx context.Context, local bus.Bus, url string, ends *ends) (rows []*r
 	for _, on := range []struct {
 		name   string
 		bus    bus.Bus
-		served [][2]string // who answers, and its service
+		served [][2]string // names of rows and their services
 	}{
 		{"in process", local, [][2]string{
 			{"native handler", "echo.Handler"}, {"Go plugin", "echo.Native"},

@@ -20,13 +20,16 @@ import (
 
 type text = *wrapperspb.StringValue
 
-// row is who answers, on which bus.
+// row is a handler or plugin on a bus, with its measurements.
 type row struct {
 	name, bus string
 	client    *dynamic.Client[text, text]
-	native    *row // what it is compared to; nil for that itself
+	// native is the row of the native handler on the same bus, nil in that row itself.
+	native *row
 
-	p50, rate, allocs []float64 // of each round: microseconds, calls per second of many callers, allocations of one caller's call
+	// p50 and allocs hold the median latency in microseconds and the allocations per call, with one
+	// caller. rate holds the calls per second of many callers. Each has a value per round.
+	p50, rate, allocs []float64
 }
 
 const (
@@ -34,7 +37,7 @@ const (
 	warm    = 1000 // calls before each measurement
 )
 
-// body is what is sent: 64 bytes, as in the other benchmarks.
+// body is the text of all requests: 64 bytes, as in the other benchmarks.
 var body = strings.Repeat("x", 64)
 
 func (r *row) call(ctx context.Context) error {
@@ -45,7 +48,7 @@ func (r *row) call(ctx context.Context) error {
 	return err
 }
 
-// measure runs one caller, and then many, for so long each.
+// measure runs one caller, and then many concurrent ones, for duration each.
 func (r *row) measure(ctx context.Context, duration time.Duration) error {
 	for range warm {
 		if err := r.call(ctx); err != nil {
@@ -73,7 +76,7 @@ func (r *row) measure(ctx context.Context, duration time.Duration) error {
 	return err
 }
 
-// crowd returns how many calls a second many callers make.
+// crowd returns the number of calls per second of many concurrent callers.
 func (r *row) crowd(ctx context.Context, duration time.Duration) (rate float64, err error) {
 	var calls atomic.Uint64
 	var failure atomic.Pointer[error]
@@ -103,7 +106,7 @@ func median[T cmp.Ordered](values []T) T {
 	return sorted[len(sorted)/2]
 }
 
-// ratio returns the median over the rounds of a figure to the native one of the same round.
+// ratio returns the median over the rounds of the ratio of values to native.
 func ratio(values, native []float64) float64 {
 	ratios := make([]float64, len(values))
 	for i := range values {

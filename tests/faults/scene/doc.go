@@ -1,6 +1,7 @@
-// Package scene sets up what the tests of faults and of defects have in common: networks, the peers on them, and load.
+// Package scene sets up the networks, servers and clients for the tests of faults and defects.
 //
-// The service is that of package api: it has a method of every kind. Tests that share a broker would meet on it, so
-// each test has a broker of its own. Whatever goes wrong fails the test, and all ends with it, the peers before their
-// buses and those before the broker.
+// All tests use the service of package api, which has a method of every kind. Tests that share a
+// broker would reach each other's servers, so each test starts its own broker. Any error of a helper
+// fails the test. When the test ends, clients and servers are closed first, then their buses, then the
+// broker.
 package scene

@@ -15,18 +15,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// The names of the networks.
+// Names of the networks.
 const (
 	LocalName = "local"
 	RedisName = "redis"
 	NATSName  = "nats"
 )
 
-// Network is where the peers of one test meet.
+// Network connects the clients and servers of one test.
 type Network struct {
-	// Name is the kind of its bus.
+	// Name is the kind of bus.
 	Name string
-	// Connect returns a bus of a process: one with connections of its own if there is a broker.
+	// Connect returns a bus, with its own connections if the network has a broker.
 	Connect func(tb testing.TB) bus.Bus
 }
 
@@ -53,7 +53,8 @@ func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
 	})
 }
 
-// OnEachWithLimit runs test on every kind of network, none of which takes frames of more bytes, as parallel subtests of t.
+// OnEachWithLimit runs test on every kind of network, with the given maximum frame size in bytes, as
+// parallel subtests of t.
 func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network Network)) {
 	t.Helper()
 	t.Run(LocalName, func(t *testing.T) {
@@ -76,7 +77,7 @@ func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network 
 	})
 }
 
-// OnLocal returns a network inside the process: all buses are one.
+// OnLocal returns an in-process network. All its peers share one bus.
 func OnLocal(tb testing.TB) Network {
 	tb.Helper()
 	b := bus.NewLocal()
@@ -84,27 +85,27 @@ func OnLocal(tb testing.TB) Network {
 	return Network{LocalName, func(testing.TB) bus.Bus { return b }}
 }
 
-// OnRedis returns a network with a Redis of its own.
+// OnRedis returns a network with a new Redis server.
 func OnRedis(tb testing.TB) Network {
 	tb.Helper()
 	addr := testenv.Redis(tb).Addr()
 	return Network{RedisName, func(tb testing.TB) bus.Bus { tb.Helper(); return Redis(tb, addr) }}
 }
 
-// OnNATS returns a network with a NATS server of its own, in a process of its own.
+// OnNATS returns a network with a new NATS server in a separate process.
 func OnNATS(tb testing.TB) Network {
 	tb.Helper()
 	url := testenv.NATSProcess(tb).URL()
 	return Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return NATS(tb, url) }}
 }
 
-// Redis returns a bus with a client of its own to the server at addr.
+// Redis returns a bus with a new client of the Redis server at addr.
 func Redis(tb testing.TB, addr string, opts ...redisbus.Option) *redisbus.Bus {
 	tb.Helper()
 	return RedisOver(tb, redis.NewClient(&redis.Options{Addr: addr}), opts...)
 }
 
-// RedisOver returns a bus over client, which it closes too.
+// RedisOver returns a bus over client. Both are closed when the test ends.
 func RedisOver(tb testing.TB, client redis.UniversalClient, opts ...redisbus.Option) *redisbus.Bus {
 	tb.Helper()
 	tb.Cleanup(func() { require.NoError(tb, client.Close()) })
@@ -114,13 +115,13 @@ func RedisOver(tb testing.TB, client redis.UniversalClient, opts ...redisbus.Opt
 	return b
 }
 
-// NATS returns a bus with a connection of its own to the server at url.
+// NATS returns a bus with a new connection to the NATS server at url.
 func NATS(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
 	return NATSOver(tb, url, nil, opts...)
 }
 
-// NATSOver returns a bus with a connection of its own that has more options.
+// NATSOver is NATS with additional options for the connection.
 func NATSOver(tb testing.TB, url string, connOpts []nats.Option, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
 	closed := make(chan struct{})

@@ -16,22 +16,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Patience bounds the wait for what must happen; a test that passes does not come near it.
+// Patience is the timeout for events that must happen. It is far longer than any passing test needs.
 const Patience = 20 * time.Second
 
 // WireName is the name of the service on the bus.
 const WireName = "MyService"
 
-// Method returns what clients call a method of the service by.
+// Method returns the full name of a method of the service.
 func Method(name string) string { return "example.compiled.v1.MyService/" + name }
 
-// Descriptor returns that of the service.
+// Descriptor returns the descriptor of the service.
 func Descriptor() protoreflect.ServiceDescriptor {
 	return api.File_my_service_proto.Services().ByName("MyService")
 }
 
-// Serve returns a server on b with the service registered; methods without a handler answer unimplemented. It keeps
-// quiet about what goes wrong.
+// Serve returns a server on b with the service registered. Methods without a handler return
+// unimplemented. The server does not log.
 func Serve(
 	tb testing.TB, b bus.Bus, handlers dynamic.Handlers, opts ...dynamic.ServerOption,
 ) (*dynamic.Server, *dynamic.Registration) {
@@ -48,7 +48,7 @@ func Serve(
 	return server, registration
 }
 
-// Conn returns a client's side of b that knows the service.
+// Conn returns a client's conn on b whose registry has the service.
 func Conn(tb testing.TB, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Conn {
 	tb.Helper()
 	known := registry.New()
@@ -59,19 +59,19 @@ func Conn(tb testing.TB, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// Caller returns a client of a method that takes calls.
+// Caller returns a client of a method with calls.
 func Caller(tb testing.TB, conn *dynamic.Conn, method string) *dynamic.Client[*api.MyRequest, *api.MyResponse] {
 	tb.Helper()
 	return client[*api.MyRequest, *api.MyResponse](tb, conn, method)
 }
 
-// Subscriber returns a client of a method that has updates.
+// Subscriber returns a client of a method with updates.
 func Subscriber(tb testing.TB, conn *dynamic.Conn, method string) *dynamic.Client[*api.Ignored, *api.MyUpdate] {
 	tb.Helper()
 	return client[*api.Ignored, *api.MyUpdate](tb, conn, method)
 }
 
-// Streamer returns a client of the method that has streams.
+// Streamer returns a client of the method with streams.
 func Streamer(tb testing.TB, conn *dynamic.Conn) *dynamic.Client[*api.MyClientMessage, *api.MyServerMessage] {
 	tb.Helper()
 	return client[*api.MyClientMessage, *api.MyServerMessage](tb, conn, "ExchangeUpdates")
@@ -84,12 +84,12 @@ func client[Req, Resp proto.Message](tb testing.TB, conn *dynamic.Conn, method s
 	return c
 }
 
-// Echo answers with the name that the request has.
+// Echo responds with the name in the request.
 func Echo(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
 	return &api.MyResponse{Text: request.GetName()}, nil
 }
 
-// EchoStream sends back the number of each message.
+// EchoStream acknowledges the sequence number of each message.
 func EchoStream(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 	for message := range stream.Channel() {
 		if err := stream.Send(&api.MyServerMessage{Acknowledged: message.GetSequence()}); err != nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Quiet keeps what buses and their clients log about links that break out of the tests' output, for the whole process.
+// Quiet discards the logs of buses and their clients about broken connections, in the whole process.
 func Quiet() {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	redis.SetLogger(silence{})
 }
 
-// silence takes what go-redis says.
+// silence is a logger of go-redis that discards everything.
 type silence struct{}
 
 // Printf implements go-redis' logger.

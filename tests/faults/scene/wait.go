@@ -9,7 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Soon waits for what must come on a channel. A closed channel counts as the zero value.
+// Soon returns the next value of a channel, or the zero value of a closed one. It fails the test after
+// the timeout Patience.
 func Soon[T any](tb testing.TB, signal <-chan T, what string) (value T) {
 	tb.Helper()
 	timer := time.NewTimer(Patience)
@@ -22,13 +23,14 @@ func Soon[T any](tb testing.TB, signal <-chan T, what string) (value T) {
 	return value
 }
 
-// Eventually waits until what another goroutine brings about holds.
+// Eventually waits until holds returns true. It fails the test after the timeout Patience.
 func Eventually(tb testing.TB, holds func() bool, what string) {
 	tb.Helper()
 	require.Eventually(tb, holds, Patience, time.Millisecond, what)
 }
 
-// Code returns the code of an error, OK for nil. An error without a code has none of the codes.
+// Code returns the code of an error, OK for nil. For an error without a code, Code returns a value that
+// equals no code.
 func Code(err error) errors.ErrorCode {
 	if err == nil {
 		return errors.OK

@@ -1,4 +1,4 @@
-// Bytes is the service in WebAssembly, without a look into the messages.
+// Bytes serves the echo service as a WebAssembly plugin without decoding messages.
 package main
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest"
 )
 
-func init() { //nolint:gochecknoinits // main is never run
+func init() { //nolint:gochecknoinits // main does not run in a WebAssembly plugin
 	guest.Handle("echo.Bytes/Echo", func(_ context.Context, request []byte) ([]byte, error) { return request, nil })
 }
 

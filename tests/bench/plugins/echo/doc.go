@@ -1,2 +1,2 @@
-// Package echo is the service that the plugins of the benchmark serve: it answers with what it gets.
+// Package echo defines the service of the plugins in the benchmark. It responds with the request.
 package echo

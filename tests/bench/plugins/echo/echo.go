@@ -10,15 +10,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// FileName is that of the source of the descriptor.
+// FileName is the name of the .proto file in Files.
 const FileName = "echo.proto"
 
-// Files has the source.
+// Files contains the .proto file of the service.
 //
 //go:embed echo.proto
 var Files embed.FS
 
-// Service returns the service under a full name. Each plugin serves it under another one.
+// Service returns the service with the given full name. Each plugin serves it under a different name.
 func Service(name string) (*registry.Service, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(Files, FileName); err != nil {
@@ -28,7 +28,7 @@ func Service(name string) (*registry.Service, error) {
 	return service, nil
 }
 
-// Handlers returns what serves it.
+// Handlers returns the handlers of the service.
 func Handlers() dynamic.Handlers { return dynamic.Handlers{"Echo": dynamic.Unary(answer)} }
 
 func answer(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {

@@ -1,4 +1,4 @@
-// Native is the service as a shared object.
+// Native serves the echo service as a Go plugin.
 package main
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/bench/plugins/echo"
 )
 
-// Services is what the host asks for.
+// Services is the variable that the host looks up.
 func Services() ([]plugin.Service, error) {
 	service, err := echo.Service("echo.Native")
 	if err != nil {

@@ -1,4 +1,4 @@
-// Sandboxed is the service in WebAssembly, with messages.
+// Sandboxed serves the echo service as a WebAssembly plugin that decodes messages.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest/guestproto"
 )
 
-func init() { //nolint:gochecknoinits // main is never run
+func init() { //nolint:gochecknoinits // main does not run in a WebAssembly plugin
 	guestproto.Handle("echo.Proto/Echo", func(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
 		return request, nil
 	})

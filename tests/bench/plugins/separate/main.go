@@ -1,4 +1,4 @@
-// Separate is the service as a program.
+// Separate serves the echo service as a process plugin.
 package main
 
 import (
