@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
-	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 

@@ -3,9 +3,9 @@ package dynamic
 import (
 	"slices"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )

@@ -3,8 +3,8 @@ package dynamic
 import (
 	"sync"
 
-	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 

@@ -7,13 +7,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
-	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
-	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
