@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
@@ -77,7 +78,7 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 
 // emit passes an event to the event handler. It logs the handler's panics.
 func (h *Host) emit(e Event) {
-	if err := guard("plugin event handler", func() error { h.options.onEvent(e); return nil }); err != nil {
+	if err := guard.Call("plugin event handler", func() error { h.options.onEvent(e); return nil }); err != nil {
 		h.options.logger.Error("dynpsrpc: " + err.Error())
 	}
 }

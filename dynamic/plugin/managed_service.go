@@ -5,6 +5,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
 // managedService is one service of a version.
@@ -22,7 +23,7 @@ func (s *managedService) notifyRegistered() error {
 	if s.Registered == nil {
 		return nil
 	}
-	if err := guard("Registered", func() error { return s.Registered(s.registration) }); err != nil {
+	if err := guard.Call("Registered", func() error { return s.Registered(s.registration) }); err != nil {
 		return errors.NewErrorf(errorCode(err), "service %s: function Registered failed: %w", s.name, err)
 	}
 	return nil

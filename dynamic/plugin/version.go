@@ -8,6 +8,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
 // closeGrace is the time that handlers have to return after their contexts have ended. Then the
@@ -47,7 +48,7 @@ func (v *version) start(ctx context.Context) error {
 		return errors.NewErrorf(errors.NotFound, "field loader: the host has no loader %q; it has %q",
 			v.source.Loader, sortedNames(v.host.options.loaders))
 	}
-	err := guard("loader "+v.source.Loader, func() (err error) {
+	err := guard.Call("loader "+v.source.Loader, func() (err error) {
 		v.instance, err = loader.Load(ctx, v.source, v.onHealth)
 		return err
 	})
@@ -58,7 +59,7 @@ func (v *version) start(ctx context.Context) error {
 		return errors.NewErrorf(errorCode(err), "cannot load the code: %w", err)
 	}
 	var services []Service
-	if err := guard("Services of the code", func() error { services = v.instance.Services(); return nil }); err != nil {
+	if err := guard.Call("Services of the code", func() error { services = v.instance.Services(); return nil }); err != nil {
 		return err
 	}
 	if err := checkServices(v.source, services); err != nil {
@@ -116,7 +117,7 @@ func (v *version) shutdown(ctx context.Context) error {
 	}
 	closing.Wait()
 	if v.instance != nil {
-		errs = append(errs, guard("Close of the code", //nolint:makezero // all elements are set
+		errs = append(errs, guard.Call("Close of the code", //nolint:makezero // all elements are set
 			func() error { return v.instance.Close(ctx) }))
 	}
 	v.host.unlist(v)

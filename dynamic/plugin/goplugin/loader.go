@@ -3,11 +3,11 @@ package goplugin
 import (
 	"context"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
 const (
@@ -78,7 +78,7 @@ func start(source *plugin.Source) (services []plugin.Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = guard("function "+symbol, func() (err error) {
+	err = guard.Call("function "+symbol, func() (err error) {
 		if services, err = function(); err != nil {
 			return errors.NewErrorf(errors.FailedPrecondition, "function %s failed: %w", symbol, err)
 		}
@@ -95,14 +95,3 @@ func (i *instance) Services() []plugin.Service { return i.services }
 
 // Close does nothing, because a Go plugin cannot be unloaded.
 func (i *instance) Close(context.Context) error { return nil }
-
-// guard calls f and returns its error. A panic of f becomes an error that names what panicked and
-// has the stack.
-func guard(what string, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errors.NewErrorf(errors.Internal, "%s panicked: %v\n%s", what, p, debug.Stack())
-		}
-	}()
-	return f()
-}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
 // loaded contains the results of all loads of this process, by digest. Failed loads are not
@@ -56,7 +57,7 @@ func open(source *plugin.Source) (servicesFunc, error) {
 
 // openFile loads a shared object and returns its function Services.
 func openFile(path string) (services servicesFunc, err error) {
-	err = guard("init", func() error {
+	err = guard.Call("init", func() error {
 		p, err := stdplugin.Open(path)
 		if err != nil {
 			return withAdvice(err)
