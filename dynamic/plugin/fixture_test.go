@@ -73,7 +73,7 @@ func newFleet(t *testing.T, opts ...plugin.Option) *fleet {
 	var err error
 	f.host, err = plugin.NewHost(f.server, append([]plugin.Option{
 		plugin.WithLoaders(f.loader), plugin.WithEvents(func(e plugin.Event) { f.events <- e }),
-		plugin.WithDebounce(20 * time.Millisecond),
+		plugin.WithDebounce(100 * time.Millisecond),
 	}, opts...)...)
 	require.NoError(t, err)
 	f.conn, err = dynamic.NewConn(b, reg)

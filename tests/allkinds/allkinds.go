@@ -43,8 +43,8 @@ type World struct {
 	Conn     *dynamic.Conn
 }
 
-// New returns a World that is closed when the test ends. Calls and streams respond with the request.
-// The request "fail" returns not_found, and the request "panic" makes the handler panic.
+// New returns a World that is closed when the test ends. Calls and streams respond with the
+// request. The request "fail" returns not_found, and the request "panic" makes the handler panic.
 func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
 	t.Helper()
 	reg, err := Registry()
@@ -166,8 +166,8 @@ func (w *World) Subscribe(ctx context.Context, t testing.TB) dynamic.Subscriptio
 	return subscription
 }
 
-// Soon returns the next value of a channel, or the zero value of a closed one. It fails the test after
-// 20 seconds.
+// Soon returns the next value of a channel, or the zero value of a closed one. It fails the test
+// after 20 seconds.
 func Soon[T any](t testing.TB, channel <-chan T) T {
 	t.Helper()
 	select {

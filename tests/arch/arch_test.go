@@ -54,8 +54,8 @@ func list(t *testing.T, args ...string) []goPackage {
 	}
 }
 
-// allowed lists, for each package that others may build upon, what it may import of this module besides
-// internal packages. A name with /... stands for what is below it too.
+// allowed lists, for each package that others may build upon, what it may import of this module
+// besides internal packages. A name with /... stands for what is below it too.
 var allowed = map[string][]string{
 	"errors":                   {},
 	"registry":                 {"errors"},
@@ -162,8 +162,8 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 	}
 }
 
-// TestPrograms_LinkOnlyWhatTheyUse: brokers' clients, the fast decoder, and what some interceptors need, are linked where they
-// are imported.
+// TestPrograms_LinkOnlyWhatTheyUse: brokers' clients, the fast decoder, and what some interceptors
+// need, are linked where they are imported.
 func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "-deps", "./example/quickstart", "./interceptors") {

@@ -13,7 +13,8 @@ const (
 	onRedis = "redis"
 )
 
-// brokers are processes on loopback ports, with default settings except that Redis does not persist.
+// brokers are processes on loopback ports, with default settings except that Redis does not
+// persist.
 type brokers struct {
 	urls      map[string]string // by bus
 	redisAddr string

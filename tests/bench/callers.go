@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// callers returns a load with one caller for each operation. Each caller runs its operation in a loop.
-// An operation returns an error for a wrong response.
+// callers returns a load with one caller for each operation. Each caller runs its operation in a
+// loop. An operation returns an error for a wrong response.
 func callers(operations []func() error) load {
 	workers := make([]caller, len(operations))
 	for i, operation := range operations {

@@ -51,8 +51,8 @@ func (all *results) ratio(bus, name string) (float64, bool) {
 	return r.Ratios[0].Median, true
 }
 
-// plotRatios draws the rate of the engine relative to the raw transport on each bus, for a selection
-// of rows. Rows that were not run are omitted.
+// plotRatios draws the rate of the engine relative to the raw transport on each bus, for a
+// selection of rows. Rows that were not run are omitted.
 func (all *results) plotRatios(file string) error {
 	names := slices.DeleteFunc([]string{
 		"queue/c1", "queue/c64", "queue-noclaim/c64", "affinity-first/c64", "multi3/c16", "stream/send-ack/s1", "stream/echo/s16",
@@ -96,7 +96,8 @@ func (all *results) plotRatios(file string) error {
 	return p.Save(plotWidth, plotHeight, file)
 }
 
-// plotGrowth draws the cost of a call over the number of services, methods, topics and waiting calls.
+// plotGrowth draws the cost of a call over the number of services, methods, topics and waiting
+// calls.
 func (all *results) plotGrowth(file string) error {
 	p := plot.New()
 	p.Title.Text = "Median time of an in-process call where there are many ..."

@@ -22,9 +22,9 @@ var growthCounts = []int{1, 100, 10_000}
 // growthBusy is the number of services, methods or topics that are called, unless all are.
 const growthBusy = 16
 
-// growthRows returns rows of sequential in-process calls: to a few of many services, methods or topics
-// in turn, or to one method while many other calls wait for responses. Rows named "each" call all of
-// them in turn: with many, the data of the next one is never in the CPU cache.
+// growthRows returns rows of sequential in-process calls: to a few of many services, methods or
+// topics in turn, or to one method while many other calls wait for responses. Rows named "each"
+// call all of them in turn: with many, the data of the next one is never in the CPU cache.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -59,8 +59,8 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn returns a load of one caller, which uses busy clients in turn. These are chosen evenly from
-// clients. inTurn calls each client once before.
+// inTurn returns a load of one caller, which uses busy clients in turn. These are chosen evenly
+// from clients. inTurn calls each client once before.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], busy int) load {
 	var calls []func() error
 	for i, client := range clients {

@@ -93,9 +93,9 @@ func dynamicMessage(method string, sample sampler) sampler {
 	}
 }
 
-// messageCalls returns a load of calls with messages of type M. It compares the first response of each
-// caller with the request completely. Of later responses it compares one text only, because a complete
-// comparison would dominate the measurement.
+// messageCalls returns a load of calls with messages of type M. It compares the first response of
+// each caller with the request completely. Of later responses it compares one text only, because a
+// complete comparison would dominate the measurement.
 func messageCalls[M proto.Message](s *scene, method string, n int, sample sampler, handler dynamic.Handler) load {
 	s.serve(dynamic.Handlers{method: handler})
 	client, err := dynamic.NewClient[M, M](s.conn(), service+method)

@@ -47,8 +47,9 @@ func oneWayLimits(bus string) []string {
 	return []string{bus + "-pub-1sub/max"}
 }
 
-// sends returns a load of sequential Sends on each of n streams with the given window. With window 1
-// each Send waits for its acknowledgement. Messages that the handlers do not receive count as lost.
+// sends returns a load of sequential Sends on each of n streams with the given window. With window
+// 1 each Send waits for its acknowledgement. Messages that the handlers do not receive count as
+// lost.
 func (s *scene) sends(n, window int) load {
 	var received atomic.Uint64
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {

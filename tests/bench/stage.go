@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// stage sets up and tears down a row or the brokers. It implements [testing.TB] for the test helpers
-// that start brokers.
+// stage sets up and tears down a row or the brokers. It implements [testing.TB] for the test
+// helpers that start brokers.
 type stage struct {
 	testing.TB // nil: the helpers only use the methods below
 

@@ -1,6 +1,6 @@
-// Package defects holds a test for each known defect of comparable systems, some of which were reported
-// by users of psrpc. The name of each test contains the number of the defect in this list. Tests run on
-// every kind of bus that could have the defect.
+// Package defects holds a test for each known defect of comparable systems, some of which were
+// reported by users of psrpc. The name of each test contains the number of the defect in this list.
+// Tests run on every kind of bus that could have the defect.
 //
 //	 1  identical updates or calls to a queue within seconds are deduplicated
 //	 2  members of one queue that serve different methods lose each other's frames (NATS)

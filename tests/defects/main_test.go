@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 const (
 	// rounds is how often tests do what must not fail.
 	rounds = 100
-	// atOnce is a lot longer than what happens at once takes, and a lot shorter than the timeout of patient.
+	// atOnce is a lot longer than what happens at once takes, and a lot shorter than the timeout of
+	// patient.
 	atOnce = 5 * time.Second
 )
 
@@ -63,8 +64,8 @@ func requireCode(t *testing.T, code errors.ErrorCode, err error, started time.Ti
 	require.Less(t, time.Since(started), atOnce, "%v", err)
 }
 
-// publish publishes an update from the conn of a client: with a server there, one that does not subscribe to the method
-// itself would be in the service's queue on NATS, see the second defect.
+// publish publishes an update from the conn of a client: with a server there, one that does not
+// subscribe to the method itself would be in the service's queue on NATS, see the second defect.
 func publish(t *testing.T, conn *dynamic.Conn, method string) error {
 	t.Helper()
 	return dynamic.Publish(t.Context(), conn, scene.Method(method), &api.MyUpdate{Id: "update"})

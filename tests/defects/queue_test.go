@@ -95,8 +95,8 @@ service Divided {
   rpc Feed%[1]s(Text) returns (Text) { option (psrpc.options).subscription = true; }
 }`
 
-// testDifferentMethods: one server of one method, three of another, and three subscribers to a third are in the queues
-// of one service.
+// testDifferentMethods: one server of one method, three of another, and three subscribers to a
+// third are in the queues of one service.
 func testDifferentMethods(t *testing.T, network scene.Network) {
 	known := map[string]*registry.Registry{}
 	for _, part := range []string{"First", "Second"} {
@@ -161,7 +161,8 @@ func TestDefect05_SeveralSingleServers(t *testing.T) {
 	})
 }
 
-// A lock must live as long as psrpc's, so that its servers do not take the frame once more. None lives longer.
+// A lock must live as long as psrpc's, so that its servers do not take the frame once more. None
+// lives longer.
 func TestDefect24_LocksInRedis(t *testing.T) {
 	t.Parallel()
 	const lockLife = 5 * time.Second

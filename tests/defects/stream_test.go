@@ -44,7 +44,8 @@ func TestDefect20_SlowStreamReceiver(t *testing.T) {
 	})
 }
 
-// severable is the bus of a process that may be gone from one moment to the next: nothing comes, and nothing leaves.
+// severable is the bus of a process that may be gone from one moment to the next: nothing comes,
+// and nothing leaves.
 type severable struct {
 	bus.Bus
 

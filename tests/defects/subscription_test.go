@@ -26,7 +26,8 @@ func subscribe(
 	return subscription
 }
 
-// subscribeUnread returns a subscription that has more updates than it keeps, and that nobody reads.
+// subscribeUnread returns a subscription that has more updates than it keeps, and that nobody
+// reads.
 func subscribeUnread(t *testing.T, conn *dynamic.Conn, publisher *dynamic.Registration) dynamic.Subscription[*api.MyUpdate] {
 	t.Helper()
 	subscription := subscribe(t, conn, "UpdateState", dynamic.WithBufferSize(kept))

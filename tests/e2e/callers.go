@@ -49,7 +49,8 @@ func (c *callers) note(err error) {
 	}
 }
 
-// wait returns when at least count more calls have completed. Only one goroutine may wait at a time.
+// wait returns when at least count more calls have completed. Only one goroutine may wait at a
+// time.
 func (c *callers) wait(t testing.TB, count int) {
 	t.Helper()
 	reached := make(chan struct{})

@@ -48,8 +48,8 @@ func fail(name string) error {
 	}
 }
 
-// testFailures checks that the error of a handler reaches the caller for every method kind, and that
-// the server serves the next request.
+// testFailures checks that the error of a handler reaches the caller for every method kind, and
+// that the server serves the next request.
 func testFailures(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

@@ -62,8 +62,8 @@ func (w *world) serveIntercepted(
 	return called, streamed
 }
 
-// eachKind calls a method of each kind, opens a stream, and passes each error to check. The error is
-// nil for a stream that the server has closed without an error.
+// eachKind calls a method of each kind, opens a stream, and passes each error to check. The error
+// is nil for a stream that the server has closed without an error.
 func eachKind(t *testing.T, conn *dynamic.Conn, name string, check func(t *testing.T, kind string, err error)) {
 	t.Helper()
 	for _, kind := range callKinds {
@@ -93,8 +93,8 @@ func testRecovery(t *testing.T, w *world) {
 	})
 }
 
-// testRetry checks retries after a rate limit, no retry of an error that may have had effects, and a
-// server that registers a topic while the client retries.
+// testRetry checks retries after a rate limit, no retry of an error that may have had effects, and
+// a server that registers a topic while the client retries.
 func testRetry(t *testing.T, w *world) {
 	conn := w.conn(interceptors.Retry(
 		interceptors.WithAttempts(10_000), interceptors.WithBackoff(time.Millisecond, 50*time.Millisecond), interceptors.WithRetryBudget(0, 0)))

@@ -23,8 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
 )
 
-// testObserved checks that metrics, tracing and validation apply to every kind of call on every bus,
-// and that client and server spans are connected across the bus.
+// testObserved checks that metrics, tracing and validation apply to every kind of call on every
+// bus, and that client and server spans are connected across the bus.
 func testObserved(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	schema, err := allkinds.Registry()

@@ -87,8 +87,8 @@ func openUnread(w *world, conn *dynamic.Conn) {
 	require.Eventually(w, func() bool { return len(stream.Channel()) == cap(stream.Channel()) }, patience, time.Millisecond)
 }
 
-// benchmarkIsolation measures callers alone, and then with unread responses, updates and messages on
-// the same conn.
+// benchmarkIsolation measures callers alone, and then with unread responses, updates and messages
+// on the same conn.
 func benchmarkIsolation(b *testing.B, network Network) {
 	w := newWorld(b, network)
 	conn, call := newWorkingCall(w)

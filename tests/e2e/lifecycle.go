@@ -169,8 +169,8 @@ func testServerShutdown(t *testing.T, network Network) {
 	require.NoError(t, soon(t, shut, "end of Shutdown"))
 }
 
-// testDeregisterTopic checks that running calls on the topic continue, that its streams end, and that
-// other topics are not affected.
+// testDeregisterTopic checks that running calls on the topic continue, that its streams end, and
+// that other topics are not affected.
 func testDeregisterTopic(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()

@@ -11,7 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/e2e"
 )
 
-// natsNetwork is a NATS server of the test's own. query is that of the URL with which buses are opened.
+// natsNetwork is a NATS server of the test's own. query is that of the URL with which buses are
+// opened.
 func natsNetwork(tb testing.TB, query string) e2e.Network {
 	tb.Helper()
 	url := testenv.NATSProcess(tb).URL() + query

@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testNobodyListening checks that calls to methods without a server fail with unavailable, at once if
-// the bus reports missing subscribers.
+// testNobodyListening checks that calls to methods without a server fail with unavailable, at once
+// if the bus reports missing subscribers.
 func testNobodyListening(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := dynamic.Handlers{}

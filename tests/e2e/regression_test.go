@@ -242,7 +242,8 @@ func (b delayedBus) Publish(ctx context.Context, channel bus.Channel, frame []by
 	return err
 }
 
-// An error that the granted server answers before the publication of the grant has returned is the call's.
+// An error that the granted server answers before the publication of the grant has returned is the
+// call's.
 func TestCall_QuickErrorOfTheGrantedServer(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	w.serve(w.server(), calls, dynamic.Handlers{

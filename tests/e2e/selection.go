@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// fleet is a group of servers whose affinity scores are set by the test. Responses contain the ID of
-// the server.
+// fleet is a group of servers whose affinity scores are set by the test. Responses contain the ID
+// of the server.
 type fleet struct {
 	*world
 
@@ -81,8 +81,8 @@ func testSelection(t *testing.T, network Network) {
 	}
 }
 
-// testAffinity checks that, with default options, the server with the highest affinity responds each
-// time.
+// testAffinity checks that, with default options, the server with the highest affinity responds
+// each time.
 func testAffinity(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	call := newGeneratedCall(t, f.conn, kindAffinity)
@@ -126,8 +126,8 @@ func testAllDecline(t *testing.T, network Network) {
 	assert.Equal(t, errors.ReasonAllDeclined, facts.Reason)
 }
 
-// testMulti checks that every server responds once, and that the call ends after the last response if
-// the network counts receivers.
+// testMulti checks that every server responds once, and that the call ends after the last response
+// if the network counts receivers.
 func testMulti(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	client := newClient[*api.MyRequest, *api.MyResponse](t, f.conn, fullName(calls, kindMulti), nil)

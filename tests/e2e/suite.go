@@ -22,12 +22,13 @@ type Network struct {
 	MixesChannels bool
 }
 
-// patience is the timeout for events that must happen. It is far longer than any passing test needs.
+// patience is the timeout for events that must happen. It is far longer than any passing test
+// needs.
 const patience = 20 * time.Second
 
 // Run runs the suite against network, as subtests of t. Run calls t.Parallel, so t must not be
-// parallel yet: the subtest ManyTopics counts goroutines and runs before that call, hence before all
-// parallel tests.
+// parallel yet: the subtest ManyTopics counts goroutines and runs before that call, hence before
+// all parallel tests.
 func Run(t *testing.T, network Network) {
 	t.Helper()
 	t.Run("ManyTopics", func(t *testing.T) { testManyTopics(t, network) })

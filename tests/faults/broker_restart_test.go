@@ -15,8 +15,8 @@ import (
 
 const (
 	restarts = 20
-	// recovery is how soon everything works again when the broker is back: within a second, and what was attempted in
-	// the meantime may have to time out first.
+	// recovery is how soon everything works again when the broker is back: within a second, and
+	// what was attempted in the meantime may have to time out first.
 	recovery = time.Second + brief
 )
 
@@ -40,8 +40,9 @@ func TestBroker_KilledUnderLoad(t *testing.T) {
 	})
 }
 
-// testKilledUnderLoad: while the broker is away every call ends by its deadline, with a code that says so; when it is
-// back all works again, on the same servers, clients, streams and subscriptions; and nothing is ever run twice.
+// testKilledUnderLoad: while the broker is away every call ends by its deadline, with a code that
+// says so; when it is back all works again, on the same servers, clients, streams and
+// subscriptions; and nothing is ever run twice.
 func testKilledUnderLoad(t *testing.T, broker broker, connect func() bus.Bus) {
 	done := newLedger()
 	_, publisher := serveAll(t, connect(), "first", done)

@@ -35,8 +35,8 @@ func TestSentinel_MasterDies(t *testing.T) {
 	done.requireOnce(t)
 }
 
-// When a node of a cluster dies, all goes on over the others, but for a queue's frames whose locks would be on it: so
-// does a cluster that serves a part of its keys. When it is back, so are those.
+// When a node of a cluster dies, all goes on over the others, but for a queue's frames whose locks
+// would be on it: so does a cluster that serves a part of its keys. When it is back, so are those.
 func TestCluster_NodeDies(t *testing.T) {
 	t.Parallel()
 	cluster := testenv.RedisCluster(t)
@@ -78,7 +78,8 @@ func loadsOver(t testing.TB, connect func() bus.Bus) ([]*load, *ledger) {
 	return startAllKinds(t, scene.Conn(t, connect()), 2, publisher, done, func() {}), done
 }
 
-// requireSuccesses waits until each load has succeeded a few times, and logs how long the first one took.
+// requireSuccesses waits until each load has succeeded a few times, and logs how long the first one
+// took.
 func requireSuccesses(t testing.TB, loads []*load, since time.Time, when string) {
 	t.Helper()
 	first := nextSuccesses(loads).await(t, since)

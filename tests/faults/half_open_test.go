@@ -33,7 +33,8 @@ func timedEvents() (handle func(bus.Event), came <-chan timedEvent) {
 	}, events
 }
 
-// halfOpen is a broker with two ways to it, of which one has a link that can be made to swallow what is sent.
+// halfOpen is a broker with two ways to it, of which one has a link that can be made to swallow
+// what is sent.
 type halfOpen struct {
 	proxy  *testenv.Proxy
 	events <-chan timedEvent // of the bus that the proxy is in front of
@@ -61,8 +62,8 @@ func onHalfOpen(t *testing.T, test func(t *testing.T, h halfOpen)) {
 	})
 }
 
-// A link that swallows what is sent, while its sockets stay open, is noticed and replaced within two probe intervals.
-// Meanwhile calls end by their deadline.
+// A link that swallows what is sent, while its sockets stay open, is noticed and replaced within
+// two probe intervals. Meanwhile calls end by their deadline.
 func TestHalfOpen_ClientLink(t *testing.T) {
 	t.Parallel()
 	onHalfOpen(t, func(t *testing.T, h halfOpen) {

@@ -78,8 +78,8 @@ func call(t testing.TB, conn *dynamic.Conn, timeout time.Duration, method string
 	}
 }
 
-// callAll makes attempts of calls to all servers, of which one must answer. They end with the timeout, or when as many
-// have answered as there usually are.
+// callAll makes attempts of calls to all servers, of which one must answer. They end with the
+// timeout, or when as many have answered as there usually are.
 func callAll(t testing.TB, conn *dynamic.Conn, timeout time.Duration, servers int) attempt {
 	t.Helper()
 	client := scene.Caller(t, conn, "GetStats")
@@ -138,7 +138,8 @@ func sendOn(t testing.TB, conn *dynamic.Conn, timeout time.Duration, opened func
 	}
 }
 
-// update makes attempts of updates, which a subscriber must get in time. The ledger knows the subscriber.
+// update makes attempts of updates, which a subscriber must get in time. The ledger knows the
+// subscriber.
 func update(
 	t testing.TB, conn *dynamic.Conn, timeout time.Duration, method string, publisher *dynamic.Registration, l *ledger,
 ) attempt {
@@ -168,7 +169,8 @@ func update(
 	}
 }
 
-// startAllKinds starts loads of all kinds, whose attempts are brief. opened is called for each stream that they open.
+// startAllKinds starts loads of all kinds, whose attempts are brief. opened is called for each
+// stream that they open.
 func startAllKinds(
 	t testing.TB, conn *dynamic.Conn, servers int, publisher *dynamic.Registration, l *ledger, opened func(),
 ) []*load {

@@ -42,7 +42,8 @@ type load struct {
 
 var attempts atomic.Int64
 
-// startLoad starts a worker for each attempt. They end with the test, if they are not stopped before.
+// startLoad starts a worker for each attempt. They end with the test, if they are not stopped
+// before.
 func startLoad(t testing.TB, kind string, workers ...attempt) *load {
 	t.Helper()
 	l := &load{
@@ -142,7 +143,8 @@ func (l *load) stop() {
 	l.work.Wait()
 }
 
-// requireOutcomes stops the load and requires that each attempt ended by its timeout, with success or one of the codes.
+// requireOutcomes stops the load and requires that each attempt ended by its timeout, with success
+// or one of the codes.
 func (l *load) requireOutcomes(t testing.TB, timeout time.Duration, allowed ...errors.ErrorCode) {
 	t.Helper()
 	l.stop()

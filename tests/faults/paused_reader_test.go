@@ -22,7 +22,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// pause is what its connections wait for before they read: they are those of a process that is suspended.
+// pause is what its connections wait for before they read: they are those of a process that is
+// suspended.
 type pause struct {
 	mu      sync.Mutex
 	resumed chan struct{} // closed when nobody has to wait
@@ -80,8 +81,8 @@ func (c pausedConn) Read(into []byte) (int, error) {
 // longProbe is an interval in which a test is over.
 const longProbe = time.Minute
 
-// A process that does not read is cut off by its broker. When it goes on it says so, and connects anew: what was
-// subscribed is live again.
+// A process that does not read is cut off by its broker. When it goes on it says so, and connects
+// anew: what was subscribed is live again.
 func TestPausedReader_IsCutAndBack(t *testing.T) {
 	t.Parallel()
 	t.Run(scene.RedisName, func(t *testing.T) {

@@ -14,7 +14,8 @@ const (
 	fleetSize   = 3
 )
 
-// Servers are replaced one after the other, each shut down once its successor is there, and no call fails.
+// Servers are replaced one after the other, each shut down once its successor is there, and no call
+// fails.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	scene.OnEach(t, func(t *testing.T, network scene.Network) {

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// A subscriber that never reads loses updates, which are counted, and everybody else on its bus gets all of theirs.
+// A subscriber that never reads loses updates, which are counted, and everybody else on its bus
+// gets all of theirs.
 func TestUnread_HoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	const updates, kept = 1000, 100
@@ -48,8 +49,8 @@ func TestUnread_HoldsUpNobody(t *testing.T) {
 	})
 }
 
-// BenchmarkUnread measures calls beside updates for a subscriber on the same bus, once for one that reads and once for
-// one that never does: the ratio is what the latter costs the others.
+// BenchmarkUnread measures calls beside updates for a subscriber on the same bus, once for one that
+// reads and once for one that never does: the ratio is what the latter costs the others.
 func BenchmarkUnread(b *testing.B) {
 	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
 		network := on(b)

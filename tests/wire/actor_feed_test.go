@@ -59,8 +59,8 @@ func (f *feed) want() []string {
 	return all
 }
 
-// check requires that the subscribers have received what the recorded ones have: each all updates, or each update one
-// of them.
+// check requires that the subscribers have received what the recorded ones have: each all updates,
+// or each update one of them.
 func (f *feed) check() {
 	want := f.want()
 	got := func() (got [][]string) {

@@ -187,7 +187,8 @@ func (a *serverActor) noteIncoming(ctx context.Context) {
 	a.note("server_saw", map[string]any{"metadata": metadata, "remote_id": incoming.ClientID})
 }
 
-// handleStream keeps the stream open until it is closed, or until the script wants the handler to return.
+// handleStream keeps the stream open until it is closed, or until the script wants the handler to
+// return.
 func (a *serverActor) handleStream(id string, stream dynamic.ServerStream[proto.Message, proto.Message]) error {
 	defer func() { a.ended <- struct{}{} }()
 	a.noteIncoming(stream.Context())
@@ -203,8 +204,8 @@ func (a *serverActor) handleStream(id string, stream dynamic.ServerStream[proto.
 	}
 }
 
-// onStream does something with the stream of a server, or of any if the id is empty, once it has one, behind what else
-// is done with it.
+// onStream does something with the stream of a server, or of any if the id is empty, once it has
+// one, behind what else is done with it.
 func (a *serverActor) onStream(id string, act func(servedStream)) {
 	a.inOrder("server "+id, func() {
 		s, ok := a.served(id)

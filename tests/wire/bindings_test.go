@@ -31,8 +31,8 @@ var layouts = map[string]layout{
 	typeStream:        {[]protowire.Number{streamID, streamRequest}, streamSentAt, streamExpiry},
 }
 
-// mine makes of a recorded message one to be sent now: with known ids and times where they stand for recorded ones, and
-// otherwise with the recorded ids and new times.
+// mine makes of a recorded message one to be sent now: with known ids and times where they stand
+// for recorded ones, and otherwise with the recorded ids and new times.
 func (b bindings) mine(typeName string, recorded message) message {
 	l := layouts[typeName]
 	m := recorded
@@ -54,8 +54,9 @@ func (b bindings) mine(typeName string, recorded message) message {
 	return m.with(l.expiry, func(f *field) { f.bits = uint64(b.times[expiry]) })
 }
 
-// lifetime is the time from the sending of a recorded message to its expiry. Recorded clients collected the answers of
-// all servers for a time that is too short for a busy machine: it is longer here.
+// lifetime is the time from the sending of a recorded message to its expiry. Recorded clients
+// collected the answers of all servers for a time that is too short for a busy machine: it is
+// longer here.
 func lifetime(typeName string, recorded message) time.Duration {
 	l := layouts[typeName]
 	recordedTime := time.Duration(recorded.int64(l.expiry) - recorded.int64(l.sentAt))
@@ -73,8 +74,8 @@ func (b bindings) id(recorded string) string {
 	return b.ids[recorded]
 }
 
-// match tells whether a message that was seen is the recorded one, and binds its ids and times if it is. What it binds
-// otherwise is to be thrown away.
+// match tells whether a message that was seen is the recorded one, and binds its ids and times if
+// it is. What it binds otherwise is to be thrown away.
 func (b bindings) match(typeName string, recorded, seen message) bool {
 	l, want, seen := layouts[typeName], recorded.public(), seen.public()
 	if typeName == typeRequest { // a field of newer versions, which older ones ignore
@@ -112,8 +113,8 @@ func (b bindings) bind(recorded, seen string) bool {
 	return true
 }
 
-// matchTimes takes times that are known, as in acknowledgements, or new ones that are of now and as far apart as the
-// recorded ones.
+// matchTimes takes times that are known, as in acknowledgements, or new ones that are of now and as
+// far apart as the recorded ones.
 func (b bindings) matchTimes(typeName string, recorded, seen message) bool {
 	l := layouts[typeName]
 	sentAt, expiry := recorded.int64(l.sentAt), recorded.int64(l.expiry)

@@ -18,7 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// TestMain lets more tests run at the same time than there are processors, since most of them mostly wait.
+// TestMain lets more tests run at the same time than there are processors, since most of them
+// mostly wait.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "6"); err != nil {

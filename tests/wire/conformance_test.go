@@ -56,8 +56,8 @@ func TestConformance(t *testing.T) {
 	assert.Equal(t, 2*len(scenarios(t)), counts.counts["played"]+counts.counts["deviating"]+counts.counts["left out"])
 }
 
-// playRecorded plays a side of a scenario where it was recorded; one of Redis that was not recorded on NATS, too,
-// since the frames were the same, is also played there.
+// playRecorded plays a side of a scenario where it was recorded; one of Redis that was not recorded
+// on NATS, too, since the frames were the same, is also played there.
 func playRecorded(t *testing.T, stages map[string]*stage, s *scenario, ours side, counts *tally) {
 	script := scriptOf(s, ours)
 	switch {

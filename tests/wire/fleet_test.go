@@ -32,8 +32,9 @@ func (c *census) handler(server string) handler {
 	}
 }
 
-// A service that is served by ours and by psrpc's, half and half, and called by both, loses no call and runs none twice.
-// It is not parallel: it would leave too little of the machine to tests with time limits.
+// A service that is served by ours and by psrpc's, half and half, and called by both, loses no call
+// and runs none twice. It is not parallel: it would leave too little of the machine to tests with
+// time limits.
 func TestFleet_NoCallLostOrRunTwice(t *testing.T) {
 	onEachBroker(t, func(t *testing.T, b broker) {
 		const calls, callers = 10_000, 8
@@ -83,7 +84,8 @@ func TestFleet_NoCallLostOrRunTwice(t *testing.T) {
 	})
 }
 
-// Equal updates on a queue are each received by one subscriber, ours or psrpc's: our publisher makes them differ.
+// Equal updates on a queue are each received by one subscriber, ours or psrpc's: our publisher
+// makes them differ.
 func TestFleet_EqualUpdatesAreNotLost(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {

@@ -171,7 +171,8 @@ func (m *mixed) peerCallsKinds() {
 	assert.Equal(m, &failure{"aborted", "as you wish"}, stream.err)
 }
 
-// The reference peer's queue is as psrpc's: on Redis it loses equal updates, and gives each other one to one member.
+// The reference peer's queue is as psrpc's: on Redis it loses equal updates, and gives each other
+// one to one member.
 func TestPeer_QueueOfUpdates(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {

@@ -19,10 +19,12 @@ import (
 
 // link is the reference peer's connection to a broker. It ends with the test.
 type link interface {
-	// publish sends an encoded envelope, which must have the routing key where the broker needs one.
+	// publish sends an encoded envelope, which must have the routing key where the broker needs
+	// one.
 	publish(a address, payload []byte)
-	// listen hands over the frames on an address, one after another, until the returned function is called. It returns
-	// when the broker has confirmed that. A queue gets each frame once, with all its members in all processes.
+	// listen hands over the frames on an address, one after another, until the returned function is
+	// called. It returns when the broker has confirmed that. A queue gets each frame once, with all
+	// its members in all processes.
 	listen(a address, queue bool, deliver func(frame)) (stop func())
 	// key returns the routing key that an envelope to that address needs.
 	key(a address) string
@@ -89,8 +91,8 @@ func lockKey(payload string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// natsLink is a peer's link to NATS: one subscription of each subject, shared by all methods, whose frames are told
-// apart by the key in the envelope.
+// natsLink is a peer's link to NATS: one subscription of each subject, shared by all methods, whose
+// frames are told apart by the key in the envelope.
 type natsLink struct {
 	testing.TB
 	conn *nats.Conn

@@ -202,7 +202,8 @@ func (m message) with(number protowire.Number, change func(*field)) message {
 	return changed
 }
 
-// String renders the fields by number; fields of equal numbers are sorted, since the order of a map is random.
+// String renders the fields by number; fields of equal numbers are sorted, since the order of a map
+// is random.
 func (m message) String() string {
 	texts := make([]string, len(m))
 	for i, f := range m {

@@ -14,8 +14,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// mixedSource is a service that both kinds of peers serve and call. A test has either calls or updates on a queue: psrpc
-// loses frames on NATS if not all members of a service's queue are members for all its methods.
+// mixedSource is a service that both kinds of peers serve and call. A test has either calls or
+// updates on a queue: psrpc loses frames on NATS if not all members of a service's queue are
+// members for all its methods.
 const mixedSource = `syntax = "proto3"; package mixed;
 import "google/protobuf/wrappers.proto"; import "options.proto";
 service Mixed {

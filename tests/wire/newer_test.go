@@ -16,7 +16,8 @@ import (
 
 // What newer versions of psrpc do.
 
-// A server that skips the claim announces itself, and runs the request without waiting for the grant.
+// A server that skips the claim announces itself, and runs the request without waiting for the
+// grant.
 func TestNewer_ServerSkipsClaim(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -43,7 +44,8 @@ func counted(runs *atomic.Int64) handler {
 	}
 }
 
-// A client that lets the server skip the claim hears of it all the same, and need not grant anything.
+// A client that lets the server skip the claim hears of it all the same, and need not grant
+// anything.
 func TestNewer_ClientSkipsClaim(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -62,8 +64,8 @@ func TestNewer_ClientSkipsClaim(t *testing.T) {
 	})
 }
 
-// A client that lets the server skip the claim, and grants the request nevertheless, has it run once; the server's
-// claim comes, as an older client needs it.
+// A client that lets the server skip the claim, and grants the request nevertheless, has it run
+// once; the server's claim comes, as an older client needs it.
 func TestNewer_ClientGrantsAllTheSame(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {

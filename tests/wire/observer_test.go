@@ -22,7 +22,8 @@ import (
 // patience bounds the wait for what must come.
 const patience = 10 * time.Second
 
-// observer sees what is on a broker, without being one of those who listen, as far as that is possible.
+// observer sees what is on a broker, without being one of those who listen, as far as that is
+// possible.
 type observer struct {
 	mu       sync.Mutex
 	watchers []*watcher
@@ -140,7 +141,8 @@ func (w *watcher) rest() []frame {
 	return slices.Clone(w.frames)
 }
 
-// observeRedis reads what MONITOR tells: the frames, and the commands that lock them. It ends with the test.
+// observeRedis reads what MONITOR tells: the frames, and the commands that lock them. It ends with
+// the test.
 func observeRedis(t testing.TB, addr string) *observer {
 	t.Helper()
 	o := newObserver()

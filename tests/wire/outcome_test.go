@@ -71,8 +71,8 @@ func errorOutcome(err error) any {
 	return outcome
 }
 
-// normal leaves out what need not be equal: times, renderings of details, and the order of results. An error of
-// which only the text was recorded becomes a text.
+// normal leaves out what need not be equal: times, renderings of details, and the order of results.
+// An error of which only the text was recorded becomes a text.
 func normal(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

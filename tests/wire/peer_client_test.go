@@ -109,13 +109,14 @@ func answered(answer message, err *failure) (string, *failure) {
 	}
 }
 
-// shortCircuit is how long a client waits for better claims. psrpc's wait 200 ms, and one second for the first claim,
-// which is too little for a test on a busy machine.
+// shortCircuit is how long a client waits for better claims. psrpc's wait 200 ms, and one second
+// for the first claim, which is too little for a test on a busy machine.
 const shortCircuit = 500 * time.Millisecond
 
-// choose waits for claims and grants the request to a server: the first one, or with affinity the best of those that
-// claim soon after the first. An error response counts only if no claim wins; a successful one is lost. A client
-// that told servers to run the request at once takes their answer, if it comes, instead.
+// choose waits for claims and grants the request to a server: the first one, or with affinity the
+// best of those that claim soon after the first. An error response counts only if no claim wins; a
+// successful one is lost. A client that told servers to run the request at once takes their answer,
+// if it comes, instead.
 func (c *peerClient) choose(m method, id string, call *peerCall, deadline <-chan time.Time) (answer message, _ *failure) {
 	phase := time.NewTimer(patience)
 	defer phase.Stop()
@@ -153,8 +154,8 @@ func (c *peerClient) choose(m method, id string, call *peerCall, deadline <-chan
 	return nil, nil
 }
 
-// callMulti sends a request to every server and returns so many responses, or fewer if no more came. psrpc's clients
-// always wait until their time is up.
+// callMulti sends a request to every server and returns so many responses, or fewer if no more
+// came. psrpc's clients always wait until their time is up.
 func (c *peerClient) callMulti(m method, body string, n int) (responses []message) {
 	id := newID("REQ_")
 	call, forget := c.await(id)

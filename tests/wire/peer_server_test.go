@@ -39,7 +39,8 @@ func newPeerServer(l link, id string) *peerServer {
 // handler runs one request. The texts are those of StringValues.
 type handler func(request string) (response string, err *failure)
 
-// serve makes a method reachable. affinity may be nil: always 1. The returned function ends it, and waits for handlers.
+// serve makes a method reachable. affinity may be nil: always 1. The returned function ends it, and
+// waits for handlers.
 func (s *peerServer) serve(m method, affinity func() float32, handle handler) (stop func()) {
 	var running sync.WaitGroup
 	stopGrants := s.listenForGrants(m)
@@ -73,8 +74,8 @@ func (s *peerServer) run(m method, request message, affinity func() float32, han
 	send(s.link, at("RES"), typeResponse, answer)
 }
 
-// claim offers the server, and reports whether it was chosen before the request expires. One that skips the claim
-// waits for nothing.
+// claim offers the server, and reports whether it was chosen before the request expires. One that
+// skips the claim waits for nothing.
 func (s *peerServer) claim(to address, id string, expiry int64, affinity func() float32, skips bool) bool {
 	score := float32(1)
 	if affinity != nil {
@@ -107,7 +108,8 @@ func (s *peerServer) claim(to address, id string, expiry int64, affinity func() 
 	}
 }
 
-// listenForGrants hands the first choice for a request to whoever waits for it, and drops all others.
+// listenForGrants hands the first choice for a request to whoever waits for it, and drops all
+// others.
 func (s *peerServer) listenForGrants(m method) (stop func()) {
 	return s.link.listen(m.grants(), false, func(f frame) {
 		if f.typeName() != typeClaimResponse {

@@ -13,7 +13,8 @@ type peerStream struct {
 	to      address
 	id      string
 	timeout time.Duration
-	// received has what the other side sent; what has no room is dropped without an acknowledgement.
+	// received has what the other side sent; what has no room is dropped without an
+	// acknowledgement.
 	received chan string
 	closed   chan struct{}
 

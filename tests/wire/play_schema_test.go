@@ -54,8 +54,8 @@ func (p *play) parse() *registry.Registry {
 	return named
 }
 
-// sendsMalformed tells whether our side sends a text that is not UTF-8. It has messages of bytes then, which look the
-// same.
+// sendsMalformed tells whether our side sends a text that is not UTF-8. It has messages of bytes
+// then, which look the same.
 func (p *play) sendsMalformed() bool {
 	return slices.ContainsFunc(p.scenario.Frames, func(r recorded) bool {
 		return p.isOurs(r) && !utf8.Valid(text(textOf(body(r.frame(p)))))

@@ -79,8 +79,8 @@ func perform(t *testing.T, on *stage, s *scenario, ours side, script script) {
 	p.conclude(end)
 }
 
-// playAll plays the frames in their order. Of ours that follow each other our engine is made to send all, before the
-// player waits for them, in any order.
+// playAll plays the frames in their order. Of ours that follow each other our engine is made to
+// send all, before the player waits for them, in any order.
 func (p *play) playAll(actor actor) {
 	var pending []recorded // frames of ours
 	await := func() {

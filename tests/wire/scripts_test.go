@@ -13,12 +13,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// script is how one side of a scenario is played by our engine, where that does not follow from the recorded frames.
-// The zero script lets it do what the recorded frames say and expects the recorded frames and outcome.
+// script is how one side of a scenario is played by our engine, where that does not follow from the
+// recorded frames. The zero script lets it do what the recorded frames say and expects the recorded
+// frames and outcome.
 type script struct {
 	// leftOut is why the side is not played.
 	leftOut string
-	// deviates is what our engine deliberately does instead; the other fields say what is expected then.
+	// deviates is what our engine deliberately does instead; the other fields say what is expected
+	// then.
 	deviates string
 	// redisOnly keeps the scenario, if it was recorded on Redis, from being played on NATS too.
 	redisOnly bool

@@ -122,7 +122,8 @@ func (s shape) payload(c *peerClient, id string, m method) []byte {
 	return s.envelope(envelope).encode()
 }
 
-// A queue's client of ours takes any claim, one that looks for the best only a claim above 0, as psrpc's do.
+// A queue's client of ours takes any claim, one that looks for the best only a claim above 0, as
+// psrpc's do.
 func TestShapes_OfClaims(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -158,7 +159,8 @@ func TestShapes_OfClaims(t *testing.T) {
 // clientOfGrant is the only client of its service: a grant does not tell whose it is.
 const clientOfGrant = "CLI_OnlyOne"
 
-// A server that was not chosen has no say: a call that nobody wins fails, even if such a server answers.
+// A server that was not chosen has no say: a call that nobody wins fails, even if such a server
+// answers.
 func TestShapes_AnswerOfServerThatWasNotChosen(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {

@@ -169,8 +169,8 @@ func unhex(t testing.TB, text string) []byte {
 	return decoded
 }
 
-// The peer's codec finds in the recorded frames what an independent decoder has found, and encodes it to the same
-// bytes.
+// The peer's codec finds in the recorded frames what an independent decoder has found, and encodes
+// it to the same bytes.
 func TestVectors_DecodeAndEncode(t *testing.T) {
 	t.Parallel()
 	for _, s := range scenarios(t) {

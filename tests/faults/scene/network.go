@@ -53,8 +53,8 @@ func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
 	})
 }
 
-// OnEachWithLimit runs test on every kind of network, with the given maximum frame size in bytes, as
-// parallel subtests of t.
+// OnEachWithLimit runs test on every kind of network, with the given maximum frame size in bytes,
+// as parallel subtests of t.
 func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network Network)) {
 	t.Helper()
 	t.Run(LocalName, func(t *testing.T) {

@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Patience is the timeout for events that must happen. It is far longer than any passing test needs.
+// Patience is the timeout for events that must happen. It is far longer than any passing test
+// needs.
 const Patience = 20 * time.Second
 
 // WireName is the name of the service on the bus.

@@ -7,7 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Quiet discards the logs of buses and their clients about broken connections, in the whole process.
+// Quiet discards the logs of buses and their clients about broken connections, in the whole
+// process.
 func Quiet() {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	redis.SetLogger(silence{})

@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Soon returns the next value of a channel, or the zero value of a closed one. It fails the test after
-// the timeout Patience.
+// Soon returns the next value of a channel, or the zero value of a closed one. It fails the test
+// after the timeout Patience.
 func Soon[T any](tb testing.TB, signal <-chan T, what string) (value T) {
 	tb.Helper()
 	timer := time.NewTimer(Patience)
@@ -29,8 +29,8 @@ func Eventually(tb testing.TB, holds func() bool, what string) {
 	require.Eventually(tb, holds, Patience, time.Millisecond, what)
 }
 
-// Code returns the code of an error, OK for nil. For an error without a code, Code returns a value that
-// equals no code.
+// Code returns the code of an error, OK for nil. For an error without a code, Code returns a value
+// that equals no code.
 func Code(err error) errors.ErrorCode {
 	if err == nil {
 		return errors.OK

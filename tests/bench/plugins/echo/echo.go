@@ -18,7 +18,8 @@ const FileName = "echo.proto"
 //go:embed echo.proto
 var Files embed.FS
 
-// Service returns the service with the given full name. Each plugin serves it under a different name.
+// Service returns the service with the given full name. Each plugin serves it under a different
+// name.
 func Service(name string) (*registry.Service, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(Files, FileName); err != nil {
