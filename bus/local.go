@@ -18,8 +18,8 @@ type Local struct {
 	maxFrameSize int
 	done         chan struct{}
 
-	// channels maps each Channel.Name to its non-empty *fanout.Subscribers. Publishers read channels and
-	// closed without a lock; writers hold mu.
+	// channels maps each Channel.Name to its non-empty *fanout.Subscribers. Publishers read
+	// channels and closed without a lock; writers hold mu.
 	channels sync.Map
 	closed   atomic.Bool
 	mu       sync.Mutex
@@ -30,8 +30,8 @@ var _ Bus = (*Local)(nil)
 // LocalOption configures [NewLocal].
 type LocalOption func(*Local)
 
-// WithMaxFrameSize sets the size limit for frames, in bytes. The default is [DefaultMaxFrameSize]; zero or
-// a negative number means no limit.
+// WithMaxFrameSize sets the size limit for frames, in bytes. The default is [DefaultMaxFrameSize];
+// zero or a negative number means no limit.
 func WithMaxFrameSize(bytes int) LocalOption {
 	return func(b *Local) { b.maxFrameSize = bytes }
 }
@@ -66,10 +66,10 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 
 // deliver delivers frame to the subscribers of channel and returns the number of deliveries.
 //
-// The snapshot of subscribers may be outdated by the time of the delivery: if all queue subscribers in it
-// are closed meanwhile, deliver loads the channel's subscribers again, because others may have subscribed
-// before those were closed. A queue that always has a subscriber thus receives every frame. The loop
-// ends when the snapshot has not changed.
+// The snapshot of subscribers may be outdated by the time of the delivery: if all queue subscribers
+// in it are closed meanwhile, deliver loads the channel's subscribers again, because others may
+// have subscribed before those were closed. A queue that always has a subscriber thus receives
+// every frame. The loop ends when the snapshot has not changed.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {

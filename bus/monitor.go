@@ -17,8 +17,8 @@ type Stats struct {
 	Disconnects uint64
 	// Published counts the frames that were sent to the broker.
 	Published uint64
-	// PublishErrors counts the frames that Publish accepted but that did not reach the broker, as far as
-	// the bus knows. Each of them was reported as lost to its [DeliveryReport].
+	// PublishErrors counts the frames that Publish accepted but that did not reach the broker, as
+	// far as the bus knows. Each of them was reported as lost to its [DeliveryReport].
 	PublishErrors uint64
 	// Received counts the frames that arrived from the broker.
 	Received uint64
@@ -30,11 +30,11 @@ type Stats struct {
 type EventKind uint8
 
 const (
-	// Disconnected reports that the broker became unreachable. Publish and Subscribe fail at once until
-	// the bus has reconnected.
+	// Disconnected reports that the broker became unreachable. Publish and Subscribe fail at once
+	// until the bus has reconnected.
 	Disconnected EventKind = iota + 1
-	// Reconnected reports that the broker is reachable again and that all subscriptions are live. Frames
-	// that were published in between are lost.
+	// Reconnected reports that the broker is reachable again and that all subscriptions are live.
+	// Frames that were published in between are lost.
 	Reconnected
 	// Dropped reports that frames were lost on the way to this process, or are about to be.
 	Dropped
@@ -53,12 +53,12 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", uint8(k))
 }
 
-// Event reports a change in the state of a bus that concerns an operator. A bus with a broker passes its
-// events to a function that the program provides; without one it logs them.
+// Event reports a change in the state of a bus that concerns an operator. A bus with a broker
+// passes its events to a function that the program provides; without one it logs them.
 type Event struct {
 	Kind EventKind
-	// Channel is the broker's name of the channel or subject concerned. It is empty if the event concerns
-	// the whole bus.
+	// Channel is the broker's name of the channel or subject concerned. It is empty if the event
+	// concerns the whole bus.
 	Channel string
 	// Frames is the number of frames that were dropped, or zero if the bus does not know it.
 	Frames uint64

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Driver creates a bus from a URL. It returns when the bus is usable, or an error by the end of ctx. Its
-// errors must not contain the URL's password.
+// Driver creates a bus from a URL. It returns when the bus is usable, or an error by the end of
+// ctx. Its errors must not contain the URL's password.
 type Driver func(ctx context.Context, u *url.URL) (Bus, error)
 
 var drivers = struct {
@@ -22,8 +22,8 @@ var drivers = struct {
 	byScheme map[string]Driver
 }{byScheme: map[string]Driver{"local": openLocal}}
 
-// MustRegister makes driver the one that [Open] uses for URLs with the given scheme. Driver packages call
-// it in their init function. It panics if the scheme is already registered.
+// MustRegister makes driver the one that [Open] uses for URLs with the given scheme. Driver
+// packages call it in their init function. It panics if the scheme is already registered.
 func MustRegister(scheme string, driver Driver) {
 	drivers.Lock()
 	defer drivers.Unlock()
@@ -33,12 +33,13 @@ func MustRegister(scheme string, driver Driver) {
 	drivers.byScheme[scheme] = driver
 }
 
-// Open creates a bus from a URL such as redis://127.0.0.1:6379/0, with the driver that is registered for
-// its scheme. Drivers register when their package is imported. The in-process bus needs no import:
-// local:// returns a new one, and local://?max_frame_size=1048576 sets its frame size limit in bytes.
+// Open creates a bus from a URL such as redis://127.0.0.1:6379/0, with the driver that is
+// registered for its scheme. Drivers register when their package is imported. The in-process bus
+// needs no import: local:// returns a new one, and local://?max_frame_size=1048576 sets its frame
+// size limit in bytes.
 //
-// Open returns an error if the URL is malformed, if no driver is registered for its scheme (the error
-// names the package to import), or if the driver fails.
+// Open returns an error if the URL is malformed, if no driver is registered for its scheme (the
+// error names the package to import), or if the driver fails.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {

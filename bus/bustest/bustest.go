@@ -17,17 +17,18 @@ import (
 
 // Network describes the bus under test.
 type Network struct {
-	// Connect returns a bus that is connected to the network. All buses returned for the same t must reach
-	// each other; they may be the same object. The suite closes them, possibly more than once.
+	// Connect returns a bus that is connected to the network. All buses returned for the same t
+	// must reach each other; they may be the same object. The suite closes them, possibly more than
+	// once.
 	Connect func(t testing.TB) bus.Bus
 	// CountsReceivers enables the check that delivery reports contain the number of broadcast
 	// subscriptions that received a frame.
 	CountsReceivers bool
-	// DetectsNoSubscribers enables the check that delivery reports contain zero receivers for a channel
-	// without subscribers.
+	// DetectsNoSubscribers enables the check that delivery reports contain zero receivers for a
+	// channel without subscribers.
 	DetectsNoSubscribers bool
-	// UnevenQueue disables the check that each queue subscriber receives a share of the frames. Where
-	// subscribers compete for frames the fastest one may receive all frames of a burst.
+	// UnevenQueue disables the check that each queue subscriber receives a share of the frames.
+	// Where subscribers compete for frames the fastest one may receive all frames of a burst.
 	UnevenQueue bool
 	// MaxFrameSize is the size limit for frames in bytes. Zero skips the test of the limit.
 	MaxFrameSize int
@@ -88,8 +89,8 @@ func (h *harness) channel() bus.Channel {
 
 var frameCount atomic.Uint64
 
-// frame returns an envelope that contains text, because some buses modify envelopes. A nonce makes each frame
-// unique, because queues may drop identical frames.
+// frame returns an envelope that contains text, because some buses modify envelopes. A nonce makes
+// each frame unique, because queues may drop identical frames.
 func frame(text string) []byte {
 	encoded, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/bustest.Text", Value: []byte(text)})
 	if err != nil {
@@ -120,8 +121,8 @@ func (h *harness) subscribe(b bus.Bus, channel bus.Channel, mode bus.Mode, deliv
 	return subscription
 }
 
-// inbox stores the frames of a subscription. Its capacity suffices for all frames of a test. Frames beyond
-// that are counted and dropped, because a Handler must not block.
+// inbox stores the frames of a subscription. Its capacity suffices for all frames of a test. Frames
+// beyond that are counted and dropped, because a Handler must not block.
 type inbox struct {
 	h        *harness
 	texts    chan string
@@ -158,8 +159,8 @@ func (h *harness) subscribeInbox(b bus.Bus, channel bus.Channel, mode bus.Mode, 
 	return in, h.subscribe(b, channel, mode, in.deliver)
 }
 
-// requireNoMore fails the test if another frame is on its way to one of the inboxes. It publishes a last
-// frame: channels are ordered, so any frame published before would arrive first.
+// requireNoMore fails the test if another frame is on its way to one of the inboxes. It publishes a
+// last frame: channels are ordered, so any frame published before would arrive first.
 func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
 	h.Helper()
 	const last = "the last one"

@@ -119,8 +119,8 @@ func testClose(t *testing.T, network Network) {
 	})
 }
 
-// testChurn publishes while subscriptions open and close. It is meant for the race detector and for the
-// caller's check for leaked goroutines.
+// testChurn publishes while subscriptions open and close. It is meant for the race detector and for
+// the caller's check for leaked goroutines.
 func testChurn(t *testing.T, network Network) {
 	h := newHarness(t, network)
 	a, b := h.connect(), h.connect()

@@ -101,8 +101,8 @@ func (c *deliveryCounter) bySubscriber() map[string]int {
 	return maps.Clone(c.perSubscriber)
 }
 
-// waitFor waits until want different frames have been delivered. It fails the test if a frame was delivered
-// twice.
+// waitFor waits until want different frames have been delivered. It fails the test if a frame was
+// delivered twice.
 func (c *deliveryCounter) waitFor(h *harness, want int) {
 	h.Helper()
 	for {

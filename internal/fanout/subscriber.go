@@ -10,8 +10,8 @@ type Subscriber struct {
 	inFlight lifecycle.InFlight
 }
 
-// NewSubscriber returns a subscriber that receives frames through deliver. It belongs to the queue of
-// its channel if queue is true, and is a broadcast subscriber otherwise.
+// NewSubscriber returns a subscriber that receives frames through deliver. It belongs to the queue
+// of its channel if queue is true, and is a broadcast subscriber otherwise.
 func NewSubscriber(queue bool, deliver func(frame []byte)) *Subscriber {
 	return &Subscriber{queue: queue, deliver: deliver}
 }

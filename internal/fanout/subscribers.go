@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// Subscribers is a snapshot of the subscribers of one channel. Except for the round-robin counter it is
-// immutable, so publishers iterate over it without a lock while subscriptions open and close. A nil
-// *Subscribers is empty.
+// Subscribers is a snapshot of the subscribers of one channel. Except for the round-robin counter
+// it is immutable, so publishers iterate over it without a lock while subscriptions open and close.
+// A nil *Subscribers is empty.
 type Subscribers struct {
 	broadcast []*Subscriber
 	queue     []*Subscriber
@@ -29,7 +29,8 @@ func (s *Subscribers) With(subscriber *Subscriber) *Subscribers {
 	return &next
 }
 
-// Without returns a snapshot that does not contain subscriber, or nil if no other subscriber is left.
+// Without returns a snapshot that does not contain subscriber, or nil if no other subscriber is
+// left.
 func (s *Subscribers) Without(subscriber *Subscriber) *Subscribers {
 	if s == nil {
 		return nil
@@ -71,8 +72,8 @@ func (s *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	return receivers
 }
 
-// DeliverQueue delivers frame to one queue subscriber and reports whether there was one to deliver it to.
-// Subscribers are chosen round-robin. A subscriber that is closed is skipped.
+// DeliverQueue delivers frame to one queue subscriber and reports whether there was one to deliver
+// it to. Subscribers are chosen round-robin. A subscriber that is closed is skipped.
 func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	if !s.HasQueue() {
 		return false

@@ -17,8 +17,8 @@ const (
 type Call [prefixSize + randomSize]byte
 
 // Shard returns the index, less than [shard.Count], of the shard of a table in which the call is
-// stored. For an id created by this process it is the shard of the processor that created the id, so
-// calls that stay on their processor do not share a shard with calls on other processors.
+// stored. For an id created by this process it is the shard of the processor that created the id,
+// so calls that stay on their processor do not share a shard with calls on other processors.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client id.
@@ -39,8 +39,8 @@ func NewRequest() Call { return onCurrentShard("REQ_") }
 // NewStream returns a new stream id.
 func NewStream() Call { return onCurrentShard("STR_") }
 
-// ParseCall converts b to a Call. It returns false if b does not have the length of the ids that this
-// package creates, as ids of other implementations may.
+// ParseCall converts b to a Call. It returns false if b does not have the length of the ids that
+// this package creates, as ids of other implementations may.
 func ParseCall(b []byte) (Call, bool) {
 	if len(b) != len(Call{}) {
 		return Call{}, false
@@ -65,7 +65,8 @@ var lettersByShard = func() (of [shard.Count][]byte) {
 	return of
 }()
 
-// pairTable holds all pairs of letters. Taking two letters per division halves the time to make an id.
+// pairTable holds all pairs of letters. Taking two letters per division halves the time to make an
+// id.
 var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	for i := range all {
 		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}

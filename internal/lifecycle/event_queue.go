@@ -3,8 +3,8 @@ package lifecycle
 // eventQueueSize is the number of values that can wait for a slow handler.
 const eventQueueSize = 256
 
-// EventQueue passes values to a function, one at a time and in order, without blocking the sender: a
-// value that finds the queue full is dropped. Use [NewEventQueue] to create one.
+// EventQueue passes values to a function, one at a time and in order, without blocking the sender:
+// a value that finds the queue full is dropped. Use [NewEventQueue] to create one.
 type EventQueue[T any] struct{ queue chan T }
 
 // NewEventQueue returns an empty queue. Values wait in it until a goroutine calls Run.

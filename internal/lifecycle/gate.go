@@ -9,8 +9,9 @@ import (
 // gateClosed is the sign bit of a gate's state. The other bits count the operations in flight.
 const gateClosed = math.MinInt64
 
-// Gate counts operations in flight until it is closed. Counter and closed flag share one atomic word,
-// so every Enter and Leave writes to the same cache line; [InFlight] avoids that under contention.
+// Gate counts operations in flight until it is closed. Counter and closed flag share one atomic
+// word, so every Enter and Leave writes to the same cache line; [InFlight] avoids that under
+// contention.
 //
 // All methods may be called concurrently and none of them blocks. Use [NewGate] to create one.
 type Gate struct {
@@ -24,8 +25,8 @@ func NewGate() *Gate {
 	return &Gate{drained: make(chan struct{})}
 }
 
-// Enter starts an operation and returns true if the gate is open. The caller must then call Leave when
-// the operation has ended. Enter returns false if the gate is closed.
+// Enter starts an operation and returns true if the gate is open. The caller must then call Leave
+// when the operation has ended. Enter returns false if the gate is closed.
 func (g *Gate) Enter() bool {
 	if g.state.Add(1) > 0 {
 		return true
@@ -41,8 +42,8 @@ func (g *Gate) Leave() {
 	}
 }
 
-// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is in
-// flight. Later calls return the same channel.
+// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is
+// in flight. Later calls return the same channel.
 func (g *Gate) Close() <-chan struct{} {
 	if g.state.Or(gateClosed) == 0 {
 		g.once.Do(func() { close(g.drained) })

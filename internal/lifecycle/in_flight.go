@@ -7,9 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// InFlight counts operations in flight until it is closed, as a [Gate] does, for operations that many
-// processors run at once. It starts with a single counter. When two goroutines contend for that counter
-// InFlight allocates one counter per shard, so that each processor writes to a cache line of its own.
+// InFlight counts operations in flight until it is closed, as a [Gate] does, for operations that
+// many processors run at once. It starts with a single counter. When two goroutines contend for
+// that counter InFlight allocates one counter per shard, so that each processor writes to a cache
+// line of its own.
 //
 // The zero value is open. All methods may be called concurrently and none of them blocks.
 type InFlight struct {
@@ -72,8 +73,8 @@ func (f *InFlight) Leave(token *Token) {
 	}
 }
 
-// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is in
-// flight. Later calls return the same channel.
+// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is
+// in flight. Later calls return the same channel.
 func (f *InFlight) Close() <-chan struct{} {
 	f.mu.Lock()
 	if f.drained == nil {
@@ -87,8 +88,8 @@ func (f *InFlight) Close() <-chan struct{} {
 
 // closeIfDrained closes drained if no operation is in flight. f must be closed.
 //
-// The counters are read one after the other, without a lock. That is enough: after a counter was read
-// as zero only calls of Enter that fail, because f is closed, increment it again.
+// The counters are read one after the other, without a lock. That is enough: after a counter was
+// read as zero only calls of Enter that fail, because f is closed, increment it again.
 func (f *InFlight) closeIfDrained() {
 	if f.single.count.Load() != 0 {
 		return

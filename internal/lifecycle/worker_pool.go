@@ -7,17 +7,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// maxIdle is the maximum number of idle goroutines per shard. It bounds the memory that their stacks
-// keep.
+// maxIdle is the maximum number of idle goroutines per shard. It bounds the memory that their
+// stacks keep.
 const maxIdle = 128
 
-// WorkerPool runs tasks of type T concurrently, each on a goroutine of its own, like a go statement. It
-// does not limit the number of tasks that run at a time.
+// WorkerPool runs tasks of type T concurrently, each on a goroutine of its own, like a go
+// statement. It does not limit the number of tasks that run at a time.
 //
 // Goroutines are reused, because the stack of a new goroutine is small and has to grow, by copying,
 // while it runs a handler. Each shard keeps its idle goroutines in last-in, first-out order: the
-// goroutine that finished last on this processor runs the next task, while its stack is still in the
-// cache. Without reuse an in-process call with one caller takes 1.39 times as long.
+// goroutine that finished last on this processor runs the next task, while its stack is still in
+// the cache. Without reuse an in-process call with one caller takes 1.39 times as long.
 //
 // All methods may be called concurrently. Use [NewWorkerPool] to create a pool.
 type WorkerPool[T any] struct {
@@ -41,10 +41,11 @@ type idleList[T any] struct {
 
 // worker is one goroutine of the pool.
 type worker[T any] struct {
-	// assignments has capacity one. The worker waits on it while it is idle, and ends when Stop closes it.
+	// assignments has capacity one. The worker waits on it while it is idle, and ends when Stop
+	// closes it.
 	assignments chan assignment[T]
-	// token counts the worker in WorkerPool.running. Stop releases it for idle workers. A worker that
-	// ends in any other way releases it itself.
+	// token counts the worker in WorkerPool.running. Stop releases it for idle workers. A worker
+	// that ends in any other way releases it itself.
 	token *Token
 }
 
@@ -74,8 +75,8 @@ func (p *WorkerPool[T]) Go(task T) bool {
 	return true
 }
 
-// takeIdle returns the channel of an idle worker, or nil if all are busy. It looks at the shard with
-// index current first, and then at the others.
+// takeIdle returns the channel of an idle worker, or nil if all are busy. It looks at the shard
+// with index current first, and then at the others.
 func (p *WorkerPool[T]) takeIdle(current int) chan assignment[T] {
 	for i := range shard.Count {
 		if assignments := p.idle[(current+i)%shard.Count].pop(); assignments != nil {
@@ -106,25 +107,26 @@ func (p *WorkerPool[T]) work(self worker[T], next assignment[T]) {
 	}
 }
 
-// Stop makes further calls of Go fail and ends the idle goroutines. It returns a channel that is closed
-// when no task is running. It may be called more than once.
+// Stop makes further calls of Go fail and ends the idle goroutines. It returns a channel that is
+// closed when no task is running. It may be called more than once.
 func (p *WorkerPool[T]) Stop() (idle <-chan struct{}) {
 	for i := range p.idle {
 		for _, worker := range p.idle[i].close() {
 			close(worker.assignments)
-			// Stop releases the token, not the worker, so that the returned channel is already closed
-			// if no task is running.
+			// Stop releases the token, not the worker, so that the returned channel is already
+			// closed if no task is running.
 			p.running.Leave(worker.token)
 		}
 	}
 	return p.running.Close()
 }
 
-// Wait waits until all goroutines of the pool have ended. It must be called after the channel that Stop
-// returned is closed.
+// Wait waits until all goroutines of the pool have ended. It must be called after the channel that
+// Stop returned is closed.
 func (p *WorkerPool[T]) Wait() { p.goroutines.Wait() }
 
-// pop removes the worker that became idle last and returns its channel, or nil if the list is empty.
+// pop removes the worker that became idle last and returns its channel, or nil if the list is
+// empty.
 func (l *idleList[T]) pop() (assignments chan assignment[T]) {
 	if l.count.Load() == 0 {
 		return nil
@@ -138,7 +140,8 @@ func (l *idleList[T]) pop() (assignments chan assignment[T]) {
 	return assignments
 }
 
-// push adds an idle worker. It returns false if the list is full or closed: the worker must then end.
+// push adds an idle worker. It returns false if the list is full or closed: the worker must then
+// end.
 func (l *idleList[T]) push(w worker[T]) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

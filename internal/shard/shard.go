@@ -9,8 +9,8 @@ import (
 const (
 	// Count is the number of shards. Processors share shards if there are more than Count of them.
 	Count = 16
-	// CacheLineSize is the size of a cache line in bytes. Shards that are padded to at least this size
-	// are written by different processors without slowing each other down.
+	// CacheLineSize is the size of a cache line in bytes. Shards that are padded to at least this
+	// size are written by different processors without slowing each other down.
 	CacheLineSize = 64
 )
 
@@ -20,16 +20,17 @@ var (
 	offset = rand.Uint32() //nolint:gosec // not a secret
 	next   atomic.Uint32
 
-	// slots uses the per-processor cache of a sync.Pool as storage local to a processor, which Go does
-	// not offer otherwise: Get returns the item that the same processor has Put before, if it has one.
+	// slots uses the per-processor cache of a sync.Pool as storage local to a processor, which Go
+	// does not offer otherwise: Get returns the item that the same processor has Put before, if it
+	// has one.
 	slots = sync.Pool{New: func() any {
 		slot := int((offset + next.Add(1)) % Count)
 		return &slot
 	}}
 )
 
-// Current returns the index, less than [Count], of the shard that the caller should use. The index is
-// a hint: it is usually the same for all calls on one processor and differs between processors.
+// Current returns the index, less than [Count], of the shard that the caller should use. The index
+// is a hint: it is usually the same for all calls on one processor and differs between processors.
 func Current() int {
 	slot := slots.Get().(*int)
 	current := *slot

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Certificate is a self-signed certificate for 127.0.0.1, which also serves as its own CA. It is valid for
-// one hour.
+// Certificate is a self-signed certificate for 127.0.0.1, which also serves as its own CA. It is
+// valid for one hour.
 type Certificate struct {
 	tls.Certificate
 

@@ -9,8 +9,9 @@ import (
 // NATSServer is a NATS server in the test's process.
 type NATSServer struct{ server *server.Server }
 
-// NATS starts a server in the test's process and stops it when the test ends. Each configure function may
-// change the server's options. Initially they are the defaults, with a random loopback port and without logs.
+// NATS starts a server in the test's process and stops it when the test ends. Each configure
+// function may change the server's options. Initially they are the defaults, with a random loopback
+// port and without logs.
 func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	tb.Helper()
 	options := &server.Options{Host: host, Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}

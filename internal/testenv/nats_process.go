@@ -23,9 +23,9 @@ type NATSProcessServer struct {
 	process *process
 }
 
-// NATSProcess starts a nats-server process with additional command line arguments, and kills it when the
-// test ends. The program is built from the nats-server version in go.mod, and cached in the user's cache
-// directory.
+// NATSProcess starts a nats-server process with additional command line arguments, and kills it
+// when the test ends. The program is built from the nats-server version in go.mod, and cached in
+// the user's cache directory.
 func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
 	tb.Helper()
 	program, err := natsServerPath()
@@ -47,7 +47,8 @@ func (s *NATSProcessServer) URL() string { return "nats://" + s.addr }
 // Kill kills the process and waits until it has ended.
 func (s *NATSProcessServer) Kill() { s.process.kill() }
 
-// Start starts the server again after Kill, on the same port, and returns when it accepts connections.
+// Start starts the server again after Kill, on the same port, and returns when it accepts
+// connections.
 func (s *NATSProcessServer) Start() {
 	s.process.tb.Helper()
 	s.process.restart()

@@ -15,20 +15,22 @@ const (
 	portFlag = "--port"
 )
 
-// Ports are chosen from a range that contains no ephemeral ports and no standard ports of brokers. While a
-// server with an ephemeral port is down, the kernel may give its port to an outgoing connection, even to
-// that of a client that tries to reach the server: TCP allows a socket to connect to itself.
+// Ports are chosen from a range that contains no ephemeral ports and no standard ports of brokers.
+// While a server with an ephemeral port is down, the kernel may give its port to an outgoing
+// connection, even to that of a client that tries to reach the server: TCP allows a socket to
+// connect to itself.
 const (
 	firstPort = 20000
 	portCount = 6000
 )
 
-// reservedPorts contains the ports in use by tests of this process. A port stays reserved while nothing listens
-// on it, so that a stopped server or a proxy that refuses connections finds its port free.
+// reservedPorts contains the ports in use by tests of this process. A port stays reserved while
+// nothing listens on it, so that a stopped server or a proxy that refuses connections finds its
+// port free.
 var reservedPorts sync.Map
 
-// freePort returns a port on which no process listens. Another process may take it at any time, so callers must
-// be able to try another one.
+// freePort returns a port on which no process listens. Another process may take it at any time, so
+// callers must be able to try another one.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	listener := listen(tb)

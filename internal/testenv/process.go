@@ -63,7 +63,8 @@ func (p *process) restart() {
 	p.tb.Fatal(err)
 }
 
-// start starts the program and waits until it is ready. If it returns an error the program is not running.
+// start starts the program and waits until it is ready. If it returns an error the program is not
+// running.
 func (p *process) start() error {
 	output, err := os.Create(p.output)
 	if err != nil {
@@ -90,8 +91,8 @@ func (p *process) start() error {
 	return nil
 }
 
-// awaitReady waits until the program prints its ready message. A successful connection would prove nothing,
-// because another program may have taken the port.
+// awaitReady waits until the program prints its ready message. A successful connection would prove
+// nothing, because another program may have taken the port.
 func (p *process) awaitReady() error {
 	err := poll(p.exited, func() error {
 		if !bytes.Contains(p.readOutput(), []byte(p.ready)) {
@@ -113,7 +114,8 @@ func (p *process) readOutput() []byte {
 	return said
 }
 
-// kill kills the process and waits until it has ended. It does nothing if the process is not running.
+// kill kills the process and waits until it has ended. It does nothing if the process is not
+// running.
 func (p *process) kill() {
 	if p.running == nil {
 		return

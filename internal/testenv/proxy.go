@@ -11,9 +11,9 @@ import (
 
 var dialer = net.Dialer{Timeout: 5 * time.Second}
 
-// Proxy is a TCP proxy on a random loopback port that simulates network faults. Its methods return when the
-// fault is in effect, and may be called concurrently. A connection counts as open once a byte has passed
-// through it.
+// Proxy is a TCP proxy on a random loopback port that simulates network faults. Its methods return
+// when the fault is in effect, and may be called concurrently. A connection counts as open once a
+// byte has passed through it.
 type Proxy struct {
 	tb     testing.TB
 	target string
@@ -30,8 +30,8 @@ type Proxy struct {
 	conns      map[*proxyConn]struct{}
 }
 
-// NewProxy starts a proxy for target, a host and port. It stops, and closes its connections, when the test
-// ends.
+// NewProxy starts a proxy for target, a host and port. It stops, and closes its connections, when
+// the test ends.
 func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener := listen(tb)
@@ -53,15 +53,16 @@ func (p *Proxy) Addr() string { return p.addr }
 // Cut closes all open connections gracefully: both ends read EOF. New connections are accepted.
 func (p *Proxy) Cut() { p.eachConn((*proxyConn).cut) }
 
-// Reset resets all open connections: both ends get "connection reset by peer". New connections are accepted.
+// Reset resets all open connections: both ends get "connection reset by peer". New connections are
+// accepted.
 func (p *Proxy) Reset() { p.eachConn((*proxyConn).reset) }
 
-// BlackHole discards all data on the open connections from now on, in both directions, including their end.
-// The connections stay open. New connections work.
+// BlackHole discards all data on the open connections from now on, in both directions, including
+// their end. The connections stay open. New connections work.
 func (p *Proxy) BlackHole() { p.eachConn((*proxyConn).blackHole) }
 
-// BlackHoleAll does the same for open connections and, until Heal, for new ones: they are accepted but
-// get no answer.
+// BlackHoleAll does the same for open connections and, until Heal, for new ones: they are accepted
+// but get no answer.
 func (p *Proxy) BlackHoleAll() {
 	p.acceptConns(true)
 	p.BlackHole()
@@ -77,11 +78,12 @@ func (p *Proxy) Refuse() {
 	}
 }
 
-// Delay delays all data by d, in both directions and on all connections. Zero, the default, ends the delay
-// for data that arrives from now on.
+// Delay delays all data by d, in both directions and on all connections. Zero, the default, ends
+// the delay for data that arrives from now on.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Heal ends Refuse and BlackHoleAll: new connections work. Black-holed connections stay black-holed.
+// Heal ends Refuse and BlackHoleAll: new connections work. Black-holed connections stay
+// black-holed.
 func (p *Proxy) Heal() { p.acceptConns(false) }
 
 // acceptConns makes the proxy accept connections, and black-hole them if blackHoled is true.

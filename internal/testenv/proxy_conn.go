@@ -76,7 +76,8 @@ func (c *proxyConn) read(from *net.TCPConn, queue chan<- chunk) {
 	}
 }
 
-// write writes the chunks in queue to the socket. It returns early if the connection is black-holed.
+// write writes the chunks in queue to the socket. It returns early if the connection is
+// black-holed.
 func (c *proxyConn) write(queue <-chan chunk, to *net.TCPConn) {
 	for chunk := range queue {
 		if !c.waitUntil(chunk.sendAt) {

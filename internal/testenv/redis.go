@@ -16,11 +16,12 @@ type RedisServer struct {
 	process *process // nil for miniredis
 }
 
-// Redis starts a redis-server process without persistence and kills it when the test ends. config contains
-// additional command line arguments, such as "--client-output-buffer-limit", "pubsub 1mb 0 0".
+// Redis starts a redis-server process without persistence and kills it when the test ends. config
+// contains additional command line arguments, such as "--client-output-buffer-limit", "pubsub 1mb 0
+// 0".
 //
-// If redis-server is missing and the environment variable CI is not set, Redis starts miniredis instead. It
-// supports the commands but ignores config, and cannot be killed or paused.
+// If redis-server is missing and the environment variable CI is not set, Redis starts miniredis
+// instead. It supports the commands but ignores config, and cannot be killed or paused.
 func Redis(tb testing.TB, config ...string) *RedisServer {
 	tb.Helper()
 	program := findRedisServer(tb)
@@ -31,8 +32,8 @@ func Redis(tb testing.TB, config ...string) *RedisServer {
 	return startRedis(tb, program, func(int) []string { return config })
 }
 
-// RedisTLS starts a Redis server that accepts only TLS connections, with the given certificate. If redis-server
-// is missing the test is skipped.
+// RedisTLS starts a Redis server that accepts only TLS connections, with the given certificate. If
+// redis-server is missing the test is skipped.
 func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	tb.Helper()
 	return startRedis(tb, requireRedisServer(tb), func(port int) []string {
@@ -43,7 +44,8 @@ func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	})
 }
 
-// findRedisServer returns the path of redis-server, or "" if it is missing and the test may use miniredis.
+// findRedisServer returns the path of redis-server, or "" if it is missing and the test may use
+// miniredis.
 func findRedisServer(tb testing.TB) string {
 	tb.Helper()
 	program, err := exec.LookPath("redis-server")
@@ -87,8 +89,8 @@ func (s *RedisServer) Kill() {
 	s.requireProcess().kill()
 }
 
-// Start starts the server again after Kill, on the same port and without data, and waits until it accepts
-// connections.
+// Start starts the server again after Kill, on the same port and without data, and waits until it
+// accepts connections.
 func (s *RedisServer) Start() {
 	s.tb.Helper()
 	s.requireProcess().restart()

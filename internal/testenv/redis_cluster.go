@@ -20,9 +20,9 @@ const (
 // RedisClusterServers is a Redis Cluster for a test.
 type RedisClusterServers struct{ nodes []*RedisServer }
 
-// RedisCluster starts a cluster of three masters without replicas, each with about a third of the slots, and
-// waits until every node reports a healthy cluster. A node that is killed and started again rejoins the
-// cluster. Nodes time out after one second; all other settings are the defaults.
+// RedisCluster starts a cluster of three masters without replicas, each with about a third of the
+// slots, and waits until every node reports a healthy cluster. A node that is killed and started
+// again rejoins the cluster. Nodes time out after one second; all other settings are the defaults.
 func RedisCluster(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
 	program := requireRedisServer(tb)

@@ -31,9 +31,9 @@ type RedisSentinelServers struct {
 	sentinel        string
 }
 
-// RedisSentinel starts a master, its replica, and a sentinel, and waits until the sentinel is ready for a
-// failover. The sentinel starts one after the master has been unreachable for half a second; it takes
-// another second or two.
+// RedisSentinel starts a master, its replica, and a sentinel, and waits until the sentinel is ready
+// for a failover. The sentinel starts one after the master has been unreachable for half a second;
+// it takes another second or two.
 func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	tb.Helper()
 	program := requireRedisServer(tb)
@@ -46,7 +46,8 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	s.replica = startRedis(tb, program, func(int) []string {
 		return []string{"--replicaof", masterHost, masterPort, "--repl-diskless-sync-delay", "0"}
 	})
-	// The replica must be connected first: a sentinel that misses it polls again only after ten seconds.
+	// The replica must be connected first: a sentinel that misses it polls again only after ten
+	// seconds.
 	if err := poll(nil, s.replicaLinked); err != nil {
 		tb.Fatalf("Redis replica: %v", err)
 	}

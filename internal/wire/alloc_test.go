@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// allocMessages are one message of each kind, with a body where there can be one.
+// allocMessages contains one message of each kind, with a body if the kind has one.
 func allocMessages() map[wire.Kind]message {
 	body := wire.Body{Message: wrapperspb.String("hello world")}
 	id, peer := []byte("REQ_0123456789ab"), []byte("CLI_0123456789ab")
@@ -31,12 +31,12 @@ func allocMessages() map[wire.Kind]message {
 	}
 }
 
-// allocs counts the allocations of f. Tests that use it are not parallel: the
-// allocations of others would be counted too.
+// allocs counts the allocations of f. Tests that use it are not parallel, because it also counts
+// the allocations of other goroutines.
 func allocs(f func()) int { return int(testing.AllocsPerRun(100, f)) }
 
 func TestAlloc_Encoding(t *testing.T) {
-	// One, but two with the race detector.
+	// Encoding allocates once, or twice under the race detector.
 	one := allocs(func() { grown = slices.Grow([]byte(nil), 100) })
 	frame := make([]byte, 0, 1024)
 	for kind, m := range allocMessages() {
@@ -56,7 +56,7 @@ func TestAlloc_Encoding(t *testing.T) {
 	}))
 }
 
-// grown keeps its allocation from being optimised away.
+// grown is a package variable, so that the compiler does not optimize the allocation away.
 var grown []byte
 
 func TestAlloc_Decoding(t *testing.T) {
@@ -71,7 +71,7 @@ func TestAlloc_Decoding(t *testing.T) {
 	}
 }
 
-// parseFrame decodes envelope and inner message as a receiver does.
+// parseFrame decodes the envelope and the inner message, as a receiver does.
 func parseFrame(frame []byte) {
 	env, _ := wire.ParseEnvelope(frame)
 	switch env.Kind {

@@ -10,8 +10,9 @@ import (
 
 var errInvalidText = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
 
-// Each size function returns the number of bytes that the append function of the same name writes. Zero
-// and empty bytes are proto3 defaults and are not written. A message is written even if it is empty.
+// Each size function returns the number of bytes that the append function of the same name writes.
+// Zero and empty bytes are proto3 defaults and are not written. A message is written even if it is
+// empty.
 
 func sizeVarint(tag, value uint64) int {
 	if value == 0 {

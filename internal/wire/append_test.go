@@ -84,7 +84,7 @@ func TestAppendFrame_DynamicMessage(t *testing.T) {
 		require.NoError(t, err)
 		got, err := wire.ParseRequest(env.Value)
 		require.NoError(t, err)
-		decoded := new(descriptorpb.FileDescriptorProto) // a dynamic message has its fields in random order
+		decoded := new(descriptorpb.FileDescriptorProto) // dynamic messages are encoded in random field order
 		require.NoError(t, proto.Unmarshal(got.Body.Raw, decoded))
 		assert.True(t, proto.Equal(generated, decoded), decoded)
 	}
@@ -149,7 +149,7 @@ func TestAppendFrame_RepairsErrorText(t *testing.T) {
 	assert.Equal(t, wire.Stream{Op: wire.StreamClose, Error: "no\ufffdroom", Code: "a\ufffd"}, closing)
 }
 
-// changing is a message that grows between the two passes of the encoding.
+// changing is a message that grows between the computation of its size and its encoding.
 type changing struct {
 	*wrapperspb.StringValue
 }

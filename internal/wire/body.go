@@ -13,20 +13,20 @@ var errModified = errors.New("message was changed while it was being encoded: " 
 type Body struct {
 	// Raw is the encoded message. A parsed Body has only Raw, aliasing the frame.
 	Raw []byte
-	// Message is encoded into the frame. If it is set Raw is ignored. It must not be modified while it
-	// is encoded.
+	// Message is encoded into the frame. If it is set Raw is ignored. It must not be modified while
+	// it is encoded.
 	Message proto.Message
-	// Initialized reports that all required fields of Message are set, as in proto3 they always are.
-	// It saves the check, which otherwise visits every field.
+	// Initialized reports that all required fields of Message are set, as in proto3 they always
+	// are. It saves the check, which otherwise visits every field.
 	Initialized bool
 }
 
 // initialBodySize is the initial capacity, in bytes, for a message whose size is not known.
 const initialBodySize = 128
 
-// size returns the encoded length, and prepares the body for appendBody. Generated messages cache their
-// sizes for the encoding that follows. Other messages are encoded right away, because computing their
-// size takes as long as encoding them.
+// size returns the encoded length, and prepares the body for appendBody. Generated messages cache
+// their sizes for the encoding that follows. Other messages are encoded right away, because
+// computing their size takes as long as encoding them.
 func (b *Body) size() int {
 	switch {
 	case b.Message == nil:

@@ -11,8 +11,8 @@ type Channel struct {
 	Name string
 	// Subject is the address on NATS.
 	Subject string
-	// Key is the routing key in the envelope on NATS, where several methods share a subject. It is empty
-	// for channels of a client and for the cancellation channel of a service.
+	// Key is the routing key in the envelope on NATS, where several methods share a subject. It is
+	// empty for channels of a client and for the cancellation channel of a service.
 	Key string
 }
 
@@ -26,9 +26,9 @@ const (
 	suffixCancel        = "CANCEL"
 )
 
-// RequestChannel returns the channel on which servers receive the requests of a method, and subscribers
-// receive its messages. queue is true for queued methods, of which one server or subscriber receives each
-// frame.
+// RequestChannel returns the channel on which servers receive the requests of a method, and
+// subscribers receive its messages. queue is true for queued methods, of which one server or
+// subscriber receives each frame.
 func RequestChannel(service, method string, topic []string, queue bool) Channel {
 	channel := serverChannel(service, method, topic, suffixRequest)
 	if queue {
@@ -37,8 +37,8 @@ func RequestChannel(service, method string, topic []string, queue bool) Channel 
 	return channel
 }
 
-// ClaimResponseChannel returns the channel on which the servers of a method learn which claim the client
-// has selected.
+// ClaimResponseChannel returns the channel on which the servers of a method learn which claim the
+// client has selected.
 func ClaimResponseChannel(service, method string, topic []string) Channel {
 	return serverChannel(service, method, topic, suffixClaimResponse)
 }
@@ -72,8 +72,8 @@ func CancelChannel(service string) Channel {
 	}
 }
 
-// serverChannel returns a channel on which servers receive frames. Like psrpc it escapes all parts of the
-// name, but only the topic in the subject, and nothing in the key.
+// serverChannel returns a channel on which servers receive frames. Like psrpc it escapes all parts
+// of the name, but only the topic in the subject, and nothing in the key.
 func serverChannel(service, method string, topic []string, suffix string) Channel {
 	parts := make([]string, len(topic))
 	var subject strings.Builder
@@ -99,9 +99,9 @@ func clientChannel(service, clientID, suffix string) Channel {
 	}
 }
 
-// joinName joins parts as psrpc does: it writes a delimiter before a part if the previous part is not
-// empty. An empty part is thus omitted together with one delimiter, except at the end, where the
-// delimiter before it remains.
+// joinName joins parts as psrpc does: it writes a delimiter before a part if the previous part is
+// not empty. An empty part is thus omitted together with one delimiter, except at the end, where
+// the delimiter before it remains.
 func joinName(parts ...string) string {
 	var name strings.Builder
 	previous := ""
@@ -115,8 +115,9 @@ func joinName(parts ...string) string {
 	return name.String()
 }
 
-// sanitize escapes everything except ASCII letters, digits and the underscore: code points below U+10000
-// as u+ and four hex digits, others as U+ and eight. A byte that is not valid UTF-8 counts as U+FFFD.
+// sanitize escapes everything except ASCII letters, digits and the underscore: code points below
+// U+10000 as u+ and four hex digits, others as U+ and eight. A byte that is not valid UTF-8 counts
+// as U+FFFD.
 func sanitize(s string) string {
 	if strings.IndexFunc(s, needsEscape) < 0 {
 		return s

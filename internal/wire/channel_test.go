@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// channelNames is one of psrpc's channels in testdata/channels.json.
+// channelNames is an entry of testdata/channels.json: a channel of psrpc.
 type channelNames struct{ Legacy, Server, Local string }
 
 func (c channelNames) channel() wire.Channel {
@@ -26,7 +26,7 @@ type channelRow struct {
 	Service  string
 	Method   string
 	Topic    []string
-	TopicHex []string `json:"topic_hex"` // instead of Topic, where it is not UTF-8
+	TopicHex []string `json:"topic_hex"` // replaces Topic if it is not valid UTF-8
 	ClientID string   `json:"client_id"`
 	Queue    bool
 
@@ -81,8 +81,8 @@ func TestChannel_TopicIsNotChanged(t *testing.T) {
 	assert.Equal(t, []string{"a.b", ""}, topic)
 }
 
-// FuzzChannelNames checks the alphabet of the names, and compares them with a
-// model that goes the long way. The topic is cut at its slashes.
+// FuzzChannelNames checks the alphabet of names, and compares them with a simple model. The topic
+// is split at slashes.
 func FuzzChannelNames(f *testing.F) {
 	f.Add("MyService", "NormalRPC", "a/b", "CLI_1", true)
 	f.Add("my.pkg", "Do.It", "//a//", "ND_a.b-c d", false)
@@ -116,7 +116,7 @@ func FuzzChannelNames(f *testing.F) {
 	})
 }
 
-// modelName spells out the rule for empty parts by cases.
+// modelName implements the rule for empty parts case by case.
 func modelName(service, second string, topic []string, carries string) string {
 	name := ""
 	if service != "" {

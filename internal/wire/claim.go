@@ -14,25 +14,26 @@ const (
 	claimTagSubscribers = 1001<<wireTypeBits | wireVarint
 )
 
-// ClaimRequest is a server's claim: its offer to handle a request, or the message that it declines to. The
-// server sends it to the client.
+// ClaimRequest is a server's claim: its offer to handle a request, or the message that it declines
+// to. The server sends it to the client.
 type ClaimRequest struct {
 	// RequestID is the id of the request.
 	RequestID []byte
 	// ServerID is the id of the server that claims or declines the request.
 	ServerID []byte
-	// Affinity rates the server for this request. The client selects the server with the highest one.
+	// Affinity rates the server for this request. The client selects the server with the highest
+	// one.
 	Affinity float32
-	// Declined reports that the server does not take the request. dynpsrpc servers send it to clients
-	// that set AcceptDecline; other clients would take the message for a claim.
+	// Declined reports that the server does not take the request. dynpsrpc servers send it to
+	// clients that set AcceptDecline; other clients would take the message for a claim.
 	Declined bool
-	// Subscribers is the number of servers, including this one, that the bus counts as one receiver of
-	// the request. Zero means 1.
+	// Subscribers is the number of servers, including this one, that the bus counts as one receiver
+	// of the request. Zero means 1.
 	Subscribers uint32
 }
 
-// ClaimResponse announces the server that the client has selected. The client sends it to all servers of
-// the method.
+// ClaimResponse announces the server that the client has selected. The client sends it to all
+// servers of the method.
 type ClaimResponse struct {
 	// RequestID is the id of the request.
 	RequestID []byte
@@ -69,8 +70,8 @@ func ParseClaimResponse(value []byte) (ClaimResponse, error) {
 	return ClaimResponse{RequestID: claim.RequestID, ServerID: claim.ServerID}, err
 }
 
-// AppendFrame appends a frame with the claim to dst. If an id is not valid UTF-8 it returns dst unchanged
-// and an error.
+// AppendFrame appends a frame with the claim to dst. If an id is not valid UTF-8 it returns dst
+// unchanged and an error.
 func (c *ClaimRequest) AppendFrame(dst []byte) ([]byte, error) {
 	return c.appendFrame(dst, claimRequestName)
 }

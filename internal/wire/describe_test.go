@@ -19,8 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// describe decodes a frame into the form of the vectors' "decoded" object. The
-// vectors omit some times; those are omitted here too.
+// describe decodes a frame into the form of the "decoded" objects in vectors.json. It omits the
+// times that the vector omits.
 func describe(t *testing.T, frame []byte, want map[string]any) map[string]any {
 	t.Helper()
 	env, err := wire.ParseEnvelope(frame)
@@ -125,7 +125,7 @@ func describeStream(m *wire.Stream) map[string]any {
 		out["ack"] = map[string]any{}
 	case wire.StreamClose:
 		out["close"] = map[string]any{"error": m.Error, "code": m.Code}
-	case wire.StreamPing: // never psrpc's
+	case wire.StreamPing: // psrpc does not send pings
 	}
 	return out
 }
@@ -138,7 +138,7 @@ func describeTimes(out map[string]any, sentAt, expiry int64) {
 	}
 }
 
-// describeBody decodes a payload; the vectors' are all StringValue.
+// describeBody decodes a user's message. All messages in vectors.json are StringValue.
 func describeBody(raw []byte) map[string]any {
 	var text wrapperspb.StringValue
 	if proto.Unmarshal(raw, &text) != nil {
@@ -147,8 +147,8 @@ func describeBody(raw []byte) map[string]any {
 	return map[string]any{"as_StringValue": text.GetValue()}
 }
 
-// describeUnknown adds the unknown fields of the envelope, which the codec
-// skips, as protobuf finds them.
+// describeUnknown adds the unknown fields of the envelope. They are decoded by protobuf, because
+// the codec skips them.
 func describeUnknown(t *testing.T, frame []byte, decoded map[string]any) {
 	t.Helper()
 	env := newReference(t, "Msg")

@@ -48,13 +48,13 @@ const (
 	cancelName        = "dynpsrpc.Cancel"
 )
 
-// Envelope is the outer message of a decoded frame. Its slices alias the frame. Use [RoutingKey] for the
-// routing key, which only NATS needs.
+// Envelope is the outer message of a decoded frame. Its slices alias the frame. Use [RoutingKey]
+// for the routing key, which only NATS needs.
 type Envelope struct {
 	// Kind selects the Parse function for Value.
 	Kind Kind
-	// TypeName is the full name of the inner message: the part of the type URL after the last '/'. It is
-	// empty if the frame has no type URL.
+	// TypeName is the full name of the inner message: the part of the type URL after the last '/'.
+	// It is empty if the frame has no type URL.
 	TypeName []byte
 	// Value is the encoded inner message.
 	Value []byte
@@ -62,8 +62,8 @@ type Envelope struct {
 	Metadata map[string]string
 }
 
-// ParseEnvelope decodes the outer message of a frame, without decoding the inner one. It returns an error
-// if the frame is not a valid envelope.
+// ParseEnvelope decodes the outer message of a frame, without decoding the inner one. It returns an
+// error if the frame is not a valid envelope.
 func ParseEnvelope(frame []byte) (Envelope, error) {
 	var env Envelope
 	r := reader{rest: frame}
@@ -107,8 +107,8 @@ func kindOf(typeName []byte) Kind {
 	}
 }
 
-// RoutingKey returns the routing key of a frame, or nil if it has none, without decoding the rest. It
-// returns an error if the frame is malformed. The result aliases the frame.
+// RoutingKey returns the routing key of a frame, or nil if it has none, without decoding the rest.
+// It returns an error if the frame is malformed. The result aliases the frame.
 func RoutingKey(frame []byte) ([]byte, error) {
 	var key []byte
 	r := reader{rest: frame}
@@ -123,16 +123,17 @@ func RoutingKey(frame []byte) ([]byte, error) {
 	return key, nil
 }
 
-// AppendRoutingKey appends a routing key to an encoded frame and returns the extended frame. An empty key
-// adds nothing. Like append it may write into the spare capacity of frame, so two goroutines must not
-// extend the same frame.
+// AppendRoutingKey appends a routing key to an encoded frame and returns the extended frame. An
+// empty key adds nothing. Like append it may write into the spare capacity of frame, so two
+// goroutines must not extend the same frame.
 func AppendRoutingKey(frame []byte, key string) []byte {
 	return appendBytes(frame, envelopeTagRoutingKey, key)
 }
 
-// AppendMetadata appends metadata to an encoded frame and returns the extended frame. Empty metadata adds
-// nothing. Like append it may write into the spare capacity of frame, so two goroutines must not extend
-// the same frame. If the metadata is not valid UTF-8 it returns frame unchanged and an error.
+// AppendMetadata appends metadata to an encoded frame and returns the extended frame. Empty
+// metadata adds nothing. Like append it may write into the spare capacity of frame, so two
+// goroutines must not extend the same frame. If the metadata is not valid UTF-8 it returns frame
+// unchanged and an error.
 func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	if !validMetadata(metadata) {
 		return frame, errInvalidText
@@ -144,9 +145,10 @@ func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 // SizeRoutingKey returns the number of bytes that AppendRoutingKey appends.
 func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
 
-// AppendMessageFrame appends a frame with a user's message to dst, as publishers to a subscription send it.
-// typeName is the full name of the message. A nonce other than zero distinguishes the frame from others
-// with an identical message. If the message cannot be encoded it returns dst unchanged and an error.
+// AppendMessageFrame appends a frame with a user's message to dst, as publishers to a subscription
+// send it. typeName is the full name of the message. A nonce other than zero distinguishes the
+// frame from others with an identical message. If the message cannot be encoded it returns dst
+// unchanged and an error.
 func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([]byte, error) {
 	if typeName == "" || !utf8.ValidString(typeName) {
 		return dst, errTypeName
@@ -166,9 +168,9 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 	return frame, nil
 }
 
-// beginFrame grows dst to the capacity of a whole frame and appends the part of the frame that precedes
-// the inner message. The caller appends the size bytes of the inner message, and then trailing bytes of
-// further envelope fields.
+// beginFrame grows dst to the capacity of a whole frame and appends the part of the frame that
+// precedes the inner message. The caller appends the size bytes of the inner message, and then
+// trailing bytes of further envelope fields.
 func beginFrame(dst []byte, typeName string, size, trailing int) []byte {
 	urlLen := len(typeURLPrefix) + len(typeName)
 	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailing)

@@ -6,8 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// FuzzParseFrame feeds any bytes to all decoders. None panics, each agrees with
-// protobuf, and what is decoded is encoded and decoded to the same.
+// FuzzParseFrame passes arbitrary bytes to all decoders. It checks that none panics, that each
+// agrees with protobuf, and that decoded messages survive encoding and decoding.
 func FuzzParseFrame(f *testing.F) {
 	for i, s := range loadScenarios(f) {
 		if i%8 == 0 {
@@ -37,7 +37,7 @@ func FuzzParseFrame(f *testing.F) {
 	})
 }
 
-// malformedFrames are refused by every decoder.
+// malformedFrames contains frames that every decoder must reject.
 var malformedFrames = map[string][]byte{
 	"tag alone":              {0x0a},
 	"length alone":           {0x0a, 0x05},

@@ -9,12 +9,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// gzipMagic starts every gzip stream. No protobuf message starts with it: as a tag its first byte has the
-// wire type 7, which does not exist.
+// gzipMagic starts every gzip stream. No protobuf message starts with it: as a tag its first byte
+// has the wire type 7, which does not exist.
 const gzipMagic = "\x1f\x8b"
 
-// gzipTrailer is the length of the end of a gzip stream: a checksum, and the length of the data before
-// compression, four bytes each.
+// gzipTrailer is the length of the end of a gzip stream: a checksum, and the length of the data
+// before compression, four bytes each.
 const gzipTrailer = 8
 
 var (
@@ -22,10 +22,10 @@ var (
 	errDecompressSize = errors.New("decompressed value is larger than the limit or than its declared size")
 )
 
-// Decompress returns value, decompressed if it is a gzip stream. It returns an error if the stream is
-// damaged, or if the result is larger than limit bytes or than the stream declares. Neither kind of
-// oversized stream costs memory: one that declares more than limit is not expanded, and one that declares
-// less than it contains is expanded up to the declared size.
+// Decompress returns value, decompressed if it is a gzip stream. It returns an error if the stream
+// is damaged, or if the result is larger than limit bytes or than the stream declares. Neither kind
+// of oversized stream costs memory: one that declares more than limit is not expanded, and one that
+// declares less than it contains is expanded up to the declared size.
 func Decompress(value []byte, limit int) ([]byte, error) {
 	if len(value) < len(gzipMagic) || string(value[:len(gzipMagic)]) != gzipMagic {
 		return value, nil

@@ -46,7 +46,7 @@ func TestDecompress_Sizes(t *testing.T) {
 	require.ErrorContains(t, err, "larger than the limit")
 }
 
-// TestDecompress_LyingSize: what expands to more than it says is given up there, however large it is.
+// TestDecompress_LyingSize checks that decompression stops at the declared size.
 func TestDecompress_LyingSize(t *testing.T) {
 	t.Parallel()
 	bomb := compress(t, make([]byte, 64<<20))
@@ -58,8 +58,8 @@ func TestDecompress_LyingSize(t *testing.T) {
 	}
 }
 
-// TestDecompress_BombIsNotExpanded: it costs less memory than its content has. Allocations are counted, so it is not
-// parallel.
+// TestDecompress_BombIsNotExpanded checks that a decompression bomb costs less memory than its
+// content. It counts allocations and is therefore not parallel.
 func TestDecompress_BombIsNotExpanded(t *testing.T) {
 	const limit = 1000
 	honest := compress(t, make([]byte, 64<<20))
@@ -108,7 +108,8 @@ func TestDecompress_Damaged(t *testing.T) {
 	}
 }
 
-// TestDecompress_NoMessageLooksCompressed: a parser refuses what Decompress expands, whatever its content.
+// TestDecompress_NoMessageLooksCompressed checks that parsers reject every value that Decompress
+// takes for compressed.
 func TestDecompress_NoMessageLooksCompressed(t *testing.T) {
 	t.Parallel()
 	for _, data := range [][]byte{nil, []byte("text"), fields{}.bytes(1, "id"), randomBytes(1000)} {
@@ -119,8 +120,9 @@ func TestDecompress_NoMessageLooksCompressed(t *testing.T) {
 	}
 }
 
-// FuzzDecompress feeds any bytes: nothing panics, what looks compressed is not larger than the limit, and anything else stays
-// as it is. What is compressed comes back.
+// FuzzDecompress passes arbitrary bytes to Decompress. It checks that the result of decompression
+// is within the limit, that other values are returned unchanged, and that compressed data is
+// restored.
 func FuzzDecompress(f *testing.F) {
 	f.Add([]byte("some text"), 5)
 	f.Add(compress(f, []byte("some text")), 9)

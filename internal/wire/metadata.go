@@ -8,8 +8,8 @@ const (
 	entryTagValue = 2<<wireTypeBits | wireBytes
 )
 
-// setEntry decodes the map entry in the current field and stores it in metadata. It allocates metadata if
-// it is nil, and returns it.
+// setEntry decodes the map entry in the current field and stores it in metadata. It allocates
+// metadata if it is nil, and returns it.
 func (r *reader) setEntry(metadata map[string]string) map[string]string {
 	var key, value []byte
 	entry := reader{rest: r.bytes}

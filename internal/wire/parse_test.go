@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// fields builds an encoded message for tests, in the order of the calls.
+// fields builds an encoded message, with fields in the order of the calls.
 type fields []byte
 
 func (f fields) bytes(number protowire.Number, value string) fields {
@@ -48,7 +48,7 @@ func TestParse_Malformed(t *testing.T) {
 func TestRoutingKey_Malformed(t *testing.T) {
 	t.Parallel()
 	for name, frame := range malformedFrames {
-		if name == "text is not UTF-8" { // of the type URL, at which RoutingKey does not look
+		if name == "text is not UTF-8" { // RoutingKey does not check the type URL
 			continue
 		}
 		_, err := wire.RoutingKey(append(fields{}.bytes(3, "M.REQ"), frame...))
@@ -82,7 +82,8 @@ func TestParseEnvelope_TypeURL(t *testing.T) {
 	}
 }
 
-// A routing key that is not UTF-8 makes the frame malformed, although ParseEnvelope does not return it.
+// ParseEnvelope does not return the routing key, but rejects a frame whose routing key is not valid
+// UTF-8.
 func TestParseEnvelope_ChecksRoutingKey(t *testing.T) {
 	t.Parallel()
 	_, err := wire.ParseEnvelope(fields{}.bytes(1, "internal.Request").bytes(3, "\xff"))
@@ -101,7 +102,7 @@ func TestParseEnvelope_AnyOrderLastWins(t *testing.T) {
 	frame := fields{}.
 		bytes(3, "first").bytes(2, "old").bytes(15, "unknown").
 		group(16, fields{}.bytes(3, "inside").group(3, nil)).
-		varint(3, 7). // foreign wire type: skipped
+		varint(3, 7). // another wire type: skipped
 		bytes(3, "M.REQ").bytes(1, "x/a.Old").bytes(2, "value").bytes(1, "x/internal.Stream")
 	env, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
@@ -261,8 +262,8 @@ func TestParseStream_MalformedOperation(t *testing.T) {
 	}
 }
 
-// TestParse_SlicesAreClipped checks that appending to a decoded slice copies it
-// and leaves the frame alone.
+// TestParse_SlicesAreClipped checks that append copies a decoded slice and does not change the
+// frame.
 func TestParse_SlicesAreClipped(t *testing.T) {
 	t.Parallel()
 	req := wire.Request{RequestID: []byte("id"), ClientID: []byte("client"), Body: wire.Body{Raw: []byte("body")}}

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// privateMessages are all messages with fields that psrpc does not know, or only
-// since lately, each with its encoding, spelled out.
+// privateMessages contains messages with fields that psrpc v0.7.2 does not know, and their
+// encodings.
 var privateMessages = map[string]struct {
 	message message
 	kind    wire.Kind

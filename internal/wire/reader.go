@@ -25,8 +25,9 @@ const (
 	wireTypeMask = 1<<wireTypeBits - 1
 )
 
-// reader iterates over the fields of one encoded message. Its callers switch on tag, which consists of
-// number and wire type, so that a known number with another wire type is skipped like an unknown field.
+// reader iterates over the fields of one encoded message. Its callers switch on tag, which consists
+// of number and wire type, so that a known number with another wire type is skipped like an unknown
+// field.
 type reader struct {
 	// rest is the part of the message that is not read yet.
 	rest []byte
@@ -36,8 +37,8 @@ type reader struct {
 	tag uint64
 	// number is the value of the current field if it is a varint, fixed32 or fixed64.
 	number uint64
-	// bytes is the value of the current field if it is length-delimited. Its capacity is clipped. It is
-	// nil if the value is empty.
+	// bytes is the value of the current field if it is length-delimited. Its capacity is clipped.
+	// It is nil if the value is empty.
 	bytes []byte
 }
 
@@ -62,8 +63,8 @@ func (r *reader) next() bool {
 	return true
 }
 
-// readValue reads the value of the current field from the start of b. It returns the length of the value,
-// or a negative number if the value is malformed.
+// readValue reads the value of the current field from the start of b. It returns the length of the
+// value, or a negative number if the value is malformed.
 func (r *reader) readValue(b []byte) (n int) {
 	switch r.tag & wireTypeMask {
 	case wireVarint:

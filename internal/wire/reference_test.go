@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// checkEnvelope decodes a frame with the codec and with protobuf: both must
-// refuse it, or find the same.
+// checkEnvelope decodes a frame with the codec and with protobuf. Both must reject it, or return
+// the same fields.
 func checkEnvelope(t require.TestingT, frame []byte) {
 	want, wantErr := parseReference(t, "Msg", frame)
 	got, err := wire.ParseEnvelope(frame)
@@ -40,8 +40,8 @@ func checkEnvelope(t require.TestingT, frame []byte) {
 	require.Equal(t, typeURL[strings.LastIndex(typeURL, "/")+1:], string(got.TypeName))
 }
 
-// checkInner decodes an inner message with the codec and with protobuf: both
-// must refuse it, or find the same, and what was found must survive encoding.
+// checkInner decodes an inner message with the codec and with protobuf. Both must reject it, or
+// return the same fields, which must survive encoding and decoding.
 func checkInner(t require.TestingT, kind wire.Kind, value []byte) {
 	want, wantErr := parseReference(t, schemaName[kind], value)
 	got, err := parse(kind, value)
@@ -60,7 +60,7 @@ func checkInner(t require.TestingT, kind wire.Kind, value []byte) {
 	require.Equal(t, wantBytes, canonical(t, toReference(t, again)), "decoded again %s", schemaName[kind])
 }
 
-// encodeAndParse sends a message through a frame and checks the frame.
+// encodeAndParse encodes a message into a frame, checks the frame, and decodes the message again.
 func encodeAndParse(t require.TestingT, kind wire.Kind, m message) message {
 	prefix := []byte("prefix")
 	frame, err := m.AppendFrame(prefix)
@@ -74,8 +74,8 @@ func encodeAndParse(t require.TestingT, kind wire.Kind, m message) message {
 	return again
 }
 
-// TestReference_Encode checks that the codec encodes any message as protobuf
-// does, byte by byte but for the order of metadata.
+// TestReference_Encode checks that the codec encodes messages to the same bytes as protobuf, except
+// for the order of metadata.
 func TestReference_Encode(t *testing.T) {
 	t.Parallel()
 	for kind, name := range schemaName {
@@ -99,8 +99,8 @@ func TestReference_Encode(t *testing.T) {
 	}
 }
 
-// TestReference_Decode checks that the codec reads any sequence of fields as
-// protobuf does: repeated, out of order, unknown, of a foreign wire type, or cut.
+// TestReference_Decode checks that the codec decodes any sequence of fields like protobuf: repeated
+// fields, any order, unknown fields, other wire types, and truncated messages.
 func TestReference_Decode(t *testing.T) {
 	t.Parallel()
 	for kind, name := range schemaName {
@@ -115,13 +115,13 @@ func TestReference_Decode(t *testing.T) {
 	})
 }
 
-// drawFields draws an encoded message: mostly valid fields, with the numbers
-// that the schema knows and some more. depth is that of nested messages.
+// drawFields draws an encoded message. Most of its fields are valid, with numbers that the schema
+// contains and a few others. depth limits the nesting.
 func drawFields(t *rapid.T, depth int) []byte {
 	var b []byte
 	for range rapid.IntRange(0, 6).Draw(t, "fields") {
 		number := rapid.SampledFrom([]protowire.Number{1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 1000, 1001, 1002}).Draw(t, "number")
-		// The schema's submessages stand in these fields; give them submessages mostly.
+		// Length-delimited fields are frequent, because they can contain submessages.
 		wireType := rapid.SampledFrom([]protowire.Type{0, 1, 2, 2, 2, 2, 3, 5}).Draw(t, "wire type")
 		b = protowire.AppendTag(b, number, wireType)
 		switch wireType {
@@ -155,7 +155,7 @@ func drawBytes(t *rapid.T, depth int) []byte {
 	return []byte(rapid.String().Draw(t, "text"))
 }
 
-// drawMessage draws a message of a kind, and returns its metadata as well.
+// drawMessage draws a message of the given kind. It returns the message and its metadata.
 func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 	id := rapid.Custom(func(t *rapid.T) []byte { return []byte(rapid.String().Draw(t, "id")) })
 	number := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64())

@@ -19,24 +19,27 @@ const (
 type Request struct {
 	// RequestID is the unique id of the request.
 	RequestID []byte
-	// ClientID is the id of the client. Claims and responses are sent to the channels of this client.
+	// ClientID is the id of the client. Claims and responses are sent to the channels of this
+	// client.
 	ClientID []byte
-	// SentAt and Expiry are Unix times in nanoseconds by the client's clock. Servers drop requests that
-	// have expired and requests without Expiry.
+	// SentAt and Expiry are Unix times in nanoseconds by the client's clock. Servers drop requests
+	// that have expired and requests without Expiry.
 	SentAt, Expiry int64
-	// Multi reports that the client expects a response from each server. It is informative: servers act
-	// on their own description of the method.
+	// Multi reports that the client expects a response from each server. It is informative: servers
+	// act on their own description of the method.
 	Multi bool
 	// Metadata is the caller's metadata, or nil.
 	Metadata map[string]string
 	// Body is the user's request message.
 	Body Body
-	// SkipClaim reports that a server may run the request right after its claim, without waiting for the
-	// client's selection. psrpc introduced the field in v0.7.4.
+	// SkipClaim reports that a server may run the request right after its claim, without waiting
+	// for the client's selection. psrpc introduced the field in v0.7.4.
 	SkipClaim bool
-	// AcceptDirect reports that the client accepts a Response without a claim. Only dynpsrpc clients set it.
+	// AcceptDirect reports that the client accepts a Response without a claim. Only dynpsrpc
+	// clients set it.
 	AcceptDirect bool
-	// AcceptDecline reports that the client understands a declined claim. Only dynpsrpc clients set it.
+	// AcceptDecline reports that the client understands a declined claim. Only dynpsrpc clients set
+	// it.
 	AcceptDecline bool
 }
 
@@ -73,8 +76,8 @@ func ParseRequest(value []byte) (req Request, err error) {
 	return req, nil
 }
 
-// AppendFrame appends a frame with the request to dst. If an id or metadata is not valid UTF-8, or if the
-// body cannot be encoded, it returns dst unchanged and an error.
+// AppendFrame appends a frame with the request to dst. If an id or metadata is not valid UTF-8, or
+// if the body cannot be encoded, it returns dst unchanged and an error.
 func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(req.RequestID, req.ClientID) || !validMetadata(req.Metadata) {
 		return dst, errInvalidText

@@ -29,8 +29,8 @@ type Response struct {
 	// SentAt is a Unix time in nanoseconds by the server's clock.
 	SentAt int64
 	// Error is the text of the error. Receivers take a Response with an empty Error for a success,
-	// whatever Code is. Invalid UTF-8 in Error and Code is replaced during encoding, so that the error
-	// still reaches the caller.
+	// whatever Code is. Invalid UTF-8 in Error and Code is replaced during encoding, so that the
+	// error still reaches the caller.
 	Error string
 	// Code is the error code: usually one of package errors, but any text is valid.
 	Code string
@@ -38,8 +38,8 @@ type Response struct {
 	Details []*anypb.Any
 	// Body is the user's response message.
 	Body Body
-	// Subscribers is the number of servers, including this one, that the bus counts as one receiver of
-	// the request. Zero means 1.
+	// Subscribers is the number of servers, including this one, that the bus counts as one receiver
+	// of the request. Zero means 1.
 	Subscribers uint32
 	// Unprocessed reports that the request failed before any handler ran.
 	Unprocessed bool
@@ -76,8 +76,8 @@ func ParseResponse(value []byte) (res Response, err error) {
 	return res, nil
 }
 
-// AppendFrame appends a frame with the response to dst. If an id is not valid UTF-8, or if the body or a
-// detail cannot be encoded, it returns dst unchanged and an error.
+// AppendFrame appends a frame with the response to dst. If an id is not valid UTF-8, or if the body
+// or a detail cannot be encoded, it returns dst unchanged and an error.
 func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(res.RequestID, res.ServerID) {
 		return dst, errInvalidText

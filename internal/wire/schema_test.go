@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// schema is testdata/wire.proto: the reference that the codec is checked
-// against, decoded and encoded by protobuf itself.
+// schema contains the messages of testdata/wire.proto. Tests compare the codec with protobuf's own
+// decoder and encoder for this schema.
 var schema = sync.OnceValues(func() (protoreflect.MessageDescriptors, error) {
 	parser := protoparse.Parser{ImportPaths: []string{"testdata"}}
 	files, err := parser.ParseFiles("wire.proto")
@@ -36,12 +36,12 @@ func newReference(t require.TestingT, name string) *dynamicpb.Message {
 	return dynamicpb.NewMessage(descriptor)
 }
 
-// parseReference decodes a message by protobuf, without its unknown fields.
+// parseReference decodes a message with protobuf and discards its unknown fields.
 func parseReference(t require.TestingT, name string, b []byte) (message *dynamicpb.Message, err error) {
 	defer func() {
-		// Protobuf's decoder of dynamic messages panics at a map entry whose key
-		// comes again with a foreign wire type. That of generated messages skips
-		// the second key; see TestParseRequest_ForeignMetadataKey.
+		// Protobuf's decoder for dynamic messages panics if the key of a map entry is repeated with
+		// another wire type. The decoder for generated messages skips the second key; see
+		// TestParseRequest_ForeignMetadataKey.
 		if cause := recover(); cause != nil {
 			require.Contains(t, fmt.Sprint(cause), "cannot convert nil to map key")
 			err = errNoReference
@@ -51,7 +51,7 @@ func parseReference(t require.TestingT, name string, b []byte) (message *dynamic
 	return message, proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(b, message)
 }
 
-// errNoReference says that protobuf cannot serve as the reference.
+// errNoReference is returned for messages at which protobuf's decoder panics.
 var errNoReference = errors.New("protobuf panics at this message")
 
 // nonceOf returns the nonce of a frame, which receivers of this library ignore.
@@ -61,23 +61,23 @@ func nonceOf(t require.TestingT, frame []byte) uint64 {
 	return envelope.Get(field(envelope, "nonce")).Uint()
 }
 
-// canonical encodes a message by protobuf, with its map entries in order.
+// canonical encodes a message with protobuf, with sorted map entries.
 func canonical(t require.TestingT, message proto.Message) []byte {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
 	require.NoError(t, err)
 	return b
 }
 
-// canonicalFrame decodes and encodes a frame by protobuf, envelope and inner
-// message, so that frames that mean the same become equal bytes.
+// canonicalFrame decodes and encodes a frame with protobuf, so that equivalent frames become
+// identical bytes.
 func canonicalFrame(t testing.TB, frame []byte) []byte {
 	t.Helper()
 	env, err := parseReference(t, "Msg", frame)
 	require.NoError(t, err)
-	ours, err := wire.ParseEnvelope(frame)
+	envelope, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
-	if name, ok := schemaName[ours.Kind]; ok {
-		inner, err := parseReference(t, name, ours.Value)
+	if name, ok := schemaName[envelope.Kind]; ok {
+		inner, err := parseReference(t, name, envelope.Value)
 		require.NoError(t, err)
 		set(env, "value", protoreflect.ValueOfBytes(canonical(t, inner)))
 	}
@@ -93,7 +93,7 @@ var schemaName = map[wire.Kind]string{
 	wire.KindCancel:        "Cancel",
 }
 
-// message is what all inner messages have in common.
+// message is implemented by all inner messages.
 type message interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }
@@ -122,8 +122,8 @@ func parse(kind wire.Kind, value []byte) (message, error) {
 	}
 }
 
-// toReference converts an inner message to the schema's message, field by
-// field, without any encoding of ours.
+// toReference copies the fields of an inner message to a message of the schema, without using the
+// codec.
 func toReference(t require.TestingT, m message) *dynamicpb.Message {
 	switch m := m.(type) {
 	case *wire.Request:

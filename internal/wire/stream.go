@@ -41,8 +41,8 @@ const (
 	StreamAck
 	// StreamClose ends the stream. Both sides send it.
 	StreamClose
-	// StreamPing is a keepalive. Both sides send it, but only if the other side announced a keepalive
-	// interval: others take it for a frame without an operation.
+	// StreamPing is a keepalive. Both sides send it, but only if the other side announced a
+	// keepalive interval: others take it for a frame without an operation.
 	StreamPing
 )
 
@@ -50,10 +50,11 @@ const (
 type Stream struct {
 	// StreamID is the unique id of the stream.
 	StreamID []byte
-	// RequestID is unique to the frame, except that an ack has the id of the frame that it acknowledges.
+	// RequestID is unique to the frame, except that an ack has the id of the frame that it
+	// acknowledges.
 	RequestID []byte
-	// SentAt and Expiry are Unix times in nanoseconds by the sender's clock. Receivers drop frames that
-	// have expired and frames without Expiry.
+	// SentAt and Expiry are Unix times in nanoseconds by the sender's clock. Receivers drop frames
+	// that have expired and frames without Expiry.
 	SentAt, Expiry int64
 
 	// Op is the operation. Each of the fields below names the operations that use it.
@@ -62,16 +63,16 @@ type Stream struct {
 	NodeID []byte
 	// Metadata is the caller's metadata or nil, in StreamOpen.
 	Metadata map[string]string
-	// Keepalive is the sender's keepalive interval in nanoseconds or zero, in StreamOpen and StreamAck.
-	// Only dynpsrpc peers send it.
+	// Keepalive is the sender's keepalive interval in nanoseconds or zero, in StreamOpen and
+	// StreamAck. Only dynpsrpc peers send it.
 	Keepalive int64
 	// Body is the user's message, in StreamMessage.
 	Body Body
-	// Error and Code are the reason for the end of the stream, in StreamClose. Invalid UTF-8 in them is
-	// replaced during encoding.
+	// Error and Code are the reason for the end of the stream, in StreamClose. Invalid UTF-8 in
+	// them is replaced during encoding.
 	Error, Code string
-	// Details are the details of the error, in StreamClose. After parsing they do not alias the frame.
-	// Only dynpsrpc peers send them.
+	// Details are the details of the error, in StreamClose. After parsing they do not alias the
+	// frame. Only dynpsrpc peers send them.
 	Details []*anypb.Any
 }
 
@@ -106,8 +107,9 @@ func ParseStream(value []byte) (s Stream, err error) {
 	return s, nil
 }
 
-// parseOp decodes the message of an operation. The operations are a protobuf oneof: a second message of the
-// same operation is merged into the first, and a message of another operation replaces it.
+// parseOp decodes the message of an operation. The operations are a protobuf oneof: a second
+// message of the same operation is merged into the first, and a message of another operation
+// replaces it.
 func (s *Stream) parseOp(op StreamOp, value []byte) error {
 	if s.Op != op {
 		*s = Stream{StreamID: s.StreamID, RequestID: s.RequestID, SentAt: s.SentAt, Expiry: s.Expiry, Op: op}

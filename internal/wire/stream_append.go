@@ -1,7 +1,7 @@
 package wire
 
-// AppendFrame appends a frame with s to dst. If an id or metadata is not valid UTF-8, or if the body or a
-// detail cannot be encoded, it returns dst unchanged and an error.
+// AppendFrame appends a frame with s to dst. If an id or metadata is not valid UTF-8, or if the
+// body or a detail cannot be encoded, it returns dst unchanged and an error.
 func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(s.StreamID, s.RequestID, s.NodeID) || !validMetadata(s.Metadata) {
 		return dst, errInvalidText
@@ -32,8 +32,8 @@ func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// opTag returns the tag of the operation's message, or zero if there is no operation. The message is written
-// even if it is empty, as the message of a ping always is.
+// opTag returns the tag of the operation's message, or zero if there is no operation. The message
+// is written even if it is empty, as the message of a ping always is.
 func (s *Stream) opTag() uint64 {
 	switch s.Op {
 	case StreamOpen:

@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// scenario is one entry of testdata/vectors.json: frames seen between peers of
-// psrpc, or, in the scenarios named x_, sent to one by a hand-made peer.
+// scenario is an entry of testdata/vectors.json: frames recorded between psrpc peers. In scenarios
+// whose name starts with x_ a hand-made peer sends some of them.
 type scenario struct {
 	Name   string
 	Bus    string
@@ -57,7 +57,7 @@ func loadJSON(t testing.TB, path string, into any) {
 	require.NoError(t, json.Unmarshal(data, into))
 }
 
-// forEachVector calls f for all frames of psrpc, and checks that none is lost.
+// forEachVector calls f for each recorded frame, and checks their number.
 func forEachVector(t *testing.T, f func(t *testing.T, s scenario, v vector)) {
 	t.Helper()
 	count := 0
@@ -79,8 +79,8 @@ func TestVectors_Decode(t *testing.T) {
 	})
 }
 
-// TestVectors_Reencode checks that what was decoded is encoded to the same
-// bytes, and counts the frames for which that cannot be.
+// TestVectors_Reencode checks that decoding and encoding restores the bytes of each frame, and
+// counts the frames for which that is impossible.
 func TestVectors_Reencode(t *testing.T) {
 	t.Parallel()
 	counts := map[string]int{}
@@ -101,8 +101,8 @@ func TestVectors_Reencode(t *testing.T) {
 	assert.Equal(t, map[string]int{identical: 389, mapOrder: 2, foreignFields: 20}, counts)
 }
 
-// TestVectors_Channels checks that the frames were seen on the channels that
-// the channel functions name.
+// TestVectors_Channels checks that the channel functions return the channels on which the frames
+// were recorded.
 func TestVectors_Channels(t *testing.T) {
 	t.Parallel()
 	forEachVector(t, func(t *testing.T, s scenario, v vector) {
@@ -126,8 +126,8 @@ func TestVectors_Channels(t *testing.T) {
 	})
 }
 
-// TestVectors_Truncated checks every prefix of every frame: it is decoded or
-// refused, but never panics, and protobuf is of the same opinion.
+// TestVectors_Truncated checks that the codec accepts or rejects every prefix of every frame, like
+// protobuf, without a panic.
 func TestVectors_Truncated(t *testing.T) {
 	t.Parallel()
 	refused := 0
@@ -158,8 +158,8 @@ const (
 	foreignFields = "made by hand with fields unknown to psrpc"
 )
 
-// whyNotSameBytes tells whether decoding and encoding loses what protobuf
-// leaves open: the order of map entries, and unknown fields.
+// whyNotSameBytes returns why encoding may not restore the bytes of a frame: the order of map
+// entries is random, and unknown fields are skipped.
 func whyNotSameBytes(t *testing.T, frame []byte) string {
 	t.Helper()
 	env := newReference(t, "Msg")
@@ -167,10 +167,10 @@ func whyNotSameBytes(t *testing.T, frame []byte) string {
 	if len(env.GetUnknown()) > 0 {
 		return foreignFields
 	}
-	ours, err := wire.ParseEnvelope(frame)
+	envelope, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
-	if ours.Kind == wire.KindRequest {
-		req, err := wire.ParseRequest(ours.Value)
+	if envelope.Kind == wire.KindRequest {
+		req, err := wire.ParseRequest(envelope.Value)
 		require.NoError(t, err)
 		if len(req.Metadata) > 1 {
 			return mapOrder
@@ -198,7 +198,7 @@ func reencode(t testing.TB, frame []byte) []byte {
 	return wire.AppendRoutingKey(out, string(key))
 }
 
-// possibleChannels returns the channels that a frame may travel on, by its kind.
+// possibleChannels returns the channels on which a frame of its kind may be sent.
 func possibleChannels(t *testing.T, s scenario, frame []byte) []wire.Channel {
 	t.Helper()
 	env, err := wire.ParseEnvelope(frame)
@@ -221,7 +221,7 @@ func possibleChannels(t *testing.T, s scenario, frame []byte) []wire.Channel {
 			wire.StreamClientChannel(m.Service, client),
 		}
 	default:
-		if s.Name == "x_lock_ignores_channel" { // sends its frame to a second method
+		if s.Name == "x_lock_ignores_channel" { // this scenario sends its frame to a second method
 			return []wire.Channel{request, wire.RequestChannel(m.Service, "ProcessRegionUpdate", []string{"eu"}, true)}
 		}
 		return []wire.Channel{request}
