@@ -1,49 +1,54 @@
 package queue
 
-// FIFO is a queue without a limit. It is for one goroutine at a time. Its memory is a list of blocks, so that it grows
-// without copying.
+// FIFO is an unbounded first-in, first-out queue. Its memory is a linked list of blocks, so that it
+// grows without copying items. The zero value is an empty queue. A FIFO is not safe for concurrent use.
 type FIFO[T any] struct {
-	head, tail *fifoBlock[T] // nil: it is empty and keeps no memory
+	head, tail *block[T] // nil before the first Push
 	count      int
 }
 
-type fifoBlock[T any] struct {
+// block holds consecutive items of a FIFO.
+type block[T any] struct {
+	// items[first:end] are in the queue.
 	items      [32]T
-	first, end int // the oldest item, and the room for another
-	nextBlock  *fifoBlock[T]
+	first, end int
+	next       *block[T]
 }
 
+// Len returns the number of items in the queue.
 func (f *FIFO[T]) Len() int { return f.count }
 
+// Push appends an item.
 func (f *FIFO[T]) Push(item T) {
 	switch {
 	case f.tail == nil:
-		f.tail = &fifoBlock[T]{}
+		f.tail = &block[T]{}
 		f.head = f.tail
 	case f.tail.end == len(f.tail.items):
-		f.tail.nextBlock = &fifoBlock[T]{}
-		f.tail = f.tail.nextBlock
+		f.tail.next = &block[T]{}
+		f.tail = f.tail.next
 	}
 	f.tail.items[f.tail.end] = item
 	f.tail.end++
 	f.count++
 }
 
-// Pop returns the oldest item, or false if there is none.
+// Pop removes and returns the oldest item. It returns false if the queue is empty.
 func (f *FIFO[T]) Pop() (item T, ok bool) {
 	if f.count == 0 {
 		return item, false
 	}
-	block := f.head
-	var none T
-	item, block.items[block.first] = block.items[block.first], none
-	block.first++
+	oldest := f.head
+	var zero T
+	// The slot is cleared so that the queue does not keep the item from being collected.
+	item, oldest.items[oldest.first] = oldest.items[oldest.first], zero
+	oldest.first++
 	f.count--
 	switch {
-	case f.count == 0: // the block is used again
-		block.first, block.end = 0, 0
-	case block.first == len(block.items):
-		f.head = block.nextBlock
+	case f.count == 0: // reuse the last block
+		oldest.first, oldest.end = 0, 0
+	case oldest.first == len(oldest.items):
+		f.head = oldest.next
 	}
 	return item, true
 }

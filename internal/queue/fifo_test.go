@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFifo_GrowsAndShrinks(t *testing.T) {
+func TestFIFO_GrowsAndShrinks(t *testing.T) {
 	t.Parallel()
 	var f FIFO[int]
 	pushed, popped := 0, 0
@@ -26,6 +26,16 @@ func TestFifo_GrowsAndShrinks(t *testing.T) {
 		}
 		require.Equal(t, pushed-popped, f.Len())
 	}
-	assert.Same(t, f.head, f.tail, "an empty one keeps one block")
-	assert.Zero(t, *f.head)
+	assert.Same(t, f.head, f.tail, "an empty queue keeps one block")
+	assert.Zero(t, *f.head, "popped items are not referenced")
+}
+
+func TestFIFO_ReusesItsLastBlock(t *testing.T) {
+	var f FIFO[int]
+	f.Push(0)
+	f.Pop()
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		f.Push(1)
+		f.Pop()
+	}))
 }

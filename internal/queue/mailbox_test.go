@@ -19,24 +19,25 @@ func TestMailbox_Bounded(t *testing.T) {
 	}
 	assert.False(t, m.Push(3))
 	assert.Len(t, m.Wakeup, 1)
+	assert.Equal(t, 3, m.Len())
 	item, ok := m.Pop()
 	assert.True(t, ok)
 	assert.Zero(t, item)
 	assert.True(t, m.Push(4))
 }
 
-// TestMailbox_IsAQueue: whatever is put in and taken out, it behaves as a bounded queue does.
-func TestMailbox_IsAQueue(t *testing.T) {
+// For any sequence of Push and Pop, a Mailbox behaves like a bounded slice.
+func TestMailbox_BehavesLikeASlice(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 40).Draw(t, "limit")
 		m := NewMailbox[int](limit)
 		var model []int
-		for i, put := range rapid.SliceOf(rapid.Bool()).Draw(t, "steps") {
-			if put {
-				room := len(model) < limit
-				require.Equal(t, room, m.Push(i))
-				if room {
+		for i, push := range rapid.SliceOf(rapid.Bool()).Draw(t, "steps") {
+			if push {
+				hasRoom := len(model) < limit
+				require.Equal(t, hasRoom, m.Push(i))
+				if hasRoom {
 					model = append(model, i)
 				}
 				continue

@@ -2,26 +2,33 @@ package semaphore
 
 import "sync/atomic"
 
-// Semaphore bounds how many run at the same time.
+// Semaphore limits the number of operations that run at the same time. The zero value has no limit. All
+// methods may be called concurrently.
 type Semaphore struct {
-	Max     int64 // 0: no limit
-	running atomic.Int64
+	// Max is the maximum number of operations; zero means no limit. It must not change after the first
+	// TryAcquire.
+	Max int64
+
+	running atomic.Int64 // not counted without a limit
 }
 
-// TryAcquire reports whether there is room; whoever entered must leave.
-func (l *Semaphore) TryAcquire() bool {
-	if l.Max == 0 || l.running.Add(1) <= l.Max {
+// TryAcquire reports whether another operation may run. If it returns true, Release must be called when
+// the operation has ended.
+func (s *Semaphore) TryAcquire() bool {
+	if s.Max == 0 || s.running.Add(1) <= s.Max {
 		return true
 	}
-	l.running.Add(-1)
+	s.running.Add(-1)
 	return false
 }
 
-// Full tells whether there is no room at the moment.
-func (l *Semaphore) Full() bool { return l.Max != 0 && l.running.Load() >= l.Max }
+// Full reports whether TryAcquire would currently fail. The answer may be outdated when Full returns: it
+// is a hint for servers that decline a request, not a reservation.
+func (s *Semaphore) Full() bool { return s.Max != 0 && s.running.Load() >= s.Max }
 
-func (l *Semaphore) Release() {
-	if l.Max != 0 {
-		l.running.Add(-1)
+// Release ends an operation for which TryAcquire returned true.
+func (s *Semaphore) Release() {
+	if s.Max != 0 {
+		s.running.Add(-1)
 	}
 }

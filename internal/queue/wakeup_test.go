@@ -1,0 +1,45 @@
+package queue
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestWakeup_SendsCollapse(t *testing.T) {
+	t.Parallel()
+	w := NewWakeup()
+	assert.Empty(t, w)
+	for range 3 {
+		w.Send()
+	}
+	assert.Len(t, w, 1)
+	<-w
+	assert.Empty(t, w)
+	w.Send()
+	assert.Len(t, w, 1)
+}
+
+// A goroutine that checks the state after each wake-up sees the last change, however many wake-ups were
+// collapsed.
+func TestWakeup_LastChangeIsSeen(t *testing.T) {
+	t.Parallel()
+	const senders, changes = 8, 1000
+	w := NewWakeup()
+	var state atomic.Int64
+	var running sync.WaitGroup
+	for range senders {
+		running.Go(func() {
+			for range changes {
+				state.Add(1)
+				w.Send()
+			}
+		})
+	}
+	for state.Load() < senders*changes {
+		<-w
+	}
+	running.Wait()
+}
