@@ -6,23 +6,35 @@ import (
 	"time"
 )
 
-// Context is the context of one request's handler: it ends at the request's expiry, with its parent, or
-// when the handler has returned. Most handlers never ask for Done, so the timer and the channel behind it are
-// made when one does.
+// Context is a context that ends at a fixed time, with its parent, or at a call of Cancel. The exported
+// fields must be set before the first use and not be changed afterwards. All methods may be called
+// concurrently.
+//
+// Cancel must be called when the operation has ended. It releases the timer, if there is one.
 type Context struct {
+	// Parent is the parent context. It must not be nil.
 	Parent context.Context //nolint:containedctx // it is a context
+	// Expiry is the deadline.
 	Expiry time.Time
-	Info   any // what is being handled
+	// Info is the value for InfoKey. The handler of a request, stream or update finds the metadata of
+	// what it handles there.
+	Info any
 
-	mu    sync.Mutex
-	inner *deadlineContext // made by the first Done
-	err   error            // why it ended, as far as anybody has looked
+	mu sync.Mutex
+	// inner is created by the first call of Done.
+	inner *deadlineContext
+	// err is the result of the first Err that was not nil. Later calls return the same error.
+	err error
 }
 
-// Deadline returns the request's expiry.
+// InfoKey is the key for which Context.Value returns Info.
+type InfoKey struct{}
+
+// Deadline returns Expiry.
 func (c *Context) Deadline() (time.Time, bool) { return c.Expiry, true }
 
-// Done returns a channel that is closed when the context ends.
+// Done returns a channel that is closed when the context ends. The first call creates the channel and
+// its timer.
 func (c *Context) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -35,7 +47,9 @@ func (c *Context) Done() <-chan struct{} {
 	return c.inner.Done()
 }
 
-// Err says why the context ended. It does not change its mind.
+// Err returns nil until the context ends, and the same error after that: context.DeadlineExceeded, the
+// error of the parent, or context.Canceled. Without a Done channel it compares the current time with
+// Expiry.
 func (c *Context) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,7 +69,8 @@ func (c *Context) errLocked() error {
 	return c.err
 }
 
-// Value asks the inner context, so that the standard library finds it when a child is made of this one.
+// Value returns Info for InfoKey, and the value of the inner context or the parent for other keys. The
+// inner context is asked first so that the context package can attach children to it directly.
 func (c *Context) Value(key any) any {
 	if key == (InfoKey{}) {
 		return c.Info
@@ -69,7 +84,7 @@ func (c *Context) Value(key any) any {
 	return c.Parent.Value(key)
 }
 
-// Cancel ends the context, if it has not ended yet.
+// Cancel ends the context, unless it has ended before.
 func (c *Context) Cancel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,10 +95,9 @@ func (c *Context) Cancel() {
 	case c.err != nil:
 	case c.inner != nil:
 		c.err = c.inner.Err()
-	default: // nobody has looked: it need not be known what was first, this or the expiry
+	default:
+		// The state was never observed, so it does not matter whether the deadline has already passed,
+		// and reading the clock is avoided.
 		c.err = context.Canceled
 	}
 }
-
-// InfoKey is the key under which Value returns a Context's Info.
-type InfoKey struct{}

@@ -13,48 +13,48 @@ import (
 
 type contextKey struct{}
 
-// newRequestContext is a context with 10 seconds to go, and what kills its server.
-func newRequestContext(t testing.TB) (*Context, context.CancelFunc) {
+// newContext returns a context that expires in 10 seconds, and the function that cancels its parent.
+func newContext(t testing.TB) (*Context, context.CancelFunc) {
 	t.Helper()
-	parent, kill := context.WithCancel(context.WithValue(context.Background(), contextKey{}, "value"))
-	t.Cleanup(kill)
-	return &Context{Parent: parent, Expiry: time.Now().Add(10 * time.Second)}, kill
+	parent, cancelParent := context.WithCancel(context.WithValue(context.Background(), contextKey{}, "value"))
+	t.Cleanup(cancelParent)
+	return &Context{Parent: parent, Expiry: time.Now().Add(10 * time.Second)}, cancelParent
 }
 
-// TestRequestContext_End checks each way to end, with Done asked for before and after.
-func TestRequestContext_End(t *testing.T) {
+// A context ends in each of these ways, whether Done was called before or not.
+func TestContext_End(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		end  func(c *Context, kill context.CancelFunc)
+		end  func(c *Context, cancelParent context.CancelFunc)
 		want error
 	}{
-		"expiry":        {func(*Context, context.CancelFunc) { <-time.After(10 * time.Second) }, context.DeadlineExceeded},
-		"killed":        {func(_ *Context, kill context.CancelFunc) { kill() }, context.Canceled},
-		"handler ended": {func(c *Context, _ context.CancelFunc) { c.Cancel() }, context.Canceled},
-		"handler ended, then killed": {func(c *Context, kill context.CancelFunc) {
+		"expiry":          {func(*Context, context.CancelFunc) { <-time.After(10 * time.Second) }, context.DeadlineExceeded},
+		"parent canceled": {func(_ *Context, cancelParent context.CancelFunc) { cancelParent() }, context.Canceled},
+		"canceled":        {func(c *Context, _ context.CancelFunc) { c.Cancel() }, context.Canceled},
+		"canceled, then parent canceled": {func(c *Context, cancelParent context.CancelFunc) {
 			c.Cancel()
-			kill()
+			cancelParent()
 			c.Cancel()
 		}, context.Canceled},
-		"killed, then expired": {func(_ *Context, kill context.CancelFunc) {
-			kill()
+		"parent canceled, then expired": {func(_ *Context, cancelParent context.CancelFunc) {
+			cancelParent()
 			<-time.After(10 * time.Second)
 		}, context.Canceled},
 	} {
-		for _, asked := range []bool{false, true} {
+		for _, doneCalled := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					c, kill := newRequestContext(t)
-					if asked {
+					c, cancelParent := newContext(t)
+					if doneCalled {
 						requireOpen(t, c)
 					}
 					require.NoError(t, c.Err())
-					tt.end(c, kill)
+					tt.end(c, cancelParent)
 					synctest.Wait()
 					require.Equal(t, tt.want, c.Err())
 					requireClosed(t, c)
-					assert.Equal(t, tt.want, c.Err(), "it stays")
+					assert.Equal(t, tt.want, c.Err(), "the error does not change")
 					assert.Equal(t, tt.want, context.Cause(c))
 				})
 			})
@@ -80,10 +80,10 @@ func requireClosed(t testing.TB, ctx context.Context) {
 	}
 }
 
-func TestRequestContext_ExactExpiry(t *testing.T) {
+func TestContext_ExactExpiry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := newRequestContext(t)
+		c, _ := newContext(t)
 		deadline, ok := c.Deadline()
 		require.True(t, ok)
 		require.Equal(t, 10*time.Second, time.Until(deadline))
@@ -97,18 +97,18 @@ func TestRequestContext_ExactExpiry(t *testing.T) {
 	})
 }
 
-func TestRequestContext_DoneIsOneChannel(t *testing.T) {
+func TestContext_DoneIsOneChannel(t *testing.T) {
 	t.Parallel()
-	c, _ := newRequestContext(t)
+	c, _ := newContext(t)
 	first := c.Done()
 	assert.Equal(t, first, c.Done())
 	c.Cancel()
 	assert.Equal(t, first, c.Done())
 }
 
-func TestRequestContext_Value(t *testing.T) {
+func TestContext_Value(t *testing.T) {
 	t.Parallel()
-	c, _ := newRequestContext(t)
+	c, _ := newContext(t)
 	for range 2 { // before and after Done
 		assert.Equal(t, "value", c.Value(contextKey{}))
 		assert.Nil(t, c.Value("another key"))
@@ -116,10 +116,10 @@ func TestRequestContext_Value(t *testing.T) {
 	}
 }
 
-// TestRequestContext_ChildrenNeedNoGoroutines: the standard library watches a context that it does not know with
-// a goroutine for each child.
-func TestRequestContext_ChildrenNeedNoGoroutines(t *testing.T) { // not parallel: it counts goroutines
-	c, _ := newRequestContext(t)
+// The context package needs a goroutine for each child of a context type that it cannot look into. It
+// can look into a Context, through Value.
+func TestContext_ChildrenNeedNoGoroutines(t *testing.T) { // not parallel: counts goroutines
+	c, _ := newContext(t)
 	before := runtime.NumGoroutine()
 	for range 1000 {
 		_, cancel := context.WithCancel(c)
@@ -130,10 +130,10 @@ func TestRequestContext_ChildrenNeedNoGoroutines(t *testing.T) { // not parallel
 	assert.Less(t, runtime.NumGoroutine(), before+500)
 }
 
-func TestRequestContext_Children(t *testing.T) {
+func TestContext_Children(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := newRequestContext(t)
+		c, _ := newContext(t)
 		early, cancel := context.WithCancel(c)
 		defer cancel()
 		short, cancel := context.WithTimeout(c, time.Second)
@@ -160,16 +160,16 @@ func TestRequestContext_Children(t *testing.T) {
 	})
 }
 
-func TestRequestContext_AfterFunc(t *testing.T) {
+func TestContext_AfterFunc(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := newRequestContext(t)
+		c, _ := newContext(t)
 		called := make(chan struct{})
 		context.AfterFunc(c, func() { close(called) })
 		synctest.Wait()
 		select {
 		case <-called:
-			require.FailNow(t, "called too early")
+			require.FailNow(t, "called before the context ended")
 		default:
 		}
 		c.Cancel()
@@ -177,11 +177,11 @@ func TestRequestContext_AfterFunc(t *testing.T) {
 	})
 }
 
-// TestRequestContext_ManyGoroutines is for the race detector.
-func TestRequestContext_ManyGoroutines(t *testing.T) {
+// The race detector checks concurrent use.
+func TestContext_ConcurrentUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, kill := newRequestContext(t)
+		c, cancelParent := newContext(t)
 		for range 10 {
 			go func() {
 				<-c.Done()
@@ -194,14 +194,13 @@ func TestRequestContext_ManyGoroutines(t *testing.T) {
 			}()
 		}
 		go c.Cancel()
-		go kill()
+		go cancelParent()
 		synctest.Wait()
 	})
 }
 
-// What a context has said it does not take back.
-func TestRequestContext_ErrStays(t *testing.T) {
-	t.Run("expired, then the handler returns", func(t *testing.T) {
+func TestContext_ErrDoesNotChange(t *testing.T) {
+	t.Run("expired, then canceled", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &Context{Parent: context.Background(), Expiry: time.Now().Add(time.Second)}
 			<-time.After(time.Second)
@@ -210,7 +209,7 @@ func TestRequestContext_ErrStays(t *testing.T) {
 			assert.Equal(t, context.DeadlineExceeded, c.Err())
 		})
 	})
-	t.Run("the handler returned, and Done is asked for after the expiry", func(t *testing.T) {
+	t.Run("canceled, and Done is first called after the expiry", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := &Context{Parent: context.Background(), Expiry: time.Now().Add(time.Second)}
 			c.Cancel()

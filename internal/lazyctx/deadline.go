@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// deadlineContext is a context that ends at a time, with the function that ends it before.
+// deadlineContext is a context of the standard library together with its cancel function.
 type deadlineContext struct {
 	context.Context //nolint:containedctx // it is a context
 
 	cancel context.CancelFunc
 }
 
-func newDeadlineContext(parent context.Context, at time.Time) *deadlineContext {
+func newDeadlineContext(parent context.Context, deadline time.Time) *deadlineContext {
 	d := &deadlineContext{}
-	d.Context, d.cancel = context.WithDeadline(parent, at)
+	d.Context, d.cancel = context.WithDeadline(parent, deadline)
 	return d
 }

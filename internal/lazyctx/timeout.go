@@ -6,51 +6,57 @@ import (
 	"time"
 )
 
-// Timeout is the context of a publication: it ends so long after somebody first asked when it does. A bus asks only if
-// it has to wait, so that one that is not busy costs no timer. It has no parent: an answer is sent however late, and
-// also when its server is ending.
+// Timeout is a context that ends a fixed time after the first call of Deadline or Done. It bounds the
+// publication of a response: a bus calls Done only if it has to wait, so an idle bus costs no timer.
+//
+// A Timeout has no parent. A response is published even if its request has expired or its server is
+// closing. All methods may be called concurrently. Cancel must be called after the last use.
 type Timeout struct {
-	Limit time.Duration                   // must be set before use
-	inner atomic.Pointer[deadlineContext] // made by who first asked
+	// Limit is the time from the first use to the deadline. It must be set before the first use.
+	Limit time.Duration
+
+	inner atomic.Pointer[deadlineContext] // nil before the first use
 }
 
-// init returns the context behind this one.
-func (p *Timeout) init() *deadlineContext {
-	if inner := p.inner.Load(); inner != nil {
+// init returns the inner context and creates it on first use.
+func (t *Timeout) init() *deadlineContext {
+	if inner := t.inner.Load(); inner != nil {
 		return inner
 	}
-	inner := newDeadlineContext(context.Background(), time.Now().Add(p.Limit))
-	if !p.inner.CompareAndSwap(nil, inner) { // somebody else asked at the same moment
+	inner := newDeadlineContext(context.Background(), time.Now().Add(t.Limit))
+	if !t.inner.CompareAndSwap(nil, inner) { // another goroutine was faster
 		inner.cancel()
 	}
-	return p.inner.Load()
+	return t.inner.Load()
 }
 
-// Deadline returns when it ends.
-func (p *Timeout) Deadline() (time.Time, bool) { return p.init().Deadline() }
+// Deadline returns the time at which the context ends. The first call of Deadline or Done sets it.
+func (t *Timeout) Deadline() (time.Time, bool) { return t.init().Deadline() }
 
-// Done returns a channel that is closed when it ends.
-func (p *Timeout) Done() <-chan struct{} { return p.init().Done() }
+// Done returns a channel that is closed when the context ends.
+func (t *Timeout) Done() <-chan struct{} { return t.init().Done() }
 
-// Err says why it ended. As long as nobody has asked when it ends, it does not.
-func (p *Timeout) Err() error {
-	if inner := p.inner.Load(); inner != nil {
+// Err returns nil until the context ends, then context.DeadlineExceeded or context.Canceled. It is nil
+// as long as neither Deadline nor Done was called.
+func (t *Timeout) Err() error {
+	if inner := t.inner.Load(); inner != nil {
 		return inner.Err()
 	}
 	return nil
 }
 
-// Value asks the inner context if there is one, so that the standard library finds it when a child is made of this one.
-func (p *Timeout) Value(key any) any {
-	if inner := p.inner.Load(); inner != nil {
+// Value returns nil for keys of users, as there is no parent. It asks the inner context, if there is one,
+// so that the context package can attach children to it directly.
+func (t *Timeout) Value(key any) any {
+	if inner := t.inner.Load(); inner != nil {
 		return inner.Value(key)
 	}
 	return nil
 }
 
-// Cancel stops the timer, if there is one. Nothing is published with it any more.
-func (p *Timeout) Cancel() {
-	if inner := p.inner.Load(); inner != nil {
+// Cancel ends the context and releases its timer. It does nothing if the context was never used.
+func (t *Timeout) Cancel() {
+	if inner := t.inner.Load(); inner != nil {
 		inner.cancel()
 	}
 }

@@ -10,52 +10,67 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPatience_BeginsWhenAsked(t *testing.T) {
+func TestTimeout_StartsAtTheFirstUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &Timeout{Limit: time.Second}
+		timeout := &Timeout{Limit: time.Second}
 		<-time.After(time.Hour)
-		require.NoError(t, p.Err())
-		deadline, ok := p.Deadline()
+		require.NoError(t, timeout.Err())
+		deadline, ok := timeout.Deadline()
 		assert.True(t, ok)
 		assert.Equal(t, time.Second, time.Until(deadline))
 		start := time.Now()
-		<-p.Done()
+		<-timeout.Done()
 		assert.Equal(t, time.Second, time.Since(start))
-		require.ErrorIs(t, p.Err(), context.DeadlineExceeded)
-		p.Cancel()
-		require.ErrorIs(t, p.Err(), context.DeadlineExceeded)
+		require.ErrorIs(t, timeout.Err(), context.DeadlineExceeded)
+		timeout.Cancel()
+		require.ErrorIs(t, timeout.Err(), context.DeadlineExceeded)
 	})
 }
 
-func TestPatience_IsAContext(t *testing.T) {
+func TestTimeout_HasChildren(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &Timeout{Limit: time.Second}
+		timeout := &Timeout{Limit: time.Second}
 		type key struct{}
-		assert.Nil(t, p.Value(key{}))
-		child, cancel := context.WithTimeout(context.WithValue(p, key{}, 1), time.Hour)
+		assert.Nil(t, timeout.Value(key{}))
+		child, cancel := context.WithTimeout(context.WithValue(timeout, key{}, 1), time.Hour)
 		defer cancel()
 		assert.Equal(t, 1, child.Value(key{}))
 		<-child.Done()
 		require.ErrorIs(t, child.Err(), context.DeadlineExceeded)
-		p.Cancel()
+		timeout.Cancel()
 	})
 }
 
-// TestPatience_EndLeavesNoTimer: the bubble ends with nothing left running.
-func TestPatience_EndLeavesNoTimer(t *testing.T) {
+// Cancel stops the timer of a used Timeout, and an unused one has none.
+func TestTimeout_CancelReleasesTheTimer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for range 2 {
-			p := &Timeout{Limit: time.Hour}
-			done := p.Done()
-			p.Cancel()
+			timeout := &Timeout{Limit: time.Hour}
+			done := timeout.Done()
+			timeout.Cancel()
 			<-done
-			require.ErrorIs(t, p.Err(), context.Canceled)
+			require.ErrorIs(t, timeout.Err(), context.Canceled)
 		}
 		unused := &Timeout{Limit: time.Hour}
 		unused.Cancel()
 		require.NoError(t, unused.Err())
 	})
+}
+
+// Goroutines that use a Timeout for the first time at once get the same channel.
+func TestTimeout_ConcurrentFirstUse(t *testing.T) {
+	t.Parallel()
+	timeout := &Timeout{Limit: time.Hour}
+	defer timeout.Cancel()
+	channels := make(chan (<-chan struct{}))
+	for range 16 {
+		go func() { channels <- timeout.Done() }()
+	}
+	first := <-channels
+	for range 15 {
+		assert.Equal(t, first, <-channels)
+	}
 }
