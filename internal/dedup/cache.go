@@ -10,59 +10,68 @@ import (
 )
 
 const (
-	// slotBits is the binary logarithm of how many frames each part of the table remembers. A peer uses as many parts as
-	// it has processors.
+	// slotBits is the binary logarithm of the number of slots of a shard. The ids of one peer use
+	// as many shards as the peer has processors.
 	slotBits = 11
-	// window is for how long; psrpc's servers on Redis do not run the same request again for as long.
+	// window is the time for which a frame is remembered. psrpc's lock for a request on Redis has
+	// the same lifetime.
 	window = 5 * time.Second
 )
 
-// Cache are frames that came lately: the requests and openings that a server took without having been chosen for
-// them, or the messages of streams. A bus may deliver a frame twice, where a broker's client tried again, or where a
-// channel moved from one node to another; that must not run a handler twice, nor let a stream's reader read twice. A
-// request that has to be granted needs no such care: its client grants it once.
+// Cache is a set of recently received frames of fixed size. The zero value is empty. All methods
+// may be called concurrently; frames of different shards do not contend.
+//
+// A Cache takes no memory for a shard before its first frame, and then 2048 entries (80 KB).
 type Cache [shard.Count]struct {
 	mu sync.Mutex
-	// slots hold one frame each, at a place that depends on its id; nil until the first one. A frame is forgotten when
-	// another one needs its slot.
+	// slots is a hash table without collision lists: a frame replaces the one that was in its slot.
+	// It is nil before the first frame.
 	slots []entry
-	_     [shard.CacheLineSize]byte // parts do not share one
+	_     [shard.CacheLineSize]byte // keeps shards on different cache lines
 }
 
-// key tells a frame apart: no peer sends two with one id at the same time, or in one stream if it is a message.
+// key identifies a frame. A peer never sends two requests, or two messages of one stream, with the
+// same id and time.
 type key struct {
 	id     id.Call
-	sentAt int64
-	stream uint64 // the number of a message's stream, else 0
+	sentAt int64  // Unix time in nanoseconds by the sender's clock
+	stream uint64 // identifies the stream of a message; zero for a request or an opening
 }
 
-// entry is a frame and when it came first. It holds no pointer, so that the garbage collector passes it by.
+// entry is a frame and the time of its first arrival. It contains no pointers, so the garbage
+// collector does not scan the table.
 type entry struct {
 	key
 
 	receivedAt int64 // Unix time in nanoseconds
 }
 
-// Seen remembers a frame, and reports whether it came before. It never does for one whose id is none of ours or
-// that does not say when it was sent. stream is the number of a message's stream, else 0.
-func (t *Cache) Seen(stream uint64, requestID []byte, sentAt int64, now time.Time) bool {
+// Seen adds a frame and reports whether the same frame was added within the last 5 seconds. stream
+// identifies the stream of a message in this process, and is zero for requests and openings of
+// streams; requestID and sentAt are those of the frame.
+//
+// Seen returns false for frames that it cannot identify: frames without a time, and frames whose id
+// does not have the form that this library and psrpc create.
+func (c *Cache) Seen(stream uint64, requestID []byte, sentAt int64, now time.Time) bool {
 	callID, ok := id.ParseCall(requestID)
 	if !ok || sentAt == 0 {
 		return false
 	}
-	const spread = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio: mixes all bits into the upper ones
-	token := ((binary.LittleEndian.Uint64(callID[8:]) ^ stream) * spread) >> (64 - slotBits)
+	// Fibonacci hashing: multiplying by 2^64 divided by the golden ratio spreads all bits of the id
+	// into the upper ones, which select the slot.
+	const multiplier = 0x9e3779b97f4a7c15
+	index := ((binary.LittleEndian.Uint64(callID[8:]) ^ stream) * multiplier) >> (64 - slotBits)
 	frame := key{callID, sentAt, stream}
-	part := &t[callID.Shard()]
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	if part.slots == nil {
-		part.slots = make([]entry, 1<<slotBits)
+	s := &c[callID.Shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.slots == nil {
+		s.slots = make([]entry, 1<<slotBits)
 	}
-	known := &part.slots[token]
-	if known.key == frame && now.UnixNano()-known.receivedAt < int64(window) {
+	slot := &s.slots[index]
+	if slot.key == frame && now.UnixNano()-slot.receivedAt < int64(window) {
 		return true
 	}
-	*known = entry{frame, now.UnixNano()}
+	*slot = entry{frame, now.UnixNano()}
 	return false
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Context is a context that ends at a fixed time, with its parent, or at a call of Cancel. The exported
-// fields must be set before the first use and not be changed afterwards. All methods may be called
-// concurrently.
+// Context is a context that ends at a fixed time, with its parent, or at a call of Cancel. The
+// exported fields must be set before the first use and not be changed afterwards. All methods may
+// be called concurrently.
 //
 // Cancel must be called when the operation has ended. It releases the timer, if there is one.
 type Context struct {
@@ -16,8 +16,8 @@ type Context struct {
 	Parent context.Context //nolint:containedctx // it is a context
 	// Expiry is the deadline.
 	Expiry time.Time
-	// Info is the value for InfoKey. The handler of a request, stream or update finds the metadata of
-	// what it handles there.
+	// Info is the value for InfoKey. The handler of a request, stream or update finds the metadata
+	// of what it handles there.
 	Info any
 
 	mu sync.Mutex
@@ -33,8 +33,8 @@ type InfoKey struct{}
 // Deadline returns Expiry.
 func (c *Context) Deadline() (time.Time, bool) { return c.Expiry, true }
 
-// Done returns a channel that is closed when the context ends. The first call creates the channel and
-// its timer.
+// Done returns a channel that is closed when the context ends. The first call creates the channel
+// and its timer.
 func (c *Context) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,9 +47,9 @@ func (c *Context) Done() <-chan struct{} {
 	return c.inner.Done()
 }
 
-// Err returns nil until the context ends, and the same error after that: context.DeadlineExceeded, the
-// error of the parent, or context.Canceled. Without a Done channel it compares the current time with
-// Expiry.
+// Err returns nil until the context ends, and the same error after that: context.DeadlineExceeded,
+// the error of the parent, or context.Canceled. Without a Done channel it compares the current time
+// with Expiry.
 func (c *Context) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,8 +69,8 @@ func (c *Context) errLocked() error {
 	return c.err
 }
 
-// Value returns Info for InfoKey, and the value of the inner context or the parent for other keys. The
-// inner context is asked first so that the context package can attach children to it directly.
+// Value returns Info for InfoKey, and the value of the inner context or the parent for other keys.
+// The inner context is asked first so that the context package can attach children to it directly.
 func (c *Context) Value(key any) any {
 	if key == (InfoKey{}) {
 		return c.Info
@@ -96,8 +96,8 @@ func (c *Context) Cancel() {
 	case c.inner != nil:
 		c.err = c.inner.Err()
 	default:
-		// The state was never observed, so it does not matter whether the deadline has already passed,
-		// and reading the clock is avoided.
+		// The state was never observed, so it does not matter whether the deadline has already
+		// passed, and reading the clock is avoided.
 		c.err = context.Canceled
 	}
 }

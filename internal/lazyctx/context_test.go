@@ -13,7 +13,8 @@ import (
 
 type contextKey struct{}
 
-// newContext returns a context that expires in 10 seconds, and the function that cancels its parent.
+// newContext returns a context that expires in 10 seconds, and the function that cancels its
+// parent.
 func newContext(t testing.TB) (*Context, context.CancelFunc) {
 	t.Helper()
 	parent, cancelParent := context.WithCancel(context.WithValue(context.Background(), contextKey{}, "value"))
@@ -116,8 +117,8 @@ func TestContext_Value(t *testing.T) {
 	}
 }
 
-// The context package needs a goroutine for each child of a context type that it cannot look into. It
-// can look into a Context, through Value.
+// The context package needs a goroutine for each child of a context type that it cannot look into.
+// It can look into a Context, through Value.
 func TestContext_ChildrenNeedNoGoroutines(t *testing.T) { // not parallel: counts goroutines
 	c, _ := newContext(t)
 	before := runtime.NumGoroutine()

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Timeout is a context that ends a fixed time after the first call of Deadline or Done. It bounds the
-// publication of a response: a bus calls Done only if it has to wait, so an idle bus costs no timer.
+// Timeout is a context that ends a fixed time after the first call of Deadline or Done. It bounds
+// the publication of a response: a bus calls Done only if it has to wait, so an idle bus costs no
+// timer.
 //
 // A Timeout has no parent. A response is published even if its request has expired or its server is
 // closing. All methods may be called concurrently. Cancel must be called after the last use.
@@ -36,8 +37,8 @@ func (t *Timeout) Deadline() (time.Time, bool) { return t.init().Deadline() }
 // Done returns a channel that is closed when the context ends.
 func (t *Timeout) Done() <-chan struct{} { return t.init().Done() }
 
-// Err returns nil until the context ends, then context.DeadlineExceeded or context.Canceled. It is nil
-// as long as neither Deadline nor Done was called.
+// Err returns nil until the context ends, then context.DeadlineExceeded or context.Canceled. It is
+// nil as long as neither Deadline nor Done was called.
 func (t *Timeout) Err() error {
 	if inner := t.inner.Load(); inner != nil {
 		return inner.Err()
@@ -45,8 +46,8 @@ func (t *Timeout) Err() error {
 	return nil
 }
 
-// Value returns nil for keys of users, as there is no parent. It asks the inner context, if there is one,
-// so that the context package can attach children to it directly.
+// Value returns nil for keys of users, as there is no parent. It asks the inner context, if there
+// is one, so that the context package can attach children to it directly.
 func (t *Timeout) Value(key any) any {
 	if inner := t.inner.Load(); inner != nil {
 		return inner.Value(key)

@@ -1,7 +1,8 @@
 package queue
 
 // FIFO is an unbounded first-in, first-out queue. Its memory is a linked list of blocks, so that it
-// grows without copying items. The zero value is an empty queue. A FIFO is not safe for concurrent use.
+// grows without copying items. The zero value is an empty queue. A FIFO is not safe for concurrent
+// use.
 type FIFO[T any] struct {
 	head, tail *block[T] // nil before the first Push
 	count      int

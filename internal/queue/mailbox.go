@@ -3,8 +3,8 @@ package queue
 import "sync"
 
 // Mailbox is a bounded queue from any number of producers, which never block, to one consumer. The
-// consumer receives from Wakeup and then calls Pop until the mailbox is empty. A Mailbox is created with
-// [NewMailbox]; all its methods may be called concurrently.
+// consumer receives from Wakeup and then calls Pop until the mailbox is empty. A Mailbox is created
+// with [NewMailbox]; all its methods may be called concurrently.
 type Mailbox[T any] struct {
 	// Wakeup receives a value after items were pushed.
 	Wakeup Wakeup
@@ -20,8 +20,8 @@ func NewMailbox[T any](limit int) Mailbox[T] {
 	return Mailbox[T]{limit: limit, Wakeup: NewWakeup()}
 }
 
-// Push appends an item and wakes the consumer. It returns false, and drops the item, if the mailbox is
-// full.
+// Push appends an item and wakes the consumer. It returns false, and drops the item, if the mailbox
+// is full.
 func (m *Mailbox[T]) Push(item T) bool {
 	m.mu.Lock()
 	if m.items.Len() >= m.limit {

@@ -22,8 +22,8 @@ func TestWakeup_SendsCollapse(t *testing.T) {
 	assert.Len(t, w, 1)
 }
 
-// A goroutine that checks the state after each wake-up sees the last change, however many wake-ups were
-// collapsed.
+// A goroutine that checks the state after each wake-up sees the last change, however many wake-ups
+// were collapsed.
 func TestWakeup_LastChangeIsSeen(t *testing.T) {
 	t.Parallel()
 	const senders, changes = 8, 1000
