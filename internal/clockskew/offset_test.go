@@ -7,31 +7,116 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Requests of a client whose clock is off may come together when a window ends: all of them know what it taught.
-func TestPeerClock_WindowEndsOnce(t *testing.T) {
+func TestOffset_KeepsTheMinimum(t *testing.T) {
 	t.Parallel()
-	var clock Offset
-	start := time.Now()
-	clock.Observe(start, time.Hour)
-	for range 3 {
-		least, known := clock.MinDelay(start.Add(windowSize))
-		assert.True(t, known)
-		assert.Equal(t, time.Hour, least)
+	var offset Offset
+	now := time.Now()
+	_, known := offset.MinDelay(now)
+	assert.False(t, known)
+	for _, delay := range []time.Duration{3 * time.Second, 2 * time.Second, time.Minute} {
+		offset.Observe(now, delay)
 	}
-	_, known := clock.MinDelay(start.Add(2 * windowSize))
-	assert.False(t, known, "it is too old")
+	minimum, known := offset.MinDelay(now)
+	assert.True(t, known)
+	assert.Equal(t, 2*time.Second, minimum)
+	offset.Observe(now, -time.Second)
+	minimum, _ = offset.MinDelay(now)
+	assert.Equal(t, -time.Second, minimum)
 }
 
-// A server's clock that is set back does not keep it from learning.
-func TestPeerClock_LearnsAfterTheServersClockWasSetBack(t *testing.T) {
+// A minimum is forgotten two windows after it was observed, and larger delays count again.
+func TestOffset_MinimumRisesAfterTwoWindows(t *testing.T) {
 	t.Parallel()
-	var clock Offset
+	var offset Offset
 	start := time.Now()
-	clock.Observe(start, time.Hour)
-	clock.publishedUntil.Store(start.Add(time.Hour).UnixNano()) // by the clock that was set back
-	end := start.Add(windowSize)
-	clock.MinDelay(end)
-	clock.Observe(end, time.Hour)
-	_, known := clock.MinDelay(end.Add(windowSize))
+	offset.Observe(start, time.Second)
+	offset.Observe(start.Add(windowSize), time.Minute)
+	minimum, known := offset.MinDelay(start.Add(windowSize))
 	assert.True(t, known)
+	assert.Equal(t, time.Second, minimum)
+	minimum, known = offset.MinDelay(start.Add(2 * windowSize))
+	assert.True(t, known)
+	assert.Equal(t, time.Minute, minimum)
+}
+
+// Several requests may ask for the minimum when a window ends: all of them get it.
+func TestOffset_EndOfWindowKeepsTheMinimum(t *testing.T) {
+	t.Parallel()
+	var offset Offset
+	start := time.Now()
+	offset.Observe(start, time.Hour)
+	for range 3 {
+		minimum, known := offset.MinDelay(start.Add(windowSize))
+		assert.True(t, known)
+		assert.Equal(t, time.Hour, minimum)
+	}
+	_, known := offset.MinDelay(start.Add(2 * windowSize))
+	assert.False(t, known, "the window is too old")
+}
+
+func TestOffset_ObservesAfterTheLocalClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	var offset Offset
+	start := time.Now()
+	offset.Observe(start, time.Hour)
+	offset.publishedUntil.Store(start.Add(time.Hour).UnixNano()) // as before the clock was set back
+	end := start.Add(windowSize)
+	offset.MinDelay(end)
+	offset.Observe(end, time.Hour)
+	_, known := offset.MinDelay(end.Add(windowSize))
+	assert.True(t, known)
+}
+
+func TestOffset_ConfirmSuspect(t *testing.T) {
+	t.Parallel()
+	type frame struct {
+		sent, delay time.Duration // sent is relative to the first frame
+		confirms    bool
+	}
+	const slow = time.Hour
+	for name, frames := range map[string][]frame{
+		"same delay":             {{0, slow, false}, {minSuspectInterval, slow, true}},
+		"nearly the same delay":  {{0, slow, false}, {time.Second, slow + suspectTolerance, true}},
+		"sent too soon":          {{0, slow, false}, {minSuspectInterval - 1, slow, false}, {minSuspectInterval, slow, true}},
+		"another delay":          {{0, slow, false}, {time.Second, slow - suspectTolerance - 1, false}},
+		"the other delay again":  {{0, slow, false}, {time.Second, slow / 2, false}, {2 * time.Second, slow / 2, true}},
+		"sent before":            {{0, slow, false}, {-time.Second, slow, false}, {0, slow, true}},
+		"held up by the bus":     {{0, slow, false}, {time.Second, slow - time.Second, false}, {2 * time.Second, slow - 2*time.Second, false}},
+		"confirmed, then starts": {{0, slow, false}, {time.Second, slow, true}, {2 * time.Second, slow, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var offset Offset
+			start := time.Now()
+			for i, frame := range frames {
+				sent := start.Add(frame.sent)
+				now := sent.Add(frame.delay)
+				assert.Equal(t, frame.confirms, offset.ConfirmSuspect(now, sent, frame.delay), "frame %d", i)
+				if frame.confirms {
+					minimum, known := offset.MinDelay(now)
+					assert.True(t, known)
+					assert.Equal(t, frame.delay, minimum)
+				}
+			}
+		})
+	}
+}
+
+// A confirmed skew replaces a minimum that would contradict it.
+func TestOffset_ConfirmedSuspectReplacesTheMinimum(t *testing.T) {
+	t.Parallel()
+	var offset Offset
+	now := time.Now()
+	offset.Observe(now, time.Millisecond)
+	offset.ConfirmSuspect(now, now.Add(-time.Hour), time.Hour)
+	assert.True(t, offset.ConfirmSuspect(now.Add(time.Second), now.Add(time.Second-time.Hour), time.Hour))
+	minimum, _ := offset.MinDelay(now.Add(time.Second))
+	assert.Equal(t, time.Hour, minimum)
+}
+
+func TestOffset_FirstWarning(t *testing.T) {
+	t.Parallel()
+	var offset Offset
+	assert.True(t, offset.FirstWarning())
+	assert.False(t, offset.FirstWarning())
 }
