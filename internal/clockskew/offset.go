@@ -26,8 +26,8 @@ const (
 // Offset is the estimated offset of one peer's clock. The zero value knows nothing. All methods may
 // be called concurrently; the times that are passed as now are those of the local clock.
 //
-// The minimum is taken over the current and the previous window of a minute, so that it rises again
-// after a change of either clock, but never rests on a few frames only.
+// The minimum is taken over the current and the previous window of a minute each: it can rise again
+// after a change of either clock, and the start of a window does not discard it.
 type Offset struct {
 	mu                sync.Mutex
 	current, previous window

@@ -6,106 +6,47 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/runtime/protoimpl"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Type makes and checks the messages of one Go type for one message descriptor. It is resolved once,
-// when a handler is registered or a client is made.
+// Type creates, checks, encodes and decodes the messages of one Go type for one message descriptor.
+// [Resolve] and [EncodeOnly] return Types. All methods may be called concurrently as long as no
+// field is changed.
 type Type struct {
+	// Name is the full name of the message.
 	Name protoreflect.FullName
-	New  func() proto.Message
-	// static says that the Go type alone guarantees the right message.
-	static bool
-	// accepts tells whether a message is of the Go type.
-	accepts func(message proto.Message) bool
-	// noRequired says that a message cannot lack a required field, which then need not be looked for.
-	noRequired bool
-	// GoType is the type that was asked for, made that of the messages that decode makes.
-	GoType, DecodedType reflect.Type
-	// Decoder decodes instead of new and proto.Unmarshal; nil: it does not.
+	// New returns a new, empty message. It is nil in a Type from EncodeOnly.
+	New func() proto.Message
+	// GoType is the type parameter of Resolve.
+	GoType reflect.Type
+	// DecodedType is the Go type of the messages that Decode returns. It differs from GoType if
+	// that is an interface.
+	DecodedType reflect.Type
+	// Decoder replaces New and proto.Unmarshal in Decode. It is nil unless the user supplies a
+	// decoder, who then also sets DecodedType.
 	Decoder func(encoded []byte) (proto.Message, error)
+
+	// static is true if every message of type GoType has the name Name, so that Check needs to test
+	// nothing but nil.
+	static bool
+	// noRequired is true if messages cannot lack a required field. Encoding and decoding then skip
+	// the search for one.
+	noRequired bool
+	// accepts reports whether a message has the type GoType. It is nil in a Type from EncodeOnly.
+	accepts func(message proto.Message) bool
 }
 
-// Resolve fails if Go type M cannot hold the described message.
-func Resolve[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
-	t, err := chooseMessageType[M](descriptor)
-	if err != nil {
-		return Type{}, err
-	}
-	example := t.New()
-	t.GoType, t.DecodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
-	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor()) // which may be another one
-	return t, nil
-}
-
-// EncodeOnly is what any Go type of a message has in common: it can check messages, and encode them.
+// EncodeOnly returns a Type that checks and encodes messages of any Go type. Only its methods
+// Check, CheckName and Body may be called.
 func EncodeOnly(descriptor protoreflect.MessageDescriptor) Type {
 	return Type{Name: descriptor.FullName(), noRequired: hasNoRequired(descriptor)}
 }
 
-func chooseMessageType[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
-	name := descriptor.FullName()
-	newDynamic := func() proto.Message { return dynamicpb.NewMessage(descriptor) }
-	accepts := func(message proto.Message) bool { _, ok := message.(M); return ok }
-	var zero M
-	switch message := any(zero).(type) {
-	case *dynamicpb.Message:
-		return Type{Name: name, New: newDynamic, accepts: accepts}, nil
-	case nil: // M is an interface
-		t := Type{Name: name, New: linkedOrDynamic(name, newDynamic), accepts: accepts}
-		if _, ok := t.New().(M); !ok {
-			return Type{}, fmt.Errorf("%T for message %s is no %s", t.New(), name, reflect.TypeFor[M]())
-		}
-		return t, nil
-	case proto.Message:
-		goType, err := generatedType(message)
-		if err != nil {
-			return Type{}, err
-		}
-		if given := goType.Descriptor().FullName(); given != name {
-			return Type{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, reflect.TypeFor[M](), given)
-		}
-		if example := goType.New().Interface(); reflect.TypeOf(example) != reflect.TypeFor[M]() {
-			return Type{}, fmt.Errorf("%s is no message type, it only holds a %T", reflect.TypeFor[M](), example)
-		}
-		t := Type{Name: name, New: func() proto.Message { return goType.New().Interface() }, static: true, accepts: accepts}
-		if _, generated := goType.(*protoimpl.MessageInfo); generated { // a pointer, and empty when what it points to is zero
-			structure := reflect.TypeFor[M]().Elem()
-			t.New = func() proto.Message { return reflect.New(structure).Interface().(M) }
-		}
-		return t, nil
-	default:
-		return Type{}, fmt.Errorf("%s is no message type", reflect.TypeFor[M]())
-	}
-}
-
-// generatedType returns the type of a nil message. A Go type that only embeds a message panics when it is
-// asked for its type; that is an error.
-func generatedType(zero proto.Message) (t protoreflect.MessageType, err error) {
-	defer func() {
-		if recover() != nil {
-			err = fmt.Errorf("%T is no message type generated by protoc-gen-go", zero)
-		}
-	}()
-	return zero.ProtoReflect().Type(), nil
-}
-
-// linkedOrDynamic makes messages of the Go type linked into the program under name, if there is one.
-func linkedOrDynamic(name protoreflect.FullName, newDynamic func() proto.Message) func() proto.Message {
-	linked, err := protoregistry.GlobalTypes.FindMessageByName(name)
-	if err != nil {
-		return newDynamic
-	}
-	return func() proto.Message { return linked.New().Interface() }
-}
-
-// Check returns an error if message is missing or another message. A nil pointer to a generated type is an
-// empty message, as everywhere in protobuf.
+// Check returns an error if message, which must be of type GoType, is nil or has another name. A
+// nil pointer to a generated type is an empty message, as everywhere in protobuf.
 func (t *Type) Check(message proto.Message) error {
 	if t.static && message != nil {
 		return nil
@@ -113,7 +54,7 @@ func (t *Type) Check(message proto.Message) error {
 	return t.CheckName(message)
 }
 
-// CheckName is check for a message of any Go type.
+// CheckName is Check for a message of any Go type.
 func (t *Type) CheckName(message proto.Message) error {
 	if message == nil {
 		return errors.New("the message is nil")
@@ -131,7 +72,9 @@ func (t *Type) CheckName(message proto.Message) error {
 	return nil
 }
 
-// Convert returns a message of any Go type as one of this type's. If only the Go type is another, that is a copy.
+// Convert returns message as a message of type GoType. It returns message itself if that has the
+// type already, or else a copy. It fails like CheckName, and if the copy cannot be encoded or
+// decoded.
 func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	accepted := message != nil && t.accepts(message)
 	if accepted && t.static {
@@ -147,12 +90,15 @@ func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	return t.Decode(encoded)
 }
 
-// Decode returns a new message that holds encoded. Bytes at which protobuf panics are an error as others are:
-// protobuf-go v1.36 does so for dynamic messages where a map's key comes twice, the second time as another type.
+// Decode decodes a new message.
+//
+// A panic during decoding is returned as an error: protobuf-go v1.36 panics for a dynamic message
+// in which the key of a map entry is present twice, with different wire types, and encoded comes
+// from the network.
 func (t *Type) Decode(encoded []byte) (message proto.Message, err error) {
 	defer func() {
-		if problem := recover(); problem != nil {
-			message, err = nil, fmt.Errorf("message %s cannot be decoded: %v", t.Name, problem)
+		if value := recover(); value != nil {
+			message, err = nil, fmt.Errorf("message %s cannot be decoded: %v", t.Name, value)
 		}
 	}()
 	if message, err = t.unmarshal(encoded); err != nil {
@@ -165,40 +111,20 @@ func (t *Type) unmarshal(encoded []byte) (proto.Message, error) {
 	if t.Decoder != nil {
 		return t.Decoder(encoded)
 	}
-	message := t.New() // empty, so there is nothing to reset
+	message := t.New()
+	// Merge skips the reset of a message that is empty anyway.
 	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}.Unmarshal(encoded, message)
 }
 
-// Body returns what is encoded into a frame.
+// Body returns message in the form that the frames of package wire contain. message must have
+// passed Check or CheckName.
 func (t *Type) Body(message proto.Message) wire.Body {
 	return wire.Body{Message: message, Initialized: t.noRequired}
 }
 
-// hasNoRequired tells whether a message cannot lack a required field.
-func hasNoRequired(message protoreflect.MessageDescriptor) bool {
-	return !mayRequire(message, map[protoreflect.FullName]bool{})
-}
-
-// mayRequire tells whether a message has required fields, itself, or in the messages in it that were not seen before.
-// Extensions may have some.
-func mayRequire(message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
-	if seen[message.FullName()] {
-		return false
-	}
-	seen[message.FullName()] = true
-	if message.RequiredNumbers().Len() > 0 || message.ExtensionRanges().Len() > 0 {
-		return true
-	}
-	fields := message.Fields()
-	for i := range fields.Len() {
-		if inner := fields.Get(i).Message(); inner != nil && mayRequire(inner, seen) {
-			return true
-		}
-	}
-	return false
-}
-
-// Encode returns the bytes of a message: the original ones if they still say the same.
+// Encode encodes a message that was decoded from original. It returns original if the message has
+// not changed, which keeps its bytes exactly, in the order of fields that the sender chose. It
+// fails like CheckName, and if message lacks a required field.
 func (t *Type) Encode(message proto.Message, original []byte) ([]byte, error) {
 	if err := t.CheckName(message); err != nil {
 		return nil, err

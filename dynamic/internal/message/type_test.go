@@ -18,7 +18,8 @@ import (
 
 var stringValue = (&wrapperspb.StringValue{}).ProtoReflect().Descriptor()
 
-// unlinked returns a message that has no Go type: own.Message with a text field 1, or another name.
+// unlinked returns the descriptor of a message pkg.name with a string field number 1. It has no
+// generated type, unless its name is that of one.
 func unlinked(t testing.TB, pkg, name string) protoreflect.MessageDescriptor {
 	t.Helper()
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
@@ -36,15 +37,15 @@ func unlinked(t testing.TB, pkg, name string) protoreflect.MessageDescriptor {
 	return file.Messages().Get(0)
 }
 
-func TestResolveMessageType_MakesTheGoType(t *testing.T) {
+func TestResolve_ChoosesTheGoType(t *testing.T) {
 	t.Parallel()
 	own := unlinked(t, "own", "Message")
-	// A descriptor of the user's own, from a file read at run time, with the name of a linked type.
+	// copied is a descriptor that was read at run time and has the name of a linked type.
 	copied := unlinked(t, "google.protobuf", "StringValue")
 	for name, tt := range map[string]struct {
 		resolve func() (Type, error)
 		want    proto.Message
-		checked bool
+		static  bool
 	}{
 		"generated":                  {func() (Type, error) { return Resolve[*wrapperspb.StringValue](stringValue) }, &wrapperspb.StringValue{}, true},
 		"generated, read at runtime": {func() (Type, error) { return Resolve[*wrapperspb.StringValue](copied) }, &wrapperspb.StringValue{}, true},
@@ -58,14 +59,14 @@ func TestResolveMessageType_MakesTheGoType(t *testing.T) {
 			t.Parallel()
 			resolved, err := tt.resolve()
 			require.NoError(t, err)
-			assert.Equal(t, tt.checked, resolved.static)
+			assert.Equal(t, tt.static, resolved.static)
 			message, err := resolved.Decode([]byte{0x0a, 2, 'h', 'i'})
 			require.NoError(t, err)
 			assert.IsType(t, tt.want, message)
 			assert.Equal(t, resolved.Name, message.ProtoReflect().Descriptor().FullName())
 			value := message.ProtoReflect().Descriptor().Fields().ByNumber(1)
 			assert.Equal(t, "hi", message.ProtoReflect().Get(value).String())
-			assert.NotSame(t, message, resolved.New(), "a message of its own each time")
+			assert.NotSame(t, message, resolved.New(), "New returns a new message each time")
 			require.NoError(t, resolved.Check(message))
 
 			_, err = resolved.Decode([]byte{0xff})
@@ -74,7 +75,7 @@ func TestResolveMessageType_MakesTheGoType(t *testing.T) {
 	}
 }
 
-func TestMessageType_Check(t *testing.T) {
+func TestType_Check(t *testing.T) {
 	t.Parallel()
 	generated, err := Resolve[*wrapperspb.StringValue](stringValue)
 	require.NoError(t, err)
@@ -111,28 +112,28 @@ func TestMessageType_Check(t *testing.T) {
 	}
 }
 
-func TestMessageType_CompleteWithoutRequiredFields(t *testing.T) {
+func TestType_RequiredFieldsAreFoundInTheDescriptor(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		message  proto.Message
-		complete bool
+		message    proto.Message
+		noRequired bool
 	}{
 		{&wrapperspb.StringValue{}, true},
-		{&structpb.Struct{}, true}, // holds itself
+		{&structpb.Struct{}, true}, // recursive
 		{&descriptorpb.UninterpretedOption_NamePart{}, false},
-		{&descriptorpb.UninterpretedOption{}, false}, // holds one that has some
-		{&descriptorpb.MessageOptions{}, false},      // extensions may have some
+		{&descriptorpb.UninterpretedOption{}, false}, // in a nested message
+		{&descriptorpb.MessageOptions{}, false},      // possibly in an extension
 	} {
 		descriptor := test.message.ProtoReflect().Descriptor()
 		types, err := Resolve[*dynamicpb.Message](descriptor)
 		require.NoError(t, err)
-		assert.Equal(t, test.complete, types.noRequired, descriptor.FullName())
-		assert.Equal(t, test.complete, types.Body(test.message).Initialized)
+		assert.Equal(t, test.noRequired, types.noRequired, descriptor.FullName())
+		assert.Equal(t, test.noRequired, types.Body(test.message).Initialized)
 	}
 }
 
-// A required field that is missing is noticed when a message is encoded and when it is decoded.
-func TestMessageType_RequiredFieldsAreLookedFor(t *testing.T) {
+// Encoding and decoding fail if a required field is missing.
+func TestType_MissingRequiredField(t *testing.T) {
 	t.Parallel()
 	lacking := &descriptorpb.UninterpretedOption{Name: []*descriptorpb.UninterpretedOption_NamePart{{NamePart: new("x")}}}
 	types, err := Resolve[*dynamicpb.Message](lacking.ProtoReflect().Descriptor())
@@ -145,7 +146,8 @@ func TestMessageType_RequiredFieldsAreLookedFor(t *testing.T) {
 	require.ErrorContains(t, err, "required field")
 }
 
-// handmade is a message that was not generated: one made by reflection, instead of by its type, is of no use.
+// handmade is a message type that was not generated. A zero value made by reflection would be of no
+// use: messages must be created by its MessageType.
 type handmade struct{ protoreflect.Message }
 
 func (h handmade) ProtoReflect() protoreflect.Message {
@@ -163,7 +165,7 @@ type handmadeType struct{ protoreflect.MessageType }
 
 func (t handmadeType) New() protoreflect.Message { return handmade{t.MessageType.New()} }
 
-func TestResolveMessageType_NotGenerated(t *testing.T) {
+func TestResolve_HandmadeType(t *testing.T) {
 	t.Parallel()
 	resolved, err := Resolve[handmade](stringValue)
 	require.NoError(t, err)
@@ -172,8 +174,9 @@ func TestResolveMessageType_NotGenerated(t *testing.T) {
 	assert.Equal(t, "hi", message.(handmade).Get(stringValue.Fields().ByNumber(1)).String())
 }
 
-// The linked Go type of a message may have required fields that its descriptor at run time does not have.
-func TestMessageType_RequiredFieldsOfTheGoType(t *testing.T) {
+// The linked Go type of a message may have required fields that its descriptor at run time does not
+// have.
+func TestType_MissingRequiredFieldOfTheGoType(t *testing.T) {
 	t.Parallel()
 	const name = "UninterpretedOption"
 	lax := unlinked(t, "google.protobuf", name)
@@ -187,4 +190,75 @@ func TestMessageType_RequiredFieldsOfTheGoType(t *testing.T) {
 	require.ErrorContains(t, err, "required field")
 	_, err = wire.AppendMessageFrame(nil, types.Body(lacking), string(types.Name), 0)
 	require.ErrorContains(t, err, "required field")
+}
+
+// Interfaces and structs that cannot hold the message are errors.
+func TestResolve_WrongGoType(t *testing.T) {
+	t.Parallel()
+	type wider interface {
+		proto.Message
+		Wider()
+	}
+	type embedding struct{ *wrapperspb.StringValue }
+	for want, resolve := range map[string]func() (Type, error){
+		"*wrapperspb.StringValue for message google.protobuf.StringValue is no message.wider": func() (Type, error) {
+			return Resolve[wider](stringValue)
+		},
+		"*message.embedding is no message type generated by protoc-gen-go": func() (Type, error) {
+			return Resolve[*embedding](stringValue)
+		},
+		"message.embedding is no message type, it only holds a *wrapperspb.StringValue": func() (Type, error) {
+			return Resolve[embedding](stringValue)
+		},
+		"wanted message google.protobuf.StringValue, given *wrapperspb.Int32Value, " +
+			"which is message google.protobuf.Int32Value": func() (Type, error) {
+			return Resolve[*wrapperspb.Int32Value](stringValue)
+		},
+	} {
+		_, err := resolve()
+		require.EqualError(t, err, want)
+	}
+}
+
+func TestType_Convert(t *testing.T) {
+	t.Parallel()
+	generated, err := Resolve[*wrapperspb.StringValue](stringValue)
+	require.NoError(t, err)
+	given := wrapperspb.String("hi")
+	same, err := generated.Convert(given)
+	require.NoError(t, err)
+	assert.Same(t, given, same)
+
+	dynamic := dynamicpb.NewMessage(stringValue)
+	dynamic.Set(stringValue.Fields().ByNumber(1), protoreflect.ValueOfString("hi"))
+	converted, err := generated.Convert(dynamic)
+	require.NoError(t, err)
+	require.IsType(t, given, converted)
+	assert.True(t, proto.Equal(given, converted))
+
+	for _, wrong := range []proto.Message{nil, wrapperspb.Int32(1), (*dynamicpb.Message)(nil)} {
+		_, err = generated.Convert(wrong)
+		require.Error(t, err)
+	}
+}
+
+// An unchanged message keeps its bytes, even if they are not those that this program would write.
+func TestType_EncodeKeepsUnchangedBytes(t *testing.T) {
+	t.Parallel()
+	types, err := Resolve[*wrapperspb.StringValue](stringValue)
+	require.NoError(t, err)
+	original := []byte{0x0a, 1, 'x', 0x0a, 2, 'h', 'i'} // the last value of a field counts
+	message, err := types.Decode(original)
+	require.NoError(t, err)
+	encoded, err := types.Encode(message, original)
+	require.NoError(t, err)
+	assert.Equal(t, original, encoded)
+
+	message.(*wrapperspb.StringValue).Value = "ho"
+	encoded, err = types.Encode(message, original)
+	require.NoError(t, err)
+	assert.Equal(t, []byte{0x0a, 2, 'h', 'o'}, encoded)
+
+	_, err = types.Encode(wrapperspb.Int32(1), original)
+	require.ErrorContains(t, err, "wanted message google.protobuf.StringValue")
 }
