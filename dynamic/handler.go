@@ -31,12 +31,12 @@ type boundHandler struct {
 	decode func(raw []byte) (wire.Body, error)
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
 	// What handle takes and returns; encoded if raw.
-	requests, responses message.Type
-	raw                 bool
-	// affinity is what the server offers itself with; nil: always 1. It takes requests of type affinityOf.
-	affinity   func(ctx context.Context, request wire.Body) float32
-	affinityOf reflect.Type
-	semaphore  semaphore.Semaphore
+	requestType, responseType message.Type
+	raw                       bool
+	// affinity is what the server offers itself with; nil: always 1. It takes requests of type affinityRequest.
+	affinity        func(ctx context.Context, request wire.Body) float32
+	affinityRequest reflect.Type
+	semaphore       semaphore.Semaphore
 	// stream is what serves a stream; the fields above are for calls.
 	stream *boundStream
 }
@@ -67,7 +67,7 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 		return errors.New("there is an affinity function, but the function takes bytes")
 	}
 	bound.affinity = func(ctx context.Context, request wire.Body) float32 { return f(ctx, request.Message.(Req)) }
-	bound.affinityOf = reflect.TypeFor[Req]()
+	bound.affinityRequest = reflect.TypeFor[Req]()
 	return nil
 }
 
@@ -116,9 +116,9 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	if err != nil {
 		return nil, fmt.Errorf("response type: %w", err)
 	}
-	bound := &boundHandler{requests: requests, responses: responses}
+	bound := &boundHandler{requestType: requests, responseType: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		message, err := bound.requests.Decode(raw) // an option may have changed it
+		message, err := bound.requestType.Decode(raw) // an option may have changed it
 		return wire.Body{Message: message}, err
 	}
 	bound.handle = func(ctx context.Context, request wire.Body) (wire.Body, error) {
@@ -140,8 +140,8 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 			return err
 		}
 	}
-	if b.affinity != nil && !b.requests.DecodedType.AssignableTo(b.affinityOf) {
-		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requests.DecodedType, b.affinityOf)
+	if b.affinity != nil && !b.requestType.DecodedType.AssignableTo(b.affinityRequest) {
+		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requestType.DecodedType, b.affinityRequest)
 	}
 	return nil
 }
@@ -175,10 +175,10 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 		return nil, fmt.Errorf("response type: %w", err)
 	}
 	bound := &boundHandler{
-		requests:  requests,
-		responses: responses,
-		raw:       true,
-		decode:    func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
+		requestType:  requests,
+		responseType: responses,
+		raw:          true,
+		decode:       func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
 		handle: func(ctx context.Context, request wire.Body) (wire.Body, error) {
 			response, err := r.handle(ctx, method, request.Raw)
 			return wire.Body{Raw: response}, err

@@ -25,7 +25,7 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 		if call == nil { // an interceptor has made a context of its own
 			call = &rawCall{}
 		}
-		encoded, err := b.requests.Encode(request, call.request)
+		encoded, err := b.requestType.Encode(request, call.request)
 		if err != nil {
 			return nil, wrongMessage("request", info.Descriptor, err)
 		}
@@ -34,14 +34,14 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 			return nil, err
 		}
 		call.response.Store(&response.Raw)
-		message, err := b.responses.Decode(response.Raw)
+		message, err := b.responseType.Decode(response.Raw)
 		if err != nil {
 			return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", info.Descriptor.FullName(), err)
 		}
 		return message, nil
 	})
 	return func(ctx context.Context, request wire.Body) (wire.Body, error) {
-		message, err := b.requests.Decode(request.Raw)
+		message, err := b.requestType.Decode(request.Raw)
 		if err != nil {
 			return wire.Body{}, errors.NewError(errors.MalformedRequest, err)
 		}
@@ -54,7 +54,7 @@ func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info 
 		if returned := call.response.Load(); returned != nil {
 			original = *returned
 		}
-		encoded, err := b.responses.Encode(response, original)
+		encoded, err := b.responseType.Encode(response, original)
 		if err != nil {
 			return wire.Body{}, wrongMessage("response", info.Descriptor, err)
 		}

@@ -34,7 +34,7 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 		return b.interceptedRaw(interceptors, info)
 	}
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
-		request, err := b.requests.Convert(request)
+		request, err := b.requestType.Convert(request)
 		if err != nil {
 			return nil, wrongMessage("request", info.Descriptor, err)
 		}
@@ -43,7 +43,7 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 		case err != nil:
 			return nil, err
 		case response.Message == nil:
-			return b.responses.New(), nil
+			return b.responseType.New(), nil
 		}
 		return response.Message, nil
 	})
@@ -52,10 +52,10 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 		if err != nil || isNil(response) {
 			return wire.Body{}, err
 		}
-		if err := b.responses.CheckName(response); err != nil {
+		if err := b.responseType.CheckName(response); err != nil {
 			return wire.Body{}, wrongMessage("response", info.Descriptor, err)
 		}
-		return b.responses.Body(response), nil
+		return b.responseType.Body(response), nil
 	}
 }
 

@@ -80,22 +80,22 @@ func CommonOptions(service ServiceOption, conn ConnOption) CommonOption {
 	return commonOption{service, conn}
 }
 
-type serviceOptions []ServiceOption
+type serviceOptionGroup []ServiceOption
 
-func (g serviceOptions) applyServer(o *serverOptions) {
+func (g serviceOptionGroup) applyServer(o *serverOptions) {
 	for _, option := range g {
 		option.applyServer(o)
 	}
 }
 
-func (g serviceOptions) applyRegister(o *registerOptions) {
+func (g serviceOptionGroup) applyRegister(o *registerOptions) {
 	for _, option := range g {
 		option.applyRegister(o)
 	}
 }
 
 // ServiceOptions makes one option of several, in this order.
-func ServiceOptions(options ...ServiceOption) ServiceOption { return serviceOptions(options) }
+func ServiceOptions(options ...ServiceOption) ServiceOption { return serviceOptionGroup(options) }
 
 type connOptionGroup []ConnOption
 

@@ -72,7 +72,7 @@ func (r *Registration) Service() *registry.Service { return r.service }
 func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
-	forEach(endpoints, (*endpoint).drain)
+	forEachConcurrently(endpoints, (*endpoint).drain)
 	err := r.drain(ctx, endpoints)
 	if err != nil {
 		err = errors.NewErrorf(errors.FromContext(err).Code(),
@@ -90,7 +90,7 @@ func (r *Registration) Close(ctx context.Context) error {
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
-	forEach(endpoints, (*endpoint).drain) // before the contexts end, so that streams say that it is the server that ends
+	forEachConcurrently(endpoints, (*endpoint).drain) // before the contexts end, so that streams say that it is the server that ends
 	r.cancel()
 	r.drainingEndpoints.Close()
 	r.cancelSubscription.Close()
@@ -113,8 +113,8 @@ func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 	return waitFor(ctx, r.drainingEndpoints.Close())
 }
 
-// forEach calls f with all listeners at the same time: each waits for the broker, and some share a subject there.
-func forEach(endpoints []*endpoint, f func(*endpoint)) {
+// forEachConcurrently calls f with all listeners at the same time: each waits for the broker, and some share a subject there.
+func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
 	var calls sync.WaitGroup
 	for _, e := range endpoints {
 		calls.Go(func() { f(e) })

@@ -34,7 +34,7 @@ func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...Regist
 		next.Kill()
 		return nil, err
 	}
-	forEach(r.currentEndpoints(), r.drainReplaced)
+	forEachConcurrently(r.currentEndpoints(), r.drainReplaced)
 	return next, nil
 }
 
@@ -68,7 +68,7 @@ func (r *Registration) replaceWith(next *Registration) error {
 	defer cancel()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
-		forEach(endpoints, (*endpoint).close)                    // also those that it has not come to
+		forEachConcurrently(endpoints, (*endpoint).close)        // also those that it has not come to
 		if closedErr := r.checkReplaceable(); closedErr != nil { // which is why
 			return closedErr
 		}
@@ -84,12 +84,12 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 		method := r.plans[e.plan.method.Name()]
 		if len(e.topic) > 0 && method != nil && transport.CheckTopic(method.method, e.topic) == nil {
 			successor := newEndpoint(method, e.topic)
-			successor.fromPredecessor = true
+			successor.inherited = true
 			endpoints = append(endpoints, successor)
 		}
 	}
 	for _, e := range endpoints {
-		e.inherit(predecessor.endpoint(e.name))
+		e.reuseInbound(predecessor.endpoint(e.name))
 	}
 	return endpoints
 }

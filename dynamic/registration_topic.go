@@ -55,10 +55,10 @@ func (r *Registration) takeInherited(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.endpoints[name]
-	if e == nil || !e.fromPredecessor {
+	if e == nil || !e.inherited {
 		return nil
 	}
-	e.fromPredecessor = false
+	e.inherited = false
 	return e
 }
 
@@ -66,7 +66,7 @@ func (r *Registration) takeInherited(name string) *endpoint {
 func (r *Registration) markInherited(e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.fromPredecessor = true
+	e.inherited = true
 }
 
 // DeregisterTopic takes no more requests for a method on a topic. Handlers that are running go on, streams are

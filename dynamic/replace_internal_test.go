@@ -53,7 +53,7 @@ func TestIntake_HandOver(t *testing.T) {
 		entering.Go(func() {
 			newest := int64(0)
 			for i := 0; !stop.Load(); i++ {
-				l, place := intakes[i%methods].acquire()
+				l, place := intakes[i%methods].enter()
 				if !assert.NotNil(t, l, "nobody takes it") {
 					return
 				}

@@ -42,7 +42,7 @@ func (d decoderOption) bindOption(bound *boundHandler, method *registry.Method) 
 	if bound.raw {
 		return errors.New("there is a request decoder, but the function takes bytes")
 	}
-	return d.replace(&bound.requests, method.Input())
+	return d.replace(&bound.requestType, method.Input())
 }
 
 func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) error {

@@ -213,8 +213,8 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// publishResponse sends a frame to a client. ctx bounds the wait for a bus that is busy.
-func (s *Server) publishResponse(ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte) error {
+// publishToClient sends a frame to a client. ctx bounds the wait for a bus that is busy.
+func (s *Server) publishToClient(ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte) error {
 	err := s.bus.Publish(ctx, channel, frame, nil)
 	if err != nil {
 		s.warnPublishFailed(method, channel, err)
@@ -238,7 +238,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		closing.Go(func() { errs[i] = r.Close(ctx) })
 	}
 	closing.Wait()
-	idle := s.end()
+	idle := s.stop()
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (s *Server) Kill() {
 	for _, r := range s.markClosed() {
 		r.Kill()
 	}
-	s.end()
+	s.stop()
 }
 
 // Done is closed when the server was shut down or killed.
@@ -273,8 +273,8 @@ func (s *Server) registrationsLocked() []*Registration {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.draining))
 }
 
-// end returns a channel that is closed when no handler runs.
-func (s *Server) end() (idle <-chan struct{}) {
+// stop returns a channel that is closed when no handler runs.
+func (s *Server) stop() (idle <-chan struct{}) {
 	s.cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -55,10 +55,10 @@ func (c *serverCall) serve() {
 	answered := false
 	defer func() {
 		if !answered { // a panic, or runtime.Goexit
-			frame = c.panicked(recover())
+			frame = c.panicFrame(recover())
 		}
 		if frame != nil {
-			c.send(frame)
+			c.sendResponse(frame)
 		}
 	}()
 	frame = c.handle()
@@ -92,7 +92,7 @@ func (c *serverCall) atLimit() bool {
 func (c *serverCall) handle() []byte {
 	request, err := c.plan.handler.decode(c.body)
 	if err != nil { // at once and without a claim, as psrpc does
-		return c.failure(errors.NewError(errors.MalformedRequest, err))
+		return c.errorFrame(errors.NewError(errors.MalformedRequest, err))
 	}
 	if c.sendsClaim() && !c.claim(request) {
 		if c.maybeExpired {
@@ -103,15 +103,15 @@ func (c *serverCall) handle() []byte {
 	c.confirmFresh()
 	c.warnClockSkew()
 	if !c.acquireLimits() {
-		return c.failure(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
+		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"server %s handles as many requests of %s as it may", c.plan.server.ID(), c.plan.method.FullName())))
 	}
 	defer c.releaseLimits()
 	response, err := c.endpoint.handle(&c.context, request)
 	if err != nil {
-		return c.failure(c.mapKilled(err))
+		return c.errorFrame(c.mapKilled(err))
 	}
-	return c.success(response)
+	return c.responseFrame(response)
 }
 
 // mapKilled says of a handler that gave up because its server was killed that another server may do better.
@@ -141,14 +141,14 @@ func (c *serverCall) sendsClaim() bool {
 // server, or has nothing to choose.
 func (c *serverCall) claim(request wire.Body) bool {
 	offer := claimOffer{
-		plan:        c.plan,
-		requestID:   c.requestID,
-		grant:       c.grant,
-		client:      c.client,
-		subscribers: c.subscribers,
-		affinity:    func() float32 { return c.affinity(request) },
-		declines:    c.acceptDecline,
-		closing:     c.endpoint.closing,
+		plan:          c.plan,
+		requestID:     c.requestID,
+		grant:         c.grant,
+		client:        c.client,
+		subscribers:   c.subscribers,
+		affinity:      func() float32 { return c.affinity(request) },
+		acceptDecline: c.acceptDecline,
+		closing:       c.endpoint.closing,
 	}
 	return offer.obtainGrant(&c.context)
 }
@@ -166,29 +166,29 @@ func (c *serverCall) affinity(request wire.Body) float32 {
 	}
 }
 
-func (c *serverCall) success(body wire.Body) []byte {
-	frame, err := c.response(&wire.Response{Body: body})
+func (c *serverCall) responseFrame(body wire.Body) []byte {
+	frame, err := c.encode(&wire.Response{Body: body})
 	if err != nil {
-		return c.failure(errors.NewErrorf(errors.MalformedResponse,
+		return c.errorFrame(errors.NewErrorf(errors.MalformedResponse,
 			"response of %s cannot be encoded: %w", c.plan.method.FullName(), err))
 	}
 	return frame
 }
 
-func (c *serverCall) failure(failure error) []byte {
+func (c *serverCall) errorFrame(failure error) []byte {
 	code, text, details := errors.ToWire(failure)
 	notRun := isNotRun(failure)
-	frame, err := c.response(&wire.Response{Code: string(code), Error: text, Details: details, Unprocessed: notRun})
+	frame, err := c.encode(&wire.Response{Code: string(code), Error: text, Details: details, Unprocessed: notRun})
 	if err != nil {
 		c.plan.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
 			slog.String("method", c.plan.method.FullName()), slog.Any("error", err))
-		frame, _ = c.response(&wire.Response{Code: string(code), Error: text, Unprocessed: notRun})
+		frame, _ = c.encode(&wire.Response{Code: string(code), Error: text, Unprocessed: notRun})
 	}
 	return frame
 }
 
-// response completes an answer with what all have in common, and encodes it.
-func (c *serverCall) response(response *wire.Response) ([]byte, error) {
+// encode completes an answer with what all have in common, and encodes it.
+func (c *serverCall) encode(response *wire.Response) ([]byte, error) {
 	response.RequestID = c.requestID
 	response.ServerID = c.plan.server.wireID
 	response.SentAt = time.Now().UnixNano()
@@ -198,25 +198,25 @@ func (c *serverCall) response(response *wire.Response) ([]byte, error) {
 	return response.AppendFrame(nil)
 }
 
-// panicked logs what the caller must not see.
-func (c *serverCall) panicked(value any) []byte {
-	c.plan.panicked(&c.context, "handler", value)
-	return c.failure(errors.NewErrorf(errors.Internal, "the handler of %s panicked", c.plan.method.FullName()))
+// panicFrame logs what the caller must not see.
+func (c *serverCall) panicFrame(value any) []byte {
+	c.plan.reportPanic(&c.context, "handler", value)
+	return c.errorFrame(errors.NewErrorf(errors.Internal, "the handler of %s panicked", c.plan.method.FullName()))
 }
 
-// send publishes the response, or says why it cannot.
-func (c *serverCall) send(frame []byte) {
+// sendResponse publishes the response, or says why it cannot.
+func (c *serverCall) sendResponse(frame []byte) {
 	server := c.plan.server
 	c.publishContext.Limit = server.options.timeout
 	defer c.publishContext.Cancel()
-	err := server.publishResponse(&c.publishContext, c.plan.method, c.client.responses, frame)
+	err := server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
-		_ = server.publishResponse(&c.publishContext, c.plan.method, c.client.responses, c.tooLarge(err)) // logged there
+		_ = server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, c.tooLargeFrame(err)) // logged there
 	}
 }
 
-func (c *serverCall) tooLarge(err error) []byte {
-	return c.failure(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), err))
+func (c *serverCall) tooLargeFrame(err error) []byte {
+	return c.errorFrame(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), err))
 }
 
 // computeDeadline sets when the request expires by this server's clock, and reports whether that is still to come. A

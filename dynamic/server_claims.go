@@ -49,25 +49,25 @@ func (t *pendingClaims) resolve(requestID []byte, granted bool) {
 
 // claimOffer is a request, for a call or a stream, that a server offers itself for.
 type claimOffer struct {
-	plan        *serverPlan
-	requestID   []byte
-	grant       <-chan bool // where the client's choice arrives, expected since the request came; nil if it need not choose
-	client      *clientEntry
-	subscribers uint32 // servers that the bus counts as one receiver, when the request came; 0 for one
-	affinity    func() float32
-	declines    bool            // the client understands a claim that declines
-	closing     <-chan struct{} // closed when no more requests are taken
+	plan          *serverPlan
+	requestID     []byte
+	grant         <-chan bool // where the client's choice arrives, expected since the request came; nil if it need not choose
+	client        *clientEntry
+	subscribers   uint32 // servers that the bus counts as one receiver, when the request came; 0 for one
+	affinity      func() float32
+	acceptDecline bool            // the client understands a claim that declines
+	closing       <-chan struct{} // closed when no more requests are taken
 }
 
 // obtainGrant claims a request and reports whether the client chose this server, or need not choose. A server whose
 // affinity is negative says so to a client that understands it, and is silent towards others.
 func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 	server := o.plan.server
-	affinity := o.plan.guardedAffinity(ctx, o.affinity)
+	affinity := o.plan.callAffinity(ctx, o.affinity)
 	claim := wire.ClaimRequest{
 		RequestID: o.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0, Subscribers: o.subscribers,
 	}
-	if claim.Declined && !o.declines || ctx.Err() != nil { // or the client has gone
+	if claim.Declined && !o.acceptDecline || ctx.Err() != nil { // or the client has gone
 		return false
 	}
 	frame, err := claim.AppendFrame(nil)
@@ -76,10 +76,10 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 		return false
 	}
 	if claim.Declined {
-		_ = server.publishResponse(ctx, o.plan.method, o.client.claims, frame) // logged there
+		_ = server.publishToClient(ctx, o.plan.method, o.client.claims, frame) // logged there
 		return false
 	}
-	if server.publishResponse(ctx, o.plan.method, o.client.claims, frame) != nil {
+	if server.publishToClient(ctx, o.plan.method, o.client.claims, frame) != nil {
 		return false
 	}
 	if o.grant == nil {

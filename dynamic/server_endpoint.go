@@ -19,8 +19,8 @@ type endpoint struct {
 	handle  serveFunc // of a method that is a call; through the interceptors
 	inbound *inbound
 
-	// fromPredecessor says that it is there because the version before had it. The registration's mu guards it.
-	fromPredecessor bool
+	// inherited says that it is there because the version before had it. The registration's mu guards it.
+	inherited bool
 
 	inFlight lifecycle.InFlight // inside: requests and streams that are being handled
 	closing  chan struct{}      // closed when no more are taken
@@ -139,9 +139,9 @@ func (e *endpoint) onOpen(open *wire.Stream, token *lifecycle.Token) bool {
 	return true
 }
 
-// inherit prepares a listener to take over the intake of another one, if that is on the same channel. Should it come to
+// reuseInbound prepares a listener to take over the intake of another one, if that is on the same channel. Should it come to
 // nothing, grants that only this one needs are still heard, which does no harm.
-func (e *endpoint) inherit(predecessor *endpoint) {
+func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor != nil && predecessor.inbound.channel == e.inbound.channel && predecessor.inbound.mode == e.inbound.mode {
 		e.inbound = predecessor.inbound
 		e.inbound.addEndpoint()

@@ -89,9 +89,9 @@ func (i *inbound) current() *endpoint {
 	return d.endpoint
 }
 
-// acquire returns the listener that takes what has come, and the place in its gate that must be left when that was
+// enter returns the listener that takes what has come, and the place in its gate that must be left when that was
 // served; nil if it is too late.
-func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
+func (i *inbound) enter() (*endpoint, *lifecycle.Token) {
 	var tried *endpoint
 	for {
 		e := i.current()
@@ -107,7 +107,7 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 
 // onRequest takes a frame from the bus; it never blocks.
 func (i *inbound) onRequest(frame []byte) {
-	if e, token := i.acquire(); e != nil && !e.onRequest(frame, token) {
+	if e, token := i.enter(); e != nil && !e.onRequest(frame, token) {
 		e.inFlight.Leave(token)
 	}
 }
@@ -123,7 +123,7 @@ func (i *inbound) onStream(frame []byte) {
 		i.streams.dispatch(&parsed)
 		return
 	}
-	if e, token := i.acquire(); e != nil && !e.onOpen(&parsed, token) {
+	if e, token := i.enter(); e != nil && !e.onOpen(&parsed, token) {
 		e.inFlight.Leave(token)
 	}
 }

@@ -18,17 +18,17 @@ func newServerPlan(r *Registration, method *registry.Method, handler *boundHandl
 	return &serverPlan{server: r.server, registration: r, method: method, handler: handler}
 }
 
-// panicked tells of what no caller sees.
-func (m *serverPlan) panicked(ctx context.Context, what string, value any) {
+// reportPanic tells of what no caller sees.
+func (m *serverPlan) reportPanic(ctx context.Context, what string, value any) {
 	m.registration.panics().report(ctx, m.method, what, value)
 }
 
-// guardedAffinity calls an affinity function. If that panics the server does not offer itself.
-func (m *serverPlan) guardedAffinity(ctx context.Context, function func() float32) (affinity float32) {
+// callAffinity calls an affinity function. If that panics the server does not offer itself.
+func (m *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	returned := false
 	defer func() {
 		if !returned {
-			m.panicked(ctx, "affinity function", recover())
+			m.reportPanic(ctx, "affinity function", recover())
 			affinity = -1
 		}
 	}()

@@ -159,7 +159,7 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 	var cause error
 	defer func() {
 		if !returned { // a panic, or runtime.Goexit
-			req.plan.panicked(s.context, "handler", recover())
+			req.plan.reportPanic(s.context, "handler", recover())
 			cause = errors.NewErrorf(errors.Internal, "the handler of %s panicked", req.plan.method.FullName())
 		}
 		if !returned || !s.hijacked.Load() {
