@@ -30,7 +30,7 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 	}
 	r.membership = p.conn.membership(r.requests.Name)
 	if len(p.conn.options.interceptors.rpc) > 0 && method.Kind() == registry.KindSingle {
-		r.handler, err = p.handler(r)
+		r.handler, err = p.newHandler(r)
 	}
 	return r, err
 }

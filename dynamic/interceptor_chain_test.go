@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// idleChains are chains of interceptors that do nothing, around a handler that does nothing.
-func idleChains(tb testing.TB, n int) map[string]func() {
+// noopChains are chains of interceptors that do nothing, around a handler that does nothing.
+func noopChains(tb testing.TB, n int) map[string]func() {
 	tb.Helper()
 	ctx, message := context.Background(), &emptypb.Empty{}
 	server := chainServerRPC(slices.Repeat([]ServerRPCInterceptor{
@@ -40,7 +40,7 @@ func idleChains(tb testing.TB, n int) map[string]func() {
 // BenchmarkInterceptorChain is what interceptors cost by themselves; BenchmarkInterceptors has them in a call.
 func BenchmarkInterceptorChain(b *testing.B) {
 	for _, n := range []int{0, 1, 5} {
-		for side, call := range idleChains(b, n) {
+		for side, call := range noopChains(b, n) {
 			b.Run(fmt.Sprintf("%s/n=%d", side, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
@@ -52,7 +52,7 @@ func BenchmarkInterceptorChain(b *testing.B) {
 }
 
 func TestInterceptorChain_AllocatesNothing(t *testing.T) { // not in parallel: it counts allocations
-	for side, call := range idleChains(t, 5) {
+	for side, call := range noopChains(t, 5) {
 		assert.Zero(t, testing.AllocsPerRun(100, call), side)
 	}
 }

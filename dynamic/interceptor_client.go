@@ -20,9 +20,9 @@ type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...R
 // [WithRequestInterceptors]; so what calls share belongs outside of it. Its handler may be called from many goroutines.
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
-// handler returns what sends the requests of single calls on a route, through the interceptors of the conn, and then
+// newHandler returns what sends the requests of single calls on a route, through the interceptors of the conn, and then
 // those of the request.
-func (p *clientPlan) handler(r *route) (ClientRPCHandler, error) {
+func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {
 	info := p.callInfo(r)
 	send := func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error) {
 		o := newRequestOptions(opts)
@@ -73,7 +73,7 @@ func (p *clientPlan) callIntercepted(
 	handler := r.handler
 	if handler == nil {
 		var err error
-		if handler, err = p.handler(r); err != nil {
+		if handler, err = p.newHandler(r); err != nil {
 			return nil, err
 		}
 	}

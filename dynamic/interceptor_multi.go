@@ -59,13 +59,13 @@ type multiStage struct {
 	index int
 }
 
-func (l multiStage) Send(ctx context.Context, request proto.Message, opts ...RequestOption) error {
-	return l.chain.send(l.index+1, ctx, request, opts)
+func (s multiStage) Send(ctx context.Context, request proto.Message, opts ...RequestOption) error {
+	return s.chain.send(s.index+1, ctx, request, opts)
 }
 
-func (l multiStage) Recv(response proto.Message, err error) { l.chain.recv(l.index-1, response, err) }
+func (s multiStage) Recv(response proto.Message, err error) { s.chain.recv(s.index-1, response, err) }
 
-func (l multiStage) Close() { l.chain.closeFrom(l.index - 1) }
+func (s multiStage) Close() { s.chain.closeFrom(s.index - 1) }
 
 // multiInterceptors returns those of the conn, and then those of the call.
 func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterceptor {
@@ -95,7 +95,7 @@ func (p *clientPlan) startMultiIntercepted(
 			c.close()
 		}
 	}()
-	call, err := c.sendRequest(ctx, request, opts)
+	call, err := c.start(ctx, request, opts)
 	if err != nil {
 		return nil, ensureCode(err)
 	}
@@ -103,8 +103,8 @@ func (p *clientPlan) startMultiIntercepted(
 	return call, nil
 }
 
-// sendRequest sends the request, and returns a call even if the interceptors did not.
-func (c *multiChain) sendRequest(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
+// start sends the request, and returns a call even if the interceptors did not.
+func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
 	started := false
 	defer func() { // of an error or a panic after the request was sent
 		if !started {

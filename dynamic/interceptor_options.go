@@ -16,8 +16,8 @@ type serverInterceptors struct {
 	err     error // which of them are nil
 }
 
-// around returns these interceptors, and then those of a service.
-func (s *serverInterceptors) around(service *serverInterceptors) serverInterceptors {
+// concat returns these interceptors, and then those of a service.
+func (s *serverInterceptors) concat(service *serverInterceptors) serverInterceptors {
 	return serverInterceptors{
 		rpc:     slices.Concat(s.rpc, service.rpc),
 		stream:  slices.Concat(s.stream, service.stream),

@@ -50,7 +50,7 @@ func StreamContext(next StreamHandler) context.Context {
 	if !ok {
 		return context.Background()
 	}
-	return stage.chain.currentContext()
+	return stage.chain.streamContext()
 }
 
 // SetStreamContext puts ctx in place of what [StreamContext] returns, of which it must be made. On a server it becomes the
@@ -84,20 +84,20 @@ type streamStage struct {
 	index int
 }
 
-func (c *streamChain) currentContext() context.Context {
+func (c *streamChain) streamContext() context.Context {
 	if s := c.stream.Load(); s != nil {
 		return s.context
 	}
 	return c.context
 }
 
-func (l streamStage) Recv(message proto.Message) error { return l.chain.recv(l.index-1, message) }
+func (s streamStage) Recv(message proto.Message) error { return s.chain.recv(s.index-1, message) }
 
-func (l streamStage) Send(message proto.Message, opts ...StreamOption) error {
-	return l.chain.send(l.index+1, message, opts)
+func (s streamStage) Send(message proto.Message, opts ...StreamOption) error {
+	return s.chain.send(s.index+1, message, opts)
 }
 
-func (l streamStage) Close(cause error) error { return l.chain.closeFrom(l.index+1, cause) }
+func (s streamStage) Close(cause error) error { return s.chain.closeFrom(s.index+1, cause) }
 
 // newStreamChain takes interceptors in the order from the user to the bus. It fails with why the stream is refused.
 // Without interceptors the chain is nil, which can be finished, too.
@@ -140,7 +140,7 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	if s == nil {
 		return c.notOpen()
 	}
-	if err := s.sent.CheckName(message); err != nil {
+	if err := s.sendType.CheckName(message); err != nil {
 		return wrongMessage("message", c.method, err)
 	}
 	return s.send(message, opts)
@@ -188,7 +188,7 @@ func (c *streamChain) finish(cause error) {
 		return
 	}
 	for i := range c.handlers {
-		_ = c.panics.guard(c.currentContext(), c.method, func() error {
+		_ = c.panics.guard(c.streamContext(), c.method, func() error {
 			if c.handlers[i] != nil && !c.closed[i].Load() {
 				return c.closeFrom(i, cause)
 			}
@@ -229,7 +229,7 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 		return s.Err()
 	}
 	defer c.receiving.Leave()
-	message, err := s.received.Convert(message)
+	message, err := s.recvType.Convert(message)
 	if err != nil {
 		return wrongMessage("message", c.method, err)
 	}

@@ -46,7 +46,7 @@ func (d decoderOption) bindOption(bound *boundHandler, method *registry.Method) 
 }
 
 func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) error {
-	return d.replace(&bound.received, method.Input())
+	return d.replace(&bound.recvType, method.Input())
 }
 
 func (d decoderOption) replace(requests *message.Type, descriptor protoreflect.MessageDescriptor) error {

@@ -163,7 +163,7 @@ func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []Reg
 	if err != nil {
 		return nil, err
 	}
-	r := newRegistration(s, service, s.options.interceptors.around(&o.interceptors))
+	r := newRegistration(s, service, s.options.interceptors.concat(&o.interceptors))
 	if r.plans, err = bindHandlers(r, handlers, o.allowMissing); err != nil {
 		r.cancel()
 		return nil, err

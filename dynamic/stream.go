@@ -62,7 +62,7 @@ type streamConfig struct {
 	bus            bus.Bus
 	remote         bus.Channel   // where the other side listens
 	timeout        time.Duration // of a message that has none of its own
-	sent, received message.Type
+	sendType, recvType message.Type
 	buffer, window int // 0: the defaults
 	counters       *streamCounters
 	dedup          *dedup.Cache // messages of all streams here

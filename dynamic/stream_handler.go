@@ -14,7 +14,7 @@ import (
 
 // boundStream is a stream's handler fitted to its method.
 type boundStream struct {
-	sent, received message.Type
+	sendType, recvType message.Type
 	buffer, window int // 0: the defaults
 	// newTyped makes the stream a typed one, and returns what handles it.
 	newTyped func(s *stream) func() error
@@ -51,17 +51,17 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 	if kind := method.Kind(); kind != registry.KindStream {
 		return nil, fmt.Errorf("the method is a %s, not a stream", kindNouns[kind])
 	}
-	received, err := message.Resolve[Recv](method.Input())
+	recvType, err := message.Resolve[Recv](method.Input())
 	if err != nil {
 		return nil, fmt.Errorf("type of received messages: %w", err)
 	}
-	sent, err := message.Resolve[Send](method.Output())
+	sendType, err := message.Resolve[Send](method.Output())
 	if err != nil {
 		return nil, fmt.Errorf("type of sent messages: %w", err)
 	}
 	bound := &boundStream{
-		sent:     sent,
-		received: received,
+		sendType:     sendType,
+		recvType: recvType,
 		newTyped: func(s *stream) func() error {
 			typed := newTypedStream[Send, Recv](s)
 			return func() error { return h.handle(typed) }

@@ -104,10 +104,10 @@ func (k *keepalive) reschedule() {
 	s := k.stream
 	now := time.Since(s.started)
 	pingIn := k.interval - (now - time.Duration(s.lastSent.Load()))
-	giveUpIn := maxMissedKeepalives*k.interval - (now - time.Duration(s.lastRecv.Load()))
+	timeoutIn := maxMissedKeepalives*k.interval - (now - time.Duration(s.lastRecv.Load()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
-		k.timer.Reset(max(min(pingIn, giveUpIn), 0))
+		k.timer.Reset(max(min(pingIn, timeoutIn), 0))
 	}
 }

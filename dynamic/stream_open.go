@@ -129,7 +129,7 @@ func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Durat
 	streamID := id.NewStream()
 	return newStream(ctx, streamConfig{
 		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, remote: r.streams, timeout: timeout,
-		sent: p.requests, received: p.responses, buffer: o.bufferSize, window: o.window,
+		sendType: p.requests, recvType: p.responses, buffer: o.bufferSize, window: o.window,
 		counters: &p.conn.stats.streams, dedup: &p.conn.messageDedup,
 	})
 }

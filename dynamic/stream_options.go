@@ -53,15 +53,15 @@ type StreamSetting interface {
 
 type streamSetting struct{ buffer, window int } // 0: not set
 
-func (set streamSetting) applyRequest(o *requestOptions) { set.apply(&o.bufferSize, &o.window) }
+func (s streamSetting) applyRequest(o *requestOptions) { s.apply(&o.bufferSize, &o.window) }
 
-func (set streamSetting) bindStream(bound *boundStream, _ *registry.Method) error {
-	set.apply(&bound.buffer, &bound.window)
+func (s streamSetting) bindStream(bound *boundStream, _ *registry.Method) error {
+	s.apply(&bound.buffer, &bound.window)
 	return nil
 }
 
-func (set streamSetting) apply(buffer, window *int) {
-	*buffer, *window = cmp.Or(set.buffer, *buffer), cmp.Or(set.window, *window)
+func (s streamSetting) apply(buffer, window *int) {
+	*buffer, *window = cmp.Or(s.buffer, *buffer), cmp.Or(s.window, *window)
 }
 
 // WithStreamBuffer sets how many messages that came, and were acknowledged, wait in the stream's channel for their

@@ -92,7 +92,7 @@ func (s *stream) pumpNext() bool {
 			return false
 		}
 	}
-	decoded, err := s.received.Decode(message.body)
+	decoded, err := s.recvType.Decode(message.body)
 	if err != nil {
 		_ = s.Close(errors.NewError(errors.MalformedRequest, err)) // or it was closed before
 		return false

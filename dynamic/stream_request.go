@@ -100,7 +100,7 @@ func (req *streamRequest) newStream() *stream {
 	return newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
-		timeout: r.server.options.timeout, sent: bound.sent, received: bound.received,
+		timeout: r.server.options.timeout, sendType: bound.sendType, recvType: bound.recvType,
 		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
 		dedup: &r.server.messageDedup, endpoint: req.endpoint,
 	})

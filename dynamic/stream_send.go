@@ -26,13 +26,13 @@ type inFlightMessage struct {
 
 // send sends a message. Without a window it waits for the acknowledgement.
 func (s *stream) send(message proto.Message, opts []StreamOption) error {
-	if err := s.sent.Check(message); err != nil {
+	if err := s.sendType.Check(message); err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.method.FullName(), err)
 	}
 	o := newSendOptions(opts, s)
 	m := &inFlightMessage{stream: s, id: id.NewRequest()}
 	if s.windowSlots != nil {
-		if err := s.enterWindow(&o); err != nil {
+		if err := s.acquireSlot(&o); err != nil {
 			return err
 		}
 		return s.sendMessage(m, message, &o)
@@ -55,15 +55,15 @@ func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendO
 	now := time.Now()
 	outgoing := wire.Stream{
 		StreamID: s.id, RequestID: m.id[:], SentAt: now.UnixNano(), Expiry: now.Add(o.timeout).UnixNano(),
-		Op: wire.StreamMessage, Body: s.sent.Body(message),
+		Op: wire.StreamMessage, Body: s.sendType.Body(message),
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
-		s.leaveWindow()
+		s.releaseSlot()
 		return errors.NewErrorf(errors.MalformedRequest, "message of stream %s cannot be encoded: %w", s.method.FullName(), err)
 	}
 	if err := s.track(m, o.timeout); err != nil {
-		s.leaveWindow()
+		s.releaseSlot()
 		return err
 	}
 	m.context.Parent, m.context.Expiry = o.ctx, now.Add(o.timeout)
@@ -171,6 +171,6 @@ func (m *inFlightMessage) complete(outcome error) {
 	if m.result != nil {
 		m.result <- outcome
 	} else {
-		m.stream.leaveWindow()
+		m.stream.releaseSlot()
 	}
 }

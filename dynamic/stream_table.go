@@ -53,8 +53,8 @@ func (t *streamTable) dispatch(frame *wire.Stream) {
 	s.receive(frame)
 }
 
-// ofEndpoint returns the streams of a listener; those of a conn with nil.
-func (t *streamTable) ofEndpoint(e *endpoint) (streams []*stream) {
+// endpointStreams returns the streams of a listener; those of a conn with nil.
+func (t *streamTable) endpointStreams(e *endpoint) (streams []*stream) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, s := range t.streams {
@@ -67,7 +67,7 @@ func (t *streamTable) ofEndpoint(e *endpoint) (streams []*stream) {
 
 // waiting returns how many messages have come for the streams of a listener, or of a conn, and were not read yet.
 func (t *streamTable) waiting(e *endpoint) (messages uint64) {
-	for _, s := range t.ofEndpoint(e) {
+	for _, s := range t.endpointStreams(e) {
 		messages += s.waiting()
 	}
 	return messages
@@ -75,7 +75,7 @@ func (t *streamTable) waiting(e *endpoint) (messages uint64) {
 
 // close closes the streams of a listener that is closing.
 func (t *streamTable) close(e *endpoint) {
-	for _, s := range t.ofEndpoint(e) {
+	for _, s := range t.endpointStreams(e) {
 		_ = s.Close(errors.ErrStreamEOF) // a close that cannot be sent is not known to the peer, but the stream is closed
 	}
 }

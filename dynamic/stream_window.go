@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// enterWindow waits for a free slot, and fails if a message that was in one has failed.
-func (s *stream) enterWindow(o *sendOptions) error {
+// acquireSlot waits for a free slot, and fails if a message that was in one has failed.
+func (s *stream) acquireSlot(o *sendOptions) error {
 	if err := s.waitForSlot(o); err != nil {
 		return err
 	}
@@ -18,7 +18,7 @@ func (s *stream) enterWindow(o *sendOptions) error {
 		err = s.takeWindowErr()
 	}
 	if err != nil {
-		s.leaveWindow()
+		s.releaseSlot()
 	}
 	return err
 }
@@ -43,8 +43,8 @@ func (s *stream) waitForSlot(o *sendOptions) error {
 	}
 }
 
-// leaveWindow gives a slot back.
-func (s *stream) leaveWindow() {
+// releaseSlot gives a slot back.
+func (s *stream) releaseSlot() {
 	if s.windowSlots != nil {
 		<-s.windowSlots
 	}

@@ -60,13 +60,13 @@ type subscription[Resp proto.Message] struct {
 	messages     chan Resp
 	backlog      backlog
 	handler      DeliveryHandler // brings updates through the interceptors; nil without
-	subscription transport.LazySubscription
+	busSubscription transport.LazySubscription
 	context      context.Context //nolint:containedctx // the life of the subscription
 	cancel       context.CancelFunc
 	inFlight     *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
 
 	received, dropped, badFrames, refused atomic.Uint64
-	endedBySlowReader                     atomic.Bool
+	slowConsumer                     atomic.Bool
 
 	endOnce sync.Once
 	mu      sync.Mutex
@@ -90,7 +90,7 @@ func subscribe[Resp proto.Message](
 		overflow:     o.overflow,
 		messages:     make(chan Resp, maxChannel),
 		backlog:      backlog{limit: o.bufferSize},
-		subscription: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
+		busSubscription: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 		inFlight:     lifecycle.NewGate(),
 	}
 	if o.bufferSize > 0 {
@@ -104,7 +104,7 @@ func subscribe[Resp proto.Message](
 	if p.method.Routing() == registry.RoutingMulti {
 		mode = bus.Broadcast
 	}
-	if err := s.subscription.Subscribe(ctx, p.conn.bus, route.requests, mode, s.deliver); err != nil {
+	if err := s.busSubscription.Subscribe(ctx, p.conn.bus, route.requests, mode, s.deliver); err != nil {
 		s.cancel()
 		failure, reason := transport.ClassifyError(err)
 		return nil, errors.WithFacts(failure, errors.CallFacts{
@@ -165,7 +165,7 @@ func (s *subscription[Resp]) end(err error) {
 		if unwatch != nil {
 			unwatch()
 		}
-		s.subscription.Close()
+		s.busSubscription.Close()
 		s.cancel()
 		<-s.inFlight.Close()
 		s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // not negative

@@ -79,7 +79,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 	for b.fullLocked(len(frame), len(s.messages)) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
-			if s.overflow == EndSubscription && !s.endedBySlowReader.Swap(true) {
+			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
 				s.endAsync(errors.ErrSlowConsumer) // end waits for deliveries
 			}
 			return
