@@ -47,105 +47,105 @@ var emptyState = callState{receivers: bus.Unknown}
 
 // newCallInbox returns a box with an alarm that counts from epoch.
 func newCallInbox(epoch time.Time) *callInbox {
-	b := &callInbox{wakeup: queue.NewWakeup(), state: emptyState}
-	b.timer.epoch, b.timer.onDeadline = epoch, b.onDeadline
-	b.timer.stop()
-	return b
+	in := &callInbox{wakeup: queue.NewWakeup(), state: emptyState}
+	in.timer.epoch, in.timer.onDeadline = epoch, in.onDeadline
+	in.timer.stop()
+	return in
 }
 
 // inboxPool keeps boxes for later calls. It belongs to a conn, since channels and timers made in a testing/synctest
 // bubble must stay in it.
 type inboxPool struct {
-	unused sync.Pool
-	epoch  time.Time // of the alarms; must be set
+	pool  sync.Pool
+	epoch time.Time // of the alarms; must be set
 }
 
 // get returns a box for a new call. Put it back, unless somebody else still has it.
 func (p *inboxPool) get() *callInbox {
-	b, ok := p.unused.Get().(*callInbox)
+	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
-		b = newCallInbox(p.epoch)
+		in = newCallInbox(p.epoch)
 	}
-	b.reset(id.NewRequest())
-	return b
+	in.reset(id.NewRequest())
+	return in
 }
 
 // put takes back the box of a call that has ended: one that is not pending, nor watched by the alarm.
-func (p *inboxPool) put(b *callInbox) {
-	b.reset(id.Call{}) // lets go of what has come
-	p.unused.Put(b)
+func (p *inboxPool) put(in *callInbox) {
+	in.reset(id.Call{}) // lets go of what has come
+	p.pool.Put(in)
 }
 
 // reset empties the box, for the call with this id.
-func (b *callInbox) reset(call id.Call) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.id, b.state, b.requireClaim = call, emptyState, false
+func (in *callInbox) reset(call id.Call) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.id, in.state, in.requireClaim = call, emptyState, false
 }
 
 // snapshot returns what has come so far.
-func (b *callInbox) snapshot() callState {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.state
+func (in *callInbox) snapshot() callState {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.state
 }
 
-func (b *callInbox) onResponse(response wire.Response) bool {
-	b.mu.Lock()
-	fromClaimer := !b.requireClaim || b.state.hasClaim(response.ServerID)
-	useful := !b.state.answered && (fromClaimer || response.Error != "")
+func (in *callInbox) onResponse(response wire.Response) bool {
+	in.mu.Lock()
+	fromClaimer := !in.requireClaim || in.state.hasClaim(response.ServerID)
+	useful := !in.state.answered && (fromClaimer || response.Error != "")
 	if useful {
-		b.state.answered, b.state.fromClaimer = true, fromClaimer
-		b.state.server, b.state.body = response.ServerID, response.Body.Raw
+		in.state.answered, in.state.fromClaimer = true, fromClaimer
+		in.state.server, in.state.body = response.ServerID, response.Body.Raw
 		if response.Error != "" {
-			b.state.failure = &wire.Response{
+			in.state.failure = &wire.Response{
 				Code: response.Code, Error: response.Error, Details: response.Details, Unprocessed: response.Unprocessed,
 			}
 		}
 	}
-	b.mu.Unlock()
-	b.wakeup.Send()
+	in.mu.Unlock()
+	in.wakeup.Send()
 	return useful
 }
 
-func (n *callState) hasClaim(server []byte) bool {
-	return slices.ContainsFunc(n.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
+func (s *callState) hasClaim(server []byte) bool {
+	return slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
 }
 
 // onConnClosed wakes the caller, who looks at the conn.
-func (b *callInbox) onConnClosed() { b.wakeup.Send() }
+func (in *callInbox) onConnClosed() { in.wakeup.Send() }
 
 // OnDeadline says that the call's time is up, unless the box is another call's by now.
-func (b *callInbox) onDeadline(deadline int64) {
-	b.mu.Lock()
-	if b.timer.deadline.Load() == deadline {
-		b.state.timedOut = true
+func (in *callInbox) onDeadline(deadline int64) {
+	in.mu.Lock()
+	if in.timer.deadline.Load() == deadline {
+		in.state.timedOut = true
 	}
-	b.mu.Unlock()
-	b.wakeup.Send()
+	in.mu.Unlock()
+	in.wakeup.Send()
 }
 
 // isError tells whether a server has answered with an error. A success counts only from a server that was chosen.
-func (n *callState) isError() bool { return n.answered && n.failure != nil }
+func (s *callState) isError() bool { return s.answered && s.failure != nil }
 
 // discardUnselectedResponse makes room for the answer of the server that was chosen, unless that is there already.
-func (b *callInbox) discardUnselectedResponse(server string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.requireClaim = false
-	if string(b.state.server) != server || !b.state.fromClaimer {
-		b.state.answered, b.state.server, b.state.body, b.state.failure = false, nil, nil, nil
+func (in *callInbox) discardUnselectedResponse(server string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.requireClaim = false
+	if string(in.state.server) != server || !in.state.fromClaimer {
+		in.state.answered, in.state.server, in.state.body, in.state.failure = false, nil, nil, nil
 	}
 }
 
-func (b *callInbox) onClaim(claim wire.ClaimRequest) bool {
-	b.mu.Lock()
-	hasRoom := len(b.state.claims) < selection.MaxClaims
+func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
+	in.mu.Lock()
+	hasRoom := len(in.state.claims) < selection.MaxClaims
 	if hasRoom {
-		b.state.claims = append(b.state.claims, claim)
+		in.state.claims = append(in.state.claims, claim)
 	}
-	b.mu.Unlock()
-	b.wakeup.Send()
+	in.mu.Unlock()
+	in.wakeup.Send()
 	return hasRoom
 }
 
@@ -157,15 +157,15 @@ type requestReport struct {
 
 // Published takes the bus's report.
 func (r *requestReport) Delivered(receivers int, err error) {
-	b := r.inbox
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.id != r.call {
+	in := r.inbox
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.id != r.call {
 		return
 	}
-	b.state.receivers, b.state.publishErr = receivers, err
-	if receivers == 0 || err != nil || len(b.state.claims) > 0 { // otherwise it can wait for the answers
-		b.wakeup.Send()
+	in.state.receivers, in.state.publishErr = receivers, err
+	if receivers == 0 || err != nil || len(in.state.claims) > 0 { // otherwise it can wait for the answers
+		in.wakeup.Send()
 	}
 }
 
@@ -174,12 +174,12 @@ type grantReport requestReport
 
 // Published says that the choice was lost; how many servers got it does not matter.
 func (g *grantReport) Delivered(_ int, err error) {
-	b := g.inbox
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err == nil || b.id != g.call {
+	in := g.inbox
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err == nil || in.id != g.call {
 		return
 	}
-	b.state.publishErr = err
-	b.wakeup.Send()
+	in.state.publishErr = err
+	in.wakeup.Send()
 }

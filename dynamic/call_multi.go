@@ -127,11 +127,11 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	defer c.mu.Unlock()
 	switch {
 	case len(c.queue) > 0:
-		first := c.queue[0]
+		next := c.queue[0]
 		c.queue = c.queue[1:]
-		response = serverResponse{serverID: string(first.ServerID), raw: first.Body.Raw}
-		if first.Error != "" {
-			response.err = serverError(&first)
+		response = serverResponse{serverID: string(next.ServerID), raw: next.Body.Raw}
+		if next.Error != "" {
+			response.err = serverError(&next)
 		}
 		return response, true, false
 	case c.publishErr != nil:

@@ -26,46 +26,46 @@ type pendingCall interface {
 	onConnClosed()
 }
 
-func (t *pendingCalls) add(callID id.Call, call pendingCall) {
-	part := &t[callID.Shard()]
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	if part.calls == nil {
-		part.calls = map[id.Call]pendingCall{}
+func (p *pendingCalls) add(callID id.Call, call pendingCall) {
+	table := &p[callID.Shard()]
+	table.mu.Lock()
+	defer table.mu.Unlock()
+	if table.calls == nil {
+		table.calls = map[id.Call]pendingCall{}
 	}
-	part.calls[callID] = call
+	table.calls[callID] = call
 }
 
-func (t *pendingCalls) remove(callID id.Call) {
-	part := &t[callID.Shard()]
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	delete(part.calls, callID)
+func (p *pendingCalls) remove(callID id.Call) {
+	table := &p[callID.Shard()]
+	table.mu.Lock()
+	defer table.mu.Unlock()
+	delete(table.calls, callID)
 }
 
 // dispatch lets the call with this id take something, and reports whether there is one, and whether it had a use for it. A call
 // that was removed takes nothing. take must not use the table, of which a part is locked.
-func (t *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) bool) (found, useful bool) {
+func (p *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return false, false
 	}
-	part := &t[callID.Shard()]
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	call := part.calls[callID]
+	table := &p[callID.Shard()]
+	table.mu.Lock()
+	defer table.mu.Unlock()
+	call := table.calls[callID]
 	if call == nil {
 		return false, false
 	}
 	return true, handle(call)
 }
 
-// end tells all calls that the conn has ended.
-func (t *pendingCalls) end() {
-	for i := range t {
-		t[i].mu.Lock()
-		calls := slices.Collect(maps.Values(t[i].calls))
-		t[i].mu.Unlock()
+// notifyConnClosed tells all calls that the conn has ended.
+func (p *pendingCalls) notifyConnClosed() {
+	for i := range p {
+		p[i].mu.Lock()
+		calls := slices.Collect(maps.Values(p[i].calls))
+		p[i].mu.Unlock()
 		for _, call := range calls {
 			call.onConnClosed()
 		}

@@ -43,12 +43,12 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	c.inbox.requireClaim = c.selecting
 	timeout, expiry := p.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry.Sub(c.started)
-	unclaimed := c.acceptDirect && p.method.RequireClaim()
+	direct := c.acceptDirect && p.method.RequireClaim()
 	outgoing := wire.Request{
 		RequestID: c.inbox.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
 		Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
-		SkipClaim: unclaimed, AcceptDirect: unclaimed, AcceptDecline: c.selecting,
+		SkipClaim: direct, AcceptDirect: direct, AcceptDecline: c.selecting,
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
@@ -122,16 +122,16 @@ func (c *unaryCall) deregister() {
 func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	done := ctx.Done()
 	for {
-		var phase <-chan time.Time
+		var selectionTimeout <-chan time.Time
 		if c.selecting {
-			phase = c.claims.Timeout()
+			selectionTimeout = c.claims.Timeout()
 		}
-		if phase == nil && done == nil { // as it is most often: without a select, which costs as much as the rest
+		if selectionTimeout == nil && done == nil { // as it is most often: without a select, which costs as much as the rest
 			<-c.inbox.wakeup
 		} else {
 			select {
 			case <-c.inbox.wakeup:
-			case <-phase:
+			case <-selectionTimeout:
 				if err := c.selectServer(ctx); err != nil {
 					return nil, err
 				}
@@ -191,7 +191,7 @@ func (c *unaryCall) isFinal(response *wire.Response) bool {
 func serverError(response *wire.Response) error {
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
-		return refusedError{err}
+		return remoteUnprocessedError{err}
 	}
 	return err
 }
@@ -244,8 +244,8 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 
 // grant tells all servers which one shall run the request.
 func (c *unaryCall) grant(ctx context.Context, server string) error {
-	choice := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
-	frame, err := choice.AppendFrame(nil)
+	selected := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
+	frame, err := selected.AppendFrame(nil)
 	if err != nil {
 		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.plan.method.FullName(), err)
 	}

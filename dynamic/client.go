@@ -46,13 +46,13 @@ func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 // where the bus knows that no server is there; unavailable if no server took the request, also where time ran out
 // while one was being chosen; deadline_exceeded if it ran out later; canceled; resource_exhausted for a request that is too large for the bus; unavailable if the bus is down.
 func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
-	var none Resp
+	var zero Resp
 	if c.err != nil {
-		return none, c.err
+		return zero, c.err
 	}
 	response, err := c.plan.call(ctx, c.bound, request, opts)
 	if err != nil {
-		return none, err
+		return zero, err
 	}
 	return response.(Resp), nil
 }

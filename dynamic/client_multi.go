@@ -50,14 +50,14 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 }
 
 // deliver reports false if the call ended before the caller took the response.
-func deliver[T any](ctx context.Context, call *multiCall, to chan<- T, response T) bool {
+func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, response T) bool {
 	select {
-	case to <- response: // even if the call has ended, as long as there is room
+	case responses <- response: // even if the call has ended, as long as there is room
 		return true
 	default:
 	}
 	select {
-	case to <- response:
+	case responses <- response:
 		return true
 	case <-call.timer.C:
 	case <-ctx.Done():

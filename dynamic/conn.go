@@ -125,10 +125,10 @@ func (c *Conn) Stats() ConnStats {
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
 	c.mu.Lock()
-	services := slices.Collect(maps.Values(c.replies)) // none is added once life has ended
+	replies := slices.Collect(maps.Values(c.replies)) // none is added once life has ended
 	c.mu.Unlock()
-	for _, service := range services {
-		service.close()
+	for _, r := range replies {
+		r.close()
 	}
 	c.goroutines.Wait()
 	return nil
@@ -175,15 +175,15 @@ const maxMemberships = 10_000
 func (c *Conn) membership(channel string) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	known := c.memberships[channel]
-	if known == nil {
+	m := c.memberships[channel]
+	if m == nil {
 		if c.memberships == nil || len(c.memberships) >= maxMemberships { // rare enough to begin anew
 			c.memberships = map[string]*selection.Membership{}
 		}
-		known = &selection.Membership{}
-		c.memberships[channel] = known
+		m = &selection.Membership{}
+		c.memberships[channel] = m
 	}
-	return known
+	return m
 }
 
 // subscribeReplies returns the conn's side of a service, listening.
@@ -193,10 +193,10 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 		c.mu.Unlock()
 		return nil, err
 	}
-	service := c.replies[s.WireName()]
-	if service == nil {
-		service = newReplySubscriptions(c, s.WireName())
-		c.replies[s.WireName()] = service
+	replies := c.replies[s.WireName()]
+	if replies == nil {
+		replies = newReplySubscriptions(c, s.WireName())
+		c.replies[s.WireName()] = replies
 	}
 	c.mu.Unlock()
 
@@ -207,11 +207,11 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	err := service.subscribe(ctx, hasStreams(s))
+	err := replies.subscribe(ctx, hasStreams(s))
 	if err != nil && c.err() != nil {
 		err = c.err()
 	}
-	return service, err
+	return replies, err
 }
 
 // OnResponse takes a frame from the bus; it never blocks.
@@ -286,12 +286,12 @@ func (c *Conn) onStream(frame []byte) {
 
 // trackStream makes s a stream of the conn until it is released.
 func (c *Conn) trackStream(s *stream) error {
-	member := connStream{s}
-	if err := c.track(member); err != nil {
+	child := connStream{s}
+	if err := c.track(child); err != nil {
 		return err
 	}
 	s.release = func() {
-		c.untrack(member)
+		c.untrack(child)
 		c.streams.remove(s)
 	}
 	return c.streams.add(s) // its id is new

@@ -14,7 +14,7 @@ type connChild interface {
 }
 
 // track makes m end with the conn. It fails if that has ended.
-func (c *Conn) track(m connChild) error {
+func (c *Conn) track(child connChild) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.err(); err != nil {
@@ -23,14 +23,14 @@ func (c *Conn) track(m connChild) error {
 	if c.children == nil {
 		c.children = map[connChild]struct{}{}
 	}
-	c.children[m] = struct{}{}
+	c.children[child] = struct{}{}
 	return nil
 }
 
-func (c *Conn) untrack(m connChild) {
+func (c *Conn) untrack(child connChild) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.children, m)
+	delete(c.children, child)
 }
 
 // closeChildren ends the conn with its bus, and all members with the conn.
@@ -41,10 +41,10 @@ func (c *Conn) closeChildren() {
 		c.cancel(bus.ErrClosed)
 	}
 	c.mu.Lock()
-	members := slices.Collect(maps.Keys(c.children))
+	children := slices.Collect(maps.Keys(c.children))
 	c.mu.Unlock()
-	for _, m := range members {
-		m.end(c.err())
+	for _, child := range children {
+		child.end(c.err())
 	}
-	c.pending.end()
+	c.pending.notifyConnClosed()
 }

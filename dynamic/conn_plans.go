@@ -11,22 +11,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// invocation finds the method and makes the request.
-func (c *Conn) invocation(ctx context.Context, name string, request any) (*clientPlan, proto.Message, error) {
-	method, err := c.invokedPlan(ctx, name)
+// resolveInvocation finds the method and makes the request.
+func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) (*clientPlan, proto.Message, error) {
+	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	message, err := toMessage(&method.requests, c.registry, request)
+	message, err := toMessage(&plan.requests, c.registry, request)
 	if err != nil {
-		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", method.method.FullName(), err)
+		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", plan.method.FullName(), err)
 	}
-	return method, message, nil
+	return plan, message, nil
 }
 
-// invokedPlan returns the plan of a method, made when it is first used, or when the registry has a new one by
+// methodPlan returns the plan of a method, made when it is first used, or when the registry has a new one by
 // that name.
-func (c *Conn) invokedPlan(ctx context.Context, name string) (*clientPlan, error) {
+func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
 		return nil, err

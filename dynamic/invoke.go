@@ -21,11 +21,11 @@ import (
 // values may hold types of the conn's registry; or nil for an empty message. A request that does not fit the
 // method fails with the code invalid_argument and is not sent. Other errors are those of [Client.Call].
 func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...RequestOption) (proto.Message, error) {
-	method, message, err := c.invocation(ctx, name, request)
+	plan, message, err := c.resolveInvocation(ctx, name, request)
 	if err != nil {
 		return nil, err
 	}
-	return method.call(ctx, nil, message, opts)
+	return plan.call(ctx, nil, message, opts)
 }
 
 // InvokeMulti sends a request to every server, as [Client.CallMulti] does. Method and request are given as to
@@ -33,20 +33,20 @@ func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...Requ
 func InvokeMulti(
 	ctx context.Context, c *Conn, name string, request any, opts ...RequestOption,
 ) (<-chan *Response[proto.Message], error) {
-	method, message, err := c.invocation(ctx, name, request)
+	plan, message, err := c.resolveInvocation(ctx, name, request)
 	if err != nil {
 		return nil, err
 	}
-	return (&Client[proto.Message, proto.Message]{plan: method}).CallMulti(ctx, message, opts...)
+	return (&Client[proto.Message, proto.Message]{plan: plan}).CallMulti(ctx, message, opts...)
 }
 
 // InvokeSubscribe subscribes to a method, as [Client.Subscribe] does. The method is named as for [Invoke].
 func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestOption) (Subscription[proto.Message], error) {
-	method, err := c.invokedPlan(ctx, name)
+	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return (&Client[proto.Message, proto.Message]{plan: method}).Subscribe(ctx, opts...)
+	return (&Client[proto.Message, proto.Message]{plan: plan}).Subscribe(ctx, opts...)
 }
 
 // InvokedStream is a stream whose messages are given as to [Invoke].
@@ -58,15 +58,15 @@ type InvokedStream struct {
 
 // InvokeStream opens a stream, as [Client.OpenStream] does. The method is named as for [Invoke].
 func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOption) (*InvokedStream, error) {
-	method, err := c.invokedPlan(ctx, name)
+	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := (&Client[proto.Message, proto.Message]{plan: method}).OpenStream(ctx, opts...)
+	stream, err := (&Client[proto.Message, proto.Message]{plan: plan}).OpenStream(ctx, opts...)
 	if err != nil {
 		return nil, err
 	}
-	return &InvokedStream{stream, method}, nil
+	return &InvokedStream{stream, plan}, nil
 }
 
 // Send sends a message, as that of a [ClientStream] does. A message that does not fit the method is not sent.

@@ -177,12 +177,12 @@ func (c *serverCall) responseFrame(body wire.Body) []byte {
 
 func (c *serverCall) errorFrame(failure error) []byte {
 	code, text, details := errors.ToWire(failure)
-	notRun := isNotRun(failure)
-	frame, err := c.encode(&wire.Response{Code: string(code), Error: text, Details: details, Unprocessed: notRun})
+	unprocessed := isMarkedUnprocessed(failure)
+	frame, err := c.encode(&wire.Response{Code: string(code), Error: text, Details: details, Unprocessed: unprocessed})
 	if err != nil {
 		c.plan.server.options.logger.Error("dynpsrpc: error details cannot be encoded",
 			slog.String("method", c.plan.method.FullName()), slog.Any("error", err))
-		frame, _ = c.encode(&wire.Response{Code: string(code), Error: text, Unprocessed: notRun})
+		frame, _ = c.encode(&wire.Response{Code: string(code), Error: text, Unprocessed: unprocessed})
 	}
 	return frame
 }

@@ -9,29 +9,29 @@ func Unprocessed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return notRunError{err}
+	return unprocessedError{err}
 }
 
 // IsUnprocessed tells of a call's error whether the server that has answered says that nothing was done for the request, as it
 // does where it has no room for it, and with [Unprocessed]. A server that returns such an error of a call of its own does not
 // pass that on, for it has done something.
 func IsUnprocessed(err error) bool {
-	_, refused := errors.AsType[refusedError](err)
+	_, refused := errors.AsType[remoteUnprocessedError](err)
 	return refused
 }
 
-// notRunError is marked by this side.
-type notRunError struct{ error }
+// unprocessedError is marked by this side.
+type unprocessedError struct{ error }
 
-func (e notRunError) Unwrap() error { return e.error }
+func (e unprocessedError) Unwrap() error { return e.error }
 
-// isNotRun tells whether this side has marked an error.
-func isNotRun(err error) bool {
-	_, marked := errors.AsType[notRunError](err)
+// isMarkedUnprocessed tells whether this side has marked an error.
+func isMarkedUnprocessed(err error) bool {
+	_, marked := errors.AsType[unprocessedError](err)
 	return marked
 }
 
-// refusedError is marked by the other side.
-type refusedError struct{ error }
+// remoteUnprocessedError is marked by the other side.
+type remoteUnprocessedError struct{ error }
 
-func (e refusedError) Unwrap() error { return e.error }
+func (e remoteUnprocessedError) Unwrap() error { return e.error }
