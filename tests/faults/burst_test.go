@@ -19,7 +19,7 @@ const burstPatience = 5 * scene.Patience
 
 // A burst as fast as the publisher can reaches a subscriber that reads without loss, in order.
 func TestBurst_NothingIsLost(t *testing.T) { // alone: a busy machine would be what is measured
-	updates := int64(scaled(400_000))
+	updates := int64(scaled(200_000))
 	for _, on := range []func(testing.TB) scene.Network{scene.OnRedis, scene.OnNATS} {
 		network := on(t)
 		t.Run(network.Name, func(t *testing.T) {
