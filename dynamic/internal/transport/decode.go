@@ -7,8 +7,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Decode parses a frame whose envelope must hold a message of this kind. It reports false and adds one
-// to badFrames if the envelope or the message cannot be decoded, or if the message is of another kind.
+// Decode decodes the inner message of a frame with parse, which is the Parse function of package
+// wire for this kind. It returns false and adds one to badFrames if the envelope or the message is
+// malformed, if the message is of another kind, or if it is larger than maxFrameSize bytes after
+// decompression. Zero or less stands for bus.DefaultMaxFrameSize.
+//
+// The message aliases frame, except for a message that was compressed. Decode never panics,
+// whatever the frame contains, and may be called concurrently.
 func Decode[T any](
 	frame []byte, kind wire.Kind, maxFrameSize int, parse func(value []byte) (T, error), badFrames *atomic.Uint64,
 ) (message T, ok bool) {
@@ -25,8 +30,9 @@ func Decode[T any](
 	return message, false
 }
 
-// Decompress returns the value of an envelope as it was before psrpc compressed it, if it did. That is as large as a
-// frame may be, no larger.
+// Decompress returns the value of an envelope, decompressed if it is a gzip stream: psrpc peers may
+// compress large values. It returns an error if the stream is damaged, or expands to more than
+// maxFrameSize bytes. Zero or less stands for bus.DefaultMaxFrameSize.
 func Decompress(value []byte, maxFrameSize int) ([]byte, error) {
 	if maxFrameSize <= 0 {
 		maxFrameSize = bus.DefaultMaxFrameSize

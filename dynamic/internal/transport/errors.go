@@ -7,8 +7,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ClassifyError makes of the bus's error that of a call whose frames it does not carry.
-func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
+// ClassifyError converts an error of Bus.Publish or Bus.Subscribe to the error that the caller of a
+// method gets, and returns the reason that belongs into the error's facts. err must not be nil.
+//
+//   - An ended context becomes canceled or deadline_exceeded, with its reason.
+//   - bus.ErrFrameTooLarge stays as it is, with ReasonTooLarge.
+//   - An error with code unavailable stays as it is, with ReasonBusDown: the broker is unreachable,
+//     or the bus is closed.
+//   - Any other error becomes internal and wraps err, with ReasonBusDown.
+func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // the reason belongs to the error
 	coded, ok := errors.AsType[errors.Error](err)
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -18,11 +25,11 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 	case ok && coded.Code() == errors.Unavailable:
 		return err, errors.ReasonBusDown
 	default:
-		return errors.NewErrorf(errors.Internal, "the bus did not take the request: %w", err), errors.ReasonBusDown
+		return errors.NewErrorf(errors.Internal, "the bus failed: %w", err), errors.ReasonBusDown
 	}
 }
 
-// ContextReason is the reason for which a context's error ends a call.
+// ContextReason returns the reason of a call that ended with err, the error of its context.
 func ContextReason(err error) errors.Reason {
 	if errors.Is(err, context.Canceled) {
 		return errors.ReasonCanceled

@@ -8,37 +8,40 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// limitedBus refuses to send frames over a size, and drops those that come.
+// limitedBus is a bus with a limit on the size of frames in both directions.
 type limitedBus struct {
 	bus.Bus
 
-	max     int // bytes
+	maxSize int // bytes
 	dropped *atomic.Uint64
 }
 
-// LimitFrames returns b itself if there is no limit.
-func LimitFrames(b bus.Bus, bytes int, dropped *atomic.Uint64) bus.Bus {
-	if bytes <= 0 {
+// LimitFrames returns a bus that publishes and delivers only frames of at most maxSize bytes.
+// Publish returns an error that wraps bus.ErrFrameTooLarge for larger ones; received frames that
+// are larger are dropped and counted in dropped. If maxSize is zero or negative, LimitFrames
+// returns b itself.
+func LimitFrames(b bus.Bus, maxSize int, dropped *atomic.Uint64) bus.Bus {
+	if maxSize <= 0 {
 		return b
 	}
-	return &limitedBus{Bus: b, max: bytes, dropped: dropped}
+	return &limitedBus{Bus: b, maxSize: maxSize, dropped: dropped}
 }
 
-// Publish fails with bus.ErrFrameTooLarge.
+// Publish implements bus.Bus.
 func (b *limitedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-	if len(frame) > b.max {
-		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit set here is %d",
-			bus.ErrFrameTooLarge, len(frame), channel, b.max)
+	if len(frame) > b.maxSize {
+		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit of this server or conn is %d",
+			bus.ErrFrameTooLarge, len(frame), channel, b.maxSize)
 	}
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// Subscribe delivers what is not too large.
+// Subscribe implements bus.Bus.
 func (b *limitedBus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
 	return b.Bus.Subscribe(ctx, channel, mode, func(frame []byte) {
-		if len(frame) > b.max {
+		if len(frame) > b.maxSize {
 			b.dropped.Add(1)
 			return
 		}

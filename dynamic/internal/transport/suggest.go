@@ -6,10 +6,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Suggest returns, as the end of an error's text, the name of the method that was most likely meant; or nothing.
+// maxTypos is the largest edit distance at which a long method name still counts as misspelled.
+const maxTypos = 3
+
+// Suggest returns "; did you mean X?" for an error about an unknown method, where X is the name,
+// according to nameOf, of the method that name most likely stands for. It returns "" if no method
+// has a similar name.
+//
+// Names are similar if their edit distance, ignoring case, is at most a third of the length of the
+// method part of name, rounded up, and at most three. They are also similar if the candidate is a
+// full name that ends with name, for example if the package is missing.
 func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Method) string) string {
 	method := name[strings.LastIndexAny(name, "/.")+1:]
-	best, bestDistance := "", 1+min(3, (len(method)+2)/3) // so many wrong letters make another name
+	best, bestDistance := "", 1+min(maxTypos, (len(method)+2)/3)
 	for _, m := range methods {
 		candidate := nameOf(m)
 		distance := editDistance(strings.ToLower(name), strings.ToLower(candidate), bestDistance)
@@ -26,12 +35,15 @@ func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Meth
 	return "; did you mean " + best + "?"
 }
 
-// editDistance counts the letters to insert, delete or replace to get from a to b; limit if there are that many.
+// editDistance returns the Levenshtein distance of a and b: the number of bytes to insert, delete
+// or replace to turn a into b. It returns limit if the distance is at least limit.
 func editDistance(a, b string, limit int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= limit {
 		return limit
 	}
-	distances := make([]int, len(b)+1) // distances from the part of a that was seen to the beginnings of b
+	// distances[j] is the distance between the part of a that was read and b[:j]. Only one row of
+	// the usual matrix is kept; diagonal is the element above and to the left of the current one.
+	distances := make([]int, len(b)+1)
 	for j := range distances {
 		distances[j] = j
 	}

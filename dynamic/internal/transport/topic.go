@@ -7,7 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// CheckTopic returns an error unless the parts are those that the method takes.
+// CheckTopic returns an error with code invalid_argument if a topic does not have the number of
+// parts that the method needs. A method without topics needs none.
 func CheckTopic(method *registry.Method, parts []string) error {
 	if len(parts) == method.TopicParts() {
 		return nil

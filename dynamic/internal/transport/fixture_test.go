@@ -1,0 +1,80 @@
+package transport
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+const source = `
+syntax = "proto3";
+package test;
+import "options.proto";
+message Empty {}
+service Weather {
+  rpc Forecast(Empty) returns (Empty);
+  rpc Report(Empty) returns (Empty) { option (psrpc.options).topics = true; }
+  rpc Alert(Empty) returns (Empty) {
+    option (psrpc.options) = { topics: true topic_params: { names: ["region", "severity"] } };
+  }
+}
+`
+
+// weather returns the service of source.
+func weather(t testing.TB) *registry.Service {
+	t.Helper()
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"test.proto": {Data: []byte(source)}}, "test.proto"))
+	service, ok := reg.Service("test.Weather")
+	require.True(t, ok)
+	return service
+}
+
+func method(t testing.TB, name string) *registry.Method {
+	t.Helper()
+	m, ok := weather(t).Method(name)
+	require.True(t, ok)
+	return m
+}
+
+// subscriberBus is a bus whose Subscribe calls a function, and that counts its open subscriptions.
+type subscriberBus struct {
+	bus.Bus
+
+	subscribe func(ctx context.Context, deliver bus.Handler) error // nil to succeed at once
+	total     atomic.Int64
+	open      atomic.Int64
+}
+
+func (b *subscriberBus) Subscribe(
+	ctx context.Context, _ bus.Channel, _ bus.Mode, deliver bus.Handler,
+) (bus.Subscription, error) {
+	if b.subscribe != nil {
+		if err := b.subscribe(ctx, deliver); err != nil {
+			return nil, err
+		}
+	}
+	b.total.Add(1)
+	b.open.Add(1)
+	return &subscription{bus: b}, nil
+}
+
+// subscription counts as one of several that share a receiver.
+type subscription struct {
+	bus    *subscriberBus
+	closed atomic.Bool
+}
+
+func (s *subscription) Close() {
+	if s.closed.CompareAndSwap(false, true) {
+		s.bus.open.Add(-1)
+	}
+}
+
+func (s *subscription) Subscribers() int { return int(s.bus.open.Load()) }
