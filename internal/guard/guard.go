@@ -1,5 +1,3 @@
-// Package guard turns panics of code that this module did not write, such as plugins and event
-// handlers, into errors.
 package guard
 
 import (
