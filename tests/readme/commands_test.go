@@ -67,6 +67,18 @@ func TestREADME_ExamplesExist(t *testing.T) {
 	}
 }
 
+func TestREADME_LinksExist(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+		text, err := os.ReadFile(filepath.Join(root, page))
+		require.NoError(t, err)
+		for _, link := range regexp.MustCompile(`\]\(([\w./-]+\.\w+)\)`).FindAllStringSubmatch(string(text), -1) {
+			_, err := os.Stat(filepath.Join(root, link[1]))
+			assert.NoError(t, err, page)
+		}
+	}
+}
+
 // The protoc commands generate Go code in another module, whose requirements are those of this module. protoc-gen-go is
 // built from them.
 func TestREADME_ProtocCommands(t *testing.T) {
