@@ -17,23 +17,26 @@ import (
 
 const module = "github.com/dynpsrpc/dynpsrpc"
 
-// goPackage is what `go list` says of a package.
+// goPackage is the part of the output of go list that the tests use.
 type goPackage struct {
 	ImportPath   string
 	Name         string
 	Dir          string
 	Doc          string
 	GoFiles      []string
+	TestGoFiles  []string
+	XTestGoFiles []string
 	Imports      []string
 	TestImports  []string
 	XTestImports []string
 }
 
-// rel is the package's path inside the module.
+// rel returns the path of the package relative to the module.
 func (p goPackage) rel() string {
 	return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
 }
 
+// list runs go list at the root of the module.
 func list(t *testing.T, args ...string) []goPackage {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json"}, args...)...)
@@ -44,7 +47,7 @@ func list(t *testing.T, args ...string) []goPackage {
 	var packages []goPackage
 	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
 		var p goPackage
-		err := decoder.Decode(&p) //nolint:musttag // the names are those of the go command
+		err := decoder.Decode(&p) //nolint:musttag // fields have the names that go list prints
 		if errors.Is(err, io.EOF) {
 			require.NotEmpty(t, packages)
 			return packages
@@ -54,73 +57,7 @@ func list(t *testing.T, args ...string) []goPackage {
 	}
 }
 
-// allowed lists, for each package that others may build upon, what it may import of this module
-// besides internal packages. A name with /... stands for what is below it too.
-var allowed = map[string][]string{
-	"errors":                   {},
-	"registry":                 {"errors"},
-	"bus":                      {"errors"},
-	"bus/bustest":              {"errors", "bus"},
-	"bus/...":                  {"errors", "bus"},
-	"dynamic":                  {"errors", "registry", "bus"},
-	"dynamic/...":              {"errors", "registry", "bus", "dynamic"},
-	"dynamic/plugin/...":       {"errors", "registry", "bus", "dynamic", "dynamic/plugin"},
-	"interceptors":             {"errors", "registry", "bus", "dynamic"},
-	"interceptors/...":         {"errors", "registry", "bus", "dynamic", "interceptors"},
-	"interceptors/metrics/...": {"errors", "registry", "bus", "dynamic", "interceptors/metrics"},
-	"internal/...":             {"errors"},
-	"internal/fanout":          {"internal/lifecycle"},
-	"internal/lifecycle":       {"internal/shard"},
-	"internal/id":              {"internal/shard"},
-	"cmd/...":                  {"..."},
-	"example/...":              {"..."},
-	"tests/...":                {"..."},
-
-	// Plugins link it, and nothing else of ours.
-	"dynamic/plugin/wasm/guest/...": {"dynamic/plugin/wasm/guest"},
-}
-
-// rule returns what governs the package: the entry for itself, else that of the folder it is in.
-func rule(rel string) ([]string, bool) {
-	if imports, ok := allowed[rel]; ok {
-		return imports, true
-	}
-	for folder := rel; folder != "."; folder = path.Dir(folder) {
-		if imports, ok := allowed[folder+"/..."]; ok {
-			return imports, true
-		}
-	}
-	return nil, false
-}
-
-func matches(rel string, patterns []string) bool {
-	for _, pattern := range patterns {
-		if pattern == "..." || pattern == rel {
-			return true
-		}
-	}
-	return false
-}
-
-func TestImports_FollowTheArrows(t *testing.T) {
-	t.Parallel()
-	for _, p := range list(t, "./...") {
-		imports, ok := rule(p.rel())
-		if !assert.True(t, ok, "package %s has no rule: is it at the right place?", p.rel()) {
-			continue
-		}
-		for _, imported := range p.Imports {
-			target, ours := strings.CutPrefix(imported, module+"/")
-			if !ours || matches(target, imports) {
-				continue
-			}
-			mayUseInternal := p.rel() != "errors" && !strings.HasPrefix(p.rel(), "internal/")
-			assert.True(t, mayUseInternal && strings.HasPrefix(target, "internal/"),
-				"%s must not import %s", p.rel(), target)
-		}
-	}
-}
-
+// Package errors is a superset of the standard package, and replaces it everywhere, tests included.
 func TestImports_OnlyErrorsUsesTheStandardErrors(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "./...") {
@@ -128,24 +65,27 @@ func TestImports_OnlyErrorsUsesTheStandardErrors(t *testing.T) {
 			continue
 		}
 		for _, imports := range [][]string{p.Imports, p.TestImports, p.XTestImports} {
-			assert.NotContains(t, imports, "errors", "package %s", p.rel())
+			assert.NotContains(t, imports, "errors",
+				"package %s imports the standard errors package: import %s/errors instead", p.rel(), module)
 		}
 	}
 }
 
+// Every package has a package comment, in a file doc.go unless it is a program.
 func TestPackages_AreDocumented(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "./...") {
 		if len(p.GoFiles) == 0 {
 			continue // tests only
 		}
-		assert.NotEmpty(t, p.Doc, "package %s has no comment", p.rel())
+		assert.NotEmpty(t, p.Doc, "package %s has no package comment", p.rel())
 		if p.Name != "main" {
-			assert.Contains(t, p.GoFiles, "doc.go", "package %s has its comment elsewhere", p.rel())
+			assert.Contains(t, p.GoFiles, "doc.go", "the package comment of %s belongs in a file doc.go", p.rel())
 		}
 	}
 }
 
+// The module has no root package, and its top-level folders are few.
 func TestRoot_HasNoGoFile(t *testing.T) {
 	t.Parallel()
 	entries, err := os.ReadDir("../..")
@@ -155,15 +95,15 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 		switch name := entry.Name(); {
 		case strings.HasPrefix(name, "."):
 		case entry.IsDir():
-			assert.Contains(t, known, name, "a new folder at the top")
+			assert.Contains(t, known, name, "%s is a new top-level folder: add it here if it belongs there", name)
 		default:
-			assert.NotEqual(t, ".go", path.Ext(name), "a Go file at the top")
+			assert.NotEqual(t, ".go", path.Ext(name), "%s is a Go file at the top level: the module has no root package", name)
 		}
 	}
 }
 
-// TestPrograms_LinkOnlyWhatTheyUse: brokers' clients, the fast decoder, and what some interceptors
-// need, are linked where they are imported.
+// A program links the clients of brokers, the fast decoder and the dependencies of single
+// interceptors only if it imports the packages that need them.
 func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "-deps", "./example/quickstart", "./interceptors") {
@@ -171,7 +111,7 @@ func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 			"github.com/redis/", "github.com/nats-io/", "buf.build/", "github.com/prometheus/", "go.opentelemetry.io/",
 			"github.com/sony/", "golang.org/x/time", "github.com/tetratelabs/",
 		} {
-			assert.False(t, strings.HasPrefix(p.ImportPath, optional), "quickstart or interceptors link %s", p.ImportPath)
+			assert.False(t, strings.HasPrefix(p.ImportPath, optional), "example/quickstart or interceptors link the optional dependency %s", p.ImportPath)
 		}
 	}
 }

@@ -1,0 +1,188 @@
+package arch
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// rule states which packages of this module the non-test files of some packages may import. Paths
+// are relative to the module. A path that ends in /... stands for everything below a folder, and
+// ... alone for the whole module.
+type rule struct {
+	packages  string
+	mayImport []string
+	reason    string
+}
+
+// rules contains the rules of all packages. The rule of a package is the one with its path, or else
+// the one of the nearest folder that contains it.
+var rules = []rule{
+	{"errors", nil, "every other package returns its errors"},
+	{"registry", []string{"errors", "internal/..."}, "it describes services and knows no bus"},
+	{"bus", []string{"errors", "internal/..."}, "it transports bytes and knows no services"},
+	{"bus/...", []string{"errors", "bus", "internal/..."}, "it transports bytes and knows no services"},
+	{"dynamic", []string{"errors", "registry", "bus", "internal/...", "dynamic/internal/..."}, "it is built on these"},
+	{"dynamic/...", []string{"errors", "registry", "bus", "internal/...", "dynamic"},
+		"it uses the public API of dynamic; dynamic/internal is for dynamic alone"},
+	{"dynamic/plugin/...", []string{"errors", "registry", "bus", "internal/...", "dynamic", "dynamic/plugin"},
+		"loaders of plugins do not know each other; dynamic/internal is for dynamic alone"},
+	{"dynamic/plugin/wasm/guest/...", []string{"dynamic/plugin/wasm/guest"}, "it is compiled into plugins and stays small"},
+	{"interceptors", []string{"errors", "registry", "bus", "dynamic", "internal/..."}, "it uses the public API of dynamic"},
+	{"interceptors/...", []string{"errors", "registry", "bus", "dynamic", "interceptors", "internal/..."},
+		"interceptors with dependencies do not know each other"},
+	{"interceptors/metrics/...", []string{"errors", "registry", "bus", "dynamic", "interceptors/metrics", "internal/..."},
+		"exporters of metrics do not know each other"},
+
+	// dynamic/internal: the parts of dynamic.
+	{"dynamic/internal/...", []string{"errors", "registry", "bus", "internal/..."},
+		"a part of dynamic imports neither dynamic nor another part"},
+	{"dynamic/internal/message", []string{"errors", "internal/wire"},
+		"it knows messages only, neither services nor a bus"},
+	{"dynamic/internal/selection", []string{"errors", "internal/id", "internal/timer", "internal/wire"},
+		"it knows claims only, neither services nor a bus"},
+	{"dynamic/internal/transport", []string{"errors", "registry", "bus", "internal/wire"},
+		"it knows frames and topics, but no calls, streams or handlers"},
+
+	// internal: the leaves of the module. An empty list keeps a package free of other packages of
+	// it.
+	{"internal/...", []string{"errors"}, "it is a leaf"},
+	{"internal/clockskew", nil, "it is a leaf"},
+	{"internal/dedup", []string{"internal/id", "internal/shard"}, "it is sharded by id"},
+	{"internal/fanout", []string{"internal/lifecycle"}, "its subscribers are closed like all others"},
+	{"internal/id", []string{"internal/shard"}, "an id selects a shard"},
+	{"internal/lazyctx", nil, "it is a leaf"},
+	{"internal/lifecycle", []string{"internal/shard"}, "its counters are sharded"},
+	{"internal/queue", nil, "it is a leaf"},
+	{"internal/semaphore", nil, "it is a leaf"},
+	{"internal/shard", nil, "it is a leaf"},
+	{"internal/timer", nil, "it is a leaf"},
+
+	{"cmd/...", []string{"..."}, "it is a program"},
+	{"example/...", []string{"..."}, "it is a program"},
+	{"tests/...", []string{"..."}, "it tests everything"},
+}
+
+// ruleOf returns the rule of a package.
+func ruleOf(pkg string) (rule, bool) {
+	patterns := []string{pkg}
+	for folder := pkg; folder != "."; folder = path.Dir(folder) {
+		patterns = append(patterns, folder+"/...")
+	}
+	for _, pattern := range patterns {
+		for _, r := range rules {
+			if r.packages == pattern {
+				return r, true
+			}
+		}
+	}
+	return rule{}, false
+}
+
+// matches reports whether a package is, or is below, one of the patterns.
+func matches(pkg string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		folder, isFolder := strings.CutSuffix(pattern, "...")
+		return pattern == pkg || isFolder && strings.HasPrefix(pkg, folder)
+	})
+}
+
+// violation returns a description of the rule that the import of another package by a file breaks,
+// or "" if the import is allowed.
+func violation(file, imported string) string {
+	r, ok := ruleOf(path.Dir(file))
+	if !ok {
+		return fmt.Sprintf("%s: there is no rule for package %s: is it at the right place?", file, path.Dir(file))
+	}
+	if matches(imported, r.mayImport) {
+		return ""
+	}
+	allowed := "nothing"
+	if len(r.mayImport) > 0 {
+		allowed = "only " + strings.Join(r.mayImport, ", ")
+	}
+	return fmt.Sprintf("%s imports %s, but the rule %q allows %s of this module: %s",
+		file, imported, r.packages, allowed, r.reason)
+}
+
+// importsOf returns the packages of this module that a file imports.
+func importsOf(t *testing.T, file string) (packages []string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	require.NoError(t, err)
+	for _, spec := range parsed.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		require.NoError(t, err)
+		if rel, ours := strings.CutPrefix(imported, module+"/"); ours {
+			packages = append(packages, rel)
+		}
+	}
+	return packages
+}
+
+func TestImports_FollowTheRules(t *testing.T) {
+	t.Parallel()
+	for _, p := range list(t, "./...") {
+		_, ok := ruleOf(p.rel())
+		assert.True(t, ok, "there is no rule for package %s: is it at the right place?", p.rel())
+		for _, name := range p.GoFiles {
+			for _, imported := range importsOf(t, filepath.Join(p.Dir, name)) {
+				assert.Empty(t, violation(path.Join(p.rel(), name), imported))
+			}
+		}
+	}
+}
+
+// Tests do not follow the rules, except that only dynamic's own tests know dynamic/internal, and
+// that the tests of dynamic/internal do not need dynamic.
+func TestImports_OnlyDynamicUsesItsInternals(t *testing.T) {
+	t.Parallel()
+	const parts = "dynamic/internal/"
+	for _, p := range list(t, "./...") {
+		for _, name := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
+			file := path.Join(p.rel(), name)
+			for _, imported := range importsOf(t, filepath.Join(p.Dir, name)) {
+				if strings.HasPrefix(imported, parts) && imported != p.rel() {
+					assert.Equal(t, "dynamic", p.rel(), "%s imports %s: only package dynamic may import %s...", file, imported, parts)
+				}
+				if strings.HasPrefix(p.rel(), parts) {
+					assert.NotEqual(t, "dynamic", imported, "%s imports dynamic: no part of dynamic may import it", file)
+				}
+			}
+		}
+	}
+}
+
+// A violation names the file, the import, the rule and its reason.
+func TestViolation(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ file, imported, want string }{
+		{"dynamic/call.go", "dynamic/internal/message", ""},
+		{"dynamic/call.go", "internal/wire", ""},
+		{"bus/redisbus/pipeline.go", "internal/id", ""},
+		{"tests/e2e/fleet.go", "interceptors", ""},
+		{"dynamic/internal/transport/decode.go", "dynamic", `dynamic/internal/transport/decode.go imports dynamic, ` +
+			`but the rule "dynamic/internal/transport" allows only errors, registry, bus, internal/wire of this module: ` +
+			`it knows frames and topics, but no calls, streams or handlers`},
+		{"dynamic/internal/stream/stream.go", "dynamic/internal/message", `dynamic/internal/stream/stream.go imports ` +
+			`dynamic/internal/message, but the rule "dynamic/internal/..." allows only errors, registry, bus, internal/... ` +
+			`of this module: a part of dynamic imports neither dynamic nor another part`},
+		{"dynamic/plugin/host.go", "dynamic/internal/message", `dynamic/plugin/host.go imports dynamic/internal/message, ` +
+			`but the rule "dynamic/plugin/..." allows only errors, registry, bus, internal/..., dynamic, dynamic/plugin ` +
+			`of this module: loaders of plugins do not know each other; dynamic/internal is for dynamic alone`},
+		{"internal/queue/fifo.go", "errors", `internal/queue/fifo.go imports errors, but the rule "internal/queue" ` +
+			`allows nothing of this module: it is a leaf`},
+		{"metrics/metrics.go", "errors", `metrics/metrics.go: there is no rule for package metrics: is it at the right place?`},
+	} {
+		assert.Equal(t, tt.want, violation(tt.file, tt.imported))
+	}
+}
