@@ -17,65 +17,103 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// stream is one side of a stream, the client's or the server's, whatever its message types are. One goroutine, its
-// pump, hands over what comes; see stream_receive.go. Nothing that the bus calls waits for it, or for a lock that is
-// held while something is sent.
+// stream is one side of a stream, the client's or the server's, independent of its message types.
+//
+// The bus callbacks run on goroutines that all subscriptions of the bus share, so they never block:
+// a frame is handled at once or put into the mailbox. One goroutine per stream, its pump, takes
+// messages out of the mailbox and delivers them, see stream_receive.go. The callbacks take mu for
+// moments only; mu is never held while a frame is sent, which can take as long as the bus blocks.
 type stream struct {
 	streamConfig
 
-	consumer streamConsumer // set before the pump starts
-	chain    *streamChain   // set before the pump starts; nil without interceptors
-	release  func()         // lets go of what leads to the stream; called by the pump in the end; set before that starts
-	mailbox  queue.Mailbox[streamMessage]
-	opening  *streamOpening             // of a client's stream
-	buffered atomic.Pointer[func() int] // tells how many messages are in the channel; nil before there is one
+	// consumer receives the messages. It is set before the pump starts.
+	consumer streamConsumer
+	// chain holds the interceptors' handlers, nil without interceptors. It is set before the pump
+	// starts.
+	chain *streamChain
+	// release removes the stream from the table or conn that dispatches frames to it. It is set
+	// before the pump starts; the pump calls it when the stream has ended.
+	release func()
+	// mailbox holds messages that arrived from the bus and that the pump has not taken yet.
+	mailbox queue.Mailbox[streamMessage]
+	// opening is the state of the open request. It is nil on a server.
+	opening *streamOpening
+	// buffered returns the number of messages in the user's channel. It is nil until newTypedStream
+	// has made the channel.
+	buffered atomic.Pointer[func() int]
 
-	context         context.Context //nolint:containedctx // the life of the stream
-	cancel          context.CancelCauseFunc
-	done            chan struct{} // closed once err is set
-	readerGone      chan struct{} // closed when nobody takes messages any more
-	pumpDone        chan struct{} // closed when the pump has ended
-	closeReaderGone func()        // closes abandoned
-	tasks           *lifecycle.Gate
-	hijacked        atomic.Bool
+	// context ends when the stream is closed.
+	context context.Context //nolint:containedctx // it has the stream's lifetime
+	cancel  context.CancelCauseFunc
+	// done is closed after err is set.
+	done chan struct{}
+	// readerGone is closed when the user has closed the stream and reads no more messages.
+	readerGone chan struct{}
+	// pumpDone is closed when the pump has ended.
+	pumpDone        chan struct{}
+	closeReaderGone func()
+	// tasks counts the calls of Close and the keepalive checks in flight, for which the pump waits.
+	tasks    *lifecycle.Gate
+	hijacked atomic.Bool
 
-	sendLock    chan struct{} // room for one: whoever is sending a frame
-	windowSlots chan struct{} // room for the window; nil without one
+	// sendLock serializes frames, so that they reach the bus in the order of the Sends. It is a
+	// channel of capacity one because, unlike a mutex, it can be waited for together with a
+	// context.
+	sendLock chan struct{}
+	// windowSlots holds one element for each message in the window. It is nil without a window.
+	windowSlots chan struct{}
 
-	dedupKey           uint64 // random, so that no other stream here has it
-	started            time.Time
-	lastRecv, lastSent atomic.Int64 // when there was last a frame, in nanoseconds since started
+	// dedupKey is random, so that it differs from the keys of the other streams that share the
+	// dedup cache.
+	dedupKey uint64
+	started  time.Time
+	// lastRecv and lastSent are the times of the last frames, in nanoseconds since started.
+	lastRecv, lastSent atomic.Int64
 
-	mu           sync.Mutex
-	err          error                        // why the stream was closed
-	inFlight     map[id.Call]*inFlightMessage // by request id; nil once closed
-	allAcked     chan struct{}                // closed when unacked is empty; nil if nobody waits for that
-	windowErr    error                        // of a message in the window, not reported yet
-	onCloseFuncs []func()                     // to be called when the stream is closed
+	mu sync.Mutex
+	// err is the reason why the stream was closed, nil while it is open.
+	err error
+	// inFlight holds unacknowledged messages by request id. It is nil once the stream is closed.
+	inFlight map[id.Call]*inFlightMessage
+	// allAcked is closed when inFlight becomes empty. It is nil if no Flush is waiting.
+	allAcked chan struct{}
+	// windowErr is the first error of a message in the window that no Send or Flush has returned
+	// yet.
+	windowErr error
+	// onCloseFuncs are called when the stream is closed.
+	onCloseFuncs []func()
 }
 
-// streamConfig is what a stream is made of.
+// streamConfig holds the parameters of newStream.
 type streamConfig struct {
-	id             []byte
-	method         *registry.Method
-	topic          []string
-	bus            bus.Bus
-	remote         bus.Channel   // where the other side listens
-	timeout        time.Duration // of a message that has none of its own
+	id     []byte
+	method *registry.Method
+	topic  []string
+	bus    bus.Bus
+	// remote is the channel to which the other side has subscribed.
+	remote bus.Channel
+	// timeout applies to messages without a timeout of their own.
+	timeout            time.Duration
 	sendType, recvType message.Type
-	buffer, window int // 0: the defaults
+	// buffer and window are sizes in messages; zero selects the default.
+	buffer, window int
 	counters       *streamCounters
-	dedup          *dedup.Cache // messages of all streams here
-	endpoint       *endpoint    // that serves the stream; nil on a client
+	// dedup finds messages that the bus delivered twice. All streams of a conn or server share it.
+	dedup *dedup.Cache
+	// endpoint serves the stream. It is nil on a client.
+	endpoint *endpoint
 }
 
-// DefaultStreamBuffer is how many messages wait in a stream's channel, unless [WithStreamBuffer] says otherwise.
+// DefaultStreamBuffer is the number of messages that a stream's channel holds, unless
+// [WithStreamBuffer] sets another number.
 const DefaultStreamBuffer = 100
 
-// streamCounters count the frames of streams that were dropped.
+// streamCounters count dropped frames. A frame is dropped, instead of blocking the bus callback, if
+// it is late, has no stream or pending message, is a duplicate, or finds the mailbox full.
 type streamCounters struct{ expired, unmatched, duplicated, overflowed atomic.Uint64 }
 
-// newStream returns a stream whose context is made of ctx. Its pump is not running.
+// newStream returns a stream whose context is derived from ctx. The caller must start the pump, or
+// close the stream with markClosed.
 func newStream(ctx context.Context, config streamConfig) *stream {
 	config.timeout = min(config.timeout, maxTimeout)
 	if config.buffer <= 0 {
@@ -104,14 +142,14 @@ func newStream(ctx context.Context, config streamConfig) *stream {
 // Context ends when the stream is closed.
 func (s *stream) Context() context.Context { return s.context }
 
-// Err says why the stream was closed; nil while it is open.
+// Err returns the reason why the stream was closed, or nil while it is open.
 func (s *stream) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// waiting returns how many messages have come and were not read yet.
+// waiting returns the number of messages that have arrived and were not read yet.
 func (s *stream) waiting() uint64 {
 	count := s.mailbox.Len()
 	if buffered := s.buffered.Load(); buffered != nil {
@@ -120,10 +158,11 @@ func (s *stream) waiting() uint64 {
 	return uint64(count) //nolint:gosec // not negative
 }
 
-// Hijack keeps the stream open when the handler returns.
+// Hijack keeps the stream open after the handler has returned.
 func (s *stream) Hijack() { s.hijacked.Store(true) }
 
-// onClose has f called when the stream is closed. f must not block. It reports false if the stream is closed.
+// onClose arranges for f to be called when the stream is closed. f must not block. onClose returns
+// false, and f is not called, if the stream is closed already.
 func (s *stream) onClose(f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +173,8 @@ func (s *stream) onClose(f func()) bool {
 	return true
 }
 
-// markClosed makes the stream a closed one, without a word to the other side. It reports false if it was closed.
+// markClosed closes the stream on this side only; the other side is not notified. It returns false
+// if the stream was closed already.
 func (s *stream) markClosed(err error) bool {
 	s.mu.Lock()
 	if s.err != nil {
@@ -142,7 +182,9 @@ func (s *stream) markClosed(err error) bool {
 		return false
 	}
 	s.err = err
-	s.cancel(err) // so that whoever sees that the stream is closed sees that its context has ended
+	// The context is canceled under mu: a caller to which Err returns an error finds the context
+	// ended.
+	s.cancel(err)
 	pending, cleanup := s.inFlight, s.onCloseFuncs
 	s.inFlight, s.onCloseFuncs = nil, nil
 	if s.windowSlots != nil && len(pending) > 0 && s.windowErr == nil {
@@ -160,14 +202,15 @@ func (s *stream) markClosed(err error) bool {
 	return true
 }
 
-// withFacts adds to err what is known of the stream.
+// withFacts attaches the stream's method, topic and phase, and the reason, to err.
 func (s *stream) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, errors.CallFacts{
 		Method: s.method.FullName(), Topic: s.topic, Phase: errors.PhaseStream, Reason: reason,
 	})
 }
 
-// intercept lets what the user does, and what comes, go through interceptors.
+// intercept routes the user's calls and the received messages through chain. A nil chain changes
+// nothing.
 func (s *stream) intercept(chain *streamChain) {
 	if chain != nil {
 		s.chain = chain
@@ -175,7 +218,7 @@ func (s *stream) intercept(chain *streamChain) {
 	}
 }
 
-// closeWithContext closes the stream with ctx.
+// closeWithContext closes the stream when ctx ends.
 func (s *stream) closeWithContext(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
 	if !s.onClose(func() { stop() }) {

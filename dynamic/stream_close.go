@@ -16,13 +16,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// ErrKeepaliveTimeout closes a stream of which nothing was heard any more, see [WithKeepalive].
+// ErrKeepaliveTimeout is the error of a stream that was closed because no frame arrived from the
+// other side for three keepalive intervals, see [WithKeepalive].
 var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vanished")
 
-// Close closes the stream on this side and tells the other one why. What has come, but has not been read, can still
-// be read as far as it is in the channel. If the stream was closed already it returns why.
+// Close closes the stream on this side and sends cause to the other side. Messages that are in the
+// channel by then can still be read. If the stream was closed already, Close returns the result of
+// Err.
 func (s *stream) Close(cause error) error {
-	if !s.tasks.Enter() { // what waits for the stream's end waits for this, too
+	// The pump waits for this Close, so that the close frame is sent before the stream has ended.
+	if !s.tasks.Enter() {
 		return s.Err()
 	}
 	defer s.tasks.Leave()
@@ -34,7 +37,7 @@ func (s *stream) Close(cause error) error {
 	return s.sendClose(cause)
 }
 
-// closeIntercepted is Close for the stream's user: through the interceptors.
+// closeIntercepted closes the stream for its user. The interceptors are called first.
 func (s *stream) closeIntercepted(cause error) error {
 	if s.chain == nil {
 		return s.Close(cause)
@@ -42,7 +45,7 @@ func (s *stream) closeIntercepted(cause error) error {
 	return s.chain.close(s, cause)
 }
 
-// closeError is what Err says of a stream that is closed for a cause.
+// closeError returns the error that Err reports after Close(cause).
 func closeError(cause error) error {
 	if cause == nil {
 		return errors.ErrStreamClosed
@@ -53,7 +56,8 @@ func closeError(cause error) error {
 	return errors.NewError(errors.Unknown, cause)
 }
 
-// sendClose sends the last frame of the stream, behind whatever is being sent.
+// sendClose sends the last frame of the stream. It waits until a frame that is being sent is out.
+// The context is independent of the stream's own, which has ended by now.
 func (s *stream) sendClose(cause error) error {
 	code, text := errors.ToStreamClose(cause)
 	requestID, now := id.NewRequest(), time.Now()
@@ -62,7 +66,7 @@ func (s *stream) sendClose(cause error) error {
 		Op: wire.StreamClose, Code: string(code), Error: text, Details: closeDetails(cause),
 	}
 	frame, err := last.AppendFrame(nil)
-	if err != nil { // the details: without them psrpc would understand it, too
+	if err != nil { // The details cannot be encoded. Code and text are enough for psrpc peers, too.
 		last.Details = nil
 		if frame, err = last.AppendFrame(nil); err != nil {
 			return errors.NewErrorf(errors.Internal, "close of stream %s cannot be encoded: %w", s.method.FullName(), err)
@@ -84,7 +88,8 @@ func (s *stream) sendClose(cause error) error {
 	return nil
 }
 
-// sendTooLarge sends, instead of a close that is too large, one that says so.
+// sendTooLarge sends a close with the code resource_exhausted in place of one that is too large for
+// the bus. Without it the other side would not learn that the stream is closed.
 func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
 	last.Code, last.Details = string(errors.ResourceExhausted), nil
 	last.Error = fmt.Sprintf("close of stream %s: %v", s.method.FullName(), tooLarge)
@@ -95,7 +100,8 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 	return s.bus.Publish(ctx, s.remote, frame, nil)
 }
 
-// closeDetails are those of the error that [errors.ToStreamClose] takes. psrpc does not send any.
+// closeDetails returns the details of cause, which [errors.ToStreamClose] leaves out. psrpc peers
+// ignore them.
 func closeDetails(cause error) []*anypb.Any {
 	if coded, ok := errors.AsType[errors.Error](cause); ok {
 		return coded.DetailsProto()
@@ -103,8 +109,8 @@ func closeDetails(cause error) []*anypb.Any {
 	return nil
 }
 
-// onRemoteClose ends the stream as the other side says. What came before that can still be read, for a while. It never
-// blocks.
+// onRemoteClose closes the stream with the error that the other side sent. The pump still delivers
+// the messages that arrived before, see deliverAfterClose. onRemoteClose never blocks.
 func (s *stream) onRemoteClose(frame *wire.Stream) {
 	err := errors.FromStreamClose(errors.ErrorCode(frame.Code), frame.Error)
 	if len(frame.Details) > 0 {

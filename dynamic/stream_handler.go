@@ -12,30 +12,36 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// boundStream is a stream's handler fitted to its method.
+// boundStream is a stream handler whose types have been checked against its method.
 type boundStream struct {
 	sendType, recvType message.Type
-	buffer, window int // 0: the defaults
-	// newTyped makes the stream a typed one, and returns what handles it.
+	// buffer and window are sizes in messages; zero selects the default.
+	buffer, window int
+	// newTyped creates the typed stream that the handler receives, and returns a function that
+	// calls the handler.
 	newTyped func(s *stream) func() error
-	// affinity is what the server offers itself with; nil: always 1.
+	// affinity returns the affinity with which the server claims a stream. If affinity is nil it is
+	// 1.
 	affinity func(ctx context.Context) float32
 }
 
-// StreamHandlerOption configures a handler of streams.
+// StreamHandlerOption configures a stream handler.
 type StreamHandlerOption interface {
 	bindStream(bound *boundStream, method *registry.Method) error
 }
 
-// Stream makes a handler of a function that serves one stream. Send is the method's response type, Recv its request
-// type. Each stream has a goroutine of its own, on which the function runs. When it returns the stream is closed with
-// its error (see [ClientStream]), unless it was hijacked.
+// Stream returns a handler that calls handle for each stream. Send is the method's response type,
+// Recv its request type. Each stream is handled on a goroutine of its own. When handle returns, the
+// stream is closed with its error (see Close of [ClientStream]), unless the stream was hijacked.
 //
-// The stream's context ends when the stream is closed; nothing else bounds the handler. When the server is shut down,
-// or the service or the topic deregistered, its streams are closed at once with errors.ErrStreamEOF; Shutdown and
-// [Registration.Close] wait for the handlers. A panic closes the stream with the code internal; it is logged, and the
-// client learns nothing about it.
-func Stream[Send, Recv proto.Message](handle func(stream ServerStream[Send, Recv]) error, opts ...StreamHandlerOption) Handler {
+// The stream's context ends when the stream is closed; the handler has no other time limit. When
+// the server is shut down, or the service or the topic is deregistered, its streams are closed at
+// once with errors.ErrStreamEOF; [Server.Shutdown] and [Registration.Close] wait for the handlers.
+// A panic is logged and closes the stream with the code internal; the client does not see the value
+// of the panic.
+func Stream[Send, Recv proto.Message](
+	handle func(stream ServerStream[Send, Recv]) error, opts ...StreamHandlerOption,
+) Handler {
 	return streamHandler[Send, Recv]{handle, opts}
 }
 
@@ -60,7 +66,7 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 		return nil, fmt.Errorf("type of sent messages: %w", err)
 	}
 	bound := &boundStream{
-		sendType:     sendType,
+		sendType: sendType,
 		recvType: recvType,
 		newTyped: func(s *stream) func() error {
 			typed := newTypedStream[Send, Recv](s)
@@ -75,16 +81,21 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 	return &boundHandler{stream: bound}, nil
 }
 
-// unimplementedStream serves the streams that were left without a handler.
+// unimplementedStream handles the streams of methods for which no handler was given.
 func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 	return errors.ErrUnimplemented
 }
 
-// WithStreamAffinity sets the function that tells how well this server suits one more stream, for methods whose
-// clients choose among the servers that claim it: higher is better, 0 claims without hope, and with less than 0 the
-// server does not take the stream. The default is always 1. ctx carries the client's metadata (see
-// [RequestInfoFromContext]) and ends with the client's patience. The function should be quick; if it panics, the server
-// does not take the stream.
+// WithStreamAffinity sets the function that rates how well this server suits one more stream, for
+// methods whose clients select one of the servers that claim the stream. A higher affinity is
+// better. With 0 the server claims the stream but loses a selection by affinity; only
+// [SelectionOpts] with AcceptFirstAvailable (the default unless the method has AFFINITY routing) or
+// a SelectionFunc can select it. With a negative affinity the server does not claim the stream.
+// Without the option the affinity is 1.
+//
+// ctx carries the client's metadata (see [RequestInfoFromContext]) and ends when the client's
+// request expires or is canceled. The function should return quickly; if it panics, the server does
+// not claim the stream.
 func WithStreamAffinity(affinity func(ctx context.Context) float32) StreamHandlerOption {
 	return streamAffinity(affinity)
 }
@@ -96,7 +107,7 @@ func (f streamAffinity) bindStream(bound *boundStream, method *registry.Method) 
 		return errors.New("the affinity function is nil")
 	}
 	if !method.RequireClaim() {
-		return errors.New("there is an affinity function, but the method's servers do not claim streams")
+		return errors.New("WithStreamAffinity has no effect: the method's servers do not claim streams")
 	}
 	bound.affinity = f
 	return nil

@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	// DefaultKeepalive is the interval at which the sides of a stream are heard, unless told otherwise.
+	// DefaultKeepalive is the default keepalive interval of streams, see [WithKeepalive].
 	DefaultKeepalive = 10 * time.Second
-	// MinimumKeepalive is the least interval.
+	// MinimumKeepalive is the shortest keepalive interval. Shorter ones are raised to it.
 	MinimumKeepalive = 10 * time.Millisecond
 
-	// maxMissedKeepalives is the number of intervals without a sign of life after which a peer has vanished.
+	// maxMissedKeepalives is the number of intervals without a frame after which a stream is
+	// closed.
 	maxMissedKeepalives = 3
 )
 
@@ -23,16 +24,17 @@ type keepaliveOption time.Duration
 func (k keepaliveOption) applyServer(o *serverOptions) { o.keepalive = time.Duration(k) }
 func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Duration(k) }
 
-// WithKeepalive sets the interval at which the sides of a stream make sure that the other one is still there: a side
-// that has sent nothing for that long gives a sign of life, and a stream of which nothing was heard for three
-// intervals is closed with [ErrKeepaliveTimeout]. The smaller interval of both sides counts. The default, also for
-// 0, is [DefaultKeepalive], the least [MinimumKeepalive]; less than 0 means none.
+// WithKeepalive sets the keepalive interval of streams. A side that has sent no frame for one
+// interval sends a ping. A side that has received no frame for three intervals closes the stream
+// with [ErrKeepaliveTimeout]. The shorter interval of the two sides applies. Zero selects
+// [DefaultKeepalive]; shorter intervals than [MinimumKeepalive] are raised to it; a negative
+// interval disables keepalives.
 //
-// Peers that know no keepalive, such as psrpc, have streams without. So have streams with MULTI routing, of which
-// several servers have the other side.
+// Streams with psrpc peers, which do not support keepalives, have none. Streams with MULTI routing
+// have none either, since several servers share the other side.
 func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
 
-// keepaliveInterval is what an option's value means: the interval, or 0 for none.
+// keepaliveInterval returns the interval for an option's value. It is 0 if keepalives are disabled.
 func keepaliveInterval(option time.Duration) time.Duration {
 	switch {
 	case option == 0:
@@ -44,14 +46,15 @@ func keepaliveInterval(option time.Duration) time.Duration {
 	}
 }
 
-// keepalive watches one stream.
+// keepalive detects that the other side of a stream is gone. A bus does not report this by itself:
+// it has no connection per stream, so a side that crashed is merely silent.
 type keepalive struct {
 	stream   *stream
 	interval time.Duration
 	timer    *time.Timer // guarded by the stream's mu
 }
 
-// startKeepalive begins to watch the stream if both sides announced an interval.
+// startKeepalive starts the keepalive if both sides announced an interval.
 func (s *stream) startKeepalive(local, remote time.Duration) {
 	if local <= 0 || remote <= 0 {
 		return
@@ -66,7 +69,8 @@ func (s *stream) startKeepalive(local, remote time.Duration) {
 	}
 }
 
-// check gives a sign of life if one is due, or gives the peer up.
+// check closes the stream if the other side is gone, and otherwise sends a ping if one is due. The
+// timer calls it.
 func (k *keepalive) check() {
 	s := k.stream
 	if !s.tasks.Enter() {
@@ -75,7 +79,8 @@ func (k *keepalive) check() {
 	defer s.tasks.Leave()
 	now := time.Since(s.started)
 	if now-time.Duration(s.lastRecv.Load()) >= maxMissedKeepalives*k.interval {
-		_ = s.Close(ErrKeepaliveTimeout) // or it was closed just now
+		// The close frame is sent for a remote that is reachable in this direction only.
+		_ = s.Close(ErrKeepaliveTimeout)
 		return
 	}
 	if now-time.Duration(s.lastSent.Load()) >= k.interval {
@@ -84,7 +89,8 @@ func (k *keepalive) check() {
 	k.reschedule()
 }
 
-// ping fails where the bus does not reach the peer; then nothing is heard either.
+// ping sends a ping. Errors are ignored: if the bus does not reach the other side, no frames arrive
+// from it either, and check closes the stream.
 func (k *keepalive) ping() {
 	s := k.stream
 	requestID, now := id.NewRequest(), time.Now()
@@ -94,12 +100,14 @@ func (k *keepalive) ping() {
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
 		Expiry: now.Add(maxMissedKeepalives * k.interval).UnixNano(), Op: wire.StreamPing,
 	}
-	if frame, err := ping.AppendFrame(nil); err == nil { // always, for it came with this stream id
+	// Encoding fails only for an invalid stream id, with which the stream could not have been
+	// opened.
+	if frame, err := ping.AppendFrame(nil); err == nil {
 		_ = s.publish(&ctx, frame, nil)
 	}
 }
 
-// reschedule arranges for the next check.
+// reschedule sets the timer to the earlier of the next ping and the timeout.
 func (k *keepalive) reschedule() {
 	s := k.stream
 	now := time.Since(s.started)

@@ -38,7 +38,7 @@ func openStream[Send, Recv proto.Message](
 	}
 	typed := newTypedStream[Send, Recv](s)
 	s.intercept(chain)
-	if err := p.conn.goTracked(s.pump); err != nil { // Conn.Close waits for it
+	if err := p.conn.goTracked(s.pump); err != nil { // Conn.Close waits for the pump.
 		s.release()
 		chain.finish(err)
 		return nil, err
@@ -46,7 +46,8 @@ func openStream[Send, Recv proto.Message](
 	return typed, nil
 }
 
-// streamChain returns the handlers of the conn's interceptors and then those of the call's.
+// streamChain returns the chain of the conn's interceptors, followed by the interceptors of the
+// call. It returns nil if there are none.
 func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
 	options := &p.conn.options
 	interceptors := options.interceptors.stream
@@ -59,28 +60,37 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 	return newStreamChain(ctx, p.conn.panics(), interceptors, newRPCInfo(p.method, r.topic))
 }
 
-// streamOpening is what a client's stream knows of its opening.
+// streamOpening is the state of the open request of a client's stream. The request is a unary call
+// without a message: its claims and grants are those of a call, and the server's acknowledgement or
+// close frame is put into the call's inbox as the response.
 type streamOpening struct {
-	id        id.Call // of the request
-	inbox     *callInbox
-	keepalive atomic.Int64 // the server's
+	// id is the request id of the open request.
+	id    id.Call
+	inbox *callInbox
+	// keepalive is the interval that the server announced, in nanoseconds. It is 0 before the
+	// acknowledgement, and if the server disabled keepalives.
+	keepalive atomic.Int64
 }
 
-// onAck takes the acknowledgement of the open, the first one if there are several; it never blocks.
+// onAck completes the open request. With MULTI routing every server acknowledges; the first
+// acknowledgement counts. onAck never blocks.
 func (o *streamOpening) onAck(frame *wire.Stream) {
 	o.keepalive.CompareAndSwap(0, frame.Keepalive)
 	o.inbox.onResponse(wire.Response{})
 }
 
-// onRefused takes a close, which means nothing if the stream has been acknowledged; it never blocks.
+// onRefused fails the open request with the error of a close frame. It has no effect after an
+// acknowledgement. It never blocks.
 func (o *streamOpening) onRefused(err errors.Error) {
 	o.inbox.onResponse(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
 }
 
-// maxReopens is how often a stream is opened anew because the server that took it was just ending.
+// maxReopens bounds how often opening is retried because the selected server was shutting down.
 const maxReopens = 3
 
-// openStream returns a stream that a server has taken.
+// openStream opens a stream and returns it once a server has acknowledged it. A server that shuts
+// down between its claim and the grant answers ErrStreamEOF; the stream is then opened again,
+// because another server, or the next version of the service, can accept it.
 func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	for attempt := 0; ; attempt++ {
 		s, err := p.tryOpenStream(ctx, route, o)
@@ -92,11 +102,14 @@ func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOpt
 
 func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	c := newUnaryCall(p, route)
-	c.chooseSelection(o, false) // streams are never queued
+	c.chooseSelection(o, false) // The bus never queues streams: an open request reaches every server.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
-	c.expiry = timeout // not cut to the context, as in psrpc
+	// As in psrpc, the deadline of ctx does not shorten the expiry of an open request.
+	c.expiry = timeout
 	s := p.newStream(ctx, route, timeout, o)
-	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox} // which keeps it: an acknowledgement may come late
+	// The stream keeps the inbox, which is therefore not returned to the pool: an acknowledgement
+	// can arrive when the call has ended, and must not reach the inbox of another call.
+	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox}
 
 	keepalive := keepaliveInterval(p.conn.options.keepalive)
 	if p.method.Routing() == registry.RoutingMulti {
@@ -110,7 +123,7 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 	frame, err := open.AppendFrame(nil)
 	if err != nil {
 		s.markClosed(err)
-		return nil, errors.NewErrorf(errors.MalformedRequest, "stream of %s cannot be opened: %w", p.method.FullName(), err)
+		return nil, errors.NewErrorf(errors.MalformedRequest, "request to open stream %s cannot be encoded: %w", p.method.FullName(), err)
 	}
 	if err := p.conn.trackStream(s); err != nil {
 		s.markClosed(err)
@@ -134,10 +147,11 @@ func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Durat
 	})
 }
 
-// connStream is a stream as a member of its conn.
+// connStream is a client's stream as a child of its conn.
 type connStream struct{ *stream }
 
-// end closes the stream as psrpc does: that of a closed client ends well.
+// end closes the stream because the conn ends. As in psrpc, closing the client is not an error for
+// its streams: the server receives errors.ErrStreamClosed.
 func (s connStream) end(err error) {
 	if errors.Is(err, errors.ErrClientClosed) {
 		err = nil

@@ -11,28 +11,32 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// mailboxSlack is how many messages, beyond those that fit into its channel, a stream takes from a sender with a
-// large window. What comes on top of that is dropped, and the sender gets no acknowledgement.
+// mailboxSlack is how many messages a mailbox holds beyond the size of the stream's channel, so
+// that a sender with a large window can be ahead of the reader. Messages beyond that are dropped
+// and counted: waiting for room would block the bus callback, and with it all other subscriptions.
+// The sender receives no acknowledgement of a dropped message, so its Send fails.
 const mailboxSlack = 1024
 
-// streamMessage is a message that has come, with what its acknowledgement repeats.
+// streamMessage is a received message. Its acknowledgement repeats the request id and both times.
 type streamMessage struct {
 	requestID      []byte
-	sentAt, expiry int64
+	sentAt, expiry int64 // Unix time in nanoseconds
 	body           []byte
 }
 
-// streamConsumer is where the pump brings messages. Only the pump calls it.
+// streamConsumer receives the messages from the pump. Only the pump calls its methods, except that
+// interceptors may cause calls of deliver from other goroutines.
 type streamConsumer interface {
-	// canDeliver tells whether deliver will not have to wait.
+	// canDeliver reports whether deliver would return without waiting.
 	canDeliver() bool
-	// deliver waits until the message is taken over. It returns false if nobody takes messages any more.
+	// deliver waits until the message is in the user's channel. It returns false if the stream's
+	// user reads no more messages.
 	deliver(message proto.Message) bool
-	// finish says that nothing more will come.
+	// finish closes the user's channel. The pump calls it after the last deliver.
 	finish()
 }
 
-// receive takes a frame for this stream from the bus; it never blocks.
+// receive handles a frame of this stream from the bus. It never blocks.
 func (s *stream) receive(frame *wire.Stream) {
 	now := time.Now()
 	s.lastRecv.Store(int64(now.Sub(s.started)))
@@ -61,14 +65,15 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
 		s.onAck(frame)
 	case wire.StreamClose:
 		s.onRemoteClose(frame)
-	case wire.StreamPing: // it was heard, that is all
+	case wire.StreamPing: // receive has updated lastRecv already.
 	default:
 		s.counters.unmatched.Add(1)
 	}
 }
 
-// pump hands over messages until the stream is closed and what came before is read or not wanted any more. When it
-// returns, nothing of the stream is left running.
+// pump delivers messages until the stream is closed, and then those that arrived before the close,
+// as long as the user reads them. It returns when no Close and no keepalive check of the stream is
+// running.
 func (s *stream) pump() {
 	defer close(s.pumpDone)
 	for s.pumpNext() {
@@ -79,7 +84,8 @@ func (s *stream) pump() {
 	<-s.tasks.Close()
 }
 
-// pumpNext waits for a message and hands it over. It reports false if no more will come.
+// pumpNext waits for a message and delivers it. It returns false if the stream is closed and no
+// more messages can be delivered.
 func (s *stream) pumpNext() bool {
 	message, ok := s.mailbox.Pop()
 	if !ok {
@@ -88,13 +94,16 @@ func (s *stream) pumpNext() bool {
 			return true
 		case <-s.done:
 		}
-		if message, ok = s.mailbox.Pop(); !ok { // nothing is put in any more
+		// The stream is closed. What arrived before is still delivered.
+		if message, ok = s.mailbox.Pop(); !ok {
 			return false
 		}
 	}
 	decoded, err := s.recvType.Decode(message.body)
 	if err != nil {
-		_ = s.Close(errors.NewError(errors.MalformedRequest, err)) // or it was closed before
+		// Close fails only if the stream was closed meanwhile or the bus is down; either way it is
+		// closed.
+		_ = s.Close(errors.NewError(errors.MalformedRequest, err))
 		return false
 	}
 	if s.chain != nil {
@@ -103,10 +112,15 @@ func (s *stream) pumpNext() bool {
 	return s.deliver(&message, decoded)
 }
 
-// transferEndpoints lets the reader have a message, and acknowledges it unless that was done. It reports false if nobody takes
-// messages any more.
+// deliver passes a message to the user and acknowledges it. pending is nil if the message was
+// acknowledged already. deliver returns false if the user reads no more messages.
+//
+// The acknowledgement says that the message is in the user's channel; as long as the channel is
+// full it is withheld, which slows the sender down. If there is room the acknowledgement is sent
+// first. Otherwise the reader's reply could overtake it, and a Send on the other side would return
+// after the reply to its message had arrived.
 func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
-	early := s.consumer.canDeliver() // then it can be read at once, and what the reader sends comes after the ack
+	early := s.consumer.canDeliver()
 	if pending != nil && early {
 		s.acknowledge(pending)
 	}
@@ -119,14 +133,15 @@ func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 	return true
 }
 
-// acknowledge tells the sender that a message can be read. If that fails, the sender's time for it will be up.
+// acknowledge sends the acknowledgement of a message. If it cannot be sent, the other side's Send
+// fails at its timeout.
 func (s *stream) acknowledge(message *streamMessage) {
 	ack := wire.Stream{
 		StreamID: s.id, RequestID: message.requestID, SentAt: message.sentAt, Expiry: message.expiry, Op: wire.StreamAck,
 	}
 	frame, err := ack.AppendFrame(nil)
 	if err != nil {
-		return // not with ids that came in a frame
+		return // Encoding fails only for invalid ids; these were decoded from a frame.
 	}
 	ctx := lazyctx.Context{Parent: s.context, Expiry: time.Now().Add(s.timeout)}
 	defer ctx.Cancel()

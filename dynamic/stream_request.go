@@ -13,27 +13,37 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// streamRequest is a stream being served, by a goroutine of its own.
+// streamRequest is a client's request to open a stream. After acceptance it serves the stream, on a
+// goroutine of its own.
 type streamRequest struct {
-	endpoint    *endpoint
-	plan        *serverPlan
-	token       *lifecycle.Token // in the listener's gate
-	request     wire.Stream
-	context     lazyctx.Context // ends when the client gives up
-	subscribers uint32          // servers that the bus counts as one receiver, when the opening came; 0 for one
-	grant       chan bool       // the client's choice; nil if there is none to wait for
+	endpoint *endpoint
+	plan     *serverPlan
+	// token is the request's entry in endpoint.inFlight.
+	token   *lifecycle.Token
+	request wire.Stream
+	// context ends at the expiry of the request, when the client cancels it, or with the
+	// registration.
+	context lazyctx.Context
+	// subscribers is the number of servers that the bus counted as one receiver when the request
+	// arrived. It is 0 if this server is a receiver of its own.
+	subscribers uint32
+	// grant receives whether the client selected this server. It is nil if the method needs no
+	// claim.
+	grant chan bool
 }
 
-// requestInfo returns what a handler can ask for.
+// requestInfo implements requestInfoProvider.
 func (req *streamRequest) requestInfo() RequestInfo {
 	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
 }
 
-// deregister ends what the server does for the opening.
+// deregister removes the request from the tables of pending claims and of cancel functions.
 func (req *streamRequest) deregister() {
 	req.plan.registration.untrackRequest(req.request.RequestID, &req.context, req.grant)
 }
 
+// serve accepts the stream and runs its handler. It returns when no goroutine of the stream is
+// running.
 func (req *streamRequest) serve() {
 	defer req.endpoint.inFlight.Leave(req.token)
 	if s, handle := req.accept(); s != nil {
@@ -41,7 +51,10 @@ func (req *streamRequest) serve() {
 	}
 }
 
-// accept returns an open stream and what handles it, or nil if another server has it or the client has gone.
+// accept claims the stream if the method requires a claim, runs the interceptors and acknowledges
+// the request. It returns the open stream and a function that calls the handler, or nil if the
+// client selected another server, if an interceptor rejected the stream, or if the client or this
+// server is gone.
 func (req *streamRequest) accept() (s *stream, handle func() error) {
 	defer req.deregister()
 	defer req.context.Cancel()
@@ -51,7 +64,7 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	s = req.newStream()
 	handle = req.plan.handler.stream.newTyped(s)
 	if err := req.intercept(s); err != nil {
-		_ = s.Close(err) // if that does not come through, the client's time will be up
+		_ = s.Close(err) // If the close frame is lost, the client fails at its timeout.
 		return nil, nil
 	}
 	if !req.establish(s) {
@@ -61,12 +74,15 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	return s, handle
 }
 
-// intercept fails with why an interceptor refuses the stream.
+// intercept builds the stream's interceptor chain. It returns the error with which an interceptor
+// rejects the stream.
 func (req *streamRequest) intercept(s *stream) error {
 	r := req.plan.registration
 	return r.panics().guard(s.context, s.method, func() error {
 		interceptors := slices.Clone(r.interceptors.stream)
-		slices.Reverse(interceptors) // the outermost is nearest the bus
+		// newStreamChain expects the order from the user to the bus, and on a server the outermost
+		// interceptor is nearest the bus.
+		slices.Reverse(interceptors)
 		chain, err := newStreamChain(s.context, r.panics(), interceptors, newRPCInfo(s.method, s.topic))
 		if chain != nil {
 			s.context = chain.context
@@ -76,7 +92,7 @@ func (req *streamRequest) intercept(s *stream) error {
 	})
 }
 
-// claim offers this server to the client and reports whether the client chose it.
+// claim sends a claim and reports whether the client selected this server.
 func (req *streamRequest) claim() bool {
 	offer := claimOffer{
 		plan:        req.plan,
@@ -106,7 +122,8 @@ func (req *streamRequest) newStream() *stream {
 	})
 }
 
-// establish makes the stream one of the listener's and tells the client. It reports false if that is not possible.
+// establish adds the stream to the table of its endpoint, starts the pump and acknowledges the
+// request. It returns false if the stream could not be established; the stream is closed then.
 func (req *streamRequest) establish(s *stream) bool {
 	server, streams := req.plan.server, &req.endpoint.inbound.streams
 	switch err := streams.add(s); {
@@ -114,8 +131,8 @@ func (req *streamRequest) establish(s *stream) bool {
 		server.stats.streams.unmatched.Add(1)
 		s.markClosed(err)
 		return false
-	case err != nil: // the listener is closed
-		_ = s.Close(err) // if that does not come through, the client's time will be up
+	case err != nil: // The endpoint is closing. After the close frame the client opens another stream.
+		_ = s.Close(err)
 		return false
 	}
 	s.release = func() { streams.remove(s) }
@@ -130,10 +147,10 @@ func (req *streamRequest) establish(s *stream) bool {
 	}
 	if err := req.acknowledge(s, keepalive); err != nil {
 		if s.Err() == nil {
-			server.options.logger.Warn("dynpsrpc: stream could not be accepted",
+			server.options.logger.Warn("dynpsrpc: acknowledgement of a new stream cannot be sent",
 				slog.String("method", req.plan.method.FullName()), slog.Any("error", err))
 		}
-		_ = s.Close(err) // or it was closed just now
+		_ = s.Close(err)
 		<-s.pumpDone
 		return false
 	}
@@ -141,6 +158,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	return true
 }
 
+// acknowledge sends the acknowledgement that opens the stream on the client's side.
 func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error {
 	ack := wire.Stream{
 		StreamID: s.id, RequestID: req.request.RequestID, SentAt: req.request.SentAt, Expiry: req.request.Expiry,
@@ -153,18 +171,20 @@ func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error 
 	return s.publish(&req.context, frame, nil)
 }
 
-// handle runs the handler, and returns when nothing of the stream is left running.
+// handle runs the handler, closes the stream unless it was hijacked, and returns when no goroutine
+// of the stream is running. It recovers panics, and also handles a handler that called
+// runtime.Goexit.
 func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned := false
 	var cause error
 	defer func() {
-		if !returned { // a panic, or runtime.Goexit
+		if !returned {
 			req.plan.reportPanic(s.context, "handler", recover())
 			cause = errors.NewErrorf(errors.Internal, "the handler of %s panicked", req.plan.method.FullName())
 		}
 		if !returned || !s.hijacked.Load() {
 			_ = req.plan.registration.panics().guard(s.context, s.method, func() error {
-				return s.closeIntercepted(cause) // or it was closed before
+				return s.closeIntercepted(cause)
 			})
 		}
 		<-s.pumpDone
@@ -173,7 +193,7 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned = true
 }
 
-// streamPump runs a stream's pump as a job of the server's workers.
+// streamPump runs a stream's pump on the server's worker pool.
 type streamPump struct{ *stream }
 
 func (p streamPump) serve() { p.pump() }

@@ -15,13 +15,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// inFlightMessage is a message on its way. It takes the bus's report on it.
+// inFlightMessage is a sent message whose acknowledgement has not arrived. It implements
+// bus.DeliveryReport.
 type inFlightMessage struct {
-	stream  *stream
-	id      id.Call
-	context lazyctx.Context // bounds the publication
+	stream *stream
+	id     id.Call
+	// context bounds the publication.
+	context lazyctx.Context
 	timer   *time.Timer
-	result  chan error // room for one, for a Send that waits; nil in a window
+	// result receives the outcome, for a Send that waits for it. It has capacity one. It is nil for
+	// a message in a window.
+	result chan error
 }
 
 // send sends a message. Without a window it waits for the acknowledgement.
@@ -46,11 +50,12 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 		return err
 	case <-o.done:
 		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
-		return <-m.result // the same, unless something else was first
+		return <-m.result // Another outcome may have been first.
 	}
 }
 
-// sendMessage publishes a message, which stays unacked if that succeeds.
+// sendMessage publishes a message. If it succeeds, the message is in flight. If it fails, the
+// message is not in flight and its window slot is free.
 func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendOptions) error {
 	now := time.Now()
 	outgoing := wire.Stream{
@@ -78,7 +83,7 @@ func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendO
 	return nil
 }
 
-// publish sends a frame of the open stream, after those that are being sent.
+// publish sends a frame of the open stream. It waits until a frame that is being sent is out.
 func (s *stream) publish(ctx context.Context, frame []byte, report bus.DeliveryReport) error {
 	if err := s.lockSend(ctx); err != nil {
 		return err
@@ -91,11 +96,13 @@ func (s *stream) publish(ctx context.Context, frame []byte, report bus.DeliveryR
 	return s.bus.Publish(ctx, s.remote, frame, report)
 }
 
+// lockSend acquires sendLock, or returns the error of ctx if ctx ends first. It asks ctx for its
+// Done channel only if it must wait, since a lazyctx.Context creates that channel on demand.
 func (s *stream) lockSend(ctx context.Context) error {
 	select {
 	case s.sendLock <- struct{}{}:
 		return nil
-	default: // ask ctx only if there is need to wait
+	default:
 	}
 	select {
 	case s.sendLock <- struct{}{}:
@@ -107,7 +114,7 @@ func (s *stream) lockSend(ctx context.Context) error {
 
 func (s *stream) unlockSend() { <-s.sendLock }
 
-// track makes a message one that waits for its acknowledgement.
+// track adds a message to inFlight and starts its timer. It fails if the stream is closed.
 func (s *stream) track(m *inFlightMessage, timeout time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +126,7 @@ func (s *stream) track(m *inFlightMessage, timeout time.Duration) error {
 	return nil
 }
 
-// onAck takes an acknowledgement; it never blocks.
+// onAck handles the acknowledgement of the open request or of a message. It never blocks.
 func (s *stream) onAck(frame *wire.Stream) {
 	requestID, ok := id.ParseCall(frame.RequestID)
 	switch {
@@ -130,12 +137,12 @@ func (s *stream) onAck(frame *wire.Stream) {
 	}
 }
 
-// onTimeout gives a message up.
+// onTimeout completes the message with ErrRequestTimedOut.
 func (m *inFlightMessage) onTimeout() {
 	m.stream.complete(m.id, m.stream.withFacts(errors.ErrRequestTimedOut, errors.ReasonSilent))
 }
 
-// Published takes the bus's report on a message.
+// Delivered completes the message if the bus could not deliver it, or found no subscriber.
 func (m *inFlightMessage) Delivered(receivers int, err error) {
 	switch {
 	case err != nil:
@@ -145,7 +152,9 @@ func (m *inFlightMessage) Delivered(receivers int, err error) {
 	}
 }
 
-// complete ends the wait for a message's acknowledgement. It reports false if nobody waits for that.
+// complete removes a message from inFlight and completes it with the outcome. It returns false if
+// no message with this id is in flight. The acknowledgement, the timeout, the bus and the caller's
+// context compete for it; the first one that removes the message determines the outcome.
 func (s *stream) complete(requestID id.Call, outcome error) bool {
 	s.mu.Lock()
 	m := s.inFlight[requestID]
@@ -165,7 +174,8 @@ func (s *stream) complete(requestID id.Call, outcome error) bool {
 	return true
 }
 
-// complete is called once: by who has taken the message from those that are unacked.
+// complete delivers the outcome to the waiting Send, or frees the window slot. The caller must have
+// removed the message from inFlight, which ensures that complete is called once.
 func (m *inFlightMessage) complete(outcome error) {
 	m.timer.Stop()
 	if m.result != nil {

@@ -7,10 +7,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// errStreamExists is the error of a second stream with one id.
-var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "there is a stream with this id")
+// errStreamExists is returned for an open request whose stream id belongs to an open stream.
+// Usually the bus has delivered the request twice.
+var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "stream id is already in use")
 
-// streamTable holds the open streams of a conn, or of the listeners of a served method on one topic.
+// streamTable dispatches frames to open streams: those of a conn, or those of all endpoints of an
+// inbound.
 type streamTable struct {
 	counters *streamCounters
 
@@ -18,7 +20,9 @@ type streamTable struct {
 	streams map[string]*stream // by id
 }
 
-// add fails with errStreamExists, or with ErrStreamEOF if the stream's listener is closing.
+// add adds a stream. It fails with errStreamExists if the id is in use, and with ErrStreamEOF if
+// the stream's endpoint is closing. The endpoint is checked under mu: close runs after the endpoint
+// was marked as closing, so either add fails or close finds the stream.
 func (t *streamTable) add(s *stream) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -41,7 +45,7 @@ func (t *streamTable) remove(s *stream) {
 	delete(t.streams, string(s.id))
 }
 
-// dispatch brings a frame to its stream; it never blocks.
+// dispatch passes a frame to its stream. It never blocks.
 func (t *streamTable) dispatch(frame *wire.Stream) {
 	t.mu.RLock()
 	s := t.streams[string(frame.StreamID)]
@@ -53,7 +57,8 @@ func (t *streamTable) dispatch(frame *wire.Stream) {
 	s.receive(frame)
 }
 
-// endpointStreams returns the streams of a listener; those of a conn with nil.
+// endpointStreams returns the streams that e serves. With a nil endpoint it returns the streams of
+// a conn.
 func (t *streamTable) endpointStreams(e *endpoint) (streams []*stream) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -65,7 +70,8 @@ func (t *streamTable) endpointStreams(e *endpoint) (streams []*stream) {
 	return streams
 }
 
-// waiting returns how many messages have come for the streams of a listener, or of a conn, and were not read yet.
+// waiting returns the number of messages that have arrived on the streams of e and were not read
+// yet. With a nil endpoint it counts the messages of a conn's streams.
 func (t *streamTable) waiting(e *endpoint) (messages uint64) {
 	for _, s := range t.endpointStreams(e) {
 		messages += s.waiting()
@@ -73,9 +79,10 @@ func (t *streamTable) waiting(e *endpoint) (messages uint64) {
 	return messages
 }
 
-// close closes the streams of a listener that is closing.
+// close closes the streams of an endpoint that is closing.
 func (t *streamTable) close(e *endpoint) {
 	for _, s := range t.endpointStreams(e) {
-		_ = s.Close(errors.ErrStreamEOF) // a close that cannot be sent is not known to the peer, but the stream is closed
+		// After an error the client was not notified, but the stream is closed on this side.
+		_ = s.Close(errors.ErrStreamEOF)
 	}
 }

@@ -7,65 +7,74 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ClientStream is the client's side of a stream. Its methods may be called from many goroutines. A stream ends, and
-// what it holds is released, when either side closes it, with the context given to OpenStream, or with the conn; so a
-// client that has no more use for a stream must close it.
+// ClientStream is the client's side of a stream. All methods may be called concurrently.
+//
+// A stream holds resources until it is closed: by either side, when the context given to OpenStream
+// ends, or by closing the conn. A client that no longer needs a stream must close it.
 type ClientStream[Send, Recv proto.Message] interface {
-	// Channel returns where the server's messages come. It is closed when the stream was closed. What came before
-	// the other side's close can still be read, by a reader that takes a message at least once in a message's timeout.
+	// Channel returns the channel on which messages from the server arrive. It is closed after the
+	// stream was closed. Messages that arrived before the server closed the stream can still be
+	// read, as long as the reader takes one at least once per message timeout (see
+	// [WithStreamTimeout]).
 	Channel() <-chan Recv
-	// Send sends a message, of which the stream keeps nothing, and returns when the server's side has taken it over:
-	// it is in the handler's channel, or on its way there behind others (but see [WithStreamWindow]). Messages arrive
-	// in the order in which they are sent.
+	// Send sends a message and returns when the other side has acknowledged it: the message is in
+	// the channel of its reader, or about to be put there. With [WithStreamWindow] Send does not
+	// wait for the acknowledgement. Messages arrive in the order in which they were sent. The
+	// stream keeps no reference to message after Send has returned.
 	//
-	// If the stream is closed it fails with what Err returns. Otherwise the stream stays open: deadline_exceeded if
-	// no acknowledgement came in time (see [WithStreamTimeout]), errors.ErrNoResponse if the bus knows that nobody
-	// listens, invalid_argument for another message than the method's, resource_exhausted for one that is too large
-	// for the bus, or unavailable if that is down.
+	// Send fails with the error that Err returns if the stream is closed. After other errors the
+	// stream stays open: deadline_exceeded if no acknowledgement arrived in time (see
+	// [WithStreamTimeout]); errors.ErrNoResponse if the bus reports that the other side is not
+	// subscribed; invalid_argument if message is not of the method's type; resource_exhausted if it
+	// is too large for the bus; unavailable if the bus is down.
 	Send(message Send, opts ...StreamOption) error
-	// Close closes the stream, for both sides. The other side sees cause: an [errors.Error] with its code, text and
-	// details (psrpc loses those), another error as unknown, and nil as errors.ErrStreamClosed; or resource_exhausted if
-	// cause is too large for the bus. If the stream was
-	// closed already, Close returns what Err does; otherwise an error of the bus, from which the other side may not
-	// know.
+	// Close closes the stream for both sides. The other side receives cause: an [errors.Error] with
+	// its code, text and details (psrpc peers do not receive the details), any other error with the
+	// code unknown, and nil as errors.ErrStreamClosed. If cause is too large for the bus, the other
+	// side receives resource_exhausted instead.
+	//
+	// If the stream was closed already, Close returns what Err returns. Otherwise it returns nil,
+	// or the error of the bus if the other side may not have been notified; the stream is closed on
+	// this side in any case.
 	Close(cause error) error
-	// Err says why the stream was closed; nil while it is open.
+	// Err returns the reason why the stream was closed, or nil while it is open.
 	Err() error
-	// Context ends when the stream is closed. It is made of the context given to OpenStream.
+	// Context returns a context that ends when the stream is closed. It is derived from the context
+	// given to OpenStream.
 	Context() context.Context
-	// Flush waits until all messages that were sent in a window are acknowledged. It fails if one of them was not, or
-	// if ctx ends.
+	// Flush waits until all messages that were sent in a window are acknowledged. It returns an
+	// error if a message was not acknowledged, or if ctx ends.
 	Flush(ctx context.Context) error
 }
 
-// ServerStream is the server's side of a stream. Its methods may be called from many goroutines; they are those of
-// [ClientStream].
+// ServerStream is the server's side of a stream. Its methods are those of [ClientStream], with the
+// differences described here. All methods may be called concurrently.
 type ServerStream[Send, Recv proto.Message] interface {
-	// Channel returns where the client's messages come. It is closed when the stream was closed. What came before
-	// the other side's close can still be read, by a reader that takes a message at least once in a message's timeout.
+	// Channel returns the channel on which messages from the client arrive, see [ClientStream].
 	Channel() <-chan Recv
-	// Send sends a message, see [ClientStream].
+	// Send sends a message to the client, see [ClientStream].
 	Send(message Send, opts ...StreamOption) error
-	// Close closes the stream, see [ClientStream]. What the handler returns then has no effect.
+	// Close closes the stream, see [ClientStream]. The handler's result has no effect afterwards.
 	Close(cause error) error
-	// Err says why the stream was closed; nil while it is open. It is errors.ErrStreamEOF if the server is ending.
+	// Err returns the reason why the stream was closed, or nil while it is open. The reason is
+	// errors.ErrStreamEOF if the server was shut down, or the service or topic deregistered.
 	Err() error
-	// Context ends when the stream is closed, or with the server. It carries the client's metadata, see
-	// [RequestInfoFromContext].
+	// Context returns a context that ends when the stream is closed, or with the server. It carries
+	// the client's metadata, see [RequestInfoFromContext].
 	Context() context.Context
-	// Hijack lets the stream stay open when the handler returns. Whoever goes on with it must close it.
+	// Hijack keeps the stream open after the handler has returned. The new owner must close it.
 	Hijack()
 }
 
-// Flusher is what every stream of this package is. A handler whose stream has a window asks for it with
-// stream.(dynamic.Flusher).
+// Flusher is implemented by all streams of this package. A handler whose stream has a window uses
+// it as stream.(dynamic.Flusher).
 type Flusher interface {
-	// Flush waits until all messages that were sent in a window are acknowledged. It fails if one of them was not, or
-	// if ctx ends.
+	// Flush waits until all messages that were sent in a window are acknowledged. It returns an
+	// error if a message was not acknowledged, or if ctx ends.
 	Flush(ctx context.Context) error
 }
 
-// typedStream is a stream with its message types, on either side.
+// typedStream adds the message types to a stream. It implements ClientStream and ServerStream.
 type typedStream[Send, Recv proto.Message] struct {
 	*stream
 
@@ -80,7 +89,7 @@ func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv
 	return t
 }
 
-// Channel returns where messages come.
+// Channel returns the channel on which messages arrive.
 func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.messages }
 
 // Send sends a message.
@@ -105,7 +114,9 @@ func (t *typedStream[Send, Recv]) deliver(message proto.Message) bool {
 	}
 }
 
-// deliverAfterClose delivers what came before the close. A reader that takes nothing for the stream's timeout gets no more.
+// deliverAfterClose delivers a message that arrived before the stream was closed. It returns false
+// if the reader takes no message for the stream's timeout: a reader that has stopped must not keep
+// the stream's goroutine running.
 func (t *typedStream[Send, Recv]) deliverAfterClose(message Recv) bool {
 	timer := time.NewTimer(t.timeout)
 	defer timer.Stop()

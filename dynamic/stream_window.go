@@ -8,7 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// acquireSlot waits for a free slot, and fails if a message that was in one has failed.
+// acquireSlot waits for a free slot in the window. It fails if the stream is closed, or if an
+// earlier message in the window has failed.
 func (s *stream) acquireSlot(o *sendOptions) error {
 	if err := s.waitForSlot(o); err != nil {
 		return err
@@ -43,14 +44,14 @@ func (s *stream) waitForSlot(o *sendOptions) error {
 	}
 }
 
-// releaseSlot gives a slot back.
+// releaseSlot frees a slot of the window.
 func (s *stream) releaseSlot() {
 	if s.windowSlots != nil {
 		<-s.windowSlots
 	}
 }
 
-// takeWindowErr returns the failure of a message in the window, once.
+// takeWindowErr returns the first error of a message in the window, and clears it.
 func (s *stream) takeWindowErr() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +60,7 @@ func (s *stream) takeWindowErr() error {
 	return failure
 }
 
-// Flush waits until no message is unacked.
+// Flush waits until no message is in flight.
 func (s *stream) Flush(ctx context.Context) error {
 	for {
 		allAcked := s.waitAllAcked()
@@ -75,7 +76,8 @@ func (s *stream) Flush(ctx context.Context) error {
 	}
 }
 
-// waitAllAcked returns a channel that is closed when no message is unacked, or nil if none is.
+// waitAllAcked returns a channel that is closed when inFlight becomes empty. It returns nil if no
+// message is in flight.
 func (s *stream) waitAllAcked() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

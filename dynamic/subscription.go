@@ -55,18 +55,18 @@ type SubscriptionStats struct {
 }
 
 type subscription[Resp proto.Message] struct {
-	plan         *clientPlan
-	overflow     OverflowPolicy
-	messages     chan Resp
-	backlog      backlog
-	handler      DeliveryHandler // brings updates through the interceptors; nil without
+	plan            *clientPlan
+	overflow        OverflowPolicy
+	messages        chan Resp
+	backlog         backlog
+	handler         DeliveryHandler // brings updates through the interceptors; nil without
 	busSubscription transport.LazySubscription
-	context      context.Context //nolint:containedctx // the life of the subscription
-	cancel       context.CancelFunc
-	inFlight     *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
+	context         context.Context //nolint:containedctx // the life of the subscription
+	cancel          context.CancelFunc
+	inFlight        *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
 
 	received, dropped, badFrames, refused atomic.Uint64
-	slowConsumer                     atomic.Bool
+	slowConsumer                          atomic.Bool
 
 	endOnce sync.Once
 	mu      sync.Mutex
@@ -86,12 +86,12 @@ func subscribe[Resp proto.Message](
 		return nil, err
 	}
 	s := &subscription[Resp]{
-		plan:         p,
-		overflow:     o.overflow,
-		messages:     make(chan Resp, maxChannel),
-		backlog:      backlog{limit: o.bufferSize},
+		plan:            p,
+		overflow:        o.overflow,
+		messages:        make(chan Resp, maxChannel),
+		backlog:         backlog{limit: o.bufferSize},
 		busSubscription: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
-		inFlight:     lifecycle.NewGate(),
+		inFlight:        lifecycle.NewGate(),
 	}
 	if o.bufferSize > 0 {
 		s.messages = make(chan Resp, min(o.bufferSize, maxChannel))
