@@ -10,7 +10,8 @@
 // As in NTP, an [Offset] therefore keeps a minimum filter of the one-way delay: transit takes no
 // negative time and most frames take little, so the minimum of the recent delays is close to the
 // difference of the clocks, and frames that exceed it were held up on their way. Only frames that
-// are known to be fresh may be observed, or else late frames would raise the minimum.
+// are known to be fresh may be observed: a late frame that is the only one of its time would pass
+// for the difference of the clocks.
 //
 // The filter cannot start if all frames of a client seem late. [Offset.ConfirmSuspect] handles this
 // case: frames that were sent at different times and arrive with the same large delay prove that

@@ -1,6 +1,6 @@
 // Package dedup recognizes frames that a bus delivers twice.
 //
-// A bus delivers a frame at most once, but a broker's client may send it again after a lost
+// A bus should deliver a frame at most once, but a broker's client may send it again after a lost
 // connection, and a channel that moves between the nodes of a cluster may be served by both for a
 // moment. Without a filter a handler would run twice, or the reader of a stream would receive a
 // message twice. A [Cache] therefore remembers the frames of the last 5 seconds, which is also the

@@ -18,8 +18,8 @@ import (
 
 var stringValue = (&wrapperspb.StringValue{}).ProtoReflect().Descriptor()
 
-// unlinked returns the descriptor of a message pkg.name with a string field number 1. It has no
-// generated type, unless its name is that of one.
+// unlinked returns the descriptor of a message pkg.name with a string field number 1. The message is
+// not linked into the program, though its name may be that of a linked one.
 func unlinked(t testing.TB, pkg, name string) protoreflect.MessageDescriptor {
 	t.Helper()
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
