@@ -17,32 +17,43 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Registration is one service on one server. It ends with Close or Kill, or with its server. [Registration.Replace] puts
-// another version of the service in its place while it is called.
+// Registration is one service on one server, as [Server.Register] returns it. It ends with Close,
+// with Kill, or with its server. [Registration.Replace] puts another version of the service in its
+// place without a gap. All methods may be called from many goroutines.
 type Registration struct {
-	server             *Server
-	service            *registry.Service
-	plans              map[string]*serverPlan // by method name; immutable
-	publishers         map[string]*publisher  // by method name; immutable
-	clients            *clientCache           // shared with the versions before and after it
-	drainingEndpoints  *lifecycle.Gate        // inside: listeners that end before the registration, while they are handling something
+	server  *Server
+	service *registry.Service
+	// plans and publishers are immutable maps by method name. plans has no subscriptions.
+	plans      map[string]*serverPlan
+	publishers map[string]*publisher
+	// clients is shared by all versions of the service, so that Replace keeps what is known of
+	// clients.
+	clients *clientCache
+	// drainingEndpoints counts the endpoints that are no longer in endpoints but still handle
+	// requests.
+	drainingEndpoints *lifecycle.Gate
+	// running holds the requests that clients can cancel, cancelSubscription receives their
+	// cancels.
 	running            cancelTable
 	cancelSubscription transport.LazySubscription
-	interceptors       serverInterceptors // the server's and the service's
+	// interceptors are those of the server around those of the service.
+	interceptors serverInterceptors
 
-	// ctx is the context of the service's handlers; kill ends it.
+	// ctx is the parent of the contexts of the service's handlers. Close and Kill cancel it.
 	ctx    context.Context //nolint:containedctx // the life of the registration
 	cancel context.CancelFunc
 
-	// changeMu is held by Replace, and shared by those who change the topics.
+	// changeMu is locked by Replace and read-locked by changes of topics, so that Replace sees a
+	// fixed set of topics but changes of topics do not wait for each other.
 	changeMu sync.RWMutex
 
 	mu        sync.Mutex
 	closed    bool
 	replaced  bool
-	endpoints map[string]*endpoint // by name of the request channel
+	endpoints map[string]*endpoint // by endpoint.name
 }
 
+// newRegistration returns a registration without plans, endpoints or subscriptions.
 func newRegistration(s *Server, service *registry.Service, interceptors serverInterceptors) *Registration {
 	ctx, cancel := context.WithCancel(s.ctx)
 	r := &Registration{
@@ -63,12 +74,13 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 	return r
 }
 
-// Service returns what is registered.
+// Service returns the registered service.
 func (r *Registration) Service() *registry.Service { return r.service }
 
-// Close takes no more requests for the service and waits for its running handlers. If ctx ends first, it kills
-// them and returns an error that satisfies errors.Is for the context's error. The service can then be
-// registered anew, unless it goes on in another registration, see Replace. Further calls wait too.
+// Close stops accepting requests for the service and waits for its running handlers. If ctx ends
+// first, Close cancels the contexts of the handlers and returns an error for which errors.Is(err,
+// ctx.Err()) is true. Every call waits, also a second one. Afterwards the service can be registered
+// again, unless another registration has replaced this one, see [Registration.Replace].
 func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
@@ -86,21 +98,26 @@ func (r *Registration) Close(ctx context.Context) error {
 	return err
 }
 
-// Kill takes no more requests for the service, ends the contexts of its running handlers, and does not wait.
+// Kill stops accepting requests for the service and cancels the contexts of its running handlers.
+// It does not wait for them.
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
-	forEachConcurrently(endpoints, (*endpoint).drain) // before the contexts end, so that streams say that it is the server that ends
+	// The streams are closed before the contexts end, so that their clients receive
+	// errors.ErrStreamEOF and not a canceled context.
+	forEachConcurrently(endpoints, (*endpoint).drain)
 	r.cancel()
 	r.drainingEndpoints.Close()
 	r.cancelSubscription.Close()
 	for _, e := range endpoints {
-		e.inFlight.Close() // what was taken before is answered
+		// Handlers that run now still send their responses.
+		e.inFlight.Close()
 		e.close()
 	}
 }
 
-// drain lets nothing more enter, and waits for what is being handled.
+// drain closes the endpoints to further requests and waits for the requests and streams that are
+// being handled, also those of endpoints that were removed earlier.
 func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 	for _, e := range endpoints {
 		e.inFlight.Close()
@@ -113,7 +130,8 @@ func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 	return waitFor(ctx, r.drainingEndpoints.Close())
 }
 
-// forEachConcurrently calls f with all listeners at the same time: each waits for the broker, and some share a subject there.
+// forEachConcurrently calls f for all endpoints at the same time and waits for the calls. Each call
+// may wait for the broker, so calls in sequence would add up their round trips.
 func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
 	var calls sync.WaitGroup
 	for _, e := range endpoints {
@@ -122,7 +140,7 @@ func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
 	calls.Wait()
 }
 
-// markClosed refuses new listeners and returns the present ones.
+// markClosed makes further changes of topics fail and returns the current endpoints.
 func (r *Registration) markClosed() []*endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +148,7 @@ func (r *Registration) markClosed() []*endpoint {
 	return r.currentEndpointsLocked()
 }
 
-// currentEndpoints returns the listeners at this moment.
+// currentEndpoints returns the endpoints that accept requests.
 func (r *Registration) currentEndpoints() []*endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -141,24 +159,25 @@ func (r *Registration) currentEndpointsLocked() []*endpoint {
 	return slices.Collect(maps.Values(r.endpoints))
 }
 
-// newTopiclessEndpoints returns new listeners for every method that has no topics.
+// newTopiclessEndpoints returns a new endpoint for each method without topics.
 func (r *Registration) newTopiclessEndpoints() (endpoints []*endpoint) {
-	for _, method := range r.plans {
-		if !method.method.Topics() {
-			endpoints = append(endpoints, newEndpoint(method, nil))
+	for _, plan := range r.plans {
+		if !plan.method.Topics() {
+			endpoints = append(endpoints, newEndpoint(plan, nil))
 		}
 	}
 	return endpoints
 }
 
-// open makes the service reachable, by the listeners that it has to begin with.
+// open subscribes to cancels and opens the first endpoints of the service.
 func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
-	if len(r.plans) == 0 { // a service of subscriptions only
+	if len(r.plans) == 0 {
+		// A service that has only subscriptions receives nothing.
 		return nil
 	}
 	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
 	if err := r.cancelSubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel); err != nil {
-		return errors.NewErrorf(errors.Unavailable, "service %s: the bus does not let it listen: %w", r.service.Name(), err)
+		return errors.NewErrorf(errors.Unavailable, "service %s: cannot subscribe: %w", r.service.Name(), err)
 	}
 	for _, e := range endpoints {
 		if err := r.openEndpoint(ctx, e); err != nil {
@@ -168,7 +187,8 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	return nil
 }
 
-// openEndpoint makes a method reachable.
+// openEndpoint adds an endpoint and subscribes it. If that fails, it removes and closes the
+// endpoint.
 func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 	if err := r.addEndpoint(e); err != nil {
 		e.close()
@@ -180,12 +200,12 @@ func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 		if r.ctx.Err() != nil {
 			return errors.ErrServerClosed
 		}
-		return errors.NewErrorf(errors.Unavailable, "method %s: the bus does not let it listen: %w", e.plan.method.FullName(), err)
+		return errors.NewErrorf(errors.Unavailable, "method %s: cannot subscribe: %w", e.plan.method.FullName(), err)
 	}
 	return nil
 }
 
-// addEndpoint takes a listener before it is open, so that a close meanwhile finds it.
+// addEndpoint adds an endpoint before it subscribes, so that a concurrent Close or Kill closes it.
 func (r *Registration) addEndpoint(e *endpoint) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -200,7 +220,7 @@ func (r *Registration) addEndpoint(e *endpoint) error {
 	return nil
 }
 
-// removeEndpoint takes a listener out, and not another one that has its place.
+// removeEndpoint removes e. It does not remove another endpoint with the same name.
 func (r *Registration) removeEndpoint(e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -209,24 +229,28 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 	}
 }
 
-// drainEndpoint reports false if there is no such listener. What is being handled goes on, and may still be granted.
-func (r *Registration) drainEndpoint(channel string) bool {
+// drainEndpoint removes an endpoint and stops accepting its requests. Requests that are being
+// handled continue and may still be granted. It returns false if there is no endpoint with this
+// name.
+func (r *Registration) drainEndpoint(name string) bool {
 	r.mu.Lock()
-	e := r.endpoints[channel]
-	if e == nil || r.closed { // a close has them all
+	e := r.endpoints[name]
+	if e == nil || r.closed { // Close and Kill drain all endpoints
 		r.mu.Unlock()
 		return e != nil
 	}
-	delete(r.endpoints, channel)
-	r.drainingEndpoints.Enter() // so that a close waits for it, which comes after this
+	delete(r.endpoints, name)
+	// Close no longer finds the endpoint in endpoints, so it waits for this counter. Enter
+	// succeeds: Close sets closed, which is false here, before it closes the counter.
+	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	e.drain()
 	r.closeWhenIdle(e)
 	return true
 }
 
-// closeWhenIdle lets nothing more enter a listener, which is inside the gate for those, and frees it when what it is handling has
-// ended.
+// closeWhenIdle makes e reject further requests and closes it when the requests and streams that it
+// handles have ended. The caller has entered drainingEndpoints for e; closeWhenIdle leaves it.
 func (r *Registration) closeWhenIdle(e *endpoint) {
 	idle := e.inFlight.Close()
 	select {
@@ -236,25 +260,30 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 		return
 	default:
 	}
-	go func() { // Close waits for it, by the gate
+	go func() { // Close waits for it through drainingEndpoints
 		defer r.drainingEndpoints.Leave()
 		<-idle
 		e.close()
 	}()
 }
 
+// panics returns the reporter for panics of the service's handlers and interceptors.
 func (r *Registration) panics() panicReporter {
 	return panicReporter{r.server.options.logger, r.interceptors.panics}
 }
 
-// Publish sends an update to the subscribers of a method: to all of them with MULTI routing, otherwise to one. The
-// message is of the method's output type and must not change until Publish returns, which is when the bus has
-// taken it: one that the bus loses later is counted there, see [bus.Stats]. That nobody is subscribed is no error.
-// [WithTopic] names the topic of a method that takes one; metadata of ctx or of [WithMetadata] goes with the update, and
-// interceptors of subscriptions see it, see [RequestInfoFromContext]; other options have no effect.
+// Publish sends an update to the subscribers of a method: to all of them if the method has MULTI
+// routing, to one otherwise. The message is of the method's output type and must not be changed
+// until Publish returns. Publish returns when the bus has taken the update; updates that the bus
+// loses later are counted there, see [bus.Stats]. It is not an error if there are no subscribers.
 //
-// It fails with the code invalid_argument if the service has no such subscription method, or if the message or
-// the topic does not fit it, or as the bus does.
+// [WithTopic] selects the topic of a method that has topics. The metadata of ctx and of
+// [WithMetadata] is sent with the update, and interceptors of subscriptions can read it, see
+// [RequestInfoFromContext]. Other options have no effect.
+//
+// Publish fails with the code invalid_argument if the service has no subscription method of this
+// name, or if the message or the topic does not match the method; with errors.ErrServerClosed after
+// Close, Kill or the end of the server; and with the error of the bus.
 func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
 	p := r.publishers[method]
 	if p == nil {
@@ -269,7 +298,7 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 	return p.publish(ctx, message, opts)
 }
 
-// onCancel takes a frame from the bus; it never blocks.
+// onCancel handles a frame in which a client cancels a request. The bus calls it; it never blocks.
 func (r *Registration) onCancel(frame []byte) {
 	cancel, ok := transport.Decode(
 		frame, wire.KindCancel, r.server.options.maxFrameSize, wire.ParseCancel, &r.server.stats.badFrames)
@@ -279,8 +308,9 @@ func (r *Registration) onCancel(frame []byte) {
 	r.running.cancel(cancel.RequestID)
 }
 
-// trackRequest lets a request or stream be canceled by its client from now on, before a cancel can come, and, if it is to be
-// claimed, returns where the client's choice will arrive, before the client can choose.
+// trackRequest registers a request or stream open before its claim is sent: from then on the client
+// can cancel it through ctx, and, if claims is true, select this server. The result receives the
+// client's selection; it is nil if claims is false.
 func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, claims bool) (grant chan bool) {
 	r.running.add(requestID, ctx)
 	if claims {
@@ -289,7 +319,7 @@ func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, clai
 	return grant
 }
 
-// untrackRequest undoes await.
+// untrackRequest undoes trackRequest.
 func (r *Registration) untrackRequest(requestID []byte, ctx *lazyctx.Context, grant chan bool) {
 	r.running.remove(requestID, ctx)
 	if grant != nil {

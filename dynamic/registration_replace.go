@@ -8,20 +8,26 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Replace puts another version of the service in place of r: for all of its methods at one moment, and without a gap. Each
-// request is handled once, by one of the versions, and none that is sent after Replace has returned by r. What r is
-// handling goes on, and so do its streams: Close r to end these and to wait for its handlers, or Kill it. From now on the
-// registration that Replace returns is the one of the service.
+// Replace replaces the service by another version of it while it is being called: without a gap,
+// and for all methods at the same moment. Each request is handled once, by one of the versions, and
+// none that is sent after Replace has returned is handled by r. Requests and streams that r is
+// handling continue. To end the streams and wait for the handlers call Close on r; to cancel the
+// handlers call Kill. Replace returns the registration of the new version, which must be used from
+// then on.
 //
-// It takes what [Server.Register] takes. Methods may come, go and change. Topics that are registered with r are those of
-// the new version too, where its method takes them; to register one of those again does nothing, once. A method that is
-// new, or that has another kind or routing, is served as soon as the bus has confirmed it, a little before the moment.
+// The arguments are those of [Server.Register]. Methods may be added, removed and changed. A topic
+// that is registered with r is registered with the new version too, if its method still takes such
+// a topic; the first RegisterTopic for that topic then succeeds and does nothing. A new method, or
+// one whose kind or routing has changed, can be called as soon as the bus has confirmed its
+// subscription, which is shortly before the other methods move to the new version.
 //
-// Replace fails as Register does, with the code invalid_argument also if the wire name is not that of r; with
-// errors.ErrServerClosed if r or its server was closed or killed, before or meanwhile; and with failed_precondition if r
-// was replaced before: then the topics of r cannot be changed either. If Replace fails, r goes on as it was.
+// If Replace fails, r continues unchanged. It fails as Register does, and
+//   - with the code invalid_argument if the wire names of the two versions differ;
+//   - with errors.ErrServerClosed if r or its server was closed or killed, or is so during Replace;
+//   - with the code failed_precondition if r was replaced before. Changes of its topics then fail too.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
-	r.changeMu.Lock() // so that of several calls one wins
+	// Concurrent calls run one after the other. The first one that succeeds makes the others fail.
+	r.changeMu.Lock()
 	defer r.changeMu.Unlock()
 	if err := r.checkReplaceable(); err != nil {
 		return nil, err
@@ -38,7 +44,7 @@ func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...Regist
 	return next, nil
 }
 
-// checkReplaceable returns nil, or why r cannot be replaced.
+// checkReplaceable returns an error if r was replaced or closed.
 func (r *Registration) checkReplaceable() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,12 +59,18 @@ func (r *Registration) checkReplaceable() error {
 	}
 }
 
-// replaceWith subscribes to what next needs beyond what r has, and hands over to it.
+// replaceWith makes next serve in place of r.
+//
+// The versions share the bus subscriptions of the methods that both have: if one version
+// unsubscribed and the other subscribed, requests in between would be lost, or those during an
+// overlap handled twice. replaceWith subscribes to the channels that only next needs, then directs
+// the frames of all inbounds to next with one atomic store. Replace closes the subscriptions that
+// only r needs afterwards.
 func (r *Registration) replaceWith(next *Registration) error {
-	if wanted, given := r.service.WireName(), next.service.WireName(); given != wanted {
+	if wireName, nextWireName := r.service.WireName(), next.service.WireName(); nextWireName != wireName {
 		return errors.NewErrorf(errors.InvalidArgument,
 			"service %s, to be replaced, has the wire name %s, service %s has %s; see dynamic.WithWireName",
-			r.service.Name(), wanted, next.service.Name(), given)
+			r.service.Name(), wireName, next.service.Name(), nextWireName)
 	}
 	next.clients = r.clients
 	if err := r.server.addDraining(next); err != nil {
@@ -77,13 +89,14 @@ func (r *Registration) replaceWith(next *Registration) error {
 	return r.transferEndpoints(next)
 }
 
-// newEndpoints returns new listeners for the methods without topics, and for the topics of the registration before it.
+// newEndpoints returns new endpoints for the methods of r without topics and for the topics that
+// predecessor serves. They use the inbounds of predecessor where the channels are the same.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
-		method := r.plans[e.plan.method.Name()]
-		if len(e.topic) > 0 && method != nil && transport.CheckTopic(method.method, e.topic) == nil {
-			successor := newEndpoint(method, e.topic)
+		plan := r.plans[e.plan.method.Name()]
+		if len(e.topic) > 0 && plan != nil && transport.CheckTopic(plan.method, e.topic) == nil {
+			successor := newEndpoint(plan, e.topic)
 			successor.inherited = true
 			endpoints = append(endpoints, successor)
 		}
@@ -94,14 +107,22 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	return endpoints
 }
 
-// endpoint returns nil if there is none of that name.
+// endpoint returns the endpoint with this name, or nil.
 func (r *Registration) endpoint(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.endpoints[name]
 }
 
-// transferEndpoints lets next serve in place of r from one moment on, unless r or the server has been closed.
+// transferEndpoints directs the frames of all inbounds to next, unless r or the server has been
+// closed. It holds the locks of both registrations and of the server, in this order, so that Close,
+// Kill and Shutdown see either the state before the transfer or the state after it.
+//
+// A frame that arrives meanwhile reads the target of its inbound without a lock. In the first loop
+// every inbound gets a target that depends on the shared flag switched, which still selects the
+// endpoint of r. Setting the flag then switches all methods at once: a client that got a response
+// of the new version from one method cannot reach the old version with another method. The second
+// loop drops the flag and the reference to the old endpoint.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()
@@ -118,23 +139,25 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 	delete(server.draining, next)
 	server.draining[r] = struct{}{}
 
-	var moment atomic.Bool
+	var switched atomic.Bool
 	for _, e := range next.endpoints {
-		e.inbound.target.Store(&target{endpoint: e.inbound.current(), successor: e, switched: &moment})
+		e.inbound.target.Store(&target{endpoint: e.inbound.current(), successor: e, switched: &switched})
 	}
-	moment.Store(true)
+	switched.Store(true)
 	for _, e := range next.endpoints {
 		e.inbound.target.Store(&target{endpoint: e})
 	}
 	return nil
 }
 
-// drainReplaced lets nothing more enter a listener of a registration that was replaced. What it is handling goes on.
+// drainReplaced makes an endpoint of a replaced registration reject further requests. Requests and
+// streams that it handles continue. It closes the subscription of calls if no endpoint of the new
+// version uses it.
 func (r *Registration) drainReplaced(e *endpoint) {
-	if !e.inbound.isStream && e.inbound.current() == e { // nobody has taken it over
+	if !e.inbound.isStream && e.inbound.current() == e {
 		e.inbound.frames.Close()
 	}
-	if r.drainingEndpoints.Enter() { // or else a close frees it
+	if r.drainingEndpoints.Enter() { // otherwise Close or Kill closes e
 		r.closeWhenIdle(e)
 	}
 }

@@ -21,49 +21,59 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Server serves registered services on a bus. Services come and go at run time. Close it with Shutdown, which
-// lets running handlers finish, or with Kill, which does not. It does not close the bus.
+// Server serves registered services on a bus. Services can be registered and closed at any time.
+// Call Shutdown to stop it and let running handlers finish, or Kill to stop it without waiting for
+// them. Neither of the two closes the bus. All methods may be called from many goroutines.
 type Server struct {
-	bus           bus.Bus
-	options       serverOptions
-	wireID        []byte // the id in the options
-	configErr     error  // why it can serve nothing
+	bus     bus.Bus
+	options serverOptions
+	// wireID is options.id as bytes, which is how it is encoded.
+	wireID []byte
+	// configErr is the error of NewServer's arguments. If it is not nil, Register returns it.
+	configErr     error
 	pendingClaims pendingClaims
-	semaphore     semaphore.Semaphore
-	workers       *lifecycle.WorkerPool[task]
-	stats         serverCounters
-	done          chan struct{}
+	// semaphore limits the requests that all services handle at the same time.
+	semaphore semaphore.Semaphore
+	workers   *lifecycle.WorkerPool[task]
+	stats     serverCounters
+	done      chan struct{}
 
-	// Apart, so that a server with busy streams does not forget its requests.
-	requestDedup dedup.Cache // and openings of streams
-	messageDedup dedup.Cache // of streams
+	// requestDedup detects requests and stream opens that the bus delivers twice, messageDedup
+	// stream messages. They are separate so that messages of busy streams do not evict requests.
+	requestDedup, messageDedup dedup.Cache
 
-	// ctx is the context of all handlers; kill ends it.
+	// ctx is the parent of the contexts of all handlers. Shutdown and Kill cancel it.
 	ctx    context.Context //nolint:containedctx // the life of the server
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool
 	services map[string]*Registration // by wire name
-	// draining are those that were replaced, until they are closed, and those that are about to replace another one.
+	// draining holds registrations that Shutdown and Kill must close but services does not contain:
+	// replaced ones until they are closed, and a new version until it replaces the current one.
 	draining map[*Registration]struct{}
 }
 
-// ServerStats counts what a server dropped since it was made, without an answer, as psrpc does, and what waits.
+// ServerStats counts the frames that a server has dropped since NewServer, by reason. A dropped
+// frame gets no answer, as with psrpc, so the counters are the only trace of it.
 type ServerStats struct {
-	// BadFrames could not be decoded, or held something else than the channel is for.
+	// BadFrames is the number of frames that could not be decoded, or that contained another type
+	// of message than their channel is for.
 	BadFrames uint64
-	// Expired requests and stream frames came after the time their client was willing to wait.
+	// Expired is the number of requests and stream frames that arrived after their client's
+	// deadline.
 	Expired uint64
-	// Duplicated requests, openings of streams and stream messages came once more within five seconds: the bus has
-	// delivered them twice.
+	// Duplicated is the number of requests, stream opens and stream messages that the bus delivered
+	// again within five seconds.
 	Duplicated uint64
-	// Unmatched stream frames belonged to no stream of this server, or to one that had ended. Every server of a method
-	// hears the frames of all its streams.
+	// Unmatched is the number of stream frames for a stream that is unknown here or has ended. It
+	// grows in normal operation, because all servers of a method receive the frames of all its
+	// streams.
 	Unmatched uint64
-	// Overflowed stream messages came faster than their handler read them, beyond what a stream keeps.
+	// Overflowed is the number of stream messages that found the buffer of their stream full
+	// because the handler did not read fast enough.
 	Overflowed uint64
-	// Waiting stream messages are those that their handler has not read yet, at this moment.
+	// Waiting is the number of stream messages that are buffered now and not yet read by a handler.
 	Waiting uint64
 }
 
@@ -72,10 +82,11 @@ type serverCounters struct {
 	streams                        streamCounters
 }
 
-// task is what the workers of a server do.
+// task is a unit of work of the server's worker pool: a request, a stream open or a stream's pump.
 type task interface{ serve() }
 
-// NewServer returns a server on b that serves nothing yet. If b is nil or an option is wrong, Register says so.
+// NewServer returns a server on b without services. If b is nil or an option is invalid, NewServer
+// succeeds and Register returns the error.
 func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	options := newServerOptions(opts)
@@ -91,7 +102,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	}
 	switch {
 	case b == nil:
-		s.configErr = errors.NewErrorf(errors.InvalidArgument, "a server needs a bus")
+		s.configErr = errors.NewErrorf(errors.InvalidArgument, "the bus given to dynamic.NewServer is nil")
 	case !utf8.ValidString(options.id):
 		s.configErr = errors.NewErrorf(errors.InvalidArgument, "server id %q is not valid UTF-8", options.id)
 	default:
@@ -102,10 +113,10 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	return s
 }
 
-// ID returns the id by which clients know the server.
+// ID returns the id that identifies the server on the bus, see [WithServerID].
 func (s *Server) ID() string { return s.options.id }
 
-// Stats returns what the server has counted so far.
+// Stats returns the current counters.
 func (s *Server) Stats() ServerStats {
 	streams := &s.stats.streams
 	return ServerStats{
@@ -118,6 +129,7 @@ func (s *Server) Stats() ServerStats {
 	}
 }
 
+// waiting returns the number of buffered stream messages of all services.
 func (s *Server) waiting() (messages uint64) {
 	s.mu.Lock()
 	registrations := s.registrationsLocked()
@@ -130,14 +142,19 @@ func (s *Server) waiting() (messages uint64) {
 	return messages
 }
 
-// Register serves a service. descriptor is a protoreflect.ServiceDescriptor, or anything that
-// [registry.NewService] takes, or a *registry.Service, whose wire name is then used too. When Register returns, every method without a topic is reachable: the bus has
-// confirmed it.
+// Register starts to serve a service. descriptor is a *registry.Service, whose wire name is then
+// used too, or a protoreflect.ServiceDescriptor or any other value that [registry.NewService]
+// accepts. Methods without topics can be called when Register returns: the bus has confirmed their
+// subscriptions. Methods with topics also need [Registration.RegisterTopic].
 //
-// Register fails, and serves nothing, if the service's options contradict each other, if a handler does not fit
-// its method, if there is no such method, if a method has no handler (but see [AllowMissing]), if the server
-// already serves a service of that wire name (but see [WithWireName] and [Registration.Replace]), if the bus fails,
-// or, with errors.ErrServerClosed, after Shutdown or Kill. Errors about handlers are all reported together.
+// If Register returns an error, nothing of the service is served. It fails
+//   - if the psrpc options of the service contradict each other;
+//   - if the types of a handler do not match its method, a handler is for an unknown method, or a
+//     method has no handler, see [AllowMissing]; all these problems are reported in one error;
+//   - if the server already serves a service with the same wire name, see [WithWireName] and
+//     [Registration.Replace];
+//   - if the bus fails or does not confirm in time, see [WithServerTimeout];
+//   - with errors.ErrServerClosed after Shutdown or Kill.
 func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
 	r, err := s.buildRegistration(descriptor, handlers, opts)
 	if err != nil {
@@ -150,7 +167,8 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 	return r, nil
 }
 
-// buildRegistration returns a registration that does not serve yet.
+// buildRegistration checks the arguments of Register and returns a registration that has not
+// subscribed to anything.
 func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []RegisterOption) (*Registration, error) {
 	if s.configErr != nil {
 		return nil, s.configErr
@@ -171,7 +189,7 @@ func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []Reg
 	return r, nil
 }
 
-// activate makes a service reachable.
+// activate adds r to the server and subscribes to its channels.
 func (s *Server) activate(r *Registration) error {
 	if err := s.add(r); err != nil {
 		return err
@@ -185,6 +203,7 @@ func (s *Server) activate(r *Registration) error {
 	return err
 }
 
+// add adds r to services, unless its wire name is in use.
 func (s *Server) add(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,6 +223,7 @@ func (s *Server) add(r *Registration) error {
 	return nil
 }
 
+// remove deletes r from services and draining. A registration that replaced r stays.
 func (s *Server) remove(r *Registration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,8 +233,11 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// publishToClient sends a frame to a client. ctx bounds the wait for a bus that is busy.
-func (s *Server) publishToClient(ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte) error {
+// publishToClient sends a response or a claim to a client, and logs a failure. ctx bounds how long
+// it waits for a busy bus.
+func (s *Server) publishToClient(
+	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
+) error {
 	err := s.bus.Publish(ctx, channel, frame, nil)
 	if err != nil {
 		s.warnPublishFailed(method, channel, err)
@@ -223,13 +246,14 @@ func (s *Server) publishToClient(ctx context.Context, method *registry.Method, c
 }
 
 func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel, err error) {
-	s.options.logger.Warn("dynpsrpc: answer could not be sent", slog.String("method", method.FullName()),
+	s.options.logger.Warn("dynpsrpc: cannot send frame to client", slog.String("method", method.FullName()),
 		slog.String("channel", channel.Name), slog.Any("error", err))
 }
 
-// Shutdown takes no more requests, so that clients choose another server, and waits for the running handlers.
-// If ctx ends first, it ends their contexts and returns an error that names the services that were still busy and
-// satisfies errors.Is for the context's error. Further calls wait too, and so does one after Kill.
+// Shutdown stops accepting requests, so that clients select other servers, and waits for the
+// running handlers. If ctx ends first, Shutdown cancels the contexts of the handlers and returns an
+// error that names the services that were still busy and for which errors.Is(err, ctx.Err()) is
+// true. Every call waits, also a second one and one after Kill.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.markClosed()
 	errs := make([]error, len(services))
@@ -242,14 +266,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if err := waitFor(ctx, idle); err != nil { // of services that were killed before
-		return errors.NewErrorf(errors.FromContext(err).Code(), "server %s: handlers were still running: %w", s.ID(), err)
+	// Handlers of services that were killed earlier may still run: their Close no longer waits for
+	// them.
+	if err := waitFor(ctx, idle); err != nil {
+		return errors.NewErrorf(errors.FromContext(err).Code(),
+			"server %s: handlers were still running: %w", s.ID(), err)
 	}
 	s.workers.Wait()
 	return nil
 }
 
-// Kill takes no more requests, ends the contexts of the running handlers, and does not wait for them.
+// Kill stops accepting requests and cancels the contexts of the running handlers. It does not wait
+// for them.
 func (s *Server) Kill() {
 	for _, r := range s.markClosed() {
 		r.Kill()
@@ -257,10 +285,10 @@ func (s *Server) Kill() {
 	s.stop()
 }
 
-// Done is closed when the server was shut down or killed.
+// Done returns a channel that is closed when Shutdown or Kill has stopped the server.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// markClosed refuses new services and returns the present ones.
+// markClosed makes further registrations fail and returns the current ones.
 func (s *Server) markClosed() []*Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -268,12 +296,13 @@ func (s *Server) markClosed() []*Registration {
 	return s.registrationsLocked()
 }
 
-// registrationsLocked returns those that are not closed.
+// registrationsLocked returns all registrations that are not closed.
 func (s *Server) registrationsLocked() []*Registration {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.draining))
 }
 
-// stop returns a channel that is closed when no handler runs.
+// stop cancels the contexts of all handlers, closes Done and stops the workers. It returns a
+// channel that is closed when no handler runs.
 func (s *Server) stop() (idle <-chan struct{}) {
 	s.cancel()
 	s.mu.Lock()
@@ -286,7 +315,8 @@ func (s *Server) stop() (idle <-chan struct{}) {
 	return s.workers.Stop()
 }
 
-// waitFor returns nil if done is closed, or else the error of a context that ends before that.
+// waitFor waits until done is closed and returns nil, or returns ctx's error if ctx ends first. It
+// returns nil if both have happened.
 func waitFor(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
@@ -301,7 +331,8 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// bindHandlers fits handlers to the methods of a service. All problems are reported together.
+// bindHandlers binds the handlers to the methods of r's service and returns the plan of each served
+// method by name. It reports all problems in one error.
 func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {
@@ -311,10 +342,11 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 	}
 	for _, name := range slices.Sorted(maps.Keys(handlers)) {
 		if _, ok := r.service.Method(name); !ok {
-			problem(name, "there is a handler, but no such method%s", transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
+			problem(name, "there is a handler, but no such method%s",
+				transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
 		}
 	}
-	methods := map[string]*serverPlan{}
+	plans := map[string]*serverPlan{}
 	for _, method := range r.service.Methods() {
 		handler, given := handlers[method.Name()]
 		if given && handler == nil {
@@ -325,13 +357,14 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 		if err != nil {
 			problem(method.Name(), "%w", err)
 		} else if bound != nil {
-			methods[method.Name()] = newServerPlan(r, method, bound)
+			plans[method.Name()] = newServerPlan(r, method, bound)
 		}
 	}
-	return methods, errors.Join(problems...)
+	return plans, errors.Join(problems...)
 }
 
-// bindHandler returns nil for a method that is not served.
+// bindHandler binds a handler to its method. handler may be nil. The result is nil for a
+// subscription, which no handler serves.
 func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
 	switch {
 	case handler != nil:
@@ -351,17 +384,19 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 	}
 }
 
-// onGrant takes a frame from the bus; it never blocks.
+// onGrant handles a frame in which a client names the server that it selected for a request. The
+// bus calls onGrant, which never blocks.
 func (s *Server) onGrant(frame []byte) {
-	choice, ok := transport.Decode(
+	selection, ok := transport.Decode(
 		frame, wire.KindClaimResponse, s.options.maxFrameSize, wire.ParseClaimResponse, &s.stats.badFrames)
 	if !ok {
 		return
 	}
-	s.pendingClaims.resolve(choice.RequestID, bytes.Equal(choice.ServerID, s.wireID))
+	s.pendingClaims.resolve(selection.RequestID, bytes.Equal(selection.ServerID, s.wireID))
 }
 
-// addDraining takes a registration that is to replace another one, so that a close meanwhile finds it.
+// addDraining adds a registration that is about to replace another one, so that a concurrent
+// Shutdown or Kill closes it too.
 func (s *Server) addDraining(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

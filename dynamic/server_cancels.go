@@ -8,51 +8,61 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// cancelTable are those that a service is handling, so that their clients can cancel them. They are in parts so that
-// handlers do not wait for each other.
-type cancelTable [shard.Count]struct {
+// cancelTable maps the requests and stream opens that a service is handling to their contexts, so
+// that a frame of the client can cancel them. Only dynpsrpc clients send such frames.
+//
+// The table is split into shards because every request is added and removed: with a single lock,
+// processors that handle requests at the same time would wait for each other. The id of a request
+// selects its shard.
+type cancelTable [shard.Count]cancelShard
+
+// cancelShard is padded so that no two shards share a cache line.
+type cancelShard struct {
 	mu       sync.Mutex
 	contexts map[id.Call]*lazyctx.Context
-	_        [shard.CacheLineSize]byte // parts do not share one
+	_        [shard.CacheLineSize]byte
 }
 
-// add does nothing for an id that is none of ours: its client knows no cancel.
-func (a *cancelTable) add(requestID []byte, ctx *lazyctx.Context) {
+// add makes ctx cancelable by the id of its request. It does nothing if the id cannot be one of a
+// dynpsrpc client, since other clients do not cancel.
+func (t *cancelTable) add(requestID []byte, ctx *lazyctx.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
 	}
-	part := &a[callID.Shard()]
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	if part.contexts == nil {
-		part.contexts = map[id.Call]*lazyctx.Context{}
+	s := &t[callID.Shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.contexts == nil {
+		s.contexts = map[id.Call]*lazyctx.Context{}
 	}
-	part.contexts[callID] = ctx
+	s.contexts[callID] = ctx
 }
 
-func (a *cancelTable) remove(requestID []byte, ctx *lazyctx.Context) {
+// remove undoes add. It compares ctx so that it does not remove a later request with the same id.
+func (t *cancelTable) remove(requestID []byte, ctx *lazyctx.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
 	}
-	part := &a[callID.Shard()]
-	part.mu.Lock()
-	defer part.mu.Unlock()
-	if part.contexts[callID] == ctx { // and not a later request with the same id
-		delete(part.contexts, callID)
+	s := &t[callID.Shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.contexts[callID] == ctx {
+		delete(s.contexts, callID)
 	}
 }
 
-func (a *cancelTable) cancel(requestID []byte) {
+// cancel cancels the context of a request. It does nothing if the request is unknown or has ended.
+func (t *cancelTable) cancel(requestID []byte) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
 	}
-	part := &a[callID.Shard()]
-	part.mu.Lock()
-	ctx := part.contexts[callID]
-	part.mu.Unlock()
+	s := &t[callID.Shard()]
+	s.mu.Lock()
+	ctx := s.contexts[callID]
+	s.mu.Unlock()
 	if ctx != nil {
 		ctx.Cancel()
 	}

@@ -8,50 +8,56 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// maxClients and maxClientIDLength bound the memory that a service spends on the clients it has answered.
+// maxClients and maxClientIDLength bound the memory of a clientCache. Client ids arrive over the
+// bus, so faulty or malicious clients could otherwise fill it.
 const (
 	maxClients        = 10_000
-	maxClientIDLength = 256 // bytes; a longer id is not remembered
+	maxClientIDLength = 256 // bytes; a longer id is not cached
 )
 
-// clientEntry is one client of a service: its id and channels, which are immutable, and its clock.
+// clientEntry holds what a service knows about one client: its id and channels, which are
+// immutable, and its clock.
 type clientEntry struct {
 	id                string
 	claims, responses bus.Channel
 	clock             clockskew.Offset
 }
 
-// clientCache remembers clients, so that an answer does not have to spell out its channel each time.
+// clientCache caches the clients of a service. It saves building the names of a client's channels
+// for each response, and it keeps what requests have shown about the client's clock.
 type clientCache struct {
 	service string // wire name
 
-	byID sync.Map // *peer by id, read without a lock
+	byID sync.Map // client id to *clientEntry; read without a lock
 	mu   sync.Mutex
-	size int // of byID; whoever adds holds mu
+	size int // number of entries in byID; adding an entry requires mu
 }
 
-func (t *clientCache) get(clientID []byte) *clientEntry {
-	if known, ok := t.byID.Load(string(clientID)); ok {
-		return known.(*clientEntry)
+// get returns the entry of a client, which it creates if necessary.
+func (c *clientCache) get(clientID []byte) *clientEntry {
+	if cached, ok := c.byID.Load(string(clientID)); ok {
+		return cached.(*clientEntry)
 	}
 	id := string(clientID)
 	entry := &clientEntry{
 		id:        id,
-		claims:    bus.Channel(wire.ClaimRequestChannel(t.service, id)),
-		responses: bus.Channel(wire.ResponseChannel(t.service, id)),
+		claims:    bus.Channel(wire.ClaimRequestChannel(c.service, id)),
+		responses: bus.Channel(wire.ResponseChannel(c.service, id)),
 	}
 	if len(id) > maxClientIDLength {
 		return entry
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.size >= maxClients { // rare enough to begin anew
-		t.byID.Clear()
-		t.size = 0
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.size >= maxClients {
+		// A full cache is rare, so clearing it is enough: tracking the use of each entry would cost
+		// every request.
+		c.byID.Clear()
+		c.size = 0
 	}
-	known, loaded := t.byID.LoadOrStore(id, entry)
+	cached, loaded := c.byID.LoadOrStore(id, entry)
 	if !loaded {
-		t.size++
+		c.size++
 	}
-	return known.(*clientEntry)
+	return cached.(*clientEntry)
 }

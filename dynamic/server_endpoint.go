@@ -11,43 +11,51 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// endpoint serves one method, on one topic if it has topics, for one version of a service.
+// endpoint serves one method, on one topic if the method has topics, for one version of a service.
+// The bus subscriptions belong to its inbound, which may outlive it, see [Registration.Replace].
 type endpoint struct {
-	plan    *serverPlan
-	topic   []string
-	name    string    // of the request channel
-	handle  serveFunc // of a method that is a call; through the interceptors
+	plan  *serverPlan
+	topic []string
+	// name is the name of the request channel and the key of the endpoint in its registration.
+	name string
+	// handle runs the interceptors and the handler of a call. Streams do not use it.
+	handle  serveFunc
 	inbound *inbound
 
-	// inherited says that it is there because the version before had it. The registration's mu guards it.
+	// inherited is true if Replace created the endpoint because the previous version served the
+	// topic, and RegisterTopic has not been called for it yet. The registration's mu guards it.
 	inherited bool
 
-	inFlight lifecycle.InFlight // inside: requests and streams that are being handled
-	closing  chan struct{}      // closed when no more are taken
+	// inFlight counts the requests and streams that are being handled.
+	inFlight lifecycle.InFlight
+	// closing is closed when the endpoint stops accepting requests and streams.
+	closing chan struct{}
 
 	drainOnce, detachOnce, closeOnce sync.Once
 }
 
-// newEndpoint returns a listener with an intake of its own.
-func newEndpoint(method *serverPlan, topic []string) *endpoint {
+// newEndpoint returns an endpoint with an inbound of its own, without subscriptions.
+func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 	e := &endpoint{
-		plan:    method,
+		plan:    plan,
 		topic:   slices.Clone(topic),
-		name:    method.registration.endpointName(method.method, topic),
+		name:    plan.registration.endpointName(plan.method, topic),
 		closing: make(chan struct{}),
 	}
 	e.inbound = newInbound(e)
-	e.handle = method.handler.intercepted(method.registration.interceptors.rpc, newRPCInfo(method.method, e.topic))
+	e.handle = plan.handler.intercepted(plan.registration.interceptors.rpc, newRPCInfo(plan.method, e.topic))
 	return e
 }
 
-// subscribe makes the method reachable.
+// subscribe subscribes to the channels of the method. When it returns nil the method can be called.
 func (e *endpoint) subscribe(ctx context.Context) error {
 	return e.inbound.subscribe(ctx, e.plan.method.RequireClaim())
 }
 
-// subscribers returns how many servers the bus counts as one receiver with this one, 0 if it is by itself or if no client
-// waits until all have answered. It is so as of now: for a request ask when it comes.
+// subscribers returns how many servers of this process share one bus subscription, and thus count
+// as one receiver, for this method. It returns 0 if this server is alone, and for queue methods,
+// whose clients do not wait for all servers. The number changes as servers come and go, so it is
+// taken when a request arrives.
 func (e *endpoint) subscribers() uint32 {
 	if e.plan.method.Queue() {
 		return 0
@@ -55,6 +63,7 @@ func (e *endpoint) subscribers() uint32 {
 	return e.inbound.frames.Subscribers()
 }
 
+// isClosing reports whether drain was called.
 func (e *endpoint) isClosing() bool {
 	select {
 	case <-e.closing:
@@ -64,22 +73,30 @@ func (e *endpoint) isClosing() bool {
 	}
 }
 
-// drain takes no more requests, and closes the streams.
+// drain stops accepting requests and closes the streams. Requests that are being handled continue.
 func (e *endpoint) drain() {
 	e.drainOnce.Do(func() { close(e.closing) })
-	if e.inbound.isStream { // another server, or version, will claim it
+	if e.inbound.isStream {
+		// The subscription stays as long as there are streams, so new opens are rejected here.
+		// Another server or version claims them.
 		e.inFlight.Close()
 	}
 	e.inbound.detach(e)
 }
 
-// close stops, and is granted nothing any more.
+// close calls drain and stops listening for grants. Requests that still wait for one are not
+// granted.
 func (e *endpoint) close() {
 	e.drain()
 	e.closeOnce.Do(e.inbound.releaseGrants)
 }
 
-// onRequest has a request served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
+// onRequest decodes a request and starts a worker for it. token counts the request in e.inFlight.
+// If onRequest returns false, there is nothing to handle and the caller must return the token;
+// otherwise the worker returns it. onRequest never blocks.
+//
+// A request that needs no grant runs at once, so onRequest drops a second delivery of it. A request
+// with claims needs no such check: its client grants it once.
 func (e *endpoint) onRequest(frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	request, ok := transport.Decode(
@@ -113,7 +130,8 @@ func (e *endpoint) onRequest(frame []byte, token *lifecycle.Token) bool {
 	return true
 }
 
-// onOpen has a stream served that has entered at a place. It never blocks, and reports false if there is nothing to serve.
+// onOpen starts a worker for a stream open. It treats token and returns as onRequest does, and
+// never blocks.
 func (e *endpoint) onOpen(open *wire.Stream, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
@@ -139,11 +157,16 @@ func (e *endpoint) onOpen(open *wire.Stream, token *lifecycle.Token) bool {
 	return true
 }
 
-// reuseInbound prepares a listener to take over the intake of another one, if that is on the same channel. Should it come to
-// nothing, grants that only this one needs are still heard, which does no harm.
+// reuseInbound makes e use the inbound of predecessor, if that is for the same channel, in place of
+// its own. The subscriptions then need not be replaced, so no request is lost or delivered twice.
+// If Replace fails later, the inbound stays with predecessor; it may have subscribed to grants that
+// only e needs, which are ignored.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
-	if predecessor != nil && predecessor.inbound.channel == e.inbound.channel && predecessor.inbound.mode == e.inbound.mode {
-		e.inbound = predecessor.inbound
-		e.inbound.addEndpoint()
+	if predecessor == nil {
+		return
+	}
+	if i := predecessor.inbound; i.channel == e.inbound.channel && i.mode == e.inbound.mode {
+		e.inbound = i
+		i.addEndpoint()
 	}
 }

@@ -12,30 +12,39 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// inbound is what a served method hears of the bus, on one topic if it has topics. It brings that to the listener which
-// serves the method at the time. A listener that replaces another takes its intake over: so nothing is missed, and
-// nothing comes twice.
+// inbound holds the bus subscriptions of one method, on one topic if the method has topics, and
+// passes their frames to the endpoint that serves the method at the moment.
+//
+// An inbound outlives its endpoint when [Registration.Replace] replaces the service: the endpoint
+// of the new version takes the inbound over. If each version subscribed for itself, requests would
+// be lost between the two subscriptions, or delivered to both versions while both exist.
 type inbound struct {
-	server         *Server
-	isStream       bool
-	channel        bus.Channel // of requests, or of the frames of streams
+	server   *Server
+	isStream bool
+	// channel is the channel of the requests, or of the frames of all streams of the method.
+	channel        bus.Channel
 	mode           bus.Mode
 	grantChannel   bus.Channel
 	frames, grants transport.LazySubscription
-	streams        streamTable // of all its listeners
+	// streams holds the streams of all endpoints that use this inbound.
+	streams streamTable
 
-	target     atomic.Pointer[target]
-	endpoints  atomic.Int32 // listeners that have not stopped
-	grantsOpen atomic.Int32 // listeners that may still be granted something
+	target atomic.Pointer[target]
+	// endpoints counts the endpoints that have not been detached. The last one closes frames.
+	endpoints atomic.Int32
+	// grantsOpen counts the endpoints that may still receive grants. The last one closes grants.
+	grantsOpen atomic.Int32
 }
 
-// target is where the frames of an intake go: to listener, or, once they have been handed over, to next.
+// target names the endpoint that receives the frames of an inbound: endpoint, or successor once
+// switched is true. All inbounds of a service share one switched flag while Replace hands them
+// over, so that all methods move to the new version at the same moment. It is nil at other times.
 type target struct {
 	endpoint, successor *endpoint
-	switched            *atomic.Bool // for all intakes of a service at once; nil unless that is under way
+	switched            *atomic.Bool
 }
 
-// newInbound returns an intake of which l is the listener.
+// newInbound returns an inbound for e, without subscriptions.
 func newInbound(e *endpoint) *inbound {
 	method, server := e.plan.method, e.plan.server
 	service := method.Service().WireName()
@@ -47,7 +56,9 @@ func newInbound(e *endpoint) *inbound {
 		grants:       transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
 		streams:      streamTable{counters: &server.stats.streams},
 	}
-	if i.isStream { // which no queue distributes
+	if i.isStream {
+		// Streams are never queued: every frame of a stream must reach the server that has the
+		// stream.
 		i.channel = bus.Channel(wire.StreamServerChannel(service, method.WireName(), e.topic))
 	} else {
 		i.channel = bus.Channel(wire.RequestChannel(service, method.WireName(), e.topic, method.Queue()))
@@ -60,13 +71,14 @@ func newInbound(e *endpoint) *inbound {
 	return i
 }
 
-// addEndpoint counts a listener, which must stop and release.
+// addEndpoint counts an endpoint, for which detach and releaseGrants must be called.
 func (i *inbound) addEndpoint() {
 	i.endpoints.Add(1)
 	i.grantsOpen.Add(1)
 }
 
-// subscribe subscribes to what is not subscribed yet. The grants come first, so that the first request can already be claimed.
+// subscribe makes the subscriptions that do not exist yet. If claims is true it subscribes to the
+// grants first, so that no grant is missed when the first request arrives.
 func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if claims {
 		if err := i.grants.Subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
@@ -80,22 +92,25 @@ func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	return i.frames.Subscribe(ctx, i.server.bus, i.channel, i.mode, deliver)
 }
 
-// current returns the listener to which frames go now.
+// current returns the endpoint that receives frames now.
 func (i *inbound) current() *endpoint {
-	d := i.target.Load()
-	if d.switched != nil && d.switched.Load() {
-		return d.successor
+	t := i.target.Load()
+	if t.switched != nil && t.switched.Load() {
+		return t.successor
 	}
-	return d.endpoint
+	return t.endpoint
 }
 
-// enter returns the listener that takes what has come, and the place in its gate that must be left when that was
-// served; nil if it is too late.
+// enter returns the current endpoint and a token of its inFlight counter, which must be returned
+// with Leave. It returns nil if the endpoint is closed.
+//
+// The current endpoint may be replaced and closed after enter has read it. enter therefore tries
+// again as long as the current endpoint changes.
 func (i *inbound) enter() (*endpoint, *lifecycle.Token) {
 	var tried *endpoint
 	for {
 		e := i.current()
-		if e == tried { // no other one has its place
+		if e == tried {
 			return nil, nil
 		}
 		if token := e.inFlight.Enter(); token != nil {
@@ -105,14 +120,16 @@ func (i *inbound) enter() (*endpoint, *lifecycle.Token) {
 	}
 }
 
-// onRequest takes a frame from the bus; it never blocks.
+// onRequest handles a frame of the request channel. The bus calls it; it never blocks.
 func (i *inbound) onRequest(frame []byte) {
 	if e, token := i.enter(); e != nil && !e.onRequest(frame, token) {
 		e.inFlight.Leave(token)
 	}
 }
 
-// onStream takes a frame from the bus; it never blocks.
+// onStream handles a frame of the stream channel. The bus calls it; it never blocks. A frame of an
+// open stream goes to that stream, whatever version of the service has it; only opens go to the
+// current endpoint.
 func (i *inbound) onStream(frame []byte) {
 	parsed, ok := transport.Decode(
 		frame, wire.KindStream, i.server.options.maxFrameSize, wire.ParseStream, &i.server.stats.badFrames)
@@ -128,19 +145,21 @@ func (i *inbound) onStream(frame []byte) {
 	}
 }
 
-// detach takes no more requests for a listener, unless another one has its place, and closes its streams.
+// detach closes the streams of e, and closes the subscription to frames if no endpoint needs it any
+// more. That is the case for calls if e is the current endpoint. The subscription of streams
+// carries the frames of all endpoints, so it stays until the last one is detached.
 func (i *inbound) detach(e *endpoint) {
 	if !i.isStream && i.current() == e {
 		i.frames.Close()
 	}
 	i.streams.close(e)
 	e.detachOnce.Do(func() { i.endpoints.Add(-1) })
-	if i.endpoints.Load() == 0 { // until then others may have streams
+	if i.endpoints.Load() == 0 {
 		i.frames.Close()
 	}
 }
 
-// releaseGrants is for a listener that is granted nothing any more.
+// releaseGrants must be called once for each endpoint, when none of its requests waits for a grant.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()

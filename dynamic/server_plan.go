@@ -6,7 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serverPlan is the plan of one method on a server; immutable.
+// serverPlan is what a registration needs to serve one of its methods. It is immutable and shared
+// by the endpoints of all topics of the method.
 type serverPlan struct {
 	server       *Server
 	registration *Registration
@@ -18,17 +19,20 @@ func newServerPlan(r *Registration, method *registry.Method, handler *boundHandl
 	return &serverPlan{server: r.server, registration: r, method: method, handler: handler}
 }
 
-// reportPanic tells of what no caller sees.
-func (m *serverPlan) reportPanic(ctx context.Context, what string, value any) {
-	m.registration.panics().report(ctx, m.method, what, value)
+// reportPanic logs a panic and calls the panic hooks. source names the function that panicked, such
+// as "handler".
+func (p *serverPlan) reportPanic(ctx context.Context, source string, value any) {
+	p.registration.panics().report(ctx, p.method, source, value)
 }
 
-// callAffinity calls an affinity function. If that panics the server does not offer itself.
-func (m *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
+// callAffinity calls an affinity function. If the function panics, callAffinity reports the panic
+// and returns a negative affinity, which declines the request. It does the same for runtime.Goexit,
+// during which recover returns nil: the variable returned tells it from a normal return.
+func (p *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	returned := false
 	defer func() {
 		if !returned {
-			m.reportPanic(ctx, "affinity function", recover())
+			p.reportPanic(ctx, "affinity function", recover())
 			affinity = -1
 		}
 	}()

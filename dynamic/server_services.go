@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Services returns the services that are registered, sorted by full name, in a slice of the caller's own.
+// Services returns the registered services, sorted by full name. The caller owns the slice.
 func (s *Server) Services() []*registry.Service {
 	s.mu.Lock()
 	defer s.mu.Unlock()
