@@ -9,18 +9,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// cancelTimeout bounds the wait of a canceled call for a bus that is busy: its caller wants to leave.
+// cancelTimeout bounds the time that an abandoned call spends on publishing its cancellation to a busy
+// bus, because the call returns only afterwards.
 const cancelTimeout = 100 * time.Millisecond
 
-// cancel tells the servers that nobody awaits a call any more, on a channel of which psrpc's know nothing. Time
-// that runs out is not news to them: a request says when it expires.
+// cancel publishes that the caller has abandoned a call, so that servers cancel the handler's context.
+// psrpc servers do not subscribe to the cancel channel and run the handler to its end. A call that
+// reaches the expiry of its request needs no cancellation: its servers know the expiry.
 func (p *clientPlan) cancel(callID id.Call) {
 	frame, err := (&wire.Cancel{RequestID: callID[:]}).AppendFrame(nil)
 	if err != nil {
-		return // cannot be: the id is ours
+		return // unreachable: a generated id is valid UTF-8
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 	defer cancel()
 	channel := bus.Channel(wire.CancelChannel(p.method.Service().WireName()))
-	_ = p.conn.bus.Publish(ctx, channel, frame, nil) // if it is lost, the request still expires
+	_ = p.conn.bus.Publish(ctx, channel, frame, nil) // a lost cancellation only delays the end to the expiry
 }

@@ -13,39 +13,54 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// callInbox collects what has come for one call. The bus puts things in and never waits; the one goroutine that
-// looks is woken through wake, perhaps for nothing.
+// callInbox buffers the claims and the response of one call between the bus callbacks, which never
+// block, and the calling goroutine, which waits on wakeup and then takes a snapshot. Wake-ups may be
+// spurious.
 //
-// It is used for one call after the other, see [inboxPool]. What comes by way of the pending calls is for the present
-// one. But a bus may report on a request, and the alarm ring, when the call has ended: both say which one they mean.
+// Inboxes are reused for later calls, see [inboxPool]. Claims and responses reach an inbox only while
+// its call is pending, but a delivery report of the bus or the call timer may fire after the call has
+// ended and the inbox has its next call. Reports therefore carry the request id, and the timer its
+// deadline, and the inbox ignores those of earlier calls.
 type callInbox struct {
 	wakeup queue.Wakeup
 	timer  callTimer
 
-	mu    sync.Mutex
-	id    id.Call // of the call's request; the caller alone changes it, and reads it without the lock
+	mu sync.Mutex
+	// id is the id of the call's request. Only the calling goroutine changes it, and reads it without
+	// mu.
+	id    id.Call
 	state callState
-	// requireClaim says that a success counts only from a server that has claimed the request. The caller alone changes it,
-	// without the lock until the call is pending.
+	// requireClaim discards successful responses of servers that have not claimed the request. Only the
+	// calling goroutine changes it, without mu until the call is pending.
 	requireClaim bool
 }
 
-// callState is what has come for a call so far.
+// callState is everything that has arrived for a call so far. It is copied as a whole by
+// [callInbox.snapshot].
 type callState struct {
-	claims      []wire.ClaimRequest
-	server      []byte         // the one that has answered
-	body        []byte         // encoded, of a success
-	failure     *wire.Response // nil after a success
-	publishErr  error          // the bus lost the request, or the choice of a server
-	receivers   int            // how many the bus says got the request; 0: nobody listens
-	answered    bool           // a response has come; the first one counts
-	fromClaimer bool           // it came after a claim of its server
-	timedOut    bool           // the call's time is up
+	claims []wire.ClaimRequest
+	// server is the id of the server that sent the response.
+	server []byte
+	// body is the encoded message of a successful response.
+	body []byte
+	// failure is an error response, without its body. It is nil after a success.
+	failure *wire.Response
+	// publishErr is the error with which the bus lost the request or the grant.
+	publishErr error
+	// receivers is the number of receivers of the request that the bus reported; zero means that the
+	// channel has no subscribers. It is bus.Unknown until the bus reports a number.
+	receivers int
+	// answered is true once a response has arrived. Later responses are discarded.
+	answered bool
+	// fromClaimer is true if the server had claimed the request before it answered, or need not have.
+	fromClaimer bool
+	// timedOut is true once the call's deadline has passed.
+	timedOut bool
 }
 
 var emptyState = callState{receivers: bus.Unknown}
 
-// newCallInbox returns a box with an alarm that counts from epoch.
+// newCallInbox returns an inbox whose timer counts from epoch.
 func newCallInbox(epoch time.Time) *callInbox {
 	in := &callInbox{wakeup: queue.NewWakeup(), state: emptyState}
 	in.timer.epoch, in.timer.onDeadline = epoch, in.onDeadline
@@ -53,14 +68,19 @@ func newCallInbox(epoch time.Time) *callInbox {
 	return in
 }
 
-// inboxPool keeps boxes for later calls. It belongs to a conn, since channels and timers made in a testing/synctest
-// bubble must stay in it.
+// inboxPool keeps inboxes, with their wake-up channels and timers, for later calls. A new inbox for
+// each call makes calls of a single caller 1.13 times as slow and adds 5 allocations.
+//
+// Each conn has its own pool, because channels and timers created in a testing/synctest bubble must not
+// be used outside of it.
 type inboxPool struct {
-	pool  sync.Pool
-	epoch time.Time // of the alarms; must be set
+	pool sync.Pool
+	// epoch is the time from which the call timers count. It must be set before the first get.
+	epoch time.Time
 }
 
-// get returns a box for a new call. Put it back, unless somebody else still has it.
+// get returns an inbox with a new request id. The caller returns the inbox with put after the call,
+// except if another goroutine may still use it, as the callbacks of an open stream do.
 func (p *inboxPool) get() *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
@@ -70,26 +90,29 @@ func (p *inboxPool) get() *callInbox {
 	return in
 }
 
-// put takes back the box of a call that has ended: one that is not pending, nor watched by the alarm.
+// put takes back the inbox of a call that is no longer pending and whose timer is stopped.
 func (p *inboxPool) put(in *callInbox) {
-	in.reset(id.Call{}) // lets go of what has come
+	in.reset(id.Call{}) // so that the messages of the call can be garbage collected
 	p.pool.Put(in)
 }
 
-// reset empties the box, for the call with this id.
+// reset empties the inbox and assigns it to the call with this request id.
 func (in *callInbox) reset(call id.Call) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.id, in.state, in.requireClaim = call, emptyState, false
 }
 
-// snapshot returns what has come so far.
+// snapshot returns a copy of the state. The slices are shared, but their elements are never changed.
 func (in *callInbox) snapshot() callState {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.state
 }
 
+// onResponse implements pendingCall. The first response counts. A success from a server that had to
+// claim the request and has not is discarded, as in psrpc; an error counts anyway, since it may be the
+// only answer of a server that cannot decode the request.
 func (in *callInbox) onResponse(response wire.Response) bool {
 	in.mu.Lock()
 	fromClaimer := !in.requireClaim || in.state.hasClaim(response.ServerID)
@@ -112,10 +135,11 @@ func (s *callState) hasClaim(server []byte) bool {
 	return slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
 }
 
-// onConnClosed wakes the caller, who looks at the conn.
+// onConnClosed wakes the calling goroutine, which then finds the conn closed.
 func (in *callInbox) onConnClosed() { in.wakeup.Send() }
 
-// OnDeadline says that the call's time is up, unless the box is another call's by now.
+// onDeadline is called by the timer at the deadline of a call. It does nothing but wake if the inbox
+// has another call by now, which the different deadline shows.
 func (in *callInbox) onDeadline(deadline int64) {
 	in.mu.Lock()
 	if in.timer.deadline.Load() == deadline {
@@ -125,10 +149,12 @@ func (in *callInbox) onDeadline(deadline int64) {
 	in.wakeup.Send()
 }
 
-// isError tells whether a server has answered with an error. A success counts only from a server that was chosen.
+// isError reports whether a server has answered with an error.
 func (s *callState) isError() bool { return s.answered && s.failure != nil }
 
-// discardUnselectedResponse makes room for the answer of the server that was chosen, unless that is there already.
+// discardUnselectedResponse drops the response of any server other than the selected one, so that the
+// selected server's response is the first. It keeps a response that the selected server has sent after
+// its claim.
 func (in *callInbox) discardUnselectedResponse(server string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -138,6 +164,8 @@ func (in *callInbox) discardUnselectedResponse(server string) {
 	}
 }
 
+// onClaim implements pendingCall. It discards claims beyond selection.MaxClaims, which bounds the memory
+// that a flood of claims can take.
 func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
 	in.mu.Lock()
 	hasRoom := len(in.state.claims) < selection.MaxClaims
@@ -149,13 +177,14 @@ func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
 	return hasRoom
 }
 
-// requestReport takes the bus's report on the request of one call.
+// requestReport is the bus.DeliveryReport for the request of one call.
 type requestReport struct {
 	inbox *callInbox
 	call  id.Call
 }
 
-// Published takes the bus's report.
+// Delivered records the number of receivers, or the error with which the bus lost the request. It wakes
+// the calling goroutine only if that can end the call or the selection, which saves a wake-up per call.
 func (r *requestReport) Delivered(receivers int, err error) {
 	in := r.inbox
 	in.mu.Lock()
@@ -164,15 +193,16 @@ func (r *requestReport) Delivered(receivers int, err error) {
 		return
 	}
 	in.state.receivers, in.state.publishErr = receivers, err
-	if receivers == 0 || err != nil || len(in.state.claims) > 0 { // otherwise it can wait for the answers
+	if receivers == 0 || err != nil || len(in.state.claims) > 0 {
 		in.wakeup.Send()
 	}
 }
 
-// grantReport takes the bus's report on the choice of a server.
+// grantReport is the bus.DeliveryReport for the grant of one call.
 type grantReport requestReport
 
-// Published says that the choice was lost; how many servers got it does not matter.
+// Delivered records the error with which the bus lost the grant. The number of receivers is ignored: the
+// selected server answers or does not.
 func (g *grantReport) Delivered(_ int, err error) {
 	in := g.inbox
 	in.mu.Lock()

@@ -10,13 +10,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// route is where the frames of a client's method go, for one topic; immutable.
+// route holds the channels to the servers of one method and topic. It is immutable.
 type route struct {
-	topic            []string
-	requests, grants bus.Channel
-	streams          bus.Channel
-	membership       *selection.Membership
-	handler          ClientRPCHandler // of single calls; nil if the conn has no interceptors
+	topic    []string
+	requests bus.Channel
+	// grants is the channel on which the client publishes which server it has selected.
+	grants     bus.Channel
+	streams    bus.Channel
+	membership *selection.Membership
+	// handler runs the conn's interceptors and then the call. It is set for single calls only, and nil
+	// if the conn has no interceptors.
+	handler ClientRPCHandler
 }
 
 func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
@@ -35,7 +39,8 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 	return r, err
 }
 
-// route returns where a call goes: to the topic in its options, else to the one the client is bound to.
+// route returns the route of a call: the one for the topic in its options, or else the one that the
+// client is bound to, or else the one of a method without topics.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:

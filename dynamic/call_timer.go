@@ -7,28 +7,38 @@ import (
 	"time"
 )
 
-// noDeadline is the end that an alarm knows as long as it has no call.
+// noDeadline is the deadline of a callTimer without a call.
 const noDeadline = math.MinInt64
 
-// maxTimerDuration bounds how long a timer goes on when its call has ended, and with it the memory of a box that nobody uses
-// again.
+// maxTimerDuration bounds how long the timer keeps running after a call with a long timeout has ended,
+// and thus how long it keeps an unused inbox from being garbage collected.
 const maxTimerDuration = time.Minute
 
-// callTimer tells a call that its time is up. Its timer goes on when the call has ended, for the next call: most take less time
-// than they have, and setting timers takes long. Times are in nanoseconds since the epoch.
+// callTimer reports that the deadline of a call has passed. It is reused with its inbox.
+//
+// The underlying timer keeps running when a call ends, and the next call finds it armed: most calls end
+// long before their deadline, so a timer that is set once serves thousands of calls in turn. A new
+// time.AfterFunc for each call makes calls 1.08 times as slow and adds 2 allocations.
+//
+// All times are in nanoseconds since epoch.
 type callTimer struct {
-	epoch      time.Time        // by the monotonic clock; never changed
-	onDeadline func(ends int64) // tells the call that should end then; never changed
-	deadline   atomic.Int64     // when the call's time is up; noDeadline: there is no call
-	armed      atomic.Bool      // the timer will fire, and ring will look at the call
-	nextFire   atomic.Int64     // when, at the earliest
+	epoch      time.Time // with a monotonic clock reading; never changed
+	onDeadline func(deadline int64)
+	// deadline is the deadline of the current call, or noDeadline.
+	deadline atomic.Int64
+	// armed is true if the underlying timer is set and fire will look at deadline.
+	armed atomic.Bool
+	// nextFire is the earliest time at which an armed timer fires.
+	nextFire atomic.Int64
 
-	mu    sync.Mutex // held by whoever sets the timer
+	mu    sync.Mutex // held while the underlying timer is set
 	timer *time.Timer
 }
 
-// start lets a call be told of its end, which is d from now. ring looks whether there is a call after it has taken back that
-// the alarm is armed; so either it sees the call, or it is seen here that the timer must be set.
+// start begins a call that ends d from now.
+//
+// start stores deadline before it loads armed, and fire clears armed before it loads deadline.
+// Therefore either fire sees the new deadline, or start sees that it must set the timer.
 func (t *callTimer) start(now time.Time, d time.Duration) {
 	deadline := int64(now.Sub(t.epoch) + d)
 	t.deadline.Store(deadline)
@@ -40,10 +50,12 @@ func (t *callTimer) start(now time.Time, d time.Duration) {
 	t.setLocked(deadline, d)
 }
 
-// stop says that the call has ended. It may still be told, if the alarm rings at this moment, but no later call in its place.
+// stop ends the call. If the timer is firing at this moment, onDeadline may still be called with the
+// call's deadline, by which the inbox recognizes a report for an earlier call.
 func (t *callTimer) stop() { t.deadline.Store(noDeadline) }
 
-// setLocked sets the timer for a call that ends then, which is d from now. If that is long, ring sets it again.
+// setLocked sets the underlying timer for a deadline that is d from now. For a deadline further away than
+// maxTimerDuration the timer fires earlier, and fire sets it again.
 func (t *callTimer) setLocked(deadline int64, d time.Duration) {
 	if d > maxTimerDuration {
 		deadline, d = deadline-int64(d-maxTimerDuration), maxTimerDuration
@@ -57,7 +69,8 @@ func (t *callTimer) setLocked(deadline int64, d time.Duration) {
 	}
 }
 
-// fire tells the call, if its time is up, or else sets the timer anew.
+// fire calls onDeadline if the deadline of the current call has passed. Otherwise it sets the timer again,
+// or leaves it unset if there is no call.
 func (t *callTimer) fire() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

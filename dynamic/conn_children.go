@@ -7,13 +7,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// connChild lives on a conn and ends with it, or with its bus.
+// connChild is a stream or a subscription that ends with its conn, or with the conn's bus.
 type connChild interface {
-	// end says why, and returns when it is done. It may be called more than once; the first call counts.
+	// end ends the child with err and returns when the child has ended. It may be called more than once;
+	// only the first error counts.
 	end(err error)
 }
 
-// track makes m end with the conn. It fails if that has ended.
+// track adds a child that ends with the conn. It returns an error if the conn is closed.
 func (c *Conn) track(child connChild) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,7 +34,8 @@ func (c *Conn) untrack(child connChild) {
 	delete(c.children, child)
 }
 
-// closeChildren ends the conn with its bus, and all members with the conn.
+// closeChildren waits until the conn or its bus is closed, and then ends all children and calls. It is
+// the body of a goroutine that Close waits for.
 func (c *Conn) closeChildren() {
 	select {
 	case <-c.ctx.Done():

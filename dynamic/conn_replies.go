@@ -11,15 +11,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// replySubscriptions is a conn's subscriptions for one service: the channels of a client are those of a service, not of
-// a method. It listens from the first use until the conn is closed.
+// replySubscriptions are a conn's subscriptions to the claims, responses and stream frames of one
+// service. All methods of the service share them, since these channels are named by service and client.
+// They are made when the conn first uses the service and kept until the conn is closed: a subscription
+// takes a round trip to the broker, which a call must not pay.
 type replySubscriptions struct {
-	conn              *Conn
-	wireName          string
-	claims, responses transport.LazySubscription
-	streams           transport.LazySubscription // empty for a service without streams
+	conn      *Conn
+	wireName  string
+	claims    transport.LazySubscription
+	responses transport.LazySubscription
+	// streams is not subscribed for a service without streams.
+	streams transport.LazySubscription
 
-	opening chan struct{} // room for whoever subscribes; a second user waits for the result
+	// opening is a mutex that gives way to a context: sending to it, with a capacity of one, locks. A
+	// second caller waits for the result of the first.
+	opening chan struct{}
 }
 
 func newReplySubscriptions(c *Conn, wireName string) *replySubscriptions {
@@ -33,7 +39,8 @@ func newReplySubscriptions(c *Conn, wireName string) *replySubscriptions {
 	}
 }
 
-// subscribe makes sure that the service's answers arrive. It can be tried again after an error.
+// subscribe subscribes to the channels that are not subscribed yet and returns when the bus has confirmed
+// them. After an error it may be called again.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
 	select {
 	case s.opening <- struct{}{}:
@@ -54,12 +61,12 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 	return s.streams.Subscribe(ctx, s.conn.bus, frames, bus.Broadcast, s.conn.onStream)
 }
 
-// hasStreams tells whether a service has a method that is a stream.
+// hasStreams reports whether any method of a service is a stream.
 func hasStreams(s *registry.Service) bool {
 	return slices.ContainsFunc(s.Methods(), func(m *registry.Method) bool { return m.Kind() == registry.KindStream })
 }
 
-// close returns when nothing more will be delivered.
+// close closes the subscriptions. When it returns, no callback is running and none will run.
 func (s *replySubscriptions) close() {
 	s.claims.Close()
 	s.responses.Close()

@@ -8,14 +8,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 )
 
-// RequestInfo is what a handler knows about a request, or a stream, besides its message. Of an update it has the metadata
-// only.
+// RequestInfo describes the request, stream or update that a handler is handling, apart from its
+// message. For an update only Metadata is set.
 type RequestInfo struct {
-	// ClientID is the id of the client that sent it.
+	// ClientID is the id of the client that sent the request or opened the stream.
 	ClientID string
-	// SentAt is when, by the client's clock; the zero time if the client did not say.
+	// SentAt is the time of sending by the client's clock. It is the zero time if the client did not
+	// send one.
 	SentAt time.Time
-	// Metadata is what the client attached. It may be nil, and must not be changed.
+	// Metadata holds the key-value pairs that the client attached. It may be nil, and must not be
+	// changed.
 	Metadata map[string]string
 }
 
@@ -29,8 +31,8 @@ func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) R
 
 type outgoingMetadataKey struct{}
 
-// RequestInfoFromContext returns what is known about the request or update that is being handled with ctx, or false if ctx
-// is not that of a handler or of a [DeliveryHandler].
+// RequestInfoFromContext returns the description of the request, stream or update that is handled with
+// ctx. It returns false if ctx is not derived from the context of a handler or a [DeliveryHandler].
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	provider, ok := ctx.Value(lazyctx.InfoKey{}).(requestInfoProvider)
 	if !ok {
@@ -39,12 +41,16 @@ func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	return provider.requestInfo(), true
 }
 
-// requestInfoProvider is a request, stream or update that is being handled.
+// requestInfoProvider is implemented by requests, streams and updates that are being handled. The
+// RequestInfo is made when a handler asks for it: most handlers never do.
 type requestInfoProvider interface{ requestInfo() RequestInfo }
 
-// ContextWithMetadata returns a context whose calls, streams and updates carry metadata: that of ctx, and these pairs in
-// addition, which win over equal keys. Keys are case-sensitive; keys and values must be UTF-8. What a handler
-// received is not passed on to its own calls by itself.
+// ContextWithMetadata returns a copy of ctx whose calls, streams and updates carry metadata in addition
+// to the metadata of ctx. New pairs override existing keys. Keys are case-sensitive; keys and values
+// must be valid UTF-8. The map is copied.
+//
+// A handler's calls do not forward the metadata that the handler received; to do so, pass the Metadata
+// of [RequestInfo] to ContextWithMetadata.
 func ContextWithMetadata(ctx context.Context, metadata map[string]string) context.Context {
 	merged := maps.Clone(outgoingMetadata(ctx))
 	if merged == nil {
@@ -54,12 +60,13 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 	return context.WithValue(ctx, outgoingMetadataKey{}, merged)
 }
 
-// WithMetadata attaches metadata to this call, stream or update, in addition to that of its context, over whose equal
-// keys it wins.
+// WithMetadata attaches metadata to one call, stream or update, in addition to the metadata of its
+// context. It overrides existing keys of the context's metadata.
 func WithMetadata(metadata map[string]string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.metadata = metadata })
 }
 
+// outgoingMetadata returns the metadata of ctx, which must not be changed.
 func outgoingMetadata(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(outgoingMetadataKey{}).(map[string]string)
 	return metadata

@@ -9,16 +9,18 @@ import (
 
 // RPCInfo describes a call, stream or subscription to hooks and interceptors.
 type RPCInfo struct {
-	// Service and Method are the names in the descriptor: that of the service is full, that of the method simple.
+	// Service is the full name of the service in the descriptor, and Method the simple name of the
+	// method.
 	Service, Method string
 	// Topic holds the parts of the call's topic. It must not be changed.
 	Topic []string
-	// Multi says that every server answers.
+	// Multi is true for a multi call, which every server answers.
 	Multi bool
-	// Descriptor is what the registry knows of the method.
+	// Descriptor is the method in the registry.
 	Descriptor *registry.Method
 
-	conn *Conn // of a client's single and multi calls
+	// conn is set for single and multi calls of a client, and nil for all others.
+	conn *Conn
 }
 
 func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
@@ -28,9 +30,12 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 	}
 }
 
-// Deadline returns when a client's single or multi call ends that is made now with ctx and these options: by their
-// timeout, that of the conn, or the deadline of ctx. An interceptor that makes a call several times asks for it once,
-// before the first time. For anything else it is the deadline of ctx, or the zero time if there is none.
+// Deadline returns the deadline of a client's single or multi call that is made now with ctx and opts. It
+// follows from the timeout in opts, the timeout of the conn, and the deadline of ctx. An interceptor
+// that repeats a call asks for the deadline once, before the first attempt.
+//
+// For streams, subscriptions and on the server it is the deadline of ctx, or the zero time if ctx has
+// none.
 func (i RPCInfo) Deadline(ctx context.Context, opts ...RequestOption) time.Time {
 	if i.conn == nil {
 		deadline, _ := ctx.Deadline()

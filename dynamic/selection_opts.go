@@ -7,45 +7,53 @@ import (
 )
 
 const (
-	// DefaultSelectionTimeout bounds the wait for claims.
+	// DefaultSelectionTimeout is how long a client waits for claims without SelectionOpts and
+	// [WithSelectionTimeout].
 	DefaultSelectionTimeout = time.Second
-	// DefaultShortCircuitTimeout bounds the wait for better claims after the first one.
+	// DefaultShortCircuitTimeout is how long a client waits for better claims after the first one
+	// without SelectionOpts.
 	DefaultShortCircuitTimeout = 200 * time.Millisecond
 )
 
-// SelectionOpts say how a client chooses among the servers that claim its request. They have psrpc's meaning; a
-// field that is left out is zero, not a default.
+// SelectionOpts control how a client selects one of the servers that claim its request. The fields mean
+// the same as in psrpc. A field that is not set is zero, it has no default.
 //
-// Without SelectionOpts the selection is adaptive. Methods that are not routed by affinity take the first server.
-// Of the others the client takes the one with the highest affinity as soon as every server has answered: as many
-// as the bus says got the request, or all that have answered this method and topic lately. Otherwise it waits
-// [DefaultShortCircuitTimeout] from the first claim on. A server that no longer answers then is forgotten, and a
-// claim that comes late is remembered.
+// Without SelectionOpts the selection is adaptive. Of a method that is not routed by affinity the client
+// takes the first server. Of a method that is, it takes the server with the highest affinity as soon as
+// every server has answered: as many servers as the bus counted receivers, or all servers that answered
+// the last call of this method and topic. Otherwise it waits until [DefaultShortCircuitTimeout] after the
+// first claim, and at most for the selection timeout. A server that does not answer in that time is no
+// longer waited for; a server whose claim arrives later is waited for in the next call.
 type SelectionOpts struct {
-	// MinimumAffinity is the least affinity of an acceptable claim, if it is positive.
+	// MinimumAffinity is the lowest affinity of an acceptable claim. It is ignored unless positive.
 	MinimumAffinity float32
-	// MaximumAffinity selects a server that claims at least this at once, if it is positive.
+	// MaximumAffinity ends the selection at once with the first claim of at least this affinity. It is
+	// ignored unless positive.
 	MaximumAffinity float32
-	// AcceptFirstAvailable selects the first acceptable claim at once, whatever its affinity.
+	// AcceptFirstAvailable ends the selection at once with the first acceptable claim, even if its
+	// affinity is zero.
 	AcceptFirstAvailable bool
-	// AffinityTimeout bounds the selection, if it is positive; otherwise the call's timeout does.
+	// AffinityTimeout limits the duration of the selection. If it is not positive, only the timeout of
+	// the call does.
 	AffinityTimeout time.Duration
-	// ShortCircuitTimeout bounds the selection from the first acceptable claim on, if it is positive.
+	// ShortCircuitTimeout limits the duration of the selection after the first acceptable claim. It is
+	// ignored unless positive.
 	ShortCircuitTimeout time.Duration
-	// SelectionFunc chooses among the acceptable claims, of which there may be none, when the selection ends. It
-	// returns the id of a server, or an error that becomes that of the call. Without it the highest affinity
-	// above 0 wins, and among equals the first.
+	// SelectionFunc is called at the end of the selection with the acceptable claims, in the order of
+	// their arrival; there may be none. It returns the id of a server, or an error with which the call
+	// fails. Without it the client selects the highest positive affinity, and the first of identical
+	// ones.
 	SelectionFunc func(claims []*Claim) (serverID string, err error)
 }
 
-// Claim is a server's offer to take a request.
+// Claim is a server's offer to handle a request.
 type Claim struct {
 	ServerID string
-	// Affinity is the server's own estimate of how well it suits; higher is better.
+	// Affinity is the server's own estimate of how well it suits the request; higher is better.
 	Affinity float32
 }
 
-// internal returns the options as package selection takes them.
+// internal converts the options to the type of package selection.
 func (o *SelectionOpts) internal() selection.Opts {
 	opts := selection.Opts{
 		MinimumAffinity: o.MinimumAffinity, MaximumAffinity: o.MaximumAffinity,
