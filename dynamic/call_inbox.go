@@ -14,24 +14,24 @@ import (
 )
 
 // callInbox buffers the claims and the response of one call between the bus callbacks, which never
-// block, and the calling goroutine, which waits on wakeup and then takes a snapshot. Wake-ups may be
-// spurious.
+// block, and the calling goroutine, which waits on wakeup and then takes a snapshot. Wake-ups may
+// be spurious.
 //
-// Inboxes are reused for later calls, see [inboxPool]. Claims and responses reach an inbox only while
-// its call is pending, but a delivery report of the bus or the call timer may fire after the call has
-// ended and the inbox has its next call. Reports therefore carry the request id, and the timer its
-// deadline, and the inbox ignores those of earlier calls.
+// Inboxes are reused for later calls, see [inboxPool]. Claims and responses reach an inbox only
+// while its call is pending, but a delivery report of the bus or the call timer may fire after the
+// call has ended and the inbox has its next call. Reports therefore carry the request id, and the
+// timer its deadline, and the inbox ignores those of earlier calls.
 type callInbox struct {
 	wakeup queue.Wakeup
 	timer  callTimer
 
 	mu sync.Mutex
-	// id is the id of the call's request. Only the calling goroutine changes it, and reads it without
-	// mu.
+	// id is the id of the call's request. Only the calling goroutine changes it, and reads it
+	// without mu.
 	id    id.Call
 	state callState
-	// requireClaim discards successful responses of servers that have not claimed the request. Only the
-	// calling goroutine changes it, without mu until the call is pending.
+	// requireClaim discards successful responses of servers that have not claimed the request. Only
+	// the calling goroutine changes it, without mu until the call is pending.
 	requireClaim bool
 }
 
@@ -47,12 +47,13 @@ type callState struct {
 	failure *wire.Response
 	// publishErr is the error with which the bus lost the request or the grant.
 	publishErr error
-	// receivers is the number of receivers of the request that the bus reported; zero means that the
-	// channel has no subscribers. It is bus.Unknown until the bus reports a number.
+	// receivers is the number of receivers of the request that the bus reported; zero means that
+	// the channel has no subscribers. It is bus.Unknown until the bus reports a number.
 	receivers int
 	// answered is true once a response has arrived. Later responses are discarded.
 	answered bool
-	// fromClaimer is true if the server had claimed the request before it answered, or need not have.
+	// fromClaimer is true if the server had claimed the request before it answered, or need not
+	// have.
 	fromClaimer bool
 	// timedOut is true once the call's deadline has passed.
 	timedOut bool
@@ -71,8 +72,8 @@ func newCallInbox(epoch time.Time) *callInbox {
 // inboxPool keeps inboxes, with their wake-up channels and timers, for later calls. A new inbox for
 // each call makes calls of a single caller 1.13 times as slow and adds 5 allocations.
 //
-// Each conn has its own pool, because channels and timers created in a testing/synctest bubble must not
-// be used outside of it.
+// Each conn has its own pool, because channels and timers created in a testing/synctest bubble must
+// not be used outside of it.
 type inboxPool struct {
 	pool sync.Pool
 	// epoch is the time from which the call timers count. It must be set before the first get.
@@ -103,7 +104,8 @@ func (in *callInbox) reset(call id.Call) {
 	in.id, in.state, in.requireClaim = call, emptyState, false
 }
 
-// snapshot returns a copy of the state. The slices are shared, but their elements are never changed.
+// snapshot returns a copy of the state. The slices are shared, but their elements are never
+// changed.
 func (in *callInbox) snapshot() callState {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -111,8 +113,8 @@ func (in *callInbox) snapshot() callState {
 }
 
 // onResponse implements pendingCall. The first response counts. A success from a server that had to
-// claim the request and has not is discarded, as in psrpc; an error counts anyway, since it may be the
-// only answer of a server that cannot decode the request.
+// claim the request and has not is discarded, as in psrpc; an error counts anyway, since it may be
+// the only answer of a server that cannot decode the request.
 func (in *callInbox) onResponse(response wire.Response) bool {
 	in.mu.Lock()
 	fromClaimer := !in.requireClaim || in.state.hasClaim(response.ServerID)
@@ -138,8 +140,8 @@ func (s *callState) hasClaim(server []byte) bool {
 // onConnClosed wakes the calling goroutine, which then finds the conn closed.
 func (in *callInbox) onConnClosed() { in.wakeup.Send() }
 
-// onDeadline is called by the timer at the deadline of a call. It does nothing but wake if the inbox
-// has another call by now, which the different deadline shows.
+// onDeadline is called by the timer at the deadline of a call. It does nothing but wake if the
+// inbox has another call by now, which the different deadline shows.
 func (in *callInbox) onDeadline(deadline int64) {
 	in.mu.Lock()
 	if in.timer.deadline.Load() == deadline {
@@ -152,9 +154,9 @@ func (in *callInbox) onDeadline(deadline int64) {
 // isError reports whether a server has answered with an error.
 func (s *callState) isError() bool { return s.answered && s.failure != nil }
 
-// discardUnselectedResponse drops the response of any server other than the selected one, so that the
-// selected server's response is the first. It keeps a response that the selected server has sent after
-// its claim.
+// discardUnselectedResponse drops the response of any server other than the selected one, so that
+// the selected server's response is the first. It keeps a response that the selected server has
+// sent after its claim.
 func (in *callInbox) discardUnselectedResponse(server string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -164,8 +166,8 @@ func (in *callInbox) discardUnselectedResponse(server string) {
 	}
 }
 
-// onClaim implements pendingCall. It discards claims beyond selection.MaxClaims, which bounds the memory
-// that a flood of claims can take.
+// onClaim implements pendingCall. It discards claims beyond selection.MaxClaims, which bounds the
+// memory that a flood of claims can take.
 func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
 	in.mu.Lock()
 	hasRoom := len(in.state.claims) < selection.MaxClaims
@@ -183,8 +185,9 @@ type requestReport struct {
 	call  id.Call
 }
 
-// Delivered records the number of receivers, or the error with which the bus lost the request. It wakes
-// the calling goroutine only if that can end the call or the selection, which saves a wake-up per call.
+// Delivered records the number of receivers, or the error with which the bus lost the request. It
+// wakes the calling goroutine only if that can end the call or the selection, which saves a wake-up
+// per call.
 func (r *requestReport) Delivered(receivers int, err error) {
 	in := r.inbox
 	in.mu.Lock()
@@ -201,8 +204,8 @@ func (r *requestReport) Delivered(receivers int, err error) {
 // grantReport is the bus.DeliveryReport for the grant of one call.
 type grantReport requestReport
 
-// Delivered records the error with which the bus lost the grant. The number of receivers is ignored: the
-// selected server answers or does not.
+// Delivered records the error with which the bus lost the grant. The number of receivers is
+// ignored: the selected server answers or does not.
 func (g *grantReport) Delivered(_ int, err error) {
 	in := g.inbox
 	in.mu.Lock()

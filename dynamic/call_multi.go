@@ -17,33 +17,41 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// maxResponses bounds what one multi call keeps for a caller that does not read.
+// maxResponses is the number of responses that one multi call buffers for a caller that does not
+// read. Further ones are discarded and counted as unmatched.
 const maxResponses = 10_000
 
-// multiCall is one call that every server answers, on its way. The bus puts responses in and never waits; the
-// caller's goroutine takes them out.
+// multiCall is the state of one multi call, which every server answers. Bus callbacks append
+// responses to queue and never block; the calling goroutine takes them out with next.
+//
+// How many servers there are is known only if the bus counts the receivers of the request, see
+// package selection. Otherwise, as on NATS and on a Redis Cluster, the call lasts until its timeout
+// unless expected is set.
 type multiCall struct {
-	plan     *clientPlan
-	route    *route
-	id       id.Call
-	request  proto.Message // as it was given
-	expected int           // responses to wait for; 0: not known
+	plan    *clientPlan
+	route   *route
+	id      id.Call
+	request proto.Message // as the caller passed it
+	// expected is the number of responses after which the call ends; zero if it is not limited.
+	expected int
 	wakeup   queue.Wakeup
 	chain    *multiChain // nil without interceptors
 
 	started   time.Time
-	published time.Time
+	published time.Time // zero until the request is published
 	timer     *time.Timer
-	done      bool // a last response was given
+	// done is true once next has returned the last response. It belongs to the calling goroutine.
+	done bool
 
-	mu         sync.Mutex
-	queue      []wire.Response
+	mu    sync.Mutex
+	queue []wire.Response
+	// responders are the servers that have answered. Further responses of them are discarded.
 	responders selection.Responders
-	receivers  int
-	publishErr error
+	receivers  int   // of the request, as the bus reported; bus.Unknown until then
+	publishErr error // with which the bus lost the request
 }
 
-// startMulti publishes a request to all servers. The call must be stopped.
+// startMulti publishes a request to all servers. The caller must stop the call.
 func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
 		plan: p, route: r, id: id.NewRequest(), request: request, expected: o.expected, wakeup: queue.NewWakeup(),
@@ -55,10 +63,12 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	if p.conn.err() != nil {
 		return nil, c.withFacts(p.conn.closeError())
 	}
+	// As in psrpc, the expiry of a multi call ignores the deadline of ctx. next cancels the call
+	// then.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,
-		SentAt: c.started.UnixNano(), Expiry: c.started.Add(timeout).UnixNano(), // not cut to the context, as in psrpc
+		SentAt: c.started.UnixNano(), Expiry: c.started.Add(timeout).UnixNano(),
 		Multi: true, Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
 	}
 	frame, err := outgoing.AppendFrame(nil)
@@ -75,7 +85,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	return c, nil
 }
 
-// stop ends the call. Nothing is put in after it.
+// stop ends the call and releases what the conn holds for it. No response is added once stop has
+// returned. Servers that answer later become members, see [selection.LateResponses].
 func (c *multiCall) stop() {
 	if c.chain != nil {
 		c.chain.close()
@@ -85,11 +96,11 @@ func (c *multiCall) stop() {
 	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.route.membership.AddAll(&c.responders) // one may have come since the call was complete
+	c.route.membership.AddAll(&c.responders) // some may have answered since the call was complete
 }
 
-// next returns the next response, as soon as there is one, or false when no more will come. Of a call that failed
-// as a whole the last response says why.
+// next waits for the next response and returns it, or returns false after the last one. If the call
+// as a whole has failed, the last response is the error, without a server id.
 func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool) {
 	for !c.done {
 		response, ok, c.done = c.pop()
@@ -100,10 +111,10 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 		case <-c.wakeup:
 		case <-c.timer.C:
 			c.done = true
-			c.updateMembership() // who has not answered by now is gone
+			c.updateMembership() // servers that have not answered by now are no longer members
 		case <-ctx.Done():
 			c.done = true
-			c.plan.cancel(c.id) // also at a deadline, to which the request's expiry was not cut
+			c.plan.cancel(c.id) // also at the deadline of ctx, which the servers do not know
 		case <-c.plan.conn.ctx.Done():
 			c.done = true
 			c.plan.cancel(c.id)
@@ -113,15 +124,16 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 	return serverResponse{}, false
 }
 
-// serverResponse is what one server answered.
+// serverResponse is the response of one server to a multi call.
 type serverResponse struct {
 	serverID string
-	raw      []byte
-	message  proto.Message // raw, decoded
+	raw      []byte        // the encoded message
+	message  proto.Message // raw after decoding
 	err      error
 }
 
-// pop returns a response that has come, and whether the call has ended.
+// pop returns the oldest buffered response. If there is none, it returns whether the call has
+// ended: with an error, which is then the response, or because every server has answered.
 func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,13 +159,14 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	return serverResponse{}, false, false
 }
 
+// updateMembership makes the servers that have answered the members of the route.
 func (c *multiCall) updateMembership() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.route.membership.Update(c.receivers, &c.responders)
 }
 
-// OnResponse takes one response of each server.
+// onResponse implements pendingCall. It keeps the first response of each server.
 func (c *multiCall) onResponse(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)
@@ -167,13 +180,13 @@ func (c *multiCall) onResponse(response wire.Response) bool {
 	return useful
 }
 
-// onClaim has no use for claims: nobody chooses.
+// onClaim implements pendingCall. It discards the claim, because no server is selected.
 func (c *multiCall) onClaim(wire.ClaimRequest) bool { return false }
 
-// onConnClosed is known by the conn's Done.
+// onConnClosed does nothing: next also selects on the conn's context.
 func (c *multiCall) onConnClosed() {}
 
-// Published takes the bus's report on the request.
+// Delivered implements bus.DeliveryReport for the request.
 func (c *multiCall) Delivered(receivers int, err error) {
 	c.mu.Lock()
 	c.receivers, c.publishErr = receivers, err
@@ -181,7 +194,7 @@ func (c *multiCall) Delivered(receivers int, err error) {
 	c.wakeup.Send()
 }
 
-// withFacts adds to err what is known of the call.
+// withFacts adds the facts of the call to err.
 func (c *multiCall) withFacts(err error, reason errors.Reason) error {
 	now := time.Now()
 	facts := errors.CallFacts{Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason}

@@ -10,17 +10,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// pendingCalls maps request ids to the pending calls of a conn. It is sharded, because each call locks it
-// at least three times: with a single table, 64 concurrent callers are 1.08 to 1.12 times as slow.
+// pendingCalls maps request ids to the pending calls of a conn. It is sharded, because each call
+// locks it at least three times: with a single table, 64 concurrent callers are 1.08 to 1.12 times
+// as slow.
 type pendingCalls [shard.Count]struct {
 	mu    sync.Mutex
 	calls map[id.Call]pendingCall
 	_     [shard.CacheLineSize]byte // keeps shards on different cache lines
 }
 
-// pendingCall is a call that waits for claims and responses. Its methods are called by the bus. They
-// take ownership of the message, never block, and return false for a message that they discard, which
-// the conn then counts as unmatched.
+// pendingCall is a call that waits for claims and responses. Its methods are called by the bus.
+// They take ownership of the message, never block, and return false for a message that they
+// discard, which the conn then counts as unmatched.
 type pendingCall interface {
 	onClaim(claim wire.ClaimRequest) bool
 	onResponse(response wire.Response) bool
@@ -45,9 +46,9 @@ func (p *pendingCalls) remove(callID id.Call) {
 	delete(table.calls, callID)
 }
 
-// dispatch passes the call with this id to handle. It returns whether the call is pending, and whether
-// handle had a use for the message. The shard stays locked while handle runs, so that no message reaches
-// a call after remove has returned; handle must not use the table.
+// dispatch passes the call with this id to handle. It returns whether the call is pending, and
+// whether handle had a use for the message. The shard stays locked while handle runs, so that no
+// message reaches a call after remove has returned; handle must not use the table.
 func (p *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

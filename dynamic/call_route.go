@@ -18,8 +18,8 @@ type route struct {
 	grants     bus.Channel
 	streams    bus.Channel
 	membership *selection.Membership
-	// handler runs the conn's interceptors and then the call. It is set for single calls only, and nil
-	// if the conn has no interceptors.
+	// handler runs the conn's interceptors and then the call. It is set for single calls only, and
+	// nil if the conn has no interceptors.
 	handler ClientRPCHandler
 }
 

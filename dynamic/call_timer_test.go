@@ -14,133 +14,133 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// watch begins a call that the alarm of its box tells of its end, which is in so long.
-func watch(box *callInbox, d time.Duration) {
-	box.reset(id.NewRequest())
-	box.timer.start(time.Now(), d)
+// startCall begins a call of the inbox that ends d from now.
+func startCall(inbox *callInbox, d time.Duration) {
+	inbox.reset(id.NewRequest())
+	inbox.timer.start(time.Now(), d)
 }
 
-// requireRung waits until the call is told, which must be at the right time.
-func requireRung(t *testing.T, box *callInbox, after time.Duration) {
+// requireFires waits for the deadline of the call and checks that it passes at the right time.
+func requireFires(t *testing.T, inbox *callInbox, after time.Duration) {
 	t.Helper()
 	started := time.Now()
-	<-box.wakeup
+	<-inbox.wakeup
 	assert.Equal(t, after, time.Since(started))
-	assert.True(t, box.snapshot().timedOut)
+	assert.True(t, inbox.snapshot().timedOut)
 }
 
-func TestAlarm_RingsForEachCallAtItsTime(t *testing.T) {
+func TestCallTimer_FiresAtEachDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newCallInbox(time.Now())
-		watch(box, time.Second)
-		requireRung(t, box, time.Second)
+		inbox := newCallInbox(time.Now())
+		startCall(inbox, time.Second)
+		requireFires(t, inbox, time.Second)
 
-		watch(box, time.Minute)
-		box.timer.stop()
-		watch(box, time.Second) // sooner than the timer was set for
-		requireRung(t, box, time.Second)
-		watch(box, 2*time.Hour) // and the other way round
-		requireRung(t, box, 2*time.Hour)
+		startCall(inbox, time.Minute)
+		inbox.timer.stop()
+		startCall(inbox, time.Second) // an earlier deadline than the armed timer
+		requireFires(t, inbox, time.Second)
+		startCall(inbox, 2*time.Hour) // a later deadline than the armed timer
+		requireFires(t, inbox, 2*time.Hour)
 	})
 }
 
-func TestAlarm_GoesOnForTheNextCall(t *testing.T) {
+func TestCallTimer_KeepsRunningForTheNextCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newCallInbox(time.Now())
-		watch(box, 3*time.Second)
+		inbox := newCallInbox(time.Now())
+		startCall(inbox, 3*time.Second)
 		<-time.After(time.Second)
-		box.timer.stop()
-		watch(box, 3*time.Second) // by a timer that was set for the first one
-		requireRung(t, box, 3*time.Second)
+		inbox.timer.stop()
+		startCall(inbox, 3*time.Second) // uses the timer that the first call has set
+		requireFires(t, inbox, 3*time.Second)
 
-		watch(box, time.Second)
-		box.timer.stop()
-		<-time.After(time.Minute) // it has found no call
-		assert.False(t, box.timer.armed.Load())
-		watch(box, time.Second)
-		requireRung(t, box, time.Second)
+		startCall(inbox, time.Second)
+		inbox.timer.stop()
+		<-time.After(time.Minute) // the timer fires and finds no call
+		assert.False(t, inbox.timer.armed.Load())
+		startCall(inbox, time.Second)
+		requireFires(t, inbox, time.Second)
 	})
 }
 
-// An alarm lets go of the timer of a call that had long, and it tells such a call at its time.
-func TestAlarm_SetsNoTimerForLong(t *testing.T) {
+// A call with a long timeout does not keep the timer running after its end, and still ends in time.
+func TestCallTimer_LongTimeouts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newCallInbox(time.Now())
-		watch(box, maxTimeout)
+		inbox := newCallInbox(time.Now())
+		startCall(inbox, maxTimeout)
 		<-time.After(time.Hour)
-		box.timer.stop()
+		inbox.timer.stop()
 		<-time.After(time.Minute)
 		synctest.Wait()
-		assert.False(t, box.timer.armed.Load())
-		watch(box, time.Hour)
-		requireRung(t, box, time.Hour)
+		assert.False(t, inbox.timer.armed.Load())
+		startCall(inbox, time.Hour)
+		requireFires(t, inbox, time.Hour)
 	})
 }
 
-// A call that begins just when the alarm rings for the one before is told, and not before its time.
-func TestAlarm_MissesNoCall(t *testing.T) {
+// A call that starts while the timer fires for the previous call ends, and not before its deadline.
+func TestCallTimer_StartWhileFiring(t *testing.T) {
 	t.Parallel()
 	var callers sync.WaitGroup
 	for range 2 {
 		callers.Go(func() {
-			box := newCallInbox(time.Now())
+			inbox := newCallInbox(time.Now())
 			for range 500 {
 				quit := time.Now().Add(rand.N(20 * time.Microsecond))
-				watch(box, 10*time.Microsecond)
-				for time.Now().Before(quit) { // not asleep, so that the next one begins at any moment
+				startCall(inbox, 10*time.Microsecond)
+				for time.Now().Before(quit) { // busy, so that the next call starts at any moment
 				}
-				box.timer.stop()
+				inbox.timer.stop()
 
 				started, d := time.Now(), rand.N(100*time.Microsecond)
-				watch(box, d)
-				for !box.snapshot().timedOut {
+				startCall(inbox, d)
+				for !inbox.snapshot().timedOut {
 					select {
-					case <-box.wakeup:
+					case <-inbox.wakeup:
 					case <-time.After(10 * time.Second):
-						assert.Fail(t, "it was not told")
+						assert.Fail(t, "the timer did not fire")
 						return
 					}
 				}
 				assert.GreaterOrEqual(t, time.Since(started), d)
-				box.timer.stop()
+				inbox.timer.stop()
 			}
 		})
 	}
 	callers.Wait()
 }
 
-// A call with no time at all, at the very epoch, is told as any other.
-func TestAlarm_AtTheEpoch(t *testing.T) {
+// A timeout of zero at the epoch itself is not taken for the absence of a call.
+func TestCallTimer_AtTheEpoch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		box := newCallInbox(time.Now())
-		watch(box, 0)
-		requireRung(t, box, 0)
+		inbox := newCallInbox(time.Now())
+		startCall(inbox, 0)
+		requireFires(t, inbox, 0)
 	})
 }
 
-// What is said of a call that has ended does not reach the one that has its box by now.
-func TestNewsBox_HearsNothingOfTheCallBefore(t *testing.T) {
+// Delivery reports and deadlines of an ended call do not reach the next call of its inbox.
+func TestCallInbox_IgnoresReportsForTheCallBefore(t *testing.T) {
 	t.Parallel()
-	box := newCallInbox(time.Now())
-	watch(box, time.Hour)
-	ends, before := box.timer.deadline.Load(), requestReport{box, box.id}
+	inbox := newCallInbox(time.Now())
+	startCall(inbox, time.Hour)
+	deadline, before := inbox.timer.deadline.Load(), requestReport{inbox, inbox.id}
 	grant := grantReport(before)
-	box.timer.stop()
-	watch(box, 2*time.Hour)
-	defer box.timer.timer.Stop()
+	inbox.timer.stop()
+	startCall(inbox, 2*time.Hour)
+	defer inbox.timer.timer.Stop()
 
 	before.Delivered(0, nil)
 	grant.Delivered(bus.Unknown, errors.New("lost"))
-	box.onDeadline(ends)
-	assert.Equal(t, emptyState, box.snapshot())
+	inbox.onDeadline(deadline)
+	assert.Equal(t, emptyState, inbox.snapshot())
 
-	now := requestReport{box, box.id}
+	now := requestReport{inbox, inbox.id}
 	now.Delivered(0, nil)
-	assert.Zero(t, box.snapshot().receivers)
-	box.onDeadline(box.timer.deadline.Load())
-	assert.True(t, box.snapshot().timedOut)
+	assert.Zero(t, inbox.snapshot().receivers)
+	inbox.onDeadline(inbox.timer.deadline.Load())
+	assert.True(t, inbox.snapshot().timedOut)
 }

@@ -15,20 +15,39 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// unaryCall is one call that one server answers, or the opening of a stream, on its way. It belongs to the
-// caller's goroutine.
+// unaryCall is the state machine of a call that one server answers, and of the opening of a stream.
+// It belongs to the calling goroutine; bus callbacks only write to its inbox.
+//
+// # Claims and grants
+//
+// A request of a method routed by affinity, and every opening of a stream, is broadcast to all
+// servers, and exactly one of them must run it. Each server therefore claims the request and waits.
+// The client selects one claim and publishes a grant with the id of the server; that server runs
+// the request, and the others drop it.
+//
+// A request of a queue method reaches one server only, selected by the bus. Claim and grant would
+// add two messages and a round trip to it, so a dynpsrpc server answers at once if the request has
+// AcceptDirect: a call takes two messages, where psrpc takes four. A psrpc server does not know
+// AcceptDirect and claims the request; its claim is then granted.
+//
+// Methods with a single server need no claim, and their response is direct as well.
 type unaryCall struct {
-	plan   *clientPlan
-	route  *route
-	inbox  *callInbox           // has the request's id
-	claims *selection.Collector // nil as long as there is nothing to choose
-	server string               // the one that was granted the call
+	plan  *clientPlan
+	route *route
+	inbox *callInbox // its id is the id of the request
+	// claims is nil while there is nothing to select.
+	claims *selection.Collector
+	// server is the id of the server that was granted the call. It is empty before that, and stays
+	// empty if a server answered directly.
+	server string
 
 	started                    time.Time
-	expiry, published, granted time.Duration // since it was started
-	acceptDirect               bool          // an answer is welcome without a claim
-	sent                       bool
-	selecting                  bool // no server was chosen yet, and one must be
+	expiry, published, granted time.Duration // since started
+	// acceptDirect is true if a response counts without a claim.
+	acceptDirect bool
+	sent         bool
+	// selecting is true until a server is selected, if one must be.
+	selecting bool
 }
 
 func newUnaryCall(p *clientPlan, r *route) unaryCall {
@@ -36,6 +55,9 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 }
 
 // callUnary sends a request to one server and returns the encoded response.
+//
+// A request that accepts a direct response also has SkipClaim set, for servers of psrpc 0.7.4,
+// which then run the handler without waiting for a grant.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)
@@ -61,8 +83,8 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	return response, err
 }
 
-// chooseSelection decides how a server is found. A queue has chosen one when the request arrives, so that its
-// answer can come directly; a peer that does not know that claims the request, and the first claim is granted.
+// chooseSelection sets how the server of the call is found. queued is true if the bus delivers the
+// request to one server, as it does for calls of queue methods but not for streams.
 func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	method := c.plan.method
 	options := &c.plan.conn.options
@@ -75,7 +97,7 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 		c.acceptDirect = true
 	case method.Routing() == registry.RoutingAffinity:
 		c.startSelection(options.adaptiveSelection(), c.route.membership)
-	default: // a stream, which no queue distributes: the first server will do
+	default: // a stream of a queue method, which is broadcast: take the first server
 		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}, nil)
 	}
 }
@@ -85,7 +107,10 @@ func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Mem
 	c.claims = selection.NewCollector(opts.internal(), membership)
 }
 
-// run publishes the request in frame and returns the encoded response.
+// run publishes the request in frame, waits, and returns the encoded response.
+//
+// The call becomes pending before the conn is checked, so that a conn that is closed in between
+// either fails the check or notifies the call.
 func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
 	conn := c.plan.conn
 	if err := ctx.Err(); err != nil {
@@ -93,7 +118,7 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	}
 	conn.pending.add(c.inbox.id, c.inbox)
 	defer c.deregister()
-	if conn.err() != nil { // if it ends later, it wakes those who are pending
+	if conn.err() != nil {
 		return nil, c.withFacts(conn.closeError())
 	}
 	if err := conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id}); err != nil {
@@ -109,7 +134,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	return c.wait(ctx)
 }
 
-// deregister ends what the conn does for the call.
+// deregister removes the call from the pending calls. Servers that answer an adaptive selection
+// later become members, see [selection.LateResponses].
 func (c *unaryCall) deregister() {
 	conn := c.plan.conn
 	if c.claims != nil && c.claims.Membership() != nil {
@@ -118,7 +144,7 @@ func (c *unaryCall) deregister() {
 	conn.pending.remove(c.inbox.id)
 }
 
-// wait returns when the call has succeeded or failed.
+// wait handles messages and timeouts until the call has succeeded or failed.
 func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	done := ctx.Done()
 	for {
@@ -126,7 +152,9 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 		if c.selecting {
 			selectionTimeout = c.claims.Timeout()
 		}
-		if selectionTimeout == nil && done == nil { // as it is most often: without a select, which costs as much as the rest
+		if selectionTimeout == nil && done == nil {
+			// Fast path: most calls wait on nothing else, and a select costs as much as the rest of
+			// the loop.
 			<-c.inbox.wakeup
 		} else {
 			select {
@@ -136,7 +164,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 					return nil, err
 				}
 			case <-done:
-				if errors.Is(ctx.Err(), context.Canceled) { // a deadline is the request's expiry, too
+				// Servers know a deadline from the request's expiry.
+				if errors.Is(ctx.Err(), context.Canceled) {
 					c.plan.cancel(c.inbox.id)
 				}
 				return nil, c.contextError(ctx.Err())
@@ -153,12 +182,14 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// step acts upon what has come, and returns the encoded response if the call has ended with it.
+// step handles the state of the inbox. It returns the encoded response, or the error, and whether
+// the call has ended.
 func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, err error) {
 	state := c.inbox.snapshot()
 	switch {
 	case state.isError() && c.isFinal(state.failure):
-		if time.Since(c.started) >= c.expiry { // then it is most likely the handler's context that ended
+		// After the expiry the failure is most likely the error of the handler's expired context.
+		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
 		return nil, true, serverError(state.failure)
@@ -173,7 +204,7 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
 		}
-		return c.step(ctx) // the answer may have come with the claim
+		return c.step(ctx) // the response may have arrived with the claim
 	case state.receivers == 0 && len(state.claims) == 0:
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	case state.timedOut:
@@ -182,12 +213,15 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// isFinal tells whether an error is the call's. While a server is being chosen, one that has failed leaves the
-// call to the others, unless it is the request that is at fault.
+// isFinal reports whether an error response ends the call. During the selection it does not,
+// because another server may still claim the request; except if the request itself is malformed,
+// which every server would report.
 func (c *unaryCall) isFinal(response *wire.Response) bool {
 	return !c.selecting || response.Code == string(errors.MalformedRequest)
 }
 
+// serverError returns the error in a response: the server's code, text and details, and its
+// Unprocessed mark.
 func serverError(response *wire.Response) error {
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
@@ -196,9 +230,9 @@ func serverError(response *wire.Response) error {
 	return err
 }
 
-// onClaims looks at new claims and grants the request if that settles who gets it.
+// onClaims passes new claims to the selection and grants the request once a server is selected.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
-	if c.claims == nil { // a queue has chosen a server, which does not know that it could have answered at once
+	if c.claims == nil { // a psrpc server, which claims a request that it could answer directly
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
@@ -211,10 +245,12 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	return nil
 }
 
-// selectServer chooses among the claims that are there.
+// selectServer ends the selection: it grants the request to the best claim so far, or fails. The
+// servers that claimed are notified of a failure, so that they do not wait for a grant.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
-	if server, selected, _ := c.claims.Add(state.claims, state.receivers); selected { // came at the last moment
+	// Claims may have arrived since the last step.
+	if server, selected, _ := c.claims.Add(state.claims, state.receivers); selected {
 		return c.grant(ctx, server)
 	}
 	c.claims.UpdateMembership(state.claims, state.receivers)
@@ -229,25 +265,27 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	case server != "":
 		return c.grant(ctx, server)
 	case c.claims.HasSelectionFunc():
-		if err := c.grant(ctx, ""); err != nil { // tells the servers that nobody is wanted
+		if err := c.grant(ctx, ""); err != nil { // an empty id grants the request to no server
 			return err
 		}
 		err, _ := c.claims.Err()
 		return c.withFacts(err, errors.ReasonAllDeclined)
 	}
-	c.plan.cancel(c.inbox.id) // the servers that claimed need not wait
+	c.plan.cancel(c.inbox.id)
 	if state.isError() {
 		return serverError(state.failure)
 	}
 	return c.withFacts(c.claims.Err())
 }
 
-// grant tells all servers which one shall run the request.
+// grant publishes the id of the selected server to all servers of the method: the selected one runs
+// the request, the others drop it.
 func (c *unaryCall) grant(ctx context.Context, server string) error {
 	selected := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
 	frame, err := selected.AppendFrame(nil)
 	if err != nil {
-		return errors.NewErrorf(errors.Internal, "server id %q in the call of %s: %w", server, c.plan.method.FullName(), err)
+		return errors.NewErrorf(errors.Internal, "call of %s: grant to server %q cannot be encoded: %w",
+			c.plan.method.FullName(), server, err)
 	}
 	if c.inbox.requireClaim {
 		c.inbox.discardUnselectedResponse(server)
@@ -259,7 +297,8 @@ func (c *unaryCall) grant(ctx context.Context, server string) error {
 	return nil
 }
 
-// responder is the server that has answered, or was selected to.
+// responder returns the id of the server that has answered, or else of the one that was granted the
+// request. It is empty if neither is known.
 func (c *unaryCall) responder() string {
 	if state := c.inbox.snapshot(); state.answered {
 		return string(state.server)
@@ -267,7 +306,9 @@ func (c *unaryCall) responder() string {
 	return c.server
 }
 
-// contextError is the error of a call that ended before its answer came.
+// contextError returns the error of a call whose context or timeout ended before a response
+// arrived. If that was during the selection the result is the selection's error instead of a
+// timeout: no server was granted the request, and one may have reported why it cannot run it.
 func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {
@@ -275,7 +316,7 @@ func (c *unaryCall) contextError(err error) error {
 		return c.withFacts(coded, transport.ContextReason(err))
 	case c.server != "":
 		return c.withFacts(coded, errors.ReasonClaimedButSilent)
-	case c.selecting: // nobody can have run the request
+	case c.selecting:
 		if state := c.inbox.snapshot(); state.isError() {
 			return serverError(state.failure)
 		}
@@ -285,7 +326,7 @@ func (c *unaryCall) contextError(err error) error {
 	}
 }
 
-// withFacts adds to err what is known of the call.
+// withFacts adds the facts of the call to err.
 func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{
@@ -310,8 +351,8 @@ func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, facts)
 }
 
-// abortOpening closes a stream that could not be opened. The servers are told if they may have heard of it, with what psrpc
-// says: the plain error.
+// abortOpening closes a stream whose opening failed. If the request was published, a server may
+// have accepted the stream, so a close is sent with the plain error, as in psrpc.
 func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 	defer s.release()
 	if _, ok := errors.FactsOf(err); ok {
@@ -324,5 +365,5 @@ func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 		s.markClosed(err)
 		return
 	}
-	_ = s.Close(err) // the caller has a better error
+	_ = s.Close(err) // the caller returns err
 }

@@ -6,19 +6,24 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Client is one method of a service, seen through a conn. Req and Resp are the method's request and response
-// types: generated ones, *dynamicpb.Message, or proto.Message.
+// Client calls one method of a service through a conn. Req and Resp are the request and response
+// types of the method: generated types, *dynamicpb.Message, or proto.Message. A Client is safe for
+// concurrent use.
 type Client[Req, Resp proto.Message] struct {
-	plan  *clientPlan
-	bound *route // to a topic; nil if it is not
-	err   error  // why it could not be bound; each use of the client returns it
+	plan *clientPlan
+	// bound is the route of the topic that the client is bound to. It is nil if there is none.
+	bound *route
+	// err is the error of a failed Topic. All methods return it.
+	err error
 }
 
-// NewClient returns a client of the method with this full name, such as "my.pkg.MyService/NormalRPC". When it
-// returns, the bus has confirmed that answers will arrive.
+// NewClient returns a client of the method with this full name, such as
+// "my.pkg.MyService/NormalRPC". When it returns, the bus has confirmed the subscription to
+// responses.
 //
-// It fails with the code unimplemented if the conn's registry has no such method, with invalid_argument if Req
-// or Resp do not fit it, with errors.ErrClientClosed if the conn is closed, or as the bus does.
+// It fails with the code unimplemented if the conn's registry has no such method, with
+// invalid_argument if Req or Resp do not match the method, with errors.ErrClientClosed if the conn
+// is closed, and with the code of the bus's error if the bus cannot subscribe.
 func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp], error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -31,20 +36,30 @@ func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp
 	return &Client[Req, Resp]{plan: plan}, nil
 }
 
-// Topic returns the same client bound to a topic, whose parts are in the order of the method's topic parameters.
-// A wrong number of parts is the error, with the code invalid_argument, of everything done with that client.
+// Topic returns a client of the same method that is bound to a topic. The parts are in the order of
+// the method's topic parameters. If their number is wrong, every method of the returned client
+// fails with the code invalid_argument.
 func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 	bound, err := c.plan.topicRoute(parts)
 	return &Client[Req, Resp]{plan: c.plan, bound: bound, err: err}
 }
 
-// Call sends a request to one server and returns its response. The request must not change until Call returns;
-// the response is the caller's.
+// Call sends a request to one server and returns its response. The request must not be changed
+// until Call returns; the response belongs to the caller.
 //
-// An error has a code (see [errors.Error]); one that the server returned has the server's code, text and
-// details. Others carry facts (see [errors.FactsOf]): unavailable with errors.ReasonNobodyListening, at once,
-// where the bus knows that no server is there; unavailable if no server took the request, also where time ran out
-// while one was being chosen; deadline_exceeded if it ran out later; canceled; resource_exhausted for a request that is too large for the bus; unavailable if the bus is down.
+// Errors have a code, see [errors.Error]. If the server returned the error, it has the server's
+// code, text and details. The following errors carry facts about the call, see [errors.FactsOf]:
+//
+//   - unavailable, at once and with the reason errors.ReasonNobodyListening, if the bus knows that
+//     the method has no server;
+//   - unavailable, if no server took the request; also if the timeout passed during the selection;
+//   - deadline_exceeded, if the timeout passed afterwards, and canceled, if ctx was canceled;
+//   - resource_exhausted, if the request is too large for the bus;
+//   - unavailable, if the bus is down.
+//
+// If every server declines a request of a method routed by affinity, the call fails at once only if
+// the bus counts receivers, or if the same servers answered an earlier call of this method and
+// topic. Otherwise it fails at the end of the selection timeout, see [SelectionOpts].
 func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
 	var zero Resp
 	if c.err != nil {
@@ -57,12 +72,12 @@ func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...Reque
 	return response.(Resp), nil
 }
 
-// OpenStream opens a stream to one server; with MULTI routing to all servers, of which the first one's
-// acknowledgements count. It returns when a server has taken the stream. ctx governs the whole life of the stream:
-// when it ends, the stream is closed with its error.
+// OpenStream opens a stream to one server and returns when a server has accepted it. With MULTI
+// routing the stream goes to all servers, and the first acknowledgement of each frame counts. ctx
+// governs the whole life of the stream: when it ends, the stream is closed with its error.
 //
-// It fails as [Client.Call] does, at once where the bus knows that no server is there. The timeout of the call is
-// also that of each message, see [WithStreamTimeout].
+// The errors are those of [Client.Call]. The timeout of the call is also the timeout of each
+// message that is sent, see [WithStreamTimeout].
 func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOption) (ClientStream[Req, Resp], error) {
 	if c.err != nil {
 		return nil, c.err
@@ -71,11 +86,11 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 	return openStream[Req, Resp](ctx, c.plan, c.bound, &o)
 }
 
-// Subscribe joins the subscribers of the method: with MULTI routing each of them gets every update, otherwise one
-// of them does. When it returns, the bus has confirmed that updates will arrive. ctx governs the life of the
-// subscription, and bounds the wait for the bus.
+// Subscribe subscribes to the updates of the method. With MULTI routing every subscriber receives
+// every update, otherwise one of them does. When Subscribe returns, the bus has confirmed the
+// subscription. ctx limits the wait for that and governs the life of the subscription.
 //
-// A subscriber that does not read loses updates (see [WithOverflow]) and holds up nobody.
+// A subscriber that does not read loses updates, see [WithOverflow], but does not block others.
 func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption) (Subscription[Resp], error) {
 	if c.err != nil {
 		return nil, c.err

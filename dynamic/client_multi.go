@@ -9,30 +9,39 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Response is what one server answered to a multi call.
+// Response is the response of one server to a multi call.
 type Response[Resp proto.Message] struct {
-	// Result is the response, if Err is nil.
+	// Result is the server's message. It is set if Err is nil.
 	Result Resp
-	// Err is the server's error; or, in a last response without a ServerID, why the call failed as a whole: nobody
-	// listens, the bus is down, the conn was closed.
+	// Err is the error that the server returned. In a last response without ServerID it is the
+	// error of the call as a whole: the method has no server, the bus is down, or the conn was
+	// closed.
 	Err error
-	// ServerID is the server that answered.
+	// ServerID is the id of the server that answered.
 	ServerID string
 }
 
-// CallMulti sends a request to every server and returns a channel on which their responses come. The channel is
-// closed when all have answered, as far as the bus, the servers and earlier calls tell how many there are; when those
-// that [WithExpectedResponses] asks for have; when the call's timeout is over; or when ctx ends. A caller that stops
-// reading holds up nobody; what it has not read by the timeout is dropped.
+// CallMulti sends a request to every server and returns a channel with their responses. The channel
+// is closed when
 //
-// It returns an error if the request could not be sent, see [Client.Call].
+//   - as many servers have answered as [WithExpectedResponses] asks for,
+//   - every server has answered, if the bus counts the receivers of a request, as the in-process
+//     bus and Redis do,
+//   - the timeout of the call has passed, or
+//   - ctx ends.
+//
+// NATS and Redis Cluster do not count receivers: without WithExpectedResponses every multi call
+// lasts its whole timeout there.
+//
+// A caller that stops reading does not block others; responses that it has not read by the timeout
+// are dropped. CallMulti returns an error if the request could not be sent, see [Client.Call].
 func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...RequestOption) (<-chan *Response[Resp], error) {
 	call, err := c.startMulti(ctx, request, opts)
 	if err != nil {
 		return nil, err
 	}
 	responses := make(chan *Response[Resp], 16)
-	err = c.plan.conn.goTracked(func() { // Conn.Close waits for it
+	err = c.plan.conn.goTracked(func() { // Conn.Close waits for this goroutine
 		defer close(responses)
 		defer call.stop()
 		for {
@@ -49,10 +58,11 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 	return responses, nil
 }
 
-// deliver reports false if the call ended before the caller took the response.
+// deliver sends a response to the caller. It returns false if the call ended before the caller
+// received the response.
 func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, response T) bool {
 	select {
-	case responses <- response: // even if the call has ended, as long as there is room
+	case responses <- response: // also after the end of the call, while the channel has space
 		return true
 	default:
 	}
@@ -67,9 +77,10 @@ func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, re
 	return false
 }
 
-// Responses is CallMulti as a sequence: the request is sent when the loop begins, and the call ends with the loop.
-// Leaving the loop early does not end what other servers do; cancelling ctx does.
-// If the request could not be sent, that is the error of the only response.
+// Responses is [Client.CallMulti] as an iterator: the request is sent when the loop begins, and the
+// call ends with the loop. Leaving the loop early does not cancel the handlers of servers that have
+// not answered; canceling ctx does. If the request could not be sent, the only response has that
+// error.
 func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...RequestOption) iter.Seq[*Response[Resp]] {
 	return func(yield func(*Response[Resp]) bool) {
 		call, err := c.startMulti(ctx, request, opts)
@@ -94,7 +105,8 @@ func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []
 	return c.plan.callMulti(ctx, c.bound, request, opts)
 }
 
-// callMulti checks and sends a request to every server. The hooks are outside of the interceptors.
+// callMulti checks a request and sends it to every server. The hooks run outside of the
+// interceptors.
 func (p *clientPlan) callMulti(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (call *multiCall, err error) {
@@ -115,7 +127,8 @@ func (p *clientPlan) callMulti(
 	return call, err
 }
 
-// nextResponse returns the next server's answer, decoded, or false when no more will come.
+// nextResponse waits for the next response, runs the response hooks, and returns the response. It
+// returns false after the last one.
 func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
 	received, ok := call.receive(ctx)
 	if !ok {
@@ -129,7 +142,8 @@ func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Re
 	return response, true
 }
 
-// receive returns the next answer, decoded, as it comes out of the interceptors.
+// receive waits for the next response, after the interceptors if there are any, and returns it
+// decoded. It returns false after the last one.
 func (c *multiCall) receive(ctx context.Context) (received serverResponse, ok bool) {
 	if c.chain != nil {
 		return c.chain.next(ctx, c)

@@ -13,16 +13,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// clientPlan is the plan of one method on a conn; immutable.
+// clientPlan holds everything about one method on a conn that does not change between calls: types
+// and channels are resolved once, so that a call does no look-ups. It is immutable.
 type clientPlan struct {
-	conn         *Conn
-	method       *registry.Method
-	requests     message.Type
-	responses    message.Type
-	defaultRoute *route // nil if the method has topics
+	conn      *Conn
+	method    *registry.Method
+	requests  message.Type
+	responses message.Type
+	// defaultRoute is nil if the method has topics.
+	defaultRoute *route
 }
 
-// newClientPlan makes the plan and lets the conn listen for answers.
+// newClientPlan returns the plan of a method, after the conn has subscribed to the replies of the
+// method's service.
 func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
 	requests, err := message.Resolve[Req](method.Input())
 	if err != nil {
@@ -34,7 +37,7 @@ func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method
 	}
 	if _, err := c.subscribeReplies(ctx, method.Service()); err != nil {
 		return nil, errors.NewErrorf(errors.FromContext(err).Code(),
-			"client of %s: the bus does not let it listen: %w", method.FullName(), err)
+			"client of %s: cannot subscribe to responses: %w", method.FullName(), err)
 	}
 	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses}
 	if !method.Topics() {
@@ -65,7 +68,7 @@ func (p *clientPlan) check(kind registry.Kind) error {
 	return nil
 }
 
-// resolveCall checks what a call is given, and returns where it goes.
+// resolveCall checks the method, the request and the options of a call, and returns its route.
 func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
 	if err := p.check(kind); err != nil {
 		return nil, err
@@ -79,7 +82,8 @@ func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto
 	return p.route(bound, o)
 }
 
-// call sends one request to one server and returns the response, decoded. The hooks are outside of the interceptors.
+// call sends a request to one server and returns the decoded response. The hooks run outside of the
+// interceptors.
 func (p *clientPlan) call(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (response proto.Message, err error) {
@@ -98,7 +102,7 @@ func (p *clientPlan) call(
 	return response, err
 }
 
-// callDirect sends a request and returns the response, decoded.
+// callDirect is call without hooks and interceptors.
 func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
 	raw, err := p.callUnary(ctx, r, request, o)
 	if err != nil {
@@ -133,7 +137,8 @@ func (p *clientPlan) afterResponse(ctx context.Context, r *route, request, respo
 	}
 }
 
-// decodeUpdate returns what is in the frame of an update.
+// decodeUpdate returns the message and metadata in the frame of an update. It returns false if the
+// frame is malformed or holds a message of another type.
 func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err != nil || string(envelope.TypeName) != string(p.responses.Name) {

@@ -19,47 +19,56 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Conn is a client's side of a bus: it owns the channels on which answers come, and knows services from a
-// registry. All clients of a process can share one. Close it when it is no longer needed; it does not close the
-// bus.
+// Conn is the client side of a bus: it owns the subscriptions on which responses arrive, and finds
+// methods in a registry. All clients of a process can share one Conn; it is safe for concurrent
+// use. Close it when it is no longer needed. Close does not close the bus.
 type Conn struct {
 	bus           bus.Bus
 	registry      *registry.Registry
 	options       connOptions
-	wireID        []byte // the id in the options
+	wireID        []byte // options.id
 	pending       pendingCalls
 	lateResponses selection.LateResponses
 	stats         connCounters
 	streams       streamTable
-	messageDedup  dedup.Cache // messages of streams
-	timers        timer.Pool
-	inboxes       inboxPool
-	ctx           context.Context //nolint:containedctx // ends with the conn or its bus; the cause says which
-	cancel        context.CancelCauseFunc
-	goroutines    sync.WaitGroup // goroutines; none is added once closed
+	// messageDedup drops stream messages that the bus delivers twice.
+	messageDedup dedup.Cache
+	timers       timer.Pool
+	inboxes      inboxPool
+	// ctx ends when the conn or its bus is closed. Its cause is errors.ErrClientClosed or
+	// bus.ErrClosed.
+	ctx    context.Context //nolint:containedctx // the life of the conn, not of one operation
+	cancel context.CancelCauseFunc
+	// goroutines counts the goroutines that Close waits for. None is added once ctx has ended.
+	goroutines sync.WaitGroup
 
 	mu          sync.Mutex
-	replies     map[string]*replySubscriptions   // by wire name
-	plans       map[string]*clientPlan           // by full name; those that Invoke has used
-	publishers  map[string]*publisher            // by full name; those that Publish has used
+	replies     map[string]*replySubscriptions   // by wire name of the service
+	plans       map[string]*clientPlan           // by full name of a method that Invoke has used
+	publishers  map[string]*publisher            // by full name of a method that Publish has used
 	memberships map[string]*selection.Membership // by name of the request channel
-	children    map[connChild]struct{}           // what ends with the conn
+	children    map[connChild]struct{}           // open streams and subscriptions
 }
 
-// ConnStats counts what a conn dropped since it was made, and what waits.
+// ConnStats counts the frames that a conn has dropped since it was created, and the messages that
+// are waiting. The conn drops a frame that it cannot use, instead of failing or logging: frames
+// arrive in callbacks of the bus, which have no caller to return an error to, and any process on
+// the bus may send any number of them.
 type ConnStats struct {
-	// BadFrames could not be decoded, or held something else than the channel is for.
+	// BadFrames counts frames that could not be decoded, that exceed the limit of the conn's frame
+	// size, or whose message is of another kind than the channel carries.
 	BadFrames uint64
-	// Unmatched claims, responses and stream frames came for calls or streams that had ended, or that were none of
-	// this conn's.
+	// Unmatched counts claims, responses and stream frames for calls and streams that have ended,
+	// or that never belonged to this conn.
 	Unmatched uint64
-	// Expired stream frames came after the time their server was willing to wait.
+	// Expired counts stream frames that arrived after the timeout of the server's Send.
 	Expired uint64
-	// Duplicated stream messages came once more within five seconds: the bus has delivered them twice.
+	// Duplicated counts stream messages that arrived twice within five seconds, because the bus
+	// delivered them twice.
 	Duplicated uint64
-	// Overflowed stream messages came faster than they were read, beyond what a stream keeps.
+	// Overflowed counts stream messages that arrived while the buffer of their stream was full.
 	Overflowed uint64
-	// Waiting stream messages are those that have not been read yet, at this moment.
+	// Waiting is the number of stream messages that are buffered and not read at this moment.
 	Waiting uint64
 }
 
@@ -68,11 +77,12 @@ type connCounters struct {
 	streams              streamCounters
 }
 
-// NewConn returns a conn on b that calls the services in reg, and those that reg will have later. It fails if
-// either is nil, or with bus.ErrClosed if b is closed.
+// NewConn returns a conn on b that calls the services in reg, including services that are added to
+// reg later. It fails with the code invalid_argument if b or reg is nil, or the client id is not
+// valid UTF-8; with bus.ErrClosed if b is closed; and if an option is invalid.
 func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, error) {
 	if b == nil || reg == nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "a conn needs a bus and a registry")
+		return nil, errors.NewErrorf(errors.InvalidArgument, "cannot create conn: bus or registry is nil")
 	}
 	select {
 	case <-b.Done():
@@ -104,10 +114,10 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	return c, nil
 }
 
-// ID returns the id by which servers know the client.
+// ID returns the client id, by which servers know the conn.
 func (c *Conn) ID() string { return c.options.id }
 
-// Stats returns what the conn has counted so far.
+// Stats returns the current counters of the conn.
 func (c *Conn) Stats() ConnStats {
 	streams := &c.stats.streams
 	return ConnStats{
@@ -120,12 +130,13 @@ func (c *Conn) Stats() ConnStats {
 	}
 }
 
-// Close ends all calls at once, with errors.ErrClientClosed, and returns when nothing more will be delivered to
-// the conn. It always returns nil. It may be called more than once.
+// Close ends all calls, streams and subscriptions at once; calls fail with errors.ErrClientClosed.
+// When Close returns, the bus delivers nothing more to the conn and the conn's goroutines have
+// ended. Close may be called more than once and always returns nil.
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
 	c.mu.Lock()
-	replies := slices.Collect(maps.Values(c.replies)) // none is added once life has ended
+	replies := slices.Collect(maps.Values(c.replies)) // none is added once ctx has ended
 	c.mu.Unlock()
 	for _, r := range replies {
 		r.close()
@@ -134,10 +145,10 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// goTracked runs f on a goroutine that Close waits for, and that must end when the conn's life does. It fails if that
-// has ended.
+// goTracked runs f on a goroutine that Close waits for. f must return when the conn is closed.
+// goTracked returns an error if the conn is already closed.
 func (c *Conn) goTracked(f func()) error {
-	c.mu.Lock() // so that Close waits for all that were started
+	c.mu.Lock() // Close locks it between ending ctx and waiting, so it misses no goroutine
 	defer c.mu.Unlock()
 	if err := c.err(); err != nil {
 		return err
@@ -146,21 +157,23 @@ func (c *Conn) goTracked(f func()) error {
 	return nil
 }
 
-// Done is closed when the conn has been closed, or its bus.
+// Done returns a channel that is closed when the conn or its bus is closed.
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
-// err returns nil, or why the conn can do no more: errors.ErrClientClosed or bus.ErrClosed.
+// err returns errors.ErrClientClosed or bus.ErrClosed if the conn is closed, and nil otherwise.
+// Each call asks for it several times, so it does not lock the context's mutex while the conn is
+// open.
 func (c *Conn) err() error {
 	select {
 	case <-c.ctx.Done():
 		return context.Cause(c.ctx)
-	default: // without a lock that callers share
+	default:
 		return nil
 	}
 }
 
-// closeError returns ended with the reason that it is for the end of a call.
-func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // the pair that failed takes
+// closeError returns the conn's error and the reason for the facts of a call that ends with it.
+func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // arguments of withFacts
 	err := c.err()
 	if errors.Is(err, bus.ErrClosed) {
 		return err, errors.ReasonBusDown
@@ -168,16 +181,17 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // the
 	return err, errors.ReasonClosed
 }
 
-// maxMemberships bounds the memory that a conn spends on what it has learned.
+// maxMemberships is the number of memberships, one per method and topic, at which a conn forgets
+// them all. That bounds their memory; a forgotten membership is learned again by the next calls.
 const maxMemberships = 10_000
 
-// membership returns what the conn has learned of the servers on a channel.
+// membership returns the membership of the servers that subscribe to a request channel.
 func (c *Conn) membership(channel string) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.memberships[channel]
 	if m == nil {
-		if c.memberships == nil || len(c.memberships) >= maxMemberships { // rare enough to begin anew
+		if c.memberships == nil || len(c.memberships) >= maxMemberships {
 			c.memberships = map[string]*selection.Membership{}
 		}
 		m = &selection.Membership{}
@@ -186,7 +200,8 @@ func (c *Conn) membership(channel string) *selection.Membership {
 	return m
 }
 
-// subscribeReplies returns the conn's side of a service, listening.
+// subscribeReplies subscribes to the replies of a service, unless the conn has done so. The wait
+// for the bus is limited by the conn's timeout.
 func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
 	c.mu.Lock()
 	if err := c.err(); err != nil {
@@ -214,7 +229,7 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	return replies, err
 }
 
-// OnResponse takes a frame from the bus; it never blocks.
+// onResponse is the bus.Handler of response channels; it never blocks.
 func (c *Conn) onResponse(frame []byte) {
 	response, ok := transport.Decode(
 		frame, wire.KindResponse, c.options.maxFrameSize, wire.ParseResponse, &c.stats.badFrames)
@@ -230,7 +245,7 @@ func (c *Conn) onResponse(frame []byte) {
 	}
 }
 
-// onClaim takes a frame from the bus; it never blocks.
+// onClaim is the bus.Handler of claim channels; it never blocks.
 func (c *Conn) onClaim(frame []byte) {
 	claim, ok := transport.Decode(
 		frame, wire.KindClaimRequest, c.options.maxFrameSize, wire.ParseClaimRequest, &c.stats.badFrames)
@@ -246,11 +261,14 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 }
 
-// maxTimeout is for ever, and still a time that can be written in nanoseconds.
+// maxTimeout is the longest timeout of a call; longer ones are shortened to it. The expiry of a
+// request is a Unix time in nanoseconds, which ends in the year 2262.
 const maxTimeout = 100 * 365 * 24 * time.Hour
 
-// bounds returns when a call ends and what it tells the server about that. The request's own timeout wins over
-// that of the conn, which is cut to the context's deadline; without any, the default holds.
+// bounds returns the timeout of a call, and the expiry that its request carries. A timeout in the
+// call's options takes precedence. Otherwise the timeout is the earlier of the conn's timeout and
+// the deadline of ctx, or DefaultClientTimeout if there is neither. The expiry is never later than
+// the deadline of ctx.
 func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
 	deadline, hasDeadline := ctx.Deadline()
 	timeout = c.options.timeout
@@ -274,7 +292,7 @@ func (c *Conn) panics() panicReporter {
 	return panicReporter{c.options.logger, c.options.interceptors.panics}
 }
 
-// onStream takes a frame from the bus; it never blocks.
+// onStream is the bus.Handler of stream channels; it never blocks.
 func (c *Conn) onStream(frame []byte) {
 	parsed, ok := transport.Decode(
 		frame, wire.KindStream, c.options.maxFrameSize, wire.ParseStream, &c.stats.badFrames)
@@ -284,7 +302,7 @@ func (c *Conn) onStream(frame []byte) {
 	c.streams.dispatch(&parsed)
 }
 
-// trackStream makes s a stream of the conn until it is released.
+// trackStream adds s to the streams and children of the conn until s.release is called.
 func (c *Conn) trackStream(s *stream) error {
 	child := connStream{s}
 	if err := c.track(child); err != nil {
@@ -294,5 +312,5 @@ func (c *Conn) trackStream(s *stream) error {
 		c.untrack(child)
 		c.streams.remove(s)
 	}
-	return c.streams.add(s) // its id is new
+	return c.streams.add(s) // cannot fail: the id is new
 }

@@ -9,8 +9,8 @@ import (
 
 // connChild is a stream or a subscription that ends with its conn, or with the conn's bus.
 type connChild interface {
-	// end ends the child with err and returns when the child has ended. It may be called more than once;
-	// only the first error counts.
+	// end ends the child with err and returns when the child has ended. It may be called more than
+	// once; only the first error counts.
 	end(err error)
 }
 
@@ -34,8 +34,8 @@ func (c *Conn) untrack(child connChild) {
 	delete(c.children, child)
 }
 
-// closeChildren waits until the conn or its bus is closed, and then ends all children and calls. It is
-// the body of a goroutine that Close waits for.
+// closeChildren waits until the conn or its bus is closed, and then ends all children and calls. It
+// is the body of a goroutine that Close waits for.
 func (c *Conn) closeChildren() {
 	select {
 	case <-c.ctx.Done():

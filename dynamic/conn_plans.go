@@ -24,8 +24,8 @@ func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) 
 	return plan, message, nil
 }
 
-// methodPlan returns the plan of a method for Invoke and its siblings. The conn keeps plans by name and
-// makes a new one if the registry's method has been replaced since.
+// methodPlan returns the plan of a method for Invoke and its siblings. The conn keeps plans by name
+// and makes a new one if the registry's method has been replaced since.
 func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -49,8 +49,8 @@ func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error)
 	return plan, nil
 }
 
-// publisher returns the publisher of a method. The conn keeps publishers by name and makes a new one if
-// the registry's method has been replaced since.
+// publisher returns the publisher of a method. The conn keeps publishers by name and makes a new
+// one if the registry's method has been replaced since.
 func (c *Conn) publisher(name string) (*publisher, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -74,8 +74,8 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	return p, nil
 }
 
-// lookUpMethod returns the method of the conn's registry with this full name. The error suggests the
-// most similar name.
+// lookUpMethod returns the method of the conn's registry with this full name. The error suggests
+// the most similar name.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {

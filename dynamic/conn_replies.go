@@ -12,9 +12,9 @@ import (
 )
 
 // replySubscriptions are a conn's subscriptions to the claims, responses and stream frames of one
-// service. All methods of the service share them, since these channels are named by service and client.
-// They are made when the conn first uses the service and kept until the conn is closed: a subscription
-// takes a round trip to the broker, which a call must not pay.
+// service. All methods of the service share them, since these channels are named by service and
+// client. They are made when the conn first uses the service and kept until the conn is closed: a
+// subscription takes a round trip to the broker, which a call must not pay.
 type replySubscriptions struct {
 	conn      *Conn
 	wireName  string
@@ -23,8 +23,8 @@ type replySubscriptions struct {
 	// streams is not subscribed for a service without streams.
 	streams transport.LazySubscription
 
-	// opening is a mutex that gives way to a context: sending to it, with a capacity of one, locks. A
-	// second caller waits for the result of the first.
+	// opening is a lock, held by the goroutine that subscribes. It is a channel of capacity one
+	// instead of a mutex, so that waiting for it can end with a context.
 	opening chan struct{}
 }
 
@@ -39,8 +39,8 @@ func newReplySubscriptions(c *Conn, wireName string) *replySubscriptions {
 	}
 }
 
-// subscribe subscribes to the channels that are not subscribed yet and returns when the bus has confirmed
-// them. After an error it may be called again.
+// subscribe subscribes to the channels that are not subscribed yet and returns when the bus has
+// confirmed them. After an error it may be called again.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
 	select {
 	case s.opening <- struct{}{}:

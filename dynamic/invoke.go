@@ -14,12 +14,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Invoke calls the method with this full name, such as "my.pkg.MyService/NormalRPC", and returns its response:
-// the Go type that is linked for it, or else a *dynamicpb.Message.
+// Invoke calls the method with this full name, such as "my.pkg.MyService/NormalRPC", and returns
+// its response: the generated Go type if it is linked into the program, or else a
+// *dynamicpb.Message.
 //
-// The request is a proto.Message; a json.RawMessage or a map[string]any in protobuf's JSON mapping, whose Any
-// values may hold types of the conn's registry; or nil for an empty message. A request that does not fit the
-// method fails with the code invalid_argument and is not sent. Other errors are those of [Client.Call].
+// The request is one of
+//
+//   - a proto.Message of the method's request type;
+//   - a json.RawMessage or a map[string]any in protobuf's JSON mapping; an Any in it may hold any
+//     type of the conn's registry;
+//   - nil, for an empty message.
+//
+// A request that cannot be converted to the method's request type fails with the code
+// invalid_argument and is not sent. Other errors are those of [Client.Call].
 func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...RequestOption) (proto.Message, error) {
 	plan, message, err := c.resolveInvocation(ctx, name, request)
 	if err != nil {
@@ -28,7 +35,7 @@ func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...Requ
 	return plan.call(ctx, nil, message, opts)
 }
 
-// InvokeMulti sends a request to every server, as [Client.CallMulti] does. Method and request are given as to
+// InvokeMulti sends a request to every server, as [Client.CallMulti] does. For name and request see
 // [Invoke].
 func InvokeMulti(
 	ctx context.Context, c *Conn, name string, request any, opts ...RequestOption,
@@ -40,7 +47,8 @@ func InvokeMulti(
 	return (&Client[proto.Message, proto.Message]{plan: plan}).CallMulti(ctx, message, opts...)
 }
 
-// InvokeSubscribe subscribes to a method, as [Client.Subscribe] does. The method is named as for [Invoke].
+// InvokeSubscribe subscribes to the updates of a method, as [Client.Subscribe] does. For name see
+// [Invoke].
 func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestOption) (Subscription[proto.Message], error) {
 	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
@@ -49,14 +57,14 @@ func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestO
 	return (&Client[proto.Message, proto.Message]{plan: plan}).Subscribe(ctx, opts...)
 }
 
-// InvokedStream is a stream whose messages are given as to [Invoke].
+// InvokedStream is a stream that sends every kind of message that [Invoke] accepts as a request.
 type InvokedStream struct {
 	ClientStream[proto.Message, proto.Message]
 
 	plan *clientPlan
 }
 
-// InvokeStream opens a stream, as [Client.OpenStream] does. The method is named as for [Invoke].
+// InvokeStream opens a stream, as [Client.OpenStream] does. For name see [Invoke].
 func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOption) (*InvokedStream, error) {
 	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
@@ -69,7 +77,9 @@ func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOpti
 	return &InvokedStream{stream, plan}, nil
 }
 
-// Send sends a message, as that of a [ClientStream] does. A message that does not fit the method is not sent.
+// Send sends a message, as [ClientStream] does. It accepts the same types as [Invoke]. A message
+// that cannot be converted to the method's type fails with the code invalid_argument and is not
+// sent.
 func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
 	converted, err := toMessage(&s.plan.requests, s.plan.conn.registry, message)
 	if err != nil {
@@ -78,7 +88,8 @@ func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
 	return s.ClientStream.Send(converted, opts...)
 }
 
-// toMessage makes a message of what Invoke takes.
+// toMessage converts a request that was passed to Invoke to a message. It does not check the type
+// of a proto.Message.
 func toMessage(t *message.Type, reg *registry.Registry, given any) (proto.Message, error) {
 	switch given := given.(type) {
 	case nil:
@@ -93,7 +104,7 @@ func toMessage(t *message.Type, reg *registry.Registry, given any) (proto.Messag
 		}
 		encoded, err := json.Marshal(given)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("map cannot be encoded as JSON: %w", err)
 		}
 		return messageFromJSON(t, reg, encoded)
 	default:
@@ -105,7 +116,7 @@ func messageFromJSON(t *message.Type, reg *registry.Registry, encoded []byte) (p
 	message := t.New()
 	options := protojson.UnmarshalOptions{Resolver: reg}
 	if err := options.Unmarshal(encoded, message); err != nil {
-		return nil, fmt.Errorf("the JSON does not fit message %s: %w", t.Name, err)
+		return nil, fmt.Errorf("cannot parse as %s: %w", t.Name, err)
 	}
 	return message, nil
 }

@@ -30,12 +30,12 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 	}
 }
 
-// Deadline returns the deadline of a client's single or multi call that is made now with ctx and opts. It
-// follows from the timeout in opts, the timeout of the conn, and the deadline of ctx. An interceptor
-// that repeats a call asks for the deadline once, before the first attempt.
+// Deadline returns the deadline of a client's single or multi call that is made now with ctx and
+// opts. It follows from the timeout in opts, the timeout of the conn, and the deadline of ctx. An
+// interceptor that repeats a call asks for the deadline once, before the first attempt.
 //
-// For streams, subscriptions and on the server it is the deadline of ctx, or the zero time if ctx has
-// none.
+// For streams, subscriptions and on the server it is the deadline of ctx, or the zero time if ctx
+// has none.
 func (i RPCInfo) Deadline(ctx context.Context, opts ...RequestOption) time.Time {
 	if i.conn == nil {
 		deadline, _ := ctx.Deadline()

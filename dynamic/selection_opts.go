@@ -15,34 +15,35 @@ const (
 	DefaultShortCircuitTimeout = 200 * time.Millisecond
 )
 
-// SelectionOpts control how a client selects one of the servers that claim its request. The fields mean
-// the same as in psrpc. A field that is not set is zero, it has no default.
+// SelectionOpts control how a client selects one of the servers that claim its request. The fields
+// mean the same as in psrpc. A field that is not set is zero, it has no default.
 //
-// Without SelectionOpts the selection is adaptive. Of a method that is not routed by affinity the client
-// takes the first server. Of a method that is, it takes the server with the highest affinity as soon as
-// every server has answered: as many servers as the bus counted receivers, or all servers that answered
-// the last call of this method and topic. Otherwise it waits until [DefaultShortCircuitTimeout] after the
-// first claim, and at most for the selection timeout. A server that does not answer in that time is no
-// longer waited for; a server whose claim arrives later is waited for in the next call.
+// Without SelectionOpts the selection is adaptive. Of a method that is not routed by affinity the
+// client takes the first server. Of a method that is, it takes the server with the highest affinity
+// as soon as every server has answered: as many servers as the bus counted receivers, or all
+// servers that answered the last call of this method and topic. Otherwise it waits until
+// [DefaultShortCircuitTimeout] after the first claim, and at most for the selection timeout. A
+// server that does not answer in that time is no longer waited for; a server whose claim arrives
+// later is waited for in the next call.
 type SelectionOpts struct {
 	// MinimumAffinity is the lowest affinity of an acceptable claim. It is ignored unless positive.
 	MinimumAffinity float32
-	// MaximumAffinity ends the selection at once with the first claim of at least this affinity. It is
-	// ignored unless positive.
+	// MaximumAffinity ends the selection at once with the first claim of at least this affinity. It
+	// is ignored unless positive.
 	MaximumAffinity float32
 	// AcceptFirstAvailable ends the selection at once with the first acceptable claim, even if its
 	// affinity is zero.
 	AcceptFirstAvailable bool
-	// AffinityTimeout limits the duration of the selection. If it is not positive, only the timeout of
-	// the call does.
+	// AffinityTimeout limits the duration of the selection. If it is not positive, only the timeout
+	// of the call does.
 	AffinityTimeout time.Duration
-	// ShortCircuitTimeout limits the duration of the selection after the first acceptable claim. It is
-	// ignored unless positive.
+	// ShortCircuitTimeout limits the duration of the selection after the first acceptable claim. It
+	// is ignored unless positive.
 	ShortCircuitTimeout time.Duration
-	// SelectionFunc is called at the end of the selection with the acceptable claims, in the order of
-	// their arrival; there may be none. It returns the id of a server, or an error with which the call
-	// fails. Without it the client selects the highest positive affinity, and the first of identical
-	// ones.
+	// SelectionFunc is called at the end of the selection with the acceptable claims, in the order
+	// of their arrival; there may be none. It returns the id of a server, or an error with which
+	// the call fails. Without it the client selects the highest positive affinity, and the first of
+	// identical ones.
 	SelectionFunc func(claims []*Claim) (serverID string, err error)
 }
 
