@@ -16,40 +16,53 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Handlers are the handlers of a service by method name, as in the descriptor.
+// Handlers maps the names of methods, as in the descriptor, to their handlers.
 type Handlers map[string]Handler
 
-// Handler serves one method. [Unary], [Raw] and [Stream] make handlers.
+// Handler serves one method. [Unary], [Raw] and [Stream] create handlers. A handler may be
+// registered several times.
 type Handler interface {
-	// bind fits the handler to a method, or says why it cannot serve it.
+	// bind checks the handler's types against a method, and returns what a server needs to call it.
 	bind(method *registry.Method) (*boundHandler, error)
 }
 
-// boundHandler is a handler fitted to its method.
+// boundHandler is a handler whose types were checked against its method. Checks and conversions are
+// resolved once, at registration, so that requests need no reflection.
 type boundHandler struct {
-	// decode makes of a request's bytes what handle takes.
+	// decode converts the bytes of a request to the argument of handle.
 	decode func(raw []byte) (wire.Body, error)
+	// handle calls the handler's function.
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
-	// What handle takes and returns; encoded if raw.
+	// requestType and responseType describe the messages of handle.
 	requestType, responseType message.Type
-	raw                       bool
-	// affinity is what the server offers itself with; nil: always 1. It takes requests of type affinityRequest.
-	affinity        func(ctx context.Context, request wire.Body) float32
+	// raw is true if handle takes and returns encoded messages.
+	raw bool
+	// affinity returns the affinity of the server for a request. If it is nil the affinity is 1.
+	affinity func(ctx context.Context, request wire.Body) float32
+	// affinityRequest is the Go type of the requests that affinity takes.
 	affinityRequest reflect.Type
-	semaphore       semaphore.Semaphore
-	// stream is what serves a stream; the fields above are for calls.
+	// semaphore limits the requests of the method that are handled at the same time.
+	semaphore semaphore.Semaphore
+	// stream is set for streams, the fields above for calls.
 	stream *boundStream
 }
 
-// HandlerOption configures a handler.
+// HandlerOption configures a handler that [Unary] or [Raw] creates.
 type HandlerOption interface {
 	bindOption(bound *boundHandler, method *registry.Method) error
 }
 
-// WithAffinity sets the function that tells how well this server suits a request, for methods whose clients
-// choose among the servers that claim it: higher is better, 0 claims without hope, and with less than 0 the
-// server does not take the request. The default is always 1. Req is that of the handler. The function should be
-// quick; if it panics, the server does not take the request.
+// WithAffinity sets the function that rates how well this server suits a request, for methods whose
+// clients select one of the servers that claim the request. A higher affinity is better. With 0 the
+// server claims the request but loses a selection by affinity; only [SelectionOpts] with
+// AcceptFirstAvailable or a SelectionFunc can select it. With a negative affinity the server does
+// not take the request. Without the option the affinity is 1.
+//
+// Req must be the request type of the handler. ctx carries the client's metadata (see
+// [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should
+// return quickly, since the client waits for it; if it panics, the server does not take the
+// request. A queue method's request from a dynpsrpc client is already routed to one server, so the
+// function is not called for it.
 func WithAffinity[Req proto.Message](affinity func(ctx context.Context, request Req) float32) HandlerOption {
 	return affinityOption[Req](affinity)
 }
@@ -61,10 +74,10 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 		return errors.New("the affinity function is nil")
 	}
 	if !method.RequireClaim() {
-		return errors.New("there is an affinity function, but the method's servers do not claim requests")
+		return errors.New("WithAffinity has no effect: the method's servers do not claim requests")
 	}
 	if bound.raw {
-		return errors.New("there is an affinity function, but the function takes bytes")
+		return errors.New("WithAffinity needs a handler of decoded requests, but the function takes bytes")
 	}
 	bound.affinity = func(ctx context.Context, request wire.Body) float32 { return f(ctx, request.Message.(Req)) }
 	bound.affinityRequest = reflect.TypeFor[Req]()
@@ -72,7 +85,8 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 }
 
 // WithMaxConcurrent limits the requests of the method that are handled at the same time, as
-// [WithMaxConcurrentRequests] does for a server. 0 or less is no limit.
+// [WithMaxConcurrentRequests] does for all methods of a server. The default, also for zero or
+// negative values, is no limit.
 func WithMaxConcurrent(requests int) HandlerOption {
 	return concurrencyOption(max(requests, 0))
 }
@@ -84,12 +98,11 @@ func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) e
 	return nil
 }
 
-// Unary makes a handler of a function that takes one request and returns one response. The request is the
-// function's own. The response is the engine's once it is returned. A nil response without an error is an empty
-// one.
+// Unary returns a handler that calls handle with each request. handle owns the request, and gives
+// up the response when it returns. A nil response without an error is sent as an empty message.
 //
-// The context ends when the caller no longer waits, or when the server is killed. A panic is answered with the
-// code internal; it is logged, and the caller learns nothing about it.
+// The context ends when the caller no longer waits or the server is killed. A panic is logged and
+// answered with the code internal; the caller does not see the value of the panic.
 func Unary[Req, Resp proto.Message](
 	handle func(ctx context.Context, request Req) (Resp, error), opts ...HandlerOption,
 ) Handler {
@@ -118,7 +131,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	}
 	bound := &boundHandler{requestType: requests, responseType: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		message, err := bound.requestType.Decode(raw) // an option may have changed it
+		// bound is read for each request, since options are applied after this function is created.
+		message, err := bound.requestType.Decode(raw)
 		return wire.Body{Message: message}, err
 	}
 	bound.handle = func(ctx context.Context, request wire.Body) (wire.Body, error) {
@@ -134,6 +148,7 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	return bound, bound.apply(u.options, method)
 }
 
+// apply applies the options and checks that the affinity function takes the handler's requests.
 func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) error {
 	for _, option := range options {
 		if err := option.bindOption(b, method); err != nil {
@@ -141,13 +156,15 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 		}
 	}
 	if b.affinity != nil && !b.requestType.DecodedType.AssignableTo(b.affinityRequest) {
-		return fmt.Errorf("affinity function: wanted request type %s, given %s", b.requestType.DecodedType, b.affinityRequest)
+		return fmt.Errorf("affinity function: wanted request type %s, given %s",
+			b.requestType.DecodedType, b.affinityRequest)
 	}
 	return nil
 }
 
-// Raw makes a handler of a function that takes and returns encoded messages; nothing checks them. The request
-// must not be changed, but may be kept. The response is the engine's once it is returned.
+// Raw returns a handler that calls handle with each request, without decoding it. Request and
+// response are encoded messages, which nothing checks. handle must not change the request, but may
+// keep it. It gives up the response when it returns.
 func Raw(
 	handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error), opts ...HandlerOption,
 ) Handler {
@@ -187,19 +204,19 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	return bound, bound.apply(r.options, method)
 }
 
-// unimplementedCall serves the calls that were left without a handler.
+// unimplementedCall handles the calls of methods for which no handler was given.
 func unimplementedCall(context.Context, *registry.Method, []byte) ([]byte, error) {
 	return nil, errors.ErrUnimplemented
 }
 
-// isCall tells whether a method is request and response.
+// isCall reports whether a method is a single call or a multi call.
 func isCall(method *registry.Method) bool {
 	return method.Kind() == registry.KindSingle || method.Kind() == registry.KindMulti
 }
 
-// isNil reports whether a handler has returned nothing, perhaps as a nil pointer.
+// isNil reports whether message is nil or holds a nil pointer.
 func isNil(message proto.Message) bool {
-	if dynamic, ok := message.(*dynamicpb.Message); ok { // whose IsValid needs one
+	if dynamic, ok := message.(*dynamicpb.Message); ok { // ProtoReflect().IsValid() panics for nil
 		return dynamic == nil
 	}
 	return message == nil || !message.ProtoReflect().IsValid()

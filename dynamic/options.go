@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	// DefaultClientTimeout bounds a call that has neither a context with a deadline nor a timeout of its own.
+	// DefaultClientTimeout is the timeout of a call whose context has no deadline and for which no
+	// timeout is set.
 	DefaultClientTimeout = 3 * time.Second
-	// DefaultServerTimeout bounds the wait for the bus when a service is registered.
+	// DefaultServerTimeout is the default of [WithServerTimeout].
 	DefaultServerTimeout = 3 * time.Second
 )
 
@@ -24,10 +25,10 @@ type Option interface {
 	ConnOption
 }
 
-// RequestOption configures one call.
+// RequestOption configures one call, stream, subscription or update.
 type RequestOption interface{ applyRequest(o *requestOptions) }
 
-// RegisterOption configures [Server.Register].
+// RegisterOption configures [Server.Register] and [Registration.Replace].
 type RegisterOption interface{ applyRegister(o *registerOptions) }
 
 type frameSizeOption int
@@ -35,9 +36,10 @@ type frameSizeOption int
 func (f frameSizeOption) applyServer(o *serverOptions) { o.maxFrameSize = int(f) }
 func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f) }
 
-// WithMaxFrameSize limits the size of frames in bytes, beyond what the bus does: larger ones are not sent, which
-// is an error with the code resource_exhausted, and dropped and counted as bad where they come. It is also the limit
-// of a frame from psrpc after decompression. The default, also for 0 or less, is no limit, but
+// WithMaxFrameSize limits the size of frames in bytes, in addition to the limit of the bus. Sending
+// a larger frame fails with the code resource_exhausted. A larger frame that arrives is dropped and
+// counted as a bad frame. Frames that psrpc has compressed must not be larger than the limit after
+// decompression either. The default, also for zero or negative values, is no limit, except
 // [bus.DefaultMaxFrameSize] after decompression.
 func WithMaxFrameSize(bytes int) Option {
 	return frameSizeOption(max(bytes, 0))
@@ -48,9 +50,9 @@ type loggerOption struct{ logger *slog.Logger }
 func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }
 func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
-// WithLogger sets where a server logs panics of handlers and frames that could not be sent, and a conn the panics of
-// interceptors that do not come back to a caller. The default, also for nil, is slog.Default() as it is when the server
-// or conn is made.
+// WithLogger sets the logger of a server or conn. A server logs panics of handlers and frames that
+// it could not send. A conn logs panics of interceptors that do not reach a caller. The default,
+// also for nil, is the slog.Default() of the moment at which the server or conn is created.
 func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()
@@ -58,7 +60,8 @@ func WithLogger(logger *slog.Logger) Option {
 	return loggerOption{logger}
 }
 
-// ServiceOption configures both [NewServer], for all its services, and [Server.Register], for one.
+// ServiceOption configures [NewServer], for all services of the server, or [Server.Register], for
+// one service.
 type ServiceOption interface {
 	ServerOption
 	RegisterOption
@@ -70,12 +73,13 @@ type CommonOption interface {
 	ConnOption
 }
 
+// commonOption combines the two options of CommonOptions.
 type commonOption struct {
 	ServiceOption
 	ConnOption
 }
 
-// CommonOptions makes one option of what it is on a server or a service, and what it is on a conn.
+// CommonOptions combines an option for servers and services with one for conns.
 func CommonOptions(service ServiceOption, conn ConnOption) CommonOption {
 	return commonOption{service, conn}
 }
@@ -94,7 +98,7 @@ func (g serviceOptionGroup) applyRegister(o *registerOptions) {
 	}
 }
 
-// ServiceOptions makes one option of several, in this order.
+// ServiceOptions combines several options. They are applied in this order.
 func ServiceOptions(options ...ServiceOption) ServiceOption { return serviceOptionGroup(options) }
 
 type connOptionGroup []ConnOption
@@ -105,5 +109,5 @@ func (g connOptionGroup) applyConn(o *connOptions) {
 	}
 }
 
-// ConnOptions makes one option of several, in this order.
+// ConnOptions combines several options. They are applied in this order.
 func ConnOptions(options ...ConnOption) ConnOption { return connOptionGroup(options) }

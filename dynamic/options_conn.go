@@ -8,18 +8,21 @@ import (
 )
 
 type connOptions struct {
-	id               string
-	timeout          time.Duration // 0: none was set
+	id string
+	// timeout is 0 unless WithClientTimeout sets it.
+	timeout          time.Duration
 	selectionTimeout time.Duration
 	maxFrameSize     int // bytes; 0: no limit
-	keepalive        time.Duration
-	requestHooks     []RequestHook
-	responseHooks    []ResponseHook
-	interceptors     clientInterceptors
-	logger           *slog.Logger
+	// keepalive is the argument of WithKeepalive, see keepaliveInterval.
+	keepalive     time.Duration
+	requestHooks  []RequestHook
+	responseHooks []ResponseHook
+	interceptors  clientInterceptors
+	logger        *slog.Logger
 }
 
-// adaptiveSelection is how servers are chosen by affinity if the call does not say.
+// adaptiveSelection returns the timeouts of a selection by affinity for which the call sets no
+// SelectionOpts.
 func (o *connOptions) adaptiveSelection() SelectionOpts {
 	return SelectionOpts{AffinityTimeout: o.selectionTimeout, ShortCircuitTimeout: DefaultShortCircuitTimeout}
 }
@@ -39,20 +42,22 @@ type connOption func(*connOptions)
 
 func (f connOption) applyConn(o *connOptions) { f(o) }
 
-// WithClientID sets the id by which servers know the client. It must be unique on the bus. The default, also
-// for an empty id, is a random one.
+// WithClientID sets the id that identifies the client on the bus. It must be unique on the bus. The
+// default, also for an empty id, is a random id.
 func WithClientID(id string) ConnOption {
 	return connOption(func(o *connOptions) { o.id = id })
 }
 
-// WithClientTimeout bounds every call, together with the deadline of its context: the earlier one counts. The
-// default, also for 0 or less, is the context's deadline, or [DefaultClientTimeout] if it has none.
+// WithClientTimeout sets the timeout of every call of the conn. A call ends at the timeout or at
+// the deadline of its context, whichever is earlier. By default, and for zero or negative values, a
+// call ends at the deadline of its context, or after [DefaultClientTimeout] if the context has no
+// deadline.
 func WithClientTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) { o.timeout = max(timeout, 0) })
 }
 
-// WithSelectionTimeout bounds the wait for claims where a call has no SelectionOpts. The default, also for 0 or
-// less, is [DefaultSelectionTimeout].
+// WithSelectionTimeout limits how long a call without [SelectionOpts] waits for claims. The
+// default, also for zero or negative values, is [DefaultSelectionTimeout].
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {

@@ -6,22 +6,31 @@ import (
 )
 
 type requestOptions struct {
-	timeout   time.Duration  // 0: none was set
-	selection *SelectionOpts // nil: adaptive
+	// timeout is 0 unless WithRequestTimeout sets it.
+	timeout time.Duration
+	// selection is nil for an adaptive selection.
+	selection *SelectionOpts
 	topic     []string
 	hasTopic  bool
 	metadata  map[string]string
-	expected  int       // responses to a multi call; 0: not known
-	serverIDs []*string // where the server's id goes
+	// expected is the number of responses to a multi call, 0 if unknown.
+	expected int
+	// serverIDs receive the id of the answering server, see WithPeer.
+	serverIDs []*string
 
-	bufferSize int // updates, or messages of a stream; 0: the default
+	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages; 0
+	// selects the default.
+	bufferSize int
 	overflow   OverflowPolicy
-	window     int // messages of a stream; 0: none
+	// window is the window of a stream in messages; 0 for none.
+	window int
 
-	interceptors *clientInterceptors // nil: none
+	// interceptors is nil if the request has none of its own.
+	interceptors *clientInterceptors
 }
 
-// newRequestOptions allocates nothing if there are none.
+// newRequestOptions returns the options of a request. It returns early without options: o escapes
+// to the heap, and most calls have no options.
 func newRequestOptions(opts []RequestOption) requestOptions {
 	if len(opts) == 0 {
 		return requestOptions{}
@@ -37,41 +46,46 @@ type requestOption func(*requestOptions)
 
 func (f requestOption) applyRequest(o *requestOptions) { f(o) }
 
-// WithRequestTimeout bounds this call, instead of the timeout of the conn; the context's deadline still
-// counts. 0 or less changes nothing.
+// WithRequestTimeout sets the timeout of this call, in place of the timeout of the conn. The
+// deadline of the context still applies. Zero and negative values have no effect.
 func WithRequestTimeout(timeout time.Duration) RequestOption {
 	return requestOption(func(o *requestOptions) { o.timeout = max(timeout, 0) })
 }
 
-// WithSelectionOpts says how the server of this call or stream is chosen. All its fields count, the zero ones too.
-// It is of no effect where servers do not claim: for multi calls, and for methods with a single server.
+// WithSelectionOpts sets how the server of this call or stream is selected. All fields apply: a
+// field that is zero does not mean its default. The option has no effect on multi calls and on
+// methods with a single server, where servers do not claim requests.
 func WithSelectionOpts(opts SelectionOpts) RequestOption {
 	return requestOption(func(o *requestOptions) { o.selection = &opts })
 }
 
-// WithTopic addresses this call to a topic, as [Client.Topic] does for a client.
+// WithTopic sets the topic of this call, stream, subscription or update, as [Client.Topic] does for
+// all calls of a client.
 func WithTopic(parts ...string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.topic, o.hasTopic = parts, true })
 }
 
-// WithExpectedResponses ends a multi call as soon as so many servers have responded. 0 or less changes nothing.
+// WithExpectedResponses ends a multi call as soon as n servers have responded. It is the only way
+// to end a multi call before its timeout on buses that do not count the receivers of a request:
+// NATS and Redis Cluster. Zero and negative values have no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }
 
-// WithBufferSize sets how many updates, or one more, may wait in a subscription whose reader lags. The default, also for
-// 0 or less, is as many as fit into [DefaultBacklogBytes].
+// WithBufferSize sets how many updates a subscription buffers for a reader that lags. One more may
+// be buffered. The default, also for zero or negative values, is as many as fit into
+// [DefaultBacklogBytes].
 func WithBufferSize(updates int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
 }
 
-// WithOverflow says what happens to updates that come when a subscription's buffer is full. The default is
-// [DropOldest].
+// WithOverflow sets what happens to updates that arrive while the buffer of a subscription is full.
+// The default is [DropOldest].
 func WithOverflow(overflow OverflowPolicy) RequestOption {
 	return requestOption(func(o *requestOptions) { o.overflow = overflow })
 }
 
-// outgoingMetadata returns what a call with these options carries.
+// outgoingMetadata returns the metadata of the request: the metadata of ctx and of the options.
 func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string {
 	if len(o.metadata) == 0 {
 		return outgoingMetadata(ctx)
@@ -79,8 +93,9 @@ func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string
 	return outgoingMetadata(ContextWithMetadata(ctx, o.metadata))
 }
 
-// WithPeer has *serverID set, when the call ends, to the id of the server that has answered it, or else of the one that was
-// selected to; empty if neither is known. It is of effect for single calls. An interceptor may add it, if serverID is its own.
+// WithPeer stores the id of the server that answered in *serverID when the call ends. If no server
+// answered, it stores the id of the selected server, or an empty string if there is none. It
+// applies to single calls only. An interceptor may add it with a variable of its own.
 func WithPeer(serverID *string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.serverIDs = append(o.serverIDs, serverID) })
 }

@@ -15,8 +15,9 @@ type serverOptions struct {
 	logger        *slog.Logger
 	maxFrameSize  int // bytes; 0: no limit
 	maxConcurrent int // requests; 0: no limit
-	keepalive     time.Duration
-	interceptors  serverInterceptors
+	// keepalive is the argument of WithKeepalive, see keepaliveInterval.
+	keepalive    time.Duration
+	interceptors serverInterceptors
 }
 
 func newServerOptions(opts []ServerOption) serverOptions {
@@ -47,12 +48,13 @@ func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
 	return o
 }
 
-// service reads what Register was given.
+// service returns the service to register for the first argument of Register.
 func (o *registerOptions) service(descriptor any) (*registry.Service, error) {
 	service, isService := descriptor.(*registry.Service)
 	switch {
 	case isService && service == nil:
-		return nil, errors.NewErrorf(errors.InvalidArgument, "the service is nil")
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"the service is nil: was the name passed to Registry.Service registered?")
 	case isService && o.wireName == "":
 		return service, nil
 	case isService:
@@ -68,15 +70,15 @@ type registerOption func(*registerOptions)
 
 func (f registerOption) applyRegister(o *registerOptions) { f(o) }
 
-// WithServerID sets the id by which clients know the server. It must be unique on the bus. The default, also
-// for an empty id, is a random one.
+// WithServerID sets the id that identifies the server on the bus. It must be unique on the bus. The
+// default, also for an empty id, is a random id.
 func WithServerID(id string) ServerOption {
 	return serverOption(func(o *serverOptions) { o.id = id })
 }
 
-// WithServerTimeout bounds the server's waits for the bus, such as that of Register for the broker's
-// confirmation, those for the acknowledgement of stream messages, and that for a bus that is too busy to take a
-// response. The default, also for 0 or less, is [DefaultServerTimeout].
+// WithServerTimeout limits how long the server waits for the bus: for the confirmation of
+// subscriptions in Register, for the acknowledgement of stream messages, and for a busy bus to take
+// a response. The default, also for zero or negative values, is [DefaultServerTimeout].
 func WithServerTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {
@@ -85,21 +87,25 @@ func WithServerTimeout(timeout time.Duration) ServerOption {
 	})
 }
 
-// WithMaxConcurrentRequests limits the requests that the server handles at the same time. One that comes beyond is
-// left to another server where servers claim requests, and otherwise answered with resource_exhausted, see [Unprocessed]. The default,
-// also for 0 or less, is no limit. See [WithMaxConcurrent] for a limit of one method.
+// WithMaxConcurrentRequests limits the requests that the server handles at the same time. While the
+// server is at its limit, it leaves requests that servers claim to other servers. It answers all
+// other requests, which include those of dynpsrpc clients to queue methods, with
+// resource_exhausted, see [IsUnprocessed]. The default, also for zero or negative values, is no
+// limit. See [WithMaxConcurrent] for a limit of one method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
 
-// AllowMissing lets a service be registered without a handler for each of its methods. The others answer
-// unimplemented; they do so in turn with servers that have a handler, if there are such on the bus.
+// AllowMissing allows a service to be registered with handlers for only some of its methods. The
+// other methods answer with the code unimplemented. If other servers on the bus have handlers for
+// them, both kinds of servers receive requests.
 func AllowMissing() RegisterOption {
 	return registerOption(func(o *registerOptions) { o.allowMissing = true })
 }
 
-// WithWireName sets the service's name on the bus. The default is what psrpc uses: the descriptor's simple
-// name in camel case, without its package. Clients must use the same, see [registry.WithWireName].
+// WithWireName sets the name of the service on the bus. The default, as in psrpc, is the simple
+// name of the descriptor in CamelCase, without the package. Clients must use the same name, see
+// [registry.WithWireName].
 func WithWireName(name string) RegisterOption {
 	return registerOption(func(o *registerOptions) { o.wireName = name })
 }

@@ -8,23 +8,25 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Panic is a panic that was recovered.
+// Panic describes a panic that the library has recovered.
 type Panic struct {
-	// Method is the one whose handler, affinity function or interceptor it was.
+	// Method is the method whose handler, affinity function or interceptor panicked.
 	Method *registry.Method
-	// Value is that of the panic: nil if a handler has ended its goroutine with runtime.Goexit.
+	// Value is the value of the panic. It is nil if a handler ended its goroutine with
+	// runtime.Goexit.
 	Value any
-	// Stack is that of the goroutine, as text.
+	// Stack is the stack trace of the goroutine, as text.
 	Stack []byte
 }
 
-// PanicHook is told of a panic, on the goroutine that has panicked. ctx is that of the request, stream or subscription, and
-// the background context for a multi call.
+// PanicHook is called for each recovered panic, on the goroutine that panicked. ctx is the context
+// of the request, stream or subscription; for a multi call it is the background context.
 type PanicHook func(ctx context.Context, p Panic)
 
-// WithPanicHook adds a hook that is told of each panic that the engine recovers, after that was logged: those of handlers,
-// of affinity functions, and of interceptors on goroutines of the engine. The caller learns of none more than that there was
-// one. A panic of the hook itself is logged. A nil hook is left out.
+// WithPanicHook adds a hook that is called for each panic that the library recovers, after it has
+// logged the panic: panics of handlers, of affinity functions, and of interceptors on goroutines of
+// the library. The caller of the method only learns that there was a panic. A panic of the hook
+// itself is logged. A nil hook is ignored.
 func WithPanicHook(hook PanicHook) CommonOption {
 	return panicHookOption(hook)
 }
@@ -41,16 +43,18 @@ func (h panicHookOption) add(to *[]PanicHook) {
 	}
 }
 
-// panicReporter is who is told of panics.
+// panicReporter logs panics and calls the hooks.
 type panicReporter struct {
 	logger *slog.Logger
 	hooks  []PanicHook
 }
 
-// report tells of what is not to end the goroutine.
-func (r panicReporter) report(ctx context.Context, method *registry.Method, what string, value any) {
+// report reports a panic with this value. source names the function that panicked, such as
+// "handler". report must be called on the goroutine that panicked, for its stack. A panic of a hook
+// does not reach the caller of report.
+func (r panicReporter) report(ctx context.Context, method *registry.Method, source string, value any) {
 	stack := debug.Stack()
-	r.log(method, what, value, stack)
+	r.log(method, source, value, stack)
 	for _, hook := range r.hooks {
 		func() {
 			defer func() {
@@ -63,12 +67,13 @@ func (r panicReporter) report(ctx context.Context, method *registry.Method, what
 	}
 }
 
-func (r panicReporter) log(method *registry.Method, what string, value any, stack []byte) {
-	r.logger.Error("dynpsrpc: "+what+" panicked", slog.String("method", method.FullName()),
+func (r panicReporter) log(method *registry.Method, source string, value any, stack []byte) {
+	r.logger.Error("dynpsrpc: "+source+" panicked", slog.String("method", method.FullName()),
 		slog.Any("panic", value), slog.String("stack", string(stack)))
 }
 
-// guard calls a function of an interceptor on a goroutine of the engine. A panic is reported, and becomes the error.
+// guard calls a function of an interceptor on a goroutine of the library, where no caller would
+// recover its panic. It reports a panic and returns it as an error.
 func (r panicReporter) guard(ctx context.Context, method *registry.Method, function func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -15,8 +15,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Publish sends an update as [Registration.Publish] does, of the method with this full name in the conn's registry,
-// without a server. The update is what [Invoke] takes as a request, but for the method's output type.
+// Publish sends an update without a server, as [Registration.Publish] does. name is the full name
+// of the method in the conn's registry. The update may have any of the types that [Invoke] accepts
+// as a request, but for the method's output type.
 func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
 	if err := c.err(); err != nil {
 		return err
@@ -32,13 +33,14 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 	return p.publish(ctx, message, opts)
 }
 
-// publisher is the plan of sending a method's updates; immutable.
+// publisher is what publishing the updates of one method needs. It is immutable.
 type publisher struct {
-	bus            bus.Bus
-	method         *registry.Method
-	updates        message.Type
-	interceptors   []PublishInterceptor
-	defaultChannel bus.Channel // of a method without topics
+	bus          bus.Bus
+	method       *registry.Method
+	updates      message.Type
+	interceptors []PublishInterceptor
+	// defaultChannel is the channel of updates without a topic.
+	defaultChannel bus.Channel
 }
 
 func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
@@ -49,14 +51,18 @@ func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInte
 	}
 }
 
+// updateChannel returns the channel of a method's updates. Subscribers use the channel on which
+// servers receive the requests of other methods.
 func updateChannel(method *registry.Method, topic []string) bus.Channel {
 	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
 }
 
+// publish checks and sends an update.
 func (p *publisher) publish(ctx context.Context, message proto.Message, opts []RequestOption) error {
 	method := p.method
 	if kind := method.Kind(); kind != registry.KindSubscription {
-		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription", method.FullName(), kindNouns[kind])
+		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription: use %s",
+			method.FullName(), kindNouns[kind], kindVerbs[kind])
 	}
 	o := newRequestOptions(opts)
 	if err := transport.CheckTopic(method, o.topic); err != nil {
@@ -71,14 +77,16 @@ func (p *publisher) publish(ctx context.Context, message proto.Message, opts []R
 	return p.publishIntercepted(ctx, o, message)
 }
 
-// publishIntercepted brings an update through the interceptors.
+// publishIntercepted passes an update through the interceptors, which may replace it, and sends the
+// result.
 func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, message proto.Message) error {
-	handler, err := chain(p.interceptors, newRPCInfo(p.method, o.topic), func(ctx context.Context, message proto.Message) error {
+	send := func(ctx context.Context, message proto.Message) error {
 		if err := p.updates.Check(message); err != nil {
 			return wrongMessage("update", p.method, err)
 		}
 		return p.send(ctx, &o, message)
-	})
+	}
+	handler, err := chain(p.interceptors, newRPCInfo(p.method, o.topic), send)
 	if err != nil {
 		return err
 	}
@@ -88,6 +96,7 @@ func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, me
 	return nil
 }
 
+// send encodes and publishes an update.
 func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
 	method, topic := p.method, o.topic
 	frame, err := wire.AppendMessageFrame(nil, p.updates.Body(message), string(p.updates.Name), updateNonce(method))
@@ -95,26 +104,28 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 		frame, err = wire.AppendMetadata(frame, o.outgoingMetadata(ctx))
 	}
 	if err != nil {
-		return errors.NewErrorf(errors.InvalidArgument, "update of %s cannot be encoded: %w", method.FullName(), err)
+		return errors.NewErrorf(errors.InvalidArgument, "cannot encode update of %s: %w", method.FullName(), err)
 	}
 	channel := p.defaultChannel
 	if len(topic) > 0 {
 		channel = updateChannel(method, topic)
 	}
 	if err := p.bus.Publish(ctx, channel, frame, nil); err != nil {
-		failure, reason := transport.ClassifyError(err)
-		return errors.WithFacts(failure, errors.CallFacts{
+		classified, reason := transport.ClassifyError(err)
+		return errors.WithFacts(classified, errors.CallFacts{
 			Method: method.FullName(), Topic: topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
 	return nil
 }
 
-// updateNonce makes the updates of a queue different from each other: psrpc's members of a queue agree on who takes
-// a frame by the hash of its bytes, and would drop an equal one within five seconds.
+// updateNonce returns a random number that is part of an update, or 0, which stands for no number,
+// if all subscribers receive the update. Over Redis the members of a queue agree on who takes a
+// frame by the hash of its bytes, and drop an identical frame within five seconds as one already
+// taken. The number makes identical updates different frames.
 func updateNonce(method *registry.Method) uint64 {
 	if method.Routing() == registry.RoutingMulti {
 		return 0
 	}
-	return rand.Uint64() | 1 //nolint:gosec // not a secret; never 0, which is no nonce
+	return rand.Uint64() | 1 //nolint:gosec // not a secret; the lowest bit makes it nonzero
 }

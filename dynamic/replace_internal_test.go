@@ -17,9 +17,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestIntake_HandOver lets many goroutines bring frames to two methods while their versions replace each other and are
-// closed at once: a frame always finds a version, and after one of them none finds an older one at the other method.
-func TestIntake_HandOver(t *testing.T) {
+// TestInbound_Replace enters the inbounds of many methods from several goroutines while versions of
+// the service replace each other and the previous version is closed at once. Every enter must find
+// an endpoint, and after it has found one of a version, no method may lead to an older version.
+func TestInbound_Replace(t *testing.T) {
 	t.Parallel()
 	const methods = 20
 	var source strings.Builder
@@ -31,7 +32,9 @@ func TestIntake_HandOver(t *testing.T) {
 	reg := registry.New()
 	require.NoError(t, reg.ParseProto(fstest.MapFS{"wide.proto": {Data: []byte(source.String())}}, "wide.proto"))
 	service, _ := reg.Service("wide.Wide")
-	version := func(number int) Handlers { // by its limit a listener tells what version it is of
+	// version returns handlers whose concurrency limit is the number of the version, so that an
+	// endpoint shows its version.
+	version := func(number int) Handlers {
 		handlers := Handlers{}
 		for i := range methods {
 			handlers[fmt.Sprint("M", i)] = Raw(unimplementedCall, WithMaxConcurrent(number))
@@ -42,9 +45,9 @@ func TestIntake_HandOver(t *testing.T) {
 	defer server.Kill()
 	r, err := server.Register(service, version(1))
 	require.NoError(t, err)
-	intakes := make([]*inbound, 0, methods)
-	for _, l := range r.currentEndpoints() {
-		intakes = append(intakes, l.inbound)
+	inbounds := make([]*inbound, 0, methods)
+	for _, e := range r.currentEndpoints() {
+		inbounds = append(inbounds, e.inbound)
 	}
 
 	var stop atomic.Bool
@@ -53,18 +56,18 @@ func TestIntake_HandOver(t *testing.T) {
 		entering.Go(func() {
 			newest := int64(0)
 			for i := 0; !stop.Load(); i++ {
-				l, place := intakes[i%methods].enter()
-				if !assert.NotNil(t, l, "nobody takes it") {
+				e, token := inbounds[i%methods].enter()
+				if !assert.NotNil(t, e, "no endpoint is open") {
 					return
 				}
-				number := l.plan.handler.semaphore.Max
-				l.inFlight.Leave(place)
+				number := e.plan.handler.semaphore.Max
+				e.inFlight.Leave(token)
 				if !assert.GreaterOrEqual(t, number, newest) {
 					return
 				}
 				newest = number
 				if i%methods == 0 {
-					runtime.Gosched() // to those who replace it
+					runtime.Gosched() // lets Replace run
 				}
 			}
 		})

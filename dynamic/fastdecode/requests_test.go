@@ -152,7 +152,7 @@ func TestRequests_NeedAHandlerOfMessages(t *testing.T) {
 	} {
 		_, err := server.Register(service, dynamic.Handlers{"Say": handler}, dynamic.AllowMissing())
 		requireCode(t, errors.InvalidArgument, err)
-		assert.ErrorContains(t, err, "there is a request decoder", name)
+		assert.ErrorContains(t, err, "WithRequestDecoder: wanted a function that takes proto.Message", name)
 	}
 }
 
