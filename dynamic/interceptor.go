@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// chain lets each interceptor make its handler around that of the next one; the first given is outermost. It fails if
-// one of them makes none.
+// chain builds the handler chain of interceptors around handler. The first interceptor is
+// outermost. It returns an error if an interceptor returns a nil handler.
 func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler H) (H, error) {
 	for _, intercept := range slices.Backward(interceptors) {
 		handler = intercept(info, handler)
@@ -20,21 +20,25 @@ func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler
 	return handler, nil
 }
 
+// errNoHandler returns the error for an interceptor that returned a nil handler.
 func errNoHandler(method *registry.Method) error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s returned no handler", method.FullName())
 }
 
-// interceptorPanicked is what others learn of a panic.
+// interceptorPanicked returns the error for an interceptor that panicked. It does not contain the
+// value of the panic, since it can be sent to the other side.
 func interceptorPanicked(method *registry.Method) errors.Error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s panicked", method.FullName())
 }
 
-// wrongMessage is the error of a message that an interceptor has put in place of another one.
+// wrongMessage returns the error for a message from an interceptor that is not of the method's
+// type. what names the message: request, response, update or message.
 func wrongMessage(what string, method *registry.Method, err error) error {
 	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", what, method.FullName(), err)
 }
 
-// ensureCode gives an error of an interceptor a code if it has none, as every error of a call has one.
+// ensureCode returns err with a code. Every error of a call has a code, but interceptors can return
+// errors without one.
 func ensureCode(err error) error {
 	if _, coded := errors.AsType[errors.Error](err); coded {
 		return err

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// noopChains are chains of interceptors that do nothing, around a handler that does nothing.
+// noopChains returns, by side, functions that call n interceptors and a handler that do nothing.
 func noopChains(tb testing.TB, n int) map[string]func() {
 	tb.Helper()
 	ctx, message := context.Background(), &emptypb.Empty{}
@@ -37,7 +37,8 @@ func noopChains(tb testing.TB, n int) map[string]func() {
 	}
 }
 
-// BenchmarkInterceptorChain is what interceptors cost by themselves; BenchmarkInterceptors has them in a call.
+// BenchmarkInterceptorChain measures chains of interceptors without a call. BenchmarkInterceptors
+// measures them in a call.
 func BenchmarkInterceptorChain(b *testing.B) {
 	for _, n := range []int{0, 1, 5} {
 		for side, call := range noopChains(b, n) {
@@ -51,7 +52,9 @@ func BenchmarkInterceptorChain(b *testing.B) {
 	}
 }
 
-func TestInterceptorChain_AllocatesNothing(t *testing.T) { // not in parallel: it counts allocations
+// TestInterceptorChain_AllocatesNothing is not parallel, because it counts the allocations of the
+// process.
+func TestInterceptorChain_AllocatesNothing(t *testing.T) {
 	for side, call := range noopChains(t, 5) {
 		assert.Zero(t, testing.AllocsPerRun(100, call), side)
 	}

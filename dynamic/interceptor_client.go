@@ -7,21 +7,23 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ClientRPCHandler sends one request of a single call and returns its response. In the end it is the engine, which makes
-// a new request, with an id of its own, each time. It takes everything from ctx and the options that a call does:
-// timeouts, metadata, a topic.
+// ClientRPCHandler sends one request of a single call and returns the response. The innermost
+// handler is the engine. It makes a new request, with a new id, each time it is called, and applies
+// ctx and opts as [Client.Call] does: timeouts, metadata, and topic.
 type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
 
-// ClientRPCInterceptor makes the handler of a client's single calls. That calls the next handler, once, several times, or
-// not at all, and may put another request, response, context, options or error in place of what it got. A message must
-// be of the method's type; its Go type does not matter. Handlers run on the caller's goroutine, to which they may panic.
+// ClientRPCInterceptor wraps the handler of a client's single calls. The handler that it returns
+// calls next once, several times, or not at all, and may replace the request, response, context,
+// options or error. A message must be of the method's type; its Go type does not matter. The
+// handler runs on the caller's goroutine; the engine does not recover its panics.
 //
-// The interceptor itself is called when a client, or its topic, is made, and with each call that has [WithTopic] or
-// [WithRequestInterceptors]; so what calls share belongs outside of it. Its handler may be called from many goroutines.
+// The interceptor itself is called when a client or a topic of it is created, and again for each
+// call with [WithTopic] or [WithRequestInterceptors]. State that calls share therefore belongs
+// outside of the interceptor. The handler may be called concurrently.
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
-// newHandler returns what sends the requests of single calls on a route, through the interceptors of the conn, and then
-// those of the request.
+// newHandler builds the handler chain for single calls on a route: the interceptors of the conn,
+// then those of the call, then the engine.
 func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {
 	info := p.callInfo(r)
 	send := func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error) {
@@ -43,7 +45,7 @@ func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {
 	})
 }
 
-// send sends the request that comes out of the interceptors.
+// send checks and sends the request that the innermost interceptor passed on.
 func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
 	r, err := p.resolveIntercepted(r, request, o)
 	if err != nil {
@@ -52,7 +54,8 @@ func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, 
 	return p.callDirect(ctx, r, request, o)
 }
 
-// resolveIntercepted checks what comes out of the interceptors and returns where it goes: they may have named another topic.
+// resolveIntercepted checks the request and options that the innermost interceptor passed on, and
+// returns the route of the request. It is another route than r if an interceptor set another topic.
 func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requestOptions) (*route, error) {
 	if o.interceptors != nil && o.interceptors.err != nil {
 		return nil, o.interceptors.err
@@ -66,7 +69,7 @@ func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requ
 	return p.topicRoute(o.topic)
 }
 
-// callIntercepted sends a request through the interceptors.
+// callIntercepted makes a single call through the interceptors. Its errors always have a code.
 func (p *clientPlan) callIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption,
 ) (proto.Message, error) {

@@ -12,48 +12,65 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// ClientMultiRPCHandler handles one multi call in its phases. Each of an interceptor's methods does its part by calling
-// the same method of the next handler, or leaves that out.
+// ClientMultiRPCHandler handles one multi call. An interceptor's handler implements each method by
+// calling the same method of the next handler, or omits that call.
 //
-// The first interceptor is nearest the caller in both directions. A request goes from the caller through the first
-// interceptor to the last one and then to the bus; a response comes from the bus through the last interceptor to the
-// first one and then to the caller; and so does the end of the call. Next is whoever is next in that direction.
+// The first interceptor is nearest the caller in both directions. Requests pass from the caller
+// through the first to the last interceptor to the bus. Responses and the end of the call pass from
+// the bus through the last to the first interceptor to the caller. The next handler is the next one
+// in that direction.
 type ClientMultiRPCHandler interface {
-	// Send sends the request, on the caller's goroutine, to which it may panic. After an error it may be called again,
-	// which makes a new request; after a success it fails. If it is left out there is no request: the responses are
-	// those that the interceptor passes to Recv before its own Send returns.
+	// Send sends the request. It is called on the caller's goroutine; the engine does not recover
+	// its panics. After an error Send may be called again, which makes a new request. After a
+	// success another call fails. If an interceptor does not call Send of next, no request is sent,
+	// and the call has the responses that the interceptor passes to Recv of next before its own
+	// Send returns.
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
-	// Recv takes a server's response or error, one at a time. With no message and an error that no server sent it says
-	// why the whole call failed. The caller sees as [Response.ServerID] the server whose response was on its way when
-	// the last Recv was called. A panic ends the call with the code internal, and is logged.
+	// Recv handles a response or an error of a server. It is called for one at a time. If response
+	// is nil and the error is not from a server, err is the reason why the whole call failed. For
+	// the response that reaches the caller, [Response.ServerID] is the server whose response was
+	// being received when the last Recv was called. A panic is logged and ends the call with the
+	// code internal.
 	Recv(response proto.Message, err error)
-	// Close says that no more responses are wanted: the call has ended, or an interceptor ends it before its time by
-	// calling Close of next. It is called once for each handler, also if Send has failed or panicked, and Recv no more
-	// after it.
+	// Close ends the call for this handler: the call has ended, or an interceptor ends it early by
+	// calling Close of next. Close is called once for each handler, also if Send failed or
+	// panicked. Recv is not called after Close.
 	Close()
 }
 
-// ClientMultiRPCInterceptor makes the handler of one multi call. The methods of next may be called from any goroutine.
-// Messages must be of the method's types; their Go types do not matter.
+// ClientMultiRPCInterceptor returns the handler of one multi call. The methods of next may be
+// called from any goroutine. Messages must be of the method's types; their Go types do not matter.
 type ClientMultiRPCInterceptor func(info RPCInfo, next ClientMultiRPCHandler) ClientMultiRPCHandler
 
-// multiChain is the handlers of one multi call.
+// multiChain is the handler chain of one multi call. Requests enter at handlers[0] and leave behind
+// the last handler, where the engine starts the call. Responses enter at the last handler and leave
+// before handlers[0], where ready buffers them for the caller: an interceptor can produce any
+// number of responses for one that it receives.
 type multiChain struct {
-	plan     *clientPlan
-	route    *route
-	handlers []ClientMultiRPCHandler // the first is nearest the caller
-	closed   []atomic.Bool           // of each handler
+	plan  *clientPlan
+	route *route
+	// handlers holds the handlers of the interceptors, the one nearest the caller first.
+	handlers []ClientMultiRPCHandler
+	// closed holds, for each handler, whether its Close was called.
+	closed []atomic.Bool
 
-	mu            sync.Mutex
-	sent          bool             // a request was sent, or is being sent
-	frozen        bool             // the caller's part of Send is over
-	call          *multiCall       // nil if there is no request
-	currentServer string           // the server whose response is on its way
-	ready         []serverResponse // for the caller
-	done          bool             // nothing more is for the caller
+	mu sync.Mutex
+	// sent is true when a request was sent or is being sent.
+	sent bool
+	// frozen is true when the Send of the caller has returned. No request can be sent then, because
+	// no goroutine would read its responses.
+	frozen bool
+	// call is nil until a request was sent.
+	call *multiCall
+	// currentServer is the id of the server whose response the handlers are receiving.
+	currentServer string
+	// ready holds responses for the caller.
+	ready []serverResponse
+	// done is true when no further response is added to ready.
+	done bool
 }
 
-// multiStage is what the handler at an index calls next.
+// multiStage is the next handler, as seen from the handler at an index of the chain.
 type multiStage struct {
 	chain *multiChain
 	index int
@@ -67,7 +84,7 @@ func (s multiStage) Recv(response proto.Message, err error) { s.chain.recv(s.ind
 
 func (s multiStage) Close() { s.chain.closeFrom(s.index - 1) }
 
-// multiInterceptors returns those of the conn, and then those of the call.
+// multiInterceptors returns the interceptors of the conn, followed by those of the call.
 func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterceptor {
 	if o.interceptors == nil {
 		return p.conn.options.interceptors.multi
@@ -75,7 +92,8 @@ func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterc
 	return slices.Concat(p.conn.options.interceptors.multi, o.interceptors.multi)
 }
 
-// startMultiIntercepted sends a request through the interceptors. The call must be stopped.
+// startMultiIntercepted starts a multi call through the interceptors. The caller must stop the
+// call.
 func (p *clientPlan) startMultiIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption, interceptors []ClientMultiRPCInterceptor,
 ) (*multiCall, error) {
@@ -90,7 +108,7 @@ func (p *clientPlan) startMultiIntercepted(
 		}
 	}
 	started := false
-	defer func() { // of an error or a panic
+	defer func() { // The handlers are closed after an error, and after a panic of Send.
 		if !started {
 			c.close()
 		}
@@ -103,10 +121,11 @@ func (p *clientPlan) startMultiIntercepted(
 	return call, nil
 }
 
-// start sends the request, and returns a call even if the interceptors did not.
+// start passes the request to the first handler and returns the call. It returns a call also if the
+// interceptors sent no request.
 func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
 	started := false
-	defer func() { // of an error or a panic after the request was sent
+	defer func() { // The call is stopped if Send fails or panics after the request was sent.
 		if !started {
 			if call := c.freeze(); call != nil {
 				call.stop()
@@ -124,12 +143,12 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 	return call, nil
 }
 
-// newUnsentMulti returns a call to which no server will answer.
+// newUnsentMulti returns a call without a request, which has no responses of servers.
 func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
 	return &multiCall{plan: p, route: r, id: id.NewRequest(), done: true, timer: p.conn.timers.Start(DefaultClientTimeout)}
 }
 
-// freeze lets no more requests be sent, and returns the one that was.
+// freeze prevents further requests. It returns the call, or nil if no request was sent.
 func (c *multiChain) freeze() *multiCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +156,7 @@ func (c *multiChain) freeze() *multiCall {
 	return c.call
 }
 
-// send calls a handler, or behind the last one the engine.
+// send calls Send of the handler at index. Behind the last handler it starts the call.
 func (c *multiChain) send(index int, ctx context.Context, request proto.Message, opts []RequestOption) error {
 	if index < len(c.handlers) {
 		return c.handlers[index].Send(ctx, request, opts...)
@@ -156,15 +175,18 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 		c.sent, c.call = err == nil, call
 	}
 	c.mu.Unlock()
-	if started && err == nil { // nobody waits for it
+	// If Send of the caller has returned meanwhile, no goroutine would read the responses.
+	if started && err == nil {
 		call.stop()
 		return c.errStarted()
 	}
 	return err
 }
 
+// errStarted returns the error of a second Send, or of one after the caller's Send has returned.
 func (c *multiChain) errStarted() error {
-	return errors.NewErrorf(errors.Internal, "the request of %s was sent already, or Send has returned", c.plan.method.FullName())
+	return errors.NewErrorf(
+		errors.Internal, "request of %s was already sent, or Send has returned", c.plan.method.FullName())
 }
 
 func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts []RequestOption) (*multiCall, error) {
@@ -176,7 +198,8 @@ func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts 
 	return c.plan.startMulti(ctx, r, request, &o)
 }
 
-// next returns what comes out of the interceptors, or false when no more will. One goroutine at a time may call it.
+// next returns the next response that the interceptors passed to the caller, or false when there
+// are no more. It must not be called concurrently.
 func (c *multiChain) next(ctx context.Context, call *multiCall) (response serverResponse, ok bool) {
 	for {
 		if response, ok, ended := c.popReady(); ok || ended {
@@ -193,7 +216,8 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 	}
 }
 
-// popReady returns what is there for the caller, and whether that is all.
+// popReady removes and returns the first response of ready. If there is none, done reports whether
+// no further response is added.
 func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,7 +228,7 @@ func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	return serverResponse{}, false, c.done
 }
 
-// hasReady tells whether there is something to take. A nil chain has none.
+// hasReady reports whether next would return without waiting. It is false for a nil chain.
 func (c *multiChain) hasReady() bool {
 	if c == nil {
 		return false
@@ -214,7 +238,7 @@ func (c *multiChain) hasReady() bool {
 	return len(c.ready) > 0 || c.done
 }
 
-// forward lets the interceptors have an answer. If one of them panics that is the end of the call.
+// forward passes a server's response to the last handler. A panic of an interceptor ends the call.
 func (c *multiChain) forward(received *serverResponse) {
 	c.plan.decodeServerResponse(received)
 	c.setCurrentServer(received.serverID)
@@ -236,7 +260,7 @@ func (c *multiChain) setCurrentServer(server string) {
 	c.currentServer = server
 }
 
-// recv calls a handler, or before the first one keeps the response for the caller.
+// recv calls Recv of the handler at index. Before the first handler it adds the response to ready.
 func (c *multiChain) recv(index int, response proto.Message, err error) {
 	if index >= 0 {
 		if !c.closed[index].Load() {
@@ -262,7 +286,7 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 	notify(call)
 }
 
-// end keeps nothing more for the caller.
+// end sets done and wakes the caller. Later responses are dropped.
 func (c *multiChain) end() {
 	c.mu.Lock()
 	c.done = true
@@ -271,13 +295,15 @@ func (c *multiChain) end() {
 	notify(call)
 }
 
+// notify wakes the goroutine that waits in next. call is nil if no request was sent yet.
 func notify(call *multiCall) {
 	if call != nil {
 		call.wakeup.Send()
 	}
 }
 
-// close closes every handler that was not closed before. Panics are logged.
+// close calls Close of every handler on which it was not called before. It recovers and logs
+// panics.
 func (c *multiChain) close() {
 	for i := range slices.Backward(c.handlers) {
 		_ = c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
@@ -287,7 +313,8 @@ func (c *multiChain) close() {
 	}
 }
 
-// closeFrom closes a handler, which closes those nearer the caller, or before the first one ends the call.
+// closeFrom calls Close of the handler at index, unless it was called before. That handler passes
+// the close on to the handlers nearer the caller. Before the first handler closeFrom ends the call.
 func (c *multiChain) closeFrom(index int) {
 	if index < 0 {
 		c.end()
@@ -296,8 +323,9 @@ func (c *multiChain) closeFrom(index int) {
 	}
 }
 
-// PeerOf returns, inside of Recv of an interceptor's handler, the id of the server whose response is on its way; next is
-// what the interceptor was given. It is empty if there is none, and for other handlers.
+// PeerOf returns the id of the server whose response is being received. An interceptor's handler
+// calls it in Recv, with the next handler that the interceptor was given. The id is empty outside
+// of Recv, if no server is known, and for handlers of other types.
 func PeerOf(next ClientMultiRPCHandler) string {
 	stage, ok := next.(multiStage)
 	if !ok {

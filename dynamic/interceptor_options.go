@@ -7,16 +7,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// serverInterceptors are those of a server, or of one of its services, the outermost first.
+// serverInterceptors holds the interceptors of a server, or of one of its services. The first one
+// of each kind is outermost.
 type serverInterceptors struct {
 	rpc     []ServerRPCInterceptor
 	stream  []StreamInterceptor
 	publish []PublishInterceptor
 	panics  []PanicHook
-	err     error // which of them are nil
+	// err lists the options that were given a nil interceptor.
+	err error
 }
 
-// concat returns these interceptors, and then those of a service.
+// concat returns the interceptors of s, followed by those of a service.
 func (s *serverInterceptors) concat(service *serverInterceptors) serverInterceptors {
 	return serverInterceptors{
 		rpc:     slices.Concat(s.rpc, service.rpc),
@@ -26,7 +28,8 @@ func (s *serverInterceptors) concat(service *serverInterceptors) serverIntercept
 	}
 }
 
-// clientInterceptors are those of a conn, or of one call; a call has none for updates.
+// clientInterceptors holds the interceptors of a conn or of one call. The options of a call set
+// rpc, multi and stream only.
 type clientInterceptors struct {
 	rpc          []ClientRPCInterceptor
 	multi        []ClientMultiRPCInterceptor
@@ -34,7 +37,8 @@ type clientInterceptors struct {
 	publish      []PublishInterceptor
 	subscription []SubscriptionInterceptor
 	panics       []PanicHook
-	err          error // which of them are nil
+	// err lists the options that were given a nil interceptor.
+	err error
 }
 
 type serverInterceptorOption func(*serverInterceptors)
@@ -55,7 +59,7 @@ func (f requestInterceptorOption) applyRequest(o *requestOptions) {
 	f(o.interceptors)
 }
 
-// appendNonNil adds interceptors to those that were given before. One that is nil is left out, and an error.
+// appendNonNil appends interceptors to *into. A nil interceptor is left out and added to *problems.
 func appendNonNil[I any](into *[]I, problems *error, option string, interceptors []I) {
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {
@@ -66,88 +70,95 @@ func appendNonNil[I any](into *[]I, problems *error, option string, interceptors
 	}
 }
 
-// WithServerRPCInterceptors adds interceptors of the calls, single and multi, that a server, or a service, answers. The
-// first given is outermost; those of the server are outside of those of the service. If one is nil, Register says so.
+// WithServerRPCInterceptors adds interceptors for the single and multi calls that a server or a
+// service handles. The first interceptor is outermost; the server's interceptors are outside of the
+// service's. If one is nil, [Server.Register] returns an error.
 func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.rpc, &s.err, "WithServerRPCInterceptors", interceptors)
 	})
 }
 
-// WithServerStreamInterceptors adds interceptors of the streams that a server, or a service, has. The first given is
-// outermost, nearest the bus; those of the server are outside of those of the service. If one is nil, Register says so.
+// WithServerStreamInterceptors adds interceptors for the streams of a server or a service. The
+// first interceptor is outermost, nearest the bus; the server's interceptors are outside of the
+// service's. If one is nil, [Server.Register] returns an error.
 func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
 	})
 }
 
-// WithServerPublishInterceptors adds interceptors of [Registration.Publish]. The first given is outermost; those of the
-// server are outside of those of the service. If one is nil, Register says so.
+// WithServerPublishInterceptors adds interceptors for [Registration.Publish]. The first interceptor
+// is outermost; the server's interceptors are outside of the service's. If one is nil,
+// [Server.Register] returns an error.
 func WithServerPublishInterceptors(interceptors ...PublishInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.publish, &s.err, "WithServerPublishInterceptors", interceptors)
 	})
 }
 
-// WithClientRPCInterceptors adds interceptors of the conn's single calls. The first given is outermost. If one is nil,
-// NewConn says so.
+// WithClientRPCInterceptors adds interceptors for the conn's single calls. The first interceptor is
+// outermost. If one is nil, [NewConn] returns an error.
 func WithClientRPCInterceptors(interceptors ...ClientRPCInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.rpc, &c.err, "WithClientRPCInterceptors", interceptors)
 	})
 }
 
-// WithClientMultiRPCInterceptors adds interceptors of the conn's multi calls. The first given is outermost. If one is
-// nil, NewConn says so.
+// WithClientMultiRPCInterceptors adds interceptors for the conn's multi calls. The first
+// interceptor is outermost. If one is nil, [NewConn] returns an error.
 func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.multi, &c.err, "WithClientMultiRPCInterceptors", interceptors)
 	})
 }
 
-// WithClientStreamInterceptors adds interceptors of the conn's streams. The first given is outermost, nearest the user. If
-// one is nil, NewConn says so.
+// WithClientStreamInterceptors adds interceptors for the conn's streams. The first interceptor is
+// outermost, nearest the user of the stream. If one is nil, [NewConn] returns an error.
 func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)
 	})
 }
 
-// WithSubscriptionInterceptors adds interceptors of the updates that come to the conn's subscriptions. The first given
-// is outermost, nearest the bus: the first to see an update. If one is nil, NewConn says so.
+// WithSubscriptionInterceptors adds interceptors for the updates of the conn's subscriptions. The
+// first interceptor is outermost, nearest the bus: it receives an update first. If one is nil,
+// [NewConn] returns an error.
 func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.subscription, &c.err, "WithSubscriptionInterceptors", interceptors)
 	})
 }
 
-// WithPublishInterceptors adds interceptors of [Publish] with this conn. The first given is outermost. If one is nil,
-// NewConn says so.
+// WithPublishInterceptors adds interceptors for [Publish] with this conn. The first interceptor is
+// outermost. If one is nil, [NewConn] returns an error.
 func WithPublishInterceptors(interceptors ...PublishInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.publish, &c.err, "WithPublishInterceptors", interceptors)
 	})
 }
 
-// WithRequestInterceptors adds interceptors of this single call, inside of those of its conn. The first given is
-// outermost. If one is nil, the call fails with the code invalid_argument.
+// WithRequestInterceptors adds interceptors for this single call, inside of the conn's
+// interceptors. The first interceptor is outermost. If one is nil, the call fails with the code
+// invalid_argument.
 func WithRequestInterceptors(interceptors ...ClientRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.rpc, &c.err, "WithRequestInterceptors", interceptors)
 	})
 }
 
-// WithRequestMultiInterceptors adds interceptors of this multi call, inside of those of its conn. The first given is
-// outermost. If one is nil, the call fails with the code invalid_argument.
+// WithRequestMultiInterceptors adds interceptors for this multi call, inside of the conn's
+// interceptors. The first interceptor is outermost. If one is nil, the call fails with the code
+// invalid_argument.
 func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.multi, &c.err, "WithRequestMultiInterceptors", interceptors)
 	})
 }
 
-// WithRequestStreamInterceptors adds interceptors of the stream that is opened, inside of those of its conn. The first
-// given is outermost. If one is nil, opening fails with the code invalid_argument.
+// WithRequestStreamInterceptors adds interceptors for the stream that is opened, inside of the
+// conn's interceptors. The first interceptor is outermost. If one is nil, opening the stream fails
+// with the code invalid_argument.
 func WithRequestStreamInterceptors(interceptors ...StreamInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithRequestStreamInterceptors", interceptors)

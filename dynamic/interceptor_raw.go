@@ -10,19 +10,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// rawCall is what the interceptors of a raw handler do not see of a call: the encoded messages.
+// rawCall holds the encoded messages of a call to a raw handler, next to the decoded messages that
+// the interceptors see. It travels in the context, and is lost if an interceptor passes on another
+// context.
 type rawCall struct {
-	request  []byte
-	response atomic.Pointer[[]byte] // what the handler returned last
+	request []byte
+	// response is the response that the handler returned last.
+	response atomic.Pointer[[]byte]
 }
 
 type rawCallKey struct{}
 
-// interceptedRaw decodes messages for the interceptors. What they do not change stays as it was encoded.
+// interceptedRaw returns a function that decodes messages for the interceptors of a raw handler. A
+// message that the interceptors leave unchanged keeps its original bytes, which encoding it again
+// could change: protobuf encodings are not canonical.
 func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
-		if call == nil { // an interceptor has made a context of its own
+		if call == nil { // An interceptor passed on a context that is not derived from the request's.
 			call = &rawCall{}
 		}
 		encoded, err := b.requestType.Encode(request, call.request)

@@ -9,23 +9,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// ServerRPCHandler handles one request. In the end it is the service's handler. Its response is never nil unless there
-// is an error.
+// ServerRPCHandler handles one request. The innermost handler is the handler of the service. Its
+// response is not nil unless it returns an error.
 type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Message, error)
 
-// ServerRPCInterceptor handles one request, single or multi, by calling the next handler: once, several times, or not
-// at all. It runs on the request's goroutine, when the server has been chosen, and may put another request, response,
-// context or error in place of what it got. A message must be of the method's type; its Go type does not matter. A nil
-// response without an error is an empty one. A panic is answered as that of a handler. What the client has sent besides
-// the request is in ctx, see [RequestInfoFromContext].
+// ServerRPCInterceptor handles one request of a single or multi call. It calls handler, the next
+// one in the chain, once, several times, or not at all, and may replace the request, response,
+// context or error. A message must be of the method's type; its Go type does not matter. A nil
+// response without an error is sent as an empty message.
+//
+// The interceptor runs on the request's goroutine after the client has selected this server. A
+// panic is treated as a panic of the service's handler. ctx carries the client's id and metadata,
+// see [RequestInfoFromContext].
 type ServerRPCInterceptor func(
 	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
 ) (proto.Message, error)
 
-// serveFunc handles a request as [boundHandler] does.
+// serveFunc handles one request. It has the signature of boundHandler.handle.
 type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
 
-// intercepted returns what handles requests through interceptors. Without any it is the handler itself.
+// intercepted returns a function that passes requests through the interceptors to the handler.
+// Without interceptors it returns the handler's own function.
 func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	switch {
 	case len(interceptors) == 0:
@@ -59,6 +63,8 @@ func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPC
 	}
 }
 
+// chainServerRPC builds the handler chain of interceptors around handler. It is built once per
+// endpoint, so that a call does not allocate for it.
 func chainServerRPC(interceptors []ServerRPCInterceptor, info RPCInfo, handler ServerRPCHandler) ServerRPCHandler {
 	for _, intercept := range slices.Backward(interceptors) {
 		next := handler

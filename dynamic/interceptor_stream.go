@@ -13,38 +13,45 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// StreamHandler handles one side of a stream. Each of an interceptor's methods does its part by calling the same method
-// of the next handler, or leaves that out. Messages must be of the method's types; their Go types do not matter.
+// StreamHandler handles one side of a stream. An interceptor's handler implements each method by
+// calling the same method of the next handler, or omits that call. Messages must be of the method's
+// types; their Go types do not matter.
 //
-// The first interceptor is outermost: on a client nearest the user of the stream, on a server nearest the bus. A sent
-// message, and a close, go from the user through all interceptors to the bus; a message that has come goes from the bus
-// through all interceptors, in the opposite order, into the stream's channel. Next is whoever is next in that direction.
+// The first interceptor is outermost: nearest the user of the stream on a client, nearest the bus
+// on a server. A sent message and a close pass from the user through all interceptors to the bus. A
+// received message passes from the bus through all interceptors, in the opposite order, into the
+// stream's channel. The next handler is the next one in that direction.
 type StreamHandler interface {
-	// Recv takes a message that has come. It is acknowledged when it gets into the stream's channel, or, if it is left
-	// out, when Recv returns nil. An error refuses it and closes the stream: the other side sees the error. Recv is
-	// called for one message at a time, on a goroutine of the stream, whose panic closes the stream with the code
-	// internal, and is logged.
+	// Recv handles a received message. The message is acknowledged when it is put into the stream's
+	// channel, or, if it is not passed on, when Recv returns nil. An error rejects the message and
+	// closes the stream with that error, which the other side receives. Recv is called for one
+	// message at a time, on a goroutine of the stream. A panic is logged and closes the stream with
+	// the code internal.
 	Recv(message proto.Message) error
-	// Send sends a message, see [ClientStream]. It runs on the goroutine of whoever sends.
+	// Send sends a message, see [ClientStream]. It runs on the goroutine that calls Send of the
+	// stream.
 	Send(message proto.Message, opts ...StreamOption) error
-	// Close closes the stream for a cause. If this side closes it, that is done when all interceptors have passed it on, which
-	// can give the other side another cause, but cannot keep the stream open. If the stream was closed otherwise, by the
-	// other side or with its context, Close is called after the last Recv, with what Err returns; then the stream's context
-	// has ended before.
+	// Close handles the end of the stream. If this side closes the stream, it is closed after all
+	// interceptors have passed the close on. They can replace cause, but they cannot keep the
+	// stream open. If the stream was closed in another way, by the other side or because its
+	// context ended, Close is called after the last Recv, with the error that Err returns; the
+	// stream's context has ended before.
 	//
-	// Close is called once for each handler, also if a client's stream could not be opened; after an interceptor's own
-	// call of next's Close, too.
+	// Close is called once for each handler, also if a client's stream could not be opened, and
+	// also if the interceptor has called Close of next itself.
 	Close(cause error) error
 }
 
-// StreamInterceptor makes the handler of one stream, on a client before it is opened, on a server before it is accepted.
-// If it calls Close of next right then, the stream is refused with that cause. The methods of next may be called from any
-// goroutine as soon as the stream is open. See [StreamContext] for what else is known of the stream.
+// StreamInterceptor returns the handler of one stream. It is called before a client opens the
+// stream, and before a server accepts it. If it calls Close of next before it returns, the stream
+// is rejected with that cause. The methods of next may be called from any goroutine once the stream
+// is open. [StreamContext] returns the context of the stream.
 type StreamInterceptor func(info RPCInfo, next StreamHandler) StreamHandler
 
-// StreamContext returns the context of the stream to which the next handler that an interceptor was given belongs. It
-// carries, on a server, what the client has sent, see [RequestInfoFromContext]. On a client whose stream is not open yet it
-// is the context given to OpenStream. For other handlers it is the background context.
+// StreamContext returns the context of a stream. next is the handler that an interceptor was given.
+// On a server the context carries the client's id and metadata, see [RequestInfoFromContext]. On a
+// client whose stream is not open yet it is the context given to OpenStream. For handlers of other
+// types StreamContext returns the background context.
 func StreamContext(next StreamHandler) context.Context {
 	stage, ok := next.(streamStage)
 	if !ok {
@@ -53,32 +60,46 @@ func StreamContext(next StreamHandler) context.Context {
 	return stage.chain.streamContext()
 }
 
-// SetStreamContext puts ctx in place of what [StreamContext] returns, of which it must be made. On a server it becomes the
-// context of the stream that the handler gets; on a client the one given to OpenStream, whose metadata the stream carries.
-// An interceptor calls it before it returns its handler; later, and for other handlers, it does nothing.
+// SetStreamContext replaces the context that [StreamContext] returns. ctx must be derived from that
+// context. On a server ctx becomes the context of the stream; on a client it takes the place of the
+// context given to OpenStream, whose metadata is sent when the stream is opened. An interceptor
+// must call SetStreamContext before it returns its handler; later calls, and calls for handlers of
+// other types, have no effect.
 func SetStreamContext(next StreamHandler, ctx context.Context) {
 	if stage, ok := next.(streamStage); ok && !stage.chain.built {
 		stage.chain.context = ctx
 	}
 }
 
-// streamChain is the handlers of one stream.
+// streamChain is the handler chain of one stream. handlers[0] is nearest the user on both sides:
+// Send and Close pass through the handlers in ascending order, Recv in descending order.
 type streamChain struct {
-	method   *registry.Method
-	panics   panicReporter
-	context  context.Context //nolint:containedctx // until there is a stream
-	built    bool            // by all interceptors; context does not change any more
-	handlers []StreamHandler // the first is nearest the user
-	closed   []atomic.Bool   // of each handler
-	stream   atomic.Pointer[stream]
-	refusal  atomic.Pointer[error] // the cause of a close before there was a stream
+	method *registry.Method
+	panics panicReporter
+	// context is the context of the stream until stream is set.
+	context context.Context //nolint:containedctx // it has the lifetime of the stream
+	// built is true when all interceptors have returned their handlers. context does not change
+	// afterwards.
+	built    bool
+	handlers []StreamHandler
+	// closed holds, for each handler, whether its Close was called.
+	closed []atomic.Bool
+	// stream is nil until the stream exists.
+	stream atomic.Pointer[stream]
+	// refusal is the cause of a Close before stream was set.
+	refusal atomic.Pointer[error]
 
-	receiving  *lifecycle.Gate               // inside: messages on their way into the channel
-	pendingAck atomic.Pointer[streamMessage] // what the pump has brought, until it is acknowledged
-	readerGone atomic.Bool                   // nobody takes messages any more
+	// receiving counts the messages that are being put into the user's channel. The channel is
+	// closed when none is left.
+	receiving *lifecycle.Gate
+	// pendingAck is the message that the pump is passing through the handlers, until it is
+	// acknowledged.
+	pendingAck atomic.Pointer[streamMessage]
+	// readerGone is true when the user reads no more messages.
+	readerGone atomic.Bool
 }
 
-// streamStage is what the handler at an index calls next.
+// streamStage is the next handler, as seen from the handler at an index of the chain.
 type streamStage struct {
 	chain *streamChain
 	index int
@@ -99,20 +120,22 @@ func (s streamStage) Send(message proto.Message, opts ...StreamOption) error {
 
 func (s streamStage) Close(cause error) error { return s.chain.closeFrom(s.index+1, cause) }
 
-// newStreamChain takes interceptors in the order from the user to the bus. It fails with why the stream is refused.
-// Without interceptors the chain is nil, which can be finished, too.
+// newStreamChain builds the chain of interceptors, given in the order from the user to the bus. It
+// returns an error if an interceptor rejects the stream. Without interceptors it returns nil;
+// finish may be called on a nil chain.
 func newStreamChain(
 	ctx context.Context, panics panicReporter, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {
 	if len(interceptors) == 0 {
-		return nil, nil //nolint:nilnil // there is none, and that is no error
+		return nil, nil //nolint:nilnil // a nil chain is valid
 	}
 	c := &streamChain{
 		method: info.Descriptor, panics: panics, context: ctx, receiving: lifecycle.NewGate(),
 		handlers: make([]StreamHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
 	}
 	defer func() {
-		if !c.built { // an interceptor has panicked, or returned no handler: those that did are closed
+		// After a panic the handlers that the other interceptors returned are closed.
+		if !c.built {
 			c.finish(interceptorPanicked(c.method))
 		}
 	}()
@@ -131,7 +154,8 @@ func newStreamChain(
 	return c, nil
 }
 
-// send calls a handler, or behind the last one the stream.
+// send calls Send of the handler at index. Behind the last handler it sends the message on the
+// stream.
 func (c *streamChain) send(index int, message proto.Message, opts []StreamOption) error {
 	if index < len(c.handlers) {
 		return c.handlers[index].Send(message, opts...)
@@ -146,27 +170,31 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	return s.send(message, opts)
 }
 
+// notOpen returns the error of a Send or Recv before the stream exists.
 func (c *streamChain) notOpen() error {
-	return errors.NewErrorf(errors.Internal, "an interceptor uses the stream of %s before it is open", c.method.FullName())
+	return errors.NewErrorf(errors.Internal, "an interceptor used stream %s before it was open", c.method.FullName())
 }
 
-// close closes the stream for its user.
+// close closes the stream for its user. The close passes through the handlers first.
 func (c *streamChain) close(s *stream, cause error) error {
-	defer func() { // whatever the interceptors do
+	// The stream is closed even if an interceptor does not pass the close on, or panics.
+	defer func() {
 		if s.Err() == nil {
 			_ = s.Close(cause)
 		}
 	}()
-	if c.closed[0].Load() { // it is being closed
+	if c.closed[0].Load() { // Another Close is passing through the handlers.
 		return s.Close(cause)
 	}
-	if err := s.Err(); err != nil { // somebody else was first
+	if err := s.Err(); err != nil { // The stream was closed already, for another cause.
 		cause = err
 	}
 	return c.closeFrom(0, cause)
 }
 
-// closeFrom calls a handler that was not closed before, or behind the last one closes the stream.
+// closeFrom calls Close of the handler at index, unless it was called before. Behind the last
+// handler it closes the stream. Before the stream exists, a close that passes all handlers, or
+// finds one closed, records its cause as the refusal.
 func (c *streamChain) closeFrom(index int, cause error) error {
 	s := c.stream.Load()
 	switch {
@@ -182,7 +210,8 @@ func (c *streamChain) closeFrom(index int, cause error) error {
 	}
 }
 
-// finish closes every handler that was not closed before, and returns when nothing more gets into the stream's channel.
+// finish calls Close of every handler on which it was not called before. It returns when no further
+// message is put into the user's channel, so that the channel can be closed.
 func (c *streamChain) finish(cause error) {
 	if c == nil {
 		return
@@ -198,13 +227,17 @@ func (c *streamChain) finish(cause error) {
 	<-c.receiving.Close()
 }
 
-// receive brings a message through the interceptors. It reports false if no more can be handed over. Only the pump calls
-// it.
+// receive passes a message through the handlers into the user's channel. It returns false if no
+// more messages can be delivered. Only the pump calls it.
+//
+// The message is acknowledged in recv when a handler passes a message on, or here if they have
+// handled it without passing one on. pendingAck ensures that it is acknowledged once, even if a
+// handler passes on several messages.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
 	c.pendingAck.Store(&message)
 	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
 	if err != nil {
-		_ = s.Close(err) // or it was closed before
+		_ = s.Close(err)
 		return false
 	}
 	if c.readerGone.Load() {
@@ -216,7 +249,8 @@ func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Me
 	return true
 }
 
-// recv calls a handler, or before the first one hands the message to the user.
+// recv calls Recv of the handler at index. Before the first handler it puts the message into the
+// user's channel.
 func (c *streamChain) recv(index int, message proto.Message) error {
 	if index >= 0 {
 		return c.handlers[index].Recv(message)
@@ -240,9 +274,11 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 	return nil
 }
 
-// SendBounds tells of a Send that is made now on an open stream: the context with which it ends, when its time is up, and
-// how many messages the stream's window holds, 0 without one. Next is what a stream's interceptor was given; for other
-// handlers, and before the stream is open, it is what [StreamContext] returns and zero.
+// SendBounds returns the limits of a Send that is made now on an open stream with these options:
+// the context that ends it, its deadline, and the size of the stream's window, which is 0 without a
+// window. next is the handler that an interceptor was given. Before the stream is open, SendBounds
+// returns the context of [StreamContext] and zero values. For handlers of other types the context
+// is the background context.
 func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, deadline time.Time, window int) {
 	stage, ok := next.(streamStage)
 	if !ok {

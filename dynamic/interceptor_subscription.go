@@ -6,17 +6,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// DeliveryHandler takes one update that has come for a subscription. In the end it is the subscription's channel, for
-// room in which it waits.
+// DeliveryHandler handles one received update of a subscription. The innermost handler puts it into
+// the subscription's channel, and waits while the channel is full.
 type DeliveryHandler func(ctx context.Context, update proto.Message) error
 
-// SubscriptionInterceptor makes the handler of a subscription's updates, when that is made. The handler calls the next
-// one, once, several times, or not at all, and may put another update or context in place of what it got. An update must
-// be of the method's type; its Go type does not matter. One that is not passed on is dropped; with an error it is also
-// counted, see [SubscriptionStats].
+// SubscriptionInterceptor wraps the handler of a subscription's updates. It is called once, when
+// the subscription is made. The handler that it returns calls next once, several times, or not at
+// all, and may replace the update or context. An update must be of the method's type; its Go type
+// does not matter. An update that is not passed on is dropped; if the handler returns an error, the
+// update is also counted in Refused of [SubscriptionStats].
 //
-// Updates are handled one at a time, on a goroutine of the subscription; those that come meanwhile wait, see
-// [WithBufferSize] and [WithOverflow]. Next may be called from any goroutine. ctx is that of the subscription, with the
-// update's metadata, see [RequestInfoFromContext]. The subscription's Close waits for the handler, which therefore must not
-// call it. A panic ends the subscription with the code internal, and is logged.
+// Updates are handled one at a time, on a goroutine of the subscription; further updates wait, see
+// [WithBufferSize] and [WithOverflow]. next may be called from any goroutine. ctx is the context of
+// the subscription with the update's metadata, see [RequestInfoFromContext]. The handler must not
+// call the subscription's Close, which waits for the handler. A panic is logged and ends the
+// subscription with the code internal.
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler

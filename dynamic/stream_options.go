@@ -74,11 +74,12 @@ func (s streamSetting) apply(buffer, window *int) {
 // its reader. The default, also for zero or negative values, is [DefaultStreamBuffer].
 func WithStreamBuffer(messages int) StreamSetting { return streamSetting{buffer: max(messages, 0)} }
 
-// WithStreamWindow allows up to n messages to be sent without an acknowledgement. Without a window
-// each message takes a round trip; windows of 64 and 1024 messages send 13 to 40 times as many
-// messages per second. Send then waits for a free slot in the window, sends the message and returns
-// without waiting for the acknowledgement; the order of messages is kept. If a message is not
-// acknowledged, the next Send or Flush returns the error. Streams on both sides have Flush, see
-// [Flusher]. By default, and for n of at most 1, there is no window: Send returns when its message
-// was acknowledged.
+// WithStreamWindow allows up to n messages to be sent without an acknowledgement. Send then waits
+// for a free slot in the window, sends the message and returns without waiting for the
+// acknowledgement; the order of messages is kept. If a message is not acknowledged, the next Send
+// or Flush returns the error. Streams on both sides have Flush, see [Flusher].
+//
+// By default, and for n of at most 1, there is no window: Send returns when its message was
+// acknowledged, which takes a round trip. Windows of 64 and 1024 messages send 13 to 40 times as
+// many messages per second.
 func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 0)} }

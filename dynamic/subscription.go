@@ -15,64 +15,82 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// OverflowPolicy says what happens to an update for which a subscription's buffer has no room.
+// OverflowPolicy selects what happens to updates when the buffer of a subscription is full.
 type OverflowPolicy uint8
 
 const (
-	// DropOldest makes room by dropping the update that has waited longest. It is the default.
+	// DropOldest drops the oldest waiting update to make room for the new one. It is the default.
+	// Without [WithBufferSize] the channel's updates (at most 1024) do not count as waiting: the
+	// oldest update behind them is dropped.
 	DropOldest OverflowPolicy = iota
-	// DropNewest drops the update that came.
+	// DropNewest drops the new update.
 	DropNewest
 	// EndSubscription ends the subscription with errors.ErrSlowConsumer.
 	EndSubscription
 )
 
-// Subscription delivers the updates of a method. Its methods may be called from many goroutines.
+// Subscription delivers the updates of a method. All methods may be called concurrently.
 type Subscription[Resp proto.Message] interface {
-	// Channel returns where updates come. It is closed when the subscription has ended.
+	// Channel returns the channel on which updates arrive. It is closed when the subscription has
+	// ended.
 	Channel() <-chan Resp
-	// Close ends the subscription and returns when no update will come any more. It always returns nil.
+	// Close ends the subscription. After Close has returned no update arrives; those that are in
+	// the channel can still be read. Close always returns nil.
 	Close() error
-	// Err says why the subscription ended: errors.ErrClientClosed if the conn was closed, bus.ErrClosed, the error
-	// of the context given to Subscribe, or errors.ErrSlowConsumer. It is nil before, and after Close.
+	// Err returns the reason why the subscription ended: errors.ErrClientClosed if the conn was
+	// closed, bus.ErrClosed if the bus was closed, the error of the context given to Subscribe,
+	// errors.ErrSlowConsumer after an overflow with [EndSubscription], or an error with the code
+	// internal after a panic of an interceptor. It is nil while the subscription is active, and
+	// after Close.
 	Err() error
-	// Stats returns what the subscription has counted so far.
+	// Stats returns the counters of the subscription.
 	Stats() SubscriptionStats
 }
 
-// SubscriptionStats counts updates. What was received and is in none of the other counts was, or will be, delivered.
+// SubscriptionStats counts updates. A received update that is in none of the other counts was
+// delivered or is about to be.
 type SubscriptionStats struct {
-	// Received updates came from the bus.
+	// Received counts updates that arrived from the bus.
 	Received uint64
-	// Dropped updates found no room, were dropped to make some, or still waited when the subscription ended.
+	// Dropped counts updates that were dropped because the buffer was full, and those that were
+	// still unread in the backlog when the subscription ended.
 	Dropped uint64
-	// BadFrames could not be decoded, or held another message.
+	// BadFrames counts frames that could not be decoded or held a message of another type.
 	BadFrames uint64
-	// Refused updates are those for which an interceptor returned an error.
+	// Refused counts updates for which an interceptor returned an error.
 	Refused uint64
-	// Waiting updates are those that have not been read yet, at this moment.
+	// Waiting is the number of updates that have arrived and were not read yet.
 	Waiting uint64
 }
 
+// subscription is a Subscription. Updates take one of two paths into the user's channel. As long as
+// the reader keeps up and there are no interceptors, the bus callback puts them there itself.
+// Otherwise they go through the backlog, and a goroutine drains it: the bus callback must not wait,
+// because its goroutine serves the other subscriptions, too.
 type subscription[Resp proto.Message] struct {
-	plan            *clientPlan
-	overflow        OverflowPolicy
-	messages        chan Resp
-	backlog         backlog
-	handler         DeliveryHandler // brings updates through the interceptors; nil without
+	plan     *clientPlan
+	overflow OverflowPolicy
+	messages chan Resp
+	backlog  backlog
+	// handler passes updates through the interceptors. It is nil without interceptors.
+	handler         DeliveryHandler
 	busSubscription transport.LazySubscription
-	context         context.Context //nolint:containedctx // the life of the subscription
+	context         context.Context //nolint:containedctx // it has the lifetime of the subscription
 	cancel          context.CancelFunc
-	inFlight        *lifecycle.Gate // inside: whoever may put an update into messages, but for deliver
+	// inFlight counts the goroutines, other than the bus callback, that may send on messages. The
+	// channel is closed when none is left.
+	inFlight *lifecycle.Gate
 
 	received, dropped, badFrames, refused atomic.Uint64
-	slowConsumer                          atomic.Bool
+	// slowConsumer is set when an overflow has ended the subscription.
+	slowConsumer atomic.Bool
 
 	endOnce sync.Once
 	mu      sync.Mutex
 	closed  bool
 	err     error
-	unwatch func() bool // stops watching the context; nil if that was never watched
+	// unwatch stops watching the context of Subscribe. It is nil until endWithContext was called.
+	unwatch func() bool
 }
 
 func subscribe[Resp proto.Message](
@@ -111,7 +129,7 @@ func subscribe[Resp proto.Message](
 			Method: p.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
-	if err := p.conn.track(s); err != nil { // from now on the conn may end it
+	if err := p.conn.track(s); err != nil { // After track the conn may end the subscription.
 		s.end(err)
 		return nil, err
 	}
@@ -119,7 +137,7 @@ func subscribe[Resp proto.Message](
 	return s, nil
 }
 
-// endWithContext ends the subscription with ctx.
+// endWithContext ends the subscription when ctx ends.
 func (s *subscription[Resp]) endWithContext(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() { s.end(errors.FromContext(ctx.Err())) })
 	s.mu.Lock()
@@ -131,7 +149,7 @@ func (s *subscription[Resp]) endWithContext(ctx context.Context) {
 	}
 }
 
-// Channel returns where updates come.
+// Channel returns the channel on which updates arrive.
 func (s *subscription[Resp]) Channel() <-chan Resp { return s.messages }
 
 // Close ends the subscription.
@@ -140,14 +158,14 @@ func (s *subscription[Resp]) Close() error {
 	return nil
 }
 
-// Err says why the subscription ended.
+// Err returns the reason why the subscription ended.
 func (s *subscription[Resp]) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Stats returns what the subscription has counted so far.
+// Stats returns the counters of the subscription.
 func (s *subscription[Resp]) Stats() SubscriptionStats {
 	return SubscriptionStats{
 		Received: s.received.Load(), Dropped: s.dropped.Load(), BadFrames: s.badFrames.Load(), Refused: s.refused.Load(),
@@ -155,7 +173,9 @@ func (s *subscription[Resp]) Stats() SubscriptionStats {
 	}
 }
 
-// end returns when nothing will be delivered any more. The slot makes sure of that before the channel is closed.
+// end ends the subscription and returns when no update is delivered any more. The channel may be
+// closed only then: busSubscription.Close waits for the bus callback, and inFlight for the other
+// senders.
 func (s *subscription[Resp]) end(err error) {
 	s.endOnce.Do(func() {
 		s.mu.Lock()
@@ -174,12 +194,14 @@ func (s *subscription[Resp]) end(err error) {
 	})
 }
 
-// endAsync ends the subscription from a goroutine for which its end waits.
+// endAsync ends the subscription from a goroutine for which end waits.
 func (s *subscription[Resp]) endAsync(err error) {
-	_ = s.plan.conn.goTracked(func() { s.end(err) }) // a conn that closes does it, too
+	// goTracked fails only if the conn is closing, which ends the subscription as well.
+	_ = s.plan.conn.goTracked(func() { s.end(err) })
 }
 
-// deliver takes a frame from the bus; it never blocks. A subscriber that keeps up gets it at once.
+// deliver handles a frame from the bus. It never blocks: if the update cannot be put into the
+// channel at once, the frame is put into the backlog.
 func (s *subscription[Resp]) deliver(frame []byte) {
 	s.received.Add(1)
 	if s.handler == nil && !s.backlog.lagging.Load() {
@@ -190,16 +212,16 @@ func (s *subscription[Resp]) deliver(frame []byte) {
 	s.enqueue(frame)
 }
 
-// receivedUpdate is an update that has come.
+// receivedUpdate is a decoded update with its metadata.
 type receivedUpdate[Resp proto.Message] struct {
 	message  Resp
 	metadata map[string]string
 }
 
-// requestInfo returns what an interceptor can ask for.
+// requestInfo implements requestInfoProvider.
 func (u receivedUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Metadata: u.metadata} }
 
-// decode counts frames that it cannot decode.
+// decode decodes a frame. It counts frames that cannot be decoded, and returns false for them.
 func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], ok bool) {
 	message, metadata, ok := s.plan.decodeUpdate(frame)
 	if !ok {
@@ -209,7 +231,7 @@ func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], 
 	return receivedUpdate[Resp]{message.(Resp), metadata}, true
 }
 
-// buildHandler makes the subscription's handler, if there are interceptors.
+// buildHandler sets handler if the conn has subscription interceptors.
 func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 	interceptors := s.plan.conn.options.interceptors.subscription
 	if len(interceptors) == 0 {

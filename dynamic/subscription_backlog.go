@@ -14,27 +14,33 @@ import (
 )
 
 const (
-	// DefaultBacklogBytes is how much may wait for a subscriber that is behind, unless [WithBufferSize] says otherwise: as
-	// much as nats.go keeps of a subscription.
+	// DefaultBacklogBytes bounds the updates that wait for a lagging subscriber, unless
+	// [WithBufferSize] sets a number of updates. It is also nats.go's limit for a subscription.
 	DefaultBacklogBytes = 64 << 20
-	// frameOverhead is what a frame takes that waits, beyond its bytes.
+	// frameOverhead is the estimated memory of a waiting frame beyond its bytes.
 	frameOverhead = 64
-	// maxChannel is how many updates there is room for in a subscription's channel.
+	// maxChannel is the maximum capacity of a subscription's channel. A channel allocates its whole
+	// buffer when it is made, so updates beyond that wait in the backlog, which grows on demand.
 	maxChannel = 1024
 )
 
-// backlog is what waits for a subscriber that is behind: the frames for which its channel had no room, in their order.
-// With interceptors all frames go through it.
+// backlog holds the frames that wait for a lagging subscriber, in the order of their arrival. With
+// interceptors all frames pass through it. Frames are kept encoded: their memory is known exactly,
+// and a frame that is dropped need not be decoded.
 type backlog struct {
-	limit   int         // updates, with those in the channel; 0: DefaultBacklogBytes
-	lagging atomic.Bool // what comes must wait here
+	// limit is the maximum number of unread updates, including those in the channel. If it is 0,
+	// the limit is DefaultBacklogBytes, not including the channel.
+	limit int
+	// lagging is true while a goroutine drains the backlog. New frames must then be put into the
+	// backlog, since they would otherwise overtake the frames in it.
+	lagging atomic.Bool
 
 	mu     sync.Mutex
 	frames queue.FIFO[[]byte]
 	bytes  int
 }
 
-// fullLocked tells whether something must be dropped before a frame of this size is kept.
+// fullLocked reports whether a frame of this size can be added only after dropping another one.
 func (b *backlog) fullLocked(size, inChannel int) bool {
 	if b.limit > 0 {
 		return inChannel+b.frames.Len() >= b.limit
@@ -54,7 +60,9 @@ func (b *backlog) popLocked() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// pop returns the oldest frame. If there is none, the subscriber is not behind any more.
+// pop removes and returns the oldest frame. If there is none it returns false and clears lagging;
+// the caller must then stop draining. Both happen under mu, so that an enqueue either comes before
+// and is drained, or comes after and starts a new goroutine.
 func (b *backlog) pop() (frame []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,14 +72,15 @@ func (b *backlog) pop() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// len returns how many frames wait.
+// len returns the number of waiting frames.
 func (b *backlog) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.frames.Len()
 }
 
-// enqueue puts a frame into the backlog, and sees to it that somebody drains that. It never blocks.
+// enqueue adds a frame to the backlog and starts a goroutine that drains it unless one is running.
+// If the buffer is full it applies the overflow policy. It never blocks.
 func (s *subscription[Resp]) enqueue(frame []byte) {
 	b := &s.backlog
 	b.mu.Lock()
@@ -80,7 +89,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				s.endAsync(errors.ErrSlowConsumer) // end waits for deliveries
+				s.endAsync(errors.ErrSlowConsumer) // end would wait for this callback.
 			}
 			return
 		}
@@ -91,11 +100,14 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		return
 	}
 	b.lagging.Store(true)
-	if s.plan.conn.goTracked(s.drain) != nil { // the conn has ended, and ends this as well
+	if s.plan.conn.goTracked(s.drain) != nil { // The conn is closed and ends the subscription, too.
 		s.inFlight.Leave()
 	}
 }
 
+// dropOldestLocked drops the oldest update that the limit counts. With a limit in updates this is
+// the first one in the channel, or in the backlog if the channel is empty. With a limit in bytes,
+// which does not count the channel, it is the first one in the backlog.
 func (s *subscription[Resp]) dropOldestLocked() {
 	if s.backlog.limit > 0 {
 		select {
@@ -107,7 +119,9 @@ func (s *subscription[Resp]) dropOldestLocked() {
 	s.backlog.popLocked()
 }
 
-// drain hands on what is in the backlog, until that is empty or the subscription ends.
+// drain delivers the frames of the backlog until it is empty or the subscription ends.
+// Subscription.Close waits for it through inFlight, and Conn.Close because the conn tracks the
+// goroutine.
 func (s *subscription[Resp]) drain() {
 	defer s.inFlight.Leave()
 	for s.context.Err() == nil {
@@ -121,8 +135,8 @@ func (s *subscription[Resp]) drain() {
 	}
 }
 
-// deliverDecoded brings an update through the interceptors, if there are any, and into the channel. It reports false if the
-// subscription has ended, or must.
+// deliverDecoded passes an update through the interceptors, if there are any, into the channel. It
+// returns false if the subscription has ended, or ends because an interceptor panicked.
 func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	if s.handler == nil {
 		return s.sendBlocking(update.message)
@@ -140,7 +154,8 @@ func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	return panicked == nil
 }
 
-// sendBlocking waits until the channel has room for the update. It reports false if the subscription has ended.
+// sendBlocking puts an update into the channel, and waits while the channel is full. It returns
+// false if the subscription ends first; the update is counted as dropped then.
 func (s *subscription[Resp]) sendBlocking(message Resp) bool {
 	if s.trySend(message) {
 		return true
@@ -154,6 +169,7 @@ func (s *subscription[Resp]) sendBlocking(message Resp) bool {
 	}
 }
 
+// trySend puts an update into the channel. It returns false if the channel is full.
 func (s *subscription[Resp]) trySend(message Resp) bool {
 	select {
 	case s.messages <- message:
@@ -163,7 +179,8 @@ func (s *subscription[Resp]) trySend(message Resp) bool {
 	}
 }
 
-// sendIntercepted puts what comes out of the interceptors into the channel.
+// sendIntercepted puts an update into the channel for the innermost interceptor. Interceptors may
+// call it from any goroutine, also when the subscription has ended.
 func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
 	if !s.inFlight.Enter() {
 		return s.endedError()
@@ -180,5 +197,5 @@ func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
 }
 
 func (s *subscription[Resp]) endedError() error {
-	return errors.NewErrorf(errors.Canceled, "the subscription to %s has ended", s.plan.method.FullName())
+	return errors.NewErrorf(errors.Canceled, "subscription to %s has ended", s.plan.method.FullName())
 }
