@@ -47,7 +47,6 @@
 //     [WithClientStreamInterceptors]; of one stream: [WithRequestStreamInterceptors].
 //   - Change or refuse updates: [WithSubscriptionInterceptors] and [WithPublishInterceptors].
 //
-//
 // # Ordering and delivery
 //
 // A bus may lose frames, as brokers do, so a request is handled at most once: if it or its response

@@ -326,3 +326,9 @@ func (r *Registration) untrackRequest(requestID []byte, ctx *lazyctx.Context, gr
 		r.server.pendingClaims.deregister(requestID, grant)
 	}
 }
+
+// endpointName returns the key of a method's endpoint for a topic. It is the name of the request
+// channel, so two topics have the same key exactly if they are the same on the bus.
+func (r *Registration) endpointName(method *registry.Method, parts []string) string {
+	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
+}

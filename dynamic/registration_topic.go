@@ -6,7 +6,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -171,10 +170,4 @@ func (r *Registration) deregisterTopic(plan *serverPlan, parts []string) error {
 		return errors.NewErrorf(errors.NotFound, "method %s: topic %q is not registered", plan.method.FullName(), parts)
 	}
 	return nil
-}
-
-// endpointName returns the key of a method's endpoint for a topic. It is the name of the request
-// channel, so two topics have the same key exactly if they are the same on the bus.
-func (r *Registration) endpointName(method *registry.Method, parts []string) string {
-	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
@@ -49,6 +50,45 @@ type serverCall struct {
 	maybeExpired bool
 	// clockSkewed is true if the request showed that the client's clock is wrong.
 	clockSkewed bool
+}
+
+// startServerCall decodes a request for e and starts a worker that serves it. token counts the
+// request in e.inFlight. If startServerCall returns false, there is nothing to handle and the caller
+// must return the token; otherwise the worker returns it. startServerCall never blocks.
+//
+// A request that needs no grant runs at once, so startServerCall drops a second delivery of it. A request
+// with claims needs no such check: its client grants it once.
+func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
+	r := e.plan.registration
+	request, ok := transport.Decode(
+		frame, wire.KindRequest, r.server.options.maxFrameSize, wire.ParseRequest, &r.server.stats.badFrames)
+	if !ok {
+		return false
+	}
+	c := &serverCall{
+		endpoint: e, plan: e.plan, token: token, client: r.clients.get(request.ClientID),
+		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
+		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
+	}
+	c.context.Info = c
+	c.context.Parent = r.ctx
+	now := time.Now()
+	if !c.computeDeadline(now, request.Expiry) {
+		r.server.stats.expired.Add(1)
+		return false
+	}
+	needsGrant := c.needsGrant(request.SkipClaim)
+	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
+		r.server.stats.duplicated.Add(1)
+		return false
+	}
+	c.subscribers = e.subscribers()
+	c.grant = r.trackRequest(c.requestID, &c.context, needsGrant)
+	if !r.server.workers.Go(c) {
+		c.deregister()
+		return false
+	}
+	return true
 }
 
 // deregister removes the request from the tables of the registration.

@@ -4,11 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // endpoint serves one method, on one topic if the method has topics, for one version of a service.
@@ -89,72 +86,6 @@ func (e *endpoint) drain() {
 func (e *endpoint) close() {
 	e.drain()
 	e.closeOnce.Do(e.inbound.releaseGrants)
-}
-
-// onRequest decodes a request and starts a worker for it. token counts the request in e.inFlight.
-// If onRequest returns false, there is nothing to handle and the caller must return the token;
-// otherwise the worker returns it. onRequest never blocks.
-//
-// A request that needs no grant runs at once, so onRequest drops a second delivery of it. A request
-// with claims needs no such check: its client grants it once.
-func (e *endpoint) onRequest(frame []byte, token *lifecycle.Token) bool {
-	r := e.plan.registration
-	request, ok := transport.Decode(
-		frame, wire.KindRequest, r.server.options.maxFrameSize, wire.ParseRequest, &r.server.stats.badFrames)
-	if !ok {
-		return false
-	}
-	c := &serverCall{
-		endpoint: e, plan: e.plan, token: token, client: r.clients.get(request.ClientID),
-		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
-		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
-	}
-	c.context.Info = c
-	c.context.Parent = r.ctx
-	now := time.Now()
-	if !c.computeDeadline(now, request.Expiry) {
-		r.server.stats.expired.Add(1)
-		return false
-	}
-	needsGrant := c.needsGrant(request.SkipClaim)
-	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
-		r.server.stats.duplicated.Add(1)
-		return false
-	}
-	c.subscribers = e.subscribers()
-	c.grant = r.trackRequest(c.requestID, &c.context, needsGrant)
-	if !r.server.workers.Go(c) {
-		c.deregister()
-		return false
-	}
-	return true
-}
-
-// onOpen starts a worker for a stream open. It treats token and returns as onRequest does, and
-// never blocks.
-func (e *endpoint) onOpen(open *wire.Stream, token *lifecycle.Token) bool {
-	r := e.plan.registration
-	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
-	req.context.Info = req
-	req.context.Parent = r.ctx
-	req.context.Expiry = time.Unix(0, open.Expiry)
-	now := time.Now()
-	if !now.Before(req.context.Expiry) {
-		r.server.stats.expired.Add(1)
-		return false
-	}
-	needsGrant := e.plan.method.RequireClaim()
-	if !needsGrant && r.server.requestDedup.Seen(0, req.request.RequestID, req.request.SentAt, now) {
-		r.server.stats.duplicated.Add(1)
-		return false
-	}
-	req.subscribers = e.subscribers()
-	req.grant = r.trackRequest(req.request.RequestID, &req.context, needsGrant)
-	if !r.server.workers.Go(req) {
-		req.deregister()
-		return false
-	}
-	return true
 }
 
 // reuseInbound makes e use the inbound of predecessor, if that is for the same channel, in place of

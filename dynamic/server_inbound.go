@@ -122,7 +122,7 @@ func (i *inbound) enter() (*endpoint, *lifecycle.Token) {
 
 // onRequest handles a frame of the request channel. The bus calls it; it never blocks.
 func (i *inbound) onRequest(frame []byte) {
-	if e, token := i.enter(); e != nil && !e.onRequest(frame, token) {
+	if e, token := i.enter(); e != nil && !startServerCall(e, frame, token) {
 		e.inFlight.Leave(token)
 	}
 }
@@ -140,7 +140,7 @@ func (i *inbound) onStream(frame []byte) {
 		i.streams.dispatch(&parsed)
 		return
 	}
-	if e, token := i.enter(); e != nil && !e.onOpen(&parsed, token) {
+	if e, token := i.enter(); e != nil && !startStreamRequest(e, &parsed, token) {
 		e.inFlight.Leave(token)
 	}
 }

@@ -32,6 +32,33 @@ type streamRequest struct {
 	grant chan bool
 }
 
+// startStreamRequest starts a worker that serves a request to open a stream on e. It treats token
+// and returns as startServerCall does, and never blocks.
+func startStreamRequest(e *endpoint, open *wire.Stream, token *lifecycle.Token) bool {
+	r := e.plan.registration
+	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
+	req.context.Info = req
+	req.context.Parent = r.ctx
+	req.context.Expiry = time.Unix(0, open.Expiry)
+	now := time.Now()
+	if !now.Before(req.context.Expiry) {
+		r.server.stats.expired.Add(1)
+		return false
+	}
+	needsGrant := e.plan.method.RequireClaim()
+	if !needsGrant && r.server.requestDedup.Seen(0, req.request.RequestID, req.request.SentAt, now) {
+		r.server.stats.duplicated.Add(1)
+		return false
+	}
+	req.subscribers = e.subscribers()
+	req.grant = r.trackRequest(req.request.RequestID, &req.context, needsGrant)
+	if !r.server.workers.Go(req) {
+		req.deregister()
+		return false
+	}
+	return true
+}
+
 // requestInfo implements requestInfoProvider.
 func (req *streamRequest) requestInfo() RequestInfo {
 	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
