@@ -45,7 +45,8 @@ type multiCall struct {
 
 	mu    sync.Mutex
 	queue []wire.Response
-	// responders are the servers that have answered. Further responses of them are discarded.
+	// responders are the servers that have answered. Further responses of the same server
+	// are discarded.
 	responders selection.Responders
 	receivers  int   // of the request, as the bus reported; bus.Unknown until then
 	publishErr error // with which the bus lost the request
@@ -63,8 +64,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	if p.conn.err() != nil {
 		return nil, c.withFacts(p.conn.closeError())
 	}
-	// As in psrpc, the expiry of a multi call ignores the deadline of ctx. next cancels the call
-	// then.
+	// As in psrpc, the expiry in the request of a multi call ignores the deadline of ctx. At that
+	// deadline a cancellation is published instead, see next.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,

@@ -11,8 +11,8 @@ import (
 )
 
 // pendingCalls maps request ids to the pending calls of a conn. It is sharded, because each call
-// locks it at least three times: with a single table, 64 concurrent callers are 1.08 to 1.12 times
-// as slow.
+// locks it at least three times: with a single table, calls of 64 concurrent callers take 1.08 to
+// 1.12 times as long.
 type pendingCalls [shard.Count]struct {
 	mu    sync.Mutex
 	calls map[id.Call]pendingCall

@@ -35,7 +35,7 @@ type unaryCall struct {
 	plan  *clientPlan
 	route *route
 	inbox *callInbox // its id is the id of the request
-	// claims is nil while there is nothing to select.
+	// claims is nil while no server need be selected.
 	claims *selection.Collector
 	// server is the id of the server that was granted the call. It is empty before that, and stays
 	// empty if a server answered directly.
@@ -46,7 +46,8 @@ type unaryCall struct {
 	// acceptDirect is true if a response counts without a claim.
 	acceptDirect bool
 	sent         bool
-	// selecting is true until a server is selected, if one must be.
+	// selecting is true while the call waits for claims and has not selected a server. It is never
+	// true for a call that accepts a direct response.
 	selecting bool
 }
 
@@ -164,7 +165,7 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 					return nil, err
 				}
 			case <-done:
-				// Servers know a deadline from the request's expiry.
+				// A deadline needs no cancellation: servers know it from the request's expiry.
 				if errors.Is(ctx.Err(), context.Canceled) {
 					c.plan.cancel(c.inbox.id)
 				}

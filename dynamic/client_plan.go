@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// clientPlan holds everything about one method on a conn that does not change between calls: types
-// and channels are resolved once, so that a call does no look-ups. It is immutable.
+// clientPlan holds everything about one method on a conn that does not change between calls. Types
+// and channels are resolved once, so that a call need not resolve them. A clientPlan is immutable.
 type clientPlan struct {
 	conn      *Conn
 	method    *registry.Method
@@ -59,7 +59,7 @@ var (
 	}
 )
 
-// check returns an error unless the method is of this kind.
+// check returns an error if the method is not of this kind. The error names the functions to use.
 func (p *clientPlan) check(kind registry.Kind) error {
 	if actual := p.method.Kind(); actual != kind {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a %s: use %s",
@@ -102,7 +102,8 @@ func (p *clientPlan) call(
 	return response, err
 }
 
-// callDirect is call without hooks and interceptors.
+// callDirect sends a request to one server, without hooks and interceptors, and returns the decoded
+// response.
 func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
 	raw, err := p.callUnary(ctx, r, request, o)
 	if err != nil {

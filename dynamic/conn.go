@@ -148,7 +148,8 @@ func (c *Conn) Close() error {
 // goTracked runs f on a goroutine that Close waits for. f must return when the conn is closed.
 // goTracked returns an error if the conn is already closed.
 func (c *Conn) goTracked(f func()) error {
-	c.mu.Lock() // Close locks it between ending ctx and waiting, so it misses no goroutine
+	// Close locks mu after it has ended ctx and before it waits, so that it misses no goroutine.
+	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.err(); err != nil {
 		return err
@@ -161,8 +162,8 @@ func (c *Conn) goTracked(f func()) error {
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
 // err returns errors.ErrClientClosed or bus.ErrClosed if the conn is closed, and nil otherwise.
-// Each call asks for it several times, so it does not lock the context's mutex while the conn is
-// open.
+// Each call checks it several times, so while the conn is open the check takes no lock for which
+// calls would contend.
 func (c *Conn) err() error {
 	select {
 	case <-c.ctx.Done():
@@ -185,7 +186,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // arg
 // them all. That bounds their memory; a forgotten membership is learned again by the next calls.
 const maxMemberships = 10_000
 
-// membership returns the membership of the servers that subscribe to a request channel.
+// membership returns what earlier calls have learned about the servers that subscribe to a request
+// channel.
 func (c *Conn) membership(channel string) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()

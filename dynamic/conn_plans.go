@@ -24,8 +24,8 @@ func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) 
 	return plan, message, nil
 }
 
-// methodPlan returns the plan of a method for Invoke and its siblings. The conn keeps plans by name
-// and makes a new one if the registry's method has been replaced since.
+// methodPlan returns the plan of a method for the Invoke functions. The conn caches plans by name
+// and makes a new one if the method has been replaced in the registry.
 func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -49,8 +49,8 @@ func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error)
 	return plan, nil
 }
 
-// publisher returns the publisher of a method. The conn keeps publishers by name and makes a new
-// one if the registry's method has been replaced since.
+// publisher returns the publisher of a method. The conn caches publishers by name and makes a new
+// one if the method has been replaced in the registry.
 func (c *Conn) publisher(name string) (*publisher, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {

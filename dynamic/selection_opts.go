@@ -18,12 +18,12 @@ const (
 // SelectionOpts control how a client selects one of the servers that claim its request. The fields
 // mean the same as in psrpc. A field that is not set is zero, it has no default.
 //
-// Without SelectionOpts the selection is adaptive. Of a method that is not routed by affinity the
-// client takes the first server. Of a method that is, it takes the server with the highest affinity
-// as soon as every server has answered: as many servers as the bus counted receivers, or all
-// servers that answered the last call of this method and topic. Otherwise it waits until
-// [DefaultShortCircuitTimeout] after the first claim, and at most for the selection timeout. A
-// server that does not answer in that time is no longer waited for; a server whose claim arrives
+// Without SelectionOpts the selection is adaptive. For a method that is not routed by affinity, the
+// client takes the first server. For a method that is, the client takes the server with the highest
+// affinity as soon as every server has answered: as many servers as the bus counted receivers, or
+// all servers that answered the last call of this method and topic. Otherwise the client waits
+// until [DefaultShortCircuitTimeout] after the first claim, and at most for the selection timeout.
+// A server that does not answer in that time is no longer waited for; a server whose claim arrives
 // later is waited for in the next call.
 type SelectionOpts struct {
 	// MinimumAffinity is the lowest affinity of an acceptable claim. It is ignored unless positive.
