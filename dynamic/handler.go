@@ -221,3 +221,6 @@ func isNil(message proto.Message) bool {
 	}
 	return message == nil || !message.ProtoReflect().IsValid()
 }
+
+// serveFunc handles one request. It has the signature of boundHandler.handle.
+type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)

@@ -2,34 +2,13 @@ package dynamic
 
 import (
 	"log/slog"
-	"time"
 )
-
-const (
-	// DefaultClientTimeout is the timeout of a call whose context has no deadline and for which no
-	// timeout is set.
-	DefaultClientTimeout = 3 * time.Second
-	// DefaultServerTimeout is the default of [WithServerTimeout].
-	DefaultServerTimeout = 3 * time.Second
-)
-
-// ServerOption configures [NewServer].
-type ServerOption interface{ applyServer(o *serverOptions) }
-
-// ConnOption configures [NewConn].
-type ConnOption interface{ applyConn(o *connOptions) }
 
 // Option configures both [NewServer] and [NewConn].
 type Option interface {
 	ServerOption
 	ConnOption
 }
-
-// RequestOption configures one call, stream, subscription or update.
-type RequestOption interface{ applyRequest(o *requestOptions) }
-
-// RegisterOption configures [Server.Register] and [Registration.Replace].
-type RegisterOption interface{ applyRegister(o *registerOptions) }
 
 type frameSizeOption int
 

@@ -7,6 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
+// DefaultClientTimeout is the timeout of a call whose context has no deadline and for which no
+// timeout is set.
+const DefaultClientTimeout = 3 * time.Second
+
 type connOptions struct {
 	id string
 	// timeout is 0 unless WithClientTimeout sets it.
@@ -65,3 +69,6 @@ func WithSelectionTimeout(timeout time.Duration) ConnOption {
 		}
 	})
 }
+
+// ConnOption configures [NewConn].
+type ConnOption interface{ applyConn(o *connOptions) }

@@ -99,3 +99,20 @@ func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string
 func WithPeer(serverID *string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.serverIDs = append(o.serverIDs, serverID) })
 }
+
+// RequestOption configures one call, stream, subscription or update.
+type RequestOption interface{ applyRequest(o *requestOptions) }
+
+// OverflowPolicy selects what happens to updates when the buffer of a subscription is full.
+type OverflowPolicy uint8
+
+const (
+	// DropOldest drops the oldest waiting update to make room for the new one. It is the default.
+	// Without [WithBufferSize] the channel's updates (at most 1024) do not count as waiting: the
+	// oldest update behind them is dropped.
+	DropOldest OverflowPolicy = iota
+	// DropNewest drops the new update.
+	DropNewest
+	// EndSubscription ends the subscription with errors.ErrSlowConsumer.
+	EndSubscription
+)

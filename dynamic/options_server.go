@@ -9,6 +9,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
+// DefaultServerTimeout is the default of [WithServerTimeout].
+const DefaultServerTimeout = 3 * time.Second
+
 type serverOptions struct {
 	id            string
 	timeout       time.Duration
@@ -109,3 +112,9 @@ func AllowMissing() RegisterOption {
 func WithWireName(name string) RegisterOption {
 	return registerOption(func(o *registerOptions) { o.wireName = name })
 }
+
+// ServerOption configures [NewServer].
+type ServerOption interface{ applyServer(o *serverOptions) }
+
+// RegisterOption configures [Server.Register] and [Registration.Replace].
+type RegisterOption interface{ applyRegister(o *registerOptions) }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -84,6 +86,12 @@ type stream struct {
 	onCloseFuncs []func()
 }
 
+// streamOwner is what a stream must know about the endpoint that serves it.
+type streamOwner interface {
+	// isClosing reports whether the endpoint accepts no more streams.
+	isClosing() bool
+}
+
 // streamConfig holds the parameters of newStream.
 type streamConfig struct {
 	id     []byte
@@ -100,8 +108,8 @@ type streamConfig struct {
 	counters       *streamCounters
 	// dedup finds messages that the bus delivered twice. All streams of a conn or server share it.
 	dedup *dedup.Cache
-	// endpoint serves the stream. It is nil on a client.
-	endpoint *endpoint
+	// owner is the endpoint that serves the stream. It is nil on a client.
+	owner streamOwner
 }
 
 // DefaultStreamBuffer is the number of messages that a stream's channel holds, unless
@@ -218,10 +226,27 @@ func (s *stream) intercept(chain *streamChain) {
 	}
 }
 
-// closeWithContext closes the stream when ctx ends.
-func (s *stream) closeWithContext(ctx context.Context) {
-	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
-	if !s.onClose(func() { stop() }) {
-		stop()
-	}
+// streamMessage is a received message. Its acknowledgement repeats the request id and both times.
+type streamMessage struct {
+	requestID      []byte
+	sentAt, expiry int64 // Unix time in nanoseconds
+	body           []byte
 }
+
+// streamConsumer receives the messages from the pump. Only the pump calls its methods, except that
+// interceptors may cause calls of deliver from other goroutines.
+type streamConsumer interface {
+	// canDeliver reports whether deliver would return without waiting.
+	canDeliver() bool
+	// deliver waits until the message is in the user's channel. It returns false if the stream's
+	// user reads no more messages.
+	deliver(message proto.Message) bool
+	// finish closes the user's channel. The pump calls it after the last deliver.
+	finish()
+}
+
+// mailboxSlack is how many messages a mailbox holds beyond the size of the stream's channel, so
+// that a sender with a large window can be ahead of the reader. Messages beyond that are dropped
+// and counted: waiting for room would block the bus callback, and with it all other subscriptions.
+// The sender receives no acknowledgement of a dropped message, so its Send fails.
+const mailboxSlack = 1024

@@ -120,3 +120,11 @@ func (s *stream) onRemoteClose(frame *wire.Stream) {
 		s.opening.onRefused(err)
 	}
 }
+
+// closeWithContext closes the stream when ctx ends.
+func (s *stream) closeWithContext(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
+	if !s.onClose(func() { stop() }) {
+		stop()
+	}
+}

@@ -3,7 +3,6 @@ package dynamic
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -58,31 +57,6 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 		interceptors = slices.Concat(interceptors, o.interceptors.stream)
 	}
 	return newStreamChain(ctx, p.conn.panics(), interceptors, newRPCInfo(p.method, r.topic))
-}
-
-// streamOpening is the state of the open request of a client's stream. The request is a unary call
-// without a message: its claims and grants are those of a call, and the server's acknowledgement or
-// close frame is put into the call's inbox as the response.
-type streamOpening struct {
-	// id is the request id of the open request.
-	id    id.Call
-	inbox *callInbox
-	// keepalive is the interval that the server announced, in nanoseconds. It is 0 before the
-	// acknowledgement, and if the server disabled keepalives.
-	keepalive atomic.Int64
-}
-
-// onAck completes the open request. With MULTI routing every server acknowledges; the first
-// acknowledgement counts. onAck never blocks.
-func (o *streamOpening) onAck(frame *wire.Stream) {
-	o.keepalive.CompareAndSwap(0, frame.Keepalive)
-	o.inbox.onResponse(wire.Response{})
-}
-
-// onRefused fails the open request with the error of a close frame. It has no effect after an
-// acknowledgement. It never blocks.
-func (o *streamOpening) onRefused(err errors.Error) {
-	o.inbox.onResponse(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
 }
 
 // maxReopens bounds how often opening is retried because the selected server was shutting down.

@@ -11,31 +11,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// mailboxSlack is how many messages a mailbox holds beyond the size of the stream's channel, so
-// that a sender with a large window can be ahead of the reader. Messages beyond that are dropped
-// and counted: waiting for room would block the bus callback, and with it all other subscriptions.
-// The sender receives no acknowledgement of a dropped message, so its Send fails.
-const mailboxSlack = 1024
-
-// streamMessage is a received message. Its acknowledgement repeats the request id and both times.
-type streamMessage struct {
-	requestID      []byte
-	sentAt, expiry int64 // Unix time in nanoseconds
-	body           []byte
-}
-
-// streamConsumer receives the messages from the pump. Only the pump calls its methods, except that
-// interceptors may cause calls of deliver from other goroutines.
-type streamConsumer interface {
-	// canDeliver reports whether deliver would return without waiting.
-	canDeliver() bool
-	// deliver waits until the message is in the user's channel. It returns false if the stream's
-	// user reads no more messages.
-	deliver(message proto.Message) bool
-	// finish closes the user's channel. The pump calls it after the last deliver.
-	finish()
-}
-
 // receive handles a frame of this stream from the bus. It never blocks.
 func (s *stream) receive(frame *wire.Stream) {
 	now := time.Now()

@@ -145,7 +145,7 @@ func (req *streamRequest) newStream() *stream {
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
 		timeout: r.server.options.timeout, sendType: bound.sendType, recvType: bound.recvType,
 		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
-		dedup: &r.server.messageDedup, endpoint: req.endpoint,
+		dedup: &r.server.messageDedup, owner: req.endpoint,
 	})
 }
 

@@ -21,7 +21,7 @@ type streamTable struct {
 }
 
 // add adds a stream. It fails with errStreamExists if the id is in use, and with ErrStreamEOF if
-// the stream's endpoint is closing. The endpoint is checked under mu: close runs after the endpoint
+// the stream's owner is closing. The owner is checked under mu: close runs after the endpoint
 // was marked as closing, so either add fails or close finds the stream.
 func (t *streamTable) add(s *stream) error {
 	t.mu.Lock()
@@ -29,7 +29,7 @@ func (t *streamTable) add(s *stream) error {
 	if t.streams[string(s.id)] != nil {
 		return errStreamExists
 	}
-	if s.endpoint != nil && s.endpoint.isClosing() {
+	if s.owner != nil && s.owner.isClosing() {
 		return errors.ErrStreamEOF
 	}
 	if t.streams == nil {
@@ -57,31 +57,31 @@ func (t *streamTable) dispatch(frame *wire.Stream) {
 	s.receive(frame)
 }
 
-// endpointStreams returns the streams that e serves. With a nil endpoint it returns the streams of
-// a conn.
-func (t *streamTable) endpointStreams(e *endpoint) (streams []*stream) {
+// streamsOf returns the streams that owner serves. With a nil owner it returns the streams of a
+// conn.
+func (t *streamTable) streamsOf(owner streamOwner) (streams []*stream) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, s := range t.streams {
-		if s.endpoint == e {
+		if s.owner == owner {
 			streams = append(streams, s)
 		}
 	}
 	return streams
 }
 
-// waiting returns the number of messages that have arrived on the streams of e and were not read
-// yet. With a nil endpoint it counts the messages of a conn's streams.
-func (t *streamTable) waiting(e *endpoint) (messages uint64) {
-	for _, s := range t.endpointStreams(e) {
+// waiting returns the number of messages that have arrived on the streams of owner and were not read
+// yet. With a nil owner it counts the messages of a conn's streams.
+func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
+	for _, s := range t.streamsOf(owner) {
 		messages += s.waiting()
 	}
 	return messages
 }
 
 // close closes the streams of an endpoint that is closing.
-func (t *streamTable) close(e *endpoint) {
-	for _, s := range t.endpointStreams(e) {
+func (t *streamTable) close(owner streamOwner) {
+	for _, s := range t.streamsOf(owner) {
 		// After an error the client was not notified, but the stream is closed on this side.
 		_ = s.Close(errors.ErrStreamEOF)
 	}

@@ -15,20 +15,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// OverflowPolicy selects what happens to updates when the buffer of a subscription is full.
-type OverflowPolicy uint8
-
-const (
-	// DropOldest drops the oldest waiting update to make room for the new one. It is the default.
-	// Without [WithBufferSize] the channel's updates (at most 1024) do not count as waiting: the
-	// oldest update behind them is dropped.
-	DropOldest OverflowPolicy = iota
-	// DropNewest drops the new update.
-	DropNewest
-	// EndSubscription ends the subscription with errors.ErrSlowConsumer.
-	EndSubscription
-)
-
 // Subscription delivers the updates of a method. All methods may be called concurrently.
 type Subscription[Resp proto.Message] interface {
 	// Channel returns the channel on which updates arrive. It is closed when the subscription has

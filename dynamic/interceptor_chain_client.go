@@ -7,21 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ClientRPCHandler sends one request of a single call and returns the response. The innermost
-// handler is the engine. It makes a new request, with a new id, each time it is called, and applies
-// ctx and opts as [Client.Call] does: timeouts, metadata, and topic.
-type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
-
-// ClientRPCInterceptor wraps the handler of a client's single calls. The handler that it returns
-// calls next once, several times, or not at all, and may replace the request, response, context,
-// options or error. A message must be of the method's type; its Go type does not matter. The
-// handler runs on the caller's goroutine; the engine does not recover its panics.
-//
-// The interceptor itself is called when a client or a topic of it is created, and again for each
-// call with [WithTopic] or [WithRequestInterceptors]. State that calls share therefore belongs
-// outside of the interceptor. The handler may be called concurrently.
-type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
-
 // newHandler builds the handler chain for single calls on a route: the interceptors of the conn,
 // then those of the call, then the engine.
 func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {

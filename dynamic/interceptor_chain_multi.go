@@ -12,36 +12,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// ClientMultiRPCHandler handles one multi call. An interceptor's handler implements each method by
-// calling the same method of the next handler, or omits that call.
-//
-// The first interceptor is nearest the caller in both directions. Requests pass from the caller
-// through the first to the last interceptor to the bus. Responses and the end of the call pass from
-// the bus through the last to the first interceptor to the caller. The next handler is the next one
-// in that direction.
-type ClientMultiRPCHandler interface {
-	// Send sends the request. It is called on the caller's goroutine; the engine does not recover
-	// its panics. After an error Send may be called again, which makes a new request. After a
-	// success another call fails. If an interceptor does not call Send of next, no request is sent,
-	// and the call has the responses that the interceptor passes to Recv of next before its own
-	// Send returns.
-	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
-	// Recv handles a response or an error of a server. It is called for one at a time. If response
-	// is nil and the error is not from a server, err is the reason why the whole call failed. For
-	// the response that reaches the caller, [Response.ServerID] is the server whose response was
-	// being received when the last Recv was called. A panic is logged and ends the call with the
-	// code internal.
-	Recv(response proto.Message, err error)
-	// Close ends the call for this handler: the call has ended, or an interceptor ends it early by
-	// calling Close of next. Close is called once for each handler, also if Send failed or
-	// panicked. Recv is not called after Close.
-	Close()
-}
-
-// ClientMultiRPCInterceptor returns the handler of one multi call. The methods of next may be
-// called from any goroutine. Messages must be of the method's types; their Go types do not matter.
-type ClientMultiRPCInterceptor func(info RPCInfo, next ClientMultiRPCHandler) ClientMultiRPCHandler
-
 // multiChain is the handler chain of one multi call. Requests enter at handlers[0] and leave behind
 // the last handler, where the engine starts the call. Responses enter at the last handler and leave
 // before handlers[0], where ready buffers them for the caller: an interceptor can produce any

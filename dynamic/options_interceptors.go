@@ -2,44 +2,9 @@ package dynamic
 
 import (
 	"reflect"
-	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
-
-// serverInterceptors holds the interceptors of a server, or of one of its services. The first one
-// of each kind is outermost.
-type serverInterceptors struct {
-	rpc     []ServerRPCInterceptor
-	stream  []StreamInterceptor
-	publish []PublishInterceptor
-	panics  []PanicHook
-	// err lists the options that were given a nil interceptor.
-	err error
-}
-
-// concat returns the interceptors of s, followed by those of a service.
-func (s *serverInterceptors) concat(service *serverInterceptors) serverInterceptors {
-	return serverInterceptors{
-		rpc:     slices.Concat(s.rpc, service.rpc),
-		stream:  slices.Concat(s.stream, service.stream),
-		publish: slices.Concat(s.publish, service.publish),
-		panics:  slices.Concat(s.panics, service.panics),
-	}
-}
-
-// clientInterceptors holds the interceptors of a conn or of one call. The options of a call set
-// rpc, multi and stream only.
-type clientInterceptors struct {
-	rpc          []ClientRPCInterceptor
-	multi        []ClientMultiRPCInterceptor
-	stream       []StreamInterceptor
-	publish      []PublishInterceptor
-	subscription []SubscriptionInterceptor
-	panics       []PanicHook
-	// err lists the options that were given a nil interceptor.
-	err error
-}
 
 type serverInterceptorOption func(*serverInterceptors)
 

@@ -13,41 +13,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// StreamHandler handles one side of a stream. An interceptor's handler implements each method by
-// calling the same method of the next handler, or omits that call. Messages must be of the method's
-// types; their Go types do not matter.
-//
-// The first interceptor is outermost: nearest the user of the stream on a client, nearest the bus
-// on a server. A sent message and a close pass from the user through all interceptors to the bus. A
-// received message passes from the bus through all interceptors, in the opposite order, into the
-// stream's channel. The next handler is the next one in that direction.
-type StreamHandler interface {
-	// Recv handles a received message. The message is acknowledged when it is put into the stream's
-	// channel, or, if it is not passed on, when Recv returns nil. An error rejects the message and
-	// closes the stream with that error, which the other side receives. Recv is called for one
-	// message at a time, on a goroutine of the stream. A panic is logged and closes the stream with
-	// the code internal.
-	Recv(message proto.Message) error
-	// Send sends a message, see [ClientStream]. It runs on the goroutine that calls Send of the
-	// stream.
-	Send(message proto.Message, opts ...StreamOption) error
-	// Close handles the end of the stream. If this side closes the stream, it is closed after all
-	// interceptors have passed the close on. They can replace cause, but they cannot keep the
-	// stream open. If the stream was closed in another way, by the other side or because its
-	// context ended, Close is called after the last Recv, with the error that Err returns; the
-	// stream's context has ended before.
-	//
-	// Close is called once for each handler, also if a client's stream could not be opened, and
-	// also if the interceptor has called Close of next itself.
-	Close(cause error) error
-}
-
-// StreamInterceptor returns the handler of one stream. It is called before a client opens the
-// stream, and before a server accepts it. If it calls Close of next before it returns, the stream
-// is rejected with that cause. The methods of next may be called from any goroutine once the stream
-// is open. [StreamContext] returns the context of the stream.
-type StreamInterceptor func(info RPCInfo, next StreamHandler) StreamHandler
-
 // StreamContext returns the context of a stream. next is the handler that an interceptor was given.
 // On a server the context carries the client's id and metadata, see [RequestInfoFromContext]. On a
 // client whose stream is not open yet it is the context given to OpenStream. For handlers of other

@@ -1,0 +1,112 @@
+package dynamic
+
+import (
+	"context"
+	"math/rand/v2"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// publisher is what publishing the updates of one method needs. It is immutable.
+type publisher struct {
+	bus          bus.Bus
+	method       *registry.Method
+	updates      message.Type
+	interceptors []PublishInterceptor
+	// defaultChannel is the channel of updates without a topic.
+	defaultChannel bus.Channel
+}
+
+func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
+	return &publisher{
+		bus: b, method: method, interceptors: interceptors,
+		updates:        message.EncodeOnly(method.Output()),
+		defaultChannel: updateChannel(method, nil),
+	}
+}
+
+// updateChannel returns the channel of a method's updates. Subscribers use the channel on which
+// servers receive the requests of other methods.
+func updateChannel(method *registry.Method, topic []string) bus.Channel {
+	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
+}
+
+// publish checks and sends an update.
+func (p *publisher) publish(ctx context.Context, message proto.Message, opts []RequestOption) error {
+	method := p.method
+	if kind := method.Kind(); kind != registry.KindSubscription {
+		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription: use %s",
+			method.FullName(), kindNouns[kind], kindVerbs[kind])
+	}
+	o := newRequestOptions(opts)
+	if err := transport.CheckTopic(method, o.topic); err != nil {
+		return err
+	}
+	if err := p.updates.Check(message); err != nil {
+		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
+	}
+	if len(p.interceptors) == 0 {
+		return p.send(ctx, &o, message)
+	}
+	return p.publishIntercepted(ctx, o, message)
+}
+
+// publishIntercepted passes an update through the interceptors, which may replace it, and sends the
+// result.
+func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, message proto.Message) error {
+	send := func(ctx context.Context, message proto.Message) error {
+		if err := p.updates.Check(message); err != nil {
+			return wrongMessage("update", p.method, err)
+		}
+		return p.send(ctx, &o, message)
+	}
+	handler, err := chain(p.interceptors, newRPCInfo(p.method, o.topic), send)
+	if err != nil {
+		return err
+	}
+	if err := handler(ctx, message); err != nil {
+		return ensureCode(err)
+	}
+	return nil
+}
+
+// send encodes and publishes an update.
+func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
+	method, topic := p.method, o.topic
+	frame, err := wire.AppendMessageFrame(nil, p.updates.Body(message), string(p.updates.Name), updateNonce(method))
+	if err == nil {
+		frame, err = wire.AppendMetadata(frame, o.outgoingMetadata(ctx))
+	}
+	if err != nil {
+		return errors.NewErrorf(errors.InvalidArgument, "cannot encode update of %s: %w", method.FullName(), err)
+	}
+	channel := p.defaultChannel
+	if len(topic) > 0 {
+		channel = updateChannel(method, topic)
+	}
+	if err := p.bus.Publish(ctx, channel, frame, nil); err != nil {
+		classified, reason := transport.ClassifyError(err)
+		return errors.WithFacts(classified, errors.CallFacts{
+			Method: method.FullName(), Topic: topic, Phase: errors.PhasePublish, Reason: reason,
+		})
+	}
+	return nil
+}
+
+// updateNonce returns a random number that is part of an update, or 0, which stands for no number,
+// if all subscribers receive the update. Over Redis the members of a queue agree on who takes a
+// frame by the hash of its bytes, and drop an identical frame within five seconds as one already
+// taken. The number makes identical updates different frames.
+func updateNonce(method *registry.Method) uint64 {
+	if method.Routing() == registry.RoutingMulti {
+		return 0
+	}
+	return rand.Uint64() | 1 //nolint:gosec // not a secret; the lowest bit makes it nonzero
+}
