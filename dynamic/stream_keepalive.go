@@ -51,7 +51,8 @@ func keepaliveInterval(option time.Duration) time.Duration {
 type keepalive struct {
 	stream   *stream
 	interval time.Duration
-	timer    *time.Timer // guarded by the stream's mu
+	// timer is guarded by the stream's mu.
+	timer *time.Timer
 }
 
 // startKeepalive starts the keepalive if both sides announced an interval.

@@ -76,7 +76,9 @@ func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOpt
 
 func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	c := newUnaryCall(p, route)
-	c.chooseSelection(o, false) // The bus never queues streams: an open request reaches every server.
+	// Streams are never queued: the open request reaches every server, and the servers claim it. A
+	// queue would choose a server per frame, and so could not keep a stream at one server.
+	c.chooseSelection(o, false)
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	// As in psrpc, the deadline of ctx does not shorten the expiry of an open request.
 	c.expiry = timeout
