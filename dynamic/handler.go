@@ -22,7 +22,7 @@ type Handlers map[string]Handler
 // Handler serves one method. [Unary], [Raw] and [Stream] create handlers. A handler may be
 // registered several times.
 type Handler interface {
-	// bind checks the handler's types against a method, and returns what a server needs to call it.
+	// bind checks the handler's types against a method and returns the resolved handler.
 	bind(method *registry.Method) (*boundHandler, error)
 }
 
@@ -55,14 +55,15 @@ type HandlerOption interface {
 // WithAffinity sets the function that rates how well this server suits a request, for methods whose
 // clients select one of the servers that claim the request. A higher affinity is better. With 0 the
 // server claims the request but loses a selection by affinity; only [SelectionOpts] with
-// AcceptFirstAvailable or a SelectionFunc can select it. With a negative affinity the server does
-// not take the request. Without the option the affinity is 1.
+// AcceptFirstAvailable (the default unless the method has AFFINITY routing) or a SelectionFunc can
+// select it. With a negative affinity the server does not take the request. Without the option the
+// affinity is 1.
 //
 // Req must be the request type of the handler. ctx carries the client's metadata (see
 // [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should
 // return quickly, since the client waits for it; if it panics, the server does not take the
-// request. A queue method's request from a dynpsrpc client is already routed to one server, so the
-// function is not called for it.
+// request. The function is not called for a request of a dynpsrpc client to a QUEUE method, because
+// the bus has already selected the server.
 func WithAffinity[Req proto.Message](affinity func(ctx context.Context, request Req) float32) HandlerOption {
 	return affinityOption[Req](affinity)
 }
@@ -98,8 +99,9 @@ func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) e
 	return nil
 }
 
-// Unary returns a handler that calls handle with each request. handle owns the request, and gives
-// up the response when it returns. A nil response without an error is sent as an empty message.
+// Unary returns a handler that calls handle with each request. handle owns the request. It must not
+// change the response after it has returned. A nil response without an error is sent as an empty
+// message.
 //
 // The context ends when the caller no longer waits or the server is killed. A panic is logged and
 // answered with the code internal; the caller does not see the value of the panic.
@@ -164,7 +166,7 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 
 // Raw returns a handler that calls handle with each request, without decoding it. Request and
 // response are encoded messages, which nothing checks. handle must not change the request, but may
-// keep it. It gives up the response when it returns.
+// keep it. It must not change the response after it has returned.
 func Raw(
 	handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error), opts ...HandlerOption,
 ) Handler {

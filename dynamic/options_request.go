@@ -65,9 +65,9 @@ func WithTopic(parts ...string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.topic, o.hasTopic = parts, true })
 }
 
-// WithExpectedResponses ends a multi call as soon as n servers have responded. It is the only way
-// to end a multi call before its timeout on buses that do not count the receivers of a request:
-// NATS and Redis Cluster. Zero and negative values have no effect.
+// WithExpectedResponses ends a multi call as soon as n servers have responded. Without it, multi
+// calls over buses that do not count the receivers of a request, which are NATS and Redis Cluster,
+// last their whole timeout. Zero and negative values have no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }

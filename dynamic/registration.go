@@ -26,17 +26,16 @@ type Registration struct {
 	// plans and publishers are immutable maps by method name. plans has no subscriptions.
 	plans      map[string]*serverPlan
 	publishers map[string]*publisher
-	// clients is shared by all versions of the service, so that Replace keeps what is known of
+	// clients is shared by all versions of the service, so that Replace keeps the clock offsets of
 	// clients.
 	clients *clientCache
-	// drainingEndpoints counts the endpoints that are no longer in endpoints but still handle
+	// drainingEndpoints counts the endpoints that were deregistered or replaced but still handle
 	// requests.
 	drainingEndpoints *lifecycle.Gate
-	// running holds the requests that clients can cancel, cancelSubscription receives their
-	// cancels.
+	// running holds the requests that clients can cancel. cancelSubscription receives the cancels.
 	running            cancelTable
 	cancelSubscription transport.LazySubscription
-	// interceptors are those of the server around those of the service.
+	// interceptors are the interceptors of the server, followed by those of the service.
 	interceptors serverInterceptors
 
 	// ctx is the parent of the contexts of the service's handlers. Close and Kill cancel it.

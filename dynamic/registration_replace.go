@@ -80,8 +80,10 @@ func (r *Registration) replaceWith(next *Registration) error {
 	defer cancel()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
-		forEachConcurrently(endpoints, (*endpoint).close)        // also those that it has not come to
-		if closedErr := r.checkReplaceable(); closedErr != nil { // which is why
+		// Endpoints that open did not reach count as users of their inbounds, so all are closed.
+		forEachConcurrently(endpoints, (*endpoint).close)
+		// If r was closed during open, that is the cause of err.
+		if closedErr := r.checkReplaceable(); closedErr != nil {
 			return closedErr
 		}
 		return err
@@ -120,9 +122,9 @@ func (r *Registration) endpoint(name string) *endpoint {
 //
 // A frame that arrives meanwhile reads the target of its inbound without a lock. In the first loop
 // every inbound gets a target that depends on the shared flag switched, which still selects the
-// endpoint of r. Setting the flag then switches all methods at once: a client that got a response
-// of the new version from one method cannot reach the old version with another method. The second
-// loop drops the flag and the reference to the old endpoint.
+// current endpoint. Setting the flag then switches all methods at once: a client that got a
+// response of the new version from one method cannot reach the old version with another method. The
+// second loop drops the flag and the reference to the old endpoint.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()

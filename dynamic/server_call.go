@@ -306,8 +306,8 @@ func (c *serverCall) tooLargeFrame(err error) []byte {
 // computeDeadline sets the deadline of the request by this server's clock, and reports whether it
 // is in the future. expires is the deadline by the client's clock, as a Unix time in nanoseconds.
 //
-// A late request and a request of a client whose clock is slow look the same: both were sent, by
-// the clocks at hand, too long ago. The delays of earlier requests of the client tell them apart,
+// A late request and a request of a client whose clock is slow look the same: both seem to have
+// been sent too long ago. The delays of earlier requests of the client tell them apart,
 // see [clockskew.Offset]. If there are none, the server claims a request of a method with claims
 // and sets maybeExpired: a grant proves that the client still waits. For a method without claims it
 // drops the request, as psrpc does.

@@ -15,8 +15,8 @@ const (
 	maxClientIDLength = 256 // bytes; a longer id is not cached
 )
 
-// clientEntry holds what a service knows about one client: its id and channels, which are
-// immutable, and its clock.
+// clientEntry holds the id and the channels of one client, which are immutable, and the offset of
+// its clock.
 type clientEntry struct {
 	id                string
 	claims, responses bus.Channel
@@ -24,7 +24,7 @@ type clientEntry struct {
 }
 
 // clientCache caches the clients of a service. It saves building the names of a client's channels
-// for each response, and it keeps what requests have shown about the client's clock.
+// for each response, and it keeps the offset of the client's clock.
 type clientCache struct {
 	service string // wire name
 

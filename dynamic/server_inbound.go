@@ -128,8 +128,8 @@ func (i *inbound) onRequest(frame []byte) {
 }
 
 // onStream handles a frame of the stream channel. The bus calls it; it never blocks. A frame of an
-// open stream goes to that stream, whatever version of the service has it; only opens go to the
-// current endpoint.
+// open stream goes to that stream, which may belong to a replaced version of the service; only
+// opens go to the current endpoint.
 func (i *inbound) onStream(frame []byte) {
 	parsed, ok := transport.Decode(
 		frame, wire.KindStream, i.server.options.maxFrameSize, wire.ParseStream, &i.server.stats.badFrames)
