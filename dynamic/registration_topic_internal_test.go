@@ -34,7 +34,8 @@ func TestRegistration_TopicErrors(t *testing.T) {
 	r, err := server.Register(service, nil, AllowMissing())
 	require.NoError(t, err)
 
-	require.EqualError(t, r.RegisterTopic("Reigon", "eu"), "service t.Topics has no method Reigon; did you mean Region?")
+	require.EqualError(t, r.RegisterTopic("Reigon", "eu"),
+		"service t.Topics has no method Reigon; did you mean Region?")
 	require.EqualError(t, r.RegisterTopic("Global", "eu"), "method t.Topics/Global takes no topic")
 	require.EqualError(t, r.RegisterTopic("Events", "eu"),
 		"method t.Topics/Events is a subscription: there is nothing to register, give the topic to Publish")

@@ -43,7 +43,8 @@ type decoderOption RequestDecoder
 
 func (d decoderOption) bindOption(bound *boundHandler, method *registry.Method) error {
 	if bound.raw {
-		return errors.New("WithRequestDecoder: wanted a function that takes proto.Message, but the function takes bytes")
+		return errors.New(
+			"WithRequestDecoder: wanted a function that takes proto.Message, but the function takes bytes")
 	}
 	return d.replace(&bound.requestType, method.Input())
 }
