@@ -24,7 +24,7 @@ import (
 // If Replace fails, r continues unchanged. It fails as Register does, and
 //   - with the code invalid_argument if the wire names of the two versions differ;
 //   - with errors.ErrServerClosed if r or its server was closed or killed, or is so during Replace;
-//   - with the code failed_precondition if r was replaced before; its topics cannot be changed then.
+//   - with the code failed_precondition if r was replaced before. Its topics are then fixed, too.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
 	// Concurrent calls run one after the other. The first one that succeeds makes the others fail.
 	r.changeMu.Lock()
