@@ -207,3 +207,22 @@ func (c *multiCall) withFacts(err error, reason errors.Reason) error {
 	}
 	return errors.WithFacts(err, facts)
 }
+
+func (p *clientPlan) decodeServerResponse(received *serverResponse) {
+	if received.err == nil {
+		received.message, received.err = p.decodeResponse(received.raw)
+	}
+}
+
+// receive waits for the next response, after the interceptors if there are any, and returns it
+// decoded. It returns false after the last one.
+func (c *multiCall) receive(ctx context.Context) (received serverResponse, ok bool) {
+	if c.chain != nil {
+		return c.chain.next(ctx, c)
+	}
+	received, ok = c.next(ctx)
+	if ok {
+		c.plan.decodeServerResponse(&received)
+	}
+	return received, ok
+}

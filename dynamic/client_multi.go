@@ -105,6 +105,21 @@ func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []
 	return c.plan.callMulti(ctx, c.bound, request, opts)
 }
 
+// nextResponse waits for the next response, runs the response hooks, and returns the response. It
+// returns false after the last one.
+func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
+	received, ok := call.receive(ctx)
+	if !ok {
+		return nil, false
+	}
+	call.plan.afterResponse(ctx, call.route, call.request, received.message, received.err)
+	response := &Response[Resp]{Err: received.err, ServerID: received.serverID}
+	if received.message != nil {
+		response.Result = received.message.(Resp)
+	}
+	return response, true
+}
+
 // callMulti checks a request and sends it to every server. The hooks run outside of the
 // interceptors.
 func (p *clientPlan) callMulti(
@@ -125,38 +140,4 @@ func (p *clientPlan) callMulti(
 		p.afterResponse(ctx, route, request, nil, err)
 	}
 	return call, err
-}
-
-// nextResponse waits for the next response, runs the response hooks, and returns the response. It
-// returns false after the last one.
-func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
-	received, ok := call.receive(ctx)
-	if !ok {
-		return nil, false
-	}
-	call.plan.afterResponse(ctx, call.route, call.request, received.message, received.err)
-	response := &Response[Resp]{Err: received.err, ServerID: received.serverID}
-	if received.message != nil {
-		response.Result = received.message.(Resp)
-	}
-	return response, true
-}
-
-// receive waits for the next response, after the interceptors if there are any, and returns it
-// decoded. It returns false after the last one.
-func (c *multiCall) receive(ctx context.Context) (received serverResponse, ok bool) {
-	if c.chain != nil {
-		return c.chain.next(ctx, c)
-	}
-	received, ok = c.next(ctx)
-	if ok {
-		c.plan.decodeServerResponse(&received)
-	}
-	return received, ok
-}
-
-func (p *clientPlan) decodeServerResponse(received *serverResponse) {
-	if received.err == nil {
-		received.message, received.err = p.decodeResponse(received.raw)
-	}
 }

@@ -202,35 +202,6 @@ func (c *Conn) membership(channel string) *selection.Membership {
 	return m
 }
 
-// subscribeReplies subscribes to the replies of a service, unless the conn has done so. The wait
-// for the bus is limited by the conn's timeout.
-func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
-	c.mu.Lock()
-	if err := c.err(); err != nil {
-		c.mu.Unlock()
-		return nil, err
-	}
-	replies := c.replies[s.WireName()]
-	if replies == nil {
-		replies = newReplySubscriptions(c, s.WireName())
-		c.replies[s.WireName()] = replies
-	}
-	c.mu.Unlock()
-
-	timeout := c.options.timeout
-	if timeout == 0 {
-		timeout = DefaultClientTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
-	err := replies.subscribe(ctx, hasStreams(s))
-	if err != nil && c.err() != nil {
-		err = c.err()
-	}
-	return replies, err
-}
-
 // onResponse is the bus.Handler of response channels; it never blocks.
 func (c *Conn) onResponse(frame []byte) {
 	response, ok := transport.Decode(
@@ -263,10 +234,6 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 }
 
-// maxTimeout is the longest timeout of a call; longer ones are shortened to it. The expiry of a
-// request is a Unix time in nanoseconds, which ends in the year 2262.
-const maxTimeout = 100 * 365 * 24 * time.Hour
-
 // bounds returns the timeout of a call, and the expiry that its request carries. A timeout in the
 // call's options takes precedence. Otherwise the timeout is the earlier of the conn's timeout and
 // the deadline of ctx, or DefaultClientTimeout if there is neither. The expiry is never later than
@@ -294,25 +261,75 @@ func (c *Conn) panics() panicReporter {
 	return panicReporter{c.options.logger, c.options.interceptors.panics}
 }
 
-// onStream is the bus.Handler of stream channels; it never blocks.
-func (c *Conn) onStream(frame []byte) {
-	parsed, ok := transport.Decode(
-		frame, wire.KindStream, c.options.maxFrameSize, wire.ParseStream, &c.stats.badFrames)
-	if !ok {
-		return
+// subscribeReplies subscribes to the replies of a service, unless the conn has done so. The wait
+// for the bus is limited by the conn's timeout.
+func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
+	c.mu.Lock()
+	if err := c.err(); err != nil {
+		c.mu.Unlock()
+		return nil, err
 	}
-	c.streams.dispatch(&parsed)
+	replies := c.replies[s.WireName()]
+	if replies == nil {
+		replies = newReplySubscriptions(c.bus, c, s.WireName(), c.options.id)
+		c.replies[s.WireName()] = replies
+	}
+	c.mu.Unlock()
+
+	timeout := c.options.timeout
+	if timeout == 0 {
+		timeout = DefaultClientTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	err := replies.subscribe(ctx, hasStreams(s))
+	if err != nil && c.err() != nil {
+		err = c.err()
+	}
+	return replies, err
 }
 
-// trackStream adds s to the streams and children of the conn until s.release is called.
-func (c *Conn) trackStream(s *stream) error {
-	child := connStream{s}
-	if err := c.track(child); err != nil {
+// connChild is a stream or a subscription that ends with its conn, or with the conn's bus.
+type connChild interface {
+	// end ends the child with err and returns when the child has ended. It may be called more than
+	// once; only the first error counts.
+	end(err error)
+}
+
+// track adds a child that ends with the conn. It returns an error if the conn is closed.
+func (c *Conn) track(child connChild) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.err(); err != nil {
 		return err
 	}
-	s.release = func() {
-		c.untrack(child)
-		c.streams.remove(s)
+	if c.children == nil {
+		c.children = map[connChild]struct{}{}
 	}
-	return c.streams.add(s) // cannot fail: the id is new
+	c.children[child] = struct{}{}
+	return nil
+}
+
+func (c *Conn) untrack(child connChild) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.children, child)
+}
+
+// closeChildren waits until the conn or its bus is closed, and then ends all children and calls. It
+// is the body of a goroutine that Close waits for.
+func (c *Conn) closeChildren() {
+	select {
+	case <-c.ctx.Done():
+	case <-c.bus.Done():
+		c.cancel(bus.ErrClosed)
+	}
+	c.mu.Lock()
+	children := slices.Collect(maps.Keys(c.children))
+	c.mu.Unlock()
+	for _, child := range children {
+		child.end(c.err())
+	}
+	c.pending.notifyConnClosed()
 }

@@ -17,7 +17,7 @@ func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) 
 	if err != nil {
 		return nil, nil, err
 	}
-	message, err := toMessage(&plan.requests, c.registry, request)
+	message, err := plan.requests.From(c.registry, request)
 	if err != nil {
 		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", plan.method.FullName(), err)
 	}

@@ -16,8 +16,10 @@ import (
 // client. They are made when the conn first uses the service and kept until the conn is closed: a
 // subscription takes a round trip to the broker, which a call must not pay.
 type replySubscriptions struct {
-	conn      *Conn
+	bus       bus.Bus
+	callbacks replyCallbacks
 	wireName  string
+	clientID  string
 	claims    transport.LazySubscription
 	responses transport.LazySubscription
 	// streams is not subscribed for a service without streams.
@@ -28,10 +30,19 @@ type replySubscriptions struct {
 	opening chan struct{}
 }
 
-func newReplySubscriptions(c *Conn, wireName string) *replySubscriptions {
+// replyCallbacks take the frames of replySubscriptions. They never block.
+type replyCallbacks interface {
+	onClaim(frame []byte)
+	onResponse(frame []byte)
+	onStream(frame []byte)
+}
+
+func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, clientID string) *replySubscriptions {
 	return &replySubscriptions{
-		conn:      c,
+		bus:       b,
+		callbacks: callbacks,
 		wireName:  wireName,
+		clientID:  clientID,
 		opening:   make(chan struct{}, 1),
 		claims:    transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 		responses: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
@@ -48,17 +59,16 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	id := s.conn.options.id
-	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, id))
-	if err := s.claims.Subscribe(ctx, s.conn.bus, claims, bus.Broadcast, s.conn.onClaim); err != nil {
+	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, s.clientID))
+	if err := s.claims.Subscribe(ctx, s.bus, claims, bus.Broadcast, s.callbacks.onClaim); err != nil {
 		return err
 	}
-	responses := bus.Channel(wire.ResponseChannel(s.wireName, id))
-	if err := s.responses.Subscribe(ctx, s.conn.bus, responses, bus.Broadcast, s.conn.onResponse); err != nil || !streams {
+	responses := bus.Channel(wire.ResponseChannel(s.wireName, s.clientID))
+	if err := s.responses.Subscribe(ctx, s.bus, responses, bus.Broadcast, s.callbacks.onResponse); err != nil || !streams {
 		return err
 	}
-	frames := bus.Channel(wire.StreamClientChannel(s.wireName, id))
-	return s.streams.Subscribe(ctx, s.conn.bus, frames, bus.Broadcast, s.conn.onStream)
+	frames := bus.Channel(wire.StreamClientChannel(s.wireName, s.clientID))
+	return s.streams.Subscribe(ctx, s.bus, frames, bus.Broadcast, s.callbacks.onStream)
 }
 
 // hasStreams reports whether any method of a service is a stream.

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // RequestHook is called with each request of a conn before it is sent. It runs on the caller's
@@ -17,13 +19,17 @@ type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 // response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
 
-// WithRequestHooks adds hooks that are called with each request, in the given order. psrpc has the
-// same hooks; interceptors can do more, see [ClientRPCInterceptor].
-func WithRequestHooks(hooks ...RequestHook) ConnOption {
-	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
+// Panic describes a panic that the library has recovered.
+type Panic struct {
+	// Method is the method whose handler, affinity function or interceptor panicked.
+	Method *registry.Method
+	// Value is the value of the panic. It is nil if a handler ended its goroutine with
+	// runtime.Goexit.
+	Value any
+	// Stack is the stack trace of the goroutine, as text.
+	Stack []byte
 }
 
-// WithResponseHooks adds hooks that are called with each response or error, in the given order.
-func WithResponseHooks(hooks ...ResponseHook) ConnOption {
-	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
-}
+// PanicHook is called for each recovered panic, on the goroutine that panicked. ctx is the context
+// of the request, stream or subscription; for a multi call it is the background context.
+type PanicHook func(ctx context.Context, p Panic)

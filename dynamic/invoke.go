@@ -2,16 +2,10 @@ package dynamic
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
-
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // Invoke calls the method with this full name, such as "my.pkg.MyService/NormalRPC", and returns
@@ -81,42 +75,9 @@ func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOpti
 // that cannot be converted to the method's type fails with the code invalid_argument and is not
 // sent.
 func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
-	converted, err := toMessage(&s.plan.requests, s.plan.conn.registry, message)
+	converted, err := s.plan.requests.From(s.plan.conn.registry, message)
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.plan.method.FullName(), err)
 	}
 	return s.ClientStream.Send(converted, opts...)
-}
-
-// toMessage converts a request that was passed to Invoke to a message. It does not check the type
-// of a proto.Message.
-func toMessage(t *message.Type, reg *registry.Registry, given any) (proto.Message, error) {
-	switch given := given.(type) {
-	case nil:
-		return t.New(), nil
-	case proto.Message:
-		return given, nil
-	case json.RawMessage:
-		return messageFromJSON(t, reg, given)
-	case map[string]any:
-		if given == nil {
-			return t.New(), nil
-		}
-		encoded, err := json.Marshal(given)
-		if err != nil {
-			return nil, fmt.Errorf("map cannot be encoded as JSON: %w", err)
-		}
-		return messageFromJSON(t, reg, encoded)
-	default:
-		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", given)
-	}
-}
-
-func messageFromJSON(t *message.Type, reg *registry.Registry, encoded []byte) (proto.Message, error) {
-	message := t.New()
-	options := protojson.UnmarshalOptions{Resolver: reg}
-	if err := options.Unmarshal(encoded, message); err != nil {
-		return nil, fmt.Errorf("cannot parse as %s: %w", t.Name, err)
-	}
-	return message, nil
 }

@@ -22,11 +22,11 @@ type RequestInfo struct {
 }
 
 func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) RequestInfo {
-	in := RequestInfo{ClientID: clientID, Metadata: metadata}
+	info := RequestInfo{ClientID: clientID, Metadata: metadata}
 	if sentAt != 0 {
-		in.SentAt = time.Unix(0, sentAt)
+		info.SentAt = time.Unix(0, sentAt)
 	}
-	return in
+	return info
 }
 
 type outgoingMetadataKey struct{}
@@ -59,12 +59,6 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 	}
 	maps.Copy(merged, metadata)
 	return context.WithValue(ctx, outgoingMetadataKey{}, merged)
-}
-
-// WithMetadata attaches metadata to one call, stream or update, in addition to the metadata of its
-// context. It overrides existing keys of the context's metadata.
-func WithMetadata(metadata map[string]string) RequestOption {
-	return requestOption(func(o *requestOptions) { o.metadata = metadata })
 }
 
 // outgoingMetadata returns the metadata of ctx, which must not be changed.

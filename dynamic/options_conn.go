@@ -72,3 +72,18 @@ func WithSelectionTimeout(timeout time.Duration) ConnOption {
 
 // ConnOption configures [NewConn].
 type ConnOption interface{ applyConn(o *connOptions) }
+
+// WithRequestHooks adds hooks that are called with each request, in the given order. psrpc has the
+// same hooks; interceptors can do more, see [ClientRPCInterceptor].
+func WithRequestHooks(hooks ...RequestHook) ConnOption {
+	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
+}
+
+// WithResponseHooks adds hooks that are called with each response or error, in the given order.
+func WithResponseHooks(hooks ...ResponseHook) ConnOption {
+	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
+}
+
+// maxTimeout is the longest timeout of a call; longer ones are shortened to it. The expiry of a
+// request is a Unix time in nanoseconds, which ends in the year 2262.
+const maxTimeout = 100 * 365 * 24 * time.Hour

@@ -116,3 +116,9 @@ const (
 	// EndSubscription ends the subscription with errors.ErrSlowConsumer.
 	EndSubscription
 )
+
+// WithMetadata attaches metadata to one call, stream or update, in addition to the metadata of its
+// context. It overrides existing keys of the context's metadata.
+func WithMetadata(metadata map[string]string) RequestOption {
+	return requestOption(func(o *requestOptions) { o.metadata = metadata })
+}

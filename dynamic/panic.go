@@ -8,21 +8,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Panic describes a panic that the library has recovered.
-type Panic struct {
-	// Method is the method whose handler, affinity function or interceptor panicked.
-	Method *registry.Method
-	// Value is the value of the panic. It is nil if a handler ended its goroutine with
-	// runtime.Goexit.
-	Value any
-	// Stack is the stack trace of the goroutine, as text.
-	Stack []byte
-}
-
-// PanicHook is called for each recovered panic, on the goroutine that panicked. ctx is the context
-// of the request, stream or subscription; for a multi call it is the background context.
-type PanicHook func(ctx context.Context, p Panic)
-
 // WithPanicHook adds a hook that is called for each panic that the library recovers, after it has
 // logged the panic: panics of handlers, of affinity functions, and of interceptors on goroutines of
 // the library. The caller of the method only learns that there was a panic. A panic of the hook

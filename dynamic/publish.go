@@ -17,7 +17,7 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 	if err != nil {
 		return err
 	}
-	message, err := toMessage(&p.updates, c.registry, update)
+	message, err := p.updates.From(c.registry, update)
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", p.method.FullName(), err)
 	}

@@ -19,8 +19,14 @@ type RPCInfo struct {
 	// Descriptor is the method in the registry.
 	Descriptor *registry.Method
 
-	// conn is set for single and multi calls of a client, and nil for all others.
-	conn *Conn
+	// client bounds the single and multi calls of a client. It is nil for all others.
+	client callBounds
+}
+
+// callBounds is a conn as RPCInfo needs it.
+type callBounds interface {
+	// bounds returns the timeout and the expiry of a call that is made now.
+	bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time)
 }
 
 func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
@@ -37,11 +43,11 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 // For streams, subscriptions and on the server it is the deadline of ctx, or the zero time if ctx
 // has none.
 func (i RPCInfo) Deadline(ctx context.Context, opts ...RequestOption) time.Time {
-	if i.conn == nil {
+	if i.client == nil {
 		deadline, _ := ctx.Deadline()
 		return deadline
 	}
 	o := newRequestOptions(opts)
-	_, expiry := i.conn.bounds(ctx, time.Now(), &o)
+	_, expiry := i.client.bounds(ctx, time.Now(), &o)
 	return expiry
 }

@@ -3,7 +3,6 @@ package dynamic
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -136,7 +135,7 @@ func (s *Server) waiting() (messages uint64) {
 	s.mu.Unlock()
 	for _, r := range registrations {
 		for _, e := range r.currentEndpoints() {
-			messages += e.inbound.streams.waiting(e)
+			messages += e.waiting()
 		}
 	}
 	return messages
@@ -328,59 +327,6 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// bindHandlers binds the handlers to the methods of r's service and returns the plan of each served
-// method by name. It reports all problems in one error.
-func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
-	var problems []error
-	problem := func(method, format string, args ...any) {
-		err := fmt.Errorf(format, args...)
-		problems = append(problems, errors.NewErrorf(errors.InvalidArgument,
-			"service %s, method %s: %w", r.service.Name(), method, err))
-	}
-	for _, name := range slices.Sorted(maps.Keys(handlers)) {
-		if _, ok := r.service.Method(name); !ok {
-			problem(name, "there is a handler, but no such method%s",
-				transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
-		}
-	}
-	plans := map[string]*serverPlan{}
-	for _, method := range r.service.Methods() {
-		handler, given := handlers[method.Name()]
-		if given && handler == nil {
-			problem(method.Name(), "the handler is nil")
-			continue
-		}
-		bound, err := bindHandler(method, handler, allowMissing)
-		if err != nil {
-			problem(method.Name(), "%w", err)
-		} else if bound != nil {
-			plans[method.Name()] = newServerPlan(r, method, bound)
-		}
-	}
-	return plans, errors.Join(problems...)
-}
-
-// bindHandler binds a handler to its method. handler may be nil. The result is nil for a
-// subscription, which no handler serves.
-func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
-	switch {
-	case handler != nil:
-		bound, err := handler.bind(method)
-		if err != nil {
-			return nil, fmt.Errorf("the handler does not fit: %w", err)
-		}
-		return bound, nil
-	case method.Kind() == registry.KindSubscription:
-		return nil, nil //nolint:nilnil // subscriptions have no handler
-	case allowMissing && method.Kind() == registry.KindStream:
-		return Stream(unimplementedStream).bind(method)
-	case allowMissing:
-		return Raw(unimplementedCall).bind(method)
-	default:
-		return nil, errors.New("there is no handler; dynamic.AllowMissing() lets it answer unimplemented")
 	}
 }
 

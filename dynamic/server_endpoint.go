@@ -60,6 +60,9 @@ func (e *endpoint) subscribers() uint32 {
 	return e.inbound.frames.Subscribers()
 }
 
+// waiting returns the number of stream messages that the handlers have not read yet.
+func (e *endpoint) waiting() uint64 { return e.inbound.streams.waiting(e) }
+
 // isClosing reports whether drain was called.
 func (e *endpoint) isClosing() bool {
 	select {

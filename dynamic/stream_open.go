@@ -122,15 +122,3 @@ func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Durat
 		counters: &p.conn.stats.streams, dedup: &p.conn.messageDedup,
 	})
 }
-
-// connStream is a client's stream as a child of its conn.
-type connStream struct{ *stream }
-
-// end closes the stream because the conn ends. As in psrpc, closing the client is not an error for
-// its streams: the server receives errors.ErrStreamClosed.
-func (s connStream) end(err error) {
-	if errors.Is(err, errors.ErrClientClosed) {
-		err = nil
-	}
-	_ = s.Close(err)
-}

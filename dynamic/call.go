@@ -1,0 +1,80 @@
+package dynamic
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// resolveCall checks the method, the request and the options of a call, and returns its route.
+func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
+	if err := p.check(kind); err != nil {
+		return nil, err
+	}
+	if err := p.requests.Check(request); err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", p.method.FullName(), err)
+	}
+	if o.interceptors != nil && o.interceptors.err != nil {
+		return nil, o.interceptors.err
+	}
+	return p.route(bound, o)
+}
+
+// call sends a request to one server and returns the decoded response. The hooks run outside of the
+// interceptors.
+func (p *clientPlan) call(
+	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
+) (response proto.Message, err error) {
+	o := newRequestOptions(opts)
+	route, err := p.resolveCall(registry.KindSingle, bound, request, &o)
+	if err != nil {
+		return nil, err
+	}
+	p.beforeRequest(ctx, route, request)
+	if route.handler != nil || o.interceptors != nil {
+		response, err = p.callIntercepted(ctx, route, request, opts)
+	} else {
+		response, err = p.callDirect(ctx, route, request, &o)
+	}
+	p.afterResponse(ctx, route, request, response, err)
+	return response, err
+}
+
+// callDirect sends a request to one server, without hooks and interceptors, and returns the decoded
+// response.
+func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
+	raw, err := p.callUnary(ctx, r, request, o)
+	if err != nil {
+		return nil, err
+	}
+	return p.decodeResponse(raw)
+}
+
+func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
+	response, err := p.responses.Decode(raw)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", p.method.FullName(), err)
+	}
+	return response, nil
+}
+
+func (p *clientPlan) callInfo(r *route) RPCInfo {
+	info := newRPCInfo(p.method, r.topic)
+	info.client = p.conn
+	return info
+}
+
+func (p *clientPlan) beforeRequest(ctx context.Context, r *route, request proto.Message) {
+	for _, hook := range p.conn.options.requestHooks {
+		hook(ctx, request, newRPCInfo(p.method, r.topic))
+	}
+}
+
+func (p *clientPlan) afterResponse(ctx context.Context, r *route, request, response proto.Message, err error) {
+	for _, hook := range p.conn.options.responseHooks {
+		hook(ctx, request, newRPCInfo(p.method, r.topic), response, err)
+	}
+}
