@@ -27,7 +27,7 @@ var drivers = struct {
 func MustRegister(scheme string, driver Driver) {
 	drivers.Lock()
 	defer drivers.Unlock()
-	if _, taken := drivers.byScheme[scheme]; taken {
+	if _, registered := drivers.byScheme[scheme]; registered {
 		panic(fmt.Sprintf("bus: a driver for %s:// is already registered", scheme))
 	}
 	drivers.byScheme[scheme] = driver

@@ -172,7 +172,7 @@ func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts 
 // are no more. It must not be called concurrently.
 func (c *multiChain) next(ctx context.Context, call *multiCall) (response serverResponse, ok bool) {
 	for {
-		if response, ok, ended := c.popReady(); ok || ended {
+		if response, ok, done := c.popReady(); ok || done {
 			return response, ok
 		}
 		received, ok := call.next(ctx)

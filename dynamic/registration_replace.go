@@ -99,7 +99,7 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 		plan := r.plans[e.plan.method.Name()]
 		if len(e.topic) > 0 && plan != nil && transport.CheckTopic(plan.method, e.topic) == nil {
 			successor := newEndpoint(plan, e.topic)
-			successor.inherited = true
+			successor.fromPredecessor = true
 			endpoints = append(endpoints, successor)
 		}
 	}

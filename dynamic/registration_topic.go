@@ -137,10 +137,10 @@ func (r *Registration) takeInherited(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.endpoints[name]
-	if e == nil || !e.inherited {
+	if e == nil || !e.fromPredecessor {
 		return nil
 	}
-	e.inherited = false
+	e.fromPredecessor = false
 	return e
 }
 
@@ -148,7 +148,7 @@ func (r *Registration) takeInherited(name string) *endpoint {
 func (r *Registration) markInherited(e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.inherited = true
+	e.fromPredecessor = true
 }
 
 // deregisterTopics deregisters a topic for all methods. An error for one of them does not affect

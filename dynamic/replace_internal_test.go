@@ -56,7 +56,7 @@ func TestInbound_Replace(t *testing.T) {
 		entering.Go(func() {
 			newest := int64(0)
 			for i := 0; !stop.Load(); i++ {
-				e, token := inbounds[i%methods].enter()
+				e, token := inbounds[i%methods].acquire()
 				if !assert.NotNil(t, e, "no endpoint is open") {
 					return
 				}

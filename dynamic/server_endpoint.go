@@ -19,9 +19,9 @@ type endpoint struct {
 	handle  serveFunc
 	inbound *inbound
 
-	// inherited is true if Replace created the endpoint because the previous version served the
+	// fromPredecessor is true if Replace created the endpoint because the previous version served the
 	// topic, and RegisterTopic has not been called for it yet. The registration's mu guards it.
-	inherited bool
+	fromPredecessor bool
 
 	// inFlight counts the requests and streams that are being handled.
 	inFlight lifecycle.InFlight

@@ -101,12 +101,12 @@ func (i *inbound) current() *endpoint {
 	return t.endpoint
 }
 
-// enter returns the current endpoint and a token of its inFlight counter, which must be returned
+// acquire returns the current endpoint and a token of its inFlight counter, which must be returned
 // with Leave. It returns nil if the endpoint is closed.
 //
 // The current endpoint may be replaced and closed after enter has read it. enter therefore tries
 // again as long as the current endpoint changes.
-func (i *inbound) enter() (*endpoint, *lifecycle.Token) {
+func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	var tried *endpoint
 	for {
 		e := i.current()
@@ -122,7 +122,7 @@ func (i *inbound) enter() (*endpoint, *lifecycle.Token) {
 
 // onRequest handles a frame of the request channel. The bus calls it; it never blocks.
 func (i *inbound) onRequest(frame []byte) {
-	if e, token := i.enter(); e != nil && !startServerCall(e, frame, token) {
+	if e, token := i.acquire(); e != nil && !startServerCall(e, frame, token) {
 		e.inFlight.Leave(token)
 	}
 }
@@ -140,7 +140,7 @@ func (i *inbound) onStream(frame []byte) {
 		i.streams.dispatch(&parsed)
 		return
 	}
-	if e, token := i.enter(); e != nil && !startStreamRequest(e, &parsed, token) {
+	if e, token := i.acquire(); e != nil && !startStreamRequest(e, &parsed, token) {
 		e.inFlight.Leave(token)
 	}
 }

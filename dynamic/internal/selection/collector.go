@@ -126,7 +126,7 @@ func (c *Collector) UpdateMembership(claims []wire.ClaimRequest, receivers int) 
 }
 
 // Err returns the error of a selection that found no server, and the reason.
-func (c *Collector) Err() (errors.Error, errors.Reason) { //nolint:staticcheck // the reason belongs to the error
+func (c *Collector) Err() (errors.Error, errors.Reason) {
 	switch {
 	case len(c.choice.rejected) > 0 && len(c.choice.acceptable) == 0:
 		return c.choice.err(), errors.ReasonBelowMinimum

@@ -1,4 +1,4 @@
-package goplugin_test //nolint:testableexamples // it needs a plugin that was built with this program
+package goplugin_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package process_test //nolint:testableexamples // it needs a broker and plugins
+package process_test
 
 import (
 	"context"
