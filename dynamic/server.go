@@ -21,58 +21,62 @@ import (
 )
 
 // Server serves registered services on a bus. Services can be registered and closed at any time.
-// Call Shutdown to stop it and let running handlers finish, or Kill to stop it without waiting for
-// them. Neither of the two closes the bus. All methods may be called from many goroutines.
+// Call Shutdown to stop the server and let running handlers finish, or Kill to stop it without
+// waiting for them. Neither method closes the bus. All methods are safe for concurrent use.
 type Server struct {
 	bus     bus.Bus
 	options serverOptions
-	// wireID is options.id as bytes, which is how it is encoded.
+	// wireID is options.id as a byte slice, the form in which frames are encoded.
 	wireID []byte
-	// configErr is the error of NewServer's arguments. If it is not nil, Register returns it.
+	// configErr is the error in the arguments of NewServer, or nil. If it is not nil, Register
+	// returns it.
 	configErr     error
 	pendingClaims pendingClaims
-	// semaphore limits the requests that all services handle at the same time.
+	// semaphore limits how many requests all services together may handle at the same time.
 	semaphore semaphore.Semaphore
 	workers   *lifecycle.WorkerPool[task]
 	stats     serverCounters
 	done      chan struct{}
 
-	// requestDedup detects requests and stream opens that the bus delivers twice, messageDedup
-	// stream messages. They are separate so that messages of busy streams do not evict requests.
+	// requestDedup detects requests and stream opens that the bus has delivered before, and
+	// messageDedup detects stream messages. The two caches are separate so that the messages of
+	// busy streams do not evict requests.
 	requestDedup, messageDedup dedup.Cache
 
 	// ctx is the parent of the contexts of all handlers. Shutdown and Kill cancel it.
-	ctx    context.Context //nolint:containedctx // the life of the server
+	ctx    context.Context //nolint:containedctx // the server's lifetime
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool
-	services map[string]*Registration // by wire name
-	// draining holds registrations that Shutdown and Kill must close but services does not contain:
-	// replaced ones until they are closed, and a new version until it replaces the current one.
+	services map[string]*Registration // keyed by wire name
+	// draining holds the registrations that are not in services but must also be closed by Shutdown
+	// and Kill: a replaced registration until it is closed, and a new version until it replaces the
+	// current one.
 	draining map[*Registration]struct{}
 }
 
-// ServerStats counts the frames that a server has dropped since NewServer, by reason. A dropped
-// frame gets no answer, as with psrpc, so the counters are the only trace of it.
+// ServerStats counts the frames that a server has dropped since it was created, by reason. As in
+// psrpc, the server does not respond to a dropped frame, so these counters are the only trace of
+// it.
 type ServerStats struct {
-	// BadFrames is the number of frames that could not be decoded, or that contained another type
-	// of message than their channel is for.
+	// BadFrames is the number of frames that could not be decoded or whose message type does not
+	// belong on their channel.
 	BadFrames uint64
-	// Expired is the number of requests and stream frames that arrived after their client's
-	// deadline.
+	// Expired is the number of requests and stream frames that arrived after the client's deadline.
 	Expired uint64
 	// Duplicated is the number of requests, stream opens and stream messages that the bus delivered
 	// again within five seconds.
 	Duplicated uint64
-	// Unmatched is the number of stream frames for a stream that is unknown here or has ended. It
-	// grows in normal operation, because all servers of a method receive the frames of all its
-	// streams.
+	// Unmatched is the number of frames for streams that this server does not know or that have
+	// ended. The number grows in normal operation, because every server of a method receives the
+	// frames of all of the method's streams.
 	Unmatched uint64
-	// Overflowed is the number of stream messages that found the buffer of their stream full
-	// because the handler did not read fast enough.
+	// Overflowed is the number of stream messages that were dropped because the stream's buffer was
+	// full: the handler did not read fast enough.
 	Overflowed uint64
-	// Waiting is the number of stream messages that are buffered now and not yet read by a handler.
+	// Waiting is the number of stream messages that are currently buffered and have not yet been
+	// read by a handler.
 	Waiting uint64
 }
 
@@ -81,11 +85,12 @@ type serverCounters struct {
 	streams                        streamCounters
 }
 
-// task is a unit of work of the server's worker pool: a request, a stream open or a stream's pump.
+// task is a unit of work for the server's worker pool: a request, a stream open or the pump of a
+// stream.
 type task interface{ serve() }
 
-// NewServer returns a server on b without services. If b is nil or an option is invalid, NewServer
-// succeeds and Register returns the error.
+// NewServer returns a server on b that has no services yet. If b is nil or an option is invalid,
+// NewServer still returns a server, and Register returns the error.
 func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	options := newServerOptions(opts)
@@ -112,7 +117,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	return s
 }
 
-// ID returns the id that identifies the server on the bus, see [WithServerID].
+// ID returns the ID that identifies the server on the bus. See [WithServerID].
 func (s *Server) ID() string { return s.options.id }
 
 // Stats returns the current counters.
@@ -128,7 +133,7 @@ func (s *Server) Stats() ServerStats {
 	}
 }
 
-// waiting returns the number of buffered stream messages of all services.
+// waiting returns the total number of buffered stream messages of all services.
 func (s *Server) waiting() (messages uint64) {
 	s.mu.Lock()
 	registrations := s.registrationsLocked()
@@ -141,19 +146,21 @@ func (s *Server) waiting() (messages uint64) {
 	return messages
 }
 
-// Register starts to serve a service. descriptor is a *registry.Service, whose wire name is then
-// used too, or a protoreflect.ServiceDescriptor or any other value that [registry.NewService]
-// accepts. Methods without topics can be called when Register returns: the bus has confirmed their
-// subscriptions. Methods with topics also need [Registration.RegisterTopic].
+// Register starts serving a service. descriptor is a *registry.Service (in which case its wire name
+// is used), a protoreflect.ServiceDescriptor, or any other value accepted by [registry.NewService].
+// When Register returns, methods without topics can be called: the bus has confirmed their
+// subscriptions. Methods with topics can be called on a topic after [Registration.RegisterTopic]
+// has been called for it.
 //
-// If Register returns an error, nothing of the service is served. It fails
+// If Register returns an error, no method of the service is served. Register returns an error
 //   - if the psrpc options of the service contradict each other;
-//   - if the types of a handler do not match its method, a handler is for an unknown method, or a
-//     method has no handler, see [AllowMissing]; all these problems are reported in one error;
-//   - if the server already serves a service with the same wire name, see [WithWireName] and
-//     [Registration.Replace];
-//   - if the bus fails or does not confirm in time, see [WithServerTimeout];
-//   - with errors.ErrServerClosed after Shutdown or Kill.
+//   - if the types of a handler do not match its method, if there is a handler for an unknown
+//     method, or if a method has no handler (see [AllowMissing]); a single error reports all of
+//     these problems;
+//   - if the server already serves a service with the same wire name (see [WithWireName] and
+//     [Registration.Replace]);
+//   - if the bus fails or does not confirm the subscriptions in time (see [WithServerTimeout]);
+//   - if Shutdown or Kill has been called; the error is errors.ErrServerClosed.
 func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
 	r, err := s.buildRegistration(descriptor, handlers, opts)
 	if err != nil {
@@ -166,8 +173,8 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 	return r, nil
 }
 
-// buildRegistration checks the arguments of Register and returns a registration that has not
-// subscribed to anything.
+// buildRegistration checks the arguments of Register and returns a registration without any
+// subscriptions.
 func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []RegisterOption) (*Registration, error) {
 	if s.configErr != nil {
 		return nil, s.configErr
@@ -188,7 +195,7 @@ func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []Reg
 	return r, nil
 }
 
-// activate adds r to the server and subscribes to its channels.
+// activate adds r to the server and subscribes to the channels of its methods.
 func (s *Server) activate(r *Registration) error {
 	if err := s.add(r); err != nil {
 		return err
@@ -202,7 +209,7 @@ func (s *Server) activate(r *Registration) error {
 	return err
 }
 
-// add adds r to services, unless its wire name is in use.
+// add adds r to services. It returns an error if the wire name of r is already in use.
 func (s *Server) add(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,7 +229,8 @@ func (s *Server) add(r *Registration) error {
 	return nil
 }
 
-// remove deletes r from services and draining. A registration that replaced r stays.
+// remove deletes r from services and draining. If another registration has replaced r, that
+// registration is kept.
 func (s *Server) remove(r *Registration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,8 +240,8 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// publishToClient sends a response or a claim to a client, and logs a failure. ctx bounds how long
-// it waits for a busy bus.
+// publishToClient sends a response or a claim to a client and logs a warning if that fails. ctx
+// limits how long publishToClient waits for a busy bus.
 func (s *Server) publishToClient(
 	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
 ) error {
@@ -249,10 +257,10 @@ func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel,
 		slog.String("channel", channel.Name), slog.Any("error", err))
 }
 
-// Shutdown stops accepting requests, so that clients select other servers, and waits for the
-// running handlers. If ctx ends first, Shutdown cancels the contexts of the handlers and returns an
-// error that names the services that were still busy and for which errors.Is(err, ctx.Err()) is
-// true. Every call waits, also a second one and one after Kill.
+// Shutdown stops accepting requests, so that clients select other servers, and waits for running
+// handlers to return. If ctx ends first, Shutdown cancels the contexts of the handlers and returns
+// an error that wraps ctx.Err() and names the services that were still busy. Every call waits for
+// running handlers, even if Shutdown or Kill has been called before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.markClosed()
 	errs := make([]error, len(services))
@@ -265,8 +273,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	// Handlers of services that were killed earlier may still run: their Close no longer waits for
-	// them.
+	// Handlers of services that were killed earlier may still be running. Kill has removed these
+	// services from the server, so they were not closed above.
 	if err := waitFor(ctx, idle); err != nil {
 		return errors.NewErrorf(errors.FromContext(err).Code(),
 			"server %s: handlers were still running: %w", s.ID(), err)
@@ -275,8 +283,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Kill stops accepting requests and cancels the contexts of the running handlers. It does not wait
-// for them.
+// Kill stops accepting requests and cancels the contexts of running handlers. It does not wait for
+// the handlers to return.
 func (s *Server) Kill() {
 	for _, r := range s.markClosed() {
 		r.Kill()
@@ -284,10 +292,10 @@ func (s *Server) Kill() {
 	s.stop()
 }
 
-// Done returns a channel that is closed when Shutdown or Kill has stopped the server.
+// Done returns a channel that is closed when the server has been stopped by Shutdown or Kill.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// markClosed makes further registrations fail and returns the current ones.
+// markClosed prevents further registrations and returns the current ones.
 func (s *Server) markClosed() []*Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,13 +303,13 @@ func (s *Server) markClosed() []*Registration {
 	return s.registrationsLocked()
 }
 
-// registrationsLocked returns all registrations that are not closed.
+// registrationsLocked returns all registrations that have not been closed. The caller must hold mu.
 func (s *Server) registrationsLocked() []*Registration {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.draining))
 }
 
-// stop cancels the contexts of all handlers, closes Done and stops the workers. It returns a
-// channel that is closed when no handler runs.
+// stop cancels the contexts of all handlers, closes the Done channel and stops the workers. The
+// returned channel is closed once no handler is running.
 func (s *Server) stop() (idle <-chan struct{}) {
 	s.cancel()
 	s.mu.Lock()
@@ -314,8 +322,8 @@ func (s *Server) stop() (idle <-chan struct{}) {
 	return s.workers.Stop()
 }
 
-// waitFor waits until done is closed and returns nil, or returns ctx's error if ctx ends first. It
-// returns nil if both have happened.
+// waitFor waits until done is closed or ctx ends. It returns nil if done is closed, even if ctx has
+// ended too, and otherwise the error of ctx.
 func waitFor(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
@@ -330,8 +338,8 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// onGrant handles a frame in which a client names the server that it selected for a request. The
-// bus calls onGrant, which never blocks.
+// onGrant handles a frame in which a client names the server that it has selected for a request.
+// onGrant is called by the bus and never blocks.
 func (s *Server) onGrant(frame []byte) {
 	selection, ok := transport.Decode(
 		frame, wire.KindClaimResponse, s.options.maxFrameSize, wire.ParseClaimResponse, &s.stats.badFrames)
@@ -341,8 +349,8 @@ func (s *Server) onGrant(frame []byte) {
 	s.pendingClaims.resolve(selection.RequestID, bytes.Equal(selection.ServerID, s.wireID))
 }
 
-// addDraining adds a registration that is about to replace another one, so that a concurrent
-// Shutdown or Kill closes it too.
+// addDraining adds a registration that is about to replace another one to draining, so that a
+// concurrent Shutdown or Kill closes the new registration too.
 func (s *Server) addDraining(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

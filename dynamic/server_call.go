@@ -15,49 +15,53 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serverCall is one request of a call. A goroutine of the server's worker pool handles it.
+// serverCall is one request of a call. It is handled by a goroutine of the server's worker pool.
 //
-// serverCall copies the fields of the wire.Request that it needs, instead of keeping the request,
-// so that the rest of the request can be collected while the handler runs. Both contexts are lazy
-// and part of the struct: most handlers never use a Done channel or a timer, and creating these for
-// every call made calls 1.4 times as slow and raised their allocations from 9 to 20.
+// serverCall copies the fields of the wire.Request that it needs instead of keeping the request, so
+// that the rest of the request can be garbage collected while the handler runs. Both contexts are
+// created lazily and embedded in the struct, because most handlers never use a Done channel or a
+// timer. Creating these for every call made calls take 1.4 times as long and raised the number of
+// allocations per call from 9 to 20.
 type serverCall struct {
 	endpoint *endpoint
 	plan     *serverPlan
 	// token counts the call in endpoint.inFlight.
 	token  *lifecycle.Token
 	client *clientEntry
-	// context is the context of the handler.
+	// context is the context passed to the handler.
 	context lazyctx.Context
-	// publishContext bounds how long publishing the response may take. It is separate because the
-	// response is sent even if context has ended.
+	// publishContext limits how long publishing the response may take. It is separate from context
+	// because the response is sent even if context has ended.
 	publishContext lazyctx.Timeout
-	// grant receives whether the client selected this server. It is nil if the call needs no grant.
+	// grant receives true if the client selects this server and false if it selects another one. It
+	// is nil if the call needs no grant.
 	grant chan bool
 
 	requestID []byte
 	body      []byte
 	metadata  map[string]string
-	// sentAt is the Unix time in nanoseconds at which the client sent the request, by the client's
-	// clock. It is 0 if unknown.
+	// sentAt is the time at which the client sent the request, according to the client's clock, in
+	// nanoseconds since the Unix epoch. It is 0 if unknown.
 	sentAt int64
 
-	// subscribers is the result of endpoint.subscribers when the request arrived.
+	// subscribers is the value that endpoint.subscribers returned when the request arrived.
 	subscribers                 uint32
-	acceptDirect, acceptDecline bool // as in the wire.Request
-	// maybeExpired is true if the request looks expired and only the client can show that its clock
-	// is wrong, see computeDeadline.
+	acceptDirect, acceptDecline bool // see wire.Request
+	// maybeExpired reports whether the request looks expired and only a grant by the client can
+	// show that the client's clock is wrong instead. See computeDeadline.
 	maybeExpired bool
-	// clockSkewed is true if the request showed that the client's clock is wrong.
+	// clockSkewed reports whether the request has shown that the client's clock is wrong.
 	clockSkewed bool
 }
 
 // startServerCall decodes a request for e and starts a worker that serves it. token counts the
-// request in e.inFlight. If startServerCall returns false, there is nothing to handle and the caller
-// must return the token; otherwise the worker returns it. startServerCall never blocks.
+// request in e.inFlight. If startServerCall returns true, the worker returns the token when it is
+// done. If it returns false, there is nothing to handle and the caller must return the token.
+// startServerCall never blocks.
 //
-// A request that needs no grant runs at once, so startServerCall drops a second delivery of it. A request
-// with claims needs no such check: its client grants it once.
+// A request that needs no grant is handled immediately, so startServerCall drops it if the bus
+// delivers it a second time. A request that needs a grant does not need this check, because its
+// client grants it only once.
 func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	request, ok := transport.Decode(
@@ -91,7 +95,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	return true
 }
 
-// deregister removes the request from the tables of the registration.
+// deregister removes the request from the cancel table and from the pending claims.
 func (c *serverCall) deregister() {
 	c.plan.registration.untrackRequest(c.requestID, &c.context, c.grant)
 }
@@ -101,8 +105,9 @@ func (c *serverCall) requestInfo() RequestInfo {
 	return newRequestInfo(c.client.id, c.sentAt, c.metadata)
 }
 
-// serve handles the request and sends the response. It sends one also after a panic of the handler,
-// and after runtime.Goexit, which runs the deferred functions only: then answered is still false.
+// serve handles the request and sends the response. It also sends a response if the handler panics
+// or calls runtime.Goexit. In both cases only the deferred functions run, and answered is still
+// false.
 func (c *serverCall) serve() {
 	defer c.endpoint.inFlight.Leave(c.token)
 	defer c.deregister()
@@ -121,8 +126,8 @@ func (c *serverCall) serve() {
 	answered = true
 }
 
-// acquireLimits takes a slot of the concurrency limits of the server and of the method. It returns
-// false if one of the limits is reached.
+// acquireLimits acquires a slot from the concurrency limits of both the server and the method. It
+// returns false if either limit has been reached.
 func (c *serverCall) acquireLimits() bool {
 	server, method := &c.plan.server.semaphore, &c.plan.handler.semaphore
 	if !server.TryAcquire() {
@@ -135,23 +140,26 @@ func (c *serverCall) acquireLimits() bool {
 	return true
 }
 
-// releaseLimits returns the slots that acquireLimits took.
+// releaseLimits releases the slots acquired by acquireLimits.
 func (c *serverCall) releaseLimits() {
 	c.plan.handler.semaphore.Release()
 	c.plan.server.semaphore.Release()
 }
 
-// atLimit reports whether one of the concurrency limits is reached now.
+// atLimit reports whether the concurrency limit of the server or of the method is currently
+// reached.
 func (c *serverCall) atLimit() bool {
 	return c.plan.server.semaphore.Full() || c.plan.handler.semaphore.Full()
 }
 
-// handle runs the request and returns the frame of its response. The frame is nil if the server
-// does not run the request, because the client selected another server or has gone.
+// handle runs the handler and returns the frame of its response. The frame is nil if this server
+// does not handle the request, for example because the client has selected another server or is no
+// longer waiting.
 func (c *serverCall) handle() []byte {
 	request, err := c.plan.handler.decode(c.body)
 	if err != nil {
-		// As in psrpc, the error is sent without a claim: no server could decode this request.
+		// As in psrpc, the error is sent without a claim, because no other server could decode this
+		// request either.
 		return c.errorFrame(errors.NewError(errors.MalformedRequest, err))
 	}
 	if c.sendsClaim() && !c.claim(request) {
@@ -175,9 +183,9 @@ func (c *serverCall) handle() []byte {
 	return c.responseFrame(response)
 }
 
-// mapKilled turns a handler's context.Canceled into unavailable if Kill canceled the handler's
-// context. The code tells the client that the failure is the server's, and that another server may
-// succeed.
+// mapKilled converts a context.Canceled error of a handler to an error with code unavailable if
+// Kill has canceled the handler's context. The code shows the client that the failure was caused by
+// the server and that another server may succeed.
 func (c *serverCall) mapKilled(err error) error {
 	_, coded := errors.AsType[errors.Error](err)
 	if coded || c.plan.registration.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
@@ -186,31 +194,32 @@ func (c *serverCall) mapKilled(err error) error {
 	return errors.NewErrorf(errors.Unavailable, "server %s was killed", c.plan.server.ID())
 }
 
-// needsGrant reports whether the server must wait for the client to select it before it runs the
+// needsGrant reports whether the server must wait for the client to select it before it handles the
 // request.
 //
-// psrpc uses four messages for a call: request, claim, grant and response. For a queue method the
-// bus has already selected the server, since it delivered the request to one server only. The claim
-// and the grant then add a round trip and decide nothing. A dynpsrpc client therefore sets
-// AcceptDirect and the call takes two messages. A psrpc client that sets SkipClaim still needs the
-// claim, because it takes responses only from servers whose claim it has received, but no grant.
+// A psrpc call takes four messages: request, claim, grant and response. For a queue method, the bus
+// has already selected the server by delivering the request to only one of them, so the claim and
+// the grant add a round trip without deciding anything. A dynpsrpc client therefore sets
+// AcceptDirect, and the call takes two messages. A psrpc client that sets SkipClaim does not need
+// to send a grant. It still needs the claim, because it accepts responses only from servers whose
+// claim it has received.
 //
-// A request that may have expired needs a grant in any case: the grant proves that its client is
-// still waiting.
+// A request that may have expired always needs a grant, which proves that the client is still
+// waiting.
 func (c *serverCall) needsGrant(skipClaim bool) bool {
 	method := c.plan.method
 	decided := method.Queue() && (c.acceptDirect || skipClaim) && !c.maybeExpired
 	return method.RequireClaim() && !decided
 }
 
-// sendsClaim reports whether the server must send a claim before the response. A psrpc client
-// ignores the response of a server whose claim it has not received, even if no grant is needed.
+// sendsClaim reports whether the server must send a claim before the response. Even if no grant is
+// needed, a psrpc client ignores the response of a server whose claim it has not received.
 func (c *serverCall) sendsClaim() bool {
 	return c.grant != nil || c.plan.method.RequireClaim() && !c.acceptDirect
 }
 
-// claim sends a claim to the client and reports whether the server may run the request: the client
-// selected this server, or no grant is needed.
+// claim sends a claim to the client and reports whether the server may handle the request, either
+// because the client has selected this server or because no grant is needed.
 func (c *serverCall) claim(request wire.Body) bool {
 	offer := claimOffer{
 		plan:          c.plan,
@@ -225,8 +234,9 @@ func (c *serverCall) claim(request wire.Body) bool {
 	return offer.obtainGrant(&c.context)
 }
 
-// affinity returns the affinity of this server for the request. It is negative, which declines the
-// request, while a concurrency limit is reached, so that a server with free capacity is selected.
+// affinity returns the affinity of this server for the request. While a concurrency limit is
+// reached, the affinity is negative, which declines the request so that a server with free capacity
+// is selected.
 func (c *serverCall) affinity(request wire.Body) float32 {
 	switch {
 	case c.atLimit():
@@ -238,8 +248,8 @@ func (c *serverCall) affinity(request wire.Body) float32 {
 	}
 }
 
-// responseFrame returns the frame of a successful response. If the response cannot be encoded, it
-// returns the frame of an error.
+// responseFrame returns the frame of a successful response, or the frame of an error response if
+// body cannot be encoded.
 func (c *serverCall) responseFrame(body wire.Body) []byte {
 	frame, err := c.encode(&wire.Response{Body: body})
 	if err != nil {
@@ -249,8 +259,8 @@ func (c *serverCall) responseFrame(body wire.Body) []byte {
 	return frame
 }
 
-// errorFrame returns the frame of an error response. It logs and leaves out details that cannot be
-// encoded.
+// errorFrame returns the frame of an error response. Error details that cannot be encoded are
+// logged and omitted from the response.
 func (c *serverCall) errorFrame(cause error) []byte {
 	code, text, details := errors.ToWire(cause)
 	unprocessed := isMarkedUnprocessed(cause)
@@ -266,8 +276,8 @@ func (c *serverCall) errorFrame(cause error) []byte {
 }
 
 // encode sets the fields that all responses have in common and returns the encoded frame. Only
-// responses of MULTI methods state the number of subscribers: for other methods the claims state
-// it.
+// responses of MULTI methods contain the number of subscribers; for other methods, the claims
+// contain it.
 func (c *serverCall) encode(response *wire.Response) ([]byte, error) {
 	response.RequestID = c.requestID
 	response.ServerID = c.plan.server.wireID
@@ -278,39 +288,41 @@ func (c *serverCall) encode(response *wire.Response) ([]byte, error) {
 	return response.AppendFrame(nil)
 }
 
-// panicFrame reports a panic and returns the frame of its error. The value of the panic is not part
-// of the response, because it may reveal internals of the server.
+// panicFrame reports a panic and returns the frame of an error response. The panic value is not
+// included in the response, because it might reveal internals of the server.
 func (c *serverCall) panicFrame(value any) []byte {
 	c.plan.reportPanic(&c.context, "handler", value)
 	return c.errorFrame(errors.NewErrorf(errors.Internal, "the handler of %s panicked", c.plan.method.FullName()))
 }
 
-// sendResponse publishes a response. If the frame is too large for the bus, it publishes an error
-// instead, so that the client need not wait for its timeout.
+// sendResponse publishes a response. If the frame is too large for the bus, sendResponse publishes
+// an error instead, so that the client does not have to wait until its timeout expires.
 func (c *serverCall) sendResponse(frame []byte) {
 	server := c.plan.server
 	c.publishContext.Limit = server.options.timeout
 	defer c.publishContext.Cancel()
 	err := server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
-		// publishToClient logs the error.
+		// publishToClient has already logged the error.
 		_ = server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, c.tooLargeFrame(err))
 	}
 }
 
-// tooLargeFrame returns the frame of the error that replaces a response over the bus's size limit.
+// tooLargeFrame returns the frame of the error response that replaces a response larger than the
+// bus allows.
 func (c *serverCall) tooLargeFrame(err error) []byte {
 	return c.errorFrame(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), err))
 }
 
-// computeDeadline sets the deadline of the request by this server's clock, and reports whether it
-// is in the future. expires is the deadline by the client's clock, as a Unix time in nanoseconds.
+// computeDeadline sets the deadline of the request according to this server's clock and reports
+// whether that deadline is in the future. expires is the deadline according to the client's clock,
+// in nanoseconds since the Unix epoch.
 //
-// A late request and a request of a client whose clock is slow look the same: both seem to have
-// been sent too long ago. The delays of earlier requests of the client tell them apart,
-// see [clockskew.Offset]. If there are none, the server claims a request of a method with claims
-// and sets maybeExpired: a grant proves that the client still waits. For a method without claims it
-// drops the request, as psrpc does.
+// A late request and a request from a client whose clock is slow look the same: both seem to have
+// been sent too long ago. The delays of earlier requests from the same client tell the two apart
+// (see [clockskew.Offset]). If there are no earlier requests and the method requires claims, the
+// server sets maybeExpired and claims the request, because a grant proves that the client is still
+// waiting. If the method does not require claims, the server drops the request, as psrpc does.
 func (c *serverCall) computeDeadline(now time.Time, expires int64) bool {
 	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expires)
 	c.context.Expiry = expiry
@@ -325,7 +337,7 @@ func (c *serverCall) computeDeadline(now time.Time, expires int64) bool {
 	minimum, known := clock.MinDelay(now)
 	switch {
 	case delay < 0:
-		// A frame cannot arrive before it was sent, so the client's clock is fast.
+		// A frame cannot arrive before it was sent, so the client's clock must be fast.
 		clock.Observe(now, delay)
 		return c.applySkew(now, expiry, min(minimum, delay))
 	case known && now.Before(expiry.Add(min(minimum, delay))):
@@ -341,7 +353,7 @@ func (c *serverCall) computeDeadline(now time.Time, expires int64) bool {
 	return c.maybeExpired
 }
 
-// applySkew sets the deadline for a client whose clock is slow by skew, or fast if skew is
+// applySkew sets the deadline for a client whose clock is behind by skew, or ahead if skew is
 // negative. It reports whether the deadline is in the future.
 func (c *serverCall) applySkew(now, expiry time.Time, skew time.Duration) bool {
 	c.context.Expiry = expiry.Add(skew)
@@ -349,8 +361,8 @@ func (c *serverCall) applySkew(now, expiry time.Time, skew time.Duration) bool {
 	return now.Before(c.context.Expiry)
 }
 
-// confirmFresh records the delay of a request that looked expired and was granted. The grant shows
-// that the request is not late, so its delay is the error of the client's clock.
+// confirmFresh records the delay of a request that looked expired but was granted. The grant shows
+// that the request was not late, so its delay is the offset of the client's clock.
 func (c *serverCall) confirmFresh() {
 	if c.maybeExpired {
 		now := time.Now()
@@ -359,7 +371,7 @@ func (c *serverCall) confirmFresh() {
 	}
 }
 
-// warnClockSkew logs a warning if the client's clock is wrong, once for each client.
+// warnClockSkew logs a warning if the client's clock is wrong. It warns at most once per client.
 func (c *serverCall) warnClockSkew() {
 	if c.clockSkewed && c.client.clock.FirstWarning() {
 		c.plan.server.options.logger.Warn("dynpsrpc: client clock is skewed",

@@ -8,23 +8,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// cancelTable maps the requests and stream opens that a service is handling to their contexts, so
-// that a frame of the client can cancel them. Only dynpsrpc clients send such frames.
+// cancelTable maps the IDs of the requests and stream opens that a service is currently handling to
+// their contexts, so that the client can cancel them by sending a cancel frame. Only dynpsrpc
+// clients send such frames.
 //
-// The table is split into shards because every request is added and removed: with a single lock,
-// processors that handle requests at the same time would wait for each other. The id of a request
-// selects its shard.
+// The table is split into shards because an entry is added and removed for every request. With a
+// single lock, processors that handle requests at the same time would wait for each other. The
+// shard of a request is selected by its ID.
 type cancelTable [shard.Count]cancelShard
 
-// cancelShard is padded so that no two shards share a cache line.
+// cancelShard is one shard of a cancelTable. It is padded so that no two shards share a cache line.
 type cancelShard struct {
 	mu       sync.Mutex
 	contexts map[id.Call]*lazyctx.Context
 	_        [shard.CacheLineSize]byte
 }
 
-// add makes ctx cancelable by the id of its request. It does nothing if the id cannot be one of a
-// dynpsrpc client, since other clients do not cancel.
+// add allows the client to cancel ctx by sending the request ID. It does nothing if requestID does
+// not have the format of dynpsrpc's IDs, because other clients never send cancel frames.
 func (t *cancelTable) add(requestID []byte, ctx *lazyctx.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
@@ -39,7 +40,8 @@ func (t *cancelTable) add(requestID []byte, ctx *lazyctx.Context) {
 	s.contexts[callID] = ctx
 }
 
-// remove undoes add. It compares ctx so that it does not remove a later request with the same id.
+// remove undoes add. It removes the entry only if its context is ctx, so that a later request with
+// the same ID is not affected.
 func (t *cancelTable) remove(requestID []byte, ctx *lazyctx.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

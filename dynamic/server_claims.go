@@ -9,16 +9,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// pendingClaims maps the requests that a server has claimed, and whose client has not yet selected
-// a server, to the channels that receive the selection.
+// pendingClaims holds the requests that a server has claimed and for which the client has not yet
+// selected a server. Each request has a channel that receives the client's selection.
 type pendingClaims struct {
 	mu sync.Mutex
-	// waiting holds channels of capacity one by request id.
+	// waiting maps each request ID to a channel with capacity 1.
 	waiting map[string]chan bool
 }
 
-// register adds a request and returns the channel that receives whether the client selected this
-// server. A request with the same id replaces an earlier one, as in psrpc.
+// register adds a request and returns a channel. The channel receives true if the client selects
+// this server and false if it selects another one. As in psrpc, a request replaces an earlier
+// request with the same ID.
 func (p *pendingClaims) register(requestID []byte) chan bool {
 	grant := make(chan bool, 1)
 	p.mu.Lock()
@@ -30,8 +31,8 @@ func (p *pendingClaims) register(requestID []byte) chan bool {
 	return grant
 }
 
-// deregister undoes register. It compares the channel so that it does not remove a later request
-// with the same id.
+// deregister undoes register. It removes the entry only if its channel is grant, so that a later
+// request with the same ID is not affected.
 func (p *pendingClaims) deregister(requestID []byte, grant chan bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -40,47 +41,51 @@ func (p *pendingClaims) deregister(requestID []byte, grant chan bool) {
 	}
 }
 
-// resolve passes the client's selection to the goroutine that waits for it. Only the first
-// selection of a request counts. A selection for an unknown request is ignored: every server of the
-// method receives it, also servers that did not claim.
+// resolve passes the client's selection to the goroutine that is waiting for it. Only the first
+// selection for a request counts. A selection for an unknown request is ignored: all servers of a
+// method receive the selection, including those that did not claim the request.
 func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	grant := p.waiting[string(requestID)]
 	delete(p.waiting, string(requestID))
 	p.mu.Unlock()
 	if grant != nil {
-		// This cannot block: the channel is no longer in the table, so this is its only send.
+		// This cannot block: the channel has been removed from the map, so nothing else sends to
+		// it.
 		grant <- granted
 	}
 }
 
-// claimOffer holds what a server needs to claim a request of a call or a stream open.
+// claimOffer holds everything a server needs to claim a call or a stream open.
 //
-// Claims and grants make sure that exactly one server runs a request which the bus delivers to
-// several. Each server that can run the request publishes a claim with its affinity, the client
-// selects one of them, and the grant names the selected server to all. Only the client can decide
-// that: it alone receives all claims and knows whether it is still waiting.
+// Claims and grants ensure that exactly one server handles a request that the bus delivers to
+// several servers. Each server that can handle the request publishes a claim with its affinity. The
+// client selects one of these servers and publishes a grant that names it, which all of them
+// receive. Only the client can make this decision, because it alone receives all claims and knows
+// whether it is still waiting.
 type claimOffer struct {
 	plan      *serverPlan
 	requestID []byte
-	// grant receives whether the client selected this server. It was registered when the request
-	// arrived, because the grant may arrive as soon as the claim is sent. It is nil if no grant is
-	// needed.
+	// grant receives true if the client selects this server and false if it selects another one. It
+	// was registered when the request arrived, because the grant may arrive as soon as the claim
+	// has been sent. It is nil if no grant is needed.
 	grant  <-chan bool
 	client *clientEntry
-	// subscribers is the result of endpoint.subscribers when the request arrived.
+	// subscribers is the value that endpoint.subscribers returned when the request arrived.
 	subscribers uint32
 	affinity    func() float32
-	// acceptDecline is true if the client understands claims that decline the request.
+	// acceptDecline reports whether the client understands claims that decline a request.
 	acceptDecline bool
 	// closing is closed when the endpoint stops accepting requests.
 	closing <-chan struct{}
 }
 
-// obtainGrant sends the claim and reports whether the server may run the request: the client
-// selected this server, or no grant is needed. With a negative affinity the server does not run the
-// request. It then sends a claim that declines the request, so that the client need not wait for
-// this server, or nothing to a client that does not understand such a claim.
+// obtainGrant sends the claim and reports whether the server may handle the request, either because
+// the client has selected this server or because no grant is needed.
+//
+// If the affinity is negative, the server does not handle the request. In that case obtainGrant
+// sends a claim that declines the request, so that the client does not have to wait for this
+// server. If the client does not understand such claims, obtainGrant sends nothing.
 func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 	server := o.plan.server
 	affinity := o.plan.callAffinity(ctx, o.affinity)
@@ -93,12 +98,12 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 	}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil {
-		// This does not happen: both ids are known to be valid UTF-8.
+		// This cannot happen because both IDs are known to be valid UTF-8.
 		server.options.logger.Error("dynpsrpc: cannot encode claim",
 			slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
 		return false
 	}
-	err = server.publishToClient(ctx, o.plan.method, o.client.claims, frame) // logs the error
+	err = server.publishToClient(ctx, o.plan.method, o.client.claims, frame) // logs any error
 	if claim.Declined || err != nil {
 		return false
 	}
@@ -112,9 +117,9 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 		return false
 	case <-o.closing:
 	}
-	// The endpoint is closing, but the client may select this server because of its claim. Wait for
-	// the grant, but no longer than a client usually takes to select: a client that has gone must
-	// not delay Shutdown until the request expires.
+	// The endpoint is closing, but the client may still select this server because of the claim.
+	// Wait for the grant, but no longer than a client usually takes to make a selection: a client
+	// that is no longer waiting must not delay Shutdown until the request expires.
 	grace := time.NewTimer(DefaultSelectionTimeout)
 	defer grace.Stop()
 	select {

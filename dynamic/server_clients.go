@@ -8,32 +8,32 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// maxClients and maxClientIDLength bound the memory of a clientCache. Client ids arrive over the
-// bus, so faulty or malicious clients could otherwise fill it.
+// maxClients and maxClientIDLength limit the memory used by a clientCache. Client IDs arrive over
+// the bus, so without these limits faulty or malicious clients could exhaust the memory.
 const (
 	maxClients        = 10_000
-	maxClientIDLength = 256 // bytes; a longer id is not cached
+	maxClientIDLength = 256 // bytes; clients with longer IDs are not cached
 )
 
-// clientEntry holds the id and the channels of one client, which are immutable, and the offset of
-// its clock.
+// clientEntry holds the ID and the channels of a client, which are immutable, and the estimated
+// offset of its clock.
 type clientEntry struct {
 	id                string
 	claims, responses bus.Channel
 	clock             clockskew.Offset
 }
 
-// clientCache caches the clients of a service. It saves building the names of a client's channels
-// for each response, and it keeps the offset of the client's clock.
+// clientCache caches the clients of a service. It avoids building the names of a client's channels
+// for every response and keeps the offset of each client's clock.
 type clientCache struct {
 	service string // wire name
 
-	byID sync.Map // client id to *clientEntry; read without a lock
+	byID sync.Map // maps client IDs to *clientEntry; read without holding mu
 	mu   sync.Mutex
-	size int // number of entries in byID; adding an entry requires mu
+	size int // number of entries in byID; mu must be held to add an entry
 }
 
-// get returns the entry of a client, which it creates if necessary.
+// get returns the entry for a client. It creates the entry if the client is not in the cache.
 func (c *clientCache) get(clientID []byte) *clientEntry {
 	if cached, ok := c.byID.Load(string(clientID)); ok {
 		return cached.(*clientEntry)
@@ -50,8 +50,8 @@ func (c *clientCache) get(clientID []byte) *clientEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.size >= maxClients {
-		// A full cache is rare, so clearing it is enough: tracking the use of each entry would cost
-		// every request.
+		// The cache is rarely full, so clearing it is good enough. Tracking which entries are in
+		// use would add a cost to every request.
 		c.byID.Clear()
 		c.size = 0
 	}

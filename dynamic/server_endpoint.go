@@ -8,22 +8,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// endpoint serves one method, on one topic if the method has topics, for one version of a service.
-// The bus subscriptions belong to its inbound, which may outlive it, see [Registration.Replace].
+// endpoint serves a method of one version of a service. If the method has topics, each endpoint
+// serves one topic. The bus subscriptions belong to the endpoint's inbound, which may outlive the
+// endpoint (see [Registration.Replace]).
 type endpoint struct {
 	plan  *serverPlan
 	topic []string
-	// name is the name of the request channel and the key of the endpoint in its registration.
+	// name is the name of the request channel. The registration uses it as the key of the endpoint.
 	name string
-	// handle runs the interceptors and the handler of a call. Streams do not use it.
+	// handle calls the handler of a call through its interceptors. It is not used for streams.
 	handle  serveFunc
 	inbound *inbound
 
-	// fromPredecessor is true if Replace created the endpoint because the previous version served the
-	// topic, and RegisterTopic has not been called for it yet. The registration's mu guards it.
+	// fromPredecessor reports whether Replace created the endpoint for a topic of the previous
+	// version on which RegisterTopic has not been called yet. It is guarded by the registration's
+	// mu.
 	fromPredecessor bool
 
-	// inFlight counts the requests and streams that are being handled.
+	// inFlight counts the requests and streams that the endpoint is currently handling.
 	inFlight lifecycle.InFlight
 	// closing is closed when the endpoint stops accepting requests and streams.
 	closing chan struct{}
@@ -31,7 +33,7 @@ type endpoint struct {
 	drainOnce, detachOnce, closeOnce sync.Once
 }
 
-// newEndpoint returns an endpoint with an inbound of its own, without subscriptions.
+// newEndpoint returns an endpoint with its own inbound, which has no subscriptions yet.
 func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 	e := &endpoint{
 		plan:    plan,
@@ -44,15 +46,16 @@ func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 	return e
 }
 
-// subscribe subscribes to the channels of the method. When it returns nil the method can be called.
+// subscribe subscribes to the channels of the method. Once subscribe has returned nil, the method
+// can be called.
 func (e *endpoint) subscribe(ctx context.Context) error {
 	return e.inbound.subscribe(ctx, e.plan.method.RequireClaim())
 }
 
-// subscribers returns how many servers of this process share one bus subscription, and thus count
-// as one receiver, for this method. It returns 0 if this server is alone, and for queue methods,
-// whose clients do not wait for all servers. The number changes as servers come and go, so it is
-// taken when a request arrives.
+// subscribers returns the number of servers in this process that share one bus subscription for
+// this method and thus count as one receiver. It returns 0 if this server does not share its
+// subscription. It also returns 0 for queue methods, because their clients do not wait for all
+// servers. The number changes as servers start and stop, so callers read it when a request arrives.
 func (e *endpoint) subscribers() uint32 {
 	if e.plan.method.Queue() {
 		return 0
@@ -60,10 +63,10 @@ func (e *endpoint) subscribers() uint32 {
 	return e.inbound.frames.Subscribers()
 }
 
-// waiting returns the number of stream messages that the handlers have not read yet.
+// waiting returns the number of buffered stream messages that the handlers have not read yet.
 func (e *endpoint) waiting() uint64 { return e.inbound.streams.waiting(e) }
 
-// isClosing reports whether drain was called.
+// isClosing reports whether drain has been called.
 func (e *endpoint) isClosing() bool {
 	select {
 	case <-e.closing:
@@ -73,28 +76,29 @@ func (e *endpoint) isClosing() bool {
 	}
 }
 
-// drain stops accepting requests and closes the streams. Requests that are being handled continue.
+// drain stops accepting requests and closes the streams. Requests that are already being handled
+// continue.
 func (e *endpoint) drain() {
 	e.drainOnce.Do(func() { close(e.closing) })
 	if e.inbound.isStream {
-		// The subscription stays as long as there are streams, so new opens are rejected here.
-		// Another server or version claims them.
+		// The subscription is kept open as long as there are streams, so new stream opens must be
+		// rejected here. Another server or version of the service claims them.
 		e.inFlight.Close()
 	}
 	e.inbound.detach(e)
 }
 
-// close calls drain and stops listening for grants. Requests that still wait for one are not
-// granted.
+// close calls drain and stops receiving grants. Requests that are still waiting for a grant will
+// not be granted.
 func (e *endpoint) close() {
 	e.drain()
 	e.closeOnce.Do(e.inbound.releaseGrants)
 }
 
-// reuseInbound makes e use the inbound of predecessor, if that is for the same channel, in place of
-// its own. The subscriptions then need not be replaced, so no request is lost or delivered twice.
-// If Replace fails later, the inbound stays with predecessor; it may have subscribed to grants that
-// only e needs, which are ignored.
+// reuseInbound makes e use the inbound of predecessor instead of its own if both are for the same
+// channel. The subscriptions then do not have to be replaced, so no request is lost or delivered
+// twice. If Replace fails later, the inbound remains in use by predecessor. The inbound may by then
+// have subscribed to grants that only e needs; predecessor ignores these grants.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor == nil {
 		return

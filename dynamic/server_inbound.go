@@ -12,39 +12,43 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// inbound holds the bus subscriptions of one method, on one topic if the method has topics, and
-// passes their frames to the endpoint that serves the method at the moment.
+// inbound holds the bus subscriptions of a method and passes the frames it receives to the endpoint
+// that currently serves the method. If the method has topics, each topic has its own inbound.
 //
 // An inbound outlives its endpoint when [Registration.Replace] replaces the service: the endpoint
-// of the new version takes the inbound over. If each version subscribed for itself, requests would
-// be lost between the two subscriptions, or delivered to both versions while both exist.
+// of the new version takes over the inbound. If each version had its own subscriptions, requests
+// would either be lost in the gap between the two or be delivered to both versions while both are
+// subscribed.
 type inbound struct {
 	server   *Server
 	isStream bool
-	// channel is the channel of the requests, or of the frames of all streams of the method.
+	// channel receives the requests, or the frames of all streams of the method.
 	channel        bus.Channel
 	mode           bus.Mode
 	grantChannel   bus.Channel
 	frames, grants transport.LazySubscription
-	// streams holds the streams of all endpoints that use this inbound.
+	// streams holds the open streams of all endpoints that use this inbound.
 	streams streamTable
 
 	target atomic.Pointer[target]
-	// endpoints counts the endpoints that have not been detached. The last one closes frames.
+	// endpoints counts the endpoints that have not been detached. When it drops to zero, frames is
+	// closed.
 	endpoints atomic.Int32
-	// grantsOpen counts the endpoints that may still receive grants. The last one closes grants.
+	// grantsOpen counts the endpoints that may still receive grants. When it drops to zero, grants
+	// is closed.
 	grantsOpen atomic.Int32
 }
 
-// target names the endpoint that receives the frames of an inbound: endpoint, or successor once
-// switched is true. All inbounds of a service share one switched flag while Replace hands them
-// over, so that all methods move to the new version at the same moment. It is nil at other times.
+// target determines which endpoint receives the frames of an inbound: successor if switched is
+// true, and endpoint otherwise. While Replace transfers the inbounds of a service to a new version,
+// all of them share one switched flag, so that all methods move to the new version at the same
+// moment. At all other times switched is nil.
 type target struct {
 	endpoint, successor *endpoint
 	switched            *atomic.Bool
 }
 
-// newInbound returns an inbound for e, without subscriptions.
+// newInbound returns an inbound for e that has no subscriptions yet.
 func newInbound(e *endpoint) *inbound {
 	method, server := e.plan.method, e.plan.server
 	service := method.Service().WireName()
@@ -57,8 +61,8 @@ func newInbound(e *endpoint) *inbound {
 		streams:      streamTable{counters: &server.stats.streams},
 	}
 	if i.isStream {
-		// Streams are never queued: every frame of a stream must reach the server that has the
-		// stream.
+		// Streams never use queues, because every frame of a stream must reach the server that
+		// serves the stream.
 		i.channel = bus.Channel(wire.StreamServerChannel(service, method.WireName(), e.topic))
 	} else {
 		i.channel = bus.Channel(wire.RequestChannel(service, method.WireName(), e.topic, method.Queue()))
@@ -71,14 +75,15 @@ func newInbound(e *endpoint) *inbound {
 	return i
 }
 
-// addEndpoint counts an endpoint, for which detach and releaseGrants must be called.
+// addEndpoint counts an endpoint that uses the inbound. detach and releaseGrants must be called
+// later for the same endpoint.
 func (i *inbound) addEndpoint() {
 	i.endpoints.Add(1)
 	i.grantsOpen.Add(1)
 }
 
-// subscribe makes the subscriptions that do not exist yet. If claims is true it subscribes to the
-// grants first, so that no grant is missed when the first request arrives.
+// subscribe creates the subscriptions that do not exist yet. If claims is true, it subscribes to
+// the grants first, so that the grant for the first request is not missed.
 func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if claims {
 		if err := i.grants.Subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
@@ -92,7 +97,7 @@ func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	return i.frames.Subscribe(ctx, i.server.bus, i.channel, i.mode, deliver)
 }
 
-// current returns the endpoint that receives frames now.
+// current returns the endpoint that currently receives the frames.
 func (i *inbound) current() *endpoint {
 	t := i.target.Load()
 	if t.switched != nil && t.switched.Load() {
@@ -101,11 +106,11 @@ func (i *inbound) current() *endpoint {
 	return t.endpoint
 }
 
-// acquire returns the current endpoint and a token of its inFlight counter, which must be returned
-// with Leave. It returns nil if the endpoint is closed.
+// acquire returns the current endpoint and a token from its inFlight counter, which the caller must
+// return by calling Leave. It returns nil if the endpoint is closed.
 //
-// The current endpoint may be replaced and closed after enter has read it. enter therefore tries
-// again as long as the current endpoint changes.
+// The current endpoint may be replaced and closed after acquire has read it. acquire therefore
+// tries again as long as the current endpoint keeps changing.
 func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	var tried *endpoint
 	for {
@@ -120,16 +125,16 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	}
 }
 
-// onRequest handles a frame of the request channel. The bus calls it; it never blocks.
+// onRequest handles a frame from the request channel. It is called by the bus and never blocks.
 func (i *inbound) onRequest(frame []byte) {
 	if e, token := i.acquire(); e != nil && !startServerCall(e, frame, token) {
 		e.inFlight.Leave(token)
 	}
 }
 
-// onStream handles a frame of the stream channel. The bus calls it; it never blocks. A frame of an
-// open stream goes to that stream, which may belong to a replaced version of the service; only
-// opens go to the current endpoint.
+// onStream handles a frame from the stream channel. It is called by the bus and never blocks. A
+// frame for an open stream is passed to that stream, which may belong to a replaced version of the
+// service. Only frames that open a stream are passed to the current endpoint.
 func (i *inbound) onStream(frame []byte) {
 	parsed, ok := transport.Decode(
 		frame, wire.KindStream, i.server.options.maxFrameSize, wire.ParseStream, &i.server.stats.badFrames)
@@ -145,9 +150,10 @@ func (i *inbound) onStream(frame []byte) {
 	}
 }
 
-// detach closes the streams of e, and closes the subscription to frames if no endpoint needs it any
-// more. That is the case for calls if e is the current endpoint. The subscription of streams
-// carries the frames of all endpoints, so it stays until the last one is detached.
+// detach closes the streams of e. It also closes the subscription to frames if no endpoint needs it
+// any more. For calls, the subscription is no longer needed if e is the current endpoint. For
+// streams, the subscription carries the frames of all endpoints and is therefore kept until the
+// last endpoint has been detached.
 func (i *inbound) detach(e *endpoint) {
 	if !i.isStream && i.current() == e {
 		i.frames.Close()
@@ -159,7 +165,8 @@ func (i *inbound) detach(e *endpoint) {
 	}
 }
 
-// releaseGrants must be called once for each endpoint, when none of its requests waits for a grant.
+// releaseGrants stops receiving grants for an endpoint. It must be called once for each endpoint,
+// when none of the endpoint's requests is waiting for a grant.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()

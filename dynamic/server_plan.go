@@ -6,8 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serverPlan is what a registration needs to serve one of its methods. It is immutable and shared
-// by the endpoints of all topics of the method.
+// serverPlan holds everything a registration needs to serve one of its methods. It is immutable and
+// shared by the endpoints of all topics of the method.
 type serverPlan struct {
 	server       *Server
 	registration *Registration
@@ -19,15 +19,16 @@ func newServerPlan(r *Registration, method *registry.Method, handler *boundHandl
 	return &serverPlan{server: r.server, registration: r, method: method, handler: handler}
 }
 
-// reportPanic logs a panic and calls the panic hooks. source names the function that panicked, such
-// as "handler".
+// reportPanic logs a panic and calls the panic hooks. source describes the function that panicked,
+// for example "handler".
 func (p *serverPlan) reportPanic(ctx context.Context, source string, value any) {
 	p.registration.panics().report(ctx, p.method, source, value)
 }
 
 // callAffinity calls an affinity function. If the function panics, callAffinity reports the panic
-// and returns a negative affinity, which declines the request. It does the same for runtime.Goexit,
-// during which recover returns nil: the variable returned tells it from a normal return.
+// and returns a negative affinity, which declines the request. It does the same if the function
+// calls runtime.Goexit. recover returns nil in that case, so the variable returned is needed to
+// detect it.
 func (p *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	returned := false
 	defer func() {

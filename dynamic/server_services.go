@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Services returns the registered services, sorted by full name. The caller owns the slice.
+// Services returns the registered services, sorted by full name. The caller may modify the slice.
 func (s *Server) Services() []*registry.Service {
 	s.mu.Lock()
 	defer s.mu.Unlock()
