@@ -7,19 +7,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// serverInterceptors holds the interceptors of a server, or of one of its services. The first one
-// of each kind is outermost.
+// serverInterceptors holds the interceptors of a server or of one of its services. In each slice,
+// the first interceptor is the outermost.
 type serverInterceptors struct {
 	rpc     []ServerRPCInterceptor
 	stream  []StreamInterceptor
 	publish []PublishInterceptor
 	panics  []PanicHook
-	// err lists the options that were given a nil interceptor.
+	// err reports which options were passed a nil interceptor. It is nil if there are none.
 	err error
 }
 
-// clientInterceptors holds the interceptors of a conn or of one call. The options of a call set
-// rpc, multi and stream only.
+// clientInterceptors holds the interceptors of a conn or of a single call. For a call, only rpc,
+// multi and stream are set.
 type clientInterceptors struct {
 	rpc          []ClientRPCInterceptor
 	multi        []ClientMultiRPCInterceptor
@@ -27,135 +27,146 @@ type clientInterceptors struct {
 	publish      []PublishInterceptor
 	subscription []SubscriptionInterceptor
 	panics       []PanicHook
-	// err lists the options that were given a nil interceptor.
+	// err reports which options were passed a nil interceptor. It is nil if there are none.
 	err error
 }
 
-// ClientRPCHandler sends one request of a single call and returns the response. The innermost
-// handler is the engine. It makes a new request, with a new id, each time it is called, and applies
-// ctx and opts as [Client.Call] does: timeouts, metadata, and topic.
+// ClientRPCHandler sends the request of a single call and returns the response. The innermost
+// handler sends the request over the bus. Each time it is called, it creates a new request with a
+// new id, and applies ctx and opts (timeouts, metadata and topic) as [Client.Call] does.
 type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
 
-// ClientRPCInterceptor wraps the handler of a client's single calls. The handler that it returns
-// calls next once, several times, or not at all, and may replace the request, response, context,
-// options or error. A message must be of the method's type; its Go type does not matter. The
-// handler runs on the caller's goroutine; the engine does not recover its panics.
+// ClientRPCInterceptor wraps the handler of a client's single calls. The returned handler may call
+// next once, several times, or not at all, and may replace the request, response, context, options
+// or error. Messages must be of the method's message types; any Go type that implements such a
+// message type is accepted. The returned handler runs on the caller's goroutine, and its panics are
+// not recovered.
 //
-// The interceptor itself is called when a client or a topic of it is created, and again for each
-// call with [WithTopic] or [WithRequestInterceptors]. State that calls share therefore belongs
-// outside of the interceptor. The handler may be called concurrently.
+// The interceptor itself is called when a client, or a view of a client for another topic, is
+// created, and again for each call that uses [WithTopic] or [WithRequestInterceptors]. State that
+// is shared between calls must therefore be kept outside the interceptor. The returned handler must
+// be safe for concurrent use.
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
-// ClientMultiRPCHandler handles one multi call. An interceptor's handler implements each method by
-// calling the same method of the next handler, or omits that call.
+// ClientMultiRPCHandler handles one multi call. To pass an event on, a method of an interceptor's
+// handler calls the same method of the next handler; to suppress the event, it does not.
 //
-// The first interceptor is nearest the caller in both directions. Requests pass from the caller
-// through the first to the last interceptor to the bus. Responses and the end of the call pass from
-// the bus through the last to the first interceptor to the caller. The next handler is the next one
-// in that direction.
+// The first interceptor is always the one nearest to the caller. A request passes from the caller
+// through the interceptors, first to last, to the bus. Responses and the end of the call pass from
+// the bus through the interceptors, last to first, to the caller. The next handler is the following
+// one in the respective direction.
 type ClientMultiRPCHandler interface {
-	// Send sends the request. It is called on the caller's goroutine; the engine does not recover
-	// its panics. After an error Send may be called again, which makes a new request. After a
-	// success another call fails. If an interceptor does not call Send of next, no request is sent,
-	// and the call has the responses that the interceptor passes to Recv of next before its own
-	// Send returns.
+	// Send sends the request. It is called on the caller's goroutine, and its panics are not
+	// recovered. If Send fails, it may be called again, which creates a new request. Once Send has
+	// succeeded, further calls fail. If an interceptor does not call next.Send, no request is sent,
+	// and the caller receives only the responses that the interceptor passes to next.Recv before
+	// its own Send returns.
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
-	// Recv handles a response or an error of a server. It is called for one at a time. If response
-	// is nil and the error is not from a server, err is the reason why the whole call failed. For
-	// the response that reaches the caller, [Response.ServerID] is the server whose response was
-	// being received when the last Recv was called. A panic is logged and ends the call with the
-	// code internal.
+	// Recv handles a response or an error from a server. Calls are never concurrent. If response is
+	// nil and err is not from a server, err is the reason why the whole call failed. When a
+	// response reaches the caller, its [Response.ServerID] identifies the server whose response was
+	// being processed at that moment. A panic is logged and ends the call with code
+	// [errors.Internal].
 	Recv(response proto.Message, err error)
-	// Close ends the call for this handler: the call has ended, or an interceptor ends it early by
-	// calling Close of next. Close is called once for each handler, also if Send failed or
-	// panicked. Recv is not called after Close.
+	// Close is called when the call has ended, or when an interceptor ends it early by calling
+	// next.Close. It is called exactly once for each handler, even if Send failed or panicked. Recv
+	// is not called after Close.
 	Close()
 }
 
-// ClientMultiRPCInterceptor returns the handler of one multi call. The methods of next may be
-// called from any goroutine. Messages must be of the method's types; their Go types do not matter.
+// ClientMultiRPCInterceptor returns the handler for one multi call. The methods of next may be
+// called from any goroutine. Messages must be of the method's message types; any Go type that
+// implements such a message type is accepted.
 type ClientMultiRPCInterceptor func(info RPCInfo, next ClientMultiRPCHandler) ClientMultiRPCHandler
 
-// ServerRPCHandler handles one request. The innermost handler is the handler of the service. Its
-// response is not nil unless it returns an error.
+// ServerRPCHandler handles one request. The innermost handler is the service's own handler. Its
+// response is never nil unless it returns an error.
 type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Message, error)
 
-// ServerRPCInterceptor handles one request of a single or multi call. It calls handler, the next
-// one in the chain, once, several times, or not at all, and may replace the request, response,
-// context or error. A message must be of the method's type; its Go type does not matter. A nil
-// response without an error is sent as an empty message.
+// ServerRPCInterceptor handles one request of a single or multi call. It may call handler, which is
+// the next handler in the chain, once, several times, or not at all, and may replace the request,
+// response, context or error. Messages must be of the method's message types; any Go type that
+// implements such a message type is accepted. If the interceptor returns a nil response and a nil
+// error, an empty message is sent.
 //
-// The interceptor runs on the request's goroutine after the client has selected this server. A
-// panic is treated as a panic of the service's handler. ctx carries the client's id and metadata,
-// see [RequestInfoFromContext].
+// The interceptor runs on the goroutine that serves the request, after the client has selected this
+// server. A panic is handled like a panic of the service's handler. ctx carries the client's id and
+// metadata; see [RequestInfoFromContext].
 type ServerRPCInterceptor func(
 	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
 ) (proto.Message, error)
 
-// StreamHandler handles one side of a stream. An interceptor's handler implements each method by
-// calling the same method of the next handler, or omits that call. Messages must be of the method's
-// types; their Go types do not matter.
+// StreamHandler handles one side of a stream. To pass an event on, a method of an interceptor's
+// handler calls the same method of the next handler; to suppress the event, it does not. Messages
+// must be of the method's message types; any Go type that implements such a message type is
+// accepted.
 //
-// The first interceptor is outermost: nearest the user of the stream on a client, nearest the bus
-// on a server. A sent message and a close pass from the user through all interceptors to the bus. A
-// received message passes from the bus through all interceptors, in the opposite order, into the
-// stream's channel. The next handler is the next one in that direction.
+// The first interceptor is the outermost: on a client it is nearest to the user of the stream, on a
+// server it is nearest to the bus. Sent messages and closes pass from the user through all
+// interceptors to the bus. Received messages pass through all interceptors in the opposite
+// direction, from the bus to the stream's channel. The next handler is the following one in the
+// respective direction.
 type StreamHandler interface {
-	// Recv handles a received message. The message is acknowledged when it is put into the stream's
-	// channel, or, if it is not passed on, when Recv returns nil. An error rejects the message and
-	// closes the stream with that error, which the other side receives. Recv is called for one
-	// message at a time, on a goroutine of the stream. A panic is logged and closes the stream with
-	// the code internal.
+	// Recv handles a received message. If the handler passes the message on, the message is
+	// acknowledged when it is put into the stream's channel; otherwise it is acknowledged when Recv
+	// returns nil. If Recv returns an error, the message is rejected and the stream is closed with
+	// that error, which is also sent to the other side. Recv is called on a goroutine of the
+	// stream, for one message at a time. A panic is logged and closes the stream with code
+	// [errors.Internal].
 	Recv(message proto.Message) error
-	// Send sends a message, see [ClientStream]. It runs on the goroutine that calls Send of the
-	// stream.
+	// Send sends a message; see [ClientStream]. It is called on the goroutine that called the
+	// stream's Send method.
 	Send(message proto.Message, opts ...StreamOption) error
-	// Close handles the end of the stream. If this side closes the stream, it is closed after all
-	// interceptors have passed the close on. They can replace cause, but they cannot keep the
-	// stream open. If the stream was closed in another way, by the other side or because its
-	// context ended, Close is called after the last Recv, with the error that Err returns; the
-	// stream's context has ended before.
+	// Close handles the end of the stream. If this side closes the stream, Close is called first,
+	// and the stream is closed once all interceptors have passed the close on. Interceptors can
+	// replace cause, but cannot keep the stream open. If the stream ended in another way, because
+	// the other side closed it or its context ended, Close is called after the last Recv with the
+	// error that the stream's Err method returns. In that case the stream's context has already
+	// ended.
 	//
-	// Close is called once for each handler, also if a client's stream could not be opened, and
-	// also if the interceptor has called Close of next itself.
+	// Close is called exactly once for each handler, even if a client's stream could not be opened,
+	// and even if the interceptor has called next.Close itself.
 	Close(cause error) error
 }
 
-// StreamInterceptor returns the handler of one stream. It is called before a client opens the
-// stream, and before a server accepts it. If it calls Close of next before it returns, the stream
-// is rejected with that cause. The methods of next may be called from any goroutine once the stream
-// is open. [StreamContext] returns the context of the stream.
+// StreamInterceptor returns the handler for one stream. It is called before a client opens the
+// stream and before a server accepts it. If it calls next.Close before it returns, the stream is
+// rejected with the given cause. Once the stream is open, the methods of next may be called from
+// any goroutine. Use [StreamContext] to get the context of the stream.
 type StreamInterceptor func(info RPCInfo, next StreamHandler) StreamHandler
 
-// PublishHandler sends one update to the subscribers of a method. The innermost handler is the
-// engine.
+// PublishHandler publishes one update to the subscribers of a method. The innermost handler
+// publishes the update on the bus.
 type PublishHandler func(ctx context.Context, update proto.Message) error
 
-// PublishInterceptor wraps the handler of one update. The handler that it returns calls next once,
-// several times, or not at all, and may replace the update, context or error. An update must be of
-// the method's type; its Go type does not matter. The handler runs on the publisher's goroutine;
-// the engine does not recover its panics. The interceptor itself is called for each update. State
-// that updates share therefore belongs outside of the interceptor.
+// PublishInterceptor wraps the handler of one update. The returned handler may call next once,
+// several times, or not at all, and may replace the update, context or error. The update must be of
+// the method's message type; any Go type that implements that message type is accepted. The
+// returned handler runs on the publisher's goroutine, and its panics are not recovered. The
+// interceptor itself is called for each update, so state that is shared between updates must be
+// kept outside the interceptor.
 type PublishInterceptor func(info RPCInfo, next PublishHandler) PublishHandler
 
-// DeliveryHandler handles one received update of a subscription. The innermost handler puts it into
-// the subscription's channel, and waits while the channel is full.
+// DeliveryHandler handles one update received by a subscription. The innermost handler puts the
+// update into the subscription's channel, and blocks while the channel is full.
 type DeliveryHandler func(ctx context.Context, update proto.Message) error
 
 // SubscriptionInterceptor wraps the handler of a subscription's updates. It is called once, when
-// the subscription is made. The handler that it returns calls next once, several times, or not at
-// all, and may replace the update or context. An update must be of the method's type; its Go type
-// does not matter. An update that is not passed on is dropped; if the handler returns an error, the
-// update is also counted in Refused of [SubscriptionStats].
+// the subscription is created. The returned handler may call next once, several times, or not at
+// all, and may replace the update or context. The update must be of the method's message type; any
+// Go type that implements that message type is accepted. An update that is not passed on is
+// dropped. If the handler returns an error, the update is counted in the Refused field of
+// [SubscriptionStats].
 //
-// Updates are handled one at a time, on a goroutine of the subscription; further updates wait, see
-// [WithBufferSize] and [WithOverflow]. next may be called from any goroutine. ctx is the context of
-// the subscription with the update's metadata, see [RequestInfoFromContext]. The handler must not
-// call the subscription's Close, which waits for the handler. A panic is logged and ends the
-// subscription with the code internal.
+// The handler runs on a goroutine of the subscription and receives one update at a time. Further
+// updates wait, subject to [WithBufferSize] and [WithOverflow]. next may be called from any
+// goroutine. ctx is the context of the subscription and carries the update's metadata; see
+// [RequestInfoFromContext]. The handler must not call the subscription's Close method, because
+// Close waits for the handler to return. A panic is logged and ends the subscription with code
+// [errors.Internal].
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler
 
-// concat returns the interceptors of s, followed by those of a service.
+// concat returns the interceptors of s followed by those of service.
 func (s *serverInterceptors) concat(service *serverInterceptors) serverInterceptors {
 	return serverInterceptors{
 		rpc:     slices.Concat(s.rpc, service.rpc),

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// chain builds the handler chain of interceptors around handler. The first interceptor is
-// outermost. It returns an error if an interceptor returns a nil handler.
+// chain wraps handler in interceptors, the first of which becomes the outermost. It returns an
+// error if an interceptor returns a nil handler.
 func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler H) (H, error) {
 	for _, intercept := range slices.Backward(interceptors) {
 		handler = intercept(info, handler)
@@ -23,25 +23,25 @@ func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler
 	return handler, nil
 }
 
-// errNoHandler returns the error for an interceptor that returned a nil handler.
+// errNoHandler returns the error reported when an interceptor returns a nil handler.
 func errNoHandler(method *registry.Method) error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s returned no handler", method.FullName())
 }
 
-// interceptorPanicked returns the error for an interceptor that panicked. It does not contain the
-// value of the panic, since it can be sent to the other side.
+// interceptorPanicked returns the error reported when an interceptor panics. The error does not
+// contain the panic value, because it may be sent to the other side.
 func interceptorPanicked(method *registry.Method) errors.Error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s panicked", method.FullName())
 }
 
-// wrongMessage returns the error for a message from an interceptor that is not of the method's
-// type. what names the message: request, response, update or message.
+// wrongMessage returns the error reported when an interceptor passes on a message that is not of
+// the method's type. what names the kind of message: "request", "response", "update" or "message".
 func wrongMessage(what string, method *registry.Method, err error) error {
 	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", what, method.FullName(), err)
 }
 
-// ensureCode returns err with a code. Every error of a call has a code, but interceptors can return
-// errors without one.
+// ensureCode returns err if it has an error code, and otherwise converts it to an error with a
+// code. The errors of calls always have a code, but interceptors may return errors without one.
 func ensureCode(err error) error {
 	if _, coded := errors.AsType[errors.Error](err); coded {
 		return err
@@ -49,8 +49,8 @@ func ensureCode(err error) error {
 	return errors.FromContext(err)
 }
 
-// chainServerRPC builds the handler chain of interceptors around handler. It is built once per
-// endpoint, so that a call does not allocate for it.
+// chainServerRPC wraps handler in interceptors, the first of which becomes the outermost. The chain
+// is built once per endpoint, so that calls need no allocations for it.
 func chainServerRPC(interceptors []ServerRPCInterceptor, info RPCInfo, handler ServerRPCHandler) ServerRPCHandler {
 	for _, intercept := range slices.Backward(interceptors) {
 		next := handler

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// newHandler builds the handler chain for single calls on a route: the interceptors of the conn,
-// then those of the call, then the engine.
+// newHandler returns the handler for single calls on route r. Requests pass through the
+// interceptors of the conn, then through those of the call, and are then sent.
 func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {
 	info := p.callInfo(r)
 	send := func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error) {
@@ -30,7 +30,7 @@ func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {
 	})
 }
 
-// send checks and sends the request that the innermost interceptor passed on.
+// send checks the request received from the innermost interceptor and sends it.
 func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
 	r, err := p.resolveIntercepted(r, request, o)
 	if err != nil {
@@ -39,8 +39,9 @@ func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, 
 	return p.callDirect(ctx, r, request, o)
 }
 
-// resolveIntercepted checks the request and options that the innermost interceptor passed on, and
-// returns the route of the request. It is another route than r if an interceptor set another topic.
+// resolveIntercepted checks the request and options received from the innermost interceptor and
+// returns the route for the request. The route differs from r if an interceptor has set another
+// topic.
 func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requestOptions) (*route, error) {
 	if o.interceptors != nil && o.interceptors.err != nil {
 		return nil, o.interceptors.err
@@ -54,7 +55,8 @@ func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requ
 	return p.topicRoute(o.topic)
 }
 
-// callIntercepted makes a single call through the interceptors. Its errors always have a code.
+// callIntercepted makes a single call through the interceptors. The errors that it returns always
+// have a code.
 func (p *clientPlan) callIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption,
 ) (proto.Message, error) {

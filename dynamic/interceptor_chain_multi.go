@@ -12,35 +12,35 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// multiChain is the handler chain of one multi call. Requests enter at handlers[0] and leave behind
-// the last handler, where the engine starts the call. Responses enter at the last handler and leave
-// before handlers[0], where ready buffers them for the caller: an interceptor can produce any
-// number of responses for one that it receives.
+// multiChain is the handler chain of one multi call. A request passes through the handlers in
+// ascending order, and the call is started after the last one. Responses pass through the handlers
+// in descending order and are then buffered in ready for the caller. The buffer is needed because
+// an interceptor can produce any number of responses for each one that it receives.
 type multiChain struct {
 	plan  *clientPlan
 	route *route
-	// handlers holds the handlers of the interceptors, the one nearest the caller first.
+	// handlers holds the interceptors' handlers. The first one is nearest to the caller.
 	handlers []ClientMultiRPCHandler
-	// closed holds, for each handler, whether its Close was called.
+	// closed records for each handler whether its Close method has been called.
 	closed []atomic.Bool
 
 	mu sync.Mutex
-	// sent is true when a request was sent or is being sent.
+	// sent reports whether a request has been sent or is being sent.
 	sent bool
-	// frozen is true when the Send of the caller has returned. No request can be sent then, because
-	// no goroutine would read its responses.
+	// frozen reports whether the caller's Send has returned. After that no request can be sent,
+	// because no goroutine would read the responses.
 	frozen bool
-	// call is nil until a request was sent.
+	// call is the call in progress. It is nil until a request has been sent.
 	call *multiCall
-	// currentServer is the id of the server whose response the handlers are receiving.
+	// currentServer is the id of the server whose response is passing through the handlers.
 	currentServer string
-	// ready holds responses for the caller.
+	// ready holds the responses that the caller has not read yet.
 	ready []serverResponse
-	// done is true when no further response is added to ready.
+	// done reports whether no more responses will be added to ready.
 	done bool
 }
 
-// multiStage is the next handler, as seen from the handler at an index of the chain.
+// multiStage is passed to the interceptor at index as its next handler.
 type multiStage struct {
 	chain *multiChain
 	index int
@@ -54,7 +54,7 @@ func (s multiStage) Recv(response proto.Message, err error) { s.chain.recv(s.ind
 
 func (s multiStage) Close() { s.chain.closeFrom(s.index - 1) }
 
-// multiInterceptors returns the interceptors of the conn, followed by those of the call.
+// multiInterceptors returns the interceptors of the conn followed by those of the call.
 func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterceptor {
 	if o.interceptors == nil {
 		return p.conn.options.interceptors.multi
@@ -63,7 +63,7 @@ func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterc
 }
 
 // startMultiIntercepted starts a multi call through the interceptors. The caller must stop the
-// call.
+// returned call.
 func (p *clientPlan) startMultiIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption, interceptors []ClientMultiRPCInterceptor,
 ) (*multiCall, error) {
@@ -78,7 +78,7 @@ func (p *clientPlan) startMultiIntercepted(
 		}
 	}
 	started := false
-	defer func() { // The handlers are closed after an error, and after a panic of Send.
+	defer func() { // Close the handlers if Send fails or panics.
 		if !started {
 			c.close()
 		}
@@ -91,11 +91,11 @@ func (p *clientPlan) startMultiIntercepted(
 	return call, nil
 }
 
-// start passes the request to the first handler and returns the call. It returns a call also if the
-// interceptors sent no request.
+// start passes the request to the first handler and returns the call. Even if the interceptors have
+// not sent a request, the returned call is not nil.
 func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
 	started := false
-	defer func() { // The call is stopped if Send fails or panics after the request was sent.
+	defer func() { // Stop the call if Send fails or panics after the request was sent.
 		if !started {
 			if call := c.freeze(); call != nil {
 				call.stop()
@@ -113,12 +113,14 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 	return call, nil
 }
 
-// newUnsentMulti returns a call without a request, which has no responses of servers.
+// newUnsentMulti returns a call for which no request was sent and which therefore receives no
+// responses from servers.
 func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
 	return &multiCall{plan: p, route: r, id: id.NewRequest(), done: true, timer: p.conn.timers.Start(DefaultClientTimeout)}
 }
 
-// freeze prevents further requests. It returns the call, or nil if no request was sent.
+// freeze prevents further requests from being sent. It returns the call, or nil if no request was
+// sent.
 func (c *multiChain) freeze() *multiCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +128,8 @@ func (c *multiChain) freeze() *multiCall {
 	return c.call
 }
 
-// send calls Send of the handler at index. Behind the last handler it starts the call.
+// send calls the Send method of the handler at index, or starts the call if index is past the last
+// handler.
 func (c *multiChain) send(index int, ctx context.Context, request proto.Message, opts []RequestOption) error {
 	if index < len(c.handlers) {
 		return c.handlers[index].Send(ctx, request, opts...)
@@ -145,7 +148,7 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 		c.sent, c.call = err == nil, call
 	}
 	c.mu.Unlock()
-	// If Send of the caller has returned meanwhile, no goroutine would read the responses.
+	// If the caller's Send has returned in the meantime, no goroutine would read the responses.
 	if started && err == nil {
 		call.stop()
 		return c.errStarted()
@@ -153,7 +156,8 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 	return err
 }
 
-// errStarted returns the error of a second Send, or of one after the caller's Send has returned.
+// errStarted returns the error reported when Send is called a second time or after the caller's
+// Send has returned.
 func (c *multiChain) errStarted() error {
 	return errors.NewErrorf(
 		errors.Internal, "request of %s was already sent, or Send has returned", c.plan.method.FullName())
@@ -168,8 +172,8 @@ func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts 
 	return c.plan.startMulti(ctx, r, request, &o)
 }
 
-// next returns the next response that the interceptors passed to the caller, or false when there
-// are no more. It must not be called concurrently.
+// next returns the next response that the interceptors have passed to the caller. It returns false
+// when there are no more responses. It must not be called concurrently.
 func (c *multiChain) next(ctx context.Context, call *multiCall) (response serverResponse, ok bool) {
 	for {
 		if response, ok, done := c.popReady(); ok || done {
@@ -186,8 +190,8 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 	}
 }
 
-// popReady removes and returns the first response of ready. If there is none, done reports whether
-// no further response is added.
+// popReady removes and returns the first response in ready. If ready is empty, done reports that no
+// more responses will be added.
 func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,7 +202,7 @@ func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	return serverResponse{}, false, c.done
 }
 
-// hasReady reports whether next would return without waiting. It is false for a nil chain.
+// hasReady reports whether next would return without waiting. It returns false if c is nil.
 func (c *multiChain) hasReady() bool {
 	if c == nil {
 		return false
@@ -208,7 +212,8 @@ func (c *multiChain) hasReady() bool {
 	return len(c.ready) > 0 || c.done
 }
 
-// forward passes a server's response to the last handler. A panic of an interceptor ends the call.
+// forward passes a server's response to the last handler. If an interceptor panics, forward ends
+// the call.
 func (c *multiChain) forward(received *serverResponse) {
 	c.plan.decodeServerResponse(received)
 	c.setCurrentServer(received.serverID)
@@ -230,7 +235,8 @@ func (c *multiChain) setCurrentServer(server string) {
 	c.currentServer = server
 }
 
-// recv calls Recv of the handler at index. Before the first handler it adds the response to ready.
+// recv calls the Recv method of the handler at index, or adds the response to ready if index is
+// negative.
 func (c *multiChain) recv(index int, response proto.Message, err error) {
 	if index >= 0 {
 		if !c.closed[index].Load() {
@@ -256,7 +262,7 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 	notify(call)
 }
 
-// end sets done and wakes the caller. Later responses are dropped.
+// end ends the call and wakes the caller. Responses that arrive later are dropped.
 func (c *multiChain) end() {
 	c.mu.Lock()
 	c.done = true
@@ -265,15 +271,16 @@ func (c *multiChain) end() {
 	notify(call)
 }
 
-// notify wakes the goroutine that waits in next. call is nil if no request was sent yet.
+// notify wakes the goroutine waiting in next. It does nothing if call is nil, which means that no
+// request has been sent yet.
 func notify(call *multiCall) {
 	if call != nil {
 		call.wakeup.Send()
 	}
 }
 
-// close calls Close of every handler on which it was not called before. It recovers and logs
-// panics.
+// close calls the Close method of every handler that has not been closed yet. Panics are recovered
+// and logged.
 func (c *multiChain) close() {
 	for i := range slices.Backward(c.handlers) {
 		_ = c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
@@ -283,8 +290,9 @@ func (c *multiChain) close() {
 	}
 }
 
-// closeFrom calls Close of the handler at index, unless it was called before. That handler passes
-// the close on to the handlers nearer the caller. Before the first handler closeFrom ends the call.
+// closeFrom calls the Close method of the handler at index unless it has already been called. The
+// handler then passes the close on towards the caller. If index is negative, closeFrom ends the
+// call.
 func (c *multiChain) closeFrom(index int) {
 	if index < 0 {
 		c.end()
@@ -293,9 +301,10 @@ func (c *multiChain) closeFrom(index int) {
 	}
 }
 
-// PeerOf returns the id of the server whose response is being received. An interceptor's handler
-// calls it in Recv, with the next handler that the interceptor was given. The id is empty outside
-// of Recv, if no server is known, and for handlers of other types.
+// PeerOf returns the id of the server whose response is being received. It is meant to be called by
+// the Recv method of an interceptor's handler; next is the handler that was passed to the
+// interceptor. PeerOf returns an empty string if it is called outside of Recv, if the error being
+// received does not come from a server, or if next was not created by this package.
 func PeerOf(next ClientMultiRPCHandler) string {
 	stage, ok := next.(multiStage)
 	if !ok {

@@ -10,24 +10,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// rawCall holds the encoded messages of a call to a raw handler, next to the decoded messages that
-// the interceptors see. It travels in the context, and is lost if an interceptor passes on another
-// context.
+// rawCall holds the encoded messages of a call to a raw handler, while the interceptors work on the
+// decoded messages. It is stored in the request's context and becomes unavailable if an interceptor
+// passes on a context that is not derived from it.
 type rawCall struct {
 	request []byte
-	// response is the response that the handler returned last.
+	// response is the most recent response returned by the handler.
 	response atomic.Pointer[[]byte]
 }
 
 type rawCallKey struct{}
 
-// interceptedRaw returns a function that decodes messages for the interceptors of a raw handler. A
-// message that the interceptors leave unchanged keeps its original bytes, which encoding it again
-// could change: protobuf encodings are not canonical.
+// interceptedRaw returns a function that calls a raw handler through interceptors, decoding the
+// messages for them. A message that the interceptors do not change keeps its original bytes.
+// Encoding it again could change them, because protobuf encodings are not canonical.
 func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
-		if call == nil { // An interceptor passed on a context that is not derived from the request's.
+		if call == nil { // An interceptor passed on a context not derived from the request's.
 			call = &rawCall{}
 		}
 		encoded, err := b.requestType.Encode(request, call.request)

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// intercepted returns a function that passes requests through the interceptors to the handler.
-// Without interceptors it returns the handler's own function.
+// intercepted returns a function that passes requests through interceptors to the handler. If there
+// are no interceptors, it returns the handler's own function.
 func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	switch {
 	case len(interceptors) == 0:

@@ -13,10 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// StreamContext returns the context of a stream. next is the handler that an interceptor was given.
-// On a server the context carries the client's id and metadata, see [RequestInfoFromContext]. On a
-// client whose stream is not open yet it is the context given to OpenStream. For handlers of other
-// types StreamContext returns the background context.
+// StreamContext returns the context of a stream. next must be the handler that was passed to a
+// [StreamInterceptor]; for any other handler StreamContext returns [context.Background]. On a
+// server, the context carries the client's id and metadata; see [RequestInfoFromContext]. On a
+// client whose stream is not open yet, it is the context passed to OpenStream.
 func StreamContext(next StreamHandler) context.Context {
 	stage, ok := next.(streamStage)
 	if !ok {
@@ -25,46 +25,46 @@ func StreamContext(next StreamHandler) context.Context {
 	return stage.chain.streamContext()
 }
 
-// SetStreamContext replaces the context that [StreamContext] returns. ctx must be derived from that
-// context. On a server ctx becomes the context of the stream; on a client it takes the place of the
-// context given to OpenStream, whose metadata is sent when the stream is opened. An interceptor
-// must call SetStreamContext before it returns its handler; later calls, and calls for handlers of
-// other types, have no effect.
+// SetStreamContext replaces the context returned by [StreamContext]. ctx must be derived from that
+// context. On a server, ctx becomes the context of the stream. On a client, ctx replaces the
+// context passed to OpenStream, so the metadata in ctx is sent when the stream is opened.
+// SetStreamContext must be called before the interceptor returns its handler. It has no effect if
+// it is called later or if next was not created by this package.
 func SetStreamContext(next StreamHandler, ctx context.Context) {
 	if stage, ok := next.(streamStage); ok && !stage.chain.built {
 		stage.chain.context = ctx
 	}
 }
 
-// streamChain is the handler chain of one stream. handlers[0] is nearest the user on both sides:
+// streamChain is the handler chain of one stream. On both sides handlers[0] is nearest to the user:
 // Send and Close pass through the handlers in ascending order, Recv in descending order.
 type streamChain struct {
 	method *registry.Method
 	panics panicReporter
-	// context is the context of the stream until stream is set.
+	// context is used as the stream's context until stream is set.
 	context context.Context //nolint:containedctx // it has the lifetime of the stream
-	// built is true when all interceptors have returned their handlers. context does not change
-	// afterwards.
+	// built reports whether all interceptors have returned their handlers. After that, context does
+	// not change.
 	built    bool
 	handlers []StreamHandler
-	// closed holds, for each handler, whether its Close was called.
+	// closed records for each handler whether its Close method has been called.
 	closed []atomic.Bool
-	// stream is nil until the stream exists.
+	// stream is nil until the stream has been created.
 	stream atomic.Pointer[stream]
-	// refusal is the cause of a Close before stream was set.
+	// refusal is the cause passed to a Close that was called before stream was set.
 	refusal atomic.Pointer[error]
 
 	// receiving counts the messages that are being put into the user's channel. The channel is
-	// closed when none is left.
+	// closed once the count has dropped to zero.
 	receiving *lifecycle.Gate
-	// pendingAck is the message that the pump is passing through the handlers, until it is
-	// acknowledged.
+	// pendingAck is the message that the pump, the stream's delivery goroutine, is currently
+	// passing through the handlers. It is nil once the message has been acknowledged.
 	pendingAck atomic.Pointer[streamMessage]
-	// readerGone is true when the user reads no more messages.
+	// readerGone reports whether the user has stopped reading messages.
 	readerGone atomic.Bool
 }
 
-// streamStage is the next handler, as seen from the handler at an index of the chain.
+// streamStage is passed to the interceptor at index as its next handler.
 type streamStage struct {
 	chain *streamChain
 	index int
@@ -85,9 +85,9 @@ func (s streamStage) Send(message proto.Message, opts ...StreamOption) error {
 
 func (s streamStage) Close(cause error) error { return s.chain.closeFrom(s.index+1, cause) }
 
-// newStreamChain builds the chain of interceptors, given in the order from the user to the bus. It
-// returns an error if an interceptor rejects the stream. Without interceptors it returns nil;
-// finish may be called on a nil chain.
+// newStreamChain builds the chain for interceptors, which must be in order from the user to the
+// bus. It returns an error if an interceptor rejects the stream. If there are no interceptors it
+// returns nil; finish may be called on a nil chain.
 func newStreamChain(
 	ctx context.Context, panics panicReporter, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {
@@ -99,7 +99,7 @@ func newStreamChain(
 		handlers: make([]StreamHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
 	}
 	defer func() {
-		// After a panic the handlers that the other interceptors returned are closed.
+		// If an interceptor panics, close the handlers that the other interceptors have returned.
 		if !c.built {
 			c.finish(interceptorPanicked(c.method))
 		}
@@ -119,8 +119,8 @@ func newStreamChain(
 	return c, nil
 }
 
-// send calls Send of the handler at index. Behind the last handler it sends the message on the
-// stream.
+// send calls the Send method of the handler at index, or sends the message on the stream if index
+// is past the last handler.
 func (c *streamChain) send(index int, message proto.Message, opts []StreamOption) error {
 	if index < len(c.handlers) {
 		return c.handlers[index].Send(message, opts...)
@@ -135,31 +135,31 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	return s.send(message, opts)
 }
 
-// notOpen returns the error of a Send or Recv before the stream exists.
+// notOpen returns the error for a Send or Recv that is called before the stream exists.
 func (c *streamChain) notOpen() error {
 	return errors.NewErrorf(errors.Internal, "an interceptor used stream %s before it was open", c.method.FullName())
 }
 
-// close closes the stream for its user. The close passes through the handlers first.
+// close closes the stream on behalf of its user. The close passes through the handlers first.
 func (c *streamChain) close(s *stream, cause error) error {
-	// The stream is closed even if an interceptor does not pass the close on, or panics.
+	// Close the stream even if an interceptor panics or does not pass the close on.
 	defer func() {
 		if s.Err() == nil {
 			_ = s.Close(cause)
 		}
 	}()
-	if c.closed[0].Load() { // Another Close is passing through the handlers.
+	if c.closed[0].Load() { // Another Close is already passing through the handlers.
 		return s.Close(cause)
 	}
-	if err := s.Err(); err != nil { // The stream was closed already, for another cause.
+	if err := s.Err(); err != nil { // The stream is already closed, with another cause.
 		cause = err
 	}
 	return c.closeFrom(0, cause)
 }
 
-// closeFrom calls Close of the handler at index, unless it was called before. Behind the last
-// handler it closes the stream. Before the stream exists, a close that passes all handlers, or
-// finds one closed, records its cause as the refusal.
+// closeFrom calls the Close method of the handler at index unless it has already been called. If
+// index is past the last handler, closeFrom closes the stream. If the stream does not exist yet, a
+// close that has passed all handlers or reaches a handler already closed is recorded as refusal.
 func (c *streamChain) closeFrom(index int, cause error) error {
 	s := c.stream.Load()
 	switch {
@@ -175,8 +175,8 @@ func (c *streamChain) closeFrom(index int, cause error) error {
 	}
 }
 
-// finish calls Close of every handler on which it was not called before. It returns when no further
-// message is put into the user's channel, so that the channel can be closed.
+// finish calls the Close method of every handler that has not been closed yet. When it returns, no
+// more messages are put into the user's channel, so the channel can be closed.
 func (c *streamChain) finish(cause error) {
 	if c == nil {
 		return
@@ -193,11 +193,11 @@ func (c *streamChain) finish(cause error) {
 }
 
 // receive passes a message through the handlers into the user's channel. It returns false if no
-// more messages can be delivered. Only the pump calls it.
+// more messages can be delivered. It is called only by the pump.
 //
-// The message is acknowledged in recv when a handler passes a message on, or here if they have
-// handled it without passing one on. pendingAck ensures that it is acknowledged once, even if a
-// handler passes on several messages.
+// The message is acknowledged in recv if a handler passes it on, or here if the handlers have
+// consumed it. pendingAck ensures that it is acknowledged only once, even if a handler passes on
+// several messages.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
 	c.pendingAck.Store(&message)
 	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
@@ -214,8 +214,8 @@ func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Me
 	return true
 }
 
-// recv calls Recv of the handler at index. Before the first handler it puts the message into the
-// user's channel.
+// recv calls the Recv method of the handler at index, or puts the message into the user's channel
+// if index is negative.
 func (c *streamChain) recv(index int, message proto.Message) error {
 	if index >= 0 {
 		return c.handlers[index].Recv(message)
@@ -239,11 +239,11 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 	return nil
 }
 
-// SendBounds returns the limits of a Send that is made now on an open stream with these options:
-// the context that ends it, its deadline, and the size of the stream's window, which is 0 without a
-// window. next is the handler that an interceptor was given. Before the stream is open, SendBounds
-// returns the context of [StreamContext] and zero values. For handlers of other types the context
-// is the background context.
+// SendBounds returns the limits that would apply to a Send made now with opts: the context that
+// ends it, its deadline, and the size of the stream's send window (0 if there is none). next must
+// be the handler that was passed to a [StreamInterceptor]. If the stream is not open yet,
+// SendBounds returns the context returned by [StreamContext] and zero values. If next was not
+// created by this package, the context is [context.Background].
 func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, deadline time.Time, window int) {
 	stage, ok := next.(streamStage)
 	if !ok {
