@@ -19,54 +19,55 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Handlers maps the names of methods, as in the descriptor, to their handlers.
+// Handlers maps method names, as they appear in the service descriptor, to handlers.
 type Handlers map[string]Handler
 
-// Handler serves one method. [Unary], [Raw] and [Stream] create handlers. A handler may be
-// registered several times.
+// Handler serves a method. Handlers are created by [Unary], [Raw] and [Stream]. A handler may be
+// registered more than once.
 type Handler interface {
-	// bind checks the handler's types against a method and returns the resolved handler.
+	// bind checks the handler's types against the method and returns the bound handler.
 	bind(method *registry.Method) (*boundHandler, error)
 }
 
-// boundHandler is a handler whose types were checked against its method. Checks and conversions are
-// resolved once, at registration, so that requests need no reflection.
+// boundHandler is a handler whose types have been checked against its method. Types and conversions
+// are resolved once, when the handler is registered, so that handling a request needs no
+// reflection.
 type boundHandler struct {
-	// decode converts the bytes of a request to the argument of handle.
+	// decode converts an encoded request to the argument of handle.
 	decode func(raw []byte) (wire.Body, error)
-	// handle calls the handler's function.
+	// handle calls the user's function.
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
-	// requestType and responseType describe the messages of handle.
+	// requestType and responseType describe the request and response messages.
 	requestType, responseType message.Type
-	// raw is true if handle takes and returns encoded messages.
+	// raw reports whether handle accepts and returns encoded messages.
 	raw bool
-	// affinity returns the affinity of the server for a request. If it is nil the affinity is 1.
+	// affinity returns the server's affinity for a request. If it is nil, the affinity is 1.
 	affinity func(ctx context.Context, request wire.Body) float32
-	// affinityRequest is the Go type of the requests that affinity takes.
+	// affinityRequest is the Go type of the requests that affinity accepts.
 	affinityRequest reflect.Type
-	// semaphore limits the requests of the method that are handled at the same time.
+	// semaphore limits how many requests of the method are handled at the same time.
 	semaphore semaphore.Semaphore
-	// stream is set for streams, the fields above for calls.
+	// stream is set for stream methods. The fields above are set for calls.
 	stream *boundStream
 }
 
-// HandlerOption configures a handler that [Unary] or [Raw] creates.
+// HandlerOption configures a handler created by [Unary] or [Raw].
 type HandlerOption interface {
 	bindOption(bound *boundHandler, method *registry.Method) error
 }
 
-// WithAffinity sets the function that rates how well this server suits a request, for methods whose
-// clients select one of the servers that claim the request. A higher affinity is better. With 0 the
-// server claims the request but loses a selection by affinity; only [SelectionOpts] with
-// AcceptFirstAvailable (the default unless the method has AFFINITY routing) or a SelectionFunc can
-// select it. With a negative affinity the server does not take the request. Without the option the
-// affinity is 1.
+// WithAffinity sets the function that rates how well this server suits a request. It applies to
+// methods for which the client selects one of the servers that claim the request. A server with a
+// higher affinity is preferred. A server with affinity 0 claims the request but is never selected
+// by affinity; it can only be selected by a SelectionFunc, or by [SelectionOpts] with
+// AcceptFirstAvailable (the default unless the method has AFFINITY routing). A server with a
+// negative affinity does not handle the request. Without this option, the affinity is 1.
 //
 // Req must be the request type of the handler. ctx carries the client's metadata (see
 // [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should
-// return quickly, since the client waits for it; if it panics, the server does not take the
-// request. The function is not called for a request of a dynpsrpc client to a QUEUE method, because
-// the bus has already selected the server.
+// return quickly, because the client is waiting for it. If it panics, the server does not handle
+// the request. The function is not called for requests from dynpsrpc clients to QUEUE methods,
+// because the bus has already selected the server.
 func WithAffinity[Req proto.Message](affinity func(ctx context.Context, request Req) float32) HandlerOption {
 	return affinityOption[Req](affinity)
 }
@@ -88,9 +89,9 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 	return nil
 }
 
-// WithMaxConcurrent limits the requests of the method that are handled at the same time, as
-// [WithMaxConcurrentRequests] does for all methods of a server. The default, also for zero or
-// negative values, is no limit.
+// WithMaxConcurrent limits how many requests of the method are handled at the same time, as
+// [WithMaxConcurrentRequests] does for all methods of a server. By default, or if requests is zero
+// or negative, there is no limit.
 func WithMaxConcurrent(requests int) HandlerOption {
 	return concurrencyOption(max(requests, 0))
 }
@@ -102,12 +103,13 @@ func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) e
 	return nil
 }
 
-// Unary returns a handler that calls handle with each request. handle owns the request. It must not
-// change the response after it has returned. A nil response without an error is sent as an empty
+// Unary returns a handler that calls handle for each request. handle owns the request. It must not
+// modify the response after returning it. A nil response without an error is sent as an empty
 // message.
 //
-// The context ends when the caller no longer waits or the server is killed. A panic is logged and
-// answered with the code internal; the caller does not see the value of the panic.
+// The context passed to handle ends when the caller no longer waits or when the server is killed.
+// If handle panics, the panic is logged and the caller receives an error with code internal, which
+// does not contain the panic value.
 func Unary[Req, Resp proto.Message](
 	handle func(ctx context.Context, request Req) (Resp, error), opts ...HandlerOption,
 ) Handler {
@@ -136,7 +138,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	}
 	bound := &boundHandler{requestType: requests, responseType: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		// bound is read for each request, since options are applied after this function is created.
+		// bound.requestType is read for each request because options, which may change it, are
+		// applied after this function has been created.
 		message, err := bound.requestType.Decode(raw)
 		return wire.Body{Message: message}, err
 	}
@@ -153,7 +156,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	return bound, bound.apply(u.options, method)
 }
 
-// apply applies the options and checks that the affinity function takes the handler's requests.
+// apply applies the options. It returns an error if the affinity function does not accept the
+// handler's request type.
 func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) error {
 	for _, option := range options {
 		if err := option.bindOption(b, method); err != nil {
@@ -167,9 +171,9 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 	return nil
 }
 
-// Raw returns a handler that calls handle with each request, without decoding it. Request and
-// response are encoded messages, which nothing checks. handle must not change the request, but may
-// keep it. It must not change the response after it has returned.
+// Raw returns a handler that calls handle for each request without decoding it. The request and the
+// response are encoded messages; dynpsrpc does not check them. handle must not modify the request
+// but may retain it. handle must not modify the response after returning it.
 func Raw(
 	handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error), opts ...HandlerOption,
 ) Handler {
@@ -209,17 +213,17 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	return bound, bound.apply(r.options, method)
 }
 
-// unimplementedCall handles the calls of methods for which no handler was given.
+// unimplementedCall handles calls of methods that have no handler.
 func unimplementedCall(context.Context, *registry.Method, []byte) ([]byte, error) {
 	return nil, errors.ErrUnimplemented
 }
 
-// isCall reports whether a method is a single call or a multi call.
+// isCall reports whether the method is a single call or a multi call.
 func isCall(method *registry.Method) bool {
 	return method.Kind() == registry.KindSingle || method.Kind() == registry.KindMulti
 }
 
-// isNil reports whether message is nil or holds a nil pointer.
+// isNil reports whether message is nil or contains a nil pointer.
 func isNil(message proto.Message) bool {
 	if dynamic, ok := message.(*dynamicpb.Message); ok { // ProtoReflect().IsValid() panics for nil
 		return dynamic == nil
@@ -227,11 +231,11 @@ func isNil(message proto.Message) bool {
 	return message == nil || !message.ProtoReflect().IsValid()
 }
 
-// serveFunc handles one request. It has the signature of boundHandler.handle.
+// serveFunc handles a request. It has the same signature as boundHandler.handle.
 type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
 
-// bindHandlers binds the handlers to the methods of r's service and returns the plan of each served
-// method by name. It reports all problems in one error.
+// bindHandlers binds the handlers to the methods of r's service and returns the plans of all served
+// methods, keyed by method name. A single error reports all problems.
 func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {
@@ -262,8 +266,8 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 	return plans, errors.Join(problems...)
 }
 
-// bindHandler binds a handler to its method. handler may be nil. The result is nil for a
-// subscription, which no handler serves.
+// bindHandler binds a handler to its method. handler is nil if none was given. bindHandler returns
+// nil without an error for a subscription method, because subscriptions have no handlers.
 func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
 	switch {
 	case handler != nil:

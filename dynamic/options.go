@@ -16,10 +16,10 @@ func (f frameSizeOption) applyServer(o *serverOptions) { o.maxFrameSize = int(f)
 func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f) }
 
 // WithMaxFrameSize limits the size of frames in bytes, in addition to the limit of the bus. Sending
-// a larger frame fails with the code resource_exhausted. A larger frame that arrives is dropped and
-// counted as a bad frame. Frames that psrpc has compressed must not be larger than the limit after
-// decompression either. The default, also for zero or negative values, is no limit, except
-// [bus.DefaultMaxFrameSize] after decompression.
+// a larger frame fails with code resource_exhausted. Larger frames that are received are dropped
+// and counted as bad frames. The limit also applies to the decompressed size of frames that psrpc
+// has compressed. By default, or if bytes is zero or negative, there is no limit, except that a
+// decompressed frame must not be larger than [bus.DefaultMaxFrameSize].
 func WithMaxFrameSize(bytes int) Option {
 	return frameSizeOption(max(bytes, 0))
 }
@@ -29,9 +29,10 @@ type loggerOption struct{ logger *slog.Logger }
 func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }
 func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
-// WithLogger sets the logger of a server or conn. A server logs panics of handlers and frames that
-// it could not send. A conn logs panics of interceptors that do not reach a caller. The default,
-// also for nil, is the slog.Default() of the moment at which the server or conn is created.
+// WithLogger sets the logger of a server or conn. A server logs panics in handlers and frames that
+// it could not send. A conn logs panics in interceptors if they do not reach a caller. The default
+// is slog.Default() at the time at which the server or conn is created. If logger is nil,
+// slog.Default() at the time of the call of WithLogger is used.
 func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()
@@ -39,8 +40,8 @@ func WithLogger(logger *slog.Logger) Option {
 	return loggerOption{logger}
 }
 
-// ServiceOption configures [NewServer], for all services of the server, or [Server.Register], for
-// one service.
+// ServiceOption configures all services of a server if it is passed to [NewServer], or a single
+// service if it is passed to [Server.Register].
 type ServiceOption interface {
 	ServerOption
 	RegisterOption
@@ -52,13 +53,13 @@ type CommonOption interface {
 	ConnOption
 }
 
-// commonOption combines the two options of CommonOptions.
+// commonOption holds the two options passed to CommonOptions.
 type commonOption struct {
 	ServiceOption
 	ConnOption
 }
 
-// CommonOptions combines an option for servers and services with one for conns.
+// CommonOptions combines an option for servers and services with an option for conns.
 func CommonOptions(service ServiceOption, conn ConnOption) CommonOption {
 	return commonOption{service, conn}
 }
@@ -77,7 +78,7 @@ func (g serviceOptionGroup) applyRegister(o *registerOptions) {
 	}
 }
 
-// ServiceOptions combines several options. They are applied in this order.
+// ServiceOptions combines several options into one. They are applied in the order given.
 func ServiceOptions(options ...ServiceOption) ServiceOption { return serviceOptionGroup(options) }
 
 type connOptionGroup []ConnOption
@@ -88,5 +89,5 @@ func (g connOptionGroup) applyConn(o *connOptions) {
 	}
 }
 
-// ConnOptions combines several options. They are applied in this order.
+// ConnOptions combines several options into one. They are applied in the order given.
 func ConnOptions(options ...ConnOption) ConnOption { return connOptionGroup(options) }

@@ -7,17 +7,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// DefaultClientTimeout is the timeout of a call whose context has no deadline and for which no
-// timeout is set.
+// DefaultClientTimeout is the timeout of a call if no timeout is set and its context has no
+// deadline.
 const DefaultClientTimeout = 3 * time.Second
 
 type connOptions struct {
 	id string
-	// timeout is 0 unless WithClientTimeout sets it.
+	// timeout is the argument of WithClientTimeout, or 0 if the option is not used.
 	timeout          time.Duration
 	selectionTimeout time.Duration
-	maxFrameSize     int // bytes; 0: no limit
-	// keepalive is the argument of WithKeepalive, see keepaliveInterval.
+	maxFrameSize     int // bytes; 0 means no limit
+	// keepalive is the argument of WithKeepalive. See keepaliveInterval.
 	keepalive     time.Duration
 	requestHooks  []RequestHook
 	responseHooks []ResponseHook
@@ -25,7 +25,7 @@ type connOptions struct {
 	logger        *slog.Logger
 }
 
-// adaptiveSelection returns the timeouts of a selection by affinity for which the call sets no
+// adaptiveSelection returns the timeouts for calls that select a server by affinity and do not set
 // SelectionOpts.
 func (o *connOptions) adaptiveSelection() SelectionOpts {
 	return SelectionOpts{AffinityTimeout: o.selectionTimeout, ShortCircuitTimeout: DefaultShortCircuitTimeout}
@@ -46,22 +46,22 @@ type connOption func(*connOptions)
 
 func (f connOption) applyConn(o *connOptions) { f(o) }
 
-// WithClientID sets the id that identifies the client on the bus. It must be unique on the bus. The
-// default, also for an empty id, is a random id.
+// WithClientID sets the ID that identifies the client on the bus. The ID must be unique on the bus.
+// By default, or if id is empty, a random ID is used.
 func WithClientID(id string) ConnOption {
 	return connOption(func(o *connOptions) { o.id = id })
 }
 
-// WithClientTimeout sets the timeout of every call of the conn. A call ends at the timeout or at
-// the deadline of its context, whichever is earlier. By default, and for zero or negative values, a
-// call ends at the deadline of its context, or after [DefaultClientTimeout] if the context has no
-// deadline.
+// WithClientTimeout sets the timeout for all calls on the conn. A call ends when the timeout
+// expires or when its context ends, whichever happens first. By default, or if timeout is zero or
+// negative, a call ends at the deadline of its context, or after [DefaultClientTimeout] if the
+// context has no deadline.
 func WithClientTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) { o.timeout = max(timeout, 0) })
 }
 
-// WithSelectionTimeout limits how long a call without [SelectionOpts] waits for claims. The
-// default, also for zero or negative values, is [DefaultSelectionTimeout].
+// WithSelectionTimeout limits how long a call waits for claims if it does not set [SelectionOpts].
+// By default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {
@@ -73,17 +73,18 @@ func WithSelectionTimeout(timeout time.Duration) ConnOption {
 // ConnOption configures [NewConn].
 type ConnOption interface{ applyConn(o *connOptions) }
 
-// WithRequestHooks adds hooks that are called with each request, in the given order. psrpc has the
-// same hooks; interceptors can do more, see [ClientRPCInterceptor].
+// WithRequestHooks adds hooks that are called for each request, in the order given. They correspond
+// to the request hooks of psrpc. Interceptors can do more; see [ClientRPCInterceptor].
 func WithRequestHooks(hooks ...RequestHook) ConnOption {
 	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
 }
 
-// WithResponseHooks adds hooks that are called with each response or error, in the given order.
+// WithResponseHooks adds hooks that are called for each response or error, in the order given.
 func WithResponseHooks(hooks ...ResponseHook) ConnOption {
 	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
 }
 
-// maxTimeout is the longest timeout of a call; longer ones are shortened to it. The expiry of a
-// request is a Unix time in nanoseconds, which ends in the year 2262.
+// maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout, because
+// the expiry of a request is sent in nanoseconds since the Unix epoch, and an int64 cannot
+// represent such times after the year 2262.
 const maxTimeout = 100 * 365 * 24 * time.Hour

@@ -24,7 +24,8 @@ func (f requestInterceptorOption) applyRequest(o *requestOptions) {
 	f(o.interceptors)
 }
 
-// appendNonNil appends interceptors to *into. A nil interceptor is left out and added to *problems.
+// appendNonNil appends interceptors to *into. It skips nil interceptors and adds an error for each
+// of them to *problems.
 func appendNonNil[I any](into *[]I, problems *error, option string, interceptors []I) {
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {
@@ -35,18 +36,18 @@ func appendNonNil[I any](into *[]I, problems *error, option string, interceptors
 	}
 }
 
-// WithServerRPCInterceptors adds interceptors for the single and multi calls that a server or a
-// service handles. The first interceptor is outermost; the server's interceptors are outside of the
-// service's. If one is nil, [Server.Register] returns an error.
+// WithServerRPCInterceptors adds interceptors for the single and multi calls that a server or
+// service handles. The first interceptor is the outermost. Interceptors of the server are outside
+// those of the service. If an interceptor is nil, [Server.Register] returns an error.
 func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.rpc, &s.err, "WithServerRPCInterceptors", interceptors)
 	})
 }
 
-// WithServerStreamInterceptors adds interceptors for the streams of a server or a service. The
-// first interceptor is outermost, nearest the bus; the server's interceptors are outside of the
-// service's. If one is nil, [Server.Register] returns an error.
+// WithServerStreamInterceptors adds interceptors for the streams of a server or service. The first
+// interceptor is the outermost, that is, closest to the bus. Interceptors of the server are outside
+// those of the service. If an interceptor is nil, [Server.Register] returns an error.
 func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
@@ -54,76 +55,77 @@ func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOpti
 }
 
 // WithServerPublishInterceptors adds interceptors for [Registration.Publish]. The first interceptor
-// is outermost; the server's interceptors are outside of the service's. If one is nil,
-// [Server.Register] returns an error.
+// is the outermost. Interceptors of the server are outside those of the service. If an interceptor
+// is nil, [Server.Register] returns an error.
 func WithServerPublishInterceptors(interceptors ...PublishInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.publish, &s.err, "WithServerPublishInterceptors", interceptors)
 	})
 }
 
-// WithClientRPCInterceptors adds interceptors for the conn's single calls. The first interceptor is
-// outermost. If one is nil, [NewConn] returns an error.
+// WithClientRPCInterceptors adds interceptors for the single calls of a conn. The first interceptor
+// is the outermost. If an interceptor is nil, [NewConn] returns an error.
 func WithClientRPCInterceptors(interceptors ...ClientRPCInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.rpc, &c.err, "WithClientRPCInterceptors", interceptors)
 	})
 }
 
-// WithClientMultiRPCInterceptors adds interceptors for the conn's multi calls. The first
-// interceptor is outermost. If one is nil, [NewConn] returns an error.
+// WithClientMultiRPCInterceptors adds interceptors for the multi calls of a conn. The first
+// interceptor is the outermost. If an interceptor is nil, [NewConn] returns an error.
 func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.multi, &c.err, "WithClientMultiRPCInterceptors", interceptors)
 	})
 }
 
-// WithClientStreamInterceptors adds interceptors for the conn's streams. The first interceptor is
-// outermost, nearest the user of the stream. If one is nil, [NewConn] returns an error.
+// WithClientStreamInterceptors adds interceptors for the streams of a conn. The first interceptor
+// is the outermost, closest to the user of the stream. If an interceptor is nil, [NewConn] returns
+// an error.
 func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)
 	})
 }
 
-// WithSubscriptionInterceptors adds interceptors for the updates of the conn's subscriptions. The
-// first interceptor is outermost, nearest the bus: it receives an update first. If one is nil,
-// [NewConn] returns an error.
+// WithSubscriptionInterceptors adds interceptors for the updates received by the subscriptions of a
+// conn. The first interceptor is the outermost, closest to the bus, and receives each update first.
+// If an interceptor is nil, [NewConn] returns an error.
 func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.subscription, &c.err, "WithSubscriptionInterceptors", interceptors)
 	})
 }
 
-// WithPublishInterceptors adds interceptors for [Publish] with this conn. The first interceptor is
-// outermost. If one is nil, [NewConn] returns an error.
+// WithPublishInterceptors adds interceptors for calls of [Publish] on this conn. The first
+// interceptor is the outermost. If an interceptor is nil, [NewConn] returns an error.
 func WithPublishInterceptors(interceptors ...PublishInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.publish, &c.err, "WithPublishInterceptors", interceptors)
 	})
 }
 
-// WithRequestInterceptors adds interceptors for this single call, inside of the conn's
-// interceptors. The first interceptor is outermost. If one is nil, the call fails with the code
-// invalid_argument.
+// WithRequestInterceptors adds interceptors for one single call. They run inside the conn's
+// interceptors. The first interceptor is the outermost. If an interceptor is nil, the call fails
+// with code invalid_argument.
 func WithRequestInterceptors(interceptors ...ClientRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.rpc, &c.err, "WithRequestInterceptors", interceptors)
 	})
 }
 
-// WithRequestMultiInterceptors adds interceptors for this multi call, inside of the conn's
-// interceptors. The first interceptor is outermost. If one is nil, the call fails with the code
-// invalid_argument.
+// WithRequestMultiInterceptors adds interceptors for one multi call. They run inside the conn's
+// interceptors. The first interceptor is the outermost. If an interceptor is nil, the call fails
+// with code invalid_argument.
 func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.multi, &c.err, "WithRequestMultiInterceptors", interceptors)
 	})
 }
 
-// WithRequestStreamInterceptors adds interceptors for the stream that is opened, inside of the
-// conn's interceptors. The first interceptor is outermost. If one is nil, opening the stream fails
-// with the code invalid_argument.
+// WithRequestStreamInterceptors adds interceptors for one stream. They run inside the conn's
+// interceptors. The first interceptor is the outermost. If an interceptor is nil, opening the
+// stream fails with code invalid_argument.
 func WithRequestStreamInterceptors(interceptors ...StreamInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithRequestStreamInterceptors", interceptors)

@@ -6,31 +6,32 @@ import (
 )
 
 type requestOptions struct {
-	// timeout is 0 unless WithRequestTimeout sets it.
+	// timeout is the argument of WithRequestTimeout, or 0 if the option is not used.
 	timeout time.Duration
-	// selection is nil for an adaptive selection.
+	// selection is nil if the call uses an adaptive selection.
 	selection *SelectionOpts
 	topic     []string
 	hasTopic  bool
 	metadata  map[string]string
-	// expected is the number of responses to a multi call, 0 if unknown.
+	// expected is the number of responses that end a multi call. It is 0 if unknown.
 	expected int
-	// serverIDs receive the id of the answering server, see WithPeer.
+	// serverIDs holds the arguments of WithPeer, each of which receives the ID of the server that
+	// answers.
 	serverIDs []*string
 
-	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages; 0
-	// selects the default.
+	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages. If it
+	// is 0, the default is used.
 	bufferSize int
 	overflow   OverflowPolicy
-	// window is the window of a stream in messages; 0 for none.
+	// window is the send window of a stream, in messages. It is 0 if the stream has no window.
 	window int
 
-	// interceptors is nil if the request has none of its own.
+	// interceptors holds the interceptors of this request only. It is nil if there are none.
 	interceptors *clientInterceptors
 }
 
-// newRequestOptions returns the options of a request. It returns early without options: o escapes
-// to the heap, and most calls have no options.
+// newRequestOptions returns the options of a request. It returns early if opts is empty, which is
+// the most common case, because o escapes to the heap.
 func newRequestOptions(opts []RequestOption) requestOptions {
 	if len(opts) == 0 {
 		return requestOptions{}
@@ -46,35 +47,35 @@ type requestOption func(*requestOptions)
 
 func (f requestOption) applyRequest(o *requestOptions) { f(o) }
 
-// WithRequestTimeout sets the timeout of this call, in place of the timeout of the conn. The
-// deadline of the context still applies. Zero and negative values have no effect.
+// WithRequestTimeout sets the timeout of a call. It overrides the timeout of the conn, but the
+// deadline of the context still applies. If timeout is zero or negative, the option has no effect.
 func WithRequestTimeout(timeout time.Duration) RequestOption {
 	return requestOption(func(o *requestOptions) { o.timeout = max(timeout, 0) })
 }
 
-// WithSelectionOpts sets how the server of this call or stream is selected. All fields apply: a
-// field that is zero does not mean its default. The option has no effect on multi calls and on
-// methods with a single server, where servers do not claim requests.
+// WithSelectionOpts sets how a server is selected for a call or stream. All fields are used as they
+// are: zero fields are not replaced by their defaults. The option has no effect on multi calls, nor
+// on methods with a single server, because servers do not claim requests for such methods.
 func WithSelectionOpts(opts SelectionOpts) RequestOption {
 	return requestOption(func(o *requestOptions) { o.selection = &opts })
 }
 
-// WithTopic sets the topic of this call, stream, subscription or update, as [Client.Topic] does for
-// all calls of a client.
+// WithTopic sets the topic of a call, stream, subscription or update. Use [Client.Topic] to set the
+// topic for all calls of a client.
 func WithTopic(parts ...string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.topic, o.hasTopic = parts, true })
 }
 
-// WithExpectedResponses ends a multi call as soon as n servers have responded. Without it, multi
-// calls over buses that do not count the receivers of a request, which are NATS and Redis Cluster,
-// last their whole timeout. Zero and negative values have no effect.
+// WithExpectedResponses ends a multi call as soon as n servers have responded. Without this option,
+// multi calls last until their timeout on NATS and Redis Cluster, where the bus does not report how
+// many receivers got a request. If n is zero or negative, the option has no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }
 
-// WithBufferSize sets how many updates a subscription buffers for a reader that lags. One more may
-// be buffered. The default, also for zero or negative values, is as many as fit into
-// [DefaultBacklogBytes].
+// WithBufferSize sets how many updates a subscription buffers if its reader is slow. The
+// subscription may buffer one more update than that. By default, or if updates is zero or negative,
+// it buffers as many updates as fit into [DefaultBacklogBytes].
 func WithBufferSize(updates int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
 }
@@ -85,7 +86,8 @@ func WithOverflow(overflow OverflowPolicy) RequestOption {
 	return requestOption(func(o *requestOptions) { o.overflow = overflow })
 }
 
-// outgoingMetadata returns the metadata of the request: the metadata of ctx and of the options.
+// outgoingMetadata returns the metadata to send with the request. It merges the metadata of ctx
+// with that of the options, which take precedence.
 func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string {
 	if len(o.metadata) == 0 {
 		return outgoingMetadata(ctx)
@@ -93,23 +95,25 @@ func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string
 	return outgoingMetadata(ContextWithMetadata(ctx, o.metadata))
 }
 
-// WithPeer stores the id of the server that answered in *serverID when the call ends. If no server
-// answered, it stores the id of the selected server, or an empty string if there is none. It
-// applies to single calls only. An interceptor may add it with a variable of its own.
+// WithPeer stores the ID of the server that answered a call in *serverID when the call ends. If no
+// server answered, WithPeer stores the ID of the selected server, or an empty string if no server
+// was selected. The option applies only to single calls. An interceptor may add this option with
+// its own variable.
 func WithPeer(serverID *string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.serverIDs = append(o.serverIDs, serverID) })
 }
 
-// RequestOption configures one call, stream, subscription or update.
+// RequestOption configures a call, stream, subscription or update.
 type RequestOption interface{ applyRequest(o *requestOptions) }
 
-// OverflowPolicy selects what happens to updates when the buffer of a subscription is full.
+// OverflowPolicy determines what happens to updates that arrive while the buffer of a subscription
+// is full.
 type OverflowPolicy uint8
 
 const (
-	// DropOldest drops the oldest waiting update to make room for the new one. It is the default.
-	// Without [WithBufferSize] the channel's updates (at most 1024) do not count as waiting: the
-	// oldest update behind them is dropped.
+	// DropOldest drops the oldest buffered update to make room for the new one. It is the default.
+	// Without [WithBufferSize], updates that are already in the subscription's channel (at most
+	// 1024) are never dropped; the oldest update that waits behind them is dropped instead.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest
@@ -117,8 +121,8 @@ const (
 	EndSubscription
 )
 
-// WithMetadata attaches metadata to one call, stream or update, in addition to the metadata of its
-// context. It overrides existing keys of the context's metadata.
+// WithMetadata attaches metadata to a call, stream or update, in addition to the metadata of its
+// context. If both contain the same key, the value passed to WithMetadata is used.
 func WithMetadata(metadata map[string]string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.metadata = metadata })
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// DefaultServerTimeout is the default of [WithServerTimeout].
+// DefaultServerTimeout is the default timeout for [WithServerTimeout].
 const DefaultServerTimeout = 3 * time.Second
 
 type serverOptions struct {
 	id            string
 	timeout       time.Duration
 	logger        *slog.Logger
-	maxFrameSize  int // bytes; 0: no limit
-	maxConcurrent int // requests; 0: no limit
-	// keepalive is the argument of WithKeepalive, see keepaliveInterval.
+	maxFrameSize  int // bytes; 0 means no limit
+	maxConcurrent int // requests; 0 means no limit
+	// keepalive is the argument of WithKeepalive. See keepaliveInterval.
 	keepalive    time.Duration
 	interceptors serverInterceptors
 }
@@ -51,7 +51,7 @@ func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
 	return o
 }
 
-// service returns the service to register for the first argument of Register.
+// service converts the first argument of Register to the service to be registered.
 func (o *registerOptions) service(descriptor any) (*registry.Service, error) {
 	service, isService := descriptor.(*registry.Service)
 	switch {
@@ -73,15 +73,15 @@ type registerOption func(*registerOptions)
 
 func (f registerOption) applyRegister(o *registerOptions) { f(o) }
 
-// WithServerID sets the id that identifies the server on the bus. It must be unique on the bus. The
-// default, also for an empty id, is a random id.
+// WithServerID sets the ID that identifies the server on the bus. The ID must be unique on the bus.
+// By default, or if id is empty, a random ID is used.
 func WithServerID(id string) ServerOption {
 	return serverOption(func(o *serverOptions) { o.id = id })
 }
 
-// WithServerTimeout limits how long the server waits for the bus: for the confirmation of
-// subscriptions in Register, for the acknowledgement of stream messages, and for a busy bus to take
-// a response. The default, also for zero or negative values, is [DefaultServerTimeout].
+// WithServerTimeout limits how long the server waits for the bus: to confirm subscriptions in
+// Register, to acknowledge stream messages, and to accept a response while the bus is busy. By
+// default, or if timeout is zero or negative, [DefaultServerTimeout] is used.
 func WithServerTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {
@@ -90,25 +90,26 @@ func WithServerTimeout(timeout time.Duration) ServerOption {
 	})
 }
 
-// WithMaxConcurrentRequests limits the requests that the server handles at the same time. While the
-// server is at its limit, it leaves requests that servers claim to other servers. It answers all
-// other requests, which include those of dynpsrpc clients to queue methods, with
-// resource_exhausted, see [IsUnprocessed]. The default, also for zero or negative values, is no
-// limit. See [WithMaxConcurrent] for a limit of one method.
+// WithMaxConcurrentRequests limits how many requests the server handles at the same time. While the
+// limit is reached, the server does not claim requests, so that clients select other servers.
+// Requests that are handled without a claim are answered with code resource_exhausted (see
+// [IsUnprocessed]); these include requests from dynpsrpc clients to queue methods. By default, or
+// if requests is zero or negative, there is no limit. See [WithMaxConcurrent] for a limit per
+// method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
 
-// AllowMissing allows a service to be registered with handlers for only some of its methods. The
-// other methods answer with the code unimplemented. If other servers on the bus have handlers for
-// them, both kinds of servers receive requests.
+// AllowMissing allows a service to be registered without handlers for some of its methods. Calls of
+// these methods fail with code unimplemented. If other servers on the bus have handlers for these
+// methods, requests may still reach this server and fail.
 func AllowMissing() RegisterOption {
 	return registerOption(func(o *registerOptions) { o.allowMissing = true })
 }
 
-// WithWireName sets the name of the service on the bus. The default, as in psrpc, is the simple
-// name of the descriptor in CamelCase, without the package. Clients must use the same name, see
-// [registry.WithWireName].
+// WithWireName sets the name of the service on the bus. The default is the same as in psrpc: the
+// simple name of the descriptor in CamelCase, without the package. Clients must use the same name
+// (see [registry.WithWireName]).
 func WithWireName(name string) RegisterOption {
 	return registerOption(func(o *registerOptions) { o.wireName = name })
 }

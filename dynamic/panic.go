@@ -8,10 +8,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// WithPanicHook adds a hook that is called for each panic that the library recovers, after it has
-// logged the panic: panics of handlers, of affinity functions, and of interceptors on goroutines of
-// the library. The caller of the method only learns that there was a panic. A panic of the hook
-// itself is logged. A nil hook is ignored.
+// WithPanicHook adds a hook that is called for each panic recovered by dynpsrpc: panics in
+// handlers, in affinity functions, and in interceptors that run on goroutines of dynpsrpc. The
+// panic is logged before the hook is called. The caller of the method only learns that there was a
+// panic. If the hook itself panics, that panic is logged too. A nil hook is ignored.
 func WithPanicHook(hook PanicHook) CommonOption {
 	return panicHookOption(hook)
 }
@@ -28,15 +28,16 @@ func (h panicHookOption) add(to *[]PanicHook) {
 	}
 }
 
-// panicReporter logs panics and calls the hooks.
+// panicReporter logs panics and calls the panic hooks.
 type panicReporter struct {
 	logger *slog.Logger
 	hooks  []PanicHook
 }
 
-// report reports a panic with this value. source names the function that panicked, such as
-// "handler". report must be called on the goroutine that panicked, for its stack. A panic of a hook
-// does not reach the caller of report.
+// report logs a panic with the given value and calls the hooks. source describes the function that
+// panicked, for example "handler". report must be called on the goroutine that panicked, because it
+// logs the stack of the current goroutine. If a hook panics, the panic is logged and is not passed
+// on to the caller of report.
 func (r panicReporter) report(ctx context.Context, method *registry.Method, source string, value any) {
 	stack := debug.Stack()
 	r.log(method, source, value, stack)
@@ -57,8 +58,8 @@ func (r panicReporter) log(method *registry.Method, source string, value any, st
 		slog.Any("panic", value), slog.String("stack", string(stack)))
 }
 
-// guard calls a function of an interceptor on a goroutine of the library, where no caller would
-// recover its panic. It reports a panic and returns it as an error.
+// guard calls an interceptor's function on a goroutine of dynpsrpc, where no caller would recover a
+// panic. If the function panics, guard reports the panic and returns an error.
 func (r panicReporter) guard(ctx context.Context, method *registry.Method, function func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -14,13 +14,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// publisher is what publishing the updates of one method needs. It is immutable.
+// publisher publishes the updates of one method. It is immutable.
 type publisher struct {
 	bus          bus.Bus
 	method       *registry.Method
 	updates      message.Type
 	interceptors []PublishInterceptor
-	// defaultChannel is the channel of updates without a topic.
+	// defaultChannel is the channel for updates without a topic.
 	defaultChannel bus.Channel
 }
 
@@ -32,13 +32,13 @@ func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInte
 	}
 }
 
-// updateChannel returns the channel of a method's updates. Subscribers use the channel on which
-// servers receive the requests of other methods.
+// updateChannel returns the channel for a method's updates. Subscribers receive updates on the
+// channel that would carry the requests if the method were a call.
 func updateChannel(method *registry.Method, topic []string) bus.Channel {
 	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
 }
 
-// publish checks and sends an update.
+// publish checks an update and sends it.
 func (p *publisher) publish(ctx context.Context, message proto.Message, opts []RequestOption) error {
 	method := p.method
 	if kind := method.Kind(); kind != registry.KindSubscription {
@@ -59,7 +59,7 @@ func (p *publisher) publish(ctx context.Context, message proto.Message, opts []R
 }
 
 // publishIntercepted passes an update through the interceptors, which may replace it, and sends the
-// result.
+// resulting update.
 func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, message proto.Message) error {
 	send := func(ctx context.Context, message proto.Message) error {
 		if err := p.updates.Check(message); err != nil {
@@ -77,7 +77,7 @@ func (p *publisher) publishIntercepted(ctx context.Context, o requestOptions, me
 	return nil
 }
 
-// send encodes and publishes an update.
+// send encodes an update and publishes it.
 func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.Message) error {
 	method, topic := p.method, o.topic
 	frame, err := wire.AppendMessageFrame(nil, p.updates.Body(message), string(p.updates.Name), updateNonce(method))
@@ -100,13 +100,13 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 	return nil
 }
 
-// updateNonce returns a random number that is part of an update, or 0, which stands for no number,
-// if all subscribers receive the update. Over Redis the members of a queue agree on who takes a
-// frame by the hash of its bytes, and drop an identical frame within five seconds as one already
-// taken. The number makes identical updates different frames.
+// updateNonce returns a random nonce for an update, or 0 for no nonce if all subscribers receive
+// the update. On Redis, the members of a queue use the hash of a frame to agree on which member
+// handles it, and for five seconds they drop identical frames as duplicates. The nonce makes the
+// frames of identical updates different.
 func updateNonce(method *registry.Method) uint64 {
 	if method.Routing() == registry.RoutingMulti {
 		return 0
 	}
-	return rand.Uint64() | 1 //nolint:gosec // not a secret; the lowest bit makes it nonzero
+	return rand.Uint64() | 1 //nolint:gosec // not a secret; setting the lowest bit makes it nonzero
 }

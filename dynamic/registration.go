@@ -17,39 +17,42 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Registration is one service on one server, as [Server.Register] returns it. It ends with Close,
-// with Kill, or with its server. [Registration.Replace] puts another version of the service in its
-// place without a gap. All methods may be called from many goroutines.
+// Registration is a service registered on a server, as returned by [Server.Register]. It ends when
+// Close or Kill is called, or when its server stops. [Registration.Replace] replaces the service
+// with another version of it without a gap. All methods are safe for concurrent use.
 type Registration struct {
 	server  *Server
 	service *registry.Service
-	// plans and publishers are immutable maps by method name. plans has no subscriptions.
+	// plans and publishers are immutable maps keyed by method name. plans does not contain
+	// subscription methods.
 	plans      map[string]*serverPlan
 	publishers map[string]*publisher
-	// clients is shared by all versions of the service, so that Replace keeps the clock offsets of
-	// clients.
+	// clients is shared by all versions of the service, so that Replace preserves the clock offsets
+	// of the clients.
 	clients *clientCache
-	// drainingEndpoints counts the endpoints that were deregistered or replaced but still handle
-	// requests.
+	// drainingEndpoints counts the endpoints that have been deregistered or replaced but are still
+	// handling requests.
 	drainingEndpoints *lifecycle.Gate
-	// running holds the requests that clients can cancel. cancelSubscription receives the cancels.
+	// running holds the requests that clients can cancel. cancelSubscription receives the clients'
+	// cancel frames.
 	running            cancelTable
 	cancelSubscription transport.LazySubscription
-	// interceptors are the interceptors of the server, followed by those of the service.
+	// interceptors holds the server's interceptors, followed by those of the service.
 	interceptors serverInterceptors
 
 	// ctx is the parent of the contexts of the service's handlers. Close and Kill cancel it.
-	ctx    context.Context //nolint:containedctx // the life of the registration
+	ctx    context.Context //nolint:containedctx // the registration's lifetime
 	cancel context.CancelFunc
 
-	// changeMu is locked by Replace and read-locked by changes of topics, so that Replace sees a
-	// fixed set of topics but changes of topics do not wait for each other.
+	// changeMu is locked by Replace and read-locked while topics are registered or deregistered.
+	// The set of topics therefore cannot change during Replace, but changes of topics do not wait
+	// for each other.
 	changeMu sync.RWMutex
 
 	mu        sync.Mutex
 	closed    bool
 	replaced  bool
-	endpoints map[string]*endpoint // by endpoint.name
+	endpoints map[string]*endpoint // keyed by endpoint.name
 }
 
 // newRegistration returns a registration without plans, endpoints or subscriptions.
@@ -76,10 +79,11 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 // Service returns the registered service.
 func (r *Registration) Service() *registry.Service { return r.service }
 
-// Close stops accepting requests for the service and waits for its running handlers. If ctx ends
-// first, Close cancels the contexts of the handlers and returns an error for which errors.Is(err,
-// ctx.Err()) is true. Every call waits, also a second one. Afterwards the service can be registered
-// again, unless another registration has replaced this one, see [Registration.Replace].
+// Close stops accepting requests for the service and waits for running handlers to return. If ctx
+// ends first, Close cancels the contexts of the handlers and returns an error that wraps ctx.Err().
+// Every call waits for running handlers, even if Close has been called before. After Close, the
+// service can be registered again, unless this registration has been replaced (see
+// [Registration.Replace]).
 func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
@@ -97,26 +101,26 @@ func (r *Registration) Close(ctx context.Context) error {
 	return err
 }
 
-// Kill stops accepting requests for the service and cancels the contexts of its running handlers.
-// It does not wait for them.
+// Kill stops accepting requests for the service and cancels the contexts of running handlers. It
+// does not wait for the handlers to return.
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
-	// The streams are closed before the contexts end, so that their clients receive
-	// errors.ErrStreamEOF and not a canceled context.
+	// The streams are closed before the contexts are canceled, so that their clients receive
+	// errors.ErrStreamEOF rather than an error about a canceled context.
 	forEachConcurrently(endpoints, (*endpoint).drain)
 	r.cancel()
 	r.drainingEndpoints.Close()
 	r.cancelSubscription.Close()
 	for _, e := range endpoints {
-		// Handlers that run now still send their responses.
+		// Handlers that are still running can still send their responses.
 		e.inFlight.Close()
 		e.close()
 	}
 }
 
-// drain closes the endpoints to further requests and waits for the requests and streams that are
-// being handled, also those of endpoints that were removed earlier.
+// drain makes the endpoints reject further requests. It then waits for the requests and streams
+// that are being handled, including those of endpoints that have been removed earlier.
 func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 	for _, e := range endpoints {
 		e.inFlight.Close()
@@ -129,8 +133,8 @@ func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 	return waitFor(ctx, r.drainingEndpoints.Close())
 }
 
-// forEachConcurrently calls f for all endpoints at the same time and waits for the calls. Each call
-// may wait for the broker, so calls in sequence would add up their round trips.
+// forEachConcurrently calls f for all endpoints concurrently and waits until all calls have
+// returned. Each call may wait for the broker, so sequential calls would add up their round trips.
 func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
 	var calls sync.WaitGroup
 	for _, e := range endpoints {
@@ -139,7 +143,7 @@ func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
 	calls.Wait()
 }
 
-// markClosed makes further changes of topics fail and returns the current endpoints.
+// markClosed prevents further changes of topics and returns the current endpoints.
 func (r *Registration) markClosed() []*endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -168,10 +172,10 @@ func (r *Registration) newTopiclessEndpoints() (endpoints []*endpoint) {
 	return endpoints
 }
 
-// open subscribes to cancels and opens the first endpoints of the service.
+// open subscribes to cancel frames and opens the given endpoints.
 func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	if len(r.plans) == 0 {
-		// A service that has only subscriptions receives nothing.
+		// A service with only subscription methods receives nothing from the bus.
 		return nil
 	}
 	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
@@ -186,8 +190,8 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	return nil
 }
 
-// openEndpoint adds an endpoint and subscribes it. If that fails, it removes and closes the
-// endpoint.
+// openEndpoint adds an endpoint to the registration and subscribes to the endpoint's channels. If
+// that fails, openEndpoint removes and closes the endpoint.
 func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 	if err := r.addEndpoint(e); err != nil {
 		e.close()
@@ -204,7 +208,8 @@ func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
-// addEndpoint adds an endpoint before it subscribes, so that a concurrent Close or Kill closes it.
+// addEndpoint adds an endpoint to the registration. It must be called before the endpoint
+// subscribes, so that a concurrent Close or Kill also closes this endpoint.
 func (r *Registration) addEndpoint(e *endpoint) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -219,7 +224,8 @@ func (r *Registration) addEndpoint(e *endpoint) error {
 	return nil
 }
 
-// removeEndpoint removes e. It does not remove another endpoint with the same name.
+// removeEndpoint removes e. If another endpoint with the same name has been added, that endpoint is
+// kept.
 func (r *Registration) removeEndpoint(e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -228,9 +234,9 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 	}
 }
 
-// drainEndpoint removes an endpoint and stops accepting its requests. Requests that are being
-// handled continue and may still be granted. It returns false if there is no endpoint with this
-// name.
+// drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are already
+// being handled continue and may still be granted. drainEndpoint returns false if there is no
+// endpoint with this name.
 func (r *Registration) drainEndpoint(name string) bool {
 	r.mu.Lock()
 	e := r.endpoints[name]
@@ -239,8 +245,9 @@ func (r *Registration) drainEndpoint(name string) bool {
 		return e != nil
 	}
 	delete(r.endpoints, name)
-	// Close no longer finds the endpoint in endpoints, so it waits for this counter. Enter
-	// succeeds: Close sets closed, which is false here, before it closes the counter.
+	// Close does not wait for e directly because e is no longer in endpoints; it waits for
+	// drainingEndpoints instead. Enter succeeds here: Close sets closed, which is still false,
+	// before it closes drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	e.drain()
@@ -248,8 +255,9 @@ func (r *Registration) drainEndpoint(name string) bool {
 	return true
 }
 
-// closeWhenIdle makes e reject further requests and closes it when the requests and streams that it
-// handles have ended. The caller has entered drainingEndpoints for e; closeWhenIdle leaves it.
+// closeWhenIdle makes e reject further requests and closes it once the requests and streams that it
+// is handling have ended. The caller must have called drainingEndpoints.Enter for e; closeWhenIdle
+// calls Leave.
 func (r *Registration) closeWhenIdle(e *endpoint) {
 	idle := e.inFlight.Close()
 	select {
@@ -259,30 +267,32 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 		return
 	default:
 	}
-	go func() { // Close waits for it through drainingEndpoints
+	go func() { // Close waits for this goroutine through drainingEndpoints
 		defer r.drainingEndpoints.Leave()
 		<-idle
 		e.close()
 	}()
 }
 
-// panics returns the reporter for panics of the service's handlers and interceptors.
+// panics returns a reporter for panics in the service's handlers and interceptors.
 func (r *Registration) panics() panicReporter {
 	return panicReporter{r.server.options.logger, r.interceptors.panics}
 }
 
 // Publish sends an update to the subscribers of a method: to all of them if the method has MULTI
-// routing, to one otherwise. The message is of the method's output type and must not be changed
-// until Publish returns. Publish returns when the bus has taken the update; updates that the bus
-// loses later are counted there, see [bus.Stats]. It is not an error if there are no subscribers.
+// routing, and to one of them otherwise. message must be of the method's output type and must not
+// be modified until Publish returns. Publish returns once the bus has accepted the update. Updates
+// that the bus loses after that are counted in [bus.Stats]. Publishing without any subscribers is
+// not an error.
 //
-// [WithTopic] selects the topic of a method that has topics. The metadata of ctx and of
-// [WithMetadata] is sent with the update, and interceptors of subscriptions can read it, see
-// [RequestInfoFromContext]. Other options have no effect.
+// [WithTopic] sets the topic if the method has topics. The metadata of ctx and of [WithMetadata] is
+// sent with the update; subscription interceptors can read it with [RequestInfoFromContext]. Other
+// options have no effect.
 //
-// Publish fails with the code invalid_argument if the service has no subscription method of this
-// name, or if the message or the topic does not match the method; with errors.ErrServerClosed after
-// Close, Kill or the end of the server; and with the error of the bus.
+// Publish returns an error with code invalid_argument if the service has no subscription method of
+// this name, or if the message or the topic does not match the method. After Close or Kill, or
+// after the server has stopped, Publish returns errors.ErrServerClosed. If the bus fails, Publish
+// returns the error of the bus.
 func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
 	p := r.publishers[method]
 	if p == nil {
@@ -297,7 +307,8 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 	return p.publish(ctx, message, opts)
 }
 
-// onCancel handles a frame in which a client cancels a request. The bus calls it; it never blocks.
+// onCancel handles a frame in which a client cancels a request. It is called by the bus and never
+// blocks.
 func (r *Registration) onCancel(frame []byte) {
 	cancel, ok := transport.Decode(
 		frame, wire.KindCancel, r.server.options.maxFrameSize, wire.ParseCancel, &r.server.stats.badFrames)
@@ -307,9 +318,10 @@ func (r *Registration) onCancel(frame []byte) {
 	r.running.cancel(cancel.RequestID)
 }
 
-// trackRequest registers a request or stream open before its claim is sent: from then on the client
-// can cancel it through ctx, and, if claims is true, select this server. The result receives the
-// client's selection; it is nil if claims is false.
+// trackRequest registers a request or stream open. It must be called before the claim is sent,
+// because from then on the client can cancel the request, which cancels ctx. If claims is true, the
+// client can also select a server; the returned channel receives true if it selects this one and
+// false otherwise. If claims is false, trackRequest returns nil.
 func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, claims bool) (grant chan bool) {
 	r.running.add(requestID, ctx)
 	if claims {
@@ -326,8 +338,9 @@ func (r *Registration) untrackRequest(requestID []byte, ctx *lazyctx.Context, gr
 	}
 }
 
-// endpointName returns the key of a method's endpoint for a topic. It is the name of the request
-// channel, so two topics have the same key exactly if they are the same on the bus.
+// endpointName returns the name of a method's endpoint for a topic. It is the name of the request
+// channel, so two topics have the same endpoint name if and only if they are the same topic on the
+// bus.
 func (r *Registration) endpointName(method *registry.Method, parts []string) string {
 	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
 }

@@ -8,25 +8,28 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Replace replaces the service by another version of it while it is being called: without a gap,
-// and for all methods at the same moment. Each request is handled once, by one of the versions, and
-// none that is sent after Replace has returned is handled by r. Requests and streams that r is
-// handling continue. To end the streams and wait for the handlers call Close on r; to cancel the
-// handlers call Kill. Replace returns the registration of the new version, which must be used from
-// then on.
+// Replace replaces the service with another version of it without interrupting it. All methods move
+// to the new version at the same moment. Each request is handled exactly once, by one of the two
+// versions. Requests sent after Replace has returned are never handled by r. Requests and streams
+// that r is already handling continue; call Close on r to end the streams and wait for the
+// handlers, or Kill to cancel the handlers. Replace returns the registration of the new version,
+// which must be used from then on.
 //
-// The arguments are those of [Server.Register]. Methods may be added, removed and changed. A topic
-// that is registered with r is registered with the new version too, if its method still takes such
-// a topic; the first RegisterTopic for that topic then succeeds and does nothing. A new method, or
-// one whose kind or routing has changed, can be called as soon as the bus has confirmed its
-// subscription, which is shortly before the other methods move to the new version.
+// The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
+// Topics registered on r are also registered for the new version if the method still takes such a
+// topic. The first call of RegisterTopic for such a topic then succeeds without doing anything. A
+// new method, or one whose kind or routing has changed, can be called as soon as the bus has
+// confirmed its subscription, which is shortly before the other methods move to the new version.
 //
-// If Replace fails, r continues unchanged. It fails as Register does, and
-//   - with the code invalid_argument if the wire names of the two versions differ;
-//   - with errors.ErrServerClosed if r or its server was closed or killed, or is so during Replace;
-//   - with the code failed_precondition if r was replaced before. Its topics are then fixed, too.
+// If Replace fails, r continues unchanged. Replace fails for the same reasons as Register, and
+//   - if the wire names of the two versions differ; the error has code invalid_argument;
+//   - if r or its server has been closed or killed, or is closed or killed during Replace; the
+//     error is errors.ErrServerClosed;
+//   - if r has already been replaced; the error has code failed_precondition. The topics of a
+//     replaced registration cannot be changed any more either.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
-	// Concurrent calls run one after the other. The first one that succeeds makes the others fail.
+	// Concurrent calls of Replace run one after the other. Once one of them has succeeded, the
+	// remaining ones fail.
 	r.changeMu.Lock()
 	defer r.changeMu.Unlock()
 	if err := r.checkReplaceable(); err != nil {
@@ -44,7 +47,7 @@ func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...Regist
 	return next, nil
 }
 
-// checkReplaceable returns an error if r was replaced or closed.
+// checkReplaceable returns an error if r has been replaced or closed.
 func (r *Registration) checkReplaceable() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,13 +62,13 @@ func (r *Registration) checkReplaceable() error {
 	}
 }
 
-// replaceWith makes next serve in place of r.
+// replaceWith transfers the service from r to next.
 //
-// The versions share the bus subscriptions of the methods that both have: if one version
-// unsubscribed and the other subscribed, requests in between would be lost, or those during an
-// overlap handled twice. replaceWith subscribes to the channels that only next needs, then directs
-// the frames of all inbounds to next with one atomic store. Replace closes the subscriptions that
-// only r needs afterwards.
+// Both versions share the bus subscriptions of the methods that they have in common. If one version
+// unsubscribed and the other subscribed instead, requests sent in between would be lost, or, if the
+// subscriptions overlapped, handled twice. replaceWith subscribes to the channels that only next
+// needs and then switches all inbounds to next with a single atomic store. Afterwards Replace
+// closes the subscriptions that only r needs.
 func (r *Registration) replaceWith(next *Registration) error {
 	if wireName, nextWireName := r.service.WireName(), next.service.WireName(); nextWireName != wireName {
 		return errors.NewErrorf(errors.InvalidArgument,
@@ -80,9 +83,10 @@ func (r *Registration) replaceWith(next *Registration) error {
 	defer cancel()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
-		// Endpoints that open did not reach count as users of their inbounds, so all are closed.
+		// All endpoints must be closed, because even those that open did not reach are counted as
+		// users of their inbounds.
 		forEachConcurrently(endpoints, (*endpoint).close)
-		// If r was closed during open, that is the cause of err.
+		// If r was closed during open, return that as the cause of the failure.
 		if closedErr := r.checkReplaceable(); closedErr != nil {
 			return closedErr
 		}
@@ -91,8 +95,9 @@ func (r *Registration) replaceWith(next *Registration) error {
 	return r.transferEndpoints(next)
 }
 
-// newEndpoints returns new endpoints for the methods of r without topics and for the topics that
-// predecessor serves. They use the inbounds of predecessor where the channels are the same.
+// newEndpoints returns new endpoints for the methods of r that have no topics and for the topics
+// that predecessor serves. If an endpoint of predecessor has the same channel, the new endpoint
+// uses its inbound.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
@@ -109,22 +114,22 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	return endpoints
 }
 
-// endpoint returns the endpoint with this name, or nil.
+// endpoint returns the endpoint with the given name, or nil if there is none.
 func (r *Registration) endpoint(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.endpoints[name]
 }
 
-// transferEndpoints directs the frames of all inbounds to next, unless r or the server has been
-// closed. It holds the locks of both registrations and of the server, in this order, so that Close,
-// Kill and Shutdown see either the state before the transfer or the state after it.
+// transferEndpoints switches all inbounds to next, or returns an error if r or the server has been
+// closed. It locks both registrations and the server, in this order, so that Close, Kill and
+// Shutdown see the state either before or after the transfer.
 //
-// A frame that arrives meanwhile reads the target of its inbound without a lock. In the first loop
-// every inbound gets a target that depends on the shared flag switched, which still selects the
-// current endpoint. Setting the flag then switches all methods at once: a client that got a
-// response of the new version from one method cannot reach the old version with another method. The
-// second loop drops the flag and the reference to the old endpoint.
+// Frames that arrive during the transfer read the target of their inbound without a lock. The first
+// loop stores a target in every inbound that depends on the shared switched flag and still selects
+// the old endpoint. Setting the flag then switches all methods at once: a client that has received
+// a response from the new version of one method can no longer reach the old version of another
+// method. The second loop removes the flag and the references to the old endpoints.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()
@@ -153,13 +158,13 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 }
 
 // drainReplaced makes an endpoint of a replaced registration reject further requests. Requests and
-// streams that it handles continue. It closes the subscription of calls if no endpoint of the new
-// version uses it.
+// streams that the endpoint is already handling continue. For calls, drainReplaced also closes the
+// subscription if no endpoint of the new version uses it.
 func (r *Registration) drainReplaced(e *endpoint) {
 	if !e.inbound.isStream && e.inbound.current() == e {
 		e.inbound.frames.Close()
 	}
-	if r.drainingEndpoints.Enter() { // otherwise Close or Kill closes e
+	if r.drainingEndpoints.Enter() { // if Enter fails, Close or Kill closes e
 		r.closeWhenIdle(e)
 	}
 }

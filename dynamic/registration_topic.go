@@ -9,36 +9,39 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// RegisterTopic makes a method reachable on a topic. The parts are in the order of the method's
-// topic parameters. When RegisterTopic returns, the bus has confirmed the subscription. It fails if
-// the method is not served here, if it takes no topic or another number of parts, if the topic is
-// already registered, if the bus fails, or if the registration was closed or replaced. The topics
-// of a subscription method are not registered: [WithTopic] gives the topic to Publish.
+// RegisterTopic starts serving a method on a topic. The parts must be in the order of the method's
+// topic parameters. When RegisterTopic returns, the bus has confirmed the subscription.
+// RegisterTopic returns an error if the method is not served by this registration, if it takes no
+// topic or a different number of parts, if the topic is already registered, if the bus fails, or if
+// the registration has been closed or replaced. Topics of subscription methods are not registered;
+// pass the topic to Publish with [WithTopic] instead.
 func (r *Registration) RegisterTopic(method string, parts ...string) error {
 	return r.changeTopics(r.plansOfMethod, method, parts, r.registerTopics)
 }
 
-// DeregisterTopic stops accepting requests for a method on a topic. Running handlers continue;
-// streams are closed. It fails if the topic is not registered, or if the registration was closed or
-// replaced.
+// DeregisterTopic stops accepting requests for a method on a topic. Running handlers continue, but
+// streams are closed. DeregisterTopic returns an error if the topic is not registered, or if the
+// registration has been closed or replaced.
 func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 	return r.changeTopics(r.plansOfMethod, method, parts, r.deregisterTopics)
 }
 
-// RegisterTopicGroup makes every served method of a topic group reachable on a topic, as
-// RegisterTopic does for one method. If it fails for one of the methods, it changes nothing.
+// RegisterTopicGroup starts serving all methods of a topic group, except subscriptions, on a topic,
+// as RegisterTopic does for one method. If it fails for one of the methods, no method is registered
+// on the topic.
 func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
 	return r.changeTopics(r.plansOfGroup, group, parts, r.registerTopics)
 }
 
-// DeregisterTopicGroup undoes RegisterTopicGroup. It deregisters the topic for every method for
-// which it is registered, and returns an error that names the other methods, if there are any.
+// DeregisterTopicGroup undoes RegisterTopicGroup. It deregisters the topic for every method of the
+// group for which the topic is registered. If the topic is not registered for some of the methods,
+// DeregisterTopicGroup returns an error that names them.
 func (r *Registration) DeregisterTopicGroup(group string, parts ...string) error {
 	return r.changeTopics(r.plansOfGroup, group, parts, r.deregisterTopics)
 }
 
-// changeTopics applies change to the methods that find returns for name. It fails if r was replaced
-// or closed, and makes a concurrent Replace wait.
+// changeTopics calls change with the plans that find returns for name. It returns an error if r has
+// been replaced or closed. A concurrent Replace waits until changeTopics has returned.
 func (r *Registration) changeTopics(
 	find func(name string) ([]*serverPlan, error), name string, parts []string,
 	change func(plans []*serverPlan, parts []string) error,
@@ -55,14 +58,14 @@ func (r *Registration) changeTopics(
 	return change(plans, parts)
 }
 
-// plansOfMethod returns the plan of a method that takes a topic.
+// plansOfMethod returns the plan of a method. It returns an error if the method takes no topic.
 func (r *Registration) plansOfMethod(name string) ([]*serverPlan, error) {
 	method, ok := r.service.Method(name)
 	switch {
 	case !ok:
 		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
 			r.service.Name(), name, transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
-	case r.plans[name] == nil: // every other kind of method has a plan
+	case r.plans[name] == nil: // only subscriptions have no plan
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"method %s is a subscription: there is nothing to register, give the topic to Publish", method.FullName())
 	case !method.Topics():
@@ -72,8 +75,8 @@ func (r *Registration) plansOfMethod(name string) ([]*serverPlan, error) {
 	}
 }
 
-// plansOfGroup returns the plans of the methods of a topic group that are served here. All of them
-// take the same topics.
+// plansOfGroup returns the plans of those methods of a topic group that this registration serves.
+// All methods of a group take the same topics.
 func (r *Registration) plansOfGroup(group string) ([]*serverPlan, error) {
 	methods, ok := r.service.Group(group)
 	if !ok {
@@ -99,7 +102,8 @@ func (r *Registration) plansOfGroup(group string) ([]*serverPlan, error) {
 	return plans, nil
 }
 
-// registerTopics registers a topic for all methods, or for none if it fails for one of them.
+// registerTopics registers a topic for all methods. If that fails for one of them, the topic is
+// registered for none.
 func (r *Registration) registerTopics(plans []*serverPlan, parts []string) error {
 	var undo []func()
 	for _, plan := range plans {
@@ -115,9 +119,9 @@ func (r *Registration) registerTopics(plans []*serverPlan, parts []string) error
 	return nil
 }
 
-// registerTopic registers a topic for a method and returns a function that undoes that. A topic
-// that is inherited from the previous version of the service is already served, so it only loses
-// its mark.
+// registerTopic registers a topic for a method and returns a function that undoes the registration.
+// A topic inherited from the previous version of the service is already being served. In that case,
+// registerTopic only clears the fromPredecessor field of its endpoint.
 func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo func(), err error) {
 	if err := transport.CheckTopic(plan.method, parts); err != nil {
 		return nil, err
@@ -131,8 +135,9 @@ func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo fun
 	return func() { r.drainEndpoint(name) }, r.openEndpoint(ctx, newEndpoint(plan, parts))
 }
 
-// takeInherited removes the mark of an inherited endpoint and returns the endpoint. It returns nil
-// if the endpoint does not exist or is not inherited.
+// takeInherited clears fromPredecessor of the endpoint with the given name and returns the
+// endpoint. It returns nil if the endpoint does not exist or was not inherited from the previous
+// version.
 func (r *Registration) takeInherited(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,8 +156,8 @@ func (r *Registration) markInherited(e *endpoint) {
 	e.fromPredecessor = true
 }
 
-// deregisterTopics deregisters a topic for all methods. An error for one of them does not affect
-// the others.
+// deregisterTopics deregisters a topic for all methods. If that fails for one method, the topic is
+// still deregistered for the others.
 func (r *Registration) deregisterTopics(plans []*serverPlan, parts []string) error {
 	var problems []error
 	for _, plan := range plans {

@@ -14,27 +14,27 @@ import (
 )
 
 // RequestDecoder returns a function that decodes the requests of a method. It is called once, when
-// the handler is registered, with the descriptor of the method's request. If it returns an error
+// the handler is registered, with the message descriptor of the request. If it returns an error,
 // the registration fails.
 //
-// The function decode is called for each request, concurrently by many goroutines. It returns a new
-// message of that descriptor, which the handler then owns. The encoded bytes are never changed and
-// may be kept, so the message may reference them. If decode returns an error or panics, the call is
-// answered, or the stream closed, with malformed_request.
+// decode is called for each request and must be safe for concurrent use. It returns a new message
+// with the given descriptor, which is then owned by the handler. The encoded bytes are never
+// modified and may be retained, so the message may reference them. If decode returns an error or
+// panics, the call fails, or the stream is closed, with code malformed_request.
 type RequestDecoder func(request protoreflect.MessageDescriptor) (
 	decode func(encoded []byte) (proto.Message, error), err error)
 
-// DecoderOption configures how requests are decoded. It can be passed to [Unary] and to [Stream].
+// DecoderOption configures how requests are decoded. It can be passed to [Unary] and [Stream].
 type DecoderOption interface {
 	HandlerOption
 	StreamHandlerOption
 }
 
-// WithRequestDecoder sets the function that decodes the requests of the handler, or the messages
-// that a stream receives. It requires a handler that takes proto.Message itself: with any other
-// request type, and with [Raw], Register fails. By default, requests are decoded into the linked Go
-// type if there is one, and otherwise into dynamicpb messages. Package dynamic/fastdecode has a
-// faster decoder.
+// WithRequestDecoder sets the decoder for the requests of a handler, or for the messages that a
+// stream handler receives. The request type of the handler must be proto.Message. With any other
+// request type, or with [Raw], Register returns an error. By default, requests are decoded into the
+// generated Go type if it is linked into the program, and into dynamicpb messages otherwise.
+// Package dynamic/fastdecode provides a faster decoder.
 func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
 	return decoderOption(decoder)
 }
@@ -53,7 +53,7 @@ func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) e
 	return d.replace(&bound.recvType, method.Input())
 }
 
-// replace makes requests use the decoder.
+// replace sets the decoder of requests.
 func (d decoderOption) replace(requests *message.Type, descriptor protoreflect.MessageDescriptor) error {
 	if d == nil {
 		return errors.New("the request decoder is nil")

@@ -9,15 +9,16 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// Resolver finds the types of extensions and of the messages in Any.
+// Resolver finds extension types and the types of messages in google.protobuf.Any.
 type Resolver interface {
 	protoregistry.ExtensionTypeResolver
 	protoregistry.MessageTypeResolver
 }
 
-// From returns given as a message: a proto.Message as it is, without a check of its type; JSON and
-// maps parsed by protobuf's JSON mapping, with types for Any; and nil as an empty message.
-// The errors do not name the method.
+// From converts given to a message. A proto.Message is returned as it is, without a check of its
+// type. A json.RawMessage or a map[string]any is parsed according to the protobuf JSON mapping;
+// types resolves extensions and the messages in google.protobuf.Any. If given is nil, From returns
+// an empty message. Errors returned by From do not contain the name of the method.
 func (t *Type) From(types Resolver, given any) (proto.Message, error) {
 	switch given := given.(type) {
 	case nil:

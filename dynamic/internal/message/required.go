@@ -2,15 +2,15 @@ package message
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// hasNoRequired reports whether a message can never lack a required field.
+// hasNoRequired reports whether no message of this type can ever lack a required field.
 func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 	return !mayRequire(message, map[protoreflect.FullName]bool{})
 }
 
-// mayRequire reports whether a message, or a message nested in it, may have required fields.
-// Messages in seen count as having none: they were searched already. A message with extension
-// ranges may, because an extension may contain required fields and is not known from the
-// descriptor.
+// mayRequire reports whether a message, or a message nested in it, may have required fields. It
+// returns false for messages in seen, which have already been searched. It returns true for
+// messages with extension ranges, because extensions, which the descriptor does not list, may
+// contain required fields.
 func mayRequire(message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
 	if seen[message.FullName()] {
 		return false

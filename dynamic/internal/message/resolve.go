@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// Resolve returns the Type for the messages of Go type M with this descriptor. It fails if values
-// of type M cannot hold such a message.
+// Resolve returns the Type for messages with the given descriptor and Go type M. It returns an
+// error if values of type M cannot hold such a message.
 func Resolve[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
 	t, err := chooseType[M](descriptor)
 	if err != nil {
@@ -20,13 +20,14 @@ func Resolve[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, 
 	}
 	example := t.New()
 	t.GoType, t.DecodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
-	// A generated type has a descriptor of its own, which may be of another version of the .proto
+	// A generated type has its own descriptor, which may come from another version of the .proto
 	// file.
 	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor())
 	return t, nil
 }
 
-// chooseType chooses the Go type that messages are decoded into. The package comment has the rules.
+// chooseType chooses the Go type that messages are decoded into, following the rules in the package
+// documentation.
 func chooseType[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
 	var zero M
 	switch any(zero).(type) {
@@ -52,8 +53,9 @@ func newDynamic(descriptor protoreflect.MessageDescriptor) func() proto.Message 
 	return func() proto.Message { return dynamicpb.NewMessage(descriptor) }
 }
 
-// interfaceType returns the Type for an interface M: the linked generated type or else dynamic
-// messages, provided that they implement M.
+// interfaceType returns the Type for an interface type M. Messages are decoded into the generated
+// type if it is linked into the program, and into dynamic messages otherwise. interfaceType returns
+// an error if the chosen message type does not implement M.
 func interfaceType[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
 	name := descriptor.FullName()
 	t := newType[M](descriptor, newDynamic(descriptor))
@@ -66,8 +68,7 @@ func interfaceType[M proto.Message](descriptor protoreflect.MessageDescriptor) (
 	return t, nil
 }
 
-// concreteType returns the Type for a concrete M that is a message type by itself, generated or
-// not.
+// concreteType returns the Type for a concrete message type M, which may be generated or not.
 func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	goType := reflect.TypeFor[M]()
 	messageType, err := messageTypeOf(zero)
@@ -90,8 +91,9 @@ func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescri
 	return t, nil
 }
 
-// messageTypeOf returns the message type of a zero message. A struct that merely embeds a message
-// implements proto.Message, but its zero value panics: that is an error.
+// messageTypeOf returns the message type of zero, the zero value of a Go type. It returns an error
+// if ProtoReflect panics: a struct that merely embeds a message implements proto.Message, but its
+// zero value panics.
 func messageTypeOf(zero proto.Message) (t protoreflect.MessageType, err error) {
 	defer func() {
 		if recover() != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Type creates, checks, encodes and decodes the messages of one Go type for one message descriptor.
-// [Resolve] and [EncodeOnly] return Types. All methods may be called concurrently as long as no
-// field is changed.
+// Type creates, checks, encodes and decodes messages of one Go type and one message descriptor. Use
+// [Resolve] or [EncodeOnly] to create a Type. All methods are safe for concurrent use as long as no
+// field is modified.
 type Type struct {
 	// Name is the full name of the message.
 	Name protoreflect.FullName
@@ -22,31 +22,32 @@ type Type struct {
 	New func() proto.Message
 	// GoType is the type parameter of Resolve.
 	GoType reflect.Type
-	// DecodedType is the Go type of the messages that Decode returns. It differs from GoType if
-	// that is an interface.
+	// DecodedType is the Go type of the messages returned by Decode. It differs from GoType if
+	// GoType is an interface.
 	DecodedType reflect.Type
-	// Decoder replaces New and proto.Unmarshal in Decode. It is nil unless the user supplies a
-	// decoder, who then also sets DecodedType.
+	// Decoder is called by Decode instead of New and proto.Unmarshal. It is nil unless the user has
+	// supplied a decoder. The code that sets Decoder must also set DecodedType.
 	Decoder func(encoded []byte) (proto.Message, error)
 
-	// static is true if every message of type GoType has the name Name, so that Check needs to test
-	// nothing but nil.
+	// static reports whether every message of type GoType is named Name. If so, Check only has to
+	// check for nil.
 	static bool
-	// noRequired is true if messages cannot lack a required field. Encoding and decoding then skip
-	// the search for one.
+	// noRequired reports whether messages can never lack a required field. If so, encoding and
+	// decoding skip the search for missing required fields.
 	noRequired bool
-	// accepts reports whether a message has the type GoType. It is nil in a Type from EncodeOnly.
+	// accepts reports whether a message is of type GoType. It is nil in a Type from EncodeOnly.
 	accepts func(message proto.Message) bool
 }
 
-// EncodeOnly returns a Type that checks and encodes messages of any Go type. Only its methods
-// Check, CheckName and Body may be called.
+// EncodeOnly returns a Type that checks and encodes messages of any Go type. Only the methods
+// Check, CheckName and Body may be called on it.
 func EncodeOnly(descriptor protoreflect.MessageDescriptor) Type {
 	return Type{Name: descriptor.FullName(), noRequired: hasNoRequired(descriptor)}
 }
 
-// Check returns an error if message, which must be of type GoType, is nil or has another name. A
-// nil pointer to a generated type is an empty message, as everywhere in protobuf.
+// Check returns an error if message is nil or if its descriptor has a different name. message must
+// be of type GoType. As everywhere in protobuf, a nil pointer to a generated type is an empty
+// message.
 func (t *Type) Check(message proto.Message) error {
 	if t.static && message != nil {
 		return nil
@@ -54,7 +55,7 @@ func (t *Type) Check(message proto.Message) error {
 	return t.CheckName(message)
 }
 
-// CheckName is Check for a message of any Go type.
+// CheckName is like Check but accepts a message of any Go type.
 func (t *Type) CheckName(message proto.Message) error {
 	if message == nil {
 		return errors.New("the message is nil")
@@ -72,9 +73,9 @@ func (t *Type) CheckName(message proto.Message) error {
 	return nil
 }
 
-// Convert returns message as a message of type GoType. It returns message itself if that has the
-// type already, or else a copy. It fails like CheckName, and if the copy cannot be encoded or
-// decoded.
+// Convert converts message to a message of type GoType. If message already has this type, Convert
+// returns message itself; otherwise it returns a copy. It returns an error if CheckName fails or if
+// the copy cannot be encoded or decoded.
 func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	accepted := message != nil && t.accepts(message)
 	if accepted && t.static {
@@ -90,11 +91,11 @@ func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	return t.Decode(encoded)
 }
 
-// Decode decodes a new message.
+// Decode decodes a new message from encoded.
 //
-// A panic during decoding is returned as an error: protobuf-go v1.36 panics for a dynamic message
-// in which the key of a map entry is present twice, with different wire types, and encoded comes
-// from the network.
+// Decode recovers panics and returns them as errors, because encoded comes from the network and
+// protobuf-go v1.36 panics while decoding a dynamic message in which a map entry contains its key
+// twice with different wire types.
 func (t *Type) Decode(encoded []byte) (message proto.Message, err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -112,19 +113,19 @@ func (t *Type) unmarshal(encoded []byte) (proto.Message, error) {
 		return t.Decoder(encoded)
 	}
 	message := t.New()
-	// Merge skips the reset of a message that is empty anyway.
+	// Merge avoids resetting the message, which is empty anyway.
 	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}.Unmarshal(encoded, message)
 }
 
-// Body returns message in the form that the frames of package wire contain. message must have
-// passed Check or CheckName.
+// Body wraps message in a wire.Body, the form in which package wire encodes it into frames. message
+// must have passed Check or CheckName.
 func (t *Type) Body(message proto.Message) wire.Body {
 	return wire.Body{Message: message, Initialized: t.noRequired}
 }
 
-// Encode encodes a message that was decoded from original. It returns original if the message has
-// not changed, which keeps its bytes exactly, in the order of fields that the sender chose. It
-// fails like CheckName, and if message lacks a required field.
+// Encode encodes a message that was decoded from original. If the message has not changed, Encode
+// returns original, which preserves the exact bytes and the field order chosen by the sender.
+// Encode returns an error if CheckName fails or if a required field is missing.
 func (t *Type) Encode(message proto.Message, original []byte) ([]byte, error) {
 	if err := t.CheckName(message); err != nil {
 		return nil, err

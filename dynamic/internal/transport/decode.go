@@ -7,13 +7,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Decode decodes the inner message of a frame with parse, which is the Parse function of package
-// wire for this kind. It returns false and adds one to badFrames if the envelope or the message is
-// malformed, if the message is of another kind, or if it is larger than maxFrameSize bytes after
-// decompression. Zero or less stands for bus.DefaultMaxFrameSize.
+// Decode parses the envelope of a frame and decodes the message in it with parse, which must be the
+// Parse function of package wire for the given kind. Decode returns false and increments badFrames
+// if the envelope or the message is malformed, if the message is of a different kind, or if it is
+// larger than maxFrameSize bytes after decompression. If maxFrameSize is zero or negative,
+// bus.DefaultMaxFrameSize is used.
 //
-// The message aliases frame, except for a message that was compressed. Decode never panics,
-// whatever the frame contains, and may be called concurrently.
+// The message aliases frame unless it was compressed. Decode never panics, whatever the frame
+// contains. It is safe for concurrent use.
 func Decode[T any](
 	frame []byte, kind wire.Kind, maxFrameSize int, parse func(value []byte) (T, error), badFrames *atomic.Uint64,
 ) (message T, ok bool) {
@@ -30,9 +31,10 @@ func Decode[T any](
 	return message, false
 }
 
-// Decompress returns the value of an envelope, decompressed if it is a gzip stream: psrpc peers may
-// compress large values. It returns an error if the stream is damaged, or expands to more than
-// maxFrameSize bytes. Zero or less stands for bus.DefaultMaxFrameSize.
+// Decompress returns the value of an envelope. If the value is a gzip stream, Decompress
+// decompresses it, because psrpc peers may compress large values. It returns an error if the stream
+// is corrupt or expands to more than maxFrameSize bytes. If maxFrameSize is zero or negative,
+// bus.DefaultMaxFrameSize is used.
 func Decompress(value []byte, maxFrameSize int) ([]byte, error) {
 	if maxFrameSize <= 0 {
 		maxFrameSize = bus.DefaultMaxFrameSize

@@ -1,4 +1,4 @@
-// Package transport contains what the client side and the server side of package dynamic share in
-// their use of a bus: decoding frames, limiting the size of frames, keeping a subscription, and
-// describing errors. It knows no calls, streams or handlers.
+// Package transport contains the code that the client side and the server side of package dynamic
+// share for using a bus: it decodes frames, limits their size, manages subscriptions, and
+// classifies errors. It does not depend on calls, streams or handlers.
 package transport

@@ -7,14 +7,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ClassifyError converts an error of Bus.Publish or Bus.Subscribe to the error that the caller of a
-// method gets, and returns the reason that belongs into the error's facts. err must not be nil.
+// ClassifyError converts an error returned by Bus.Publish or Bus.Subscribe to the error that is
+// returned to the caller of a method. It also returns the reason to record in the errors.CallFacts
+// of that error. err must not be nil.
 //
-//   - An ended context becomes canceled or deadline_exceeded, with its reason.
-//   - bus.ErrFrameTooLarge stays as it is, with ReasonTooLarge.
-//   - An error with code unavailable stays as it is, with ReasonBusDown: the broker is unreachable,
-//     or the bus is closed.
-//   - Any other error becomes internal and wraps err, with ReasonBusDown.
+//   - If the context ended, the error has code canceled or deadline_exceeded, and the reason is the
+//     one returned by ContextReason.
+//   - bus.ErrFrameTooLarge is returned unchanged, with ReasonTooLarge.
+//   - An error with code unavailable, which means that the broker is unreachable or the bus is
+//     closed, is returned unchanged, with ReasonBusDown.
+//   - Any other error is wrapped in an error with code internal, with ReasonBusDown.
 func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // the reason belongs to the error
 	coded, ok := errors.AsType[errors.Error](err)
 	switch {
@@ -29,7 +31,8 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 	}
 }
 
-// ContextReason returns the reason of a call that ended with err, the error of its context.
+// ContextReason returns the reason for a call that failed because its context ended. err is the
+// error of the context.
 func ContextReason(err error) errors.Reason {
 	if errors.Is(err, context.Canceled) {
 		return errors.ReasonCanceled

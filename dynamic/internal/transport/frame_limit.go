@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// limitedBus is a bus with a limit on the size of frames in both directions.
+// limitedBus is a bus that limits the size of the frames it sends and receives.
 type limitedBus struct {
 	bus.Bus
 
@@ -17,8 +17,8 @@ type limitedBus struct {
 }
 
 // LimitFrames returns a bus that publishes and delivers only frames of at most maxSize bytes.
-// Publish returns an error that wraps bus.ErrFrameTooLarge for larger ones; received frames that
-// are larger are dropped and counted in dropped. If maxSize is zero or negative, LimitFrames
+// Publish returns an error that wraps bus.ErrFrameTooLarge for larger frames. Larger frames that
+// are received are dropped and counted in dropped. If maxSize is zero or negative, LimitFrames
 // returns b itself.
 func LimitFrames(b bus.Bus, maxSize int, dropped *atomic.Uint64) bus.Bus {
 	if maxSize <= 0 {

@@ -7,15 +7,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// LazySubscription is a subscription that is created when it is first needed, at most once, and
-// that may be closed before, while or after it is created. The zero value is ready to use, except
-// that ClosedErr should be set.
+// LazySubscription is a subscription that is created when it is first needed. It is created at most
+// once and may be closed before, during or after its creation. The zero value is ready to use,
+// except that ClosedErr should be set.
 //
-// Subscribe may block until a broker answers, so no lock is held meanwhile, and Close does not wait
-// for it: a Subscribe that finds the LazySubscription closed when the broker has answered closes
-// the new subscription itself.
+// Subscribe may block until a broker answers, so it does not hold a lock while it waits, and Close
+// does not wait for it. If the LazySubscription has been closed by the time the broker answers,
+// Subscribe closes the new subscription itself.
 type LazySubscription struct {
-	// ClosedErr is the error of Subscribe after Close. It must be set before the first use.
+	// ClosedErr is the error that Subscribe returns after Close. It must be set before first use.
 	ClosedErr error
 
 	mu           sync.Mutex
@@ -23,11 +23,12 @@ type LazySubscription struct {
 	subscription bus.Subscription // nil before Subscribe has succeeded
 }
 
-// Subscribe subscribes to channel. It does nothing if there is a subscription already, so it can be
+// Subscribe subscribes to channel. It does nothing if the subscription already exists, so it may be
 // called again after an error. It returns the error of the bus, or ClosedErr if Close is called
-// before it returns. ctx bounds the wait for the bus, not the lifetime of the subscription.
+// before Subscribe returns. ctx limits how long Subscribe waits for the bus, not the lifetime of
+// the subscription.
 //
-// Only one goroutine at a time may call Subscribe. The other methods may be called concurrently.
+// Only one goroutine at a time may call Subscribe. The other methods are safe for concurrent use.
 func (s *LazySubscription) Subscribe(
 	ctx context.Context, b bus.Bus, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) error {
@@ -57,9 +58,8 @@ func (s *LazySubscription) Subscribe(
 	return nil
 }
 
-// Subscribers returns the number of subscriptions that the bus counts as one receiver, including
-// this one, if there are several. It returns zero if the bus counts this subscription alone, or if
-// there is no subscription.
+// Subscribers returns the number of subscriptions, including this one, that the bus counts together
+// as a single receiver. It returns 0 if there are no others, or if the subscription does not exist.
 func (s *LazySubscription) Subscribers() uint32 {
 	s.mu.Lock()
 	multiplexed, ok := s.subscription.(bus.Multiplexed)
@@ -68,14 +68,15 @@ func (s *LazySubscription) Subscribers() uint32 {
 		return 0
 	}
 	if subscribers := multiplexed.Subscribers(); subscribers > 1 {
-		return uint32(subscribers) //nolint:gosec // as many as fit into memory
+		return uint32(subscribers) //nolint:gosec // limited by memory
 	}
 	return 0
 }
 
-// Close closes the subscription, if there is one, and makes later calls of Subscribe fail. When it
-// returns nothing is delivered any more, unless a Subscribe is running: in that case nothing is
-// delivered after that Subscribe has returned. Close may be called several times.
+// Close closes the subscription if it exists and makes later calls of Subscribe fail. Once Close
+// has returned, no more frames are delivered, unless a call of Subscribe is in progress. In that
+// case, no more frames are delivered once Subscribe has returned. Close may be called more than
+// once.
 func (s *LazySubscription) Close() {
 	s.mu.Lock()
 	s.closed = true

@@ -6,16 +6,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxTypos is the largest edit distance at which a long method name still counts as misspelled.
+// maxTypos is the maximum edit distance between a method name and a misspelling of it. For short
+// names, the maximum is lower.
 const maxTypos = 3
 
-// Suggest returns "; did you mean X?" for an error about an unknown method, where X is the name,
-// according to nameOf, of the method that name most likely stands for. It returns "" if no method
-// has a similar name.
+// Suggest returns "; did you mean X?", to be appended to an error about an unknown method. X is the
+// name, as returned by nameOf, of the method whose name is most similar to name. Suggest returns ""
+// if no method has a similar name.
 //
-// Names are similar if their edit distance, ignoring case, is at most a third of the length of the
-// method part of name, rounded up, and at most three. They are also similar if the candidate is a
-// full name that ends with name, for example if the package is missing.
+// Two names are similar if their edit distance, ignoring case, is at most three and at most a third
+// of the length of the method part of name, rounded up. They are also similar if the candidate is a
+// full name that ends with name, for example because the package is missing from name.
 func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Method) string) string {
 	method := name[strings.LastIndexAny(name, "/.")+1:]
 	best, bestDistance := "", 1+min(maxTypos, (len(method)+2)/3)
@@ -35,14 +36,16 @@ func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Meth
 	return "; did you mean " + best + "?"
 }
 
-// editDistance returns the Levenshtein distance of a and b: the number of bytes to insert, delete
-// or replace to turn a into b. It returns limit if the distance is at least limit.
+// editDistance returns the Levenshtein distance between a and b: the number of bytes that must be
+// inserted, deleted or replaced to turn a into b. If the distance is greater than limit,
+// editDistance returns limit.
 func editDistance(a, b string, limit int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= limit {
 		return limit
 	}
-	// distances[j] is the distance between the part of a that was read and b[:j]. Only one row of
-	// the usual matrix is kept; diagonal is the element above and to the left of the current one.
+	// distances[j] is the distance between the bytes of a that have been processed and b[:j]. Only
+	// one row of the usual matrix is kept; diagonal is the element above and to the left of the
+	// current one.
 	distances := make([]int, len(b)+1)
 	for j := range distances {
 		distances[j] = j

@@ -7,8 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// CheckTopic returns an error with code invalid_argument if a topic does not have the number of
-// parts that the method needs. A method without topics needs none.
+// CheckTopic returns an error with code invalid_argument if a topic does not have as many parts as
+// the method requires. For a method without topics, parts must be empty.
 func CheckTopic(method *registry.Method, parts []string) error {
 	if len(parts) == method.TopicParts() {
 		return nil
