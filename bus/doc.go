@@ -1,79 +1,83 @@
-// Package bus defines the contract between the RPC engine and a publish/subscribe system, and
-// contains the in-process bus.
+// Package bus defines the contract between the RPC runtime (package dynamic) and a
+// publish/subscribe system. It also contains the in-process bus.
 //
-// A [Bus] transports frames: opaque bytes that are published on a [Channel] and delivered to its
-// subscribers. [NewLocal] returns a bus for a single process, for tests and for programs without a
-// broker. [Open] creates a bus from a URL; drivers register themselves when their package is
-// imported, as in database/sql:
+// A [Bus] transports frames. A frame is an opaque byte slice that is published on a [Channel] and
+// delivered to the subscribers of that channel. [NewLocal] returns a bus for a single process, for
+// use in tests and in programs that need no broker. [Open] creates a bus from a URL. As in
+// database/sql, drivers register themselves when their package is imported:
 //
 //	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // nats://, tls://
 //	import _ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // redis://, rediss:// and others
 //
-// Applications rarely call Publish and Subscribe: they pass a Bus to a server or a conn of package
-// dynamic. The rest of this comment is the contract that implementations fulfil and callers rely
-// on. All methods may be called concurrently.
+// Applications rarely call Publish and Subscribe themselves. Instead, they pass a Bus to a server
+// or conn in package dynamic. The rest of this comment describes the contract that implementations
+// must fulfill and that callers may rely on. All methods are safe for concurrent use.
 //
 // # Delivery
 //
 // A frame is delivered at most once to each [Broadcast] subscription of its channel, and to at most
-// one [Queue] subscription. A bus may lose frames, as brokers do, but it never corrupts, merges or
-// truncates them. It may set the routing key in a frame's envelope; otherwise the bytes arrive as
+// one [Queue] subscription. Like a broker, a bus may lose frames, but it never corrupts, merges or
+// truncates them. It may set the routing key in a frame's envelope. All other bytes arrive as
 // published.
 //
-// A queue may drop a frame whose bytes are identical to those of a frame published seconds before:
-// Redis peers recognize a frame by its hash. Publishers to a queue therefore make each frame
-// unique.
+// A queue may drop a frame whose bytes are identical to those of a frame published a few seconds
+// earlier, because on Redis the subscribing processes identify a frame by its hash. Publishers must
+// therefore make each frame sent to a queue unique.
 //
 // # Readiness
 //
-// When Subscribe returns, the subscription is live: it receives every frame that is published from
-// then on, by any process.
+// When Subscribe returns, the subscription is live. It receives every frame published after that by
+// any process.
 //
 // # Ordering
 //
-// A subscription receives the frames that one goroutine publishes on one channel in the order of
-// publication. There is no order between channels or between publishers.
+// Frames that one goroutine publishes on one channel arrive at each subscription in the order of
+// publication. The order of frames from different publishers, or on different channels, is
+// undefined.
 //
 // # Behaviour under load
 //
-// A [Handler] never blocks. It stores the frame in a mailbox, or passes it to a waiting call, and
-// returns. The bus may run it on any goroutine, including the publisher's, and several at a time. A
-// slow consumer therefore never delays another consumer: its own mailbox fills up.
+// A [Handler] never blocks. It stores the frame in a mailbox or hands it to a waiting call, and
+// returns. The bus may run a handler on any goroutine, including the publisher's, and may run
+// several calls at the same time. A slow consumer therefore never delays other consumers. Only its
+// own mailbox fills up.
 //
-// Publish may wait for space in a bounded queue towards the broker, until its context ends. While
-// the broker is known to be unreachable Publish and Subscribe fail at once. A bus does not store
-// frames to send them after a reconnect.
+// Publish may wait until its context ends for space in the bounded queue of frames to be sent to
+// the broker. While the broker is known to be unreachable, Publish and Subscribe fail immediately.
+// A bus does not keep frames to send them after a reconnect.
 //
 // # Delivery reports
 //
-// A bus that knows how many subscriptions received a frame reports the number to the
-// [DeliveryReport] passed to Publish; zero means that the channel has no subscribers. A bus that
-// does not know reports [Unknown], or nothing.
+// A bus that knows how many subscriptions received a frame passes this number to the
+// [DeliveryReport] given to Publish. Zero means that the channel has no subscribers. A bus that
+// does not know the number reports [Unknown] or nothing at all.
 //
 // # Ownership
 //
-// Publish passes ownership of a frame to the bus. From then on its bytes must not be modified,
-// neither by the publisher nor by a receiver, because several receivers may share them. A receiver
-// may keep a frame for as long as it likes.
+// Publish transfers ownership of the frame to the bus. After the call, neither the publisher nor
+// any receiver may modify the bytes, because several receivers may share them. A receiver may keep
+// a frame indefinitely.
 //
 // # Close
 //
-// When Close of a [Subscription] has returned, its handler is not running and does not run again.
-// When Close of a Bus has returned, the same is true for all its subscriptions, the goroutines of
-// the bus have ended, Done is closed, and Publish and Subscribe fail with [ErrClosed]. Both may be
-// called more than once and concurrently; each call waits. Neither may be called from a handler.
+// Once Close of a [Subscription] has returned, its handler is not running and will not be called
+// again. Once Close of a Bus has returned, the same is true for all of its subscriptions. In
+// addition, all goroutines of the bus have ended, the Done channel is closed, and Publish and
+// Subscribe fail with [ErrClosed]. Both Close methods may be called repeatedly and concurrently,
+// and every call waits until closing is complete. Neither of them may be called from a handler.
 //
 // # Debugging
 //
-// Buses with a broker implement [Monitored]. Its counters tell a lost connection (Disconnects),
-// frames that never left this process (PublishErrors) and frames lost on the way to it (Dropped)
-// apart. Such a bus also reports each disconnect, reconnect and loss as an [Event], to a function
-// that the program provides or, without one, to its log. If a call finds no server, compare the
-// channel name or NATS subject on both sides first; the repository's docs/wire.md lists them.
+// A bus that connects to a broker implements [Monitored]. Its counters distinguish between lost
+// connections (Disconnects), frames that never left this process (PublishErrors), and frames that
+// were lost on the way to it (Dropped). The bus also reports each disconnect, reconnect and loss as
+// an [Event]. Events go to a handler set by the program or, if there is none, to the log. If a call
+// finds no server, first compare the channel name or NATS subject on both sides. Both are described
+// in docs/wire.md in the repository.
 //
 // # Testing
 //
-// Tests of services use [NewLocal]: delivery is synchronous, starts no goroutines and needs no
-// broker. It differs from a broker in speed, and in that it always knows the number of receivers.
-// Tests of an implementation of Bus run the conformance suite in package bustest.
+// Use [NewLocal] to test services. It delivers frames synchronously, starts no goroutines and needs
+// no broker. Unlike a broker, it always knows the number of receivers, and it is much faster. To
+// test an implementation of Bus, run the conformance tests in package bustest.
 package bus

@@ -9,17 +9,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
-// DefaultMaxFrameSize is the default size limit for frames of the in-process bus, in bytes.
+// DefaultMaxFrameSize is the default maximum size of a frame on the in-process bus, in bytes.
 const DefaultMaxFrameSize = 64 << 20
 
-// Local is the in-process bus. It delivers each frame on the publisher's goroutine before Publish
-// returns, reports the exact number of receivers, and starts no goroutines.
+// Local is the in-process bus. Publish delivers each frame on the publisher's goroutine before it
+// returns, and reports the exact number of receivers. Local starts no goroutines.
 type Local struct {
 	maxFrameSize int
 	done         chan struct{}
 
 	// channels maps each Channel.Name to its non-empty *fanout.Subscribers. Publishers read
-	// channels and closed without a lock; writers hold mu.
+	// channels and closed without locking. Writers must hold mu.
 	channels sync.Map
 	closed   atomic.Bool
 	mu       sync.Mutex
@@ -30,13 +30,14 @@ var _ Bus = (*Local)(nil)
 // LocalOption configures [NewLocal].
 type LocalOption func(*Local)
 
-// WithMaxFrameSize sets the size limit for frames, in bytes. The default is [DefaultMaxFrameSize];
-// zero or a negative number means no limit.
+// WithMaxFrameSize sets the maximum size of a frame, in bytes. The default is
+// [DefaultMaxFrameSize]. If bytes is zero or negative, the size is not limited.
 func WithMaxFrameSize(bytes int) LocalOption {
 	return func(b *Local) { b.maxFrameSize = bytes }
 }
 
-// NewLocal returns an in-process bus. It connects the servers and clients that use the same *Local.
+// NewLocal returns a new in-process bus. Servers and clients can reach each other only if they use
+// the same *Local.
 func NewLocal(opts ...LocalOption) *Local {
 	b := &Local{
 		maxFrameSize: DefaultMaxFrameSize,
@@ -66,10 +67,10 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 
 // deliver delivers frame to the subscribers of channel and returns the number of deliveries.
 //
-// The snapshot of subscribers may be outdated by the time of the delivery: if all queue subscribers
-// in it are closed meanwhile, deliver loads the channel's subscribers again, because others may
-// have subscribed before those were closed. A queue that always has a subscriber thus receives
-// every frame. The loop ends when the snapshot has not changed.
+// The set of subscribers may change while the frame is being delivered. If all queue subscribers in
+// the loaded set have been closed in the meantime, deliver loads the set again, because new ones
+// may have subscribed before the old ones were closed. This ensures that a queue that always has a
+// subscriber receives every frame. The loop ends when the set has not changed.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {
@@ -100,7 +101,7 @@ func (b *Local) subscribers(channel string) *fanout.Subscribers {
 	return typed
 }
 
-// Subscribe calls deliver for each frame that is published on channel from now on.
+// Subscribe registers deliver to be called for each frame published on channel from now on.
 func (b *Local) Subscribe(ctx context.Context, channel Channel, mode Mode, deliver Handler) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -127,30 +128,30 @@ func (b *Local) Close() error {
 	for _, subscribers := range b.channels.Range {
 		subscribers.(*fanout.Subscribers).Close()
 	}
-	b.mu.Lock() // a concurrent Close of a subscription may be updating channels
+	b.mu.Lock() // a concurrent Close of a subscription may still be updating channels
 	b.channels.Clear()
 	b.mu.Unlock()
 	close(b.done)
 	return nil
 }
 
-// Done returns a channel that is closed when the bus has been closed.
+// Done returns a channel that is closed once the bus has been closed.
 func (b *Local) Done() <-chan struct{} { return b.done }
 
-// localSubscription is a subscription to a channel of a Local.
+// localSubscription is a subscription to a channel of a Local bus.
 type localSubscription struct {
 	bus        *Local
 	channel    string
 	subscriber *fanout.Subscriber
 }
 
-// Close ends the subscription and waits for deliveries that are running.
+// Close ends the subscription and waits for running calls of its handler to return.
 func (s *localSubscription) Close() {
 	s.bus.remove(s)
 	s.subscriber.Close()
 }
 
-// remove removes the subscriber of s from its channel.
+// remove removes s from the subscribers of its channel.
 func (b *Local) remove(s *localSubscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,27 +2,28 @@ package bus
 
 import "fmt"
 
-// Monitored is implemented by buses that report their state: all those that connect to a broker.
+// Monitored is implemented by every bus that connects to a broker. It gives access to the state of
+// the bus.
 type Monitored interface {
 	Bus
-	// Stats returns the current counters of the bus. It never blocks.
+	// Stats returns the current state and counters of the bus. It never blocks.
 	Stats() Stats
 }
 
-// Stats contains the state of a bus and its counters since it was created.
+// Stats describes the current state of a bus. All counters start at zero when the bus is created.
 type Stats struct {
 	// Connected reports whether the broker is reachable, as far as the bus knows.
 	Connected bool
-	// Disconnects counts how often the connection to the broker was lost.
+	// Disconnects counts how many times the connection to the broker was lost.
 	Disconnects uint64
-	// Published counts the frames that were sent to the broker.
+	// Published counts the frames sent to the broker.
 	Published uint64
-	// PublishErrors counts the frames that Publish accepted but that did not reach the broker, as
-	// far as the bus knows. Each of them was reported as lost to its [DeliveryReport].
+	// PublishErrors counts the frames that Publish accepted but that, as far as the bus knows, did
+	// not reach the broker. Each of these frames was reported as lost to its [DeliveryReport].
 	PublishErrors uint64
-	// Received counts the frames that arrived from the broker.
+	// Received counts the frames received from the broker.
 	Received uint64
-	// Dropped counts the frames that are known to be lost between the broker and a [Handler].
+	// Dropped counts the frames known to have been lost between the broker and a [Handler].
 	Dropped uint64
 }
 
@@ -30,17 +31,17 @@ type Stats struct {
 type EventKind uint8
 
 const (
-	// Disconnected reports that the broker became unreachable. Publish and Subscribe fail at once
-	// until the bus has reconnected.
+	// Disconnected means that the broker has become unreachable. Publish and Subscribe fail
+	// immediately until the bus has reconnected.
 	Disconnected EventKind = iota + 1
-	// Reconnected reports that the broker is reachable again and that all subscriptions are live.
-	// Frames that were published in between are lost.
+	// Reconnected means that the broker is reachable again and that all subscriptions are live.
+	// Frames published in the meantime are lost.
 	Reconnected
-	// Dropped reports that frames were lost on the way to this process, or are about to be.
+	// Dropped means that frames on the way to this process were lost or are about to be lost.
 	Dropped
 )
 
-// String returns the kind's name.
+// String returns the name of the kind.
 func (k EventKind) String() string {
 	switch k {
 	case Disconnected:
@@ -53,15 +54,16 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", uint8(k))
 }
 
-// Event reports a change in the state of a bus that concerns an operator. A bus with a broker
-// passes its events to a function that the program provides; without one it logs them.
+// Event describes a change in the state of a bus that an operator should know about. A bus that
+// connects to a broker passes its events to a handler set by the program, or logs them if there is
+// none.
 type Event struct {
 	Kind EventKind
-	// Channel is the broker's name of the channel or subject concerned. It is empty if the event
-	// concerns the whole bus.
+	// Channel is the name of the affected channel or subject, as the broker knows it. It is empty
+	// if the event affects the whole bus.
 	Channel string
-	// Frames is the number of frames that were dropped, or zero if the bus does not know it.
+	// Frames is the number of dropped frames. It is zero if the bus does not know the number.
 	Frames uint64
-	// Err is the reason. It is nil for Reconnected.
+	// Err is the cause of the event. It is nil for Reconnected.
 	Err error
 }

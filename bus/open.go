@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Driver creates a bus from a URL. It returns when the bus is usable, or an error by the end of
-// ctx. Its errors must not contain the URL's password.
+// Driver creates a bus from a URL. It returns when the bus is ready for use, or returns an error if
+// ctx ends first. Errors must not contain the password from the URL.
 type Driver func(ctx context.Context, u *url.URL) (Bus, error)
 
 var drivers = struct {
@@ -22,8 +22,8 @@ var drivers = struct {
 	byScheme map[string]Driver
 }{byScheme: map[string]Driver{"local": openLocal}}
 
-// MustRegister makes driver the one that [Open] uses for URLs with the given scheme. Driver
-// packages call it in their init function. It panics if the scheme is already registered.
+// MustRegister registers driver as the one that [Open] uses for URLs with the given scheme. Driver
+// packages call it from an init function. It panics if a driver is already registered for scheme.
 func MustRegister(scheme string, driver Driver) {
 	drivers.Lock()
 	defer drivers.Unlock()
@@ -33,17 +33,17 @@ func MustRegister(scheme string, driver Driver) {
 	drivers.byScheme[scheme] = driver
 }
 
-// Open creates a bus from a URL such as redis://127.0.0.1:6379/0, with the driver that is
-// registered for its scheme. Drivers register when their package is imported. The in-process bus
-// needs no import: local:// returns a new one, and local://?max_frame_size=1048576 sets its frame
-// size limit in bytes.
+// Open creates a bus from a URL such as redis://127.0.0.1:6379/0, using the driver registered for
+// the URL's scheme. Drivers register themselves when their package is imported. The in-process bus
+// needs no import: local:// creates a new one. local://?max_frame_size=1048576 also sets its
+// maximum frame size, in bytes.
 //
-// Open returns an error if the URL is malformed, if no driver is registered for its scheme (the
-// error names the package to import), or if the driver fails.
+// Open returns an error if the URL is malformed, if the driver fails, or if no driver is registered
+// for the scheme. In the last case, the error names the package to import.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// The text of a url.Error repeats the URL, which may contain a password.
+		// The text of a url.Error includes the URL, which may contain a password.
 		var parse *url.Error
 		if errors.As(err, &parse) {
 			err = parse.Err
@@ -62,7 +62,7 @@ func Open(ctx context.Context, rawURL string) (Bus, error) {
 	return driver(ctx, u)
 }
 
-// importHint returns what to do about a scheme that has no driver.
+// importHint returns advice for a user who has passed Open a URL whose scheme has no driver.
 func importHint(scheme string) string {
 	const path = `add import _ "github.com/dynpsrpc/dynpsrpc/bus/`
 	switch kind, _, _ := strings.Cut(scheme, "-"); kind {
@@ -77,7 +77,7 @@ func importHint(scheme string) string {
 	}
 }
 
-// openLocal is the driver of the in-process bus.
+// openLocal is the driver for the in-process bus.
 func openLocal(_ context.Context, u *url.URL) (Bus, error) {
 	if u.Host != "" || u.Path != "" || u.Opaque != "" {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "bus URL local:// takes neither host nor path")

@@ -18,26 +18,27 @@ import (
 // Network describes the bus under test.
 type Network struct {
 	// Connect returns a bus that is connected to the network. All buses returned for the same t
-	// must reach each other; they may be the same object. The suite closes them, possibly more than
-	// once.
+	// must be able to reach each other. They may be the same object. The tests close each bus,
+	// possibly more than once.
 	Connect func(t testing.TB) bus.Bus
-	// CountsReceivers enables the check that delivery reports contain the number of broadcast
-	// subscriptions that received a frame.
+	// CountsReceivers enables the test that delivery reports contain the number of broadcast
+	// subscriptions that received the frame.
 	CountsReceivers bool
-	// DetectsNoSubscribers enables the check that delivery reports contain zero receivers for a
-	// channel without subscribers.
+	// DetectsNoSubscribers enables the test that publishing on a channel without subscribers
+	// produces a delivery report with zero receivers.
 	DetectsNoSubscribers bool
-	// UnevenQueue disables the check that each queue subscriber receives a share of the frames.
-	// Where subscribers compete for frames the fastest one may receive all frames of a burst.
+	// UnevenQueue disables the check that every queue subscriber receives some of the frames. Set
+	// it if subscribers compete for frames, so that the fastest one may receive a whole burst.
 	UnevenQueue bool
-	// MaxFrameSize is the size limit for frames in bytes. Zero skips the test of the limit.
+	// MaxFrameSize is the maximum size of a frame, in bytes. If it is zero, the limit is not
+	// tested.
 	MaxFrameSize int
 }
 
-// testTimeout bounds the wait for an expected event. Passing tests take much less time.
+// testTimeout is the timeout of each test. A test that passes takes much less time.
 const testTimeout = 20 * time.Second
 
-// Run runs the suite against network, as subtests of t.
+// Run runs all conformance tests against network as subtests of t.
 func Run(t *testing.T, network Network) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, Network){
@@ -54,7 +55,8 @@ func Run(t *testing.T, network Network) {
 	}
 }
 
-// harness is a test and its connections to the network.
+// harness combines a test with the network under test. It creates the connections, channels and
+// subscriptions that the test needs.
 type harness struct {
 	*testing.T
 	network Network
@@ -77,7 +79,8 @@ func (h *harness) connect() bus.Bus {
 
 var channelCount atomic.Int64
 
-// channel returns a channel, with a subject of its own, that no other test uses.
+// channel returns a new channel that no other test uses. Its subject is not shared with any other
+// channel.
 func (h *harness) channel() bus.Channel {
 	n := channelCount.Add(1)
 	return bus.Channel{
@@ -89,18 +92,20 @@ func (h *harness) channel() bus.Channel {
 
 var frameCount atomic.Uint64
 
-// frame returns an envelope that contains text, because some buses modify envelopes. A nonce makes
-// each frame unique, because queues may drop identical frames.
+// frame returns a frame for tests. The frame is a valid envelope with text as its value, because
+// some buses parse and modify envelopes. A nonce makes each frame unique, because queues may drop
+// identical frames.
 func frame(text string) []byte {
 	encoded, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/bustest.Text", Value: []byte(text)})
 	if err != nil {
-		panic(err) // unreachable: the only field that can fail to encode is a constant
+		panic(err) // unreachable: only TypeUrl could fail to encode, and it is a constant
 	}
-	const nonce = 1000 // not a field of Any
+	const nonce = 1000 // a field number that Any does not use
 	return protowire.AppendFixed64(protowire.AppendTag(encoded, nonce, protowire.Fixed64Type), frameCount.Add(1))
 }
 
-// text returns the text in a frame. It ignores the routing key, which a bus may have set.
+// text returns the text in a frame created by the function frame. It ignores the routing key, which
+// a bus may have set.
 func text(frame []byte) string {
 	var envelope anypb.Any
 	if err := proto.Unmarshal(frame, &envelope); err != nil {
@@ -121,8 +126,8 @@ func (h *harness) subscribe(b bus.Bus, channel bus.Channel, mode bus.Mode, deliv
 	return subscription
 }
 
-// inbox stores the frames of a subscription. Its capacity suffices for all frames of a test. Frames
-// beyond that are counted and dropped, because a Handler must not block.
+// inbox stores the frames received by a subscription. Tests create it with enough capacity for all
+// frames they expect. Further frames are counted and dropped, because a Handler must not block.
 type inbox struct {
 	h        *harness
 	texts    chan string
@@ -152,15 +157,16 @@ func (i *inbox) next() string {
 	}
 }
 
-// subscribeInbox subscribes a new inbox.
+// subscribeInbox creates an inbox and subscribes it to channel.
 func (h *harness) subscribeInbox(b bus.Bus, channel bus.Channel, mode bus.Mode, capacity int) (*inbox, bus.Subscription) {
 	h.Helper()
 	in := h.inbox(capacity)
 	return in, h.subscribe(b, channel, mode, in.deliver)
 }
 
-// requireNoMore fails the test if another frame is on its way to one of the inboxes. It publishes a
-// last frame: channels are ordered, so any frame published before would arrive first.
+// requireNoMore fails the test if another frame is on its way to any of the inboxes. It publishes
+// one more frame, and requires that this frame is the next to arrive. Frames on a channel arrive in
+// order, so any earlier frame would arrive before it.
 func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
 	h.Helper()
 	const last = "the last one"
@@ -171,7 +177,7 @@ func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbo
 	}
 }
 
-// reports is a [bus.DeliveryReport] that stores the outcomes of publications.
+// reports is a [bus.DeliveryReport] that stores the outcomes passed to Delivered.
 type reports struct{ received chan report }
 
 type report struct {
@@ -188,7 +194,8 @@ func (r *reports) Delivered(receivers int, err error) {
 	}
 }
 
-// waitFor waits for a report of n receivers.
+// waitFor waits until n receivers are reported. It fails the test on an error or on any other
+// number except bus.Unknown.
 func (r *reports) waitFor(h *harness, n int) {
 	h.Helper()
 	for {

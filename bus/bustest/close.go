@@ -21,7 +21,7 @@ func testClose(t *testing.T, network Network) {
 		stop := make(chan struct{})
 		var publisher sync.WaitGroup
 		publisher.Go(func() {
-			pace := time.NewTicker(100 * time.Microsecond) // an unlimited rate would leave the broker busy after the test
+			pace := time.NewTicker(100 * time.Microsecond) // a higher rate would keep the broker busy after the test
 			defer pace.Stop()
 			for {
 				select {
@@ -119,8 +119,8 @@ func testClose(t *testing.T, network Network) {
 	})
 }
 
-// testChurn publishes while subscriptions open and close. It is meant for the race detector and for
-// the caller's check for leaked goroutines.
+// testChurn publishes frames while subscriptions are opened and closed. It is most useful under the
+// race detector and with a check for leaked goroutines.
 func testChurn(t *testing.T, network Network) {
 	h := newHarness(t, network)
 	a, b := h.connect(), h.connect()
@@ -144,7 +144,7 @@ func testChurn(t *testing.T, network Network) {
 		})
 	}
 	wg.Wait()
-	const last, capacity = "the last one", 1000 // earlier frames may still arrive
+	const last, capacity = "the last one", 1000 // earlier frames may still arrive before the last one
 	in, _ := h.subscribeInbox(b, channels[0], bus.Broadcast, capacity)
 	h.publish(a, channels[0], last)
 	for in.next() != last {

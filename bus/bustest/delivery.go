@@ -46,7 +46,7 @@ func testDelivery(t *testing.T, network Network) {
 			h.publish(a, channel, want)
 			got := in.next()
 			require.Len(t, got, len(want))
-			require.Equal(t, sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))) // a hash keeps the failure message short
+			require.Equal(t, sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))) // hashes keep the failure message short
 		}
 	})
 
@@ -88,7 +88,7 @@ func testDelivery(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		const frames = 2000
-		stuck := h.inbox(0) // no capacity, like a full mailbox
+		stuck := h.inbox(0) // behaves like a full mailbox
 		h.subscribe(b, channel, bus.Broadcast, stuck.deliver)
 		in, _ := h.subscribeInbox(b, channel, bus.Broadcast, frames)
 		for i := range frames {
@@ -100,7 +100,8 @@ func testDelivery(t *testing.T, network Network) {
 	})
 }
 
-// testChannelIsolation uses channels that share a subject, and names with a common prefix.
+// testChannelIsolation checks that frames arrive only on the channel on which they were published.
+// Some of the channels share a subject, and some names and keys are prefixes of others.
 func testChannelIsolation(network Network) func(*testing.T) {
 	return func(t *testing.T) {
 		h := newHarness(t, network)

@@ -1,8 +1,8 @@
-// Package bustest is the conformance suite for implementations of [bus.Bus]. It checks the contract
-// in the documentation of package bus: delivery, queues, readiness, ordering, delivery reports,
-// size limits, ownership of frames, and close.
+// Package bustest provides conformance tests for implementations of [bus.Bus]. They check the
+// contract described in package bus: delivery, queues, readiness, ordering, delivery reports, size
+// limits, ownership of frames, and closing.
 //
-// An implementation runs it from a test of its own:
+// Call [Run] from a test of the implementation:
 //
 //	func TestConformance(t *testing.T) {
 //		bustest.Run(t, bustest.Network{
@@ -10,10 +10,11 @@
 //		})
 //	}
 //
-// Connect is called several times per test, and the buses that it returns must reach each other. If
-// the network is a single object, as the in-process bus is, Connect returns the same object for the
-// same t.
+// Each test calls Connect several times, and the buses that it returns must be able to reach each
+// other. If the network is a single object, like the in-process bus, Connect must return the same
+// object whenever it is called with the same t.
 //
-// Every test has a timeout of 20 seconds; a missing frame fails the test with "a frame did not
-// arrive". The suite is most useful under the race detector and with a check for leaked goroutines.
+// Every test has a timeout of 20 seconds. If a frame is missing, the test fails with "a frame did
+// not arrive". Run the tests with the race detector and with a check for leaked goroutines to find
+// the most bugs.
 package bustest

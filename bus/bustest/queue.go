@@ -30,7 +30,7 @@ func testQueue(t *testing.T, network Network) {
 		if network.UnevenQueue {
 			return
 		}
-		for name := range connections { // the shares depend on the distance to the broker
+		for name := range connections { // a subscriber's share depends on its latency to the broker
 			assert.GreaterOrEqual(t, counter.bySubscriber()[name], frames/100, "subscriber %s received too few frames", name)
 		}
 	})
@@ -70,7 +70,7 @@ func testQueue(t *testing.T, network Network) {
 	})
 }
 
-// deliveryCounter counts deliveries by frame and by subscriber.
+// deliveryCounter counts deliveries per frame and per subscriber.
 type deliveryCounter struct {
 	mu            sync.Mutex
 	byText        map[string]int
@@ -101,8 +101,8 @@ func (c *deliveryCounter) bySubscriber() map[string]int {
 	return maps.Clone(c.perSubscriber)
 }
 
-// waitFor waits until want different frames have been delivered. It fails the test if a frame was
-// delivered twice.
+// waitFor waits until want distinct frames have been delivered. It fails the test if any frame was
+// delivered more than once.
 func (c *deliveryCounter) waitFor(h *harness, want int) {
 	h.Helper()
 	for {

@@ -14,29 +14,30 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// Bus is the bus over Redis. Make one with [New] or bus.Open. All methods may be called by several
-// goroutines at the same time.
+// Bus is a bus over Redis pub/sub. Create one with [New] or bus.Open. All methods are safe for
+// concurrent use.
 type Bus struct {
 	client   redis.UniversalClient
 	topology topology
 	options  options
 	// ctx ends when the bus is closed.
-	ctx    context.Context //nolint:containedctx // it ends with the bus
+	ctx    context.Context //nolint:containedctx // canceled by Close
 	cancel context.CancelCauseFunc
-	// workers has the supervisors, the event queue and the goroutines that clean up. Close waits
-	// for it.
+	// workers tracks the goroutines of the bus: the supervisors, the event queue and short-lived
+	// cleanup goroutines. Close waits for all of them.
 	workers sync.WaitGroup
 	done    chan struct{}
 
-	// soleSupervisor carries all channels. It is nil with sharded pub/sub over a cluster, which
-	// needs a supervisor per shard.
+	// soleSupervisor handles all channels. It is nil on a cluster with sharded pub/sub, where each
+	// shard needs a supervisor of its own.
 	soleSupervisor *supervisor
-	// connectLock is held while a supervisor is added.
+	// connectLock is held while a supervisor is being added, so that no shard gets two supervisors.
 	connectLock sync.Mutex
 
-	// mu guards the fields below, and the fields of channels, supervisors and sessions that say so.
+	// mu guards the fields below. It also guards fields of channelState, supervisor and session;
+	// their comments mention it.
 	mu sync.RWMutex
-	// supervisors is keyed by the topology's node keys.
+	// supervisors is keyed by node key, as returned by topology.nodeKey.
 	supervisors map[string]*supervisor
 	// channels is keyed by channel name, including the prefix.
 	channels map[string]*channelState
@@ -48,17 +49,18 @@ type Bus struct {
 
 var _ bus.Monitored = (*Bus)(nil)
 
-// New returns a bus over client, which is a *redis.Client (for a single server, or a Sentinel
-// failover client) or a *redis.ClusterClient. It connects to Redis, and returns an error with code
-// unavailable if it cannot, or with code invalid_argument if an option is wrong.
+// New returns a bus that uses the Redis server or cluster of client, and connects to it. client
+// must be a *redis.Client (for a single server, or a Sentinel failover client) or a
+// *redis.ClusterClient. New returns an error with code unavailable if it cannot connect, or with
+// code invalid_argument if client or an option is invalid.
 //
-// The caller keeps ownership of client and closes it after the bus. The bus reads the client's
-// options, but dials its own connections: see the package comment.
+// The caller keeps ownership of client and must not close it before the bus. The bus reads the
+// client's options, but dials its own connections, as described in the package documentation.
 func New(client redis.UniversalClient, opts ...Option) (*Bus, error) {
 	return newBus(context.Background(), client, opts)
 }
 
-// newBus is New with a context that bounds the first attempt to connect.
+// newBus is like New, but ctx limits the first attempt to connect.
 func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*Bus, error) {
 	options, err := newOptions(opts)
 	if err != nil {
@@ -77,8 +79,8 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
-	// Connecting now reports an unreachable Redis from New. With sharded pub/sub, other shards are
-	// connected when needed.
+	// Connect now, so that New fails if Redis is unreachable. With sharded pub/sub, the bus
+	// connects to other shards when they are first needed.
 	sup, err := b.supervisorFor(ctx, options.prefix+"DYN")
 	if err != nil {
 		b.cancel(err)
@@ -91,8 +93,8 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	return b, nil
 }
 
-// supervisorFor returns the supervisor that carries a channel. If there is none yet, it connects
-// one and starts it.
+// supervisorFor returns the supervisor that handles channel. If there is none yet, supervisorFor
+// creates and starts one, and waits until it has connected.
 func (b *Bus) supervisorFor(ctx context.Context, channel string) (*supervisor, error) {
 	if b.soleSupervisor != nil {
 		return b.soleSupervisor, nil
@@ -121,21 +123,21 @@ func (b *Bus) supervisorFor(ctx context.Context, channel string) (*supervisor, e
 	return sup, nil
 }
 
-// supervisorAt returns the supervisor with the given node key, or nil.
+// supervisorAt returns the supervisor for the given node key, or nil if there is none.
 func (b *Bus) supervisorAt(key string) *supervisor {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return b.supervisors[key]
 }
 
-// Publish enqueues frame for sending and returns. It waits for space if the queue is full, see
-// [WithPublishQueue], at most until ctx ends. When Redis has replied, report gets the number of
-// connections that Redis sent the frame to: a bus counts once, however many subscriptions it has,
-// and queue subscribers count as any other. Over a Cluster without sharded pub/sub report gets
-// bus.Unknown.
+// Publish queues frame to be sent to Redis and returns. If the queue is full (see
+// [WithPublishQueue]), Publish waits for space until ctx ends. Once Redis has replied, report
+// receives the number of connections to which Redis sent the frame. A bus counts as one connection
+// no matter how many subscriptions it has, and queue subscribers are counted like any others. On a
+// Cluster without sharded pub/sub, report receives bus.Unknown.
 //
-// Publish returns the context's error, bus.ErrClosed, bus.ErrFrameTooLarge, or an error with code
-// unavailable if there is no connection to Redis.
+// Publish returns ctx.Err() if ctx ends first. It returns bus.ErrClosed, bus.ErrFrameTooLarge, or
+// an error with code unavailable if there is no connection to Redis.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -156,13 +158,14 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	return s.publisher.send(ctx, publication{bus: b, channel: name, frame: frame, report: report})
 }
 
-// Subscribe calls handler for each frame on channel, until the subscription or the bus is closed.
-// It returns when Redis has confirmed the subscription; ctx bounds that wait only. The subscription
-// survives reconnects, but frames that are published while the connection is down are lost.
+// Subscribe registers handler to be called for each frame on channel until the subscription or the
+// bus is closed. It returns once Redis has confirmed the subscription. ctx limits only the wait for
+// that confirmation. The subscription survives reconnects, but frames published while the
+// connection is down are lost.
 //
-// Subscribe returns the context's error, bus.ErrClosed, an error with code permission_denied if an
-// ACL of Redis forbids the channel, or an error with code unavailable if there is no connection to
-// Redis.
+// Subscribe returns ctx.Err() if ctx ends first. It returns bus.ErrClosed, an error with code
+// permission_denied if a Redis ACL denies access to the channel, or an error with code unavailable
+// if there is no connection to Redis.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
@@ -197,8 +200,8 @@ func (b *Bus) Subscribe(
 	return subscription, nil
 }
 
-// addSubscriberLocked adds subscriber to the channel with the given name, which it creates if there
-// is none.
+// addSubscriberLocked adds subscriber to the channel with the given name. It creates the channel if
+// necessary.
 func (b *Bus) addSubscriberLocked(sup *supervisor, name string, subscriber *fanout.Subscriber) *channelState {
 	c := b.channels[name]
 	if c == nil {
@@ -209,8 +212,9 @@ func (b *Bus) addSubscriberLocked(sup *supervisor, name string, subscriber *fano
 	return c
 }
 
-// waitForChannel waits until condition, which it calls with mu read-locked, returns true or an
-// error. It returns early with an error if ctx or the session ends.
+// waitForChannel waits until condition returns true or an error. It calls condition with mu
+// read-locked, first at once and then after each change of c. It returns early with an error if ctx
+// or the session ends.
 func (b *Bus) waitForChannel(ctx context.Context, s *session, c *channelState, condition func() (bool, error)) error {
 	for {
 		b.mu.RLock()
@@ -230,8 +234,8 @@ func (b *Bus) waitForChannel(ctx context.Context, s *session, c *channelState, c
 	}
 }
 
-// reassignNode moves a channel to the supervisor of the node that its shard is on now. It retries
-// until it succeeds or the bus is closed.
+// reassignNode moves a channel to another supervisor after the channel's shard has moved to another
+// node. It retries until it succeeds or the bus is closed.
 func (b *Bus) reassignNode(c *channelState) {
 	for b.sleep(minRetryPause) {
 		b.topology.refresh(b.ctx)
@@ -249,7 +253,8 @@ func (b *Bus) reassignNode(c *channelState) {
 	}
 }
 
-// sleep waits for pause. It returns false, at once, when the bus is closed.
+// sleep pauses for the given duration and returns true. It returns false as soon as the bus is
+// closed.
 func (b *Bus) sleep(pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -261,7 +266,8 @@ func (b *Bus) sleep(pause time.Duration) bool {
 	}
 }
 
-// Stats returns the counters of the bus. Connected is false while any of its sessions is down.
+// Stats returns the current state and counters of the bus. Connected is false while any session is
+// down, even if the sessions with other shards are up.
 func (b *Bus) Stats() bus.Stats {
 	connected := true
 	b.mu.RLock()
@@ -279,9 +285,9 @@ func (b *Bus) Stats() bus.Stats {
 	}
 }
 
-// Close ends all subscriptions, waits for the replies to all commands in flight, at most for the
-// probe interval, and returns when the last goroutine of the bus has ended. It always returns nil.
-// It does not close the client given to New.
+// Close ends all subscriptions, waits for the replies to commands in flight for at most the probe
+// interval, and returns when all goroutines of the bus have ended. It always returns nil. It does
+// not close the client passed to New.
 func (b *Bus) Close() error {
 	b.mu.Lock()
 	first := b.ctx.Err() == nil
@@ -296,16 +302,16 @@ func (b *Bus) Close() error {
 		c.snapshot.Load().subscribers.Close()
 	}
 	if b.options.ownsClient {
-		_ = b.client.Close() // the bus has no more use for the client
+		_ = b.client.Close() // an error no longer matters
 	}
 	close(b.done)
 	return nil
 }
 
-// Done returns a channel that is closed when Close has finished.
+// Done returns a channel that is closed when Close is complete.
 func (b *Bus) Done() <-chan struct{} { return b.done }
 
-// listChannels returns all channels at this moment.
+// listChannels returns a snapshot of all channels.
 func (b *Bus) listChannels() []*channelState {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -316,7 +322,8 @@ func (b *Bus) listChannels() []*channelState {
 	return channels
 }
 
-// deleteIfUnusedLocked deletes c if it has no subscribers and no command or reply is due.
+// deleteIfUnusedLocked deletes c if it has no subscribers, no command left to send, and no reply
+// left to receive.
 func (b *Bus) deleteIfUnusedLocked(c *channelState) {
 	if c.snapshot.Load().subscribers == nil && !c.subscribeSent && c.pendingReplies == 0 && !c.dirty {
 		delete(b.channels, c.name)

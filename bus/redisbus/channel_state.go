@@ -7,43 +7,46 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// channelState is the state of a Redis channel that has subscribers in this process, or whose last
-// subscriber has left and whose UNSUBSCRIBE Redis has not yet confirmed.
+// channelState is the state of a Redis channel. It exists while the channel has subscribers in this
+// process. After the last subscriber has left, it remains until Redis has confirmed the
+// UNSUBSCRIBE.
 //
-// It holds the desired state (is there a subscriber?) and the actual state (what was sent to Redis,
-// and what did Redis reply?). A caller only changes the desired state and marks the channel dirty.
-// The session's reconcile loop sends the commands that bring the two together, so that one
-// goroutine writes to the pub/sub socket, bursts of subscriptions share a command, and a new
-// session subscribes to everything with the same code.
+// A channelState holds a desired state (whether the channel has subscribers) and an actual state
+// (which commands have been sent to Redis, and how Redis has replied). Callers only change the
+// desired state and mark the channel as dirty. The session's reconcile loop then sends the commands
+// that make the actual state match the desired one. As a result, only one goroutine writes to the
+// pub/sub socket, bursts of subscriptions share a command, and a new session restores all
+// subscriptions with the same code.
 type channelState struct {
 	name string
-	// snapshot is replaced as a whole when a subscriber joins or leaves, so that delivery needs no
-	// lock. It is never nil.
+	// snapshot is replaced whenever a subscriber joins or leaves and is never modified, so that
+	// frames can be delivered without a lock. It is never nil.
 	snapshot atomic.Pointer[snapshot]
 
 	// Bus.mu guards the fields below.
 
-	// supervisor is the one whose session carries the channel.
+	// supervisor is the supervisor whose session the channel is subscribed on.
 	supervisor *supervisor
-	// draining is set while the last subscriber closes: it gets frames until Redis confirms the
-	// UNSUBSCRIBE.
+	// draining is set while the last subscriber is closing. That subscriber still receives frames
+	// until Redis confirms the UNSUBSCRIBE.
 	draining bool
-	// changed is closed and replaced when any other field changes.
+	// changed is closed and replaced to announce a change of the other fields.
 	changed chan struct{}
 
-	// The fields below are about the session that is attached to the supervisor.
+	// The fields below describe the channel's state in the session attached to the supervisor.
 
-	// dirty channels wait for the reconcile loop.
+	// dirty is set while the channel is waiting for the reconcile loop.
 	dirty bool
 	// subscribeSent is set if the last command sent for the channel was a SUBSCRIBE.
 	subscribeSent bool
-	// pendingReplies counts the commands whose confirmation or refusal has not arrived.
+	// pendingReplies counts the commands that Redis has neither confirmed nor refused yet.
 	pendingReplies int
-	// subscribeAlone asks for a SUBSCRIBE that names this channel only. It is set after Redis
-	// refused a command that may have failed because of another channel.
+	// subscribeAlone is set if the next SUBSCRIBE must name this channel only, because Redis has
+	// refused a command that may have failed because of another channel. It is also set when the
+	// channel's shard has moved.
 	subscribeAlone bool
-	// subscribeErr is the error with which Redis refused the channel, or nil. A refused channel is
-	// tried again by the next session.
+	// subscribeErr is the error with which Redis refused the channel, or nil. The next session
+	// tries again to subscribe to a refused channel.
 	subscribeErr error
 }
 
@@ -53,13 +56,13 @@ func newChannelState(sup *supervisor, name string) *channelState {
 	return c
 }
 
-// snapshot is the set of a channel's subscribers at one moment. It is immutable.
+// snapshot is an immutable set of a channel's subscribers.
 type snapshot struct {
-	// subscribers is nil if there are none.
+	// subscribers is nil if there are no subscribers.
 	subscribers *fanout.Subscribers
-	// pendingLocks is entered by each frame whose lock attempt has not finished. A queue gets a new
-	// gate when its first subscriber in this process joins; the last one to leave closes the gate
-	// and waits until it is empty.
+	// pendingLocks counts the frames whose lock attempt has not finished. A new gate is created
+	// when the channel's first queue subscriber in this process joins. The last queue subscriber to
+	// leave closes the gate and waits until it is empty.
 	pendingLocks *lifecycle.Gate
 }
 
@@ -74,8 +77,9 @@ func (c *channelState) addSubscriberLocked(subscriber *fanout.Subscriber) {
 	c.notifyLocked()
 }
 
-// removeSubscriberLocked removes subscriber. If it was the last one of the queue,
-// removeSubscriberLocked returns the gate of the lock attempts to wait for, or else nil.
+// removeSubscriberLocked removes subscriber. If it was the last queue subscriber,
+// removeSubscriberLocked returns the gate whose lock attempts the caller must wait for. Otherwise
+// it returns nil.
 func (c *channelState) removeSubscriberLocked(subscriber *fanout.Subscriber) *lifecycle.Gate {
 	previous := c.snapshot.Load()
 	next := &snapshot{subscribers: previous.subscribers.Without(subscriber), pendingLocks: previous.pendingLocks}
@@ -86,54 +90,55 @@ func (c *channelState) removeSubscriberLocked(subscriber *fanout.Subscriber) *li
 	return nil
 }
 
-// beginLockAttempt enters pendingLocks for one frame and returns the snapshot with that gate; the
-// lock attempt leaves the gate when it finishes. beginLockAttempt returns nil if the channel has no
-// queue subscriber.
+// beginLockAttempt enters the pendingLocks gate for one frame and returns the snapshot that
+// contains this gate. The lock attempt must leave the gate when it has finished. If the channel has
+// no queue subscribers, beginLockAttempt returns nil.
 func (c *channelState) beginLockAttempt() *snapshot {
 	for {
 		current := c.snapshot.Load()
 		if !current.subscribers.HasQueue() {
 			return nil
 		}
-		// Enter fails if the last queue subscriber has left since the Load. The next snapshot has
-		// no queue, or a new one.
+		// Enter fails if the last queue subscriber has left since the Load. In that case, the next
+		// snapshot has no queue subscribers or has a new gate.
 		if current.pendingLocks.Enter() {
 			return current
 		}
 	}
 }
 
-// desiredLocked reports whether Redis should send the channel's frames to this process.
+// desiredLocked reports whether this process should be subscribed to the channel.
 func (c *channelState) desiredLocked() bool {
 	return !c.draining && c.snapshot.Load().subscribers != nil
 }
 
-// isLastSubscriberLocked reports whether the channel has no subscriber except subscriber.
+// isLastSubscriberLocked reports whether the channel has no subscribers other than subscriber.
 func (c *channelState) isLastSubscriberLocked(subscriber *fanout.Subscriber) bool {
 	return c.snapshot.Load().subscribers.Without(subscriber) == nil
 }
 
-// subscribedLocked reports whether Redis has confirmed the subscription. It returns an error if
-// Redis has refused it.
+// subscribedLocked reports whether Redis has confirmed the subscription. If Redis has refused it,
+// subscribedLocked returns the error.
 func (c *channelState) subscribedLocked() (bool, error) {
 	return c.subscribeSent && c.pendingReplies == 0, c.subscribeErr
 }
 
-// reconciledLocked reports whether the channel waits for nothing: neither for the reconcile loop,
-// nor for a reply, nor for a new supervisor after its shard has moved.
+// reconciledLocked reports whether nothing is left to be done for the channel. It returns false
+// while the channel is waiting for the reconcile loop, for a reply, or for a new supervisor because
+// its shard has moved.
 func (c *channelState) reconciledLocked() bool {
 	return !c.dirty && c.pendingReplies == 0 && (!c.subscribeAlone || c.subscribeSent || c.subscribeErr != nil)
 }
 
-// unsubscribedLocked reports whether Redis sends no more frames of the channel. It also returns
-// true if another subscriber has joined, because the subscription then stays. The error is always
-// nil.
+// unsubscribedLocked reports whether Redis has stopped sending the channel's frames. It also
+// returns true if another subscriber has joined, because the channel then stays subscribed. The
+// error is always nil.
 func (c *channelState) unsubscribedLocked() (bool, error) {
 	return c.desiredLocked() || !c.dirty && !c.subscribeSent && c.pendingReplies == 0, nil
 }
 
-// markDirtyLocked hands the channel to the reconcile loop of the attached session. Without a
-// session it waits for the next one, which looks at the dirty channels when it starts.
+// markDirtyLocked marks the channel as dirty and wakes the reconcile loop of the attached session.
+// If no session is attached, the next one handles all dirty channels when it starts.
 func (c *channelState) markDirtyLocked() {
 	if !c.dirty {
 		c.dirty = true
@@ -148,13 +153,13 @@ func (c *channelState) markDirtyLocked() {
 	}
 }
 
-// notifyLocked wakes the goroutines that wait for a change of the channel.
+// notifyLocked wakes the goroutines that are waiting for a change of the channel.
 func (c *channelState) notifyLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-// resetLocked clears what concerns the previous session.
+// resetLocked clears the state that belongs to the previous session.
 func (c *channelState) resetLocked() {
 	c.dirty, c.subscribeSent, c.pendingReplies, c.subscribeAlone, c.subscribeErr = false, false, 0, false, nil
 }

@@ -1,18 +1,19 @@
-// Package redisbus is the bus over Redis pub/sub. It is byte-compatible with psrpc: psrpc and
+// Package redisbus implements a bus over Redis pub/sub. It is byte-compatible with psrpc: psrpc and
 // dynpsrpc processes can call each other over the same Redis. It works with a single server, with
 // Sentinel and with Cluster.
 //
 // # Use
 //
-// [New] makes a bus from a client of go-redis, which the caller keeps and closes after the bus.
-// Importing the package also registers these URLs for bus.Open, which makes a client of its own:
+// [New] creates a bus from a go-redis client. The caller keeps ownership of the client and closes
+// it after the bus. Importing the package also registers drivers for the following URLs with
+// bus.Open. A bus opened from a URL creates and closes its own client.
 //
 //	redis://user:password@host:6379/0
 //	redis-sentinel://host1:26379,host2:26379/0?master_name=mymaster
 //	redis-cluster://user:password@host1:6379,host2:6379
 //
-// With rediss in place of redis, as in rediss-cluster://, the connections use TLS. These parameters
-// are options of the bus:
+// If the scheme begins with rediss instead of redis, as in rediss-cluster://, the connections use
+// TLS. These URL parameters set options of the bus:
 //
 //	prefix           see WithPrefix
 //	probe_interval   see WithProbeInterval, for example 3s
@@ -21,85 +22,92 @@
 //	max_frame_size   see WithMaxFrameSize, in bytes
 //	sharded          true: see WithShardedPubSub
 //
-// go-redis reads all other parameters, for example dial_timeout, skip_verify and client_name. In a
-// Sentinel URL, the user and password before the host are for the sentinels; the parameters
-// username and password are for the Redis servers.
+// All other parameters are passed to go-redis, for example dial_timeout, skip_verify and
+// client_name. In a Sentinel URL, the user and password before the host are used for the sentinels.
+// Use the parameters username and password for the Redis servers.
 //
-// If Redis restricts users by ACL, the bus needs the channels of its services, its probe channels
-// (the prefix, then DYN|PROBE|*), and, for queues, all keys, because the keys of locks are hashes.
+// If users are restricted by Redis ACLs, the bus needs access to the channels of its services and
+// to its probe channels (the prefix, followed by DYN|PROBE|*). If it uses queues, it also needs
+// access to all keys, because the keys of locks are hashes.
 //
 // # Ordering and delivery
 //
-// Frames are sent in the order in which they were published. Redis delivers each at most once to
-// each process, and loses those that are published while a subscriber's connection is down.
+// Frames are sent in the order in which they were published. Redis delivers each frame at most once
+// to each process. Frames published while a subscriber's connection is down are lost.
 //
-// Redis replies to each frame with the number of connections that it was sent to, and the bus
-// passes that number to the bus.DeliveryReport; 0 means that there is no subscriber. In a Cluster
-// without sharded pub/sub, the number only counts the connections of one node, so the report gets
-// bus.Unknown instead.
+// Redis replies to each published frame with the number of connections to which it was sent, and
+// the bus passes this number to the bus.DeliveryReport. Zero means that there are no subscribers.
+// In a Cluster without sharded pub/sub, Redis counts only the connections to one node, so the
+// report receives bus.Unknown instead.
 //
-// Redis sends a queue frame to every process that has a subscriber of the queue. As in psrpc, each
-// process then tries to take a lock on the frame, SET key value EX 5 NX, where key is the base64 of
-// the frame's SHA-256. Redis gives the lock to one process, and that process delivers the frame.
-// This has four consequences:
+// Redis sends each queue frame to every process that has a subscriber for the queue. As in psrpc,
+// each process then tries to take a lock on the frame with SET key value EX 5 NX, where key is the
+// base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process, and this
+// process delivers the frame. This has four consequences:
 //
-//   - Two identical frames within five seconds count as one. Publishers must make queue frames
-//     differ; requests of psrpc and dynpsrpc do, because they have a request id.
-//   - All peers must select the same database, because the locks are keys in it.
-//   - Frames are not spread evenly: the process closest to Redis may win a whole burst. Locks are
-//     taken in small batches, which gives the others a chance.
-//   - A subscriber that closes still gets the frames that its process has locked before.
+//   - Two identical frames published within five seconds are treated as one. Publishers must
+//     therefore make each queue frame unique. Requests sent by psrpc and dynpsrpc are unique
+//     because they contain a request ID.
+//   - All processes must select the same database, because the locks are keys in it.
+//   - Frames are not distributed evenly. The process closest to Redis may receive a whole burst.
+//     Locks are taken in small batches to give the other processes a chance.
+//   - A subscriber that is being closed still receives the frames that its process has already
+//     locked.
 //
 // # Connections
 //
-// A bus dials its own connections, with the options of the client: one for pub/sub, one to publish,
-// and one for locks once a queue frame arrives (one per node in a Cluster). The client's pool and
-// hooks are not involved, and the connections speak RESP2 whatever the client speaks.
+// A bus dials its own connections, using the options of the client: one for pub/sub, one for
+// publishing and, once a queue frame arrives, one for locks (in a Cluster, one per node). The
+// client's pool and hooks are not used. The connections always use RESP2, regardless of the
+// protocol version of the client.
 //
-// A pipeline of go-redis is not used because it holds a connection until all its replies have
-// arrived, and allocates for each command. On its own connections the bus writes new commands while
-// Redis still works on earlier ones, and a received frame costs little more than its bytes. That
-// took a unary call from 28 to 13 allocations, and updates to one subscriber from 434k to 751k a
-// second.
+// The pipelines of go-redis are not used, because they hold a connection until all replies have
+// arrived and allocate memory for each command. On its own connections, the bus writes new commands
+// while Redis is still processing earlier ones, and receiving a frame allocates little more than
+// the frame itself. This reduced the allocations of a unary call from 28 to 13, and increased the
+// number of updates to one subscriber from 434k to 751k per second.
 //
 // # Under load
 //
 // While few frames are unanswered, Publish writes to the socket itself, which is fastest for a
-// single caller. Under load, frames wait in a queue and leave in one batch when the next reply
-// arrives. If the queue is full ([WithPublishQueue]), Publish waits for space until its context
+// single caller. Under load, frames wait in a queue and are sent in one batch when the next reply
+// arrives. If the queue is full (see [WithPublishQueue]), Publish waits for space until its context
 // ends.
 //
 // The bus reads as fast as it can and never waits for a subscriber. If the process is still too
-// slow and the unread frames exceed Redis' client-output-buffer-limit for pub/sub (32 MB by
-// default), Redis closes the connection, and the bus reconnects.
+// slow and the unread frames exceed the client-output-buffer-limit that Redis applies to pub/sub
+// connections (32 MB by default), Redis closes the connection and the bus reconnects.
 //
 // # When Redis goes away
 //
-// The connections to a node make up a session. If one of them fails, the bus closes the whole
-// session and opens a new one, with all subscriptions; it retries until it succeeds or is closed.
-// Until then, Publish and Subscribe fail at once with code unavailable. Nothing is buffered for
-// later, because a late request is worse than a failed one. Frames that Redis had not confirmed are
+// Together, the connections to a node form a session. If one of them fails, the bus closes the
+// whole session and opens a new one with all subscriptions. (In a Cluster, a failed connection for
+// locks is replaced individually.) The bus retries until it succeeds or is closed. Until then,
+// Publish and Subscribe fail immediately with code unavailable. Frames are not stored to be sent
+// later, because a late request is worse than a failed one. Frames that Redis has not confirmed are
 // reported as lost.
 //
-// Half-open connections, which lose bytes while their sockets stay open, are detected by frames
-// that the bus sends to itself, and by commands that get no reply: see [WithProbeInterval].
+// A half-open connection loses data while its socket stays open. The bus detects this by publishing
+// frames to itself and by waiting for the replies to its commands (see [WithProbeInterval]).
 //
 // # Debugging
 //
-// [Bus.Stats] has the counters, and package metrics exports them. Events go to the log, or to the
-// handler of [WithEventHandler]:
+// [Bus.Stats] returns the counters of the bus, and package metrics exports them. Events are logged
+// or passed to the handler set by [WithEventHandler]:
 //
-//   - Disconnected has the reason as its error. EOF from a healthy server usually means that Redis
-//     has closed the connection because of its output buffer limit; the log of Redis says so.
-//   - Reconnected follows when all subscriptions are confirmed again.
-//   - Dropped means that Redis refused a channel, for example by ACL.
+//   - Disconnected contains the cause as its error. If the error is EOF although the server is
+//     healthy, Redis has usually closed the connection because of its output buffer limit. The
+//     Redis log shows whether this is the case.
+//   - Reconnected is emitted when Redis has confirmed all subscriptions again.
+//   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //
-// Stats.Dropped also counts queue frames whose lock could not be taken because of an error.
+// Stats.Dropped also counts queue frames that were lost because an error occurred while taking
+// their lock.
 //
 // # Testing
 //
-// Code that uses a bus can be tested without Redis on bus.NewLocal, which keeps the same contract.
-// Package bustest has the conformance tests that this package passes. The tests of this package
-// start redis-server processes. Outside of CI, some use miniredis and others are skipped if
-// redis-server is not installed.
+// Code that uses a bus can be tested without Redis by using bus.NewLocal, which follows the same
+// contract. This package passes the conformance tests in package bustest. Its own tests start
+// redis-server processes. Outside of CI, if redis-server is not installed, some tests use miniredis
+// instead and others are skipped.
 package redisbus

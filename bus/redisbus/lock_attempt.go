@@ -13,59 +13,61 @@ import (
 )
 
 const (
-	// lockCapacity is how many lock attempts may wait to be sent before the bus stops reading from
-	// Redis. In a cluster the frames of further attempts are dropped instead, see
-	// [pipeline.enqueue].
+	// lockCapacity is the maximum number of lock attempts waiting to be sent. On a single server,
+	// the bus stops reading from Redis while the queue is full. In a cluster, it drops the frames
+	// of further attempts instead (see [pipeline.enqueue]).
 	lockCapacity = 8 << 10
-	// lockSeconds is the time to live of a lock, as in psrpc.
+	// lockSeconds is the time to live of a lock in seconds. psrpc uses the same value.
 	lockSeconds = 5
-	// lockValue is the value of a lock. No process reads it.
+	// lockValue is the value stored for a lock. No process reads it.
 	lockValue = "0"
 )
 
-// lockAttempt is a queue frame and the attempt of this process to take the frame's lock.
+// lockAttempt is an attempt of this process to take the lock on a queue frame.
 //
-// Redis pub/sub has no queue groups: every process that has a subscriber of the queue gets every
-// frame. The processes choose the one that delivers it as psrpc does, because psrpc and dynpsrpc
-// processes may serve the same queue: each process sends SET key value EX 5 NX, where the key is a
-// hash of the frame's bytes. The SET succeeds for one process, which delivers the frame. The other
-// processes get a nil reply and drop the frame. They need not know each other, and the lock expires
-// without a second command. The price is one command per frame and process, and that identical
-// frames within five seconds count as one.
+// Redis pub/sub has no queue groups. Every process that has a subscriber for the queue receives
+// every frame, and the processes must agree on the one that delivers it. This is done as in psrpc,
+// because psrpc and dynpsrpc processes may serve the same queue. Each process sends SET key value
+// EX 5 NX, where the key is a hash of the frame's bytes. The SET succeeds for only one process, and
+// this process delivers the frame. All others receive a nil reply and drop it. The processes do not
+// need to know each other, and the lock expires without another command. The cost is one command
+// per frame and process. Another consequence is that identical frames published within five seconds
+// are treated as one.
 type lockAttempt struct {
 	bus     *Bus
 	channel *channelState
-	// snapshot has the subscribers at the time the frame arrived. The attempt is inside its
-	// pendingLocks.
+	// snapshot contains the subscribers at the time the frame arrived. The attempt has entered its
+	// pendingLocks gate and leaves it when it finishes.
 	snapshot *snapshot
 	frame    []byte
 }
 
-// lockKey returns the key of a frame's lock: the base64 of its SHA-256, as in psrpc.
+// lockKey returns the key of the lock on frame. As in psrpc, the key is the base64 encoding of the
+// frame's SHA-256 hash.
 func lockKey(frame []byte) string {
 	hash := sha256.Sum256(frame)
 	return base64.StdEncoding.EncodeToString(hash[:])
 }
 
-// size returns the length of the key. The frame itself is not sent.
+// size returns the length of the key. The frame itself is not sent to Redis.
 func (a lockAttempt) size() int { return base64.StdEncoding.EncodedLen(sha256.Size) }
 
 func (a lockAttempt) write(w *bufio.Writer) {
 	writeCommand(w, "set", lockKey(a.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
 }
 
-// complete finishes the attempt with the reply from Redis. If the key has moved to another node,
-// the attempt starts over.
+// complete implements command. It finishes the attempt with the reply from Redis, or starts it
+// again if the key's slot has moved to another node.
 func (a lockAttempt) complete(_ int64, err error) {
 	if isMoved(err) {
-		a.bus.workers.Go(a.retryOnMovedNode) // Bus.Close waits for it
+		a.bus.workers.Go(a.retryOnMovedNode) // Bus.Close waits for this goroutine
 		return
 	}
 	a.finish(err)
 }
 
-// retryOnMovedNode repeats the attempt through go-redis, which follows redirections. It is used
-// when the slot of the lock has moved to another node of the cluster.
+// retryOnMovedNode repeats the attempt after the slot of its key has moved to another cluster node.
+// It uses go-redis, which follows redirections.
 func (a lockAttempt) retryOnMovedNode() {
 	b := a.bus
 	b.topology.refresh(b.ctx)
@@ -73,10 +75,10 @@ func (a lockAttempt) retryOnMovedNode() {
 	a.finish(b.client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err())
 }
 
-// finish delivers the frame if this process has the lock. err is redis.Nil if another process has
-// it. After any other error it is unknown which process has the lock, so the frame is dropped, as
-// in psrpc: a lost request times out at its caller, but a request that is handled twice goes
-// unnoticed.
+// finish delivers the frame if this process has taken the lock. If err is redis.Nil, another
+// process has taken it. After any other error, it is unknown which process holds the lock, so the
+// frame is dropped, as in psrpc. This is the safer choice: a lost request times out at its caller,
+// whereas a request that is handled twice goes unnoticed.
 func (a lockAttempt) finish(err error) {
 	defer a.snapshot.pendingLocks.Leave()
 	switch {

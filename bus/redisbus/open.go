@@ -16,14 +16,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-func init() { //nolint:gochecknoinits // importing the package registers its drivers
+func init() { //nolint:gochecknoinits // drivers register when the package is imported, as in database/sql
 	for scheme, newClient := range newClients {
 		bus.MustRegister(scheme, newDriver("redis", newClient))
 		bus.MustRegister(strings.Replace(scheme, "redis", "rediss", 1), newDriver("rediss", newClient))
 	}
 }
 
-// newClients has, by URL scheme, the functions that make a client. go-redis parses the URL.
+// newClients maps each URL scheme to the function that creates its client. go-redis parses the URL.
 var newClients = map[string]func(u *url.URL) (redis.UniversalClient, error){
 	"redis":          newSingle,
 	"redis-sentinel": newSentinel,
@@ -62,7 +62,8 @@ func newCluster(u *url.URL) (redis.UniversalClient, error) {
 	return redis.NewClusterClient(options), nil
 }
 
-// parameters has the query parameters that are options of the bus. go-redis reads all others.
+// parameters maps each query parameter that sets an option of the bus to the function that parses
+// it. All other parameters are left to go-redis.
 var parameters = map[string]func(value string) (Option, error){
 	"prefix":          func(value string) (Option, error) { return WithPrefix(value), nil },
 	"probe_interval":  parsedOption(time.ParseDuration, WithProbeInterval),
@@ -74,7 +75,8 @@ var parameters = map[string]func(value string) (Option, error){
 	}),
 }
 
-// parsedOption returns a function that parses the value of a parameter and makes an option of it.
+// parsedOption returns a function that parses the value of a parameter and returns the
+// corresponding option.
 func parsedOption[T any](parse func(string) (T, error), option func(T) Option) func(string) (Option, error) {
 	return func(value string) (Option, error) {
 		v, err := parse(value)
@@ -82,8 +84,9 @@ func parsedOption[T any](parse func(string) (T, error), option func(T) Option) f
 	}
 }
 
-// newDriver returns the driver of one URL scheme. scheme is the one that go-redis knows: redis or
-// rediss. The package comment documents the URLs.
+// newDriver returns the driver for URLs whose clients are created by newClient. scheme is the
+// scheme that go-redis expects in the URL, either redis or rediss. The URLs are described in the
+// package documentation.
 func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, error)) bus.Driver {
 	return func(ctx context.Context, u *url.URL) (bus.Bus, error) {
 		clientURL, opts, err := splitURL(u)
@@ -104,13 +107,14 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 	}
 }
 
-// urlError is the error of a URL that the driver cannot use. It does not contain the password.
+// urlError returns the error for a URL that the driver cannot use. The error does not contain the
+// password.
 func urlError(u *url.URL, err error) error {
 	return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s: %w", u.Redacted(), err)
 }
 
-// splitURL divides u into the URL for go-redis and the options of the bus. The first host stays in
-// the URL; the others become addr parameters, as go-redis expects them.
+// splitURL splits u into the URL for go-redis and the options of the bus. The first host stays in
+// the URL. All others become addr parameters, as go-redis expects.
 func splitURL(u *url.URL) (*url.URL, []Option, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -8,15 +8,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Default values of the options.
+// Default values for the options.
 const (
-	// DefaultProbeInterval is the default of [WithProbeInterval].
+	// DefaultProbeInterval is the default for [WithProbeInterval].
 	DefaultProbeInterval = 3 * time.Second
-	// DefaultConnectTimeout is the default of [WithConnectTimeout].
+	// DefaultConnectTimeout is the default for [WithConnectTimeout].
 	DefaultConnectTimeout = 5 * time.Second
-	// DefaultPublishQueue is the default of [WithPublishQueue], in frames.
+	// DefaultPublishQueue is the default for [WithPublishQueue], in frames.
 	DefaultPublishQueue = 1024
-	// DefaultMaxFrameSize is the default of [WithMaxFrameSize], in bytes.
+	// DefaultMaxFrameSize is the default for [WithMaxFrameSize], in bytes.
 	DefaultMaxFrameSize = 32 << 20
 )
 
@@ -36,45 +36,50 @@ type options struct {
 // Option configures [New].
 type Option func(*options)
 
-// WithPrefix adds prefix to the name of every channel, so that several fleets share a Redis server
-// and stay isolated (database numbers do not separate pub/sub channels). All peers must use the
-// same prefix. The default is no prefix, as in psrpc.
+// WithPrefix adds prefix to the name of every channel. Use it to isolate deployments that share a
+// Redis server. Using different database numbers is not enough, because pub/sub channels are not
+// separated by database. All processes that communicate with each other must use the same prefix.
+// By default there is no prefix, as in psrpc.
 func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
 
-// WithProbeInterval sets how fast a dead connection is detected. After half an interval without a
-// frame, the bus publishes a probe to itself; it reconnects after at most one and a half intervals
-// without a frame. The interval is also the minimum time that Redis has to reply to a command
-// before the bus reconnects. The default is [DefaultProbeInterval].
+// WithProbeInterval sets the interval that determines how quickly a dead connection is detected. If
+// no frame arrives for half an interval, the bus publishes a probe to itself. It reconnects after
+// at most one and a half intervals without a frame. The interval is also the minimum time that
+// Redis is given to reply to a command before the bus reconnects. It must be at least one
+// millisecond. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }
 
-// WithConnectTimeout bounds each attempt to connect, including the first one in [New]. The default
-// is [DefaultConnectTimeout].
+// WithConnectTimeout sets the timeout for each attempt to connect, including the first one in
+// [New]. It must be positive. The default is [DefaultConnectTimeout].
 func WithConnectTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.connectTimeout = timeout }
 }
 
-// WithPublishQueue sets how many frames may wait to be sent before Publish blocks. The default is
-// [DefaultPublishQueue].
+// WithPublishQueue sets how many frames may be waiting to be sent before Publish blocks. It must be
+// positive. The default is [DefaultPublishQueue].
 func WithPublishQueue(frames int) Option { return func(o *options) { o.publishQueue = frames } }
 
-// WithMaxFrameSize sets the maximum size of a frame, in bytes; Publish returns bus.ErrFrameTooLarge
-// for larger ones. The default is [DefaultMaxFrameSize]. Redis accepts larger frames, but with its
-// default output buffer limit it then disconnects every subscriber of the channel.
+// WithMaxFrameSize sets the maximum size of a frame, in bytes. Publish returns bus.ErrFrameTooLarge
+// for larger frames. The size must be positive. The default is [DefaultMaxFrameSize]. Redis itself
+// accepts larger frames, but with the default output buffer limit it then disconnects every
+// subscriber of the channel.
 func WithMaxFrameSize(bytes int) Option { return func(o *options) { o.maxFrameSize = bytes } }
 
-// WithShardedPubSub makes the bus use the sharded pub/sub of Redis 7 (SPUBLISH and SSUBSCRIBE): a
-// Cluster then carries each frame on one shard instead of forwarding it to all nodes. Peers that
-// use it cannot communicate with peers that do not, such as psrpc peers. The default is off.
+// WithShardedPubSub enables the sharded pub/sub of Redis 7 (SPUBLISH and SSUBSCRIBE). A Cluster
+// then sends each frame to only one shard instead of forwarding it to all nodes. Processes with
+// this option cannot communicate with processes without it, which include all psrpc processes. By
+// default, sharded pub/sub is not used.
 func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 
-// WithLogger sets the logger for events. It is not used with [WithEventHandler]. The default is
-// slog.Default().
+// WithLogger sets the logger for the events of the bus. It has no effect if [WithEventHandler] is
+// also used. The default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// WithEventHandler makes the bus call handle for its events instead of logging them, one call at a
-// time. handle must not close the bus: Close waits for handle to return.
+// WithEventHandler registers handle to be called for each event of the bus. Events are then no
+// longer logged. Calls are never concurrent. handle must not close the bus, because Close waits for
+// handle to return.
 func WithEventHandler(handle func(bus.Event)) Option { return func(o *options) { o.onEvent = handle } }
 
 func newOptions(opts []Option) (options, error) {
@@ -94,7 +99,7 @@ func newOptions(opts []Option) (options, error) {
 	return o, o.validate()
 }
 
-// validate returns an error that joins all problems of the options, or nil.
+// validate returns an error that joins all problems found in the options, or nil if there are none.
 func (o *options) validate() error {
 	var problems []error
 	addProblem := func(format string, args ...any) {
@@ -118,7 +123,7 @@ func (o *options) validate() error {
 	return errors.Join(problems...)
 }
 
-// log logs an event. It is the event handler if [WithEventHandler] is not used.
+// log logs an event. It is the default event handler.
 func (o *options) log(event bus.Event) {
 	switch event.Kind {
 	case bus.Reconnected:

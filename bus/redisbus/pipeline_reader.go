@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// run reads replies until the session ends, and dials again after a failure unless the pipeline is
-// required. It is the pipeline's goroutine.
+// run is the pipeline's goroutine. It reads replies until the session ends. If the socket fails, a
+// required pipeline ends the session, and any other pipeline dials again.
 func (p *pipeline[T]) run() {
 	for {
 		err := p.ensureSocket()
@@ -26,7 +26,8 @@ func (p *pipeline[T]) run() {
 	}
 }
 
-// ensureSocket dials the node when the first command waits. It does nothing if there is a socket.
+// ensureSocket waits for the first command and dials the node. If there already is a socket,
+// ensureSocket does nothing.
 func (p *pipeline[T]) ensureSocket() error {
 	if p.socket != nil {
 		return nil
@@ -49,11 +50,11 @@ func (p *pipeline[T]) ensureSocket() error {
 	return nil
 }
 
-// readReplies completes commands with the replies from Redis. It returns an error when the socket
-// has failed, or when the session has ended and no command is left.
+// readReplies reads replies from Redis and completes the commands in flight. It returns an error
+// when the socket has failed, or when the session has ended and no commands are left.
 //
-// The socket flushes the pipeline before each Read that may block: by then all replies that had
-// arrived are processed, so one batch holds all commands that were enqueued meanwhile.
+// The socket flushes the pipeline before each Read. At that point, all replies that have arrived
+// are processed, so that a single batch can contain all commands enqueued in the meantime.
 func (p *pipeline[T]) readReplies() error {
 	p.socket.beforeRead, p.socket.onDeadline = p.flushAll, p.checkHealth
 	p.lastProgress = time.Now()
@@ -72,7 +73,7 @@ func (p *pipeline[T]) readReplies() error {
 	}
 }
 
-// completeNext completes the oldest command in flight: Redis replies in the order of the commands.
+// completeNext completes the oldest command in flight, because Redis replies to commands in order.
 func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	batch, ok := p.oldestBatch()
 	if !ok {
@@ -86,7 +87,7 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	if p.completed < len(batch) {
 		return nil
 	}
-	clear(batch) // a free batch must not keep frames from being collected
+	clear(batch) // a free batch must not keep frames alive
 	p.completed = 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,7 +98,8 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	return p.drainErrLocked()
 }
 
-// oldestBatch returns the batch that Redis replies to next. ok is false if no batch is in flight.
+// oldestBatch returns the batch to which the next reply belongs. ok is false if no batch is in
+// flight.
 func (p *pipeline[T]) oldestBatch() (batch []T, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,8 +109,8 @@ func (p *pipeline[T]) oldestBatch() (batch []T, ok bool) {
 	return p.inFlight[0], true
 }
 
-// drainErrLocked returns the session's error if the session has ended and no command is left, or
-// else nil.
+// drainErrLocked returns the session's error if the session has ended and no commands are left.
+// Otherwise it returns nil.
 func (p *pipeline[T]) drainErrLocked() error {
 	if len(p.inFlight)+len(p.waiting) > 0 {
 		return nil
@@ -116,15 +118,16 @@ func (p *pipeline[T]) drainErrLocked() error {
 	return p.session.err()
 }
 
-// checkHealth runs when the socket's read deadline passes: twice in each probe interval, when the
-// session ends, and when a caller leaves a large flush to the pipeline's goroutine. It returns an
-// error if Redis has not answered for an interval. An idle pipeline sends a PING, so that neither
-// Redis nor a proxy closes the connection as unused.
+// checkHealth is called when the socket's read deadline passes. This happens twice in each probe
+// interval, when the session ends, and when a caller leaves a large amount of data to the
+// pipeline's goroutine. checkHealth returns an error if Redis has not replied for a whole interval.
+// If the pipeline is idle, it sends a PING, so that neither Redis nor a proxy closes the connection
+// as unused.
 func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval
-	// Set the next deadline first: another goroutine may call interruptRead during the rest of this
-	// check, and its deadline must not be overwritten.
+	// Set the next deadline first. Another goroutine may call interruptRead while this check is
+	// running, and the deadline set by interruptRead must not be overwritten.
 	if err := p.scheduleCheck(interval / 2); err != nil {
 		return err
 	}
@@ -150,8 +153,9 @@ func (p *pipeline[T]) checkHealth() error {
 	return nil
 }
 
-// checkDrain returns the session's error if Redis has not sent the remaining replies within a probe
-// interval of the session's end. Until then it moves the read deadline to that time.
+// checkDrain is called after the session has ended, while commands are still in flight. It returns
+// the session's error if Redis has not sent the remaining replies within one probe interval.
+// Otherwise it sets the read deadline to the end of that interval.
 func (p *pipeline[T]) checkDrain(now time.Time) error {
 	if p.replyDeadline.IsZero() {
 		p.replyDeadline = now.Add(p.session.bus.options.probeInterval)
@@ -162,13 +166,13 @@ func (p *pipeline[T]) checkDrain(now time.Time) error {
 	return p.socket.SetReadDeadline(p.replyDeadline)
 }
 
-// scheduleCheck makes the next health check happen after pause.
+// scheduleCheck schedules the next health check to run after the given pause.
 func (p *pipeline[T]) scheduleCheck(pause time.Duration) error {
 	return p.socket.SetReadDeadline(time.Now().Add(pause))
 }
 
-// ping sends a PING. It does nothing if another goroutine is writing, because then the socket is
-// not idle.
+// ping sends a PING. If another goroutine is writing, the connection is not idle and ping does
+// nothing.
 func (p *pipeline[T]) ping() {
 	if !p.writeLock.TryLock() {
 		return
@@ -181,14 +185,15 @@ func (p *pipeline[T]) ping() {
 	p.writeLock.Unlock()
 }
 
-// failAll closes the socket and completes all commands, waiting and in flight, with err, or with
-// the session's error if the session has ended. It reports whether the session has ended.
+// failAll closes the socket and completes all commands, both waiting and in flight, with err. If
+// the session has ended, failAll uses the session's error instead. It reports whether the session
+// has ended.
 func (p *pipeline[T]) failAll(err error) bool {
 	s := p.session
 	if p.socket != nil {
 		_ = p.socket.Close() // err is the error to report
 	}
-	p.writeLock.Lock() // a writer that holds it fails now, because the socket is closed
+	p.writeLock.Lock() // a writer that holds it fails soon, because the socket is closed
 	p.mu.Lock()
 	closedErr := s.err()
 	if closedErr != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// publication is a PUBLISH or SPUBLISH of one frame.
+// publication is a PUBLISH or SPUBLISH command for one frame.
 type publication struct {
 	bus     *Bus
 	channel string
@@ -23,14 +23,14 @@ func (p publication) write(w *bufio.Writer) {
 	if p.bus.options.sharded {
 		name = "spublish"
 	}
-	// The conversion saves copying the frame. It is safe because a published frame must not be
-	// changed.
+	// The conversion avoids copying the frame. It is safe because a published frame must not be
+	// modified.
 	//nolint:gosec // see above
 	writeCommand(w, name, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
 }
 
-// complete reports the reply from Redis, which is the number of receivers, or the error to the
-// publisher.
+// complete implements command. It passes the reply from Redis, which is the number of receivers, or
+// the error to the publisher's report.
 func (p publication) complete(receivers int64, err error) {
 	b := p.bus
 	if err != nil {
@@ -54,8 +54,8 @@ func (p publication) complete(receivers int64, err error) {
 	}
 }
 
-// channelError returns the error of an operation on a channel, with the code that fits the reply
-// from Redis.
+// channelError returns the error for a failed operation on a channel. Its code depends on the error
+// reply from Redis.
 func channelError(operation, channel string, err error) error {
 	code := errors.Unavailable
 	if hasCode(err, "NOPERM") {

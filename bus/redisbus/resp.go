@@ -12,11 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxBulk is the maximum length of a string in RESP, in bytes.
+// maxBulk is the maximum length of a RESP string, in bytes.
 const maxBulk = 512 << 20
 
-// replyError is an error reply from Redis. It implements redis.Error, so that it can be tested for
-// like an error of go-redis.
+// replyError is an error reply from Redis. It implements redis.Error, so callers can check for it
+// as they would for an error returned by go-redis.
 type replyError string
 
 var _ redis.Error = replyError("")
@@ -27,24 +27,24 @@ func (e replyError) Error() string { return string(e) }
 func (replyError) RedisError() {}
 
 // isRedisError reports whether err is an error reply or a nil reply from Redis, rather than a
-// failure of the connection.
+// connection failure.
 func isRedisError(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
 
-// hasCode reports whether err is an error reply that begins with code.
+// hasCode reports whether err is an error reply that begins with the given code.
 func hasCode(err error, code string) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code+" ")
 }
 
-// isMoved reports whether err is the error reply of a cluster's node that does not have the slot of
-// a key or channel.
+// isMoved reports whether err is the error reply of a cluster node that does not own the slot of
+// the key or channel.
 func isMoved(err error) bool { return hasCode(err, "MOVED") }
 
-// writeCommand writes a command as a RESP array of strings. Write errors are reported by the
-// writer's Flush.
+// writeCommand writes a command as a RESP array of strings. Errors are reported by the writer's
+// Flush method.
 func writeCommand(w *bufio.Writer, args ...string) {
 	writeHeader(w, '*', len(args))
 	for _, arg := range args {
@@ -54,14 +54,14 @@ func writeCommand(w *bufio.Writer, args ...string) {
 	}
 }
 
-// writeHeader writes the line that begins an array or a string, without allocating.
+// writeHeader writes the first line of an array or string, without allocating memory.
 func writeHeader(w *bufio.Writer, kind byte, n int) {
 	header := strconv.AppendInt(append(w.AvailableBuffer(), kind), int64(n), 10)
 	_, _ = w.Write(append(header, '\r', '\n'))
 }
 
-// readLine reads a line and returns its first byte, which is the kind of the RESP value, and the
-// rest without CRLF. The content is valid until the next read.
+// readLine reads a line. It returns the first byte, which identifies the kind of the RESP value,
+// and the rest of the line without CRLF. content is valid until the next read.
 func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
@@ -73,13 +73,14 @@ func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 	return line[0], line[1 : len(line)-2], nil
 }
 
-// unexpectedError is the error of input that is not valid RESP, or that answers no command of the
-// bus.
+// unexpectedError returns the error for input that is not valid RESP or does not match any command
+// sent by the bus.
 func unexpectedError(what any) error { return fmt.Errorf("unexpected %q from redis", what) }
 
-// readReply reads a reply of one line. No command of the bus has a longer reply. It returns the
-// value of an integer reply, 0 for a simple string, redis.Nil for a nil reply, and another
-// redis.Error for an error reply. Any other error means that the connection has failed.
+// readReply reads a reply that consists of a single line. All commands sent through pipelines have
+// such replies. It returns the value of an integer reply, zero for a simple string, redis.Nil for a
+// nil reply, or another redis.Error for an error reply. Any other error means that the connection
+// has failed.
 func readReply(r *bufio.Reader) (int64, error) {
 	kind, content, err := readLine(r)
 	switch {
@@ -97,27 +98,27 @@ func readReply(r *bufio.Reader) (int64, error) {
 	return 0, unexpectedError(content)
 }
 
-// push is a RESP2 pub/sub message: a frame, or the confirmation that a channel has been subscribed
-// or unsubscribed.
+// push is a message that Redis sends on the pub/sub socket in RESP2. It contains a frame, or
+// confirms that a channel has been subscribed or unsubscribed.
 type push struct {
-	// kind is one of pushKinds.
+	// kind is one of the strings in pushKinds.
 	kind string
-	// channel is valid until the next read.
+	// channel is the name of the channel. It is valid until the next read.
 	channel []byte
-	// message is the frame. It is nil in confirmations.
+	// message is the frame, or nil for a confirmation.
 	message []byte
 }
 
-// isMessage reports whether the push is a frame.
+// isMessage reports whether the push contains a frame.
 func (p push) isMessage() bool { return p.kind == "message" || p.kind == "smessage" }
 
-// pushKinds has all kinds of pushes. readPush returns one of these strings instead of allocating
-// one.
+// pushKinds contains all kinds of pushes. readPush returns one of these strings, which saves
+// allocating a new one.
 var pushKinds = [...]string{"message", "smessage", "subscribe", "unsubscribe", "ssubscribe", "sunsubscribe"}
 
-// readPush reads a push. buffer is used for the name of the channel if it is long enough; the frame
-// always gets its own memory, because receivers may keep it. The error is a redis.Error if Redis
-// has refused a command.
+// readPush reads a push. It stores the channel name in buffer if there is enough room. A frame
+// always gets memory of its own, because receivers may keep it. If Redis has refused a command, the
+// error is a redis.Error.
 func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 	kind, content, err := readLine(r)
 	switch {
@@ -154,7 +155,7 @@ func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 	return p, err
 }
 
-// readBulk reads a string into buffer, or into newly allocated memory if buffer is too small.
+// readBulk reads a RESP string into buffer, or into newly allocated memory if buffer is too small.
 func readBulk(r *bufio.Reader, buffer []byte) ([]byte, error) {
 	kind, content, err := readLine(r)
 	if err != nil {

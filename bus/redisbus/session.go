@@ -14,44 +14,45 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// session is one set of connections to one Redis server: a pub/sub socket, a pipeline of
-// publications, and pipelines of lock attempts. The first failure on any of them ends the session
-// as a whole, and the supervisor opens the next one. Only the pipelines to the other servers of a
-// cluster recover by themselves.
+// session is a set of connections to Redis: a pub/sub socket, a pipeline for publications, and
+// pipelines for lock attempts. The first failure of any of them ends the whole session, and the
+// supervisor opens a new one. The only exceptions are the lock pipelines in a cluster, which
+// reconnect by themselves.
 //
-// Each session has these goroutines: readLoop reads the pub/sub socket and delivers frames,
-// reconcileLoop writes to it, probeLoop checks that the connection is alive, and each pipeline
-// reads its replies.
+// Each session runs these goroutines: readLoop reads the pub/sub socket and delivers frames,
+// reconcileLoop sends commands on that socket, probeLoop checks that the connection is alive, and
+// each pipeline has a goroutine that reads its replies.
 type session struct {
 	bus        *Bus
 	supervisor *supervisor
 	node       *redis.Client
-	ctx        context.Context //nolint:containedctx // it ends with the session
+	ctx        context.Context //nolint:containedctx // canceled when the session ends
 	cancel     context.CancelCauseFunc
-	// workers has the goroutines of the session.
+	// workers tracks the goroutines of the session.
 	workers sync.WaitGroup
 
 	pubsub    *socket
 	publisher *pipeline[publication]
-	// lockPipelines has a pipeline for each server that has locks, by node key. Only the goroutine
-	// that delivers frames uses it: readLoop in an active session, before that the one that runs
-	// activate.
+	// lockPipelines maps each node key to the pipeline for the locks on that node. It is used only
+	// by the goroutine that delivers frames. This is readLoop once the session is active, and the
+	// goroutine that calls activate before that.
 	lockPipelines map[string]*pipeline[lockAttempt]
 
 	// active is set once all channels are subscribed and Publish uses the session.
 	active atomic.Bool
-	// mu guards buffered, and delivery until the session is active.
+	// mu guards buffered. Until the session is active, it also serializes the delivery of frames.
 	mu sync.Mutex
-	// buffered has the frames that arrived before the session was active.
+	// buffered holds the frames that arrived before the session was active.
 	buffered []bufferedFrame
 
-	// pushesRead counts what Redis has sent on the pub/sub socket, so that probeLoop notices
-	// silence.
+	// pushesRead counts everything received on the pub/sub socket. probeLoop uses it to detect that
+	// Redis has fallen silent.
 	pushesRead atomic.Uint64
-	// wakeup holds a token if channels are dirty.
+	// wakeup contains a token if there are dirty channels.
 	wakeup chan struct{}
 
-	// sentCommands has the commands without all their replies, oldest first. Bus.mu guards it.
+	// sentCommands lists the commands to which Redis has not fully replied yet, oldest first. It is
+	// guarded by Bus.mu.
 	sentCommands []*subscribeCommand
 }
 
@@ -60,7 +61,7 @@ type bufferedFrame struct {
 	channel, frame []byte
 }
 
-// newSession returns a session without sockets.
+// newSession returns a session that is not connected yet.
 func newSession(sup *supervisor, node *redis.Client) *session {
 	s := &session{
 		bus: sup.bus, supervisor: sup, node: node,
@@ -71,7 +72,8 @@ func newSession(sup *supervisor, node *redis.Client) *session {
 	return s
 }
 
-// openSockets dials the two sockets and sends a SUBSCRIBE for the dirty channels.
+// openSockets dials the pub/sub socket and the publisher's socket, and sends SUBSCRIBE commands for
+// the dirty channels.
 func (s *session) openSockets(ctx context.Context) error {
 	publisher, err := dialSocket(ctx, s.node)
 	if err != nil {
@@ -91,20 +93,21 @@ func (s *session) openSockets(ctx context.Context) error {
 	return err
 }
 
-// start starts the session's goroutines. discard waits for them.
+// start starts the goroutines of the session. The goroutine started by discard waits for them.
 func (s *session) start() {
 	for _, loop := range []func(){s.readLoop, s.reconcileLoop, s.probeLoop, s.publisher.run} {
 		s.workers.Go(loop)
 	}
 }
 
-// fail ends the session. Its error is that of the first call.
+// fail ends the session with an error that wraps cause. If the session has already ended, fail does
+// nothing.
 func (s *session) fail(cause error) {
 	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: connection to redis lost: %w", cause))
 }
 
-// err returns why the session has ended, or nil if it has not. It is bus.ErrClosed once the bus is
-// closed.
+// err returns the error that ended the session, or nil if the session has not ended. If the bus is
+// closed, err returns bus.ErrClosed.
 func (s *session) err() error {
 	if s.bus.ctx.Err() != nil {
 		return bus.ErrClosed
@@ -112,8 +115,9 @@ func (s *session) err() error {
 	return context.Cause(s.ctx)
 }
 
-// discard closes the pub/sub socket of a session that has ended. It does not wait for the session's
-// goroutines, because the pipelines may still wait for replies; Bus.Close does.
+// discard closes the pub/sub socket of a session that has ended. It returns without waiting for the
+// session's goroutines, because the pipelines may still be waiting for replies. Bus.Close waits for
+// them.
 func (s *session) discard() {
 	s.bus.workers.Go(func() {
 		_ = s.pubsub.Close() // ends readLoop
@@ -121,14 +125,14 @@ func (s *session) discard() {
 	})
 }
 
-// readLoop reads messages, confirmations and refusals from the pub/sub socket until the session
+// readLoop reads frames, confirmations and error replies from the pub/sub socket until the session
 // ends.
 func (s *session) readLoop() {
-	var name [256]byte // reused for channel names, most of which are shorter
+	var name [256]byte // buffer for channel names, few of which are longer
 	for {
 		received, err := readPush(s.pubsub.reader, name[:])
 		if s.ctx.Err() != nil {
-			return // the next session may have begun, and Redis sends it the same frames
+			return // the next session may have begun, and receives the same frames
 		}
 		s.pushesRead.Add(1)
 		switch {
@@ -145,8 +149,8 @@ func (s *session) readLoop() {
 	}
 }
 
-// onMessage delivers a frame, or buffers it while the session is not active: a handler could not
-// publish its response yet.
+// onMessage delivers a frame. While the session is not active, onMessage buffers the frame instead,
+// because a handler could not publish its response yet.
 func (s *session) onMessage(message push) {
 	s.bus.received.Add(1)
 	if !s.active.Load() {
@@ -160,7 +164,8 @@ func (s *session) onMessage(message push) {
 	s.deliver(message.channel, message.message)
 }
 
-// activate delivers the buffered frames. From then on, frames are delivered as they arrive.
+// activate delivers the buffered frames and marks the session as active. From then on, readLoop
+// delivers frames as they arrive.
 func (s *session) activate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -174,11 +179,12 @@ func (s *session) activate() {
 	s.active.Store(true)
 }
 
-// deliver delivers a frame to the broadcast subscribers of a channel. If the channel has queue
-// subscribers in this process, deliver also tries to take the frame's lock.
+// deliver passes a frame to the broadcast subscribers of the channel with the given name. If the
+// channel also has queue subscribers in this process, deliver tries to take the lock on the frame
+// for them.
 func (s *session) deliver(name, frame []byte) {
 	s.bus.mu.RLock()
-	state := s.bus.channels[string(name)] // does not allocate
+	state := s.bus.channels[string(name)] // the compiler avoids allocating this string
 	s.bus.mu.RUnlock()
 	if state == nil {
 		return // the last subscriber has just left
@@ -193,10 +199,10 @@ func (s *session) deliver(name, frame []byte) {
 	}
 }
 
-// tryLock enqueues a lock attempt in the pipeline to the server that has the lock. flushLocks
-// writes it.
+// tryLock adds a lock attempt to the pipeline for the server that stores the lock. flushLocks sends
+// it later.
 //
-// If it returns an error, the attempt was not enqueued and will not finish.
+// If tryLock returns an error, the attempt was not added and will never be completed.
 func (s *session) tryLock(attempt lockAttempt) error {
 	node, nodeKey, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
 	if err != nil {
@@ -207,31 +213,31 @@ func (s *session) tryLock(attempt lockAttempt) error {
 		if node != s.node {
 			node = node.WithTimeout(s.bus.options.probeInterval)
 		}
-		// In a cluster the locks are spread over all masters, so each master gets a pipeline when
-		// its first lock is needed.
+		// In a cluster, locks are spread over all masters. The pipeline to a master is created when
+		// a lock on it is needed for the first time.
 		p = newPipeline[lockAttempt](s, lockCapacity, maxLockBatch, node, nil)
 		s.lockPipelines[nodeKey] = p
-		s.workers.Go(p.run) // discard waits for it
+		s.workers.Go(p.run) // discard's goroutine waits for it
 	}
 	return p.enqueue(s.ctx, attempt)
 }
 
-// flushLocks writes the lock attempts of all frames that have arrived. The pub/sub socket calls it
-// before each Read, when its buffer is empty: lock attempts of a burst of frames share a write, and
-// those of a single frame do not wait.
+// flushLocks sends the lock attempts for all frames that have arrived. The pub/sub socket calls
+// flushLocks before each Read, when its buffer is empty. As a result, the attempts for a burst of
+// frames share a write, while an attempt for a single frame is sent without delay.
 func (s *session) flushLocks() {
 	if !s.active.Load() {
-		return // activate flushes
+		return // activate flushes the pipelines
 	}
 	for _, p := range s.lockPipelines {
 		p.flush(maxInlineBytes)
 	}
 }
 
-// probeLoop ends the session if Redis is silent. After half a probe interval without a push it
-// publishes a frame on the supervisor's probe channel. The frame must come back: it is the only way
-// to notice that a connection loses bytes while its socket stays open, because a subscriber has
-// nothing to send and therefore gets no error.
+// probeLoop ends the session if Redis falls silent. If no push arrives for half a probe interval,
+// probeLoop publishes a frame on the supervisor's probe channel and expects to receive it. A
+// subscriber sends nothing and therefore never gets a write error, so a probe is the only way to
+// detect a connection that drops data while its socket stays open.
 func (s *session) probeLoop() {
 	const ticks = 4
 	ticker := time.NewTicker(max(s.bus.options.probeInterval/ticks, 1))

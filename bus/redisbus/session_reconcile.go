@@ -7,22 +7,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// maxChannels is the maximum number of channels in one SUBSCRIBE or UNSUBSCRIBE.
+// maxChannels is the maximum number of channels in one SUBSCRIBE or UNSUBSCRIBE command.
 const maxChannels = 512
 
-// subscribeCommand is a SUBSCRIBE or UNSUBSCRIBE. Redis replies to the commands of a connection in
-// order. It either confirms the channels of a command one by one, in order, or refuses the command
-// as a whole.
+// subscribeCommand is a SUBSCRIBE or UNSUBSCRIBE command. Redis replies to the commands on a
+// connection in order. It either confirms the channels of a command one by one, in order, or
+// refuses the whole command.
 type subscribeCommand struct {
-	// subscribe is false for an UNSUBSCRIBE.
+	// subscribe reports whether the command is a SUBSCRIBE rather than an UNSUBSCRIBE.
 	subscribe bool
 	channels  []*channelState
-	// confirmed counts the channels that Redis has confirmed, which is the index of the next one.
+	// confirmed is the number of channels that Redis has confirmed. It is also the index of the
+	// channel that Redis confirms next.
 	confirmed int
 }
 
-// reconcileLoop sends commands for the dirty channels whenever there are some, until the session
-// ends.
+// reconcileLoop waits for channels to become dirty and sends commands for them. It returns when the
+// session ends.
 func (s *session) reconcileLoop() {
 	for {
 		select {
@@ -37,10 +38,10 @@ func (s *session) reconcileLoop() {
 	}
 }
 
-// reconcile writes the commands that bring Redis from the actual to the desired state of the dirty
-// channels.
+// reconcile sends the commands that bring all dirty channels from their actual to their desired
+// state.
 func (s *session) reconcile() error {
-	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // an error also fails the Flush
+	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if this fails, so does Flush
 	for _, command := range s.diff() {
 		args := []string{s.commandName(command.subscribe)}
 		for _, channel := range command.channels {
@@ -54,7 +55,7 @@ func (s *session) reconcile() error {
 	return nil
 }
 
-// commandName returns the name of the command for the kind of pub/sub in use.
+// commandName returns the name of the command to send, which depends on whether pub/sub is sharded.
 func (s *session) commandName(subscribe bool) string {
 	switch sharded := s.bus.options.sharded; {
 	case subscribe && sharded:
@@ -68,8 +69,9 @@ func (s *session) commandName(subscribe bool) string {
 	}
 }
 
-// diff returns the commands that the dirty channels need, and marks the channels as clean. The
-// commands are registered before they are written, so that their replies always find them.
+// diff returns the commands needed for the dirty channels and marks the channels as clean. It
+// appends the commands to sentCommands before they are written, so that each reply can be matched
+// with its command.
 func (s *session) diff() []*subscribeCommand {
 	b := s.bus
 	b.mu.Lock()
@@ -82,8 +84,8 @@ func (s *session) diff() []*subscribeCommand {
 		c.dirty = false
 		switch desired := c.desiredLocked(); {
 		case desired == c.subscribeSent || desired && c.subscribeErr != nil:
-			// There is nothing to send, or Redis has refused the channel in this session.
-			// Subscriptions may wait for the channel to be clean.
+			// There is nothing to send, or Redis has already refused the channel in this session.
+			// Wake the goroutines that are waiting for the channel to become clean.
 			c.notifyLocked()
 			b.deleteIfUnusedLocked(c)
 			continue
@@ -100,7 +102,7 @@ func (s *session) diff() []*subscribeCommand {
 	s.supervisor.dirty = nil
 
 	maxPerCommand := maxChannels
-	if b.options.sharded { // a cluster refuses a command whose channels are in different slots
+	if b.options.sharded { // a cluster refuses commands whose channels are in different slots
 		maxPerCommand = 1
 	}
 	first := len(s.sentCommands)
@@ -110,7 +112,8 @@ func (s *session) diff() []*subscribeCommand {
 	return s.sentCommands[first:len(s.sentCommands):len(s.sentCommands)]
 }
 
-// appendCommandsLocked appends commands that name all channels, at most maxPerCommand each.
+// appendCommandsLocked appends commands for all given channels to sentCommands, with at most
+// maxPerCommand channels in each.
 func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState, maxPerCommand int) {
 	for len(channels) > 0 {
 		n := min(maxPerCommand, len(channels))
@@ -119,7 +122,8 @@ func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState,
 	}
 }
 
-// onConfirmed records that Redis has confirmed the next channel of the oldest command.
+// onConfirmed handles the confirmation of a channel. It records that Redis has confirmed the next
+// channel of the oldest command.
 func (s *session) onConfirmed(confirmation push) {
 	b := s.bus
 	b.mu.Lock()
@@ -128,8 +132,7 @@ func (s *session) onConfirmed(confirmation push) {
 		return
 	}
 	if len(s.sentCommands) == 0 || s.sentCommands[0].channels[s.sentCommands[0].confirmed].name != string(confirmation.channel) {
-		// A cluster sends an unsolicited SUNSUBSCRIBE when the slot of a channel moves to another
-		// node.
+		// A cluster sends an unsolicited SUNSUBSCRIBE when a channel's slot moves to another node.
 		s.fail(fmt.Errorf("unexpected %s of channel %s from redis", confirmation.kind, confirmation.channel))
 		return
 	}
@@ -144,8 +147,8 @@ func (s *session) onConfirmed(confirmation push) {
 }
 
 // onRefused handles an error reply to the oldest command. If the command names several channels,
-// any of them may be the cause, so each is subscribed again with a command of its own. If it names
-// one channel, the channel is refused, or its shard has moved to another node.
+// any of them may be the cause, so each one is tried again with a command of its own. If it names a
+// single channel, Redis has refused this channel, or the channel's shard has moved to another node.
 func (s *session) onRefused(err error) {
 	b := s.bus
 	b.mu.Lock()

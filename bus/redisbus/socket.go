@@ -13,41 +13,43 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// bufferSize is the size of a socket's read and write buffers, in bytes. Larger frames bypass the
-// buffers.
+// bufferSize is the size of a socket's read buffer and of its write buffer, in bytes. Larger frames
+// bypass the buffers.
 const bufferSize = 64 << 10
 
-// socket is a connection to Redis that the bus alone uses. go-redis dials it, so that all options
-// of the client apply: TLS, credentials, the database and a custom dialer. After that the bus reads
-// and writes RESP2 on the net.Conn itself, for two reasons: commands can be written while earlier
-// ones wait for their replies, and a received frame costs no allocation beyond its own bytes. The
-// measurements are at [pipeline].
+// socket is a connection to Redis that is used only by the bus. It is dialed by go-redis, so that
+// all options of the client apply, such as TLS, credentials, the database and a custom dialer.
+// After that, the bus reads and writes RESP2 directly on the net.Conn. This has two advantages:
+// commands can be written while earlier ones are waiting for their replies, and receiving a frame
+// requires no allocation other than the frame itself. For measurements, see [pipeline].
 type socket struct {
 	net.Conn
-	// client is the go-redis client of this one connection. Closing it closes the connection.
+	// client is the go-redis client for this connection only. Closing client closes the connection.
 	client *redis.Client
 	reader *bufio.Reader
 	writer *bufio.Writer
 
-	// beforeRead is called before each Read from the network, that is, when reader has no complete
-	// reply or push left.
+	// beforeRead is called before each Read from the network, which happens when the data in
+	// reader's buffer does not contain another complete reply or push.
 	beforeRead func()
-	// onDeadline is called when the read deadline has passed. The Read continues if it returns nil.
+	// onDeadline is called when the read deadline has passed. If onDeadline returns nil, Read tries
+	// again.
 	onDeadline func() error
 }
 
-// dialSocket connects to node and waits for the reply to a PING, so that an error of the handshake
-// is reported here.
+// dialSocket connects to node. It waits for the reply to a PING, so that it can return errors from
+// the handshake.
 func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 	options := *node.Options()
-	// RESP2 pushes have a shorter header than those of RESP3, and all replies are of one line.
+	// RESP2 pushes have a shorter header than RESP3 pushes, and all replies consist of a single
+	// line.
 	options.Protocol = 2
 	// After as many failed dials as the pool has connections, go-redis starts a goroutine that
-	// keeps dialing. There is one dial only, so a pool of two never does.
+	// keeps dialing. This client dials only once, so a pool of two connections prevents that.
 	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 2, 0, -1
-	// Only the handshake uses the buffers of go-redis.
+	// go-redis uses its buffers only for the handshake.
 	options.ReadBufferSize, options.WriteBufferSize = 1<<10, 1<<10
-	// The supervisor retries.
+	// The supervisor retries, so go-redis must not.
 	options.MaxRetries, options.DialerRetries = -1, 1
 	options.ContextTimeoutEnabled = true
 	options.Limiter, options.PushNotificationProcessor = nil, nil
@@ -61,9 +63,9 @@ func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 		return dialed, err
 	}
 	s.client = redis.NewClient(&options)
-	err := s.client.Conn().Ping(ctx).Err() // also fails while Redis loads its data
+	err := s.client.Conn().Ping(ctx).Err() // also fails while Redis is still loading its data
 	if err == nil {
-		err = s.SetDeadline(time.Time{}) // go-redis has set a deadline
+		err = s.SetDeadline(time.Time{}) // go-redis has set a deadline for the PING
 	}
 	if err != nil {
 		_ = s.client.Close()
@@ -76,8 +78,8 @@ func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 // Close closes the connection and the go-redis client that dialed it.
 func (s *socket) Close() error { return s.client.Close() }
 
-// Read reads from the connection. It calls beforeRead first, and onDeadline whenever the read
-// deadline passes.
+// Read reads from the connection. It calls beforeRead before each attempt, and onDeadline whenever
+// the read deadline has passed.
 func (s *socket) Read(p []byte) (int, error) {
 	for {
 		s.beforeRead()
@@ -91,6 +93,6 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 }
 
-// interruptRead sets the read deadline to now: the current or next Read calls onDeadline on the
-// reader's goroutine.
+// interruptRead sets the read deadline to the current time. As a result, the current or next Read
+// calls onDeadline on the goroutine of its caller.
 func (s *socket) interruptRead() { _ = s.SetReadDeadline(time.Now()) }

@@ -18,13 +18,13 @@ type subscription struct {
 
 var _ bus.Multiplexed = (*subscription)(nil)
 
-// Subscribers returns how many subscriptions of the channel this bus has. They share one pub/sub
-// connection, which Redis counts as one receiver.
+// Subscribers implements bus.Multiplexed. All subscriptions of this bus to the channel share one
+// pub/sub connection, which Redis counts as one receiver.
 func (s *subscription) Subscribers() int { return max(1, s.channel.snapshot.Load().subscribers.Len()) }
 
-// Close ends the subscription and waits for running deliveries. The last subscription of a channel
-// gets frames until Redis has confirmed the UNSUBSCRIBE: a frame that Redis has reported as
-// received is delivered.
+// Close ends the subscription and waits for running calls of its handler to return. The last
+// subscription to a channel receives frames until Redis has confirmed the UNSUBSCRIBE, so that
+// every frame that Redis has reported as received is really delivered.
 func (s *subscription) Close() { s.once.Do(s.close) }
 
 func (s *subscription) close() {
@@ -37,8 +37,8 @@ func (s *subscription) close() {
 	}
 	b.mu.Unlock()
 	if last {
-		// The error can be ignored: it means that the session has ended, and then no more frames
-		// arrive.
+		// The error can be ignored. It means that the session has ended, in which case no more
+		// frames arrive.
 		_ = b.waitForChannel(context.Background(), session, c, c.unsubscribedLocked)
 	}
 	if pendingLocks := s.unsubscribe(); pendingLocks != nil {
@@ -47,8 +47,8 @@ func (s *subscription) close() {
 	s.subscriber.Close()
 }
 
-// unsubscribe removes the subscriber from the channel. It returns the gate of the lock attempts
-// that the subscriber must wait for, or nil.
+// unsubscribe removes the subscriber from the channel. If the subscriber must wait for lock
+// attempts, unsubscribe returns their gate. Otherwise it returns nil.
 func (s *subscription) unsubscribe() *lifecycle.Gate {
 	b, c := s.bus, s.channel
 	b.mu.Lock()

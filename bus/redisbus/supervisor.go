@@ -12,45 +12,47 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// minRetryPause and maxRetryPause bound the pause between two attempts to connect.
+// minRetryPause and maxRetryPause limit the pause between two attempts to connect.
 const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
 
-// supervisor keeps a session with one Redis server, or with one shard of a cluster whichever server
-// has it. It replaces a session that has failed by a new one, and never repairs a session: after a
-// failure it is unknown which commands Redis has run, so starting over is the only recovery path.
+// supervisor maintains a session with one Redis server or with one cluster shard, whichever server
+// currently owns the shard. It never repairs a failed session but replaces it with a new one. After
+// a failure it is unknown which commands Redis has executed, so starting over is the only safe
+// recovery.
 type supervisor struct {
 	bus *Bus
-	// probe is a private channel of the bus. Frames that the bus publishes on it must come back.
+	// probe is a channel that only this supervisor uses. The bus publishes frames on it and expects
+	// to receive them.
 	probe *channelState
-	// lastActive is the session that was activated last; it may have ended. It is not nil once the
-	// bus uses the supervisor.
+	// lastActive is the session that was activated most recently. It may have ended. lastActive is
+	// not nil once the supervisor has been added to the bus.
 	lastActive atomic.Pointer[session]
 
 	// Bus.mu guards the fields below.
 
-	// attached is the session on which channels are subscribed. It is active, or will be when Redis
-	// has confirmed them.
+	// attached is the session on which new channels are subscribed. It becomes active once Redis
+	// has confirmed its subscriptions.
 	attached *session
-	// dirty has the channels that wait for the reconcile loop of the attached session.
+	// dirty lists the channels that are waiting for the reconcile loop of the attached session.
 	dirty []*channelState
 }
 
-// newSupervisor returns a supervisor without a session. In a cluster with sharded pub/sub it is for
-// the shard of channel.
+// newSupervisor returns a supervisor that has no session yet. In a cluster with sharded pub/sub,
+// the supervisor is responsible for the shard that owns channel.
 func (b *Bus) newSupervisor(channel string) *supervisor {
 	sup := &supervisor{bus: b}
-	// A cluster hashes only what is in braces, so the probe channel is on the same shard as
-	// channel.
+	// A cluster hashes only the part of the name in braces, so the probe channel is on the same
+	// shard as channel.
 	name := b.options.prefix + "DYN|PROBE|" + id.NewClient() + "{" + channel + "}"
-	ignore := func([]byte) {} // session.readLoop counts the frame, which is all that a probe is for
+	ignore := func([]byte) {} // session.readLoop has already counted the frame
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	sup.probe = b.addSubscriberLocked(sup, name, fanout.NewSubscriber(false, ignore))
 	return sup
 }
 
-// supervise waits for the end of s and of each session after it, and replaces it, until the bus is
-// closed.
+// supervise waits for s to end and replaces it with a new session, which it then supervises in the
+// same way. It returns when the bus is closed.
 func (sup *supervisor) supervise(s *session) {
 	b := sup.bus
 	for {
@@ -68,9 +70,9 @@ func (sup *supervisor) supervise(s *session) {
 	}
 }
 
-// reconnect tries to connect until it succeeds. It returns nil once the bus is closed. The pauses
-// grow, and are random so that the processes of a fleet do not all connect at the same moment after
-// Redis has restarted.
+// reconnect tries to connect until it succeeds. It returns nil if the bus is closed. The pauses
+// between attempts grow, and they are random so that many processes do not all connect at the same
+// moment after Redis has restarted.
 func (sup *supervisor) reconnect() *session {
 	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
 		s, err := sup.connect(sup.bus.ctx)
@@ -84,8 +86,8 @@ func (sup *supervisor) reconnect() *session {
 }
 
 // connect opens a session, waits until Redis has confirmed or refused all channels of the
-// supervisor, and activates the session. Publishing starts only then: a request that is published
-// earlier could be answered on a channel that is not subscribed yet.
+// supervisor, and activates the session. Publishing on the session is not possible before that,
+// because the response to a request could arrive on a channel that is not subscribed yet.
 func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	b := sup.bus
 	ctx, cancel := context.WithTimeout(ctx, b.options.connectTimeout)
@@ -107,8 +109,8 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// openSession opens a session, starts its goroutines and subscribes to all channels of the
-// supervisor. It does not wait for Redis to confirm them.
+// openSession opens a session, sends the commands that subscribe to all channels of the supervisor,
+// and starts the session's goroutines. It does not wait for Redis to confirm the channels.
 func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	b := sup.bus
 	node, err := b.topology.node(ctx, sup.probe.name)
@@ -125,8 +127,9 @@ func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// attach makes s the session on which the supervisor's channels are subscribed. All of them that
-// have subscribers become dirty, so that the first reconcile of s subscribes to them.
+// attach makes s the session on which the supervisor's channels are subscribed. It marks all
+// channels that have subscribers as dirty, so that the first call of s.reconcile subscribes to
+// them.
 func (sup *supervisor) attach(s *session) {
 	b := sup.bus
 	b.mu.Lock()

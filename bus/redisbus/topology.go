@@ -11,25 +11,26 @@ import (
 )
 
 // topology hides the differences between a single server, a Cluster, and a Cluster with sharded
-// pub/sub: which node carries a channel, and which node has a lock.
+// pub/sub. It determines which node handles a channel and which node stores a lock.
 type topology interface {
-	// nodeKey returns the key of the node that carries a channel. Channels with the same key share
-	// a supervisor.
+	// nodeKey returns a key that identifies the node that handles channel. Channels with the same
+	// key share a supervisor.
 	nodeKey(ctx context.Context, channel string) (string, error)
-	// node returns the node that a new session connects to, for the supervisor with the given probe
-	// channel. Each call may return another node, as after a failover.
+	// node returns the node to which a new session must connect. probeChannel is the probe channel
+	// of the session's supervisor. The result may differ from call to call, for example after a
+	// failover.
 	node(ctx context.Context, probeChannel string) (*redis.Client, error)
-	// lockNode returns the node that has the lock of a frame, and its key. node is the one of the
-	// session.
+	// lockNode returns the node that stores the lock on frame, and the key of that node. The node
+	// argument is the session's own node.
 	lockNode(ctx context.Context, node *redis.Client, frame []byte) (*redis.Client, string, error)
-	// reportsReceivers reports whether the reply to PUBLISH counts all connections that get a
+	// reportsReceivers reports whether the reply to PUBLISH counts all connections that receive the
 	// frame.
 	reportsReceivers() bool
-	// refresh reloads the map of slots to nodes. The bus calls it after a MOVED error.
+	// refresh reloads the mapping from slots to nodes. The bus calls it after a MOVED error.
 	refresh(ctx context.Context)
 }
 
-// newTopology returns the topology for the type of client.
+// newTopology returns the topology for client. sharded has an effect on cluster clients only.
 func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 	switch client := client.(type) {
 	case *redis.Client:
@@ -51,8 +52,8 @@ func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 	return nil, errors.NewErrorf(errors.InvalidArgument, "redis bus: client is nil")
 }
 
-// single is one server, or the current master of a Sentinel group: a failover client dials
-// whichever server is the master.
+// single is the topology of a single server or of a Sentinel group. For a group, client is a
+// failover client, which always dials the current master.
 type single struct{ client *redis.Client }
 
 func (s single) nodeKey(context.Context, string) (string, error) { return "", nil }
@@ -67,10 +68,10 @@ func (s single) reportsReceivers() bool { return true }
 
 func (s single) refresh(context.Context) {}
 
-// cluster is a Redis Cluster with ordinary pub/sub. The cluster forwards every frame to all its
-// nodes, so one connection to any master carries all channels, and keeps the order of a publisher's
-// frames. The master is chosen at random to spread the load of many processes. Locks are keys, so
-// each is on the master that has its slot.
+// cluster is the topology of a Redis Cluster with ordinary pub/sub. The cluster forwards every
+// frame to all of its nodes. A connection to any master can therefore be used for all channels, and
+// it preserves the order of a publisher's frames. The master is chosen at random to distribute the
+// load of many processes. A lock is a key, so it is stored on the master that owns the key's slot.
 type cluster struct{ client *redis.ClusterClient }
 
 func (c cluster) nodeKey(context.Context, string) (string, error) { return "", nil }
@@ -92,9 +93,9 @@ func (c cluster) reportsReceivers() bool { return false }
 
 func (c cluster) refresh(ctx context.Context) { c.client.ReloadState(ctx) }
 
-// shardedCluster is a Redis Cluster with sharded pub/sub. A channel belongs to a slot, as keys do,
-// and is subscribed and published on the master that has the slot. Frames are not forwarded to
-// other shards, and the receivers in a reply are all there are.
+// shardedCluster is the topology of a Redis Cluster with sharded pub/sub. Like keys, channels
+// belong to slots. A channel is subscribed to and published on the master that owns its slot.
+// Frames are not forwarded to other shards, so the number of receivers in a reply is complete.
 type shardedCluster struct{ cluster }
 
 func (s shardedCluster) nodeKey(ctx context.Context, channel string) (string, error) {
