@@ -67,7 +67,7 @@ func (r *Registration) plansOfMethod(name string) ([]*serverPlan, error) {
 			r.service.Name(), name, transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
 	case r.plans[name] == nil: // only subscriptions have no plan
 		return nil, errors.NewErrorf(errors.InvalidArgument,
-			"method %s is a subscription: there is nothing to register, give the topic to Publish", method.FullName())
+			"method %s is a subscription: nothing to register; pass the topic to Publish with dynamic.WithTopic", method.FullName())
 	case !method.Topics():
 		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic", method.FullName())
 	default:

@@ -38,7 +38,7 @@ func TestRegistration_TopicErrors(t *testing.T) {
 		"service t.Topics has no method Reigon; did you mean Region?")
 	require.EqualError(t, r.RegisterTopic("Global", "eu"), "method t.Topics/Global takes no topic")
 	require.EqualError(t, r.RegisterTopic("Events", "eu"),
-		"method t.Topics/Events is a subscription: there is nothing to register, give the topic to Publish")
+		"method t.Topics/Events is a subscription: nothing to register; pass the topic to Publish with dynamic.WithTopic")
 	require.EqualError(t, r.RegisterTopicGroup("events", "eu"),
 		"service t.Topics: all methods of topic group \"events\" are subscriptions: there is nothing to register, "+
 			"give the topic to Publish")

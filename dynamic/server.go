@@ -106,7 +106,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	}
 	switch {
 	case b == nil:
-		s.configErr = errors.NewErrorf(errors.InvalidArgument, "the bus given to dynamic.NewServer is nil")
+		s.configErr = errors.NewErrorf(errors.InvalidArgument, "dynamic.NewServer: bus is nil")
 	case !utf8.ValidString(options.id):
 		s.configErr = errors.NewErrorf(errors.InvalidArgument, "server id %q is not valid UTF-8", options.id)
 	default:

@@ -119,7 +119,7 @@ type sourceTree struct{ fsys fs.FS }
 // read returns the content of a source file after checking its limits.
 func (t sourceTree) read(path string) (string, error) {
 	if !fs.ValidPath(path) {
-		return "", fmt.Errorf("%w path: give it relative to the root of the file system, with forward slashes and no . or .. parts",
+		return "", fmt.Errorf("%w path: want it relative to the root of the file system, with forward slashes and no . or .. parts",
 			fs.ErrInvalid)
 	}
 	source, err := t.readFile(path)

@@ -142,7 +142,7 @@ func TestParseProto_Mistakes(t *testing.T) {
 		},
 		"import outside": {
 			protos("a.proto", proto3+`import "../b.proto";`), []string{"a.proto"},
-			[]string{`a.proto:2:1: import "../b.proto": invalid argument path: give it relative to the root`}, fs.ErrInvalid,
+			[]string{`a.proto:2:1: import "../b.proto": invalid argument path: want it relative to the root`}, fs.ErrInvalid,
 		},
 		"import of a directory": {
 			protos("a.proto", proto3+`import "sub";`, "sub/b.proto", proto3), []string{"a.proto"},

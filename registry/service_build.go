@@ -130,7 +130,7 @@ func (s *Service) checkGroups() []error {
 
 // serviceDescriptor returns the service descriptor in sd.
 func serviceDescriptor(sd any) (protoreflect.ServiceDescriptor, error) {
-	const accepted = "give a protoreflect.ServiceDescriptor or a value with the method " +
+	const accepted = "pass a protoreflect.ServiceDescriptor or a value with the method " +
 		"UnwrapService() protoreflect.ServiceDescriptor, such as *desc.ServiceDescriptor"
 	if isNil(sd) {
 		return nil, fmt.Errorf("%w: the service descriptor is nil: %s", ErrNoService, accepted)

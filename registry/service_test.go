@@ -95,7 +95,7 @@ func TestNewService_BadDescriptors(t *testing.T) {
 		"nil interface":    {protoreflect.ServiceDescriptor(nil), "the service descriptor is nil"},
 		"nil pointer":      {(*desc.ServiceDescriptor)(nil), "the service descriptor is nil"},
 		"wrapped nil":      {wrapper{}, "the wrapped service descriptor is nil"},
-		"descriptor proto": {placeholder, "*descriptorpb.ServiceDescriptorProto is not a service descriptor: give a protoreflect.ServiceDescriptor"},
+		"descriptor proto": {placeholder, "*descriptorpb.ServiceDescriptorProto is not a service descriptor: pass a protoreflect.ServiceDescriptor"},
 		"file":             {simpleFile(t, "p", "S"), "is not a service descriptor"},
 		"string":           {"my.pkg.S", "string is not a service descriptor"},
 	} {

@@ -22,7 +22,7 @@ var (
 	errNotConnected = errors.NewErrorf(errors.Unavailable, "nats bus is not connected: no server has been reached yet")
 	errConnLost     = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the connection to the server was lost")
 	errConnClosed   = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the program has closed or drained its "+
-		"connection, or nats.go has given up reconnecting")
+		"connection, or nats.go has stopped reconnecting")
 	errUnconfirmed = errors.NewErrorf(errors.Unavailable, "the connection to the nats server was lost before the server "+
 		"confirmed the frame: it may or may not have been delivered")
 )

@@ -288,7 +288,7 @@ func TestHost_ShutdownCancelsALoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	err := f.host.Load(ctx, f.root+"/greeter")
-	require.ErrorContains(t, err, "waiting for another change of it")
+	require.ErrorContains(t, err, "waiting for another load or unload")
 
 	require.NoError(t, f.host.Shutdown(t.Context()))
 	require.ErrorIs(t, <-loading, context.Canceled)

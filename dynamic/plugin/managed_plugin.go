@@ -37,7 +37,7 @@ func (p *managedPlugin) acquire(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return errors.NewErrorf(errors.FromContext(ctx.Err()).Code(),
-			"plugin %s: waiting for another change of it: %w", p.name, ctx.Err())
+			"plugin %s: waiting for another load or unload: %w", p.name, ctx.Err())
 	}
 }
 

@@ -101,7 +101,7 @@ func (w *watcher) close() {
 	}
 	close(w.stopped)
 	if err := w.fsWatcher.Close(); err != nil {
-		w.host.options.logger.Warn("dynpsrpc: closing the watch of plugins failed", slog.Any("error", err))
+		w.host.options.logger.Warn("dynpsrpc: cannot close the watcher of the plugin directory", slog.Any("error", err))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 var errTypeName = errors.New("type name of a message frame must be non-empty and valid UTF-8: " +
-	"give the full name of the message")
+	"set the full name of the message")
 
 const (
 	envelopeTagTypeURL    = 1<<wireTypeBits | wireBytes

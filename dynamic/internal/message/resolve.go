@@ -79,7 +79,7 @@ func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescri
 		return Type{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, goType, given)
 	}
 	if example := messageType.New().Interface(); reflect.TypeOf(example) != goType {
-		return Type{}, fmt.Errorf("%s is no message type, it only holds a %T", goType, example)
+		return Type{}, fmt.Errorf("%s is not a message type, it only embeds a %T", goType, example)
 	}
 	t := newType[M](descriptor, func() proto.Message { return messageType.New().Interface() })
 	t.static = true

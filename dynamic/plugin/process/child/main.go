@@ -102,7 +102,7 @@ func (env environment) openBus(ctx context.Context) (bus.Bus, error) {
 	url := env.getenv(childproto.EnvBus)
 	if url == "" {
 		return nil, errors.NewErrorf(errors.FailedPrecondition,
-			"this program is a plugin: let a host run it, or set %s to the URL of a bus", childproto.EnvBus)
+			"this program is a plugin: start it with a plugin host, or set %s to the URL of a bus", childproto.EnvBus)
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()

@@ -78,7 +78,7 @@ func TestRun_ReportsStartErrors(t *testing.T) {
 	t.Parallel()
 	refuse := func(context.Context, *dynamic.Server) error { return errors.New("no license") }
 	for environment, expected := range map[string]string{
-		"":                                       "this program is a plugin: let a host run it, or set DYNPSRPC_BUS to the URL of a bus",
+		"":                                       "this program is a plugin: start it with a plugin host, or set DYNPSRPC_BUS to the URL of a bus",
 		"DYNPSRPC_ABI=2":                         "the host uses protocol version 2, but this program uses version 1: rebuild the program",
 		"DYNPSRPC_BUS=magic://x":                 "cannot open the bus: no bus driver",
 		"DYNPSRPC_BUS=local://":                  "no license",
