@@ -9,9 +9,9 @@ FUZZ_TIME ?= 60s
 BENCH     ?= .
 COUNT     ?= 1
 
-# Two packages at a time: tests of whole systems mostly wait, so the next package is built meanwhile. vet has its own step
-# in target test, and has -race there too, so that both steps share one compilation of all dependencies.
-TEST_FLAGS := -race -vet=off -shuffle=on -p=2 -parallel=4 -timeout=20m
+# Two packages at a time: tests of whole systems mostly wait, so the next package is built meanwhile. go test runs the
+# important checks of go vet; make lint runs all of them.
+TEST_FLAGS := -race -shuffle=on -p=2 -parallel=4 -timeout=20m
 
 # What make bench is given: see go -C tests/bench run . -h
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
@@ -23,9 +23,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: redis-server ## Run all tests with the race detector; sets up what they need
-	$(GO) vet -race ./...
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) ./...
-	$(GO) -C tests/bench vet -race ./...
 	$(GO) -C tests/bench test -vet=off -count=$(COUNT) ./...
 
 race: COUNT = 5
