@@ -9,7 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// resolveCall checks the method, the request and the options of a call, and returns its route.
+// resolveCall validates the method, the request and the options of a call, and returns the route to
+// use.
 func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
 	if err := p.check(kind); err != nil {
 		return nil, err
@@ -23,7 +24,7 @@ func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto
 	return p.route(bound, o)
 }
 
-// call sends a request to one server and returns the decoded response. The hooks run outside of the
+// call sends a request to one server and returns the decoded response. The hooks run outside the
 // interceptors.
 func (p *clientPlan) call(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
@@ -43,8 +44,8 @@ func (p *clientPlan) call(
 	return response, err
 }
 
-// callDirect sends a request to one server, without hooks and interceptors, and returns the decoded
-// response.
+// callDirect sends a request to one server and returns the decoded response. It runs neither hooks
+// nor interceptors.
 func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
 	raw, err := p.callUnary(ctx, r, request, o)
 	if err != nil {

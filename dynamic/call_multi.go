@@ -17,42 +17,46 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// maxResponses is the number of responses that one multi call buffers for a caller that does not
-// read. Further ones are discarded and counted as unmatched.
+// maxResponses is the maximum number of responses that a multi call buffers while its caller is not
+// reading. Any more are discarded and counted as unmatched.
 const maxResponses = 10_000
 
 // multiCall is the state of one multi call, which every server answers. Bus callbacks append
-// responses to queue and never block; the calling goroutine takes them out with next.
+// responses to queue and never block; the calling goroutine removes them by calling next.
 //
-// How many servers there are is known only if the bus counts the receivers of the request, see
-// package selection. Otherwise, as on NATS and on a Redis Cluster, the call lasts until its timeout
-// unless expected is set.
+// The number of servers is known only if the bus reports how many receivers got the request; see
+// package selection. Otherwise, as on NATS and on a Redis Cluster without sharded pub/sub, the call
+// lasts until its timeout, unless expected is set.
 type multiCall struct {
 	plan    *clientPlan
 	route   *route
 	id      id.Call
-	request proto.Message // as the caller passed it
-	// expected is the number of responses after which the call ends; zero if it is not limited.
+	request proto.Message // as passed by the caller
+	// expected is the number of responses after which the call ends, or zero if there is no limit.
 	expected int
 	wakeup   queue.Wakeup
-	chain    *multiChain // nil without interceptors
+	chain    *multiChain // nil if there are no interceptors
 
 	started   time.Time
-	published time.Time // zero until the request is published
+	published time.Time // zero until the request has been published
 	timer     *time.Timer
-	// done is true once next has returned the last response. It belongs to the calling goroutine.
+	// done reports whether the call has ended and next will return no more responses. Only the
+	// calling goroutine accesses it.
 	done bool
 
 	mu    sync.Mutex
 	queue []wire.Response
-	// responders are the servers that have answered. Further responses of the same server
-	// are discarded.
+	// responders holds the servers that have answered. Further responses from them are discarded.
 	responders selection.Responders
-	receivers  int   // of the request, as the bus reported; bus.Unknown until then
-	publishErr error // with which the bus lost the request
+	// receivers is the number of receivers that the bus reported for the request. It is bus.Unknown
+	// until the bus reports a number.
+	receivers int
+	// publishErr is the error that the bus reported when it lost the request.
+	publishErr error
 }
 
-// startMulti publishes a request to all servers. The caller must stop the call.
+// startMulti publishes a request to all servers. If it succeeds, the caller must call stop when it
+// is done with the call.
 func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
 		plan: p, route: r, id: id.NewRequest(), request: request, expected: o.expected, wakeup: queue.NewWakeup(),
@@ -64,8 +68,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	if p.conn.err() != nil {
 		return nil, c.withFacts(p.conn.closeError())
 	}
-	// As in psrpc, the expiry in the request of a multi call ignores the deadline of ctx. At that
-	// deadline a cancellation is published instead, see next.
+	// As in psrpc, a timeout set in the call's options determines the expiry even if the deadline
+	// of ctx is earlier. If that deadline passes first, next publishes a cancellation.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,
@@ -86,8 +90,9 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	return c, nil
 }
 
-// stop ends the call and releases what the conn holds for it. No response is added once stop has
-// returned. Servers that answer later become members, see [selection.LateResponses].
+// stop ends the call and releases its resources on the conn. No response is added after stop
+// returns. Servers that answer later still become members of the route; see
+// [selection.LateResponses].
 func (c *multiCall) stop() {
 	if c.chain != nil {
 		c.chain.close()
@@ -97,11 +102,11 @@ func (c *multiCall) stop() {
 	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.route.membership.AddAll(&c.responders) // some may have answered since the call was complete
+	c.route.membership.AddAll(&c.responders) // some servers may have answered since the call was complete
 }
 
-// next waits for the next response and returns it, or returns false after the last one. If the call
-// as a whole has failed, the last response is the error, without a server id.
+// next waits for the next response and returns it. It returns false if there are no more responses.
+// If the call as a whole has failed, the last response contains the error and no server ID.
 func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool) {
 	for !c.done {
 		response, ok, c.done = c.pop()
@@ -115,7 +120,7 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 			c.updateMembership() // servers that have not answered by now are no longer members
 		case <-ctx.Done():
 			c.done = true
-			c.plan.cancel(c.id) // also at the deadline of ctx, which the servers do not know
+			c.plan.cancel(c.id) // even at the deadline of ctx, which the servers may not know
 		case <-c.plan.conn.ctx.Done():
 			c.done = true
 			c.plan.cancel(c.id)
@@ -125,16 +130,17 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 	return serverResponse{}, false
 }
 
-// serverResponse is the response of one server to a multi call.
+// serverResponse is the response from one server to a multi call.
 type serverResponse struct {
 	serverID string
-	raw      []byte        // the encoded message
-	message  proto.Message // raw after decoding
+	raw      []byte        // encoded message
+	message  proto.Message // decoded from raw
 	err      error
 }
 
-// pop returns the oldest buffered response. If there is none, it returns whether the call has
-// ended: with an error, which is then the response, or because every server has answered.
+// pop returns the oldest buffered response. If there is none, done reports whether the call has
+// ended. A call that has failed ends with a response that contains the error. Otherwise, it ends
+// when every server, or the expected number of servers, has answered.
 func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,14 +166,15 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	return serverResponse{}, false, false
 }
 
-// updateMembership makes the servers that have answered the members of the route.
+// updateMembership records the servers that have answered so far as the current members of the
+// route.
 func (c *multiCall) updateMembership() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.route.membership.Update(c.receivers, &c.responders)
 }
 
-// onResponse implements pendingCall. It keeps the first response of each server.
+// onResponse implements pendingCall. It accepts only the first response from each server.
 func (c *multiCall) onResponse(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)
@@ -181,13 +188,16 @@ func (c *multiCall) onResponse(response wire.Response) bool {
 	return useful
 }
 
-// onClaim implements pendingCall. It discards the claim, because no server is selected.
+// onClaim implements pendingCall. It discards the claim, because a multi call does not select a
+// server.
 func (c *multiCall) onClaim(wire.ClaimRequest) bool { return false }
 
-// onConnClosed does nothing: next also selects on the conn's context.
+// onConnClosed implements pendingCall. It does nothing, because next also selects on the conn's
+// context.
 func (c *multiCall) onConnClosed() {}
 
-// Delivered implements bus.DeliveryReport for the request.
+// Delivered implements bus.DeliveryReport. It records the number of receivers, or the error if the
+// bus lost the request.
 func (c *multiCall) Delivered(receivers int, err error) {
 	c.mu.Lock()
 	c.receivers, c.publishErr = receivers, err
@@ -195,7 +205,7 @@ func (c *multiCall) Delivered(receivers int, err error) {
 	c.wakeup.Send()
 }
 
-// withFacts adds the facts of the call to err.
+// withFacts returns err annotated with the [errors.CallFacts] of the call and the given reason.
 func (c *multiCall) withFacts(err error, reason errors.Reason) error {
 	now := time.Now()
 	facts := errors.CallFacts{Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason}
@@ -214,8 +224,8 @@ func (p *clientPlan) decodeServerResponse(received *serverResponse) {
 	}
 }
 
-// receive waits for the next response, after the interceptors if there are any, and returns it
-// decoded. It returns false after the last one.
+// receive waits for the next response, passes it through any interceptors, and returns it decoded.
+// It returns false if there are no more responses.
 func (c *multiCall) receive(ctx context.Context) (received serverResponse, ok bool) {
 	if c.chain != nil {
 		return c.chain.next(ctx, c)

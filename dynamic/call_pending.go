@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// pendingCalls maps request ids to the pending calls of a conn. It is sharded, because each call
-// locks it at least three times: with a single table, calls of 64 concurrent callers take 1.08 to
+// pendingCalls maps request IDs to the pending calls of a conn. It is sharded because each call
+// locks it at least three times: with a single table, calls from 64 concurrent callers take 1.08 to
 // 1.12 times as long.
 type pendingCalls [shard.Count]struct {
 	mu    sync.Mutex
@@ -19,9 +19,9 @@ type pendingCalls [shard.Count]struct {
 	_     [shard.CacheLineSize]byte // keeps shards on different cache lines
 }
 
-// pendingCall is a call that waits for claims and responses. Its methods are called by the bus.
-// They take ownership of the message, never block, and return false for a message that they
-// discard, which the conn then counts as unmatched.
+// pendingCall is a call that is waiting for claims and responses. Its methods are called from bus
+// callbacks and never block. onClaim and onResponse take ownership of the message and report
+// whether they used it. The conn counts a message that was not used as unmatched.
 type pendingCall interface {
 	onClaim(claim wire.ClaimRequest) bool
 	onResponse(response wire.Response) bool
@@ -46,9 +46,10 @@ func (p *pendingCalls) remove(callID id.Call) {
 	delete(table.calls, callID)
 }
 
-// dispatch passes the call with this id to handle. It returns whether the call is pending, and
-// whether handle had a use for the message. The shard stays locked while handle runs, so that no
-// message reaches a call after remove has returned; handle must not use the table.
+// dispatch calls handle with the pending call that has the given request ID. found reports whether
+// there is such a call, and useful reports whether handle used the message. The shard stays locked
+// while handle runs, so that no message reaches a call after remove has returned. handle must not
+// access p.
 func (p *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
@@ -64,7 +65,7 @@ func (p *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) 
 	return true, handle(call)
 }
 
-// notifyConnClosed calls onConnClosed of all pending calls, without a lock.
+// notifyConnClosed calls onConnClosed on every pending call, without holding a lock.
 func (p *pendingCalls) notifyConnClosed() {
 	for i := range p {
 		p[i].mu.Lock()

@@ -10,16 +10,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// route holds the channels to the servers of one method and topic. It is immutable.
+// route holds the channels on which the client and the servers of one method and topic communicate.
+// A route is immutable.
 type route struct {
 	topic    []string
 	requests bus.Channel
-	// grants is the channel on which the client publishes which server it has selected.
+	// grants is the channel on which the client announces which server it has selected.
 	grants     bus.Channel
 	streams    bus.Channel
 	membership *selection.Membership
-	// handler runs the conn's interceptors and then the call. It is set for single calls only, and
-	// nil if the conn has no interceptors.
+	// handler runs the conn's interceptors and then performs the call. It is nil if the conn has no
+	// interceptors or the method is not a single call.
 	handler ClientRPCHandler
 }
 
@@ -39,8 +40,9 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 	return r, err
 }
 
-// route returns the route of a call: the one for the topic in its options, or else the one that the
-// client is bound to, or else the one of a method without topics.
+// route returns the route for a call. The topic in the call's options takes precedence over the
+// route to which the client is bound. If there is neither, route returns the default route, or an
+// error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:
