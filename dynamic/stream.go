@@ -19,29 +19,31 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// stream is one side of a stream, the client's or the server's, independent of its message types.
+// stream is one side of a stream, either the client's or the server's. It is independent of the
+// message types.
 //
-// The bus callbacks run on goroutines that all subscriptions of the bus share, so they never block:
-// a frame is handled at once or put into the mailbox. One goroutine per stream, its pump, takes
-// messages out of the mailbox and delivers them, see stream_receive.go. The callbacks take mu for
-// moments only; mu is never held while a frame is sent, which can take as long as the bus blocks.
+// The bus callbacks run on goroutines that are shared by all subscriptions of the bus, so they
+// never block: they either handle a frame at once or put it into the mailbox. Each stream has one
+// goroutine, called the pump, that takes messages out of the mailbox and delivers them; see
+// stream_receive.go. The callbacks hold mu only briefly. mu is never held while a frame is sent,
+// because sending can take as long as the bus blocks.
 type stream struct {
 	streamConfig
 
 	// consumer receives the messages. It is set before the pump starts.
 	consumer streamConsumer
-	// chain holds the interceptors' handlers, nil without interceptors. It is set before the pump
-	// starts.
+	// chain is the chain of interceptor handlers, or nil if there are no interceptors. It is set
+	// before the pump starts.
 	chain *streamChain
-	// release removes the stream from the table or conn that dispatches frames to it. It is set
-	// before the pump starts; the pump calls it when the stream has ended.
+	// release removes the stream from the streamTable or conn that dispatches frames to it. It is
+	// set before the pump starts. The pump calls it after the stream has ended.
 	release func()
-	// mailbox holds messages that arrived from the bus and that the pump has not taken yet.
+	// mailbox holds messages that have arrived from the bus but have not been taken by the pump.
 	mailbox queue.Mailbox[streamMessage]
-	// opening is the state of the open request. It is nil on a server.
+	// opening is the state of the request that opens the stream. It is nil on a server.
 	opening *streamOpening
 	// buffered returns the number of messages in the user's channel. It is nil until newTypedStream
-	// has made the channel.
+	// has created the channel.
 	buffered atomic.Pointer[func() int]
 
 	// context ends when the stream is closed.
@@ -49,44 +51,49 @@ type stream struct {
 	cancel  context.CancelCauseFunc
 	// done is closed after err is set.
 	done chan struct{}
-	// readerGone is closed when the user has closed the stream and reads no more messages.
+	// readerGone is closed when the user has closed the stream and therefore reads no more
+	// messages.
 	readerGone chan struct{}
-	// pumpDone is closed when the pump has ended.
+	// pumpDone is closed when the pump has returned.
 	pumpDone        chan struct{}
 	closeReaderGone func()
-	// tasks counts the calls of Close and the keepalive checks in flight, for which the pump waits.
+	// tasks counts the running calls of Close and keepalive checks. The pump waits for them before
+	// it returns.
 	tasks    *lifecycle.Gate
 	hijacked atomic.Bool
 
-	// sendLock serializes frames, so that they reach the bus in the order of the Sends. It is a
-	// channel of capacity one because, unlike a mutex, it can be waited for together with a
-	// context.
+	// sendLock serializes sending, so that frames reach the bus in the order of the calls to Send.
+	// It is a channel of capacity one rather than a mutex, so that a goroutine can stop waiting for
+	// it when its context ends.
 	sendLock chan struct{}
-	// windowSlots holds one element for each message in the window. It is nil without a window.
+	// windowSlots contains one element for each unacknowledged message in the send window. It is
+	// nil if the stream has no window.
 	windowSlots chan struct{}
 
-	// dedupKey is random, so that it differs from the keys of the other streams that share the
-	// dedup cache.
+	// dedupKey distinguishes this stream from others that share the dedup cache. It is chosen at
+	// random.
 	dedupKey uint64
 	started  time.Time
-	// lastRecv and lastSent are the times of the last frames, in nanoseconds since started.
+	// lastRecv and lastSent are the times at which the last frames were received and sent, in
+	// nanoseconds since started.
 	lastRecv, lastSent atomic.Int64
 
 	mu sync.Mutex
-	// err is the reason why the stream was closed, nil while it is open.
+	// err is the reason why the stream was closed. It is nil while the stream is open.
 	err error
-	// inFlight holds unacknowledged messages by request id. It is nil once the stream is closed.
+	// inFlight maps request ids to messages that have not been acknowledged yet. It is nil once the
+	// stream is closed.
 	inFlight map[id.Call]*inFlightMessage
-	// allAcked is closed when inFlight becomes empty. It is nil if no Flush is waiting.
+	// allAcked is closed when inFlight becomes empty. It is nil unless a Flush is waiting.
 	allAcked chan struct{}
-	// windowErr is the first error of a message in the window that no Send or Flush has returned
-	// yet.
+	// windowErr is the first error of a message in the send window that has not yet been returned
+	// by Send or Flush.
 	windowErr error
-	// onCloseFuncs are called when the stream is closed.
+	// onCloseFuncs contains the functions to call when the stream is closed.
 	onCloseFuncs []func()
 }
 
-// streamOwner is what a stream must know about the endpoint that serves it.
+// streamOwner is the endpoint that serves a stream, reduced to what the stream needs.
 type streamOwner interface {
 	// isClosing reports whether the endpoint accepts no more streams.
 	isClosing() bool
@@ -100,28 +107,32 @@ type streamConfig struct {
 	bus    bus.Bus
 	// remote is the channel to which the other side has subscribed.
 	remote bus.Channel
-	// timeout applies to messages without a timeout of their own.
+	// timeout is the time limit for messages that do not set their own.
 	timeout            time.Duration
 	sendType, recvType message.Type
-	// buffer and window are sizes in messages; zero selects the default.
+	// buffer is the capacity of the user's channel, and window the size of the send window, both in
+	// messages. A buffer of zero selects DefaultStreamBuffer. A window of zero or one means that
+	// there is no window.
 	buffer, window int
 	counters       *streamCounters
-	// dedup finds messages that the bus delivered twice. All streams of a conn or server share it.
+	// dedup detects messages that the bus has delivered twice. It is shared by all streams of a
+	// conn or server.
 	dedup *dedup.Cache
 	// owner is the endpoint that serves the stream. It is nil on a client.
 	owner streamOwner
 }
 
-// DefaultStreamBuffer is the number of messages that a stream's channel holds, unless
-// [WithStreamBuffer] sets another number.
+// DefaultStreamBuffer is the default capacity of a stream's channel, in messages. See
+// [WithStreamBuffer].
 const DefaultStreamBuffer = 100
 
-// streamCounters count dropped frames. A frame is dropped, instead of blocking the bus callback, if
-// it is late, has no stream or pending message, is a duplicate, or finds the mailbox full.
+// streamCounters counts dropped frames. A frame is dropped, rather than blocking the bus callback,
+// if it has expired, if it matches no open stream or pending message, if it is a duplicate, or if
+// the mailbox is full.
 type streamCounters struct{ expired, unmatched, duplicated, overflowed atomic.Uint64 }
 
-// newStream returns a stream whose context is derived from ctx. The caller must start the pump, or
-// close the stream with markClosed.
+// newStream returns a stream whose context is derived from ctx. The caller must either start the
+// pump or close the stream with markClosed.
 func newStream(ctx context.Context, config streamConfig) *stream {
 	config.timeout = min(config.timeout, maxTimeout)
 	if config.buffer <= 0 {
@@ -147,7 +158,7 @@ func newStream(ctx context.Context, config streamConfig) *stream {
 	return s
 }
 
-// Context ends when the stream is closed.
+// Context returns a context that ends when the stream is closed.
 func (s *stream) Context() context.Context { return s.context }
 
 // Err returns the reason why the stream was closed, or nil while it is open.
@@ -157,7 +168,7 @@ func (s *stream) Err() error {
 	return s.err
 }
 
-// waiting returns the number of messages that have arrived and were not read yet.
+// waiting returns the number of messages that have arrived but have not been read yet.
 func (s *stream) waiting() uint64 {
 	count := s.mailbox.Len()
 	if buffered := s.buffered.Load(); buffered != nil {
@@ -169,8 +180,8 @@ func (s *stream) waiting() uint64 {
 // Hijack keeps the stream open after the handler has returned.
 func (s *stream) Hijack() { s.hijacked.Store(true) }
 
-// onClose arranges for f to be called when the stream is closed. f must not block. onClose returns
-// false, and f is not called, if the stream is closed already.
+// onClose registers f to be called when the stream is closed. f must not block. If the stream is
+// already closed, onClose returns false and f is not called.
 func (s *stream) onClose(f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +192,8 @@ func (s *stream) onClose(f func()) bool {
 	return true
 }
 
-// markClosed closes the stream on this side only; the other side is not notified. It returns false
-// if the stream was closed already.
+// markClosed closes the stream on this side without notifying the other side. It returns false if
+// the stream was already closed.
 func (s *stream) markClosed(err error) bool {
 	s.mu.Lock()
 	if s.err != nil {
@@ -190,8 +201,8 @@ func (s *stream) markClosed(err error) bool {
 		return false
 	}
 	s.err = err
-	// The context is canceled under mu: a caller to which Err returns an error finds the context
-	// ended.
+	// Cancel the context before releasing mu, so that the context has ended by the time Err returns
+	// an error.
 	s.cancel(err)
 	pending, cleanup := s.inFlight, s.onCloseFuncs
 	s.inFlight, s.onCloseFuncs = nil, nil
@@ -210,15 +221,14 @@ func (s *stream) markClosed(err error) bool {
 	return true
 }
 
-// withFacts attaches the stream's method, topic and phase, and the reason, to err.
+// withFacts returns err annotated with the [errors.CallFacts] of the stream and the given reason.
 func (s *stream) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, errors.CallFacts{
 		Method: s.method.FullName(), Topic: s.topic, Phase: errors.PhaseStream, Reason: reason,
 	})
 }
 
-// intercept routes the user's calls and the received messages through chain. A nil chain changes
-// nothing.
+// intercept makes sent and received messages pass through chain. It does nothing if chain is nil.
 func (s *stream) intercept(chain *streamChain) {
 	if chain != nil {
 		s.chain = chain
@@ -226,27 +236,28 @@ func (s *stream) intercept(chain *streamChain) {
 	}
 }
 
-// streamMessage is a received message. Its acknowledgement repeats the request id and both times.
+// streamMessage is a received message. The acknowledgement carries the same request id and times.
 type streamMessage struct {
 	requestID      []byte
 	sentAt, expiry int64 // Unix time in nanoseconds
 	body           []byte
 }
 
-// streamConsumer receives the messages from the pump. Only the pump calls its methods, except that
-// interceptors may cause calls of deliver from other goroutines.
+// streamConsumer receives the messages from the pump. Its methods are called only by the pump,
+// except that interceptors may cause deliver to be called from other goroutines.
 type streamConsumer interface {
 	// canDeliver reports whether deliver would return without waiting.
 	canDeliver() bool
-	// deliver waits until the message is in the user's channel. It returns false if the stream's
-	// user reads no more messages.
+	// deliver waits until the message is in the user's channel. It returns false if the user reads
+	// no more messages.
 	deliver(message proto.Message) bool
-	// finish closes the user's channel. The pump calls it after the last deliver.
+	// finish closes the user's channel. The pump calls it after the last call to deliver.
 	finish()
 }
 
-// mailboxSlack is how many messages a mailbox holds beyond the size of the stream's channel, so
-// that a sender with a large window can be ahead of the reader. Messages beyond that are dropped
-// and counted: waiting for room would block the bus callback, and with it all other subscriptions.
-// The sender receives no acknowledgement of a dropped message, so its Send fails.
+// mailboxSlack is the number of messages that a mailbox can hold in addition to the capacity of the
+// stream's channel. It allows a sender with a large window to get ahead of the reader. When the
+// mailbox is full, further messages are dropped and counted, because waiting for room would block
+// the bus callback and thus all other subscriptions. A dropped message is not acknowledged, so the
+// sender's Send fails.
 const mailboxSlack = 1024

@@ -17,14 +17,14 @@ import (
 )
 
 // ErrKeepaliveTimeout is the error of a stream that was closed because no frame arrived from the
-// other side for three keepalive intervals, see [WithKeepalive].
+// other side for three keepalive intervals. See [WithKeepalive].
 var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vanished")
 
-// Close closes the stream on this side and sends cause to the other side. Messages that are in the
-// channel by then can still be read. If the stream was closed already, Close returns the result of
-// Err.
+// Close closes the stream on this side and sends cause to the other side. Messages that are already
+// in the channel can still be read. If the stream was already closed, Close returns the error
+// returned by Err.
 func (s *stream) Close(cause error) error {
-	// The pump waits for this Close, so that the close frame is sent before the stream has ended.
+	// The pump waits for this call to return, so the close frame is sent before the pump ends.
 	if !s.tasks.Enter() {
 		return s.Err()
 	}
@@ -37,7 +37,8 @@ func (s *stream) Close(cause error) error {
 	return s.sendClose(cause)
 }
 
-// closeIntercepted closes the stream for its user. The interceptors are called first.
+// closeIntercepted closes the stream on behalf of its user. The close passes through the
+// interceptors first.
 func (s *stream) closeIntercepted(cause error) error {
 	if s.chain == nil {
 		return s.Close(cause)
@@ -45,7 +46,7 @@ func (s *stream) closeIntercepted(cause error) error {
 	return s.chain.close(s, cause)
 }
 
-// closeError returns the error that Err reports after Close(cause).
+// closeError returns the error that Err reports after the stream was closed with cause.
 func closeError(cause error) error {
 	if cause == nil {
 		return errors.ErrStreamClosed
@@ -56,8 +57,8 @@ func closeError(cause error) error {
 	return errors.NewError(errors.Unknown, cause)
 }
 
-// sendClose sends the last frame of the stream. It waits until a frame that is being sent is out.
-// The context is independent of the stream's own, which has ended by now.
+// sendClose sends the close frame, which is the last frame of the stream. If another frame is being
+// sent, it waits its turn. It does not use the stream's context, which has already ended.
 func (s *stream) sendClose(cause error) error {
 	code, text := errors.ToStreamClose(cause)
 	requestID, now := id.NewRequest(), time.Now()
@@ -66,7 +67,7 @@ func (s *stream) sendClose(cause error) error {
 		Op: wire.StreamClose, Code: string(code), Error: text, Details: closeDetails(cause),
 	}
 	frame, err := last.AppendFrame(nil)
-	if err != nil { // The details cannot be encoded. Code and text are enough for psrpc peers, too.
+	if err != nil { // The details cannot be encoded, so only code and text are sent, as in psrpc.
 		last.Details = nil
 		if frame, err = last.AppendFrame(nil); err != nil {
 			return errors.NewErrorf(errors.Internal, "close of stream %s cannot be encoded: %w", s.method.FullName(), err)
@@ -88,8 +89,8 @@ func (s *stream) sendClose(cause error) error {
 	return nil
 }
 
-// sendTooLarge sends a close with the code resource_exhausted in place of one that is too large for
-// the bus. Without it the other side would not learn that the stream is closed.
+// sendTooLarge sends a close frame with code [errors.ResourceExhausted] in place of one that is too
+// large for the bus. Without it, the other side would not learn that the stream is closed.
 func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
 	last.Code, last.Details = string(errors.ResourceExhausted), nil
 	last.Error = fmt.Sprintf("close of stream %s: %v", s.method.FullName(), tooLarge)
@@ -100,8 +101,8 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 	return s.bus.Publish(ctx, s.remote, frame, nil)
 }
 
-// closeDetails returns the details of cause, which [errors.ToStreamClose] leaves out. psrpc peers
-// ignore them.
+// closeDetails returns the error details of cause, which are not part of the result of
+// [errors.ToStreamClose]. psrpc peers ignore them.
 func closeDetails(cause error) []*anypb.Any {
 	if coded, ok := errors.AsType[errors.Error](cause); ok {
 		return coded.DetailsProto()
@@ -109,8 +110,8 @@ func closeDetails(cause error) []*anypb.Any {
 	return nil
 }
 
-// onRemoteClose closes the stream with the error that the other side sent. The pump still delivers
-// the messages that arrived before, see deliverAfterClose. onRemoteClose never blocks.
+// onRemoteClose closes the stream with the error sent by the other side. The pump still delivers
+// the messages that arrived earlier; see deliverAfterClose. onRemoteClose never blocks.
 func (s *stream) onRemoteClose(frame *wire.Stream) {
 	err := errors.FromStreamClose(errors.ErrorCode(frame.Code), frame.Error)
 	if len(frame.Details) > 0 {
@@ -121,7 +122,7 @@ func (s *stream) onRemoteClose(frame *wire.Stream) {
 	}
 }
 
-// closeWithContext closes the stream when ctx ends.
+// closeWithContext arranges for the stream to be closed when ctx ends.
 func (s *stream) closeWithContext(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
 	if !s.onClose(func() { stop() }) {

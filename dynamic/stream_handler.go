@@ -12,16 +12,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// boundStream is a stream handler whose types have been checked against its method.
+// boundStream is a stream handler bound to a method. Its message types have been checked against
+// those of the method.
 type boundStream struct {
 	sendType, recvType message.Type
-	// buffer and window are sizes in messages; zero selects the default.
+	// buffer is the capacity of the user's channel, and window the size of the send window, both in
+	// messages. A buffer of zero selects DefaultStreamBuffer. A window of zero or one means that
+	// there is no window.
 	buffer, window int
-	// newTyped creates the typed stream that the handler receives, and returns a function that
-	// calls the handler.
+	// newTyped creates the typed stream that is passed to the handler and returns a function that
+	// calls the handler with it.
 	newTyped func(s *stream) func() error
-	// affinity returns the affinity with which the server claims a stream. If affinity is nil it is
-	// 1.
+	// affinity returns the affinity to include in the server's claim for a stream. If affinity is
+	// nil, 1 is used.
 	affinity func(ctx context.Context) float32
 }
 
@@ -31,14 +34,15 @@ type StreamHandlerOption interface {
 }
 
 // Stream returns a handler that calls handle for each stream. Send is the method's response type,
-// Recv its request type. Each stream is handled on a goroutine of its own. When handle returns, the
-// stream is closed with its error (see Close of [ClientStream]), unless the stream was hijacked.
+// and Recv is its request type. Each call runs on its own goroutine. When handle returns, the
+// stream is closed with the error that handle returned (see Close of [ClientStream]), unless the
+// stream was hijacked.
 //
-// The stream's context ends when the stream is closed; the handler has no other time limit. When
-// the server is shut down, or the service or the topic is deregistered, its streams are closed at
-// once with errors.ErrStreamEOF; [Server.Shutdown] and [Registration.Close] wait for the handlers.
-// A panic is logged and closes the stream with the code internal; the client does not see the value
-// of the panic.
+// The stream's context ends when the stream is closed. There is no other limit on how long handle
+// may run. When the server is shut down, or the service or topic is deregistered, its streams are
+// closed immediately with errors.ErrStreamEOF; [Server.Shutdown] and [Registration.Close] wait for
+// the handlers to return. A panic is logged and closes the stream with code [errors.Internal]. The
+// panic value is not sent to the client.
 func Stream[Send, Recv proto.Message](
 	handle func(stream ServerStream[Send, Recv]) error, opts ...StreamHandlerOption,
 ) Handler {
@@ -81,20 +85,22 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 	return &boundHandler{stream: bound}, nil
 }
 
-// unimplementedStream handles the streams of methods for which no handler was given.
+// unimplementedStream handles streams of methods that have no handler.
 func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 	return errors.ErrUnimplemented
 }
 
-// WithStreamAffinity sets the function that rates how well this server suits one more stream, for
-// methods whose clients select one of the servers that claim the stream. A higher affinity is
-// better. With 0 the server claims the stream but loses a selection by affinity; only
-// [SelectionOpts] with AcceptFirstAvailable (the default unless the method has AFFINITY routing) or
-// a SelectionFunc can select it. With a negative affinity the server does not claim the stream.
-// Without the option the affinity is 1.
+// WithStreamAffinity sets the function that rates how suitable this server is for another stream.
+// It applies to methods whose clients select one of the servers that claim the stream. Servers with
+// a higher affinity are preferred; the default is 1.
+//
+// If the affinity is 0, the server claims the stream but is not eligible for selection by affinity.
+// It can then be selected only with [SelectionOpts] that set AcceptFirstAvailable (the default
+// unless the method has AFFINITY routing) or a SelectionFunc. If the affinity is negative, the
+// server does not claim the stream.
 //
 // ctx carries the client's metadata (see [RequestInfoFromContext]) and ends when the client's
-// request expires or is canceled. The function should return quickly; if it panics, the server does
+// request expires or is canceled. The function should return quickly. If it panics, the server does
 // not claim the stream.
 func WithStreamAffinity(affinity func(ctx context.Context) float32) StreamHandlerOption {
 	return streamAffinity(affinity)

@@ -9,13 +9,14 @@ import (
 )
 
 const (
-	// DefaultKeepalive is the default keepalive interval of streams, see [WithKeepalive].
+	// DefaultKeepalive is the default keepalive interval of streams. See [WithKeepalive].
 	DefaultKeepalive = 10 * time.Second
-	// MinimumKeepalive is the shortest keepalive interval. Shorter ones are raised to it.
+	// MinimumKeepalive is the shortest keepalive interval. Shorter intervals are raised to this
+	// value.
 	MinimumKeepalive = 10 * time.Millisecond
 
-	// maxMissedKeepalives is the number of intervals without a frame after which a stream is
-	// closed.
+	// maxMissedKeepalives is the number of keepalive intervals without a received frame after which
+	// a stream is closed.
 	maxMissedKeepalives = 3
 )
 
@@ -24,17 +25,18 @@ type keepaliveOption time.Duration
 func (k keepaliveOption) applyServer(o *serverOptions) { o.keepalive = time.Duration(k) }
 func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Duration(k) }
 
-// WithKeepalive sets the keepalive interval of streams. A side that has sent no frame for one
-// interval sends a ping. A side that has received no frame for three intervals closes the stream
-// with [ErrKeepaliveTimeout]. The shorter interval of the two sides applies. Zero selects
-// [DefaultKeepalive]; shorter intervals than [MinimumKeepalive] are raised to it; a negative
-// interval disables keepalives.
+// WithKeepalive sets the keepalive interval of streams. A side that has not sent a frame for one
+// interval sends a ping. A side that has not received a frame for three intervals closes the stream
+// with [ErrKeepaliveTimeout]. If the two sides have different intervals, the shorter one is used.
+// If interval is zero, [DefaultKeepalive] is used. Intervals shorter than [MinimumKeepalive] are
+// raised to it. A negative interval disables keepalives.
 //
-// Streams with psrpc peers, which do not support keepalives, have none. Streams with MULTI routing
-// have none either, since several servers share the other side.
+// Keepalives are not used on streams with psrpc peers, which do not support them, or on streams
+// with MULTI routing, where several servers share the other side.
 func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
 
-// keepaliveInterval returns the interval for an option's value. It is 0 if keepalives are disabled.
+// keepaliveInterval returns the interval selected by the value of a keepalive option. It returns 0
+// if keepalives are disabled.
 func keepaliveInterval(option time.Duration) time.Duration {
 	switch {
 	case option == 0:
@@ -46,8 +48,8 @@ func keepaliveInterval(option time.Duration) time.Duration {
 	}
 }
 
-// keepalive detects that the other side of a stream is gone. A bus does not report this by itself:
-// it has no connection per stream, so a side that crashed is merely silent.
+// keepalive detects that the other side of a stream is gone. The bus cannot report this: it has no
+// connection per stream, so a side that has crashed merely falls silent.
 type keepalive struct {
 	stream   *stream
 	interval time.Duration
@@ -55,7 +57,8 @@ type keepalive struct {
 	timer *time.Timer
 }
 
-// startKeepalive starts the keepalive if both sides announced an interval.
+// startKeepalive starts sending and expecting keepalives, provided both sides have announced an
+// interval.
 func (s *stream) startKeepalive(local, remote time.Duration) {
 	if local <= 0 || remote <= 0 {
 		return
@@ -70,8 +73,8 @@ func (s *stream) startKeepalive(local, remote time.Duration) {
 	}
 }
 
-// check closes the stream if the other side is gone, and otherwise sends a ping if one is due. The
-// timer calls it.
+// check is called by the timer. It closes the stream if the other side is gone, and otherwise sends
+// a ping if one is due.
 func (k *keepalive) check() {
 	s := k.stream
 	if !s.tasks.Enter() {
@@ -80,7 +83,8 @@ func (k *keepalive) check() {
 	defer s.tasks.Leave()
 	now := time.Since(s.started)
 	if now-time.Duration(s.lastRecv.Load()) >= maxMissedKeepalives*k.interval {
-		// The close frame is sent for a remote that is reachable in this direction only.
+		// Close also sends a close frame, in case the other side is still reachable in this
+		// direction.
 		_ = s.Close(ErrKeepaliveTimeout)
 		return
 	}
@@ -90,8 +94,8 @@ func (k *keepalive) check() {
 	k.reschedule()
 }
 
-// ping sends a ping. Errors are ignored: if the bus does not reach the other side, no frames arrive
-// from it either, and check closes the stream.
+// ping sends a ping. Errors are ignored: if the bus cannot reach the other side, no frames arrive
+// from there either, and check will close the stream.
 func (k *keepalive) ping() {
 	s := k.stream
 	requestID, now := id.NewRequest(), time.Now()
@@ -101,14 +105,15 @@ func (k *keepalive) ping() {
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
 		Expiry: now.Add(maxMissedKeepalives * k.interval).UnixNano(), Op: wire.StreamPing,
 	}
-	// Encoding fails only for an invalid stream id, with which the stream could not have been
+	// Encoding fails only if the stream id is invalid, and such a stream could not have been
 	// opened.
 	if frame, err := ping.AppendFrame(nil); err == nil {
 		_ = s.publish(&ctx, frame, nil)
 	}
 }
 
-// reschedule sets the timer to the earlier of the next ping and the timeout.
+// reschedule sets the timer to fire when the next ping is due or when the other side times out,
+// whichever comes first.
 func (k *keepalive) reschedule() {
 	s := k.stream
 	now := time.Since(s.started)

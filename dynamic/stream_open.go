@@ -45,8 +45,8 @@ func openStream[Send, Recv proto.Message](
 	return typed, nil
 }
 
-// streamChain returns the chain of the conn's interceptors, followed by the interceptors of the
-// call. It returns nil if there are none.
+// streamChain returns the chain of the conn's interceptors followed by those of the call. It
+// returns nil if there are no interceptors.
 func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
 	options := &p.conn.options
 	interceptors := options.interceptors.stream
@@ -59,12 +59,13 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 	return newStreamChain(ctx, p.conn.panics(), interceptors, newRPCInfo(p.method, r.topic))
 }
 
-// maxReopens bounds how often opening is retried because the selected server was shutting down.
+// maxReopens is the maximum number of times that opening a stream is retried because the selected
+// server was shutting down.
 const maxReopens = 3
 
-// openStream opens a stream and returns it once a server has acknowledged it. A server that shuts
-// down between its claim and the grant answers ErrStreamEOF; the stream is then opened again,
-// because another server, or the next version of the service, can accept it.
+// openStream opens a stream and returns it once a server has acknowledged it. If the selected
+// server shuts down after it has claimed the stream, it answers with ErrStreamEOF. openStream then
+// tries again, because another server, or the next version of the service, may accept the stream.
 func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	for attempt := 0; ; attempt++ {
 		s, err := p.tryOpenStream(ctx, route, o)
@@ -76,15 +77,16 @@ func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOpt
 
 func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	c := newUnaryCall(p, route)
-	// Streams are never queued: the open request reaches every server, and the servers claim it. A
-	// queue would choose a server per frame, and so could not keep a stream at one server.
+	// Streams never use a queue: the open request is sent to all servers, and those that want the
+	// stream claim it. A queue would choose a server for each frame and so could not keep a stream
+	// on one server.
 	c.chooseSelection(o, false)
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	// As in psrpc, the deadline of ctx does not shorten the expiry of an open request.
 	c.expiry = timeout
 	s := p.newStream(ctx, route, timeout, o)
-	// The stream keeps the inbox, which is therefore not returned to the pool: an acknowledgement
-	// can arrive when the call has ended, and must not reach the inbox of another call.
+	// The stream keeps the inbox, so the inbox is not returned to the pool. Otherwise an
+	// acknowledgement that arrives after the call has ended could reach the inbox of another call.
 	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox}
 
 	keepalive := keepaliveInterval(p.conn.options.keepalive)

@@ -8,27 +8,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// streamOpening is the state of the open request of a client's stream. The request is a unary call
-// without a message: its claims and grants are those of a call, and the server's acknowledgement or
-// close frame is put into the call's inbox as the response.
+// streamOpening is the state of the request that opens a client's stream. The request is handled
+// like a unary call without a message: servers claim it and the client grants it as usual, and the
+// server's acknowledgement or close frame is put into the call's inbox as the response.
 type streamOpening struct {
 	// id is the request id of the open request.
 	id    id.Call
 	inbox *callInbox
-	// keepalive is the interval that the server announced, in nanoseconds. It is 0 before the
-	// acknowledgement, and if the server disabled keepalives.
+	// keepalive is the keepalive interval announced by the server, in nanoseconds. It is 0 until
+	// the acknowledgement has arrived, or if the server has disabled keepalives.
 	keepalive atomic.Int64
 }
 
-// onAck completes the open request. With MULTI routing every server acknowledges; the first
-// acknowledgement counts. onAck never blocks.
+// onAck completes the open request. With MULTI routing every server sends an acknowledgement, and
+// only the first one has an effect. onAck never blocks.
 func (o *streamOpening) onAck(frame *wire.Stream) {
 	o.keepalive.CompareAndSwap(0, frame.Keepalive)
 	o.inbox.onResponse(wire.Response{})
 }
 
-// onRefused fails the open request with the error of a close frame. It has no effect after an
-// acknowledgement. It never blocks.
+// onRefused fails the open request with the error from a close frame. It has no effect once the
+// request has been acknowledged. It never blocks.
 func (o *streamOpening) onRefused(err errors.Error) {
 	o.inbox.onResponse(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
 }

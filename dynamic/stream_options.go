@@ -14,8 +14,8 @@ type StreamOption interface{ applySend(o *sendOptions) }
 type sendOptions struct {
 	timeout time.Duration
 	ctx     context.Context //nolint:containedctx // it has the lifetime of one Send
-	// done is the Done channel of the context that WithStreamContext set. It is nil without the
-	// option.
+	// done is the Done channel of the context set by WithStreamContext. It is nil if that option is
+	// not used.
 	done <-chan struct{}
 }
 
@@ -31,10 +31,11 @@ type sendOption func(*sendOptions)
 
 func (f sendOption) applySend(o *sendOptions) { f(o) }
 
-// WithStreamTimeout sets the time limit of this Send. The default, also for a zero or negative
-// timeout, is the timeout of the call that opened the stream on the client, and [WithServerTimeout]
-// on the server. In a window (see [WithStreamWindow]) the limit applies twice: to the wait for a
-// free slot, and then to the wait for the acknowledgement.
+// WithStreamTimeout sets the time limit for this Send. If timeout is zero or negative, or the
+// option is not used, the limit is the timeout of the call that opened the stream on a client, and
+// the timeout set by [WithServerTimeout] on a server. On a stream with a send window (see
+// [WithStreamWindow]) the limit applies separately to the wait for a free slot and to the wait for
+// the acknowledgement.
 func WithStreamTimeout(timeout time.Duration) StreamOption {
 	return sendOption(func(o *sendOptions) {
 		if timeout > 0 {
@@ -43,20 +44,21 @@ func WithStreamTimeout(timeout time.Duration) StreamOption {
 	})
 }
 
-// WithStreamContext makes this Send return with an error when ctx ends. The message may have been
-// received nevertheless.
+// WithStreamContext sets a context for this Send. If ctx ends first, Send returns an error, but the
+// other side may still have received the message.
 func WithStreamContext(ctx context.Context) StreamOption {
 	return sendOption(func(o *sendOptions) { o.ctx, o.done = ctx, ctx.Done() })
 }
 
-// StreamSetting configures a stream on either side. Pass it to [Client.OpenStream] on a client and
+// StreamSetting configures either side of a stream. Pass it to [Client.OpenStream] on a client or
 // to [Stream] on a server.
 type StreamSetting interface {
 	RequestOption
 	StreamHandlerOption
 }
 
-// streamSetting is a StreamSetting. A zero field leaves the value of an earlier option unchanged.
+// streamSetting is the only implementation of StreamSetting. A field that is zero does not change
+// the value set by an earlier option.
 type streamSetting struct{ buffer, window int }
 
 func (s streamSetting) applyRequest(o *requestOptions) { s.apply(&o.bufferSize, &o.window) }
@@ -70,16 +72,18 @@ func (s streamSetting) apply(buffer, window *int) {
 	*buffer, *window = cmp.Or(s.buffer, *buffer), cmp.Or(s.window, *window)
 }
 
-// WithStreamBuffer sets how many received and acknowledged messages the stream's channel holds for
-// its reader. The default, also for zero or negative values, is [DefaultStreamBuffer].
+// WithStreamBuffer sets the capacity of the stream's channel, which holds messages that have been
+// received and acknowledged but not read. If messages is zero or negative, [DefaultStreamBuffer] is
+// used.
 func WithStreamBuffer(messages int) StreamSetting { return streamSetting{buffer: max(messages, 0)} }
 
-// WithStreamWindow allows up to n messages to be sent without an acknowledgement. Send then waits
-// for a free slot in the window, sends the message and returns without waiting for the
-// acknowledgement; the order of messages is kept. If a message is not acknowledged, the next Send
-// or Flush returns the error. Streams on both sides have Flush, see [Flusher].
+// WithStreamWindow sets the size of the stream's send window, which is the maximum number of
+// messages that may be waiting for an acknowledgement. With a window, Send waits only for a free
+// slot, sends the message, and returns without waiting for the acknowledgement. The order of
+// messages is preserved. If a message is not acknowledged, the next Send or Flush returns the
+// error. Both sides of a stream can call Flush; see [Flusher].
 //
-// By default, and for n of at most 1, there is no window: Send returns when its message was
-// acknowledged, which takes a round trip. Windows of 64 and 1024 messages send 13 to 40 times as
-// many messages per second.
+// By default, or if n is at most 1, there is no window: Send returns when its message has been
+// acknowledged, which takes one round trip. A window of 64 to 1024 messages increases throughput 13
+// to 40 times.
 func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 0)} }

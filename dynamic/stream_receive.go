@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// receive handles a frame of this stream from the bus. It never blocks.
+// receive handles a frame of this stream that has arrived from the bus. It never blocks.
 func (s *stream) receive(frame *wire.Stream) {
 	now := time.Now()
 	s.lastRecv.Store(int64(now.Sub(s.started)))
@@ -40,15 +40,15 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
 		s.onAck(frame)
 	case wire.StreamClose:
 		s.onRemoteClose(frame)
-	case wire.StreamPing: // receive has updated lastRecv already.
+	case wire.StreamPing: // receive has already updated lastRecv.
 	default:
 		s.counters.unmatched.Add(1)
 	}
 }
 
-// pump delivers messages until the stream is closed, and then those that arrived before the close,
-// as long as the user reads them. It returns when no Close and no keepalive check of the stream is
-// running.
+// pump delivers messages until the stream is closed. It then delivers the messages that had arrived
+// before the close, as long as the user reads them. When pump returns, no Close and no keepalive
+// check of the stream is running.
 func (s *stream) pump() {
 	defer close(s.pumpDone)
 	for s.pumpNext() {
@@ -59,8 +59,8 @@ func (s *stream) pump() {
 	<-s.tasks.Close()
 }
 
-// pumpNext waits for a message and delivers it. It returns false if the stream is closed and no
-// more messages can be delivered.
+// pumpNext waits for a message and delivers it. It returns false if no more messages can be
+// delivered because the stream is closed.
 func (s *stream) pumpNext() bool {
 	message, ok := s.mailbox.Pop()
 	if !ok {
@@ -69,15 +69,15 @@ func (s *stream) pumpNext() bool {
 			return true
 		case <-s.done:
 		}
-		// The stream is closed. What arrived before is still delivered.
+		// The stream is closed, but messages that arrived earlier are still delivered.
 		if message, ok = s.mailbox.Pop(); !ok {
 			return false
 		}
 	}
 	decoded, err := s.recvType.Decode(message.body)
 	if err != nil {
-		// Close fails only if the stream was closed meanwhile or the bus is down; either way it is
-		// closed.
+		// Close can fail only if the stream has been closed in the meantime or the bus is down. The
+		// stream is closed in either case.
 		_ = s.Close(errors.NewError(errors.MalformedRequest, err))
 		return false
 	}
@@ -87,13 +87,14 @@ func (s *stream) pumpNext() bool {
 	return s.deliver(&message, decoded)
 }
 
-// deliver passes a message to the user and acknowledges it. pending is nil if the message was
-// acknowledged already. deliver returns false if the user reads no more messages.
+// deliver passes a message to the user and acknowledges it. pending is nil if the message has
+// already been acknowledged. deliver returns false if the user reads no more messages.
 //
-// The acknowledgement says that the message is in the user's channel; as long as the channel is
-// full it is withheld, which slows the sender down. If there is room the acknowledgement is sent
-// first. Otherwise the reader's reply could overtake it, and a Send on the other side would return
-// after the reply to its message had arrived.
+// An acknowledgement means that the message is in the user's channel. It is withheld while the
+// channel is full, which slows down the sender. If the channel has room, the acknowledgement is
+// sent before the message is put there. Otherwise the user's reply could overtake the
+// acknowledgement, and a Send on the other side could return after the reply to its message had
+// arrived.
 func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 	early := s.consumer.canDeliver()
 	if pending != nil && early {
@@ -109,14 +110,14 @@ func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 }
 
 // acknowledge sends the acknowledgement of a message. If it cannot be sent, the other side's Send
-// fails at its timeout.
+// times out.
 func (s *stream) acknowledge(message *streamMessage) {
 	ack := wire.Stream{
 		StreamID: s.id, RequestID: message.requestID, SentAt: message.sentAt, Expiry: message.expiry, Op: wire.StreamAck,
 	}
 	frame, err := ack.AppendFrame(nil)
 	if err != nil {
-		return // Encoding fails only for invalid ids; these were decoded from a frame.
+		return // This cannot happen: encoding fails only for invalid ids, and these come from a frame.
 	}
 	ctx := lazyctx.Context{Parent: s.context, Expiry: time.Now().Add(s.timeout)}
 	defer ctx.Cancel()

@@ -13,27 +13,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// streamRequest is a client's request to open a stream. After acceptance it serves the stream, on a
-// goroutine of its own.
+// streamRequest is a client's request to open a stream. If the request is accepted, its goroutine
+// goes on to serve the stream.
 type streamRequest struct {
 	endpoint *endpoint
 	plan     *serverPlan
-	// token is the request's entry in endpoint.inFlight.
+	// token is the token returned by endpoint.inFlight.Enter for this request.
 	token   *lifecycle.Token
 	request wire.Stream
-	// context ends at the expiry of the request, when the client cancels it, or with the
-	// registration.
+	// context ends when the request expires, when the client cancels it, or when the registration
+	// ends.
 	context lazyctx.Context
-	// subscribers is the number of servers that the bus counted as one receiver when the request
-	// arrived. It is 0 if this server is a receiver of its own.
+	// subscribers is the number of servers that the bus counted as a single receiver when the
+	// request arrived. It is 0 if the bus counts this server as a receiver of its own.
 	subscribers uint32
-	// grant receives whether the client selected this server. It is nil if the method needs no
-	// claim.
+	// grant receives true if the client selected this server, and false if it selected another one.
+	// It is nil if the method does not require a claim.
 	grant chan bool
 }
 
-// startStreamRequest starts a worker that serves a request to open a stream on e. It treats token
-// and returns as startServerCall does, and never blocks.
+// startStreamRequest starts a worker that serves a request to open a stream on e. Its result and
+// its handling of token are the same as for startServerCall. It never blocks.
 func startStreamRequest(e *endpoint, open *wire.Stream, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
@@ -64,13 +64,14 @@ func (req *streamRequest) requestInfo() RequestInfo {
 	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
 }
 
-// deregister removes the request from the tables of pending claims and of cancel functions.
+// deregister removes the request from the registration's tables of pending claims and cancel
+// functions.
 func (req *streamRequest) deregister() {
 	req.plan.registration.untrackRequest(req.request.RequestID, &req.context, req.grant)
 }
 
-// serve accepts the stream and runs its handler. It returns when no goroutine of the stream is
-// running.
+// serve accepts the stream and runs its handler. When it returns, all goroutines of the stream have
+// ended.
 func (req *streamRequest) serve() {
 	defer req.endpoint.inFlight.Leave(req.token)
 	if s, handle := req.accept(); s != nil {
@@ -79,9 +80,9 @@ func (req *streamRequest) serve() {
 }
 
 // accept claims the stream if the method requires a claim, runs the interceptors and acknowledges
-// the request. It returns the open stream and a function that calls the handler, or nil if the
-// client selected another server, if an interceptor rejected the stream, or if the client or this
-// server is gone.
+// the request. It returns the open stream and a function that calls the handler. It returns nil if
+// the client selected another server, if an interceptor rejected the stream, or if the stream could
+// not be established, for example because this server is shutting down.
 func (req *streamRequest) accept() (s *stream, handle func() error) {
 	defer req.deregister()
 	defer req.context.Cancel()
@@ -91,7 +92,7 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	s = req.newStream()
 	handle = req.plan.handler.stream.newTyped(s)
 	if err := req.intercept(s); err != nil {
-		_ = s.Close(err) // If the close frame is lost, the client fails at its timeout.
+		_ = s.Close(err) // If the close frame is lost, the client's request times out.
 		return nil, nil
 	}
 	if !req.establish(s) {
@@ -101,14 +102,14 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	return s, handle
 }
 
-// intercept builds the stream's interceptor chain. It returns the error with which an interceptor
-// rejects the stream.
+// intercept builds the stream's interceptor chain. It returns an error if an interceptor rejects
+// the stream.
 func (req *streamRequest) intercept(s *stream) error {
 	r := req.plan.registration
 	return r.panics().guard(s.context, s.method, func() error {
 		interceptors := slices.Clone(r.interceptors.stream)
-		// newStreamChain expects the order from the user to the bus, and on a server the outermost
-		// interceptor is nearest the bus.
+		// newStreamChain expects the interceptors in order from the user to the bus, but on a
+		// server the first (outermost) interceptor is nearest to the bus.
 		slices.Reverse(interceptors)
 		chain, err := newStreamChain(s.context, r.panics(), interceptors, newRPCInfo(s.method, s.topic))
 		if chain != nil {
@@ -149,8 +150,8 @@ func (req *streamRequest) newStream() *stream {
 	})
 }
 
-// establish adds the stream to the table of its endpoint, starts the pump and acknowledges the
-// request. It returns false if the stream could not be established; the stream is closed then.
+// establish adds the stream to the endpoint's table of streams, starts the pump and acknowledges
+// the request. If the stream cannot be established, establish closes it and returns false.
 func (req *streamRequest) establish(s *stream) bool {
 	server, streams := req.plan.server, &req.endpoint.inbound.streams
 	switch err := streams.add(s); {
@@ -158,7 +159,7 @@ func (req *streamRequest) establish(s *stream) bool {
 		server.stats.streams.unmatched.Add(1)
 		s.markClosed(err)
 		return false
-	case err != nil: // The endpoint is closing. After the close frame the client opens another stream.
+	case err != nil: // The endpoint is closing. The close frame makes the client open another stream.
 		_ = s.Close(err)
 		return false
 	}
@@ -185,7 +186,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	return true
 }
 
-// acknowledge sends the acknowledgement that opens the stream on the client's side.
+// acknowledge sends the acknowledgement that completes the client's open request.
 func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error {
 	ack := wire.Stream{
 		StreamID: s.id, RequestID: req.request.RequestID, SentAt: req.request.SentAt, Expiry: req.request.Expiry,
@@ -198,8 +199,8 @@ func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error 
 	return s.publish(&req.context, frame, nil)
 }
 
-// handle runs the handler, closes the stream unless it was hijacked, and returns when no goroutine
-// of the stream is running. It recovers panics, and also handles a handler that called
+// handle runs the handler and then closes the stream unless it was hijacked. When it returns, all
+// goroutines of the stream have ended. It recovers panics and also handles a handler that calls
 // runtime.Goexit.
 func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned := false
@@ -220,7 +221,7 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned = true
 }
 
-// streamPump runs a stream's pump on the server's worker pool.
+// streamPump is a task for the server's worker pool that runs a stream's pump.
 type streamPump struct{ *stream }
 
 func (p streamPump) serve() { p.pump() }

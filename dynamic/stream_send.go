@@ -15,20 +15,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// inFlightMessage is a sent message whose acknowledgement has not arrived. It implements
+// inFlightMessage is a sent message that has not been acknowledged yet. It implements
 // bus.DeliveryReport.
 type inFlightMessage struct {
 	stream *stream
 	id     id.Call
-	// context bounds the publication.
+	// context limits the time for publishing the message.
 	context lazyctx.Context
 	timer   *time.Timer
-	// result receives the outcome, for a Send that waits for it. It has capacity one. It is nil for
-	// a message in a window.
+	// result receives the outcome if a Send is waiting for it. Its capacity is one. It is nil for a
+	// message in a send window.
 	result chan error
 }
 
-// send sends a message. Without a window it waits for the acknowledgement.
+// send sends a message. If the stream has no send window, it waits for the acknowledgement.
 func (s *stream) send(message proto.Message, opts []StreamOption) error {
 	if err := s.sendType.Check(message); err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.method.FullName(), err)
@@ -50,12 +50,12 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 		return err
 	case <-o.done:
 		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
-		return <-m.result // Another outcome may have been first.
+		return <-m.result // This may be another outcome that came first.
 	}
 }
 
 // sendMessage publishes a message. If it succeeds, the message is in flight. If it fails, the
-// message is not in flight and its window slot is free.
+// message is not in flight and its window slot has been released.
 func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendOptions) error {
 	now := time.Now()
 	outgoing := wire.Stream{
@@ -83,7 +83,7 @@ func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendO
 	return nil
 }
 
-// publish sends a frame of the open stream. It waits until a frame that is being sent is out.
+// publish sends a frame on the open stream. If another frame is being sent, it waits its turn.
 func (s *stream) publish(ctx context.Context, frame []byte, report bus.DeliveryReport) error {
 	if err := s.lockSend(ctx); err != nil {
 		return err
@@ -96,8 +96,8 @@ func (s *stream) publish(ctx context.Context, frame []byte, report bus.DeliveryR
 	return s.bus.Publish(ctx, s.remote, frame, report)
 }
 
-// lockSend acquires sendLock, or returns the error of ctx if ctx ends first. It asks ctx for its
-// Done channel only if it must wait, since a lazyctx.Context creates that channel on demand.
+// lockSend acquires sendLock. It returns the error of ctx if ctx ends first. It calls ctx.Done only
+// if it has to wait, because a lazyctx.Context creates its Done channel on demand.
 func (s *stream) lockSend(ctx context.Context) error {
 	select {
 	case s.sendLock <- struct{}{}:
@@ -114,7 +114,8 @@ func (s *stream) lockSend(ctx context.Context) error {
 
 func (s *stream) unlockSend() { <-s.sendLock }
 
-// track adds a message to inFlight and starts its timer. It fails if the stream is closed.
+// track adds a message to inFlight and starts its timer. It returns an error if the stream is
+// closed.
 func (s *stream) track(m *inFlightMessage, timeout time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,12 +138,14 @@ func (s *stream) onAck(frame *wire.Stream) {
 	}
 }
 
-// onTimeout completes the message with ErrRequestTimedOut.
+// onTimeout fails the message with ErrRequestTimedOut.
 func (m *inFlightMessage) onTimeout() {
 	m.stream.complete(m.id, m.stream.withFacts(errors.ErrRequestTimedOut, errors.ReasonSilent))
 }
 
-// Delivered completes the message if the bus could not deliver it, or found no subscriber.
+// Delivered implements bus.DeliveryReport. If the frame was lost or had no subscribers, it fails
+// the message with the corresponding error. Otherwise it does nothing, because the acknowledgement
+// completes the message.
 func (m *inFlightMessage) Delivered(receivers int, err error) {
 	switch {
 	case err != nil:
@@ -152,9 +155,9 @@ func (m *inFlightMessage) Delivered(receivers int, err error) {
 	}
 }
 
-// complete removes a message from inFlight and completes it with the outcome. It returns false if
-// no message with this id is in flight. The acknowledgement, the timeout, the bus and the caller's
-// context compete for it; the first one that removes the message determines the outcome.
+// complete removes a message from inFlight and completes it with outcome. It returns false if no
+// message with this id is in flight. The acknowledgement, the timeout, the bus and the caller's
+// context may all try to complete a message; the first to remove it determines the outcome.
 func (s *stream) complete(requestID id.Call, outcome error) bool {
 	s.mu.Lock()
 	m := s.inFlight[requestID]
@@ -174,8 +177,8 @@ func (s *stream) complete(requestID id.Call, outcome error) bool {
 	return true
 }
 
-// complete delivers the outcome to the waiting Send, or frees the window slot. The caller must have
-// removed the message from inFlight, which ensures that complete is called once.
+// complete passes outcome to the waiting Send, or releases the window slot. The caller must have
+// removed the message from inFlight, which ensures that complete is called only once.
 func (m *inFlightMessage) complete(outcome error) {
 	m.timer.Stop()
 	if m.result != nil {

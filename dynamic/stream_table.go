@@ -7,22 +7,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// errStreamExists is returned for an open request whose stream id belongs to an open stream.
-// Usually the bus has delivered the request twice.
+// errStreamExists is returned if the stream id of an open request is already in use by an open
+// stream. Usually this means that the bus has delivered the request twice.
 var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "stream id is already in use")
 
-// streamTable dispatches frames to open streams: those of a conn, or those of all endpoints of an
-// inbound.
+// streamTable dispatches frames to open streams. It contains either the streams of a conn or those
+// of all endpoints that share an inbound.
 type streamTable struct {
 	counters *streamCounters
 
 	mu      sync.RWMutex
-	streams map[string]*stream // by id
+	streams map[string]*stream // keyed by stream id
 }
 
-// add adds a stream. It fails with errStreamExists if the id is in use, and with ErrStreamEOF if
-// the stream's owner is closing. The owner is checked under mu: close runs after the endpoint
-// was marked as closing, so either add fails or close finds the stream.
+// add adds a stream to the table. It fails with errStreamExists if the id is in use, and with
+// ErrStreamEOF if the stream's owner is closing. The owner is checked while mu is held: close is
+// called after the endpoint has been marked as closing, so either add fails or close finds the
+// stream.
 func (t *streamTable) add(s *stream) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,7 +46,7 @@ func (t *streamTable) remove(s *stream) {
 	delete(t.streams, string(s.id))
 }
 
-// dispatch passes a frame to its stream. It never blocks.
+// dispatch passes a frame to the stream it belongs to. It never blocks.
 func (t *streamTable) dispatch(frame *wire.Stream) {
 	t.mu.RLock()
 	s := t.streams[string(frame.StreamID)]
@@ -57,8 +58,7 @@ func (t *streamTable) dispatch(frame *wire.Stream) {
 	s.receive(frame)
 }
 
-// streamsOf returns the streams that owner serves. With a nil owner it returns the streams of a
-// conn.
+// streamsOf returns the streams served by owner. The streams of a conn have a nil owner.
 func (t *streamTable) streamsOf(owner streamOwner) (streams []*stream) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -70,8 +70,8 @@ func (t *streamTable) streamsOf(owner streamOwner) (streams []*stream) {
 	return streams
 }
 
-// waiting returns the number of messages that have arrived on the streams of owner and were not read
-// yet. With a nil owner it counts the messages of a conn's streams.
+// waiting returns the number of messages that have arrived on the streams of owner but have not
+// been read yet. The streams of a conn have a nil owner.
 func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
 	for _, s := range t.streamsOf(owner) {
 		messages += s.waiting()
@@ -79,10 +79,11 @@ func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
 	return messages
 }
 
-// close closes the streams of an endpoint that is closing.
+// close closes all streams of owner, which must already be marked as closing.
 func (t *streamTable) close(owner streamOwner) {
 	for _, s := range t.streamsOf(owner) {
-		// After an error the client was not notified, but the stream is closed on this side.
+		// If Close returns an error, the client may not have been notified, but the stream is
+		// closed on this side.
 		_ = s.Close(errors.ErrStreamEOF)
 	}
 }

@@ -7,67 +7,70 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ClientStream is the client's side of a stream. All methods may be called concurrently.
+// ClientStream is the client's side of a stream. All methods are safe for concurrent use.
 //
-// A stream holds resources until it is closed: by either side, when the context given to OpenStream
-// ends, or by closing the conn. A client that no longer needs a stream must close it.
+// A stream holds resources until it is closed. It is closed by a call to Close on either side, when
+// the context passed to OpenStream ends, or when the conn is closed. Clients must close streams
+// that they no longer need.
 type ClientStream[Send, Recv proto.Message] interface {
-	// Channel returns the channel on which messages from the server arrive. It is closed after the
-	// stream was closed. Messages that arrived before the server closed the stream can still be
-	// read, as long as the reader takes one at least once per message timeout (see
-	// [WithStreamTimeout]).
+	// Channel returns the channel that delivers messages from the server. The channel is closed
+	// after the stream has been closed. Messages that arrived before the server closed the stream
+	// can still be read, provided that the reader never pauses for longer than the stream's message
+	// timeout (see [WithStreamTimeout]).
 	Channel() <-chan Recv
-	// Send sends a message and returns when the other side has acknowledged it: the message is in
-	// the channel of its reader, or about to be put there. With [WithStreamWindow] Send does not
-	// wait for the acknowledgement. Messages arrive in the order in which they were sent. The
-	// stream keeps no reference to message after Send has returned.
+	// Send sends a message and waits until the other side has acknowledged it, which means that the
+	// message is in the reader's channel or about to be put there. On a stream with a send window
+	// (see [WithStreamWindow]) Send does not wait for the acknowledgement. Messages arrive in the
+	// order in which they were sent. The stream does not retain message after Send has returned.
 	//
-	// Send fails with the error that Err returns if the stream is closed. After other errors the
-	// stream stays open: deadline_exceeded if no acknowledgement arrived in time (see
+	// If the stream is closed, Send returns the error returned by Err. The stream stays open after
+	// any other error: deadline_exceeded if no acknowledgement arrived in time (see
 	// [WithStreamTimeout]); errors.ErrNoResponse if the bus reports that the other side is not
-	// subscribed; invalid_argument if message is not of the method's type; resource_exhausted if it
-	// is too large for the bus; unavailable if the bus is down.
+	// subscribed; invalid_argument if message is not of the method's type; resource_exhausted if
+	// the message is too large for the bus; unavailable if the bus is down.
 	Send(message Send, opts ...StreamOption) error
-	// Close closes the stream for both sides. The other side receives cause: an [errors.Error] with
-	// its code, text and details (psrpc peers do not receive the details), any other error with the
-	// code unknown, and nil as errors.ErrStreamClosed. If cause is too large for the bus, the other
-	// side receives resource_exhausted instead.
+	// Close closes the stream on both sides and sends cause to the other side. If cause is an
+	// [errors.Error], its code, text and details are sent, but psrpc peers ignore the details. Any
+	// other error is sent with code unknown. A nil cause is sent as errors.ErrStreamClosed. If
+	// cause is too large for the bus, resource_exhausted is sent instead.
 	//
-	// If the stream was closed already, Close returns what Err returns. Otherwise it returns nil,
-	// or the error of the bus if the other side may not have been notified; the stream is closed on
-	// this side in any case.
+	// If the stream was already closed, Close returns the error returned by Err. Otherwise it
+	// returns nil, or an error from the bus if the other side may not have been notified. In all
+	// cases the stream is closed on this side.
 	Close(cause error) error
 	// Err returns the reason why the stream was closed, or nil while it is open.
 	Err() error
 	// Context returns a context that ends when the stream is closed. It is derived from the context
-	// given to OpenStream.
+	// passed to OpenStream.
 	Context() context.Context
 	// Flush waits until all messages that were sent in a window are acknowledged. It returns an
 	// error if a message was not acknowledged, or if ctx ends.
 	Flush(ctx context.Context) error
 }
 
-// ServerStream is the server's side of a stream. Its methods are those of [ClientStream], with the
-// differences described here. All methods may be called concurrently.
+// ServerStream is the server's side of a stream. Its methods behave like those of [ClientStream],
+// except as noted below. All methods are safe for concurrent use.
 type ServerStream[Send, Recv proto.Message] interface {
-	// Channel returns the channel on which messages from the client arrive, see [ClientStream].
+	// Channel returns the channel that delivers messages from the client; see [ClientStream].
 	Channel() <-chan Recv
-	// Send sends a message to the client, see [ClientStream].
+	// Send sends a message to the client; see [ClientStream].
 	Send(message Send, opts ...StreamOption) error
-	// Close closes the stream, see [ClientStream]. The handler's result has no effect afterwards.
+	// Close closes the stream; see [ClientStream]. After that, the error returned by the handler
+	// has no effect.
 	Close(cause error) error
-	// Err returns the reason why the stream was closed, or nil while it is open. The reason is
-	// errors.ErrStreamEOF if the server was shut down, or the service or topic deregistered.
+	// Err returns the reason why the stream was closed, or nil while it is open. It returns
+	// errors.ErrStreamEOF if the server was shut down or the service or topic was deregistered.
 	Err() error
-	// Context returns a context that ends when the stream is closed, or with the server. It carries
-	// the client's metadata, see [RequestInfoFromContext].
+	// Context returns a context that ends when the stream is closed or the server stops. It carries
+	// the client's metadata; see [RequestInfoFromContext].
 	Context() context.Context
-	// Hijack keeps the stream open after the handler has returned. The new owner must close it.
+	// Hijack keeps the stream open after the handler has returned. The code that takes over the
+	// stream must close it.
 	Hijack()
 }
 
-// Flusher is implemented by all streams of this package. A handler whose stream has a window uses
-// it as stream.(dynamic.Flusher).
+// Flusher is implemented by all streams created by this package. A handler whose stream has a send
+// window can use it with a type assertion: stream.(dynamic.Flusher).
 type Flusher interface {
 	// Flush waits until all messages that were sent in a window are acknowledged. It returns an
 	// error if a message was not acknowledged, or if ctx ends.
@@ -89,7 +92,7 @@ func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv
 	return t
 }
 
-// Channel returns the channel on which messages arrive.
+// Channel returns the channel that delivers received messages.
 func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.messages }
 
 // Send sends a message.
@@ -114,9 +117,9 @@ func (t *typedStream[Send, Recv]) deliver(message proto.Message) bool {
 	}
 }
 
-// deliverAfterClose delivers a message that arrived before the stream was closed. It returns false
-// if the reader takes no message for the stream's timeout: a reader that has stopped must not keep
-// the stream's goroutine running.
+// deliverAfterClose delivers a message that arrived before the stream was closed. It gives up and
+// returns false if the reader does not take the message within the stream's timeout. Otherwise a
+// reader that has stopped would keep the stream's goroutine running forever.
 func (t *typedStream[Send, Recv]) deliverAfterClose(message Recv) bool {
 	timer := time.NewTimer(t.timeout)
 	defer timer.Stop()

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// acquireSlot waits for a free slot in the window. It fails if the stream is closed, or if an
-// earlier message in the window has failed.
+// acquireSlot waits for a free slot in the send window. It returns an error if it times out, if the
+// stream is closed, or if an earlier message in the window has failed.
 func (s *stream) acquireSlot(o *sendOptions) error {
 	if err := s.waitForSlot(o); err != nil {
 		return err
@@ -44,14 +44,14 @@ func (s *stream) waitForSlot(o *sendOptions) error {
 	}
 }
 
-// releaseSlot frees a slot of the window.
+// releaseSlot releases a slot of the send window. It does nothing if the stream has no window.
 func (s *stream) releaseSlot() {
 	if s.windowSlots != nil {
 		<-s.windowSlots
 	}
 }
 
-// takeWindowErr returns the first error of a message in the window, and clears it.
+// takeWindowErr returns windowErr and clears it.
 func (s *stream) takeWindowErr() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,8 @@ func (s *stream) takeWindowErr() error {
 	return failure
 }
 
-// Flush waits until no message is in flight.
+// Flush waits until no message is in flight. It returns an error if a message was not acknowledged
+// or if ctx ends first.
 func (s *stream) Flush(ctx context.Context) error {
 	for {
 		allAcked := s.waitAllAcked()

@@ -16,67 +16,70 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Subscription delivers the updates of a method. All methods may be called concurrently.
+// Subscription delivers the updates of a method. All methods are safe for concurrent use.
 type Subscription[Resp proto.Message] interface {
-	// Channel returns the channel on which updates arrive. It is closed when the subscription has
-	// ended.
+	// Channel returns the channel that delivers updates. The channel is closed when the
+	// subscription has ended.
 	Channel() <-chan Resp
-	// Close ends the subscription. After Close has returned no update arrives; those that are in
+	// Close ends the subscription. No updates arrive after Close has returned, but those already in
 	// the channel can still be read. Close always returns nil.
 	Close() error
-	// Err returns the reason why the subscription ended: errors.ErrClientClosed if the conn was
-	// closed, bus.ErrClosed if the bus was closed, the error of the context given to Subscribe,
-	// errors.ErrSlowConsumer after an overflow with [EndSubscription], or an error with the code
-	// internal after a panic of an interceptor. It is nil while the subscription is active, and
-	// after Close.
+	// Err returns nil while the subscription is active and after Close. Otherwise it returns the
+	// reason why the subscription ended: errors.ErrClientClosed if the conn was closed,
+	// bus.ErrClosed if the bus was closed, the error of the context passed to Subscribe if that
+	// context ended, errors.ErrSlowConsumer if the buffer overflowed with [EndSubscription] set, or
+	// an error with code [errors.Internal] if an interceptor panicked.
 	Err() error
 	// Stats returns the counters of the subscription.
 	Stats() SubscriptionStats
 }
 
-// SubscriptionStats counts updates. A received update that is in none of the other counts was
-// delivered or is about to be.
+// SubscriptionStats contains the counters of a subscription. An update that is included in Received
+// and in none of the other counters has been delivered or is about to be.
 type SubscriptionStats struct {
-	// Received counts updates that arrived from the bus.
+	// Received is the number of updates that have arrived from the bus.
 	Received uint64
-	// Dropped counts updates that were dropped because the buffer was full, and those that were
-	// still unread in the backlog when the subscription ended.
+	// Dropped is the number of updates that were dropped because the buffer was full, plus those
+	// that were still in the backlog when the subscription ended.
 	Dropped uint64
-	// BadFrames counts frames that could not be decoded or held a message of another type.
+	// BadFrames is the number of frames that could not be decoded or contained a message of the
+	// wrong type.
 	BadFrames uint64
-	// Refused counts updates for which an interceptor returned an error.
+	// Refused is the number of updates for which an interceptor returned an error.
 	Refused uint64
-	// Waiting is the number of updates that have arrived and were not read yet.
+	// Waiting is the number of updates that have arrived but have not been read yet.
 	Waiting uint64
 }
 
-// subscription is a Subscription. Updates take one of two paths into the user's channel. As long as
-// the reader keeps up and there are no interceptors, the bus callback puts them there itself.
-// Otherwise they go through the backlog, and a goroutine drains it: the bus callback must not wait,
-// because its goroutine serves the other subscriptions, too.
+// subscription implements Subscription. Updates reach the user's channel in one of two ways. As
+// long as the reader keeps up and there are no interceptors, the bus callback puts updates directly
+// into the channel. Otherwise it adds them to the backlog, which is drained by a separate
+// goroutine. The bus callback must not block, because its goroutine also serves other
+// subscriptions.
 type subscription[Resp proto.Message] struct {
 	plan     *clientPlan
 	overflow OverflowPolicy
 	messages chan Resp
 	backlog  backlog
-	// handler passes updates through the interceptors. It is nil without interceptors.
+	// handler passes updates through the interceptors. It is nil if there are no interceptors.
 	handler         DeliveryHandler
 	busSubscription transport.LazySubscription
 	context         context.Context //nolint:containedctx // it has the lifetime of the subscription
 	cancel          context.CancelFunc
 	// inFlight counts the goroutines, other than the bus callback, that may send on messages. The
-	// channel is closed when none is left.
+	// channel is closed once they have all finished.
 	inFlight *lifecycle.Gate
 
 	received, dropped, badFrames, refused atomic.Uint64
-	// slowConsumer is set when an overflow has ended the subscription.
+	// slowConsumer is set when an overflow ends the subscription.
 	slowConsumer atomic.Bool
 
 	endOnce sync.Once
 	mu      sync.Mutex
 	closed  bool
 	err     error
-	// unwatch stops watching the context of Subscribe. It is nil until endWithContext was called.
+	// unwatch stops watching the context passed to Subscribe. It is nil until endWithContext has
+	// been called.
 	unwatch func() bool
 }
 
@@ -116,7 +119,7 @@ func subscribe[Resp proto.Message](
 			Method: p.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
-	if err := p.conn.track(s); err != nil { // After track the conn may end the subscription.
+	if err := p.conn.track(s); err != nil { // From here on the conn may end the subscription.
 		s.end(err)
 		return nil, err
 	}
@@ -124,7 +127,7 @@ func subscribe[Resp proto.Message](
 	return s, nil
 }
 
-// endWithContext ends the subscription when ctx ends.
+// endWithContext arranges for the subscription to end when ctx ends.
 func (s *subscription[Resp]) endWithContext(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() { s.end(errors.FromContext(ctx.Err())) })
 	s.mu.Lock()
@@ -136,7 +139,7 @@ func (s *subscription[Resp]) endWithContext(ctx context.Context) {
 	}
 }
 
-// Channel returns the channel on which updates arrive.
+// Channel returns the channel that delivers updates.
 func (s *subscription[Resp]) Channel() <-chan Resp { return s.messages }
 
 // Close ends the subscription.
@@ -160,9 +163,9 @@ func (s *subscription[Resp]) Stats() SubscriptionStats {
 	}
 }
 
-// end ends the subscription and returns when no update is delivered any more. The channel may be
-// closed only then: busSubscription.Close waits for the bus callback, and inFlight for the other
-// senders.
+// end ends the subscription. When it returns, no more updates are being delivered. The channel can
+// be closed only after busSubscription.Close has waited for the bus callback and inFlight.Close for
+// all other senders.
 func (s *subscription[Resp]) end(err error) {
 	s.endOnce.Do(func() {
 		s.mu.Lock()
@@ -181,14 +184,14 @@ func (s *subscription[Resp]) end(err error) {
 	})
 }
 
-// endAsync ends the subscription from a goroutine for which end waits.
+// endAsync ends the subscription in the background. It is used on goroutines that end waits for.
 func (s *subscription[Resp]) endAsync(err error) {
 	// goTracked fails only if the conn is closing, which ends the subscription as well.
 	_ = s.plan.conn.goTracked(func() { s.end(err) })
 }
 
 // deliver handles a frame from the bus. It never blocks: if the update cannot be put into the
-// channel at once, the frame is put into the backlog.
+// channel immediately, the frame is added to the backlog.
 func (s *subscription[Resp]) deliver(frame []byte) {
 	s.received.Add(1)
 	if s.handler == nil && !s.backlog.lagging.Load() {
@@ -199,7 +202,7 @@ func (s *subscription[Resp]) deliver(frame []byte) {
 	s.enqueue(frame)
 }
 
-// receivedUpdate is a decoded update with its metadata.
+// receivedUpdate is a decoded update together with its metadata.
 type receivedUpdate[Resp proto.Message] struct {
 	message  Resp
 	metadata map[string]string
@@ -208,7 +211,7 @@ type receivedUpdate[Resp proto.Message] struct {
 // requestInfo implements requestInfoProvider.
 func (u receivedUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Metadata: u.metadata} }
 
-// decode decodes a frame. It counts frames that cannot be decoded, and returns false for them.
+// decode decodes a frame. If the frame cannot be decoded, decode counts it and returns false.
 func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], ok bool) {
 	message, metadata, ok := s.plan.decodeUpdate(frame)
 	if !ok {
@@ -229,8 +232,8 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 	return err
 }
 
-// enqueue adds a frame to the backlog and starts a goroutine that drains it unless one is running.
-// If the buffer is full it applies the overflow policy. It never blocks.
+// enqueue adds a frame to the backlog and starts a goroutine to drain it unless one is already
+// running. If the buffer is full, enqueue applies the overflow policy. It never blocks.
 func (s *subscription[Resp]) enqueue(frame []byte) {
 	b := &s.backlog
 	b.mu.Lock()
@@ -239,7 +242,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				s.endAsync(errors.ErrSlowConsumer) // end would wait for this callback.
+				s.endAsync(errors.ErrSlowConsumer) // Calling end here would deadlock, because it waits for this callback.
 			}
 			return
 		}
@@ -250,14 +253,15 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		return
 	}
 	b.lagging.Store(true)
-	if s.plan.conn.goTracked(s.drain) != nil { // The conn is closed and ends the subscription, too.
+	if s.plan.conn.goTracked(s.drain) != nil { // The conn is closing and will end the subscription.
 		s.inFlight.Leave()
 	}
 }
 
-// dropOldestLocked drops the oldest update that the limit counts. With a limit in updates this is
-// the first one in the channel, or in the backlog if the channel is empty. With a limit in bytes,
-// which does not count the channel, it is the first one in the backlog.
+// dropOldestLocked drops the oldest update that counts towards the limit. If the limit is a number
+// of updates, this is the first update in the channel or, if the channel is empty, in the backlog.
+// If the limit is in bytes, which does not include the channel, it is the first update in the
+// backlog.
 func (s *subscription[Resp]) dropOldestLocked() {
 	if s.backlog.limit > 0 {
 		select {
@@ -269,9 +273,9 @@ func (s *subscription[Resp]) dropOldestLocked() {
 	s.backlog.popLocked()
 }
 
-// drain delivers the frames of the backlog until it is empty or the subscription ends.
-// Subscription.Close waits for it through inFlight, and Conn.Close because the conn tracks the
-// goroutine.
+// drain delivers the frames in the backlog until the backlog is empty or the subscription ends.
+// Subscription.Close waits for drain because inFlight counts it, and Conn.Close because the conn
+// tracks its goroutine.
 func (s *subscription[Resp]) drain() {
 	defer s.inFlight.Leave()
 	for s.context.Err() == nil {
@@ -285,8 +289,8 @@ func (s *subscription[Resp]) drain() {
 	}
 }
 
-// deliverDecoded passes an update through the interceptors, if there are any, into the channel. It
-// returns false if the subscription has ended, or ends because an interceptor panicked.
+// deliverDecoded passes an update through the interceptors, if any, into the channel. It returns
+// false if the subscription has ended or is about to end because an interceptor panicked.
 func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	if s.handler == nil {
 		return s.sendBlocking(update.message)
@@ -304,8 +308,8 @@ func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	return panicked == nil
 }
 
-// sendBlocking puts an update into the channel, and waits while the channel is full. It returns
-// false if the subscription ends first; the update is counted as dropped then.
+// sendBlocking puts an update into the channel, waiting while the channel is full. If the
+// subscription ends first, it counts the update as dropped and returns false.
 func (s *subscription[Resp]) sendBlocking(message Resp) bool {
 	if s.trySend(message) {
 		return true
@@ -329,8 +333,8 @@ func (s *subscription[Resp]) trySend(message Resp) bool {
 	}
 }
 
-// sendIntercepted puts an update into the channel for the innermost interceptor. Interceptors may
-// call it from any goroutine, also when the subscription has ended.
+// sendIntercepted puts an update into the channel. It is the innermost handler, so interceptors may
+// call it from any goroutine, even after the subscription has ended.
 func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
 	if !s.inFlight.Enter() {
 		return s.endedError()

@@ -8,25 +8,29 @@ import (
 )
 
 const (
-	// DefaultBacklogBytes bounds the updates that wait for a lagging subscriber, unless
-	// [WithBufferSize] sets a number of updates. It is also nats.go's limit for a subscription.
+	// DefaultBacklogBytes is the maximum total size, in bytes, of the updates that wait for a slow
+	// subscriber. It does not apply if [WithBufferSize] limits the number of updates instead. The
+	// same limit is the default for subscriptions in nats.go.
 	DefaultBacklogBytes = 64 << 20
-	// frameOverhead is the estimated memory of a waiting frame beyond its bytes.
+	// frameOverhead is the estimated memory, in bytes, that a waiting frame uses in addition to its
+	// content.
 	frameOverhead = 64
-	// maxChannel is the maximum capacity of a subscription's channel. A channel allocates its whole
-	// buffer when it is made, so updates beyond that wait in the backlog, which grows on demand.
+	// maxChannel is the maximum capacity of a subscription's channel. A channel allocates its
+	// entire buffer when it is created, so any further updates wait in the backlog, which grows on
+	// demand.
 	maxChannel = 1024
 )
 
-// backlog holds the frames that wait for a lagging subscriber, in the order of their arrival. With
-// interceptors all frames pass through it. Frames are kept encoded: their memory is known exactly,
-// and a frame that is dropped need not be decoded.
+// backlog holds the frames that wait for a slow subscriber, in order of arrival. If there are
+// interceptors, all frames pass through the backlog. Frames are kept encoded, so that their memory
+// use is known exactly and frames that are dropped need not be decoded.
 type backlog struct {
-	// limit is the maximum number of unread updates, including those in the channel. If it is 0,
-	// the limit is DefaultBacklogBytes, not including the channel.
+	// limit is the maximum number of unread updates, including those in the channel. If limit is 0,
+	// the backlog is limited to DefaultBacklogBytes instead, and updates in the channel do not
+	// count.
 	limit int
-	// lagging is true while a goroutine drains the backlog. New frames must then be put into the
-	// backlog, since they would otherwise overtake the frames in it.
+	// lagging reports whether a goroutine is draining the backlog. While it is, new frames must be
+	// added to the backlog, because they would otherwise overtake the frames in it.
 	lagging atomic.Bool
 
 	mu     sync.Mutex
@@ -34,7 +38,8 @@ type backlog struct {
 	bytes  int
 }
 
-// fullLocked reports whether a frame of this size can be added only after dropping another one.
+// fullLocked reports whether another frame must be dropped before a frame of the given size can be
+// added. inChannel is the number of updates in the subscription's channel.
 func (b *backlog) fullLocked(size, inChannel int) bool {
 	if b.limit > 0 {
 		return inChannel+b.frames.Len() >= b.limit
@@ -54,9 +59,9 @@ func (b *backlog) popLocked() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// pop removes and returns the oldest frame. If there is none it returns false and clears lagging;
-// the caller must then stop draining. Both happen under mu, so that an enqueue either comes before
-// and is drained, or comes after and starts a new goroutine.
+// pop removes and returns the oldest frame. If the backlog is empty, pop clears lagging and returns
+// false, and the caller must stop draining. Both happen while mu is held, so a concurrent enqueue
+// either adds its frame in time for it to be drained or starts a new goroutine.
 func (b *backlog) pop() (frame []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
