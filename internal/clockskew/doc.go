@@ -1,20 +1,20 @@
-// Package clockskew estimates how much the clock of a peer differs from the local clock, from the
-// times that the peer writes into its frames.
+// Package clockskew estimates the difference between a peer's clock and the local clock, using the
+// timestamps in the peer's frames.
 //
-// A request carries the time of its sending and its expiry, both by the clock of the client. A
-// server whose clock differs would reject requests that have just been sent, or run requests whose
-// client has given up. The server only sees the delay of a frame: its arrival by the server's clock
-// minus its sending by the client's. This is the sum of the difference of the clocks and the time
-// in transit.
+// A request contains the time at which it was sent and the time at which it expires, both according
+// to the client's clock. A server whose clock differs would reject requests that have only just
+// been sent, or run requests whose clients have already given up. The server can observe only the
+// delay of a frame, which is the time of arrival on the server's clock minus the time of sending on
+// the client's clock. This delay is the sum of the clock difference and the transit time.
 //
-// As in NTP, an [Offset] therefore keeps a minimum filter of the one-way delay: transit takes no
-// negative time and most frames take little, so the minimum of the recent delays is close to the
-// difference of the clocks, and frames that exceed it were held up on their way. Only frames that
-// are known to be fresh may be observed: a late frame that is the only one of its time would pass
-// for the difference of the clocks.
+// As in NTP, an [Offset] therefore applies a minimum filter to the one-way delay. The transit time
+// is never negative and is short for most frames, so the minimum of the recent delays is close to
+// the clock difference, and frames with a much larger delay were held up in transit. Only frames
+// that are known to have arrived promptly may be observed. Otherwise a single late frame with no
+// others around it would be mistaken for a clock difference.
 //
-// The filter cannot start if all frames of a client seem late. [Offset.ConfirmSuspect] handles this
-// case: frames that were sent at different times and arrive with the same large delay prove that
-// the clock is off, because a bus that holds up frames delivers them together, with different
-// delays.
+// The filter cannot start if all frames of a client appear to be late. [Offset.ConfirmSuspect]
+// handles this case. If frames that were sent at different times arrive with the same large delay,
+// the clock must be wrong, because frames that were held up by a bus are delivered together and
+// thus have different delays.
 package clockskew

@@ -7,51 +7,56 @@ import (
 )
 
 const (
-	// Tolerance is the difference of two clocks, or the delay of a frame, that callers ignore: such
-	// a frame is treated as sent by an exact clock and delivered without delay. It is well above
-	// usual transit times and the precision of NTP, and below common timeouts.
+	// Tolerance is the clock difference or frame delay that callers should ignore. A frame within
+	// the tolerance is treated as if both clocks agreed and the frame had been delivered instantly.
+	// The tolerance is well above usual transit times and the precision of NTP, and below common
+	// timeouts.
 	Tolerance = 500 * time.Millisecond
-	// suspectTolerance is the largest difference between the delays of two frames that count as
-	// equal when a suspected skew is confirmed.
+	// suspectTolerance is the maximum difference between the delays of two frames for the delays to
+	// be considered equal when a suspected clock skew is confirmed.
 	suspectTolerance = 50 * time.Millisecond
-	// minSuspectInterval is the time that must lie between the sending of two frames that confirm a
-	// skew. It exceeds suspectTolerance, so that frames that a bus held up and delivered together
-	// have delays that differ by more than the tolerance.
+	// minSuspectInterval is the minimum time between the sending of two frames that together
+	// confirm a clock skew. It exceeds suspectTolerance. Two frames that were sent this far apart,
+	// but were held up by the bus and delivered together, therefore have delays that are not
+	// considered equal.
 	minSuspectInterval = 4 * suspectTolerance
-	// windowSize is the length of a window of the minimum filter. Delays are forgotten after at
-	// most two windows; a peer's clock that was corrected is measured anew by then.
+	// windowSize is the length of each of the two time windows of the minimum filter. Delays are
+	// forgotten after at most two windows, so a correction of the peer's clock is reflected by
+	// then.
 	windowSize = time.Minute
 )
 
-// Offset is the estimated offset of one peer's clock. The zero value knows nothing. All methods may
-// be called concurrently; the times that are passed as now are those of the local clock.
+// Offset is the estimated offset of one peer's clock. The zero value contains no observations. All
+// methods are safe for concurrent use. The now parameters are times on the local clock.
 //
-// The minimum is taken over the current and the previous window of a minute each: it can rise again
-// after a change of either clock, and the start of a window does not discard it.
+// The minimum is taken over the current and the previous time window, each of which is one minute
+// long. It can thus rise again after either clock has been changed, and is not lost when a new
+// window starts.
 type Offset struct {
 	mu                sync.Mutex
 	current, previous window
 	warned            bool
 
-	// suspectSent and suspectDelay describe the first frame of a suspected skew, see
-	// ConfirmSuspect. suspectSent is zero if there is none.
+	// suspectSent and suspectDelay are the time of sending and the delay of the first frame of a
+	// suspected clock skew; see ConfirmSuspect. suspectSent is zero if no skew is suspected.
 	suspectSent  time.Time
 	suspectDelay time.Duration
 
-	// publishedMin and publishedUntil repeat the minimum and the end of the current window, so that
-	// Observe needs no lock in the usual case that a delay is not a new minimum.
+	// publishedMin and publishedUntil are copies of the minimum and the end time of the current
+	// window. They allow Observe to return without locking mu in the usual case, in which the delay
+	// is not a new minimum.
 	publishedMin   atomic.Int64 // nanoseconds
 	publishedUntil atomic.Int64 // Unix time in nanoseconds
 }
 
-// window is the minimum delay within one windowSize.
+// window holds the minimum delay within one time window of length windowSize.
 type window struct {
 	start time.Time // zero if no delay was observed
 	min   time.Duration
 }
 
-// MinDelay returns the minimum delay observed within the last one to two minutes. It is positive if
-// the peer's clock is slow. known is false if no delay was observed in that time.
+// MinDelay returns the minimum delay observed in the last one to two minutes. It is positive if the
+// peer's clock is slow. known is false if no delay was observed in that time.
 func (o *Offset) MinDelay(now time.Time) (minimum time.Duration, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -66,7 +71,7 @@ func (o *Offset) MinDelay(now time.Time) (minimum time.Duration, known bool) {
 	}
 }
 
-// Observe adds the delay of a frame that is known to be fresh.
+// Observe adds the delay of a frame that is known to have arrived promptly.
 func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	if now.UnixNano() < o.publishedUntil.Load() && int64(delay) >= o.publishedMin.Load() {
 		return
@@ -81,13 +86,13 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// rotateLocked starts a new window if the current one has ended, and drops windows that are too
-// old.
+// rotateLocked ends the current window if its time is over, and discards the previous one if it is
+// too old.
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}
-		// If the local clock was set back, publishedUntil lies in the future. Without the reset
-		// Observe would ignore all delays until then.
+		// If the local clock was set back, publishedUntil is in the future. Observe would ignore
+		// all delays until then if publishedUntil were not reset.
 		o.publishedUntil.Store(0)
 	}
 	if now.Sub(o.previous.start) >= 2*windowSize {
@@ -95,19 +100,21 @@ func (o *Offset) rotateLocked(now time.Time) {
 	}
 }
 
-// publishLocked makes the current window visible to Observe.
+// publishLocked copies the minimum and the end time of the current window to the fields that
+// Observe reads without locking.
 func (o *Offset) publishLocked() {
 	o.publishedMin.Store(int64(o.current.min))
 	o.publishedUntil.Store(o.current.start.Add(windowSize).UnixNano())
 }
 
-// ConfirmSuspect takes a frame that seems to be late, with the time of its sending by the peer's
-// clock, and reports whether it proves that the clock is off instead.
+// ConfirmSuspect processes a frame that appears to be late. sent is the time at which it was sent
+// according to the peer's clock. ConfirmSuspect reports whether the frame proves that the peer's
+// clock is wrong.
 //
-// The first such frame is stored as the suspect. A later frame confirms it if it was sent at least
-// 200 ms after the suspect and its delay is the same within 50 ms. A frame with another delay, or
-// one that was sent before the suspect, becomes the new suspect. After a confirmation the delay
-// replaces everything that was observed before.
+// The first such frame is remembered as the suspect. A later frame confirms the skew if it was sent
+// at least 200 ms after the suspect and its delay differs by at most 50 ms. A frame whose delay
+// differs by more, or that was sent before the suspect, becomes the new suspect. Once confirmed,
+// the delay replaces all earlier observations.
 func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -125,7 +132,8 @@ func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	return true
 }
 
-// FirstWarning returns true on its first call only, so that a caller logs the skew of a peer once.
+// FirstWarning returns true only on its first call, so that a caller can log the skew of a peer
+// once.
 func (o *Offset) FirstWarning() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -1,12 +1,13 @@
-// Package dedup recognizes frames that a bus delivers twice.
+// Package dedup detects frames that a bus delivers twice.
 //
-// A bus should deliver a frame at most once, but a broker's client may send it again after a lost
-// connection, and a channel that moves between the nodes of a cluster may be served by both for a
-// moment. Without a filter a handler would run twice, or the reader of a stream would receive a
-// message twice. A [Cache] therefore remembers the frames of the last 5 seconds, which is also the
-// lifetime of the lock by which psrpc servers on Redis keep a request from running twice.
+// A bus should deliver a frame at most once. However, the client library of a broker may resend a
+// frame after the connection was lost, and while a channel moves from one cluster node to another,
+// both nodes may serve it for a moment. A handler would then run twice, or the reader of a stream
+// would receive a message twice. A [Cache] therefore remembers the frames of the last 5 seconds.
+// This is also the lifetime of the lock that psrpc servers on Redis use to prevent a request from
+// running twice.
 //
-// The filter is best effort. Its memory is bounded: of the frames whose ids meet in one slot only
-// the last is remembered. Requests that need a grant do not pass through it, since their client
-// grants them only once.
+// The filter is best effort, because its memory is bounded: if the ids of several frames map to the
+// same slot, only the last frame is remembered. Requests that need a grant are not filtered,
+// because their client grants each of them only once.
 package dedup

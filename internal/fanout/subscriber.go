@@ -6,17 +6,18 @@ import "github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 type Subscriber struct {
 	queue   bool
 	deliver func(frame []byte)
-	// inFlight counts the deliveries that are running, so that Close can wait for them.
+	// inFlight counts the running deliveries, so that Close can wait for them.
 	inFlight lifecycle.InFlight
 }
 
-// NewSubscriber returns a subscriber that receives frames through deliver. It belongs to the queue
-// of its channel if queue is true, and is a broadcast subscriber otherwise.
+// NewSubscriber returns a subscriber that receives frames by calls to deliver. If queue is true it
+// is a queue subscriber; otherwise it is a broadcast subscriber.
 func NewSubscriber(queue bool, deliver func(frame []byte)) *Subscriber {
 	return &Subscriber{queue: queue, deliver: deliver}
 }
 
-// tryDeliver delivers frame. It returns false, without delivering, if the subscriber is closed.
+// tryDeliver delivers frame. If the subscriber is closed, it returns false without delivering the
+// frame.
 func (s *Subscriber) tryDeliver(frame []byte) bool {
 	token := s.inFlight.Enter()
 	if token == nil {
@@ -27,6 +28,6 @@ func (s *Subscriber) tryDeliver(frame []byte) bool {
 	return true
 }
 
-// Close stops deliveries to the subscriber and waits for those that are running. It may be called
+// Close stops deliveries to the subscriber and waits for running ones to finish. It may be called
 // more than once.
 func (s *Subscriber) Close() { <-s.inFlight.Close() }

@@ -5,13 +5,14 @@ import (
 	"sync/atomic"
 )
 
-// Subscribers is a snapshot of the subscribers of one channel. Except for the round-robin counter
-// it is immutable, so publishers iterate over it without a lock while subscriptions open and close.
-// A nil *Subscribers is empty.
+// Subscribers is a snapshot of the subscribers of one channel. It is immutable except for the
+// round-robin counter, so publishers can iterate over it without a lock while subscriptions are
+// opened and closed. A nil *Subscribers is empty.
 type Subscribers struct {
 	broadcast []*Subscriber
 	queue     []*Subscriber
-	// roundRobin counts the frames delivered to the queue. All snapshots of a channel share it.
+	// roundRobin counts the frames delivered to the queue subscribers. It is shared by all
+	// snapshots of a channel.
 	roundRobin *atomic.Uint64
 }
 
@@ -29,8 +30,8 @@ func (s *Subscribers) With(subscriber *Subscriber) *Subscribers {
 	return &next
 }
 
-// Without returns a snapshot that does not contain subscriber, or nil if no other subscriber is
-// left.
+// Without returns a snapshot that does not contain subscriber. It returns nil if there are no other
+// subscribers.
 func (s *Subscribers) Without(subscriber *Subscriber) *Subscribers {
 	if s == nil {
 		return nil
@@ -58,8 +59,8 @@ func (s *Subscribers) Len() int {
 // HasQueue reports whether the channel has queue subscribers.
 func (s *Subscribers) HasQueue() bool { return s != nil && len(s.queue) > 0 }
 
-// DeliverBroadcast delivers frame to each broadcast subscriber that is not closed, and returns the
-// number of deliveries.
+// DeliverBroadcast delivers frame to each broadcast subscriber that is not closed. It returns the
+// number of subscribers to which the frame was delivered.
 func (s *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	if s == nil {
 		return 0
@@ -72,14 +73,15 @@ func (s *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	return receivers
 }
 
-// DeliverQueue delivers frame to one queue subscriber and reports whether there was one to deliver
-// it to. Subscribers are chosen round-robin. A subscriber that is closed is skipped.
+// DeliverQueue delivers frame to one queue subscriber, chosen round-robin from those that are not
+// closed. It returns false if there is no such subscriber.
 func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	if !s.HasQueue() {
 		return false
 	}
 	if len(s.queue) == 1 {
-		// The usual case does not write to roundRobin, a cache line that all publishers share.
+		// Avoid writing to roundRobin in the usual case, because all publishers share its cache
+		// line.
 		return s.queue[0].tryDeliver(frame)
 	}
 	first := int(s.roundRobin.Add(1) % uint64(len(s.queue))) //nolint:gosec // less than an int
@@ -91,7 +93,7 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	return false
 }
 
-// Close closes all subscribers and waits for the deliveries that are running.
+// Close closes all subscribers and waits for running deliveries to finish.
 func (s *Subscribers) Close() {
 	if s == nil {
 		return

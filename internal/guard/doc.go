@@ -1,3 +1,3 @@
-// Package guard turns panics of code that this module did not write, such as plugins and event
-// handlers, into errors.
+// Package guard converts panics in code outside this module, such as plugins and event handlers,
+// into errors.
 package guard

@@ -6,8 +6,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Call calls f and returns its error. If f panics, Call returns an error with the code internal that
-// names what panicked, the value of the panic, and the stack.
+// Call calls f and returns its error. If f panics, Call returns an error with code
+// [errors.Internal] that contains what, which describes the code that panicked, the panic value and
+// the stack trace.
 func Call(what string, f func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -12,13 +12,13 @@ const (
 	randomSize = 12
 )
 
-// Call is the id of one request or stream. It is an array: comparable, and stored without a heap
+// Call is the id of a request or stream. It is an array so that it is comparable and needs no heap
 // allocation of its own.
 type Call [prefixSize + randomSize]byte
 
-// Shard returns the index, less than [shard.Count], of the shard of a table in which the call is
-// stored. For an id created by this process it is the shard of the processor that created the id,
-// so calls that stay on their processor do not share a shard with calls on other processors.
+// Shard returns the index of the shard in which a sharded table stores the call. The index is less
+// than [shard.Count]. An id created by this process selects the shard of the processor on which it
+// was created, so calls that are handled by different processors usually use different shards.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client id.
@@ -39,8 +39,8 @@ func NewRequest() Call { return onCurrentShard("REQ_") }
 // NewStream returns a new stream id.
 func NewStream() Call { return onCurrentShard("STR_") }
 
-// ParseCall converts b to a Call. It returns false if b does not have the length of the ids that
-// this package creates, as ids of other implementations may.
+// ParseCall converts b to a Call. It returns false if b does not have the length of the ids created
+// by this package, which may be the case for ids created by other implementations.
 func ParseCall(b []byte) (Call, bool) {
 	if len(b) != len(Call{}) {
 		return Call{}, false
@@ -48,7 +48,7 @@ func ParseCall(b []byte) (Call, bool) {
 	return Call(b), true
 }
 
-// onCurrentShard returns a random id whose shard is the one of the current processor.
+// onCurrentShard returns a random id that selects the shard of the current processor.
 func onCurrentShard(prefix string) Call {
 	id := withRandomSuffix(prefix)
 	last := &id[len(id)-1]
@@ -57,7 +57,8 @@ func onCurrentShard(prefix string) Call {
 	return id
 }
 
-// lettersByShard lists, for each shard, the letters that may end the ids of that shard.
+// lettersByShard contains, for each shard, the characters with which an id that selects this shard
+// may end.
 var lettersByShard = func() (of [shard.Count][]byte) {
 	for _, letter := range []byte(alphabet) {
 		of[letter%shard.Count] = append(of[letter%shard.Count], letter)
@@ -65,8 +66,8 @@ var lettersByShard = func() (of [shard.Count][]byte) {
 	return of
 }()
 
-// pairTable holds all pairs of letters. Taking two letters per division halves the time to make an
-// id.
+// pairTable contains all pairs of characters of the alphabet. Creating an id takes half as long if
+// each division yields two characters.
 var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	for i := range all {
 		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}
@@ -74,8 +75,8 @@ var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	return all
 }()
 
-// withRandomSuffix returns prefix followed by random letters. It uses the generator of the runtime,
-// which is seeded by the system and safe for concurrent use.
+// withRandomSuffix returns prefix followed by random characters. It uses the random number
+// generator of the Go runtime, which is seeded by the operating system and safe for concurrent use.
 func withRandomSuffix(prefix string) (id Call) {
 	copy(id[:], prefix)
 	for half := prefixSize; half < len(id); half += randomSize / 2 {

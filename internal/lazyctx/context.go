@@ -6,35 +6,35 @@ import (
 	"time"
 )
 
-// Context is a context that ends at a fixed time, with its parent, or at a call of Cancel. The
-// exported fields must be set before the first use and not be changed afterwards. All methods may
-// be called concurrently.
+// Context is a context that ends at a fixed time, when its parent ends, or when Cancel is called.
+// The exported fields must be set before the first use and must not be changed afterwards. All
+// methods are safe for concurrent use.
 //
-// Cancel must be called when the operation has ended. It releases the timer, if there is one.
+// Cancel must be called when the operation has ended, to release the timer if one was created.
 type Context struct {
 	// Parent is the parent context. It must not be nil.
 	Parent context.Context //nolint:containedctx // it is a context
 	// Expiry is the deadline.
 	Expiry time.Time
-	// Info is the value for InfoKey. The handler of a request, stream or update finds the metadata
-	// of what it handles there.
+	// Info is the value returned for InfoKey. It describes the request, stream or update that is
+	// being handled, including its metadata.
 	Info any
 
 	mu sync.Mutex
-	// inner is created by the first call of Done.
+	// inner is the underlying standard library context. It is nil until Done is called.
 	inner *deadlineContext
-	// err is the result of the first Err that was not nil. Later calls return the same error.
+	// err is the first non-nil error returned by Err. Later calls return the same error.
 	err error
 }
 
-// InfoKey is the key for which Context.Value returns Info.
+// InfoKey is the key for which [Context.Value] returns Info.
 type InfoKey struct{}
 
 // Deadline returns Expiry.
 func (c *Context) Deadline() (time.Time, bool) { return c.Expiry, true }
 
-// Done returns a channel that is closed when the context ends. The first call creates the channel
-// and its timer.
+// Done returns a channel that is closed when the context ends. The channel and its timer are
+// created by the first call.
 func (c *Context) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,9 +47,9 @@ func (c *Context) Done() <-chan struct{} {
 	return c.inner.Done()
 }
 
-// Err returns nil until the context ends, and the same error after that: context.DeadlineExceeded,
-// the error of the parent, or context.Canceled. Without a Done channel it compares the current time
-// with Expiry.
+// Err returns nil until the context ends. After that it always returns the same error:
+// context.DeadlineExceeded, the error of the parent, or context.Canceled. If Done has not been
+// called, Err compares the current time with Expiry.
 func (c *Context) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,8 +69,9 @@ func (c *Context) errLocked() error {
 	return c.err
 }
 
-// Value returns Info for InfoKey, and the value of the inner context or the parent for other keys.
-// The inner context is asked first so that the context package can attach children to it directly.
+// Value returns Info for InfoKey. For other keys it returns the value of the inner context or, if
+// there is none, of the parent. The inner context is used if it exists, so that the context package
+// can attach child contexts directly to it.
 func (c *Context) Value(key any) any {
 	if key == (InfoKey{}) {
 		return c.Info
@@ -84,7 +85,7 @@ func (c *Context) Value(key any) any {
 	return c.Parent.Value(key)
 }
 
-// Cancel ends the context, unless it has ended before.
+// Cancel ends the context. It does nothing if the context has already ended.
 func (c *Context) Cancel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,8 +97,8 @@ func (c *Context) Cancel() {
 	case c.inner != nil:
 		c.err = c.inner.Err()
 	default:
-		// The state was never observed, so it does not matter whether the deadline has already
-		// passed, and reading the clock is avoided.
+		// No caller has observed an error or created the Done channel, so it does not matter
+		// whether the deadline has already passed. This avoids reading the clock.
 		c.err = context.Canceled
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// deadlineContext is a context of the standard library together with its cancel function.
+// deadlineContext is a standard library context together with its cancel function.
 type deadlineContext struct {
 	context.Context //nolint:containedctx // it is a context
 

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// Timeout is a context that ends a fixed time after the first call of Deadline or Done. It bounds
-// the publication of a response: a bus calls Done only if it has to wait, so an idle bus costs no
-// timer.
+// Timeout is a context that ends a fixed time after the first call of Deadline or Done. It limits
+// the time for publishing a response. A bus calls Done only if it has to wait, so in the usual case
+// no timer is created.
 //
-// A Timeout has no parent. A response is published even if its request has expired or its server is
-// closing. All methods may be called concurrently. Cancel must be called after the last use.
+// A Timeout has no parent, because a response is published even if its request has expired or its
+// server is closing. All methods are safe for concurrent use. Cancel must be called after the last
+// use.
 type Timeout struct {
 	// Limit is the time from the first use to the deadline. It must be set before the first use.
 	Limit time.Duration
@@ -19,26 +20,27 @@ type Timeout struct {
 	inner atomic.Pointer[deadlineContext] // nil before the first use
 }
 
-// init returns the inner context and creates it on first use.
+// init returns the inner context, creating it on first use.
 func (t *Timeout) init() *deadlineContext {
 	if inner := t.inner.Load(); inner != nil {
 		return inner
 	}
 	inner := newDeadlineContext(context.Background(), time.Now().Add(t.Limit))
-	if !t.inner.CompareAndSwap(nil, inner) { // another goroutine was faster
+	if !t.inner.CompareAndSwap(nil, inner) { // another goroutine has already set inner
 		inner.cancel()
 	}
 	return t.inner.Load()
 }
 
-// Deadline returns the time at which the context ends. The first call of Deadline or Done sets it.
+// Deadline returns the time at which the context ends. The time is fixed by the first call of
+// Deadline or Done.
 func (t *Timeout) Deadline() (time.Time, bool) { return t.init().Deadline() }
 
 // Done returns a channel that is closed when the context ends.
 func (t *Timeout) Done() <-chan struct{} { return t.init().Done() }
 
-// Err returns nil until the context ends, then context.DeadlineExceeded or context.Canceled. It is
-// nil as long as neither Deadline nor Done was called.
+// Err returns nil until the context ends. After that it returns context.DeadlineExceeded or
+// context.Canceled. If neither Deadline nor Done has been called, Err returns nil.
 func (t *Timeout) Err() error {
 	if inner := t.inner.Load(); inner != nil {
 		return inner.Err()
@@ -46,8 +48,9 @@ func (t *Timeout) Err() error {
 	return nil
 }
 
-// Value returns nil for keys of users, as there is no parent. It asks the inner context, if there
-// is one, so that the context package can attach children to it directly.
+// Value returns nil for all keys except those that the context package uses internally. It passes
+// the key to the inner context, if there is one, so that the context package can attach child
+// contexts directly to the inner context.
 func (t *Timeout) Value(key any) any {
 	if inner := t.inner.Load(); inner != nil {
 		return inner.Value(key)
@@ -55,7 +58,8 @@ func (t *Timeout) Value(key any) any {
 	return nil
 }
 
-// Cancel ends the context and releases its timer. It does nothing if the context was never used.
+// Cancel ends the context and releases its timer. It does nothing if neither Deadline nor Done has
+// been called.
 func (t *Timeout) Cancel() {
 	if inner := t.inner.Load(); inner != nil {
 		inner.cancel()

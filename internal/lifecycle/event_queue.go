@@ -1,16 +1,16 @@
 package lifecycle
 
-// eventQueueSize is the number of values that can wait for a slow handler.
+// eventQueueSize is the maximum number of values that wait for a slow handler.
 const eventQueueSize = 256
 
-// EventQueue passes values to a function, one at a time and in order, without blocking the sender:
-// a value that finds the queue full is dropped. Use [NewEventQueue] to create one.
+// EventQueue passes values to a function one at a time and in order, without blocking the sender.
+// If the queue is full, new values are dropped. Use [NewEventQueue] to create an EventQueue.
 type EventQueue[T any] struct{ queue chan T }
 
-// NewEventQueue returns an empty queue. Values wait in it until a goroutine calls Run.
+// NewEventQueue returns an empty queue. Values are queued until a goroutine calls Run.
 func NewEventQueue[T any]() EventQueue[T] { return EventQueue[T]{queue: make(chan T, eventQueueSize)} }
 
-// Put adds value to the queue, or drops it if the queue is full. It never blocks.
+// Put adds value to the queue. If the queue is full, value is dropped. Put never blocks.
 func (q EventQueue[T]) Put(value T) {
 	select {
 	case q.queue <- value:
@@ -18,7 +18,7 @@ func (q EventQueue[T]) Put(value T) {
 	}
 }
 
-// Run calls handle with each value. It returns once done is closed and the queue is empty.
+// Run calls handle for each value. It returns when done is closed and the queue is empty.
 func (q EventQueue[T]) Run(done <-chan struct{}, handle func(T)) {
 	for {
 		select {

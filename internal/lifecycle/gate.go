@@ -9,11 +9,11 @@ import (
 // gateClosed is the sign bit of a gate's state. The other bits count the operations in flight.
 const gateClosed = math.MinInt64
 
-// Gate counts operations in flight until it is closed. Counter and closed flag share one atomic
-// word, so every Enter and Leave writes to the same cache line; [InFlight] avoids that under
-// contention.
+// Gate counts operations in flight until it is closed. The counter and the closed flag share one
+// atomic word, so all calls of Enter and Leave write to the same cache line. [InFlight] avoids this
+// when there is contention.
 //
-// All methods may be called concurrently and none of them blocks. Use [NewGate] to create one.
+// All methods are safe for concurrent use, and none of them blocks. Use [NewGate] to create a Gate.
 type Gate struct {
 	state   atomic.Int64
 	once    sync.Once
@@ -25,8 +25,8 @@ func NewGate() *Gate {
 	return &Gate{drained: make(chan struct{})}
 }
 
-// Enter starts an operation and returns true if the gate is open. The caller must then call Leave
-// when the operation has ended. Enter returns false if the gate is closed.
+// Enter starts an operation. If it returns true, the caller must call Leave when the operation has
+// ended. It returns false if the gate is closed.
 func (g *Gate) Enter() bool {
 	if g.state.Add(1) > 0 {
 		return true
@@ -35,15 +35,15 @@ func (g *Gate) Enter() bool {
 	return false
 }
 
-// Leave ends an operation that a successful Enter started.
+// Leave ends an operation that was started by a successful call of Enter.
 func (g *Gate) Leave() {
 	if g.state.Add(-1) == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}
 }
 
-// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is
-// in flight. Later calls return the same channel.
+// Close makes subsequent calls of Enter fail. It returns a channel that is closed once no operation
+// is in flight. Calling Close again returns the same channel.
 func (g *Gate) Close() <-chan struct{} {
 	if g.state.Or(gateClosed) == 0 {
 		g.once.Do(func() { close(g.drained) })

@@ -7,40 +7,42 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// InFlight counts operations in flight until it is closed, as a [Gate] does, for operations that
-// many processors run at once. It starts with a single counter. When two goroutines contend for
-// that counter InFlight allocates one counter per shard, so that each processor writes to a cache
-// line of its own.
+// InFlight counts operations in flight until it is closed. It has the same purpose as a [Gate], but
+// is meant for operations that many processors run at once. It starts with a single counter. When
+// two goroutines contend for that counter, InFlight allocates one counter per shard, so that
+// different processors write to different cache lines.
 //
-// The zero value is open. All methods may be called concurrently and none of them blocks.
+// The zero value is open. All methods are safe for concurrent use, and none of them blocks.
 type InFlight struct {
 	closed atomic.Bool
-	// single counts the operations that started before the first contention.
+	// single counts the operations that started before contention was first detected.
 	single Token
-	// sharded counts the operations that started later. It is nil until the first contention.
+	// sharded counts the operations that started after contention was first detected. It is nil
+	// until then.
 	sharded atomic.Pointer[[shard.Count]paddedCounter]
 
 	mu sync.Mutex
-	// drained is created by the first Close, and closed when no operation is in flight.
+	// drained is created by the first call of Close. It is closed when no operation is in flight.
 	drained       chan struct{}
 	drainedClosed bool
 }
 
-// Token identifies the counter in which Enter counted an operation.
+// Token is the counter that counts an operation. Enter returns it so that Leave decrements the same
+// counter.
 type Token struct{ count atomic.Int64 }
 
-// paddedCounter is a Token that has a cache line of its own.
+// paddedCounter is a Token padded to occupy a cache line of its own.
 type paddedCounter struct {
 	Token
 
 	_ [shard.CacheLineSize - 8]byte
 }
 
-// Enter starts an operation. It returns a token, with which the caller must call Leave when the
-// operation has ended, or nil if f is closed.
+// Enter starts an operation. It returns a token that the caller must pass to Leave when the
+// operation has ended. Enter returns nil if f is closed.
 func (f *InFlight) Enter() *Token {
-	// The order matters: count first, then look at closed. A Close that follows the look finds the
-	// operation counted, and a Close that precedes it makes Enter fail.
+	// The operation must be counted before closed is read. If Close is called after the read, it
+	// sees that the operation is in flight. If Close was called before the read, Enter fails.
 	token := f.increment()
 	if !f.closed.Load() {
 		return token
@@ -49,7 +51,7 @@ func (f *InFlight) Enter() *Token {
 	return nil
 }
 
-// increment counts an operation and returns the counter that it used.
+// increment counts an operation and returns the counter that was incremented.
 func (f *InFlight) increment() *Token {
 	sharded := f.sharded.Load()
 	if sharded == nil {
@@ -57,7 +59,8 @@ func (f *InFlight) increment() *Token {
 		if f.single.count.CompareAndSwap(count, count+1) {
 			return &f.single
 		}
-		// The swap fails only if another goroutine wrote to the counter in between: contention.
+		// The swap fails only if another goroutine has written to the counter in between, which
+		// means that there is contention.
 		f.sharded.CompareAndSwap(nil, new([shard.Count]paddedCounter))
 		sharded = f.sharded.Load()
 	}
@@ -73,8 +76,8 @@ func (f *InFlight) Leave(token *Token) {
 	}
 }
 
-// Close makes further calls of Enter fail. It returns a channel that is closed when no operation is
-// in flight. Later calls return the same channel.
+// Close makes subsequent calls of Enter fail. It returns a channel that is closed once no operation
+// is in flight. Calling Close again returns the same channel.
 func (f *InFlight) Close() <-chan struct{} {
 	f.mu.Lock()
 	if f.drained == nil {
@@ -86,10 +89,12 @@ func (f *InFlight) Close() <-chan struct{} {
 	return f.drained
 }
 
-// closeIfDrained closes drained if no operation is in flight. f must be closed.
+// closeIfDrained closes drained if no operation is in flight. It must be called only after f has
+// been closed.
 //
-// The counters are read one after the other, without a lock. That is enough: after a counter was
-// read as zero only calls of Enter that fail, because f is closed, increment it again.
+// The counters are read one after another without a lock. This is safe because f is closed: once a
+// counter has been read as zero, only calls of Enter that are going to fail can still increment it,
+// and they decrement it again.
 func (f *InFlight) closeIfDrained() {
 	if f.single.count.Load() != 0 {
 		return

@@ -7,59 +7,60 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// maxIdle is the maximum number of idle goroutines per shard. It bounds the memory that their
-// stacks keep.
+// maxIdle is the maximum number of idle goroutines per shard. It limits the memory used by their
+// stacks.
 const maxIdle = 128
 
-// WorkerPool runs tasks of type T concurrently, each on a goroutine of its own, like a go
-// statement. It does not limit the number of tasks that run at a time.
+// WorkerPool runs tasks of type T concurrently, each on its own goroutine, as a go statement would.
+// It does not limit the number of tasks that run at the same time.
 //
-// Goroutines are reused, because the stack of a new goroutine is small and has to grow, by copying,
-// while it runs a handler. Each shard keeps its idle goroutines in last-in, first-out order: the
-// goroutine that finished last on this processor runs the next task, while its stack is still in
-// the cache. Without reuse an in-process call with one caller takes 1.39 times as long.
+// Goroutines are reused because a new goroutine has a small stack, which must grow by copying while
+// a handler runs. Each shard keeps its idle goroutines in last-in, first-out order: the next task
+// is run by the goroutine that was the last to finish on this processor, whose stack is still in
+// the cache. Without reuse, an in-process call with a single caller takes 1.39 times as long.
 //
-// All methods may be called concurrently. Use [NewWorkerPool] to create a pool.
+// All methods are safe for concurrent use. Use [NewWorkerPool] to create a pool.
 type WorkerPool[T any] struct {
 	run func(T)
-	// running counts the goroutines that run a task or are idle.
+	// running counts the goroutines that are running a task or are idle.
 	running    InFlight
 	goroutines sync.WaitGroup
 	idle       [shard.Count]idleList[T]
 }
 
-// idleList is the stack of the idle goroutines that ran their last task on one shard.
+// idleList is a stack of idle goroutines that ran their last task on the same shard.
 type idleList[T any] struct {
 	mu      sync.Mutex
 	closed  bool
 	workers []worker[T]
-	// count is the length of workers. pop reads it to skip empty lists without locking mu.
+	// count is the length of workers. It allows pop to skip an empty list without locking mu.
 	count atomic.Int32
-	// The padding keeps the lists of two shards out of one cache line.
+	// The padding keeps the lists of different shards in different cache lines.
 	_ [shard.CacheLineSize]byte
 }
 
 // worker is one goroutine of the pool.
 type worker[T any] struct {
-	// assignments has capacity one. The worker waits on it while it is idle, and ends when Stop
-	// closes it.
+	// assignments delivers tasks to the worker. Its capacity is one. An idle worker receives from
+	// it, and ends when Stop closes it.
 	assignments chan assignment[T]
-	// token counts the worker in WorkerPool.running. Stop releases it for idle workers. A worker
-	// that ends in any other way releases it itself.
+	// token is the worker's token in WorkerPool.running. For an idle worker, Stop passes it to
+	// Leave. A worker that ends in any other way does so itself.
 	token *Token
 }
 
-// assignment is a task, with the index of the shard on which it was started.
+// assignment is a task together with the index of the shard on which it was started.
 type assignment[T any] struct {
 	task  T
 	shard int
 }
 
-// NewWorkerPool returns a pool that calls run with each task. The caller must call Stop and Wait.
+// NewWorkerPool returns a pool that calls run for each task. The caller must eventually call Stop
+// and then Wait.
 func NewWorkerPool[T any](run func(T)) *WorkerPool[T] { return &WorkerPool[T]{run: run} }
 
-// Go starts task and does not wait for it. It returns false, without running task, if the pool was
-// stopped.
+// Go starts task and returns without waiting for it. If the pool has been stopped, Go returns false
+// and does not run task.
 func (p *WorkerPool[T]) Go(task T) bool {
 	next := assignment[T]{task, shard.Current()}
 	if assignments := p.takeIdle(next.shard); assignments != nil {
@@ -71,12 +72,12 @@ func (p *WorkerPool[T]) Go(task T) bool {
 		return false
 	}
 	p.goroutines.Add(1)
-	go p.work(worker[T]{make(chan assignment[T], 1), token}, next) // Wait waits for it
+	go p.work(worker[T]{make(chan assignment[T], 1), token}, next) // awaited by Wait
 	return true
 }
 
-// takeIdle returns the channel of an idle worker, or nil if all are busy. It looks at the shard
-// with index current first, and then at the others.
+// takeIdle removes an idle worker and returns its channel, or nil if there is none. It tries the
+// shard with index current first and then the others.
 func (p *WorkerPool[T]) takeIdle(current int) chan assignment[T] {
 	for i := range shard.Count {
 		if assignments := p.idle[(current+i)%shard.Count].pop(); assignments != nil {
@@ -86,12 +87,12 @@ func (p *WorkerPool[T]) takeIdle(current int) chan assignment[T] {
 	return nil
 }
 
-// work runs next, and then further tasks, until the worker is stopped or not needed any more.
+// work runs next and then further tasks, until the worker is stopped or no longer needed.
 func (p *WorkerPool[T]) work(self worker[T], next assignment[T]) {
 	defer p.goroutines.Done()
 	stopped := false
 	defer func() {
-		// A task may end the goroutine with runtime.Goexit, hence the deferred call.
+		// This is deferred because a task may end the goroutine with runtime.Goexit.
 		if !stopped {
 			p.running.Leave(self.token)
 		}
@@ -107,26 +108,26 @@ func (p *WorkerPool[T]) work(self worker[T], next assignment[T]) {
 	}
 }
 
-// Stop makes further calls of Go fail and ends the idle goroutines. It returns a channel that is
-// closed when no task is running. It may be called more than once.
+// Stop makes subsequent calls of Go fail and ends the idle goroutines. It returns a channel that is
+// closed once no task is running. Stop may be called more than once.
 func (p *WorkerPool[T]) Stop() (idle <-chan struct{}) {
 	for i := range p.idle {
 		for _, worker := range p.idle[i].close() {
 			close(worker.assignments)
-			// Stop releases the token, not the worker, so that the returned channel is already
-			// closed if no task is running.
+			// The token is released here rather than by the worker, so that the returned channel is
+			// already closed if no task is running.
 			p.running.Leave(worker.token)
 		}
 	}
 	return p.running.Close()
 }
 
-// Wait waits until all goroutines of the pool have ended. It must be called after the channel that
-// Stop returned is closed.
+// Wait waits until all goroutines of the pool have ended. It must not be called before the channel
+// returned by Stop is closed.
 func (p *WorkerPool[T]) Wait() { p.goroutines.Wait() }
 
-// pop removes the worker that became idle last and returns its channel, or nil if the list is
-// empty.
+// pop removes the worker that became idle most recently and returns its channel. It returns nil if
+// the list is empty.
 func (l *idleList[T]) pop() (assignments chan assignment[T]) {
 	if l.count.Load() == 0 {
 		return nil
@@ -140,7 +141,7 @@ func (l *idleList[T]) pop() (assignments chan assignment[T]) {
 	return assignments
 }
 
-// push adds an idle worker. It returns false if the list is full or closed: the worker must then
+// push adds an idle worker. If the list is full or closed, push returns false and the worker must
 // end.
 func (l *idleList[T]) push(w worker[T]) bool {
 	l.mu.Lock()
@@ -153,7 +154,7 @@ func (l *idleList[T]) push(w worker[T]) bool {
 	return true
 }
 
-// close makes further calls of push fail and returns the workers that were idle.
+// close makes subsequent calls of push fail and returns the workers that were idle.
 func (l *idleList[T]) close() []worker[T] {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,16 +1,16 @@
 package queue
 
-// FIFO is an unbounded first-in, first-out queue. Its memory is a linked list of blocks, so that it
-// grows without copying items. The zero value is an empty queue. A FIFO is not safe for concurrent
+// FIFO is an unbounded first-in, first-out queue. It stores items in a linked list of blocks, so it
+// grows without copying them. The zero value is an empty queue. A FIFO is not safe for concurrent
 // use.
 type FIFO[T any] struct {
 	head, tail *block[T] // nil before the first Push
 	count      int
 }
 
-// block holds consecutive items of a FIFO.
+// block is a node of the linked list and holds consecutive items.
 type block[T any] struct {
-	// items[first:end] are in the queue.
+	// Only items[first:end] are in the queue.
 	items      [32]T
 	first, end int
 	next       *block[T]
@@ -41,7 +41,8 @@ func (f *FIFO[T]) Pop() (item T, ok bool) {
 	}
 	oldest := f.head
 	var zero T
-	// The slot is cleared so that the queue does not keep the item from being collected.
+	// Clear the slot, so that the garbage collector can free the item once the caller no longer
+	// uses it.
 	item, oldest.items[oldest.first] = oldest.items[oldest.first], zero
 	oldest.first++
 	f.count--

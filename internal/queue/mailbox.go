@@ -2,26 +2,26 @@ package queue
 
 import "sync"
 
-// Mailbox is a bounded queue from any number of producers, which never block, to one consumer. The
-// consumer receives from Wakeup and then calls Pop until the mailbox is empty. A Mailbox is created
-// with [NewMailbox]; all its methods may be called concurrently.
+// Mailbox is a bounded queue with any number of producers, which never block, and one consumer. The
+// consumer receives from Wakeup and then calls Pop until the mailbox is empty. Use [NewMailbox] to
+// create a Mailbox. All methods are safe for concurrent use.
 type Mailbox[T any] struct {
-	// Wakeup receives a value after items were pushed.
+	// Wakeup receives a value after items have been pushed.
 	Wakeup Wakeup
 
-	limit int // of items
+	limit int // maximum number of items
 
 	mu    sync.Mutex
 	items FIFO[T]
 }
 
-// NewMailbox returns an empty mailbox for at most limit items.
+// NewMailbox returns an empty mailbox that holds at most limit items.
 func NewMailbox[T any](limit int) Mailbox[T] {
 	return Mailbox[T]{limit: limit, Wakeup: NewWakeup()}
 }
 
-// Push appends an item and wakes the consumer. It returns false, and drops the item, if the mailbox
-// is full.
+// Push appends an item and wakes the consumer. If the mailbox is full, Push drops the item and
+// returns false.
 func (m *Mailbox[T]) Push(item T) bool {
 	m.mu.Lock()
 	if m.items.Len() >= m.limit {

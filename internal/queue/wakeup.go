@@ -1,15 +1,16 @@
 package queue
 
-// Wakeup is a channel that wakes one goroutine to check shared state again. It has a capacity of
-// one, so any number of wake-ups before the goroutine runs become a single one. Wake-ups may be
-// spurious: the goroutine may find that it has already seen the change.
+// Wakeup is a channel that wakes one goroutine so that it checks shared state again. Its capacity
+// is one, so any number of wake-ups that are sent before the goroutine runs are merged into one.
+// Wake-ups may be spurious: the goroutine may have already seen the change.
 type Wakeup chan struct{}
 
-// NewWakeup returns a Wakeup that is not pending.
+// NewWakeup returns a Wakeup without a pending wake-up.
 func NewWakeup() Wakeup { return make(Wakeup, 1) }
 
-// Send makes the wake-up pending. It never blocks: if a wake-up is already pending, the goroutine
-// will see the new state when it receives that one. State must be changed before Send is called.
+// Send wakes the goroutine. The shared state must be changed before Send is called. Send never
+// blocks: if a wake-up is already pending, the goroutine will see the new state when it receives
+// that one.
 func (w Wakeup) Send() {
 	select {
 	case w <- struct{}{}:

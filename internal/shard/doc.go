@@ -1,4 +1,5 @@
-// Package shard splits data that all processors write, such as a table or a counter, so that each
-// processor mostly writes to a shard of its own. Two processors that write to one cache line in
-// turn pay up to 200 ns for each write, which is more than the rest of an in-process call costs.
+// Package shard helps to split data that all processors write to, such as a table or a counter,
+// into shards, so that each processor mostly writes to its own. When two processors take turns
+// writing to the same cache line, each write takes up to 200 ns, which is more than the rest of an
+// in-process call.
 package shard

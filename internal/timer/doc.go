@@ -1,3 +1,3 @@
-// Package timer reuses timers. A call that waits for several servers needs a timer or two and stops
-// most of them before they fire; a pool saves their allocation.
+// Package timer contains a pool of reusable timers. A call that waits for several servers needs one
+// or two timers and usually stops them before they fire. Reusing them saves their allocation.
 package timer

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Pool keeps stopped timers for reuse. The zero value is an empty pool. All methods may be called
-// concurrently.
+// Pool is a set of stopped timers that can be reused. The zero value is an empty pool. All methods
+// are safe for concurrent use.
 //
-// A Pool belongs to a conn instead of the process: a timer that was made in a testing/synctest
-// bubble must not be used outside of it.
+// Each conn has its own Pool rather than sharing one for the whole process, because a timer that
+// was created in a testing/synctest bubble must not be used outside that bubble.
 type Pool struct{ stopped sync.Pool }
 
-// Start returns a timer that fires after d. The caller must pass it to Stop when it is no longer
-// needed, fired or not.
+// Start returns a timer that fires after d. The caller must pass the timer to Stop when it is no
+// longer needed, even if it has fired.
 func (p *Pool) Start(d time.Duration) *time.Timer {
 	if t, ok := p.stopped.Get().(*time.Timer); ok {
 		t.Reset(d)
@@ -22,8 +22,9 @@ func (p *Pool) Start(d time.Duration) *time.Timer {
 	return time.NewTimer(d)
 }
 
-// Stop stops t and takes it back. The caller must not use t or its channel afterwards. Since Go
-// 1.23 a stopped or reset timer delivers no stale time, so the channel need not be drained.
+// Stop stops t and returns it to the pool. The caller must not use t or its channel afterwards.
+// Since Go 1.23 no stale value is received after a timer was stopped or reset, so Stop need not
+// drain the channel.
 func (p *Pool) Stop(t *time.Timer) {
 	t.Stop()
 	p.stopped.Put(t)
