@@ -12,8 +12,8 @@ import (
 )
 
 // checkServices compares the services of the code with those of the manifest and the descriptors.
-// It returns all differences together. Without services it checks nothing: such code serves on the
-// bus itself, and its loader has compared what it serves.
+// It returns all differences as one error. If services is empty, checkServices does nothing,
+// because the code serves on the bus itself and its loader has already checked its services.
 func checkServices(source *Source, services []Service) error {
 	if len(services) == 0 {
 		return nil
@@ -43,7 +43,7 @@ func checkServices(source *Source, services []Service) error {
 }
 
 // compareService compares the methods of a service in the code with those in the plugin's
-// descriptors. Of messages it compares the names only.
+// descriptors. It compares message types by name only.
 func compareService(wanted *registry.Service, descriptor protoreflect.ServiceDescriptor) error {
 	given, err := registry.NewService(descriptor)
 	if err != nil {

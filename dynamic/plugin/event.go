@@ -2,26 +2,25 @@ package plugin
 
 import "fmt"
 
-// EventKind is the kind of an [Event].
+// EventKind describes what an [Event] reports.
 type EventKind uint8
 
 const (
-	// Loaded means that a plugin is served that was not served before.
+	// Loaded means that the host has started to serve a plugin.
 	Loaded EventKind = iota + 1
-	// Replaced means that a new version of a plugin is served in place of the previous one.
+	// Replaced means that the host serves a new version of a plugin instead of the previous one.
 	Replaced
-	// Unloaded means that a plugin is no longer served, and that none of its code is running.
+	// Unloaded means that a plugin is no longer served and that none of its code is running.
 	Unloaded
-	// Failed means that a version could not be loaded. The previous version, if there is one,
-	// keeps serving.
+	// Failed means that a version could not be loaded. The previous version, if any, keeps serving.
 	Failed
-	// Degraded means that the code of a plugin has stopped serving for now.
+	// Degraded means that the code of a plugin has temporarily stopped serving.
 	Degraded
-	// Recovered means that the code of a degraded plugin serves again.
+	// Recovered means that the code of a degraded plugin is serving again.
 	Recovered
 )
 
-// String returns the kind's name in lower case.
+// String returns the name of the kind in lower case, such as "loaded".
 func (k EventKind) String() string {
 	names := [...]string{"", "loaded", "replaced", "unloaded", "failed", "degraded", "recovered"}
 	if k == 0 || int(k) >= len(names) {
@@ -30,21 +29,22 @@ func (k EventKind) String() string {
 	return names[k]
 }
 
-// Event reports a change of a plugin to an operator.
+// Event describes a change of a plugin.
 type Event struct {
 	Kind EventKind
-	// Plugin and Version are the name and the version from the manifest. Version is empty if the
-	// manifest could not be read; Plugin is then the name of the plugin that is served from the
-	// folder, or empty.
+	// Plugin and Version are the name and version from the manifest. If the folder could not be
+	// read, Version is empty, and Plugin is the name of the plugin that was loaded from the folder
+	// earlier, or empty if there is none.
 	Plugin, Version string
 	// Folder is the path of the plugin's folder.
 	Folder string
-	// Err is the reason of Failed and Degraded. It does not repeat Plugin, Version and Folder.
+	// Err is the reason for a Failed or Degraded event, and nil for other events. Its text does not
+	// repeat Plugin, Version and Folder.
 	Err error
 }
 
-// String describes the event for people, such as "loaded greeter 1.2 in /plugins/greeter". The
-// text has one line unless that of Err has more.
+// String describes the event in readable form, such as "loaded greeter 1.2 in /plugins/greeter".
+// The text is a single line unless the text of Err has several lines.
 func (e Event) String() string {
 	text := e.Kind.String()
 	if e.Plugin != "" {

@@ -10,44 +10,46 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// ErrHostClosed is the error of methods of a [Host] that was shut down or closed.
+// ErrHostClosed is returned by the methods of a [Host] after the host was shut down or closed.
 var ErrHostClosed = errors.NewErrorf(errors.Canceled, "plugin host is closed")
 
-// Host serves plugins on a server. All methods may be called concurrently; changes of one plugin
-// are made one at a time. End a host with [Host.Shutdown], which waits for running handlers, or
-// with [Host.Close], which does not. Neither shuts down the server.
+// Host serves plugins on a server. All methods are safe for concurrent use; changes to the same
+// plugin are made one at a time. To stop a host, call [Host.Shutdown], which waits for running
+// handlers, or [Host.Close], which does not. Neither of them shuts down the server.
 type Host struct {
 	server  *dynamic.Server
 	options hostOptions
 
-	// calls counts the running calls of Load, Unload and Watch.
+	// calls counts the calls of Load, Unload and Watch that are in progress.
 	calls *lifecycle.Gate
-	// drains counts the background goroutines that drain replaced versions or unload plugins.
+	// drains waits for the background goroutines that drain replaced versions or unload plugins.
 	drains sync.WaitGroup
 	events lifecycle.EventQueue[Event]
-	// stopEvents is closed after the last event was queued.
+	// stopEvents is closed after the last event has been queued.
 	stopEvents chan struct{}
 	// eventsDone is closed when all events have been handled.
 	eventsDone chan struct{}
 
-	// runCtx ends when Shutdown begins; it bounds loads and watches. drainCtx ends when the host
-	// stops waiting for handlers; it bounds unloads and drains.
-	runCtx, drainCtx       context.Context //nolint:containedctx // the life of the host
+	// runCtx ends when Shutdown begins, which cancels loads and watches. drainCtx ends when the
+	// host stops waiting for handlers, which cancels unloads and drains.
+	runCtx, drainCtx       context.Context //nolint:containedctx // they live as long as the host
 	cancelRun, cancelDrain context.CancelFunc
 	unloadOnce             sync.Once
-	// drainErr is the error of the last unloads. unloadAll sets it.
+	// drainErr is the joined error of the unloads that Shutdown has started. It is set by
+	// unloadAll.
 	drainErr error
 
 	mu sync.Mutex
-	// plugins is keyed by name.
+	// plugins maps plugin names to plugins.
 	plugins map[string]*managedPlugin
-	// live contains the versions that are being loaded, served or drained.
+	// live contains all versions that are being loaded, served or drained.
 	live map[*version]struct{}
-	// unreadable contains the folders that could not be read, by path.
+	// unreadable maps the path of each folder that could not be read to its status.
 	unreadable map[string]Status
 }
 
-// NewHost returns a host without plugins. The errors of all options are returned together.
+// NewHost returns a host without any plugins. If several options are invalid, the returned error
+// reports all of them.
 func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 	options := newHostOptions(opts)
 	if server == nil {
@@ -76,16 +78,16 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 	return h, nil
 }
 
-// emit passes an event to the event handler. It logs the handler's panics.
+// emit calls the event handler with e. If the handler panics, emit logs the panic.
 func (h *Host) emit(e Event) {
 	if err := guard.Call("plugin event handler", func() error { h.options.onEvent(e); return nil }); err != nil {
 		h.options.logger.Error("dynpsrpc: " + err.Error())
 	}
 }
 
-// enter registers a call of the host and returns a context that ends with ctx or with life, which
-// is runCtx or drainCtx. The caller must call leave when it is done. enter returns ErrHostClosed
-// after Shutdown has begun.
+// enter registers a call of one of the host's methods. It returns a context that ends when ctx or
+// life ends, where life is runCtx or drainCtx. The caller must call leave when the call is done.
+// After Shutdown has begun, enter returns ErrHostClosed.
 func (h *Host) enter(ctx, life context.Context) (bounded context.Context, leave func(), err error) {
 	if !h.calls.Enter() {
 		return nil, nil, ErrHostClosed
@@ -99,10 +101,10 @@ func (h *Host) enter(ctx, life context.Context) (bounded context.Context, leave 
 	}, nil
 }
 
-// Shutdown unloads all plugins. It returns when no code of a plugin is running, when Load, Unload
-// and Watch have returned, and when all events have been handled. If ctx ends first, Shutdown
-// cancels the contexts of running handlers and returns an error that matches the context's error
-// with errors.Is. Further calls wait as well.
+// Shutdown unloads all plugins. It returns when no plugin code is running any more, all calls of
+// Load, Unload and Watch have returned, and all events have been handled. If ctx ends first,
+// Shutdown cancels the contexts of the running handlers and returns an error that wraps the error
+// of ctx. Shutdown may be called more than once; each call waits.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.cancelRun()
 	detach := context.AfterFunc(ctx, h.cancelDrain)
@@ -119,8 +121,9 @@ func (h *Host) Shutdown(ctx context.Context) error {
 	return h.drainErr
 }
 
-// Close is [Host.Shutdown] without time for running handlers: their contexts end at once.
+// Close unloads all plugins like [Host.Shutdown], but cancels the contexts of running handlers
+// immediately.
 func (h *Host) Close() {
 	h.cancelDrain()
-	_ = h.Shutdown(context.Background()) // it can only report handlers that were canceled
+	_ = h.Shutdown(context.Background()) // the only possible error reports canceled handlers
 }

@@ -10,20 +10,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Load serves the plugin of a folder, and replaces the plugin of the same name if there is one.
-// When Load returns, all new requests go to the new version; the handlers of the previous version
-// finish in the background, and then its code is closed. Code that serves on the bus itself, such
-// as a process, may receive requests for a moment longer, until it notices that it must end.
+// Load loads the plugin in a folder and starts serving it. If a plugin with the same name is
+// already served, the new version replaces it. When Load returns, all new requests go to the new
+// version. The handlers of the previous version finish in the background, and then its code is
+// closed. Code that serves on the bus itself, such as a process, may still receive requests for a
+// short time, until it stops accepting them.
 //
-// Load does nothing if the same content is already served. If Load fails, the previous version
-// keeps serving, and [Host.List] returns the error. The error has the code already_exists if
-// another plugin serves one of the services. ctx bounds the load only, not the life of the plugin.
+// If the same content is already being served, Load does nothing. If Load fails, the previous
+// version keeps serving, and [Host.List] reports the error. The error has the code
+// [errors.AlreadyExists] if another plugin already serves one of the services. ctx limits only the
+// load itself; the plugin keeps running after ctx has ended.
 func (h *Host) Load(ctx context.Context, folder string) error {
 	_, err := h.load(ctx, folder)
 	return err
 }
 
-// load is Load and returns the plugin's name.
+// load implements Load and also returns the plugin's name.
 func (h *Host) load(ctx context.Context, folder string) (name string, err error) {
 	ctx, leave, err := h.enter(ctx, h.runCtx)
 	if err != nil {
@@ -49,8 +51,10 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 	return p.name, nil
 }
 
-// acquirePlugin returns the plugin that source names, and adds it if it is new. It waits until no
-// other goroutine changes the plugin. The caller must release it.
+// acquirePlugin returns the plugin named in the manifest of source, locked for changes by the
+// caller. If the plugin does not exist, acquirePlugin creates it. If another goroutine is changing
+// the plugin, acquirePlugin waits for that goroutine or until ctx ends. The caller must call
+// release on the plugin.
 func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
 	for {
 		h.mu.Lock()
@@ -71,12 +75,13 @@ func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugi
 		if stillListed {
 			return p, nil
 		}
-		p.release() // it was unloaded meanwhile
+		p.release() // the plugin was unloaded while acquirePlugin waited
 	}
 }
 
-// alreadyServing reports whether p serves the content of source. If so, it sets the plugin's folder
-// to that of source and clears the last error: the folder may have been renamed.
+// alreadyServing reports whether p is already serving the content of source. If it is,
+// alreadyServing updates the folder of p, because the folder may have been renamed, and clears the
+// last load error.
 func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,14 +93,14 @@ func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 	return true
 }
 
-// replace loads source as a version of p and serves it. It serves all services of the version, or
-// leaves the previous version as it is and returns an error.
+// replace loads source as a new version of p and serves it. Either all services of the new version
+// are served, or replace returns an error and the previous version keeps serving.
 func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {
 	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
 	previous := h.addVersion(v)
 
-	// The names of the manifest are reserved before the code runs, and the names that the code
-	// serves afterwards: a Go plugin may declare its services in code only.
+	// Reserve the names in the manifest before running the code, and reserve the names that the
+	// code actually serves afterwards. A Go plugin may declare its services in code only.
 	err := h.reserve(ctx, v, source.namesToReserve())
 	if err == nil {
 		err = v.start(ctx)
@@ -113,7 +118,8 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	return nil
 }
 
-// addVersion adds v to the live versions and returns the version that its plugin serves, or nil.
+// addVersion adds v to the live versions. It returns the version that the plugin is currently
+// serving, or nil if there is none.
 func (h *Host) addVersion(v *version) (previous *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -125,8 +131,8 @@ func (h *Host) addVersion(v *version) (previous *version) {
 	return v.plugin.current
 }
 
-// commit makes v the current version of its plugin. It emits an event and shuts down the previous
-// version, if there is one, in the background.
+// commit makes v the current version of its plugin and emits an event. If previous is not nil,
+// commit shuts it down in the background.
 func (h *Host) commit(previous, v *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,13 +158,14 @@ func (h *Host) commit(previous, v *version) {
 	p.loadErr = nil
 	p.updateStateLocked()
 	h.events.Put(event)
-	if v.healthErr != nil { // the code reported it before the version was served
+	if v.healthErr != nil { // the code reported the error before the version was served
 		h.events.Put(v.event(Degraded, v.healthErr))
 	}
 }
 
-// markFailed records why source could not be loaded and emits an event. It returns err with the
-// plugin's name, version and folder, which are fields of the event.
+// markFailed records why source could not be loaded and emits an event. It returns err wrapped with
+// the plugin's name, version and folder. The event carries these as fields, so its Err is the
+// unwrapped err.
 func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 	withPlugin := errors.NewErrorf(errorCode(err),
 		"plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
@@ -173,8 +180,10 @@ func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 	return withPlugin
 }
 
-// markUnreadable records why a folder cannot be read, on its plugin or, if the folder has none, as
-// an entry of its own, and emits an event. It returns err with the path of the folder.
+// markUnreadable records why a folder could not be read and emits an event. If a plugin was loaded
+// from the folder earlier, the error is recorded in that plugin's status; otherwise the folder gets
+// its own entry in h.unreadable, unless the folder does not exist. markUnreadable returns err
+// wrapped with the path of the folder.
 func (h *Host) markUnreadable(folder string, err error) error {
 	if absolute, absErr := filepath.Abs(folder); absErr == nil {
 		folder = absolute
@@ -193,14 +202,15 @@ func (h *Host) markUnreadable(folder string, err error) error {
 	return withFolder
 }
 
-// markReadable removes a folder from the unreadable ones.
+// markReadable removes a folder from h.unreadable.
 func (h *Host) markReadable(folder string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.unreadable, folder)
 }
 
-// inFolderLocked returns a plugin that was loaded from a folder, or nil.
+// inFolderLocked returns a plugin that was loaded from a folder, or nil if there is none. The
+// caller must hold h.mu.
 func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	for _, p := range h.plugins {
 		if p.status.Folder == folder {
@@ -210,8 +220,8 @@ func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	return nil
 }
 
-// pluginInFolder returns the name of a plugin that was loaded from a folder and is not called
-// except. It returns "" if there is none.
+// pluginInFolder returns the name of a plugin that was loaded from a folder, ignoring the plugin
+// named except. It returns an empty string if there is none.
 func (h *Host) pluginInFolder(folder, except string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// DefaultDrainTimeout is the default of [WithDrainTimeout].
+	// DefaultDrainTimeout is the drain timeout of hosts created without [WithDrainTimeout].
 	DefaultDrainTimeout = 30 * time.Second
-	// DefaultDebounce is the default of [WithDebounce].
+	// DefaultDebounce is the debounce interval of hosts created without [WithDebounce].
 	DefaultDebounce = 200 * time.Millisecond
-	// DefaultPollInterval is the default of [WithPollInterval].
+	// DefaultPollInterval is the poll interval of hosts created without [WithPollInterval].
 	DefaultPollInterval = 10 * time.Second
 )
 
-// Option configures [NewHost].
+// Option configures a [Host]. Pass options to [NewHost].
 type Option func(*hostOptions)
 
 type hostOptions struct {
@@ -44,7 +44,8 @@ func newHostOptions(opts []Option) hostOptions {
 	return o
 }
 
-// WithLoaders adds loaders of plugins. NewHost returns an error if two loaders have the same name.
+// WithLoaders adds plugin loaders. [NewHost] returns an error if a loader is nil or if two loaders
+// have the same name.
 func WithLoaders(loaders ...Loader) Option {
 	return func(o *hostOptions) {
 		for i, loader := range loaders {
@@ -61,16 +62,16 @@ func WithLoaders(loaders ...Loader) Option {
 	}
 }
 
-// WithEvents sets a function that receives the events of the host. The function is called for one
-// event at a time, in order, on a goroutine of the host. The host does not wait for it: when 256
-// events are queued, further ones are dropped; [Host.List] still returns the current state. The
-// function must not call [Host.Shutdown] or [Host.Close], which wait for it. The default is to log
-// events.
+// WithEvents sets a function that receives the events of the host. The host calls handle for one
+// event at a time, in order, on its own goroutine, and does not wait for it. While 256 events are
+// queued, further events are dropped; [Host.List] still returns the current state. handle must not
+// call [Host.Shutdown] or [Host.Close], because they wait for handle to return. By default, or if
+// handle is nil, events are logged.
 func WithEvents(handle func(Event)) Option { return func(o *hostOptions) { o.onEvent = handle } }
 
-// WithDrainTimeout sets how long running handlers may continue when their plugin is replaced or
-// unloaded. Afterwards their contexts end. The default, also for a zero or negative timeout, is 30
-// seconds.
+// WithDrainTimeout sets how long running handlers may continue after their plugin was replaced or
+// unloaded. After that time, their contexts are canceled. If timeout is zero or negative, the
+// default of 30 seconds is used.
 func WithDrainTimeout(timeout time.Duration) Option {
 	return func(o *hostOptions) {
 		if timeout > 0 {
@@ -79,9 +80,9 @@ func WithDrainTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithDebounce sets how long a watched folder must stay unchanged before it is read, so that
-// half-copied files are not loaded. The default, also for a zero or negative interval, is 200
-// milliseconds.
+// WithDebounce sets how long a watched folder must remain unchanged before it is read. This avoids
+// loading files that are still being copied. If interval is zero or negative, the default of 200
+// milliseconds is used.
 func WithDebounce(interval time.Duration) Option {
 	return func(o *hostOptions) {
 		if interval > 0 {
@@ -91,8 +92,8 @@ func WithDebounce(interval time.Duration) Option {
 }
 
 // WithPollInterval sets how often watched folders are scanned for changes that the operating system
-// has not reported: some file systems report none. The default, also for a zero or negative
-// interval, is 10 seconds.
+// did not report, because some file systems do not report changes at all. If interval is zero or
+// negative, the default of 10 seconds is used.
 func WithPollInterval(interval time.Duration) Option {
 	return func(o *hostOptions) {
 		if interval > 0 {
@@ -101,9 +102,9 @@ func WithPollInterval(interval time.Duration) Option {
 	}
 }
 
-// WithLogger sets the logger for problems that no method returns, such as handlers of a replaced
-// version that do not end in time, and for events if [WithEvents] is not used. The default, also
-// for nil, is slog.Default().
+// WithLogger sets the logger. The host logs problems that no method can return, such as handlers of
+// a replaced version that did not finish in time, and events if [WithEvents] is not used. If logger
+// is nil, slog.Default() is used, which is also the default.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *hostOptions) {
 		if logger != nil {
@@ -112,7 +113,7 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// logEvent is the default handler of events.
+// logEvent is the default event handler. It logs e.
 func (o *hostOptions) logEvent(e Event) {
 	level := slog.LevelInfo
 	if e.Err != nil {

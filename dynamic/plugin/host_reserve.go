@@ -7,10 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reserve reserves service names for a version, in place of those that v has reserved before. It
-// fails if another plugin has reserved one of them. If that plugin is being unloaded or has
-// replaced the service's version, reserve waits for the names: at most the drain timeout and the
-// grace periods that follow it.
+// reserve reserves service names for v and releases the names that v had reserved before. If
+// another plugin has reserved one of the names, reserve returns an error, unless the version that
+// holds the name is being drained. In that case, reserve waits until that version is closed, for at
+// most the drain timeout plus twice closeGrace.
 func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*closeGrace)
 	defer cancel()
@@ -38,8 +38,9 @@ func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	}
 }
 
-// ownerLocked returns another version that has reserved one of the names, and that name. It ignores
-// the version that v is to replace.
+// ownerLocked returns a version that has reserved one of the names, together with that name. It
+// ignores v and the version that v is about to replace. If there is no such version, it returns
+// nil. The caller must hold h.mu.
 func (h *Host) ownerLocked(v *version, names []string) (name string, owner *version) {
 	for other := range h.live {
 		if other == v || other == v.plugin.current {

@@ -9,10 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Unload stops serving a plugin and returns when none of its code is running. When ctx ends or the
-// drain timeout expires, Unload cancels the contexts of the handlers that are still running, and
-// returns an error that reports them; the plugin is unloaded nevertheless. The error of an unknown
-// name has the code not_found.
+// Unload stops serving a plugin and returns when none of its code is running any more. If ctx ends
+// or the drain timeout expires, Unload cancels the contexts of the handlers that are still running
+// and returns an error, but the plugin is unloaded nevertheless. If no plugin has the given name,
+// the error has the code [errors.NotFound].
 func (h *Host) Unload(ctx context.Context, name string) error {
 	ctx, leave, err := h.enter(ctx, h.drainCtx)
 	if err != nil {
@@ -22,8 +22,8 @@ func (h *Host) Unload(ctx context.Context, name string) error {
 	return h.unload(ctx, name, "")
 }
 
-// unload unloads a plugin. If folder is not empty, unload does nothing when the plugin has moved to
-// another folder.
+// unload unloads a plugin. If folder is not empty and the plugin has moved to another folder,
+// unload does nothing.
 func (h *Host) unload(ctx context.Context, name, folder string) error {
 	h.mu.Lock()
 	p := h.plugins[name]
@@ -52,8 +52,9 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	return nil
 }
 
-// beginUnload detaches the version that p serves and returns it, or nil if p serves none. found is
-// false if p was unloaded meanwhile, or is now in another folder.
+// beginUnload detaches the version that p is serving and returns it; v is nil if p is not serving
+// any version. found is false if p was unloaded by another goroutine, or if folder is not empty and
+// p has moved to another folder.
 func (h *Host) beginUnload(p *managedPlugin, folder string) (v *version, found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -84,7 +85,7 @@ func (h *Host) waitDrained(p *managedPlugin) {
 	}
 }
 
-// endUnload removes p from the host. It emits an event if p has ever been served.
+// endUnload removes p from the host. If p was ever served, endUnload emits an event.
 func (h *Host) endUnload(p *managedPlugin) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,8 +95,8 @@ func (h *Host) endUnload(p *managedPlugin) {
 	}
 }
 
-// unloadAll unloads all plugins and stops the events. No other goroutine changes plugins any more,
-// because calls is closed.
+// unloadAll unloads all plugins and then ends the event queue. It is called after h.calls has been
+// closed, so no other goroutine can change plugins.
 func (h *Host) unloadAll() {
 	h.mu.Lock()
 	names := slices.Collect(maps.Keys(h.plugins))
@@ -112,8 +113,9 @@ func (h *Host) unloadAll() {
 	h.cancelDrain()
 }
 
-// markUnloading sets the state of a plugin to draining before unload is called. Loads of other
-// plugins then wait for its services instead of failing.
+// markUnloading sets the state of a plugin to draining. It is called before the plugin is unloaded
+// in the background. From then on, loads of other plugins wait for the services of this plugin
+// instead of failing.
 func (h *Host) markUnloading(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -122,7 +124,7 @@ func (h *Host) markUnloading(name string) {
 	}
 }
 
-// unlist removes a closed version and adds its counts to those of its plugin.
+// unlist removes a closed version from the host and adds its counts to the totals of its plugin.
 func (h *Host) unlist(v *version) {
 	handled, failed := v.chooseCallCounter().Counts()
 	h.mu.Lock()

@@ -6,18 +6,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Watch loads the plugins in the folders of root, and follows changes until ctx ends. A folder that
-// has a manifest is a plugin: a new folder is loaded, a changed one replaces its plugin, and the
-// plugin of a folder that was removed, or has lost its manifest, is unloaded. If root itself is
-// removed, its plugins are unloaded, and they are loaded again when root comes back.
+// Watch loads the plugins in the folders of root and then watches root for changes until ctx ends.
+// Every folder with a manifest is a plugin. A new folder is loaded, and a changed folder replaces
+// its plugin. If a folder is removed or no longer has a manifest, its plugin is unloaded. If root
+// itself is removed, all of its plugins are unloaded. They are loaded again when root reappears.
 //
-// A folder is read when it has not changed for the interval of [WithDebounce]. Events report the
-// outcome, see [WithEvents]. Watch retries a failed load after the next change of the folder, and
-// after another plugin is unloaded; if the failure was a conflict over a service, it also retries
-// when another load has finished.
+// A folder is read after it has not changed for the interval set by [WithDebounce]. The results are
+// reported as events; see [WithEvents]. Watch retries a failed load after the next change of the
+// folder and after another plugin was unloaded. If the load failed because another plugin serves
+// one of the services, Watch also retries after another load has finished.
 //
-// Watch returns nil when ctx has ended, and leaves the plugins loaded. It returns an error if root
-// cannot be read or watched at the beginning, and [ErrHostClosed] when the host is shut down.
+// Watch returns nil when ctx ends and leaves the plugins loaded. It returns an error if root cannot
+// be read or watched initially, and [ErrHostClosed] if the host is shut down.
 func (h *Host) Watch(ctx context.Context, root string) error {
 	ctx, leave, err := h.enter(ctx, h.runCtx)
 	if err != nil {

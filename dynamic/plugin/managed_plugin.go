@@ -7,27 +7,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// managedPlugin is the state of one plugin of a host, across its versions.
+// managedPlugin is the state of one plugin of a host. It persists across the plugin's versions.
 type managedPlugin struct {
 	name string
-	// lock serializes changes of the plugin. It is a channel of capacity one instead of a mutex
-	// because acquire must honor a context: a load may take as long as its code does.
+	// lock serializes changes to the plugin. It is a channel with capacity 1 rather than a mutex
+	// because acquire must stop waiting when its context ends: another goroutine may hold the lock
+	// for as long as the plugin's code takes to load.
 	lock chan struct{}
 
 	// The fields below are guarded by Host.mu.
 
 	status Status
-	// current is the version that is served, or nil.
+	// current is the version that is being served, or nil if there is none.
 	current *version
-	// loadErr is the reason why the newest content of the folder is not served.
+	// loadErr is the reason why the newest content of the folder is not being served, or nil.
 	loadErr error
-	// handled and failed are the counts of the versions that are closed.
+	// handled and failed are the total counts of all closed versions.
 	handled, failed uint64
 }
 
-// acquire waits until no other goroutine changes the plugin, or until ctx ends.
+// acquire locks the plugin for changes. It waits until no other goroutine is changing the plugin,
+// and returns an error if ctx ends first.
 func (p *managedPlugin) acquire(ctx context.Context) error {
-	select { // a free lock is taken even if ctx has ended
+	select { // take a free lock even if ctx has ended
 	case p.lock <- struct{}{}:
 		return nil
 	default:
@@ -43,7 +45,8 @@ func (p *managedPlugin) acquire(ctx context.Context) error {
 
 func (p *managedPlugin) release() { <-p.lock }
 
-// setStateLocked sets the state and its error. Without an error, the status keeps loadErr.
+// setStateLocked sets the state and the error of the status. If err is nil, the error becomes
+// loadErr. The caller must hold Host.mu.
 func (p *managedPlugin) setStateLocked(state State, err error) {
 	if err == nil {
 		err = p.loadErr
@@ -51,8 +54,8 @@ func (p *managedPlugin) setStateLocked(state State, err error) {
 	p.status.State, p.status.Err, p.status.Since = state, err, time.Now()
 }
 
-// markDrainingLocked marks the current version as draining: loads of other plugins that need its
-// services then wait for them instead of failing.
+// markDrainingLocked marks the current version as draining. From then on, loads of other plugins
+// that need its services wait instead of failing. The caller must hold Host.mu.
 func (p *managedPlugin) markDrainingLocked() {
 	if p.current != nil {
 		p.current.draining = true
@@ -60,7 +63,7 @@ func (p *managedPlugin) markDrainingLocked() {
 	}
 }
 
-// keepServingLocked undoes markDrainingLocked.
+// keepServingLocked undoes markDrainingLocked. The caller must hold Host.mu.
 func (p *managedPlugin) keepServingLocked() {
 	if p.current == nil || !p.current.draining {
 		return
@@ -69,7 +72,8 @@ func (p *managedPlugin) keepServingLocked() {
 	p.updateStateLocked()
 }
 
-// updateStateLocked sets the state to serving or degraded, by the health of the current version.
+// updateStateLocked sets the state to serving or degraded, depending on the health of the current
+// version. The caller must hold Host.mu.
 func (p *managedPlugin) updateStateLocked() {
 	if p.current.healthErr != nil {
 		p.setStateLocked(StateDegraded, p.current.healthErr)
@@ -78,7 +82,8 @@ func (p *managedPlugin) updateStateLocked() {
 	}
 }
 
-// setSourceLocked copies what the status has of a source.
+// setSourceLocked updates the status fields that are taken from the source. The caller must hold
+// Host.mu.
 func (p *managedPlugin) setSourceLocked(source *Source) {
 	p.status.Name, p.status.Version, p.status.Loader = source.Name, source.Version, source.Loader
 	p.status.Folder, p.status.Digest = source.Folder, source.Digest

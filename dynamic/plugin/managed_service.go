@@ -8,17 +8,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// managedService is one service of a version.
+// managedService is one service of a plugin version.
 type managedService struct {
 	Service
 
 	name     protoreflect.FullName
 	wireName string
-	// registration is nil until the service is served.
+	// registration is nil until the service is served for the first time.
 	registration *dynamic.Registration
 }
 
-// notifyRegistered calls the code's function Registered, if it has one.
+// notifyRegistered calls s.Registered if it is not nil.
 func (s *managedService) notifyRegistered() error {
 	if s.Registered == nil {
 		return nil

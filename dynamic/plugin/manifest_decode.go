@@ -20,12 +20,12 @@ import (
 // namePattern matches valid plugin names.
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
-// reservedEnvPrefix is the prefix of environment variables that loaders set.
+// reservedEnvPrefix is the prefix of environment variables that only loaders may set.
 const reservedEnvPrefix = "DYNPSRPC_"
 
-// ParseManifest parses a manifest and checks everything that can be checked without the plugin's
-// folder. Unknown fields, and data after the manifest, are errors. Invalid fields are reported
-// together.
+// ParseManifest parses a manifest and checks everything that can be checked without access to the
+// plugin's folder. It returns an error if the manifest has unknown fields or is followed by other
+// data. If several fields have invalid values, the error reports all of them.
 func ParseManifest(data []byte) (Manifest, error) {
 	var m Manifest
 	decoder := json.NewDecoder(bytes.NewReader(data))
@@ -43,7 +43,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	return m, nil
 }
 
-// explainJSONError adds the line of the mistake to an error of package json.
+// explainJSONError adds the line number to an error returned by encoding/json, if it is known.
 func explainJSONError(data []byte, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return invalid("the JSON is incomplete: %w", io.ErrUnexpectedEOF)
@@ -57,12 +57,12 @@ func explainJSONError(data []byte, err error) error {
 	return invalid("%s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
-// lineAt returns the line number of an offset in bytes. The first line is 1.
+// lineAt returns the line number of a byte offset in data. The first line is line 1.
 func lineAt(data []byte, offset int64) int {
 	return bytes.Count(data[:min(offset, int64(len(data)))], []byte("\n")) + 1
 }
 
-// check returns the errors of all fields together.
+// check checks the values of all fields. The returned error reports all invalid values.
 func (m *Manifest) check() error {
 	var problems []error
 	problem := func(ok bool, format string, args ...any) {
@@ -106,7 +106,7 @@ func isText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// invalid returns an error with the code invalid_argument.
+// invalid returns an error with the code InvalidArgument.
 func invalid(format string, args ...any) error {
 	return errors.NewErrorf(errors.InvalidArgument, format, args...)
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// requestCounter counts the requests and streams of a version whose code does not count them. It
-// implements CallCounter.
+// requestCounter counts the requests and streams of a version whose code does not count them
+// itself. It implements CallCounter.
 type requestCounter struct{ handled, failed atomic.Uint64 }
 
 // Counts implements CallCounter.
 func (c *requestCounter) Counts() (handled, failed uint64) { return c.handled.Load(), c.failed.Load() }
 
-// registerOptions returns interceptors that count the requests and streams of a service.
+// registerOptions returns options that add interceptors for counting requests and streams.
 func (c *requestCounter) registerOptions() []dynamic.RegisterOption {
 	return []dynamic.RegisterOption{
 		dynamic.WithServerRPCInterceptors(c.interceptCall), dynamic.WithServerStreamInterceptors(c.interceptStream),
@@ -28,7 +28,7 @@ func (c *requestCounter) interceptCall(
 	ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (proto.Message, error) {
 	succeeded := false
-	defer func() { // also when the handler panics
+	defer func() { // count handlers that panic, too
 		c.handled.Add(1)
 		if !succeeded {
 			c.failed.Add(1)
@@ -43,14 +43,14 @@ func (c *requestCounter) interceptStream(_ dynamic.RPCInfo, next dynamic.StreamH
 	return &countedStream{next, c}
 }
 
-// countedStream counts a stream when it is closed.
+// countedStream counts a stream when the stream is closed.
 type countedStream struct {
 	dynamic.StreamHandler
 
 	counter *requestCounter
 }
 
-// Close counts the stream as failed unless it was closed without an error.
+// Close counts the stream. Unless cause is nil or ErrStreamClosed, the stream is counted as failed.
 func (s *countedStream) Close(cause error) error {
 	s.counter.handled.Add(1)
 	if cause != nil && !errors.Is(cause, errors.ErrStreamClosed) {

@@ -6,28 +6,28 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Source is the content of a plugin's folder at the time it was read. Later changes of the folder
-// do not affect it.
+// Source is the content of a plugin's folder at the time when it was read. Later changes to the
+// folder do not affect it.
 type Source struct {
 	Manifest
 
 	// Folder is the path of the plugin's folder.
 	Folder string
-	// Content is the content of the file with the code. It must not be modified.
+	// Content is the content of the code file. It must not be modified.
 	Content []byte
-	// Digest is the SHA-256 of Content, in hex.
+	// Digest is the SHA-256 checksum of Content, in hex.
 	Digest string
-	// Services contains the services of the manifest with their wire names. It is empty if the
-	// manifest has no descriptors.
+	// Services contains the services selected by the manifest, with their wire names. It is empty
+	// if the manifest has no descriptors.
 	Services []*registry.Service
 
 	// fingerprint identifies the content of all files that were read.
 	fingerprint string
 }
 
-// ServiceNames returns the full names of the services that the code must serve, sorted: those that
-// the manifest lists, or else all services of the descriptors. It returns none if the manifest has
-// neither.
+// ServiceNames returns the sorted full names of the services that the code must serve. These are
+// the services listed in the manifest or, if the manifest does not list any, all services of the
+// descriptors. The result is empty if the manifest has neither services nor descriptors.
 func (s *Source) ServiceNames() []string {
 	names := slices.Clone(s.Manifest.Services)
 	for _, service := range s.Services {
@@ -37,7 +37,7 @@ func (s *Source) ServiceNames() []string {
 }
 
 // namesToReserve returns the full names and wire names of the services. Only one plugin at a time
-// can use a name.
+// may use each of these names.
 func (s *Source) namesToReserve() []string {
 	names := s.ServiceNames()
 	for _, service := range s.Services {
@@ -46,7 +46,8 @@ func (s *Source) namesToReserve() []string {
 	return names
 }
 
-// service returns the service with that full name, or nil if the plugin has no descriptor of it.
+// service returns the service with the given full name, or nil if the plugin has no descriptor for
+// it.
 func (s *Source) service(fullName string) *registry.Service {
 	for _, service := range s.Services {
 		if string(service.Name()) == fullName {

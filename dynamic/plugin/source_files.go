@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Maximum sizes of files, in bytes. maxSources applies to all .proto sources together.
+// Maximum file sizes, in bytes. maxSources limits the total size of all .proto sources.
 const (
 	maxManifest   = 1 << 20
 	maxDescriptor = 16 << 20
@@ -21,11 +21,11 @@ const (
 	maxSources    = 64 << 20
 )
 
-// sourceFiles reads files of a plugin's folder and records their checksums. It is also the file
-// system from which the parser reads .proto sources.
+// sourceFiles reads the files of a plugin's folder and records their checksums. It also serves as
+// the file system from which the parser reads .proto sources.
 type sourceFiles struct {
 	folder fs.FS
-	// sums contains the checksums of the files that were read, by name.
+	// sums maps the names of the files that were read to their checksums.
 	sums map[string][sha256.Size]byte
 	// protoBytes is the total size of the files that the parser has opened.
 	protoBytes int
@@ -35,12 +35,13 @@ func newSourceFiles(folder fs.FS) *sourceFiles {
 	return &sourceFiles{folder: folder, sums: map[string][sha256.Size]byte{}}
 }
 
-// read returns the content of a regular file of at most limit bytes.
+// read returns the content of a regular file. It returns an error if the file is larger than limit
+// bytes.
 func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return nil, invalid("%q is not a path inside the plugin's folder: use forward slashes, and no . or .. elements", name)
 	}
-	info, err := fs.Stat(f.folder, name) // stat first: opening a FIFO would block
+	info, err := fs.Stat(f.folder, name) // check the file type first, because opening a FIFO would block
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.NewErrorf(errors.NotFound, "%s is not in the plugin's folder: %w", name, fs.ErrNotExist)
 	}
@@ -54,7 +55,7 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close() //nolint:errcheck // the file was only read
 	content, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
-// Open implements fs.FS for the parser. It reads the whole file.
+// Open implements fs.FS for the parser. It reads the whole file into memory.
 func (f *sourceFiles) Open(name string) (fs.File, error) {
 	content, err := f.read(name, int64(maxSources-f.protoBytes))
 	if err != nil {
@@ -95,7 +96,7 @@ type memoryFile struct {
 	name string
 }
 
-// Stat is not supported; the parser calls Stat of sourceFiles instead.
+// Stat always returns an error, because the parser calls sourceFiles.Stat instead.
 func (f *memoryFile) Stat() (fs.FileInfo, error) {
 	return nil, &fs.PathError{Op: "stat", Path: f.name, Err: errors.ErrUnsupported}
 }

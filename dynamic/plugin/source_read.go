@@ -17,9 +17,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// ReadSource reads the folder of a plugin: its manifest, its descriptors and its code. It reads
-// nothing outside the folder, not even through symbolic links. Errors name the folder, the file and
-// the field of the manifest.
+// ReadSource reads the manifest, the descriptors and the code from a plugin's folder. It reads no
+// files outside the folder, not even through symbolic links. If ReadSource fails, the error names
+// the folder and, if known, the file and the manifest field.
 func ReadSource(folder string) (*Source, error) {
 	source, err := openSource(folder)
 	if err != nil {
@@ -28,7 +28,8 @@ func ReadSource(folder string) (*Source, error) {
 	return source, nil
 }
 
-// errorInFolder adds the folder's path, absolute if possible, to an error of openSource.
+// errorInFolder adds the path of the folder to an error returned by openSource. It makes the path
+// absolute if possible.
 func errorInFolder(folder string, err error) error {
 	if absolute, absErr := filepath.Abs(folder); absErr == nil {
 		folder = absolute
@@ -36,7 +37,7 @@ func errorInFolder(folder string, err error) error {
 	return errors.NewErrorf(errorCode(err), "plugin %s: %w", folder, err)
 }
 
-// openSource is ReadSource without the folder in its errors.
+// openSource is like ReadSource, but its errors do not contain the folder.
 func openSource(folder string) (*Source, error) {
 	folder, err := filepath.Abs(folder)
 	if err != nil {
@@ -46,17 +47,18 @@ func openSource(folder string) (*Source, error) {
 	if err != nil {
 		return nil, errors.NewErrorf(errorCode(err), "cannot open the folder: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // read only
+	defer root.Close() //nolint:errcheck // the folder was only read
 	return readSource(root.FS(), folder)
 }
 
-// readName returns the name of the plugin in a folder, or "" if its manifest cannot be read.
+// readName returns the name of the plugin in a folder, or an empty string if the manifest cannot be
+// read.
 func readName(folder string) string {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return ""
 	}
-	defer root.Close() //nolint:errcheck // read only
+	defer root.Close() //nolint:errcheck // the folder was only read
 	s := &Source{Folder: folder}
 	if err := s.readManifest(newSourceFiles(root.FS())); err != nil {
 		return ""
@@ -64,7 +66,7 @@ func readName(folder string) string {
 	return s.Name
 }
 
-// readSource reads a plugin from a file system. folder is the path to record in the Source.
+// readSource reads a plugin from a file system. folder is recorded as the Folder of the Source.
 func readSource(content fs.FS, folder string) (*Source, error) {
 	files := newSourceFiles(content)
 	s := &Source{Folder: folder}
@@ -81,7 +83,8 @@ func readSource(content fs.FS, folder string) (*Source, error) {
 	return s, nil
 }
 
-// readManifest reads the manifest and sets the default of its name.
+// readManifest reads the manifest. If the manifest has no name, readManifest uses the name of the
+// folder.
 func (s *Source) readManifest(files *sourceFiles) error {
 	data, err := files.read(ManifestName, maxManifest)
 	if err != nil {
@@ -100,7 +103,7 @@ func (s *Source) readManifest(files *sourceFiles) error {
 	return nil
 }
 
-// readCode reads the code and compares its checksum with that of the manifest.
+// readCode reads the code and compares its checksum with the one in the manifest, if any.
 func (s *Source) readCode(files *sourceFiles) (err error) {
 	if s.Content, err = files.read(s.Code, maxCode); err != nil {
 		return err
@@ -114,7 +117,7 @@ func (s *Source) readCode(files *sourceFiles) (err error) {
 	return nil
 }
 
-// readServices reads the descriptors and sets the services that the manifest selects.
+// readServices reads the descriptors and sets s.Services to the services that the manifest selects.
 func (s *Source) readServices(files *sourceFiles) error {
 	if s.Descriptors == "" {
 		return nil
@@ -151,10 +154,11 @@ func (s *Source) readServices(files *sourceFiles) error {
 	return nil
 }
 
-// readDescriptors registers the services of a .proto source or a descriptor set.
+// readDescriptors registers the services of a .proto source or of a descriptor set.
 func readDescriptors(files *sourceFiles, name string, into *registry.Registry) error {
 	if path.Ext(name) == ".proto" {
-		// Read the file before parsing it: for a path outside the folder, the parser's error is vague.
+		// Read the file before parsing it, because the parser's error for a path outside the folder
+		// is vague.
 		if _, err := files.read(name, maxDescriptor); err != nil {
 			return err
 		}
@@ -171,8 +175,8 @@ func readDescriptors(files *sourceFiles, name string, into *registry.Registry) e
 	return into.RegisterDescriptorSet(&set)
 }
 
-// errorCode returns the code of an error. Errors of the file system get a matching code, and all
-// others invalid_argument.
+// errorCode returns the code of err. If err has no code, errorCode returns NotFound or
+// PermissionDenied for the corresponding file system errors, and InvalidArgument for all others.
 func errorCode(err error) errors.ErrorCode {
 	if coded, ok := errors.AsType[errors.Error](err); ok {
 		return coded.Code()

@@ -13,12 +13,12 @@ type State string
 const (
 	// StateLoading means that the first version of the plugin is being loaded.
 	StateLoading State = "loading"
-	// StateServing means that the plugin is served.
+	// StateServing means that the plugin is being served.
 	StateServing State = "serving"
-	// StateDegraded means that the plugin's code has stopped serving for now.
+	// StateDegraded means that the plugin's code has temporarily stopped serving.
 	StateDegraded State = "degraded"
-	// StateDraining means that the plugin is being unloaded: it receives no more requests and
-	// finishes those that it has.
+	// StateDraining means that the plugin is being unloaded. It receives no new requests and
+	// finishes those that it has already received.
 	StateDraining State = "draining"
 	// StateFailed means that no version of the plugin could be loaded, or that a folder could not
 	// be read.
@@ -27,33 +27,35 @@ const (
 
 // Status describes a plugin, or a folder that could not be read.
 type Status struct {
-	// Name is the plugin's name. It is empty for a folder whose manifest could not be read.
+	// Name is the name of the plugin. It is empty for a folder that could not be read.
 	Name string
-	// Version, Loader, Folder and Digest describe the version that is served, or else the one that
-	// could not be loaded. Digest is the SHA-256 of the code, in hex.
+	// Version, Loader, Folder and Digest describe the version that is being served or, if there is
+	// none, the version that could not be loaded. Digest is the SHA-256 checksum of the code, in
+	// hex.
 	Version, Loader, Folder, Digest string
-	// Services contains the full names of the services, sorted.
+	// Services contains the sorted full names of the services that are being served.
 	Services []string
 	State    State
-	// Since is the time of the last change of State, or of the last replacement.
+	// Since is the time when State last changed or the plugin was last replaced.
 	Since time.Time
-	// Generation counts the versions that were served: 0 before the first, 2 after one replacement.
+	// Generation is the number of versions that have been served so far. It is 0 before the first
+	// version is served, and 2 after the first replacement.
 	Generation int
-	// Handled is the number of requests and streams that all versions have handled since the
-	// plugin was loaded; Failed is the number of those that ended with an error. Requests that
-	// neither the host nor the code counts, such as those of a process, are not included.
+	// Handled is the number of requests and streams that all versions have handled since the plugin
+	// was loaded. Failed is the number of those that failed. Requests are not included if neither
+	// the host nor the code counts them, as is the case for processes.
 	Handled, Failed uint64
 	// Err is the reason why the plugin is degraded, or why the newest content of its folder could
-	// not be loaded. It is nil after the plugin has recovered, or after the next successful load.
+	// not be loaded. It becomes nil when the plugin recovers or the next load succeeds.
 	Err error
 }
 
-// List returns the status of all plugins, and of the folders that could not be read, sorted by name
-// and folder.
+// List returns the status of every plugin and of every folder that could not be read. The result is
+// sorted by name and then by folder.
 func (h *Host) List() []Status {
 	h.mu.Lock()
 	list := slices.Collect(maps.Values(h.unreadable))
-	counters := map[string][]CallCounter{} // by plugin name
+	counters := map[string][]CallCounter{} // keyed by plugin name
 	for name, p := range h.plugins {
 		status := p.status
 		status.Handled, status.Failed = p.handled, p.failed
@@ -67,7 +69,7 @@ func (h *Host) List() []Status {
 	}
 	h.mu.Unlock()
 	for i := range list {
-		for _, c := range counters[list[i].Name] { // without the lock: Counts may be the plugin's code
+		for _, c := range counters[list[i].Name] { // do not hold the lock, because Counts may run plugin code
 			handled, failed := c.Counts()
 			list[i].Handled += handled
 			list[i].Failed += failed

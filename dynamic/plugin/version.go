@@ -11,37 +11,40 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// closeGrace is the time that handlers have to return after their contexts have ended. Then the
-// code of their version is closed even if they are still running.
+// closeGrace is how long handlers may take to return after their contexts have ended. After that,
+// the version's code is closed even if handlers are still running.
 const closeGrace = 5 * time.Second
 
-// version is one version of a plugin, from the beginning of its load until its code is closed.
+// version is one version of a plugin. It exists from the start of the load until its code is
+// closed.
 type version struct {
 	host     *Host
 	plugin   *managedPlugin
 	source   *Source
 	instance Instance
 	services []*managedService
-	// rolledBack contains registrations that rollback has replaced, but whose handlers may still
-	// be running.
+	// rolledBack contains earlier registrations of this version. A newer version replaced them and
+	// was then rolled back, which created new registrations for this version. Handlers of the
+	// earlier registrations may still be running.
 	rolledBack []*dynamic.Registration
 	counter    requestCounter
-	// closed is closed when none of the version's code is running.
+	// closed is closed when none of the version's code is running any more.
 	closed chan struct{}
 
 	// The fields below are guarded by Host.mu.
 
-	// reservedNames contains full names and wire names that other plugins cannot use.
+	// reservedNames contains full names and wire names that no other plugin may use.
 	reservedNames []string
 	// callCounter counts the requests of the version. It is nil until the version is served.
 	callCounter CallCounter
-	// draining is true when the version will be closed soon and free its reserved names.
+	// draining reports whether the version is about to be closed, which will release its reserved
+	// names.
 	draining bool
-	// healthErr is the last error that the code has reported, or nil while it is healthy.
+	// healthErr is the last error that the code has reported, or nil if the code is healthy.
 	healthErr error
 }
 
-// start loads the code and checks what it serves. It serves nothing yet.
+// start loads the code and checks its services. It does not serve them yet.
 func (v *version) start(ctx context.Context) error {
 	loader := v.host.options.loaders[v.source.Loader]
 	if loader == nil {
@@ -71,8 +74,9 @@ func (v *version) start(ctx context.Context) error {
 	return nil
 }
 
-// onHealth records what the code reports about itself, see [Loader]. It emits an event if the
-// version is the one that is served.
+// onHealth records the health of the code; it is the function that is passed to [Loader.Load]. If
+// the version is the current one and it has become degraded or has recovered, onHealth emits an
+// event.
 func (v *version) onHealth(err error) {
 	h := v.host
 	h.mu.Lock()
@@ -87,17 +91,17 @@ func (v *version) onHealth(err error) {
 	if err != nil {
 		event = v.event(Degraded, err)
 	}
-	h.events.Put(event) // never blocks, so holding mu is fine
+	h.events.Put(event) // Put never blocks, so it may be called with mu held
 }
 
-// event returns an event about the version.
+// event returns an event for the version.
 func (v *version) event(kind EventKind, err error) Event {
 	return Event{Kind: kind, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder, Err: err}
 }
 
-// shutdown closes the registrations of a version, which waits for their handlers, and then closes
-// its code. When ctx ends or the drain timeout expires, the handlers' contexts end, and the
-// handlers have closeGrace to return. shutdown must be called once.
+// shutdown closes the registrations of a version, waits for their handlers, and then closes the
+// code. When ctx ends or the drain timeout expires, shutdown cancels the contexts of the handlers
+// and gives the handlers another closeGrace to return. shutdown must be called only once.
 func (v *version) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
 	defer cancel()
@@ -124,8 +128,9 @@ func (v *version) shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// closeWithGrace closes a registration. If ctx ends before the handlers have returned, it waits for
-// them for closeGrace more, and returns the error in any case.
+// closeWithGrace closes a registration and waits for its handlers. If ctx ends before the handlers
+// have returned, closeWithGrace waits for up to closeGrace longer. It returns the error of the
+// first wait in either case.
 func closeWithGrace(ctx context.Context, registration *dynamic.Registration) error {
 	err := registration.Close(ctx)
 	if err != nil {
@@ -137,7 +142,7 @@ func closeWithGrace(ctx context.Context, registration *dynamic.Registration) err
 }
 
 // namesToReserve returns the full names and wire names of the services in the source and in the
-// code. Only one plugin at a time can use a name.
+// code. Only one plugin at a time may use each of these names.
 func (v *version) namesToReserve() []string {
 	names := v.source.namesToReserve()
 	for _, s := range v.services {
@@ -146,7 +151,7 @@ func (v *version) namesToReserve() []string {
 	return names
 }
 
-// serviceNames returns the full names of the services, sorted.
+// serviceNames returns the sorted full names of the services.
 func (v *version) serviceNames() []string {
 	names := v.source.ServiceNames()
 	for _, s := range v.services {
@@ -155,7 +160,8 @@ func (v *version) serviceNames() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// serviceByWireName returns the service with that wire name, or nil. A nil version has no services.
+// serviceByWireName returns the service with the given wire name, or nil if there is none. It may
+// be called on a nil version, which has no services.
 func (v *version) serviceByWireName(wireName string) *managedService {
 	if v == nil {
 		return nil
@@ -168,7 +174,8 @@ func (v *version) serviceByWireName(wireName string) *managedService {
 	return nil
 }
 
-// chooseCallCounter returns the code if it implements CallCounter, or else the host's counter.
+// chooseCallCounter returns v.instance if it implements CallCounter, and the host's own counter
+// otherwise.
 func (v *version) chooseCallCounter() CallCounter {
 	if c, ok := v.instance.(CallCounter); ok {
 		return c

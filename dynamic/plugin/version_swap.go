@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// dryRun registers services on a server of a private in-process bus. It reports all problems of the
-// registrations before any service is served, and returns the services with their wire names.
+// dryRun registers the services on a server of a private in-process bus. This way, all registration
+// errors are found before any service is served. dryRun returns the services with their wire names.
 func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	local := bus.NewLocal()
 	defer local.Close() //nolint:errcheck // no frames are in flight
@@ -29,9 +29,9 @@ func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	return all, errors.Join(problems...)
 }
 
-// swap serves all services of v. A service that the previous version has is replaced in one step,
-// so no request is lost; previous may be nil. If one service fails, swap rolls the others back and
-// returns an error.
+// swap starts serving all services of v. Services that previous also serves are replaced
+// atomically, so that no request is lost. If any service fails, swap rolls back the services that
+// it has already replaced and returns an error. previous may be nil.
 func (v *version) swap(previous *version) (err error) {
 	var undo []func() error
 	defer func() {
@@ -57,7 +57,7 @@ func (v *version) swap(previous *version) (err error) {
 	return nil
 }
 
-// register serves s on the host's server, in place of replaced unless that is nil.
+// register serves s on the host's server. If replaced is not nil, s takes its place.
 func (v *version) register(s, replaced *managedService) (err error) {
 	if replaced == nil {
 		s.registration, err = v.host.server.Register(s.Descriptor, s.Handlers, v.registerOptions(s.Service)...)
@@ -67,7 +67,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback serves replaced, a service of v, again in place of s, a service of a newer version.
+// rollback makes the host serve replaced again instead of s. replaced is a service of v, and s is
+// the service of a newer version that took its place.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)
 	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)
@@ -80,8 +81,8 @@ func (v *version) rollback(replaced, s *managedService) error {
 	return replaced.notifyRegistered()
 }
 
-// registerOptions returns the options to register s with: those of the code, the wire name of the
-// manifest, and interceptors that count requests unless the code does.
+// registerOptions returns the options for registering s: the options set by the code, the wire name
+// from the manifest and, unless the code counts its own requests, interceptors that count them.
 func (v *version) registerOptions(s Service) []dynamic.RegisterOption {
 	options := slices.Clone(s.Options)
 	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {

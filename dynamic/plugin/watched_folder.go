@@ -12,39 +12,40 @@ import (
 )
 
 const (
-	// noManifest is the fingerprint of a folder without a manifest.
+	// noManifest is the fingerprint of a folder that has no manifest.
 	noManifest = ""
-	// maxEntries is the maximum number of files and folders that a scan visits in a plugin's
-	// folder.
+	// maxEntries is the maximum number of files and folders that one scan of a plugin's folder
+	// visits.
 	maxEntries = 10_000
 )
 
-// watchedFolder is a folder, or another entry, of the watched directory.
+// watchedFolder is the state of a folder, or of any other entry, in the watched directory.
 type watchedFolder struct {
 	path string
-	// fingerprint describes the folder's files when they last changed.
+	// fingerprint describes the files of the folder. It is updated when a change is detected.
 	fingerprint string
-	// changedAt is the time of the last change. It is zero after the change was acted on.
+	// changedAt is the time of the last change. It is zero if that change has already been handled.
 	changedAt time.Time
-	// busy is true while the folder's plugin is being loaded or unloaded.
+	// busy reports whether the folder's plugin is being loaded or unloaded.
 	busy bool
-	// loadErr is the error of the last load.
+	// loadErr is the error of the last load, or nil if it succeeded.
 	loadErr error
-	// completedAtStart is watcher.completed at the start of the last load.
+	// completedAtStart is the value of watcher.completed when the last load started.
 	completedAtStart int
-	// loadingPlugin is the name in the manifest that is being loaded.
+	// loadingPlugin is the plugin name in the manifest that is being loaded.
 	loadingPlugin string
 }
 
-// markChanged records a change that the operating system has reported. The fingerprint may not show
-// it.
+// markChanged marks the folder as changed even if its fingerprint is the same, for example because
+// the operating system has reported a change.
 func (f *watchedFolder) markChanged(fsWatcher *fsnotify.Watcher) {
 	f.refresh(fsWatcher)
 	f.changedAt = time.Now()
 }
 
-// refresh records a change if the fingerprint differs. It also watches all folders below again,
-// because a watch ends when its folder is renamed.
+// refresh records a change if the fingerprint has changed, and reports whether it has. It also adds
+// watches for the folder and all folders in it again, because a watch ends when its folder is
+// renamed.
 func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	fingerprint := f.computeFingerprint(func(folder string) {
 		_ = fsWatcher.Add(folder) // if this fails, polling still finds changes
@@ -56,8 +57,8 @@ func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	return true
 }
 
-// computeFingerprint returns a text that differs after a file was added, removed or written. It
-// calls visit for the folder itself and all folders in it.
+// computeFingerprint returns a string that changes whenever a file is added, removed or written. It
+// calls visit for the folder itself and for every folder in it.
 func (f *watchedFolder) computeFingerprint(visit func(folder string)) (fingerprint string) {
 	var all strings.Builder
 	tree := os.DirFS(f.path)
@@ -76,7 +77,7 @@ func (f *watchedFolder) computeFingerprint(visit func(folder string)) (fingerpri
 				fmt.Fprintf(&all, "%q %d %d %s\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())
 			}
 		}
-		return nil //nolint:nilerr // files that were removed meanwhile are not in the fingerprint
+		return nil //nolint:nilerr // a file that was removed during the scan is not part of the fingerprint
 	})
 	if !hasManifest {
 		return noManifest

@@ -13,20 +13,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// watcher follows one directory of plugins. The goroutine of Watch owns it: that goroutine reads
-// the file system events, decides which folders to load and unload, and receives the results of
-// the goroutines that do so.
+// watcher watches one directory of plugins. Its fields are accessed only by the goroutine that runs
+// Watch. That goroutine reads file system events, decides which folders to load and unload, and
+// receives the results from the goroutines that load and unload them.
 type watcher struct {
 	host      *Host
 	root      string
 	fsWatcher *fsnotify.Watcher
-	// folders is keyed by path.
+	// folders maps paths to folders.
 	folders map[string]*watchedFolder
 	// results receives the results of loads and unloads.
 	results chan changeResult
-	// loadsRunning is the number of loads whose result was not received yet.
+	// loadsRunning is the number of loads whose results have not been received yet.
 	loadsRunning int
-	// completed counts finished loads and unloads, except loads that ended with a conflict.
+	// completed is the number of loads and unloads that have finished, not counting loads that
+	// failed with a conflict.
 	completed int
 	// stopped is closed when Watch returns.
 	stopped chan struct{}
@@ -36,13 +37,13 @@ type watcher struct {
 type changeResult struct {
 	folder *watchedFolder
 	load   bool
-	// plugin is the name of the plugin that was loaded.
+	// plugin is the name of the plugin that was loaded. It is empty if the load failed.
 	plugin string
 	err    error
 }
 
-// newWatcher scans root, and fails if root cannot be read. Folders that exist already are read
-// without waiting for the debounce interval.
+// newWatcher scans root and returns a watcher for it. It returns an error if root cannot be read.
+// Folders that already exist are read without waiting for the debounce interval.
 func newWatcher(h *Host, root string) (*watcher, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -66,7 +67,7 @@ func newWatcher(h *Host, root string) (*watcher, error) {
 	return w, nil
 }
 
-// run handles events until ctx ends.
+// run handles events and results until ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	poll := time.NewTicker(w.host.options.pollInterval)
 	defer poll.Stop()
@@ -93,8 +94,8 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// close waits for running loads, which end with the context of Watch. It does not wait for unloads:
-// Host.Shutdown does.
+// close waits for running loads, whose contexts end with the context of Watch. It does not wait for
+// running unloads, because Host.Shutdown waits for them.
 func (w *watcher) close() {
 	for w.loadsRunning > 0 {
 		w.onResult(<-w.results)
@@ -105,7 +106,8 @@ func (w *watcher) close() {
 	}
 }
 
-// onFSEvent marks the folder that contains path as changed.
+// onFSEvent handles a file system event for path. It marks the plugin folder that contains path as
+// changed.
 func (w *watcher) onFSEvent(path string) {
 	relative, err := filepath.Rel(w.root, path)
 	if err != nil || relative == "." {
@@ -116,8 +118,8 @@ func (w *watcher) onFSEvent(path string) {
 	w.folder(filepath.Join(w.root, name)).markChanged(w.fsWatcher)
 }
 
-// scanDir finds changes that were not reported as events. It watches root again, because root may
-// have been replaced; a missing root is watched by a later scan.
+// scanDir looks for changes that were not reported as events. It also adds the watch for root
+// again, because root may have been replaced. If root does not exist, a later scan adds the watch.
 func (w *watcher) scanDir() {
 	_ = w.fsWatcher.Add(w.root)
 	entries, err := os.ReadDir(w.root)
@@ -134,7 +136,8 @@ func (w *watcher) scanDir() {
 	}
 }
 
-// folder returns the state of a folder. A new folder is added as changed.
+// folder returns the state of a folder. If the folder is new, folder adds it and marks it as
+// changed.
 func (w *watcher) folder(path string) *watchedFolder {
 	f := w.folders[path]
 	if f == nil {
@@ -146,10 +149,10 @@ func (w *watcher) folder(path string) *watchedFolder {
 }
 
 // debounce loads and unloads the folders that have not changed for the debounce interval. It
-// returns the time until the next folder may be ready, or 0 if no folder is pending.
+// returns the time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.ready()
-	for _, f := range changed { // before unloads, which look for a plugin that has moved
+	for _, f := range changed { // set before the unloads, which check whether a plugin has moved
 		f.busy, f.loadingPlugin = true, readName(f.path)
 	}
 	for _, f := range removed {
@@ -163,8 +166,9 @@ func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	return next
 }
 
-// ready returns the folders whose last change is older than the debounce interval, and the time
-// until the next folder may be ready.
+// ready returns the folders that have not changed for the debounce interval: changed contains those
+// to load, and removed those that no longer have a manifest. next is the time until the next folder
+// may be ready, or 0 if no folder is waiting.
 func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration) {
 	interval := w.host.options.debounce
 	for _, f := range w.folders {
@@ -172,7 +176,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 			continue
 		}
 		remaining := interval - time.Since(f.changedAt)
-		if remaining <= 0 && f.refresh(w.fsWatcher) { // a change without an event
+		if remaining <= 0 && f.refresh(w.fsWatcher) { // a change that was not reported as an event
 			remaining = interval
 		}
 		switch {
@@ -188,7 +192,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 	return changed, removed, next
 }
 
-// load loads a folder on a goroutine of its own.
+// load loads a folder on a new goroutine.
 func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	f.changedAt, f.completedAtStart = time.Time{}, w.completed
 	w.loadsRunning++
@@ -198,9 +202,9 @@ func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	}()
 }
 
-// unload unloads the plugin of a folder that has no manifest any more. It reports whether it must
-// be called again later, because the plugin is being loaded from another folder: then the folder
-// was renamed, and the plugin keeps serving.
+// unload unloads the plugin of a folder that no longer has a manifest. It returns true if it must
+// be called again later because the same plugin is being loaded from another folder. In that case,
+// the folder was renamed and the plugin keeps serving.
 func (w *watcher) unload(f *watchedFolder) (wait bool) {
 	name := w.host.pluginInFolder(f.path, "")
 	if name == "" {
@@ -211,8 +215,8 @@ func (w *watcher) unload(f *watchedFolder) (wait bool) {
 	return !w.startUnload(f, name)
 }
 
-// startUnload unloads a plugin on a goroutine of its own. It returns false, and does nothing, if
-// the plugin is being loaded from another folder.
+// startUnload unloads a plugin on a new goroutine. If the plugin is being loaded from another
+// folder, startUnload does nothing and returns false.
 func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 	for _, other := range w.folders {
 		if other.busy && other.loadingPlugin == name {
@@ -236,12 +240,14 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 	return true
 }
 
-// onResult handles the result of a load or an unload, and decides which failed folders to retry.
-// After an unload every failed folder is retried. After a load, successful or not, only conflicts
-// are: the plugin may have given up the service that the folder needs. A load that ends with a
-// conflict itself retries only its own folder, and only if another change has completed since the
-// load began: the other plugin may be gone already. Otherwise two plugins that conflict would
-// retry each other forever.
+// onResult handles the result of a load or an unload and decides which failed folders to retry.
+//
+// After an unload, all failed folders are retried. After a load, whether it succeeded or not, only
+// folders that failed with a conflict are retried, because the loaded plugin may have released the
+// service that they need. A load that itself fails with a conflict does not cause other folders to
+// be retried, because two conflicting plugins would otherwise retry each other forever. Its own
+// folder is retried only if another load or unload has completed since the load began, because the
+// conflicting plugin may already be gone.
 func (w *watcher) onResult(c changeResult) {
 	c.folder.busy = false
 	if c.load {
@@ -267,8 +273,8 @@ func (w *watcher) onResult(c changeResult) {
 	}
 }
 
-// unloadOthers unloads another plugin that is served from the folder of c, if there is one: the
-// manifest may have had another name before.
+// unloadOthers unloads any other plugin that is still served from the folder of c. This happens if
+// the name in the manifest has changed.
 func (w *watcher) unloadOthers(c changeResult) {
 	if !c.folder.changedAt.IsZero() || !c.load && c.folder.fingerprint != noManifest {
 		return // the folder is handled again after the debounce interval
@@ -278,5 +284,5 @@ func (w *watcher) unloadOthers(c changeResult) {
 	}
 }
 
-// isConflict reports whether a load failed because another plugin serves one of the services.
+// isConflict reports whether a load failed because another plugin serves one of its services.
 func isConflict(err error) bool { return err != nil && errorCode(err) == errors.AlreadyExists }

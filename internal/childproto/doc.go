@@ -1,4 +1,4 @@
-// Package childproto is the protocol between a host and a plugin that is a process: the names of
-// environment variables, and the line that the process writes when it is ready. Package
-// dynamic/plugin/process documents the protocol.
+// Package childproto defines the protocol between a host and a plugin process: the names of the
+// environment variables, and the line that the process writes when it is ready. The protocol is
+// documented in package dynamic/plugin/process.
 package childproto

@@ -10,31 +10,31 @@ import (
 // Version is the version of the protocol.
 const Version = 1
 
-// Names of environment variables of the process.
+// Names of the environment variables that the host sets for the process.
 const (
-	// EnvBus is the URL of the bus.
+	// EnvBus contains the URL of the bus.
 	EnvBus = "DYNPSRPC_BUS"
-	// EnvABI is Version, in decimal.
+	// EnvABI contains the protocol version, which is [Version], in decimal.
 	EnvABI = "DYNPSRPC_ABI"
-	// EnvPlugin is the plugin's name.
+	// EnvPlugin contains the name of the plugin.
 	EnvPlugin = "DYNPSRPC_PLUGIN"
-	// EnvVersion is the plugin's version.
+	// EnvVersion contains the version of the plugin.
 	EnvVersion = "DYNPSRPC_VERSION"
-	// EnvFolder is the path of the plugin's folder.
+	// EnvFolder contains the path of the plugin's folder.
 	EnvFolder = "DYNPSRPC_FOLDER"
 )
 
-// Ready is the content of the ready line.
+// Ready is the content of the ready line, which a process writes when its services are reachable.
 type Ready struct {
 	Version  int       `json:"dynpsrpc_ready"`
 	Services []Service `json:"services"`
 }
 
-// Service is a service that the process serves.
+// Service describes a service that the process serves.
 type Service struct {
-	// Name is the full name.
+	// Name is the full name of the service.
 	Name string `json:"name"`
-	// WireName is the name on the bus. It may be empty.
+	// WireName is the name of the service on the bus. It may be empty.
 	WireName string   `json:"wire_name"`
 	Methods  []string `json:"methods"`
 }
@@ -45,8 +45,8 @@ func (r Ready) Line() []byte {
 	return append(line, '\n')
 }
 
-// ParseReady parses a line of output. isReady is false for lines that are not a ready line. It is
-// true for an invalid ready line too; then err is not nil.
+// ParseReady parses a line of output. isReady reports whether the line is a ready line, whether
+// valid or not. If the line is an invalid ready line, err is not nil.
 func ParseReady(line []byte) (ready Ready, isReady bool, err error) {
 	if !bytes.HasPrefix(line, []byte("{")) || !bytes.Contains(line, []byte(`"dynpsrpc_ready"`)) {
 		return Ready{}, false, nil

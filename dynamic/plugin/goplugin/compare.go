@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// flags are the names of build settings that must be identical in a plugin and its host, in
-// addition to the settings of the target, whose names begin with GO.
+// flags lists the build settings that must be the same in a plugin and its host, in addition to the
+// target settings, whose names begin with GO.
 var flags = []string{
 	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
 }
 
-// compare describes the differences between two builds because of which a plugin cannot be loaded.
+// compare returns descriptions of the differences between the builds of the host and of a plugin
+// that prevent the plugin from being loaded.
 func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	compareValue := func(what, inPlugin, inHost string) {
 		if inPlugin != inHost {
@@ -42,7 +43,7 @@ func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	return differences
 }
 
-// orUnset returns the text for the value of a setting.
+// orUnset returns value, or "not set" if value is empty.
 func orUnset(value string) string {
 	if value == "" {
 		return "not set"
@@ -50,7 +51,7 @@ func orUnset(value string) string {
 	return value
 }
 
-// settings returns the build settings by name.
+// settings returns the build settings of info, keyed by name.
 func settings(info *debug.BuildInfo) map[string]string {
 	all := map[string]string{}
 	for _, setting := range info.Settings {
@@ -59,8 +60,9 @@ func settings(info *debug.BuildInfo) map[string]string {
 	return all
 }
 
-// modules returns the versions and checksums of the dependencies, by path. Main modules and modules
-// that are replaced by folders have no version; the runtime compares their packages.
+// modules returns the versions and checksums of the dependencies of info, keyed by module path. It
+// omits main modules and modules that are replaced by local folders because they have no version;
+// the Go runtime compares their packages when it loads the plugin.
 func modules(info *debug.BuildInfo) map[string]string {
 	all := map[string]string{}
 	for _, module := range info.Deps {

@@ -1,14 +1,15 @@
-// Package goplugin runs plugins that are shared objects of the Go toolchain, see the standard
-// package plugin. The loader's name is "go".
+// Package goplugin runs plugins that are shared objects built by the Go toolchain; see the plugin
+// package of the standard library. The name of the loader is "go".
 //
-// A Go plugin must be trusted with the whole process. Its handlers are as fast as those of the
-// host. A panic of a handler fails one call, but a panic of a goroutine that the plugin has started
-// ends the host. A plugin is never unloaded from memory: after it was replaced, its memory and its
-// goroutines remain. Use package process or package wasm for code that is replaced often.
+// A Go plugin must be trusted with the whole process. Its handlers are as fast as handlers compiled
+// into the host. If a handler panics, only that call fails, but a panic in a goroutine started by
+// the plugin terminates the host. A Go plugin is never unloaded from memory: after it has been
+// replaced, its memory remains in use and its goroutines keep running. For code that is replaced
+// often, use package process or package wasm instead.
 //
 // # Writing a plugin
 //
-// A plugin is a package main with a function Services:
+// A plugin is a main package with a function named Services:
 //
 //	func Services() ([]plugin.Service, error) {
 //		return []plugin.Service{{
@@ -17,27 +18,28 @@
 //		}}, nil
 //	}
 //
-// The manifest needs no descriptors, because the code has its own. If the manifest names
-// descriptors, they must match those of the code. Limits, arguments and environment variables in
-// the manifest are errors.
+// The manifest does not need to list descriptors, because the code contains them. If the manifest
+// does list descriptors, they must match those in the code. The manifest must not set limits,
+// arguments or environment variables; a plugin whose manifest does so cannot be loaded.
 //
 // # Building a plugin
 //
-// Build the host and all its plugins with the same Go version, the same flags, such as -trimpath,
-// -race and -tags, and the same versions of all modules that they share. The loader compares these
-// before it loads a plugin, and its error lists every difference.
+// Build the host and all its plugins with the same Go version, with the same flags (for example
+// -trimpath, -race and -tags), and with the same versions of all modules that they share. The
+// loader compares these before it loads a plugin. If they differ, it returns an error that lists
+// every difference.
 //
-// Two versions of a plugin can be loaded into one process only if they have different plugin paths.
-// Pass the files of the package to go build instead of the package; Go then derives the plugin path
-// from the content of the files and of their imports:
+// Two versions of a plugin can be loaded into one process only if their plugin paths differ. To
+// make sure that they do, pass the package's files to go build instead of the package. Go then
+// derives the plugin path from the content of the files and of their imports:
 //
 //	go build -trimpath -buildmode=plugin -o greeter.so ./greeter/*.go
 //
-// The host must be built with CGO_ENABLED=1, for Linux, macOS or FreeBSD.
+// The host must be built with CGO_ENABLED=1 for Linux, macOS or FreeBSD.
 //
-// # Loading content again
+// # Loading the same content again
 //
-// Content that was loaded before is not loaded again when it comes back: the loader calls Services
-// again, and package variables keep their values. Content that failed to load fails again until the
-// host is restarted.
+// A shared object is loaded into the process only once. If the same content is loaded again later,
+// the loader calls Services again, and package variables keep their values. If loading the
+// shared object failed, it is not tried again until the host is restarted.
 package goplugin

@@ -11,29 +11,29 @@ import (
 )
 
 const (
-	// symbol is the name of the function that plugins export. Its type is servicesFunc.
+	// symbol is the name of the function that plugins must export. Its type must be servicesFunc.
 	symbol = "Services"
-	// startTimeout is the maximum time for init functions and Services together.
+	// startTimeout is the maximum total time for init functions and the Services function.
 	startTimeout = 30 * time.Second
 )
 
 type servicesFunc = func() ([]plugin.Service, error)
 
-// Loader runs Go plugins. Several hosts may use a loader concurrently.
+// Loader runs Go plugins. It is safe for concurrent use by several hosts.
 type Loader struct{}
 
 var _ plugin.Loader = Loader{}
 
-// NewLoader returns a loader. All loaders of a process share the loaded plugins.
+// NewLoader returns a loader. All loaders in a process share the plugins that have been loaded.
 func NewLoader() Loader { return Loader{} }
 
 // Name returns "go".
 func (Loader) Name() string { return "go" }
 
-// Load loads the shared object, unless the process has loaded it before, and calls its function
-// Services. Load waits until ctx ends, and at most 30 s. Code that has not returned by then cannot
-// be stopped: it keeps running, and what it returns is discarded. If it is still in an init
-// function, the process can load no other plugin.
+// Load opens the shared object, unless the process has already loaded it, and calls its Services
+// function. It returns an error if that takes longer than 30 seconds or if ctx ends first. The
+// plugin's code cannot be stopped: it keeps running in the background, and its result is discarded.
+// While the code is stuck in an init function, the process cannot load any other Go plugin.
 func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Instance, error) {
 	switch {
 	case !supported:
@@ -49,7 +49,7 @@ func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	started := make(chan startResult, 1)
-	go func() { // not waited for: the code may never return
+	go func() { // Load does not wait for this goroutine, because the code may never return
 		services, err := start(source)
 		started <- startResult{services, err}
 	}()
@@ -66,13 +66,13 @@ func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)
 	}
 }
 
-// startResult has the results of start.
+// startResult holds the results of start.
 type startResult struct {
 	services []plugin.Service
 	err      error
 }
 
-// start loads the shared object and calls its function Services.
+// start loads the shared object and calls its Services function.
 func start(source *plugin.Source) (services []plugin.Service, err error) {
 	function, err := open(source)
 	if err != nil {
@@ -87,7 +87,7 @@ func start(source *plugin.Source) (services []plugin.Service, err error) {
 	return services, err
 }
 
-// instance has the result of a call of Services.
+// instance holds the services returned by the plugin's Services function.
 type instance struct{ services []plugin.Service }
 
 // Services returns the services of the plugin.

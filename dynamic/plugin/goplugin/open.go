@@ -15,23 +15,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// loaded contains the results of all loads of this process, by digest. Failed loads are not
-// retried: the plugin may be partially loaded, and after a panic in init, the standard package
-// would block forever.
+// loaded holds the results of all plugin loads in this process, keyed by digest. A failed load is
+// not retried, because the plugin may be partially loaded and, after a panic in an init function,
+// the standard library's plugin.Open would block forever.
 var loaded = struct {
 	sync.Mutex
 
 	results map[string]loadResult
 }{results: map[string]loadResult{}}
 
-// loadResult has the results of open.
+// loadResult holds the results of openFile.
 type loadResult struct {
 	services servicesFunc
 	err      error
 }
 
-// open loads a plugin, unless it was loaded before, and returns its function. It loads one plugin
-// at a time.
+// open loads a plugin and returns its Services function. If the same content has been loaded
+// before, open returns the earlier result. Plugins are loaded one at a time.
 func open(source *plugin.Source) (servicesFunc, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -45,7 +45,7 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // the file stays mapped; a leftover is harmless
+	defer os.RemoveAll(folder) //nolint:errcheck // the file stays mapped, and leftover files are harmless
 	path := filepath.Join(folder, source.Digest+".so")
 	if err := os.WriteFile(path, source.Content, 0o600); err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)
@@ -55,7 +55,7 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	return services, err
 }
 
-// openFile loads a shared object and returns its function Services.
+// openFile loads a shared object and returns its Services function.
 func openFile(path string) (services servicesFunc, err error) {
 	err = guard.Call("init", func() error {
 		p, err := stdplugin.Open(path)
@@ -76,7 +76,8 @@ func openFile(path string) (services servicesFunc, err error) {
 	return services, err
 }
 
-// withAdvice adds the remedy to an error of the standard package, whose errors have no types.
+// withAdvice adds advice to an error returned by plugin.Open. Such errors have no types, so
+// withAdvice checks their text.
 func withAdvice(err error) error {
 	advice := "rebuild it in the same way as the host"
 	if strings.Contains(err.Error(), "plugin already loaded") {
@@ -86,8 +87,8 @@ func withAdvice(err error) error {
 	return errors.NewErrorf(errors.FailedPrecondition, "%w: %s", err, advice)
 }
 
-// checkBuild returns an error that lists the differences between the build of a plugin and that of
-// the host.
+// checkBuild returns an error if the plugin and the host were built differently. The error lists
+// all differences.
 func checkBuild(content []byte) error {
 	pluginInfo, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {

@@ -4,5 +4,5 @@ package process
 
 import "syscall"
 
-// attributes returns attributes for a process group of its own.
+// attributes returns attributes that start the process in its own process group.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,24 +1,24 @@
-// Package process runs plugins that are executables. A process serves on the bus itself, like any
-// other server; the host starts it, restarts it when it exits, and stops it. The loader's name is
-// "process".
+// Package process runs plugins that are executables. A plugin process serves on the bus itself,
+// like any other server. The host starts the process, restarts it when it exits, and stops it. The
+// name of the loader is "process".
 //
-// The code of such a plugin is a program, or a script that begins with #!, in any language. Go
-// programs use package child, which implements the rules below. The process must be trusted with
-// everything that the host's user may do. Limits in the manifest are an error, because the loader
-// cannot enforce them.
+// The code of such a plugin is a program in any language, or a script that begins with #!. Programs
+// written in Go can use package child, which implements the rules below. The process must be
+// trusted with everything that the host's user is allowed to do. The manifest must not set limits,
+// because the loader cannot enforce them; a plugin whose manifest does so cannot be loaded.
 //
 // # Environment
 //
-// The process runs a private copy of the executable, in a folder and a process group of its own. It
-// gets the arguments of the manifest and these environment variables: those of the manifest; PATH,
-// HOME, TMPDIR, LANG, LC_ALL, TZ, SSL_CERT_FILE and SSL_CERT_DIR of the host; those that
-// [WithInheritedEnv] names; and
+// The process runs a private copy of the executable in its own directory and its own process group.
+// It receives the arguments listed in the manifest and the following environment variables: those
+// set in the manifest; PATH, HOME, TMPDIR, LANG, LC_ALL, TZ, SSL_CERT_FILE and SSL_CERT_DIR from
+// the host; those named with [WithInheritedEnv]; and
 //
-//   - DYNPSRPC_BUS, the URL of the bus. It may contain a password, so other users of the system
-//     must not be able to read the environment of the process; on Linux they cannot.
+//   - DYNPSRPC_BUS, the URL of the bus. The URL may contain a password, so other users of the
+//     system must not be able to read the environment of the process. On Linux, they cannot.
 //   - DYNPSRPC_ABI, the version of these rules, which is 1.
-//   - DYNPSRPC_PLUGIN, DYNPSRPC_VERSION and DYNPSRPC_FOLDER, the name and the version of the
-//     plugin, and the path of its folder.
+//   - DYNPSRPC_PLUGIN, DYNPSRPC_VERSION and DYNPSRPC_FOLDER, which are the plugin's name, its
+//     version and the path of its folder.
 //
 // # Protocol
 //
@@ -26,23 +26,26 @@
 //
 //	{"dynpsrpc_ready":1,"services":[{"name":"greeting.Greeter","wire_name":"Greeter","methods":["Hello"]}]}
 //
-// The field wire_name is optional. The services and methods must be those of the manifest and the
-// descriptors. All other output of the process, standard error included, goes to the host's log: at
-// most 4 KiB of a line, and 200 lines a second.
+// The wire_name field is optional. The services and methods must match those in the manifest and
+// the descriptors. All other output, including standard error, is written to the host's log,
+// limited to 4 KiB per line and 200 lines per second.
 //
-// The process must stop accepting requests, finish those that it has received, and exit when its
-// standard input ends or when it receives SIGTERM. The input ends when the host stops the process,
-// and when the host dies. If the process does not exit before the drain timeout, its process group
-// is killed. On Linux, the kernel also kills the process when the host dies.
+// When its standard input is closed or it receives SIGTERM, the process must stop accepting
+// requests, finish the requests that it has already received, and exit. Standard input is closed
+// when the host stops the process and when the host dies. If the process does not exit within the
+// drain timeout, its process group is killed. On Linux, the kernel also kills the process when the
+// host dies.
 //
 // # Restarts
 //
-// When the process exits unasked, its plugin becomes degraded (see plugin.Degraded) and the process
-// is started again: after 100 ms, then after twice as long each time, up to 30 s, with jitter. A
-// process that has run for 10 s resets the delay. See [WithBackoff].
+// If the process exits although the host has not stopped it, the plugin becomes degraded (see
+// plugin.Degraded) and the process is restarted. The delay before the first restart is 100
+// milliseconds. It doubles with each restart, up to 30 seconds, and includes jitter. After a process
+// has run for at least 10 seconds, the delay is reset. Use [WithBackoff] to change the delays.
 //
 // # Ordering
 //
-// While one version replaces another, both serve for a moment. No request is lost, but answers of
-// both versions may alternate, and requests that go to all servers are answered by both.
+// While one version replaces another, both versions serve for a short time. No request is lost, but
+// responses may come from either version, and both versions respond to requests that are sent to
+// all servers.
 package process

@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// executable is a private copy of a plugin's code, in a folder of its own. The copy keeps running
+// executable is a private copy of a plugin's code in its own directory. The copy can keep running
 // while the plugin's folder changes.
 type executable struct{ folder, path string }
 
@@ -26,15 +26,16 @@ func newExecutable(directory string, source *plugin.Source) (*executable, error)
 	return e, nil
 }
 
-// writeProgram writes an executable file. It holds ForkLock because a process that is forked
-// meanwhile inherits the open file, and then running the file fails with "text file busy".
+// writeProgram writes an executable file. It holds ForkLock so that no process is forked while the
+// file is open for writing. Such a process would inherit the open file, and running the file would
+// then fail with "text file busy".
 func writeProgram(path string, content []byte) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	return os.WriteFile(path, content, 0o700) //nolint:gosec // it is a program
+	return os.WriteFile(path, content, 0o700) //nolint:gosec // the file is executed
 }
 
-// remove deletes the copy and its folder.
+// remove deletes the copy and its directory, and logs a warning if that fails.
 func (e *executable) remove(logger *slog.Logger) {
 	if err := os.RemoveAll(e.folder); err != nil {
 		logger.Warn("dynpsrpc: cannot remove the private copy of a plugin", slog.Any("error", err))

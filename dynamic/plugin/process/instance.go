@@ -16,24 +16,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
 )
 
-// stableAfter is the running time after which an exit resets the backoff.
+// stableAfter is how long a process must run for its exit to reset the backoff.
 const stableAfter = 10 * time.Second
 
-// instance is one version of a plugin. It keeps one process of the version running.
+// instance is one version of a plugin. It keeps one process running.
 type instance struct {
 	loader     *Loader
 	source     *plugin.Source
 	executable *executable
 	onHealth   func(error)
 
-	// ctx ends when Close is called; it bounds restarts.
-	ctx    context.Context //nolint:containedctx // the life of the instance
+	// ctx ends when Close is called, which cancels restarts.
+	ctx    context.Context //nolint:containedctx // it lives as long as the instance
 	cancel context.CancelFunc
-	// closeCtx is the context of Close. Close sets it before it calls cancel.
-	closeCtx context.Context //nolint:containedctx // of Close
-	// done is closed when supervise has returned.
+	// closeCtx is the context passed to Close. It is set before cancel is called.
+	closeCtx context.Context //nolint:containedctx // it is the context of Close
+	// done is closed when supervise returns.
 	done chan struct{}
-	// closeErr is the error of stopping the process. It is set before done is closed.
+	// closeErr is the error returned by stopping the process. It is set before done is closed.
 	closeErr error
 }
 
@@ -46,7 +46,7 @@ func newInstance(l *Loader, source *plugin.Source, executable *executable, onHea
 // Services returns none, because the process serves on the bus itself.
 func (i *instance) Services() []plugin.Service { return nil }
 
-// Close stops the process gracefully, and kills it when ctx ends.
+// Close stops the process gracefully. If ctx ends before the process has exited, Close kills it.
 func (i *instance) Close(ctx context.Context) error {
 	i.closeCtx = ctx
 	i.cancel()
@@ -55,14 +55,14 @@ func (i *instance) Close(ctx context.Context) error {
 	return i.closeErr
 }
 
-// start starts a process and returns when it is ready. If it returns an error, the process has
-// ended.
+// start starts a process and returns when the process is ready. If start returns an error, the
+// process is no longer running.
 func (i *instance) start(ctx context.Context) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.loader.options.readyTimeout)
 	defer cancel()
 	out := &output{logger: i.loader.options.logger.With(
 		slog.String("plugin", i.source.Name), slog.String("version", i.source.Version))}
-	readyErr := make(chan error, 1) // nil if the ready line is valid
+	readyErr := make(chan error, 1) // receives nil if the ready line is valid
 	stdout := func(line []byte) {
 		ready, isReady, err := childproto.ParseReady(line)
 		if !isReady {
@@ -74,7 +74,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 		}
 		select {
 		case readyErr <- err:
-		default: // only the first ready line counts
+		default: // only the first ready line is used
 		}
 	}
 	p, err := startProcess(i.command(), stdout, out.stderr)
@@ -92,8 +92,8 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 			"the process was not ready in time: %w: it has not written its ready line; %s", ctx.Err(), out.lastLines())
 	}
 	if err != nil {
-		// The process may have received requests already, so it is stopped gracefully. The error of
-		// stopping it is less important than err.
+		// The process may already have received requests, so stop it gracefully. Ignore the error
+		// of stop, because err is more important.
 		_ = p.stop(ctx)
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func (i *instance) command() *exec.Cmd {
 	return command
 }
 
-// supervise restarts the process when it exits. It returns after Close was called, when the process
-// has ended.
+// supervise restarts the process whenever it exits. After Close is called, supervise stops the
+// process and returns when the process has exited.
 func (i *instance) supervise(p *process) {
 	defer close(i.done)
 	backoff := i.loader.options.minBackoff
@@ -144,8 +144,8 @@ func (i *instance) supervise(p *process) {
 	}
 }
 
-// restart starts a process after a delay, and again until one is ready. It returns that process and
-// the next backoff, or nil after Close was called.
+// restart starts a new process after a delay and repeats this until a process is ready. It returns
+// the process and the next backoff. After Close is called, it returns nil.
 func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
 		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // not a secret
@@ -168,7 +168,7 @@ func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	}
 }
 
-// describeExit describes how a process ended; err is that of exec.Cmd.Wait.
+// describeExit describes how a process exited. err is the error returned by exec.Cmd.Wait.
 func describeExit(err error) string {
 	if err == nil {
 		return "exit status 0"

@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Loader runs plugins that are processes. Several hosts may use a loader concurrently.
+// Loader runs plugins that are processes. It is safe for concurrent use by several hosts.
 type Loader struct {
 	busURL  string
 	options options
@@ -16,13 +16,13 @@ type Loader struct {
 
 var _ plugin.Loader = (*Loader)(nil)
 
-// NewLoader returns a loader whose processes serve on the bus with that URL, see bus.Open. The
-// clients of the plugins must be on the same bus. NewLoader returns an error for an in-process bus,
-// which other processes cannot reach.
+// NewLoader returns a loader whose processes serve on the bus with the given URL; see bus.Open for
+// the format. Clients of the plugins must use the same bus. NewLoader returns an error if the URL
+// is invalid or refers to an in-process bus, which other processes cannot reach.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := url.Parse(busURL)
 	switch {
-	case err != nil: // err repeats the URL, which may contain a password
+	case err != nil: // do not wrap err: it contains the URL, which may contain a password
 		return nil, errors.NewErrorf(errors.InvalidArgument, "process plugins: cannot parse the URL of the bus")
 	case u.Scheme == "" || u.Scheme == "local":
 		return nil, errors.NewErrorf(errors.InvalidArgument,
@@ -34,8 +34,9 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 // Name returns "process".
 func (*Loader) Name() string { return "process" }
 
-// Load starts the process and returns when it is ready. When Load returns an error, the process has
-// ended; the error contains its exit status and the last lines of its standard error.
+// Load starts the process and returns when the process is ready. If Load returns an error, the
+// process is no longer running. If the process started but did not become ready, the error contains
+// the last lines of its standard error and, if it exited on its own, its exit status.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(err error)) (plugin.Instance, error) {
 	if source.Limits != (plugin.Limits{}) {
 		return nil, errors.NewErrorf(errors.InvalidArgument,

@@ -7,21 +7,22 @@ import (
 )
 
 const (
-	// DefaultReadyTimeout is the default of [WithReadyTimeout].
+	// DefaultReadyTimeout is the ready timeout of loaders created without [WithReadyTimeout].
 	DefaultReadyTimeout = 30 * time.Second
-	// DefaultMinBackoff is the default minimum of [WithBackoff].
+	// DefaultMinBackoff is the minimum restart delay of loaders created without [WithBackoff].
 	DefaultMinBackoff = 100 * time.Millisecond
-	// DefaultMaxBackoff is the default maximum of [WithBackoff].
+	// DefaultMaxBackoff is the maximum restart delay of loaders created without [WithBackoff].
 	DefaultMaxBackoff = 30 * time.Second
 )
 
-// Option configures [NewLoader].
+// Option configures a [Loader]. Pass options to [NewLoader].
 type Option func(*options)
 
 type options struct {
 	readyTimeout           time.Duration
 	minBackoff, maxBackoff time.Duration
-	// inheritedEnv contains the names of the host's variables that processes get.
+	// inheritedEnv contains the names of the environment variables that processes inherit from the
+	// host.
 	inheritedEnv []string
 	directory    string
 	logger       *slog.Logger
@@ -40,8 +41,8 @@ func newOptions(opts []Option) options {
 	return o
 }
 
-// WithReadyTimeout sets the time within which a process must report that it is ready. The default,
-// also for a zero or negative timeout, is 30 seconds.
+// WithReadyTimeout sets how long a process may take to report that it is ready. If timeout is zero
+// or negative, the default of 30 seconds is used.
 func WithReadyTimeout(timeout time.Duration) Option {
 	return func(o *options) {
 		if timeout > 0 {
@@ -50,9 +51,10 @@ func WithReadyTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithBackoff sets the delay before a process that has exited is started again. The delay is
-// minimum at first and doubles with each attempt, up to maximum, with jitter. The defaults, also
-// for zero or negative values, are 100 milliseconds and 30 seconds.
+// WithBackoff sets the delay before a process that has exited is restarted. The delay starts at
+// minimum and doubles with each attempt, up to maximum, and includes jitter. If minimum is zero or
+// negative, the default of 100 milliseconds is used. If maximum is zero or negative, the default of
+// 30 seconds is used.
 func WithBackoff(minimum, maximum time.Duration) Option {
 	return func(o *options) {
 		if minimum > 0 {
@@ -65,14 +67,15 @@ func WithBackoff(minimum, maximum time.Duration) Option {
 	}
 }
 
-// WithInheritedEnv adds names of environment variables of the host that processes get, in addition
-// to those that the package documentation lists.
+// WithInheritedEnv adds to the names of the environment variables that processes inherit from the
+// host. The package documentation lists the variables that are always inherited.
 func WithInheritedEnv(names ...string) Option {
 	return func(o *options) { o.inheritedEnv = append(o.inheritedEnv, names...) }
 }
 
-// WithDirectory sets the directory for the private copies of executables. Its file system must
-// allow execution. The default, also for "", is os.TempDir().
+// WithDirectory sets the directory in which the private copies of executables are created. Its file
+// system must not be mounted noexec. If directory is empty, os.TempDir() is used, which is also the
+// default.
 func WithDirectory(directory string) Option {
 	return func(o *options) {
 		if directory != "" {
@@ -81,8 +84,8 @@ func WithDirectory(directory string) Option {
 	}
 }
 
-// WithLogger sets the logger for the output of processes. The default, also for nil, is
-// slog.Default().
+// WithLogger sets the logger for the output of processes. If logger is nil, slog.Default() is used,
+// which is also the default.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {

@@ -14,17 +14,18 @@ import (
 )
 
 const (
-	// maxLine is the number of bytes of a line that are kept, which must hold the ready line.
+	// maxLine is the maximum number of bytes of a line that are kept. A ready line must not be
+	// longer.
 	maxLine = 128 << 10
-	// maxLoggedLine is the number of bytes of a line that are logged.
+	// maxLoggedLine is the maximum number of bytes of a line that are logged.
 	maxLoggedLine = 4 << 10
-	// linesPerSecond is the number of lines that are logged in a second.
+	// linesPerSecond is the maximum number of lines that are logged per second.
 	linesPerSecond = 200
-	// tailLines is the number of lines of standard error that errors contain.
+	// tailLines is the maximum number of lines of standard error that an error includes.
 	tailLines = 10
 )
 
-// readLines calls handle with each line; a line longer than maxLine is cut off. handle must not
+// readLines calls handle for each line. Lines longer than maxLine are truncated. handle must not
 // retain the line.
 func readLines(from io.Reader, handle func(line []byte)) {
 	reader := bufio.NewReaderSize(from, maxLine)
@@ -42,17 +43,18 @@ func readLines(from io.Reader, handle func(line []byte)) {
 	}
 }
 
-// output logs the output of a process at a limited rate, and keeps the last lines of standard
+// output logs the output of a process at a limited rate and keeps the last lines of its standard
 // error.
 type output struct {
 	logger *slog.Logger
 
 	mu sync.Mutex
-	// windowStart is the start of the current second; lines and dropped are its counts.
+	// windowStart is the start of the current one-second window for the rate limit. lines and
+	// dropped count the lines received and the lines dropped in this window.
 	windowStart time.Time
 	lines       int
 	dropped     int
-	// tail contains the last lines of standard error.
+	// tail contains the last lines of standard error, oldest first.
 	tail []string
 }
 
@@ -71,12 +73,12 @@ func (o *output) stderr(line []byte) {
 	o.logLine("stderr", line)
 }
 
-// truncate returns the beginning of a line, as valid UTF-8.
+// truncate returns the first maxLoggedLine bytes of a line as valid UTF-8.
 func truncate(line []byte) string {
 	return strings.ToValidUTF8(string(line[:min(len(line), maxLoggedLine)]), "\uFFFD")
 }
 
-// logLine logs a line unless the rate limit is reached.
+// logLine logs a line unless the rate limit has been reached.
 func (o *output) logLine(stream string, line []byte) {
 	allowed, dropped := o.allowLine()
 	if dropped > 0 {
@@ -88,8 +90,8 @@ func (o *output) logLine(stream string, line []byte) {
 	}
 }
 
-// allowLine reports whether a line may be logged. When a second has passed, it also returns the
-// number of lines that were dropped in it.
+// allowLine reports whether a line may be logged. If the line starts a new one-second window,
+// dropped is the number of lines that were dropped in the previous window.
 func (o *output) allowLine() (allowed bool, dropped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -104,7 +106,7 @@ func (o *output) allowLine() (allowed bool, dropped int) {
 	return false, dropped
 }
 
-// lastLines describes the last lines of standard error, for an error.
+// lastLines describes the last lines of standard error for use in an error text.
 func (o *output) lastLines() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,37 +12,41 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// outputGrace is the time for which the output of a process is read after its end. Without a bound,
-// a descendant that holds the pipe open would delay the end of the process.
+// outputGrace is how long the output of a process is read after the process has exited. Without
+// this limit, a descendant that keeps the pipe open would make the process appear to be still
+// running.
 const outputGrace = time.Second
 
-// process is one run of a program, from its start until it was reaped and its output was read.
+// process is a single run of a program, from its start until it has been reaped and its output has
+// been read.
 type process struct {
 	command *exec.Cmd
 	stdin   io.Closer
-	// done is closed when the process was reaped and its output was read.
+	// done is closed when the process has been reaped and its output has been read.
 	done chan struct{}
-	// exitErr is the error of exec.Cmd.Wait. It is set before done is closed.
+	// exitErr is the error returned by exec.Cmd.Wait. It is set before done is closed.
 	exitErr error
 	// lastOutput returns the last lines of standard error. It is set when the process is ready.
 	lastOutput func() string
 
 	mu sync.Mutex
-	// reaped is true when the process id may belong to another process.
+	// reaped reports whether the process has been reaped, after which its ID may belong to another
+	// process.
 	reaped bool
 }
 
-// startProcess starts a program. It calls stdout and stderr with each line of output, each function
-// on a goroutine of its own.
+// startProcess starts a program. It calls stdout and stderr with each line of the corresponding
+// output, and calls each of the two functions on its own goroutine.
 func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process, error) {
 	p := &process{command: command, done: make(chan struct{})}
 	started := make(chan error, 1)
-	go p.run(started, stdout, stderr) // stop and kill wait for it
+	go p.run(started, stdout, stderr) // stop and kill wait for this goroutine
 	return p, <-started
 }
 
-// run starts the program and waits for its end. It locks its OS thread, because Linux sends the
-// parent death signal when the thread that started the process ends, not the whole host.
+// run starts the program and waits until it has exited. It locks its OS thread because Linux sends
+// the parent death signal when the thread that started the process exits, even if the host is still
+// running.
 func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -64,7 +68,7 @@ func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	closeAll(outputs)
 }
 
-// start starts the program and returns the read ends of its stdout and stderr.
+// start starts the program and returns the read ends of the pipes for its stdout and stderr.
 func (p *process) start() (outputs []*os.File, err error) {
 	var writeEnds []*os.File
 	defer func() {
@@ -93,18 +97,18 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// signal calls send with the process id, unless the process was reaped. send signals the whole
-// process group.
+// signal calls send with the process ID unless the process has been reaped. send must signal the
+// whole process group.
 func (p *process) signal(send func(pid int) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped {
-		_ = send(p.command.Process.Pid) // fails if the process has just ended
+		_ = send(p.command.Process.Pid) // fails if the process has just exited
 	}
 }
 
-// stop closes stdin and sends SIGTERM, and kills the process when ctx ends. It returns when the
-// process has ended.
+// stop closes stdin and sends SIGTERM. If ctx ends before the process has exited, stop kills the
+// process and returns an error. stop returns when the process has exited.
 func (p *process) stop(ctx context.Context) error {
 	_ = p.stdin.Close()
 	p.signal(terminateGroup)
@@ -118,7 +122,7 @@ func (p *process) stop(ctx context.Context) error {
 		"the process did not exit in time and was killed: %w", ctx.Err())
 }
 
-// kill kills the process group and returns when the process has ended.
+// kill kills the process group and returns when the process has exited.
 func (p *process) kill() {
 	p.signal(killGroup)
 	<-p.done

@@ -8,8 +8,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reap waits for the end of the process and kills the rest of its group. It waits without reaping
-// first: until the process is reaped, no other process can get its id.
+// reap waits until the process exits, kills the rest of its process group, and then reaps the
+// process. The order matters: until the process is reaped, its ID cannot be assigned to another
+// process.
 func (p *process) reap() error {
 	pid := p.command.Process.Pid
 	for {
@@ -25,8 +26,8 @@ func (p *process) reap() error {
 	return p.command.Wait()
 }
 
-// attributes returns attributes for a process group of its own. The kernel kills the process when
-// the host dies.
+// attributes returns attributes that start the process in its own process group and make the kernel
+// kill the process when the host dies.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -2,7 +2,7 @@
 
 package process
 
-// reap waits for the end of the process. Its descendants keep running.
+// reap waits until the process exits and reaps it. Descendants of the process keep running.
 func (p *process) reap() error {
 	err := p.command.Wait()
 	p.mu.Lock()

@@ -1,4 +1,4 @@
-// Package child is the main function of a plugin that package process runs:
+// Package child provides the main function of a plugin that is run by package process:
 //
 //	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of the host's bus
 //
@@ -9,6 +9,6 @@
 //		})
 //	}
 //
-// To run the program by hand, set the environment variable DYNPSRPC_BUS to the URL of a bus. The
-// program ends with SIGTERM or an interrupt.
+// To run the program without a host, set the environment variable DYNPSRPC_BUS to the URL of a bus.
+// The program exits when it receives SIGTERM or an interrupt.
 package child

@@ -20,18 +20,19 @@ import (
 const (
 	// openTimeout is the maximum time for opening the bus.
 	openTimeout = 20 * time.Second
-	// DrainTimeout is the maximum time for which [Main] waits for running handlers when the program
-	// must end. The host may kill the program earlier, see plugin.WithDrainTimeout.
+	// DrainTimeout is how long [Main] waits for running handlers after the program has been asked
+	// to stop. The host may kill the program earlier; see plugin.WithDrainTimeout.
 	DrainTimeout = 30 * time.Second
 )
 
-// Main is the main function of a plugin. It opens the bus in the environment variable DYNPSRPC_BUS,
-// calls register with a server on that bus, reports to the host that the services are ready, and
-// waits until the host stops the program. Then it waits for running handlers and returns. If an
-// error occurs, Main writes it to standard error and exits with status 1.
+// Main implements the main function of a plugin. It opens the bus given by the environment variable
+// DYNPSRPC_BUS, calls register with a server on that bus, reports to the host that the services are
+// ready, and waits until the host stops the program. Main then waits for running handlers for up to
+// [DrainTimeout] and returns. If an error occurs, Main writes it to standard error and exits with
+// status 1.
 //
-// The context of register ends when the program must end. Use it for background work that register
-// starts.
+// The context passed to register ends when the program is asked to stop. Use this context for
+// background work that register starts.
 func Main(register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := run(ctx, environment{os.Getenv, os.Stdin, os.Stdout}, register, opts...)
@@ -42,14 +43,14 @@ func Main(register func(ctx context.Context, server *dynamic.Server) error, opts
 	}
 }
 
-// environment is the connection of a program to its host. Tests replace it.
+// environment connects the program to its host. Tests replace its fields.
 type environment struct {
 	getenv func(name string) string
 	stdin  io.Reader
 	stdout io.Writer
 }
 
-// run is Main without signals and exit. It returns when ctx or stdin has ended.
+// run implements Main without handling signals or exiting. It returns after ctx or stdin has ended.
 func run(
 	ctx context.Context, env environment,
 	register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption,
@@ -63,7 +64,7 @@ func run(
 	if err != nil {
 		return err
 	}
-	defer b.Close() //nolint:errcheck // the program ends
+	defer b.Close() //nolint:errcheck // the program is about to exit
 	server := dynamic.NewServer(b, opts...)
 	defer server.Kill()
 	if err := register(ctx, server); err != nil {
@@ -78,8 +79,9 @@ func run(
 	return server.Shutdown(drain)
 }
 
-// watchHost calls stop when stdin ends: the host closes it to stop the program, and the system does
-// when the host dies. It does nothing if the program runs without a host.
+// watchHost calls stop when stdin is closed. The host closes stdin to stop the program, and the
+// operating system closes it when the host dies. If the program runs without a host, watchHost does
+// nothing.
 func (env environment) watchHost(stop func()) error {
 	version := env.getenv(childproto.EnvABI)
 	if version == "" {
@@ -90,14 +92,14 @@ func (env environment) watchHost(stop func()) error {
 			"the host uses protocol version %s, but this program uses version %d: rebuild the program",
 			version, childproto.Version)
 	}
-	go func() { // ends with stdin or the program
+	go func() { // this goroutine ends when stdin is closed or the program exits
 		_, _ = io.Copy(io.Discard, env.stdin)
 		stop()
 	}()
 	return nil
 }
 
-// openBus opens the bus that the host uses.
+// openBus opens the bus given by the environment variable DYNPSRPC_BUS.
 func (env environment) openBus(ctx context.Context) (bus.Bus, error) {
 	url := env.getenv(childproto.EnvBus)
 	if url == "" {
@@ -113,7 +115,7 @@ func (env environment) openBus(ctx context.Context) (bus.Bus, error) {
 	return b, nil
 }
 
-// readyLine returns the line that lists the registered services.
+// readyLine returns the ready line, which lists the registered services.
 func readyLine(services []*registry.Service) []byte {
 	ready := childproto.Ready{Version: childproto.Version}
 	for _, service := range services {

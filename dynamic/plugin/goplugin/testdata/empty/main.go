@@ -1,4 +1,4 @@
-// Package main is a plugin that exports nothing.
+// Package main is a plugin that does not export anything.
 package main
 
 func main() {}

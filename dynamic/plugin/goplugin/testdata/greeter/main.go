@@ -1,4 +1,4 @@
-// Package main is a plugin for tests. The linker sets its version.
+// Package main is a plugin for tests. Its version variable is set by the linker.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 
 var version = "none"
 
-// Services is the function that the loader calls.
+// Services returns the plugin's services. The loader calls it.
 func Services() ([]plugin.Service, error) {
 	if os.Getenv("PANIC") != "" {
 		panic("no services")

@@ -1,5 +1,6 @@
-// Package main is a host of Go plugins for tests. It loads the plugin of each folder in its
-// arguments, and writes the error, or the response of the plugin's service, as a line of JSON.
+// Package main is a host of Go plugins for tests. It loads the plugin from each folder given as an
+// argument and calls its service. For each folder, it writes one line of JSON, which contains
+// either the error or the response.
 package main
 
 import (

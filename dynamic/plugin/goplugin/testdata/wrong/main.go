@@ -1,7 +1,7 @@
-// Package main is a plugin whose function has the wrong type.
+// Package main is a plugin whose Services function has the wrong type.
 package main
 
-// does selects what init does. The linker sets it.
+// does selects what the init function does. It is set by the linker.
 var does = ""
 
 func init() {
@@ -10,7 +10,7 @@ func init() {
 	}
 }
 
-// Services has the wrong type.
+// Services does not have the type that the loader requires.
 func Services() error { return nil }
 
 func main() {}
