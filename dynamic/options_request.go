@@ -55,7 +55,7 @@ func WithRequestTimeout(timeout time.Duration) RequestOption {
 
 // WithSelectionOpts sets how a server is selected for a call or stream. All fields are used as they
 // are: zero fields are not replaced by their defaults. The option has no effect on multi calls, nor
-// on methods with a single server, because servers do not claim requests for such methods.
+// on methods whose servers do not claim requests.
 func WithSelectionOpts(opts SelectionOpts) RequestOption {
 	return requestOption(func(o *requestOptions) { o.selection = &opts })
 }

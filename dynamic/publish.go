@@ -8,7 +8,7 @@ import (
 
 // Publish sends an update without a server. Otherwise it works like [Registration.Publish]. name is
 // the full name of the method in the conn's registry. update may have any of the types that
-// [Invoke] accepts for a request, but must be a message of the method's output type.
+// [Invoke] accepts for a request. It must represent a message of the method's output type.
 func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
 	if err := c.err(); err != nil {
 		return err

@@ -134,7 +134,7 @@ func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 }
 
 // forEachConcurrently calls f for all endpoints concurrently and waits until all calls have
-// returned. Each call may wait for the broker, so sequential calls would add up their round trips.
+// returned. Each call may wait for the broker, so the round trips of sequential calls would add up.
 func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
 	var calls sync.WaitGroup
 	for _, e := range endpoints {

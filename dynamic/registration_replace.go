@@ -9,7 +9,7 @@ import (
 )
 
 // Replace replaces the service with another version of it without interrupting it. All methods move
-// to the new version at the same moment. Each request is handled exactly once, by one of the two
+// to the new version at the same moment. Each request is handled by exactly one of the two
 // versions. Requests sent after Replace has returned are never handled by r. Requests and streams
 // that r is already handling continue; call Close on r to end the streams and wait for the
 // handlers, or Kill to cancel the handlers. Replace returns the registration of the new version,

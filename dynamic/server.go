@@ -26,10 +26,10 @@ import (
 type Server struct {
 	bus     bus.Bus
 	options serverOptions
-	// wireID is options.id as a byte slice, the form in which frames are encoded.
+	// wireID is options.id as a byte slice, as needed to encode frames.
 	wireID []byte
-	// configErr is the error in the arguments of NewServer, or nil. If it is not nil, Register
-	// returns it.
+	// configErr is the error caused by invalid arguments of NewServer, if any. If it is not nil,
+	// Register returns it.
 	configErr     error
 	pendingClaims pendingClaims
 	// semaphore limits how many requests all services together may handle at the same time.
@@ -56,9 +56,9 @@ type Server struct {
 	draining map[*Registration]struct{}
 }
 
-// ServerStats counts the frames that a server has dropped since it was created, by reason. As in
-// psrpc, the server does not respond to a dropped frame, so these counters are the only trace of
-// it.
+// ServerStats counts the frames that a server has dropped since it was created, by reason, and the
+// stream messages that are waiting to be read. As in psrpc, the server does not respond to a
+// dropped frame, so these counters are the only sign that a frame was dropped.
 type ServerStats struct {
 	// BadFrames is the number of frames that could not be decoded or whose message type does not
 	// belong on their channel.
@@ -349,8 +349,8 @@ func (s *Server) onGrant(frame []byte) {
 	s.pendingClaims.resolve(selection.RequestID, bytes.Equal(selection.ServerID, s.wireID))
 }
 
-// addDraining adds a registration that is about to replace another one to draining, so that a
-// concurrent Shutdown or Kill closes the new registration too.
+// addDraining adds r, which is about to replace another registration, to draining, so that a
+// concurrent Shutdown or Kill closes r too.
 func (s *Server) addDraining(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

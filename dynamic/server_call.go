@@ -106,8 +106,7 @@ func (c *serverCall) requestInfo() RequestInfo {
 }
 
 // serve handles the request and sends the response. It also sends a response if the handler panics
-// or calls runtime.Goexit. In both cases only the deferred functions run, and answered is still
-// false.
+// or calls runtime.Goexit. In both cases, answered is still false when the deferred function runs.
 func (c *serverCall) serve() {
 	defer c.endpoint.inFlight.Leave(c.token)
 	defer c.deregister()
@@ -198,11 +197,11 @@ func (c *serverCall) mapKilled(err error) error {
 // request.
 //
 // A psrpc call takes four messages: request, claim, grant and response. For a queue method, the bus
-// has already selected the server by delivering the request to only one of them, so the claim and
-// the grant add a round trip without deciding anything. A dynpsrpc client therefore sets
-// AcceptDirect, and the call takes two messages. A psrpc client that sets SkipClaim does not need
-// to send a grant. It still needs the claim, because it accepts responses only from servers whose
-// claim it has received.
+// has already selected a server by delivering the request to only one, so the claim and the grant
+// add a round trip without deciding anything. A dynpsrpc client therefore sets AcceptDirect, and
+// the call takes two messages. If a psrpc client sets SkipClaim, the server needs no grant but must
+// still send a claim, because a psrpc client accepts responses only from servers whose claim it has
+// received.
 //
 // A request that may have expired always needs a grant, which proves that the client is still
 // waiting.

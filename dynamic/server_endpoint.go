@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// endpoint serves a method of one version of a service. If the method has topics, each endpoint
-// serves one topic. The bus subscriptions belong to the endpoint's inbound, which may outlive the
+// endpoint serves one method of one version of a service. If the method has topics, there is one
+// endpoint per topic. The bus subscriptions belong to the endpoint's inbound, which may outlive the
 // endpoint (see [Registration.Replace]).
 type endpoint struct {
 	plan  *serverPlan

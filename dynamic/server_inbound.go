@@ -13,7 +13,7 @@ import (
 )
 
 // inbound holds the bus subscriptions of a method and passes the frames it receives to the endpoint
-// that currently serves the method. If the method has topics, each topic has its own inbound.
+// that currently serves the method. If the method has topics, there is one inbound per topic.
 //
 // An inbound outlives its endpoint when [Registration.Replace] replaces the service: the endpoint
 // of the new version takes over the inbound. If each version had its own subscriptions, requests
@@ -106,8 +106,8 @@ func (i *inbound) current() *endpoint {
 	return t.endpoint
 }
 
-// acquire returns the current endpoint and a token from its inFlight counter, which the caller must
-// return by calling Leave. It returns nil if the endpoint is closed.
+// acquire returns the current endpoint and a token from its inFlight counter. The caller must
+// return the token by calling Leave. If the endpoint is closed, acquire returns nil.
 //
 // The current endpoint may be replaced and closed after acquire has read it. acquire therefore
 // tries again as long as the current endpoint keeps changing.

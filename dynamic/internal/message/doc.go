@@ -2,7 +2,7 @@
 // created, it decides for each message of a method which Go type messages are decoded into and what
 // must be checked at run time. Calls then need no lookup and no avoidable reflection.
 //
-// # Choice of the Go type
+// # Choosing the Go type
 //
 // [Resolve] chooses the Go type according to the type parameter M of the handler or client:
 //

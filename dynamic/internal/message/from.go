@@ -17,8 +17,8 @@ type Resolver interface {
 
 // From converts given to a message. A proto.Message is returned as it is, without a check of its
 // type. A json.RawMessage or a map[string]any is parsed according to the protobuf JSON mapping;
-// types resolves extensions and the messages in google.protobuf.Any. If given is nil, From returns
-// an empty message. Errors returned by From do not contain the name of the method.
+// types resolves extensions and the messages in google.protobuf.Any. If given is nil or a nil map,
+// From returns an empty message. Errors returned by From do not contain the name of the method.
 func (t *Type) From(types Resolver, given any) (proto.Message, error) {
 	switch given := given.(type) {
 	case nil:
