@@ -52,7 +52,7 @@ type Handler func(frame []byte)
 // contract that every implementation must follow.
 type Bus interface {
 	// Publish sends frame to the subscribers of channel. It returns nil once the bus has accepted
-	// the frame. If report is not nil, the bus passes the outcome to it, usually after Publish has
+	// the frame. If report is not nil, it receives the outcome, possibly after Publish has
 	// returned.
 	//
 	// Publish returns ctx.Err() if ctx ends before the frame is accepted. It returns ErrClosed,
@@ -65,8 +65,8 @@ type Bus interface {
 	// confirmation, not the lifetime of the subscription.
 	Subscribe(ctx context.Context, channel Channel, mode Mode, deliver Handler) (Subscription, error)
 
-	// Close ends all subscriptions and releases the resources of the bus. It returns when this is
-	// done.
+	// Close ends all subscriptions and releases the resources of the bus. It returns once
+	// everything has been released.
 	Close() error
 
 	// Done returns a channel that is closed once the bus has been closed.
@@ -95,8 +95,8 @@ type DeliveryReport interface {
 	// frame, or [Unknown]. [Multiplexed] subscriptions are counted together as one. If err is not
 	// nil, the frame was lost.
 	//
-	// A bus may call Delivered before Publish returns or later. It may call Delivered several times
-	// as it learns more, in which case the last call is authoritative, or not at all if it has
-	// nothing to report. Delivered must not block.
+	// A bus may call Delivered before or after Publish returns. It may call Delivered several times
+	// as it learns more, in which case the last call is authoritative. If a bus has nothing to
+	// report, it may never call Delivered. Delivered must not block.
 	Delivered(receivers int, err error)
 }

@@ -11,7 +11,7 @@
 //
 // Applications rarely call Publish and Subscribe themselves. Instead, they pass a Bus to a server
 // or conn in package dynamic. The rest of this comment describes the contract that implementations
-// must fulfill and that callers may rely on. All methods are safe for concurrent use.
+// must follow and that callers may rely on. All methods are safe for concurrent use.
 //
 // # Delivery
 //

@@ -39,7 +39,7 @@ func MustRegister(scheme string, driver Driver) {
 // maximum frame size, in bytes.
 //
 // Open returns an error if the URL is malformed, if the driver fails, or if no driver is registered
-// for the scheme. In the last case, the error names the package to import.
+// for the scheme. In the last case, the error suggests which package to import.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -104,8 +104,8 @@ func frame(text string) []byte {
 	return protowire.AppendFixed64(protowire.AppendTag(encoded, nonce, protowire.Fixed64Type), frameCount.Add(1))
 }
 
-// text returns the text in a frame created by the function frame. It ignores the routing key, which
-// a bus may have set.
+// text returns the text contained in a test frame. It ignores the routing key, which a bus may have
+// set.
 func text(frame []byte) string {
 	var envelope anypb.Any
 	if err := proto.Unmarshal(frame, &envelope); err != nil {

@@ -34,8 +34,8 @@ type Bus struct {
 	// connectLock is held while a supervisor is being added, so that no shard gets two supervisors.
 	connectLock sync.Mutex
 
-	// mu guards the fields below. It also guards fields of channelState, supervisor and session;
-	// their comments mention it.
+	// mu guards the fields below. It also guards those fields of channelState, supervisor and
+	// session whose comments say so.
 	mu sync.RWMutex
 	// supervisors is keyed by node key, as returned by topology.nodeKey.
 	supervisors map[string]*supervisor

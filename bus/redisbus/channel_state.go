@@ -60,9 +60,9 @@ func newChannelState(sup *supervisor, name string) *channelState {
 type snapshot struct {
 	// subscribers is nil if there are no subscribers.
 	subscribers *fanout.Subscribers
-	// pendingLocks counts the frames whose lock attempt has not finished. A new gate is created
-	// when the channel's first queue subscriber in this process joins. The last queue subscriber to
-	// leave closes the gate and waits until it is empty.
+	// pendingLocks is a gate that counts the frames whose lock attempt has not finished. A new gate
+	// is created when the channel's first queue subscriber in this process joins. The last queue
+	// subscriber to leave closes the gate and waits until it is empty.
 	pendingLocks *lifecycle.Gate
 }
 

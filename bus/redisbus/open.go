@@ -100,7 +100,7 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 		}
 		b, err := newBus(ctx, client, append(opts, func(o *options) { o.ownsClient = true }))
 		if err != nil {
-			_ = client.Close() // err is the error to report
+			_ = client.Close() // err already describes the failure
 			return nil, err
 		}
 		return b, nil

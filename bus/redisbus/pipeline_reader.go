@@ -191,7 +191,7 @@ func (p *pipeline[T]) ping() {
 func (p *pipeline[T]) failAll(err error) bool {
 	s := p.session
 	if p.socket != nil {
-		_ = p.socket.Close() // err is the error to report
+		_ = p.socket.Close() // err already describes the failure
 	}
 	p.writeLock.Lock() // a writer that holds it fails soon, because the socket is closed
 	p.mu.Lock()

@@ -81,14 +81,14 @@ func (s *session) openSockets(ctx context.Context) error {
 	}
 	pubsub, err := dialSocket(ctx, s.node)
 	if err != nil {
-		_ = publisher.Close() // err is the error to report
+		_ = publisher.Close() // err already describes the failure
 		return err
 	}
 	pubsub.beforeRead = s.flushLocks
 	s.pubsub = pubsub
 	s.publisher = newPipeline[publication](s, s.bus.options.publishQueue, maxPublishBatch, s.node, publisher)
 	if err = s.reconcile(); err != nil {
-		_, _ = publisher.Close(), pubsub.Close() // err is the error to report
+		_, _ = publisher.Close(), pubsub.Close() // err already describes the failure
 	}
 	return err
 }
@@ -217,7 +217,7 @@ func (s *session) tryLock(attempt lockAttempt) error {
 		// a lock on it is needed for the first time.
 		p = newPipeline[lockAttempt](s, lockCapacity, maxLockBatch, node, nil)
 		s.lockPipelines[nodeKey] = p
-		s.workers.Go(p.run) // discard's goroutine waits for it
+		s.workers.Go(p.run) // the goroutine started by discard waits for it
 	}
 	return p.enqueue(s.ctx, attempt)
 }

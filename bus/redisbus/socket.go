@@ -45,7 +45,7 @@ func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 	// line.
 	options.Protocol = 2
 	// After as many failed dials as the pool has connections, go-redis starts a goroutine that
-	// keeps dialing. This client dials only once, so a pool of two connections prevents that.
+	// keeps dialing. This client dials only once, so this never happens with a pool size of two.
 	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 2, 0, -1
 	// go-redis uses its buffers only for the handshake.
 	options.ReadBufferSize, options.WriteBufferSize = 1<<10, 1<<10

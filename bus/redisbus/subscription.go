@@ -23,8 +23,8 @@ var _ bus.Multiplexed = (*subscription)(nil)
 func (s *subscription) Subscribers() int { return max(1, s.channel.snapshot.Load().subscribers.Len()) }
 
 // Close ends the subscription and waits for running calls of its handler to return. The last
-// subscription to a channel receives frames until Redis has confirmed the UNSUBSCRIBE, so that
-// every frame that Redis has reported as received is really delivered.
+// subscription to a channel receives frames until Redis has confirmed the UNSUBSCRIBE, so every
+// frame that Redis has counted as received is delivered.
 func (s *subscription) Close() { s.once.Do(s.close) }
 
 func (s *subscription) close() {
@@ -47,8 +47,9 @@ func (s *subscription) close() {
 	s.subscriber.Close()
 }
 
-// unsubscribe removes the subscriber from the channel. If the subscriber must wait for lock
-// attempts, unsubscribe returns their gate. Otherwise it returns nil.
+// unsubscribe removes the subscriber from the channel. If the caller must wait for lock attempts
+// before closing the subscriber, unsubscribe returns the gate that tracks these attempts. Otherwise
+// it returns nil.
 func (s *subscription) unsubscribe() *lifecycle.Gate {
 	b, c := s.bus, s.channel
 	b.mu.Lock()

@@ -79,7 +79,7 @@ func (sup *supervisor) reconnect() *session {
 		if err == nil {
 			return s
 		}
-		if !sup.bus.sleep(pause/2 + rand.N(pause/2)) { //nolint:gosec // not a secret
+		if !sup.bus.sleep(pause/2 + rand.N(pause/2)) { //nolint:gosec // jitter does not need secure random numbers
 			return nil
 		}
 	}

@@ -30,7 +30,8 @@ type topology interface {
 	refresh(ctx context.Context)
 }
 
-// newTopology returns the topology for client. sharded has an effect on cluster clients only.
+// newTopology returns the topology for client. It ignores sharded if client is not a cluster
+// client.
 func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 	switch client := client.(type) {
 	case *redis.Client:
@@ -78,7 +79,7 @@ func (c cluster) nodeKey(context.Context, string) (string, error) { return "", n
 
 func (c cluster) node(ctx context.Context, _ string) (*redis.Client, error) {
 	c.client.ReloadState(ctx)
-	return c.client.MasterForKey(ctx, strconv.Itoa(rand.Int())) //nolint:gosec // not a secret
+	return c.client.MasterForKey(ctx, strconv.Itoa(rand.Int())) //nolint:gosec // need not be a secure random number
 }
 
 func (c cluster) lockNode(ctx context.Context, _ *redis.Client, frame []byte) (*redis.Client, string, error) {
