@@ -113,7 +113,7 @@ type OverflowPolicy uint8
 const (
 	// DropOldest drops the oldest buffered update to make room for the new one. It is the default.
 	// Without [WithBufferSize], updates that are already in the subscription's channel (at most
-	// 1024) are never dropped; the oldest update that waits behind them is dropped instead.
+	// 1024) are not dropped; the oldest update that waits behind them is dropped instead.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest

@@ -91,11 +91,10 @@ func WithServerTimeout(timeout time.Duration) ServerOption {
 }
 
 // WithMaxConcurrentRequests limits how many requests the server handles at the same time. While the
-// limit is reached, the server does not claim requests, so that clients select other servers.
-// Requests that are handled without a claim are answered with code resource_exhausted (see
-// [IsUnprocessed]); these include requests from dynpsrpc clients to queue methods. By default, or
-// if requests is zero or negative, there is no limit. See [WithMaxConcurrent] for a limit per
-// method.
+// limit is reached, the server declines requests that require a claim, so that clients select other
+// servers. All other requests, which include those from dynpsrpc clients to queue methods, are
+// answered with code resource_exhausted (see [IsUnprocessed]). By default, or if requests is zero
+// or negative, there is no limit. See [WithMaxConcurrent] for a limit per method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
