@@ -17,12 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Certificate is a self-signed certificate for 127.0.0.1, which also serves as its own CA. It is
+// Certificate is a self-signed certificate for 127.0.0.1 that also serves as its own CA. It is
 // valid for one hour.
 type Certificate struct {
 	tls.Certificate
 
-	// File and KeyFile are the paths of the certificate and its key, in PEM format.
+	// File and KeyFile are the paths of the PEM files that contain the certificate and its private
+	// key.
 	File, KeyFile string
 }
 

@@ -6,12 +6,12 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// NATSServer is a NATS server in the test's process.
+// NATSServer is a NATS server that runs inside the test process.
 type NATSServer struct{ server *server.Server }
 
-// NATS starts a server in the test's process and stops it when the test ends. Each configure
-// function may change the server's options. Initially they are the defaults, with a random loopback
-// port and without logs.
+// NATS starts a server inside the test process and stops it when the test ends. By default, the
+// server listens on a random loopback port and does not log. Each configure function may modify the
+// server's options.
 func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	tb.Helper()
 	options := &server.Options{Host: host, Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}
@@ -33,7 +33,8 @@ func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	return &NATSServer{server: s}
 }
 
-// URL returns the server's URL. Its scheme is nats, or tls if the server is configured for TLS.
+// URL returns the server's URL. Its scheme is tls if the server is configured for TLS, and nats
+// otherwise.
 func (s *NATSServer) URL() string { return s.server.ClientURL() }
 
 // Server returns the underlying server, for tests that inspect it or shut it down.

@@ -17,15 +17,15 @@ import (
 
 const natsServerPackage = "github.com/nats-io/nats-server/v2"
 
-// NATSProcessServer is a nats-server in a process of its own.
+// NATSProcessServer is a nats-server that runs in its own process.
 type NATSProcessServer struct {
 	addr    string
 	process *process
 }
 
-// NATSProcess starts a nats-server process with additional command line arguments, and kills it
-// when the test ends. The program is built from the nats-server version in go.mod, and cached in
-// the user's cache directory.
+// NATSProcess starts a nats-server process with additional command-line arguments and kills it when
+// the test ends. The program is built from the nats-server version in go.mod and cached in the
+// user's cache directory.
 func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
 	tb.Helper()
 	program, err := natsServerPath()
@@ -38,35 +38,36 @@ func NATSProcess(tb testing.TB, args ...string) *NATSProcessServer {
 	return &NATSProcessServer{addr: addr, process: process}
 }
 
-// Addr returns host and port.
+// Addr returns the server's host and port.
 func (s *NATSProcessServer) Addr() string { return s.addr }
 
-// URL returns the server's URL, with scheme nats.
+// URL returns the server's URL. Its scheme is nats.
 func (s *NATSProcessServer) URL() string { return "nats://" + s.addr }
 
-// Kill kills the process and waits until it has ended.
+// Kill kills the process and waits until it has exited.
 func (s *NATSProcessServer) Kill() { s.process.kill() }
 
-// Start starts the server again after Kill, on the same port, and returns when it accepts
+// Start restarts the server after Kill, on the same port. It returns when the server accepts
 // connections.
 func (s *NATSProcessServer) Start() {
 	s.process.tb.Helper()
 	s.process.restart()
 }
 
-// Pause suspends the process until Resume. Its connections stay open but get no answers.
+// Pause suspends the process until Resume is called. Its connections stay open, but the server does
+// not respond.
 func (s *NATSProcessServer) Pause() {
 	s.process.tb.Helper()
 	s.process.pause()
 }
 
-// Resume continues the process after Pause.
+// Resume resumes the process after Pause.
 func (s *NATSProcessServer) Resume() {
 	s.process.tb.Helper()
 	s.process.resume()
 }
 
-// natsServerPath builds nats-server if necessary and returns its path.
+// natsServerPath returns the path of nats-server, building the program first if necessary.
 var natsServerPath = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -84,11 +85,11 @@ var natsServerPath = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // a left-over directory is harmless
+	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover directory is harmless
 	built := filepath.Join(scratch, "nats-server")
 	build := exec.CommandContext(context.Background(), "go", "build", "-o", built, natsServerPackage) //nolint:gosec // constant arguments
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", errors.NewErrorf(errors.Internal, "building %s: %w: %s", natsServerPackage, err, said)
 	}
-	return program, os.Rename(built, program) // atomic, because tests of other packages may build at the same time
+	return program, os.Rename(built, program) // atomic, because tests of other packages may be building it too
 })

@@ -11,8 +11,8 @@ const (
 	pollInterval = 5 * time.Millisecond
 )
 
-// poll calls check until it succeeds. It returns the last error of check after startTimeout, or
-// when stop is closed. stop may be nil.
+// poll calls check repeatedly until it returns nil. If startTimeout expires or stop is closed
+// first, poll returns an error that wraps the last error from check. stop may be nil.
 func poll(stop <-chan struct{}, check func() error) error {
 	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()

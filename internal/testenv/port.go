@@ -11,26 +11,26 @@ import (
 
 const (
 	host = "127.0.0.1"
-	// portFlag is the flag of redis-server and nats-server for the port.
+	// portFlag is the flag that sets the port of redis-server and of nats-server.
 	portFlag = "--port"
 )
 
-// Ports are chosen from a range that contains no ephemeral ports and no standard ports of brokers.
-// While a server with an ephemeral port is down, the kernel may give its port to an outgoing
-// connection, even to that of a client that tries to reach the server: TCP allows a socket to
-// connect to itself.
+// Ports are chosen from a range that contains neither ephemeral ports nor the standard ports of
+// brokers. While a server with an ephemeral port is down, the kernel may assign its port to an
+// outgoing connection. This can even be the connection of a client that is trying to reach the
+// server, because TCP allows a socket to connect to itself.
 const (
 	firstPort = 20000
 	portCount = 6000
 )
 
-// reservedPorts contains the ports in use by tests of this process. A port stays reserved while
-// nothing listens on it, so that a stopped server or a proxy that refuses connections finds its
-// port free.
+// reservedPorts contains the ports used by the tests of this process. A port stays reserved even
+// while nothing listens on it, so that a stopped server or a proxy that refuses connections can
+// listen on its port again.
 var reservedPorts sync.Map
 
-// freePort returns a port on which no process listens. Another process may take it at any time, so
-// callers must be able to try another one.
+// freePort returns a port on which no process is listening. Another process may take the port at
+// any time, so callers must be prepared to try another one.
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	listener := listen(tb)
@@ -39,7 +39,7 @@ func freePort(tb testing.TB) int {
 	return port
 }
 
-// listen listens on a random port, and reserves it until the test ends.
+// listen listens on a random port and reserves the port until the test ends.
 func listen(tb testing.TB) net.Listener {
 	tb.Helper()
 	var err error

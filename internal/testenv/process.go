@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxStartAttempts bounds the attempts to start a program.
+// maxStartAttempts is the maximum number of attempts to start a program.
 const maxStartAttempts = 10
 
 // process is a server program that can be started and killed repeatedly.
@@ -19,16 +19,17 @@ type process struct {
 	tb      testing.TB
 	program string
 	args    []string
-	// ready is the text that the program prints when it accepts connections.
+	// ready is the text that the program prints when it is ready to accept connections.
 	ready string
-	// output is the path of the file with the program's output.
+	// output is the path of the file that contains the program's output.
 	output  string
 	running *exec.Cmd
-	// exited is closed when the running process has ended.
+	// exited is closed when the running process has exited.
 	exited chan struct{}
 }
 
-// startOnFreePort starts the program with the arguments for a free port, and returns its address.
+// startOnFreePort starts a program on a free port and returns its address. args returns the
+// program's arguments for the given port. The process is killed when the test ends.
 func startOnFreePort(tb testing.TB, program, ready string, args func(port int) []string) (p *process, addr string) {
 	tb.Helper()
 	p = &process{tb: tb, program: program, ready: ready, output: filepath.Join(tb.TempDir(), "output")}
@@ -39,7 +40,7 @@ func startOnFreePort(tb testing.TB, program, ready string, args func(port int) [
 		}
 	})
 	var err error
-	for range maxStartAttempts { // another process may have taken the port since freePort checked it
+	for range maxStartAttempts { // another process may take the port after freePort has checked it
 		port := freePort(tb)
 		p.args = args(port)
 		if err = p.start(); err == nil {
@@ -63,16 +64,16 @@ func (p *process) restart() {
 	p.tb.Fatal(err)
 }
 
-// start starts the program and waits until it is ready. If it returns an error the program is not
-// running.
+// start starts the program and waits until it is ready. If start returns an error, the program is
+// not running.
 func (p *process) start() error {
 	output, err := os.Create(p.output)
 	if err != nil {
 		return err
 	}
-	defer output.Close() //nolint:errcheck // the program has a descriptor of its own
+	defer output.Close() //nolint:errcheck // the program has its own file descriptor
 
-	command := exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec // tests choose program and arguments
+	command := exec.CommandContext(context.Background(), p.program, p.args...) //nolint:gosec // tests choose the program and its arguments
 	command.Stdout, command.Stderr = output, output
 	command.SysProcAttr = killWithParent()
 	if err := command.Start(); err != nil {
@@ -91,8 +92,8 @@ func (p *process) start() error {
 	return nil
 }
 
-// awaitReady waits until the program prints its ready message. A successful connection would prove
-// nothing, because another program may have taken the port.
+// awaitReady waits until the program has printed its ready message. A successful connection would
+// prove nothing, because another program may have taken the port.
 func (p *process) awaitReady() error {
 	err := poll(p.exited, func() error {
 		if !bytes.Contains(p.readOutput(), []byte(p.ready)) {
@@ -114,18 +115,18 @@ func (p *process) readOutput() []byte {
 	return said
 }
 
-// kill kills the process and waits until it has ended. It does nothing if the process is not
+// kill kills the process and waits until it has exited. It does nothing if the process is not
 // running.
 func (p *process) kill() {
 	if p.running == nil {
 		return
 	}
-	_ = p.running.Process.Kill() // fails if the process has already ended
+	_ = p.running.Process.Kill() // fails if the process has already exited
 	<-p.exited
 	p.running = nil
 }
 
-// signal sends a signal to the process, which must be running.
+// signal sends a signal to the process. It fails the test if the process is not running.
 func (p *process) signal(signal os.Signal) {
 	p.tb.Helper()
 	if p.running == nil {

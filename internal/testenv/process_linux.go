@@ -2,13 +2,14 @@ package testenv
 
 import "syscall"
 
-// killWithParent makes the kernel kill a process when its parent, the test binary, ends.
+// killWithParent returns process attributes that make the kernel kill the process when its parent,
+// the test binary, exits.
 func killWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
 func (p *process) pause() {
 	p.tb.Helper()
 	p.signal(syscall.SIGSTOP)
-	var status syscall.WaitStatus // SIGSTOP takes effect some time after it was sent
+	var status syscall.WaitStatus // SIGSTOP does not take effect immediately
 	if _, err := syscall.Wait4(p.running.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
 		p.tb.Fatalf("%s was not paused: %v, wait status %#x", p.program, err, status)
 	}

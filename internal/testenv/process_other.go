@@ -4,7 +4,7 @@ package testenv
 
 import "syscall"
 
-// endWithParent does nothing: only Linux can kill the processes of a test binary that is killed.
+// endWithParent returns nil, because only Linux can kill a process when its parent exits.
 func endWithParent() *syscall.SysProcAttr { return nil }
 
 func (p *process) pause() {

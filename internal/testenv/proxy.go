@@ -11,27 +11,27 @@ import (
 
 var dialer = net.Dialer{Timeout: 5 * time.Second}
 
-// Proxy is a TCP proxy on a random loopback port that simulates network faults. Its methods return
-// when the fault is in effect, and may be called concurrently. A connection counts as open once a
-// byte has passed through it.
+// Proxy is a TCP proxy that listens on a random loopback port and simulates network faults. Its
+// methods return when the fault is in effect, and are safe for concurrent use. A connection is
+// guaranteed to count as open once a byte has passed through it.
 type Proxy struct {
 	tb     testing.TB
 	target string
 	addr   string
-	delay  atomic.Int64 // nanoseconds
-	// goroutines tracks all goroutines of the proxy.
+	delay  atomic.Int64 // in nanoseconds
+	// goroutines tracks all goroutines started by the proxy.
 	goroutines sync.WaitGroup
 
 	mu sync.Mutex
 	// listener is nil while connections are refused.
 	listener net.Listener
-	// blackHoled applies to new connections.
+	// blackHoled reports whether new connections are black-holed.
 	blackHoled bool
 	conns      map[*proxyConn]struct{}
 }
 
-// NewProxy starts a proxy for target, a host and port. It stops, and closes its connections, when
-// the test ends.
+// NewProxy starts a proxy for target, which consists of a host and a port. When the test ends, the
+// proxy stops and closes its connections.
 func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener := listen(tb)
@@ -47,28 +47,30 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	return p
 }
 
-// Addr returns host and port.
+// Addr returns the proxy's host and port.
 func (p *Proxy) Addr() string { return p.addr }
 
-// Cut closes all open connections gracefully: both ends read EOF. New connections are accepted.
+// Cut closes all open connections gracefully, so both ends read EOF. New connections are still
+// accepted.
 func (p *Proxy) Cut() { p.eachConn((*proxyConn).cut) }
 
-// Reset resets all open connections: both ends get "connection reset by peer". New connections are
-// accepted.
+// Reset resets all open connections, so both ends get "connection reset by peer". New connections
+// are still accepted.
 func (p *Proxy) Reset() { p.eachConn((*proxyConn).reset) }
 
-// BlackHole discards all data on the open connections from now on, in both directions, including
-// their end. The connections stay open. New connections work.
+// BlackHole makes the proxy discard all further data on the open connections, in both directions.
+// If one end closes its connection, the other end is not notified. New connections work normally.
 func (p *Proxy) BlackHole() { p.eachConn((*proxyConn).blackHole) }
 
-// BlackHoleAll does the same for open connections and, until Heal, for new ones: they are accepted
-// but get no answer.
+// BlackHoleAll does the same as BlackHole, and also black-holes new connections until Heal is
+// called: they are accepted but receive no data.
 func (p *Proxy) BlackHoleAll() {
 	p.acceptConns(true)
 	p.BlackHole()
 }
 
-// Refuse makes the proxy refuse new connections until Heal. Open connections keep working.
+// Refuse makes the proxy refuse new connections until Heal is called. Open connections keep
+// working.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,15 +80,15 @@ func (p *Proxy) Refuse() {
 	}
 }
 
-// Delay delays all data by d, in both directions and on all connections. Zero, the default, ends
-// the delay for data that arrives from now on.
+// Delay delays all data on all connections by d, in both directions. The default is zero. A change
+// applies only to data that the proxy receives after the call.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Heal ends Refuse and BlackHoleAll: new connections work. Black-holed connections stay
-// black-holed.
+// Heal ends the effects of Refuse and BlackHoleAll, so that new connections work normally.
+// Connections that are already black-holed remain so.
 func (p *Proxy) Heal() { p.acceptConns(false) }
 
-// acceptConns makes the proxy accept connections, and black-hole them if blackHoled is true.
+// acceptConns makes the proxy accept new connections. If blackHoled is true, they are black-holed.
 func (p *Proxy) acceptConns(blackHoled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +117,7 @@ func (p *Proxy) acceptLocked(listener net.Listener) {
 	})
 }
 
-// open connects a client, which listener has accepted, to the target.
+// open connects client, a connection accepted by listener, to the target.
 func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 	p.mu.Lock()
 	blackHoled := p.blackHoled
@@ -134,7 +136,7 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener != listener { // Refuse was called meanwhile
+	if p.listener != listener { // Refuse was called in the meantime
 		c.reset()
 		return
 	}

@@ -9,7 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The proxy buffers at most chunks times chunkSize bytes per direction. Then it stops reading.
+// The proxy buffers at most chunks*chunkSize bytes per direction. It stops reading while the buffer
+// is full.
 const (
 	chunkSize = 16 << 10
 	chunks    = 64
@@ -21,12 +22,12 @@ type proxyConn struct {
 	client *net.TCPConn
 	// server is nil if the connection was black-holed when it was accepted.
 	server *net.TCPConn
-	// blackHoled is closed, once, when no more data is forwarded.
+	// blackHoled is closed, at most once, when the proxy stops forwarding data on this connection.
 	blackHoled chan struct{}
 	once       sync.Once
 }
 
-// chunk is the data of one read.
+// chunk is the data returned by one read. It is written to the other end at sendAt.
 type chunk struct {
 	bytes  []byte
 	sendAt time.Time
@@ -46,7 +47,8 @@ func (c *proxyConn) run() {
 	directions.Wait()
 }
 
-// forward copies one direction, until from is closed and all its data is written.
+// forward copies data from from to to, until from is closed and everything read from it has been
+// written.
 func (c *proxyConn) forward(from, to *net.TCPConn) {
 	queue := make(chan chunk, chunks)
 	var writer sync.WaitGroup
@@ -76,8 +78,8 @@ func (c *proxyConn) read(from *net.TCPConn, queue chan<- chunk) {
 	}
 }
 
-// write writes the chunks in queue to the socket. It returns early if the connection is
-// black-holed.
+// write writes the chunks from queue to the socket. It returns early if the connection is
+// black-holed or a write fails.
 func (c *proxyConn) write(queue <-chan chunk, to *net.TCPConn) {
 	for chunk := range queue {
 		if !c.waitUntil(chunk.sendAt) {
@@ -115,7 +117,7 @@ func (c *proxyConn) isBlackHoled() bool {
 	}
 }
 
-// forwardReset resets both ends after one end was reset, unless the connection is black-holed.
+// forwardReset resets both ends after one of them was reset, unless the connection is black-holed.
 func (c *proxyConn) forwardReset() {
 	if !c.isBlackHoled() {
 		c.reset()
@@ -127,7 +129,7 @@ func (c *proxyConn) blackHole() { c.once.Do(func() { close(c.blackHoled) }) }
 func (c *proxyConn) cut() {
 	c.blackHole()
 	c.eachSocket(func(end *net.TCPConn) {
-		_ = end.CloseWrite() // Close alone sends a reset if unread data is left
+		_ = end.CloseWrite() // Close alone would send a reset if there is unread data
 		_ = end.Close()
 	})
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 )
 
-// RedisServer is a redis-server that a test started.
+// RedisServer is a Redis server started by a test.
 type RedisServer struct {
 	tb      testing.TB
 	addr    string
@@ -17,11 +17,12 @@ type RedisServer struct {
 }
 
 // Redis starts a redis-server process without persistence and kills it when the test ends. config
-// contains additional command line arguments, such as "--client-output-buffer-limit", "pubsub 1mb 0
-// 0".
+// contains additional command-line arguments, such as "--client-output-buffer-limit" and "pubsub
+// 1mb 0 0".
 //
 // If redis-server is missing and the environment variable CI is not set, Redis starts miniredis
-// instead. It supports the commands but ignores config, and cannot be killed or paused.
+// instead. miniredis supports the necessary commands, but it ignores config and cannot be killed or
+// paused.
 func Redis(tb testing.TB, config ...string) *RedisServer {
 	tb.Helper()
 	program := findRedisServer(tb)
@@ -32,8 +33,8 @@ func Redis(tb testing.TB, config ...string) *RedisServer {
 	return startRedis(tb, program, func(int) []string { return config })
 }
 
-// RedisTLS starts a Redis server that accepts only TLS connections, with the given certificate. If
-// redis-server is missing the test is skipped.
+// RedisTLS starts a Redis server that uses the given certificate and accepts only TLS connections.
+// If redis-server is missing, the test is skipped, or fails if the environment variable CI is set.
 func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	tb.Helper()
 	return startRedis(tb, requireRedisServer(tb), func(port int) []string {
@@ -44,8 +45,8 @@ func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	})
 }
 
-// findRedisServer returns the path of redis-server, or "" if it is missing and the test may use
-// miniredis.
+// findRedisServer returns the path of redis-server. If redis-server is missing, findRedisServer
+// fails the test if the environment variable CI is set, and returns "" otherwise.
 func findRedisServer(tb testing.TB) string {
 	tb.Helper()
 	program, err := exec.LookPath("redis-server")
@@ -55,7 +56,8 @@ func findRedisServer(tb testing.TB) string {
 	return program
 }
 
-// requireRedisServer returns the path of redis-server, and skips the test if it is missing.
+// requireRedisServer returns the path of redis-server. If redis-server is missing, the test is
+// skipped, or fails if the environment variable CI is set.
 func requireRedisServer(tb testing.TB) string {
 	tb.Helper()
 	program := findRedisServer(tb)
@@ -77,38 +79,39 @@ func startRedis(tb testing.TB, program string, config func(port int) []string) *
 	return &RedisServer{tb: tb, addr: addr, process: process}
 }
 
-// Addr returns host and port.
+// Addr returns the server's host and port.
 func (s *RedisServer) Addr() string { return s.addr }
 
-// URL returns the server's URL, with scheme redis.
+// URL returns the server's URL. Its scheme is redis.
 func (s *RedisServer) URL() string { return "redis://" + s.addr }
 
-// Kill kills the process and waits until it has ended.
+// Kill kills the process and waits until it has exited.
 func (s *RedisServer) Kill() {
 	s.tb.Helper()
 	s.requireProcess().kill()
 }
 
-// Start starts the server again after Kill, on the same port and without data, and waits until it
-// accepts connections.
+// Start restarts the server after Kill, on the same port and without data. It returns when the
+// server accepts connections.
 func (s *RedisServer) Start() {
 	s.tb.Helper()
 	s.requireProcess().restart()
 }
 
-// Pause suspends the process until Resume. Its connections stay open but get no answers.
+// Pause suspends the process until Resume is called. Its connections stay open, but the server does
+// not respond.
 func (s *RedisServer) Pause() {
 	s.tb.Helper()
 	s.requireProcess().pause()
 }
 
-// Resume continues the process after Pause.
+// Resume resumes the process after Pause.
 func (s *RedisServer) Resume() {
 	s.tb.Helper()
 	s.requireProcess().resume()
 }
 
-// requireProcess returns the server's process, and fails the test if the server is miniredis.
+// requireProcess returns the server's process. It fails the test if the server is miniredis.
 func (s *RedisServer) requireProcess() *process {
 	s.tb.Helper()
 	if s.process == nil {

@@ -17,12 +17,13 @@ const (
 	clusterSlots   = 16384
 )
 
-// RedisClusterServers is a Redis Cluster for a test.
+// RedisClusterServers contains the servers of a Redis Cluster started by a test.
 type RedisClusterServers struct{ nodes []*RedisServer }
 
-// RedisCluster starts a cluster of three masters without replicas, each with about a third of the
-// slots, and waits until every node reports a healthy cluster. A node that is killed and started
-// again rejoins the cluster. Nodes time out after one second; all other settings are the defaults.
+// RedisCluster starts a cluster of three masters without replicas, each of which owns about a third
+// of the slots, and waits until every node reports a healthy cluster. A node that is killed and
+// started again rejoins the cluster. The node timeout is one second; all other settings have their
+// default values.
 func RedisCluster(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
 	program := requireRedisServer(tb)
@@ -47,7 +48,7 @@ func RedisCluster(tb testing.TB) *RedisClusterServers {
 // Nodes returns the servers of the cluster.
 func (c *RedisClusterServers) Nodes() []*RedisServer { return c.nodes }
 
-// Addrs returns host and port of each server.
+// Addrs returns the host and port of each server.
 func (c *RedisClusterServers) Addrs() []string {
 	addrs := make([]string, len(c.nodes))
 	for i, node := range c.nodes {
@@ -56,18 +57,18 @@ func (c *RedisClusterServers) Addrs() []string {
 	return addrs
 }
 
-// form joins the nodes to a cluster.
+// form joins the nodes into a cluster.
 func (c *RedisClusterServers) form(busPorts []int) error {
 	ctx := context.Background()
 	clients := make([]*redis.Client, len(c.nodes))
 	for i, node := range c.nodes {
 		clients[i] = redis.NewClient(&redis.Options{Addr: node.Addr()})
-		defer clients[i].Close() //nolint:errcheck // the client is not used any more
+		defer clients[i].Close() //nolint:errcheck // the client is no longer used
 		first, end := i*clusterSlots/len(c.nodes), (i+1)*clusterSlots/len(c.nodes)
 		if err := clients[i].ClusterAddSlotsRange(ctx, first, end-1).Err(); err != nil {
 			return err
 		}
-		// Nodes with identical epochs would have to resolve the conflict first.
+		// Nodes with identical configuration epochs would first have to resolve the conflict.
 		if err := clients[i].Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
 			return err
 		}
@@ -89,7 +90,8 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 	return nil
 }
 
-// clusterFormed returns an error until the node knows all the others and their slots.
+// clusterFormed returns an error unless the node reports a healthy cluster in which it knows all
+// nodes and all slots are covered.
 func clusterFormed(ctx context.Context, client *redis.Client) error {
 	info, err := client.ClusterInfo(ctx).Result()
 	if err != nil {

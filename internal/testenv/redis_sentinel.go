@@ -25,15 +25,15 @@ sentinel failover-timeout %[4]s 3000
 `
 )
 
-// RedisSentinelServers is a master, its replica, and a sentinel that monitors them.
+// RedisSentinelServers contains a master, its replica, and a sentinel that monitors both.
 type RedisSentinelServers struct {
 	master, replica *RedisServer
 	sentinel        string
 }
 
-// RedisSentinel starts a master, its replica, and a sentinel, and waits until the sentinel is ready
-// for a failover. The sentinel starts one after the master has been unreachable for half a second;
-// it takes another second or two.
+// RedisSentinel starts a master, its replica and a sentinel, and waits until the sentinel is ready
+// for a failover. The sentinel starts a failover when the master has been unreachable for half a
+// second. The failover takes another one or two seconds.
 func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	tb.Helper()
 	program := requireRedisServer(tb)
@@ -46,8 +46,8 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	s.replica = startRedis(tb, program, func(int) []string {
 		return []string{"--replicaof", masterHost, masterPort, "--repl-diskless-sync-delay", "0"}
 	})
-	// The replica must be connected first: a sentinel that misses it polls again only after ten
-	// seconds.
+	// The replica must be connected first. A sentinel that does not find it at startup polls again
+	// only after ten seconds.
 	if err := poll(nil, s.replicaLinked); err != nil {
 		tb.Fatalf("Redis replica: %v", err)
 	}
@@ -70,7 +70,7 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 // SentinelAddr returns the sentinel's host and port.
 func (s *RedisSentinelServers) SentinelAddr() string { return s.sentinel }
 
-// MasterName returns the name under which the sentinel monitors the master.
+// MasterName returns the name by which the sentinel identifies the master.
 func (s *RedisSentinelServers) MasterName() string { return sentinelMaster }
 
 // Master returns the server that was started as the master.
@@ -81,7 +81,7 @@ func (s *RedisSentinelServers) Replica() *RedisServer { return s.replica }
 
 func (s *RedisSentinelServers) replicaLinked() error {
 	client := redis.NewClient(&redis.Options{Addr: s.replica.Addr()})
-	defer client.Close() //nolint:errcheck // the client is not used any more
+	defer client.Close() //nolint:errcheck // the client is no longer used
 	info, err := client.Info(context.Background(), "replication").Result()
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (s *RedisSentinelServers) replicaLinked() error {
 
 func (s *RedisSentinelServers) sentinelReady() error {
 	client := redis.NewSentinelClient(&redis.Options{Addr: s.sentinel})
-	defer client.Close() //nolint:errcheck // the client is not used any more
+	defer client.Close() //nolint:errcheck // the client is no longer used
 	replicas, err := client.Replicas(context.Background(), sentinelMaster).Result()
 	if err != nil {
 		return err
