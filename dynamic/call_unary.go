@@ -16,38 +16,38 @@ import (
 )
 
 // unaryCall is the state machine of a call that one server answers, and of the opening of a stream.
-// It belongs to the calling goroutine; bus callbacks only write to its inbox.
+// Only the calling goroutine uses it; bus callbacks write only to its inbox.
 //
 // # Claims and grants
 //
-// A request of a method routed by affinity, and every opening of a stream, is broadcast to all
-// servers, and exactly one of them must run it. Each server therefore claims the request and waits.
-// The client selects one claim and publishes a grant with the id of the server; that server runs
-// the request, and the others drop it.
+// A request for a method with affinity routing is broadcast to all servers, as is every request to
+// open a stream, but only one server may run it. Each server therefore claims the request and
+// waits. The client selects one of the claims and publishes a grant with the ID of the selected
+// server. That server runs the request, and the others drop it.
 //
-// A request of a queue method reaches one server only, selected by the bus. Claim and grant would
-// add two messages and a round trip to it, so a dynpsrpc server answers at once if the request has
-// AcceptDirect: a call takes two messages, where psrpc takes four. A psrpc server does not know
-// AcceptDirect and claims the request; its claim is then granted.
+// A request for a queue method reaches only one server, which the bus selects. A claim and a grant
+// would add two messages and a round trip, so a dynpsrpc server answers immediately if AcceptDirect
+// is set in the request. Such a call takes two messages, where psrpc takes four. A psrpc server
+// does not know AcceptDirect and claims the request; the client then grants the claim.
 //
-// Methods with a single server need no claim, and their response is direct as well.
+// Methods that are declared to have a single server need no claim and are also answered directly.
 type unaryCall struct {
 	plan  *clientPlan
 	route *route
-	inbox *callInbox // its id is the id of the request
-	// claims is nil while no server need be selected.
+	inbox *callInbox // its id is the request ID
+	// claims is nil as long as no server has to be selected.
 	claims *selection.Collector
-	// server is the id of the server that was granted the call. It is empty before that, and stays
-	// empty if a server answered directly.
+	// server is the ID of the server to which the call was granted. It is empty until then, and
+	// stays empty if a server answers directly.
 	server string
 
 	started                    time.Time
-	expiry, published, granted time.Duration // since started
-	// acceptDirect is true if a response counts without a claim.
+	expiry, published, granted time.Duration // measured from started
+	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
 	sent         bool
-	// selecting is true while the call waits for claims and has not selected a server. It is never
-	// true for a call that accepts a direct response.
+	// selecting reports whether the call is waiting for claims and has not yet selected a server.
+	// It is never true for a call that accepts a direct response.
 	selecting bool
 }
 
@@ -57,8 +57,8 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 
 // callUnary sends a request to one server and returns the encoded response.
 //
-// A request that accepts a direct response also has SkipClaim set, for servers of psrpc 0.7.4,
-// which then run the handler without waiting for a grant.
+// A request with AcceptDirect set also has SkipClaim set, so that servers of psrpc 0.7.4 run the
+// handler without waiting for a grant.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)
@@ -84,8 +84,9 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	return response, err
 }
 
-// chooseSelection sets how the server of the call is found. queued is true if the bus delivers the
-// request to one server, as it does for calls of queue methods but not for streams.
+// chooseSelection determines how the server for the call is selected. queued reports whether the
+// bus delivers the request to a single server, as it does for calls to queue methods but not for
+// streams.
 func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	method := c.plan.method
 	options := &c.plan.conn.options
@@ -98,7 +99,7 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 		c.acceptDirect = true
 	case method.Routing() == registry.RoutingAffinity:
 		c.startSelection(options.adaptiveSelection(), c.route.membership)
-	default: // a stream of a queue method, which is broadcast: take the first server
+	default: // a stream of a queue method is broadcast; the first server to claim it is selected
 		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}, nil)
 	}
 }
@@ -108,10 +109,10 @@ func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Mem
 	c.claims = selection.NewCollector(opts.internal(), membership)
 }
 
-// run publishes the request in frame, waits, and returns the encoded response.
+// run publishes the request in frame, waits for the response, and returns it in encoded form.
 //
-// The call becomes pending before the conn is checked, so that a conn that is closed in between
-// either fails the check or notifies the call.
+// The call is added to the pending calls before run checks whether the conn is closed. Therefore,
+// if the conn is closed concurrently, either the check fails or the call is notified.
 func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
 	conn := c.plan.conn
 	if err := ctx.Err(); err != nil {
@@ -135,8 +136,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	return c.wait(ctx)
 }
 
-// deregister removes the call from the pending calls. Servers that answer an adaptive selection
-// later become members, see [selection.LateResponses].
+// deregister removes the call from the pending calls. If the selection was adaptive, servers that
+// answer later still become members; see [selection.LateResponses].
 func (c *unaryCall) deregister() {
 	conn := c.plan.conn
 	if c.claims != nil && c.claims.Membership() != nil {
@@ -145,7 +146,7 @@ func (c *unaryCall) deregister() {
 	conn.pending.remove(c.inbox.id)
 }
 
-// wait handles messages and timeouts until the call has succeeded or failed.
+// wait processes messages and timeouts until the call has succeeded or failed.
 func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	done := ctx.Done()
 	for {
@@ -154,8 +155,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 			selectionTimeout = c.claims.Timeout()
 		}
 		if selectionTimeout == nil && done == nil {
-			// Fast path: most calls wait on nothing else, and a select costs as much as the rest of
-			// the loop.
+			// Fast path: most calls wait only for a wake-up, and a select costs as much as the rest
+			// of the loop.
 			<-c.inbox.wakeup
 		} else {
 			select {
@@ -165,7 +166,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 					return nil, err
 				}
 			case <-done:
-				// A deadline needs no cancellation: servers know it from the request's expiry.
+				// No cancellation is needed at a deadline, because the servers know it from the
+				// request's expiry.
 				if errors.Is(ctx.Err(), context.Canceled) {
 					c.plan.cancel(c.inbox.id)
 				}
@@ -183,13 +185,14 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// step handles the state of the inbox. It returns the encoded response, or the error, and whether
-// the call has ended.
+// step processes the current state of the inbox. It returns the encoded response or an error.
+// isFinal reports whether the call has ended; a non-nil error also ends the call.
 func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, err error) {
 	state := c.inbox.snapshot()
 	switch {
 	case state.isError() && c.isFinal(state.failure):
-		// After the expiry the failure is most likely the error of the handler's expired context.
+		// After the expiry, the server's error was most likely caused by the expired context of the
+		// handler.
 		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
@@ -205,7 +208,7 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
 		}
-		return c.step(ctx) // the response may have arrived with the claim
+		return c.step(ctx) // the response may have arrived together with the claim
 	case state.receivers == 0 && len(state.claims) == 0:
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	case state.timedOut:
@@ -214,15 +217,15 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// isFinal reports whether an error response ends the call. During the selection it does not,
-// because another server may still claim the request; except if the request itself is malformed,
-// which every server would report.
+// isFinal reports whether an error response ends the call. During the selection, an error usually
+// does not end the call, because another server may still claim the request. The exception is an
+// error that reports a malformed request, because every server would report it.
 func (c *unaryCall) isFinal(response *wire.Response) bool {
 	return !c.selecting || response.Code == string(errors.MalformedRequest)
 }
 
-// serverError returns the error in a response: the server's code, text and details, and its
-// Unprocessed mark.
+// serverError returns the error in a response, with the server's code, text and details. If the
+// response is marked as unprocessed, so is the error.
 func serverError(response *wire.Response) error {
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
@@ -231,9 +234,10 @@ func serverError(response *wire.Response) error {
 	return err
 }
 
-// onClaims passes new claims to the selection and grants the request once a server is selected.
+// onClaims passes new claims to the collector. It grants the request if a server was selected, and
+// ends the selection if no more claims are expected.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
-	if c.claims == nil { // a psrpc server, which claims a request that it could answer directly
+	if c.claims == nil { // a psrpc server claimed a request that it could have answered directly
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
@@ -246,11 +250,12 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	return nil
 }
 
-// selectServer ends the selection: it grants the request to the best claim so far, or fails. The
-// servers that claimed are notified of a failure, so that they do not wait for a grant.
+// selectServer ends the selection. It grants the request to the server with the best claim so far.
+// If there is no such server, it returns an error and notifies the servers that have claimed the
+// request, so that they do not wait for a grant.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
-	// Claims may have arrived since the last step.
+	// Claims may have arrived since the last call to step.
 	if server, selected, _ := c.claims.Add(state.claims, state.receivers); selected {
 		return c.grant(ctx, server)
 	}
@@ -266,7 +271,7 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	case server != "":
 		return c.grant(ctx, server)
 	case c.claims.HasSelectionFunc():
-		if err := c.grant(ctx, ""); err != nil { // an empty id grants the request to no server
+		if err := c.grant(ctx, ""); err != nil { // an empty ID grants the request to no server
 			return err
 		}
 		err, _ := c.claims.Err()
@@ -279,8 +284,8 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	return c.withFacts(c.claims.Err())
 }
 
-// grant publishes the id of the selected server to all servers of the method: the selected one runs
-// the request, the others drop it.
+// grant publishes the ID of the selected server to all servers of the method. The selected server
+// then runs the request, and the others drop it.
 func (c *unaryCall) grant(ctx context.Context, server string) error {
 	selected := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
 	frame, err := selected.AppendFrame(nil)
@@ -298,8 +303,8 @@ func (c *unaryCall) grant(ctx context.Context, server string) error {
 	return nil
 }
 
-// responder returns the id of the server that has answered, or else of the one that was granted the
-// request. It is empty if neither is known.
+// responder returns the ID of the server that has answered. If no server has answered, it returns
+// the ID of the server to which the request was granted, or "" if there is none.
 func (c *unaryCall) responder() string {
 	if state := c.inbox.snapshot(); state.answered {
 		return string(state.server)
@@ -308,8 +313,9 @@ func (c *unaryCall) responder() string {
 }
 
 // contextError returns the error of a call whose context or timeout ended before a response
-// arrived. If that was during the selection the result is the selection's error instead of a
-// timeout: no server was granted the request, and one may have reported why it cannot run it.
+// arrived. If the time runs out during the selection, the result is the error of the selection
+// instead: the request was not granted to any server, and a server may have reported why it cannot
+// run the request.
 func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {
@@ -327,7 +333,7 @@ func (c *unaryCall) contextError(err error) error {
 	}
 }
 
-// withFacts adds the facts of the call to err.
+// withFacts returns err annotated with the [errors.CallFacts] of the call and the given reason.
 func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{
@@ -352,8 +358,9 @@ func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, facts)
 }
 
-// abortOpening closes a stream whose opening failed. If the request was published, a server may
-// have accepted the stream, so a close is sent with the plain error, as in psrpc.
+// abortOpening closes a stream that could not be opened. If the request was published, a server may
+// have accepted the stream, so abortOpening also sends a close frame. As in psrpc, that frame
+// carries the plain error, without the facts of the call.
 func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 	defer s.release()
 	if _, ok := errors.FactsOf(err); ok {
@@ -366,5 +373,5 @@ func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 		s.markClosed(err)
 		return
 	}
-	_ = s.Close(err) // the caller returns err
+	_ = s.Close(err) // ignored because the caller returns err
 }

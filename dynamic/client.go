@@ -6,24 +6,25 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Client calls one method of a service through a conn. Req and Resp are the request and response
-// types of the method: generated types, *dynamicpb.Message, or proto.Message. A Client is safe for
-// concurrent use.
+// Client calls one method of a service through a [Conn]. Req and Resp are the request and response
+// types of the method. They can be generated types, *dynamicpb.Message, or proto.Message. A Client
+// is safe for concurrent use.
 type Client[Req, Resp proto.Message] struct {
 	plan *clientPlan
-	// bound is the route of the topic that the client is bound to. It is nil if there is none.
+	// bound is the route for the topic to which the client is bound, or nil if there is none.
 	bound *route
-	// err is the error of a failed Topic. All methods return it.
+	// err is the error of a failed call to Topic. All calls made with the client return it.
 	err error
 }
 
-// NewClient returns a client of the method with this full name, such as
-// "my.pkg.MyService/NormalRPC". When it returns, the bus has confirmed the subscription to
+// NewClient returns a client for the method with the given full name, such as
+// "my.pkg.MyService/NormalRPC". When NewClient returns, the bus has confirmed the subscription to
 // responses.
 //
-// It fails with the code unimplemented if the conn's registry has no such method, with
-// invalid_argument if Req or Resp do not match the method, with errors.ErrClientClosed if the conn
-// is closed, and with the code of the bus's error if the bus cannot subscribe.
+// NewClient fails with the code [errors.Unimplemented] if the conn's registry has no such method,
+// and with [errors.InvalidArgument] if Req or Resp does not match the method. If the conn is
+// closed, it fails with [errors.ErrClientClosed]. If the bus cannot subscribe, the error has the
+// code of the bus's error.
 func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp], error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -36,30 +37,33 @@ func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp
 	return &Client[Req, Resp]{plan: plan}, nil
 }
 
-// Topic returns a client of the same method that is bound to a topic. The parts are in the order of
-// the method's topic parameters. If their number is wrong, every method of the returned client
-// fails with the code invalid_argument.
+// Topic returns a client for the same method that is bound to a topic. The parts must be in the
+// order of the method's topic parameters. If the number of parts is wrong, every call made with the
+// returned client fails with the code [errors.InvalidArgument].
 func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 	bound, err := c.plan.topicRoute(parts)
 	return &Client[Req, Resp]{plan: c.plan, bound: bound, err: err}
 }
 
-// Call sends a request to one server and returns its response. The request must not be changed
-// until Call returns; the response belongs to the caller.
+// Call sends a request to one server and returns its response. The request must not be modified
+// until Call returns. The response belongs to the caller.
 //
-// Errors have a code, see [errors.Error]. If the server returned the error, it has the server's
-// code, text and details. The following errors carry facts about the call, see [errors.FactsOf]:
+// All errors have a code; see [errors.Error]. An error returned by the server keeps the server's
+// code, text and details. The following errors carry diagnostic facts about the call, which
+// [errors.FactsOf] returns:
 //
-//   - unavailable, at once and with the reason errors.ReasonNobodyListening, if the bus knows that
-//     the method has no server;
-//   - unavailable, if no server took the request; also if the timeout passed during the selection;
-//   - deadline_exceeded, if the timeout passed afterwards, and canceled, if ctx was canceled;
-//   - resource_exhausted, if the request is too large for the bus;
-//   - unavailable, if the bus is down.
+//   - [errors.Unavailable], immediately and with the reason [errors.ReasonNobodyListening], if the
+//     bus knows that the method has no server;
+//   - [errors.Unavailable] if no server accepted the request, even if the timeout of the call
+//     passed during the selection of a server;
+//   - [errors.DeadlineExceeded] if the timeout passed after the selection, and [errors.Canceled] if
+//     ctx was canceled;
+//   - [errors.ResourceExhausted] if the request is too large for the bus;
+//   - [errors.Unavailable] if the bus is down.
 //
-// If every server declines a request of a method routed by affinity, the call fails at once only if
-// the bus counts receivers, or if the same servers answered an earlier call of this method and
-// topic. Otherwise it fails at the end of the selection timeout, see [SelectionOpts].
+// If every server declines a request for a method with affinity routing, the call fails immediately
+// only if the bus counts receivers, or if the same servers answered an earlier call of this method
+// and topic. Otherwise, it fails when the selection times out; see [SelectionOpts].
 func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
 	var zero Resp
 	if c.err != nil {
@@ -73,11 +77,12 @@ func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...Reque
 }
 
 // OpenStream opens a stream to one server and returns when a server has accepted it. With MULTI
-// routing the stream goes to all servers, and the first acknowledgement of each frame counts. ctx
-// governs the whole life of the stream: when it ends, the stream is closed with its error.
+// routing, the stream goes to all servers, and only the first acknowledgement of each frame counts.
+// ctx applies to the entire life of the stream: when ctx ends, the stream is closed with the error
+// of ctx.
 //
-// The errors are those of [Client.Call]. The timeout of the call is also the timeout of each
-// message that is sent, see [WithStreamTimeout].
+// OpenStream returns the same errors as [Client.Call]. The timeout of the call also applies to each
+// message sent on the stream; see [WithStreamTimeout].
 func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOption) (ClientStream[Req, Resp], error) {
 	if c.err != nil {
 		return nil, c.err
@@ -86,11 +91,12 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 	return openStream[Req, Resp](ctx, c.plan, c.bound, &o)
 }
 
-// Subscribe subscribes to the updates of the method. With MULTI routing every subscriber receives
-// every update, otherwise one of them does. When Subscribe returns, the bus has confirmed the
-// subscription. ctx limits the wait for that and governs the life of the subscription.
+// Subscribe subscribes to the updates of the method. With MULTI routing, every subscriber receives
+// every update; otherwise, each update goes to only one subscriber. When Subscribe returns, the bus
+// has confirmed the subscription. ctx limits the wait for the confirmation and also the life of the
+// subscription.
 //
-// A subscriber that does not read loses updates, see [WithOverflow], but does not block others.
+// A subscriber that reads too slowly loses updates but does not block others; see [WithOverflow].
 func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption) (Subscription[Resp], error) {
 	if c.err != nil {
 		return nil, c.err

@@ -9,32 +9,34 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Response is the response of one server to a multi call.
+// Response is the response from one server to a multi call.
 type Response[Resp proto.Message] struct {
-	// Result is the server's message. It is set if Err is nil.
+	// Result is the server's message. It is set only if Err is nil.
 	Result Resp
-	// Err is the error that the server returned. In a last response without ServerID it is the
-	// error of the call as a whole: the method has no server, the bus is down, or the conn was
-	// closed.
+	// Err is the error that the server returned. If ServerID is empty, this is the last response,
+	// and Err is the error of the call as a whole: the method has no server, the bus is down, or
+	// the conn was closed.
 	Err error
-	// ServerID is the id of the server that answered.
+	// ServerID is the ID of the server that sent the response.
 	ServerID string
 }
 
-// CallMulti sends a request to every server and returns a channel with their responses. The channel
-// is closed when
+// CallMulti sends a request to every server and returns a channel of their responses. The channel
+// is closed when one of the following happens:
 //
-//   - as many servers have answered as [WithExpectedResponses] asks for,
-//   - every server has answered, if the bus counts the receivers of a request, as the in-process
-//     bus and Redis do,
-//   - the timeout of the call has passed, or
+//   - The number of servers set by [WithExpectedResponses] have answered.
+//   - Every server has answered. This is detected only if the bus counts the receivers of a
+//     request, as the in-process bus and Redis do.
+//   - The timeout of the call passes.
 //   - ctx ends.
+//   - The call as a whole fails; see [Response].
 //
-// NATS and Redis Cluster do not count receivers: without WithExpectedResponses every multi call
-// lasts its whole timeout there.
+// NATS, and Redis Cluster without sharded pub/sub, do not count receivers. There, a multi call
+// without WithExpectedResponses always lasts until its timeout.
 //
-// A caller that stops reading does not block others; responses that it has not read by the timeout
-// are dropped. CallMulti returns an error if the request could not be sent, see [Client.Call].
+// A caller that stops reading does not block others. Responses that it has not read before the
+// timeout may be dropped. CallMulti returns an error if the request could not be sent; see
+// [Client.Call].
 func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...RequestOption) (<-chan *Response[Resp], error) {
 	call, err := c.startMulti(ctx, request, opts)
 	if err != nil {
@@ -58,11 +60,11 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 	return responses, nil
 }
 
-// deliver sends a response to the caller. It returns false if the call ended before the caller
-// received the response.
+// deliver sends a response to the caller. It returns false if the call ends before the caller
+// receives the response.
 func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, response T) bool {
 	select {
-	case responses <- response: // also after the end of the call, while the channel has space
+	case responses <- response: // even after the call has ended, if the channel has room
 		return true
 	default:
 	}
@@ -77,10 +79,10 @@ func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, re
 	return false
 }
 
-// Responses is [Client.CallMulti] as an iterator: the request is sent when the loop begins, and the
-// call ends with the loop. Leaving the loop early does not cancel the handlers of servers that have
-// not answered; canceling ctx does. If the request could not be sent, the only response has that
-// error.
+// Responses is like [Client.CallMulti] but returns an iterator. The request is sent when the loop
+// begins, and the call ends when the loop ends. Leaving the loop early does not cancel the handlers
+// of servers that have not answered yet. To cancel them, cancel ctx and let the iterator end the
+// loop. If the request cannot be sent, the iterator yields a single response with the error.
 func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...RequestOption) iter.Seq[*Response[Resp]] {
 	return func(yield func(*Response[Resp]) bool) {
 		call, err := c.startMulti(ctx, request, opts)
@@ -106,7 +108,7 @@ func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []
 }
 
 // nextResponse waits for the next response, runs the response hooks, and returns the response. It
-// returns false after the last one.
+// returns false if there are no more responses.
 func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
 	received, ok := call.receive(ctx)
 	if !ok {
@@ -120,7 +122,7 @@ func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Re
 	return response, true
 }
 
-// callMulti checks a request and sends it to every server. The hooks run outside of the
+// callMulti validates a request and sends it to every server. The hooks run outside the
 // interceptors.
 func (p *clientPlan) callMulti(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,

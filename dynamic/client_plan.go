@@ -14,18 +14,19 @@ import (
 )
 
 // clientPlan holds everything about one method on a conn that does not change between calls. Types
-// and channels are resolved once, so that a call need not resolve them. A clientPlan is immutable.
+// and channels are resolved once in advance, so that calls do not have to resolve them. A
+// clientPlan is immutable.
 type clientPlan struct {
 	conn      *Conn
 	method    *registry.Method
 	requests  message.Type
 	responses message.Type
-	// defaultRoute is nil if the method has topics.
+	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
 }
 
-// newClientPlan returns the plan of a method, after the conn has subscribed to the replies of the
-// method's service.
+// newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
+// replies of the method's service.
 func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
 	requests, err := message.Resolve[Req](method.Input())
 	if err != nil {
@@ -59,7 +60,8 @@ var (
 	}
 )
 
-// check returns an error if the method is not of this kind. The error names the functions to use.
+// check returns an error if the method is not of the given kind. The error names the functions to
+// use instead.
 func (p *clientPlan) check(kind registry.Kind) error {
 	if actual := p.method.Kind(); actual != kind {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a %s: use %s",
@@ -68,8 +70,8 @@ func (p *clientPlan) check(kind registry.Kind) error {
 	return nil
 }
 
-// decodeUpdate returns the message and metadata in the frame of an update. It returns false if the
-// frame is malformed or holds a message of another type.
+// decodeUpdate decodes the frame of an update and returns its message and metadata. It returns
+// false if the frame is malformed or contains a message of another type.
 func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err != nil || string(envelope.TypeName) != string(p.responses.Name) {

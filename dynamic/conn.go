@@ -19,56 +19,57 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Conn is the client side of a bus: it owns the subscriptions on which responses arrive, and finds
-// methods in a registry. All clients of a process can share one Conn; it is safe for concurrent
-// use. Close it when it is no longer needed. Close does not close the bus.
+// Conn is the client side of a bus. It owns the subscriptions on which responses arrive, and looks
+// up methods in a registry. All clients in a process can share one Conn, which is safe for
+// concurrent use. Close the Conn when it is no longer needed; this does not close the bus.
 type Conn struct {
 	bus           bus.Bus
 	registry      *registry.Registry
 	options       connOptions
-	wireID        []byte // options.id
+	wireID        []byte // options.id as bytes
 	pending       pendingCalls
 	lateResponses selection.LateResponses
 	stats         connCounters
 	streams       streamTable
-	// messageDedup drops stream messages that the bus delivers twice.
+	// messageDedup detects stream messages that the bus has delivered twice, so that they can be
+	// dropped.
 	messageDedup dedup.Cache
 	timers       timer.Pool
 	inboxes      inboxPool
 	// ctx ends when the conn or its bus is closed. Its cause is errors.ErrClientClosed or
-	// bus.ErrClosed.
-	ctx    context.Context //nolint:containedctx // the life of the conn, not of one operation
+	// bus.ErrClosed, respectively.
+	ctx    context.Context //nolint:containedctx // lasts as long as the conn, not one operation
 	cancel context.CancelCauseFunc
-	// goroutines counts the goroutines that Close waits for. None is added once ctx has ended.
+	// goroutines tracks the goroutines that Close waits for. None is added after ctx has ended.
 	goroutines sync.WaitGroup
 
 	mu          sync.Mutex
-	replies     map[string]*replySubscriptions   // by wire name of the service
-	plans       map[string]*clientPlan           // by full name of a method that Invoke has used
-	publishers  map[string]*publisher            // by full name of a method that Publish has used
-	memberships map[string]*selection.Membership // by name of the request channel
+	replies     map[string]*replySubscriptions   // keyed by wire name of the service
+	plans       map[string]*clientPlan           // keyed by full method name, created on the first Invoke
+	publishers  map[string]*publisher            // keyed by full method name, created on the first Publish
+	memberships map[string]*selection.Membership // keyed by name of the request channel
 	children    map[connChild]struct{}           // open streams and subscriptions
 }
 
-// ConnStats counts the frames that a conn has dropped since it was created, and the messages that
-// are waiting. The conn drops a frame that it cannot use, instead of failing or logging: frames
-// arrive in callbacks of the bus, which have no caller to return an error to, and any process on
-// the bus may send any number of them.
+// ConnStats holds the counts of frames that a conn has dropped since it was created, and the number
+// of messages that are waiting to be read. A conn drops a frame that it cannot use without
+// returning an error or logging it: frames arrive in bus callbacks, which have no caller that could
+// receive an error, and any process on the bus may send any number of them.
 type ConnStats struct {
-	// BadFrames counts frames that could not be decoded, that exceed the limit of the conn's frame
-	// size, or whose message is of another kind than the channel carries.
+	// BadFrames counts frames that could not be decoded, that exceeded the maximum frame size of
+	// the conn, or that contained the wrong kind of message for their channel.
 	BadFrames uint64
-	// Unmatched counts claims, responses and stream frames for calls and streams that have ended,
-	// or that never belonged to this conn.
+	// Unmatched counts claims, responses and stream frames for calls and streams that have ended or
+	// have never belonged to this conn.
 	Unmatched uint64
-	// Expired counts stream frames that arrived after the timeout of the server's Send.
+	// Expired counts stream frames that arrived after the timeout of the Send call on the server.
 	Expired uint64
-	// Duplicated counts stream messages that arrived twice within five seconds, because the bus
-	// delivered them twice.
+	// Duplicated counts stream messages that were dropped because the bus delivered them a second
+	// time within five seconds.
 	Duplicated uint64
 	// Overflowed counts stream messages that arrived while the buffer of their stream was full.
 	Overflowed uint64
-	// Waiting is the number of stream messages that are buffered and not read at this moment.
+	// Waiting is the number of stream messages that are currently buffered and have not been read.
 	Waiting uint64
 }
 
@@ -77,9 +78,10 @@ type connCounters struct {
 	streams              streamCounters
 }
 
-// NewConn returns a conn on b that calls the services in reg, including services that are added to
-// reg later. It fails with the code invalid_argument if b or reg is nil, or the client id is not
-// valid UTF-8; with bus.ErrClosed if b is closed; and if an option is invalid.
+// NewConn returns a conn that uses b to call the services in reg, including services that are added
+// to reg later. It fails with the code [errors.InvalidArgument] if b or reg is nil, or if the
+// client ID is not valid UTF-8. If b is closed, it returns [bus.ErrClosed]. It also returns an
+// error if an option is invalid.
 func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, error) {
 	if b == nil || reg == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "cannot create conn: bus or registry is nil")
@@ -114,7 +116,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	return c, nil
 }
 
-// ID returns the client id, by which servers know the conn.
+// ID returns the client ID, which identifies the conn to servers.
 func (c *Conn) ID() string { return c.options.id }
 
 // Stats returns the current counters of the conn.
@@ -130,13 +132,13 @@ func (c *Conn) Stats() ConnStats {
 	}
 }
 
-// Close ends all calls, streams and subscriptions at once; calls fail with errors.ErrClientClosed.
-// When Close returns, the bus delivers nothing more to the conn and the conn's goroutines have
-// ended. Close may be called more than once and always returns nil.
+// Close immediately ends all calls, streams and subscriptions. Calls in progress fail with
+// [errors.ErrClientClosed]. When Close returns, the bus delivers nothing more to the conn, and the
+// conn's goroutines have ended. Close may be called more than once and always returns nil.
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
 	c.mu.Lock()
-	replies := slices.Collect(maps.Values(c.replies)) // none is added once ctx has ended
+	replies := slices.Collect(maps.Values(c.replies)) // none is added after ctx has ended
 	c.mu.Unlock()
 	for _, r := range replies {
 		r.close()
@@ -145,10 +147,11 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// goTracked runs f on a goroutine that Close waits for. f must return when the conn is closed.
-// goTracked returns an error if the conn is already closed.
+// goTracked runs f on a goroutine that Close waits for. f must return when the conn is closed. If
+// the conn is already closed, goTracked returns an error and does not run f.
 func (c *Conn) goTracked(f func()) error {
-	// Close locks mu after it has ended ctx and before it waits, so that it misses no goroutine.
+	// Close locks mu after it has canceled ctx and before it waits, so it cannot miss this
+	// goroutine.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.err(); err != nil {
@@ -162,8 +165,8 @@ func (c *Conn) goTracked(f func()) error {
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
 // err returns errors.ErrClientClosed or bus.ErrClosed if the conn is closed, and nil otherwise.
-// Each call checks it several times, so while the conn is open the check takes no lock for which
-// calls would contend.
+// Each call checks err several times. While the conn is open, the check takes no lock, so
+// concurrent calls do not contend.
 func (c *Conn) err() error {
 	select {
 	case <-c.ctx.Done():
@@ -173,8 +176,9 @@ func (c *Conn) err() error {
 	}
 }
 
-// closeError returns the conn's error and the reason for the facts of a call that ends with it.
-func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // arguments of withFacts
+// closeError returns the error of a closed conn, and the reason to record for a call that fails
+// because of it.
+func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // passed to withFacts
 	err := c.err()
 	if errors.Is(err, bus.ErrClosed) {
 		return err, errors.ReasonBusDown
@@ -182,12 +186,13 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // arg
 	return err, errors.ReasonClosed
 }
 
-// maxMemberships is the number of memberships, one per method and topic, at which a conn forgets
-// them all. That bounds their memory; a forgotten membership is learned again by the next calls.
+// maxMemberships is the maximum number of memberships that a conn keeps, one for each method and
+// topic. When the limit is reached, the conn discards all of them, which limits their memory. The
+// next calls learn them again.
 const maxMemberships = 10_000
 
-// membership returns what earlier calls have learned about the servers that subscribe to a request
-// channel.
+// membership returns the membership for a request channel, which records what earlier calls have
+// learned about the servers that subscribe to the channel.
 func (c *Conn) membership(channel string) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -202,7 +207,7 @@ func (c *Conn) membership(channel string) *selection.Membership {
 	return m
 }
 
-// onResponse is the bus.Handler of response channels; it never blocks.
+// onResponse is the bus.Handler for response channels. It never blocks.
 func (c *Conn) onResponse(frame []byte) {
 	response, ok := transport.Decode(
 		frame, wire.KindResponse, c.options.maxFrameSize, wire.ParseResponse, &c.stats.badFrames)
@@ -218,7 +223,7 @@ func (c *Conn) onResponse(frame []byte) {
 	}
 }
 
-// onClaim is the bus.Handler of claim channels; it never blocks.
+// onClaim is the bus.Handler for claim channels. It never blocks.
 func (c *Conn) onClaim(frame []byte) {
 	claim, ok := transport.Decode(
 		frame, wire.KindClaimRequest, c.options.maxFrameSize, wire.ParseClaimRequest, &c.stats.badFrames)
@@ -234,10 +239,10 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 }
 
-// bounds returns the timeout of a call, and the expiry that its request carries. A timeout in the
-// call's options takes precedence. Otherwise the timeout is the earlier of the conn's timeout and
-// the deadline of ctx, or DefaultClientTimeout if there is neither. The expiry is never later than
-// the deadline of ctx.
+// bounds returns the timeout of a call and the expiry to send in its request. A timeout in the
+// call's options takes precedence. Otherwise, the call ends after the conn's timeout or at the
+// deadline of ctx, whichever is earlier, or after DefaultClientTimeout if there is neither. The
+// expiry is never later than the deadline of ctx.
 func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
 	deadline, hasDeadline := ctx.Deadline()
 	timeout = c.options.timeout
@@ -261,8 +266,8 @@ func (c *Conn) panics() panicReporter {
 	return panicReporter{c.options.logger, c.options.interceptors.panics}
 }
 
-// subscribeReplies subscribes to the replies of a service, unless the conn has done so. The wait
-// for the bus is limited by the conn's timeout.
+// subscribeReplies subscribes to the replies of a service, unless the conn has already done so. It
+// waits for the bus at most for the conn's timeout, or for DefaultClientTimeout if none is set.
 func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
 	c.mu.Lock()
 	if err := c.err(); err != nil {
@@ -290,14 +295,15 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	return replies, err
 }
 
-// connChild is a stream or a subscription that ends with its conn, or with the conn's bus.
+// connChild is a stream or subscription that ends when its conn, or the conn's bus, is closed.
 type connChild interface {
 	// end ends the child with err and returns when the child has ended. It may be called more than
-	// once; only the first error counts.
+	// once; only the first error is used.
 	end(err error)
 }
 
-// track adds a child that ends with the conn. It returns an error if the conn is closed.
+// track adds a child that ends when the conn is closed. It returns an error if the conn is already
+// closed.
 func (c *Conn) track(child connChild) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -317,8 +323,8 @@ func (c *Conn) untrack(child connChild) {
 	delete(c.children, child)
 }
 
-// closeChildren waits until the conn or its bus is closed, and then ends all children and calls. It
-// is the body of a goroutine that Close waits for.
+// closeChildren waits until the conn or its bus is closed. It then ends all children and notifies
+// the pending calls. It runs on a goroutine that Close waits for.
 func (c *Conn) closeChildren() {
 	select {
 	case <-c.ctx.Done():
