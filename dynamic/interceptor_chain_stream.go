@@ -151,7 +151,7 @@ func (c *streamChain) close(s *stream, cause error) error {
 	if c.closed[0].Load() { // Another Close is already passing through the handlers.
 		return s.Close(cause)
 	}
-	if err := s.Err(); err != nil { // The stream is already closed, with another cause.
+	if err := s.Err(); err != nil { // The stream was already closed for another reason.
 		cause = err
 	}
 	return c.closeFrom(0, cause)

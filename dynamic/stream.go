@@ -146,7 +146,7 @@ func newStream(ctx context.Context, config streamConfig) *stream {
 		pumpDone:     make(chan struct{}),
 		tasks:        lifecycle.NewGate(),
 		sendLock:     make(chan struct{}, 1),
-		dedupKey:     rand.Uint64(), //nolint:gosec // uniqueness is needed, secrecy is not
+		dedupKey:     rand.Uint64(), //nolint:gosec // the key must be unique but need not be secret
 		started:      time.Now(),
 		inFlight:     map[id.Call]*inFlightMessage{},
 	}
@@ -174,7 +174,7 @@ func (s *stream) waiting() uint64 {
 	if buffered := s.buffered.Load(); buffered != nil {
 		count += (*buffered)()
 	}
-	return uint64(count) //nolint:gosec // not negative
+	return uint64(count) //nolint:gosec // count is never negative
 }
 
 // Hijack keeps the stream open after the handler has returned.

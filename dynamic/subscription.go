@@ -159,7 +159,7 @@ func (s *subscription[Resp]) Err() error {
 func (s *subscription[Resp]) Stats() SubscriptionStats {
 	return SubscriptionStats{
 		Received: s.received.Load(), Dropped: s.dropped.Load(), BadFrames: s.badFrames.Load(), Refused: s.refused.Load(),
-		Waiting: uint64(s.backlog.len() + len(s.messages)), //nolint:gosec // not negative
+		Waiting: uint64(s.backlog.len() + len(s.messages)), //nolint:gosec // lengths are never negative
 	}
 }
 
@@ -178,7 +178,7 @@ func (s *subscription[Resp]) end(err error) {
 		s.busSubscription.Close()
 		s.cancel()
 		<-s.inFlight.Close()
-		s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // not negative
+		s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // a length is never negative
 		close(s.messages)
 		s.plan.conn.untrack(s)
 	})
@@ -242,7 +242,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				s.endAsync(errors.ErrSlowConsumer) // Calling end here would deadlock, because it waits for this callback.
+				s.endAsync(errors.ErrSlowConsumer) // end would wait forever for this bus callback.
 			}
 			return
 		}

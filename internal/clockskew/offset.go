@@ -51,7 +51,7 @@ type Offset struct {
 
 // window holds the minimum delay within one time window of length windowSize.
 type window struct {
-	start time.Time // zero if no delay was observed
+	start time.Time // zero if no delay has been observed
 	min   time.Duration
 }
 

@@ -27,7 +27,7 @@ type Cache [shard.Count]struct {
 	// slots is a hash table without collision lists: a new frame replaces the one that was in its
 	// slot. It is nil until the first frame is added.
 	slots []entry
-	_     [shard.CacheLineSize]byte // keeps shards on different cache lines
+	_     [shard.CacheLineSize]byte // padding that keeps shards in different cache lines
 }
 
 // key identifies a frame. A peer never sends two requests, or two messages on the same stream, with

@@ -84,7 +84,7 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 		// line.
 		return s.queue[0].tryDeliver(frame)
 	}
-	first := int(s.roundRobin.Add(1) % uint64(len(s.queue))) //nolint:gosec // less than an int
+	first := int(s.roundRobin.Add(1) % uint64(len(s.queue))) //nolint:gosec // the remainder is less than len(s.queue)
 	for i := range s.queue {
 		if s.queue[(first+i)%len(s.queue)].tryDeliver(frame) {
 			return true

@@ -13,7 +13,7 @@ import (
 // Cancel must be called when the operation has ended, to release the timer if one was created.
 type Context struct {
 	// Parent is the parent context. It must not be nil.
-	Parent context.Context //nolint:containedctx // it is a context
+	Parent context.Context //nolint:containedctx // this type is itself a context
 	// Expiry is the deadline.
 	Expiry time.Time
 	// Info is the value returned for InfoKey. It describes the request, stream or update that is

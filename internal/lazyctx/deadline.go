@@ -7,7 +7,7 @@ import (
 
 // deadlineContext is a standard library context together with its cancel function.
 type deadlineContext struct {
-	context.Context //nolint:containedctx // it is a context
+	context.Context //nolint:containedctx // this type is itself a context
 
 	cancel context.CancelFunc
 }

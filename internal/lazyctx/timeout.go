@@ -17,7 +17,7 @@ type Timeout struct {
 	// Limit is the time from the first use to the deadline. It must be set before the first use.
 	Limit time.Duration
 
-	inner atomic.Pointer[deadlineContext] // nil before the first use
+	inner atomic.Pointer[deadlineContext] // nil until the first use
 }
 
 // init returns the inner context, creating it on first use.

@@ -136,7 +136,7 @@ func (l *idleList[T]) pop() (assignments chan assignment[T]) {
 	defer l.mu.Unlock()
 	if last := len(l.workers) - 1; last >= 0 {
 		assignments, l.workers[last], l.workers = l.workers[last].assignments, worker[T]{}, l.workers[:last]
-		l.count.Store(int32(last)) //nolint:gosec // at most maxIdle
+		l.count.Store(int32(last)) //nolint:gosec // last is less than maxIdle
 	}
 	return assignments
 }
@@ -150,7 +150,7 @@ func (l *idleList[T]) push(w worker[T]) bool {
 		return false
 	}
 	l.workers = append(l.workers, w)
-	l.count.Store(int32(len(l.workers))) //nolint:gosec // at most maxIdle
+	l.count.Store(int32(len(l.workers))) //nolint:gosec // the length is at most maxIdle
 	return true
 }
 

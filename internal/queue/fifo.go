@@ -4,7 +4,7 @@ package queue
 // grows without copying them. The zero value is an empty queue. A FIFO is not safe for concurrent
 // use.
 type FIFO[T any] struct {
-	head, tail *block[T] // nil before the first Push
+	head, tail *block[T] // nil until the first Push
 	count      int
 }
 
@@ -47,7 +47,7 @@ func (f *FIFO[T]) Pop() (item T, ok bool) {
 	oldest.first++
 	f.count--
 	switch {
-	case f.count == 0: // reuse the last block
+	case f.count == 0: // The queue is empty, so the last block can be reused.
 		oldest.first, oldest.end = 0, 0
 	case oldest.first == len(oldest.items):
 		f.head = oldest.next

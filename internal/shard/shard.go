@@ -18,7 +18,7 @@ const (
 var (
 	// offset is random so that processes do not all start with the same shard when they use the
 	// shard index to choose among things on the bus.
-	offset = rand.Uint32() //nolint:gosec // not a secret
+	offset = rand.Uint32() //nolint:gosec // the offset need not be secret
 	next   atomic.Uint32
 
 	// slots uses the per-processor cache of a sync.Pool as processor-local storage, which Go does
