@@ -32,15 +32,14 @@ type clientInterceptors struct {
 }
 
 // ClientRPCHandler sends the request of a single call and returns the response. The innermost
-// handler sends the request over the bus. Each time it is called, it creates a new request with a
-// new id, and applies ctx and opts (timeouts, metadata and topic) as [Client.Call] does.
+// handler sends the request over the bus. Each call creates a new request with a new id and applies
+// ctx and opts (timeouts, metadata and topic) as [Client.Call] does.
 type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
 
 // ClientRPCInterceptor wraps the handler of a client's single calls. The returned handler may call
 // next once, several times, or not at all, and may replace the request, response, context, options
-// or error. Messages must be of the method's message types; any Go type that implements such a
-// message type is accepted. The returned handler runs on the caller's goroutine, and its panics are
-// not recovered.
+// or error. Messages must be of the method's message types; both generated and dynamic messages are
+// accepted. The returned handler runs on the caller's goroutine, and its panics are not recovered.
 //
 // The interceptor itself is called when a client, or a view of a client for another topic, is
 // created, and again for each call that uses [WithTopic] or [WithRequestInterceptors]. State that
@@ -48,8 +47,9 @@ type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...R
 // be safe for concurrent use.
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
-// ClientMultiRPCHandler handles one multi call. To pass an event on, a method of an interceptor's
-// handler calls the same method of the next handler; to suppress the event, it does not.
+// ClientMultiRPCHandler handles one multi call. A handler returned by an interceptor passes an
+// event on by calling the same method of the next handler. If the method does not make this call,
+// the event is suppressed.
 //
 // The first interceptor is always the one nearest to the caller. A request passes from the caller
 // through the interceptors, first to last, to the bus. Responses and the end of the call pass from
@@ -75,8 +75,8 @@ type ClientMultiRPCHandler interface {
 }
 
 // ClientMultiRPCInterceptor returns the handler for one multi call. The methods of next may be
-// called from any goroutine. Messages must be of the method's message types; any Go type that
-// implements such a message type is accepted.
+// called from any goroutine. Messages must be of the method's message types; both generated and
+// dynamic messages are accepted.
 type ClientMultiRPCInterceptor func(info RPCInfo, next ClientMultiRPCHandler) ClientMultiRPCHandler
 
 // ServerRPCHandler handles one request. The innermost handler is the service's own handler. Its
@@ -85,9 +85,9 @@ type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Me
 
 // ServerRPCInterceptor handles one request of a single or multi call. It may call handler, which is
 // the next handler in the chain, once, several times, or not at all, and may replace the request,
-// response, context or error. Messages must be of the method's message types; any Go type that
-// implements such a message type is accepted. If the interceptor returns a nil response and a nil
-// error, an empty message is sent.
+// response, context or error. Messages must be of the method's message types; both generated and
+// dynamic messages are accepted. If the interceptor returns a nil response and a nil error, an
+// empty message is sent.
 //
 // The interceptor runs on the goroutine that serves the request, after the client has selected this
 // server. A panic is handled like a panic of the service's handler. ctx carries the client's id and
@@ -96,10 +96,10 @@ type ServerRPCInterceptor func(
 	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
 ) (proto.Message, error)
 
-// StreamHandler handles one side of a stream. To pass an event on, a method of an interceptor's
-// handler calls the same method of the next handler; to suppress the event, it does not. Messages
-// must be of the method's message types; any Go type that implements such a message type is
-// accepted.
+// StreamHandler handles one side of a stream. A handler returned by an interceptor passes an event
+// on by calling the same method of the next handler. If the method does not make this call, the
+// event is suppressed. Messages must be of the method's message types; both generated and dynamic
+// messages are accepted.
 //
 // The first interceptor is the outermost: on a client it is nearest to the user of the stream, on a
 // server it is nearest to the bus. Sent messages and closes pass from the user through all
@@ -141,10 +141,10 @@ type PublishHandler func(ctx context.Context, update proto.Message) error
 
 // PublishInterceptor wraps the handler of one update. The returned handler may call next once,
 // several times, or not at all, and may replace the update, context or error. The update must be of
-// the method's message type; any Go type that implements that message type is accepted. The
-// returned handler runs on the publisher's goroutine, and its panics are not recovered. The
-// interceptor itself is called for each update, so state that is shared between updates must be
-// kept outside the interceptor.
+// the method's message type; both generated and dynamic messages are accepted. The returned handler
+// runs on the publisher's goroutine, and its panics are not recovered. The interceptor itself is
+// called for each update, so state that is shared between updates must be kept outside the
+// interceptor.
 type PublishInterceptor func(info RPCInfo, next PublishHandler) PublishHandler
 
 // DeliveryHandler handles one update received by a subscription. The innermost handler puts the
@@ -153,10 +153,9 @@ type DeliveryHandler func(ctx context.Context, update proto.Message) error
 
 // SubscriptionInterceptor wraps the handler of a subscription's updates. It is called once, when
 // the subscription is created. The returned handler may call next once, several times, or not at
-// all, and may replace the update or context. The update must be of the method's message type; any
-// Go type that implements that message type is accepted. An update that is not passed on is
-// dropped. If the handler returns an error, the update is counted in the Refused field of
-// [SubscriptionStats].
+// all, and may replace the update or context. The update must be of the method's message type; both
+// generated and dynamic messages are accepted. An update that is not passed on is dropped. If the
+// handler returns an error, the update is counted in the Refused field of [SubscriptionStats].
 //
 // The handler runs on a goroutine of the subscription and receives one update at a time. Further
 // updates wait, subject to [WithBufferSize] and [WithOverflow]. next may be called from any

@@ -36,7 +36,7 @@ type multiChain struct {
 	currentServer string
 	// ready holds the responses that the caller has not read yet.
 	ready []serverResponse
-	// done reports whether no more responses will be added to ready.
+	// done reports whether the call has ended, so that no more responses are added to ready.
 	done bool
 }
 
@@ -190,8 +190,8 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 	}
 }
 
-// popReady removes and returns the first response in ready. If ready is empty, done reports that no
-// more responses will be added.
+// popReady removes and returns the first response in ready. If ready is empty, done reports whether
+// the call has ended, so that no more responses will be added.
 func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

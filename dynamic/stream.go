@@ -256,7 +256,7 @@ type streamConsumer interface {
 }
 
 // mailboxSlack is the number of messages that a mailbox can hold in addition to the capacity of the
-// stream's channel. It allows a sender with a large window to get ahead of the reader. When the
+// stream's channel. This allows a sender with a large window to get ahead of the reader. When the
 // mailbox is full, further messages are dropped and counted, because waiting for room would block
 // the bus callback and thus all other subscriptions. A dropped message is not acknowledged, so the
 // sender's Send fails.

@@ -58,7 +58,8 @@ func closeError(cause error) error {
 }
 
 // sendClose sends the close frame, which is the last frame of the stream. If another frame is being
-// sent, it waits its turn. It does not use the stream's context, which has already ended.
+// sent, sendClose waits for its turn. It does not use the stream's context, which has already
+// ended.
 func (s *stream) sendClose(cause error) error {
 	code, text := errors.ToStreamClose(cause)
 	requestID, now := id.NewRequest(), time.Now()

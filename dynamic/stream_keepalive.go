@@ -57,8 +57,8 @@ type keepalive struct {
 	timer *time.Timer
 }
 
-// startKeepalive starts sending and expecting keepalives, provided both sides have announced an
-// interval.
+// startKeepalive starts sending and expecting keepalives, provided that both sides have announced
+// an interval.
 func (s *stream) startKeepalive(local, remote time.Duration) {
 	if local <= 0 || remote <= 0 {
 		return

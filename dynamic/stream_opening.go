@@ -9,8 +9,8 @@ import (
 )
 
 // streamOpening is the state of the request that opens a client's stream. The request is handled
-// like a unary call without a message: servers claim it and the client grants it as usual, and the
-// server's acknowledgement or close frame is put into the call's inbox as the response.
+// like a unary call without a message: servers claim it, the client grants it to one of them, and
+// that server's acknowledgement or close frame is put into the call's inbox as the response.
 type streamOpening struct {
 	// id is the request id of the open request.
 	id    id.Call

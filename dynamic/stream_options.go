@@ -84,6 +84,6 @@ func WithStreamBuffer(messages int) StreamSetting { return streamSetting{buffer:
 // error. Both sides of a stream can call Flush; see [Flusher].
 //
 // By default, or if n is at most 1, there is no window: Send returns when its message has been
-// acknowledged, which takes one round trip. Windows of 64 and 1024 messages
-// increase throughput by a factor of 13 to 40.
+// acknowledged, which takes one round trip. Windows of 64 and 1024 messages increase the throughput
+// by a factor of 13 to 40.
 func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 0)} }

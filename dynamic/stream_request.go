@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// streamRequest is a client's request to open a stream. If the request is accepted, its goroutine
-// goes on to serve the stream.
+// streamRequest is a client's request to open a stream. If the request is accepted, the goroutine
+// that handled it goes on to serve the stream.
 type streamRequest struct {
 	endpoint *endpoint
 	plan     *serverPlan

@@ -83,7 +83,8 @@ func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendO
 	return nil
 }
 
-// publish sends a frame on the open stream. If another frame is being sent, it waits its turn.
+// publish sends a frame on the open stream. If another frame is being sent, publish waits for its
+// turn.
 func (s *stream) publish(ctx context.Context, frame []byte, report bus.DeliveryReport) error {
 	if err := s.lockSend(ctx); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "stream id is already in use")
 
 // streamTable dispatches frames to open streams. It contains either the streams of a conn or those
-// of all endpoints that share an inbound.
+// of all endpoints that use the same inbound, which holds a method's bus subscriptions.
 type streamTable struct {
 	counters *streamCounters
 

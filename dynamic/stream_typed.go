@@ -43,8 +43,9 @@ type ClientStream[Send, Recv proto.Message] interface {
 	// Context returns a context that ends when the stream is closed. It is derived from the context
 	// passed to OpenStream.
 	Context() context.Context
-	// Flush waits until all messages that were sent in a window are acknowledged. It returns an
-	// error if a message was not acknowledged, or if ctx ends.
+	// Flush waits until every message sent so far on a stream with a send window (see
+	// [WithStreamWindow]) has been acknowledged. It returns an error if a message was not
+	// acknowledged or if ctx ends first.
 	Flush(ctx context.Context) error
 }
 
@@ -72,8 +73,9 @@ type ServerStream[Send, Recv proto.Message] interface {
 // Flusher is implemented by all streams created by this package. A handler whose stream has a send
 // window can use it with a type assertion: stream.(dynamic.Flusher).
 type Flusher interface {
-	// Flush waits until all messages that were sent in a window are acknowledged. It returns an
-	// error if a message was not acknowledged, or if ctx ends.
+	// Flush waits until every message sent so far on a stream with a send window (see
+	// [WithStreamWindow]) has been acknowledged. It returns an error if a message was not
+	// acknowledged or if ctx ends first.
 	Flush(ctx context.Context) error
 }
 
@@ -92,10 +94,10 @@ func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv
 	return t
 }
 
-// Channel returns the channel that delivers received messages.
+// Channel implements ClientStream and ServerStream.
 func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.messages }
 
-// Send sends a message.
+// Send implements ClientStream and ServerStream.
 func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error {
 	if t.chain != nil {
 		return t.chain.send(0, message, opts)
@@ -103,7 +105,7 @@ func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error
 	return t.send(message, opts)
 }
 
-// Close closes the stream.
+// Close implements ClientStream and ServerStream.
 func (t *typedStream[Send, Recv]) Close(cause error) error { return t.closeIntercepted(cause) }
 
 func (t *typedStream[Send, Recv]) canDeliver() bool { return len(t.messages) < cap(t.messages) }
