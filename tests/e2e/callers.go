@@ -6,27 +6,28 @@ import (
 	"testing"
 )
 
-// callers is a group of goroutines that each make calls in a loop until stop.
+// callers is a group of goroutines that each make calls in a loop until stop is called.
 type callers struct {
-	life    context.Context //nolint:containedctx // ends all callers
+	life    context.Context //nolint:containedctx // its end stops all callers
 	end     context.CancelFunc
 	running sync.WaitGroup
 
 	mu       sync.Mutex
 	calls    int
 	failures []error
-	// target is the number of calls at which reached is closed. reached is nil without a waiter.
+	// target is the number of calls after which reached is closed. If no goroutine is waiting,
+	// reached is nil.
 	target  int
 	reached chan struct{}
 }
 
-// startCallers starts count callers. They end with the test at the latest.
+// startCallers starts count callers. They are stopped when the test ends, if not earlier.
 func startCallers(t testing.TB, count int, call func() error) *callers {
 	t.Helper()
 	c := &callers{}
 	c.life, c.end = context.WithCancel(context.Background())
 	for range count {
-		c.running.Go(func() { // stop waits for it
+		c.running.Go(func() { // stop waits for this goroutine
 			for c.life.Err() == nil {
 				c.note(call())
 			}
@@ -49,8 +50,8 @@ func (c *callers) note(err error) {
 	}
 }
 
-// wait returns when at least count more calls have completed. Only one goroutine may wait at a
-// time.
+// wait returns when at least count more calls have completed. It fails the test if that takes too
+// long. Only one goroutine may call wait at a time.
 func (c *callers) wait(t testing.TB, count int) {
 	t.Helper()
 	reached := make(chan struct{})
@@ -60,7 +61,8 @@ func (c *callers) wait(t testing.TB, count int) {
 	soon(t, reached, "progress of the callers")
 }
 
-// stop ends the callers and returns the number of calls and the errors of the failed ones.
+// stop stops the callers. It returns the number of calls that were made and the errors of those
+// that failed.
 func (c *callers) stop() (calls int, failures []error) {
 	c.end()
 	c.running.Wait()

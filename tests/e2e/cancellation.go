@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testCancellation checks that a canceled call returns at once, and that the context of its handler
-// ends long before the request expires.
+// testCancellation checks that a call returns immediately when its context is canceled, and that
+// the handler's context ends long before the request expires.
 func testCancellation(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := newWaiting()
@@ -25,7 +25,7 @@ func testCancellation(t *testing.T, network Network) {
 			ctx, cancel := context.WithCancel(t.Context())
 			failed := make(chan error, 1)
 			call := newGeneratedCall(t, conn, kind)
-			go func() { // ends with ctx
+			go func() { // this goroutine ends when ctx does
 				_, err := call(ctx, sample("Ada"))
 				failed <- err
 			}()
@@ -75,11 +75,13 @@ func testCancellation(t *testing.T, network Network) {
 	}
 }
 
-// testDeadlines checks that calls and their handlers end at the deadline of the caller.
+// testDeadlines checks that calls and their handlers end at the caller's deadline.
 func testDeadlines(t *testing.T, network Network) {
-	timeout := 200 * time.Millisecond // on a busy machine, less would end the search for a server with another error
+	// With a shorter timeout, the search for a server could fail first on a busy machine, with
+	// another error.
+	timeout := 200 * time.Millisecond
 	if !network.CountsReceivers {
-		timeout += dynamic.DefaultShortCircuitTimeout // the client waits this long for more claims
+		timeout += dynamic.DefaultShortCircuitTimeout // the client waits this long for further claims
 	}
 	w := newWorld(t, network)
 	handlers := newWaiting()

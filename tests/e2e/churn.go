@@ -14,10 +14,10 @@ import (
 const (
 	churnCallers = 16
 	churnRounds  = 3
-	churnCalls   = 50 // at least, between two changes of the fleet
+	churnCalls   = 50 // minimum number of calls between two changes of the servers
 )
 
-// testChurn checks that calls succeed while servers join and leave.
+// testChurn checks the results of calls that are made while servers start and stop.
 func testChurn(t *testing.T, network Network) {
 	for _, kind := range []string{kindQueue, kindAffinity, kindMulti} {
 		t.Run("OneOfTwoLeaves/"+kind, func(t *testing.T) {
@@ -38,7 +38,7 @@ func testChurn(t *testing.T, network Network) {
 }
 
 // anyAnswer returns a function that calls a method of any kind. The function returns an error if no
-// server has responded.
+// server has responded successfully.
 func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...string) func() error {
 	t.Helper()
 	return func() error {
@@ -59,7 +59,8 @@ func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...s
 	}
 }
 
-// testOneOfTwoLeaves checks that no call fails when one server is shut down while another serves.
+// testOneOfTwoLeaves checks that no call fails when one server is shut down while another one keeps
+// serving.
 func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
 	w := newWorld(t, network)
 	newServer := func() *dynamic.Server {
@@ -79,7 +80,8 @@ func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
 	requireNoFailures(t, c)
 }
 
-// testOneOfTwoLeavesTopic is testOneOfTwoLeaves with servers that register and deregister a topic.
+// testOneOfTwoLeavesTopic is like testOneOfTwoLeaves, but the servers register and deregister a
+// topic instead of starting and stopping.
 func testOneOfTwoLeavesTopic(t *testing.T, network Network, kind string) {
 	w, method := newWorld(t, network), kind+"Topic"
 	var registrations [2]*dynamic.Registration
@@ -106,7 +108,7 @@ func requireNoFailures(t testing.TB, c *callers) {
 	}
 }
 
-// testAllLeave checks that calls fail with unavailable, and no other code, once no server is left.
+// testAllLeave checks that, when no server is left, calls fail only with the code Unavailable.
 func testAllLeave(t *testing.T, network Network, kind string) {
 	if !network.NoticesSilence {
 		t.Skip("a call finds out by its timeout: see NobodyListening")

@@ -1,9 +1,10 @@
-// Package e2e is the end-to-end test suite: servers and clients of every method kind, with every
-// Go representation of messages, on one network. The suite checks what users observe: results,
-// errors, cancellation, servers that join and leave, isolation of fast callers from slow ones, and
-// robustness against malformed frames.
+// Package e2e is the end-to-end test suite. It runs servers and clients of every method kind on one
+// network, with every Go representation of messages. The suite checks what users can observe:
+// results, errors, cancellation, servers that start and stop, isolation of fast callers from slow
+// ones, and robustness against malformed frames.
 //
-// The suite runs on the in-process bus. A bus implementation runs the suite from its own test:
+// The suite runs on the in-process bus. To run it on another bus implementation, call [Run] in a
+// test of that implementation:
 //
 //	func TestEndToEnd(t *testing.T) {
 //		e2e.Run(t, e2e.Network{
@@ -11,6 +12,6 @@
 //		})
 //	}
 //
-// Tests may share a broker, within a process and across processes: each test uses unique service
-// names.
+// Tests in the same process and in different processes may share a broker, because each test uses
+// unique service names.
 package e2e

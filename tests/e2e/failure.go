@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// failures maps the name in a request to the error that callers must receive.
+// failures lists the error that a caller must receive for each name that a request can carry.
 var failures = []struct {
 	name    string
 	code    errors.ErrorCode
@@ -48,8 +48,8 @@ func fail(name string) error {
 	}
 }
 
-// testFailures checks that the error of a handler reaches the caller for every method kind, and
-// that the server serves the next request.
+// testFailures checks, for every method kind, that the error returned by a handler reaches the
+// caller and that the server can serve the next request.
 func testFailures(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -96,7 +96,8 @@ func testFailures(t *testing.T, network Network) {
 		for _, kind := range streamKinds {
 			t.Run(failure.name+"/stream/"+kind, func(t *testing.T) {
 				stream := openGenerated(t, conn, kind)
-				_ = stream.Send(&api.MyClientMessage{Payload: []byte(failure.name)}) // the stream may end before the acknowledgement
+				// Ignore the error: the stream may end before the message is acknowledged.
+				_ = stream.Send(&api.MyClientMessage{Payload: []byte(failure.name)})
 				soon(t, stream.Context().Done(), "end of the stream")
 				check(t, stream.Err())
 				ended(t, stream.Channel(), "after the handler has returned")
@@ -107,7 +108,8 @@ func testFailures(t *testing.T, network Network) {
 
 type generatedStream = dynamic.ClientStream[*api.MyClientMessage, *api.MyServerMessage]
 
-// openGenerated opens a stream with generated types. The test need not close the stream.
+// openGenerated opens a stream with the generated message types. The test does not have to close
+// it.
 func openGenerated(t testing.TB, conn *dynamic.Conn, method string, opts ...dynamic.RequestOption) generatedStream {
 	t.Helper()
 	client, err := dynamic.NewClient[*api.MyClientMessage, *api.MyServerMessage](conn, fullName(streams, method))

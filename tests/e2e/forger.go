@@ -13,12 +13,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// forger is a hand-written peer that publishes frames which no correct peer sends.
+// forger is a test peer that publishes frames that no correct peer would send.
 type forger struct {
 	*world
 
 	bus   bus.Bus
-	id    string // client ID and server ID
+	id    string // used both as client ID and as server ID
 	count atomic.Int64
 }
 
@@ -27,7 +27,7 @@ func newForger(w *world) *forger {
 	return &forger{world: w, bus: w.connect(), id: fmt.Sprintf("FORGER_%s", w.suffix)}
 }
 
-// frame is a message of the wire protocol.
+// frame is a message of the wire protocol that can be encoded as a frame.
 type frame interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }
@@ -44,7 +44,7 @@ func (f *forger) sendRaw(channel wire.Channel, encoded []byte) {
 	require.NoError(f, f.bus.Publish(context.Background(), bus.Channel(channel), encoded, nil))
 }
 
-// listen subscribes to a channel and returns its frames. The function stop ends the subscription.
+// listen subscribes to a channel and returns the frames received on it. stop ends the subscription.
 func (f *forger) listen(channel wire.Channel, join bus.Mode) (envelopes <-chan wire.Envelope, stop func()) {
 	f.Helper()
 	received := make(chan wire.Envelope, 10_000)
@@ -63,10 +63,10 @@ func (f *forger) requestChannel(method string) wire.Channel {
 
 func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.count.Add(1)) }
 
-// isQueue reports whether only one server receives each request of a kind.
+// isQueue reports whether each request of the given method kind is received by only one server.
 func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
 
-// request returns a valid request as psrpc sends it.
+// request returns a valid request with the given body.
 func (f *forger) request(body proto.Message) *wire.Request {
 	now := time.Now()
 	return &wire.Request{
@@ -75,7 +75,7 @@ func (f *forger) request(body proto.Message) *wire.Request {
 	}
 }
 
-// stream returns a stream frame with a valid send time and expiry.
+// stream returns a stream frame with a valid send time and a valid expiry.
 func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
 	now := time.Now()
 	return &wire.Stream{
@@ -84,7 +84,8 @@ func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
 	}
 }
 
-// eventually waits until a counter is at least atLeast.
+// eventually waits until counter returns at least atLeast. It fails the test if that takes too
+// long.
 func (f *forger) eventually(counter func() uint64, atLeast int, what string) {
 	f.Helper()
 	require.Eventually(f, func() bool { return counter() >= uint64(atLeast) }, patience, time.Millisecond,

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// testForgery checks that invalid frames are dropped and counted, and that all peers still work.
+// testForgery checks that invalid frames are dropped and counted, and that all clients and servers
+// still work afterwards.
 func testForgery(t *testing.T, network Network) {
 	for name, test := range map[string]func(*testing.T, Network){
 		"Answers":         testForgedAnswers,
@@ -32,7 +33,8 @@ func testForgery(t *testing.T, network Network) {
 	}
 }
 
-// testForgedAnswers checks a server that sends many claims and many responses for each request.
+// testForgedAnswers checks that a client tolerates a server that sends many claims and many
+// responses for each request.
 func testForgedAnswers(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, times := range []int{3, 1000} {
@@ -52,7 +54,7 @@ func testForgedAnswers(t *testing.T, network Network) {
 				const rounds = 3
 				for range rounds {
 					answered := make(chan error, 1)
-					go func() { // ends with the call
+					go func() { // this goroutine ends when the call does
 						_, err := call(t.Context(), sample("Ada"))
 						answered <- err
 					}()
@@ -70,7 +72,8 @@ func testForgedAnswers(t *testing.T, network Network) {
 	}
 }
 
-// flood sends the given number of claims and of responses for a request.
+// flood answers a request with the given number of claims, followed by the same number of
+// responses.
 func (f *forger) flood(request wire.Request, times int) {
 	f.Helper()
 	claims := wire.ClaimRequestChannel(f.wireName(calls), string(request.ClientID))
@@ -86,7 +89,8 @@ func (f *forger) flood(request wire.Request, times int) {
 	}
 }
 
-// testForgedGrants checks that a request is served once if the client grants it a thousand times.
+// testForgedGrants checks that a request is served only once even if the client sends a thousand
+// claim responses that assign it to the server.
 func testForgedGrants(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -110,7 +114,8 @@ func testForgedGrants(t *testing.T, network Network) {
 	requireWorking(t, w.conn())
 }
 
-// forgedFrames returns frames that are invalid on a channel for frames of kind except.
+// forgedFrames returns frames that are invalid on a channel that carries only frames of kind
+// except.
 func forgedFrames(t testing.TB, except wire.Kind) [][]byte {
 	t.Helper()
 	frames := [][]byte{nil, {0xff}, []byte("not a frame"), {0x0a, 0x80}}
@@ -133,14 +138,16 @@ func forgedFrames(t testing.TB, except wire.Kind) [][]byte {
 	return append(frames, other)
 }
 
-// routable reports whether every network delivers a frame: some networks parse its routing key.
+// routable reports whether every network can deliver a frame. Some networks parse the routing key
+// of each frame and cannot deliver a frame without a valid one.
 func routable(encoded []byte) bool {
 	_, err := wire.RoutingKey(encoded)
 	return err == nil
 }
 
-// testForgedRequests checks malformed frames, expired requests, requests without an expiry, and
-// requests whose message cannot be decoded.
+// testForgedRequests sends malformed frames, expired requests, requests without an expiry, and
+// requests whose message cannot be decoded. It checks that the server counts the invalid frames and
+// expired requests, and that only undecodable messages are answered, with an error.
 func testForgedRequests(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -151,7 +158,7 @@ func testForgedRequests(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, encoded := range forgedFrames(t, wire.KindRequest) {
 			f.sendRaw(f.requestChannel(kind), encoded)
-			if routable(encoded) && !isQueue(kind) { // a queue may deduplicate identical frames
+			if routable(encoded) && !isQueue(kind) { // a queue may drop identical frames as duplicates
 				bad++
 			}
 		}
@@ -173,7 +180,7 @@ func testForgedRequests(t *testing.T, network Network) {
 	requireWorking(t, w.conn())
 }
 
-// testForgedUpdates checks that a subscriber drops frames that are not updates.
+// testForgedUpdates checks that a subscriber drops frames that are not valid updates.
 func testForgedUpdates(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	f, conn := newForger(w), w.conn()
@@ -191,7 +198,7 @@ func testForgedUpdates(t *testing.T, network Network) {
 		undecodable, err := wire.AppendMessageFrame(nil, wire.Body{Raw: []byte{0xff}}, "example.compiled.v1.MyUpdate", 0)
 		require.NoError(t, err)
 		f.sendRaw(channel, undecodable)
-		if kind != kindQueue { // a queue may deduplicate it with the frame of an earlier run
+		if kind != kindQueue { // a queue may drop the frame as a duplicate of one from an earlier run
 			bad++
 		}
 		f.eventually(func() uint64 { return subscription.Stats().BadFrames }, bad, kind)
@@ -201,13 +208,13 @@ func testForgedUpdates(t *testing.T, network Network) {
 	}
 }
 
-// testForgedFramesToClients sends, to each channel of a client, frames of wrong kinds and frames of
-// unknown streams.
+// testForgedFramesToClients sends frames of the wrong kind and frames of unknown streams to each
+// channel of a client. It checks that the client counts and drops the frames.
 func testForgedFramesToClients(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	serveAll(w, w.server())
 	f, conn := newForger(w), w.conn()
-	requireWorking(t, conn) // the conn has subscribed to its channels afterwards
+	requireWorking(t, conn) // after these calls, conn is subscribed to all of its channels
 	before := conn.Stats()
 	bad := 0
 	for channel, kind := range map[wire.Channel]wire.Kind{
@@ -232,8 +239,8 @@ func testForgedFramesToClients(t *testing.T, network Network) {
 	requireWorking(t, conn)
 }
 
-// sendStreamFrames sends stream frames of every kind: with a valid expiry, expired, and without an
-// expiry. It returns the number of frames.
+// sendStreamFrames sends three frames for each stream operation except opening: one with a valid
+// expiry, one that has expired, and one without an expiry. It returns the number of frames sent.
 func (f *forger) sendStreamFrames(channel wire.Channel, streamID string) (count int) {
 	f.Helper()
 	for _, op := range []wire.StreamOp{wire.StreamNone, wire.StreamMessage, wire.StreamAck, wire.StreamPing, wire.StreamClose} {
@@ -247,15 +254,16 @@ func (f *forger) sendStreamFrames(channel wire.Channel, streamID string) (count 
 	return count
 }
 
-// afterClose accepts a stream as a server, closes the stream, and sends more frames for it.
+// afterClose accepts a stream in the role of a server and closes it. It then checks that the client
+// counts and drops further frames of the stream.
 func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	f.Helper()
-	const nowhere = "nowhere" // a topic without a server
+	const nowhere = "nowhere" // no server serves this topic
 	opens, stop := f.listen(wire.StreamServerChannel(f.wireName(streams), kind+"Topic", []string{nowhere}), bus.Broadcast)
 	defer stop()
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](f, conn, fullName(streams, kind+"Topic"), []string{nowhere})
 	opened := make(chan generatedStream, 1)
-	go func() { // the caller waits for opened
+	go func() { // afterClose waits for this goroutine by receiving from opened
 		stream, err := client.OpenStream(f.Context())
 		assert.NoError(f, err)
 		opened <- stream
@@ -278,7 +286,8 @@ func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	f.eventually(func() uint64 { return conn.Stats().Unmatched - before.Unmatched }, sent, "frames of closed streams")
 }
 
-// testForgedFramesToServers is testForgedFramesToClients for the channels of servers.
+// testForgedFramesToServers is like testForgedFramesToClients, but sends frames to the channels of
+// a server.
 func testForgedFramesToServers(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -302,7 +311,7 @@ func testForgedFramesToServers(t *testing.T, network Network) {
 	unawaited += f.sendStreamFrames(channel, "STR_unknown")
 
 	const streamID = "STR_forged"
-	for range 100 { // the first frame opens the stream, the others repeat its ID
+	for range 100 { // the first frame opens the stream, and the others repeat its ID
 		f.send(channel, f.stream(streamID, wire.StreamOpen))
 	}
 	unawaited += 99

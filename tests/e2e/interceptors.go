@@ -19,8 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
 )
 
-// testInterceptors checks the ready-made interceptors on every bus, for single calls, multi calls
-// and streams.
+// testInterceptors checks the interceptors of this module for single calls, multi calls and
+// streams.
 func testInterceptors(t *testing.T, network Network) {
 	for name, test := range map[string]func(*testing.T, *world){
 		"Recovery": testRecovery, "Retry": testRetry, "Logging": testLogging, "ErrorMask": testErrorMask,
@@ -33,8 +33,8 @@ func testInterceptors(t *testing.T, network Network) {
 	}
 }
 
-// serveIntercepted serves calls and streams with the same function. handle gets the name in the
-// request, or in the only message of the stream.
+// serveIntercepted serves calls and streams, both with handle. The name passed to handle is the
+// name in the request or, for a stream, the payload of its first message.
 func (w *world) serveIntercepted(
 	t testing.TB, handle func(ctx context.Context, name string) error, opts ...dynamic.RegisterOption,
 ) (called, streamed *dynamic.Registration) {
@@ -62,8 +62,8 @@ func (w *world) serveIntercepted(
 	return called, streamed
 }
 
-// eachKind calls a method of each kind, opens a stream, and passes each error to check. The error
-// is nil for a stream that the server has closed without an error.
+// eachKind calls one method of each kind, opens a stream, and passes the error of each to check. If
+// the server closes the stream without an error, the error passed to check is nil.
 func eachKind(t *testing.T, conn *dynamic.Conn, name string, check func(t *testing.T, kind string, err error)) {
 	t.Helper()
 	for _, kind := range callKinds {
@@ -73,7 +73,8 @@ func eachKind(t *testing.T, conn *dynamic.Conn, name string, check func(t *testi
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](t, conn, fullName(streams, kindQueue), nil)
 	stream, err := client.OpenStream(t.Context())
 	if err == nil {
-		_ = stream.Send(&api.MyClientMessage{Payload: []byte(name)}) // the stream may end before the acknowledgement
+		// Ignore the error: the stream may end before the message is acknowledged.
+		_ = stream.Send(&api.MyClientMessage{Payload: []byte(name)})
 		soon(t, stream.Context().Done(), "end of the stream")
 		if err = stream.Err(); errors.Is(err, errors.ErrStreamClosed) {
 			err = nil
@@ -93,8 +94,9 @@ func testRecovery(t *testing.T, w *world) {
 	})
 }
 
-// testRetry checks retries after a rate limit, no retry of an error that may have had effects, and
-// a server that registers a topic while the client retries.
+// testRetry checks that calls are retried after they have exceeded a rate limit and while a server
+// has not registered the topic yet. It also checks that an error is not retried if the handler has
+// run, because the call may have had effects.
 func testRetry(t *testing.T, w *world) {
 	conn := w.conn(interceptors.Retry(
 		interceptors.WithAttempts(10_000), interceptors.WithBackoff(time.Millisecond, 50*time.Millisecond), interceptors.WithRetryBudget(0, 0)))
@@ -106,19 +108,19 @@ func testRetry(t *testing.T, w *world) {
 		return nil
 	}
 	called, _ := w.serveIntercepted(t, refuse, limits.Rate(20, 1))
-	for range 5 { // the first attempt of each call but the first exceeds the rate
+	for range 5 { // the first attempt of every call except the first exceeds the rate limit
 		_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
 		require.NoError(t, err)
 	}
 	failures.Store(1)
 	_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
-	requireCode(t, errors.Unavailable, err) // not retried: the handler has run
+	requireCode(t, errors.Unavailable, err) // not retried, because the handler has run
 
 	if !w.network.NoticesSilence {
 		return
 	}
 	arrived := make(chan error, 1)
-	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") }) // the test waits for it
+	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") }) // awaited below
 	_, err = newGeneratedCall(t, conn, kindQueue+"Topic", "new")(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(patience))
 	require.NoError(t, soon(t, arrived, "topic"))
 	require.NoError(t, err)
@@ -163,7 +165,7 @@ func testLogging(t *testing.T, w *world) {
 		})
 	}
 	require.NoError(t, conn.Close())
-	require.NoError(t, streamed.Close(t.Context())) // streams have logged their ends afterwards
+	require.NoError(t, streamed.Close(t.Context())) // when Close returns, all streams have logged their ends
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	assert.Equal(t, map[string]int{

@@ -23,8 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
 )
 
-// testObserved checks that metrics, tracing and validation apply to every kind of call on every
-// bus, and that client and server spans are connected across the bus.
+// testObserved checks that metrics, tracing and validation work for every kind of call, and that
+// client spans and server spans are connected across the bus.
 func testObserved(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	schema, err := allkinds.Registry()
@@ -56,7 +56,8 @@ func testObserved(t *testing.T, network Network) {
 	})
 }
 
-// useEveryKind makes a call of every kind, and one call and one update that violate a rule.
+// useEveryKind makes a successful call of every kind, plus one call and one update that violate a
+// validation rule.
 func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn) {
 	hi := &allkinds.Text{Value: "hi"}
 	_, err := dynamic.Invoke(t.Context(), conn, allkinds.One, hi)
@@ -85,10 +86,10 @@ func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn
 	require.NoError(t, subscription.Close())
 }
 
-// requireSpans waits for the spans of useEveryKind. The parent of each server span must be a client
-// span, and the span of the subscriber must have a link to the span of the publisher.
+// requireSpans waits for the spans created by useEveryKind. It requires that the parent of each
+// server span is a client span and that the subscriber's span is linked to the publisher's span.
 func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
-	const count = 2*4 + 2 + 1 // the last one is for the rejected update
+	const count = 2*4 + 2 + 1 // the last span is that of the rejected update
 	require.Eventually(t, func() bool { return len(spans.Ended()) >= count }, patience, time.Millisecond,
 		"the other side of a stream ends in the background")
 	byID := map[trace.SpanID]sdk.ReadOnlySpan{}
@@ -115,7 +116,8 @@ func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
 	}
 }
 
-// requirePage waits for the expected sums of gauges and counters, and sample counts of histograms.
+// requirePage waits until the collected metrics have the expected values. For each metric name, the
+// value is the sum of its gauges and counters and of the sample counts of its histograms.
 func requirePage(t *testing.T, page *prometheus.Registry, want map[string]float64) {
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		families, err := page.Gather()

@@ -15,10 +15,10 @@ import (
 const (
 	isolationCallers = 64
 	unreadUpdates    = 1000
-	unreadServers    = 20 // more responses than a multi call buffers for its caller
+	unreadServers    = 20 // more servers than the number of responses that a multi call buffers
 )
 
-// testIsolation checks that responses, updates and streams which are never read do not block other
+// testIsolation checks that responses, updates and streams that are never read do not block other
 // callers on the same conn, server and bus.
 func testIsolation(t *testing.T, network Network) {
 	w := newWorld(t, network)
@@ -34,7 +34,8 @@ func testIsolation(t *testing.T, network Network) {
 	}
 }
 
-// newWorkingCall starts a server and returns a conn and a function that calls the server.
+// newWorkingCall starts a server. It returns a conn and a function that uses the conn to call the
+// server.
 func newWorkingCall(w *world) (conn *dynamic.Conn, call func(ctx context.Context, kind string) (*api.MyResponse, error)) {
 	w.Helper()
 	server := w.server()
@@ -54,7 +55,8 @@ func newWorkingCall(w *world) (conn *dynamic.Conn, call func(ctx context.Context
 	}
 }
 
-// sendUntilClosed sends as fast as the stream permits, and continues when the client does not read.
+// sendUntilClosed sends messages as fast as the stream permits until the stream is closed. It keeps
+// sending even if the client does not read.
 func sendUntilClosed(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 	for stream.Err() == nil {
 		_ = stream.Send(&api.MyServerMessage{Text: "unread"}, dynamic.WithStreamTimeout(10*time.Millisecond))
@@ -62,8 +64,8 @@ func sendUntilClosed(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyCl
 	return nil
 }
 
-// openUnread opens a multi call, a subscription and a stream that are never read, on a conn that
-// other callers use too. It returns when the buffer of each is full.
+// openUnread opens a multi call, a subscription and a stream that are never read. It returns when
+// the buffers of all three are full. The conn may be used by other callers at the same time.
 func openUnread(w *world, conn *dynamic.Conn) {
 	w.Helper()
 	for range unreadServers {
@@ -87,8 +89,8 @@ func openUnread(w *world, conn *dynamic.Conn) {
 	require.Eventually(w, func() bool { return len(stream.Channel()) == cap(stream.Channel()) }, patience, time.Millisecond)
 }
 
-// benchmarkIsolation measures callers alone, and then with unread responses, updates and messages
-// on the same conn.
+// benchmarkIsolation measures call latencies twice: first without other load, and then with unread
+// responses, updates and messages on the same conn.
 func benchmarkIsolation(b *testing.B, network Network) {
 	w := newWorld(b, network)
 	conn, call := newWorkingCall(w)
@@ -100,7 +102,7 @@ func benchmarkIsolation(b *testing.B, network Network) {
 	alone := measureCalls(b, isolationCallers, calls, work)
 	openUnread(w, conn)
 	beside := measureCalls(b, isolationCallers, calls, work)
-	b.ReportMetric(0, "ns/op") // hides the mean over both phases, which is meaningless
+	b.ReportMetric(0, "ns/op") // hide the mean over both phases, which is meaningless
 	b.ReportMetric(alone.p99(), "p99-alone-ns")
 	b.ReportMetric(beside.p99(), "p99-beside-ns")
 	b.ReportMetric(beside.p99()/alone.p99(), "ratio")

@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// latencies holds the sorted latencies of calls.
+// latencies is a list of call latencies, in ascending order.
 type latencies []time.Duration
 
 func (l latencies) p50() float64 { return float64(l[len(l)/2]) }
 func (l latencies) p99() float64 { return float64(l[len(l)*99/100]) }
 
-// measureCalls makes the given number of calls from concurrent goroutines, one for each caller.
+// measureCalls makes the given number of calls from the given number of concurrent goroutines and
+// returns their latencies.
 func measureCalls(b *testing.B, callers, calls int, call func() error) latencies {
 	b.Helper()
 	perCaller := make([]latencies, callers)
 	var running sync.WaitGroup
 	for i := range callers {
-		running.Go(func() { // waited for below
+		running.Go(func() { // measureCalls waits for this goroutine
 			for n := i; n < calls; n += callers {
 				started := time.Now()
 				if err := call(); err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testLifecycle checks which operations end when a conn, a server or a topic is closed.
+// testLifecycle checks which operations end when a conn or a server is closed, or when a topic is
+// deregistered.
 func testLifecycle(t *testing.T, network Network) {
 	for name, test := range map[string]func(*testing.T, Network){
 		"ConnClose":       testConnClose,
@@ -28,23 +29,23 @@ func testLifecycle(t *testing.T, network Network) {
 	}
 }
 
-// openThings holds one open operation of every kind on a conn.
+// openThings holds one operation of every kind that is in progress on a conn.
 type openThings struct {
-	failed       chan error // errors of calls
+	failed       chan error // receives the errors of the single calls
 	responses    <-chan *dynamic.Response[*api.MyResponse]
 	streams      []generatedStream
 	subscription dynamic.Subscription[*api.MyUpdate]
 	handlers     waiting
 }
 
-// openAll opens everything, and returns when all handlers are running.
+// openAll starts one operation of every kind and returns when all handlers are running.
 func openAll(t *testing.T, w *world, server *dynamic.Server, conn *dynamic.Conn) *openThings {
 	t.Helper()
 	o := &openThings{failed: make(chan error, len(singleKinds)), handlers: newWaiting()}
 	o.handlers.serve(w, server)
 	for _, kind := range singleKinds {
 		call := newGeneratedCall(t, conn, kind)
-		go func() { // ends with the conn or the handler
+		go func() { // this goroutine ends when the conn is closed or the handler returns
 			_, err := call(context.Background(), sample("Ada"))
 			o.failed <- err
 		}()
@@ -73,7 +74,7 @@ func testConnClose(t *testing.T, network Network) {
 	call := newGeneratedCall(t, conn, kindQueue)
 
 	closed := make(chan error, 1)
-	go func() { closed <- conn.Close() }() // ends with the close
+	go func() { closed <- conn.Close() }() // this goroutine ends when Close returns
 	require.NoError(t, soon(t, closed, "Close"))
 	soon(t, conn.Done(), "Done")
 	for range singleKinds {
@@ -101,8 +102,8 @@ func testConnClose(t *testing.T, network Network) {
 	require.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// testServerKill checks that Server.Kill ends handlers and streams at once, that responses still
-// arrive, and that another server serves the next call.
+// testServerKill checks that Server.Kill immediately ends handlers and streams, that the responses
+// of those handlers still reach the client, and that another server can serve the next call.
 func testServerKill(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	conn := w.conn(dynamic.WithClientTimeout(time.Hour))
@@ -130,8 +131,8 @@ func testServerKill(t *testing.T, network Network) {
 	require.NoError(t, err)
 }
 
-// testServerShutdown checks that running calls are answered, that streams end at once, and that
-// Shutdown waits for both.
+// testServerShutdown checks that Server.Shutdown lets running calls complete, ends streams
+// immediately, and waits for the handlers.
 func testServerShutdown(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()
@@ -151,14 +152,14 @@ func testServerShutdown(t *testing.T, network Network) {
 	answered := make(chan error, len(callKinds))
 	for _, kind := range callKinds {
 		call := newGeneratedCall(t, conn, kind)
-		go func() { // ends with the answer
+		go func() { // this goroutine ends when the call returns
 			_, err := call(context.Background(), sample("Ada"))
 			answered <- err
 		}()
 		soon(t, started, "handler")
 	}
 	shut := make(chan error, 1)
-	go func() { shut <- server.Shutdown(context.Background()) }() // ends with the handlers
+	go func() { shut <- server.Shutdown(context.Background()) }() // this goroutine ends when the handlers have returned
 	soon(t, stream.Context().Done(), "end of the stream")
 	require.ErrorIs(t, stream.Err(), errors.ErrStreamEOF)
 	assert.Empty(t, shut, "handlers are running")
@@ -169,8 +170,8 @@ func testServerShutdown(t *testing.T, network Network) {
 	require.NoError(t, soon(t, shut, "end of Shutdown"))
 }
 
-// testDeregisterTopic checks that running calls on the topic continue, that its streams end, and
-// that other topics are not affected.
+// testDeregisterTopic checks that deregistering a topic ends its streams, but neither its running
+// calls nor anything on other topics.
 func testDeregisterTopic(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()
@@ -189,7 +190,7 @@ func testDeregisterTopic(t *testing.T, network Network) {
 	}
 	answered := make(chan error, 1)
 	going := newGeneratedCall(t, conn, "QueueTopic", "going")
-	go func() { // ends with the answer
+	go func() { // this goroutine ends when the call returns
 		_, err := going(context.Background(), sample("Ada"))
 		answered <- err
 	}()

@@ -15,13 +15,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// requireEqual requires that two messages are equal.
+// requireEqual requires that two messages are equal. what describes the messages in the failure
+// text.
 func requireEqual(t testing.TB, want, got proto.Message, what ...any) {
 	t.Helper()
 	require.True(t, proto.Equal(want, got), "wanted %v, got %v: %v", want, got, fmt.Sprint(what...))
 }
 
-// forEachMethod calls f for each kind, with and without topics.
+// forEachMethod calls f for the methods of each kind: without a topic, with a topic of one part,
+// and with a topic of two parts.
 func forEachMethod(kinds []string, f func(kind string, method string, topic []string)) {
 	for _, kind := range kinds {
 		for _, address := range addressings {
@@ -30,8 +32,8 @@ func forEachMethod(kinds []string, f func(kind string, method string, topic []st
 	}
 }
 
-// testMatrixCalls checks that every kind of call returns the same result with every message
-// representation on each side, with and without topics.
+// testMatrixCalls checks that every kind of call returns the same result for every combination of
+// message representations on the client and the server, with and without topics.
 func testMatrixCalls(t *testing.T, network Network) {
 	servers := map[string]func(kind string) dynamic.Handler{
 		"raw": func(string) dynamic.Handler { return dynamic.Raw(answeringRaw) },
@@ -64,7 +66,7 @@ func testMatrixCalls(t *testing.T, network Network) {
 						}
 					}
 					if kind == kindMulti && !network.CountsReceivers {
-						multi.Go(check) // waits out the client's timeout
+						multi.Go(check) // runs concurrently because each of these calls lasts until the client's timeout
 					} else {
 						check()
 					}
@@ -76,7 +78,7 @@ func testMatrixCalls(t *testing.T, network Network) {
 	}
 }
 
-// testMatrixStreams is testMatrixCalls for streams.
+// testMatrixStreams is like testMatrixCalls, but checks streams.
 func testMatrixStreams(t *testing.T, network Network) {
 	messages := []*api.MyClientMessage{{Sequence: 1, Payload: []byte("one")}, {Sequence: -2}, {Payload: []byte("three")}}
 	for _, server := range shapes {
@@ -101,8 +103,8 @@ func testMatrixStreams(t *testing.T, network Network) {
 	}
 }
 
-// testMatrixSubscriptions is testMatrixCalls for subscriptions: both of two subscribers receive an
-// update of a MULTI method, and exactly one of them receives an update of a queue method.
+// testMatrixSubscriptions is like testMatrixCalls, but checks subscriptions. An update of a MULTI
+// method must reach both of two subscribers, and an update of a queue method exactly one of them.
 func testMatrixSubscriptions(t *testing.T, network Network) {
 	for _, subscriber := range shapes {
 		t.Run("subscriber="+subscriber.name, func(t *testing.T) {
@@ -145,7 +147,8 @@ func publishedUpdate() *api.MyUpdate {
 	return &api.MyUpdate{Id: "update", State: api.MyUpdate_STATE_DONE, Labels: map[string]string{"key": "value"}}
 }
 
-// publishedShapes returns publishedUpdate in each representation that can be published.
+// publishedShapes returns publishedUpdate in each representation in which an update can be
+// published.
 func publishedShapes(t testing.TB) []proto.Message {
 	t.Helper()
 	converted, err := as[proto.Message](publishedUpdate())
@@ -159,7 +162,8 @@ func requireUpdate(t testing.TB, want *api.MyUpdate, came received) {
 	requireEqual(t, want, came.update)
 }
 
-// testMatrixInvoke is testMatrixCalls for calls by name, with requests in JSON and as maps.
+// testMatrixInvoke is like testMatrixCalls, but calls methods by name, with requests that are also
+// given as JSON and as maps.
 func testMatrixInvoke(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -179,7 +183,7 @@ func testMatrixInvoke(t *testing.T, network Network) {
 			"address": map[string]any{"region": "eu", "host": "client"},
 		},
 	}
-	var multi []<-chan *dynamic.Response[proto.Message] // read below, so that all calls wait concurrently
+	var multi []<-chan *dynamic.Response[proto.Message] // read only after all calls were made, so that they wait concurrently
 	forEachMethod(callKinds, func(kind, method string, topic []string) {
 		for _, request := range requests {
 			if kind == kindMulti {

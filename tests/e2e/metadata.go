@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testMetadata checks that handlers and affinity functions of every kind receive the metadata and
-// the ID of the client.
+// testMetadata checks that handlers and affinity functions of every kind receive the client's
+// metadata and ID.
 func testMetadata(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testNobodyListening checks that calls to methods without a server fail with unavailable, at once
-// if the bus reports missing subscribers.
+// testNobodyListening checks that calls fail with the code Unavailable if no server serves the
+// method. If the bus reports that a channel has no subscribers, the calls must fail immediately.
 func testNobodyListening(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := dynamic.Handlers{}
@@ -24,7 +24,7 @@ func testNobodyListening(t *testing.T, network Network) {
 		t.Helper()
 		taken := time.Since(started)
 		t.Logf("known after %v", taken)
-		if !network.NoticesSilence { // the code depends on whether servers claim requests
+		if !network.NoticesSilence { // the code depends on whether servers claim requests of the method
 			coded, _ := errors.AsType[errors.Error](err)
 			require.NotNil(t, coded, "%v", err)
 			assert.Contains(t, []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded}, coded.Code())
@@ -34,7 +34,7 @@ func testNobodyListening(t *testing.T, network Network) {
 		facts, ok := errors.FactsOf(err)
 		require.True(t, ok, "%v", err)
 		assert.Equal(t, errors.ReasonNobodyListening, facts.Reason)
-		assert.Less(t, taken, time.Second) // takes microseconds in process; the bound allows for busy machines
+		assert.Less(t, taken, time.Second) // takes microseconds in process, but a busy machine may need longer
 	}
 	for _, kind := range callKinds {
 		t.Run(kind, func(t *testing.T) {

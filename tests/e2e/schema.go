@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	_ "embed" // kinds.proto
+	_ "embed" // for kinds.proto
 	"fmt"
 	"io/fs"
 	"os"
@@ -17,7 +17,7 @@ import (
 //go:embed kinds.proto
 var kindsSource []byte
 
-// The services of kinds.proto.
+// Names of the services in kinds.proto.
 const (
 	calls   = "Calls"
 	crowd   = "Crowd"
@@ -25,7 +25,7 @@ const (
 	feeds   = "Feeds"
 )
 
-// Method kinds of the services. Each method name starts with its kind.
+// Method kinds of the services. The name of each method begins with its kind.
 const (
 	kindQueue        = "Queue"
 	kindSingleServer = "SingleServer"
@@ -34,13 +34,13 @@ const (
 )
 
 var (
-	singleKinds = []string{kindQueue, kindSingleServer, kindAffinity} // answered by one server
+	singleKinds = []string{kindQueue, kindSingleServer, kindAffinity} // one server responds to each request
 	callKinds   = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
 	streamKinds = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
 	feedKinds   = []string{kindQueue, kindMulti}
 )
 
-// addressing describes the topic of methods whose names end with suffix.
+// addressing describes the topic that methods require if their names end with suffix.
 type addressing struct {
 	suffix string
 	topic  []string
@@ -52,8 +52,8 @@ var addressings = []addressing{
 	{"Topics", []string{"eu|west", "room 7 ü"}},
 }
 
-// schema parses kinds.proto and the source of its messages once for all tests. The result shares no
-// descriptors with the generated code.
+// schema parses kinds.proto and the source of its message types, once for all tests. The
+// descriptors that it returns are independent of those in the generated code.
 var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	messages, err := messageSource()
 	if err != nil {
@@ -67,7 +67,8 @@ var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	return parsed, parsed.ParseProto(files, "kinds.proto", "my_service.proto")
 })
 
-// messageSource reads the .proto file of package api. It works in any folder of this module.
+// messageSource returns the content of the .proto file of package api. The working directory may be
+// any directory within this module.
 func messageSource() ([]byte, error) {
 	folder, err := os.Getwd()
 	if err != nil {

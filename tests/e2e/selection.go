@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// fleet is a group of servers whose affinity scores are set by the test. Responses contain the ID
-// of the server.
+// fleet is a group of servers whose affinity scores are set by the test. Each server responds with
+// its own ID.
 type fleet struct {
 	*world
 
@@ -57,7 +57,7 @@ func newFleet(t testing.TB, network Network, size int) *fleet {
 	return f
 }
 
-// ids returns the sorted IDs of all servers.
+// ids returns the IDs of all servers, sorted.
 func (f *fleet) ids() []string {
 	ids := make([]string, 0, len(f.servers))
 	for _, server := range f.servers {
@@ -81,8 +81,8 @@ func testSelection(t *testing.T, network Network) {
 	}
 }
 
-// testAffinity checks that, with default options, the server with the highest affinity responds
-// each time.
+// testAffinity checks that, with the default options, every call is served by the server with the
+// highest affinity.
 func testAffinity(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	call := newGeneratedCall(t, f.conn, kindAffinity)
@@ -112,8 +112,8 @@ func testAffinityStream(t *testing.T, network Network) {
 	}
 }
 
-// testAllDecline checks that a request which all servers decline fails with unavailable and
-// ReasonAllDeclined.
+// testAllDecline checks that a request fails with the code Unavailable and the reason
+// ReasonAllDeclined if all servers decline it.
 func testAllDecline(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	for i := range f.scores {
@@ -126,8 +126,8 @@ func testAllDecline(t *testing.T, network Network) {
 	assert.Equal(t, errors.ReasonAllDeclined, facts.Reason)
 }
 
-// testMulti checks that every server responds once, and that the call ends after the last response
-// if the network counts receivers.
+// testMulti checks that every server responds exactly once. If the network counts receivers, the
+// call must also end as soon as the last response has arrived.
 func testMulti(t *testing.T, network Network) {
 	f := newFleet(t, network, 3)
 	client := newClient[*api.MyRequest, *api.MyResponse](t, f.conn, fullName(calls, kindMulti), nil)
@@ -172,7 +172,7 @@ func benchmarkAffinity(b *testing.B, network Network) {
 		}
 		return err
 	}
-	measureCalls(b, 1, 1, call) // the first call learns the number of servers
+	measureCalls(b, 1, 1, call) // the first call determines the number of servers
 	b.ResetTimer()
 	measured := measureCalls(b, 1, b.N, call)
 	b.ReportMetric(measured.p50(), "p50-ns")

@@ -13,20 +13,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// shape is one Go representation of messages. Its functions convert from and to the generated types
-// that tests use.
+// shape is a Go representation of messages. Its functions accept and return the generated message
+// types that the tests use, and convert them to and from the representation.
 type shape struct {
 	name      string
 	unary     func() dynamic.Handler
-	best      func() dynamic.Handler // with an affinity function
+	best      func() dynamic.Handler // the handler has an affinity function
 	stream    func() dynamic.Handler
 	caller    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) call
 	opener    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange
 	subscribe func(t testing.TB, conn *dynamic.Conn, method string, topic []string) <-chan received
 }
 
-// shapes lists the representations that both sides support. With "interface", tests send dynamic
-// messages and must receive generated ones.
+// shapes lists the representations that both clients and servers support. In the "interface"
+// representation, tests send dynamic messages and must receive messages of generated types.
 var shapes = []shape{
 	newShape[*api.MyRequest, *api.MyResponse, *api.MyClientMessage, *api.MyServerMessage, *api.Ignored, *api.MyUpdate]("generated"),
 	newShape[
@@ -47,7 +47,8 @@ func newShape[Req, Resp, Send, Recv, Ignored, Update proto.Message](name string)
 	}
 }
 
-// recode copies a message into another representation of the same type.
+// recode copies a message into a message of the same protobuf type that may have a different Go
+// representation.
 func recode(from, into proto.Message) error {
 	encoded, err := proto.Marshal(from)
 	if err != nil {
@@ -56,7 +57,7 @@ func recode(from, into proto.Message) error {
 	return proto.Unmarshal(encoded, into)
 }
 
-// as converts a generated message to representation M.
+// as converts a generated message to the representation M.
 func as[M proto.Message](message proto.Message) (M, error) {
 	var none M
 	if _, same := message.(M); same && any(none) != nil {
@@ -73,7 +74,7 @@ func as[M proto.Message](message proto.Message) (M, error) {
 	return any(converted).(M), nil
 }
 
-// from copies a received message of representation M into a generated one.
+// from copies a received message in the representation M into a generated message.
 func from[M proto.Message](came M, into proto.Message) error {
 	var none M
 	if _, isDynamic := any(came).(*dynamicpb.Message); isDynamic && any(none) == nil {
@@ -82,7 +83,7 @@ func from[M proto.Message](came M, into proto.Message) error {
 	return recode(came, into)
 }
 
-// respond returns the response of every call handler, with a value in every field.
+// respond returns the response that every call handler sends to a request. All its fields are set.
 func respond(request *api.MyRequest) *api.MyResponse {
 	counts := map[string]int64{}
 	for _, tag := range request.GetTags() {
@@ -94,7 +95,7 @@ func respond(request *api.MyRequest) *api.MyResponse {
 	}
 }
 
-// sample returns a request with a value in every field.
+// sample returns a request with all fields set.
 func sample(name string) *api.MyRequest {
 	return &api.MyRequest{Name: name, Count: -41, Tags: []string{"a", "b", "a"}, Address: &api.Address{Region: "eu", Host: "client"}}
 }
@@ -109,7 +110,7 @@ func answering[Req, Resp proto.Message](_ context.Context, given Req) (response 
 
 func always1[Req proto.Message](context.Context, Req) float32 { return 1 }
 
-// answeringRaw is answering for encoded messages.
+// answeringRaw is like answering, but handles encoded messages.
 func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([]byte, error) {
 	if name := method.Input().FullName(); name != "example.compiled.v1.MyRequest" {
 		return nil, fmt.Errorf("the method takes %s", name)
@@ -121,7 +122,7 @@ func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([
 	return proto.Marshal(respond(&request))
 }
 
-// acknowledgement returns the answer of every stream handler to a message.
+// acknowledgement returns the message with which every stream handler answers a message.
 func acknowledgement(message *api.MyClientMessage) *api.MyServerMessage {
 	return &api.MyServerMessage{Acknowledged: message.GetSequence(), Text: string(message.GetPayload())}
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// call calls a method of any kind. Exactly one server must serve the method.
+// call calls a method of any kind. The method must be served by exactly one server.
 type call func(ctx context.Context, request *api.MyRequest, opts ...dynamic.RequestOption) (*api.MyResponse, error)
 
-// newClient returns a client of a method, bound to topic unless topic is nil.
+// newClient returns a client for a method. If topic is not nil, the client uses that topic.
 func newClient[Req, Resp proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) *dynamic.Client[Req, Resp] {
 	t.Helper()
 	client, err := dynamic.NewClient[Req, Resp](conn, method)
@@ -50,7 +50,8 @@ func newCall[Req, Resp proto.Message](t testing.TB, conn *dynamic.Conn, method s
 	}
 }
 
-// callOnly makes a multi call and returns its only response. Any other number is an error.
+// callOnly makes a multi call and returns its only response. It returns an error if the number of
+// responses is not 1.
 func callOnly[Req, Resp proto.Message](
 	ctx context.Context, client *dynamic.Client[Req, Resp], request Req, opts []dynamic.RequestOption,
 ) (only Resp, err error) {
@@ -78,13 +79,15 @@ func kindOf(t testing.TB, fullName string) registry.Kind {
 	return method.Kind()
 }
 
-// newGeneratedCall is newCall with generated types, for a method of Calls.
+// newGeneratedCall is like newCall, but uses the generated message types and a method of the
+// service Calls.
 func newGeneratedCall(t testing.TB, conn *dynamic.Conn, method string, topic ...string) call {
 	t.Helper()
 	return newCall[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, method), topic)
 }
 
-// exchange opens a stream, sends messages, reads one answer to each, and closes the stream.
+// exchange opens a stream, sends the messages one by one, waits for the answer to each, and closes
+// the stream.
 type exchange func(ctx context.Context, messages ...*api.MyClientMessage) ([]*api.MyServerMessage, error)
 
 func newExchange[Send, Recv proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange {
@@ -120,19 +123,20 @@ func newExchange[Send, Recv proto.Message](t testing.TB, conn *dynamic.Conn, met
 	}
 }
 
-// received is an update, or the error of its conversion.
+// received is the result of receiving an update: either the update or a conversion error.
 type received struct {
 	update *api.MyUpdate
 	err    error
 }
 
-// newSubscriber subscribes and returns a channel of updates, which is closed with the conn.
+// newSubscriber subscribes to a method and returns a channel of updates. The channel is closed when
+// the conn is closed.
 func newSubscriber[Ignored, Update proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) <-chan received {
 	t.Helper()
 	subscription, err := newClient[Ignored, Update](t, conn, method, topic).Subscribe(context.Background())
 	require.NoError(t, err)
 	updates := make(chan received, 1000)
-	go func() { // ends with the conn
+	go func() { // this goroutine ends when the conn is closed
 		defer close(updates)
 		for came := range subscription.Channel() {
 			update := &api.MyUpdate{}

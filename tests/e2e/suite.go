@@ -7,28 +7,30 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// Network describes the bus under test.
+// Network describes the network on which the suite runs, and what its buses report.
 type Network struct {
-	// Connect returns a bus connected to the network. All buses returned for the same t reach each
-	// other. A network that is limited to one process may return the same bus each time. The suite
-	// calls Connect once per server and once per client, and closes each bus, possibly twice.
+	// Connect returns a bus that is connected to the network. All buses returned for the same t
+	// must be able to reach each other. For an in-process network, Connect may return the same bus
+	// each time. The suite calls Connect once for each server and once for each client, and closes
+	// every bus that is returned, so a shared bus is closed more than once.
 	Connect func(t testing.TB) bus.Bus
-	// CountsReceivers says that delivery reports contain the number of broadcast subscriptions that
-	// received a frame.
+	// CountsReceivers reports whether delivery reports contain the number of broadcast
+	// subscriptions that received the frame.
 	CountsReceivers bool
-	// NoticesSilence says that delivery reports show when a channel has no subscriber.
+	// NoticesSilence reports whether delivery reports show that a channel has no subscribers.
 	NoticesSilence bool
-	// MixesChannels says that the order of frames of one publisher is kept only within a channel.
+	// MixesChannels reports whether the frames of one publisher may arrive in a different order if
+	// they were published on different channels.
 	MixesChannels bool
 }
 
-// patience is the timeout for events that must happen. It is far longer than any passing test
-// needs.
+// patience is the timeout for events that must happen. It is far longer than any of them takes in a
+// passing test.
 const patience = 20 * time.Second
 
-// Run runs the suite against network, as subtests of t. Run calls t.Parallel, so t must not be
-// parallel yet: the subtest ManyTopics counts goroutines and runs before that call, hence before
-// all parallel tests.
+// Run runs the suite on network, as subtests of t. The test t must not have called t.Parallel,
+// because Run calls it. The subtest ManyTopics runs before that call, and therefore before all
+// parallel tests, because it counts goroutines.
 func Run(t *testing.T, network Network) {
 	t.Helper()
 	t.Run("ManyTopics", func(t *testing.T) { testManyTopics(t, network) })
@@ -36,8 +38,8 @@ func Run(t *testing.T, network Network) {
 	runParallel(t, network)
 }
 
-// RunEach runs the suite against several networks, as subtests of t with the names of the networks.
-// As with Run, t must not be parallel yet.
+// RunEach runs the suite on several networks, as subtests of t that are named after the networks.
+// As with [Run], the test t must not have called t.Parallel.
 func RunEach(t *testing.T, networks map[string]Network) {
 	t.Helper()
 	for name, network := range networks {
@@ -52,7 +54,7 @@ func RunEach(t *testing.T, networks map[string]Network) {
 	}
 }
 
-// runParallel runs the suite except ManyTopics, as parallel subtests of t.
+// runParallel runs all tests of the suite except ManyTopics as parallel subtests of t.
 func runParallel(t *testing.T, network Network) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, Network){
@@ -81,7 +83,7 @@ func runParallel(t *testing.T, network Network) {
 	}
 }
 
-// Benchmark runs the suite's benchmarks against network, as sub-benchmarks of b.
+// Benchmark runs the benchmarks of the suite on network, as sub-benchmarks of b.
 func Benchmark(b *testing.B, network Network) {
 	b.Helper()
 	b.Run("Affinity/servers=3", func(b *testing.B) { benchmarkAffinity(b, network) })

@@ -14,17 +14,18 @@ import (
 
 const (
 	manyTopics = 10_000
-	// topicWorkers is the number of goroutines that register and call topics.
+	// topicWorkers is the number of goroutines that register, call and deregister topics.
 	topicWorkers = 4
-	// keptHeap bounds the heap growth in bytes that may remain after all topics are deregistered. A
-	// conn remembers the servers of each topic for a while.
+	// keptHeap is the maximum heap growth, in bytes, after all topics have been deregistered. Some
+	// growth is expected, because a conn remembers the servers of each topic for a while.
 	keptHeap = 16 << 20
-	// keptGoroutines bounds the additional goroutines afterwards: workers that are about to end.
+	// keptGoroutines is the maximum number of additional goroutines after all topics have been
+	// deregistered. Some goroutines may not have ended yet.
 	keptGoroutines = 100
 )
 
-// testManyTopics checks that a server can serve many topics at the same time, and that their memory
-// and goroutines are released when the topics are deregistered.
+// testManyTopics checks that a server can serve many topics at the same time, and that the memory
+// and the goroutines used for them are released when the topics are deregistered.
 func testManyTopics(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	registration := w.serve(w.server(), calls, dynamic.Handlers{"QueueTopics": shapes[0].unary()})
@@ -32,7 +33,7 @@ func testManyTopics(t *testing.T, network Network) {
 	eachTopic := func(f func(region, room string) error) {
 		var workers sync.WaitGroup
 		for first := range topicWorkers {
-			workers.Go(func() { // waited for below
+			workers.Go(func() { // eachTopic waits for this goroutine
 				for i := first; i < manyTopics; i += topicWorkers {
 					if !assert.NoError(t, f("eu", fmt.Sprint("room-", i))) {
 						return
@@ -66,10 +67,10 @@ func testManyTopics(t *testing.T, network Network) {
 	runtime.KeepAlive(conn)
 }
 
-// measure returns the number of goroutines and the heap bytes in use.
+// measure returns the number of goroutines and the number of heap bytes in use.
 func measure() (goroutines int, heap uint64) {
 	runtime.GC()
-	runtime.GC() // pools keep objects through one collection
+	runtime.GC() // objects in a sync.Pool survive one collection
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return runtime.NumGoroutine(), stats.HeapAlloc

@@ -7,11 +7,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// waiting provides handlers that run until their context or the test ends.
+// waiting provides handlers that run until their context ends or the test ends.
 type waiting struct {
 	released chan struct{}
 	started  chan context.Context
-	finished chan error // causes of ended contexts
+	finished chan error // receives the cause of each handler context that has ended
 }
 
 func newWaiting() waiting {

@@ -26,11 +26,11 @@ import (
 type world struct {
 	testing.TB
 	network  Network
-	suffix   string // of wire names
+	suffix   string // suffix of all wire names
 	registry *registry.Registry
 
 	mu sync.Mutex
-	// peers are the functions that close servers and conns.
+	// peers contains the functions that close the servers and conns.
 	peers   []func()
 	busses  []bus.Bus
 	servers int
@@ -55,7 +55,8 @@ func newWorld(t testing.TB, network Network) *world {
 	return w
 }
 
-// close closes all peers in reverse order of creation, and then the buses: peers may share a bus.
+// close closes all servers and conns in reverse order of their creation. It closes the buses last,
+// because several of them may share a bus.
 func (w *world) close() {
 	for _, end := range slices.Backward(w.peers) {
 		end()
@@ -76,7 +77,7 @@ func (w *world) descriptor(service string) protoreflect.ServiceDescriptor {
 	return s.Descriptor()
 }
 
-// fullName returns the name by which clients call a method.
+// fullName returns the full method name, which clients use to call the method.
 func fullName(service, method string) string { return "e2e.v1." + service + "/" + method }
 
 func (w *world) connect() bus.Bus {
@@ -94,8 +95,8 @@ func (w *world) atEnd(end func()) {
 	w.peers = append(w.peers, end)
 }
 
-// server returns a server on a new connection. Its logger discards records, because tests panic on
-// purpose.
+// server returns a server on a new connection. Its logger discards all records, because some tests
+// panic on purpose.
 func (w *world) server() *dynamic.Server {
 	w.Helper()
 	b := w.connect()
@@ -112,7 +113,8 @@ func (w *world) server() *dynamic.Server {
 	return server
 }
 
-// serve registers a service on a server. Methods without a handler return unimplemented.
+// serve registers a service on a server. Methods without a handler return an error with the code
+// Unimplemented.
 func (w *world) serve(server *dynamic.Server, service string, handlers dynamic.Handlers) *dynamic.Registration {
 	w.Helper()
 	registration, err := w.register(server, service, handlers)
@@ -137,7 +139,7 @@ func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) 
 	}
 }
 
-// conn returns a client's conn on a new connection.
+// conn returns a client conn on a new connection.
 func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	w.Helper()
 	if !w.network.CountsReceivers { // multi calls last until their timeout
@@ -149,7 +151,8 @@ func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// soon waits for a value on a channel and fails the test after the timeout patience.
+// soon waits for a value on a channel and returns it. It fails the test if no value arrives in
+// time.
 func soon[T any](t testing.TB, signal <-chan T, what string) T {
 	t.Helper()
 	value, ok := receive(signal)
@@ -157,7 +160,8 @@ func soon[T any](t testing.TB, signal <-chan T, what string) T {
 	return value
 }
 
-// receive is soon for goroutines that must not call FailNow. ok is false after the timeout.
+// receive is like soon, but may be called from goroutines that must not call FailNow. If no value
+// arrives in time, ok is false.
 func receive[T any](signal <-chan T) (value T, ok bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -169,7 +173,7 @@ func receive[T any](signal <-chan T) (value T, ok bool) {
 	}
 }
 
-// ended requires that a channel is closed before the timeout, and discards its remaining messages.
+// ended requires that a channel is closed in time. It discards any values that are still received.
 func ended[T any](t testing.TB, messages <-chan T, what string) {
 	t.Helper()
 	timer := time.NewTimer(patience)
@@ -186,7 +190,7 @@ func ended[T any](t testing.TB, messages <-chan T, what string) {
 	}
 }
 
-// requireCode requires that err has the given code, and returns the coded error in err.
+// requireCode requires that err is or wraps an error with the given code, and returns that error.
 func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	t.Helper()
 	require.Error(t, err)

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testWrongUse checks that wrong types, kinds, topics and handlers are errors before anything is
-// sent, and that the peers still work afterwards.
+// testWrongUse checks that wrong types, kinds, topics and handlers are rejected before anything is
+// sent, and that the server and the client still work afterwards.
 func testWrongUse(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()
@@ -27,7 +27,8 @@ func testWrongUse(t *testing.T, network Network) {
 	assert.Zero(t, server.Stats())
 }
 
-// serveAll serves all methods of all services, and returns the registrations by service name.
+// serveAll serves all methods of Calls, Streams and Feeds. It returns the registrations, keyed by
+// service name.
 func serveAll(w *world, server *dynamic.Server) map[string]*dynamic.Registration {
 	w.Helper()
 	handlers, streamHandlers := dynamic.Handlers{}, dynamic.Handlers{}
@@ -40,7 +41,7 @@ func serveAll(w *world, server *dynamic.Server) map[string]*dynamic.Registration
 	}
 }
 
-// requireWorking requires that one call, stream and update of every kind succeeds.
+// requireWorking requires that a call, a stream and an update of every kind succeed.
 func requireWorking(t testing.TB, conn *dynamic.Conn) {
 	t.Helper()
 	for _, kind := range callKinds {
@@ -89,7 +90,8 @@ func testWrongTypes(t *testing.T, w *world, conn *dynamic.Conn, registrations ma
 	requireCode(t, errors.InvalidArgument, dynamic.Publish(t.Context(), conn, fullName(feeds, kindMulti), &api.Address{}))
 }
 
-// testWrongKinds calls each kind of method as if the method had another kind.
+// testWrongKinds uses a method of each kind as if it had each of the other kinds, and checks that
+// every attempt fails.
 func testWrongKinds(t *testing.T, conn *dynamic.Conn) {
 	names := map[string]string{
 		"single": fullName(calls, kindQueue), "multi": fullName(calls, kindMulti),
@@ -125,7 +127,8 @@ func testWrongKinds(t *testing.T, conn *dynamic.Conn) {
 	}
 }
 
-// testWrongTopics: too many parts, or too few, on either side.
+// testWrongTopics checks that topics with too many or too few parts are rejected by clients and
+// servers.
 func testWrongTopics(t *testing.T, conn *dynamic.Conn, registrations map[string]*dynamic.Registration) {
 	for _, address := range addressings {
 		for _, topic := range [][]string{nil, {"a"}, {"a", "b"}, {"a", "b", "c"}} {
@@ -155,8 +158,8 @@ func testWrongTopics(t *testing.T, conn *dynamic.Conn, registrations map[string]
 	}
 }
 
-// testWrongHandlers checks that a failed registration serves nothing, and that the error names the
-// method.
+// testWrongHandlers checks that registrations with invalid handlers fail, and that the error names
+// the method.
 func testWrongHandlers(t *testing.T, w *world) {
 	other := dynamic.Unary(func(_ context.Context, request *api.Address) (*api.Address, error) { return request, nil })
 	otherStream := dynamic.Stream(func(dynamic.ServerStream[*api.MyClientMessage, *api.MyServerMessage]) error { return nil })
