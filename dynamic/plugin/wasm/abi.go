@@ -11,13 +11,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// abiVersion is the version of the ABI that this package implements, see ABI.md.
+// abiVersion is the version of the ABI that this package implements. See ABI.md.
 const abiVersion = 1
 
-// pageSize is the size of a page of linear memory, in bytes.
+// pageSize is the size of a WebAssembly memory page, in bytes.
 const pageSize = 64 << 10
 
-// errorFlag is set in the result of dynpsrpc_call if that is an error.
+// errorFlag is the bit in the result of dynpsrpc_call that marks the result as an error.
 const errorFlag = 1 << 31
 
 // These are the names that a module must export.
@@ -48,7 +48,9 @@ var exports = []struct {
 	{exportCall, signature{[]api.ValueType{i32, i32, i32, i64}, []api.ValueType{i64}}},
 }
 
-// checkExports returns an error that lists every required export that is missing or wrong.
+// checkExports returns an error that lists all problems with the module's exports: functions that
+// are missing or have the wrong signature, a memory that is missing or starts above memoryLimit,
+// and a _start function without _initialize.
 func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	var errs []error
 	functions := compiled.ExportedFunctions()

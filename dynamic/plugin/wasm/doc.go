@@ -1,65 +1,69 @@
-// Package wasm runs plugins that are compiled to WebAssembly in a sandbox. [Loader] is the
-// [plugin.Loader] for them:
+// Package wasm runs plugins that are compiled to WebAssembly. Each plugin runs in a sandbox.
+// [Loader] implements [plugin.Loader]:
 //
 //	loader, err := wasm.NewLoader()
 //	if err != nil { ... }
 //	host, err := plugin.NewHost(server, plugin.WithLoaders(loader))
 //
-// Close the loader after the host has shut down. Plugins in Go are written with package guest,
-// below this package. For other languages, ABI.md specifies what a module exports and imports.
+// Close the loader after the host has shut down. To write a plugin in Go, use package guest, which
+// is in a subdirectory of this package. For other languages, ABI.md specifies what a module must
+// export and what it can import.
 //
 // # Sandbox
 //
-// A module gets a clock, random numbers and a log, and no files, arguments, environment or network.
-// [WithModule] adds host functions. The log is limited to 64 KiB per request.
+// A module has access to a clock, random numbers and a log, but not to files, arguments,
+// environment variables or the network. Use [WithModule] to provide additional host functions. Log
+// output is limited to 64 KiB per request.
 //
 // # Instances and ordering
 //
 // The loader compiles each version of a plugin once and runs it in several instances, each with its
-// own memory. An instance handles one request at a time, and the instance that was used last is
-// used next. Requests therefore run concurrently, in no particular order, and consecutive requests
-// of one client may reach different instances. A new instance starts when no idle one is left, up
-// to the limit, and is kept until it fails or the plugin is unloaded.
+// own memory. An instance handles one request at a time, and the most recently used idle instance
+// is chosen first. Requests therefore run concurrently and in no particular order, and consecutive
+// requests from one client may be handled by different instances. If all instances are busy, a new
+// one is started, up to the limit. An instance is kept until it fails, until its request is
+// canceled or times out, or until the plugin is unloaded.
 //
 // # Behavior under load
 //
-// The limits of the manifest apply, see [plugin.Limits]:
+// The limits in the manifest apply; see [plugin.Limits]:
 //
-//   - Timeout is the maximum duration of a request, including the time it waits for an instance. An
-//     earlier deadline of the request itself ends it earlier.
-//   - Memory is the maximum linear memory of one instance. It does not include the call stack, which
+//   - Timeout is the maximum duration of a request, including the time that it waits for an
+//     instance. If the request has an earlier deadline, that deadline applies.
+//   - Memory is the maximum size of an instance's linear memory. The call stack is not included and
 //     can grow to about 100 MB in the host.
 //   - Instances is the maximum number of instances.
 //
-// A request that fails in the plugin has one of these codes:
+// If a request fails in the plugin, the error has one of these codes:
 //
-//   - [errors.ResourceExhausted]: no instance became free before the deadline, or the module was
-//     refused memory and did not survive that.
-//   - [errors.DeadlineExceeded]: the request exceeded its time limit or its deadline.
+//   - [errors.ResourceExhausted]: no instance became free before the deadline, or the module
+//     exceeded its memory limit and then failed.
+//   - [errors.DeadlineExceeded]: the request exceeded its timeout or its deadline.
 //   - [errors.Internal]: the module trapped, exited or returned an invalid result.
 //
-// A running instance that causes such an error is discarded and replaced. Neither the other
-// instances nor the host are affected. An error that a handler returns does not discard the
-// instance.
+// An instance that fails in this way while it handles a request is discarded and replaced. The
+// other instances and the host are not affected. If a handler returns an error, its instance is
+// kept.
 //
 // # Debugging
 //
-// The loader logs why an instance was discarded, with the plugin, its version and the method. The
-// caller gets the code and a general text only, because the reason may contain data of the module.
-// Plugins log through the same logger, see [WithLogger].
+// When an instance is discarded, the loader logs the reason, together with the plugin, its version
+// and the method. The caller receives only a code and a generic text, because the reason may
+// contain data from the module. Plugins log to the same logger; see [WithLogger].
 //
 // # Performance
 //
-// A call takes 1 µs more than a native handler, or 2 µs if the module is written in Go. With
-// messages instead of bytes it takes 10 µs more, because the guest decodes and encodes them. Go
-// code computes about ten times slower in the sandbox than in the host, and slower still where the
-// host has assembly. For Go code, an instance takes 5 ms to start and 3 MB of memory, and compiling
-// takes about a second; [WithCacheDir] keeps the result for the next process. The smallest plugin
-// in Go is 2.8 MB, one that links protobuf 6.5 MB.
+// A call takes 1 µs longer than a call to a native handler, or 2 µs longer if the module is written
+// in Go. If the handlers use messages instead of bytes, it takes 10 µs longer, because the guest
+// decodes the request and encodes the response. Go code runs about ten times slower in the sandbox
+// than in the host, and even slower where the host uses assembly. An instance of a Go plugin takes
+// 5 ms to start and 3 MB of memory. Compiling a Go plugin takes about a second; use [WithCacheDir]
+// to keep the compiled code for the next process. The smallest Go plugin has a size of 2.8 MB, and
+// the smallest one that links protobuf has 6.5 MB.
 //
 // # Testing
 //
-// Handlers of package guest are plain functions, which a test can call without a host. To test a
-// whole module, load its folder with a [plugin.Host] on an in-process bus, as the example of
-// [NewLoader] does.
+// Handlers written with package guest are plain functions, which a test can call without a host. To
+// test a whole module, load its folder with a [plugin.Host] on an in-process bus, as shown in the
+// example for [NewLoader].
 package wasm

@@ -8,14 +8,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fault is an error after which an instance is discarded, because the state of its memory is
+// fault is an error after which the instance must be discarded, because the state of its memory is
 // unknown.
 type fault struct {
 	code errors.ErrorCode
-	// summary is the predicate of the error text for the caller. It contains nothing that comes
-	// from the module.
+	// summary is the part of the error text that describes the failure to the caller, such as
+	// "exceeded its deadline". It contains no data from the module.
 	summary string
-	// reason is the full error, for the log.
+	// reason is the complete error, which is written to the log.
 	reason error
 }
 
@@ -23,7 +23,7 @@ func (f *fault) Error() string { return f.reason.Error() }
 
 func (f *fault) Unwrap() error { return f.reason }
 
-// callerError returns the error for the caller of a method: the code and the summary.
+// callerError returns the error to be sent to the caller of method. It does not contain the reason.
 func (f *fault) callerError(method *registry.Method) error {
 	switch f.code {
 	case errors.Canceled:
@@ -34,7 +34,7 @@ func (f *fault) callerError(method *registry.Method) error {
 	return errors.NewErrorf(f.code, "plugin that serves %s %s: see the server's log", method.FullName(), f.summary)
 }
 
-// abiViolation returns the fault of a module that violates the ABI.
+// abiViolation returns a fault for a module that violates the ABI.
 func abiViolation(format string, args ...any) *fault {
 	return &fault{errors.Internal, "returned an invalid result", fmt.Errorf(format, args...)}
 }

@@ -10,14 +10,15 @@ import (
 const (
 	// maxLineLength is the maximum length of a line of output, in bytes. Longer lines are split.
 	maxLineLength = 4 << 10
-	// maxLogPerRequest is the maximum that one request may log, in bytes.
+	// maxLogPerRequest is the maximum amount of log output for one request, in bytes.
 	maxLogPerRequest = 64 << 10
-	// lineOverhead is added to the length of each line, so that many short lines count as well.
+	// lineOverhead is added to the length of each line, in bytes, so that many short lines also
+	// reach the limit.
 	lineOverhead = 64
 )
 
-// guestLog writes the log output of an instance to the host's logger, with a limit for each
-// request: a plugin that logs without end must not fill the host's disk.
+// guestLog writes the log output of an instance to the host's logger. It limits the output of each
+// request, so that a plugin that never stops logging cannot fill the host's disk.
 type guestLog struct {
 	logger *slog.Logger
 	// ctx is the context of the current request.
@@ -26,13 +27,13 @@ type guestLog struct {
 	remaining int
 }
 
-// reset restores the limit. It is called for each request.
+// reset starts a new request, to which the full limit applies.
 func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }
 
-// write logs a message. When the request exceeds its limit, write logs one warning and drops this
-// message and all later ones. Empty messages are dropped.
+// write logs a message. It drops empty messages. If the message exceeds the limit of the request,
+// write logs one warning and drops this message and all later ones.
 func (l *guestLog) write(level slog.Level, message string) {
 	if l.remaining <= 0 || message == "" {
 		return
@@ -45,15 +46,15 @@ func (l *guestLog) write(level slog.Level, message string) {
 	l.logger.Log(l.ctx, level, strings.ToValidUTF8(message, "\uFFFD"))
 }
 
-// lineWriter logs each line of standard output or standard error. An incomplete line is kept until
-// its end is written, also across requests.
+// lineWriter logs the lines that are written to standard output or standard error. An incomplete
+// line is kept until the rest of it is written, which may happen in a later request.
 type lineWriter struct {
 	log   *guestLog
 	level slog.Level
 	line  []byte
 }
 
-// Write never fails. Output beyond the limit of the request is dropped.
+// Write implements io.Writer. It always succeeds. Output beyond the request's limit is dropped.
 func (w *lineWriter) Write(output []byte) (int, error) {
 	size := len(output)
 	for len(output) > 0 && w.log.remaining > 0 {

@@ -8,14 +8,15 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// hostModuleName is the name of the module that this package provides to plugins, besides WASI.
+// hostModuleName is the name of the host module that this package provides in addition to WASI.
 const hostModuleName = "dynpsrpc"
 
-// hostLog logs a message of the guest. Its parameters are level, address and length.
+// hostLog implements the host function log, which logs a message from the guest. Its parameters are
+// the level of the message, its address and its length.
 func hostLog(ctx context.Context, module api.Module, stack []uint64) {
 	in, ok := ctx.Value(instanceKey{}).(*instance)
 	if !ok {
-		return // a host module of WithModule called it with a context of its own
+		return // a host module added by WithModule called the guest with another context
 	}
 	level, address, size := api.DecodeI32(stack[0]), api.DecodeU32(stack[1]), api.DecodeU32(stack[2])
 	message, ok := module.Memory().Read(address, min(size, maxLogPerRequest))
@@ -25,7 +26,7 @@ func hostLog(ctx context.Context, module api.Module, stack []uint64) {
 	in.log.write(slog.Level(level), string(message))
 }
 
-// hostClock returns the time in nanoseconds since 1970.
+// hostClock implements the host function clock, which returns the time in nanoseconds since 1970.
 func hostClock(_ context.Context, stack []uint64) {
 	stack[0] = api.EncodeI64(time.Now().UnixNano())
 }

@@ -14,40 +14,40 @@ import (
 )
 
 const (
-	// minInputBuffer is the minimum size of the input buffer, in bytes. It spares small requests of
-	// different sizes a reallocation.
+	// minInputBuffer is the minimum size of the input buffer, in bytes. It avoids reallocating the
+	// buffer for small requests of different sizes.
 	minInputBuffer = 1 << 10
-	// maxKeptInputBuffer is the maximum size of an input buffer that later requests reuse, in
-	// bytes. A larger one is replaced at the next request, so that one large request does not
-	// occupy the instance's memory for good.
+	// maxKeptInputBuffer is the maximum size, in bytes, of an input buffer that is kept for later
+	// requests. A larger buffer is replaced by the next request, so that a single large request
+	// does not occupy the instance's memory permanently.
 	maxKeptInputBuffer = 1 << 20
 )
 
-// instance is one instance of a plugin's module. At most one goroutine uses it at a time, which
-// acquired it from the pool.
+// instance is an instance of a plugin's module. It is used only by the goroutine that has acquired
+// it from the pool.
 type instance struct {
 	module api.Module
-	// allocFunc and callFunc are the exports that every request needs.
+	// allocFunc and callFunc are the functions that the module exports for handling requests.
 	allocFunc, callFunc api.Function
 	memory              memory
 	log                 guestLog
 	maxResponse         int
 
-	// ctx is the context of the current request or start. WASI's sleep and random source have no
-	// context parameter and use ctx.
+	// ctx is the context of the current request, or of the start of the instance. It is stored
+	// because the WASI functions for sleeping and for random numbers have no context parameter.
 	ctx context.Context //nolint:containedctx // see above
-	// inputBuffer is the address in the module's memory where the host writes requests. The module
-	// allocated inputSize bytes for it.
+	// inputBuffer is the address in the module's memory to which the host writes requests.
+	// inputSize is the size of this buffer, in bytes.
 	inputBuffer uint32
 	inputSize   uint32
-	// stack holds the parameters and the result of a call. It is reused to save an allocation.
+	// stack holds the parameters and the result of a call. It is reused to avoid an allocation.
 	stack [4]uint64
 }
 
-// instanceKey is the context key of the instance that is running.
+// instanceKey is the context key for the running instance.
 type instanceKey struct{}
 
-// begin resets the state of the previous request. The module must run with the returned context.
+// begin resets the state of the previous request and returns the context for calls to the module.
 func (in *instance) begin(ctx context.Context) context.Context {
 	in.ctx = ctx
 	in.memory.refused = false
@@ -55,7 +55,7 @@ func (in *instance) begin(ctx context.Context) context.Context {
 	return context.WithValue(ctx, instanceKey{}, in)
 }
 
-// sleep implements the guest's sleep. It returns early when the request ends.
+// sleep implements the guest's sleep function. It returns early if the request ends.
 func (in *instance) sleep(nanoseconds int64) {
 	timer := time.NewTimer(time.Duration(nanoseconds))
 	defer timer.Stop()
@@ -65,8 +65,8 @@ func (in *instance) sleep(nanoseconds int64) {
 	}
 }
 
-// Read implements the guest's source of random numbers. It fails when the request has ended, so
-// that the guest cannot go on after its deadline.
+// Read implements io.Reader. It is the guest's source of random numbers. Read returns an error if
+// the request has ended, so that the guest cannot continue after its deadline.
 func (in *instance) Read(bytes []byte) (int, error) {
 	if err := in.ctx.Err(); err != nil {
 		return 0, err
@@ -74,7 +74,7 @@ func (in *instance) Read(bytes []byte) (int, error) {
 	return rand.Read(bytes)
 }
 
-// checkVersion fails if the module was built for another version of the ABI.
+// checkVersion returns an error if the module was built for another version of the ABI.
 func (in *instance) checkVersion(ctx context.Context) error {
 	version, err := in.module.ExportedFunction(exportVersion).Call(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (in *instance) checkVersion(ctx context.Context) error {
 	return nil
 }
 
-// describe returns the methods that the module serves.
+// describe returns the names of the methods that the module serves.
 func (in *instance) describe(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -103,9 +103,9 @@ func (in *instance) describe(ctx context.Context) ([]string, error) {
 	return parseMethodList(string(list))
 }
 
-// call makes the module handle a request; method is the index of the method in the module's list.
-// The error is either a *fault, after which the instance must be discarded, or an error of the
-// handler.
+// call passes a request to the module and returns its response. method is the index of the method
+// in the module's method list. If the error is a *fault, the instance must be discarded; any other
+// error was returned by the handler.
 func (in *instance) call(ctx context.Context, method uint32, request []byte, deadline time.Time) ([]byte, error) {
 	ctx = in.begin(ctx)
 	if err := in.writeRequest(ctx, request); err != nil {
@@ -123,8 +123,8 @@ func (in *instance) call(ctx context.Context, method uint32, request []byte, dea
 	return nil, decodeError(response)
 }
 
-// writeRequest copies a request to the input buffer. It makes the module allocate another buffer if
-// the request does not fit, or if the buffer is too large to be kept.
+// writeRequest copies a request to the input buffer. If the request does not fit, or if the buffer
+// is too large to be kept, the module allocates a new buffer first.
 func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	if len(request) > math.MaxInt32 {
 		return &fault{errors.ResourceExhausted, "cannot accept a request of this size",
@@ -149,16 +149,16 @@ func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	return nil
 }
 
-// readResult copies a result of the module. packed is its address in the upper 32 bits and its
-// length in the lower ones. The host must copy, because the module reuses the memory at the next
-// call.
+// readResult returns a copy of a result of the module. packed contains the address of the result in
+// its upper 32 bits and the length in its lower 32 bits. The result must be copied because the
+// module reuses the memory in the next call.
 func (in *instance) readResult(packed uint64) ([]byte, error) {
 	address, size := uint32(packed>>32), uint32(packed) //nolint:gosec // the two halves
 	if int64(size) > int64(in.maxResponse) {
 		return nil, abiViolation("module returned %d bytes, which exceeds the maximum of %d", size, in.maxResponse)
 	}
 	if size == 0 {
-		return nil, nil // the address of an empty result is not checked
+		return nil, nil // the address is not checked if the result is empty
 	}
 	bytes, ok := in.module.Memory().Read(address, size)
 	if !ok {
@@ -167,9 +167,9 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 	return append(make([]byte, 0, size), bytes...), nil
 }
 
-// newFault classifies an error with which the module stopped. The context comes first, because a
-// module that is ended at its deadline, or that runs out of memory, traps or exits in the course of
-// it.
+// newFault returns a fault for err, the error that stopped the module. The context and the memory
+// limit are checked before err, because a module that is stopped at its deadline or runs out of
+// memory then traps or exits.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {
@@ -186,7 +186,8 @@ func (in *instance) newFault(ctx context.Context, err error) *fault {
 	return &fault{errors.Internal, "failed", err}
 }
 
-// close frees the instance. Closing fails only for open files, and there are none.
+// close closes the module. The error can be ignored: Close fails only if files are open, and a
+// module cannot open any.
 func (in *instance) close() {
 	_ = in.module.Close(context.Background())
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// loadedPlugin is one loaded version of a plugin: its compiled module and the pool of its
-// instances. It implements [plugin.Instance].
+// loadedPlugin is one loaded version of a plugin. It contains the compiled module and a pool of
+// instances. It implements [plugin.Instance] and [plugin.CallCounter].
 type loadedPlugin struct {
 	loader   *Loader
 	logger   *slog.Logger
@@ -33,8 +33,8 @@ type loadedPlugin struct {
 	handled, failed atomic.Uint64
 }
 
-// prepare compiles the module, starts the first instance and binds the module's methods to the
-// services of the plugin.
+// prepare compiles the module, starts the first instance and creates handlers for the methods that
+// the module serves.
 func (p *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error {
 	if err := p.instantiateHostModules(ctx, source); err != nil {
 		return err
@@ -60,8 +60,8 @@ func (p *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error
 	return err
 }
 
-// instantiateHostModules instantiates the modules that the plugin may import: WASI, this package's
-// own and those of [WithModule].
+// instantiateHostModules instantiates the modules that the plugin can import: WASI, the host module
+// of this package, and the modules added by [WithModule].
 func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugin.Source) error {
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime); err != nil {
 		return fmt.Errorf("cannot instantiate host module %s: %w", wasi_snapshot_preview1.ModuleName, err)
@@ -85,8 +85,8 @@ func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugi
 	return nil
 }
 
-// compileModule compiles the instrumented module. It uses at least two compilation workers: with
-// one, wazero does not check ctx while it compiles.
+// compileModule adds metering to a module and compiles it. It uses at least two compilation
+// workers, because wazero does not check ctx if there is only one.
 func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
 	instrumented, err := instrument(content)
 	if err != nil {
@@ -100,7 +100,7 @@ func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wa
 	return compiled, nil
 }
 
-// newInstance starts an instance. It fails if that takes longer than startTimeout.
+// newInstance starts an instance. It returns an error if that takes longer than startTimeout.
 func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -111,7 +111,7 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	}
 	ctx = in.begin(ctx)
 	config := wazero.NewModuleConfig().
-		WithName(""). // a runtime allows several instances only without a name
+		WithName(""). // instances in the same runtime cannot have the same name
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
 		WithRandSource(in).
@@ -135,9 +135,9 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	return in, nil
 }
 
-// bindServices returns the services with a handler for each method that the module serves. Its
-// error lists every difference between the services and the served methods. The index of a method
-// in served is the number by which the module knows it.
+// bindServices returns the services with a handler for each method that the module serves. served
+// is the module's method list, in which the module identifies each method by its index. The error
+// lists every difference between the services and the list.
 func (p *loadedPlugin) bindServices(services []*registry.Service, served []string) ([]plugin.Service, error) {
 	indexes := make(map[string]uint32, len(served))
 	for index, method := range served {
@@ -173,22 +173,23 @@ func (p *loadedPlugin) bindServices(services []*registry.Service, served []strin
 	return result, errors.Join(errs...)
 }
 
-// handler returns the handler of the method with the given index in the module.
+// handler returns a handler for the method with the given index in the module's method list.
 func (p *loadedPlugin) handler(index uint32) dynamic.Handler {
 	return dynamic.Raw(func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error) {
 		return p.serve(ctx, method, index, request)
 	})
 }
 
-// Services returns the services for the host to register.
+// Services implements [plugin.Instance]. It returns the services that the host must register.
 func (p *loadedPlugin) Services() []plugin.Service { return p.services }
 
-// Counts returns the number of handled requests and how many of them ended with an error.
+// Counts implements [plugin.CallCounter].
 func (p *loadedPlugin) Counts() (handled, failed uint64) {
 	return p.handled.Load(), p.failed.Load()
 }
 
-// Close frees all instances. The host calls it when no handler is running; later requests fail.
+// Close implements [plugin.Instance]. It frees all instances. The host calls Close when no handler
+// is running. Later requests fail.
 func (p *loadedPlugin) Close(ctx context.Context) error {
 	p.pool.close()
 	err := p.runtime.Close(context.WithoutCancel(ctx))
@@ -196,8 +197,8 @@ func (p *loadedPlugin) Close(ctx context.Context) error {
 	return err
 }
 
-// serve handles a request on one of the instances. It logs a fault and replaces it with the error
-// that is safe to send to the caller.
+// serve handles a request in one of the instances. If the instance fails, serve logs the fault and
+// returns an error that is safe to send to the caller.
 func (p *loadedPlugin) serve(ctx context.Context, method *registry.Method, index uint32, request []byte) ([]byte, error) {
 	ctx, deadline, cancel := p.withTimeLimit(ctx)
 	defer cancel()
@@ -214,8 +215,8 @@ func (p *loadedPlugin) serve(ctx context.Context, method *registry.Method, index
 	return nil, err
 }
 
-// withTimeLimit returns a context that ends at the plugin's time limit, and its deadline. A context
-// with an earlier deadline is returned as it is, which saves a timer.
+// withTimeLimit returns a context that ends after the plugin's timeout, and its deadline. If ctx
+// already has an earlier deadline, ctx itself is returned, which saves a timer.
 func (p *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
 	limit := time.Now().Add(time.Duration(p.limits.Timeout))
 	if deadline, ok := ctx.Deadline(); ok && !limit.Before(deadline) {
@@ -225,7 +226,8 @@ func (p *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time
 	return ctx, limit, cancel
 }
 
-// run calls the module on an instance of the pool. It discards the instance after a fault.
+// run executes the call on a module instance taken from the pool. If the instance faults, it is
+// discarded instead of being returned to the pool.
 func (p *loadedPlugin) run(ctx context.Context, index uint32, request []byte, deadline time.Time) ([]byte, error) {
 	in, err := p.pool.acquire(ctx)
 	if err != nil {
@@ -240,8 +242,8 @@ func (p *loadedPlugin) run(ctx context.Context, index uint32, request []byte, de
 	return response, err
 }
 
-// logDiscard logs why an instance was discarded. A canceled request is logged at debug level,
-// because the caller ended it and the plugin did nothing wrong.
+// logDiscard logs why an instance was discarded. If the request was canceled, the level is debug,
+// because the caller ended it and the plugin is not at fault.
 func (p *loadedPlugin) logDiscard(ctx context.Context, method *registry.Method, failure *fault) {
 	level := slog.LevelError
 	if errors.Is(ctx.Err(), context.Canceled) {

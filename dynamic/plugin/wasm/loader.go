@@ -16,25 +16,26 @@ import (
 // Name is the name of this loader in plugin manifests.
 const Name = "wasm"
 
-// features is WebAssembly 2.0 without reference types. Nothing limits the size of tables, so with
-// reference types a module could fill the memory of the host.
+// features is the set of WebAssembly features that modules can use: version 2.0 without reference
+// types. With reference types, a module could grow its tables without limit and exhaust the host's
+// memory.
 var features = api.CoreFeaturesV2.SetEnabled(api.CoreFeatureReferenceTypes, false)
 
-// Loader loads plugins that are WebAssembly modules. It is safe for concurrent use. Create one with
-// [NewLoader].
+// Loader is a [plugin.Loader] for WebAssembly modules. Use [NewLoader] to create one. A Loader is
+// safe for concurrent use.
 type Loader struct {
 	options options
 	cache   wazero.CompilationCache
 
 	mu sync.Mutex
-	// loaded counts the plugin versions that are loaded or being loaded.
+	// loaded is the number of plugin versions that are loaded or being loaded.
 	loaded int
 	closed bool
 }
 
-// NewLoader returns a loader. It fails with [errors.InvalidArgument] if an option is invalid, and
-// fails if the directory of [WithCacheDir] cannot be created. Close the loader when its hosts have
-// shut down.
+// NewLoader returns a loader. It returns an error with code [errors.InvalidArgument] if an option
+// is invalid, and another error if the directory set by [WithCacheDir] cannot be created. Close the
+// loader after all hosts that use it have shut down.
 func NewLoader(opts ...Option) (*Loader, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -49,20 +50,21 @@ func NewLoader(opts ...Option) (*Loader, error) {
 	return &Loader{options: o, cache: cache}, nil
 }
 
-// Name returns "wasm".
+// Name implements [plugin.Loader]. It returns "wasm".
 func (l *Loader) Name() string { return Name }
 
-// Load compiles the module of a plugin, which takes about a second for a Go program, and starts one
-// instance. It fails if the module has another ABI version, if it imports something that the host
-// does not provide, or if its methods differ from those of source.Services: it must serve every
-// call of these services and nothing else. Streams are not supported, so Load fails if a service
-// has one. A subscription needs no code in the plugin.
+// Load implements [plugin.Loader]. It compiles the module of a plugin and starts one instance.
+// Compiling a Go program takes about a second. Load returns an error if the module was built for
+// another ABI version, if it imports something that the host does not provide, or if its methods
+// differ from those in source.Services. The module must serve every call in these services and
+// nothing else. Streams are not supported, so Load returns an error if a service contains one.
+// Subscriptions need no code in the plugin.
 //
-// When ctx ends, the compiler stops before it compiles the next function. A hostile module can
+// When ctx ends, the compiler stops before it compiles the next function. A malicious module can
 // contain a single function that takes minutes to compile.
 //
-// Load ignores the function that reports a plugin's failure: a failed instance is replaced, and the
-// plugin keeps serving.
+// Load does not use the function for reporting the plugin's health, because the plugin keeps
+// serving when an instance fails: the instance is replaced.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	if !l.track() {
 		return nil, errors.NewErrorf(errors.FailedPrecondition, "wasm loader is closed")
@@ -93,8 +95,8 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin
 	return p, nil
 }
 
-// newRuntime returns the runtime of one plugin version. All runtimes share the loader's cache of
-// compiled code. Debug information is off because reading source positions takes long, and only
+// newRuntime returns a runtime for one plugin version. All runtimes share the loader's cache of
+// compiled code. Debug information is disabled because reading source positions is slow and only
 // traps use them.
 func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
 	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
@@ -103,9 +105,9 @@ func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
 		WithDebugInfoEnabled(false))
 }
 
-// Close frees the compiled code. It fails with [errors.FailedPrecondition] and does nothing while a
-// plugin of this loader is still loaded: shut down the hosts first. After a successful Close, Load
-// fails; further calls of Close do nothing.
+// Close frees the compiled code. If a plugin of this loader is still loaded, Close does nothing and
+// returns an error with code [errors.FailedPrecondition]; shut down the hosts first. After Close
+// has succeeded, Load returns an error and further calls to Close do nothing.
 func (l *Loader) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,7 +122,8 @@ func (l *Loader) Close() error {
 	return l.cache.Close(context.Background())
 }
 
-// track counts another plugin version and reports whether the loader is open.
+// track increments the number of loaded plugin versions and returns true, unless the loader is
+// closed.
 func (l *Loader) track() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,7 +134,7 @@ func (l *Loader) track() bool {
 	return true
 }
 
-// untrack undoes one track.
+// untrack reverses one successful call to track.
 func (l *Loader) untrack() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

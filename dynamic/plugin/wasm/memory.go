@@ -2,21 +2,23 @@ package wasm
 
 import "github.com/tetratelabs/wazero/experimental"
 
-// memory is the linear memory of an instance. It refuses to grow beyond a limit and records that it
-// did, because most programs answer a refusal with a trap, from which the cause cannot be seen.
+// memory is the linear memory of an instance. It does not grow beyond its limit and records whether
+// the module tried to exceed it, because most programs then trap, and the trap does not show the
+// cause.
 type memory struct {
 	limit int64 // bytes
 	bytes []byte
-	// refused reports whether the current request asked for more memory than the limit allows.
+	// refused reports whether the current request needed more memory than the limit allows.
 	refused bool
 }
 
 // Allocate implements [experimental.MemoryAllocator]. It is called once for each instance.
 func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 
-// Reallocate returns the memory with another size, or nil if that exceeds the limit. New bytes are
-// zero. The capacity at least doubles, up to the limit, so that a module that grows page by page
-// does not copy its memory each time.
+// Reallocate implements [experimental.LinearMemory]. It returns the memory with the given size, or
+// nil if the size exceeds the limit. New bytes are zero. If the capacity is too small, it is at
+// least doubled, up to the limit, so that a module that grows page by page does not copy its memory
+// each time.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > uint64(m.limit) { //nolint:gosec // it is not negative
 		m.refused = true
@@ -31,5 +33,5 @@ func (m *memory) Reallocate(size uint64) []byte {
 	return m.bytes
 }
 
-// Free is called when the instance is closed.
+// Free implements [experimental.LinearMemory]. It is called when the instance is closed.
 func (m *memory) Free() { m.bytes = nil }

@@ -9,91 +9,96 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A module must stop at its deadline whatever it does: in loops, in recursion and in long
-// instructions. It must also return to Go regularly, because Go's garbage collector cannot stop a
-// goroutine that runs compiled WebAssembly, and would hold up the whole process until the goroutine
-// stops.
+// The host must be able to stop a module at its deadline, no matter what the module does: in loops,
+// in recursion and in long-running instructions. A module must also return to Go regularly, because
+// Go's garbage collector cannot stop a goroutine that runs compiled WebAssembly, and the whole
+// process would have to wait for that goroutine.
 //
-// wazero has an option for this (WithCloseOnContextDone). It leaves the compiled code at every loop
-// iteration to check a flag in Go, which made computing guests ten times slower, and it has no
-// check in recursion. This package meters the bytecode instead, before wazero compiles it, in the
-// way that blockchains and other sandboxes meter gas. instrument adds to the module:
+// wazero has an option for this, WithCloseOnContextDone. With this option, compiled code calls into
+// Go in every loop iteration to check a flag, which made computations in guests ten times slower,
+// and recursion is not checked at all. This package meters the bytecode instead, before wazero
+// compiles it, in the same way as blockchains and other sandboxes meter gas. instrument adds the
+// following to a module:
 //
-//   - a global variable, the meter, which no instruction of the module can name;
-//   - an import, [onMeterPoint], a function of the host;
-//   - a meter point, see [injected.meterPoint], at the start of every function, at the start of every
-//     loop body, before every bulk memory instruction and before every call of an imported function.
+//   - a global variable, the meter, which the module's own instructions cannot access;
+//   - an import of the host function [onMeterPoint];
+//   - a meter point, see [injected.meterPoint], at the start of every function, at the start of
+//     every loop body, before every bulk memory instruction and before every call to an imported
+//     function.
 //
-// Every infinite execution passes through loops or calls, so it passes through infinitely many
-// meter points. A meter point subtracts a cost from the meter and calls the host when the meter
-// reaches zero. The usual case is one subtraction and one predictable branch in machine code; the
-// host is called about every 50 µs, where it checks the deadline.
+// Any endless execution must pass through loops or calls, and therefore through an endless number
+// of meter points. A meter point subtracts a cost from the meter. If the meter reaches zero, the
+// meter point calls the host, which checks the deadline. This happens about every 50 µs. In all
+// other cases, a meter point is only a subtraction and a predictable branch in machine code.
 
 const (
-	// meterPointExport is the name of [onMeterPoint] in the host module.
+	// meterPointExport is the name under which the host module exports [onMeterPoint].
 	meterPointExport = "checkpoint"
-	// meterInterval is the initial value of the meter. Code that only runs loops uses it up in
-	// about 50 µs.
+	// meterInterval is the value to which the meter is reset after each call to the host. Code that
+	// only runs loops uses it up in about 50 µs.
 	meterInterval = 10_000
-	// stepCost is the cost of entering a function or an iteration of a loop.
+	// stepCost is the cost of entering a function or starting a loop iteration.
 	stepCost = 1
-	// bulkCost is the cost of a bulk instruction, such as memory.fill. It takes from nanoseconds to
-	// milliseconds, depending on its operand, which is known at run time only.
+	// bulkCost is the cost of a bulk memory instruction, such as memory.fill. Its duration ranges
+	// from nanoseconds to milliseconds and depends on an operand that is known only at run time.
 	bulkCost = 1000
 	// importCost is the cost of calling an imported function. It uses up the whole meter, so that
-	// the host checks the deadline before each call: the duration of a host function is unknown.
+	// the host checks the deadline before each such call, because the duration of a host function
+	// is unknown.
 	importCost = meterInterval
 )
 
-// errDeadlinePassed ends a module at a meter point.
+// errDeadlinePassed is the value with which onMeterPoint panics to stop a module.
 var errDeadlinePassed = errors.New("deadline of the request has passed")
 
-// onMeterPoint is the host function that a meter point calls. It panics, which unwinds the module's
-// stack, if the request has ended or the instance was closed. wazero recovers the panic and returns
-// it from the call of the module.
+// onMeterPoint is the host function that meter points call. If the request has ended or the
+// instance was closed, it panics, which unwinds the module's stack. wazero recovers the panic and
+// returns it as the error of the call to the module.
 func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	if ctx.Err() != nil || module.IsClosed() {
 		panic(errDeadlinePassed)
 	}
 }
 
-// injected holds what instrumentation adds to a module, and the counts from which its indexes
-// follow.
+// injected holds the elements that instrument adds to a module, and the counts that determine their
+// indexes.
 //
 // WebAssembly refers to types, functions and globals by index. The added type and the added global
-// are the last of their kind, so that no other index changes. The added import cannot be the last
-// function: imports come before the functions that the module defines. It follows the module's own
-// imports, and the index of each defined function rises by one, see [rewriter.functionIndex].
+// are the last of their kind, so that the other indexes do not change. The added import cannot be
+// the last function, because imports precede the functions that the module defines. It is placed
+// after the module's own imports, which increases the index of each defined function by one; see
+// [rewriter.functionIndex].
 type injected struct {
-	// These are the counts in the original module. importedFunctions counts imported functions
-	// only; it is the index of the added import, too.
+	// typeCount, importedFunctions and globalCount are counts of elements in the original module.
+	// importedFunctions counts only imported functions and is also the index of the added import.
 	typeCount, importedFunctions, globalCount uint64
-	// These report which additions were made.
+	// hasType, hasImport and hasGlobal report whether the type, the import and the global have been
+	// added.
 	hasType, hasImport, hasGlobal bool
-	// These are the meter points of the three costs. makeMeterPoints encodes them once all counts
-	// are known, which is before the code section.
+	// stepMeter, bulkMeter and importMeter are the encoded meter points for the three costs.
+	// makeMeterPoints sets them before the code section is read, when all counts are known.
 	stepMeter, bulkMeter, importMeter []byte
 }
 
-// typeEntry returns the type of [onMeterPoint]: a function without parameters and results.
+// typeEntry returns the encoded type of [onMeterPoint], a function without parameters or results.
 func (a *injected) typeEntry() []byte {
 	a.hasType = true
 	return []byte{0x60, 0, 0}
 }
 
-// importEntry returns the import of [onMeterPoint].
+// importEntry returns the encoded import of [onMeterPoint].
 func (a *injected) importEntry() []byte {
 	a.hasImport = true
 	return slices.Concat(appendName(nil, hostModuleName), appendName(nil, meterPointExport), []byte{0}, appendUvarint(nil, a.typeCount))
 }
 
-// globalEntry returns the meter: a mutable global of type i32, which starts at zero.
+// globalEntry returns the encoded meter, a mutable global of type i32 that starts at zero.
 func (a *injected) globalEntry() []byte {
 	a.hasGlobal = true
 	return []byte{0x7f, 1, 0x41, 0, 0x0b}
 }
 
-// meterPoint returns the instructions of a meter point. In text format they are:
+// meterPoint returns the encoded instructions of a meter point. In pseudocode, they are:
 //
 //	meter -= cost
 //	if meter <= 0 {

@@ -15,32 +15,33 @@ import (
 )
 
 const (
-	// DefaultTimeout is the time limit of a request unless the manifest sets another.
+	// DefaultTimeout is the maximum duration of a request if the manifest does not set one.
 	DefaultTimeout = 10 * time.Second
-	// DefaultMemory is the memory limit of an instance, in bytes, unless the manifest sets another.
+	// DefaultMemory is the memory limit of an instance, in bytes, if the manifest does not set one.
 	DefaultMemory = 64 << 20
-	// DefaultMaxResponse is the maximum size, in bytes, of a response that a plugin returns.
+	// DefaultMaxResponse is the default for the maximum size of a response, in bytes.
 	DefaultMaxResponse = 16 << 20
-	// startTimeout is the time limit for starting an instance.
+	// startTimeout is the maximum time that an instance may take to start.
 	startTimeout = 10 * time.Second
-	// maxMemory is the size of a 32-bit address space.
+	// maxMemory is the size of a 32-bit address space, in bytes.
 	maxMemory = 1 << 32
 )
 
-// Option configures [NewLoader].
+// Option configures a [Loader]. Options are passed to [NewLoader].
 type Option func(*options)
 
-// ModuleFunc instantiates host modules in the runtime of a plugin, so that the plugin can import
-// them. It is called once for each version that is loaded; source identifies the plugin and the
-// version. The functions of a host module may be called from several goroutines at once. Each gets
+// ModuleFunc instantiates host modules in the runtime of a plugin so that the plugin can import
+// them. It is called once for each plugin version that is loaded. source identifies the plugin and
+// the version. The functions of a host module must be safe for concurrent use. Each call receives
 // the context of the request and must return when that context ends.
 type ModuleFunc func(ctx context.Context, source *plugin.Source, runtime wazero.Runtime) error
 
 type options struct {
 	logger *slog.Logger
-	// defaultLimits applies where a manifest sets no limit.
+	// defaultLimits holds the limits that apply if the manifest does not set them.
 	defaultLimits plugin.Limits
-	// maxLimits is the most that a manifest may request; a zero field means no maximum.
+	// maxLimits holds the highest limits that a manifest may request. A zero field means that there
+	// is no maximum.
 	maxLimits   plugin.Limits
 	maxResponse int
 	cacheDir    string
@@ -71,8 +72,8 @@ func newOptions(opts []Option) (options, error) {
 	return o, err
 }
 
-// WithLogger sets the logger of the loader, which also receives the log output of plugins. The
-// default is slog.Default. A nil logger is ignored.
+// WithLogger sets the logger for the loader and for the log output of plugins. The default is
+// slog.Default(). If logger is nil, the option has no effect.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {
@@ -81,41 +82,43 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithDefaultLimits sets the limits of plugins whose manifest sets none. Fields that are zero keep
-// their default: [DefaultTimeout], [DefaultMemory] and GOMAXPROCS instances.
+// WithDefaultLimits sets the limits that apply if a plugin's manifest does not set them. A zero
+// field leaves the default unchanged. The defaults are [DefaultTimeout], [DefaultMemory] and
+// GOMAXPROCS instances.
 func WithDefaultLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.defaultLimits = withDefaults(limits, o.defaultLimits) }
 }
 
-// WithMaxLimits sets the maximum limits that a manifest may request. A plugin that requests more
-// fails to load. The maximum also caps the defaults, for plugins that request nothing. Fields that
-// are zero mean no maximum, which is the default.
+// WithMaxLimits sets the highest limits that a manifest may request. A plugin that requests more
+// fails to load. Default limits that exceed the maximum are reduced to it. A zero field means that
+// there is no maximum, which is the default.
 func WithMaxLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.maxLimits = limits }
 }
 
-// WithMaxResponse sets the maximum size, in bytes, of the responses that plugins return. A larger
-// response fails the request with [errors.Internal]. The default is [DefaultMaxResponse].
+// WithMaxResponse sets the maximum size of a plugin's response, in bytes. If a response is larger,
+// the request fails with code [errors.Internal]. The default is [DefaultMaxResponse]. NewLoader
+// returns an error if bytes is not between 1 and math.MaxInt32.
 func WithMaxResponse(bytes int) Option {
 	return func(o *options) { o.maxResponse = bytes }
 }
 
-// WithCacheDir stores compiled code in a directory, so that the next process does not compile it
-// again. The directory is created if it is missing. Anyone who can write to the directory can run
-// machine code in this process, so it must be writable for this process's user only. By default,
-// compiled code is kept in memory.
+// WithCacheDir stores compiled code in the directory with the given path, so that the next process
+// does not have to compile it again. The directory is created if it does not exist. It must be
+// writable only by the user that runs this process, because anyone who can write to it can run
+// machine code in this process. By default, compiled code is kept only in memory.
 func WithCacheDir(path string) Option {
 	return func(o *options) { o.cacheDir = path }
 }
 
-// WithModule adds host modules that plugins can import, see [ModuleFunc]. It may be given several
-// times.
+// WithModule adds host modules that plugins can import; see [ModuleFunc]. If the option is given
+// several times, all of the modules are added.
 func WithModule(instantiate ModuleFunc) Option {
 	return func(o *options) { o.modules = append(o.modules, instantiate) }
 }
 
-// resolveLimits returns the limits of a plugin: those that its manifest requests, completed with
-// the defaults. It fails if they exceed the maximum of this host.
+// resolveLimits returns the limits for a plugin: those requested by its manifest, and the defaults
+// for the others. It returns an error if a limit is invalid or exceeds the host's maximum.
 func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) {
 	limits := withDefaults(requested, o.defaultLimits)
 	if err := checkLimits(limits); err != nil {
@@ -137,7 +140,7 @@ func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) 
 	return limits, err
 }
 
-// withDefaults returns limits with each zero field taken from defaults.
+// withDefaults returns limits with each zero field replaced by the same field of defaults.
 func withDefaults(limits, defaults plugin.Limits) plugin.Limits {
 	if limits.Timeout == 0 {
 		limits.Timeout = defaults.Timeout

@@ -7,12 +7,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// pool holds the instances of a plugin. Instances start on demand and are kept for later requests.
-// The instance that was released last is acquired first, because its memory is most likely in the
-// processor's caches.
+// pool holds the instances of a plugin. Instances are started on demand and kept for later
+// requests. The most recently released instance is acquired first, because its memory is most
+// likely to be in the CPU caches.
 type pool struct {
 	newInstance func(ctx context.Context) (*instance, error)
-	// semaphore holds one element for each acquired instance. Its capacity is the instance limit.
+	// semaphore contains one element for each acquired instance. Its capacity is the maximum number
+	// of instances.
 	semaphore chan struct{}
 
 	mu     sync.Mutex
@@ -25,8 +26,8 @@ func newPool(instances int, newInstance func(ctx context.Context) (*instance, er
 }
 
 // acquire returns an instance for the exclusive use of the caller, who must release or discard it.
-// If ctx ends before an instance is free, acquire fails with [errors.Canceled] if the request was
-// canceled and with [errors.ResourceExhausted] otherwise.
+// If ctx ends before an instance is free, acquire returns an error with code [errors.Canceled] if
+// ctx was canceled, or [errors.ResourceExhausted] otherwise.
 func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	select {
 	case p.semaphore <- struct{}{}:
@@ -39,22 +40,23 @@ func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	}
 	in, err := p.popIdle()
 	if in == nil && err == nil {
-		// A start does not end with the request. Otherwise requests with little time left would
-		// abort one start after the other, and the pool would never get an instance.
+		// Starting an instance is not aborted when the request ends. Otherwise, requests with
+		// little time left could abort one start after another, and the pool would never have an
+		// instance.
 		in, err = p.newInstance(context.WithoutCancel(ctx))
 	}
 	if err != nil {
 		<-p.semaphore
 		return nil, err
 	}
-	if ctx.Err() != nil { // a call would fail now, and the instance would be discarded for nothing
+	if ctx.Err() != nil { // a call would fail, and the instance would be discarded needlessly
 		p.release(in)
 		return nil, p.acquireError(ctx)
 	}
 	return in, nil
 }
 
-// acquireError returns the error of a request whose context ended before an instance was free.
+// acquireError returns the error for a request whose context ended before an instance was free.
 func (p *pool) acquireError(ctx context.Context) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return errors.FromContext(ctx.Err())
@@ -63,7 +65,8 @@ func (p *pool) acquireError(ctx context.Context) error {
 		"no plugin instance became free before the request's deadline: the limit is %d instances", cap(p.semaphore))
 }
 
-// popIdle removes the instance that was released last and returns it, or nil if none is idle.
+// popIdle removes and returns the most recently released instance. It returns nil if no instance is
+// idle, and an error if the pool is closed.
 func (p *pool) popIdle() (*instance, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,20 +88,21 @@ func (p *pool) release(in *instance) {
 	<-p.semaphore
 }
 
-// addIdle adds an instance that was not acquired, such as the one that was started at load.
+// addIdle adds an instance to the idle ones. Unlike release, it does not change the semaphore.
 func (p *pool) addIdle(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = append(p.idle, in)
 }
 
-// discard closes an acquired instance. A later request starts another.
+// discard closes an acquired instance. A later request starts a new one if it needs one.
 func (p *pool) discard(in *instance) {
 	in.close()
 	<-p.semaphore
 }
 
-// close makes acquire fail. Closing the runtime closes the instances.
+// close makes all later calls to acquire fail. It does not close the instances, which are closed
+// with the runtime.
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 // maxCodeLength is the maximum length of an error code, in bytes.
 const maxCodeLength = 64
 
-// decodeError decodes an error that a handler returned. It consists of parts, each prefixed with
-// its length in four bytes: the code, the text, and the type URL and value of each detail. A
-// malformed error is a fault.
+// decodeError decodes an error that a handler returned. The encoding is a sequence of parts: the
+// code, the text, and the type URL and value of each detail. Each part is prefixed with its length
+// in four bytes. If the encoding is malformed, decodeError returns a fault.
 func decodeError(encoded []byte) error {
 	var parts [][]byte
 	for len(encoded) > 0 {
@@ -47,7 +47,7 @@ func decodeError(encoded []byte) error {
 	return errors.NewError(errors.ErrorCode(parts[0]), text, details...)
 }
 
-// validCode reports whether code has the form of an error code. A plugin may use codes that package
+// validCode reports whether code has the form of an error code. Plugins may use codes that package
 // errors does not define.
 func validCode(code []byte) bool {
 	for _, c := range code {

@@ -7,15 +7,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// header is the magic number and the version with which a WebAssembly module starts.
+// header is the magic number and the version at the start of every WebAssembly module.
 const header = "\x00asm\x01\x00\x00\x00"
 
-// instrument returns a copy of a module with metering, for the compiler.
+// instrument returns a copy of a module with metering, which is ready to be compiled.
 //
-// It also refuses a module that declares more elements than its bytes can hold, or more locals or
-// table elements than a real program has. The compiler allocates memory for declared elements
-// before it reads them, and a Go process that runs out of memory ends: a module of 20 bytes could
-// end the host. All other validation is left to the compiler.
+// It also rejects a module that declares more elements than its bytes can contain, or more local
+// variables or table elements than real programs have. The compiler allocates memory for declared
+// elements before it reads them, and a Go process that runs out of memory crashes, so a module of
+// 20 bytes could crash the host. All other validation is left to the compiler.
 func instrument(module []byte) ([]byte, error) {
 	if len(module) < len(header) || string(module[:len(header)]) != header {
 		return nil, errors.New("plugin is not a WebAssembly module of version 1")
@@ -34,13 +34,13 @@ func instrument(module []byte) ([]byte, error) {
 	return w.finish(), nil
 }
 
-// rewriter reads a part of a module in the binary format and writes a copy with additions. What it
-// reads is copied unless it is consumed. After an error it reads zeros and empty vectors, so that
-// only loops have to check err.
+// rewriter reads a part of a module in the binary format and writes a copy with additions.
+// Everything that it reads is copied, except in calls to consume. After an error, it reads only
+// zeros and empty vectors, so that only loops have to check err.
 type rewriter struct {
-	// input is the whole part, and unread is the rest of it that is still to be read.
+	// input is the whole part. unread is the rest of input that has not been read yet.
 	input, unread []byte
-	// output is the copy, which contains the first copied bytes of input, less those that were
+	// output is the copy. The first copied bytes of input have been either copied to output or
 	// consumed.
 	output   []byte
 	copied   int
@@ -48,20 +48,20 @@ type rewriter struct {
 	injected *injected
 }
 
-// reset starts to read a part. The output's capacity includes a quarter more for the additions.
+// reset sets the part to be read. The output's capacity includes 25 percent more for additions.
 func (w *rewriter) reset(part []byte) {
 	w.input, w.unread = part, part
 	w.output = make([]byte, 0, len(part)+len(part)/4)
 }
 
-// copyRead copies what was read since the last copy to the output.
+// copyRead copies the bytes that were read since the last copy to the output.
 func (w *rewriter) copyRead() {
 	read := len(w.input) - len(w.unread)
 	w.output = append(w.output, w.input[w.copied:read]...)
 	w.copied = read
 }
 
-// insert writes bytes that the input does not have.
+// insert appends bytes to the output that are not in the input.
 func (w *rewriter) insert(added []byte) {
 	if w.err == nil {
 		w.copyRead()
@@ -69,20 +69,21 @@ func (w *rewriter) insert(added []byte) {
 	}
 }
 
-// consume calls read and does not copy what it reads.
+// consume calls read. The bytes that read reads are not copied to the output.
 func (w *rewriter) consume(read func()) {
 	w.copyRead()
 	read()
 	w.copied = len(w.input) - len(w.unread)
 }
 
-// finish returns the output.
+// finish returns the output after copying the last bytes to it.
 func (w *rewriter) finish() []byte {
 	w.copyRead()
 	return w.output
 }
 
-// failf records the first error and ends the input. The text continues "section 10".
+// failf records the first error and skips the rest of the input. The text is the predicate of a
+// sentence about the section, such as "is truncated".
 func (w *rewriter) failf(format string, args ...any) {
 	if w.err == nil {
 		w.err = fmt.Errorf(format, args...)
@@ -108,7 +109,7 @@ func (w *rewriter) readByte() byte {
 	return b
 }
 
-// readUvarint reads an unsigned LEB128 number. It can also skip a signed one, whose length is
+// readUvarint reads an unsigned LEB128 number. It can also skip a signed number, whose length is
 // encoded in the same way. A 64-bit number has at most ten bytes.
 func (w *rewriter) readUvarint() uint64 {
 	var n uint64
@@ -123,9 +124,9 @@ func (w *rewriter) readUvarint() uint64 {
 	return 0
 }
 
-// readLength reads the number of bytes or elements that follow. Since an element has at least one
-// byte, a length that exceeds the unread bytes is an error. This check is what protects the
-// compiler from allocating too much.
+// readLength reads a number of bytes or elements. Since each element has at least one byte, a
+// number that exceeds the number of unread bytes is an error. This check prevents the compiler from
+// allocating too much memory.
 func (w *rewriter) readLength() int {
 	n := w.readUvarint()
 	if n > uint64(len(w.unread)) {
@@ -135,10 +136,10 @@ func (w *rewriter) readLength() int {
 	return int(n) //nolint:gosec // see above
 }
 
-// skipBytes skips a name or other bytes with a length before them.
+// skipBytes skips a name or another sequence of bytes that is prefixed with its length.
 func (w *rewriter) skipBytes() { w.skip(w.readLength()) }
 
-// readVector reads the length of a vector and calls element for each of its elements.
+// readVector reads a vector and calls element to read each of its elements.
 func (w *rewriter) readVector(element func()) {
 	w.readElements(w.readLength(), element)
 }
@@ -152,7 +153,8 @@ func (w *rewriter) readElements(count int, element func()) {
 	}
 }
 
-// extendVector reads a vector and adds one element at its end.
+// extendVector reads a vector and appends one element to the copy. It calls element to read each
+// existing element.
 func (w *rewriter) extendVector(added func() []byte, element func()) {
 	var count int
 	w.consume(func() { count = w.readLength() })
@@ -161,8 +163,8 @@ func (w *rewriter) extendVector(added func() []byte, element func()) {
 	w.insert(added())
 }
 
-// rewriteSized rewrites bytes that have their length before them, such as a section or a function
-// body, and writes the new length. read must read all of the part.
+// rewriteSized rewrites a part that is prefixed with its length, such as a section or a function
+// body, and writes the new length. read must read the whole part.
 func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	part := &rewriter{injected: w.injected}
 	w.consume(func() {
@@ -184,8 +186,8 @@ func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	w.insert(appendSized(nil, part.finish()))
 }
 
-// functionIndex reads the index of a function and adds one to it if the module defines the
-// function, because the added import comes before it.
+// functionIndex reads the index of a function. If the module defines the function, the index is
+// increased by one, because the added import precedes that function.
 func (w *rewriter) functionIndex() {
 	var index uint64
 	w.consume(func() { index = w.readUvarint() })
@@ -195,17 +197,18 @@ func (w *rewriter) functionIndex() {
 	w.insert(appendUvarint(nil, index))
 }
 
-// globalIndex reads the index of a global. An index beyond the module's own globals is an error: it
-// could name the meter, and a module that can set its meter runs forever.
+// globalIndex reads the index of a global. It rejects indexes beyond the module's own globals,
+// because they could refer to the meter, and a module that can set its meter could run forever.
 func (w *rewriter) globalIndex() {
 	if index := w.readUvarint(); index >= w.injected.globalCount {
 		w.failf("refers to global %d, which does not exist", index)
 	}
 }
 
-// injectSections adds the type, import and global sections that the module lacks, each with the
-// added element only. It is called before each section; next is that section's id. Sections are
-// sorted by id, except for custom sections, whose id is zero.
+// injectSections adds the type, import and global sections if the module has none. Each of these
+// sections contains only the added element. injectSections is called before each section is read,
+// and next is the id of that section. Sections are sorted by id, except for custom sections, whose
+// id is zero.
 func (w *rewriter) injectSections(next byte) {
 	const types, imports, globals, exports = 1, 2, 6, 7
 	section := func(id byte, element []byte) {
@@ -225,8 +228,8 @@ func (w *rewriter) injectSections(next byte) {
 
 func appendUvarint(to []byte, number uint64) []byte { return binary.AppendUvarint(to, number) }
 
-// appendVarint appends a number as signed LEB128. binary.AppendVarint differs: it uses zigzag
-// encoding.
+// appendVarint appends a number in signed LEB128. binary.AppendVarint cannot be used because it
+// uses the zigzag encoding.
 func appendVarint(to []byte, number int64) []byte {
 	for number < -0x40 || number >= 0x40 {
 		to = append(to, byte(number&0x7f|0x80)) //nolint:gosec // the low 7 bits
@@ -235,7 +238,7 @@ func appendVarint(to []byte, number int64) []byte {
 	return append(to, byte(number&0x7f))
 }
 
-// appendSized appends bytes with their length before them.
+// appendSized appends a part, prefixed with its length.
 func appendSized(to, part []byte) []byte {
 	return append(appendUvarint(to, uint64(len(part))), part...)
 }

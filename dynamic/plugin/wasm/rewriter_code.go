@@ -7,17 +7,17 @@ const (
 	// opcodeBulk is the prefix of the saturating conversions and the bulk instructions.
 	opcodeBulk = 0xfc
 
-	// firstBulkMemory is the first instruction after opcodeBulk that is a bulk instruction. Those
-	// before it are conversions of numbers, which take constant time.
+	// firstBulkMemory is the lowest number after the prefix opcodeBulk that denotes a bulk
+	// instruction. Lower numbers denote conversions between number types, which take constant time.
 	firstBulkMemory = 8
 )
 
-// functionBody rewrites a function: its local variables and its code, to which it adds meter
-// points.
+// functionBody rewrites the body of a function, which consists of local variables and code, and
+// adds the meter points to the code.
 //
-// A meter point of a loop follows the loop instruction, so that it runs again on every branch to
-// the loop. A meter point for an instruction stands before it and leaves the operand stack as it
-// was.
+// The meter point of a loop is placed after the loop instruction, so that it is executed again by
+// every branch to the loop. All other meter points are placed before the instruction that they
+// measure and leave the operand stack unchanged.
 func (w *rewriter) functionBody() {
 	var locals uint64
 	w.readVector(func() {
@@ -41,15 +41,15 @@ func (w *rewriter) functionBody() {
 	}
 }
 
-// peekUvarint returns the number that follows the opcode of the next instruction, without reading
-// it.
+// peekUvarint returns the number that follows the opcode of the next instruction. It does not
+// advance the reader.
 func (w *rewriter) peekUvarint() uint64 {
 	ahead := rewriter{unread: w.unread[1:]}
 	return ahead.readUvarint()
 }
 
-// instruction reads an instruction with its operands and returns its opcode. Indexes of functions
-// are rewritten on the way.
+// instruction reads an instruction with its operands and returns its opcode. It rewrites function
+// indexes and checks the indexes of globals.
 func (w *rewriter) instruction() byte {
 	op := w.readByte()
 	switch {
@@ -71,15 +71,13 @@ func (w *rewriter) instruction() byte {
 	case op == 0x44: // f64.const
 		w.skip(8)
 	case op <= 0x01, op == 0x05, op == 0x0b, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
-		// These have no operands: unreachable, nop, else, end, return, drop, select, arithmetic,
-		// ref.is_null
+		// No operands: unreachable, nop, else, end, return, drop, select, arithmetic, ref.is_null.
 	case op >= 0x02 && op <= 0x04, op == 0x0c, op == 0x0d, op >= 0x20 && op <= 0x26, op >= 0x3f && op <= 0x42, op == 0xd0:
-		// These have one: blocks with their types, branches, variables, tables, memory.size,
+		// One operand: blocks (their type), branches, access to variables and tables, memory.size,
 		// memory.grow, constants, ref.null.
 		w.readUvarint()
 	case op == 0x11, op >= 0x28 && op <= 0x3e:
-		// These have two: call_indirect with type and table, loads and stores with alignment and
-		// offset.
+		// Two operands: call_indirect (type and table), loads and stores (alignment and offset).
 		w.readUvarint()
 		w.readUvarint()
 	default:

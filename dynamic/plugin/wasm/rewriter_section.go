@@ -6,12 +6,13 @@ const (
 	// maxLocals is the maximum number of local variables of a function. Web browsers have the same
 	// limit.
 	maxLocals = 50_000
-	// maxTableSize is the maximum initial number of elements of a table. Web browsers have the same
+	// maxTableSize is the maximum initial number of elements in a table. Web browsers have the same
 	// limit.
 	maxTableSize = 10_000_000
 )
 
-// section rewrites the content of a section. WebAssembly's specification defines the ids.
+// section rewrites the content of the section with the given id. The WebAssembly specification
+// defines the ids.
 func (w *rewriter) section(id byte) {
 	switch id {
 	case 0: // custom
@@ -46,7 +47,7 @@ func (w *rewriter) section(id byte) {
 	}
 }
 
-// valueTypes lists the encodings of the number, vector and reference types.
+// valueTypes lists the encodings of all number, vector and reference types.
 var valueTypes = []byte{0x7f, 0x7e, 0x7d, 0x7c, 0x7b, 0x70, 0x6f}
 
 func (w *rewriter) functionType() {
@@ -101,7 +102,7 @@ func (w *rewriter) tableType() {
 	}
 }
 
-// limits reads the limits of a memory or table and returns the initial size.
+// limits reads the limits of a memory or table and returns its initial size.
 func (w *rewriter) limits() uint64 {
 	flags := w.readByte()
 	initial := w.readUvarint()
@@ -147,14 +148,15 @@ func (w *rewriter) dataSegment() {
 	w.skipBytes()
 }
 
-// constantExpression reads the instructions of an initializer, up to and including end.
+// constantExpression reads the instructions of an initializer, up to and including the end
+// instruction.
 func (w *rewriter) constantExpression() {
 	for w.err == nil && w.instruction() != opcodeEnd {
 	}
 }
 
 // customSection reads a custom section. Only the name section is rewritten, because it contains
-// function indexes; stack traces in the log take the function names from it.
+// function indexes. Stack traces in the log show the function names from the name section.
 func (w *rewriter) customSection() {
 	size := w.readLength()
 	name := string(w.unread[:size])

@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// parseMethodList parses the result of dynpsrpc_describe: one method per line.
+// parseMethodList parses the result of dynpsrpc_describe, which contains one method per line.
 func parseMethodList(list string) ([]string, error) {
 	if list == "" {
 		return nil, errors.New("module has no handlers: in Go, register them with guest.Handle in an init function")
@@ -28,9 +28,9 @@ func parseMethodList(list string) ([]string, error) {
 	return methods, nil
 }
 
-// checkMethod returns an error if the kind of a method does not allow a handler in the module, or
-// requires one that the module lacks. served reports whether the module has a handler for the
-// method.
+// checkMethod returns an error if method is a stream, if it is a subscription for which the module
+// has a handler, or if it is a call for which the module has none. served reports whether the
+// module has a handler for method.
 func checkMethod(method *registry.Method, served bool) error {
 	switch kind := method.Kind(); {
 	case kind == registry.KindStream:
