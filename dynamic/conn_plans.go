@@ -11,7 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// resolveInvocation returns the plan of a method and the request as a message of the method's type.
+// resolveInvocation returns the plan for a method, and the request converted to the method's
+// request type.
 func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) (*clientPlan, proto.Message, error) {
 	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
@@ -24,8 +25,8 @@ func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) 
 	return plan, message, nil
 }
 
-// methodPlan returns the plan of a method for the Invoke functions. The conn caches plans by name
-// and makes a new one if the method has been replaced in the registry.
+// methodPlan returns the plan that the Invoke functions use for a method. The conn caches plans by
+// full method name and creates a new one if the method has been replaced in the registry.
 func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -49,8 +50,8 @@ func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error)
 	return plan, nil
 }
 
-// publisher returns the publisher of a method. The conn caches publishers by name and makes a new
-// one if the method has been replaced in the registry.
+// publisher returns the publisher for a method. The conn caches publishers by full method name and
+// creates a new one if the method has been replaced in the registry.
 func (c *Conn) publisher(name string) (*publisher, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -74,8 +75,8 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	return p, nil
 }
 
-// lookUpMethod returns the method of the conn's registry with this full name. The error suggests
-// the most similar name.
+// lookUpMethod returns the method with the given full name from the conn's registry. If there is
+// none, the error suggests the most similar name.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {

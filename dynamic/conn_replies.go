@@ -11,10 +11,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// replySubscriptions are a conn's subscriptions to the claims, responses and stream frames of one
-// service. All methods of the service share them, since these channels are named by service and
-// client. They are made when the conn first uses the service and kept until the conn is closed: a
-// subscription takes a round trip to the broker, which a call must not pay.
+// replySubscriptions holds a conn's subscriptions to the claims, responses and stream frames of one
+// service. All methods of the service share them, because the channel names contain only the
+// service and the client. The subscriptions are created when the conn first uses the service and
+// kept until the conn is closed: subscribing takes a round trip to the broker, which should not
+// slow down every call.
 type replySubscriptions struct {
 	bus       bus.Bus
 	callbacks replyCallbacks
@@ -22,15 +23,15 @@ type replySubscriptions struct {
 	clientID  string
 	claims    transport.LazySubscription
 	responses transport.LazySubscription
-	// streams is not subscribed for a service without streams.
+	// streams stays unsubscribed if the service has no streams.
 	streams transport.LazySubscription
 
-	// opening is a lock, held by the goroutine that subscribes. It is a channel of capacity one
-	// instead of a mutex, so that waiting for it can end with a context.
+	// opening is a lock that is held while subscribing. It is a channel of capacity one rather than
+	// a mutex, so that a goroutine can stop waiting for it when its context ends.
 	opening chan struct{}
 }
 
-// replyCallbacks take the frames of replySubscriptions. They never block.
+// replyCallbacks receives the frames of replySubscriptions. Its methods never block.
 type replyCallbacks interface {
 	onClaim(frame []byte)
 	onResponse(frame []byte)
@@ -50,8 +51,9 @@ func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, client
 	}
 }
 
-// subscribe subscribes to the channels that are not subscribed yet and returns when the bus has
-// confirmed them. After an error it may be called again.
+// subscribe subscribes to those channels that are not subscribed yet, and returns when the bus has
+// confirmed them. The stream channel is included only if streams is true. After an error, subscribe
+// may be called again.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
 	select {
 	case s.opening <- struct{}{}:
@@ -71,12 +73,13 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 	return s.streams.Subscribe(ctx, s.bus, frames, bus.Broadcast, s.callbacks.onStream)
 }
 
-// hasStreams reports whether any method of a service is a stream.
+// hasStreams reports whether any method of the service is a stream.
 func hasStreams(s *registry.Service) bool {
 	return slices.ContainsFunc(s.Methods(), func(m *registry.Method) bool { return m.Kind() == registry.KindStream })
 }
 
-// close closes the subscriptions. When it returns, no callback is running and none will run.
+// close closes the subscriptions. When close returns, no callback is running and none will be
+// called.
 func (s *replySubscriptions) close() {
 	s.claims.Close()
 	s.responses.Close()

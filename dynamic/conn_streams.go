@@ -6,11 +6,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// connStream is a client's stream as a child of its conn.
+// connStream implements connChild for a client's stream.
 type connStream struct{ *stream }
 
-// end closes the stream because the conn ends. As in psrpc, closing the client is not an error for
-// its streams: the server receives errors.ErrStreamClosed.
+// end implements connChild. It closes the stream because the conn is being closed. As in psrpc,
+// streams do not treat this as an error: the server receives errors.ErrStreamClosed.
 func (s connStream) end(err error) {
 	if errors.Is(err, errors.ErrClientClosed) {
 		err = nil
@@ -18,7 +18,7 @@ func (s connStream) end(err error) {
 	_ = s.Close(err)
 }
 
-// trackStream adds s to the streams and children of the conn until s.release is called.
+// trackStream adds s to the streams and children of the conn. s.release removes it again.
 func (c *Conn) trackStream(s *stream) error {
 	child := connStream{s}
 	if err := c.track(child); err != nil {
@@ -28,10 +28,10 @@ func (c *Conn) trackStream(s *stream) error {
 		c.untrack(child)
 		c.streams.remove(s)
 	}
-	return c.streams.add(s) // cannot fail: the id is new
+	return c.streams.add(s) // cannot fail, because the stream ID is new
 }
 
-// onStream is the bus.Handler of stream channels; it never blocks.
+// onStream is the bus.Handler for stream channels. It never blocks.
 func (c *Conn) onStream(frame []byte) {
 	parsed, ok := transport.Decode(
 		frame, wire.KindStream, c.options.maxFrameSize, wire.ParseStream, &c.stats.badFrames)

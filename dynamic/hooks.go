@@ -8,22 +8,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// RequestHook is called with each request of a conn before it is sent. It runs on the caller's
-// goroutine and outside of the interceptors: once per call, with the request that the caller
-// passed. It must not change the request.
+// RequestHook is called before each request of a conn is sent. It runs on the caller's goroutine
+// and outside the interceptors, so it is called once per call with the request that the caller
+// passed. It must not modify the request.
 type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 
-// ResponseHook is called when a call of a conn has ended, and for each response of a multi call. It
-// runs on the caller's goroutine and outside of the interceptors, with the response and error that
-// the caller gets. response is nil if err is not. The hook must change neither request nor
-// response.
+// ResponseHook is called when a call on a conn has ended, or, for a multi call, for each response.
+// It runs outside the interceptors, with the response and error that the caller receives. If err is
+// not nil, response is nil. The hook runs on the caller's goroutine, except for responses to
+// [Client.CallMulti] and [InvokeMulti], for which it runs on a goroutine of the conn. It must not
+// modify the request or the response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
 
 // Panic describes a panic that the library has recovered.
 type Panic struct {
 	// Method is the method whose handler, affinity function or interceptor panicked.
 	Method *registry.Method
-	// Value is the value of the panic. It is nil if a handler ended its goroutine with
+	// Value is the value passed to panic. It is nil if a handler ended its goroutine by calling
 	// runtime.Goexit.
 	Value any
 	// Stack is the stack trace of the goroutine, as text.

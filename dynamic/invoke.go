@@ -8,19 +8,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Invoke calls the method with this full name, such as "my.pkg.MyService/NormalRPC", and returns
-// its response: the generated Go type if it is linked into the program, or else a
-// *dynamicpb.Message.
+// Invoke calls the method with the given full name, such as "my.pkg.MyService/NormalRPC", and
+// returns its response. The response has the generated Go type if that type is linked into the
+// program; otherwise, it is a *dynamicpb.Message.
 //
-// The request is one of
+// The request can be one of the following:
 //
 //   - a proto.Message of the method's request type;
-//   - a json.RawMessage or a map[string]any in protobuf's JSON mapping; an Any in it may hold any
-//     type of the conn's registry;
+//   - a json.RawMessage or a map[string]any in the protobuf JSON mapping, where an Any may contain
+//     any type in the conn's registry;
 //   - nil, for an empty message.
 //
-// A request that cannot be converted to the method's request type fails with the code
-// invalid_argument and is not sent. Other errors are those of [Client.Call].
+// If the request cannot be converted to the method's request type, it is not sent, and Invoke fails
+// with the code [errors.InvalidArgument]. Otherwise, Invoke returns the same errors as [NewClient]
+// and [Client.Call].
 func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...RequestOption) (proto.Message, error) {
 	plan, message, err := c.resolveInvocation(ctx, name, request)
 	if err != nil {
@@ -29,8 +30,8 @@ func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...Requ
 	return plan.call(ctx, nil, message, opts)
 }
 
-// InvokeMulti sends a request to every server, as [Client.CallMulti] does. For name and request see
-// [Invoke].
+// InvokeMulti sends a request to every server, like [Client.CallMulti]. The name and the request
+// are as described for [Invoke].
 func InvokeMulti(
 	ctx context.Context, c *Conn, name string, request any, opts ...RequestOption,
 ) (<-chan *Response[proto.Message], error) {
@@ -41,8 +42,8 @@ func InvokeMulti(
 	return (&Client[proto.Message, proto.Message]{plan: plan}).CallMulti(ctx, message, opts...)
 }
 
-// InvokeSubscribe subscribes to the updates of a method, as [Client.Subscribe] does. For name see
-// [Invoke].
+// InvokeSubscribe subscribes to the updates of a method, like [Client.Subscribe]. The name is as
+// described for [Invoke].
 func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestOption) (Subscription[proto.Message], error) {
 	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
@@ -51,14 +52,15 @@ func InvokeSubscribe(ctx context.Context, c *Conn, name string, opts ...RequestO
 	return (&Client[proto.Message, proto.Message]{plan: plan}).Subscribe(ctx, opts...)
 }
 
-// InvokedStream is a stream that sends every kind of message that [Invoke] accepts as a request.
+// InvokedStream is a stream whose Send method accepts every kind of message that [Invoke] accepts
+// as a request.
 type InvokedStream struct {
 	ClientStream[proto.Message, proto.Message]
 
 	plan *clientPlan
 }
 
-// InvokeStream opens a stream, as [Client.OpenStream] does. For name see [Invoke].
+// InvokeStream opens a stream, like [Client.OpenStream]. The name is as described for [Invoke].
 func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOption) (*InvokedStream, error) {
 	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
@@ -71,9 +73,9 @@ func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOpti
 	return &InvokedStream{stream, plan}, nil
 }
 
-// Send sends a message, as [ClientStream] does. It accepts the same types as [Invoke]. A message
-// that cannot be converted to the method's type fails with the code invalid_argument and is not
-// sent.
+// Send sends a message, like the Send method of [ClientStream]. It accepts every kind of message
+// that [Invoke] accepts as a request. If the message cannot be converted to the method's request
+// type, it is not sent, and Send fails with the code [errors.InvalidArgument].
 func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
 	converted, err := s.plan.requests.From(s.plan.conn.registry, message)
 	if err != nil {

@@ -8,16 +8,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 )
 
-// RequestInfo describes the request, stream or update that a handler is handling, apart from its
-// message. For an update only Metadata is set.
+// RequestInfo describes the request, stream or update that is being handled, except for its
+// message. For an update, only Metadata is set.
 type RequestInfo struct {
-	// ClientID is the id of the client that sent the request or opened the stream.
+	// ClientID is the ID of the client that sent the request or opened the stream.
 	ClientID string
-	// SentAt is the time of sending by the client's clock. It is the zero time if the client did
-	// not send one.
+	// SentAt is the time at which the request was sent, according to the client's clock. It is the
+	// zero time if the client did not report one.
 	SentAt time.Time
-	// Metadata holds the key-value pairs that the client attached. It may be nil, and must not be
-	// changed.
+	// Metadata holds the key-value pairs that the client attached. It may be nil and must not be
+	// modified.
 	Metadata map[string]string
 }
 
@@ -31,8 +31,8 @@ func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) R
 
 type outgoingMetadataKey struct{}
 
-// RequestInfoFromContext returns the description of the request, stream or update that is handled
-// with ctx. It returns false if ctx is not derived from the context of a handler or a
+// RequestInfoFromContext returns information about the request, stream or update to which ctx
+// belongs. It returns false if ctx is not derived from the context passed to a handler or a
 // [DeliveryHandler].
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	provider, ok := ctx.Value(lazyctx.InfoKey{}).(requestInfoProvider)
@@ -42,16 +42,17 @@ func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	return provider.requestInfo(), true
 }
 
-// requestInfoProvider is implemented by requests, streams and updates that are being handled. The
-// RequestInfo is made when a handler asks for it: most handlers never do.
+// requestInfoProvider is implemented by requests, streams and updates that are being handled. A
+// RequestInfo is created only when a handler asks for it, because most handlers never do.
 type requestInfoProvider interface{ requestInfo() RequestInfo }
 
-// ContextWithMetadata returns a copy of ctx whose calls, streams and updates carry metadata in
-// addition to the metadata of ctx. New pairs override existing keys. Keys are case-sensitive; keys
-// and values must be valid UTF-8. The map is copied.
+// ContextWithMetadata returns a copy of ctx that carries metadata in addition to any metadata
+// already in ctx. If a key exists in both, the new value is used. The metadata is sent with every
+// call, stream and update that uses the returned context. Keys are case-sensitive. Keys and values
+// must be valid UTF-8. The map is copied.
 //
-// A handler's calls do not forward the metadata that the handler received; to do so, pass the
-// Metadata of [RequestInfo] to ContextWithMetadata.
+// Metadata that a handler receives is not forwarded to the calls that the handler makes. To forward
+// it, pass the Metadata of [RequestInfo] to ContextWithMetadata.
 func ContextWithMetadata(ctx context.Context, metadata map[string]string) context.Context {
 	merged := maps.Clone(outgoingMetadata(ctx))
 	if merged == nil {
@@ -61,7 +62,7 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 	return context.WithValue(ctx, outgoingMetadataKey{}, merged)
 }
 
-// outgoingMetadata returns the metadata of ctx, which must not be changed.
+// outgoingMetadata returns the metadata carried by ctx. It must not be modified.
 func outgoingMetadata(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(outgoingMetadataKey{}).(map[string]string)
 	return metadata

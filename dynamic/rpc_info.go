@@ -9,23 +9,24 @@ import (
 
 // RPCInfo describes a call, stream or subscription to hooks and interceptors.
 type RPCInfo struct {
-	// Service is the full name of the service in the descriptor, and Method the simple name of the
-	// method.
+	// Service is the full name of the service in its descriptor, and Method is the simple name of
+	// the method.
 	Service, Method string
-	// Topic holds the parts of the call's topic. It must not be changed.
+	// Topic holds the parts of the topic of the call. It must not be modified.
 	Topic []string
-	// Multi is true for a multi call, which every server answers.
+	// Multi reports whether this is a multi call, which every server answers.
 	Multi bool
-	// Descriptor is the method in the registry.
+	// Descriptor describes the method as found in the registry.
 	Descriptor *registry.Method
 
-	// client bounds the single and multi calls of a client. It is nil for all others.
+	// client computes the timeout and expiry of single and multi calls on a client. It is set only
+	// if the RPCInfo is passed to a client interceptor for such calls; otherwise, it is nil.
 	client callBounds
 }
 
-// callBounds is a conn as RPCInfo needs it.
+// callBounds is the part of Conn that RPCInfo uses.
 type callBounds interface {
-	// bounds returns the timeout and the expiry of a call that is made now.
+	// bounds returns the timeout and the expiry of a call that is made at the time now.
 	bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time)
 }
 
@@ -36,12 +37,13 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 	}
 }
 
-// Deadline returns the deadline of a client's single or multi call that is made now with ctx and
-// opts. It follows from the timeout in opts, the timeout of the conn, and the deadline of ctx. An
-// interceptor that repeats a call asks for the deadline once, before the first attempt.
+// Deadline returns the deadline that a single or multi call would have if a client made it now with
+// ctx and opts. The deadline depends on the timeout in opts, the timeout of the conn, and the
+// deadline of ctx. An interceptor that retries a call should call Deadline only once, before the
+// first attempt.
 //
-// For streams, subscriptions and on the server it is the deadline of ctx, or the zero time if ctx
-// has none.
+// For streams, for subscriptions and on a server, Deadline returns the deadline of ctx, or the zero
+// time if ctx has none.
 func (i RPCInfo) Deadline(ctx context.Context, opts ...RequestOption) time.Time {
 	if i.client == nil {
 		deadline, _ := ctx.Deadline()

@@ -7,54 +7,57 @@ import (
 )
 
 const (
-	// DefaultSelectionTimeout is how long a client waits for claims without SelectionOpts and
-	// [WithSelectionTimeout].
+	// DefaultSelectionTimeout is how long a client waits for claims if neither [WithSelectionOpts]
+	// nor [WithSelectionTimeout] is used.
 	DefaultSelectionTimeout = time.Second
 	// DefaultShortCircuitTimeout is how long a client waits for better claims after the first one
-	// without SelectionOpts.
+	// if [WithSelectionOpts] is not used.
 	DefaultShortCircuitTimeout = 200 * time.Millisecond
 )
 
-// SelectionOpts control how a client selects one of the servers that claim its request. The fields
-// mean the same as in psrpc. A field that is not set is zero, it has no default.
+// SelectionOpts controls how a client selects one of the servers that claim its request. The fields
+// have the same meaning as in psrpc. They have no defaults: a field that is not set is zero.
 //
-// Without SelectionOpts the selection is adaptive. For a method that is not routed by affinity, the
-// client takes the first server. For a method that is, the client takes the server with the highest
-// affinity as soon as every server has answered: as many servers as the bus counted receivers, or
-// all servers that answered the last call of this method and topic. Otherwise the client waits
-// until [DefaultShortCircuitTimeout] after the first claim, and at most for the selection timeout.
-// A server that does not answer in that time is no longer waited for; a server whose claim arrives
-// later is waited for in the next call.
+// Without SelectionOpts, the client selects the first server if the method is not routed by
+// affinity. For a method with affinity routing, the selection is adaptive: the client selects the
+// server with the highest affinity as soon as every server has answered. This is the case when as
+// many servers have answered as the bus counted receivers, or when all servers that answered the
+// previous call of the method and topic have answered again. If some servers do not answer, the
+// selection ends [DefaultShortCircuitTimeout] after the first claim, and no later than the
+// selection timeout. The next call does not wait for those servers, unless their claims have
+// arrived in the meantime.
 type SelectionOpts struct {
-	// MinimumAffinity is the lowest affinity of an acceptable claim. It is ignored unless positive.
+	// MinimumAffinity is the lowest affinity that a claim must have to be acceptable. It is ignored
+	// if it is zero or negative.
 	MinimumAffinity float32
-	// MaximumAffinity ends the selection at once with the first claim of at least this affinity. It
-	// is ignored unless positive.
+	// MaximumAffinity is an affinity that is high enough to end the selection: the first acceptable
+	// claim with at least this affinity is selected immediately. It is ignored if it is zero or
+	// negative.
 	MaximumAffinity float32
-	// AcceptFirstAvailable ends the selection at once with the first acceptable claim, even if its
-	// affinity is zero.
+	// AcceptFirstAvailable selects the first acceptable claim immediately, even if its affinity is
+	// zero.
 	AcceptFirstAvailable bool
-	// AffinityTimeout limits the duration of the selection. If it is not positive, only the timeout
-	// of the call does.
+	// AffinityTimeout limits the duration of the selection. If it is zero or negative, only the
+	// timeout of the call limits the selection.
 	AffinityTimeout time.Duration
-	// ShortCircuitTimeout limits the duration of the selection after the first acceptable claim. It
-	// is ignored unless positive.
+	// ShortCircuitTimeout limits how long the selection continues after the first acceptable claim.
+	// It is ignored if it is zero or negative.
 	ShortCircuitTimeout time.Duration
-	// SelectionFunc is called at the end of the selection with the acceptable claims, in the order
-	// of their arrival; there may be none. It returns the id of a server, or an error with which
-	// the call fails. Without it the client selects the highest positive affinity, and the first of
-	// identical ones.
+	// SelectionFunc is called at the end of the selection with the acceptable claims in order of
+	// arrival. There may be no claims. It returns the ID of the selected server, or an error with
+	// which the call fails. If SelectionFunc is nil, the client selects the claim with the highest
+	// positive affinity. If several claims have that affinity, the first one is selected.
 	SelectionFunc func(claims []*Claim) (serverID string, err error)
 }
 
 // Claim is a server's offer to handle a request.
 type Claim struct {
 	ServerID string
-	// Affinity is the server's own estimate of how well it suits the request; higher is better.
+	// Affinity is the server's own estimate of how well it suits the request. Higher is better.
 	Affinity float32
 }
 
-// internal converts the options to the type of package selection.
+// internal converts o to the corresponding type in package selection.
 func (o *SelectionOpts) internal() selection.Opts {
 	opts := selection.Opts{
 		MinimumAffinity: o.MinimumAffinity, MaximumAffinity: o.MaximumAffinity,

@@ -2,12 +2,12 @@ package dynamic
 
 import "github.com/dynpsrpc/dynpsrpc/errors"
 
-// Unprocessed marks an error with which an interceptor or handler of a server rejects a request
-// before it has done anything for the request, so that the call can safely be repeated. The client
-// finds the mark with [IsUnprocessed]. Code, text and details remain those of err. Unprocessed(nil)
-// is nil.
+// Unprocessed marks an error with which an interceptor or handler on a server rejects a request
+// before it has done any work for the request, so that the call can safely be retried. The client
+// detects the mark with [IsUnprocessed]. The code, text and details of err are preserved. If err is
+// nil, Unprocessed returns nil.
 //
-// The mark is not sent in answers to multi calls, to streams, or to psrpc clients.
+// The mark is not sent to psrpc clients, in responses to multi calls, or on streams.
 func Unprocessed(err error) error {
 	if err == nil {
 		return nil
@@ -16,28 +16,29 @@ func Unprocessed(err error) error {
 }
 
 // IsUnprocessed reports whether err is the error of a call that the server rejected before
-// processing the request: because the server was at its limits, or with [Unprocessed].
+// processing the request, either because the server was at its limits or by using [Unprocessed].
 //
-// The mark covers one call only. A handler that returns the error of a call it made itself does not
-// pass the mark on to its own caller, since the handler has already done something.
+// The mark applies to one call only. If a handler returns the error of a call that it has made
+// itself, the mark is not passed on to the handler's own caller, because the handler has already
+// done some work.
 func IsUnprocessed(err error) bool {
 	_, refused := errors.AsType[remoteUnprocessedError](err)
 	return refused
 }
 
-// unprocessedError is an error that a server of this process has marked with Unprocessed.
+// unprocessedError is an error that has been marked with Unprocessed in this process.
 type unprocessedError struct{ error }
 
 func (e unprocessedError) Unwrap() error { return e.error }
 
-// isMarkedUnprocessed reports whether a server of this process has marked err with Unprocessed.
+// isMarkedUnprocessed reports whether err has been marked with Unprocessed in this process.
 func isMarkedUnprocessed(err error) bool {
 	_, marked := errors.AsType[unprocessedError](err)
 	return marked
 }
 
-// remoteUnprocessedError is an error that the server of a call has marked. It is a type of its own,
-// so that a handler which returns it does not mark its own response.
+// remoteUnprocessedError is an error from a call that the remote server has marked as unprocessed.
+// It is a separate type, so that a handler that returns it does not mark its own response.
 type remoteUnprocessedError struct{ error }
 
 func (e remoteUnprocessedError) Unwrap() error { return e.error }

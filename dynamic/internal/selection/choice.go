@@ -2,23 +2,23 @@ package selection
 
 import "github.com/dynpsrpc/dynpsrpc/errors"
 
-// choice applies Opts to claims, one after another. It reads no clock and keeps no timer.
+// choice applies Opts to claims, one at a time. It does not use the clock or a timer.
 type choice struct {
 	opts       Opts
-	count      int      // of all claims
-	highest    float32  // affinity of all claims
-	acceptable []*Claim // in the order of their arrival
-	rejected   []string // server ids of claims below the minimum affinity
-	best       *Claim   // highest positive affinity; nil if there is none
+	count      int      // number of claims
+	highest    float32  // highest affinity of any claim
+	acceptable []*Claim // in order of arrival
+	rejected   []string // IDs of servers whose affinity is below the minimum
+	best       *Claim   // claim with the highest positive affinity; nil if there is none
 }
 
-// add considers a claim and reports whether its server is selected at once.
+// add processes a claim and reports whether its server is selected immediately.
 func (c *choice) add(claim *Claim) (selected bool) {
 	if c.count == 0 || claim.Affinity > c.highest {
 		c.highest = claim.Affinity
 	}
 	c.count++
-	// Written as a negation so that an affinity of NaN is rejected.
+	// The condition is written as a negation so that an affinity of NaN is rejected.
 	if c.opts.MinimumAffinity > 0 && !(claim.Affinity >= c.opts.MinimumAffinity) {
 		c.rejected = append(c.rejected, claim.ServerID)
 		return false
@@ -33,7 +33,8 @@ func (c *choice) add(claim *Claim) (selected bool) {
 	return false
 }
 
-// choose returns the server to use when the selection ends. The id is empty if no claim is acceptable.
+// choose returns the ID of the server to use when the selection ends, or "" if there is none. The
+// error is that of Opts.SelectionFunc.
 func (c *choice) choose() (serverID string, err error) {
 	switch {
 	case c.opts.SelectionFunc != nil:
@@ -45,7 +46,7 @@ func (c *choice) choose() (serverID string, err error) {
 	}
 }
 
-// err returns the error of a selection that found no server.
+// err returns the error of a selection that has found no server.
 func (c *choice) err() errors.Error {
 	if c.count == 0 {
 		return errors.ErrNoResponse

@@ -9,29 +9,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Collector gathers the claims of one call until a server is chosen. It belongs to the caller's
-// goroutine and is not safe for concurrent use.
+// Collector collects the claims of one call until a server is selected. A Collector is not safe for
+// concurrent use.
 type Collector struct {
 	choice     choice
 	membership *Membership // nil unless the selection is adaptive
-	seen       int         // number of claims that were considered
-	receivers  int         // of the request, when the claims were last considered
-	responders Responders  // servers that claimed or declined
-	declined   []string    // ids of servers that declined
+	seen       int         // number of claims processed so far
+	receivers  int         // number of receivers of the request, as passed to the last Add
+	responders Responders  // servers that have claimed or declined the request
+	declined   []string    // IDs of servers that have declined the request
 
 	started   time.Time
 	timers    *timer.Pool
-	timer     *time.Timer // ends the selection; nil without a timeout
-	shortened bool        // the short-circuit timeout is running
+	timer     *time.Timer // ends the selection; nil if there is no timeout
+	shortened bool        // whether the short-circuit timeout is running
 }
 
-// NewCollector returns a Collector without claims. If membership is not nil, the selection is adaptive:
-// it ends as soon as every server has answered.
+// NewCollector returns a Collector without claims. If membership is not nil, the selection is
+// adaptive: it ends as soon as every server has answered.
 func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
 
-// Start begins the wait for claims. Stop must be called afterwards.
+// Start starts the timeout of the selection. The caller must call Stop afterwards.
 func (c *Collector) Start(timers *timer.Pool) {
 	c.started, c.timers = time.Now(), timers
 	if timeout := c.choice.opts.AffinityTimeout; timeout > 0 {
@@ -46,8 +46,8 @@ func (c *Collector) Stop() {
 	}
 }
 
-// Timeout returns a channel that receives when the selection must end. It is nil if only the timeout
-// of the call ends the selection.
+// Timeout returns a channel that receives a value when the selection must end. The channel is nil
+// if only the timeout of the call limits the selection.
 func (c *Collector) Timeout() <-chan time.Time {
 	if c.timer == nil {
 		return nil
@@ -55,8 +55,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 	return c.timer.C
 }
 
-// HasNew reports whether Add was not yet called with these claims and receivers. A nil Collector has
-// seen no claims.
+// HasNew reports whether there are claims that Add has not processed, or claims for which the
+// number of receivers has changed since the last Add. It may be called on a nil Collector, for
+// which all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
@@ -64,9 +65,9 @@ func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	return len(claims) > c.seen || len(claims) > 0 && receivers != c.receivers
 }
 
-// Add considers the claims that arrived since the last Add; claims holds all claims of the call. It
-// returns the server that is selected at once, or else whether the selection can end because no
-// further claim is expected.
+// Add processes the claims that have arrived since the last call to Add. claims holds all claims of
+// the call. If a server is selected immediately, Add returns its ID and selected is true.
+// Otherwise, complete reports whether the selection can end because no more claims are expected.
 func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID string, selected, complete bool) {
 	c.receivers = receivers
 	for _, claim := range claims[c.seen:] {
@@ -85,7 +86,7 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	return "", false, c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 }
 
-// startShortCircuit shortens the wait once there is an acceptable claim.
+// startShortCircuit starts the short-circuit timeout if there is an acceptable claim.
 func (c *Collector) startShortCircuit() {
 	opts := &c.choice.opts
 	if c.shortened || opts.ShortCircuitTimeout <= 0 || len(c.choice.acceptable) == 0 {
@@ -103,17 +104,19 @@ func (c *Collector) startShortCircuit() {
 	}
 }
 
-// Choose ends the selection and returns the chosen server. The id is empty if no claim is acceptable;
-// err is that of Opts.SelectionFunc.
+// Choose ends the selection and returns the ID of the selected server, or "" if there is none. The
+// error is that of Opts.SelectionFunc.
 func (c *Collector) Choose() (serverID string, err error) { return c.choice.choose() }
 
-// HasSelectionFunc reports whether the user chooses the server.
+// HasSelectionFunc reports whether Opts.SelectionFunc is set.
 func (c *Collector) HasSelectionFunc() bool { return c.choice.opts.SelectionFunc != nil }
 
-// Membership returns the membership of an adaptive selection, nil for others.
+// Membership returns the membership used by an adaptive selection, or nil if the selection is not
+// adaptive.
 func (c *Collector) Membership() *Membership { return c.membership }
 
-// UpdateMembership records which servers answered, including claims that arrived after the choice.
+// UpdateMembership records in the membership which servers have answered, including those whose
+// claims arrived after a server was selected.
 func (c *Collector) UpdateMembership(claims []wire.ClaimRequest, receivers int) {
 	if c.membership == nil {
 		return
@@ -125,7 +128,7 @@ func (c *Collector) UpdateMembership(claims []wire.ClaimRequest, receivers int) 
 	c.membership.Update(receivers, &c.responders)
 }
 
-// Err returns the error of a selection that found no server, and the reason.
+// Err returns the error of a selection that has found no server, and the reason for it.
 func (c *Collector) Err() (errors.Error, errors.Reason) {
 	switch {
 	case len(c.choice.rejected) > 0 && len(c.choice.acceptable) == 0:
@@ -137,7 +140,7 @@ func (c *Collector) Err() (errors.Error, errors.Reason) {
 	}
 }
 
-// AddFacts adds what the selection knows to the facts of a failed call.
+// AddFacts adds information about the selection to the facts of a failed call.
 func (c *Collector) AddFacts(facts *errors.CallFacts) {
 	facts.Claims, facts.BestAffinity = c.choice.count, c.choice.highest
 	facts.Declined = slices.Concat(c.declined, c.choice.rejected)

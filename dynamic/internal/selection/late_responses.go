@@ -6,20 +6,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// maxLateCalls is the number of ended calls for which late answers are still recognised.
+// maxLateCalls is the number of ended calls for which late answers are still recognized.
 const maxLateCalls = 1024
 
-// LateResponses maps the calls that ended last to their memberships, so that a server which answers
-// after the end of its call becomes a member and is waited for in the next one. The zero value is
-// ready to use. All methods may be called from many goroutines.
+// LateResponses maps recently ended calls to their memberships. A server that answers after its
+// call has ended thereby becomes a member, and the next call waits for it. The zero value is ready
+// to use. All methods are safe for concurrent use.
 type LateResponses struct {
 	mu          sync.Mutex
 	memberships map[id.Call]*Membership
-	calls       [maxLateCalls]id.Call // ring buffer, oldest call at index oldest
+	calls       [maxLateCalls]id.Call // ring buffer; the oldest call is at index oldest
 	oldest      int
 }
 
-// Add remembers a call that has ended, in place of the oldest one.
+// Add records a call that has ended. It replaces the oldest recorded call once there are
+// maxLateCalls of them.
 func (l *LateResponses) Add(callID id.Call, membership *Membership) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -31,7 +32,8 @@ func (l *LateResponses) Add(callID id.Call, membership *Membership) {
 	l.oldest = (l.oldest + 1) % maxLateCalls
 }
 
-// OnResponse adds a server to the membership of the call that it answers, if that call ended lately.
+// OnResponse adds a server to the membership of the call that it has answered, if that call has
+// ended recently.
 func (l *LateResponses) OnResponse(requestID, server []byte, subscribers uint32) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

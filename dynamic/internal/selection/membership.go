@@ -5,21 +5,25 @@ import (
 	"sync"
 )
 
-// MaxClaims is the largest number of claims that one call keeps, and of members that a Membership
-// learns from late answers. It bounds the memory that a flood of forged server ids can take.
+// MaxClaims is the maximum number of claims that one call keeps, and the maximum number of members
+// that a Membership accepts from late answers. It limits the memory that a flood of forged server
+// IDs can use.
 const MaxClaims = 1024
 
-// Membership is what a client has learned about the servers of one method and topic: which of them
-// answer. The package comment explains how it decides that a call is complete. The zero value knows
-// no servers. All methods may be called from many goroutines.
+// Membership records which servers of one method and topic answer calls. The package documentation
+// explains how a Membership determines that a call is complete. The zero value contains no servers.
+// All methods are safe for concurrent use.
 type Membership struct {
-	mu        sync.Mutex
-	members   Responders // of the last call that waited for all servers, and later answers
-	receivers int        // of that call, as the bus counted; bus.Unknown if it did not
+	mu sync.Mutex
+	// members holds the servers that answered the last call that waited for all servers, and those
+	// that have answered late since then.
+	members Responders
+	// receivers is the number of receivers that the bus reported for that call, or bus.Unknown.
+	receivers int
 }
 
-// IsComplete reports whether responders are all the servers that got a request, by the number of
-// receivers that the bus counted. It is false if the bus counted none.
+// IsComplete reports whether responders contains all servers that got a request, given the number
+// of receivers that the bus reported. It returns false if that number is unknown or zero.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -30,9 +34,9 @@ func (m *Membership) isCompleteLocked(receivers int, responders *Responders) boo
 	return receivers > 0 && responders.total >= OneReceiver*Weight(receivers+m.hiddenServersLocked())
 }
 
-// hiddenServersLocked returns how many more servers than receivers the last complete call found:
-// psrpc servers share a receiver without saying so. Fractions are rounded away, since they only occur
-// while servers join or leave.
+// hiddenServersLocked returns by how much the number of servers exceeded the number of receivers in
+// the last complete call. The excess consists of psrpc servers, which do not report that they share
+// a receiver. Fractions are rounded down, because they occur only while servers join or leave.
 func (m *Membership) hiddenServersLocked() int {
 	if m.receivers <= 0 {
 		return 0
@@ -40,10 +44,11 @@ func (m *Membership) hiddenServersLocked() int {
 	return max(0, int(m.members.total/OneReceiver)-m.receivers)
 }
 
-// LikelyComplete reports whether no further answer is expected: the call is complete, or every server
-// that answered the last call has answered this one, with the same weight and the same number of
-// receivers. A different weight or number means that servers have joined or left. Servers that stay
-// silent, as psrpc servers do when they decline a request, are not waited for.
+// LikelyComplete reports whether no more answers are expected. This is the case if the call is
+// complete, or if every server that answered the previous call has answered this one, and neither
+// the weights of those servers nor the number of receivers has changed. A change would mean that
+// servers have joined or left. LikelyComplete does not wait for servers that stay silent, as psrpc
+// servers do when they decline a request.
 func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,8 +61,8 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 	return responders.countMatching(&m.members) == m.members.Count()
 }
 
-// Update replaces the members by the responders of a call that heard from all servers, or that waited
-// long enough for the others.
+// Update replaces the members with the responders of a call that either received answers from all
+// servers or waited long enough for the others.
 func (m *Membership) Update(receivers int, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,7 +73,7 @@ func (m *Membership) Update(receivers int, responders *Responders) {
 	m.members = Responders{weights: maps.Clone(responders.weights), total: responders.total}
 }
 
-// AddAll adds servers that answered after the call was complete.
+// AddAll adds servers that answered after their call was complete.
 func (m *Membership) AddAll(responders *Responders) {
 	for server, weight := range responders.weights {
 		m.add(server, weight)

@@ -2,8 +2,8 @@ package selection
 
 import "time"
 
-// Opts say how one server is chosen among the claims of a request. dynamic.SelectionOpts documents
-// the fields.
+// Opts controls how one of the servers that claim a request is selected. See dynamic.SelectionOpts
+// for the fields.
 type Opts struct {
 	MinimumAffinity      float32
 	MaximumAffinity      float32
@@ -13,7 +13,7 @@ type Opts struct {
 	SelectionFunc        func(claims []*Claim) (serverID string, err error)
 }
 
-// Claim is a server's offer to take a request.
+// Claim is a server's offer to handle a request.
 type Claim struct {
 	ServerID string
 	Affinity float32
