@@ -27,8 +27,8 @@ type InFlight struct {
 	drainedClosed bool
 }
 
-// Token is the counter that counts an operation. Enter returns it so that Leave decrements the same
-// counter.
+// Token identifies the counter that Enter incremented for an operation, so that Leave decrements
+// the same counter.
 type Token struct{ count atomic.Int64 }
 
 // paddedCounter is a Token padded to occupy a cache line of its own.

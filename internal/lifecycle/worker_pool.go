@@ -45,7 +45,7 @@ type worker[T any] struct {
 	// it, and ends when Stop closes it.
 	assignments chan assignment[T]
 	// token is the worker's token in WorkerPool.running. For an idle worker, Stop passes it to
-	// Leave. A worker that ends in any other way does so itself.
+	// Leave. A worker that ends in any other way calls Leave itself.
 	token *Token
 }
 

@@ -16,8 +16,9 @@ const (
 )
 
 var (
-	// offset is random so that processes do not all start with the same shard when they use the
-	// shard index to choose among things on the bus.
+	// offset is random so that processes do not all start with the same shard. This matters because
+	// request and stream ids contain the shard index, and the peers that receive an id use that
+	// index to choose a shard of their own tables.
 	offset = rand.Uint32() //nolint:gosec // the offset need not be secret
 	next   atomic.Uint32
 
