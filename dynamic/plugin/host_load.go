@@ -144,7 +144,7 @@ func (h *Host) commit(previous, v *version) {
 		previous.reservedNames = slices.DeleteFunc(previous.reservedNames, func(name string) bool {
 			return slices.Contains(v.reservedNames, name)
 		})
-		h.drains.Go(func() { // Shutdown waits for it
+		h.drains.Go(func() { // Shutdown waits for this goroutine
 			if err := previous.shutdown(context.Background()); err != nil {
 				h.options.logger.Warn("dynpsrpc: replaced version " + previous.source.Version + " of plugin " + p.name +
 					" did not end cleanly: " + err.Error())

@@ -79,7 +79,7 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case event := <-w.fsWatcher.Events:
 			w.onFSEvent(event.Name)
-		case err := <-w.fsWatcher.Errors: // events were lost
+		case err := <-w.fsWatcher.Errors: // some events were lost
 			w.host.options.logger.Debug("dynpsrpc: file system events were lost, scanning plugins again", slog.Any("error", err))
 			w.scanDir()
 		case <-poll.C:
@@ -196,7 +196,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	f.changedAt, f.completedAtStart = time.Time{}, w.completed
 	w.loadsRunning++
-	go func() { // close waits for it
+	go func() { // close waits for this goroutine
 		name, err := w.host.load(ctx, f.path)
 		w.results <- changeResult{folder: f, load: true, plugin: name, err: err}
 	}()
@@ -225,7 +225,7 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 	}
 	f.changedAt, f.busy = time.Time{}, true
 	w.host.markUnloading(name)
-	w.host.drains.Go(func() { // Shutdown waits for it
+	w.host.drains.Go(func() { // Shutdown waits for this goroutine
 		ctx, leave, err := w.host.enter(context.Background(), w.host.drainCtx)
 		if err != nil {
 			return

@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Version is the version of the protocol.
+// Version is the version of the protocol that this package implements.
 const Version = 1
 
 // Names of the environment variables that the host sets for the process.
@@ -41,7 +41,7 @@ type Service struct {
 
 // Line returns the ready line, including its newline.
 func (r Ready) Line() []byte {
-	line, _ := json.Marshal(r) //nolint:errchkjson // numbers and strings
+	line, _ := json.Marshal(r) //nolint:errchkjson // numbers and strings can always be encoded
 	return append(line, '\n')
 }
 

@@ -38,7 +38,7 @@ func testChurn(t *testing.T, network Network) {
 }
 
 // anyAnswer returns a function that calls a method of any kind. The function returns an error if no
-// server has responded successfully.
+// server has responded, or if the last response is an error.
 func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...string) func() error {
 	t.Helper()
 	return func() error {

@@ -103,7 +103,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 
 // command returns the command that runs the executable.
 func (i *instance) command() *exec.Cmd {
-	command := exec.CommandContext(context.Background(), i.executable.path, i.source.Args...) //nolint:gosec // a plugin
+	command := exec.CommandContext(context.Background(), i.executable.path, i.source.Args...) //nolint:gosec // plugins are trusted
 	command.Dir = i.executable.folder
 	command.SysProcAttr = attributes()
 	command.Env = []string{}
@@ -148,7 +148,7 @@ func (i *instance) supervise(p *process) {
 // the process and the next backoff. After Close is called, it returns nil.
 func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
-		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // not a secret
+		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // jitter is not security-sensitive
 		backoff = min(2*backoff, i.loader.options.maxBackoff)
 		select {
 		case <-i.ctx.Done():

@@ -35,8 +35,8 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 func (*Loader) Name() string { return "process" }
 
 // Load starts the process and returns when the process is ready. If Load returns an error, the
-// process is no longer running. If the process started but did not become ready, the error contains
-// the last lines of its standard error and, if it exited on its own, its exit status.
+// process is no longer running. If the process did not become ready in time or exited before it was
+// ready, the error contains the last lines of its standard error.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(err error)) (plugin.Instance, error) {
 	if source.Limits != (plugin.Limits{}) {
 		return nil, errors.NewErrorf(errors.InvalidArgument,
@@ -53,6 +53,6 @@ func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(
 		executable.remove(l.options.logger)
 		return nil, err
 	}
-	go i.supervise(p) // Close waits for it
+	go i.supervise(p) // Close waits for supervise to return
 	return i, nil
 }

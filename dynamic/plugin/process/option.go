@@ -54,7 +54,7 @@ func WithReadyTimeout(timeout time.Duration) Option {
 // WithBackoff sets the delay before a process that has exited is restarted. The delay starts at
 // minimum and doubles with each attempt, up to maximum, and includes jitter. If minimum is zero or
 // negative, the default of 100 milliseconds is used. If maximum is zero or negative, the default of
-// 30 seconds is used.
+// 30 seconds is used. A maximum that is less than minimum is raised to minimum.
 func WithBackoff(minimum, maximum time.Duration) Option {
 	return func(o *options) {
 		if minimum > 0 {
