@@ -1,45 +1,46 @@
-// Package fastdecode decodes large requests several times as fast as dynamicpb, for handlers that
-// only read them.
+// Package fastdecode decodes large requests several times faster than dynamicpb does. It is for
+// handlers that only read their requests.
 //
-// [Requests] is an option for a handler that takes proto.Message. The requests of such a handler
+// [Requests] is an option for a handler that receives a proto.Message. The requests for the handler
 // are decoded by buf.build/go/hyperpb, with a parser that is compiled from the method's descriptor
-// when the handler is registered. A large nested request takes no longer than with generated code;
-// a request of a few bytes gains nothing.
+// when the handler is registered. Decoding a large nested request takes no longer than with
+// generated code. Requests of a few bytes are not decoded faster.
 //
-// # What the handler gets
+// # What the handler receives
 //
-// A request reads like a dynamicpb.Message of the same bytes: it has the same fields, defaults and
-// unknown fields, and malformed bytes fail in the same way. Its type is *hyperpb.Message, even if
-// the Go type of the message is linked, or *dynamicpb.Message in the cases below.
+// A request reads like a dynamicpb.Message that was decoded from the same bytes: it has the same
+// fields, defaults and unknown fields, and malformed bytes cause the same errors. Its type is
+// *hyperpb.Message, even if the program contains a Go type for the message, or *dynamicpb.Message
+// in the cases described below.
 //
-// A request is read-only. Set, Mutable, Clear, NewField and similar methods may panic, also when
-// proto.Merge calls them; as with every panic of a handler, the caller then gets the code internal.
-// To change a request, marshal it and unmarshal the bytes into another message. A handler may
-// return the request as its response.
+// A request is read-only. Set, Mutable, Clear, NewField and similar methods may panic, even when
+// they are called by proto.Merge. As with any panic in a handler, the caller then receives an error
+// with the code internal. To change a request, marshal it and unmarshal the bytes into another
+// message. A handler may return the request as its response.
 //
 // # Lifetimes
 //
-// Nothing has to be released. Each request has its own memory, including a copy of its bytes, which
-// the garbage collector frees when the request and all strings, bytes, lists and messages read from
-// it are unreachable. A handler may therefore keep any of them, and several goroutines may read
-// them at once. hyperpb can reuse memory with its Shared type, but values that a handler has kept
-// would then change, so this package does not use it.
+// Nothing has to be released. Each request has its own memory, including a copy of its bytes. The
+// garbage collector frees this memory when the request, and all strings, bytes, lists and messages
+// read from it, are unreachable. A handler may therefore keep any of them, and several goroutines
+// may read them concurrently. hyperpb can reuse memory with its Shared type, but values that a
+// handler has kept would then change, so this package does not use it.
 //
-// # Where dynamicpb decodes
+// # When dynamicpb is used
 //
-// hyperpb v0.1.3 is not safe for every input. Some malformed requests, and some valid ones, make it
-// read memory outside the request or end the process with a fault that cannot be recovered; others
-// it decodes wrongly. This package therefore checks every request first and passes only those to
-// hyperpb that are known to be safe: valid encodings in which
+// hyperpb v0.1.3 is not safe for all inputs. Some requests, including valid ones, make it read
+// memory outside the request or crash the process with a fault that cannot be recovered. Others are
+// decoded incorrectly. This package therefore checks every request first. It passes a request to
+// hyperpb only if the request is a valid encoding and is known to be safe:
 //
 //   - every varint has its shortest form,
-//   - field numbers are at most 2047,
-//   - messages are nested at most 100 deep,
-//   - no field is a map, a group, an extension or a member of a oneof of several fields.
+//   - no field number is greater than 2047,
+//   - messages are nested at most 100 levels deep,
+//   - no field is a map, a group, an extension or a member of a oneof with more than one field.
 //
-// dynamicpb decodes all other requests, all messages that hyperpb cannot compile, and every request
-// on processors other than amd64 and arm64.
+// dynamicpb decodes all other requests, as well as all messages that hyperpb cannot compile, and
+// every request on architectures other than amd64 and arm64.
 //
-// The option is therefore correct for every method and fast for most. A method whose requests set
-// maps or oneofs gains nothing.
+// The option can therefore be used with every method, and makes most methods faster. It has no
+// benefit for a method whose requests contain maps or oneofs.
 package fastdecode

@@ -6,52 +6,54 @@ import (
 )
 
 const (
-	// maxNumber is the highest field number that the filter admits: the highest whose tag has at
-	// most two bytes. It also bounds the tables of the filter.
+	// maxNumber is the highest field number that the filter admits. It is the highest one whose tag
+	// takes at most two bytes, and it limits the size of the filter's tables.
 	maxNumber = 1<<11 - 1
-	// maxDepth is the maximum depth of nested messages that the filter admits.
+	// maxDepth is the maximum nesting depth of messages that the filter admits.
 	maxDepth = 100
 )
 
-// filter decides whether hyperpb may decode the bytes of a message. There is one filter for each
-// message type, built from its descriptor.
+// filter decides whether hyperpb may decode an encoded message. There is one filter for each
+// message type, which is created from the descriptor of the type.
 //
-// hyperpb v0.1.3 is not memory safe for every input. A field that is truncated inside a nested
-// message makes it read beyond the request, which ends the process with a fault that recover cannot
-// catch. Two fields of one oneof share memory, and it takes the value of one for the address of the
-// other. Since requests come from clients, a single malformed frame could end the server.
+// hyperpb v0.1.3 is not memory-safe for all inputs. If a field inside a nested message is
+// truncated, hyperpb reads beyond the end of the request, which can crash the process with a fault
+// that recover cannot catch. Fields of the same oneof share memory, and hyperpb can use the value
+// of one as the address of another. Since requests come from clients, a single malformed frame
+// could crash the server.
 //
 // The filter is therefore a list of what is allowed, not of what is known to fail. It parses the
-// whole request without allocating and admits it only if every part has a form for which the tests
-// and the fuzz targets of this package found that hyperpb and dynamicpb agree: canonical varints,
-// small field numbers, limited depth, no maps, groups, extensions or oneofs of several fields.
-// Everything else goes to dynamicpb, so a filter that is too strict costs speed and never
-// correctness. The additional pass takes much less time than it saves: decoding a nested request of
-// 10 KB is several times as fast as with dynamicpb.
+// whole request without allocating memory. It admits the request only if every part has a form for
+// which the tests and fuzz targets of this package have shown that hyperpb and dynamicpb agree:
+// canonical varints, small field numbers, limited nesting, and no maps, groups, extensions or
+// oneofs with more than one field. Everything else is decoded by dynamicpb, so a filter that is too
+// strict affects only the speed. The additional pass takes much less time than it saves: a nested
+// request of 10 KB is still decoded several times faster than with dynamicpb.
 type filter struct {
-	// fields holds the rule for each field number.
+	// fields contains the rule for each field number. It is indexed by the number.
 	fields []field
-	// extensions are the message's extension ranges, whose numbers are rejected: the compiled
-	// parser does not know the extensions and would keep them as unknown fields.
+	// extensions contains the extension ranges of the message type. Fields with these numbers are
+	// rejected, because hyperpb's parser does not know the extensions and would decode them as
+	// unknown fields.
 	extensions protoreflect.FieldRanges
 }
 
-// field is the rule of a filter for one field number.
+// field is the filter's rule for one field number.
 type field struct {
 	kind valueKind
-	// repeated reports whether the field is a list, whose numbers may be packed.
+	// repeated reports whether the field is a list. A list of numbers may be packed.
 	repeated bool
-	// message is the filter of the field's message type, if kind is message.
+	// message is the filter for the field's message type. It is nil unless kind is message.
 	message *filter
 }
 
-// valueKind is the form of a field's value. The zero value belongs to the numbers that the message
-// does not define.
+// valueKind describes the encoding of a field's value. The zero value is used for field numbers
+// that the message type does not define.
 type valueKind uint8
 
 const (
 	unknown valueKind = iota
-	// rejected is the kind of groups, maps and members of a oneof that has several fields.
+	// rejected is used for groups, maps and members of a oneof with more than one field.
 	rejected
 	varint
 	boolean
@@ -66,8 +68,8 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter of a message type. filters caches those of the types seen so far, so
-// that a recursive type uses its own filter again.
+// newFilter returns the filter for a message type. filters contains the filters that exist already,
+// so that a recursive type can refer to its own filter.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known
@@ -119,10 +121,10 @@ func kindOf(kind protoreflect.Kind) valueKind {
 	}
 }
 
-// admits reports whether encoded is a valid message without rejected fields in which every varint
-// has the shortest encoding. It does not check that strings are UTF-8, because hyperpb returns an
-// error if they are not. depth is the number of nested levels that are left, including this
-// message.
+// admits reports whether encoded is a valid message that contains no rejected fields and in which
+// every varint has the shortest possible encoding. It does not check whether strings are valid
+// UTF-8, because hyperpb returns an error if they are not. depth is the number of nesting levels
+// that are still allowed, including this message.
 func (f *filter) admits(encoded []byte, depth int) bool {
 	if depth == 0 {
 		return false
@@ -143,7 +145,8 @@ func (f *filter) admits(encoded []byte, depth int) bool {
 	return true
 }
 
-// admitsField reports whether a field with this value is admitted. The value is not truncated.
+// admitsField reports whether a field with the given number, wire type and value is admitted. value
+// must be complete.
 func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, value []byte, depth int) bool {
 	var rule field
 	if int(number) < len(f.fields) {
@@ -165,7 +168,7 @@ func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, v
 	}
 }
 
-// admitsPacked reports whether the values of a packed field are admitted. A bool must be 0 or 1.
+// admitsPacked reports whether all values of a packed field are admitted. A bool must be 0 or 1.
 func admitsPacked(values []byte, kind valueKind) bool {
 	for len(values) > 0 {
 		value, n := consumeValue(values, wireTypes[kind])
@@ -177,8 +180,8 @@ func admitsPacked(values []byte, kind valueKind) bool {
 	return true
 }
 
-// consumeValue returns the value at the start of encoded and the number of bytes it takes, with its
-// length prefix. n is zero if the value is malformed or truncated, or if it is a group.
+// consumeValue returns the value at the start of encoded and the number of bytes that it occupies,
+// including a length prefix. n is zero if the value is malformed or truncated, or if it is a group.
 func consumeValue(encoded []byte, wireType protowire.Type) (value []byte, n int) {
 	switch wireType {
 	case protowire.VarintType:
@@ -203,8 +206,8 @@ func consumeValue(encoded []byte, wireType protowire.Type) (value []byte, n int)
 	return encoded[:n], n
 }
 
-// consumeVarint returns the varint at the start of encoded and its length. n is zero if the varint
-// is malformed, truncated or longer than necessary.
+// consumeVarint returns the varint at the start of encoded and its length in bytes. n is zero if
+// the varint is malformed, truncated or longer than necessary.
 func consumeVarint(encoded []byte) (value uint64, n int) {
 	if len(encoded) > 0 && encoded[0] < 0x80 {
 		return uint64(encoded[0]), 1

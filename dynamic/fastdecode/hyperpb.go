@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// compile returns a decoder for bytes that the filter admits, or nil if hyperpb cannot compile the
-// message. hyperpb reports that with a panic.
+// compile returns a decoder for messages that the filter admits. It returns nil if hyperpb cannot
+// compile the message type, which hyperpb reports with a panic.
 func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	defer func() {
 		if recover() != nil {
@@ -22,9 +22,9 @@ func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	return func(encoded []byte) (proto.Message, error) { return decode(messageType, encoded) }
 }
 
-// decode decodes a request with hyperpb and checks its required fields. It lets hyperpb copy the
-// bytes. Without the copy hyperpb may read a few bytes beyond their end, which the race detector
-// reports as a read of another goroutine's memory.
+// decode decodes a request with hyperpb and checks that its required fields are set. hyperpb copies
+// the bytes first. Without the copy, it may read a few bytes beyond their end, which the race
+// detector reports as a race with another goroutine.
 func decode(messageType *hyperpb.MessageType, encoded []byte) (message *hyperpb.Message, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {

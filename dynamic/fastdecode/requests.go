@@ -8,20 +8,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Requests makes the requests of a handler, or the messages that a stream receives, read-only and
-// fast to decode. It is for handlers that take proto.Message; Register fails for others. The option
-// may be given to several handlers. Each compiles its own parser when it is registered, which takes
-// about as long as decoding a few requests.
+// Requests makes the requests for a handler, or the messages that a stream receives, read-only and
+// faster to decode. The handler must take a proto.Message; otherwise, Register returns an error.
+// The option may be used for several handlers. Each of them compiles its own parser when it is
+// registered, which takes about as long as decoding a few requests.
 func Requests() dynamic.DecoderOption {
 	return dynamic.WithRequestDecoder(newDecoder)
 }
 
-// decoder decodes the messages of one descriptor.
+// decoder decodes messages of one type.
 type decoder = func(encoded []byte) (proto.Message, error)
 
-// newDecoder returns a decoder that uses hyperpb for the requests that the filter admits and
-// dynamicpb for the others. An error of hyperpb is not returned: dynamicpb decodes the request
-// again, so that the error text does not depend on the decoder.
+// newDecoder returns a decoder that uses hyperpb for requests that the filter admits and dynamicpb
+// for all others. If hyperpb returns an error, dynamicpb decodes the request again, so that the
+// error text does not depend on the decoder.
 func newDecoder(request protoreflect.MessageDescriptor) (decoder, error) {
 	fastDecode, slowDecode := compile(request), dynamicDecoder(request)
 	if fastDecode == nil {

@@ -7,9 +7,9 @@ import (
 	"runtime/debug"
 )
 
-// callHandler runs the handler of a method and turns a panic into an error. The value of the panic
-// may contain data that the caller must not see, so it goes to the log with the stack, and the
-// error contains neither.
+// callHandler runs the handler of a method and converts a panic into an error. The panic value may
+// contain data that the caller must not see. It is therefore logged with the stack, and the error
+// contains neither.
 func callHandler(ctx context.Context, method string, handler Handler, request []byte) (response []byte, err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -1,11 +1,11 @@
 package guest
 
-// Code classifies an error. The constants have the meaning of those in package errors of this
-// module. Other codes reach the caller unchanged if they consist of at most 64 lower-case letters,
+// Code classifies an error. The constants have the same meaning as those in this module's package
+// errors. Other codes reach the caller unchanged if they consist of at most 64 lower-case letters,
 // digits and underscores.
 type Code string
 
-// These are the codes of package errors.
+// These are the codes defined in package errors.
 const (
 	Canceled            Code = "canceled"
 	MalformedRequest    Code = "malformed_request"

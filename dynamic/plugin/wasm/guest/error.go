@@ -5,32 +5,33 @@ import (
 	"fmt"
 )
 
-// Error is an error for the caller of a method.
+// Error is an error that is sent to the caller of a method.
 type Error struct {
-	// Code classifies the error. An empty code means [Unknown].
+	// Code classifies the error. If Code is empty, [Unknown] is sent.
 	Code Code
-	// Err provides the text of the error. If it is nil, the text is the code.
+	// Err provides the text of the error. If Err is nil, the code is used as the text.
 	Err error
-	// Details are messages that reach the caller with the error.
+	// Details contains messages that are sent to the caller with the error.
 	Details []Detail
 }
 
-// Detail is an encoded message. The function Detail of package guestproto encodes a generated
-// message.
+// Detail is an encoded message. To encode a generated message, use the function Detail in package
+// guestproto.
 type Detail struct {
-	// TypeURL names the type of the message, for example "type.googleapis.com/my.pkg.MyDetail".
+	// TypeURL identifies the type of the message, for example
+	// "type.googleapis.com/my.pkg.MyDetail".
 	TypeURL string
 	// Value is the encoded message.
 	Value []byte
 }
 
-// Errorf returns an error with a code and a formatted text. The verb %w wraps an error, as with
-// fmt.Errorf.
+// Errorf returns an error with the given code and a formatted text. The verb %w wraps an error, as
+// in fmt.Errorf.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// Error returns the text.
+// Error returns the text of Err, or the code if Err is nil.
 func (e *Error) Error() string {
 	if e.Err == nil {
 		return string(e.Code)
@@ -41,9 +42,9 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// findError returns the first *Error in err's tree, or one with the code Unknown that wraps err. It
-// does what errors.As does for this type. Package errors of this module, which other code must use
-// instead of the standard package, would make the plugin larger because it imports protobuf.
+// findError returns the first *Error in err's tree. If there is none, it returns an *Error with the
+// code Unknown that wraps err. findError replaces errors.As: the linter allows only this module's
+// package errors, which would make plugins larger because it imports protobuf.
 func findError(err error) *Error {
 	if found := searchError(err); found != nil {
 		return found
@@ -67,8 +68,8 @@ func searchError(err error) *Error {
 	return nil
 }
 
-// encodeError encodes an error for the host: the code, the text, and the type URL and value of each
-// detail, each prefixed with its length in four bytes.
+// encodeError encodes an error for the host. The encoding consists of the code, the text, and the
+// type URL and value of each detail. Each of these parts is prefixed with its length in four bytes.
 func encodeError(err error) []byte {
 	e := findError(err)
 	code := e.Code

@@ -5,19 +5,19 @@ import (
 	"unsafe"
 )
 
-// abiVersion is the version of the ABI that this package implements, see ABI.md in the directory
-// above.
+// abiVersion is the version of the ABI that this package implements. See ABI.md in the parent
+// directory.
 const abiVersion = 1
 
-// errorFlag is set in the result of dynpsrpc_call if that is an error. It is the highest bit of the
-// length.
+// errorFlag is the bit in the result of dynpsrpc_call that marks the result as an error. It is the
+// highest bit of the length.
 const errorFlag = 1 << 31
 
 var (
-	// inputBuffer is where the host writes requests. The variable keeps it from being collected.
-	inputBuffer []byte
-	// result is the last result. The variable keeps it from being collected while the host copies
-	// it.
+	// inputBuffer is the buffer for requests from the host. The variable keeps the buffer from
+	// being garbage collected.
+	// result is the most recent result. The variable keeps the result from being garbage collected
+	// while the host copies it.
 	result []byte
 )
 
@@ -45,8 +45,8 @@ func exportedCall(method uint32, address unsafe.Pointer, size uint32, deadline i
 	return packResult(response)
 }
 
-// packResult keeps bytes for the host and returns their address in the upper 32 bits and their
-// length in the lower ones.
+// packResult keeps bytes alive until the next result and returns their address in the upper 32 bits
+// and their length in the lower 32 bits.
 func packResult(bytes []byte) uint64 {
 	result = bytes
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(bytes))))<<32 | uint64(len(bytes))

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// handlerTable holds the handlers, sorted by the name of their method. The host refers to a method
-// by its index. Sorting makes the indexes the same in all instances, in whatever order the handlers
-// are registered.
+// handlerTable contains the handlers, sorted by the name of their method. The host identifies a
+// method by its index. Sorting ensures that the indexes are the same in all instances, regardless
+// of the order in which the handlers are registered.
 type handlerTable struct {
 	methods  []string // sorted
 	handlers []Handler
@@ -20,13 +20,13 @@ func (t *handlerTable) add(method string, handler Handler) {
 	t.handlers = slices.Insert(t.handlers, index, handler)
 }
 
-// describe returns the methods, one per line.
+// describe returns the names of the methods, one per line.
 func (t *handlerTable) describe() string {
 	return strings.Join(t.methods, "\n")
 }
 
-// call runs the handler of the method with the given index and returns the response, or an encoded
-// error if failed is true.
+// call runs the handler for the method with the given index and returns the response. If failed is
+// true, response is an encoded error.
 func (t *handlerTable) call(index int, request []byte, deadline time.Time) (response []byte, failed bool) {
 	if index < 0 || index >= len(t.handlers) {
 		return encodeError(Errorf(Unimplemented, "there is no method %d", index)), true

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// hostLog calls the host's function log.
+// hostLog calls the log function of the host.
 func hostLog(level slog.Level, message string) {
 	importedLog(int32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))
 }

@@ -12,9 +12,9 @@ func Log(level slog.Level, message string) {
 	hostLog(level, message)
 }
 
-// Logger returns a logger that writes to the host's log. The logger passes on all levels, and the
-// host's logger decides which it keeps. A program that logs with the functions of package slog
-// passes this logger to slog.SetDefault.
+// Logger returns a logger that writes to the host's log. It passes on records of every level, and
+// the host's logger decides which ones to keep. To redirect functions such as slog.Info to the
+// host's log, pass the logger to slog.SetDefault.
 func Logger() *slog.Logger {
 	line := &logLine{}
 	return slog.New(logHandler{line: line, attributes: slog.NewTextHandler(&line.text, &slog.HandlerOptions{
@@ -23,22 +23,21 @@ func Logger() *slog.Logger {
 	})})
 }
 
-// logHandler logs the message of a record, followed by its attributes in the format of
-// slog.TextHandler.
+// logHandler is a slog.Handler that logs the message of a record, followed by its attributes in the
+// format of slog.TextHandler.
 type logHandler struct {
 	line       *logLine
 	attributes slog.Handler
 }
 
-// logLine is the buffer into which the attributes of a record are formatted. All handlers that
-// derive from one logger share it, and mu serializes their records.
+// logLine is the buffer in which the attributes of a record are formatted. All handlers derived
+// from one logger share a logLine, and mu protects it.
 type logLine struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// dropBuiltins removes the level and the empty message that slog.TextHandler adds to the
-// attributes.
+// dropBuiltins removes the attributes that slog.TextHandler adds: the level and the empty message.
 func dropBuiltins(groups []string, attribute slog.Attr) slog.Attr {
 	_, isLevel := attribute.Value.Any().(slog.Level)
 	added := attribute.Key == slog.LevelKey && isLevel || attribute.Key == slog.MessageKey && attribute.Value.String() == ""

@@ -7,8 +7,8 @@ import (
 )
 
 // requestContext is the context of a request. It ends at the deadline or when the handler returns.
-// It creates a timer only when Done is called: in the guest a timer costs more than the rest of a
-// request, and most handlers do not call Done.
+// It does not create a timer until Done is called, because a timer in the guest costs more than the
+// rest of a request, and most handlers do not call Done.
 type requestContext struct {
 	deadline time.Time
 
@@ -19,10 +19,10 @@ type requestContext struct {
 	ended  bool
 }
 
-// Deadline returns the time at which the host ends the instance.
+// Deadline implements context.Context. It returns the time at which the host stops the instance.
 func (c *requestContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// Done returns a channel that is closed when the context ends.
+// Done implements context.Context.
 func (c *requestContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -30,19 +30,20 @@ func (c *requestContext) Done() <-chan struct{} {
 	return c.inner.Done()
 }
 
-// Err returns why the context ended, or nil if it has not ended.
+// Err implements context.Context.
 func (c *requestContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil && !c.ended && time.Now().Before(c.deadline) {
 		return nil
 	}
-	c.initLocked() // keeps the result of later calls the same
+	c.initLocked() // makes later calls return the same error
 	return c.inner.Err()
 }
 
-// Value returns the value of the inner context. Package context thereby finds the standard context
-// behind this one and needs no goroutine for a derived context.
+// Value implements context.Context. It returns the inner context's value for key. As a result,
+// package context recognizes the inner context and needs no goroutine for a context derived from
+// this one.
 func (c *requestContext) Value(key any) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +53,7 @@ func (c *requestContext) Value(key any) any {
 	return c.inner.Value(key)
 }
 
-// initLocked creates the inner context.
+// initLocked creates the inner context if it does not exist yet. The caller must hold mu.
 func (c *requestContext) initLocked() {
 	if c.inner != nil {
 		return
@@ -63,7 +64,7 @@ func (c *requestContext) initLocked() {
 	}
 }
 
-// end ends the context when the handler has returned.
+// end ends the context. It is called when the handler has returned.
 func (c *requestContext) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

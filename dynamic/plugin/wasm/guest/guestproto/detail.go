@@ -7,8 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest"
 )
 
-// Detail encodes a message as a detail of a [guest.Error]. It fails if the message cannot be
-// encoded.
+// Detail encodes a message as a detail for a [guest.Error]. It returns an error if the message
+// cannot be encoded.
 func Detail(message proto.Message) (guest.Detail, error) {
 	packed, err := anypb.New(message)
 	if err != nil {

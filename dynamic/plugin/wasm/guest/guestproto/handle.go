@@ -8,17 +8,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest"
 )
 
-// Handle registers the handler of a method, as [guest.Handle] does. Req and Resp are pointers to
-// generated messages. The handler owns the request. A nil response without an error is sent as an
-// empty message.
+// Handle registers the handler for a method, like [guest.Handle]. Req and Resp must be pointers to
+// generated messages. The handler may keep and modify the request. If it returns a nil response
+// without an error, an empty message is sent.
 //
-// The call fails with [guest.MalformedRequest] if the request cannot be decoded, and with
+// The call fails with code [guest.MalformedRequest] if the request cannot be decoded, and with code
 // [guest.MalformedResponse] if the response cannot be encoded.
 func Handle[Req, Resp proto.Message](method string, handler func(ctx context.Context, request Req) (Resp, error)) {
 	guest.Handle(method, newHandler(handler))
 }
 
-// newHandler returns a handler that decodes the request and encodes the response.
+// newHandler returns a handler that decodes the request, calls handler and encodes the response.
 func newHandler[Req, Resp proto.Message](handler func(ctx context.Context, request Req) (Resp, error)) guest.Handler {
 	var model Req
 	requestType := model.ProtoReflect().Type()

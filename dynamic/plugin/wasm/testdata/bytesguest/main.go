@@ -1,4 +1,4 @@
-// Command bytesguest is a plugin for tests, whose handlers misbehave in every way.
+// Command bytesguest is a plugin for tests. Its handlers misbehave in many ways.
 package main
 
 import (
@@ -49,13 +49,13 @@ func main() {}
 
 var counter int
 
-// count returns the number of requests that this instance has counted.
+// count increments the counter of this instance and returns it.
 func count(context.Context, string) (string, error) {
 	counter++
 	return strconv.Itoa(counter), nil
 }
 
-// deadline returns how much time is left, in milliseconds.
+// deadline returns the time until the deadline of the request, in milliseconds.
 func deadline(ctx context.Context, _ string) (string, error) {
 	end, ok := ctx.Deadline()
 	if !ok || ctx.Err() != nil {
@@ -64,7 +64,7 @@ func deadline(ctx context.Context, _ string) (string, error) {
 	return strconv.FormatInt(time.Until(end).Milliseconds(), 10), nil
 }
 
-// done waits for a derived context that ends before the request.
+// done waits for a derived context that ends before the request, and returns its error.
 func done(ctx context.Context, _ string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
@@ -81,7 +81,8 @@ func exit(_ context.Context, request string) (string, error) {
 	return "", nil
 }
 
-// fail returns an error with the code and text of the request, which a space separates.
+// fail returns an error with the code and the text from the request, where a space separates them.
+// If the request contains no space, the error has no code.
 func fail(_ context.Context, request string) (string, error) {
 	code, text, ok := strings.Cut(request, " ")
 	if !ok {
@@ -112,7 +113,7 @@ func overflow(n int) int {
 	return overflow(n+1) + int(frame[n%7])
 }
 
-// reach lists what the plugin can reach outside its sandbox.
+// reach returns a list of the things outside the sandbox that the plugin can access.
 func reach(context.Context, string) (string, error) {
 	var found []string
 	if len(os.Args) > 1 {

@@ -1,4 +1,4 @@
-// Command protoguest is a plugin for tests, whose handlers take and return messages.
+// Command protoguest is a plugin for tests. Its handlers receive and return messages.
 package main
 
 import (
@@ -19,7 +19,7 @@ func echo(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.Strin
 	return request, nil
 }
 
-// refuse returns an error with the request as a detail.
+// refuse returns an error that contains the request as a detail.
 func refuse(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
 	detail, err := guestproto.Detail(request)
 	if err != nil {
