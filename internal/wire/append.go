@@ -10,9 +10,9 @@ import (
 
 var errInvalidText = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
 
-// Each size function returns the number of bytes that the append function of the same name writes.
-// Zero and empty bytes are proto3 defaults and are not written. A message is written even if it is
-// empty.
+// Each size function returns the number of bytes written by the append function of the same name.
+// Zero numbers and empty byte strings are proto3 defaults and are omitted. Embedded messages are
+// always written, even if they are empty.
 
 func sizeVarint(tag, value uint64) int {
 	if value == 0 {

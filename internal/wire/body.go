@@ -11,21 +11,23 @@ var errModified = errors.New("message was changed while it was being encoded: " 
 
 // Body is the user's message in a frame. The zero value is an empty message.
 type Body struct {
-	// Raw is the encoded message. A parsed Body has only Raw, aliasing the frame.
+	// Raw is the encoded message. In a parsed Body, only Raw is set, and it aliases the frame.
 	Raw []byte
-	// Message is encoded into the frame. If it is set Raw is ignored. It must not be modified while
-	// it is encoded.
+	// Message is the message to encode into the frame. If it is set, Raw is ignored. Message must
+	// not be modified while it is being encoded.
 	Message proto.Message
-	// Initialized reports that all required fields of Message are set, as in proto3 they always
-	// are. It saves the check, which otherwise visits every field.
+	// Initialized reports whether all required fields of Message are known to be set, which is
+	// always the case in proto3. If it is true, encoding skips the check for required fields, which
+	// would visit every field.
 	Initialized bool
 }
 
-// initialBodySize is the initial capacity, in bytes, for a message whose size is not known.
+// initialBodySize is the initial buffer capacity, in bytes, for encoding a message whose size is
+// unknown.
 const initialBodySize = 128
 
-// size returns the encoded length, and prepares the body for appendBody. Generated messages cache
-// their sizes for the encoding that follows. Other messages are encoded right away, because
+// size returns the encoded length of b and prepares b for appendBody. Generated messages cache
+// their sizes for the encoding that follows. Other messages are encoded immediately, because
 // computing their size takes as long as encoding them.
 func (b *Body) size() int {
 	switch {
@@ -42,7 +44,7 @@ func (b *Body) size() int {
 	return len(encoded)
 }
 
-// appendBody appends the encoded body. size is its length, as returned by Body.size.
+// appendBody appends the encoded body to dst. size is the length returned by Body.size.
 func appendBody(dst []byte, body Body, size int) ([]byte, error) {
 	if body.Message == nil {
 		return append(dst, body.Raw...), nil
@@ -58,7 +60,7 @@ func appendBody(dst []byte, body Body, size int) ([]byte, error) {
 	return dst, nil
 }
 
-// appendBodyField appends the body as a bytes field, or nothing if the body is empty.
+// appendBodyField appends body to dst as a bytes field. It appends nothing if body is empty.
 func appendBodyField(dst []byte, tag uint64, body Body, size int) ([]byte, error) {
 	if size > 0 {
 		dst = appendTagAndLength(dst, tag, size)

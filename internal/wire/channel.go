@@ -5,18 +5,20 @@ import (
 	"strings"
 )
 
-// Channel is an address on a bus. Each bus uses the fields that it needs.
+// Channel is an address on a bus. Each kind of bus uses the fields that it needs.
 type Channel struct {
 	// Name is the address on Redis and on the in-process bus.
 	Name string
 	// Subject is the address on NATS.
 	Subject string
-	// Key is the routing key in the envelope on NATS, where several methods share a subject. It is
-	// empty for channels of a client and for the cancellation channel of a service.
+	// Key is the routing key, which is added to the envelope on NATS because several methods share
+	// a subject there. It is empty for channels on which clients receive and for the cancellation
+	// channel of a service.
 	Key string
 }
 
-// The last part of a channel's name, which identifies the messages that are sent on it.
+// A channel's name ends with one of these suffixes, which identifies the kind of messages sent on
+// the channel.
 const (
 	suffixRequest       = "REQ"
 	suffixClaimRequest  = "CLAIM"
@@ -26,9 +28,9 @@ const (
 	suffixCancel        = "CANCEL"
 )
 
-// RequestChannel returns the channel on which servers receive the requests of a method, and
-// subscribers receive its messages. queue is true for queued methods, of which one server or
-// subscriber receives each frame.
+// RequestChannel returns the channel on which servers receive the requests for a method and
+// subscribers receive its updates. queue must be true for queued methods, for which only one server
+// or subscriber receives each frame.
 func RequestChannel(service, method string, topic []string, queue bool) Channel {
 	channel := serverChannel(service, method, topic, suffixRequest)
 	if queue {
@@ -37,13 +39,13 @@ func RequestChannel(service, method string, topic []string, queue bool) Channel 
 	return channel
 }
 
-// ClaimResponseChannel returns the channel on which the servers of a method learn which claim the
-// client has selected.
+// ClaimResponseChannel returns the channel on which the servers of a method are notified which
+// server the client has selected.
 func ClaimResponseChannel(service, method string, topic []string) Channel {
 	return serverChannel(service, method, topic, suffixClaimResponse)
 }
 
-// StreamServerChannel returns the channel on which servers receive stream frames.
+// StreamServerChannel returns the channel on which the servers of a method receive stream frames.
 func StreamServerChannel(service, method string, topic []string) Channel {
 	return serverChannel(service, method, topic, suffixStream)
 }
@@ -63,7 +65,7 @@ func StreamClientChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, suffixStream)
 }
 
-// CancelChannel returns the channel on which servers receive the cancellations of all methods of a
+// CancelChannel returns the channel on which servers receive cancellations for all methods of a
 // service. psrpc peers do not use it.
 func CancelChannel(service string) Channel {
 	return Channel{
@@ -72,8 +74,8 @@ func CancelChannel(service string) Channel {
 	}
 }
 
-// serverChannel returns a channel on which servers receive frames. Like psrpc it escapes all parts
-// of the name, but only the topic in the subject, and nothing in the key.
+// serverChannel returns a channel on which servers receive frames. As in psrpc, all parts of the
+// name are escaped. In the subject, only the topic is escaped. The key is not escaped.
 func serverChannel(service, method string, topic []string, suffix string) Channel {
 	parts := make([]string, len(topic))
 	var subject strings.Builder
@@ -99,9 +101,9 @@ func clientChannel(service, clientID, suffix string) Channel {
 	}
 }
 
-// joinName joins parts as psrpc does: it writes a delimiter before a part if the previous part is
-// not empty. An empty part is thus omitted together with one delimiter, except at the end, where
-// the delimiter before it remains.
+// joinName joins parts in the same way as psrpc: it writes a delimiter before a part if the
+// previous part is not empty. An empty part is thus omitted together with one delimiter. If the
+// last part is empty, the delimiter before it remains.
 func joinName(parts ...string) string {
 	var name strings.Builder
 	previous := ""
@@ -115,9 +117,9 @@ func joinName(parts ...string) string {
 	return name.String()
 }
 
-// sanitize escapes everything except ASCII letters, digits and the underscore: code points below
-// U+10000 as u+ and four hex digits, others as U+ and eight. A byte that is not valid UTF-8 counts
-// as U+FFFD.
+// sanitize escapes everything except ASCII letters, digits and underscores. Code points below
+// U+10000 are written as u+ followed by four hex digits, others as U+ followed by eight. A byte
+// that is not valid UTF-8 is treated as U+FFFD.
 func sanitize(s string) string {
 	if strings.IndexFunc(s, needsEscape) < 0 {
 		return s

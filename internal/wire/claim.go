@@ -14,34 +14,35 @@ const (
 	claimTagSubscribers = 1001<<wireTypeBits | wireVarint
 )
 
-// ClaimRequest is a server's claim: its offer to handle a request, or the message that it declines
-// to. The server sends it to the client.
+// ClaimRequest is sent by a server to the client. It is either a claim, which offers to handle a
+// request, or a declined claim, which refuses to handle it.
 type ClaimRequest struct {
-	// RequestID is the id of the request.
+	// RequestID is the ID of the request.
 	RequestID []byte
-	// ServerID is the id of the server that claims or declines the request.
+	// ServerID is the ID of the server that claims or declines the request.
 	ServerID []byte
-	// Affinity rates the server for this request. The client selects the server with the highest
-	// one.
+	// Affinity rates how well the server suits the request. The client selects the server with the
+	// highest affinity.
 	Affinity float32
-	// Declined reports that the server does not take the request. dynpsrpc servers send it to
-	// clients that set AcceptDecline; other clients would take the message for a claim.
+	// Declined reports whether the server refuses to handle the request. dynpsrpc servers send
+	// declined claims only to clients that set AcceptDecline, because other clients would mistake
+	// them for claims.
 	Declined bool
-	// Subscribers is the number of servers, including this one, that the bus counts as one receiver
-	// of the request. Zero means 1.
+	// Subscribers is the number of servers, including this one, that the bus counts together as a
+	// single receiver of the request. Zero means 1.
 	Subscribers uint32
 }
 
-// ClaimResponse announces the server that the client has selected. The client sends it to all
-// servers of the method.
+// ClaimResponse announces which server the client has selected. The client sends it to all servers
+// of the method.
 type ClaimResponse struct {
-	// RequestID is the id of the request.
+	// RequestID is the ID of the request.
 	RequestID []byte
-	// ServerID is the id of the selected server.
+	// ServerID is the ID of the selected server.
 	ServerID []byte
 }
 
-// ParseClaimRequest decodes the value of an envelope with KindClaimRequest.
+// ParseClaimRequest decodes the value of an envelope of kind [KindClaimRequest].
 func ParseClaimRequest(value []byte) (claim ClaimRequest, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -64,26 +65,27 @@ func ParseClaimRequest(value []byte) (claim ClaimRequest, err error) {
 	return claim, nil
 }
 
-// ParseClaimResponse decodes the value of an envelope with KindClaimResponse.
+// ParseClaimResponse decodes the value of an envelope of kind [KindClaimResponse].
 func ParseClaimResponse(value []byte) (ClaimResponse, error) {
 	claim, err := ParseClaimRequest(value)
 	return ClaimResponse{RequestID: claim.RequestID, ServerID: claim.ServerID}, err
 }
 
-// AppendFrame appends a frame with the claim to dst. If an id is not valid UTF-8 it returns dst
-// unchanged and an error.
+// AppendFrame appends the encoded frame of c to dst. If the request ID or server ID is not valid
+// UTF-8, it returns dst unchanged and an error.
 func (c *ClaimRequest) AppendFrame(dst []byte) ([]byte, error) {
 	return c.appendFrame(dst, claimRequestName)
 }
 
-// AppendFrame appends a frame with the selection to dst. If an id is not valid UTF-8 it returns dst
-// unchanged and an error.
+// AppendFrame appends the encoded frame of c to dst. If the request ID or server ID is not valid
+// UTF-8, it returns dst unchanged and an error.
 func (c *ClaimResponse) AppendFrame(dst []byte) ([]byte, error) {
 	claim := ClaimRequest{RequestID: c.RequestID, ServerID: c.ServerID}
 	return claim.appendFrame(dst, claimResponseName)
 }
 
-// appendFrame encodes both messages: a ClaimResponse has the first two fields of a ClaimRequest.
+// appendFrame encodes both message types. The two fields of a ClaimResponse are identical to the
+// first two fields of a ClaimRequest.
 func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) {
 	if !validText(c.RequestID, c.ServerID) {
 		return dst, errInvalidText
@@ -93,7 +95,7 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 		sizeBytes(claimTagServerID, len(c.ServerID)) +
 		sizeVarint(claimTagDeclined, declined) +
 		sizeVarint(claimTagSubscribers, subscribers)
-	affinity := math.Float32bits(c.Affinity) // compared as bits, because -0 is not the default value
+	affinity := math.Float32bits(c.Affinity) // compared as bits, because -0 is not a proto3 default
 	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()
 	}

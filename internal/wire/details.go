@@ -5,8 +5,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// appendDetail decodes the current field and appends it to details. The detail does not alias the
-// frame.
+// appendDetail decodes the current field and appends it to details. The decoded detail does not
+// alias the frame. If the field is malformed, appendDetail sets r.err.
 func (r *reader) appendDetail(details []*anypb.Any) []*anypb.Any {
 	detail := new(anypb.Any)
 	if proto.Unmarshal(r.bytes, detail) != nil {

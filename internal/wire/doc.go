@@ -1,75 +1,78 @@
-// Package wire encodes and decodes the frames that are sent on a bus, and builds the names of their
-// channels. Its frames are byte-compatible with those of psrpc. The repository's docs/wire.md
-// describes the whole protocol.
+// Package wire encodes and decodes the frames that are sent on a bus, and constructs the names of
+// the channels on which they are sent. The frames are byte-compatible with psrpc's. The complete
+// protocol is described in docs/wire.md in this module's repository.
 //
-// A frame is an envelope around one inner message: a [Request], [Response], [ClaimRequest],
-// [ClaimResponse], [Stream] or [Cancel], or the user's message in the case of a subscription. A
-// receiver calls [ParseEnvelope], checks [Envelope.Kind], and passes [Envelope.Value] to the Parse
-// function of that kind. A sender calls the AppendFrame method of the inner message, or
-// [AppendMessageFrame] for a user's message. All functions may be called concurrently.
+// A frame is an envelope that contains an inner message: a [Request], [Response], [ClaimRequest],
+// [ClaimResponse], [Stream] or [Cancel], or a user's message published to subscribers. A receiver
+// calls [ParseEnvelope], checks [Envelope.Kind], and passes [Envelope.Value] to the Parse function
+// for that kind. A sender calls the AppendFrame method of the inner message, or
+// [AppendMessageFrame] for a user's message. All functions are safe for concurrent use.
 //
 // # Why the codec is written by hand
 //
-// Generated code would register the messages of proto package internal in the global protobuf
-// registry, where they conflict with psrpc's own in a program that links both libraries. A
-// hand-written codec also encodes envelope, inner message and user's message in one pass into one
-// allocation, and decodes without copying; generated code encodes the user's message, the inner
-// message and the envelope one after the other. The tests compare the codec with protobuf's decoder
-// and with recorded psrpc frames.
+// Generated code would register the messages of psrpc's proto package, internal, in the global
+// protobuf registry. In a program that links both libraries, they would conflict with psrpc's own.
+// A hand-written codec also encodes the envelope, the inner message and the user's message in one
+// pass with a single allocation, and decodes without copying. Generated code would encode these
+// three messages one after the other. The tests compare the codec with protobuf's decoder and with
+// recorded psrpc frames.
 //
 // # Decoding
 //
-// Decoding follows protobuf: fields may have any order, unknown fields are skipped, known field
-// numbers with another wire type count as unknown, the last value of a field wins, and text that is
-// not valid UTF-8 is an error. A field that is absent or empty is nil.
+// Decoding follows the rules of protobuf: fields may appear in any order, unknown fields are
+// skipped, known field numbers with an unexpected wire type are treated as unknown, the last value
+// of a field wins, and text that is not valid UTF-8 is an error. Byte slices are nil if the field
+// is absent or empty.
 //
-// Byte slices of a decoded message alias the frame and are valid until the frame is overwritten.
-// Their capacity is clipped, so that append copies them instead of writing into the frame.
+// The byte slices of a decoded message alias the frame and are valid until the frame is
+// overwritten. Their capacity is clipped to their length, so that append copies them instead of
+// writing into the frame.
 //
 // # Encoding
 //
-// Encoding computes the size of the frame first, and grows the destination at most once. Like
-// psrpc, it writes fields in rising order, omits default values, and writes metadata in random
-// order.
+// The size of a frame is computed before the frame is encoded, so the destination is grown at most
+// once. As in psrpc, fields are written in ascending order, default values are omitted, and
+// metadata is written in random order.
 //
 // # Compression
 //
-// psrpc from v0.7.6 on may compress the inner message with gzip. A compressed value starts with
+// Since v0.7.6, psrpc may compress the inner message with gzip. A compressed value starts with
 // bytes that no protobuf message starts with. Receivers pass every value to [Decompress] before
 // they parse it. This package never compresses.
 //
 // # Private fields
 //
-// Fields numbered from 1000 up belong to dynpsrpc. psrpc peers skip them.
+// Field numbers 1000 and above are private to dynpsrpc. psrpc peers skip these fields.
 //
 //	message       number  type          name            meaning
-//	envelope      1000    fixed64       nonce           makes identical updates of a queue distinct frames
+//	envelope      1000    fixed64       nonce           distinguishes identical updates in a queue
 //	envelope      1001    map<string, string> metadata  metadata of an update
 //	Request       1000    bool          accept_direct   the client accepts a Response without a claim
-//	Request       1001    bool          accept_decline  the client understands a declined claim
+//	Request       1001    bool          accept_decline  the client understands declined claims
 //	Response      1000    uint32        subscribers     number of servers that the bus counts as one receiver
 //	Response      1001    bool          unprocessed     the request failed before a handler ran
-//	ClaimRequest  1000    bool          declined        the server does not take the request
-//	ClaimRequest  1001    uint32        subscribers     as in Response
-//	Stream        1000    StreamPing    ping            a keepalive: an operation without fields
+//	ClaimRequest  1000    bool          declined        the server refuses to handle the request
+//	ClaimRequest  1001    uint32        subscribers     same as in Response
+//	Stream        1000    StreamPing    ping            keepalive operation, which has no fields
 //	StreamOpen    1000    int64         keepalive       keepalive interval of the sender, in nanoseconds
-//	StreamAck     1000    int64         keepalive       as in StreamOpen
+//	StreamAck     1000    int64         keepalive       same as in StreamOpen
 //	StreamClose   1000    repeated Any  error_details   details of the error
 //
-// Field 9 of a Request, skip_claim, is psrpc's own: it lets a server run a request as soon as it
-// has sent a ClaimRequest. With accept_direct the server does not send a ClaimRequest either.
+// Field 9 of a Request, skip_claim, is defined by psrpc. It allows a server to run a request as
+// soon as the server has sent a ClaimRequest. With accept_direct, the server does not send a
+// ClaimRequest at all.
 //
-// A peer that does not know the private fields takes a declined claim for a claim, and a ping for a
-// frame without an operation. Both are therefore sent only to peers that announced their support:
-// with accept_decline, or with a keepalive interval.
+// A peer that does not know the private fields would mistake a declined claim for a claim, and a
+// ping for a frame without an operation. Declined claims are therefore sent only to clients that
+// have set accept_decline, and pings only to peers that have announced a keepalive interval.
 //
 // A client knows that all servers have answered when the number of answers equals the number of
-// receivers that the bus reported. Some buses count connections, which several servers may share.
-// Such servers therefore send the number of servers on their connection: in the Response to a multi
-// call, and in the ClaimRequest otherwise.
+// receivers that the bus has reported. Some buses count connections, which several servers may
+// share. On such a bus, a server therefore sends the number of servers on its connection: in the
+// Response to a multi call, and in the ClaimRequest otherwise.
 //
 // # Private messages
 //
-// The message dynpsrpc.Cancel has one field, request_id, a string with number 1. It is sent on a
-// channel to which psrpc peers do not subscribe.
+// The message dynpsrpc.Cancel has a single field: request_id, a string with field number 1. It is
+// sent on a channel to which psrpc peers do not subscribe.
 package wire

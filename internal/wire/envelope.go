@@ -23,12 +23,12 @@ const (
 	typeURLPrefix = "type.googleapis.com/"
 )
 
-// Kind is the type of the inner message of an envelope.
+// Kind identifies the type of an envelope's inner message.
 type Kind uint8
 
 // The kinds of inner messages.
 const (
-	// KindUnknown is a user's message, or any other message without a kind below.
+	// KindUnknown is a user's message or any other message not listed below.
 	KindUnknown Kind = iota
 	KindRequest
 	KindResponse
@@ -38,7 +38,7 @@ const (
 	KindCancel
 )
 
-// The full names of the inner messages in type URLs.
+// The full names of the inner messages, as used in type URLs.
 const (
 	requestName       = "internal.Request"
 	responseName      = "internal.Response"
@@ -48,22 +48,22 @@ const (
 	cancelName        = "dynpsrpc.Cancel"
 )
 
-// Envelope is the outer message of a decoded frame. Its slices alias the frame. Use [RoutingKey]
-// for the routing key, which only NATS needs.
+// Envelope is the outer message of a decoded frame. Its slices alias the frame. It does not contain
+// the routing key, because only the NATS bus needs it; see [RoutingKey].
 type Envelope struct {
-	// Kind selects the Parse function for Value.
+	// Kind determines which Parse function to use for Value.
 	Kind Kind
-	// TypeName is the full name of the inner message: the part of the type URL after the last '/'.
-	// It is empty if the frame has no type URL.
+	// TypeName is the full name of the inner message, which is the part of the type URL after the
+	// last slash. It is empty if the frame has no type URL.
 	TypeName []byte
 	// Value is the encoded inner message.
 	Value []byte
-	// Metadata is the metadata of an update, or nil. Only dynpsrpc publishers send it.
+	// Metadata is the metadata of an update. It may be nil. Only dynpsrpc publishers send it.
 	Metadata map[string]string
 }
 
-// ParseEnvelope decodes the outer message of a frame, without decoding the inner one. It returns an
-// error if the frame is not a valid envelope.
+// ParseEnvelope decodes the outer message of a frame but not the inner message. It returns an error
+// if the frame is not a valid envelope.
 func ParseEnvelope(frame []byte) (Envelope, error) {
 	var env Envelope
 	r := reader{rest: frame}
@@ -75,7 +75,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
-			r.text() // checked only: the NATS bus calls RoutingKey
+			r.text() // checked but not stored; see RoutingKey
 		case envelopeTagMetadata:
 			env.Metadata = r.setEntry(env.Metadata)
 		}
@@ -107,8 +107,9 @@ func kindOf(typeName []byte) Kind {
 	}
 }
 
-// RoutingKey returns the routing key of a frame, or nil if it has none, without decoding the rest.
-// It returns an error if the frame is malformed. The result aliases the frame.
+// RoutingKey returns the routing key of a frame without decoding the inner message. The key aliases
+// the frame. It is nil if the frame has no routing key. RoutingKey returns an error if the frame is
+// malformed.
 func RoutingKey(frame []byte) ([]byte, error) {
 	var key []byte
 	r := reader{rest: frame}
@@ -123,17 +124,17 @@ func RoutingKey(frame []byte) ([]byte, error) {
 	return key, nil
 }
 
-// AppendRoutingKey appends a routing key to an encoded frame and returns the extended frame. An
-// empty key adds nothing. Like append it may write into the spare capacity of frame, so two
-// goroutines must not extend the same frame.
+// AppendRoutingKey appends a routing key to an encoded frame and returns the extended frame. If key
+// is empty, nothing is appended. Like append, AppendRoutingKey may write into the spare capacity of
+// frame, so two goroutines must not extend the same frame.
 func AppendRoutingKey(frame []byte, key string) []byte {
 	return appendBytes(frame, envelopeTagRoutingKey, key)
 }
 
-// AppendMetadata appends metadata to an encoded frame and returns the extended frame. Empty
-// metadata adds nothing. Like append it may write into the spare capacity of frame, so two
-// goroutines must not extend the same frame. If the metadata is not valid UTF-8 it returns frame
-// unchanged and an error.
+// AppendMetadata appends metadata to an encoded frame and returns the extended frame. If metadata
+// is empty, nothing is appended. If metadata is not valid UTF-8, AppendMetadata returns frame
+// unchanged and an error. Like append, it may write into the spare capacity of frame, so two
+// goroutines must not extend the same frame.
 func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	if !validMetadata(metadata) {
 		return frame, errInvalidText
@@ -142,13 +143,13 @@ func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	return appendMetadata(frame, envelopeTagMetadata, metadata), nil
 }
 
-// SizeRoutingKey returns the number of bytes that AppendRoutingKey appends.
+// SizeRoutingKey returns the number of bytes that AppendRoutingKey appends for key.
 func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
 
-// AppendMessageFrame appends a frame with a user's message to dst, as publishers to a subscription
-// send it. typeName is the full name of the message. A nonce other than zero distinguishes the
-// frame from others with an identical message. If the message cannot be encoded it returns dst
-// unchanged and an error.
+// AppendMessageFrame appends to dst a frame that contains a user's message, as publishers send it
+// to subscribers. typeName is the full name of the message. A nonzero nonce distinguishes the frame
+// from other frames with an identical message. If typeName is invalid or the message cannot be
+// encoded, AppendMessageFrame returns dst unchanged and an error.
 func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([]byte, error) {
 	if typeName == "" || !utf8.ValidString(typeName) {
 		return dst, errTypeName
@@ -168,9 +169,9 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 	return frame, nil
 }
 
-// beginFrame grows dst to the capacity of a whole frame and appends the part of the frame that
-// precedes the inner message. The caller appends the size bytes of the inner message, and then
-// trailing bytes of further envelope fields.
+// beginFrame grows dst so that a whole frame fits and appends the part of the frame that precedes
+// the inner message. The caller must then append the inner message, which is size bytes long, and
+// any further envelope fields, which are trailing bytes long in total.
 func beginFrame(dst []byte, typeName string, size, trailing int) []byte {
 	urlLen := len(typeURLPrefix) + len(typeName)
 	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailing)

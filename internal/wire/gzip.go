@@ -9,12 +9,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// gzipMagic starts every gzip stream. No protobuf message starts with it: as a tag its first byte
-// has the wire type 7, which does not exist.
+// gzipMagic is the start of every gzip stream. No protobuf message starts with these bytes: as part
+// of a tag, the first byte would specify wire type 7, which does not exist.
 const gzipMagic = "\x1f\x8b"
 
-// gzipTrailer is the length of the end of a gzip stream: a checksum, and the length of the data
-// before compression, four bytes each.
+// gzipTrailer is the length of a gzip stream's trailer, in bytes. The trailer consists of a
+// checksum and the uncompressed length, which are four bytes each.
 const gzipTrailer = 8
 
 var (
@@ -22,10 +22,11 @@ var (
 	errDecompressSize = errors.New("decompressed value is larger than the limit or than its declared size")
 )
 
-// Decompress returns value, decompressed if it is a gzip stream. It returns an error if the stream
-// is damaged, or if the result is larger than limit bytes or than the stream declares. Neither kind
-// of oversized stream costs memory: one that declares more than limit is not expanded, and one that
-// declares less than it contains is expanded up to the declared size.
+// Decompress decompresses value if it is a gzip stream, and returns it unchanged otherwise. It
+// returns an error if the stream is damaged, if the decompressed value is larger than limit bytes,
+// or if its size differs from the size declared in the stream. Oversized streams do not consume
+// memory: a stream that declares more than limit bytes is not decompressed at all, and a stream
+// that contains more than it declares is decompressed only up to the declared size.
 func Decompress(value []byte, limit int) ([]byte, error) {
 	if len(value) < len(gzipMagic) || string(value[:len(gzipMagic)]) != gzipMagic {
 		return value, nil
@@ -33,7 +34,7 @@ func Decompress(value []byte, limit int) ([]byte, error) {
 	return gunzip(value, limit)
 }
 
-// gunzip decompresses a gzip stream.
+// gunzip decompresses a gzip stream. It returns the same errors as Decompress.
 func gunzip(value []byte, limit int) ([]byte, error) {
 	if len(value) < gzipTrailer {
 		return nil, errTruncatedGzip
@@ -46,7 +47,7 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream.Multistream(false) // psrpc writes a single stream, and the trailer has the size of the last one
+	stream.Multistream(false) // psrpc writes one stream; the trailer contains only the last one's size
 	message, err := io.ReadAll(io.LimitReader(stream, size+1))
 	if err != nil {
 		return nil, err

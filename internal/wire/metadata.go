@@ -2,14 +2,16 @@ package wire
 
 import "unicode/utf8"
 
-// A protobuf map is encoded as repeated messages with the fields key and value.
+// The tags of a map entry. Protobuf encodes a map as repeated messages that each have a key and a
+// value field.
 const (
 	entryTagKey   = 1<<wireTypeBits | wireBytes
 	entryTagValue = 2<<wireTypeBits | wireBytes
 )
 
-// setEntry decodes the map entry in the current field and stores it in metadata. It allocates
-// metadata if it is nil, and returns it.
+// setEntry decodes the map entry in the current field, stores it in metadata and returns metadata.
+// If metadata is nil, setEntry allocates a map. If the entry is malformed, it sets r.err and stores
+// nothing.
 func (r *reader) setEntry(metadata map[string]string) map[string]string {
 	var key, value []byte
 	entry := reader{rest: r.bytes}
@@ -59,7 +61,8 @@ func appendMetadata(dst []byte, tag uint64, metadata map[string]string) []byte {
 	return dst
 }
 
-// sizeEntry returns the size of a map entry. Entries contain key and value even if they are empty.
+// sizeEntry returns the encoded size of a map entry. The key and the value are encoded even if they
+// are empty.
 func sizeEntry(key, value string) int {
 	return sizeLengthDelimited(entryTagKey, len(key)) + sizeLengthDelimited(entryTagValue, len(value))
 }

@@ -14,7 +14,8 @@ var (
 	errNotUTF8   = errors.New("malformed frame: a text field is not valid UTF-8")
 )
 
-// The protobuf wire types in use. A tag is number<<3 | wire type.
+// The protobuf wire types used by this package. A tag combines a field number with a wire type:
+// number<<3 | wireType.
 const (
 	wireVarint  = uint64(protowire.VarintType)
 	wireFixed64 = uint64(protowire.Fixed64Type)
@@ -25,24 +26,24 @@ const (
 	wireTypeMask = 1<<wireTypeBits - 1
 )
 
-// reader iterates over the fields of one encoded message. Its callers switch on tag, which consists
-// of number and wire type, so that a known number with another wire type is skipped like an unknown
-// field.
+// reader iterates over the fields of an encoded message. Callers switch on tag, which combines the
+// field number with the wire type, so that a known field number with an unexpected wire type is
+// skipped like an unknown field.
 type reader struct {
-	// rest is the part of the message that is not read yet.
+	// rest is the part of the message that has not been read yet.
 	rest []byte
-	// err is the first error. It ends the iteration.
+	// err is the first error that occurred. It ends the iteration.
 	err error
 	// tag is the tag of the current field.
 	tag uint64
 	// number is the value of the current field if it is a varint, fixed32 or fixed64.
 	number uint64
-	// bytes is the value of the current field if it is length-delimited. Its capacity is clipped.
-	// It is nil if the value is empty.
+	// bytes is the value of the current field if it is length-delimited. Its capacity is clipped to
+	// its length. It is nil if the value is empty.
 	bytes []byte
 }
 
-// next reads one field. It returns false at the end and after an error.
+// next reads the next field. It returns false at the end of the message and after an error.
 func (r *reader) next() bool {
 	if r.err != nil || len(r.rest) == 0 {
 		return false
@@ -82,14 +83,14 @@ func (r *reader) readValue(b []byte) (n int) {
 		if len(value) > 0 {
 			r.bytes = slices.Clip(value)
 		}
-	default: // groups: no message of this package has any, so the value is skipped
+	default: // groups are skipped, because no message in this package uses them
 		number := protowire.Number(r.tag >> wireTypeBits)
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}
 	return n
 }
 
-// text returns the bytes of the current field. It sets err if they are not valid UTF-8.
+// text returns the bytes of the current field. If they are not valid UTF-8, it sets r.err.
 func (r *reader) text() []byte {
 	if !utf8.Valid(r.bytes) {
 		r.err = errNotUTF8

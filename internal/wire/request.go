@@ -15,35 +15,35 @@ const (
 	requestTagAcceptDecline = 1001<<wireTypeBits | wireVarint
 )
 
-// Request is a call of a method. The client sends it to the servers.
+// Request is a call to a method. The client sends it to the servers of the method.
 type Request struct {
-	// RequestID is the unique id of the request.
+	// RequestID is the unique ID of the request.
 	RequestID []byte
-	// ClientID is the id of the client. Claims and responses are sent to the channels of this
+	// ClientID is the ID of the client. Claims and responses are sent to the channels of this
 	// client.
 	ClientID []byte
-	// SentAt and Expiry are Unix times in nanoseconds by the client's clock. Servers drop requests
-	// that have expired and requests without Expiry.
+	// SentAt and Expiry are Unix times in nanoseconds, according to the client's clock. Servers
+	// drop requests that have expired and requests without an Expiry.
 	SentAt, Expiry int64
-	// Multi reports that the client expects a response from each server. It is informative: servers
-	// act on their own description of the method.
+	// Multi reports whether the client expects a response from each server. It is informational
+	// only: servers rely on their own descriptor of the method.
 	Multi bool
-	// Metadata is the caller's metadata, or nil.
+	// Metadata is the caller's metadata. It may be nil.
 	Metadata map[string]string
 	// Body is the user's request message.
 	Body Body
-	// SkipClaim reports that a server may run the request right after its claim, without waiting
-	// for the client's selection. psrpc introduced the field in v0.7.4.
+	// SkipClaim reports whether a server may run the request right after sending its claim, without
+	// waiting until the client has selected a server. psrpc introduced this field in v0.7.4.
 	SkipClaim bool
-	// AcceptDirect reports that the client accepts a Response without a claim. Only dynpsrpc
-	// clients set it.
+	// AcceptDirect reports whether the client accepts a response from a server that has not sent a
+	// claim. Only dynpsrpc clients set it.
 	AcceptDirect bool
-	// AcceptDecline reports that the client understands a declined claim. Only dynpsrpc clients set
-	// it.
+	// AcceptDecline reports whether the client understands declined claims. Only dynpsrpc clients
+	// set it.
 	AcceptDecline bool
 }
 
-// ParseRequest decodes the value of an envelope with KindRequest.
+// ParseRequest decodes the value of an envelope of kind [KindRequest].
 func ParseRequest(value []byte) (req Request, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -76,8 +76,8 @@ func ParseRequest(value []byte) (req Request, err error) {
 	return req, nil
 }
 
-// AppendFrame appends a frame with the request to dst. If an id or metadata is not valid UTF-8, or
-// if the body cannot be encoded, it returns dst unchanged and an error.
+// AppendFrame appends the encoded frame of req to dst. If an ID or the metadata is not valid UTF-8,
+// or if the body cannot be encoded, it returns dst unchanged and an error.
 func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(req.RequestID, req.ClientID) || !validMetadata(req.Metadata) {
 		return dst, errInvalidText

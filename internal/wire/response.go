@@ -22,30 +22,31 @@ const (
 
 // Response is the result of a request. The server sends it to the client.
 type Response struct {
-	// RequestID is the id of the request.
+	// RequestID is the ID of the request.
 	RequestID []byte
-	// ServerID is the id of the server that handled the request.
+	// ServerID is the ID of the server that handled the request.
 	ServerID []byte
-	// SentAt is a Unix time in nanoseconds by the server's clock.
+	// SentAt is a Unix time in nanoseconds, according to the server's clock.
 	SentAt int64
-	// Error is the text of the error. Receivers take a Response with an empty Error for a success,
-	// whatever Code is. Invalid UTF-8 in Error and Code is replaced during encoding, so that the
+	// Error is the text of the error. Receivers treat a response with an empty Error as a success,
+	// regardless of Code. Invalid UTF-8 in Error and Code is replaced during encoding, so that the
 	// error still reaches the caller.
 	Error string
-	// Code is the error code: usually one of package errors, but any text is valid.
+	// Code is the error code. It is usually one of the codes in package errors, but any text is
+	// valid.
 	Code string
-	// Details are the details of the error. After parsing they do not alias the frame.
+	// Details contains the details of the error. Parsed details do not alias the frame.
 	Details []*anypb.Any
 	// Body is the user's response message.
 	Body Body
-	// Subscribers is the number of servers, including this one, that the bus counts as one receiver
-	// of the request. Zero means 1.
+	// Subscribers is the number of servers, including this one, that the bus counts together as a
+	// single receiver of the request. Zero means 1.
 	Subscribers uint32
-	// Unprocessed reports that the request failed before any handler ran.
+	// Unprocessed reports whether the request failed before any handler ran.
 	Unprocessed bool
 }
 
-// ParseResponse decodes the value of an envelope with KindResponse.
+// ParseResponse decodes the value of an envelope of kind [KindResponse].
 func ParseResponse(value []byte) (res Response, err error) {
 	r := reader{rest: value}
 	for r.next() {
@@ -76,7 +77,7 @@ func ParseResponse(value []byte) (res Response, err error) {
 	return res, nil
 }
 
-// AppendFrame appends a frame with the response to dst. If an id is not valid UTF-8, or if the body
+// AppendFrame appends the encoded frame of res to dst. If an ID is not valid UTF-8, or if the body
 // or a detail cannot be encoded, it returns dst unchanged and an error.
 func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(res.RequestID, res.ServerID) {
@@ -112,7 +113,7 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 	return appendVarint(frame, responseTagUnprocessed, unprocessed), nil
 }
 
-// toValidUTF8 returns text with invalid UTF-8 replaced by U+FFFD.
+// toValidUTF8 returns text with any invalid UTF-8 replaced by U+FFFD.
 func toValidUTF8(text string) string {
 	return strings.ToValidUTF8(text, string(utf8.RuneError))
 }

@@ -31,52 +31,53 @@ type StreamOp uint8
 
 // The operations of a stream.
 const (
-	// StreamNone is a frame without an operation, or with an unknown one.
+	// StreamNone is a frame that has no operation or an unknown one.
 	StreamNone StreamOp = iota
 	// StreamOpen asks the servers to open a new stream.
 	StreamOpen
 	// StreamMessage contains a user's message. Both sides send it.
 	StreamMessage
-	// StreamAck acknowledges an open or a message. Both sides send it.
+	// StreamAck acknowledges a StreamOpen or StreamMessage frame. Both sides send it.
 	StreamAck
 	// StreamClose ends the stream. Both sides send it.
 	StreamClose
-	// StreamPing is a keepalive. Both sides send it, but only if the other side announced a
-	// keepalive interval: others take it for a frame without an operation.
+	// StreamPing is a keepalive. Both sides send it, but only if the other side has announced a
+	// keepalive interval, because other peers would see a frame without an operation.
 	StreamPing
 )
 
 // Stream is one frame of a stream.
 type Stream struct {
-	// StreamID is the unique id of the stream.
+	// StreamID is the unique ID of the stream.
 	StreamID []byte
-	// RequestID is unique to the frame, except that an ack has the id of the frame that it
-	// acknowledges.
+	// RequestID is the unique ID of the frame. In an acknowledgment, it is the ID of the frame that
+	// is being acknowledged.
 	RequestID []byte
-	// SentAt and Expiry are Unix times in nanoseconds by the sender's clock. Receivers drop frames
-	// that have expired and frames without Expiry.
+	// SentAt and Expiry are Unix times in nanoseconds, according to the sender's clock. Receivers
+	// drop frames that have expired and frames without an Expiry.
 	SentAt, Expiry int64
 
-	// Op is the operation. Each of the fields below names the operations that use it.
+	// Op is the operation. The comment on each of the following fields lists the operations that
+	// use it.
 	Op StreamOp
-	// NodeID is the client's id, in StreamOpen.
+	// NodeID is the client's ID. It is used by StreamOpen.
 	NodeID []byte
-	// Metadata is the caller's metadata or nil, in StreamOpen.
+	// Metadata is the caller's metadata. It is used by StreamOpen and may be nil.
 	Metadata map[string]string
-	// Keepalive is the sender's keepalive interval in nanoseconds or zero, in StreamOpen and
-	// StreamAck. Only dynpsrpc peers send it.
+	// Keepalive is the sender's keepalive interval in nanoseconds, or zero if the sender has none.
+	// It is used by StreamOpen and StreamAck. Only dynpsrpc peers send it.
 	Keepalive int64
-	// Body is the user's message, in StreamMessage.
+	// Body is the user's message. It is used by StreamMessage.
 	Body Body
-	// Error and Code are the reason for the end of the stream, in StreamClose. Invalid UTF-8 in
-	// them is replaced during encoding.
+	// Error and Code describe why the stream has ended. They are used by StreamClose. Invalid UTF-8
+	// in them is replaced during encoding.
 	Error, Code string
-	// Details are the details of the error, in StreamClose. After parsing they do not alias the
-	// frame. Only dynpsrpc peers send them.
+	// Details contains the details of the error. It is used by StreamClose. Parsed details do not
+	// alias the frame. Only dynpsrpc peers send them.
 	Details []*anypb.Any
 }
 
-// ParseStream decodes the value of an envelope with KindStream.
+// ParseStream decodes the value of an envelope of kind [KindStream].
 func ParseStream(value []byte) (s Stream, err error) {
 	r := reader{rest: value}
 	for r.next() {

@@ -1,7 +1,7 @@
 package wire
 
-// AppendFrame appends a frame with s to dst. If an id or metadata is not valid UTF-8, or if the
-// body or a detail cannot be encoded, it returns dst unchanged and an error.
+// AppendFrame appends the encoded frame of s to dst. If an ID or the metadata is not valid UTF-8,
+// or if the body or a detail cannot be encoded, it returns dst unchanged and an error.
 func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(s.StreamID, s.RequestID, s.NodeID) || !validMetadata(s.Metadata) {
 		return dst, errInvalidText
@@ -33,7 +33,7 @@ func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 }
 
 // opTag returns the tag of the operation's message, or zero if there is no operation. The message
-// is written even if it is empty, as the message of a ping always is.
+// is written even if it is empty, which is always the case for a ping.
 func (s *Stream) opTag() uint64 {
 	switch s.Op {
 	case StreamOpen:
@@ -51,7 +51,7 @@ func (s *Stream) opTag() uint64 {
 	}
 }
 
-// opSize returns the length of the operation's message.
+// opSize returns the encoded length of the operation's message.
 func (s *Stream) opSize(bodySize int) int {
 	switch s.Op {
 	case StreamOpen:
