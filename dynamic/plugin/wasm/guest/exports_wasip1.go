@@ -16,6 +16,7 @@ const errorFlag = 1 << 31
 var (
 	// inputBuffer is the buffer for requests from the host. The variable keeps the buffer from
 	// being garbage collected.
+	inputBuffer []byte
 	// result is the most recent result. The variable keeps the result from being garbage collected
 	// while the host copies it.
 	result []byte
