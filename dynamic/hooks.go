@@ -27,7 +27,7 @@ type Panic struct {
 	// Value is the value passed to panic. It is nil if a handler ended its goroutine by calling
 	// runtime.Goexit.
 	Value any
-	// Stack is the stack trace of the goroutine, as text.
+	// Stack is the formatted stack trace of the goroutine that panicked.
 	Stack []byte
 }
 

@@ -9,7 +9,7 @@
 // # When a call is complete
 //
 // The in-process bus and Redis report how many receivers got a published request; NATS reports only
-// whether there were none. A receiver is a connection, not a server: n servers of one process that
+// that there were none. A receiver is a connection, not a server: n servers of one process that
 // share a connection count as one receiver. Each dynpsrpc server therefore reports in its answer
 // how many servers share its receiver, and the answer is given a weight of 1/n of a receiver.
 // Weights are fixed-point numbers and rounded up (see [WeightOf]). A call is complete when the

@@ -80,7 +80,7 @@ func (m *Membership) AddAll(responders *Responders) {
 	}
 }
 
-// add adds a server that answered late.
+// add adds a server that answered late, unless the membership is full.
 func (m *Membership) add(server string, weight Weight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
