@@ -12,23 +12,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// Bus implements bus.Bus over a NATS connection. Create it with [New] or bus.Open. All its methods
-// may be called concurrently.
+// Bus implements bus.Bus over a NATS connection. Create one with [New] or bus.Open. All methods are
+// safe for concurrent use.
 type Bus struct {
 	nc      *nats.Conn
 	options options
-	// buffersOffline says that nc has a reconnect buffer: nc accepts messages while disconnected
-	// and sends them after it has reconnected.
+	// buffersOffline reports whether nc has a reconnect buffer. If so, nc accepts messages while it
+	// is disconnected and sends them after it has reconnected.
 	buffersOffline     bool
 	statuses           chan nats.Status
 	detachErrorHandler func()
-	// ctx ends when the bus is closed.
+	// ctx is canceled when the bus is closed.
 	ctx    context.Context //nolint:containedctx // the bus's goroutines outlive every caller's context
 	cancel context.CancelFunc
-	// workers counts the goroutines of the bus; Close waits for them.
+	// workers tracks the goroutines started by the bus. Close waits for them.
 	workers sync.WaitGroup
 	done    chan struct{}
-	// closeConn closes nc if the bus owns nc, and is nil otherwise.
+	// closeConn closes nc. It is nil if the bus does not own nc.
 	closeConn func()
 
 	conn         connState
@@ -39,47 +39,48 @@ type Bus struct {
 	events       lifecycle.EventQueue[bus.Event]
 	asyncErrors  asyncErrors
 
-	// inbound receives the messages of all NATS subscriptions. A nil message ends the dispatcher;
-	// the barrier message asks it to send on barrierReached.
+	// inbound receives the messages of all NATS subscriptions. A nil message stops the dispatcher.
+	// When the dispatcher receives the message barrier, it sends on barrierReached.
 	inbound        chan *nats.Msg
 	barrierReached chan struct{}
-	// misroutedLog throttles the events of the dispatcher, which alone uses it.
+	// misroutedLog throttles the events for misrouted frames. Only the dispatcher uses it.
 	misroutedLog logThrottle
-	// deniedLog throttles the events for denied publishing. Only nats.go's error handler uses it.
+	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.
 	deniedLog logThrottle
 
-	// mu guards subscribers. It is never held during a call to nats.go that may block.
+	// mu guards subscribers. It is never held while calling a nats.go function that may block.
 	mu          sync.RWMutex
 	subscribers map[subKey]byRoutingKey
 
-	// changeMu serializes changes of the NATS subscriptions and guards the fields below it. It is
-	// locked before mu.
+	// changeMu serializes changes to the NATS subscriptions and guards the fields of this group. It
+	// is locked before mu.
 	changeMu   sync.Mutex
 	closed     bool
 	serverSubs map[subKey]*serverSub
-	// stale says that the server may still hold a subscription that nats.go has forgotten, as long
-	// as the connection has not reconnected since staleReconnects was read. See resync.go.
+	// stale reports whether the server may still have a subscription that nats.go has already
+	// removed. It is only relevant while the number of reconnects equals staleReconnects. See
+	// resync.go.
 	stale           bool
 	staleReconnects uint64
 
-	maxPayload                                               atomic.Int64 // bytes; 0: unknown
+	maxPayload                                               atomic.Int64 // in bytes; 0 if unknown
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }
 
 var _ bus.Monitored = (*Bus)(nil)
 
-// New returns a bus that uses nc. If nc is disconnected, so is the bus until nc has connected.
+// New returns a bus that uses nc. If nc is disconnected, the bus is disconnected until nc connects.
 //
-// New fails with code invalid_argument if nc is nil or an option is invalid, failed_precondition if
-// nc was made with nats.NoEcho, and unavailable if nc is closed.
+// New returns an error with code invalid_argument if nc is nil or an option is invalid,
+// failed_precondition if nc was created with nats.NoEcho, or unavailable if nc is closed.
 //
-// The caller keeps ownership of nc and closes it after the bus. Several buses may share nc. New
-// wraps the error handler of nc.
+// The caller keeps ownership of nc and should close it after closing the bus. Several buses may
+// share nc. New wraps nc's error handler.
 //
-// Make nc with [ConnOptions]. Two of nats.go's defaults do not suit a bus. With a reconnect buffer,
-// a frame published at the moment the connection breaks may be sent after the reconnect, however
-// late that is. With the default write timeout of one minute, Publish blocks that long if the
-// server stops reading.
+// Create nc with [ConnOptions], because two defaults of nats.go are unsuitable for a bus. With a
+// reconnect buffer, a frame published just as the connection breaks may be sent after the
+// reconnect, no matter how much later that is. With the default write timeout of one minute,
+// Publish can block that long if the server stops reading.
 func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 	options, err := newOptions(opts)
 	if err != nil {
@@ -107,7 +108,7 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.detachErrorHandler = b.attachErrorHandler()
 	if err := b.start(); err != nil {
-		_ = b.Close() // always nil
+		_ = b.Close() // always returns nil
 		return nil, err
 	}
 	return b, nil
@@ -126,7 +127,7 @@ func checkConn(nc *nats.Conn) error {
 	return nil
 }
 
-// start subscribes to the inbox and starts the goroutines of the bus.
+// start subscribes to the inbox and starts the bus's goroutines.
 func (b *Bus) start() error {
 	if b.buffersOffline {
 		b.options.logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published while the connection " +
@@ -138,14 +139,14 @@ func (b *Bus) start() error {
 		b.conn.setDown(errNotConnected)
 	}
 	err := b.subscribeInbox()
-	b.workers.Go(b.dispatch) // Close waits for all four
+	b.workers.Go(b.dispatch) // Close waits for these four goroutines
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
 	b.workers.Go(b.runFlusher)
 	b.workers.Go(b.watch)
 	return err
 }
 
-// Stats returns the state and counters of the bus. It does not block.
+// Stats returns the current state and the counters of the bus. It does not block.
 func (b *Bus) Stats() bus.Stats {
 	return bus.Stats{
 		Connected:     b.conn.err() == nil,
@@ -157,8 +158,9 @@ func (b *Bus) Stats() bus.Stats {
 	}
 }
 
-// Close ends all subscriptions and returns when the last goroutine of the bus has ended. It closes
-// the connection only if bus.Open made it. Close always returns nil and may be called repeatedly.
+// Close ends all subscriptions and waits until all goroutines of the bus have finished. It closes
+// the connection only if the bus was created by bus.Open. Close always returns nil. Calling it more
+// than once is safe.
 func (b *Bus) Close() error {
 	serverSubs, first := b.closeServerSubs()
 	if !first {
@@ -168,7 +170,7 @@ func (b *Bus) Close() error {
 	b.conn.close()
 	b.cancel()
 	for _, s := range serverSubs {
-		_ = s.sub.Unsubscribe() // fails if nats.go has removed the subscription already
+		_ = s.sub.Unsubscribe() // fails if nats.go has already removed the subscription
 	}
 	b.noResponders.unsubscribe()
 	b.closeSubscribers()
@@ -183,5 +185,5 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// Done returns a channel that is closed when Close has finished.
+// Done returns a channel that is closed when Close has completed.
 func (b *Bus) Done() <-chan struct{} { return b.done }

@@ -7,13 +7,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// minReconnectDelay and maxReconnectDelay bound the delay between two attempts to reach any of the
-// servers. The upper bound is low so that a broker that restarts is found within 400 ms.
+// minReconnectDelay and maxReconnectDelay bound the delay before nats.go tries to connect to the
+// servers again. The upper bound is low so that a restarted server is found within 400 ms.
 const minReconnectDelay, maxReconnectDelay = 25 * time.Millisecond, 400 * time.Millisecond
 
-// ConnOptions returns the recommended options of a connection for a bus. The connection reconnects
-// quickly and retries forever, buffers nothing while it is disconnected, and limits how long a
-// write blocks if the server stops reading. Further options may follow:
+// ConnOptions returns the recommended options for a connection used by a bus. The connection
+// reconnects quickly and retries forever, does not buffer messages while it is disconnected, and
+// limits how long a write blocks if the server stops reading. More options can be appended:
 //
 //	nc, err := nats.Connect(url, append(natsbus.ConnOptions(), nats.UserCredentials(file))...)
 func ConnOptions() []nats.Option { return connOptions(DefaultProbeInterval) }

@@ -7,23 +7,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// connState is the bus's own view of the connection: connected, disconnected with a reason, or
-// closed. It is stricter than the status of nats.go, which is CONNECTED as soon as the server has
-// accepted the connection: the bus waits for an answered PING, which proves that the server has
-// processed the renewed subscriptions.
+// connState is the bus's own view of the connection: connected, disconnected for some reason, or
+// closed. It is stricter than the status reported by nats.go, which is CONNECTED as soon as the
+// server has accepted the connection. The bus also waits until a PING has been answered, which
+// proves that the server has processed the renewed subscriptions.
 type connState struct {
-	// outage is nil while the bus is connected. Publish reads it without taking mu.
+	// outage is nil while the bus is connected. Publish reads it without locking mu.
 	outage atomic.Pointer[outage]
 
 	mu       sync.Mutex
 	failures uint64
-	closed   bool // outage does not change anymore
+	closed   bool // outage no longer changes
 }
 
-// outage boxes an error for the atomic pointer.
+// outage wraps an error so that it can be stored in an atomic pointer.
 type outage struct{ err error }
 
-// err returns nil while connected, bus.ErrClosed after close, and else the reason of the outage.
+// err returns nil while the bus is connected, bus.ErrClosed after close, and the reason for the
+// outage otherwise.
 func (c *connState) err() error {
 	if outage := c.outage.Load(); outage != nil {
 		return outage.err
@@ -31,8 +32,9 @@ func (c *connState) err() error {
 	return nil
 }
 
-// setDown marks the connection as disconnected and reports whether it was connected before. A later
-// reason replaces an earlier one.
+// setDown marks the connection as disconnected for the given reason and reports whether it was
+// connected before. If it was already disconnected, err replaces the previous reason. After close,
+// setDown does nothing.
 func (c *connState) setDown(err error) (wasUp bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,16 +45,16 @@ func (c *connState) setDown(err error) (wasUp bool) {
 	return c.outage.Swap(&outage{err}) == nil
 }
 
-// epoch returns a number that changes with every failure of the connection.
+// epoch returns a number that changes whenever the connection fails.
 func (c *connState) epoch() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.failures
 }
 
-// setUp marks the connection as connected and reports whether it was disconnected before. The
-// caller passes the epoch read before its PING was sent: if the connection has failed since, the
-// answer proves nothing and the state stays as it is.
+// setUp marks the connection as connected and reports whether it was disconnected before. epoch is
+// the epoch that was read before the PING was sent. If the connection has failed since then, the
+// answer to the PING proves nothing and setUp does not change the state.
 func (c *connState) setUp(epoch uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,7 +64,7 @@ func (c *connState) setUp(epoch uint64) bool {
 	return c.outage.Swap(nil) != nil
 }
 
-// close makes err return bus.ErrClosed forever.
+// close marks the bus as closed. From then on, err always returns bus.ErrClosed.
 func (c *connState) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,17 +7,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// barrier is a message that the flusher puts into inbound. When the dispatcher reaches it, all
+// barrier is a message that the flusher sends on inbound. When the dispatcher reaches it, all
 // messages received before it have been delivered.
 var barrier = new(nats.Msg)
 
 // dispatch delivers inbound messages in the order in which the server sent them, until the bus is
-// closed. One goroutine serves all subscriptions: this preserves the order between them and needs
-// no goroutine per subscription, and it is safe because handlers must not block.
+// closed. A single goroutine serves all subscriptions. This preserves the order across
+// subscriptions and avoids a goroutine per subscription. It is safe because handlers must not
+// block.
 //
-// After a reconnect, requests can arrive before the bus is connected again. Their responses could
-// not be published, so dispatch holds such messages until the state changes. The barrier of the
-// flush that ends the outage wakes the loop.
+// After a reconnect, requests can arrive before the bus is marked as connected. Their responses
+// could not be published yet, so dispatch holds such messages until the state changes. The flush
+// that ends the outage sends a barrier, which wakes the loop.
 func (b *Bus) dispatch() {
 	var held []*nats.Msg
 	for m := <-b.inbound; m != nil; m = <-b.inbound {
@@ -33,18 +34,18 @@ func (b *Bus) dispatch() {
 	}
 }
 
-// reconnecting reports whether nats.go is connected while the bus still waits for the server to
-// confirm it, which means that received messages cannot be answered yet.
+// reconnecting reports whether nats.go is connected but the bus is still waiting for the server to
+// answer a PING. Until then, responses to received messages cannot be published.
 func (b *Bus) reconnecting() bool {
 	err := b.conn.err()
-	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // identity is meant
+	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // identity is intended
 }
 
-// handle processes one message other than the nil that ends dispatch.
+// handle processes one message from inbound. m is not nil, because a nil message stops dispatch.
 func (b *Bus) handle(m *nats.Msg) {
 	switch m.Sub {
 	case nil:
-		b.barrierReached <- struct{}{} // never blocks: the capacity is one and only one barrier exists at a time
+		b.barrierReached <- struct{}{} // does not block: the capacity is one, and only one barrier exists at a time
 	case b.noResponders.sub:
 		b.onNoResponders(m)
 	default:
@@ -53,11 +54,13 @@ func (b *Bus) handle(m *nats.Msg) {
 	}
 }
 
-// deliver passes a frame to the subscribers of its subject and routing key. Handlers may keep
-// m.Data, which nats.go allocates for each message.
+// deliver passes a frame to the local subscribers for its subject and routing key. Handlers may
+// keep m.Data, because nats.go allocates it separately for each message.
 //
-// Subscribers with an empty routing key receive frames with any key. The routing key is not parsed
-// if there are no other subscribers, as on a client's response subjects.
+// Broadcast subscribers with an empty routing key receive frames with any key. Queue subscribers
+// with an empty routing key receive only frames that no subscriber for the frame's key has
+// received. If all subscribers have an empty routing key, as on a client's response subjects, the
+// frame's routing key is not parsed.
 func (b *Bus) deliver(m *nats.Msg) {
 	queue := m.Sub.Queue != ""
 	subscribers := b.subscribersOf(subKey{subject: m.Sub.Subject, queue: queue})
@@ -68,7 +71,7 @@ func (b *Bus) deliver(m *nats.Msg) {
 	}
 	key, err := wire.RoutingKey(m.Data)
 	if err != nil {
-		b.dropped.Add(1) // malformed: neither psrpc nor dynpsrpc peers send such frames
+		b.dropped.Add(1) // malformed: psrpc and dynpsrpc peers do not send such frames
 		return
 	}
 	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)
@@ -80,8 +83,8 @@ func (b *Bus) deliver(m *nats.Msg) {
 	}
 }
 
-// deliverTo passes a frame to one of the subscribers if queue is set, and else to all of them. It
-// reports whether there was a subscriber.
+// deliverTo passes frame to one of the subscribers if queue is true, and to all of them otherwise.
+// It reports whether any subscriber received the frame.
 func deliverTo(subscribers *fanout.Subscribers, frame []byte, queue bool) bool {
 	if queue {
 		return subscribers.DeliverQueue(frame)

@@ -1,60 +1,62 @@
 // Package natsbus implements [bus.Bus] over core NATS. Its subjects, queue group and frames are
 // byte-compatible with psrpc's NATS bus, so psrpc and dynpsrpc peers interoperate.
 //
-// # Use
+// # Usage
 //
-// [New] makes a bus on an existing *nats.Conn, which should be made with [ConnOptions]. Several
-// buses can share one connection. Subscriptions of one bus to the same subject share a single NATS
-// subscription.
+// [New] creates a bus that uses an existing *nats.Conn, which should be created with [ConnOptions].
+// Several buses can share one connection. Subscriptions of one bus to the same subject share a
+// single NATS subscription.
 //
-// Importing the package also registers the nats:// and tls:// drivers of bus.Open, which dials a
-// connection that the bus owns and closes:
+// Importing the package also registers it with bus.Open as the driver for nats:// and tls:// URLs.
+// A bus created by bus.Open owns its connection and closes it:
 //
 //	nats://user:password@host:4222
 //	nats://token@host1:4222,host2:4222?name=gateway&prefix=staging.
 //	tls://host:4222?tls_ca=ca.pem&creds=user.creds
 //
-// If there are several servers and any of them has a port, the last one must have a port. The URL
-// parameters are:
+// If the URL contains several servers and any of them has a port, the last one must have a port.
+// The URL parameters are:
 //
-//	name                connection name shown by the server; default dynpsrpc
-//	creds, nkey         credentials file; file with an nkey seed
-//	tls_ca              file with CA certificates
-//	tls_cert, tls_key   files with the client certificate and its key
-//	tls_first           true: TLS handshake before the server's INFO message
-//	connect_timeout     limit for each connection attempt; default 2s
-//	inbox_prefix        replaces _INBOX
+//	name                connection name shown by the server (default "dynpsrpc")
+//	creds               path of a credentials file
+//	nkey                path of a file that contains an nkey seed
+//	tls_ca              path of a file that contains CA certificates
+//	tls_cert, tls_key   paths of the files that contain the client certificate and its key
+//	tls_first           whether the TLS handshake precedes the server's INFO message
+//	connect_timeout     time limit for each connection attempt (default 2s)
+//	inbox_prefix        prefix of inbox subjects instead of _INBOX
 //	prefix              see WithPrefix
-//	subject_per_method  true: see WithSubjectPerMethod
+//	subject_per_method  if true, enables WithSubjectPerMethod
 //	probe_interval      see WithProbeInterval
 //	pending_limit       see WithPendingLimit
 //
 // # Ordering and delivery
 //
-// Delivery is at most once, as in core NATS. One goroutine delivers all frames in the order in
-// which the server sent them, across channels too.
+// Delivery is at most once, as in core NATS. A single goroutine delivers all frames in the order in
+// which the server sent them, even across channels.
 //
-// No responders: the server answers a message that has a reply subject with status 503 if the
-// subject has no subscribers. Frames published with a delivery report therefore carry a reply
-// subject under the connection's inbox prefix, and the report receives zero receivers when the 503
-// arrives. Other frames carry no reply subject. psrpc peers ignore reply subjects. NATS does not
-// return the number of receivers, so nothing is reported for a frame that has subscribers.
+// No responders: if a message has a reply subject but its subject has no subscribers, the server
+// answers with status 503. Frames published with a delivery report therefore carry a reply subject
+// under the connection's inbox prefix. When the 503 arrives, the report receives zero receivers.
+// Other frames carry no reply subject. psrpc peers ignore reply subjects. NATS does not return the
+// number of receivers, so nothing is reported for a frame that has subscribers.
 //
-// Queues: psrpc gives all methods of a service one subject, and all its queued methods one queue
-// group. The server may therefore pick a process that does not serve the method of a frame. That
-// process forwards the frame to the queue group, at most 16 times, so processes can start and stop
-// serving methods one at a time without losing frames. A forwarded frame may arrive after later
-// frames. After the last attempt the frame is dropped, its publisher gets a no-responders report,
-// and a bus.Dropped event gives the cause. psrpc servers drop such frames silently.
-// [WithSubjectPerMethod] avoids the forwarding by giving each method its own subject; all peers
-// must then use it.
+// Queues: psrpc uses one subject for all methods of a service and one queue group for all its
+// queued methods. The server may therefore deliver a frame to a process that does not serve the
+// frame's method. That process forwards the frame to the queue group. A frame is forwarded at most
+// 16 times. Forwarding allows processes to start and stop serving methods one at a time without
+// losing frames, but a forwarded frame may arrive after frames that were published later. After the
+// last attempt, the frame is dropped, its publisher receives a no-responders report, and a
+// bus.Dropped event describes the cause. psrpc servers drop such frames silently.
+// [WithSubjectPerMethod] avoids forwarding by giving each method its own subject, but all peers
+// must then use this option.
 //
 // # Load and lost connections
 //
-// Publish does not wait for the server. Concurrent publishers are batched: one goroutine passes the
-// frames of all to nats.go. Publish blocks while the server does not read and the buffers are full;
-// [ConnOptions] limits that time. Received frames wait in a bounded queue for the delivering
-// goroutine; frames over the limit are dropped and counted, see [WithPendingLimit].
+// Publish does not wait for the server. Concurrent publications are batched: one goroutine passes
+// the frames of all publishers to nats.go. Publish blocks while the server is not reading and the
+// buffers are full; [ConnOptions] limits this time. Received frames wait in a bounded queue until
+// they are delivered. Frames over the limit are dropped and counted; see [WithPendingLimit].
 //
 // The bus is in one of three states:
 //
@@ -71,25 +73,26 @@
 //	                       v
 //	                     closed
 //
-// While the bus is disconnected, Publish and Subscribe fail at once with code unavailable, because
-// a late request is worse than a failed one. Pending delivery reports receive an error. nats.go
-// reconnects and subscribes again; the bus is connected again when the server has answered a PING
-// sent after that, which proves that all subscriptions are active. Frames published by others in
-// between are lost.
+// While the bus is disconnected, Publish and Subscribe fail immediately with code unavailable,
+// because a late request is worse than a failed one. Pending delivery reports receive an error.
+// nats.go reconnects and renews the subscriptions. The bus is connected again when the server has
+// answered a PING that was sent after them, which proves that all subscriptions are active. Frames
+// that other peers publish before that are lost.
 //
-// The bus sends a PING at every probe interval and reconnects if the server does not answer, so a
-// half-open connection is detected within about two intervals, see [WithProbeInterval].
+// The bus sends a PING once per probe interval and reconnects if the server does not answer. A
+// half-open connection is therefore detected within about two probe intervals; see
+// [WithProbeInterval].
 //
 // # Debugging
 //
-// [Bus.Stats] returns the state and counters of the bus. Connection changes, dropped frames and
-// permission errors are reported as events to the handler set by [WithEventHandler]; by default
-// they are logged, see [WithLogger]. nats.go reports permission errors asynchronously: Subscribe
-// waits for them and returns code permission_denied, while Publish returns nil and the error goes
-// to the delivery report and to an event.
+// [Bus.Stats] returns the state and the counters of the bus. Connection changes, dropped frames and
+// permission errors are reported as events to the handler set by [WithEventHandler]. By default,
+// events are logged; see [WithLogger]. nats.go reports permission errors asynchronously. Subscribe
+// waits for such an error and returns it with code permission_denied. Publish returns nil, and the
+// error is passed to the delivery report and reported as an event.
 //
 // # Testing
 //
-// Tests of programs that use dynpsrpc can run without a broker on bus.NewLocal. Package bustest is
-// the conformance suite that this bus and the others pass.
+// Programs that use dynpsrpc can be tested without a broker by using bus.NewLocal. Package bustest
+// is the conformance test suite for buses, which this bus and the others pass.
 package natsbus

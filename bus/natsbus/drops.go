@@ -5,8 +5,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// countDropped reads from nats.go how many messages it has dropped because inbound was full. It
-// runs on every probe, so it skips a round instead of blocking on changeMu.
+// countDropped checks how many messages nats.go has dropped because inbound was full, and emits
+// events for newly dropped ones. If changeMu is locked, countDropped returns without blocking,
+// because the next probe calls it again.
 func (b *Bus) countDropped() {
 	if !b.changeMu.TryLock() {
 		return

@@ -12,16 +12,17 @@ import (
 )
 
 const (
-	// bulkBytes is how many unconfirmed bytes may precede a PING before bulkFactor applies: it
-	// takes the server longer to read them, which must not look like a dead connection.
+	// bulkBytes is the number of unconfirmed bytes before a PING above which bulkFactor applies.
+	// The server needs longer to read so many bytes, and the delay must not be mistaken for a dead
+	// connection.
 	bulkBytes = 1 << 20
-	// bulkFactor multiplies the time limit of a flush behind more than bulkBytes.
+	// bulkFactor multiplies the time limit of a flush if more than bulkBytes precede its PING.
 	bulkFactor = 5
 )
 
-// flush is one PING/PONG exchange with the server. NATS processes a connection's commands in order,
-// so after a successful flush the server has processed everything sent before the PING, and all
-// that it had sent before the PONG has been delivered to the subscribers.
+// flush is one PING/PONG exchange with the server. NATS processes the commands of a connection in
+// order. After a successful flush, the server has therefore processed everything sent before the
+// PING, and everything that the server sent before the PONG has been delivered to the subscribers.
 type flush struct {
 	done chan struct{}
 	err  error // set before done is closed
@@ -30,24 +31,25 @@ type flush struct {
 func newFlush() *flush { return &flush{done: make(chan struct{})} }
 
 // flusher runs flushes one at a time. SUB and UNSUB have no reply in the NATS protocol, so every
-// Subscribe and Close needs a flush to know that the server has processed it. Each flush serves all
-// callers that requested one before it started: a server that subscribes to thousands of topics
-// concurrently waits for a few round trips instead of one for each topic. Probes and pending
+// Subscribe and Close needs a flush to know that the server has processed the command. Each flush
+// serves all callers that requested one before it started, so a server that subscribes to thousands
+// of topics concurrently waits for a few round trips instead of one per topic. Probes and pending
 // delivery reports use the same flushes.
 type flusher struct {
-	// wake has capacity one; a spurious wake-up costs one PING.
+	// wake receives a value when a flush is requested. Its capacity is one. A spurious wake-up
+	// costs only a PING.
 	wake chan struct{}
 
 	mu   sync.Mutex
 	next *flush
-	// pingSentAt is when the unanswered PING was sent, and zero if there is none.
+	// pingSentAt is the time at which the unanswered PING was sent. It is zero if there is none.
 	pingSentAt time.Time
 }
 
 func newFlusher() flusher { return flusher{wake: make(chan struct{}, 1), next: newFlush()} }
 
-// request returns a flush that has not started yet and wakes the flusher to run it. A flush that is
-// in progress does not suffice: its PING may precede what the caller has sent.
+// request returns a flush that has not started yet and wakes the flusher to run it. A flush in
+// progress would not suffice, because its PING may have been sent before the caller's commands.
 func (f *flusher) request() *flush {
 	f.mu.Lock()
 	next := f.next
@@ -59,7 +61,7 @@ func (f *flusher) request() *flush {
 	return next
 }
 
-// start returns the requested flush; later requests get another one.
+// start returns the requested flush and creates a new one for later requests.
 func (f *flusher) start() *flush {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,8 +83,8 @@ func (f *flusher) stalled(limit time.Duration) bool {
 	return !f.pingSentAt.IsZero() && time.Since(f.pingSentAt) > limit
 }
 
-// waitFlushed waits for a flush that starts after the call. It returns the error of the flush or
-// ctx, or bus.ErrClosed.
+// waitFlushed waits for a flush that starts after the call. It returns the error of the flush, the
+// error of ctx if ctx ends first, or bus.ErrClosed if the bus is closed.
 func (b *Bus) waitFlushed(ctx context.Context) error {
 	pending := b.flusher.request()
 	select {
@@ -96,11 +98,12 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 }
 
 // runFlusher runs requested flushes until the bus is closed. The last flush may never complete, so
-// its waiters also select on the bus's context.
+// callers that wait for a flush also select on the bus's context.
 //
-// The order of the steps matters. Permission errors reach nats.go before the PONG, but its error
-// handler may run later, so the flush waits for it. Then the bus becomes connected, and only then
-// does the barrier release messages that the dispatcher has held since the reconnect.
+// The order of the steps is important. nats.go receives permission errors before the PONG but may
+// call the error handler later, so runFlusher first waits for the handler. Next, it marks the bus
+// as connected. Only then does it send the barrier, which makes the dispatcher release the messages
+// that it has held since the reconnect.
 func (b *Bus) runFlusher() {
 	confirmed := b.nc.Stats().OutBytes
 	for {
@@ -123,8 +126,8 @@ func (b *Bus) runFlusher() {
 	}
 }
 
-// waitDelivered sends the barrier through inbound and waits until the dispatcher has reached it, so
-// that everything received before has been delivered.
+// waitDelivered sends the barrier on inbound and waits until the dispatcher has reached it. By
+// then, all messages received before the barrier have been delivered.
 func (b *Bus) waitDelivered() {
 	select {
 	case b.inbound <- barrier:
@@ -137,10 +140,10 @@ func (b *Bus) waitDelivered() {
 	}
 }
 
-// roundTrip sends PINGs until one is answered. If the time limit has passed and nothing at all was
-// received during the last attempt, it marks the bus as disconnected and forces nats.go to
-// reconnect. A server that still sends messages is alive, even if its PONG is late. unconfirmed is
-// the number of bytes that were sent since the last answered PING.
+// roundTrip sends PINGs until one is answered. unconfirmed is the number of bytes sent since the
+// last answered PING; it determines the time limit. If the time limit has passed and no message was
+// received during the last attempt, roundTrip marks the bus as disconnected and makes nats.go
+// reconnect. A server that still sends messages is alive, even if its PONG is late.
 func (b *Bus) roundTrip(unconfirmed uint64) error {
 	limit := b.options.probeInterval
 	if unconfirmed > bulkBytes {
@@ -159,13 +162,13 @@ func (b *Bus) roundTrip(unconfirmed uint64) error {
 			return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: no confirmation from the server: %w", err)
 		case b.nc.Stats().InMsgs == received && time.Now().After(deadline):
 			b.markDisconnected(b.noAnswerError())
-			_ = b.nc.ForceReconnect() // fails if the connection was closed
+			_ = b.nc.ForceReconnect() // fails if the connection is closed
 			return b.noAnswerError()
 		}
 	}
 }
 
-// ping sends a PING and waits for the PONG, for at most one probe interval.
+// ping sends a PING and waits for the PONG for at most one probe interval.
 func (b *Bus) ping() error {
 	b.flusher.setPingSentAt(time.Now())
 	defer b.flusher.setPingSentAt(time.Time{})

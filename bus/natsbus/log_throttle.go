@@ -2,19 +2,19 @@ package natsbus
 
 import "time"
 
-// logInterval is the minimum time between two events of a logThrottle.
+// logInterval is the minimum time between two events allowed by a logThrottle.
 const logInterval = 10 * time.Second
 
-// logThrottle merges frequent occurrences into one event per logInterval. It is not safe for
-// concurrent use.
+// logThrottle combines frequent occurrences into at most one event per logInterval. It is not safe
+// for concurrent use.
 type logThrottle struct {
 	// suppressed counts the occurrences since the last event.
 	suppressed uint64
-	next       time.Time // of the next event, at the earliest
+	next       time.Time // earliest time of the next event
 }
 
-// allow counts an occurrence and reports whether an event is due. If so, count is the number of
-// occurrences that the event stands for.
+// allow counts an occurrence and reports whether an event may be emitted now. If so, count is the
+// number of occurrences that the event represents.
 func (l *logThrottle) allow() (count uint64, ok bool) {
 	l.suppressed++
 	now := time.Now()

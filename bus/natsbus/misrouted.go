@@ -11,25 +11,27 @@ import (
 )
 
 const (
-	// forwardMark marks the reply subject of a forwarded frame. The part before it is the reply
-	// subject of the forwarding process. The part after it is the number of hops, followed by the
-	// publisher's reply subject if there is one:
+	// forwardMark marks the reply subject of a forwarded frame. The part before the mark is the
+	// reply subject of the forwarding process. The part after it is the number of times the frame
+	// has been forwarded, followed by the publisher's reply subject if there is one:
 	//
 	//	_INBOX.forwarder.token.PASSED.1._INBOX.publisher.token
 	forwardMark = ".PASSED."
-	// maxHops is how often a frame is forwarded before it is dropped. With two processes in the
-	// queue group, one of which serves the method, one frame in a hundred thousand is dropped.
+	// maxHops is the maximum number of times a frame is forwarded before it is dropped. If the
+	// queue group has two members and only one of them serves the method, about one frame in a
+	// hundred thousand is dropped.
 	maxHops = 16
 )
 
-// onMisrouted handles a frame that the server gave to this member of the queue group although the
-// process has no subscriber for its routing key. It forwards the frame to the same queue group,
-// where the server picks a member again, or drops it after maxHops.
+// onMisrouted handles a frame that the server has delivered to this member of the queue group
+// although the process has no subscriber for the frame's routing key. The frame is forwarded to the
+// same queue group, where the server picks a member again. If the frame has already been forwarded
+// maxHops times or forwarding fails, it is dropped.
 //
-// Such frames exist because psrpc, whose subjects this bus must share, puts all methods of a
-// service on one subject: the NATS server cannot know which process serves which method. They occur
-// whenever a process starts or stops serving the methods of a service one after the other. psrpc
-// drops these frames, and the caller waits for its timeout.
+// Frames are misrouted because psrpc, whose subjects this bus must use, assigns one subject to all
+// methods of a service, so the NATS server cannot know which process serves which method. This
+// happens whenever a process starts or stops serving the methods of a service one after the other.
+// psrpc drops misrouted frames, and the caller waits until its timeout.
 func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	hops, publisher := parseHops(m.Reply)
 	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {
@@ -47,8 +49,8 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	}
 }
 
-// parseHops returns how often a frame with this reply subject has been forwarded, and the
-// publisher's reply subject, which is empty if the publisher wants no report.
+// parseHops parses the reply subject of a frame. It returns how often the frame has been forwarded
+// and the publisher's reply subject, which is empty if the publisher does not want a report.
 func parseHops(reply string) (hops int, publisher string) {
 	_, rest, found := strings.Cut(reply, forwardMark)
 	if !found {
@@ -62,8 +64,8 @@ func parseHops(reply string) (hops int, publisher string) {
 	return hops, publisher
 }
 
-// forward publishes a frame to its queue group again. Its reply subject belongs to this process, so
-// that a no-responders status can be passed on to the publisher by a forwardReport.
+// forward publishes a frame to its queue group again. The new reply subject belongs to this
+// process, so that a forwardReport can pass a no-responders status on to the publisher.
 func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 	if !b.nc.IsConnected() {
 		return errConnLost
@@ -84,11 +86,11 @@ func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 // the process that published the frame.
 type forwardReport struct {
 	nc             *nats.Conn
-	publisherReply string // may be empty
+	publisherReply string // empty if the publisher does not want a report
 }
 
 // Delivered implements bus.DeliveryReport. If there are no receivers, it sends the publisher the
-// status message that the NATS server would have sent.
+// same status message that the NATS server would have sent.
 func (r forwardReport) Delivered(receivers int, err error) {
 	if receivers != 0 || err != nil || r.publisherReply == "" {
 		return

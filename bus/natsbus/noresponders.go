@@ -11,48 +11,48 @@ import (
 )
 
 const (
-	// tokenBase is the number base in which tokens are written in reply subjects.
+	// tokenBase is the number base used to write tokens in reply subjects.
 	tokenBase = 36
-	// statusHeader and noRespondersStatus identify the server's answer to a message with a reply
-	// subject that was published on a subject without subscribers.
+	// statusHeader and noRespondersStatus identify the status message that the server sends if a
+	// message with a reply subject is published on a subject without subscribers.
 	statusHeader       = "Status"
 	noRespondersStatus = "503"
 )
 
-// noResponders receives the server's "no responders" statuses, so that a caller learns within one
-// round trip that no server is running instead of waiting for its timeout.
+// noResponders receives the server's no-responders statuses. They allow a call to fail after one
+// round trip if no server is running, instead of at its timeout.
 //
-// The server sends the status only for messages with a reply subject, and only if headers are
-// supported on both sides. Each frame with a delivery report has the reply subject inboxPrefix +
-// token, where the token identifies the pending report. One wildcard subscription receives all
-// statuses, so a publication needs no subscription of its own.
+// The server sends the status only for messages with a reply subject, and only if both sides
+// support headers. The reply subject of a frame with a delivery report is inboxPrefix followed by a
+// token that identifies the pending report. A single wildcard subscription receives all statuses,
+// so a publication does not need its own subscription.
 type noResponders struct {
 	inboxPrefix string
-	sub         *nats.Subscription // to inboxPrefix + ">"
-	supported   atomic.Bool        // the server supports headers
-	denied      atomic.Bool        // the server does not permit sub
+	sub         *nats.Subscription // subscribed to inboxPrefix + ">"
+	supported   atomic.Bool        // whether the server supports headers
+	denied      atomic.Bool        // whether the server has denied sub
 }
 
-// enabled reports whether the server can send statuses to this bus.
+// enabled reports whether the server can send no-responders statuses to this bus.
 func (n *noResponders) enabled() bool { return n.supported.Load() && !n.denied.Load() }
 
 func (n *noResponders) unsubscribe() {
 	if n.sub != nil {
-		_ = n.sub.Unsubscribe() // fails if the connection was closed
+		_ = n.sub.Unsubscribe() // fails if the connection is closed
 	}
 }
 
 // inboxSubject returns the subject of the inbox subscription.
 func (n *noResponders) inboxSubject() string { return n.inboxPrefix + ">" }
 
-// replySubject returns the reply subject of a frame with this token.
+// replySubject returns the reply subject for a frame with the given token.
 func (n *noResponders) replySubject(token uint64) string {
-	var buffer [64]byte // long enough for most inbox prefixes, so that only the string is allocated
+	var buffer [64]byte // large enough for most inbox prefixes, so only the string is allocated
 	return string(strconv.AppendUint(append(buffer[:0], n.inboxPrefix...), token, tokenBase))
 }
 
-// readServerInfo reads what the connected server has announced: its maximum payload and whether it
-// supports headers. Both may change with a reconnect to another server.
+// readServerInfo reads the maximum payload of the connected server and whether the server supports
+// headers. Both may change when the bus reconnects to another server.
 func (b *Bus) readServerInfo() {
 	b.maxPayload.Store(b.nc.MaxPayload())
 	supported := b.nc.HeadersSupported()
@@ -71,10 +71,10 @@ func (b *Bus) subscribeInbox() (err error) {
 	return nil
 }
 
-// onNoResponders handles a message to the inbox.
+// onNoResponders handles a message received on the inbox subject.
 func (b *Bus) onNoResponders(m *nats.Msg) {
 	if m.Header.Get(statusHeader) != noRespondersStatus {
-		return // for example the acknowledgment of a JetStream stream that has stored the frame
+		return // for example an acknowledgment from a JetStream stream that has stored the frame
 	}
 	tokenText, _, _ := strings.Cut(m.Subject[len(b.noResponders.inboxPrefix):], ".")
 	token, err := strconv.ParseUint(tokenText, tokenBase, 64)

@@ -14,12 +14,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-func init() { //nolint:gochecknoinits // drivers register by import
+func init() { //nolint:gochecknoinits // drivers are registered on import
 	bus.MustRegister("nats", open)
 	bus.MustRegister("tls", open)
 }
 
-// open is the bus.Open driver for nats:// and tls:// URLs. The package comment documents their
+// open is the bus.Open driver for nats:// and tls:// URLs. The package comment describes the URL
 // parameters.
 func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 	settings, err := parseURL(u)
@@ -43,9 +43,11 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 	return b, nil
 }
 
-// dial connects to the servers of u. The returned function closes the connection and waits for its
-// goroutines. nats.Connect takes no context, so the dialer uses one that ends with ctx until the
-// connection is made, and with the connection after that: reconnects must outlive ctx.
+// dial connects to the servers in u. The returned function closes the connection and waits until
+// nats.go has reported it as closed. nats.Connect does not accept a context, so dial uses a custom
+// dialer that has one. The dialer's context is canceled if ctx ends before the connection is
+// established, and when the connection is closed. After the connection is established, the end of
+// ctx has no effect, because the connection must be able to reconnect.
 func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func(), error) {
 	connCtx, cancel := context.WithCancel(context.Background())
 	detach := context.AfterFunc(ctx, cancel)
@@ -55,7 +57,7 @@ func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func
 		[]nats.Option{
 			nats.Timeout(settings.connectTimeout),
 			nats.SetCustomDialer(&dialer{ctx: connCtx, timeout: settings.connectTimeout}),
-			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default prints to stderr
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default handler prints to stderr
 			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		},
 		settings.conn,
@@ -79,8 +81,8 @@ func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func
 	return nil, nil, err
 }
 
-// servers returns the hosts of u in the form that nats.Connect expects. It leaves out the
-// credentials, because nats.go may repeat the URL in errors.
+// servers returns the hosts of u in the form that nats.Connect expects. It omits the credentials,
+// because nats.go may include the URL in error messages.
 func servers(u *url.URL) string {
 	hosts := strings.Split(u.Host, ",")
 	for i, host := range hosts {
@@ -89,14 +91,14 @@ func servers(u *url.URL) string {
 	return strings.Join(hosts, ",")
 }
 
-// dialer makes network connections that are closed when ctx ends. Close then does not wait for a
-// reconnect attempt in progress.
+// dialer opens network connections that are closed when ctx ends. As a result, Bus.Close does not
+// wait for a reconnect attempt in progress.
 type dialer struct {
 	ctx     context.Context //nolint:containedctx // nats.CustomDialer has no context parameter
 	timeout time.Duration
 }
 
-// Dial implements nats.CustomDialer.
+// Dial implements nats.CustomDialer. It opens a connection to addr within the dialer's timeout.
 func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
 	defer cancel()
@@ -107,15 +109,15 @@ func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	return &trackedConn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}, nil
 }
 
-// trackedConn is a connection that is closed when its dialer's context ends.
+// trackedConn is a network connection that is closed when its dialer's context ends.
 type trackedConn struct {
 	net.Conn
 
-	// release stops watching the context.
+	// release stops watching the dialer's context.
 	release func() bool
 }
 
-// Close closes the connection and stops watching the context.
+// Close closes the connection and stops watching the dialer's context.
 func (c *trackedConn) Close() error {
 	c.release()
 	return c.Conn.Close()

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// DefaultProbeInterval is the default of [WithProbeInterval].
+	// DefaultProbeInterval is the default for [WithProbeInterval].
 	DefaultProbeInterval = 2 * time.Second
-	// DefaultPendingLimit is the default of [WithPendingLimit], in frames.
+	// DefaultPendingLimit is the default for [WithPendingLimit], in frames.
 	DefaultPendingLimit = 128 << 10
 )
 
@@ -24,44 +24,45 @@ type options struct {
 	onEvent          func(bus.Event)
 }
 
-// Option configures [New].
+// Option configures a bus created by [New].
 type Option func(*options)
 
-// WithPrefix puts prefix in front of every subject, without a separator: "staging." turns
-// SRV.Service into staging.SRV.Service. Fleets with different prefixes are isolated from each other
-// within one NATS account. All peers of a fleet must use the same prefix. The default is no prefix,
-// as in psrpc.
+// WithPrefix adds prefix to the beginning of every subject, without a separator. For example,
+// "staging." turns SRV.Service into staging.SRV.Service. Peers with different prefixes are isolated
+// from each other, even within one NATS account, so all peers that communicate must use the same
+// prefix. By default, there is no prefix, as in psrpc.
 func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
 
-// WithSubjectPerMethod gives every method its own subject instead of one subject for each service.
-// The NATS server then knows which process serves which method: frames are never forwarded between
-// processes, processes can serve different queued methods of a service, and a call to a method
-// without a server fails at once even if other methods of the service are served. Peers without
-// this option, which includes all psrpc peers, cannot communicate with peers that use it. The
-// default is off.
+// WithSubjectPerMethod gives every method its own subject instead of using one subject per service.
+// The NATS server then knows which process serves which method. As a result, frames are never
+// forwarded between processes, processes can serve different queued methods of a service, and a
+// call to a method without a server fails immediately even if other methods of the service are
+// served. Peers that use this option cannot communicate with peers that do not, which include all
+// psrpc peers. The option is off by default.
 func WithSubjectPerMethod() Option { return func(o *options) { o.subjectPerMethod = true } }
 
-// WithProbeInterval sets how often the bus sends a PING to the server. If no answer arrives within
-// another interval, the bus reconnects, so a dead connection is detected within about two
-// intervals. An interval shorter than the time that the connection takes to transmit its outgoing
-// data breaks working connections. The minimum is one millisecond, the default
+// WithProbeInterval sets how often the bus sends a PING to the server. If the server does not
+// answer within another interval, the bus reconnects, so a dead connection is detected within about
+// two intervals. The interval must be longer than the connection takes to transmit its outgoing
+// data; otherwise, working connections are broken. The minimum is one millisecond. The default is
 // [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }
 
-// WithPendingLimit sets how many received frames may wait for delivery; frames over the limit are
-// dropped and counted. Frames wait only while the process is too busy to run the goroutine that
-// delivers them. The minimum is 1, the default [DefaultPendingLimit], which takes one megabyte of
-// memory.
+// WithPendingLimit sets the maximum number of received frames that may wait for delivery. Frames
+// over the limit are dropped and counted. Frames wait only while the process is too busy to run the
+// goroutine that delivers them. The minimum is 1. The default is [DefaultPendingLimit], for which
+// the bus allocates one megabyte of memory.
 func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLimit = frames } }
 
-// WithLogger sets the logger for warnings, and for events if there is no [WithEventHandler]. The
+// WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used. The
 // default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// WithEventHandler passes the events of the bus to handle, one at a time, instead of logging them.
-// handle must not call Close, which waits for handle to return.
+// WithEventHandler registers handle to be called for each event of the bus, instead of logging the
+// event. Calls are never concurrent. handle must not call Close, because Close waits for handle to
+// return.
 func WithEventHandler(handle func(bus.Event)) Option { return func(o *options) { o.onEvent = handle } }
 
 func newOptions(opts []Option) (options, error) {
@@ -79,7 +80,7 @@ func newOptions(opts []Option) (options, error) {
 	return o, o.check()
 }
 
-// check returns an error for every invalid option, joined.
+// check returns an error that joins one error for each invalid option.
 func (o *options) check() error {
 	var problems []error
 	wrong := func(format string, args ...any) {

@@ -12,26 +12,28 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// In the NATS protocol SUB and PUB have no reply. A server that denies one sends -ERR with a text
-// that names the subject, at some later time. nats.go stores it as LastError and then calls the
-// connection's error handler on another goroutine. To return the error from Subscribe, the bus
-// relies on the order on the wire: the -ERR precedes the PONG of the next flush, so LastError is
-// set when the flush has succeeded. What remains is to wait until the error handler has run.
+// In the NATS protocol, SUB and PUB have no reply. If the server denies one of them, it sends an
+// -ERR message that names the subject, at some later time. nats.go stores the error as LastError
+// and then calls the connection's error handler on another goroutine. To return the error from
+// Subscribe, the bus relies on the order of messages on the connection: the -ERR precedes the PONG
+// of the next flush, so LastError has been set by the time the flush succeeds. The bus then only
+// has to wait until the error handler has run.
 
-// handlerTimeout bounds the wait for nats.go to call the error handler.
+// handlerTimeout limits how long the bus waits for nats.go to call the error handler.
 const handlerTimeout = time.Second
 
-// deniedSubject parses a permission error. nats.go passes the server's text on without structure.
+// deniedSubject matches the text of a permission error, which nats.go does not parse.
 var deniedSubject = regexp.MustCompile(`(Subscription|Publish) to "([^"]+)"(?: using queue "([^"]+)")?`)
 
-// asyncErrors records the last error that nats.go has passed to the error handler of the bus.
+// asyncErrors records the last error that nats.go has passed to the bus's error handler.
 type asyncErrors struct {
 	mu   sync.Mutex
 	last error
-	// changed is closed and replaced when an error is recorded.
+	// changed is closed and replaced whenever an error is recorded.
 	changed chan struct{}
-	// skipped is an error for which the error handler was not called in time. It is not waited for
-	// again.
+	// skipped is an error for which the bus does not wait: either the last error of the connection
+	// when the bus was created, or the last error for which the error handler was not called in
+	// time.
 	skipped error
 }
 
@@ -43,12 +45,12 @@ func (a *asyncErrors) record(err error) {
 	a.changed = make(chan struct{})
 }
 
-// seen reports whether err needs no more waiting. If it does, the channel is closed when the next
-// error is recorded.
+// seen reports whether err has already been recorded or skipped, so that the bus need not wait for
+// it. The returned channel is closed when the next error is recorded.
 func (a *asyncErrors) seen(err error) (bool, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return err == a.last || err == a.skipped, a.changed //nolint:errorlint // identity is meant
+	return err == a.last || err == a.skipped, a.changed //nolint:errorlint // identity is intended
 }
 
 func (a *asyncErrors) skip(err error) {
@@ -57,9 +59,9 @@ func (a *asyncErrors) skip(err error) {
 	a.skipped = err
 }
 
-// attachErrorHandler wraps the connection's error handler: the previous handler is called first,
-// and then onAsyncError. detach stops the calls to the bus. The wrapper stays installed, because
-// another one may have been set around it, but does nothing more than call the previous handler.
+// attachErrorHandler wraps the connection's error handler: the wrapper calls the previous handler
+// and then onAsyncError. After detach has been called, the wrapper only calls the previous handler.
+// It is not removed, because the program may have wrapped it in another handler in the meantime.
 func (b *Bus) attachErrorHandler() (detach func()) {
 	previous := b.nc.ErrorHandler()
 	var attached atomic.Pointer[Bus]
@@ -92,8 +94,9 @@ func (b *Bus) onAsyncError(err error) {
 	b.asyncErrors.record(err)
 }
 
-// waitAsyncErrors is called after a successful PING. It waits until the error handler has been
-// called with the permission error that nats.go received last, if there is one.
+// waitAsyncErrors waits until the error handler has been called with the last permission error that
+// nats.go has received, if there is one. It waits for at most handlerTimeout. It is called after a
+// PING has been answered.
 func (b *Bus) waitAsyncErrors() {
 	timeout := time.NewTimer(handlerTimeout)
 	defer timeout.Stop()
@@ -108,7 +111,7 @@ func (b *Bus) waitAsyncErrors() {
 		}
 		select {
 		case <-changed:
-		case <-timeout.C: // the program has replaced the error handler
+		case <-timeout.C: // the program has probably replaced the error handler
 			b.asyncErrors.skip(last)
 			return
 		case <-b.ctx.Done():
@@ -121,9 +124,10 @@ func permissionError(err error) error {
 	return errors.NewErrorf(errors.PermissionDenied, "the nats server denied permission: %w", err)
 }
 
-// onSubscribeDenied records the error for the Subscribe calls that wait for the subscription. The
-// server checks permissions again when nats.go resubscribes after a reconnect, so a confirmed
-// subscription can be denied later. Its Subscribe has returned, so the error goes to an event.
+// onSubscribeDenied records the error for the Subscribe calls that are waiting for the subscription
+// to be confirmed. A subscription can also be denied after it was confirmed, because the server
+// checks permissions again when nats.go renews the subscriptions after a reconnect. In that case,
+// Subscribe has already returned, so the error is reported as an event.
 func (b *Bus) onSubscribeDenied(key subKey, err error) {
 	if key.subject == b.noResponders.inboxSubject() {
 		b.noResponders.denied.Store(true)
@@ -143,8 +147,9 @@ func (b *Bus) onSubscribeDenied(key subKey, err error) {
 	s.confirmed, s.denied, s.deniedEpoch = false, err, b.conn.epoch()
 }
 
-// onPublishDenied fails all pending reports of frames for subject. The error does not say which
-// frame it is about, but the server rejects all frames of this connection on the subject.
+// onPublishDenied fails all pending reports of frames published on subject. The error does not
+// identify the denied frame, but the server rejects every frame that this connection publishes on
+// the subject.
 func (b *Bus) onPublishDenied(subject string, err error) {
 	denied := b.reports.removeSubject(subject)
 	b.publishErrors.Add(uint64(len(denied)))

@@ -13,22 +13,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// maxScratch is the largest buffer, in bytes, that returns to the scratch pool.
+// maxScratch is the maximum capacity, in bytes, of a buffer that is returned to the scratch pool.
 const maxScratch = 64 << 10
 
-// scratch holds buffers in which a routing key is appended to a frame. The frame itself must not be
-// changed, because other goroutines may read it. nats.go copies what it publishes, so a buffer can
-// be reused at once.
+// scratch contains buffers in which a routing key is appended to a copy of a frame. The frame
+// itself must not be modified, because other goroutines may be reading it. A buffer can be reused
+// immediately, because nats.go copies what it publishes.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// Publish passes frame to the NATS connection, or to another goroutine that is publishing at the
-// moment, see combiner. It returns the context's error if ctx has ended, an error with code
-// unavailable while the bus is disconnected, bus.ErrClosed, bus.ErrFrameTooLarge, or an error with
-// code invalid_argument if the channel's subject is not a NATS subject.
+// Publish passes frame to the NATS connection or queues it for another goroutine that is currently
+// publishing. It returns the context's error if ctx has ended, an error with code unavailable if
+// the bus is disconnected, bus.ErrClosed if the bus is closed, bus.ErrFrameTooLarge if frame
+// exceeds the server's limit, or an error with code invalid_argument if the channel's subject is
+// not a valid NATS subject.
 //
-// The report receives zero receivers if the subject has no subscribers, and an error if the server
-// denies permission, the frame cannot be sent, or the connection fails before the server has
-// confirmed the frame.
+// The report receives zero receivers if the subject has no subscribers. It receives an error if the
+// server denies permission, if the frame cannot be sent, or if the connection fails before the
+// server has confirmed the frame.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 		return nil
 	}
 	if contended {
-		runtime.Gosched() // lets other publishers queue their frames, so that one write sends all
+		runtime.Gosched() // allows other publishers to queue their frames for the same write
 	}
 	err := b.send(out)
 	b.sendQueued()
@@ -56,8 +57,8 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	return nil
 }
 
-// validate makes the checks that nats.go would make. Publish returns their errors even if another
-// goroutine sends the frame.
+// validate performs the same checks as nats.go, so that Publish can return their errors even if
+// another goroutine sends the frame.
 func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
 		return b.publishError(nats.ErrMaxPayload, channel, size)
@@ -68,8 +69,8 @@ func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	return nil
 }
 
-// validSubject reports whether nats.go accepts subject for publishing. One IndexByte per character
-// takes half the time of strings.ContainsAny.
+// validSubject reports whether nats.go accepts subject for publishing. Calling IndexByte once per
+// whitespace character takes half the time of strings.ContainsAny.
 func validSubject(subject string) bool {
 	for _, space := range [...]byte{' ', '\t', '\r', '\n'} {
 		if strings.IndexByte(subject, space) >= 0 {
@@ -80,7 +81,7 @@ func validSubject(subject string) bool {
 }
 
 // sendQueued sends the frames that other goroutines have queued in the meantime. Their Publish
-// calls have returned, so errors go to the delivery reports.
+// calls have already returned, so errors are passed to the delivery reports.
 func (b *Bus) sendQueued() {
 	for batch := b.combiner.nextBatch(); len(batch) > 0; batch = b.combiner.nextBatch() {
 		for _, out := range batch {
@@ -95,7 +96,7 @@ func (b *Bus) sendQueued() {
 	}
 }
 
-// send appends the routing key to the frame and passes it to nats.go.
+// send appends the routing key, if there is one, to a copy of the frame and passes it to nats.go.
 func (b *Bus) send(out outgoing) error {
 	if out.key == "" {
 		return b.sendFrame(out.subject, out.frame, out.report)
@@ -110,9 +111,9 @@ func (b *Bus) send(out outgoing) error {
 	return err
 }
 
-// checkConnected returns an error if the bus is disconnected or closed. With a reconnect buffer it
-// also checks the status of nats.go, which changes slightly before the state of the bus, because
-// nats.go would buffer the frame and send it late.
+// checkConnected returns an error if the bus is disconnected or closed. If nc has a reconnect
+// buffer, checkConnected also checks the status reported by nats.go, which changes slightly before
+// the state of the bus. In between, nats.go would buffer the frame and send it late.
 func (b *Bus) checkConnected() error {
 	if err := b.conn.err(); err != nil {
 		return err
@@ -123,7 +124,8 @@ func (b *Bus) checkConnected() error {
 	return nil
 }
 
-// subjectOf returns the NATS subject of a channel and the routing key to append to its frames.
+// subjectOf returns the NATS subject for channel and the routing key to append to its frames. The
+// key may be empty.
 func (b *Bus) subjectOf(channel bus.Channel) (subject, key string) {
 	if b.options.subjectPerMethod && channel.Key != "" {
 		return b.options.prefix + channel.Subject + "." + channel.Key, ""
@@ -143,9 +145,9 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 	return err
 }
 
-// sendWithReport registers the report and publishes the frame with a reply subject for its
-// no-responders status. A failure is reported once: if the report has already received the loss of
-// the connection, sendWithReport returns nil.
+// sendWithReport registers the report and publishes the frame with a reply subject for a
+// no-responders status. A failure is reported only once: if the report has already been notified
+// that the connection was lost, sendWithReport returns nil.
 func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	token := b.reports.add(subject, report)
 	if b.noResponders.enabled() {
@@ -159,7 +161,7 @@ func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryRe
 	return err
 }
 
-// publishError converts an error of nats.go to an error with a code.
+// publishError converts an error returned by nats.go into an error with a code.
 func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
@@ -171,7 +173,7 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	if down := b.conn.err(); down != nil {
 		return down
 	}
-	if errors.Is(err, nats.ErrReconnectBufExceeded) { // nats.go is disconnected, and the bus is not notified yet
+	if errors.Is(err, nats.ErrReconnectBufExceeded) { // nats.go is disconnected, but the bus has not been notified yet
 		return errConnLost
 	}
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %s: %w", channel, err)

@@ -7,44 +7,49 @@ import (
 )
 
 // maxReports is the capacity of the ring of pending reports. If more frames are unconfirmed, the
-// oldest reports are overwritten. An overwritten report only costs speed: a call without a server
-// then ends at its timeout instead of at once.
+// oldest reports are overwritten. Losing a report only costs time: a call without a server then
+// fails at its timeout instead of immediately.
 const maxReports = 4096
 
-// reports holds the delivery reports of frames that the server has not confirmed. Tokens are
-// consecutive numbers, and the report of a token is in slot token % maxReports.
+// reports holds the delivery reports of frames that the server has not confirmed yet. Tokens are
+// consecutive numbers. The report with a given token is stored in slot token % maxReports of the
+// ring.
 //
-// NATS does not acknowledge a publication. A report can be dropped when a later flush has
-// succeeded, because a no-responders status would have arrived before the PONG. But a token exists
-// before its frame is sent, so a flush may overtake the frame. Reports are therefore split into two
-// generations by rotate, one interval apart, and a flush confirms only the previous generation,
-// whose frames have all been sent long before.
+// NATS does not acknowledge publications. Instead, a report is dropped once a later flush has
+// succeeded, because a no-responders status would have arrived before the PONG. However, a token is
+// issued before its frame is sent, so a flush may overtake the frame. rotate therefore divides the
+// reports into two generations, and is called at most once per confirmInterval. A flush confirms
+// only the previous generation, whose frames were all sent long before the flush.
 type reports struct {
-	// firstAdded has capacity one and is sent to when a report is added while none is pending.
+	// firstAdded receives a value when a report is added while no other report is pending. Its
+	// capacity is one.
 	firstAdded chan struct{}
 
 	mu   sync.Mutex
 	ring [maxReports]pendingReport
-	// newest is the last token issued.
+	// newest is the most recently issued token.
 	newest uint64
-	// current is the newest token at the last rotation, and previous at the rotation before.
-	current  uint64
+	// current is the value of newest when rotate was last called. Reports with a higher token
+	// belong to the generation that is still being filled.
+	current uint64
+	// previous is the value of newest when rotate was called the time before. A successful flush
+	// confirms all reports up to this token.
 	previous uint64
-	// finished is the token up to which all reports are confirmed or failed.
+	// finished is the token up to which all reports have been confirmed or have failed.
 	finished uint64
-	// failed is the newest token at the last failAll.
+	// failed is the value of newest when failAll was last called.
 	failed uint64
 }
 
 type pendingReport struct {
 	token   uint64
 	subject string
-	report  bus.DeliveryReport // nil once removed
+	report  bus.DeliveryReport // nil after it was removed
 }
 
 func newReports() reports { return reports{firstAdded: make(chan struct{}, 1)} }
 
-// add returns the token of a frame that is about to be published.
+// add stores the report of a frame that is about to be published and returns the frame's token.
 func (r *reports) add(subject string, report bus.DeliveryReport) (token uint64) {
 	r.mu.Lock()
 	first := r.newest == r.finished
@@ -63,7 +68,8 @@ func (r *reports) add(subject string, report bus.DeliveryReport) (token uint64) 
 
 func (r *reports) slot(token uint64) *pendingReport { return &r.ring[token%maxReports] }
 
-// remove removes the report of token and returns it, or nil if it is not pending anymore.
+// remove removes and returns the report with the given token. It returns nil if the report is no
+// longer pending.
 func (r *reports) remove(token uint64) bus.DeliveryReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,7 +86,7 @@ func (r *reports) removeLocked(token uint64) bus.DeliveryReport {
 	return report
 }
 
-// removeSubject removes and returns the reports of all frames for subject.
+// removeSubject removes and returns the reports of all frames published on subject.
 func (r *reports) removeSubject(subject string) (removed []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -94,14 +100,16 @@ func (r *reports) removeSubject(subject string) (removed []bus.DeliveryReport) {
 }
 
 // cancel removes the report of a frame that could not be sent. It returns false if failAll has
-// returned the report already, so the publisher must not return the error as well.
+// already removed the report. The publisher must not return its error in that case, because the
+// report receives one.
 func (r *reports) cancel(token uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.removeLocked(token) != nil || token > r.failed
 }
 
-// rotate starts a new generation: reports added before the last rotation become the previous one.
+// rotate starts a new generation of reports. Reports that were added before the preceding call of
+// rotate become the previous generation.
 func (r *reports) rotate() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,14 +117,14 @@ func (r *reports) rotate() {
 }
 
 // confirmPrevious drops the reports of the previous generation after a successful flush. The server
-// has accepted their frames and would have sent a status if there were no subscribers.
+// has accepted their frames and would have sent a status if there had been no subscribers.
 func (r *reports) confirmPrevious() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropLocked(r.previous, nil)
 }
 
-// failAll removes and returns all pending reports. The caller reports the frames as lost.
+// failAll removes and returns all pending reports. The caller must report their frames as lost.
 func (r *reports) failAll() (failed []bus.DeliveryReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,21 +133,22 @@ func (r *reports) failAll() (failed []bus.DeliveryReport) {
 	return failed
 }
 
-// dropLocked removes the reports up to a token and passes each of them to each, unless each is nil.
-func (r *reports) dropLocked(upTo uint64, each func(bus.DeliveryReport)) {
+// dropLocked removes all reports up to and including token upTo. If visit is not nil, dropLocked
+// calls it for every removed report.
+func (r *reports) dropLocked(upTo uint64, visit func(bus.DeliveryReport)) {
 	first := r.finished + 1
 	if r.newest >= maxReports {
 		first = max(first, r.newest-maxReports+1)
 	}
 	for token := first; token <= upTo; token++ {
-		if report := r.removeLocked(token); report != nil && each != nil {
-			each(report)
+		if report := r.removeLocked(token); report != nil && visit != nil {
+			visit(report)
 		}
 	}
 	r.finished = max(r.finished, upTo)
 }
 
-// pending reports whether a token has been issued that is neither confirmed nor failed.
+// pending reports whether any issued token is neither confirmed nor failed.
 func (r *reports) pending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

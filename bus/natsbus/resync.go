@@ -1,20 +1,23 @@
 package natsbus
 
-// A stale subscription exists on the server but not in nats.go. It can appear if nats.go reconnects
-// while it removes the subscription: it may send the SUB again and then forget the subscription.
-// The server would keep sending the subscription its share of a queue's frames, which would be
-// lost, and would not report the subject as having no responders. Reconnecting once more makes
-// nats.go send its actual subscriptions to the server, which drops the stale one.
+// A stale subscription is one that exists on the server but no longer in nats.go. It can appear if
+// nats.go reconnects while it is removing a subscription: it may send the SUB again and then forget
+// the subscription. The server would keep sending a share of a queue's frames to the stale
+// subscription, where they would be lost, and would not report that the subject has no responders.
+// To remove a stale subscription, the bus reconnects once more: nats.go then sends only the
+// subscriptions that it still has, and the server forgets all others.
 
-// watchClosed records the number of reconnects at the moment when nats.go forgets the subscription.
+// watchClosed arranges for the number of reconnects to be recorded when nats.go forgets the
+// subscription.
 func (b *Bus) watchClosed(s *serverSub) {
-	// nats.go calls the handler with its mutex held, so nc.Stats would deadlock.
+	// nats.go calls the handler while holding its mutex, so calling nc.Stats would deadlock.
 	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(b.nc.Reconnects) })
 }
 
-// checkStale checks, after the flush that follows a drain, whether s may have become stale: that is
-// so if nats.go has reconnected between the drain and the moment when it forgot the subscription.
-// If nats.go has not removed the subscription yet, checkStale unsubscribes it.
+// checkStale checks whether s may have become stale. It is called after the flush that follows the
+// start of a drain. s may be stale if nats.go reconnected between the start of the drain and the
+// moment when it forgot the subscription. If nats.go has not removed the subscription yet,
+// checkStale unsubscribes it.
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
@@ -27,7 +30,8 @@ func (b *Bus) checkStale(s *serverSub) {
 }
 
 // dropStale forces a reconnect if there may be a stale subscription and the connection has not
-// reconnected since. It runs on every probe, so it skips a round instead of blocking on changeMu.
+// reconnected since. If changeMu is locked, dropStale returns without blocking, because the next
+// probe calls it again.
 func (b *Bus) dropStale() {
 	if !b.changeMu.TryLock() {
 		return
@@ -36,6 +40,6 @@ func (b *Bus) dropStale() {
 	b.stale = false
 	b.changeMu.Unlock()
 	if stale {
-		_ = b.nc.ForceReconnect() // fails if the connection was closed
+		_ = b.nc.ForceReconnect() // fails if the connection is closed
 	}
 }

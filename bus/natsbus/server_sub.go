@@ -9,31 +9,32 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// queueGroup is the NATS queue group of all queued methods. psrpc uses the same name, so psrpc and
-// dynpsrpc servers share requests.
+// queueGroup is the NATS queue group used for all queued methods. psrpc uses the same name, so
+// requests are distributed among psrpc and dynpsrpc servers.
 const queueGroup = "bus"
 
-// serverSub is the state of one NATS subscription, shared by all subscriptions of the bus with the
-// same subKey. Bus.changeMu guards its fields, except for the atomic one.
+// serverSub is the state of one NATS subscription. It is shared by all subscriptions of the bus
+// with the same subKey. Bus.changeMu guards all fields except closeReconnects, which is atomic.
 type serverSub struct {
 	sub *nats.Subscription
-	// refs counts the subscriptions that are not closing. At zero, sub is being drained.
+	// refs counts the subscriptions that are not closing. When it reaches zero, sub is drained.
 	refs int
-	// confirmed says that a flush has shown the server to have the subscription.
+	// confirmed reports whether a flush has proved that the server has the subscription.
 	confirmed bool
-	// denied is the server's permission error. It is valid while the connection is in deniedEpoch.
+	// denied is the server's permission error. It is valid only while deniedEpoch is the current
+	// epoch of the connection.
 	denied      error
 	deniedEpoch uint64
-	// dropped is the last value of nats.go's counter of dropped messages.
+	// dropped is the last value read from nats.go's counter of dropped messages.
 	dropped int
 	// drainReconnects and closeReconnects are the connection's number of reconnects when the drain
-	// of sub began and when nats.go forgot sub. See resync.go.
+	// of sub started and when nats.go forgot sub. See resync.go.
 	drainReconnects uint64
 	closeReconnects atomic.Uint64
 }
 
-// acquireServerSub adds a subscription to the serverSub of its subKey, which it creates if
-// necessary, and reports whether the server has confirmed that already.
+// acquireServerSub adds s to the serverSub for its subKey, creating the serverSub if necessary. It
+// reports whether the server has already confirmed the NATS subscription.
 func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
@@ -82,9 +83,11 @@ func (b *Bus) confirmServerSub(s *subscription) error {
 	return nil
 }
 
-// releaseServerSub gives up the reference of a subscription. With the last reference it drains the
-// NATS subscription: nats.go sends UNSUB, delivers what arrives until the server has processed it,
-// and then forgets the subscription. A Subscribe in the meantime creates a new serverSub.
+// releaseServerSub releases the reference held by s. When the last reference is released, the NATS
+// subscription is drained: nats.go sends UNSUB, delivers the messages that arrive before the server
+// has processed the UNSUB, and then forgets the subscription. A call of Subscribe in the meantime
+// creates a new serverSub. If the bus is disconnected, the NATS subscription is removed without a
+// drain.
 func (b *Bus) releaseServerSub(s *subscription) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
@@ -97,7 +100,7 @@ func (b *Bus) releaseServerSub(s *subscription) {
 	delete(b.serverSubs, s.subKey)
 	shared.drainReconnects = b.nc.Stats().Reconnects
 	if b.conn.err() != nil || shared.sub.Drain() != nil {
-		_ = shared.sub.Unsubscribe() // fails if the connection was closed
+		_ = shared.sub.Unsubscribe() // fails if the connection is closed
 	}
 }
 
@@ -108,8 +111,8 @@ func (b *Bus) isDraining(s *serverSub) bool {
 	return s.refs == 0
 }
 
-// closeServerSubs prevents further subscriptions and returns the open ones. first is false if it
-// was called before.
+// closeServerSubs prevents new subscriptions and returns the open ones. first reports whether this
+// is the first call.
 func (b *Bus) closeServerSubs() (open map[subKey]*serverSub, first bool) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

@@ -19,13 +19,13 @@ type subscription struct {
 	once       sync.Once
 }
 
-// Subscribe calls deliver for each frame on channel. It returns when the server has confirmed the
-// subscription. Concurrent calls share the round trip for the confirmation, and a call for a
-// subject that the bus has subscribed to already returns without one.
+// Subscribe calls deliver for each frame received on channel. It returns when the server has
+// confirmed the subscription. Concurrent calls share the round trip for the confirmation. No round
+// trip is needed if the bus has already subscribed to the channel's subject.
 //
-// Subscribe fails with the context's error, with code unavailable while the bus is disconnected,
-// with permission_denied, with invalid_argument if the channel's subject is not a NATS subject, or
-// with bus.ErrClosed.
+// Subscribe returns the context's error if ctx ends first, an error with code unavailable if the
+// bus is disconnected, permission_denied if the server denies the subscription, or invalid_argument
+// if the channel's subject is not a valid NATS subject, or bus.ErrClosed if the bus is closed.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {
@@ -60,13 +60,15 @@ func (b *Bus) Subscribe(
 	return s, nil
 }
 
-// Close ends the subscription after the frames that the server has already sent are delivered, so a
-// server that shuts down loses no request. It takes one round trip, which concurrent calls share.
+// Close ends the subscription after the frames that the server has already sent have been
+// delivered, so a server can shut down without losing requests. Close takes one round trip, which
+// concurrent calls share.
 func (s *subscription) Close() { s.once.Do(func() { s.bus.unsubscribe(s) }) }
 
-// unsubscribe releases the NATS subscription and flushes before it removes the subscriber, so that
-// the frames in transit still find it. If the last reference was released by another goroutine
-// during the flush, the UNSUB may have been sent after the PING, and another flush is necessary.
+// unsubscribe releases the NATS subscription and waits for a flush before it removes the
+// subscriber, so that frames in transit are still delivered. If another goroutine released the last
+// reference during the flush, the UNSUB may have been sent after the PING, and another flush is
+// necessary.
 func (b *Bus) unsubscribe(s *subscription) {
 	b.releaseServerSub(s)
 	for b.conn.err() == nil {

@@ -6,15 +6,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
-// subKey identifies a NATS subscription of the bus: a subject, with or without the queue group.
+// subKey identifies a NATS subscription of the bus by its subject and by whether it belongs to the
+// queue group.
 type subKey struct {
 	subject string
 	queue   bool
 }
 
 // byRoutingKey maps routing keys to the local subscribers of one NATS subscription. Subscribers
-// under the empty key receive frames with any routing key. The map is immutable: changes replace
-// it, so the dispatcher reads it without a lock.
+// under the empty key can receive frames with any routing key. A map is never modified but replaced
+// by a new one, so the dispatcher can read it without a lock.
 type byRoutingKey map[string]*fanout.Subscribers
 
 func (b *Bus) subscribersOf(key subKey) byRoutingKey {

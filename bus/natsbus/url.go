@@ -18,7 +18,7 @@ const (
 	defaultConnectTimeout = 2 * time.Second
 )
 
-// settings is the parsed form of a URL.
+// settings is the parsed form of a bus URL.
 type settings struct {
 	bus            []Option
 	conn           []nats.Option
@@ -45,7 +45,7 @@ var parameters = map[string]func(*settings, string) error{
 	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
 }
 
-// connParam returns a parameter that sets a connection option.
+// connParam returns the function for a parameter that sets a connection option.
 func connParam(option func(string) nats.Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		s.conn = append(s.conn, option(value))
@@ -53,7 +53,7 @@ func connParam(option func(string) nats.Option) func(*settings, string) error {
 	}
 }
 
-// durationParam returns a parameter that is a positive duration.
+// durationParam returns the function for a parameter whose value is a positive duration.
 func durationParam(set func(*settings, time.Duration)) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		duration, err := time.ParseDuration(value)
@@ -65,7 +65,7 @@ func durationParam(set func(*settings, time.Duration)) func(*settings, string) e
 	}
 }
 
-// flagParam returns a boolean parameter; set is called for true.
+// flagParam returns the function for a boolean parameter. It calls set if the value is true.
 func flagParam(set func(*settings)) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		on, err := strconv.ParseBool(value)
@@ -88,7 +88,7 @@ func setPendingLimit(s *settings, value string) error {
 	return err
 }
 
-// parseURL parses u. It returns an error for every problem, joined.
+// parseURL parses the URL of a bus. The returned error joins one error for each problem.
 func parseURL(u *url.URL) (*settings, error) {
 	s := &settings{
 		probeInterval:  DefaultProbeInterval,
@@ -126,8 +126,8 @@ func parseURL(u *url.URL) (*settings, error) {
 	return s, errors.Join(problems...)
 }
 
-// authenticate adds the credentials to the connection options. A user name without a password is a
-// token.
+// authenticate adds the client certificate and the credentials in user to the connection options. A
+// user name without a password is used as a token.
 func (s *settings) authenticate(user *url.Userinfo) {
 	if s.cert != "" || s.key != "" {
 		s.conn = append(s.conn, nats.ClientCert(s.cert, s.key))

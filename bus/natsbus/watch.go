@@ -9,9 +9,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// confirmInterval is the time between two rotations of the pending reports. It must be much longer
-// than the time from the registration of a report to the sending of its frame, and than the time
-// that a queue frame takes to be forwarded between processes.
+// confirmInterval is the minimum time between two calls of reports.rotate. It must be much longer
+// than the time between the registration of a report and the sending of its frame, and much longer
+// than the time it takes to forward a queue frame between processes.
 const confirmInterval = 250 * time.Millisecond
 
 var watchedStatuses = []nats.Status{
@@ -27,8 +27,8 @@ var (
 		"confirmed the frame: it may or may not have been delivered")
 )
 
-// watch follows the status of the connection, probes the server and confirms pending reports, until
-// the bus is closed.
+// watch monitors the connection status, probes the server and confirms pending reports until the
+// bus is closed.
 func (b *Bus) watch() {
 	probe := time.NewTicker(b.options.probeInterval)
 	defer probe.Stop()
@@ -40,8 +40,8 @@ func (b *Bus) watch() {
 		case status := <-b.statuses:
 			b.onStatus(status)
 		case <-probe.C:
-			// A PING has a timeout, so one that takes longer means that nats.go is blocked in a
-			// write.
+			// ping waits for at most one probe interval. If it takes longer, nats.go is blocked in
+			// a write.
 			if b.flusher.stalled(b.options.probeInterval * 3 / 2) {
 				b.markDisconnected(b.noAnswerError())
 			}
@@ -67,9 +67,9 @@ func (b *Bus) watch() {
 	}
 }
 
-// onStatus handles a status change of nats.go. CONNECTED alone does not connect the bus: the
-// requested flush does so, because it succeeds only after the server has processed the
-// subscriptions that nats.go has sent again.
+// onStatus handles a status change reported by nats.go. CONNECTED alone does not mark the bus as
+// connected. The requested flush does so, because it succeeds only after the server has processed
+// the subscriptions that nats.go has sent again.
 func (b *Bus) onStatus(status nats.Status) {
 	switch status {
 	case nats.CONNECTED:
@@ -81,8 +81,8 @@ func (b *Bus) onStatus(status nats.Status) {
 	}
 }
 
-// markDisconnected makes Publish and Subscribe fail until markConnected. It fails the pending
-// reports and emits an event if the bus was connected.
+// markDisconnected makes Publish and Subscribe fail until markConnected is called. If the bus was
+// connected, markDisconnected also fails the pending reports and emits an event.
 func (b *Bus) markDisconnected(reason error) {
 	if !b.conn.setDown(reason) {
 		return
@@ -93,13 +93,14 @@ func (b *Bus) markDisconnected(reason error) {
 	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 
-// markConnected is called after a successful flush with the epoch read before its PING was sent. It
-// emits an event if the bus was disconnected and has not failed again since.
+// markConnected is called after a successful flush. epoch is the connection epoch that was read
+// before the flush's PING was sent. If the bus was disconnected and the connection has not failed
+// since that epoch, markConnected marks the bus as connected and emits an event.
 func (b *Bus) markConnected(epoch uint64) {
 	if b.conn.err() == nil {
 		return
 	}
-	b.failReports() // reports added by publishers that were past checkConnected when the connection failed
+	b.failReports() // for publishers that had passed checkConnected when the connection failed
 	b.readServerInfo()
 	if b.conn.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})
