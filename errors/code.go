@@ -7,46 +7,47 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// ErrorCode is the kind of a failure. Its value is the string that is sent over the bus.
+// ErrorCode classifies an error. Its value is the string that is sent over the bus.
 //
-// Programs may define their own codes, which arrive unchanged. In a translation to gRPC, HTTP or
-// Twirp, such a code counts as [Unknown].
+// Programs may define their own codes, which are sent unchanged. If such a code is converted to
+// gRPC, HTTP or Twirp, it is treated as [Unknown].
 type ErrorCode string
 
 const (
-	// OK is the code of success: the empty string. An error with this code arrives as [Unknown].
+	// OK is the code for success, the empty string. An error with this code is received as
+	// [Unknown].
 	OK ErrorCode = ""
 	// Canceled means that the caller canceled the call, or that the client or server was closed.
 	Canceled ErrorCode = "canceled"
 	// MalformedRequest means that a request could not be encoded or decoded.
 	MalformedRequest ErrorCode = "malformed_request"
-	// MalformedResponse means that a response could not be encoded or decoded. Its value is psrpc's
-	// "malformed_result", not "malformed_response".
+	// MalformedResponse means that a response could not be encoded or decoded. As in psrpc, its
+	// value is "malformed_result".
 	MalformedResponse ErrorCode = "malformed_result"
 	// DeadlineExceeded means that a response or an acknowledgement did not arrive in time.
 	DeadlineExceeded ErrorCode = "deadline_exceeded"
-	// Unavailable means that no server could take the request. A retry may succeed.
+	// Unavailable means that no server could handle the request. A retry may succeed.
 	Unavailable ErrorCode = "unavailable"
-	// Unknown is the code of errors without a code, and the translation of codes without a
-	// counterpart.
+	// Unknown is the code reported for errors that carry none. Codes of other protocols that have
+	// no counterpart in this package are also converted to it.
 	Unknown ErrorCode = "unknown"
 	// InvalidArgument means that the request is invalid, regardless of the state of the system.
 	InvalidArgument ErrorCode = "invalid_argument"
-	// NotFound means that something named in the request does not exist.
+	// NotFound means that an entity named in the request does not exist.
 	NotFound ErrorCode = "not_found"
-	// NotAcceptable means that the server cannot respond in the form that the request asks for.
+	// NotAcceptable means that the server cannot respond in the form that the client requested.
 	NotAcceptable ErrorCode = "not_acceptable"
-	// AlreadyExists means that something the request should create already exists.
+	// AlreadyExists means that an entity that the request should create already exists.
 	AlreadyExists ErrorCode = "already_exists"
 	// PermissionDenied means that the caller is known but not allowed to make the call.
 	PermissionDenied ErrorCode = "permission_denied"
-	// ResourceExhausted means that a quota, a rate limit or a queue is full.
+	// ResourceExhausted means that a quota or rate limit was exceeded, or that a queue is full.
 	ResourceExhausted ErrorCode = "resource_exhausted"
 	// FailedPrecondition means that the system is not in the state that the request requires.
 	FailedPrecondition ErrorCode = "failed_precondition"
 	// Aborted means that the request conflicted with a concurrent operation.
 	Aborted ErrorCode = "aborted"
-	// OutOfRange means that the request goes beyond the end of a valid range.
+	// OutOfRange means that the request goes beyond the valid range.
 	OutOfRange ErrorCode = "out_of_range"
 	// Unimplemented means that the server does not implement the method.
 	Unimplemented ErrorCode = "unimplemented"
@@ -54,9 +55,9 @@ const (
 	Internal ErrorCode = "internal"
 	// DataLoss means that data was irrecoverably lost or corrupted.
 	DataLoss ErrorCode = "data_loss"
-	// Unauthenticated means that the caller's identity is unknown.
+	// Unauthenticated means that the caller could not be identified.
 	Unauthenticated ErrorCode = "unauthenticated"
-	// UnprocessableEntity means that the request is well-formed but has no valid meaning.
+	// UnprocessableEntity means that the request is well-formed but cannot be processed.
 	UnprocessableEntity ErrorCode = "unprocessable_entity"
 	// UpstreamServerError means that a system called by the server failed.
 	UpstreamServerError ErrorCode = "upstream_server_error"
@@ -64,7 +65,7 @@ const (
 	UpstreamClientError ErrorCode = "upstream_client_error"
 )
 
-// codeMapping is the translation of a code to other protocols.
+// codeMapping contains the counterparts of a code in other protocols.
 type codeMapping struct {
 	http  int
 	grpc  codes.Code
@@ -98,24 +99,23 @@ var codeMappings = map[ErrorCode]codeMapping{
 }
 
 // Known reports whether c is one of the codes defined in this package. Programs may define other
-// codes, and peers may send any string.
+// codes, and a code received over the bus can be any string.
 func (c ErrorCode) Known() bool {
 	_, known := codeMappings[c]
 	return known
 }
 
-// Error returns the code itself. An ErrorCode can be used as an error, but as in psrpc it is then
-// sent over the bus as a text with the code [Unknown]. Use [NewError] to send a code.
+// Error returns the code itself. An ErrorCode can be used as an error, but it is then sent, as in
+// psrpc, as a text with the code [Unknown]. Use [NewError] to create an error that has the code.
 func (c ErrorCode) Error() string { return string(c) }
 
-// ToHttp returns the HTTP status for c. It is 500 for codes that this package does not define.
+// ToHttp returns the HTTP status for c, or 500 if this package does not define c.
 func (c ErrorCode) ToHttp() int { return c.mapping().http }
 
-// ToGrpc returns the gRPC code for c. It is Unknown for codes that this package does not define.
+// ToGrpc returns the gRPC code for c, or codes.Unknown if this package does not define c.
 func (c ErrorCode) ToGrpc() codes.Code { return c.mapping().grpc }
 
-// ToTwirp returns the Twirp code for c. It is twirp.Unknown for codes that this package does not
-// define.
+// ToTwirp returns the Twirp code for c, or twirp.Unknown if this package does not define c.
 func (c ErrorCode) ToTwirp() twirp.ErrorCode { return c.mapping().twirp }
 
 func (c ErrorCode) mapping() codeMapping {

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// fromGrpc is indexed by the gRPC code.
+// fromGrpc maps gRPC codes to the codes of this package. It is indexed by the gRPC code.
 var fromGrpc = [...]ErrorCode{
 	codes.OK:                 OK,
 	codes.Canceled:           Canceled,
@@ -28,8 +28,8 @@ var fromGrpc = [...]ErrorCode{
 	codes.Unauthenticated:    Unauthenticated,
 }
 
-// CodeFromGrpc returns the code for a gRPC code. It returns [Unknown] for a number that gRPC does
-// not define.
+// CodeFromGrpc returns the code that corresponds to a gRPC code. It returns [Unknown] if gRPC does
+// not define the code.
 func CodeFromGrpc(code codes.Code) ErrorCode {
 	if int(code) < len(fromGrpc) {
 		return fromGrpc[code]
@@ -37,9 +37,9 @@ func CodeFromGrpc(code codes.Code) ErrorCode {
 	return Unknown
 }
 
-// CodeFromTwirp returns the code for a Twirp code. It returns [MalformedRequest] for
-// twirp.Malformed, [Unimplemented] for twirp.BadRoute, and [Unknown] for a code that Twirp does not
-// define.
+// CodeFromTwirp returns the code that corresponds to a Twirp code. It returns [MalformedRequest]
+// for twirp.Malformed, [Unimplemented] for twirp.BadRoute, and [Unknown] if Twirp does not define
+// the code.
 func CodeFromTwirp(code twirp.ErrorCode) ErrorCode {
 	switch code {
 	case twirp.Malformed:
@@ -48,14 +48,14 @@ func CodeFromTwirp(code twirp.ErrorCode) ErrorCode {
 		return Unimplemented
 	}
 	if twirp.IsValidErrorCode(code) {
-		return ErrorCode(code) // all other codes have the same string
+		return ErrorCode(code) // the other codes have the same value in both packages
 	}
 	return Unknown
 }
 
-// CodeFromHttp returns the code that matches an HTTP status best. It returns [OK] for each status
-// from 200 to 299, the most common code for a status that matches several, and [Unknown] for a
-// status that matches none.
+// CodeFromHttp returns the code that best matches an HTTP status. It returns [OK] for any status
+// from 200 to 299. If several codes match, it returns the most common one; if none matches, it
+// returns [Unknown].
 func CodeFromHttp(status int) ErrorCode {
 	if status >= 200 && status < 300 {
 		return OK
@@ -66,8 +66,8 @@ func CodeFromHttp(status int) ErrorCode {
 	return Unknown
 }
 
-// statusClientClosedRequest is the status that proxies log when the client has disconnected. It has
-// no constant in net/http.
+// statusClientClosedRequest is the status that proxies log if a client disconnects before it
+// receives the response. Package net/http has no constant for it.
 const statusClientClosedRequest = 499
 
 var fromHTTP = map[int]ErrorCode{

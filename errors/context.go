@@ -2,10 +2,10 @@ package errors
 
 import "context"
 
-// FromContext converts the error of an ended context, as returned by its Err method, to the error
-// of a call. The result has the code and text of [ErrRequestCanceled] or [ErrRequestTimedOut], and
-// wraps both that error and err. Any other error keeps its code and text. The result for nil is
-// nil.
+// FromContext converts the error of a context that has ended, as returned by its Err method, to the
+// error of a call. The result has the code and text of [ErrRequestCanceled] or
+// [ErrRequestTimedOut], and wraps both that error and err. If err is any other error, the result
+// has the code and text of err. If err is nil, FromContext returns nil.
 func FromContext(err error) Error {
 	switch {
 	case err == nil:
@@ -22,7 +22,7 @@ func wrapContextError(sentinel Error, err error) Error {
 	return &codedError{code: sentinel.Code(), text: sentinel.Error(), cause: Join(sentinel, err)}
 }
 
-// withText wraps err in an error with the same code and details but another text.
+// withText returns an error with the given text that wraps err and has its code and details.
 func withText(err error, text string) *codedError {
 	code, _, details := ToWire(err)
 	return &codedError{code: code, text: text, cause: err, details: details}

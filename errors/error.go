@@ -12,41 +12,44 @@ import (
 
 // Error is an error with a code. It is immutable and safe for concurrent use.
 //
-// [As] converts an Error to a twirp.Error with the same text and the corresponding Twirp code. The
-// twirp.Error wraps the Error, so [Is] still finds the errors wrapped by it.
+// [As] can convert an Error to a twirp.Error with the same text and the corresponding Twirp code.
+// The twirp.Error wraps the Error, so [Is] still finds the errors that the Error wraps.
 type Error interface {
 	error
 
-	// Code returns the code as it was set, or as it was received from the peer.
+	// Code returns the code with which the error was created or received.
 	Code() ErrorCode
 
-	// Details returns newly decoded details, which the caller owns. Each one is a proto.Message of
-	// the linked Go type, or the *anypb.Any itself if its type is not linked or cannot be decoded.
+	// Details returns the decoded details. Each detail is a newly decoded proto.Message, which the
+	// caller may modify, or the encoded *anypb.Any if the program contains no Go type for it or if
+	// it cannot be decoded. The caller must not modify an *anypb.Any.
 	Details() []any
 
-	// DetailsProto returns the details in the form in which they are sent. The caller must not
+	// DetailsProto returns the encoded details, as they are sent over the bus. The caller must not
 	// modify them.
 	DetailsProto() []*anypb.Any
 
 	// ToHttp returns the HTTP status for the code.
 	ToHttp() int
 
-	// ToGrpc returns a gRPC status error with the code, text and details. It never returns nil.
+	// ToGrpc returns a gRPC status error with the code, text and details. It never returns nil: if
+	// the gRPC code is OK, it returns the Error itself.
 	ToGrpc() error
 
 	// GRPCStatus returns the gRPC status with the code, text and details. The gRPC status package
 	// calls this method.
 	GRPCStatus() *status.Status
 
-	// Unwrap returns the error that this error was created from, or nil.
+	// Unwrap returns the error that this error wraps, or nil if there is none.
 	Unwrap() error
 }
 
-// NewError returns an error with the given code, the text of err, and details for the caller. The
-// result wraps err. If err is nil, the text is the code.
+// NewError returns an error with the given code, the text of err and the given details. The result
+// wraps err. If err is nil, the code is used as the text.
 //
 // A detail of type *anypb.Any is sent unchanged. A detail that cannot be marshaled, such as nil or
-// a string with invalid UTF-8, is omitted, so that a bad detail does not hide the error.
+// a message that contains a string with invalid UTF-8, is omitted, so that an invalid detail does
+// not hide the error.
 func NewError(code ErrorCode, err error, details ...proto.Message) Error {
 	text := code.Error()
 	if err != nil {
@@ -94,12 +97,13 @@ func (e *codedError) GRPCStatus() *status.Status {
 
 func (e *codedError) ToGrpc() error {
 	if e.code.ToGrpc() == codes.OK {
-		return e // gRPC has no error for the status OK: without this, the failure would become nil
+		return e // Err returns nil for the status OK, which would hide the failure
 	}
 	return e.GRPCStatus().Err()
 }
 
-// As converts the error to a twirp.Error. It is called by [As].
+// As converts the error to a twirp.Error if target is a *twirp.Error. The function [As] calls this
+// method.
 func (e *codedError) As(target any) bool {
 	twirpTarget, ok := target.(*twirp.Error)
 	if ok {

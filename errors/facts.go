@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Phase is a part of a call.
+// Phase is a phase of a call.
 type Phase string
 
 const (
@@ -21,13 +21,13 @@ const (
 	PhaseStream Phase = "stream"
 )
 
-// Reason is the reason why a call failed.
+// Reason describes why a call failed.
 type Reason string
 
 const (
 	// ReasonNobodyListening means that no server is subscribed to the method or topic.
 	ReasonNobodyListening Reason = "nobody listening"
-	// ReasonAllDeclined means that there are servers, but none sent an acceptable claim.
+	// ReasonAllDeclined means that there are servers, but none of them sent an acceptable claim.
 	ReasonAllDeclined Reason = "all declined"
 	// ReasonBelowMinimum means that all claims were below the minimum affinity.
 	ReasonBelowMinimum Reason = "below minimum affinity"
@@ -35,7 +35,7 @@ const (
 	ReasonClaimedButSilent Reason = "claimed but silent"
 	// ReasonSilent means that no server responded to a request that needed no claim.
 	ReasonSilent Reason = "silent"
-	// ReasonBusDown means that the bus did not accept the request, or lost its connection.
+	// ReasonBusDown means that the bus did not accept the request or lost its connection.
 	ReasonBusDown Reason = "bus down"
 	// ReasonTooLarge means that the request exceeds the size limit of the bus.
 	ReasonTooLarge Reason = "too large"
@@ -47,8 +47,8 @@ const (
 	ReasonClosed Reason = "closed"
 )
 
-// CallFacts describes a failed call as seen by the caller. A zero field is unknown or does not
-// apply.
+// CallFacts describes a failed call from the caller's point of view. A field is zero if its value
+// is unknown or if it does not apply.
 type CallFacts struct {
 	// Method is the full name of the method, such as "my.pkg.MyService/NormalRPC".
 	Method string
@@ -56,27 +56,27 @@ type CallFacts struct {
 	Topic []string
 	// Phase is the phase in which the call failed.
 	Phase Phase
-	// Reason is the reason of the failure.
+	// Reason describes why the call failed.
 	Reason Reason
-	// Claims is the number of received claims, acceptable or not.
+	// Claims is the number of claims received, including those that were not acceptable.
 	Claims int
-	// BestAffinity is the highest affinity of all claims.
+	// BestAffinity is the highest affinity among all claims.
 	BestAffinity float32
-	// Declined contains the ids of servers whose claims were not acceptable.
+	// Declined contains the IDs of the servers whose claims were not acceptable.
 	Declined []string
-	// ServerID is the id of the server that was selected or that responded.
+	// ServerID is the ID of the server that was selected or that responded.
 	ServerID string
 	// PublishTime, SelectionTime and ResponseTime are the durations of the phases.
 	PublishTime, SelectionTime, ResponseTime time.Duration
 }
 
-// String returns the known facts in one line, such as
+// String returns the known facts on one line, for example:
 //
 //	my.pkg.MyService/NormalRPC: nobody listening; publish 12µs
 //
-// The last phase with a duration is the one in which the call failed. If that phase has no
-// duration, it follows the word "during". The text is for people and may change; programs should
-// use the fields.
+// If the phase in which the call failed has a duration, it is the last phase in the text.
+// Otherwise, its name follows the word "during". The text is meant for people and may change;
+// programs should use the fields.
 func (f CallFacts) String() string {
 	call := joinNonEmpty(" ", f.Method, labeled("topic", strings.Join(f.Topic, ".")))
 	facts := joinNonEmpty("; ",
@@ -139,7 +139,7 @@ func rounded(d time.Duration) time.Duration {
 	return d
 }
 
-// labeled returns "label value", or nothing if there is no value.
+// labeled returns the label and the value, separated by a space, or "" if the value is empty.
 func labeled(label, value string) string {
 	if value == "" {
 		return ""
@@ -147,7 +147,7 @@ func labeled(label, value string) string {
 	return label + " " + value
 }
 
-// joinNonEmpty joins the non-empty parts.
+// joinNonEmpty joins the parts that are not empty.
 func joinNonEmpty(separator string, parts ...string) string {
 	var filled []string
 	for _, part := range parts {

@@ -1,7 +1,7 @@
 package errors
 
-// Predefined errors with the codes and texts of psrpc. [Is] finds them in errors received over the
-// bus and in errors with [CallFacts].
+// These are predefined errors with the codes and texts of psrpc. [Is] also finds them in errors
+// that were received over the bus and in errors with [CallFacts].
 var (
 	// ErrRequestCanceled means that the context of the call was canceled.
 	ErrRequestCanceled = newSentinel(Canceled, "request canceled")
@@ -12,7 +12,7 @@ var (
 	ErrNoResponse = newSentinel(Unavailable, "no response from servers")
 	// ErrUnimplemented means that the server has no handler for the method.
 	ErrUnimplemented = newSentinel(Unimplemented, "method is not implemented")
-	// ErrStreamEOF means that the server of the stream was shut down.
+	// ErrStreamEOF means that the server at the other end of the stream was shut down.
 	ErrStreamEOF = newSentinel(Unavailable, "EOF")
 	// ErrClientClosed means that the client was closed before or during the call.
 	ErrClientClosed = newSentinel(Canceled, "client is closed")
@@ -20,7 +20,7 @@ var (
 	ErrServerClosed = newSentinel(Canceled, "server is closed")
 	// ErrStreamClosed means that the stream was closed without an error.
 	ErrStreamClosed = newSentinel(Canceled, "stream closed")
-	// ErrSlowConsumer means that a stream message was dropped because the receiver has too many
+	// ErrSlowConsumer means that a stream message was dropped because the receiver had too many
 	// unread messages.
 	ErrSlowConsumer = newSentinel(Unavailable, "stream message discarded by slow consumer")
 )
@@ -41,8 +41,8 @@ func newSentinel(code ErrorCode, text string) Error {
 	return &codedError{code: code, text: text}
 }
 
-// sentinelFor returns the predefined error with this code and text, or nil. It is for errors
-// received over the bus, which consist only of a code and a text.
+// sentinelFor returns the predefined error with the given code and text, or nil if there is none.
+// It is used for errors that were received over the bus.
 func sentinelFor(code ErrorCode, text string) error {
 	for _, sentinel := range sentinels {
 		if sentinel.Code() == code && sentinel.Error() == text {

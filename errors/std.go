@@ -5,8 +5,8 @@ import stderrors "errors"
 // ErrUnsupported is identical to the standard errors.ErrUnsupported.
 var ErrUnsupported = stderrors.ErrUnsupported
 
-// New returns an error without a code, like the standard errors.New. It is sent over the bus with
-// the code [Unknown]. Use [NewErrorf] to set a code.
+// New returns an error without a code, like the standard errors.New. If it is sent over the bus,
+// its code is [Unknown]. Use [NewErrorf] to create an error with a code.
 func New(text string) error { return stderrors.New(text) }
 
 // Is reports whether any error in err's tree matches target, like the standard errors.Is.
@@ -20,9 +20,9 @@ func As(err error, target any) bool { return stderrors.As(err, target) }
 // AsType returns the first error of type E in err's tree, like the standard errors.AsType.
 func AsType[E error](err error) (E, bool) { return stderrors.AsType[E](err) }
 
-// Join combines errors into one, like the standard errors.Join. The result is nil if all errs are
-// nil.
+// Join combines errors into one, like the standard errors.Join. It returns nil if all errs are nil.
 func Join(errs ...error) error { return stderrors.Join(errs...) }
 
-// Unwrap returns the result of err's Unwrap method, or nil, like the standard errors.Unwrap.
+// Unwrap returns the result of calling err's Unwrap method, or nil if it has none, like the
+// standard errors.Unwrap.
 func Unwrap(err error) error { return stderrors.Unwrap(err) }

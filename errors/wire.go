@@ -8,16 +8,17 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// ToWire returns the code, text and details that a Response carries for err. They are the same as
-// psrpc would send:
+// ToWire returns the code, text and details that are sent in a Response for err. They are the same
+// as in psrpc:
 //
-//  1. the code, text and details of the first [Error] in err's tree, without any text added by
-//     wrapping errors;
-//  2. otherwise those of the first gRPC status that is not OK, with the text of wrapping errors;
-//  3. otherwise the text of err with the code [Unknown].
+//  1. The code, text and details of the first [Error] in err's tree, without any text added by
+//     wrapping errors.
+//  2. If there is none, those of the first gRPC status that is not OK, including the text of
+//     wrapping errors.
+//  3. If there is neither, the text of err with the code [Unknown].
 //
-// All three are empty for nil. Only for nil is the text empty, because psrpc interprets an error
-// with an empty text as a success; an empty text is replaced by the code. The text is always valid
+// If err is nil, all three are empty. If err is not nil, the text is never empty, because psrpc
+// interprets an empty text as success; the code replaces an empty text. The text is always valid
 // UTF-8, because peers drop frames that contain invalid UTF-8. The caller must not modify the
 // details.
 func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
@@ -34,10 +35,10 @@ func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 	return Unknown, wireText(Unknown, err.Error()), nil
 }
 
-// ToStreamClose returns the code and text that the close of a stream carries for err. They are the
-// same as psrpc would send: those of the first [Error] in err's tree, otherwise the text of err
-// with the code [Unknown]. The code of a gRPC status is lost, and a close has no details. The
-// result for nil is [ErrStreamClosed]. The text is never empty and always valid UTF-8.
+// ToStreamClose returns the code and text to send when a stream is closed with err. As in psrpc,
+// they are taken from the first [Error] in err's tree; if there is none, the code is [Unknown] and
+// the text is err.Error(). gRPC status codes and error details are not preserved. A nil err is
+// treated as [ErrStreamClosed]. The text is never empty and always valid UTF-8.
 func ToStreamClose(err error) (code ErrorCode, text string) {
 	if err == nil {
 		err = ErrStreamClosed
@@ -48,9 +49,10 @@ func ToStreamClose(err error) (code ErrorCode, text string) {
 	return Unknown, wireText(Unknown, err.Error())
 }
 
-// FromWire returns the error of a Response, or nil if text is empty, which is how psrpc encodes
-// success. An empty code becomes [Unknown]. The error takes ownership of details. It wraps the
-// predefined error with the same code and text, if there is one.
+// FromWire returns the error that was received in a Response. It returns nil if text is empty,
+// because psrpc encodes success in this way. An empty code becomes [Unknown]. FromWire takes
+// ownership of details. If there is a predefined error with the same code and text, the result
+// wraps it.
 func FromWire(code ErrorCode, text string, details []*anypb.Any) Error {
 	if text == "" {
 		return nil
@@ -58,10 +60,10 @@ func FromWire(code ErrorCode, text string, details []*anypb.Any) Error {
 	return fromPeer(code, text, details)
 }
 
-// FromStreamClose returns the error with which a stream was closed. It never returns nil: the error
-// of a normal close is [ErrStreamClosed]. An empty code becomes [Unknown], and an empty text
-// becomes the code. The error wraps the predefined error with the same code and text, if there is
-// one.
+// FromStreamClose returns the error with which a stream was closed. It never returns nil; after a
+// normal close, the result wraps [ErrStreamClosed]. An empty code becomes [Unknown], and the code
+// replaces an empty text. If there is a predefined error with the same code and text, the result
+// wraps it.
 func FromStreamClose(code ErrorCode, text string) Error {
 	return fromPeer(code, text, nil)
 }
@@ -76,7 +78,8 @@ func fromPeer(code ErrorCode, text string, details []*anypb.Any) Error {
 	return &codedError{code: code, text: text, cause: sentinelFor(code, text), details: details}
 }
 
-// wireText returns text in a form that can be sent: non-empty, valid UTF-8.
+// wireText returns text in a form that can be sent. If text is empty, the code replaces it. The
+// result is never empty and always valid UTF-8.
 func wireText(code ErrorCode, text string) string {
 	if text == "" {
 		text = code.Error()
