@@ -102,7 +102,8 @@ func (c *multiCall) stop() {
 	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.route.membership.AddAll(&c.responders) // some servers may have answered since the call was complete
+	// Some servers may have answered since the call was complete.
+	c.route.membership.AddAll(&c.responders)
 }
 
 // next waits for the next response and returns it. It returns false if there are no more responses.

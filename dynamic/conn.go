@@ -45,8 +45,8 @@ type Conn struct {
 
 	mu          sync.Mutex
 	replies     map[string]*replySubscriptions   // keyed by wire name of the service
-	plans       map[string]*clientPlan           // keyed by full method name, created on the first Invoke
-	publishers  map[string]*publisher            // keyed by full method name, created on the first Publish
+	plans       map[string]*clientPlan           // keyed by full method name, used by Invoke
+	publishers  map[string]*publisher            // keyed by full method name, used by Publish
 	memberships map[string]*selection.Membership // keyed by name of the request channel
 	children    map[connChild]struct{}           // open streams and subscriptions
 }
