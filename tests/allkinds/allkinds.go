@@ -2,7 +2,7 @@ package allkinds
 
 import (
 	"context"
-	_ "embed" // all.proto
+	_ "embed" // embeds all.proto
 	"log/slog"
 	"testing"
 	"testing/fstest"
@@ -16,10 +16,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// The methods of the service. All take and return a [Text].
+// These are the full names of the service's methods. All methods take and return a [Text].
 const (
 	One    = "kinds.All/One"
-	Region = "kinds.All/Region" // has the topic eu
+	Region = "kinds.All/Region" // has topics; New registers the topic "eu"
 	Every  = "kinds.All/Every"
 	Flow   = "kinds.All/Flow"
 	Feed   = "kinds.All/Feed"
@@ -28,13 +28,14 @@ const (
 //go:embed all.proto
 var source []byte
 
-// Registry returns a registry with the service, which uses the generated message type.
+// Registry returns a new registry that contains the service. The service uses the generated message
+// type.
 func Registry() (*registry.Registry, error) {
 	reg := registry.New()
 	return reg, reg.ParseProto(fstest.MapFS{"all.proto": {Data: source}}, "all.proto")
 }
 
-// World holds a server and a conn on an in-process bus.
+// World holds a server and a client's conn that are connected by an in-process bus.
 type World struct {
 	Bus      bus.Bus
 	Registry *registry.Registry
@@ -43,8 +44,9 @@ type World struct {
 	Conn     *dynamic.Conn
 }
 
-// New returns a World that is closed when the test ends. Calls and streams respond with the
-// request. The request "fail" returns not_found, and the request "panic" makes the handler panic.
+// New returns a World with the given options for its server and its conn. The World is closed when
+// the test ends. The handlers return each message unchanged, except that they fail with
+// [errors.NotFound] if its value is "fail" and panic if its value is "panic".
 func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
 	t.Helper()
 	reg, err := Registry()
@@ -64,7 +66,7 @@ func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *W
 	return w
 }
 
-// NewConn returns another conn on the bus, which is closed when the test ends.
+// NewConn returns another conn on the bus of w. The conn is closed when the test ends.
 func NewConn(t testing.TB, w *World, opts ...dynamic.ConnOption) *dynamic.Conn {
 	t.Helper()
 	conn, err := dynamic.NewConn(w.Bus, w.Registry, opts...)
@@ -73,7 +75,7 @@ func NewConn(t testing.TB, w *World, opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// Descriptor returns the service in a registry.
+// Descriptor returns the service that is registered in reg.
 func Descriptor(t testing.TB, reg *registry.Registry) *registry.Service {
 	t.Helper()
 	service, ok := reg.Service("kinds.All")
@@ -111,7 +113,7 @@ func echo(stream dynamic.ServerStream[*Text, *Text]) error {
 	return nil
 }
 
-// Call makes a single call with generated messages.
+// Call makes a single call of the given method, with messages of the generated type.
 func (w *World) Call(ctx context.Context, method, value string, opts ...dynamic.RequestOption) (*Text, error) {
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, method)
 	if err != nil {
@@ -120,7 +122,8 @@ func (w *World) Call(ctx context.Context, method, value string, opts ...dynamic.
 	return client.Call(ctx, &Text{Value: value}, opts...)
 }
 
-// CallEvery makes a multi call and returns all its responses.
+// CallEvery makes a multi call of method Every. It waits until the call has ended and returns all
+// responses.
 func (w *World) CallEvery(ctx context.Context, value string) ([]*dynamic.Response[*Text], error) {
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Every)
 	if err != nil {
@@ -137,7 +140,7 @@ func (w *World) CallEvery(ctx context.Context, value string) ([]*dynamic.Respons
 	return responses, nil
 }
 
-// Open opens a stream of method Flow.
+// Open opens a stream on method Flow.
 func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Text, *Text] {
 	t.Helper()
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Flow)
@@ -147,7 +150,8 @@ func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Te
 	return stream
 }
 
-// Exchange sends messages on a stream and requires that each one is returned.
+// Exchange sends a message with each of the given values on a stream, and requires that the server
+// sends the message back before the next one is sent.
 func Exchange(t testing.TB, stream dynamic.ClientStream[*Text, *Text], values ...string) {
 	t.Helper()
 	for _, value := range values {
@@ -166,8 +170,8 @@ func (w *World) Subscribe(ctx context.Context, t testing.TB) dynamic.Subscriptio
 	return subscription
 }
 
-// Soon returns the next value of a channel, or the zero value of a closed one. It fails the test
-// after 20 seconds.
+// Soon returns the next value received from channel, or the zero value if channel is closed. It
+// fails the test if nothing is received within 20 seconds.
 func Soon[T any](t testing.TB, channel <-chan T) T {
 	t.Helper()
 	select {

@@ -1,6 +1,6 @@
-// Package allkinds provides a service with a method of every kind, for tests of interceptors. Its
-// message type is generated and has protovalidate rules, which only the validation interceptor
-// reads.
+// Package allkinds provides a service for testing interceptors, with one method of each kind. The
+// service's message type is generated code. It has protovalidate rules, which are enforced only by
+// the validation interceptor.
 package allkinds
 
 //go:generate go run ./generate

@@ -1,3 +1,3 @@
-// Package arch tests the structure of the module: which packages may import each other, that every
-// package has a package comment, and which packages a small program links.
+// Package arch tests the structure of the module. It checks which packages may import each other,
+// that every package has a package comment, and which packages are linked into a small program.
 package arch

@@ -1,3 +1,3 @@
-// Package linked tests programs that link a Go package which registers the psrpc options in the
-// global protobuf registry, as generated code does.
+// Package linked tests programs that link a Go package which, like generated code, registers the
+// psrpc options in the global protobuf registry.
 package linked

@@ -1,2 +1,2 @@
-// Package readme compiles and runs the code and the commands of README.md.
+// Package readme compiles and runs the code and the commands shown in README.md.
 package readme

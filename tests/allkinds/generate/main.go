@@ -1,5 +1,6 @@
-// Command generate generates text.pb.go from text.proto with protoc-gen-go, which must be in PATH.
-// Unlike protoc, it needs no copy of buf/validate/validate.proto, because it links the descriptor.
+// Command generate runs protoc-gen-go, which must be in PATH, to generate text.pb.go from
+// text.proto. Unlike protoc, the command does not need a copy of buf/validate/validate.proto,
+// because it links the Go package that contains the file's descriptor.
 package main
 
 import (
@@ -10,9 +11,9 @@ import (
 	"os"
 	"os/exec"
 
-	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate" // the import of text.proto
-	"github.com/jhump/protoreflect/desc"                                        //nolint:staticcheck // deprecated, but the module's parser
-	"github.com/jhump/protoreflect/desc/protoparse"                             //nolint:staticcheck // deprecated, but the module's parser
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate" // imported by text.proto
+	"github.com/jhump/protoreflect/desc"                                        //nolint:staticcheck // deprecated, but the parser that this module uses
+	"github.com/jhump/protoreflect/desc/protoparse"                             //nolint:staticcheck // deprecated, but the parser that this module uses
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
@@ -55,7 +56,8 @@ func generate() error {
 	return os.WriteFile("text.pb.go", []byte(response.GetFile()[0].GetContent()), 0o600)
 }
 
-// withImports appends a file to files, after all of its imports.
+// withImports appends the descriptors of file's imports and then of file itself to files. It skips
+// descriptors that files already contains.
 func withImports(files []*descriptorpb.FileDescriptorProto, file *desc.FileDescriptor) []*descriptorpb.FileDescriptorProto {
 	for _, imported := range file.GetDependencies() {
 		files = withImports(files, imported)

@@ -1,7 +1,8 @@
-// Package scene sets up the networks, servers and clients for the tests of faults and defects.
+// Package scene provides helpers that set up the networks, servers and clients for the tests in
+// packages faults and defects.
 //
-// All tests use the service of package api, which has a method of every kind. Tests that share a
-// broker would reach each other's servers, so each test starts its own broker. Any error of a
-// helper fails the test. When the test ends, clients and servers are closed first, then their
-// buses, then the broker.
+// All tests use the service defined in package api, which has a method of every kind. Each test
+// starts its own broker, because tests that shared a broker would reach each other's servers. A
+// helper that encounters an error fails the test. When the test ends, its clients and servers are
+// closed first, then their buses, and finally the broker.
 package scene

@@ -15,22 +15,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// Names of the networks.
+// These are the names of the networks, which are also used as names of subtests.
 const (
 	LocalName = "local"
 	RedisName = "redis"
 	NATSName  = "nats"
 )
 
-// Network connects the clients and servers of one test.
+// Network is the network on which the clients and servers of one test communicate.
 type Network struct {
-	// Name is the kind of bus.
+	// Name is the name of the network: LocalName, RedisName or NATSName.
 	Name string
-	// Connect returns a bus, with its own connections if the network has a broker.
+	// Connect returns a bus. If the network has a broker, each call returns a new bus with its own
+	// connections. On an in-process network, all calls return the same bus.
 	Connect func(tb testing.TB) bus.Bus
 }
 
-// OnEach runs test on every kind of network, as parallel subtests of t.
+// OnEach runs test on every kind of network, in parallel subtests of t.
 func OnEach(t *testing.T, test func(t *testing.T, network Network)) {
 	t.Helper()
 	t.Run(LocalName, func(t *testing.T) {
@@ -40,7 +41,7 @@ func OnEach(t *testing.T, test func(t *testing.T, network Network)) {
 	OnBrokers(t, test)
 }
 
-// OnBrokers runs test on every kind of network that has a broker, as parallel subtests of t.
+// OnBrokers runs test on every kind of network that has a broker, in parallel subtests of t.
 func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
 	t.Helper()
 	t.Run(RedisName, func(t *testing.T) {
@@ -53,8 +54,8 @@ func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
 	})
 }
 
-// OnEachWithLimit runs test on every kind of network, with the given maximum frame size in bytes,
-// as parallel subtests of t.
+// OnEachWithLimit runs test on every kind of network, in parallel subtests of t. The maximum frame
+// size on each network is the given number of bytes.
 func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network Network)) {
 	t.Helper()
 	t.Run(LocalName, func(t *testing.T) {
@@ -77,7 +78,7 @@ func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network 
 	})
 }
 
-// OnLocal returns an in-process network. All its peers share one bus.
+// OnLocal returns an in-process network. All peers on the network share one bus.
 func OnLocal(tb testing.TB) Network {
 	tb.Helper()
 	b := bus.NewLocal()
@@ -85,27 +86,29 @@ func OnLocal(tb testing.TB) Network {
 	return Network{LocalName, func(testing.TB) bus.Bus { return b }}
 }
 
-// OnRedis returns a network with a new Redis server.
+// OnRedis starts a Redis server and returns a network that uses it.
 func OnRedis(tb testing.TB) Network {
 	tb.Helper()
 	addr := testenv.Redis(tb).Addr()
 	return Network{RedisName, func(tb testing.TB) bus.Bus { tb.Helper(); return Redis(tb, addr) }}
 }
 
-// OnNATS returns a network with a new NATS server in a separate process.
+// OnNATS starts a NATS server in a separate process and returns a network that uses it.
 func OnNATS(tb testing.TB) Network {
 	tb.Helper()
 	url := testenv.NATSProcess(tb).URL()
 	return Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return NATS(tb, url) }}
 }
 
-// Redis returns a bus with a new client of the Redis server at addr.
+// Redis returns a bus that uses a new client for the Redis server at addr. Both the bus and the
+// client are closed when the test ends.
 func Redis(tb testing.TB, addr string, opts ...redisbus.Option) *redisbus.Bus {
 	tb.Helper()
 	return RedisOver(tb, redis.NewClient(&redis.Options{Addr: addr}), opts...)
 }
 
-// RedisOver returns a bus over client. Both are closed when the test ends.
+// RedisOver returns a bus that uses client. Both the bus and the client are closed when the test
+// ends.
 func RedisOver(tb testing.TB, client redis.UniversalClient, opts ...redisbus.Option) *redisbus.Bus {
 	tb.Helper()
 	tb.Cleanup(func() { require.NoError(tb, client.Close()) })
@@ -115,19 +118,20 @@ func RedisOver(tb testing.TB, client redis.UniversalClient, opts ...redisbus.Opt
 	return b
 }
 
-// NATS returns a bus with a new connection to the NATS server at url.
+// NATS returns a bus that uses a new connection to the NATS server at url. Both the bus and the
+// connection are closed when the test ends.
 func NATS(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
 	return NATSOver(tb, url, nil, opts...)
 }
 
-// NATSOver is NATS with additional options for the connection.
+// NATSOver is like [NATS], but connects with additional connection options.
 func NATSOver(tb testing.TB, url string, connOpts []nats.Option, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
 	closed := make(chan struct{})
 	nc, err := nats.Connect(url, slices.Concat(natsbus.ConnOptions(), connOpts, []nats.Option{
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the bus adds its own
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default prints to stderr
 	})...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() {

@@ -16,23 +16,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Patience is the timeout for events that must happen. It is far longer than any passing test
-// needs.
+// Patience is how long tests wait for something that must happen. It is far longer than any passing
+// test needs.
 const Patience = 20 * time.Second
 
-// WireName is the name of the service on the bus.
+// WireName is the name that identifies the service on the bus.
 const WireName = "MyService"
 
-// Method returns the full name of a method of the service.
+// Method returns the full name of the service's method with the given short name.
 func Method(name string) string { return "example.compiled.v1.MyService/" + name }
 
-// Descriptor returns the descriptor of the service.
+// Descriptor returns the descriptor of the service MyService.
 func Descriptor() protoreflect.ServiceDescriptor {
 	return api.File_my_service_proto.Services().ByName("MyService")
 }
 
-// Serve returns a server on b with the service registered. Methods without a handler return
-// unimplemented. The server does not log.
+// Serve starts a server on b and registers the service with the given handlers. Methods without a
+// handler fail with unimplemented. By default, the server does not log. The server is shut down
+// when the test ends.
 func Serve(
 	tb testing.TB, b bus.Bus, handlers dynamic.Handlers, opts ...dynamic.ServerOption,
 ) (*dynamic.Server, *dynamic.Registration) {
@@ -49,7 +50,8 @@ func Serve(
 	return server, registration
 }
 
-// Conn returns a client's conn on b whose registry has the service.
+// Conn returns a client's conn on b. The conn's registry contains the service. The conn is closed
+// when the test ends.
 func Conn(tb testing.TB, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Conn {
 	tb.Helper()
 	known := registry.New()
@@ -60,19 +62,19 @@ func Conn(tb testing.TB, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// Caller returns a client of a method with calls.
+// Caller returns a client for a method that is called with a request and returns a response.
 func Caller(tb testing.TB, conn *dynamic.Conn, method string) *dynamic.Client[*api.MyRequest, *api.MyResponse] {
 	tb.Helper()
 	return client[*api.MyRequest, *api.MyResponse](tb, conn, method)
 }
 
-// Subscriber returns a client of a method with updates.
+// Subscriber returns a client that can subscribe to the updates of a method.
 func Subscriber(tb testing.TB, conn *dynamic.Conn, method string) *dynamic.Client[*api.Ignored, *api.MyUpdate] {
 	tb.Helper()
 	return client[*api.Ignored, *api.MyUpdate](tb, conn, method)
 }
 
-// Streamer returns a client of the method with streams.
+// Streamer returns a client for the streaming method ExchangeUpdates.
 func Streamer(tb testing.TB, conn *dynamic.Conn) *dynamic.Client[*api.MyClientMessage, *api.MyServerMessage] {
 	tb.Helper()
 	return client[*api.MyClientMessage, *api.MyServerMessage](tb, conn, "ExchangeUpdates")
@@ -85,17 +87,17 @@ func client[Req, Resp proto.Message](tb testing.TB, conn *dynamic.Conn, method s
 	return c
 }
 
-// Echo responds with the name in the request.
+// Echo is a handler that responds with the name in the request.
 func Echo(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
 	return &api.MyResponse{Text: request.GetName()}, nil
 }
 
-// EchoStream acknowledges the sequence number of each message.
+// EchoStream is a stream handler that responds to each message with its sequence number.
 func EchoStream(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 	for message := range stream.Channel() {
 		if err := stream.Send(&api.MyServerMessage{Acknowledged: message.GetSequence()}); err != nil {
-			return err //nolint:wrapcheck // as it is
+			return err //nolint:wrapcheck // tests check the original error
 		}
 	}
-	return stream.Err() //nolint:wrapcheck // as it is
+	return stream.Err() //nolint:wrapcheck // tests check the original error
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Quiet discards the logs of buses and their clients about broken connections, in the whole
-// process.
+// Quiet turns off the default slog logger and the logger of go-redis for the whole process. Buses
+// and their clients would otherwise log every connection that a test breaks.
 func Quiet() {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	redis.SetLogger(silence{})
 }
 
-// silence is a logger of go-redis that discards everything.
+// silence is a logger for go-redis that discards all messages.
 type silence struct{}
 
-// Printf implements go-redis' logger.
+// Printf implements the logger interface of go-redis. It does nothing.
 func (silence) Printf(context.Context, string, ...any) {}
