@@ -52,14 +52,14 @@ type Bus struct {
 	mu          sync.RWMutex
 	subscribers map[subKey]byRoutingKey
 
-	// changeMu serializes changes to the NATS subscriptions and guards the fields of this group. It
-	// is locked before mu.
+	// changeMu serializes changes to the NATS subscriptions and guards the fields that follow it in
+	// this group. It is locked before mu.
 	changeMu   sync.Mutex
 	closed     bool
 	serverSubs map[subKey]*serverSub
 	// stale reports whether the server may still have a subscription that nats.go has already
-	// removed. It is only relevant while the number of reconnects equals staleReconnects. See
-	// resync.go.
+	// removed. The flag is relevant only while the connection's number of reconnects equals
+	// staleReconnects. See resync.go.
 	stale           bool
 	staleReconnects uint64
 

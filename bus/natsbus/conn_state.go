@@ -17,7 +17,7 @@ type connState struct {
 
 	mu       sync.Mutex
 	failures uint64
-	closed   bool // outage no longer changes
+	closed   bool // set by close; outage no longer changes
 }
 
 // outage wraps an error so that it can be stored in an atomic pointer.

@@ -76,8 +76,8 @@
 // While the bus is disconnected, Publish and Subscribe fail immediately with code unavailable,
 // because a late request is worse than a failed one. Pending delivery reports receive an error.
 // nats.go reconnects and renews the subscriptions. The bus is connected again when the server has
-// answered a PING that was sent after them, which proves that all subscriptions are active. Frames
-// that other peers publish before that are lost.
+// answered a PING that was sent after the renewal, which proves that all subscriptions are active.
+// Frames that other peers publish before that are lost.
 //
 // The bus sends a PING once per probe interval and reconnects if the server does not answer. A
 // half-open connection is therefore detected within about two probe intervals; see

@@ -28,10 +28,10 @@ const (
 // same queue group, where the server picks a member again. If the frame has already been forwarded
 // maxHops times or forwarding fails, it is dropped.
 //
-// Frames are misrouted because psrpc, whose subjects this bus must use, assigns one subject to all
-// methods of a service, so the NATS server cannot know which process serves which method. This
-// happens whenever a process starts or stops serving the methods of a service one after the other.
-// psrpc drops misrouted frames, and the caller waits until its timeout.
+// The cause is psrpc's subject scheme, which this bus must share: all methods of a service use one
+// subject, so the NATS server cannot know which process serves which method. Frames are misrouted
+// whenever a process starts or stops serving the methods of a service one after the other. psrpc
+// drops such frames, and the caller waits until its timeout.
 func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	hops, publisher := parseHops(m.Reply)
 	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {

@@ -19,8 +19,8 @@ const (
 	noRespondersStatus = "503"
 )
 
-// noResponders receives the server's no-responders statuses. They allow a call to fail after one
-// round trip if no server is running, instead of at its timeout.
+// noResponders receives the server's no-responders statuses. These statuses allow a call to fail
+// after one round trip if no server is running, instead of at its timeout.
 //
 // The server sends the status only for messages with a reply subject, and only if both sides
 // support headers. The reply subject of a frame with a delivery report is inboxPrefix followed by a

@@ -19,7 +19,7 @@ type options struct {
 	prefix           string
 	subjectPerMethod bool
 	probeInterval    time.Duration
-	pendingLimit     int // frames
+	pendingLimit     int // in frames
 	logger           *slog.Logger
 	onEvent          func(bus.Event)
 }
@@ -44,8 +44,8 @@ func WithSubjectPerMethod() Option { return func(o *options) { o.subjectPerMetho
 // WithProbeInterval sets how often the bus sends a PING to the server. If the server does not
 // answer within another interval, the bus reconnects, so a dead connection is detected within about
 // two intervals. The interval must be longer than the connection takes to transmit its outgoing
-// data; otherwise, working connections are broken. The minimum is one millisecond. The default is
-// [DefaultProbeInterval].
+// data; otherwise, the bus breaks working connections. The minimum is one millisecond. The default
+// is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }

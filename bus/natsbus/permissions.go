@@ -12,12 +12,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// In the NATS protocol, SUB and PUB have no reply. If the server denies one of them, it sends an
-// -ERR message that names the subject, at some later time. nats.go stores the error as LastError
-// and then calls the connection's error handler on another goroutine. To return the error from
-// Subscribe, the bus relies on the order of messages on the connection: the -ERR precedes the PONG
-// of the next flush, so LastError has been set by the time the flush succeeds. The bus then only
-// has to wait until the error handler has run.
+// In the NATS protocol, SUB and PUB have no reply. If the server denies one of them, it later sends
+// an -ERR message that names the subject. nats.go stores the error as LastError and then calls the
+// connection's error handler on another goroutine. To return the error from Subscribe, the bus
+// relies on the order of messages on the connection: the -ERR precedes the PONG of the next flush,
+// so LastError has been set by the time the flush succeeds. The bus then only has to wait until the
+// error handler has run.
 
 // handlerTimeout limits how long the bus waits for nats.go to call the error handler.
 const handlerTimeout = time.Second
@@ -61,7 +61,7 @@ func (a *asyncErrors) skip(err error) {
 
 // attachErrorHandler wraps the connection's error handler: the wrapper calls the previous handler
 // and then onAsyncError. After detach has been called, the wrapper only calls the previous handler.
-// It is not removed, because the program may have wrapped it in another handler in the meantime.
+// The wrapper is never removed, because the program may have wrapped it in another handler.
 func (b *Bus) attachErrorHandler() (detach func()) {
 	previous := b.nc.ErrorHandler()
 	var attached atomic.Pointer[Bus]
@@ -94,9 +94,9 @@ func (b *Bus) onAsyncError(err error) {
 	b.asyncErrors.record(err)
 }
 
-// waitAsyncErrors waits until the error handler has been called with the last permission error that
-// nats.go has received, if there is one. It waits for at most handlerTimeout. It is called after a
-// PING has been answered.
+// waitAsyncErrors is called after a PING has been answered. It waits until the error handler has
+// been called with the last permission error that nats.go has received, if there is one. The wait
+// is limited to handlerTimeout.
 func (b *Bus) waitAsyncErrors() {
 	timeout := time.NewTimer(handlerTimeout)
 	defer timeout.Stop()

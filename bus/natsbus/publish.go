@@ -96,7 +96,8 @@ func (b *Bus) sendQueued() {
 	}
 }
 
-// send appends the routing key, if there is one, to a copy of the frame and passes it to nats.go.
+// send appends the routing key, if there is one, to a copy of the frame and passes the result to
+// nats.go.
 func (b *Bus) send(out outgoing) error {
 	if out.key == "" {
 		return b.sendFrame(out.subject, out.frame, out.report)

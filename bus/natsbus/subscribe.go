@@ -23,9 +23,10 @@ type subscription struct {
 // confirmed the subscription. Concurrent calls share the round trip for the confirmation. No round
 // trip is needed if the bus has already subscribed to the channel's subject.
 //
-// Subscribe returns the context's error if ctx ends first, an error with code unavailable if the
-// bus is disconnected, permission_denied if the server denies the subscription, or invalid_argument
-// if the channel's subject is not a valid NATS subject, or bus.ErrClosed if the bus is closed.
+// Subscribe returns the context's error if ctx ends first, and bus.ErrClosed if the bus is closed.
+// Other errors have code unavailable if the bus is disconnected, permission_denied if the server
+// denies the subscription, and invalid_argument if the channel's subject is not a valid NATS
+// subject.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
 ) (bus.Subscription, error) {

@@ -12,8 +12,8 @@ import (
 var dialer = net.Dialer{Timeout: 5 * time.Second}
 
 // Proxy is a TCP proxy that listens on a random loopback port and simulates network faults. Its
-// methods return when the fault is in effect, and are safe for concurrent use. A connection is
-// guaranteed to count as open once a byte has passed through it.
+// methods return when the fault is in effect, and are safe for concurrent use. Methods that act on
+// open connections affect at least those through which a byte has already passed.
 type Proxy struct {
 	tb     testing.TB
 	target string

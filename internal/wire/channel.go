@@ -12,13 +12,13 @@ type Channel struct {
 	// Subject is the address on NATS.
 	Subject string
 	// Key is the routing key, which is added to the envelope on NATS because several methods share
-	// a subject there. It is empty for channels on which clients receive and for the cancellation
-	// channel of a service.
+	// a subject there. It is empty for the channels of a client and for the cancellation channel of
+	// a service.
 	Key string
 }
 
-// A channel's name ends with one of these suffixes, which identifies the kind of messages sent on
-// the channel.
+// A channel's name ends with one of these suffixes. The suffix identifies the kind of messages sent
+// on the channel.
 const (
 	suffixRequest       = "REQ"
 	suffixClaimRequest  = "CLAIM"
