@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// call makes s.count calls, which are spread over the servers, then one call to a server of
-// s.region, and waits for one update of the servers.
+// call makes s.count calls, which are distributed over the servers, and then one call to a server
+// in s.region. Finally, it waits for one update from the servers.
 func call(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) error {
 	conn, err := dynamic.NewConn(b, reg)
 	if err != nil {
@@ -44,7 +44,7 @@ func call(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) er
 	return listen(ctx, conn)
 }
 
-// listen subscribes to News and prints the first update.
+// listen subscribes to News and prints the first update that it receives.
 func listen(ctx context.Context, conn *dynamic.Conn) error {
 	news, err := dynamic.NewClient[text, text](conn, "fleet.Fleet/News")
 	if err != nil {

@@ -1,14 +1,14 @@
-// Command fleet shows servers and clients that run in separate processes, over Redis or NATS. Start
-// any number of servers, then a client:
+// Command fleet demonstrates servers and clients that run in separate processes and communicate
+// over Redis or NATS. Start any number of servers, then a client:
 //
 //	go run ./example/fleet server --bus redis://127.0.0.1:6379 --region eu
 //	go run ./example/fleet server --bus redis://127.0.0.1:6379 --region us
 //	go run ./example/fleet client --bus redis://127.0.0.1:6379 --region us --count 10
 //
-// With --bus nats://127.0.0.1:4222 the example uses NATS. A server prints its id and region, serves
-// until it gets an interrupt or SIGTERM, and then prints how many greetings it has sent. A client
-// prints the answers to its calls, which come from different servers, then the weather in its
-// region and one update.
+// To use NATS, pass --bus nats://127.0.0.1:4222. A server prints its ID and region, serves until it
+// receives an interrupt or SIGTERM, and then prints how many greetings it has sent. A client prints
+// the answers to its calls, which come from different servers, then the weather in its region and
+// one update.
 package main
 
 import (
@@ -40,7 +40,7 @@ const (
 	openTimeout = 5 * time.Second
 )
 
-// settings holds the command line.
+// settings contains the settings from the command line.
 type settings struct {
 	role   string
 	bus    string
@@ -88,14 +88,14 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.bus, "bus", "redis://127.0.0.1:6379", "`URL` of the bus")
 	flags.StringVar(&s.region, "region", "eu", "`name` of the region that the server serves or the client calls")
 	flags.IntVar(&s.count, "count", 6, "`number` of calls that the client makes")
-	_ = flags.Parse(args[1:]) // ExitOnError ends the program on failure
+	_ = flags.Parse(args[1:]) // exits the program on failure, because of ExitOnError
 	if flags.NArg() > 0 {
 		return settings{}, fmt.Errorf("unexpected argument %q: %s", flags.Arg(0), usage)
 	}
 	return s, nil
 }
 
-// open connects to the broker. It fails if the broker does not answer within openTimeout.
+// open opens the bus. It returns an error if the broker does not respond within openTimeout.
 func open(ctx context.Context, url string) (bus.Bus, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()

@@ -18,8 +18,8 @@ const (
 	shutdownTimeout = 10 * time.Second
 )
 
-// serve handles calls and publishes updates until a signal ends ctx. It then finishes the calls in
-// progress.
+// serve handles calls and publishes updates until ctx ends. It then waits for the calls in progress
+// to finish.
 func serve(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) error {
 	server := dynamic.NewServer(b)
 	defer server.Kill()
@@ -40,7 +40,7 @@ func serve(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) e
 	if err := registration.RegisterTopic("Weather", s.region); err != nil {
 		return err
 	}
-	fmt.Printf("%s serves region %s\n", server.ID(), s.region) // clients can reach it now
+	fmt.Printf("%s serves region %s\n", server.ID(), s.region) // clients can now reach the server
 
 	ticker := time.NewTicker(newsInterval)
 	defer ticker.Stop()

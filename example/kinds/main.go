@@ -1,9 +1,9 @@
-// Command kinds shows every kind of method that the psrpc options can declare. It runs three
+// Command kinds demonstrates every kind of method that the psrpc options can declare. It runs three
 // servers on the in-process bus and makes one call, stream or subscription of each kind.
 //
 //	go run ./example/kinds
 //
-// It prints a line for each kind, which says which server or subscriber was chosen.
+// For each kind, it prints which servers or subscribers received the messages.
 package main
 
 import (
@@ -53,8 +53,8 @@ func main() {
 	subscription(ctx, conn, services[0])
 }
 
-// serve registers the handlers of one server. idle is the affinity that the server claims for
-// Compute.
+// serve registers the handlers of one server. The server claims Compute requests with the affinity
+// idle.
 func serve(server *dynamic.Server, fleet *registry.Service, idle float32) (*dynamic.Registration, error) {
 	answer := func(_ context.Context, request text) (text, error) {
 		return wrapperspb.String(fmt.Sprintf("%s says %s", server.ID(), request.GetValue())), nil

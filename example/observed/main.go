@@ -1,10 +1,11 @@
-// Command observed shows all interceptors of this module on a server and a client: metrics,
+// Command observed demonstrates all interceptors of this module on a server and a client: metrics,
 // tracing, logging, retries, authentication, limits and validation.
 //
 //	go run ./example/observed
 //
 // It makes four calls and prints their results. It then prints the OpenTelemetry spans of the first
-// call, which is retried once, and the metrics page for Prometheus. The log goes to standard error.
+// call, which is retried once, and the metrics in the Prometheus format. The log is written to
+// standard error.
 package main
 
 import (
@@ -76,7 +77,7 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 	conn, err := dynamic.NewConn(b, reg, // the first interceptor is the outermost, next to the caller
 		measured,
 		interceptors.Retry(),
-		traced, // inside Retry: one span for each attempt
+		traced, // inside Retry, so that each attempt has its own span
 		interceptors.Logging(logger),
 		breaker.New(),
 		interceptors.AuthToken(interceptors.StaticToken(token)),

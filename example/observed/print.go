@@ -11,7 +11,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// printTrace prints the spans with the name root as trees. Each span is indented below its parent.
+// printTrace prints the spans named root and their descendants as trees. Each span is indented
+// below its parent.
 func printTrace(out io.Writer, spans tracetest.SpanStubs, root string) {
 	slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
 	var printTree func(parent tracetest.SpanStub, depth int)

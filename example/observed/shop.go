@@ -19,7 +19,7 @@ import (
 
 const token = "let me in"
 
-// verify checks the token of a client.
+// verify checks the token that a client has sent.
 func verify(ctx context.Context, given string, _ dynamic.RPCInfo) (context.Context, error) {
 	if subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 0 {
 		return nil, errors.NewErrorf(errors.Unauthenticated, "unknown token")
@@ -27,15 +27,15 @@ func verify(ctx context.Context, given string, _ dynamic.RPCInfo) (context.Conte
 	return ctx, nil
 }
 
-// shop implements the service without generated code.
+// shop implements the Shop service without generated code.
 type shop struct {
 	order  *registry.Method
 	tracer trace.Tracer
 	calls  atomic.Int64
 }
 
-// take handles Order. It fails for the first request, which the client then retries, and panics for
-// order number 13.
+// take handles Order. It returns an error for the first request, which the client then retries, and
+// panics for order number 13.
 func (s *shop) take(ctx context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
 	_, span := s.tracer.Start(ctx, "check stock")
 	defer span.End()
@@ -50,8 +50,8 @@ func (s *shop) take(ctx context.Context, request *dynamicpb.Message) (*dynamicpb
 	return response, protojson.Unmarshal([]byte(fmt.Sprintf(`{"text": "order %s is on its way"}`, number)), response)
 }
 
-// goShopping makes the calls: a valid order, an invalid one, one that makes the handler panic, and
-// one with a wrong token.
+// goShopping makes four calls: a valid order, an invalid order, an order that makes the handler
+// panic, and an order with an invalid token.
 func goShopping(ctx context.Context, out io.Writer, conn *dynamic.Conn, tracer trace.Tracer) {
 	traced, span := tracer.Start(ctx, "shopping")
 	order(traced, out, conn, `{"number": "1", "pieces": 3}`)

@@ -13,10 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
 )
 
-// sources is the import path prefix of the plugins.
+// sources is the prefix of the plugins' import paths.
 const sources = "github.com/dynpsrpc/dynpsrpc/example/plugins/"
 
-// kind is one kind of plugin: how it is built and loaded.
+// kind describes how one kind of plugin is built and loaded.
 type kind struct {
 	name, service string
 	loader, code  string
@@ -33,7 +33,7 @@ var kinds = []kind{
 	{name: "separate", service: "example.plugins.Separate", loader: "process", code: "separate", buildMode: "exe"},
 }
 
-// buildAll builds two versions of each plugin below folder.
+// buildAll builds two versions of each plugin in subdirectories of folder.
 func buildAll(ctx context.Context, folder string) error {
 	for _, k := range kinds {
 		for _, version := range []string{"1", "2"} {
@@ -45,8 +45,8 @@ func buildAll(ctx context.Context, folder string) error {
 	return nil
 }
 
-// makeFolder writes the folder of one version of a plugin: the code, the descriptors and the
-// manifest.
+// makeFolder creates the folder for one version of a plugin. The folder contains the code, the
+// descriptors and the manifest.
 func (k kind) makeFolder(ctx context.Context, folder, version string) error {
 	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return err
@@ -67,9 +67,9 @@ func (k kind) makeFolder(ctx context.Context, folder, version string) error {
 	return os.WriteFile(filepath.Join(folder, plugin.ManifestName), manifest, 0o600)
 }
 
-// compile builds one version of a plugin. An overlay replaces version.go. The build names the files
-// of the package instead of the package: Go then derives the package path from their content, and a
-// process can load both versions of a shared object.
+// compile builds one version of a plugin. It uses an overlay to replace version.go. It passes the
+// names of the source files to go build instead of the package, so that the package path is derived
+// from the files' content. Otherwise, a process could not load both versions of a shared object.
 func (k kind) compile(ctx context.Context, folder, version string) error {
 	listed, err := runCommand(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources+k.name)
 	if err != nil {
@@ -94,7 +94,7 @@ func (k kind) compile(ctx context.Context, folder, version string) error {
 	return err
 }
 
-// runCommand runs a command with additional environment variables and returns its output.
+// runCommand runs a command with additional environment variables and returns its combined output.
 func runCommand(ctx context.Context, env []string, name string, args ...string) (output string, err error) {
 	command := exec.CommandContext(ctx, name, args...) //nolint:gosec // the arguments are constants and paths of this program
 	command.Env = append(os.Environ(), env...)

@@ -20,11 +20,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// eventTimeout is how long the demonstration waits for an event of the host, which usually takes
-// less than a second.
+// eventTimeout is the maximum time to wait for an event from the host. An event usually takes less
+// than a second.
 const eventTimeout = time.Minute
 
-// demo runs a host and changes the plugins in the directory that it watches.
+// demo runs a host and changes the plugins in the directory that the host watches.
 type demo struct {
 	host         *plugin.Host
 	closeLoaders func() error
@@ -48,11 +48,11 @@ func newDemo(srv *dynamic.Server, url, root string, out io.Writer) (*demo, error
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopWatching = stop
-	go func() { d.watched <- d.host.Watch(ctx, root) }() // close waits for it
+	go func() { d.watched <- d.host.Watch(ctx, root) }() // close receives the result
 	return d, nil
 }
 
-// close stops the host and its plugins.
+// close stops the host and closes its plugins.
 func (d *demo) close() error {
 	d.stopWatching()
 	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
@@ -60,9 +60,9 @@ func (d *demo) close() error {
 	return errors.Join(<-d.watched, d.host.Shutdown(ctx), d.closeLoaders())
 }
 
-// run loads, replaces and unloads each plugin. folder holds the built versions.
+// run loads, replaces and unloads each plugin. folder contains the built versions.
 func (d *demo) run(ctx context.Context, b bus.Bus, folder string) error {
-	reg := registry.New() // like any client, it parses the .proto source
+	reg := registry.New() // the client parses the .proto source, like any other client
 	if err := reg.ParseProto(os.DirFS(filepath.Join(folder, "1", kinds[0].name)), greetings.FileName); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (d *demo) run(ctx context.Context, b bus.Bus, folder string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // it always returns nil
+	defer func() { _ = conn.Close() }() // Close always returns nil
 	for _, k := range kinds {
 		c := &caller{conn: conn, method: k.service + "/Greet"}
 		if err := d.load(ctx, k, c, folder); err != nil {
@@ -98,12 +98,12 @@ func (d *demo) load(ctx context.Context, k kind, c *caller, folder string) error
 	return err
 }
 
-// replace replaces the first version with the second while a client keeps calling.
+// replace replaces the first version with the second while a client keeps making calls.
 func (d *demo) replace(ctx context.Context, k kind, c *caller, folder string) error {
 	calling, stop := context.WithCancel(ctx)
 	defer stop()
 	called := make(chan error, 1)
-	go func() { called <- c.callUntil(calling.Done(), ctx) }() // its error is received below
+	go func() { called <- c.callUntil(calling.Done(), ctx) }() // the error is received below
 	installed := filepath.Join(d.root, k.name)
 	err := errors.Join(
 		os.Rename(installed, filepath.Join(folder, k.name)),
@@ -137,7 +137,8 @@ func (d *demo) unload(ctx context.Context, k kind, c *caller) error {
 	return nil
 }
 
-// await waits for an event. It fails if the host reports an error of any plugin.
+// await waits for an event of the given kind. It returns an error if the host reports an error for
+// any plugin.
 func (d *demo) await(ctx context.Context, kind plugin.EventKind) error {
 	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
@@ -156,7 +157,7 @@ func (d *demo) await(ctx context.Context, kind plugin.EventKind) error {
 	}
 }
 
-// caller calls one method by its name and records which versions answer.
+// caller calls one method and records which versions answer.
 type caller struct {
 	conn        *dynamic.Conn
 	method      string
@@ -171,7 +172,7 @@ func (c *caller) call(ctx context.Context) (answer string, err error) {
 	return response.(*wrapperspb.StringValue).GetValue(), nil
 }
 
-// callUntil calls until done is closed and another version than the first has answered.
+// callUntil makes calls until done is closed and a version other than the first has answered.
 func (c *caller) callUntil(done <-chan struct{}, ctx context.Context) error {
 	for {
 		answer, err := c.call(ctx)

@@ -1,14 +1,14 @@
-// Command plugins shows a host that loads, replaces and unloads plugins of each kind: a Go plugin,
-// a WebAssembly module and a separate program. It builds two versions of each plugin and moves the
-// first into the directory that the host watches. It then replaces it with the second version while
-// a client keeps calling, and removes it.
+// Command plugins demonstrates a host that loads, replaces and unloads plugins of each kind: a Go
+// plugin, a WebAssembly module and a separate program. It builds two versions of each plugin and
+// moves the first version into the directory that the host watches. It then replaces the first
+// version with the second while a client keeps making calls, and finally removes the plugin.
 //
 //	go run ./example/plugins
 //	go run ./example/plugins -bus nats://127.0.0.1:4222
 //
-// Without -bus it starts a NATS server in its own process. Building can take some minutes the first
-// time. It prints three lines for each plugin: the first answer, the versions that answered during
-// the replacement, and the error code of a call after the plugin was unloaded.
+// Without -bus, it starts a NATS server in its own process. Building the plugins for the first time
+// can take some minutes. For each plugin, it prints three lines: the first answer, the versions
+// that answered during the replacement, and the error code of a call after the plugin was unloaded.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 	}
 }
 
-// run builds the plugins and runs the demonstration.
+// run builds the plugins and runs the demo.
 func run(ctx context.Context, url string, out io.Writer) (err error) {
 	if url == "" {
 		broker, err := startBroker()
@@ -95,8 +95,8 @@ func startBroker() (*server.Server, error) {
 	return broker, nil
 }
 
-// newHost returns a host with all loaders, and a function that closes them. Close them after the
-// host has shut down.
+// newHost returns a host with all loaders, and a function that closes the loaders. Call the
+// function after the host has shut down.
 func newHost(srv *dynamic.Server, url string, events func(plugin.Event)) (*plugin.Host, func() error, error) {
 	sandboxes, err := wasm.NewLoader()
 	if err != nil {

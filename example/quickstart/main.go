@@ -48,7 +48,7 @@ func run(ctx context.Context) error {
 	b := bus.NewLocal() // delivers messages inside this process
 	defer b.Close()
 
-	// Serve the service: pass its descriptor and a map of handlers.
+	// Serve the service by registering its descriptor and a map of handlers.
 	server := dynamic.NewServer(b)
 	defer server.Kill()
 	if _, err := server.Register(service.Descriptor(), dynamic.Handlers{
@@ -58,7 +58,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// Connect a client and make a typed call with Go types that are linked into the program.
+	// Create a client and make a typed call with Go types that are linked into the program.
 	conn, err := dynamic.NewConn(b, reg)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("NormalRPC with dynamic messages answered %q\n", field(greeting, "greeting"))
 
-	// Call a method by its name, with JSON.
+	// Call a method by name with a JSON request.
 	answer, err := dynamic.Invoke(ctx, conn, "quickstart.MyService/NormalRPC", json.RawMessage(`{"name": "Grace"}`))
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// greet handles NormalRPC. It reads and creates messages through their descriptors.
+// greet handles NormalRPC. It uses descriptors to read the request and create the response.
 func greet(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
 	name := field(request, "name").String()
 	if name == "" {

@@ -1,4 +1,4 @@
-// Package api holds the messages and descriptors that protoc-gen-go generates from
+// Package api contains the messages and descriptors that protoc-gen-go generates from
 // my_service.proto. No stubs are generated. The psrpc options are generated into package
 // psrpcoptions, which registers them with protobuf like any generated package.
 package api

@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// FileName is the name of the .proto source.
+// FileName is the name of the .proto file.
 const FileName = "greetings.proto"
 
 //go:embed greetings.proto
@@ -19,7 +19,7 @@ func Source() []byte {
 	return source
 }
 
-// Service returns the service with this name, without its package.
+// Service returns the service with the given name, which does not include the package.
 func Service(name string) (*registry.Service, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(files, FileName); err != nil {

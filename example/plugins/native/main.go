@@ -1,5 +1,6 @@
-// Command native is a Go plugin: a shared object that the host loads into its own process. The
-// example plugins builds and loads it. Its method Greet returns its version and a greeting.
+// Command native is a Go plugin, which is a shared object that the host loads into its own process.
+// It is built and loaded by the example plugins. Its method Greet returns its version and a
+// greeting.
 package main
 
 import (
@@ -13,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
 )
 
-// Services returns the services of the plugin. The host looks up this function by its name.
+// Services returns the services of the plugin. The host looks up this function by name.
 func Services() ([]plugin.Service, error) {
 	described, err := greetings.Service("Native")
 	if err != nil {

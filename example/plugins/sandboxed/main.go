@@ -1,6 +1,6 @@
-// Command sandboxed is a plugin that is compiled to WebAssembly. It gets requests, a log, random
-// numbers and a clock, and nothing else of the host. The example plugins builds and loads it. Its
-// method Greet returns its version and a greeting.
+// Command sandboxed is a plugin that is compiled to WebAssembly. It receives requests and has
+// access to a log, random numbers and a clock, but to nothing else in the host. It is built and
+// loaded by the example plugins. Its method Greet returns its version and a greeting.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest/guestproto"
 )
 
-func init() { guestproto.Handle("example.plugins.Sandboxed/Greet", greet) } //nolint:gochecknoinits // main is never run
+func init() { guestproto.Handle("example.plugins.Sandboxed/Greet", greet) } //nolint:gochecknoinits // main is never called
 
 func greet(_ context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
 	return wrapperspb.String(fmt.Sprintf("version %s, in a sandbox: hello, %s", version, name.GetValue())), nil

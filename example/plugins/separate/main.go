@@ -1,6 +1,6 @@
-// Command separate is a plugin that runs in its own process: the host starts and stops it, and it
-// serves on the bus directly. The example plugins builds and loads it. Its method Greet returns its
-// version and a greeting.
+// Command separate is a plugin that runs in its own process. The host starts and stops the process,
+// which serves on the bus directly. It is built and loaded by the example plugins. Its method Greet
+// returns its version and a greeting.
 package main
 
 import (

@@ -1,4 +1,4 @@
 package main
 
-// version is part of each answer. The example builds a second version with another value.
+// version is included in each answer. The example builds the second version with another value.
 const version = "1"

@@ -1,2 +1,2 @@
-// Package psrpcoptions holds the psrpc method options as generated Go code.
+// Package psrpcoptions contains the psrpc method options as generated Go code.
 package psrpcoptions

@@ -31,7 +31,7 @@ const (
 	Routing_QUEUE Routing = 0
 	// The server with the best affinity.
 	Routing_AFFINITY Routing = 1
-	// Every receiver.
+	// All receivers.
 	Routing_MULTI Routing = 2
 )
 
@@ -80,15 +80,16 @@ type Options struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Servers publish the response message; clients subscribe. The request message is not used.
 	Subscription bool `protobuf:"varint,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// Calls name a topic, and only servers of that topic take part.
+	// Each call has a topic, and only servers registered for that topic receive it.
 	Topics bool `protobuf:"varint,2,opt,name=topics,proto3" json:"topics,omitempty"`
-	// What a topic consists of.
+	// The parts of a topic and related options.
 	TopicParams *TopicParamOptions `protobuf:"bytes,3,opt,name=topic_params,json=topicParams,proto3" json:"topic_params,omitempty"`
-	// Client and server exchange messages both ways until one side closes.
+	// Client and server exchange messages in both directions until one side closes the stream.
 	Stream bool `protobuf:"varint,4,opt,name=stream,proto3" json:"stream,omitempty"`
-	// Who takes a message.
+	// Which receivers get a message.
 	Type Routing `protobuf:"varint,8,opt,name=type,proto3,enum=psrpc.Routing" json:"type,omitempty"`
-	// The older form of type. A member counts by being there, whatever its value, and wins over type.
+	// The older form of type. A member takes effect if it is present, regardless of its value, and takes
+	// precedence over type.
 	//
 	// Types that are valid to be assigned to Routing:
 	//
@@ -225,11 +226,11 @@ type TopicParamOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Methods of one group are registered for a topic together.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	// The parts of a topic, in order. Without names a topic has one part.
+	// The names of the topic parts, in order. Without names, a topic has one part.
 	Names []string `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
-	// Parts have Go types of their own in generated code.
+	// Generated code uses a separate Go type for each part.
 	Typed bool `protobuf:"varint,3,opt,name=typed,proto3" json:"typed,omitempty"`
-	// At most one server listens to a topic, so that no claim is needed.
+	// At most one server listens per topic, so no claim is needed.
 	SingleServer  bool `protobuf:"varint,4,opt,name=single_server,json=singleServer,proto3" json:"single_server,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
