@@ -88,8 +88,8 @@ type Options struct {
 	Stream bool `protobuf:"varint,4,opt,name=stream,proto3" json:"stream,omitempty"`
 	// Which receivers get a message.
 	Type Routing `protobuf:"varint,8,opt,name=type,proto3,enum=psrpc.Routing" json:"type,omitempty"`
-	// The older form of type. A member takes effect if it is present, regardless of its value, and takes
-	// precedence over type.
+	// The older form of type. A member takes effect if it is present, regardless of its value, and
+	// takes precedence over type.
 	//
 	// Types that are valid to be assigned to Routing:
 	//
