@@ -34,7 +34,7 @@
 //     can grow to about 100 MB in the host.
 //   - Instances is the maximum number of instances.
 //
-// If a request fails in the plugin, the error has one of these codes:
+// If the plugin fails to handle a request, the caller receives an error with one of these codes:
 //
 //   - [errors.ResourceExhausted]: no instance became free before the deadline, or the module
 //     exceeded its memory limit and then failed.
@@ -57,9 +57,9 @@
 // in Go. If the handlers use messages instead of bytes, it takes 10 µs longer, because the guest
 // decodes the request and encodes the response. Go code runs about ten times slower in the sandbox
 // than in the host, and even slower where the host uses assembly. An instance of a Go plugin takes
-// 5 ms to start and 3 MB of memory. Compiling a Go plugin takes about a second; use [WithCacheDir]
-// to keep the compiled code for the next process. The smallest Go plugin has a size of 2.8 MB, and
-// the smallest one that links protobuf has 6.5 MB.
+// 5 ms to start and uses 3 MB of memory. Compiling a Go plugin takes about a second; use
+// [WithCacheDir] to keep the compiled code for the next process. The smallest Go plugin is 2.8 MB
+// in size, or 6.5 MB if it links protobuf.
 //
 // # Testing
 //

@@ -21,13 +21,14 @@ const (
 // request, so that a plugin that never stops logging cannot fill the host's disk.
 type guestLog struct {
 	logger *slog.Logger
-	// ctx is the context of the current request.
+	// ctx is the context of the current request. It is stored because Write has no context
+	// parameter.
 	ctx context.Context //nolint:containedctx // see above
 	// remaining is the number of bytes that the current request may still log.
 	remaining int
 }
 
-// reset starts a new request, to which the full limit applies.
+// reset restores the full limit. It is called at the start of each request.
 func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }

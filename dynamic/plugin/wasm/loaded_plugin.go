@@ -188,8 +188,8 @@ func (p *loadedPlugin) Counts() (handled, failed uint64) {
 	return p.handled.Load(), p.failed.Load()
 }
 
-// Close implements [plugin.Instance]. It frees all instances. The host calls Close when no handler
-// is running. Later requests fail.
+// Close implements [plugin.Instance]. It frees all instances. Requests that are still running fail,
+// and so do later requests.
 func (p *loadedPlugin) Close(ctx context.Context) error {
 	p.pool.close()
 	err := p.runtime.Close(context.WithoutCancel(ctx))

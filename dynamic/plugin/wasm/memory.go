@@ -2,11 +2,11 @@ package wasm
 
 import "github.com/tetratelabs/wazero/experimental"
 
-// memory is the linear memory of an instance. It does not grow beyond its limit and records whether
-// the module tried to exceed it, because most programs then trap, and the trap does not show the
-// cause.
+// memory is the linear memory of an instance. It does not grow beyond its limit. It records whether
+// the module tried to exceed the limit: most programs trap when they get no more memory, and the
+// trap itself does not show the cause.
 type memory struct {
-	limit int64 // bytes
+	limit int64 // in bytes
 	bytes []byte
 	// refused reports whether the current request needed more memory than the limit allows.
 	refused bool

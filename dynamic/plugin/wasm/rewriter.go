@@ -34,15 +34,15 @@ func instrument(module []byte) ([]byte, error) {
 	return w.finish(), nil
 }
 
-// rewriter reads a part of a module in the binary format and writes a copy with additions.
-// Everything that it reads is copied, except in calls to consume. After an error, it reads only
-// zeros and empty vectors, so that only loops have to check err.
+// rewriter reads a part of a module in the binary format and writes a copy with additions. It
+// copies everything that it reads, except for what is read in a call to consume. After an error, it
+// reads only zeros and empty vectors, so that only loops have to check err.
 type rewriter struct {
 	// input is the whole part. unread is the rest of input that has not been read yet.
 	input, unread []byte
-	// output is the copy. The first copied bytes of input have been either copied to output or
-	// consumed.
-	output   []byte
+	// output is the copy of the bytes that have been read, with the additions.
+	output []byte
+	// copied is the number of bytes of input that have been copied to output or consumed.
 	copied   int
 	err      error
 	injected *injected
@@ -61,7 +61,7 @@ func (w *rewriter) copyRead() {
 	w.copied = read
 }
 
-// insert appends bytes to the output that are not in the input.
+// insert appends to the output bytes that are not in the input.
 func (w *rewriter) insert(added []byte) {
 	if w.err == nil {
 		w.copyRead()
@@ -69,7 +69,7 @@ func (w *rewriter) insert(added []byte) {
 	}
 }
 
-// consume calls read. The bytes that read reads are not copied to the output.
+// consume calls read. The bytes that the call reads are not copied to the output.
 func (w *rewriter) consume(read func()) {
 	w.copyRead()
 	read()

@@ -15,9 +15,9 @@ const (
 // functionBody rewrites the body of a function, which consists of local variables and code, and
 // adds the meter points to the code.
 //
-// The meter point of a loop is placed after the loop instruction, so that it is executed again by
-// every branch to the loop. All other meter points are placed before the instruction that they
-// measure and leave the operand stack unchanged.
+// A function is measured by a meter point at its start, and a loop by one after the loop
+// instruction, so that every branch to the loop executes it again. All other meter points are
+// placed before the instruction that they measure. Meter points leave the operand stack unchanged.
 func (w *rewriter) functionBody() {
 	var locals uint64
 	w.readVector(func() {

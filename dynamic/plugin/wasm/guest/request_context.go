@@ -22,7 +22,7 @@ type requestContext struct {
 // Deadline implements context.Context. It returns the time at which the host stops the instance.
 func (c *requestContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// Done implements context.Context.
+// Done implements context.Context. It creates the inner context.
 func (c *requestContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -30,7 +30,7 @@ func (c *requestContext) Done() <-chan struct{} {
 	return c.inner.Done()
 }
 
-// Err implements context.Context.
+// Err implements context.Context. It creates the inner context if the context has ended.
 func (c *requestContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
