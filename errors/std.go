@@ -23,6 +23,6 @@ func AsType[E error](err error) (E, bool) { return stderrors.AsType[E](err) }
 // Join combines errors into one, like the standard errors.Join. It returns nil if all errs are nil.
 func Join(errs ...error) error { return stderrors.Join(errs...) }
 
-// Unwrap returns the result of calling err's Unwrap method, or nil if it has none, like the
-// standard errors.Unwrap.
+// Unwrap returns the result of calling the Unwrap method of err, if that method returns a single
+// error, and nil otherwise, like the standard errors.Unwrap.
 func Unwrap(err error) error { return stderrors.Unwrap(err) }

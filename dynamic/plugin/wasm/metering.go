@@ -75,8 +75,9 @@ type injected struct {
 	// hasType, hasImport and hasGlobal report whether the type, the import and the global have been
 	// added.
 	hasType, hasImport, hasGlobal bool
-	// stepMeter, bulkMeter and importMeter are the encoded meter points for the three costs.
-	// makeMeterPoints sets them before the code section is read, when all counts are known.
+	// stepMeter, bulkMeter and importMeter are the encoded meter points for stepCost, bulkCost and
+	// importCost. makeMeterPoints sets them before the code section is read, when all counts are
+	// known.
 	stepMeter, bulkMeter, importMeter []byte
 }
 

@@ -19,7 +19,7 @@ func Source() []byte {
 	return source
 }
 
-// Service returns the service with the given name, which does not include the package.
+// Service returns the service with the given name, which must not include the package.
 func Service(name string) (*registry.Service, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(files, FileName); err != nil {
