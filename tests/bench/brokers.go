@@ -6,22 +6,24 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// The buses of rows.
+// These are the names of the buses.
 const (
 	onLocal = "local"
 	onNATS  = "nats"
 	onRedis = "redis"
 )
 
-// brokers are processes on loopback ports, with default settings except that Redis does not
-// persist.
+// brokers holds the addresses of the running brokers. Each broker is a separate process that
+// listens on a loopback port. The brokers have default settings, except that Redis persistence is
+// disabled.
 type brokers struct {
-	urls      map[string]string // by bus
+	urls      map[string]string // keyed by bus name
 	redisAddr string
 }
 
-// startBrokers starts the brokers that the rows need. It fails without a real redis-server, because
-// figures of the in-memory stand-in would be meaningless.
+// startBrokers starts the brokers that are used by rows. If Redis is needed but redis-server is not
+// installed, startBrokers ends the stage with an error instead of falling back to miniredis, whose
+// measurements would be meaningless.
 func startBrokers(s *stage, rows []*row) *brokers {
 	b := &brokers{urls: map[string]string{}}
 	for _, r := range rows {

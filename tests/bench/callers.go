@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// callers returns a load with one caller for each operation. Each caller runs its operation in a
-// loop. An operation returns an error for a wrong response.
+// callers returns a load that runs each of the given operations in a loop in its own goroutine. An
+// operation must return an error if it receives a wrong response.
 func callers(operations []func() error) load {
 	workers := make([]caller, len(operations))
 	for i, operation := range operations {
@@ -17,7 +17,7 @@ func callers(operations []func() error) load {
 		start := time.Now()
 		var running sync.WaitGroup
 		for i := range workers {
-			running.Go(func() { workers[i].work(until) }) // waited for below
+			running.Go(func() { workers[i].work(until) }) // Wait is called below
 		}
 		running.Wait()
 
@@ -36,7 +36,7 @@ func callers(operations []func() error) load {
 	}
 }
 
-// caller runs one operation in a loop and holds its measurements. It does not allocate.
+// caller runs one operation in a loop and records its latencies and errors. It does not allocate.
 type caller struct {
 	operation func() error
 	latency   histogram
@@ -44,7 +44,7 @@ type caller struct {
 	err       error
 }
 
-// work runs the operation until the given time, at least once.
+// work runs the operation repeatedly until the given time. The operation runs at least once.
 func (c *caller) work(until time.Time) {
 	c.latency, c.failed, c.err = histogram{}, 0, nil
 	start := time.Now()
@@ -63,7 +63,8 @@ func (c *caller) work(until time.Time) {
 	}
 }
 
-// perCaller returns the operations of n callers.
+// perCaller calls operation once for each of n callers, with the caller's index, and returns the
+// resulting operations.
 func perCaller(n int, operation func(caller int) func() error) []func() error {
 	operations := make([]func() error, n)
 	for i := range operations {

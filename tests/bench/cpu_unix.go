@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// processorTime returns the CPU time that this process has used.
+// processorTime returns the user and system CPU time that this process has used, or 0 if it is not
+// known.
 func processorTime() time.Duration {
 	var used syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &used) != nil {

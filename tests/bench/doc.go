@@ -1,45 +1,50 @@
-// Command bench measures the engine and, in the same run, its upper bound: the raw transport.
+// Command bench measures the performance of dynpsrpc. In the same run, it measures the raw
+// transports below dynpsrpc, whose performance is the upper limit.
 //
 //	go -C tests/bench run . -run 'redis/64B' -rounds 5 -time 1s
 //
-// Every row runs once in each round. The rows that are compared run one after the other, so that
-// other load on the machine affects both. The program prints medians over the rounds, and for
-// ratios the median of the ratios of each round. Only ratios are comparable across machines.
+// Each benchmark is one row of the printed table. Every row runs once in each round. Rows that are
+// compared with each other run in the same round, so that other load on the machine affects both.
+// The program prints the median of each figure over all rounds. The ratio of two rows is computed
+// for each round, and its median is printed. Only ratios are comparable across machines.
 //
-// Client and servers use separate connections, as separate processes would, except on the
-// in-process bus. Allocations, bytes and CPU time are per operation, for client and servers
-// together; brokers run in separate processes and are not counted. Each response is compared with
-// its request, and lost updates are counted: a row counts completed operations only.
+// The client and the servers use separate connections, as separate processes would, except on the
+// in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the
+// servers together. Brokers run in separate processes and are not included. Each response is
+// compared with its request, and only completed operations count. Lost updates are counted
+// separately.
 //
 // # Rows
 //
-// A row's name is bus/size/operation/callers. c64 means 64 concurrent callers, s16 means 16
-// streams.
+// Rows are named bus/size/operation/callers. The last part is c64 for 64 concurrent callers, for
+// example, or s16 for 16 streams. These are the operations:
 //
-//	queue             a default call
-//	queue-noclaim     the same with single_server
+//	queue             a call with default routing and options
+//	queue-noclaim     the same for a method with the option single_server
 //	queue-3srv        three servers share the queue
-//	affinity-first    AFFINITY routing, the client takes the first claim; 1 or 3 servers
-//	affinity-default  AFFINITY routing with default options, until the call has ended
-//	multi3            MULTI routing to three servers, until the call has ended;
-//	                  -expected: with the number of expected responses
-//	stream/send-ack   Send until the acknowledgement
-//	stream/windowN    Send with up to N unacknowledged messages, until the last acknowledgement
-//	stream/echo       Send until the response of the handler
-//	pub/multiN        updates to N subscribers;
-//	                  max: at full speed, updates that meet a full buffer are lost;
-//	                  max-buffer4k: max with buffers for 4096 updates;
-//	                  win64: at most 64 updates in flight
-//	pub/queue4        updates to a queue of four subscribers
-//	message/...       a default call with other types of request and response;
-//	                  raw: the handler of the server is Raw;
-//	                  fastdecode: the server only reads requests, and returns a prepared message
-//	growth/WHAT/N     a default call with N services, methods, topics or waiting calls
+//	affinity-first    AFFINITY routing; the client accepts the first claim; 1 or 3 servers
+//	affinity-default  AFFINITY routing with default options, measured until the call has ended
+//	multi3            MULTI routing to three servers, measured until the call has ended;
+//	                  with -expected, the client sets the number of expected responses
+//	stream/send-ack   Send, measured until the message is acknowledged
+//	stream/windowN    Send with up to N unacknowledged messages at a time, measured until the
+//	                  last message is acknowledged
+//	stream/echo       Send, measured until the handler's response arrives
+//	pub/multiN        updates published to N subscribers;
+//	                  max: published at full speed; updates that overflow a buffer are lost;
+//	                  win64: published with at most 64 updates in flight
+//	pub/queue4        updates published to a queue of four subscribers
+//	message/TYPE      a call like queue, with various Go types of request and response;
+//	                  raw: the server uses a Raw handler;
+//	                  fastdecode: the server decodes requests with package fastdecode, and returns
+//	                  a prepared message
+//	growth/WHAT/N     a call like queue with N services, methods, topics or waiting calls
 //
-// Raw transports: go-chan-pingpong passes a value to another goroutine and back. grpc-unary and
-// grpc-stream-echo use grpc-go over loopback TCP. nats-request uses Request and Respond of nats.go
-// on a queue group. redis-pingpong answers a publication with another publication; each side has
-// one connection for pub/sub and one for publishing; batched: all waiting publications go into one
-// pipeline. nats-pub and redis-pub publish to N subscribers; -frames: messages are encoded into
-// psrpc frames, decoded, and passed to another goroutine.
+// Other rows measure raw transports. go-chan-pingpong passes a value to another goroutine and back.
+// grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the Request and
+// Respond methods of nats.go with a queue group. redis-pingpong answers each published message by
+// publishing another one. Each side has one connection for its subscription and one for publishing;
+// with -batched, all messages that are waiting to be published are sent in one pipeline. nats-pub
+// and redis-pub publish to N subscribers. With -frames, messages are also encoded into psrpc
+// frames, decoded, and passed to another goroutine.
 package main

@@ -7,26 +7,33 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// clockEvery is the number of updates between two calls of time.Now, which costs as much as a cheap
-// publication.
+// clockEvery is the number of updates that are published between two calls of time.Now. A call for
+// every update would distort the measurement, because it can cost as much as publishing one.
 const clockEvery = 16
 
-// feed is a load in which one publisher sends updates to subscribers.
+// feed measures one publisher that sends updates to subscribers. Its run method is the load.
 type feed struct {
+	// publish publishes one update.
 	publish func() error
-	// flush sends the updates that publish has buffered. It is nil if publish does not buffer.
+	// flush sends the updates that publish has buffered. It is nil if publish does not buffer
+	// updates.
 	flush func() error
 	// copies is the number of subscribers that receive each update.
 	copies uint64
-	// window is the maximum number of updates in flight; 0 means no limit.
+	// window is the maximum number of updates in flight, which not all subscribers have received
+	// yet. If window is 0, the number is not limited.
 	window int
 
-	// delivered counts correct updates, wrong counts the others.
+	// delivered is the number of received updates with the expected content, over all subscribers.
+	// wrong is the number of all other received updates.
 	delivered atomic.Uint64
 	wrong     atomic.Uint64
-	// pending counts the received copies of each update in flight. It is empty without a window.
+	// pending has one counter for each update in the window, which counts the copies that have been
+	// received. When all subscribers have received an update, its counter is a multiple of copies.
+	// pending is empty if there is no window.
 	pending []atomic.Uint64
-	// arrived receives a value for each update in a window that all subscribers have received.
+	// arrived receives a value whenever all subscribers have received an update. It is not used if
+	// there is no window.
 	arrived chan struct{}
 }
 
@@ -36,7 +43,7 @@ type subscriber struct {
 	received uint64
 }
 
-// newFeed returns a feed without subscribers. The caller sets publish.
+// newFeed returns a feed without subscribers. The caller must set publish before running the feed.
 func newFeed(copies, window int) *feed {
 	return &feed{
 		copies: uint64(copies), window: window, //nolint:gosec // not negative
@@ -47,9 +54,10 @@ func newFeed(copies, window int) *feed {
 // subscriber returns a new subscriber of f.
 func (f *feed) subscriber() *subscriber { return &subscriber{feed: f} }
 
-// got counts an update; right says whether its content is correct. The goroutine of the subscriber
-// calls got for each update. Updates have no sequence numbers: the nth update that a subscriber
-// receives is taken for the nth published one, which holds as long as none is lost.
+// got counts a received update. right reports whether its content is as expected. The subscriber
+// calls got once for each update, always from the same goroutine. Updates have no sequence numbers,
+// so got assumes that the nth update that a subscriber receives is the nth one published. This is
+// true as long as no update is lost.
 func (s *subscriber) got(right bool) {
 	f := s.feed
 	if !right {
@@ -70,11 +78,12 @@ func (s *subscriber) got(right bool) {
 	}
 	select {
 	case f.arrived <- struct{}{}:
-	default: // the publisher has counted the update as lost
+	default: // the publisher has already counted the update as lost
 	}
 }
 
-// run implements load.
+// run publishes updates until the given time and waits until they have been received. It is the
+// load of the feed.
 func (f *feed) run(until time.Time) tally {
 	f.delivered.Store(0)
 	f.wrong.Store(0)
@@ -98,7 +107,7 @@ func (f *feed) run(until time.Time) tally {
 	return result
 }
 
-// publishUntil publishes updates until the given time, at least one.
+// publishUntil publishes updates until the given time. It always publishes at least one.
 func (f *feed) publishUntil(until time.Time) tally {
 	var result tally
 	free := f.window
@@ -119,8 +128,9 @@ func (f *feed) publishUntil(until time.Time) tally {
 	return result
 }
 
-// landed returns the number of updates that all subscribers have received since the previous call.
-// With wait, it waits up to the duration settled for the first one.
+// landed returns the number of updates that have been received by all subscribers since the
+// previous call. If there are none and wait is true, landed waits for one, but not longer than the
+// duration settled.
 func (f *feed) landed(wait bool) int {
 	n := 0
 	for {

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// Each duration below 64 ns has its own bucket. Buckets of longer durations are at most 1/64 wide,
-// relative to the duration.
+// Each duration below 128 ns has its own bucket. For longer durations, the width of a bucket is at
+// most 1/64 of the duration.
 const (
 	subBits    = 6
 	subBuckets = 1 << subBits
 )
 
-// histogram counts durations without allocating. The zero value is empty.
+// histogram counts durations in buckets. Its methods do not allocate. The zero value is an empty
+// histogram.
 type histogram struct {
 	counts [(64 - subBits + 1) * subBuckets]uint64
 	total  uint64
@@ -30,7 +31,8 @@ func (h *histogram) merge(other *histogram) {
 	h.total += other.total
 }
 
-// quantile returns the q-quantile of all durations, or 0 for an empty histogram.
+// quantile returns the q-quantile of all durations. For example, it returns the median if q is 0.5.
+// It returns 0 if the histogram is empty.
 func (h *histogram) quantile(q float64) time.Duration {
 	rank := uint64(q * float64(h.total))
 	var seen uint64
@@ -47,7 +49,7 @@ func bucket(v uint64) int {
 	return shift*subBuckets + int(v>>shift) //nolint:gosec // less than 128
 }
 
-// bucketValue returns the middle of a bucket.
+// bucketValue returns the duration in the middle of bucket i.
 func bucketValue(i int) time.Duration {
 	if i < 2*subBuckets {
 		return time.Duration(i)

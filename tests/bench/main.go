@@ -15,7 +15,7 @@ import (
 
 // settings holds the values of the command line flags.
 type settings struct {
-	rows, buses, sizes string // regular expressions
+	rows, buses, sizes string // regular expressions that select rows
 	limits             bool
 	list               bool
 	rounds             int
@@ -26,19 +26,19 @@ type settings struct {
 
 func main() {
 	var s settings
-	flag.StringVar(&s.rows, "run", "", "rows to run: a `regexp` for bus/size/row/callers")
-	flag.StringVar(&s.buses, "bus", "", "buses of the rows: a `regexp` for local, nats, redis")
-	flag.StringVar(&s.sizes, "size", "", "sizes of the rows: a `regexp` for 64B, 16KiB, 10KB-nested")
-	flag.BoolVar(&s.limits, "limits", true, "also run what the rows are compared to")
-	flag.BoolVar(&s.list, "list", false, "list the rows instead")
-	flag.IntVar(&s.rounds, "rounds", 5, "how often each row is run")
-	flag.DurationVar(&s.perRow, "time", time.Second, "how long each row is run in each round")
-	flag.StringVar(&s.json, "json", "", "write all rounds and medians to this `file`")
-	flag.StringVar(&s.from, "from", "", "run nothing, and take the results from a `file` that -json wrote")
-	flag.StringVar(&s.plots, "plot", "", "draw the results into SVG files in this `directory`")
-	flag.StringVar(&s.profiles.cpu, "cpuprofile", "", "write each row's processor profile, of the last round, into this `directory`")
+	flag.StringVar(&s.rows, "run", "", "run only the rows whose names (bus/size/operation/callers) match this `regexp`")
+	flag.StringVar(&s.buses, "bus", "", "run only rows on the buses (local, nats, redis) that match this `regexp`")
+	flag.StringVar(&s.sizes, "size", "", "run only rows with message sizes (64B, 16KiB, 10KB-nested) that match this `regexp`")
+	flag.BoolVar(&s.limits, "limits", true, "also run the rows that the selected rows are compared to")
+	flag.BoolVar(&s.list, "list", false, "list the selected rows instead of running them")
+	flag.IntVar(&s.rounds, "rounds", 5, "number of rounds; each row runs once in each round")
+	flag.DurationVar(&s.perRow, "time", time.Second, "how long each row runs in each round")
+	flag.StringVar(&s.json, "json", "", "write the results of all rounds and the medians to this `file`")
+	flag.StringVar(&s.from, "from", "", "read the results from a `file` written by -json instead of running the rows")
+	flag.StringVar(&s.plots, "plot", "", "write charts of the results to SVG files in this `directory`")
+	flag.StringVar(&s.profiles.cpu, "cpuprofile", "", "write a CPU profile of each row in the last round to this `directory`")
 	flag.StringVar(&s.profiles.mem, "memprofile", "",
-		"write what was allocated before and after each row into this `directory`; compare them with go tool pprof -base")
+		"write allocation profiles from before and after each row to this `directory`; compare them with go tool pprof -base")
 	flag.Parse()
 	if err := run(&s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -103,7 +103,8 @@ func (s *settings) results(rows []*row) (*results, error) {
 	return all, err
 }
 
-// choose returns the rows that the flags select, and the rows that these are compared to.
+// choose returns the rows that are selected by the flags. With -limits, it also returns the rows
+// that the selected rows are compared to.
 func (s *settings) choose(rows []*row) ([]*row, error) {
 	name, err := regexp.Compile(s.rows)
 	bus, busErr := regexp.Compile(s.buses)

@@ -6,28 +6,33 @@ import (
 	"time"
 )
 
-// measurement is the result of one round of a row, or the medians over several rounds.
+// measurement holds the results of a row in one round, or their medians over all rounds.
 type measurement struct {
 	// Operations is the number of completed operations.
 	Operations float64 `json:"operations"`
-	// Failed is the number of operations with an error or a wrong response.
+	// Failed is the number of operations that returned an error or a wrong response.
 	Failed float64 `json:"failed"`
-	// PerSecond is the rate of completed operations, for updates that of published ones.
+	// PerSecond is the number of completed operations per second. In rows that measure updates, it
+	// is the number of published updates per second.
 	PerSecond float64 `json:"per_second"`
-	// P50 and P99 are latencies, or 0 for rows without latencies.
+	// P50 and P99 are percentiles of the latency in nanoseconds. They are 0 in rows that do not
+	// measure latencies.
 	P50 float64 `json:"p50_ns"`
 	P99 float64 `json:"p99_ns"`
-	// Allocs, Bytes and CPU are the sums over client and servers. Brokers are not included.
+	// Allocs, Bytes and CPU are the number of allocations, the number of allocated bytes and the
+	// CPU time in microseconds per operation. They include the client and the servers, but not the
+	// brokers.
 	Allocs float64 `json:"allocs_per_op"`
 	Bytes  float64 `json:"bytes_per_op"`
 	CPU    float64 `json:"cpu_us_per_op"`
-	// Delivered is the rate of received updates over all subscribers.
+	// Delivered is the total number of updates per second that all subscribers received.
 	Delivered float64 `json:"delivered_per_sec"`
-	// Lost is the share of expected updates or messages that were not received.
+	// Lost is the percentage of expected updates or stream messages that were not received.
 	Lost float64 `json:"lost_percent"`
 }
 
-// rate returns the figure by which rows are compared.
+// rate returns the figure that is used to compare rows: the rate of received updates, if there are
+// any, or else the rate of completed operations.
 func (m *measurement) rate() float64 {
 	if m.Delivered > 0 {
 		return m.Delivered
@@ -35,14 +40,14 @@ func (m *measurement) rate() float64 {
 	return m.PerSecond
 }
 
-// fields returns pointers to all figures, for computing medians.
+// fields returns pointers to all fields. It is used to compute medians.
 func (m *measurement) fields() []*float64 {
 	return []*float64{
 		&m.Operations, &m.Failed, &m.PerSecond, &m.P50, &m.P99, &m.Allocs, &m.Bytes, &m.CPU, &m.Delivered, &m.Lost,
 	}
 }
 
-// measureRow sets up a row, runs it for duration, and tears it down.
+// measureRow sets up a row, measures it for the given duration, and tears it down.
 func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profiles) (m measurement, failure error) {
 	overdue, cancel := context.WithTimeout(context.Background(), 2*duration+3*patience)
 	defer cancel()
@@ -61,7 +66,8 @@ func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profi
 	return m, failure
 }
 
-// measure runs a load for duration. It returns the error of the first failed operation.
+// measure runs a load for the given duration. If operations failed, the measurement is valid for
+// the others and the error describes the failures.
 func measure(do load, duration time.Duration) (measurement, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

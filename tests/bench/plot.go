@@ -11,7 +11,7 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
-	_ "gonum.org/v1/plot/vg/vgsvg" // format svg
+	_ "gonum.org/v1/plot/vg/vgsvg" // registers the format svg
 )
 
 const plotWidth, plotHeight = 9 * vg.Inch, 4 * vg.Inch
@@ -21,7 +21,7 @@ var plotColors = []color.Color{
 	color.RGBA{0xd1, 0x49, 0x3f, 0xff}, color.RGBA{0x8e, 0x5a, 0xb5, 0xff},
 }
 
-// plot draws the results into SVG files in a directory.
+// plot writes charts of the results to SVG files in the given directory.
 func (all *results) plot(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
@@ -32,7 +32,7 @@ func (all *results) plot(dir string) error {
 	return all.plotGrowth(filepath.Join(dir, "performance-growth.svg"))
 }
 
-// find returns the result of a row, or nil.
+// find returns the result of the row with the given bus, size and name, or nil if there is none.
 func (all *results) find(bus, size, name string) *result {
 	for _, r := range all.Rows {
 		if r.Bus == bus && r.Size == size && r.Name == name {
@@ -42,7 +42,9 @@ func (all *results) find(bus, size, name string) *result {
 	return nil
 }
 
-// ratio returns the rate of a row relative to its first limit. ok is false if either was not run.
+// ratio returns the rate of a row with small messages, divided by the rate of the first row that it
+// is compared to. The second result is false if the ratio is not known because one of the rows was
+// not run.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 {
@@ -51,8 +53,8 @@ func (all *results) ratio(bus, name string) (float64, bool) {
 	return r.Ratios[0].Median, true
 }
 
-// plotRatios draws the rate of the engine relative to the raw transport on each bus, for a
-// selection of rows. Rows that were not run are omitted.
+// plotRatios draws a bar chart of the rates of selected rows, relative to the rate of the raw
+// transport, on NATS and Redis. Rows that were not run are omitted.
 func (all *results) plotRatios(file string) error {
 	names := slices.DeleteFunc([]string{
 		"queue/c1", "queue/c64", "queue-noclaim/c64", "affinity-first/c64", "multi3/c16", "stream/send-ack/s1", "stream/echo/s16",
@@ -96,8 +98,8 @@ func (all *results) plotRatios(file string) error {
 	return p.Save(plotWidth, plotHeight, file)
 }
 
-// plotGrowth draws the cost of a call over the number of services, methods, topics and waiting
-// calls.
+// plotGrowth draws the median latency of a call as a function of the number of services, methods,
+// topics and waiting calls.
 func (all *results) plotGrowth(file string) error {
 	p := plot.New()
 	p.Title.Text = "Median time of an in-process call where there are many ..."

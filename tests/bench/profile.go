@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// profiles holds the directories for the profiles of each row. An empty directory disables the
-// profile. The last round overwrites the files of earlier rounds.
+// profiles holds the directories to which CPU and memory profiles of each row are written. A
+// profile is disabled if its directory is empty. Each round overwrites the files of the previous
+// round.
 type profiles struct{ cpu, mem string }
 
-// prepare creates the directories and sets the rate of the memory profile. It must be called before
-// the first allocation of interest.
+// prepare creates the directories and sets the sampling rate of the memory profile. It must be
+// called before the first row is set up, because earlier allocations are sampled less often.
 func (p profiles) prepare() error {
 	if p.mem != "" {
 		runtime.MemProfileRate = 4 << 10
@@ -42,7 +43,7 @@ func (p profiles) start(r *row) error {
 	if err != nil {
 		return err
 	}
-	return pprof.StartCPUProfile(file) // closed when the program ends
+	return pprof.StartCPUProfile(file) // file is closed when the program exits
 }
 
 func (p profiles) stop(r *row) error {
@@ -53,15 +54,16 @@ func (p profiles) stop(r *row) error {
 	return writeAllocations(profileName(p.mem, r, "allocs"))
 }
 
-// writeAllocations writes a profile of all allocations since the start of the program. Use -base of
-// pprof to subtract the profile from before the row.
+// writeAllocations writes a profile of all allocations since the start of the program to the named
+// file. To see only the allocations of a row, pass the profile that was written before the row to
+// the -base flag of pprof.
 func writeAllocations(name string) error {
-	runtime.GC()                 // completes the profile: allocations are published by a collection
-	file, err := os.Create(name) //nolint:gosec // the user's choice
+	runtime.GC()                 // the profile contains only allocations made before the last GC
+	file, err := os.Create(name) //nolint:gosec // the user passes the directory as a flag
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // a profile without its end is noticed
+	defer file.Close() //nolint:errcheck // pprof detects an incomplete profile
 	return pprof.Lookup("allocs").WriteTo(file, 0)
 }
 

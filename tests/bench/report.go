@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// markdown returns tables of calls and of updates for each size, followed by the errors.
+// markdown formats the results as Markdown. For each size, there is one table for calls and streams
+// and one for updates. The errors follow.
 func (all *results) markdown() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s, %s on %s with %d processors; medians of %d rounds of %s.\n", all.Date.Format(time.DateOnly),
@@ -41,7 +42,8 @@ func (all *results) rounds() int {
 // updates reports whether the row measures updates.
 func (r *result) updates() bool { return strings.Contains(r.Name, "pub") }
 
-// column is a column of a table, to the right of the columns with the name of the row.
+// column is a column of a table. Columns are printed to the right of the columns that identify the
+// row.
 type column struct {
 	title string
 	cell  func(r *result) string

@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// results holds the results of one run of the program.
+// results holds the results of one run of the program. It is the content of the file that is
+// written by -json.
 type results struct {
 	Date       time.Time     `json:"date"`
 	Go         string        `json:"go"`
@@ -22,7 +23,7 @@ type results struct {
 	Rows       []*result     `json:"rows"`
 }
 
-// result is the result of one row.
+// result holds the results of one row.
 type result struct {
 	Bus    string        `json:"bus"`
 	Size   string        `json:"size"`
@@ -31,14 +32,14 @@ type result struct {
 	Rounds []measurement `json:"rounds"`
 	Median measurement   `json:"median"`
 	Ratios []ratio       `json:"ratios,omitempty"`
-	// Errors holds the first error of each round with errors.
+	// Errors holds a description of the failures in each round in which operations failed.
 	Errors []string `json:"errors,omitempty"`
 
 	row *row
 }
 
-// ratio is the rate of a row divided by the rate of another row with the same bus and size, in the
-// same round.
+// ratio compares the rate of a row with the rate of another row that has the same bus and size.
+// Median is the median, over all rounds, of the row's rate divided by the rate of the row named To.
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`
@@ -55,7 +56,8 @@ func newResults(rows []*row, perRow time.Duration) *results {
 	return all
 }
 
-// add adds the measurement of a round. With an error, the completed operations still count.
+// add appends the measurement of a round. If err is not nil, add also records the error; the
+// completed operations still count.
 func (r *result) add(m measurement, err error) {
 	r.Rounds = append(r.Rounds, m)
 	if err != nil {
@@ -63,7 +65,8 @@ func (r *result) add(m measurement, err error) {
 	}
 }
 
-// failure returns an error that names the rows with errors, or nil.
+// failure returns an error that names all rows in which operations failed, or nil if there are
+// none.
 func (all *results) failure() error {
 	var failed []string
 	for _, r := range all.Rows {
@@ -77,7 +80,7 @@ func (all *results) failure() error {
 	return errors.New("something failed in " + strings.Join(failed, ", "))
 }
 
-// summarize computes the medians and ratios of all rows.
+// summarize computes the medians and the ratios of each row.
 func (all *results) summarize() {
 	byKey := map[string]*result{}
 	for _, r := range all.Rows {
@@ -93,7 +96,8 @@ func (all *results) summarize() {
 	}
 }
 
-// ratioTo returns the median over the rounds of the ratio of the rates of r and limit.
+// ratioTo divides the rate of r by the rate of limit in each round and returns the median of these
+// ratios. It skips rounds in which the rate of limit is 0.
 func (r *result) ratioTo(limit *result) float64 {
 	var ratios []float64
 	for i := range min(len(r.Rounds), len(limit.Rounds)) {
@@ -116,7 +120,7 @@ func medians(rounds []measurement) measurement {
 	return result
 }
 
-// median returns the median of values, or 0 if there are none.
+// median returns the median of values, or 0 if values is empty. It sorts values in place.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -137,9 +141,9 @@ func (all *results) write(name string) error {
 	return os.WriteFile(name, append(encoded, '\n'), 0o600)
 }
 
-// readResults reads a file that was written by write.
+// readResults reads results from a file that was created by write.
 func readResults(name string) (*results, error) {
-	encoded, err := os.ReadFile(name) //nolint:gosec // the user's choice
+	encoded, err := os.ReadFile(name) //nolint:gosec // the user passes the name as a flag
 	if err != nil {
 		return nil, err
 	}

@@ -5,25 +5,27 @@ import (
 	"time"
 )
 
-// row is one benchmark: a line of the table.
+// row is one benchmark. Its results are printed as one row of a table.
 type row struct {
 	bus  string
 	size size
 	name string
-	// bare marks rows of the raw transport, without the engine.
+	// bare reports whether the row measures a raw transport, bypassing dynpsrpc.
 	bare bool
-	// limits are the names of the rows, with the same bus and size, that this row is compared to.
+	// limits lists the names of the rows that this row is compared to. Those rows have the same bus
+	// and size.
 	limits []string
-	// open sets up the row and returns its load.
+	// open sets up the servers and clients of the row and returns a function that runs its
+	// operations.
 	open func(s *scene) load
 }
 
 func (r *row) key() string { return r.keyOf(r.name) }
 
-// keyOf returns the key of the row with the same bus and size and the given name.
+// keyOf returns the key of the row that has the given name and the same bus and size as r.
 func (r *row) keyOf(name string) string { return fmt.Sprintf("%s/%s/%s", r.bus, r.size, name) }
 
-// size is the size of messages.
+// size is the size of the messages that a row sends.
 type size struct {
 	name  string
 	bytes int
@@ -34,33 +36,37 @@ func (s size) String() string { return s.name }
 var (
 	small  = size{"64B", 64}
 	large  = size{"16KiB", 16 << 10}
-	nested = size{"10KB-nested", 0} // the size is that of nestedMessage
+	nested = size{"10KB-nested", 0} // bytes is not used: see nestedMessage
 )
 
-// load runs the operations of a row until the given time and returns their results. A load may be
-// called several times.
+// load runs the operations of a row until the given time and returns the results. A load can be
+// called several times, but not concurrently.
 type load func(until time.Time) tally
 
-// tally is the result of a load.
+// tally holds the results of one call of a load.
 type tally struct {
-	// completed counts operations, for updates the published ones. They took elapsed.
+	// completed is the number of completed operations. In rows that measure updates, it is the
+	// number of published updates. elapsed is the time that these operations took.
 	completed uint64
 	elapsed   time.Duration
-	// latency holds the latencies of operations. It is nil for rows without latencies.
+	// latency holds the latencies of the completed operations. It is nil if the row does not
+	// measure latencies.
 	latency *histogram
 
-	// delivered counts received updates over all subscribers. Their delivery took deliveredIn.
+	// delivered is the total number of updates received by all subscribers. deliveredIn is the time
+	// from the start of the load until the last update was received.
 	delivered   uint64
 	deliveredIn time.Duration
 
-	// lost counts updates and stream messages that were sent and not received.
+	// lost is the number of updates or stream messages that were sent but not received.
 	lost uint64
-	// failed counts operations with an error or a wrong response. err is the first of these errors.
+	// failed is the number of operations that returned an error or a wrong response. err describes
+	// the failures; it is nil if there were none.
 	failed uint64
 	err    error
 }
 
-// allRows returns all rows, in the order of the table.
+// allRows returns all rows in the order in which they are printed.
 func allRows() []*row {
 	var rows []*row
 	for _, bus := range []string{onLocal, onNATS, onRedis} {
@@ -79,7 +85,7 @@ func allRows() []*row {
 	return append(rows, growthRows()...)
 }
 
-// bareRows returns the rows of the raw transport of a bus.
+// bareRows returns the rows that measure the raw transport of the given bus.
 func bareRows(bus string) []*row {
 	var rows []*row
 	switch bus {
@@ -96,7 +102,8 @@ func bareRows(bus string) []*row {
 	return rows
 }
 
-// callLimits returns the names of the rows that calls on a bus are compared to.
+// callLimits returns the names of the rows that calls are compared to, for the given bus and number
+// of concurrent callers.
 func callLimits(bus string, callers int) []string {
 	at := func(name string) string { return fmt.Sprintf("%s/c%d", name, callers) }
 	switch {

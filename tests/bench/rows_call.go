@@ -9,10 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// errWrongAnswer is the error of operations with a wrong response.
+// errWrongAnswer is returned by operations that receive a wrong response.
 var errWrongAnswer = errors.New("wrong answer")
 
-// callRows returns the rows of single calls and multi calls.
+// callRows returns the rows that measure single calls and multi calls on the given bus.
 func callRows(bus string) []*row {
 	first := dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true})
 	kinds := []struct {
@@ -53,7 +53,8 @@ func callRows(bus string) []*row {
 	return rows
 }
 
-// calls returns a load of n callers that make single calls.
+// calls starts the given number of servers and returns a load in which n concurrent callers make
+// single calls.
 func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOption) load {
 	for range servers {
 		s.serve(dynamic.Handlers{method: dynamic.Unary(echo)})
@@ -62,7 +63,7 @@ func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOp
 	return callers(perCaller(n, func(caller int) func() error { return s.call(client, caller, options...) }))
 }
 
-// call returns the operation of one caller: a single call.
+// call returns an operation that makes a single call for the given caller and checks the response.
 func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...dynamic.RequestOption) func() error {
 	ctx, body := s.Context(), s.body(caller)
 	request := wrapperspb.String(body)
@@ -75,7 +76,8 @@ func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...
 	}
 }
 
-// multiCalls returns a load of n callers that make multi calls and read all responses.
+// multiCalls starts the given number of servers and returns a load in which n concurrent callers
+// make multi calls and read all responses.
 func (s *scene) multiCalls(servers, n int, options ...dynamic.RequestOption) load {
 	for range servers {
 		s.serve(dynamic.Handlers{"Multi": dynamic.Unary(echo)})

@@ -16,15 +16,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// growthCounts lists the numbers of services, methods, topics or waiting calls.
+// growthCounts lists the numbers of services, methods, topics or waiting calls that are measured.
 var growthCounts = []int{1, 100, 10_000}
 
-// growthBusy is the number of services, methods or topics that are called, unless all are.
+// growthBusy is the approximate number of services, methods or topics that are called in rows that
+// do not call all of them.
 const growthBusy = 16
 
-// growthRows returns rows of sequential in-process calls: to a few of many services, methods or
-// topics in turn, or to one method while many other calls wait for responses. Rows named "each"
-// call all of them in turn: with many, the data of the next one is never in the CPU cache.
+// growthRows returns rows that measure sequential in-process calls. The calls are made in turn to a
+// few of many services, methods or topics, or to a single method while many other calls wait for
+// their responses. Rows whose names end in "each" call all services, methods or topics in turn. If
+// there are many of them, the data of the next one is never in the CPU cache.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -59,8 +61,8 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn returns a load of one caller, which uses busy clients in turn. These are chosen evenly
-// from clients. inTurn calls each client once before.
+// inTurn returns a load in which one caller uses about busy of the given clients in turn. These are
+// spread evenly over clients. Before it returns, inTurn makes one call with every client.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], busy int) load {
 	var calls []func() error
 	for i, client := range clients {
@@ -146,7 +148,7 @@ func (s *scene) manyPending(n int) load {
 	client := s.client(s.conn(), queue)
 	var pending sync.WaitGroup
 	for range n {
-		pending.Go(func() { // waited for when the scene ends
+		pending.Go(func() { // the cleanup function waits for it
 			_, _ = client.Call(s.Context(), wrapperspb.String(hold), dynamic.WithRequestTimeout(time.Hour))
 		})
 		<-held

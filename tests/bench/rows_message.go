@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// messageRows returns rows of default calls with all Go types of messages.
+// messageRows returns rows that measure calls with default options, one for each Go type that can
+// represent messages.
 func messageRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 64} {
@@ -25,10 +26,11 @@ func messageRows(bus string) []*row {
 	return rows
 }
 
-// sampler returns the request of a caller.
+// sampler returns the request that the given caller sends.
 type sampler func(s *scene, caller int) proto.Message
 
-// messageFamily returns the rows of one method, whose messages have the generated type M.
+// messageFamily returns the rows that call one method with n concurrent callers. M is the generated
+// type of the method's requests and responses.
 func messageFamily[M proto.Message](bus string, size size, method string, sample sampler, n int) []*row {
 	raw := dynamic.Raw(func(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil })
 	name := func(kind string) string { return fmt.Sprintf("message/%s/c%d", kind, n) }
@@ -52,13 +54,13 @@ func messageFamily[M proto.Message](bus string, size size, method string, sample
 	}
 }
 
-// same returns a handler that responds with the request.
+// same returns a handler that returns the request as its response.
 func same[M proto.Message]() dynamic.Handler {
 	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil })
 }
 
-// readOnly returns a handler that reads only the text of a request and responds with a message that
-// was prepared for the caller.
+// readOnly returns a handler that reads only the first field of a request, which identifies the
+// caller. The handler responds with a message that was prepared for that caller.
 func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 	answers := make(map[string]proto.Message, callers)
 	for caller := range callers {
@@ -70,18 +72,20 @@ func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 	}, fastdecode.Requests())
 }
 
-// smallMessage returns the request of the rows other than message/....
+// smallMessage returns a message that contains the text of the given caller. Other rows send the
+// same messages.
 func smallMessage(s *scene, caller int) proto.Message { return wrapperspb.String(s.body(caller)) }
 
-// nestedMessage returns a message of about 10 KB with many nested fields: the descriptor of
-// descriptor.proto. Each caller gets a message with a different name.
+// nestedMessage returns a message of about 10 KB with many nested fields, which is the descriptor
+// of descriptor.proto. The message has a different name for each caller.
 func nestedMessage(_ *scene, caller int) proto.Message {
 	message := protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto)
 	message.Name = new(fmt.Sprint("caller ", caller))
 	return message
 }
 
-// dynamicMessage returns a sampler of the same messages as dynamic ones.
+// dynamicMessage returns a sampler that returns the messages of sample converted to type
+// *dynamicpb.Message.
 func dynamicMessage(method string, sample sampler) sampler {
 	return func(s *scene, caller int) proto.Message {
 		described, _ := s.schema().Method(service + method)
@@ -93,9 +97,9 @@ func dynamicMessage(method string, sample sampler) sampler {
 	}
 }
 
-// messageCalls returns a load of calls with messages of type M. It compares the first response of
-// each caller with the request completely. Of later responses it compares one text only, because a
-// complete comparison would dominate the measurement.
+// messageCalls returns a load in which n concurrent callers make calls with messages of type M. The
+// first response to each caller is compared with the whole request. For later responses, only the
+// first field is compared, because comparing whole messages would dominate the measurement.
 func messageCalls[M proto.Message](s *scene, method string, n int, sample sampler, handler dynamic.Handler) load {
 	s.serve(dynamic.Handlers{method: handler})
 	client, err := dynamic.NewClient[M, M](s.conn(), service+method)
@@ -119,7 +123,7 @@ func messageCalls[M proto.Message](s *scene, method string, n int, sample sample
 	}))
 }
 
-// textOf returns the first field of a message.
+// textOf returns the value of field number 1 of a message, which must be a string.
 func textOf(message proto.Message) string {
 	reflected := message.ProtoReflect()
 	return reflected.Get(reflected.Descriptor().Fields().ByNumber(1)).String()

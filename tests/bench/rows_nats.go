@@ -13,13 +13,14 @@ import (
 
 const (
 	subject = "bench"
-	// routingKey has about the length of the routing keys of the engine on NATS.
+	// routingKey is about as long as the routing keys that dynpsrpc uses on NATS.
 	routingKey = "News"
-	// frameBuffer is the capacity of the channel of a subscription in the engine.
+	// frameBuffer is the capacity of the channel of each subscriber. It is also the maximum
+	// capacity of a subscription's channel in dynpsrpc.
 	frameBuffer = 1024
 )
 
-// natsRows returns the rows of plain nats.go.
+// natsRows returns the rows that use nats.go directly.
 func natsRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {
@@ -45,7 +46,8 @@ func (s *scene) natsConn() *nats.Conn {
 	return conn
 }
 
-// natsSubscribe subscribes on a new connection.
+// natsSubscribe subscribes on a new connection, as a member of the given queue group unless queue
+// is empty. deliver is called for each message.
 func (s *scene) natsSubscribe(queue string, deliver nats.MsgHandler) {
 	conn := s.natsConn()
 	subscription, err := conn.QueueSubscribe(subject, queue, deliver)
@@ -82,8 +84,8 @@ func (s *scene) natsUpdates(subscribers, copies int, queue string) load {
 	return f.run
 }
 
-// natsFrameUpdates returns a load of updates without the engine: messages are encoded into psrpc
-// frames, decoded, and passed to the goroutine of the subscriber.
+// natsFrameUpdates returns a load that publishes updates with nats.go. As in dynpsrpc, messages are
+// encoded into psrpc frames, decoded, and passed to the subscriber's goroutine.
 func (s *scene) natsFrameUpdates(subscribers int) load {
 	f := newFeed(subscribers, 0)
 	body := s.body(0)
@@ -92,7 +94,7 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 		s.natsSubscribe("", func(m *nats.Msg) {
 			envelope, err := wire.ParseEnvelope(m.Data)
 			update := &wrapperspb.StringValue{}
-			if err == nil && proto.Unmarshal(envelope.Value, update) == nil { // other messages count as lost
+			if err == nil && proto.Unmarshal(envelope.Value, update) == nil { // messages that cannot be decoded count as lost
 				updates <- update
 			}
 		})
@@ -101,7 +103,7 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 			for update := <-updates; update != nil; update = <-updates {
 				subscriber.got(update.GetValue() == body)
 			}
-		}, func() { updates <- nil }) // the channel stays open for late messages
+		}, func() { updates <- nil }) // updates is not closed, because messages may still arrive
 	}
 	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Initialized: true}
 	name := string(update.Message.ProtoReflect().Descriptor().FullName())

@@ -11,11 +11,11 @@ import (
 const (
 	requests = "bench requests"
 	replies  = "bench replies"
-	// largestBatch is the maximum number of publications in a pipeline.
+	// largestBatch is the maximum number of PUBLISH commands in a pipeline.
 	largestBatch = 100
 )
 
-// redisRows returns the rows of plain go-redis.
+// redisRows returns the rows that use go-redis directly.
 func redisRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {
@@ -37,18 +37,18 @@ func redisRows() []*row {
 	return rows
 }
 
-// redisClient returns a client with one connection, in addition to its pub/sub connections.
+// redisClient returns a client that uses one connection in addition to those for its subscriptions.
 func (s *scene) redisClient() *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: s.brokers.redisAddr, PoolSize: 1})
 	s.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// redisSubscribe subscribes to a channel and calls deliver for each message.
+// redisSubscribe subscribes to channel. deliver is called with the payload of each message.
 func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver func(payload string)) {
 	ctx := s.Context()
 	subscription := client.Subscribe(ctx, channel)
-	_, err := subscription.Receive(ctx) // the confirmation of the subscription
+	_, err := subscription.Receive(ctx) // Redis has confirmed the subscription
 	s.check(err)
 	s.reader(func() {
 		for {
@@ -61,8 +61,9 @@ func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver fun
 	}, func() { _ = subscription.Close() })
 }
 
-// redisPublisher returns a function that publishes on one connection: one publication after the
-// other, or batched, all waiting publications in one pipeline.
+// redisPublisher returns a function that publishes a payload on channel. If batched is false, the
+// function waits for the reply from Redis. Otherwise the function only queues the payload, and all
+// queued payloads, up to largestBatch, are sent in one pipeline.
 func (s *scene) redisPublisher(client *redis.Client, channel string, batched bool) func(payload string) error {
 	ctx := s.Context()
 	if !batched {
@@ -83,7 +84,7 @@ func (s *scene) redisPublisher(client *redis.Client, channel string, batched boo
 					more = false
 				}
 			}
-			_, _ = pipeline.Exec(ctx) // a lost update is counted by the row
+			_, _ = pipeline.Exec(ctx) // a caller whose message is lost fails with errOverdue
 		}
 	}, func() { close(waiting) })
 	return func(payload string) error {
@@ -127,7 +128,8 @@ func (s *scene) redisPingPong(n int, batched bool) load {
 	}))
 }
 
-// redisUpdates returns a load that publishes updates in pipelines.
+// redisUpdates returns a load that publishes updates to the given number of subscribers, in
+// pipelines of up to largestBatch updates.
 func (s *scene) redisUpdates(subscribers int) load {
 	f := newFeed(subscribers, 0)
 	ctx, body := s.Context(), s.body(0)

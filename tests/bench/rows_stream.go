@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// streamRows returns the rows of messages on streams.
+// streamRows returns the rows that measure messages sent on streams.
 func streamRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 16} {
@@ -39,7 +39,8 @@ func streamRows(bus string) []*row {
 	return rows
 }
 
-// oneWayLimits returns the names of the rows that messages without a response are compared to.
+// oneWayLimits returns the names of the rows that sending messages without a response is compared
+// to on the given bus.
 func oneWayLimits(bus string) []string {
 	if bus == onLocal {
 		return []string{"go-chan-pingpong/c1"}
@@ -47,9 +48,9 @@ func oneWayLimits(bus string) []string {
 	return []string{bus + "-pub-1sub/max"}
 }
 
-// sends returns a load of sequential Sends on each of n streams with the given window. With window
-// 1 each Send waits for its acknowledgement. Messages that the handlers do not receive count as
-// lost.
+// sends returns a load that sends messages one after another on each of n streams. window is the
+// maximum number of unacknowledged messages on a stream; if it is 1, each Send waits for its
+// acknowledgement. Messages that are not received by the handlers count as lost.
 func (s *scene) sends(n, window int) load {
 	var received atomic.Uint64
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
@@ -92,7 +93,8 @@ func (s *scene) flush(stream dynamic.ClientStream[text, text]) error {
 	return stream.Flush(ctx)
 }
 
-// echoes returns a load of Sends on n streams whose handlers send each message back.
+// echoes returns a load that sends messages on n streams. The handlers send each message back, and
+// the load waits for it before it sends the next one.
 func (s *scene) echoes(n int) load {
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
 		for message := range stream.Channel() {
@@ -111,7 +113,7 @@ func (s *scene) echoes(n int) load {
 				return err
 			}
 			select {
-			case answer := <-stream.Channel(): // nil if it was closed
+			case answer := <-stream.Channel(): // nil if the stream was closed
 				if answer.GetValue() != body {
 					return errors.Join(errWrongAnswer, stream.Err())
 				}
@@ -123,7 +125,7 @@ func (s *scene) echoes(n int) load {
 	}))
 }
 
-// streams opens n streams, which are closed with the scene.
+// streams opens n streams. The streams are closed when the scene ends.
 func (s *scene) streams(n int, options ...dynamic.RequestOption) []dynamic.ClientStream[text, text] {
 	client := s.client(s.conn(), flow)
 	streams := make([]dynamic.ClientStream[text, text], n)

@@ -8,7 +8,7 @@ import (
 
 const queue4 = "queue4"
 
-// updateRows returns the rows of updates to subscribers with default options.
+// updateRows returns the rows that measure updates published to subscribers with default options.
 func updateRows(bus string) []*row {
 	kinds := []struct {
 		name, method        string
@@ -23,7 +23,7 @@ func updateRows(bus string) []*row {
 	for _, kind := range kinds {
 		var limits []string
 		switch {
-		case bus == onRedis && kind.limit == queue4: // Redis has no queues of subscribers
+		case bus == onRedis && kind.limit == queue4: // Redis has no queue groups
 		case bus != onLocal:
 			limits = []string{fmt.Sprintf("%s-pub-%s/max", bus, kind.limit)}
 		}
@@ -46,7 +46,8 @@ func updateRows(bus string) []*row {
 	return rows
 }
 
-// updates returns a load that publishes updates to subscribers, each on a separate connection.
+// updates returns a load that publishes updates to the given number of subscribers. The publisher
+// and each subscriber use separate connections.
 func (s *scene) updates(f *feed, method string, subscribers int) load {
 	ctx, body := s.Context(), s.body(0)
 	update := wrapperspb.String(body)

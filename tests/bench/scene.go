@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // nats://
-	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // redis://
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // for nats:// URLs
+	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // for redis:// URLs
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -21,10 +21,11 @@ import (
 
 const (
 	service, feeds = "bench.Bench/", "bench.Feed/"
-	// Methods of the first service in the descriptor.
+	// Names of methods of the service bench.Bench.
 	queue, affinity, flow = "Queue", "Affinity", "Flow"
 
-	// patience is the timeout of set-up and tear-down, far longer than they need.
+	// patience is the timeout for setting up and tearing down a row. It is far longer than either
+	// needs.
 	patience = 10 * time.Second
 )
 
@@ -33,27 +34,29 @@ type text = *wrapperspb.StringValue
 //go:embed bench.proto
 var protos embed.FS
 
-// schema returns a registry of the services, which is parsed once.
+// schema returns a registry that contains the services. The .proto file is parsed only once.
 var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	reg := registry.New()
 	return reg, reg.ParseProto(protos, "bench.proto")
 })
 
-// scene holds the servers and clients of one row.
+// scene sets up the servers and clients of one row.
 type scene struct {
 	*stage
 	brokers *brokers
 	row     *row
-	local   *bus.Local // shared by all peers of an in-process row
+	local   *bus.Local // shared by all clients and servers of an in-process row
 
-	// overdue is closed long after the row should have ended. Operations then stop waiting.
+	// overdue is closed long after the row should have ended. It makes operations that are still
+	// waiting for a response give up.
 	overdue <-chan struct{}
 }
 
-// errOverdue is the error of operations without a response until the row is overdue.
+// errOverdue is returned by operations that receive no response before the row is overdue.
 var errOverdue = errors.New("no response came before the row was overdue")
 
-// connect returns a bus on a new connection.
+// connect returns a bus with its own connection to the broker. In an in-process row, it always
+// returns the same bus.
 func (s *scene) connect() bus.Bus {
 	if s.row.bus == onLocal {
 		if s.local == nil {
@@ -68,7 +71,7 @@ func (s *scene) connect() bus.Bus {
 	return b
 }
 
-// server returns a server on a new connection.
+// server returns a server on a bus returned by connect.
 func (s *scene) server() *dynamic.Server {
 	server := dynamic.NewServer(s.connect(), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
 	s.Cleanup(func() {
@@ -80,7 +83,8 @@ func (s *scene) server() *dynamic.Server {
 	return server
 }
 
-// serve registers the service of calls and streams on a new server. Methods may lack handlers.
+// serve registers the service bench.Bench, which has all calls and streams, on a new server.
+// handlers need not contain a handler for every method.
 func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration {
 	return s.register(service, handlers)
 }
@@ -92,7 +96,7 @@ func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Reg
 	return registration
 }
 
-// conn returns a client's conn on a new connection.
+// conn returns a client's conn on a bus returned by connect.
 func (s *scene) conn() *dynamic.Conn { return s.connTo(s.schema()) }
 
 func (s *scene) connTo(reg *registry.Registry) *dynamic.Conn {
@@ -108,7 +112,7 @@ func (s *scene) schema() *registry.Registry {
 	return reg
 }
 
-// client returns a client of a method with calls or streams.
+// client returns a client for a method of the service bench.Bench.
 func (s *scene) client(conn *dynamic.Conn, method string) *dynamic.Client[text, text] {
 	return s.clientOf(conn, service+method)
 }
@@ -119,21 +123,23 @@ func (s *scene) clientOf(conn *dynamic.Conn, fullName string) *dynamic.Client[te
 	return client
 }
 
-// reader runs read on a goroutine. When the scene ends, it calls end, which must make read return.
+// reader runs read in a new goroutine. When the scene ends, end is called and must make read
+// return.
 func (s *scene) reader(read, end func()) {
 	var reading sync.WaitGroup
-	reading.Go(read) // waited for below
+	reading.Go(read) // the cleanup function waits for it
 	s.Cleanup(func() {
 		end()
 		reading.Wait()
 	})
 }
 
-// body returns the request text of a caller. Each caller of a row sends a different text.
+// body returns the text that the given caller sends in its requests. Each caller of a row sends a
+// different text.
 func (s *scene) body(caller int) string {
 	mark := strconv.Itoa(caller) + "|"
 	return mark + strings.Repeat("x", s.row.size.bytes-len(mark))
 }
 
-// echo responds with the request.
+// echo is a handler that returns the request as its response.
 func echo(_ context.Context, request text) (text, error) { return request, nil }

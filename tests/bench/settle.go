@@ -2,11 +2,11 @@ package main
 
 import "time"
 
-// settled is the duration without arrivals after which missing messages count as lost.
+// settled is how long no message may arrive before the missing ones count as lost.
 const settled = 500 * time.Millisecond
 
-// settle waits until complete returns true or the count has not changed for the duration settled.
-// It returns the time of the last change.
+// settle waits until complete returns true, or until the value returned by count has not changed
+// for the duration settled. It returns the time of the last change.
 func settle(complete func() bool, count func() uint64) time.Time {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()

@@ -10,22 +10,22 @@ import (
 	"testing"
 )
 
-// stage sets up and tears down a row or the brokers. It implements [testing.TB] for the test
-// helpers that start brokers.
+// stage sets up and tears down a row or the brokers. It implements [testing.TB], so that it can be
+// passed to the test helpers that start brokers.
 type stage struct {
-	testing.TB // nil: the helpers only use the methods below
+	testing.TB // nil, because the helpers use only the methods defined below
 
 	mu       sync.Mutex
 	cleanups []func()
 	err      error
 }
 
-// onStage runs body, which may end early with Fatal, and then its Cleanup functions. It returns the
-// error that was given to Fatal.
+// onStage runs body on a new stage and then calls the functions that body registered with Cleanup.
+// If body ended the stage with check, Fatal or Fatalf, onStage returns the error.
 func onStage(body func(s *stage)) error {
 	s := &stage{}
 	ended := make(chan struct{})
-	go func() { // waited for below; a separate goroutine, because Fatal exits it
+	go func() { // Fatal exits its goroutine, so body needs a separate one
 		defer close(ended)
 		body(s)
 	}()
@@ -36,7 +36,8 @@ func onStage(body func(s *stage)) error {
 	return s.err
 }
 
-// check calls Fatal unless err is nil.
+// check ends the stage with err unless err is nil. It must be called in the goroutine of the
+// stage's body.
 func (s *stage) check(err error) {
 	if err != nil {
 		s.end(err)
@@ -50,39 +51,41 @@ func (s *stage) end(err error) {
 	runtime.Goexit()
 }
 
-// Cleanup registers f to be called when the stage ends, in reverse order of registration.
+// Cleanup registers f to be called when the stage ends. Functions are called in the reverse order
+// of their registration.
 func (s *stage) Cleanup(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cleanups = append(s.cleanups, f)
 }
 
-// Context returns the background context, so that operations do not pay for parent contexts.
+// Context returns the background context. A cancelable context would add a cost to each operation.
 func (s *stage) Context() context.Context { return context.Background() }
 
-// Failed reports whether the stage was ended by an error.
+// Failed reports whether the stage has been ended with an error.
 func (s *stage) Failed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err != nil
 }
 
-// Fatal ends the stage.
+// Fatal ends the stage with an error whose text is built from args as by [fmt.Sprint].
 func (s *stage) Fatal(args ...any) { s.end(fmt.Errorf("%s", fmt.Sprint(args...))) }
 
-// Fatalf ends the stage.
+// Fatalf ends the stage with the error returned by [fmt.Errorf] for the given arguments.
 func (s *stage) Fatalf(format string, args ...any) { s.end(fmt.Errorf(format, args...)) }
 
-// Helper does nothing.
+// Helper does nothing. Test helpers call it.
 func (s *stage) Helper() {}
 
-// Log prints to standard error.
+// Log prints args to standard error.
 func (s *stage) Log(args ...any) { fmt.Fprintln(os.Stderr, args...) }
 
-// Logf prints to standard error.
+// Logf prints a formatted line to standard error.
 func (s *stage) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-// TempDir returns a new directory that is removed with the stage.
+// TempDir creates a temporary directory and returns its path. The directory is removed when the
+// stage ends.
 func (s *stage) TempDir() string {
 	dir, err := os.MkdirTemp("", "dynpsrpc-bench-")
 	s.check(err)

@@ -15,17 +15,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// brokerArgument makes this program run as a NATS server: a broker in a separate process, as in
-// production.
+// brokerArgument is the command line argument that makes this program run as a NATS server. The
+// benchmark starts itself with this argument, so that the broker is a separate process, as it would
+// be in production.
 const brokerArgument = "broker"
 
-// startBroker starts a NATS server on a loopback port and returns its URL.
+// startBroker starts a NATS server in a separate process and returns its URL. The server listens on
+// a loopback port and stops when ends is run.
 func startBroker(ctx context.Context, ends *ends) (url string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, self, brokerArgument) //nolint:gosec // this program
+	command := exec.CommandContext(ctx, self, brokerArgument) //nolint:gosec // the path of this program
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
 	if err != nil {
@@ -43,7 +45,8 @@ func startBroker(ctx context.Context, ends *ends) (url string, err error) {
 	return strings.TrimSpace(url), err
 }
 
-// serveAsBroker runs a NATS server until standard input is closed.
+// serveAsBroker runs a NATS server until standard input is closed. It prints the server's URL once
+// the server is ready.
 func serveAsBroker() error {
 	broker, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true})
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/bench/plugins/echo"
 )
 
-// guests lists the plugins. Each name is that of a package below this one.
+// guests lists the plugins. The name of a plugin is also the name of the directory, below this one,
+// that contains its source code.
 var guests = []struct {
 	name, service, loader, mode string
 	env                         []string
@@ -24,7 +25,8 @@ var guests = []struct {
 	{"separate", "echo.Separate", "process", "exe", nil},
 }
 
-// buildGuests builds each plugin into a folder below root and returns the paths of the folders.
+// buildGuests builds each plugin in a separate folder below root and returns the paths of these
+// folders.
 func buildGuests(ctx context.Context, root string) (folders []string, err error) {
 	source, err := echo.Files.ReadFile(echo.FileName)
 	if err != nil {
@@ -35,7 +37,7 @@ func buildGuests(ctx context.Context, root string) (folders []string, err error)
 		if err := os.Mkdir(folder, 0o750); err != nil {
 			return nil, err
 		}
-		command := exec.CommandContext(ctx, "go", "build", "-buildmode="+guest.mode, "-o", //nolint:gosec // of our own
+		command := exec.CommandContext(ctx, "go", "build", "-buildmode="+guest.mode, "-o", //nolint:gosec // the arguments are not user input
 			filepath.Join(folder, "code"), "./plugins/"+guest.name)
 		command.Env = append(os.Environ(), guest.env...)
 		if output, err := command.CombinedOutput(); err != nil {

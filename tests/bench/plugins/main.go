@@ -24,8 +24,8 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 5, "how often each row is run")
-	duration := flag.Duration("time", time.Second, "how long each row is run in each round, with one caller and with many")
+	rounds := flag.Int("rounds", 5, "number of rounds; each row runs once in each round")
+	duration := flag.Duration("time", time.Second, "how long each row runs in each round, first with one caller and then again with many")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	var err error
@@ -41,7 +41,8 @@ func main() {
 	}
 }
 
-// compare measures all rows in turn, in several rounds, and prints a table.
+// compare measures every row once in each round and prints a table of the results. Each measurement
+// takes duration with one caller, and the same again with many.
 func compare(ctx context.Context, rounds int, duration time.Duration) (err error) {
 	var ends ends
 	defer func() { err = errors.Join(err, ends.run()) }()
@@ -60,7 +61,7 @@ func compare(ctx context.Context, rounds int, duration time.Duration) (err error
 	return nil
 }
 
-// ends holds functions that release resources, to be run in reverse order.
+// ends holds functions that release resources. They are called in reverse order.
 type ends []func() error
 
 func (e *ends) add(end func() error) { *e = append(*e, end) }
@@ -72,7 +73,8 @@ func (e *ends) run() (err error) {
 	return err
 }
 
-// open serves the native handlers and the plugins, and returns a row for each.
+// open starts the native handlers and the plugins, and returns a row for each of them. It adds the
+// functions that stop them to ends.
 func open(ctx context.Context, ends *ends) ([]*row, error) {
 	url, err := startBroker(ctx, ends)
 	if err != nil {
@@ -114,7 +116,8 @@ func connect(ctx context.Context, url string, ends *ends) (bus.Bus, error) {
 	return b, nil
 }
 
-// serveOn serves native handlers on a bus.
+// serveOn registers the echo service under the given name, with native handlers, on a new server on
+// b.
 func serveOn(b bus.Bus, name string, ends *ends) error {
 	service, err := echo.Service(name)
 	if err != nil {
@@ -126,7 +129,8 @@ func serveOn(b bus.Bus, name string, ends *ends) error {
 	return err
 }
 
-// host loads and serves the plugins.
+// host loads the plugins from the given folders and serves them on b. Process plugins serve on the
+// broker at url instead.
 func host(ctx context.Context, b bus.Bus, url string, folders []string, ends *ends) error {
 	sandboxes, err := wasm.NewLoader()
 	if err != nil {
@@ -153,7 +157,8 @@ func host(ctx context.Context, b bus.Bus, url string, folders []string, ends *en
 	return nil
 }
 
-// dial returns the rows. On each bus, the row of the native handler comes first.
+// dial creates a client for each handler and plugin, and returns their rows. On each bus, the row
+// of the native handler comes first.
 func dial(ctx context.Context, local bus.Bus, url string, ends *ends) (rows []*row, err error) {
 	reg := registry.New()
 	if err := reg.ParseProto(echo.Files, echo.FileName); err != nil {
@@ -166,7 +171,7 @@ func dial(ctx context.Context, local bus.Bus, url string, ends *ends) (rows []*r
 	for _, on := range []struct {
 		name   string
 		bus    bus.Bus
-		served [][2]string // names of rows and their services
+		served [][2]string // pairs of row name and service name
 	}{
 		{"in process", local, [][2]string{
 			{"native handler", "echo.Handler"}, {"Go plugin", "echo.Native"},

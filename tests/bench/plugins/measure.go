@@ -20,24 +20,25 @@ import (
 
 type text = *wrapperspb.StringValue
 
-// row is a handler or plugin on a bus, with its measurements.
+// row holds the measurements of a native handler or a plugin on a bus.
 type row struct {
 	name, bus string
 	client    *dynamic.Client[text, text]
-	// native is the row of the native handler on the same bus, nil in that row itself.
+	// native is the row of the native handler on the same bus. It is nil in that row itself.
 	native *row
 
-	// p50 and allocs hold the median latency in microseconds and the allocations per call, with one
-	// caller. rate holds the calls per second of many callers. Each has a value per round.
+	// p50 and allocs hold the median latency in microseconds and the number of allocations per
+	// call, both measured with one caller. rate holds the number of calls per second made by all
+	// concurrent callers together. Each slice has one value per round.
 	p50, rate, allocs []float64
 }
 
 const (
-	callers = 16
-	warm    = 1000 // calls before each measurement
+	callers = 16   // number of concurrent callers
+	warm    = 1000 // number of warm-up calls before each measurement
 )
 
-// body is the text of all requests: 64 bytes, as in the other benchmarks.
+// body is the text of every request. It has 64 bytes, as in the small rows of command bench.
 var body = strings.Repeat("x", 64)
 
 func (r *row) call(ctx context.Context) error {
@@ -48,7 +49,8 @@ func (r *row) call(ctx context.Context) error {
 	return err
 }
 
-// measure runs one caller, and then many concurrent ones, for duration each.
+// measure adds one round of measurements to r. It runs a single caller for the given duration, and
+// then many concurrent callers for the same duration.
 func (r *row) measure(ctx context.Context, duration time.Duration) error {
 	for range warm {
 		if err := r.call(ctx); err != nil {
@@ -76,14 +78,15 @@ func (r *row) measure(ctx context.Context, duration time.Duration) error {
 	return err
 }
 
-// crowd returns the number of calls per second of many concurrent callers.
+// crowd runs many concurrent callers for the given duration and returns the total number of calls
+// that they made per second.
 func (r *row) crowd(ctx context.Context, duration time.Duration) (rate float64, err error) {
 	var calls atomic.Uint64
 	var failure atomic.Pointer[error]
 	var running sync.WaitGroup
 	start := time.Now()
 	for range callers {
-		running.Go(func() { // waited for below
+		running.Go(func() { // Wait is called below
 			n := uint64(0)
 			for ; time.Since(start) < duration; n++ {
 				if err := r.call(ctx); err != nil {
@@ -106,7 +109,8 @@ func median[T cmp.Ordered](values []T) T {
 	return sorted[len(sorted)/2]
 }
 
-// ratio returns the median over the rounds of the ratio of values to native.
+// ratio divides each value by the native handler's value from the same round, and returns the
+// median of these ratios.
 func ratio(values, native []float64) float64 {
 	ratios := make([]float64, len(values))
 	for i := range values {

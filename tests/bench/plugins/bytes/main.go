@@ -1,4 +1,4 @@
-// Bytes serves the echo service as a WebAssembly plugin without decoding messages.
+// Bytes is a WebAssembly plugin that provides the echo service without decoding messages.
 package main
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest"
 )
 
-func init() { //nolint:gochecknoinits // main does not run in a WebAssembly plugin
+func init() { //nolint:gochecknoinits // main is not called in a WebAssembly plugin
 	guest.Handle("echo.Bytes/Echo", func(_ context.Context, request []byte) ([]byte, error) { return request, nil })
 }
 

@@ -1,2 +1,3 @@
-// Package echo defines the service of the plugins in the benchmark. It responds with the request.
+// Package echo defines the service that the benchmark's plugins provide. The service returns each
+// request as its response.
 package echo

@@ -10,16 +10,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// FileName is the name of the .proto file in Files.
+// FileName is the name of the .proto file in [Files].
 const FileName = "echo.proto"
 
-// Files contains the .proto file of the service.
+// Files contains the .proto file that defines the service.
 //
 //go:embed echo.proto
 var Files embed.FS
 
-// Service returns the service with the given full name. Each plugin serves it under a different
-// name.
+// Service returns the service with the given full name. The .proto file defines the same service
+// under several names, one for each plugin and native handler.
 func Service(name string) (*registry.Service, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(Files, FileName); err != nil {
@@ -29,7 +29,7 @@ func Service(name string) (*registry.Service, error) {
 	return service, nil
 }
 
-// Handlers returns the handlers of the service.
+// Handlers returns native handlers for the service.
 func Handlers() dynamic.Handlers { return dynamic.Handlers{"Echo": dynamic.Unary(answer)} }
 
 func answer(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {

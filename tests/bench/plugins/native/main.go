@@ -1,4 +1,4 @@
-// Native serves the echo service as a Go plugin.
+// Native is a Go plugin that provides the echo service.
 package main
 
 import (
@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/bench/plugins/echo"
 )
 
-// Services is the variable that the host looks up.
+// Services returns the services of the plugin. The loader looks up this function by its name.
 func Services() ([]plugin.Service, error) {
 	service, err := echo.Service("echo.Native")
 	if err != nil {

@@ -1,4 +1,4 @@
-// Sandboxed serves the echo service as a WebAssembly plugin that decodes messages.
+// Sandboxed is a WebAssembly plugin that provides the echo service and decodes messages.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/guest/guestproto"
 )
 
-func init() { //nolint:gochecknoinits // main does not run in a WebAssembly plugin
+func init() { //nolint:gochecknoinits // main is not called in a WebAssembly plugin
 	guestproto.Handle("echo.Proto/Echo", func(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
 		return request, nil
 	})

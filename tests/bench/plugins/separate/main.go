@@ -1,4 +1,4 @@
-// Separate serves the echo service as a process plugin.
+// Separate is a process plugin that provides the echo service.
 package main
 
 import (
