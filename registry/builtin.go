@@ -2,7 +2,7 @@ package registry
 
 import _ "embed"
 
-// Import paths of the built-in psrpc options.
+// Import paths under which the built-in psrpc options are available.
 const (
 	optionsPath      = "options.proto"
 	psrpcOptionsPath = "psrpc/options.proto"
@@ -13,16 +13,17 @@ var optionsSource string
 
 // userFiles is the set of files that the user provides for one build.
 type userFiles interface {
-	// has reports whether the user provides a file with that path.
+	// has reports whether the user provides a file with the given path.
 	has(path string) bool
-	// declaresOptions reports whether the user's file with that path declares the psrpc options.
+	// declaresOptions reports whether the user's file with the given path declares the psrpc
+	// options.
 	declaresOptions(path string) bool
 }
 
-// builtinOptions returns the source of the psrpc options for an import path that the user provides
-// no file for. Files of one build may import the options under both paths, and a declaration that
-// occurs twice is an error. So only one path declares the options and the other imports it
-// publicly.
+// builtinOptions returns the built-in source for the import path of the psrpc options if the user
+// provides no file with that path. If path is any other path, ok is false. The files of one build
+// may import the options under both paths, but declaring them twice is an error. Therefore, only
+// one path declares the options, and the file with the other path imports it publicly.
 func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:

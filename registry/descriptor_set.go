@@ -12,11 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// RegisterDescriptorSet adds all services of all files in a descriptor set, or none on error.
-// Create the set with protoc --include_imports -o or with buf build; source info is optional. The
-// set must contain all imports except protobuf's own files and the psrpc options, which are built
-// in. The errors are those of [Registry.RegisterFile] and errors of the set itself.
-// RegisterDescriptorSet does not retain the set.
+// RegisterDescriptorSet adds all services declared in the files of a descriptor set. If it returns
+// an error, no service has been added. Create the set with protoc --include_imports -o or with buf
+// build; source info is optional. The set must contain all imports except protobuf's own files and
+// the psrpc options, which are built in. The error either describes a problem with the set itself
+// or is one that [Registry.RegisterFile] returns. RegisterDescriptorSet does not retain fds.
 func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) error {
 	if len(fds.GetFile()) == 0 {
 		return fmt.Errorf("%w: the descriptor set is empty", ErrNoService)
@@ -42,7 +42,7 @@ func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) er
 	return r.registerAll(services)
 }
 
-// linkSet resolves the files of a set to descriptors.
+// linkSet resolves the imports between the files in a set and returns their descriptors.
 func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) {
 	set := make(fileSet, len(fds.GetFile()))
 	for i, file := range fds.GetFile() {
@@ -62,10 +62,11 @@ func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) 
 	return files, nil
 }
 
-// fileSet maps paths to the user's files.
+// fileSet maps the paths of the user's files to the files.
 type fileSet map[string]*descriptorpb.FileDescriptorProto
 
-// withBuiltins returns files and the built-in files that they import and the set lacks.
+// withBuiltins returns files together with the built-in files that they import, directly or
+// indirectly, and that are not in the set.
 func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*descriptorpb.FileDescriptorProto, error) {
 	files = slices.Clone(files)
 	added := make(map[string]bool)
@@ -90,7 +91,7 @@ func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*des
 	return files, errors.Join(problems...)
 }
 
-// builtin returns the built-in file for an import path.
+// builtin returns the built-in file for an import path and reports whether there is one.
 func (s fileSet) builtin(path string) (*descriptorpb.FileDescriptorProto, bool) {
 	if fd, ok := standardFile(path); ok {
 		return protodesc.ToFileDescriptorProto(fd), true

@@ -4,23 +4,23 @@
 // ([Registry.Register], [Registry.RegisterFile], [Registry.RegisterLinked]), a descriptor set
 // written by protoc or buf ([Registry.RegisterDescriptorSet]), or .proto sources
 // ([Registry.ParseProto]). All of them produce the same immutable [Service] and [Method] values.
-// Mistakes in a schema are reported at registration, never later.
+// Mistakes in a schema are always reported when it is registered, never later.
 //
-// The psrpc options of a method are field 2198 of google.protobuf.MethodOptions. Package registry
-// reads them from the encoded bytes of that field. So the options may be a generated message, a
-// dynamic message or an unknown field, and the result is the same. Package registry adds nothing to
+// The psrpc options of a method are stored in field 2198 of google.protobuf.MethodOptions. Package
+// registry decodes the raw bytes of that field, so it does not matter whether the options are a
+// generated message, a dynamic message or an unknown field. Package registry adds nothing to
 // protobuf's global registries: a program may link livekit/psrpc, its own copy of the options, both
 // or neither.
 //
 // # Names on the wire
 //
 // psrpc addresses a service by its simple name and a method by its name, both in CamelCase and
-// without the proto package. Two services with the same simple name therefore conflict, which is an
-// error at registration. Use [WithWireName] to give one of them another name.
+// without the proto package. Two services with the same simple name therefore conflict and cannot
+// both be registered. Use [WithWireName] to give one of them a different name.
 //
 // # Concurrency
 //
-// A Registry is safe for concurrent use. Lookups take no lock and never wait for registrations. A
-// registration of several services adds all of them or none; a concurrent lookup may find some of
-// them before the others. Services and methods are immutable.
+// A Registry is safe for concurrent use. Lookups take no locks and never wait for registrations.
+// Registering several services adds either all of them or none, although a concurrent lookup may
+// find some of them before the others. Services and methods are immutable.
 package registry

@@ -10,31 +10,33 @@ import (
 )
 
 var (
-	// ErrAlreadyRegistered reports that another descriptor with the same full name is registered.
-	// To replace a service, remove it first.
+	// ErrAlreadyRegistered is returned if the service is already registered with a different
+	// descriptor or under a different wire name. To replace a service, remove it first.
 	ErrAlreadyRegistered = errors.New("already registered")
-	// ErrWireNameTaken reports that another service already uses the name on the wire.
+	// ErrWireNameTaken is returned if another service already uses the wire name.
 	ErrWireNameTaken = errors.New("wire name taken")
-	// ErrNoService reports that there is no service to register.
+	// ErrNoService is returned if there is no service to register, for example because a descriptor
+	// is nil or a file declares no services.
 	ErrNoService = errors.New("no service")
 )
 
-// SchemaError is one mistake in a schema. A registration joins all mistakes that it finds into one
-// error; errors.As finds the first of them.
+// SchemaError describes one mistake in a schema. A registration joins all the mistakes that it
+// finds into one error; errors.As returns the first of them.
 type SchemaError struct {
-	// File is the path of the .proto file. It is empty if the descriptor does not know its file.
+	// File is the path of the .proto file. It is empty if the file is unknown.
 	File string
 	// Line and Column start at 1. As in protoc, a tab advances to the next multiple of 8 columns.
-	// Both are 0 if the descriptor has no source positions.
+	// Both are 0 if the source position is unknown.
 	Line, Column int
-	// Symbol is the service ("my.pkg.MyService") or method ("my.pkg.MyService/NormalRPC") with the
-	// mistake. It is empty for mistakes of a whole file.
+	// Symbol is the name of the service ("my.pkg.MyService") or method
+	// ("my.pkg.MyService/NormalRPC") that contains the mistake. It is empty if the mistake concerns
+	// a whole file.
 	Symbol string
 	// Err describes the mistake.
 	Err error
 }
 
-// Error returns the position, the symbol and the description in one line.
+// Error returns the position, the symbol and the description on one line.
 func (e *SchemaError) Error() string {
 	text := e.Err.Error()
 	if e.Symbol != "" {
@@ -53,7 +55,7 @@ func (e *SchemaError) Error() string {
 // Unwrap returns Err.
 func (e *SchemaError) Unwrap() error { return e.Err }
 
-// schemaError returns a SchemaError with the source position of d.
+// schemaError returns a SchemaError that refers to the source position of d.
 func schemaError(d protoreflect.Descriptor, symbol string, err error) error {
 	e := &SchemaError{Symbol: symbol, Err: err}
 	file := d.ParentFile()
@@ -67,8 +69,8 @@ func schemaError(d protoreflect.Descriptor, symbol string, err error) error {
 	return e
 }
 
-// recoverToError calls f and returns its error. It converts a panic to an error, because the
-// protobuf libraries panic on some malformed schemas.
+// recoverToError calls f and returns its error. If f panics, recoverToError returns an error that
+// describes the panic, because the protobuf libraries panic on some malformed schemas.
 func recoverToError(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -78,8 +80,8 @@ func recoverToError(f func() error) (err error) {
 	return f()
 }
 
-// isNil reports whether v is nil or a nil pointer in an interface, whose methods must not be
-// called.
+// isNil reports whether v is nil or is an interface that contains a nil pointer. In either case,
+// the methods of v must not be called.
 func isNil(v any) bool {
 	if v == nil {
 		return true

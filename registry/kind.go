@@ -2,17 +2,17 @@ package registry
 
 import "fmt"
 
-// Kind is the kind of a method: how clients call it.
+// Kind specifies how clients call a method.
 type Kind uint8
 
 const (
-	// KindSingle is a call to one server, with one response. It is the default.
+	// KindSingle is a call to one server, which returns one response. It is the default.
 	KindSingle Kind = iota
-	// KindMulti is a call to all servers, with one response from each.
+	// KindMulti is a call to all servers, each of which returns one response.
 	KindMulti
 	// KindStream is a bidirectional stream between a client and one server.
 	KindStream
-	// KindSubscription is a method whose messages servers publish and clients receive.
+	// KindSubscription is a method whose messages are published by servers and received by clients.
 	KindSubscription
 )
 
@@ -32,13 +32,14 @@ func (k Kind) String() string {
 	}
 }
 
-// Routing determines which servers receive a request, or which subscribers receive an update.
+// Routing determines which servers receive a request or which subscribers receive an update.
 type Routing uint8
 
 const (
-	// RoutingQueue delivers each message to one receiver, chosen by the bus. It is the default.
+	// RoutingQueue delivers each message to a single receiver, which the bus chooses. It is the
+	// default.
 	RoutingQueue Routing = iota
-	// RoutingAffinity delivers each request to the server that claims it with the best affinity.
+	// RoutingAffinity assigns each request to the server that claims it with the highest affinity.
 	RoutingAffinity
 	// RoutingMulti delivers each message to all receivers.
 	RoutingMulti

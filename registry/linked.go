@@ -11,12 +11,14 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// RegisterLinked adds all services whose generated Go code is linked into the program, or none on
-// error. Its errors are those of [Registry.Register], joined.
+// RegisterLinked adds all services whose generated Go code is linked into the program. If it
+// returns an error, no service has been added. The error joins the errors that [Registry.Register]
+// would return for the individual services.
 //
-// RegisterLinked skips services that are already registered, so register a service that needs
-// [WithWireName] first. It also skips gRPC services: those that have a method with the stream
-// keyword and no method with psrpc options. If no service is left, it adds nothing and returns nil.
+// RegisterLinked skips services that are already registered, so register any service that needs
+// [WithWireName] first. It also skips gRPC services, which are services that have at least one
+// method with the stream keyword and no methods with psrpc options. If no services remain,
+// RegisterLinked adds nothing and returns nil.
 func (r *Registry) RegisterLinked() error { return r.registerLinked(protoregistry.GlobalFiles) }
 
 func (r *Registry) registerLinked(files *protoregistry.Files) error {
@@ -38,7 +40,8 @@ func (r *Registry) registerLinked(files *protoregistry.Files) error {
 	return r.registerAll(services)
 }
 
-// isGRPCService reports whether a service has a gRPC stream and no psrpc options.
+// isGRPCService reports whether a service has a method with the stream keyword and no method with
+// psrpc options.
 func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
 	hasStream := false
 	for i := range sd.Methods().Len() {
@@ -51,9 +54,9 @@ func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
 	return hasStream
 }
 
-// linkedFile returns a file that is linked into the program. It implements
-// protoparse.Parser.LookupImportProto. It does not return protobuf's own files, which the parser
-// contains.
+// linkedFile returns the descriptor of a file that is linked into the program. It is used as
+// protoparse.Parser.LookupImportProto. It never returns protobuf's own files, because they are
+// built into the parser.
 func linkedFile(path string) (*descriptorpb.FileDescriptorProto, error) {
 	if strings.HasPrefix(path, standardPrefix) {
 		return nil, protoregistry.NotFound

@@ -13,7 +13,7 @@ func (r *Registry) Service(name string) (*Service, bool) { return load(&r.byName
 // ServiceByWireName returns the service with the given name on the bus.
 func (r *Registry) ServiceByWireName(name string) (*Service, bool) { return load(&r.byWireName, name) }
 
-// Services returns all services, sorted by full name. The caller owns the slice.
+// Services returns all services, sorted by full name. Callers may modify the slice.
 func (r *Registry) Services() []*Service {
 	var services []*Service
 	r.byName.Range(func(_, s any) bool {

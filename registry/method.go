@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Method is a method of a service with its psrpc options. It is immutable and safe for concurrent
-// use.
+// Method is a method of a service together with its psrpc options. A Method is immutable and safe
+// for concurrent use.
 type Method struct {
 	service      *Service
 	descriptor   protoreflect.MethodDescriptor
@@ -22,34 +22,36 @@ type Method struct {
 	singleServer bool
 }
 
-// FullName returns the service and method name, such as "my.pkg.MyService/NormalRPC".
+// FullName returns the full name of the service and the name of the method, separated by a slash,
+// such as "my.pkg.MyService/NormalRPC".
 func (m *Method) FullName() string { return m.fullName }
 
 // Name returns the name of the method in its .proto file.
 func (m *Method) Name() string { return string(m.descriptor.Name()) }
 
-// WireName returns the name of the method on the bus, which is its name in CamelCase.
+// WireName returns the name of the method on the bus. This is the name of the method in CamelCase.
 func (m *Method) WireName() string { return m.wireName }
 
-// Service returns the service that the method belongs to.
+// Service returns the service to which the method belongs.
 func (m *Method) Service() *Service { return m.service }
 
-// Kind returns the kind of the method. A stream or subscription with MULTI routing is [KindStream]
-// or [KindSubscription], not [KindMulti].
+// Kind returns the kind of the method. A stream or subscription with MULTI routing has the kind
+// [KindStream] or [KindSubscription], not [KindMulti].
 func (m *Method) Kind() Kind { return m.kind }
 
-// Routing returns which receivers get a message of this method.
+// Routing returns the routing of the method, which determines the receivers of each message.
 func (m *Method) Routing() Routing { return m.routing }
 
-// Topics reports whether the method has topics.
+// Topics reports whether the method uses topics.
 func (m *Method) Topics() bool { return m.topics }
 
-// TopicParams returns the names of the topic parts, in order. The caller owns the slice. It is
-// empty for a method without topics and for a method whose topic is one unnamed part.
+// TopicParams returns the names of the topic parameters, in order. The result is empty if the
+// method has no topics, or if its topics consist of a single unnamed part. Callers may modify the
+// slice.
 func (m *Method) TopicParams() []string { return slices.Clone(m.topicParams) }
 
-// TopicParts returns the number of parts of a topic: 0 for a method without topics, and 1 for a
-// method whose topic has no named parts.
+// TopicParts returns the number of parts in each topic of the method. It returns 0 if the method
+// has no topics, and 1 if the method has topics but no named topic parameters.
 func (m *Method) TopicParts() int {
 	if !m.topics {
 		return 0
@@ -57,31 +59,34 @@ func (m *Method) TopicParts() int {
 	return max(1, len(m.topicParams))
 }
 
-// Group returns the topic group of the method. It is empty if the method has no group or no topics.
-// Methods of a group are registered for a topic together.
+// Group returns the name of the method's topic group. It is empty if the method has no group or no
+// topics. The methods of a group are registered for a topic together.
 func (m *Method) Group() string { return m.group }
 
-// SingleServer reports whether the schema declares that at most one server listens per topic. As in
-// psrpc, this also applies to a method without topics.
+// SingleServer reports whether the schema declares that at most one server listens on each topic.
+// As in psrpc, the declaration also applies to methods without topics.
 func (m *Method) SingleServer() bool { return m.singleServer }
 
-// RequireClaim reports whether a server must claim a request before it handles it. This is the case
-// for methods that are not routed to all servers and do not declare a single server.
+// RequireClaim reports whether a server must claim a request before handling it. This is the case
+// for all methods except those that are routed to all servers and those for which the schema
+// declares a single server.
 func (m *Method) RequireClaim() bool { return m.routing != RoutingMulti && !m.singleServer }
 
-// Queue reports whether the bus delivers each message to only one receiver.
+// Queue reports whether the bus delivers each message to only one of the receivers.
 func (m *Method) Queue() bool { return m.routing == RoutingQueue }
 
 // Descriptor returns the protobuf descriptor of the method.
 func (m *Method) Descriptor() protoreflect.MethodDescriptor { return m.descriptor }
 
-// Input returns the descriptor of the request. It has no meaning for a subscription.
+// Input returns the descriptor of the request message. The request message of a subscription is not
+// used.
 func (m *Method) Input() protoreflect.MessageDescriptor { return m.descriptor.Input() }
 
-// Output returns the descriptor of the response, or of the updates of a subscription.
+// Output returns the descriptor of the response message or, for a subscription, of the update
+// message.
 func (m *Method) Output() protoreflect.MessageDescriptor { return m.descriptor.Output() }
 
-// String returns the full name and the options in readable form, such as
+// String returns the full name and a readable description of the options, such as
 // "my.pkg.MyService/GetRegionStats (multi, multi routing, topic region/zone)".
 func (m *Method) String() string {
 	var b strings.Builder

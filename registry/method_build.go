@@ -7,7 +7,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// newMethod reads a method and its options. It returns all mistakes that it finds.
+// newMethod creates a method from its descriptor and options. It returns all the mistakes that it
+// finds. The method is nil if its options cannot be read.
 func newMethod(service *Service, md protoreflect.MethodDescriptor) (*Method, []error) {
 	m := &Method{
 		service:    service,
@@ -38,7 +39,7 @@ func newMethod(service *Service, md protoreflect.MethodDescriptor) (*Method, []e
 	return m, problems
 }
 
-// kindOf returns the kind of a method with these options.
+// kindOf returns the kind of a method with the given options and routing.
 func kindOf(options methodOptions, routing Routing) Kind {
 	switch {
 	case options.subscription:
@@ -52,7 +53,7 @@ func kindOf(options methodOptions, routing Routing) Kind {
 	}
 }
 
-// checkTypes returns the mistakes that make a method unusable for psrpc regardless of its options.
+// checkTypes returns the mistakes that make a method unusable in psrpc, regardless of its options.
 func (m *Method) checkTypes() []error {
 	var problems []error
 	md := m.descriptor

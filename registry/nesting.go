@@ -5,16 +5,16 @@ import (
 	"strings"
 )
 
-// maxLineLength is the maximum length of a source line in bytes. The parser's time grows with the
-// square of the line length.
+// maxLineLength is the maximum length of a source line in bytes. The limit exists because the time
+// that the parser needs grows quadratically with the length of a line.
 const maxLineLength = 16 << 10
 
-// maxNesting is the maximum nesting depth of one type of bracket. Valid sources need little more
-// than 32 levels: messages may be nested 32 deep, option values somewhat deeper. The parser's time
-// grows with the square of the depth.
+// maxNesting is the maximum nesting depth of each type of bracket. Valid sources need little more
+// than 32 levels, because messages may be nested 32 levels deep and option values somewhat deeper.
+// The limit exists because the time that the parser needs grows quadratically with the depth.
 const maxNesting = 100
 
-// checkLimits returns an error for a source that would take the parser too long.
+// checkLimits returns an error for a source that would take too long to parse.
 func checkLimits(source string) error {
 	line := 0
 	for text := range strings.Lines(source) {
@@ -26,7 +26,8 @@ func checkLimits(source string) error {
 	return checkNesting(source)
 }
 
-// checkNesting returns an error if brackets are nested too deep. It ignores comments and strings.
+// checkNesting returns an error if brackets are nested too deeply. It ignores brackets in comments
+// and strings.
 func checkNesting(source string) error {
 	var depth [256]int
 	line := 1
@@ -40,7 +41,7 @@ func checkNesting(source string) error {
 				return fmt.Errorf("line %d: more than %d nested %c brackets", line, maxNesting, c)
 			}
 		case '}', ']':
-			depth[c-2] = max(0, depth[c-2]-1) // in ASCII, ] and } are the opening bracket + 2
+			depth[c-2] = max(0, depth[c-2]-1) // in ASCII, [ and ], like { and }, are two characters apart
 		case '>':
 			depth['<'] = max(0, depth['<']-1)
 		case '"', '\'', '/':
@@ -52,8 +53,8 @@ func checkNesting(source string) error {
 	return nil
 }
 
-// skipLength returns the length of the comment or string at the start of source, or 1 for a slash
-// that starts no comment.
+// skipLength returns the length of the comment or string at the start of source. It returns 1 for a
+// slash that does not start a comment.
 func skipLength(source string) int {
 	switch {
 	case strings.HasPrefix(source, "//"):
@@ -67,8 +68,8 @@ func skipLength(source string) int {
 	}
 }
 
-// stringLength returns the length of the quoted string at the start of source. A string ends at the
-// latest at the end of its line.
+// stringLength returns the length of the quoted string at the start of source. An unterminated
+// string ends at the end of its line.
 func stringLength(source string) int {
 	quote := source[0]
 	for i := 1; i < len(source); i++ {

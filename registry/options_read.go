@@ -33,21 +33,22 @@ const (
 	fieldSingleServer protowire.Number = 4
 )
 
-// methodOptions holds the psrpc options of a method. The zero value is a method without options.
+// methodOptions holds the psrpc options of a method. The zero value represents a method without
+// options.
 type methodOptions struct {
-	present      bool // true if the method has psrpc options, even if empty
+	present      bool // whether the method has psrpc options, even if they are empty
 	subscription bool
 	topics       bool
 	stream       bool
-	routingType  int32            // value of the enum field type
-	routingOneof protowire.Number // last member present in the old oneof, or 0
+	routingType  int32            // enum value of the option "type"
+	routingOneof protowire.Number // field number of the last member seen of the deprecated oneof, or 0
 	group        string
 	topicNames   []string
 	singleServer bool
 }
 
-// readOptions reads the psrpc options of md. It encodes the options message and reads the bytes,
-// because typed, dynamic and unknown extension fields have the same encoding.
+// readOptions reads the psrpc options of md. It encodes the options message and then parses the
+// bytes, because an extension field has the same encoding whether it is typed, dynamic or unknown.
 func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
 	raw, err := proto.MarshalOptions{AllowPartial: true, Deterministic: true}.Marshal(md.Options())
 	if err != nil {
@@ -60,8 +61,8 @@ func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
 	return options, nil
 }
 
-// parseMethodOptions reads an encoded google.protobuf.MethodOptions. Several occurrences of the
-// extension are merged, as protobuf defines for message fields.
+// parseMethodOptions parses an encoded google.protobuf.MethodOptions message. If the extension
+// occurs more than once, the occurrences are merged, as protobuf specifies for message fields.
 func parseMethodOptions(raw []byte) (methodOptions, error) {
 	var options methodOptions
 	err := rangeFields(raw, func(f wireField) error {
@@ -74,7 +75,7 @@ func parseMethodOptions(raw []byte) (methodOptions, error) {
 	return options, err
 }
 
-// merge adds the fields of an encoded psrpc.Options.
+// merge parses an encoded psrpc.Options message and merges its fields into o.
 func (o *methodOptions) merge(raw []byte) error {
 	return rangeFields(raw, func(f wireField) error {
 		switch {
@@ -92,14 +93,14 @@ func (o *methodOptions) merge(raw []byte) error {
 			// psrpc checks only which member is present and ignores its value.
 			o.routingOneof = f.number
 		case f.is(fieldType, protowire.VarintType):
-			o.routingType = int32(f.varint) //nolint:gosec // protobuf cuts enum values to 32 bits.
+			o.routingType = int32(f.varint) //nolint:gosec // protobuf truncates enum values to 32 bits.
 		}
 		return nil
 	})
 }
 
-// mergeTopicParams adds the fields of an encoded psrpc.TopicParamOptions. It ignores the field
-// typed, which only affects generated Go code.
+// mergeTopicParams parses an encoded psrpc.TopicParamOptions message and merges its fields into o.
+// It ignores the field "typed", which affects only generated Go code.
 func (o *methodOptions) mergeTopicParams(raw []byte) error {
 	return rangeFields(raw, func(f wireField) error {
 		switch {
@@ -116,7 +117,8 @@ func (o *methodOptions) mergeTopicParams(raw []byte) error {
 	})
 }
 
-// routing returns the routing of the method. The old oneof takes precedence over the field type.
+// routing returns the routing of the method. The deprecated oneof (multi, affinity_func, queue)
+// takes precedence over the option "type".
 func (o *methodOptions) routing() (Routing, error) {
 	routing := Routing(o.routingType) //nolint:gosec // checked below.
 	if o.routingType < int32(RoutingQueue) || o.routingType > int32(RoutingMulti) {
@@ -135,8 +137,8 @@ func (o *methodOptions) routing() (Routing, error) {
 	}
 }
 
-// wireField is one field of an encoded message. Only varint and length-delimited fields have a
-// value.
+// wireField is one field of an encoded message. It holds the value only of varint and
+// length-delimited fields.
 type wireField struct {
 	number   protowire.Number
 	wireType protowire.Type
@@ -144,15 +146,16 @@ type wireField struct {
 	bytes    []byte
 }
 
-// is reports whether f has the given number and wire type. A field with another wire type is an
-// unknown field, as in every protobuf decoder.
+// is reports whether f has the given number and wire type. As in every protobuf decoder, a field
+// with a different wire type is treated as an unknown field.
 func (f wireField) is(number protowire.Number, wireType protowire.Type) bool {
 	return f.number == number && f.wireType == wireType
 }
 
 func (f wireField) bool() bool { return protowire.DecodeBool(f.varint) }
 
-// rangeFields calls visit for each field of an encoded message, in order.
+// rangeFields calls visit for each field of an encoded message, in order, until visit returns an
+// error.
 func rangeFields(raw []byte, visit func(wireField) error) error {
 	for len(raw) > 0 {
 		var f wireField

@@ -8,19 +8,22 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// ParseProto compiles .proto sources and adds all services of the named files, or none on error.
-// The names are paths in fsys, as for its Open method.
+// ParseProto compiles .proto files and adds all services declared in the named files. If it returns
+// an error, no service has been added. The file names are paths in fsys, as accepted by its Open
+// method.
 //
-// Imports are resolved in fsys by the path in the import statement. Protobuf's own files
-// (google/protobuf/...) and the psrpc options are built in, the options both as "options.proto" and
-// as "psrpc/options.proto"; a file with such a path in fsys takes precedence. Imports that fsys
-// lacks are resolved from the generated code that is linked into the program. Descriptors keep the
-// comments and positions of the sources.
+// Imports are resolved in fsys, using the path in the import statement. Protobuf's own files
+// (google/protobuf/...) and the psrpc options are built in; the options can be imported as
+// "options.proto" or as "psrpc/options.proto". A file in fsys takes precedence over a built-in file
+// with the same path. Imports that are neither in fsys nor built in are resolved from the generated
+// code that is linked into the program. The descriptors retain the comments and positions of the
+// sources.
 //
-// Mistakes are errors of type *[SchemaError] with file, line and column, joined; at most a hundred
-// are reported. For a missing file or import, errors.Is(err, fs.ErrNotExist) is true. Other errors
-// are those of [Registry.RegisterFile]. Some of the files may have no services, but not all of
-// them. The limits of a source are 4 MiB, 16 KiB per line and a hundred nested brackets.
+// Mistakes in the sources are reported as errors of type *[SchemaError] with file, line and column.
+// ParseProto joins these errors and reports at most 100 of them. If a file or import is missing,
+// errors.Is(err, fs.ErrNotExist) is true. All other errors are those of [Registry.RegisterFile].
+// Some of the files may declare no services, but at least one of them must. A source may have at
+// most 4 MiB, 16 KiB per line and 100 levels of nested brackets.
 func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 	if isNil(fsys) {
 		return fmt.Errorf("%w: the file system is nil", ErrNoService)
@@ -42,7 +45,7 @@ func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 	return r.registerAll(services)
 }
 
-// parseFiles compiles the named files.
+// parseFiles compiles the named files in fsys.
 func parseFiles(fsys fs.FS, names []string) ([]protoreflect.FileDescriptor, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	sources, err := loadSources(fsys, names)

@@ -10,12 +10,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxSourceSize is the maximum size of a source in bytes.
+// maxSourceSize is the maximum size of a source file in bytes.
 const maxSourceSize = 4 << 20
 
-// loadSources reads the named files and everything they import. It returns the sources by path,
-// including built-in ones. It returns an error for each file that is missing or unreadable,
-// together with the syntax errors found so far.
+// loadSources reads the named files and all the files that they import, directly or indirectly. It
+// returns the sources, including built-in ones, keyed by path. If files are missing or unreadable,
+// it returns an error for each of them, together with the syntax errors found so far.
 func loadSources(fsys fs.FS, names []string) (map[string]string, error) {
 	l := loader{user: sourceTree{fsys}, sources: make(map[string]string)}
 	for _, name := range names {
@@ -38,7 +38,7 @@ func loadSources(fsys fs.FS, names []string) (map[string]string, error) {
 	return l.sources, nil
 }
 
-// loader loads sources and follows their imports.
+// loader loads sources and the files that they import.
 type loader struct {
 	user    sourceTree
 	sources map[string]string
@@ -47,14 +47,16 @@ type loader struct {
 	syntax  problemList
 }
 
-// importStatement is an import and its position.
+// importStatement is an import statement and its position in the importing file.
 type importStatement struct {
 	path         string
 	file         string
 	line, column int
 }
 
-// loadImport loads an imported file, unless the parser contains or finds it.
+// loadImport loads an imported file. It does nothing if the file has been loaded already, or if the
+// parser can resolve the import because the file is built into the parser or linked into the
+// program.
 func (l *loader) loadImport(statement importStatement) {
 	path := statement.path
 	if _, done := l.sources[path]; done {
@@ -81,7 +83,7 @@ func (l *loader) loadImport(statement importStatement) {
 	l.load(path, source)
 }
 
-// load adds a source and queues its imports.
+// load adds a source and queues its imports for loading.
 func (l *loader) load(path, source string) {
 	l.sources[path] = source
 	if len(l.syntax) >= maxProblems {
@@ -101,9 +103,10 @@ func (l *loader) load(path, source string) {
 
 type position struct{ line, column int }
 
-// importPositions returns the positions of a file's import statements, keyed by import index.
+// importPositions returns the positions of the import statements in a file, keyed by the index of
+// the import.
 func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position {
-	const dependencyField = 3 // of google.protobuf.FileDescriptorProto
+	const dependencyField = 3 // number of the field in google.protobuf.FileDescriptorProto
 	positions := make(map[int32]position)
 	for _, at := range file.GetSourceCodeInfo().GetLocation() {
 		if path := at.GetPath(); len(path) == 2 && path[0] == dependencyField {
@@ -113,10 +116,11 @@ func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position 
 	return positions
 }
 
-// sourceTree reads from the user's file system.
+// sourceTree reads source files from the user's file system.
 type sourceTree struct{ fsys fs.FS }
 
-// read returns the content of a source file after checking its limits.
+// read returns the content of a source file. It returns an error if the file cannot be read or
+// exceeds a limit.
 func (t sourceTree) read(path string) (string, error) {
 	if !fs.ValidPath(path) {
 		return "", fmt.Errorf("%w path: want it relative to the root of the file system, with forward slashes and no . or .. parts",
@@ -156,7 +160,7 @@ func (t sourceTree) readFile(path string) (string, error) {
 	return string(source), nil
 }
 
-// has implements userFiles. It returns true for a file that exists but cannot be read.
+// has implements userFiles. It also returns true for a file that exists but cannot be read.
 func (t sourceTree) has(path string) bool {
 	_, err := t.read(path)
 	return !errors.Is(err, fs.ErrNotExist)

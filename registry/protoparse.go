@@ -5,18 +5,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jhump/protoreflect/desc/protoparse" //nolint:staticcheck // deprecated, and our parser of choice.
+	"github.com/jhump/protoreflect/desc/protoparse" //nolint:staticcheck // deprecated, but used deliberately.
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxProblems is the maximum number of mistakes that one error lists.
+// maxProblems is the maximum number of mistakes reported in one error.
 const maxProblems = 100
 
-// compile compiles and links the named sources. Their imports must be in sources, built into the
-// parser, or linked into the program.
+// compile compiles and links the named sources. The files that they import must be in sources,
+// built into the parser, or linked into the program.
 func compile(names []string, sources map[string]string) ([]protoreflect.FileDescriptor, error) {
 	var problems problemList
 	wrapped, err := newParser(sources, &problems).ParseFiles(names...)
@@ -30,7 +30,7 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 	return files, nil
 }
 
-// parseUnlinked parses one source without resolving its imports. Syntax errors are added to
+// parseUnlinked parses one source without resolving its imports. It adds any syntax errors to
 // problems.
 func parseUnlinked(path, source string, problems *problemList) (*descriptorpb.FileDescriptorProto, error) {
 	files, err := newParser(map[string]string{path: source}, problems).ParseFilesButDoNotLink(path)
@@ -43,8 +43,8 @@ func parseUnlinked(path, source string, problems *problemList) (*descriptorpb.Fi
 // standardPrefix is the path prefix of protobuf's own files.
 const standardPrefix = "google/protobuf/"
 
-// standardFile returns one of protobuf's own files, such as google/protobuf/empty.proto, which are
-// built into the parser.
+// standardFile returns one of protobuf's own files, such as google/protobuf/empty.proto. These
+// files are built into the parser.
 func standardFile(path string) (protoreflect.FileDescriptor, bool) {
 	if !strings.HasPrefix(path, standardPrefix) {
 		return nil, false
@@ -65,10 +65,11 @@ func newParser(sources map[string]string, problems *problemList) protoparse.Pars
 	}
 }
 
-// problemList collects mistakes.
+// problemList collects the mistakes found in sources.
 type problemList []*SchemaError
 
-// report implements protoparse.ErrorReporter. It returns nil to continue parsing.
+// report implements protoparse.ErrorReporter. It adds err to the list and returns nil to continue
+// parsing, or an error to stop it when the list is full.
 func (l *problemList) report(err protoparse.ErrorWithPos) error {
 	at := err.GetPosition()
 	*l = append(*l, &SchemaError{File: at.Filename, Line: at.Line, Column: at.Col, Err: err.Unwrap()})
@@ -78,8 +79,8 @@ func (l *problemList) report(err protoparse.ErrorWithPos) error {
 	return nil
 }
 
-// join returns all problems, sorted by position. It adds err, the error of the parser, unless err
-// only states that there were problems.
+// join returns all problems as one error, sorted by position. It also includes err, the error
+// returned by the parser, unless err merely indicates that problems were reported.
 func (l *problemList) join(err error) error {
 	slices.SortStableFunc(*l, func(a, b *SchemaError) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
@@ -94,5 +95,5 @@ func (l *problemList) join(err error) error {
 	return errors.Join(all...)
 }
 
-// add adds a mistake that the parser did not report.
+// add appends a problem that was found by this package rather than reported by the parser.
 func (l *problemList) add(problem *SchemaError) { *l = append(*l, problem) }

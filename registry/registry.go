@@ -9,9 +9,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Registry holds services by name. It also resolves their message types, see
-// [Registry.FindMessageByURL]. The zero value is an empty registry; it must not be copied after
-// first use.
+// Registry stores services by name and resolves the message types that they use (see
+// [Registry.FindMessageByURL]). The zero value is an empty registry that is ready to use. A
+// Registry must not be copied after first use.
 type Registry struct {
 	byName     sync.Map // maps full protobuf name to *Service
 	byWireName sync.Map // maps wire name to *Service
@@ -23,13 +23,13 @@ type Registry struct {
 // New returns an empty registry.
 func New() *Registry { return new(Registry) }
 
-// Register adds a service and returns it. It accepts the same values for sd as [NewService], and
-// returns the same errors for mistakes in the schema.
+// Register adds a service to the registry and returns it. It accepts the same values for sd as
+// [NewService] and reports schema mistakes in the same way.
 //
 // If the same descriptor is already registered under the same wire name, Register returns the
-// existing service. It returns [ErrAlreadyRegistered] for another descriptor with the same full
-// name, or for the same descriptor under another wire name, and [ErrWireNameTaken] if another
-// service uses the wire name.
+// existing service. It fails with [ErrAlreadyRegistered] if a different descriptor with the same
+// full name is registered or if the same descriptor is registered under a different wire name. It
+// fails with [ErrWireNameTaken] if another service uses the wire name.
 func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 	s, err := NewService(sd, opts...)
 	if err != nil {
@@ -42,9 +42,10 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 	return added[0], nil
 }
 
-// RegisterFile adds all services of a file, or none on error. Its errors are those of
-// [Registry.Register], joined, and [ErrNoService] for a file without services. [WithWireName] is
-// allowed only if the file has exactly one service.
+// RegisterFile adds all services declared in a file. If it returns an error, no service has been
+// added. The error joins the errors that [Registry.Register] would return for the individual
+// services; for a file without services, it is [ErrNoService]. The option [WithWireName] can be
+// used only if the file declares exactly one service.
 func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) error {
 	if isNil(fd) {
 		return fmt.Errorf("%w: the file descriptor is nil", ErrNoService)
@@ -55,7 +56,8 @@ func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) 
 	return r.registerAll(servicesOf(fd), opts...)
 }
 
-// registerAll adds all services, or none on error.
+// registerAll adds a service for each descriptor. If it returns an error, no service has been
+// added.
 func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opts ...Option) error {
 	if len(descriptors) == 0 {
 		return fmt.Errorf("%w: the schema declares no services", ErrNoService)
@@ -77,8 +79,9 @@ func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opt
 	return err
 }
 
-// add adds all services, or none on error. It returns the registered service for each element of
-// services: the element itself, or an existing service with the same descriptor.
+// add adds all services. If it returns an error, no service has been added. For each element of
+// services, the result contains the registered service, which is the element itself or an existing
+// service with the same descriptor.
 func (r *Registry) add(services []*Service) ([]*Service, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,9 +111,9 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 	return registered, nil
 }
 
-// checkLocked returns the service to register for s: s itself, or the existing service if it has
-// the same descriptor. It returns an error if s conflicts with a registered service or with another
-// service of the batch.
+// checkLocked returns the service to be registered for s, which is s itself or an existing service
+// with the same descriptor. It returns an error if s conflicts with a registered service or with
+// another service in batch, which is keyed by wire name. r.mu must be held.
 func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service, error) {
 	if old, ok := r.Service(string(s.Name())); ok {
 		if old.descriptor != s.descriptor {
@@ -134,8 +137,8 @@ func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service,
 	return s, nil
 }
 
-// Remove removes a service and reports whether it was registered. Calls that already hold the
-// service or its methods are not affected.
+// Remove removes the service with the given full name and reports whether it was registered. Calls
+// that already use the service or its methods are not affected.
 func (r *Registry) Remove(name protoreflect.FullName) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -150,7 +153,7 @@ func (r *Registry) Remove(name protoreflect.FullName) bool {
 	return true
 }
 
-// servicesOf returns the services of a file.
+// servicesOf returns the services declared in a file.
 func servicesOf(fd protoreflect.FileDescriptor) []protoreflect.ServiceDescriptor {
 	services := make([]protoreflect.ServiceDescriptor, fd.Services().Len())
 	for i := range services {

@@ -8,14 +8,15 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// FindMessageByName returns the message type with the given full name: the generated Go type if one
-// is linked into the program, otherwise a dynamic type (see dynamicpb) if a file of a registered
-// service, or one of its imports, declares the message. It returns protoregistry.NotFound for an
-// unknown name.
+// FindMessageByName returns the message type with the given full name. If a generated Go type with
+// that name is linked into the program, FindMessageByName returns it. Otherwise it returns a
+// dynamic type (see package dynamicpb) if the message is declared in the file of a registered
+// service or in one of that file's imports. If the name is unknown, the error is
+// protoregistry.NotFound.
 //
-// FindMessageByName and the methods below make a Registry a resolver for proto, protojson,
-// prototext and anypb. With it, an Any that contains a message of a registered service can be
-// decoded and encoded.
+// FindMessageByName and the other Find methods allow a Registry to be used as the resolver for the
+// packages proto, protojson, prototext and anypb. With this resolver, these packages can encode and
+// decode an Any that contains a message of a registered service.
 func (r *Registry) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
 	if linked, err := protoregistry.GlobalTypes.FindMessageByName(name); err == nil {
 		return linked, nil
@@ -26,14 +27,15 @@ func (r *Registry) FindMessageByName(name protoreflect.FullName) (protoreflect.M
 	return nil, protoregistry.NotFound
 }
 
-// FindMessageByURL is [Registry.FindMessageByName] for the part of a type URL after its last slash,
-// as in "type.googleapis.com/my.pkg.MyRequest".
+// FindMessageByURL is like [Registry.FindMessageByName] but accepts a type URL, such as
+// "type.googleapis.com/my.pkg.MyRequest". The full name of the message is the part after the last
+// slash.
 func (r *Registry) FindMessageByURL(url string) (protoreflect.MessageType, error) {
 	return r.FindMessageByName(protoreflect.FullName(url[strings.LastIndexByte(url, '/')+1:]))
 }
 
-// FindExtensionByName returns the extension type with the given full name. It searches like
-// [Registry.FindMessageByName].
+// FindExtensionByName returns the extension type with the given full name. It searches the same
+// places as [Registry.FindMessageByName].
 func (r *Registry) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
 	if linked, err := protoregistry.GlobalTypes.FindExtensionByName(name); err == nil {
 		return linked, nil
@@ -41,8 +43,8 @@ func (r *Registry) FindExtensionByName(name protoreflect.FullName) (protoreflect
 	return extensionType(r.types.find(name))
 }
 
-// FindExtensionByNumber returns the extension type with the given field number in a message. It
-// searches like [Registry.FindMessageByName].
+// FindExtensionByNumber returns the extension type that extends the given message and has the given
+// field number. It searches the same places as [Registry.FindMessageByName].
 func (r *Registry) FindExtensionByNumber(
 	message protoreflect.FullName, number protoreflect.FieldNumber,
 ) (protoreflect.ExtensionType, error) {

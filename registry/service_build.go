@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Option configures a service.
+// Option configures a [Service] when it is created.
 type Option func(*serviceConfig)
 
 type serviceConfig struct {
@@ -20,23 +20,25 @@ type serviceConfig struct {
 }
 
 // WithWireName sets the name of a service on the bus. Clients and servers must use the same name.
-// The default is the name that psrpc uses: the simple name of the service in CamelCase. The name
-// becomes part of NATS subjects unchanged, so it must not be empty, contain spaces or wildcards, or
-// have empty parts between dots.
+// The default is the name that psrpc uses, which is the simple name of the service in CamelCase.
+// The name is inserted into NATS subjects unchanged, so it must not be empty, must not contain
+// whitespace, control characters or wildcards, and must not have empty parts before, after or
+// between dots.
 func WithWireName(name string) Option {
 	return func(c *serviceConfig) { c.wireName = &name }
 }
 
-// NewService reads a service without adding it to a registry. sd is a
+// NewService creates a service from a descriptor without adding it to a registry. sd must be a
 // protoreflect.ServiceDescriptor or a value with the method UnwrapService()
 // protoreflect.ServiceDescriptor, such as the *desc.ServiceDescriptor of
 // github.com/jhump/protoreflect.
 //
-// Mistakes in the schema are errors of type *[SchemaError], joined. A service without methods is a
-// mistake too.
+// Mistakes in the schema are reported as errors of type *[SchemaError], joined into one error. A
+// service without methods is also a mistake.
 //
-// A method that has topic parameters or a topic group but does not set the option topics is not a
-// mistake, because services with such schemas may be running. The method has no topics.
+// A method that has topic parameters or a topic group but does not set the option topics is not
+// considered a mistake, because services with such schemas may already be in use. Such a method has
+// no topics.
 func NewService(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {
@@ -48,7 +50,8 @@ func NewService(sd any, opts ...Option) (*Service, error) {
 	return buildService(descriptor, opts)
 }
 
-// buildService is NewService for a valid descriptor. It accepts a service without methods.
+// buildService creates a service from a valid descriptor. Unlike NewService, it accepts a service
+// without methods.
 func buildService(descriptor protoreflect.ServiceDescriptor, opts []Option) (*Service, error) {
 	var config serviceConfig
 	for _, opt := range opts {
@@ -95,8 +98,8 @@ func (s *Service) addMethods() []error {
 	return problems
 }
 
-// checkWireNames returns an error for each method whose name on the wire is already used by another
-// method.
+// checkWireNames returns an error for each method whose wire name is already used by another method
+// of the service.
 func (s *Service) checkWireNames() []error {
 	var problems []error
 	taken := make(map[string]*Method, len(s.methods))
@@ -111,8 +114,8 @@ func (s *Service) checkWireNames() []error {
 	return problems
 }
 
-// checkGroups returns an error for each method whose topic parameters differ from those of its
-// topic group.
+// checkGroups returns an error for each method whose topic parameters differ from those of the
+// first method in its topic group.
 func (s *Service) checkGroups() []error {
 	var problems []error
 	for _, name := range s.Groups() {
@@ -128,7 +131,8 @@ func (s *Service) checkGroups() []error {
 	return problems
 }
 
-// serviceDescriptor returns the service descriptor in sd.
+// serviceDescriptor returns the service descriptor contained in sd. See NewService for the types
+// that sd may have.
 func serviceDescriptor(sd any) (protoreflect.ServiceDescriptor, error) {
 	const accepted = "pass a protoreflect.ServiceDescriptor or a value with the method " +
 		"UnwrapService() protoreflect.ServiceDescriptor, such as *desc.ServiceDescriptor"
@@ -157,7 +161,7 @@ func checkDescriptor(sd protoreflect.ServiceDescriptor) (protoreflect.ServiceDes
 	return sd, nil
 }
 
-// checkWireName returns an error if name cannot be the name of a service on a bus.
+// checkWireName returns an error if name is not a valid name for a service on the bus.
 func checkWireName(name string) error {
 	forbidden := func(r rune) bool {
 		return r == '*' || r == '>' || r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r)

@@ -7,24 +7,24 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// typeIndex finds the messages and extensions of registered files. Several files may declare the
-// same name, for example two plugins that each contain a copy of a shared file. The file added
-// first takes precedence until it is removed. Lookups take no lock; addFile and removeFile need the
-// registry's lock.
+// typeIndex indexes the messages and extensions declared in registered files. Several files may
+// declare the same name, for example if two plugins each contain a copy of a shared file. The file
+// that was added first takes precedence until it is removed. Lookups take no locks. Callers of
+// addFile and removeFile must hold the registry's lock.
 type typeIndex struct {
-	// declared maps full names and extensionKeys to []protoreflect.Descriptor. The slices are
-	// immutable.
+	// declared maps each full name and each extensionKey to the descriptors with that key, as a
+	// []protoreflect.Descriptor. The slices are immutable.
 	declared sync.Map
 	refs     map[protoreflect.FileDescriptor]int
 }
 
-// extensionKey identifies an extension by the message that it extends and its field number.
+// extensionKey identifies an extension by the message that it extends and by its field number.
 type extensionKey struct {
 	message protoreflect.FullName
 	number  protoreflect.FieldNumber
 }
 
-// find returns the descriptor for a full name or extensionKey, or nil.
+// find returns the descriptor for a full name or an extensionKey. It returns nil if there is none.
 func (x *typeIndex) find(key any) protoreflect.Descriptor {
 	if all, ok := x.declared.Load(key); ok {
 		return all.([]protoreflect.Descriptor)[0]
@@ -32,7 +32,7 @@ func (x *typeIndex) find(key any) protoreflect.Descriptor {
 	return nil
 }
 
-// addFile adds a file and its imports. Each file is indexed once and reference-counted.
+// addFile adds a file and its imports. Files are reference-counted and indexed only once.
 func (x *typeIndex) addFile(fd protoreflect.FileDescriptor) {
 	if fd == nil || fd.IsPlaceholder() {
 		return
@@ -50,7 +50,8 @@ func (x *typeIndex) addFile(fd protoreflect.FileDescriptor) {
 	}
 }
 
-// removeFile releases one reference of a file and its imports.
+// removeFile releases one reference to a file. When the last reference is released, the file is
+// removed from the index and its imports are released.
 func (x *typeIndex) removeFile(fd protoreflect.FileDescriptor) {
 	if fd == nil || x.refs[fd] == 0 {
 		return
@@ -83,14 +84,15 @@ func (x *typeIndex) remove(key any, d protoreflect.Descriptor) {
 	x.declared.Store(key, rest)
 }
 
-// typeScope is a file or a message, both of which declare messages and extensions.
+// typeScope is implemented by file and message descriptors, because both files and messages can
+// declare messages and extensions.
 type typeScope interface {
 	Messages() protoreflect.MessageDescriptors
 	Extensions() protoreflect.ExtensionDescriptors
 }
 
-// rangeTypes calls visit for each message and extension in scope, including nested ones. Extensions
-// are visited twice, once for each of their keys.
+// rangeTypes calls visit for each message and extension declared in scope, including nested ones.
+// It visits each extension twice: by its full name and by its extensionKey.
 func rangeTypes(scope typeScope, visit func(key any, d protoreflect.Descriptor)) {
 	for i := range scope.Extensions().Len() {
 		xd := scope.Extensions().Get(i)
