@@ -11,15 +11,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// VerifyFunc decides whether a client that sent token may call the method of info. The returned
-// context becomes the handler's context; nil keeps the given one. An error that has a code reaches
-// the client unchanged. Any other error stays on the server, and the client gets the code
-// unauthenticated. A VerifyFunc is called once for each call and each new stream, and must be safe
-// for concurrent use.
+// VerifyFunc decides whether a client that sent token may call the method described by info. The
+// returned context is passed to the handler; if it is nil, the handler receives ctx. An error that
+// has a code is sent to the client unchanged. Any other error stays on the server, and the client
+// receives the code unauthenticated. A VerifyFunc is called once for each call and once for each
+// new stream. It must be safe for concurrent use.
 type VerifyFunc func(ctx context.Context, token string, info dynamic.RPCInfo) (context.Context, error)
 
-// TokenFunc returns the token to send with a call or stream. If it fails, nothing is sent and the
-// call or stream fails with its error. It must be safe for concurrent use.
+// TokenFunc returns the token to send with a call or stream. If it returns an error, nothing is
+// sent and the call or stream fails with that error. A TokenFunc must be safe for concurrent use.
 type TokenFunc func(ctx context.Context, info dynamic.RPCInfo) (string, error)
 
 // StaticToken returns a TokenFunc that always returns token.
@@ -34,21 +34,22 @@ type AuthOption func(*auth)
 func WithAuthKey(key string) AuthOption { return func(a *auth) { a.key = key } }
 
 // WithAuthScheme sets the authentication scheme, which precedes the token in the metadata value.
-// Servers compare it case-insensitively. The default is "Bearer". An empty scheme sends the token
-// alone.
+// The default is "Bearer". Servers ignore case when they compare schemes. If scheme is empty, the
+// metadata value consists of the token alone.
 func WithAuthScheme(scheme string) AuthOption { return func(a *auth) { a.scheme = scheme } }
 
-// WithPublicMethods lists the full names of methods that need no token, such as
-// "my.pkg.MyService/Health". Clients send no token to these methods.
+// WithPublicMethods adds methods that do not require a token. fullNames contains their full names,
+// such as "my.pkg.MyService/Health". Clients send no token to these methods.
 func WithPublicMethods(fullNames ...string) AuthOption {
 	return func(a *auth) { a.public = append(a.public, fullNames...) }
 }
 
-// Auth rejects calls and streams whose token verify does not accept. A call without a token fails
-// with the code unauthenticated, and a nil verify rejects every call. Auth reads the token from the
-// request's metadata (see [dynamic.RequestInfo]), by default from "authorization: Bearer <token>".
+// Auth rejects calls and streams whose token is not accepted by verify. A call without a token
+// fails with the code unauthenticated. If verify is nil, all calls are rejected except those to
+// public methods (see [WithPublicMethods]). Auth reads the token from the metadata of the request
+// (see [dynamic.RequestInfo]), by default from "authorization: Bearer <token>".
 //
-// Servers run their affinity functions and claim requests before Auth runs, so an unauthenticated
+// Servers call their affinity functions and claim requests before Auth runs, so an unauthenticated
 // client can trigger both.
 func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	a := newAuth(opts)
@@ -56,9 +57,10 @@ func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
 }
 
-// AuthToken adds the token returned by the token function to the metadata of a conn's calls and
-// streams, for [Auth] on the servers. A token set with dynamic.WithMetadata takes precedence. A nil
-// function fails each call with the code invalid_argument.
+// AuthToken adds the token returned by the given function to the metadata of a conn's calls and
+// streams, where [Auth] finds it on the servers. A token set with dynamic.WithMetadata takes
+// precedence. If the function is nil, all calls fail with the code invalid_argument except those to
+// public methods (see [WithPublicMethods]).
 func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
 	a := newAuth(opts)
 	a.token = token
@@ -93,7 +95,8 @@ var (
 	errBadToken = errors.NewErrorf(errors.Unauthenticated, "token was not accepted")
 )
 
-// authenticate returns the handler's context, or the error that rejects the request.
+// authenticate returns the context for the handler, or the error with which the request is
+// rejected.
 func (a *auth) authenticate(ctx context.Context, info dynamic.RPCInfo) (context.Context, error) {
 	if a.isPublic(info) {
 		return ctx, nil
@@ -119,8 +122,8 @@ func (a *auth) authenticate(ctx context.Context, info dynamic.RPCInfo) (context.
 	return handlerCtx, nil
 }
 
-// parseToken returns the token in a metadata value, and false if the value has another scheme or no
-// token.
+// parseToken returns the token in a metadata value. ok is false if the value has a different scheme
+// or contains no token.
 func (a *auth) parseToken(value string) (token string, ok bool) {
 	if a.scheme == "" {
 		return value, value != ""
@@ -149,7 +152,7 @@ func (a *auth) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dy
 	return next
 }
 
-// attach returns a context whose metadata includes the token.
+// attach returns a context whose outgoing metadata includes the token.
 func (a *auth) attach(ctx context.Context, info dynamic.RPCInfo) (context.Context, error) {
 	switch {
 	case a.isPublic(info):

@@ -1,5 +1,5 @@
-// Package interceptors provides ready-made interceptors without extra dependencies. Each
-// constructor returns one option for dynamic.NewServer, Server.Register or dynamic.NewConn.
+// Package interceptors provides ready-made interceptors that need no additional dependencies. Each
+// constructor returns an option for dynamic.NewServer, Server.Register or dynamic.NewConn.
 //
 //	server := dynamic.NewServer(b,
 //		interceptors.Logging(logger),
@@ -17,19 +17,20 @@
 //
 // # Ordering
 //
-// The first option is the outermost interceptor: nearest to the bus on a server, nearest to the
-// caller on a conn. On the conn above, Logging writes one line for each attempt of Retry; in the
-// opposite order it writes one line for all attempts together. On a server, put Logging outside
-// ErrorMask to log what the caller sees, or inside to log the complete error.
+// The first option is the outermost interceptor, which is nearest to the bus on a server and
+// nearest to the caller on a conn. On the conn above, Logging is inside Retry and writes one line
+// for each attempt; in the opposite order, it would write one line for all attempts together. On a
+// server, put Logging outside ErrorMask to log the error that the caller sees, or inside ErrorMask
+// to log the original error.
 //
 // # Shared state
 //
-// An option may be given to several servers or conns, which then share its state, such as the retry
-// budget of [Retry]. All interceptors are safe for concurrent use.
+// The same option may be passed to several servers or conns, which then share its state, such as
+// the retry budget of [Retry]. All interceptors are safe for concurrent use.
 //
 // # Behaviour under load
 //
-// [Retry] limits the extra load of retries with a budget that all its calls share, see
-// [WithRetryBudget]. The packages limits and breaker reject calls early when a server or its
+// [Retry] has a budget, shared by all its calls, that limits the additional load caused by retries
+// (see [WithRetryBudget]). The packages limits and breaker reject calls early when a server or its
 // dependencies are overloaded.
 package interceptors

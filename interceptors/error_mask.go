@@ -11,31 +11,32 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ErrMasked is the error that callers receive in place of a masked error.
+// ErrMasked is the error that callers receive instead of a masked error.
 var ErrMasked = errors.NewErrorf(errors.Internal, "internal error")
 
 // ErrorMaskOption configures [ErrorMask].
 type ErrorMaskOption func(*errorMask)
 
-// WithMaskedCodes sets the codes that are masked. The default is unknown, which includes errors
-// without a code, and internal.
+// WithMaskedCodes sets the error codes that are masked. The defaults are internal and unknown; the
+// latter is also the code of errors without a code.
 func WithMaskedCodes(codes ...errors.ErrorCode) ErrorMaskOption {
 	return func(m *errorMask) { m.codes = slices.Clone(codes) }
 }
 
-// WithMaskHook sets a function that is called with each masked error, on the goroutine of the
-// handler that returned the error.
+// WithMaskHook sets a function that is called with each masked error. It is called on the goroutine
+// of the handler that returned the error.
 func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error)) ErrorMaskOption {
 	return func(m *errorMask) { m.hook = hook }
 }
 
-// ErrorMask hides internal errors from callers. It applies to the errors of calls and to the errors
-// that close streams. Errors without a code, and errors with one of the codes of [WithMaskedCodes],
-// are written to the logger and replaced by [ErrMasked]. All other errors reach the caller
-// unchanged, with their details. A nil logger means slog.Default().
+// ErrorMask hides internal errors from callers. It applies to errors returned by calls and to
+// errors that close streams. An error with one of the codes set by [WithMaskedCodes] is logged and
+// replaced by [ErrMasked]; an error without a code is treated as one with the code unknown. All
+// other errors reach the caller unchanged, including their details. If logger is nil,
+// slog.Default() is used.
 //
-// An error without a code that wraps context.Canceled or context.DeadlineExceeded is replaced by
-// that context error, so that the caller still gets the matching code.
+// A masked error that has no code and wraps context.Canceled or context.DeadlineExceeded is
+// replaced by that context error, so that the caller still receives the corresponding code.
 func ErrorMask(logger *slog.Logger, opts ...ErrorMaskOption) dynamic.ServiceOption {
 	m := &errorMask{logger: loggerOrDefault(logger), codes: []errors.ErrorCode{errors.Unknown, errors.Internal}}
 	for _, opt := range opts {
@@ -50,7 +51,7 @@ type errorMask struct {
 	hook   func(context.Context, dynamic.RPCInfo, error)
 }
 
-// mask returns the error that the caller may see in place of err.
+// mask returns the error to send to the caller instead of err.
 func (m *errorMask) mask(ctx context.Context, info dynamic.RPCInfo, err error) error {
 	code := codeOf(err)
 	switch {
@@ -88,7 +89,7 @@ type maskedStream struct {
 }
 
 // Recv masks the error with which an inner interceptor rejects a message, because that error closes
-// the stream and reaches the client.
+// the stream and is sent to the client.
 func (s maskedStream) Recv(message proto.Message) error {
 	return s.maskCause(s.StreamHandler.Recv(message))
 }
@@ -99,7 +100,7 @@ func (s maskedStream) Close(cause error) error {
 
 func (s maskedStream) maskCause(cause error) error {
 	ctx := dynamic.StreamContext(s.StreamHandler)
-	if ctx.Err() != nil { // the stream is already closed and the client has the reason
+	if ctx.Err() != nil { // the stream is already closed, and the client knows the reason
 		return cause
 	}
 	return s.errorMask.mask(ctx, s.info, cause)

@@ -16,9 +16,9 @@ import (
 // LoggingOption configures [Logging].
 type LoggingOption func(*logging)
 
-// WithLevels sets a function that chooses the level of a log line from the method and the code of
-// the result; the code of a success is errors.OK. The default, also used for nil, is
-// [DefaultLevel].
+// WithLevels sets a function that returns the level of a log line for a method and a result code.
+// The code of a success is errors.OK. The default is [DefaultLevel], which is also used if level is
+// nil.
 func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level) LoggingOption {
 	return func(l *logging) {
 		if level != nil {
@@ -28,16 +28,17 @@ func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Lev
 }
 
 // WithPayloads adds messages to the log lines as JSON. It also logs one line for each stream
-// message and for each response to a multi call. String fields with the option debug_redact are
-// replaced by "[redacted]", other fields with that option are omitted, and so are messages of
-// unknown types. By default no message is logged, because messages may contain secrets.
+// message and for each response to a multi call. If a field has the option debug_redact, its value
+// is replaced by "[redacted]" if it is a single string and is omitted otherwise. The contents of an
+// Any are omitted if their type is unknown. By default, no messages are logged, because they may
+// contain secrets.
 func WithPayloads() LoggingOption {
 	return func(l *logging) { l.payloads = true }
 }
 
-// DefaultLevel is the default level of a log line: debug for successful publications and
+// DefaultLevel returns the default level of a log line: debug for successful publications and
 // deliveries, info for other successes and for errors caused by the caller, warn for errors caused
-// by load, time or state, and error for all other codes.
+// by overload, timeouts or the state of the system, and error for all other codes.
 func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 	switch code {
 	case errors.OK:
@@ -56,23 +57,24 @@ func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 	}
 }
 
-// Logging logs one line when a call, multi call, stream, publication or delivery ends, and one for
-// each failed response to a multi call. A nil logger means slog.Default().
+// Logging logs one line when a call, multi call, stream, publication or delivery ends, and one line
+// for each failed response to a multi call. If logger is nil, slog.Default() is used.
 //
 // The message of a line is "call", "multi call", "response", "message", "stream", "publish" or
 // "delivery". Its attributes are:
 //
 //   - side: "server" or "client"
 //   - method: the full name of the method
-//   - topic: only for methods with topics
-//   - peer: the id of the client or server at the other end, if known
-//   - code: the code of the error, "ok" for a success
+//   - topic: the parts of the topic, only for methods with topics
+//   - peer: the ID of the client or server at the other end, if known
+//   - code: the code of the error, or "ok" for a success
 //   - error: the text of the error, only for failures
 //   - duration: the time since the call, stream or update started
-//   - request_size, response_size, update_size, sent_size, received_size: in bytes
-//   - sent, received: the number of messages of a stream
-//   - responses, failures: the number of successful and failed responses to a multi call
-//   - attempt: only for attempts after the first, see [Attempt]
+//   - request_size, response_size, update_size, sent_size, received_size: the size of the messages
+//     in bytes
+//   - sent, received: the numbers of messages sent and received on a stream
+//   - responses, failures: the numbers of successful and failed responses to a multi call
+//   - attempt: the number of the attempt, only for attempts after the first (see [Attempt])
 func Logging(logger *slog.Logger, opts ...LoggingOption) dynamic.CommonOption {
 	l := &logging{logger: loggerOrDefault(logger), level: DefaultLevel}
 	for _, opt := range opts {
@@ -117,7 +119,7 @@ func (l *logging) serve(
 	e := l.begin("call", "server", info)
 	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
 	e.peer = requestInfo.ClientID
-	e.addMessage("request", request) // the handler owns the request from here on
+	e.addMessage("request", request) // logged first: the handler owns the request afterwards
 	returned := false
 	defer e.endOrPanic(ctx, &returned, &err)
 	response, err = handler(ctx, request)

@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// entry collects the attributes of one log line, from the start of the operation to its end.
+// entry collects the attributes of one log line from the start to the end of an operation.
 type entry struct {
 	logging *logging
 	message string
@@ -24,8 +24,8 @@ type entry struct {
 
 func (e *entry) add(attrs ...slog.Attr) { e.attrs = append(e.attrs, attrs...) }
 
-// addMessage adds the size of a message, and its content if [WithPayloads] is set. A nil message
-// adds nothing.
+// addMessage adds the size of a message, and also its content if [WithPayloads] is used. It does
+// nothing if message is nil.
 func (e *entry) addMessage(name string, message proto.Message) {
 	if message == nil {
 		return
@@ -42,7 +42,7 @@ func (e *entry) addAttempt(ctx context.Context) {
 	}
 }
 
-// end writes the line.
+// end writes the log line.
 func (e *entry) end(ctx context.Context, err error) {
 	code := codeOf(err)
 	level := e.logging.level(e.info, code)
@@ -68,8 +68,9 @@ func (e *entry) end(ctx context.Context, err error) {
 // errPanicked is logged as the error of a call that panicked.
 var errPanicked = errors.NewErrorf(errors.Internal, "panic")
 
-// endOrPanic must be deferred. It writes the line with the returned error, or with errPanicked if
-// the function did not return. It does not recover the panic.
+// endOrPanic writes the log line of a function, which must defer the call to endOrPanic. The line
+// contains the error that the function returned, or errPanicked if the function panicked. The panic
+// is not recovered.
 func (e *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
 	if !*returned {
 		e.end(ctx, errPanicked)

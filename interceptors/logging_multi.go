@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// loggedMulti counts the responses of a multi call.
+// loggedMulti logs a multi call and counts its responses.
 type loggedMulti struct {
 	dynamic.ClientMultiRPCHandler
 
@@ -19,7 +19,7 @@ type loggedMulti struct {
 	context context.Context //nolint:containedctx
 
 	mu sync.Mutex
-	// err is the error of the whole call, as opposed to the error of one server.
+	// err is the error of the call as a whole, as opposed to the error of a single server.
 	err                 error
 	responses, failures int
 }
@@ -36,7 +36,7 @@ func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 
 func (m *loggedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
-	// An error without a server concerns the whole call.
+	// An error that does not come from a server concerns the call as a whole.
 	if server == "" && err != nil {
 		m.setError(err)
 	} else {

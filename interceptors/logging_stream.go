@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// loggedStream counts the messages of a stream.
+// loggedStream logs a stream and counts its messages.
 type loggedStream struct {
 	dynamic.StreamHandler
 

@@ -12,19 +12,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Recovery turns a panic into an error with the code internal. The caller learns which method
-// panicked and nothing else; the panic value and the stack go to the logger and to the hook, which
-// may be nil. A nil logger means slog.Default().
+// Recovery converts panics to errors with the code internal. The caller learns only which method
+// panicked. The panic value and the stack are logged and passed to hook, which may be nil. If
+// logger is nil, slog.Default() is used.
 //
-// Servers recover panics of handlers without this interceptor too, see [dynamic.WithPanicHook].
-// Recovery adds the following:
+// Servers recover panics in handlers even without this interceptor (see [dynamic.WithPanicHook]).
+// Recovery has the following additional effects:
 //
-//   - interceptors outside Recovery see an error in place of a panic
-//   - a panic of an interceptor inside Recovery on a conn becomes the error of the call, and does
-//     not reach the caller's goroutine
-//   - a panic of an interceptor of updates loses one update and does not end the subscription
-//   - the hook also receives the panics that servers recover and log by default: those of stream
-//     handlers and of affinity functions
+//   - Interceptors outside Recovery receive an error instead of a panic.
+//   - A panic in an interceptor that is inside Recovery on a conn becomes the error of the call,
+//     instead of reaching the caller's goroutine.
+//   - A panic in an interceptor for updates loses one update, instead of ending the subscription.
+//   - The hook is also called for panics that servers recover and log by default, which are those
+//     in stream handlers and affinity functions.
 func Recovery(logger *slog.Logger, hook dynamic.PanicHook) dynamic.CommonOption {
 	r := &recovery{loggerOrDefault(logger), hook}
 	return dynamic.CommonOptions(
@@ -49,7 +49,8 @@ type recovery struct {
 	hook   dynamic.PanicHook
 }
 
-// recoverTo must be deferred. It recovers a panic and stores the resulting error in *err.
+// recoverTo recovers a panic and stores the resulting error in *err. It must be called directly by
+// a defer statement.
 func (r *recovery) recoverTo(ctx context.Context, method *registry.Method, err *error) {
 	value := recover()
 	if value == nil {
@@ -101,7 +102,7 @@ func (r *recovery) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dyna
 }
 
 type recoveredMulti struct {
-	dynamic.ClientMultiRPCHandler // Receiving and closing are recovered by package dynamic.
+	dynamic.ClientMultiRPCHandler // Package dynamic recovers panics in Recv and Close.
 
 	recovery *recovery
 	method   *registry.Method
@@ -113,7 +114,7 @@ func (m recoveredMulti) Send(ctx context.Context, request proto.Message, opts ..
 }
 
 type recoveredStream struct {
-	dynamic.StreamHandler // Receiving is recovered by package dynamic.
+	dynamic.StreamHandler // Package dynamic recovers panics in Recv.
 
 	recovery *recovery
 	method   *registry.Method

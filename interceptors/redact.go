@@ -13,7 +13,7 @@ import (
 
 const redacted = "[redacted]"
 
-// redactedJSON returns message as JSON without fields that have the option debug_redact and without
+// redactedJSON returns message as JSON. It redacts fields that have the option debug_redact and
 // messages of unknown types.
 func redactedJSON(message proto.Message) string {
 	clone := proto.Clone(message)
@@ -22,7 +22,7 @@ func redactedJSON(message proto.Message) string {
 	if err != nil {
 		return "cannot be encoded: " + err.Error()
 	}
-	// protojson adds spaces at random, so that no program depends on its exact output.
+	// protojson inserts spaces at random to prevent programs from depending on its exact output.
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, encoded); err != nil {
 		return "cannot be encoded: " + err.Error()
@@ -30,7 +30,8 @@ func redactedJSON(message proto.Message) string {
 	return compact.String()
 }
 
-// redact removes the redacted fields of message in place.
+// redact modifies message in place: it replaces or clears the fields that have the option
+// debug_redact.
 func redact(message protoreflect.Message) {
 	if !message.IsValid() {
 		return
@@ -52,7 +53,7 @@ func redact(message protoreflect.Message) {
 	})
 }
 
-// redactMessage redacts the messages that a field holds.
+// redactMessage redacts the messages contained in the value of a field.
 func redactMessage(field protoreflect.FieldDescriptor, value protoreflect.Value) {
 	switch {
 	case field.IsMap():
@@ -81,8 +82,8 @@ func isRedacted(field protoreflect.FieldDescriptor) bool {
 	return redact != nil && options.Get(redact).Bool()
 }
 
-// redactAny redacts the message inside an Any. A message of an unknown type is replaced by a string
-// value that names the type.
+// redactAny redacts the message inside an Any. If the message has an unknown type or cannot be
+// decoded, it is replaced by a string value that names the type.
 func redactAny(message protoreflect.Message) {
 	fields := message.Descriptor().Fields()
 	urlField, valueField := fields.ByNumber(1), fields.ByNumber(2)
@@ -103,6 +104,6 @@ func redactAny(message protoreflect.Message) {
 		inner = wrapperspb.String(redacted + " " + typeURL)
 		message.Set(urlField, protoreflect.ValueOfString("type.googleapis.com/google.protobuf.StringValue"))
 	}
-	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(inner) // cannot fail: held was just decoded
+	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(inner) // cannot fail: inner was just decoded or created
 	message.Set(valueField, protoreflect.ValueOfBytes(encoded))
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// retrier is the state that all calls of one Retry interceptor share.
+// retrier holds the state shared by all calls of one Retry interceptor.
 type retrier struct {
 	maxAttempts    int
 	backoff        backoff
-	attemptTimeout time.Duration // of each attempt; 0 means none
+	attemptTimeout time.Duration // 0 means no timeout
 	codes          []errors.ErrorCode
 	budget         *retryBudget
 	idempotent     func(*registry.Method) bool
@@ -44,11 +44,11 @@ func declaredIdempotent(method *registry.Method) bool {
 	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 }
 
-// operation is one call or message that may be attempted several times.
+// operation is a call or message that may be attempted several times.
 type operation struct {
-	deadline   time.Time // zero means none
+	deadline   time.Time // zero means no deadline
 	idempotent bool
-	// streamCtx is the context of the stream, nil for calls.
+	// streamCtx is the context of the stream. It is nil for calls.
 	streamCtx context.Context //nolint:containedctx
 	do        func(ctx context.Context) error
 }
@@ -58,7 +58,7 @@ func (op *operation) canceled(ctx context.Context) bool {
 	return ctx.Err() != nil || op.streamCtx != nil && op.streamCtx.Err() != nil
 }
 
-// run attempts op until an attempt succeeds or no further attempt is allowed or useful.
+// run attempts op until an attempt succeeds or a further attempt is not allowed or not useful.
 func (r *retrier) run(ctx context.Context, op operation) error {
 	for attempt := 1; ; attempt++ {
 		err := r.attempt(ctx, op, attempt)
@@ -79,8 +79,9 @@ func (r *retrier) run(ctx context.Context, op operation) error {
 	}
 }
 
-// attempt makes one attempt. The first attempt uses ctx itself unless an attempt timeout is set;
-// later attempts carry their number (see [Attempt]) and end at the deadline of the operation.
+// attempt makes one attempt. The first attempt uses ctx itself unless an attempt timeout is set.
+// Later attempts use a context that contains their number (see [Attempt]) and ends at the deadline
+// of the operation.
 func (r *retrier) attempt(ctx context.Context, op operation, attempt int) error {
 	if attempt > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, attempt)
@@ -107,8 +108,9 @@ func (r *retrier) retryable(err error, idempotent bool) bool {
 	return maySucceed && (idempotent || knownUnprocessed(err))
 }
 
-// knownUnprocessed reports whether it is certain that no server ran the request: either it never
-// reached a server, or the server reported that it rejected the request first.
+// knownUnprocessed reports whether it is certain that no server ran the request, because either the
+// request never reached a server or the server reported that it rejected the request before running
+// it.
 func knownUnprocessed(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	switch facts.Reason {
@@ -119,7 +121,7 @@ func knownUnprocessed(err error) bool {
 	}
 }
 
-// retryInfo returns the google.rpc.RetryInfo among the details of err, or nil.
+// retryInfo returns the google.rpc.RetryInfo in the details of err, or nil if there is none.
 func retryInfo(err error) *errdetails.RetryInfo {
 	_, _, details := errors.ToWire(err)
 	for _, detail := range details {
@@ -135,7 +137,8 @@ func requestedDelay(err error) time.Duration {
 	return retryInfo(err).GetRetryDelay().AsDuration()
 }
 
-// sleep waits and returns nil, or returns early with the error of ctx or of the stream.
+// sleep waits for the given time and returns nil. If ctx or life ends first, sleep returns the
+// corresponding error. life is the context of the stream and may be nil.
 func sleep(ctx, life context.Context, wait time.Duration) errors.Error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

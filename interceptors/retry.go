@@ -13,8 +13,8 @@ import (
 // RetryOption configures [Retry].
 type RetryOption func(*retrier)
 
-// WithAttempts sets the maximum number of attempts, including the first. The default is 3, also for
-// zero or negative values.
+// WithAttempts sets the maximum number of attempts, including the first one. The default is 3,
+// which is also used if attempts is zero or negative.
 func WithAttempts(attempts int) RetryOption {
 	return func(r *retrier) {
 		if attempts > 0 {
@@ -23,9 +23,9 @@ func WithAttempts(attempts int) RetryOption {
 	}
 }
 
-// WithBackoff sets the delay between attempts. The delay is a random time between 0 and a ceiling;
-// the ceiling is initial after the first attempt, doubles with each attempt and never exceeds
-// maximum. The defaults are 50 ms and 1 s, also for zero or negative values.
+// WithBackoff sets the delay between attempts. The delay is a random time between 0 and a ceiling.
+// The ceiling is initial after the first attempt and doubles after each further attempt, up to
+// maximum. The defaults are 50 ms and 1 s, which are also used for zero or negative values.
 func WithBackoff(initial, maximum time.Duration) RetryOption {
 	return func(r *retrier) {
 		if initial > 0 {
@@ -37,31 +37,31 @@ func WithBackoff(initial, maximum time.Duration) RetryOption {
 	}
 }
 
-// WithAttemptTimeout limits the duration of each attempt. By default, and for zero or negative
-// values, an attempt may use all the time that is left for the call, so an attempt that gets no
-// answer leaves no time for a retry.
+// WithAttemptTimeout limits the duration of each attempt. If timeout is zero or negative, which is
+// the default, an attempt may use all the time that remains for the call. In that case, an attempt
+// that receives no response leaves no time for a retry.
 func WithAttemptTimeout(timeout time.Duration) RetryOption {
 	return func(r *retrier) { r.attemptTimeout = max(timeout, 0) }
 }
 
-// WithRetryCodes sets the codes that may be retried. The default is unavailable and
-// deadline_exceeded.
+// WithRetryCodes sets the codes of the errors after which a call may be retried. The defaults are
+// unavailable and deadline_exceeded.
 func WithRetryCodes(codes ...errors.ErrorCode) RetryOption {
 	return func(r *retrier) { r.codes = slices.Clone(codes) }
 }
 
-// WithRetryBudget limits the retries of all calls together, so that retries do not add to an
-// overload. The budget is a token bucket as in gRPC's retry throttling: it starts full with the
-// given number of tokens, each retry takes one token, and each successful call returns ratio
-// tokens. Failed calls are not retried while the bucket is empty. The defaults are 100 and 0.1.
-// Zero or negative tokens disable the budget.
+// WithRetryBudget limits the total number of retries of all calls, so that retries do not make an
+// overload worse. The budget is a token bucket, as in gRPC's retry throttling. It starts full with
+// the given number of tokens. Each retry removes one token, and each successful call adds ratio
+// tokens. While the bucket is empty, failed calls are not retried. The defaults are 100 tokens and
+// a ratio of 0.1. If tokens is zero or negative, the number of retries is not limited.
 func WithRetryBudget(tokens int, ratio float64) RetryOption {
 	return func(r *retrier) { r.budget = newRetryBudget(tokens, ratio) }
 }
 
-// WithIdempotent sets a function that reports whether a method may safely run twice. By default,
-// and for nil, a method is idempotent if its option idempotency_level is NO_SIDE_EFFECTS or
-// IDEMPOTENT.
+// WithIdempotent sets a function that reports whether a method can safely be run twice. By default,
+// or if the function is nil, a method is idempotent if its option idempotency_level is
+// NO_SIDE_EFFECTS or IDEMPOTENT.
 func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 	return func(r *retrier) {
 		if idempotent != nil {
@@ -70,33 +70,36 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 	}
 }
 
-// Retry retries failed calls: single calls, the sending of multi calls, and messages sent on
-// streams by clients and servers.
+// Retry retries failed operations: single calls, the sending of multi-call requests, and the
+// sending of stream messages by clients and servers.
 //
-// A failed attempt is retried if all of the following hold:
+// A failed attempt is retried if all of the following conditions are met:
 //
-//   - It may succeed later: the error has one of the codes of [WithRetryCodes], its details include
-//     a google.rpc.RetryInfo, whose delay is then the minimum wait, or the server rejected the
-//     request before running it, see [dynamic.IsUnprocessed]. Errors of a closed bus are never
-//     retried.
-//   - It is safe: the method is idempotent, see [WithIdempotent], or it is certain that no server
-//     ran the request, because no server listens, none was selected, the bus did not accept the
-//     request (see [errors.FactsOf]) or the server reported that it did not run the request.
-//   - There are attempts left, see [WithAttempts], and the retry budget is not empty, see
-//     [WithRetryBudget].
+//   - A retry may succeed. This is the case if the error has one of the codes set by
+//     [WithRetryCodes], if the error details include a google.rpc.RetryInfo, whose delay is then
+//     the minimum delay before the retry, or if the server rejected the request before running it
+//     (see [dynamic.IsUnprocessed]). Errors of a closed bus are never retried.
+//   - A retry is safe. This is the case if the method is idempotent (see [WithIdempotent]) or if it
+//     is certain that no server ran the request: no server was listening, no server was selected,
+//     the bus did not accept the request (see [errors.FactsOf]), or the server reported that it did
+//     not run the request.
+//   - The maximum number of attempts has not been reached (see [WithAttempts]), and the retry
+//     budget is not empty (see [WithRetryBudget]).
 //   - The next delay ends before the deadline or timeout of the call. Otherwise the call fails with
 //     the last error.
 //
-// The delay between attempts is random, see [WithBackoff]. It is at least half of its ceiling for
-// errors that are known at once: no server listens, or the bus is down. Each attempt is a separate
-// request; inner interceptors get its number from [Attempt].
+// The delay between attempts is random (see [WithBackoff]). If an attempt failed immediately
+// because no server was listening or the bus was down, the delay is at least half of its ceiling.
+// Each attempt is a separate request. Inner interceptors can get the number of the attempt from
+// [Attempt].
 //
-// A server that is killed while it handles a call sends no error, so the attempt lasts until the
-// timeout of the call, and no time is left for a retry. Set [WithAttemptTimeout] to have idempotent
-// calls to a killed server retried before the timeout of the call.
+// A server that is killed while it handles a call sends no error. The attempt then lasts until the
+// call times out, which leaves no time for a retry. Set [WithAttemptTimeout] so that idempotent
+// calls to a killed server are retried before the call times out.
 //
-// Retry does not retry the opening of streams, the publication of updates, or messages on streams
-// with a window, because later messages may already have been sent.
+// Retry does not retry the opening of streams or the publication of updates. It also does not retry
+// messages on streams with a send window (see [dynamic.WithStreamWindow]), because later messages
+// may already have been sent.
 func Retry(opts ...RetryOption) dynamic.CommonOption {
 	r := newRetrier(opts)
 	return dynamic.CommonOptions(dynamic.WithServerStreamInterceptors(r.stream), dynamic.ConnOptions(
@@ -108,8 +111,8 @@ func Retry(opts ...RetryOption) dynamic.CommonOption {
 
 type attemptKey struct{}
 
-// Attempt returns the number of the current attempt of [Retry], starting at 1. It returns 1 for a
-// context that no Retry interceptor created.
+// Attempt returns the number of the current attempt made by [Retry], starting at 1. It returns 1 if
+// ctx does not come from a Retry interceptor.
 func Attempt(ctx context.Context) int {
 	if number, ok := ctx.Value(attemptKey{}).(int); ok {
 		return number

@@ -7,12 +7,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// backoff computes the delay before another attempt: exponential with full jitter.
+// backoff computes the delays between attempts. It implements exponential backoff with full jitter.
 type backoff struct{ initial, maximum time.Duration }
 
-// wait returns a random delay below the ceiling after the given number of attempts. Errors that
-// occur immediately get at least half of the ceiling, because nothing else slows their retries
-// down.
+// wait returns a random delay, which is less than the ceiling that applies after the given number
+// of attempts. If err occurred immediately, the delay is at least half of the ceiling, because
+// nothing else slows the retries down.
 func (b backoff) wait(attempts int, err error) time.Duration {
 	ceiling := min(b.initial, b.maximum)
 	for range attempts - 1 {

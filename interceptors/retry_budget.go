@@ -4,8 +4,8 @@ import (
 	"sync"
 )
 
-// retryBudget is a token bucket that limits the retries of many calls together. A nil budget has no
-// limit. It is safe for concurrent use.
+// retryBudget is a token bucket that limits the total number of retries of many calls. A nil budget
+// imposes no limit. A retryBudget is safe for concurrent use.
 type retryBudget struct {
 	maxTokens, tokenRatio float64
 
@@ -13,7 +13,7 @@ type retryBudget struct {
 	tokens float64
 }
 
-// newRetryBudget returns a full budget, or nil for zero or negative tokens.
+// newRetryBudget returns a full budget, or nil if tokens is zero or negative.
 func newRetryBudget(tokens int, ratio float64) *retryBudget {
 	if tokens <= 0 {
 		return nil
@@ -21,7 +21,7 @@ func newRetryBudget(tokens int, ratio float64) *retryBudget {
 	return &retryBudget{maxTokens: float64(tokens), tokenRatio: max(ratio, 0), tokens: float64(tokens)}
 }
 
-// take removes one token and reports whether there was one.
+// take removes one token and reports whether a token was available.
 func (b *retryBudget) take() bool {
 	if b == nil {
 		return true

@@ -8,15 +8,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ErrOpen is the error of calls that an open breaker rejected. Test for it with errors.Is.
+// ErrOpen is the error of calls that are rejected by an open breaker. Use errors.Is to check for
+// it.
 var ErrOpen = errors.NewErrorf(errors.Unavailable, "circuit breaker is open")
 
 // Option configures [New].
 type Option func(*breakers)
 
-// WithThreshold sets when a breaker opens: the window contains at least the given number of calls,
-// and at least the given ratio of them failed. The defaults are 0.5 and 20, also for zero or
-// negative values.
+// WithThreshold sets the condition under which a breaker opens: the sliding window (see
+// [WithWindow]) must contain at least the given number of calls, and at least the given ratio of
+// them must have failed. The defaults are a ratio of 0.5 and 20 calls, which are also used for zero
+// or negative values.
 func WithThreshold(ratio float64, calls int) Option {
 	return func(b *breakers) {
 		if ratio > 0 {
@@ -29,7 +31,7 @@ func WithThreshold(ratio float64, calls int) Option {
 }
 
 // WithWindow sets the length of the sliding window in which calls are counted. The default is one
-// minute, also for zero or negative values.
+// minute, which is also used if window is zero or negative.
 func WithWindow(window time.Duration) Option {
 	return func(b *breakers) {
 		if window > 0 {
@@ -38,8 +40,8 @@ func WithWindow(window time.Duration) Option {
 	}
 }
 
-// WithCooldown sets how long a breaker stays open before it allows one trial call. The default is
-// 10 seconds, also for zero or negative values.
+// WithCooldown sets how long a breaker stays open before it allows one trial call. If cooldown is
+// zero or negative, the default of 10 seconds is used.
 func WithCooldown(cooldown time.Duration) Option {
 	return func(b *breakers) {
 		if cooldown > 0 {
@@ -48,15 +50,16 @@ func WithCooldown(cooldown time.Duration) Option {
 	}
 }
 
-// WithCodes sets the codes that count as failures. The default is unavailable and
-// deadline_exceeded, which indicate trouble in the system rather than in one request.
+// WithCodes sets the error codes that count as failures. The defaults are unavailable and
+// deadline_exceeded, which indicate a problem with the system rather than with a single request.
 func WithCodes(codes ...errors.ErrorCode) Option {
 	return func(b *breakers) { b.codes = slices.Clone(codes) }
 }
 
-// WithKey sets a function that assigns calls to breakers: calls with the same key share one
-// breaker. A key might combine a method and its topic. Breakers are never removed, so the number of
-// keys must be bounded. The default, also for nil, is the full name of the method.
+// WithKey sets a function that returns a key for each call. Calls with the same key share one
+// breaker. For example, the key may combine a method and its topic. Breakers are never removed, so
+// the number of different keys must be bounded. The default key is the full name of the method,
+// which is also used if the function is nil.
 func WithKey(key func(info dynamic.RPCInfo) string) Option {
 	return func(b *breakers) {
 		if key != nil {
@@ -65,22 +68,23 @@ func WithKey(key func(info dynamic.RPCInfo) string) Option {
 	}
 }
 
-// WithStateHook sets a function that is called when a breaker changes its state. The states are
-// "closed", "open" and "half-open". The hook runs while the breaker is locked: it must not block
+// WithStateHook sets a function that is called when the state of a breaker changes. The states are
+// "closed", "open" and "half-open". The hook runs while the breaker is locked, so it must not block
 // and must not make calls.
 func WithStateHook(hook func(key, from, to string)) Option {
 	return func(b *breakers) { b.hook = hook }
 }
 
 // New returns an option that adds a circuit breaker for each method of a conn. A breaker opens when
-// too many calls fail, see [WithThreshold]. While it is open, calls fail at once with [ErrOpen],
-// which has the code unavailable; the details include a google.rpc.RetryInfo with the cooldown.
-// After the cooldown the breaker is half-open and allows one trial call: a success closes the
-// breaker, a failure opens it again.
+// too many calls fail (see [WithThreshold]). While it is open, calls fail immediately with
+// [ErrOpen], which has the code unavailable; the error details include a google.rpc.RetryInfo with
+// the cooldown. After the cooldown, the breaker is half-open and allows one trial call. If the
+// trial call succeeds, the breaker closes; otherwise it opens again.
 //
-// The following count: single calls; multi calls, which fail if their request cannot be sent or no
-// server listens, regardless of the responses; and the opening of streams. Canceled calls do not
-// count. Neither do calls to a topic without servers, because they say nothing about other topics.
+// A breaker counts single calls, multi calls and the opening of streams. A multi call counts as
+// failed if its request cannot be sent or no server is listening, regardless of the responses.
+// Canceled calls are not counted. Calls to a topic on which no server is listening are not counted
+// either, because they do not indicate a problem with other topics.
 func New(opts ...Option) dynamic.ConnOption {
 	b := newBreakers(opts)
 	return dynamic.ConnOptions(

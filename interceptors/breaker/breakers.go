@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// breakers holds the breakers and settings of one New option.
+// breakers holds the settings of one New option and the breakers that it has created.
 type breakers struct {
 	ratio    float64
 	minCalls uint32
@@ -68,7 +68,8 @@ func (b *breakers) settings(key string) gobreaker.Settings {
 	return settings
 }
 
-// isExcluded reports whether err says nothing about the health of the servers.
+// isExcluded reports whether a call that ended with err is not counted, because err does not
+// indicate whether the servers are healthy.
 func isExcluded(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	return codeOf(err) == errors.Canceled || facts.Reason == errors.ReasonNobodyListening && len(facts.Topic) > 0
@@ -79,8 +80,8 @@ func codeOf(err error) errors.ErrorCode {
 	return code
 }
 
-// allow admits a call and returns a function that must be called once with the error of the call.
-// It returns an error if the breaker rejects the call.
+// allow admits a call and returns a function that must be called exactly once with the error of the
+// call, which may be nil. If the breaker rejects the call, allow returns an error.
 func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
 	if done, err = b.breakerFor(info).Allow(); err != nil {
 		return nil, b.openError(info)
@@ -88,15 +89,16 @@ func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
 	return done, nil
 }
 
-// openError returns the error of a rejected call. Its RetryInfo keeps callers from retrying before
-// the cooldown ends.
+// openError returns the error of a rejected call. The RetryInfo in its details asks callers not to
+// retry before the cooldown ends.
 func (b *breakers) openError(info dynamic.RPCInfo) error {
 	return errors.NewError(errors.Unavailable,
 		fmt.Errorf("method %s not called: %w", info.Descriptor.FullName(), ErrOpen),
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(b.cooldown)})
 }
 
-// errAborted is the outcome of a call that ended with a panic. Canceled calls do not count.
+// errAborted is the outcome of a call that panicked. It has the code Canceled because canceled
+// calls are not counted.
 var errAborted = errors.NewErrorf(errors.Canceled, "call did not return")
 
 func (b *breakers) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {

@@ -1,12 +1,12 @@
-// Package breaker provides a circuit breaker for conns: it rejects calls to methods that keep
-// failing, instead of waiting for another failure.
+// Package breaker provides a circuit breaker for conns. While calls to a method keep failing, the
+// breaker rejects further calls immediately instead of letting them fail one by one.
 //
 //	conn, err := dynamic.NewConn(b, reg, breaker.New())
 //
-// The state machine is github.com/sony/gobreaker.
+// The state machine is implemented by github.com/sony/gobreaker.
 //
 // # Ordering
 //
-// Options given before the breaker are outside of it. With interceptors.Retry outside, each attempt
-// counts as a call; with Retry inside, all attempts together count as one.
+// Options passed before the breaker are outside it. If interceptors.Retry is outside the breaker,
+// each attempt counts as a call; if Retry is inside, all attempts together count as one call.
 package breaker

@@ -47,7 +47,7 @@ func (m *breakerMulti) setOutcome(outcome error) {
 	m.outcome = outcome
 }
 
-// report passes the outcome to the breaker, once.
+// report reports the outcome to the breaker, unless it has already done so.
 func (m *breakerMulti) report() {
 	m.mu.Lock()
 	done, outcome := m.done, m.outcome
@@ -59,7 +59,7 @@ func (m *breakerMulti) report() {
 }
 
 func (m *breakerMulti) Recv(response proto.Message, err error) {
-	// An error without a server concerns the whole call.
+	// An error that does not come from a server concerns the call as a whole.
 	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" {
 		m.setOutcome(err)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// breakerStream counts the opening of its stream as one call, as soon as the outcome is known: when
-// the first message is sent or received, or when the stream closes. It does not reserve the
-// breaker's trial call until then, because an open stream may stay silent for a long time.
+// breakerStream counts the opening of a stream as one call. The outcome is known when the first
+// message is sent or received, or when the stream is closed. breakerStream does not reserve the
+// breaker's trial call before then, because an open stream may remain silent for a long time.
 type breakerStream struct {
 	dynamic.StreamHandler
 
@@ -40,7 +40,7 @@ func (s *breakerStream) Recv(message proto.Message) error {
 }
 
 func (s *breakerStream) Close(cause error) error {
-	// A stream without a deadline was never opened.
+	// Only a stream that was never opened has no deadline.
 	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() {
 		s.report(cause)
 	} else {

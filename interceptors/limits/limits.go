@@ -9,30 +9,30 @@ import (
 // Option configures [Concurrency] and [Rate].
 type Option func(*limiter)
 
-// PerMethod applies the limit to each method separately. By default one limit applies to all
+// PerMethod applies the limit to each method separately. By default, one limit applies to all
 // methods together.
 func PerMethod() Option { return func(l *limiter) { l.perMethod = true } }
 
-// Concurrency limits the number of calls, publications and open streams in progress, counted
-// together, and rejects any more. A zero or negative limit means no limit.
+// Concurrency limits the total number of calls, publications and open streams in progress. Any that
+// exceed the limit are rejected. If limit is zero or negative, there is no limit.
 //
-// The error has the code resource_exhausted, and its details include a google.rpc.RetryInfo. An
-// error of a server also states that the request was not run, see [dynamic.IsUnprocessed].
-// [dynamic.WithMaxConcurrentRequests] is a limit that servers also consider when they claim
-// requests.
+// The error of a rejected call has the code resource_exhausted, and its details include a
+// google.rpc.RetryInfo. A server's error also reports that the request was not run (see
+// [dynamic.IsUnprocessed]). [dynamic.WithMaxConcurrentRequests] sets a limit that servers also take
+// into account when they claim requests.
 func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
 	return newLimiter("concurrency limit reached", func() quota {
 		return &semaphore{limit: int64(limit)}
 	}, opts)
 }
 
-// Rate limits the calls, publications and new streams per second, counted together, and rejects any
-// more. Up to burst of them may come at once; a zero or negative burst means 1. A zero or negative
-// rate means no limit.
+// Rate limits the total number of calls, publications and new streams per second. Any that exceed
+// the limit are rejected. Up to burst of them may start at the same time. If burst is zero or
+// negative, 1 is used. If perSecond is zero or negative, there is no limit.
 //
-// The error has the code resource_exhausted, and its details include a google.rpc.RetryInfo with
-// the time until the next call is admitted. An error of a server also states that the request was
-// not run, see [dynamic.IsUnprocessed].
+// The error of a rejected call has the code resource_exhausted, and its details include a
+// google.rpc.RetryInfo with the time until the next call is admitted. A server's error also reports
+// that the request was not run (see [dynamic.IsUnprocessed]).
 func Rate(perSecond float64, burst int, opts ...Option) dynamic.CommonOption {
 	limit := rate.Limit(perSecond)
 	if perSecond <= 0 {

@@ -9,9 +9,10 @@ import (
 
 // quota limits how many calls are admitted.
 type quota interface {
-	// tryAcquire admits one call and returns true, or returns the time after which to retry.
+	// tryAcquire admits one call and returns true, or returns false and the time to wait before
+	// retrying.
 	tryAcquire() (retryAfter time.Duration, ok bool)
-	// release must follow each successful tryAcquire, when the call ends.
+	// release must be called once for each successful tryAcquire, when the admitted call ends.
 	release()
 }
 

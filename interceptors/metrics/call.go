@@ -17,7 +17,7 @@ type call struct {
 	observer Observer
 	// context is the context of the call, passed to the observer.
 	context context.Context //nolint:containedctx
-	// labels has no spare capacity, so that appending to it always copies.
+	// labels has no spare capacity, so appending to it always copies it.
 	labels  []string
 	started time.Time
 }
@@ -45,8 +45,8 @@ func (c *call) end(err error) {
 
 var success = []string{ok, ""}
 
-// outcome returns the status and error labels for err. Codes that package errors does not define
-// share one label, because peers could otherwise create any number of time series.
+// outcome returns the status and error labels for err. All codes that package errors does not
+// define share one label, because otherwise peers could create any number of time series.
 func outcome(err error) []string {
 	if err == nil {
 		return success
@@ -58,8 +58,8 @@ func outcome(err error) []string {
 	return []string{string(code), string(code)}
 }
 
-// measure calls function and observes its duration and result. A panic is observed as the code
-// internal, and is not recovered.
+// measure calls function and observes its duration and result. If function panics, measure observes
+// the code internal and does not recover the panic.
 func (c *call) measure(function func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { c.end(err) }()

@@ -1,7 +1,7 @@
-// Package metrics measures calls, streams and updates, and the buses, servers and conns that carry
-// them. Measurements go to an [Observer]. The subpackages prommetrics and otelmetrics provide
-// observers for Prometheus and OpenTelemetry; for any other system, implement the one method of
-// Observer.
+// Package metrics measures calls, streams and updates, as well as the buses, servers and conns that
+// carry them. Measurements are passed to an [Observer]. The subpackages prommetrics and otelmetrics
+// provide observers for Prometheus and OpenTelemetry. For any other system, implement the single
+// method of Observer.
 //
 //	observer, err := prommetrics.New(prometheus.DefaultRegisterer)
 //	server := dynamic.NewServer(b, metrics.New(observer))
@@ -10,15 +10,15 @@
 //
 // # Instruments
 //
-// Names, attributes and units follow version 1.43.0 of the OpenTelemetry semantic conventions. The
-// following instruments are defined there:
+// Names, attributes and units follow version 1.43.0 of the OpenTelemetry semantic conventions,
+// which define the following instruments:
 //
 //	rpc.client.call.duration  s  outgoing calls, multi calls and streams
-//	rpc.server.call.duration  s  incoming calls and streams, without the time for server selection
+//	rpc.server.call.duration  s  incoming calls and streams, excluding the time for server selection
 //
-// The count of a duration histogram is the number of calls. Earlier versions of the conventions
-// define the following instruments. Each message is one measurement, so their counts are numbers of
-// messages:
+// The count of a duration histogram is the number of calls. The following instruments are defined
+// by earlier versions of the conventions. Each message is one measurement, so the count of each of
+// these histograms is the number of messages:
 //
 //	rpc.client.request.size   By  requests and stream messages sent by a client
 //	rpc.client.response.size  By  responses and stream messages received by a client
@@ -35,21 +35,29 @@
 //	dynpsrpc.delivery.duration    s   processing of a received update by the inner interceptors
 //	dynpsrpc.delivery.size        By  received updates
 //
-// All of them have the attributes rpc.system.name, which is psrpc, and rpc.method. Durations and
-// responses to multi calls also have two attributes for the result: rpc.response.status_code is ok,
-// the code of the error, or _OTHER for a code that package errors does not define; error.type is
-// the same code, or empty for a success. The attribute dynpsrpc.topic exists only with
-// [WithTopics], because a method may have many topics.
+// All of these instruments have the attributes rpc.system.name, which is psrpc, and rpc.method.
+// Durations and responses to multi calls also have two attributes that describe the result:
+// rpc.response.status_code is ok, the code of the error, or _OTHER for a code that package errors
+// does not define; error.type is the same code, or empty for a success. The attribute
+// dynpsrpc.topic is added only if [WithTopics] is used, because a method may have many topics.
 //
 // # Sources
 //
-// A [Source] reports the current state of an object whenever metrics are collected. Each object has
-// a name chosen by the program, which becomes an attribute:
+// A [Source] reports the current state of an object whenever metrics are collected. The program
+// chooses a name for each object, which becomes an attribute. The sources report the following
+// instruments:
 //
-//	dynpsrpc.bus.connected         1 or 0
-//	dynpsrpc.bus.reconnects        and .published, .publish_errors, .received and .dropped, in frames
-//	dynpsrpc.server.waiting        stream messages not yet read by a handler
-//	dynpsrpc.server.dropped        dropped frames, by dynpsrpc.reason
-//	dynpsrpc.conn.waiting          and .dropped, as for a server
-//	dynpsrpc.subscription.waiting  unread updates; and .received, and .dropped by dynpsrpc.reason
+//	dynpsrpc.bus.connected          1 if the bus is connected to its broker, otherwise 0
+//	dynpsrpc.bus.reconnects         reconnects to the broker
+//	dynpsrpc.bus.published          frames published to the broker
+//	dynpsrpc.bus.publish_errors     frames accepted for publication that could not be sent
+//	dynpsrpc.bus.received           frames received from the broker
+//	dynpsrpc.bus.dropped            frames lost between the broker and the process
+//	dynpsrpc.server.waiting         received stream messages not yet read
+//	dynpsrpc.server.dropped         dropped frames, by dynpsrpc.reason
+//	dynpsrpc.conn.waiting           received stream messages not yet read
+//	dynpsrpc.conn.dropped           dropped frames, by dynpsrpc.reason
+//	dynpsrpc.subscription.waiting   received updates not yet read
+//	dynpsrpc.subscription.received  updates received from the bus
+//	dynpsrpc.subscription.dropped   dropped updates, by dynpsrpc.reason
 package metrics

@@ -20,14 +20,14 @@ var (
 	byteBuckets   = []float64{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20}
 )
 
-// callInstruments are the instruments for one kind of call on one side. Nil instruments are not
-// observed.
+// callInstruments holds the instruments for one kind of operation, such as outgoing calls.
+// Instruments that are nil are not observed.
 type callInstruments struct {
 	duration, active, sent, received, responses *Instrument
 }
 
-// instruments is the complete set of instruments. All interceptors share one set with topics and
-// one without.
+// instruments is a complete set of instruments. There are two sets, one with and one without the
+// topic attribute. All interceptors share them.
 type instruments struct {
 	client, server, publication, delivery callInstruments
 }

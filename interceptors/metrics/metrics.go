@@ -15,18 +15,18 @@ import (
 type Option func(*metrics)
 
 // WithTopics adds the topic as an attribute to every measurement. Each combination of method and
-// topic becomes a time series, so use it only if the number of topics is small.
+// topic creates a separate time series, so use this option only if the number of topics is small.
 func WithTopics() Option {
 	return func(m *metrics) { m.topics, m.instruments = true, withTopics }
 }
 
-// New returns an option that measures calls. On a server or a service it measures incoming calls
-// and streams and published updates; on a conn it measures outgoing calls, multi calls and streams,
-// and published and received updates.
+// New returns an option that measures calls. On a server or service, it measures incoming calls,
+// incoming streams and published updates. On a conn, it measures outgoing calls, multi calls and
+// streams, as well as published and received updates.
 //
-// Give it before other interceptors to include the time they take. On a conn, if interceptors.Retry
-// is given after it, all attempts are measured together as one call; if Retry is given before it,
-// each attempt is measured.
+// Pass this option before other interceptors to include the time they take. On a conn, if
+// interceptors.Retry is passed after it, all attempts are measured together as one call; if Retry
+// is passed before it, each attempt is measured separately.
 func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	m := &metrics{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {
@@ -48,7 +48,7 @@ func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	)
 }
 
-// metrics is the state that all interceptors of one New option share.
+// metrics holds the state shared by all interceptors of one New option.
 type metrics struct {
 	*instruments
 

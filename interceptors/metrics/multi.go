@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// measuredMulti measures a multi call, starting when its request is first sent.
+// measuredMulti measures a multi call from the time at which its request is first sent.
 type measuredMulti struct {
 	dynamic.ClientMultiRPCHandler
 
@@ -19,7 +19,7 @@ type measuredMulti struct {
 
 	mu   sync.Mutex
 	call *call // nil before the first Send and after Close
-	// err is the error of the whole call, as opposed to the error of one server.
+	// err is the error of the call as a whole, as opposed to the error of a single server.
 	err error
 }
 
@@ -41,7 +41,7 @@ func (m *measuredMulti) Send(ctx context.Context, request proto.Message, opts ..
 
 // Recv counts a response and observes its size.
 func (m *measuredMulti) Recv(response proto.Message, err error) {
-	// An error without a server concerns the whole call.
+	// An error that does not come from a server concerns the call as a whole.
 	if err != nil && dynamic.PeerOf(m.ClientMultiRPCHandler) == "" {
 		m.setError(err)
 	} else {
@@ -65,7 +65,7 @@ func (m *measuredMulti) Close() {
 func (m *measuredMulti) begin(ctx context.Context) *call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.call == nil { // nil on the first attempt only
+	if m.call == nil { // this is the first attempt
 		m.call = m.metrics.begin(ctx, &m.metrics.client, m.info)
 	}
 	return m.call

@@ -4,12 +4,13 @@ import (
 	"context"
 )
 
-// Observer receives measurements. It must be safe for concurrent use, and it must be fast, because
-// calls wait for it.
+// Observer receives measurements. An Observer must be safe for concurrent use, and it must be fast,
+// because calls wait for it.
 type Observer interface {
-	// Observe receives one measurement: a value for a [Histogram], or the amount to add to an
-	// [UpDown] or a [Counter]. labels has one element for each key of the instrument, in the same
-	// order; Observe must not retain the slice. ctx is the context of the call.
+	// Observe receives one measurement. value is the measured value for a [Histogram], or the
+	// amount to add to an [UpDown] or a [Counter]. labels contains one label for each key of the
+	// instrument, in the same order. Observe must not retain labels. ctx is the context of the
+	// call.
 	Observe(ctx context.Context, instrument *Instrument, value float64, labels ...string)
 }
 
@@ -23,24 +24,25 @@ const (
 	Counter
 	// UpDown values are summed and may be negative.
 	UpDown
-	// Gauge values are not aggregated: the latest value counts.
+	// Gauge values are not aggregated: only the latest value is kept.
 	Gauge
 )
 
-// Instrument describes a metric. Instruments are immutable, and each combination of name and keys
-// has exactly one Instrument in the program, so pointers to them may be used as map keys.
+// Instrument describes a metric. Instruments are immutable. A program has exactly one Instrument
+// for each combination of name and keys, so pointers to instruments may be used as map keys.
 type Instrument struct {
 	// Name is the dotted name, as in the semantic conventions.
 	Name string
 	// Description is one English sentence.
 	Description string
 	// Unit is the unit of the values in the Unified Code for Units of Measure: "s", "By", or an
-	// annotation such as "{call}" for numbers of things.
+	// annotation such as "{call}" for counts.
 	Unit string
 	// Kind is the type of the instrument.
 	Kind Kind
-	// Keys are the attribute keys of the labels.
+	// Keys are the attribute keys that correspond to the labels.
 	Keys []string
-	// Buckets are the upper bounds of a histogram's buckets, in Unit.
+	// Buckets are the upper bounds of the histogram buckets, in Unit. Other kinds of instruments
+	// have no buckets.
 	Buckets []float64
 }

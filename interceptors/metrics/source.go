@@ -7,12 +7,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Record receives one value of a [Source]: the total of a [Counter] or the current value of a
-// [Gauge], with one label for each key of the instrument.
+// Record receives one value from a [Source]: the total of a [Counter] or the current value of a
+// [Gauge]. labels contains one label for each key of the instrument.
 type Record func(instrument *Instrument, value float64, labels ...string)
 
-// Source reports the current state of an object to record, each time it is called. It must be safe
-// for concurrent use, and must report the same instruments and labels each time.
+// Source reports the current state of an object by calling report once for each value. A Source
+// must be safe for concurrent use, and must report the same instruments and labels every time it is
+// called.
 type Source func(report Record)
 
 func counter(name, description, unit string, keys ...string) *Instrument {
@@ -40,9 +41,10 @@ var (
 	busDropped       = counter("dynpsrpc.bus.dropped", "Frames lost between the broker and this process.", "{frame}", keyBus)
 )
 
-// BusSource reports the state of a bus: whether it is connected, the number of reconnects, and the
-// frames published, received and dropped. name identifies the bus and must be unique. A bus that is
-// not [bus.Monitored], such as the in-process bus, reports nothing.
+// BusSource returns a source that reports the state of a bus: whether it is connected, the number
+// of reconnects, and the numbers of frames published, received and dropped. name identifies the bus
+// and must be unique. If the bus does not implement [bus.Monitored], as is the case for the
+// in-process bus, the source reports nothing.
 func BusSource(name string, b bus.Bus) Source {
 	monitored, isMonitored := b.(bus.Monitored)
 	return func(report Record) {
@@ -70,9 +72,9 @@ var (
 	serverDropped = counter("dynpsrpc.server.dropped", "Frames dropped by a server.", "{frame}", keyServer, keyReason)
 )
 
-// ServerSource reports the state of a server: the messages that wait in its streams, and the
-// dropped frames by reason, see [dynamic.ServerStats]. name identifies the server and must be
-// unique.
+// ServerSource returns a source that reports the state of a server: the number of unread messages
+// in its streams, and the number of dropped frames by reason (see [dynamic.ServerStats]). name
+// identifies the server and must be unique.
 func ServerSource(name string, server *dynamic.Server) Source {
 	return func(report Record) {
 		stats := server.Stats()
@@ -90,8 +92,9 @@ var (
 	connDropped = counter("dynpsrpc.conn.dropped", "Frames dropped by a conn.", "{frame}", keyConn, keyReason)
 )
 
-// ConnSource reports the state of a conn: the messages that wait in its streams, and the dropped
-// frames by reason, see [dynamic.ConnStats]. name identifies the conn and must be unique.
+// ConnSource returns a source that reports the state of a conn: the number of unread messages in
+// its streams, and the number of dropped frames by reason (see [dynamic.ConnStats]). name
+// identifies the conn and must be unique.
 func ConnSource(name string, conn *dynamic.Conn) Source {
 	return func(report Record) {
 		stats := conn.Stats()
@@ -110,9 +113,9 @@ var (
 	subscriptionDropped  = counter("dynpsrpc.subscription.dropped", "Dropped updates.", "{update}", keySubscription, keyReason)
 )
 
-// SubscriptionSource reports the state of a subscription: the unread updates, the received updates,
-// and the dropped updates by reason, see [dynamic.SubscriptionStats]. name identifies the
-// subscription and must be unique.
+// SubscriptionSource returns a source that reports the state of a subscription: the numbers of
+// unread and received updates, and the number of dropped updates by reason (see
+// [dynamic.SubscriptionStats]). name identifies the subscription and must be unique.
 func SubscriptionSource[Resp proto.Message](name string, subscription dynamic.Subscription[Resp]) Source {
 	return func(report Record) {
 		stats := subscription.Stats()

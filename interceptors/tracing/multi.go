@@ -21,7 +21,7 @@ type tracedMulti struct {
 	mu    sync.Mutex
 	span  *span // nil before the first Send
 	ended bool
-	// err is the error of the whole call, as opposed to the error of one server.
+	// err is the error of the call as a whole, as opposed to the error of a single server.
 	err error
 }
 
@@ -43,7 +43,7 @@ func (m *tracedMulti) Send(ctx context.Context, request proto.Message, opts ...d
 // Recv adds an event for the response.
 func (m *tracedMulti) Recv(response proto.Message, err error) {
 	server := dynamic.PeerOf(m.ClientMultiRPCHandler)
-	// An error without a server concerns the whole call.
+	// An error that does not come from a server concerns the call as a whole.
 	if err != nil && server == "" {
 		m.setError(err)
 	} else {

@@ -29,7 +29,8 @@ const (
 	keyMessageSize = attribute.Key("rpc.message.uncompressed_size")
 )
 
-// span is the span of one call, stream or update. Its methods are safe for concurrent use.
+// span wraps the OpenTelemetry span of one call, stream or update. Its methods are safe for
+// concurrent use.
 type span struct {
 	trace.Span
 
@@ -38,15 +39,15 @@ type span struct {
 	sent, received  atomic.Int64 // numbers of messages
 }
 
-// record calls function and ends the span with its error. A panic ends the span with the code
-// internal, and is not recovered.
+// record calls function and ends the span with the error that function returns. If function panics,
+// record ends the span with the code internal and does not recover the panic.
 func (s *span) record(function func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { s.end(err) }()
 	err = function()
 }
 
-// end sets the status of the span from err and ends the span.
+// end sets the status of the span according to err and ends the span.
 func (s *span) end(err error) {
 	s.SetAttributes(status(err))
 	if err != nil {
@@ -81,8 +82,8 @@ func (s *span) setError(err error) {
 	s.SetStatus(codes.Error, strings.ToValidUTF8(err.Error(), "?"))
 }
 
-// isServerFault reports whether a server span with this code is an error. All other codes are
-// errors of the client.
+// isServerFault reports whether a server span with the given code is marked as failed. All other
+// codes indicate an error of the client.
 func isServerFault(code errors.ErrorCode) bool {
 	switch code.ToGrpc() {
 	case grpccodes.Unknown, grpccodes.DeadlineExceeded, grpccodes.Unimplemented, grpccodes.Internal,

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors"
 )
 
-// tracer is the state that all interceptors of one New option share.
+// tracer holds the state shared by all interceptors of one New option.
 type tracer struct {
 	provider        trace.TracerProvider
 	propagator      propagation.TextMapPropagator
@@ -53,8 +53,8 @@ func (t *tracer) inject(ctx context.Context) context.Context {
 	return dynamic.ContextWithMetadata(ctx, carrier)
 }
 
-// extract returns a context with the remote span context from the metadata of a request, stream or
-// update.
+// extract returns a context that contains the remote span context from the metadata of a request,
+// stream or update.
 func (t *tracer) extract(ctx context.Context) context.Context {
 	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
 	return t.propagator.Extract(ctx, propagation.MapCarrier(requestInfo.Metadata))
@@ -115,7 +115,7 @@ func (t *tracer) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dyna
 
 func (t *tracer) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
-		// The span that was current at Subscribe did not cause this update.
+		// The span in the context passed to Subscribe did not cause this update.
 		ctx = t.extract(trace.ContextWithSpan(ctx, nil))
 		opts := []trace.SpanStartOption{trace.WithNewRoot()}
 		if producer := trace.SpanContextFromContext(ctx); producer.IsValid() {

@@ -11,8 +11,9 @@ import (
 // Option configures [New].
 type Option func(*tracer)
 
-// WithTracerProvider sets the provider of the tracer. The default, also for nil, is the result of
-// otel.GetTracerProvider when [New] is called.
+// WithTracerProvider sets the provider from which the tracer is obtained. The default is the
+// provider that otel.GetTracerProvider returns when [New] is called. It is also used if provider is
+// nil.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(t *tracer) {
 		if provider != nil {
@@ -21,8 +22,9 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	}
 }
 
-// WithPropagator sets how the span context is written to and read from metadata. The default, also
-// for nil, is propagation.TraceContext. To propagate baggage as well:
+// WithPropagator sets how the span context is written to and read from metadata. The default is
+// propagation.TraceContext, which is also used if propagator is nil. To propagate baggage as well,
+// use:
 //
 //	propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
 func WithPropagator(propagator propagation.TextMapPropagator) Option {
@@ -33,18 +35,18 @@ func WithPropagator(propagator propagation.TextMapPropagator) Option {
 	}
 }
 
-// WithoutMessageEvents omits the events for stream messages and for responses to multi calls.
+// WithoutMessageEvents disables the events for stream messages and for responses to multi calls.
 func WithoutMessageEvents() Option {
 	return func(t *tracer) { t.noMessageEvents = true }
 }
 
-// New returns an option that traces calls. On a server or a service it traces incoming calls and
-// streams and published updates; on a conn it traces outgoing calls, multi calls and streams, and
-// published and received updates.
+// New returns an option that traces calls. On a server or service, it traces incoming calls,
+// incoming streams and published updates. On a conn, it traces outgoing calls, multi calls and
+// streams, as well as published and received updates.
 //
-// Give it before other interceptors, so that they run with the span's context. On a conn, if
-// interceptors.Retry is given after it, all attempts share one span; if Retry is given before it,
-// each attempt has its own span.
+// Pass this option before other interceptors, so that they run with the context of the span. On a
+// conn, if interceptors.Retry is passed after it, all attempts share one span; if Retry is passed
+// before it, each attempt has its own span.
 func New(opts ...Option) dynamic.CommonOption {
 	t := &tracer{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {

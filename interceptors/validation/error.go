@@ -4,7 +4,7 @@ import (
 	"buf.build/go/protovalidate"
 )
 
-// invalidError formats a protovalidate error on one line.
+// invalidError is a protovalidate error whose text is formatted on one line.
 type invalidError struct {
 	text  string
 	cause *protovalidate.ValidationError
@@ -12,5 +12,6 @@ type invalidError struct {
 
 func (e *invalidError) Error() string { return e.text }
 
-// Unwrap returns the protovalidate error, for errors.As on the side that validated the message.
+// Unwrap returns the protovalidate error, so that errors.As can find it on the side that validated
+// the message.
 func (e *invalidError) Unwrap() error { return e.cause }

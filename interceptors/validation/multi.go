@@ -16,7 +16,7 @@ type validatedMulti struct {
 	method *registry.Method
 }
 
-// Send validates the request.
+// Send validates the request before sending it.
 func (m validatedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	if err := m.check("request", m.method, request); err != nil {
 		return err

@@ -14,7 +14,7 @@ type clientStream struct {
 	method *registry.Method
 }
 
-// Send validates the message.
+// Send validates the message before sending it.
 func (s clientStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	if err := s.check("message", s.method, message); err != nil {
 		return err
@@ -29,7 +29,7 @@ type serverStream struct {
 	method *registry.Method
 }
 
-// Recv validates the message.
+// Recv validates the message before passing it on.
 func (s serverStream) Recv(message proto.Message) error {
 	if err := s.check("message", s.method, message); err != nil {
 		return err

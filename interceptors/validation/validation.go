@@ -15,7 +15,8 @@ import (
 // Option configures [New].
 type Option func(*validation)
 
-// WithValidator sets the validator. The default, also for nil, is protovalidate.GlobalValidator.
+// WithValidator sets the validator. The default is protovalidate.GlobalValidator, which is also
+// used if validator is nil.
 func WithValidator(validator protovalidate.Validator) Option {
 	return func(v *validation) {
 		if validator != nil {
@@ -24,14 +25,14 @@ func WithValidator(validator protovalidate.Validator) Option {
 	}
 }
 
-// New returns an option that validates messages. On a server or a service it validates requests,
-// stream messages from clients, and published updates. The error is the response to an invalid
-// request, it closes the stream of an invalid message, and Publish returns it for an invalid
-// update.
+// New returns an option that validates messages. On a server or service, it validates requests,
+// stream messages from clients, and published updates. If a request is invalid, the client receives
+// the error as the response. If a stream message is invalid, the stream is closed with the error.
+// If an update is invalid, Publish returns the error.
 //
-// On a conn it validates requests, stream messages and updates before they are sent, and the sender
-// gets the error. It also validates the updates received by subscriptions: invalid updates are
-// dropped and counted as Refused in [dynamic.SubscriptionStats].
+// On a conn, it validates requests, stream messages and updates before they are sent, and the
+// sender receives the error. It also validates the updates received by subscriptions. Invalid
+// updates are dropped and counted as Refused in [dynamic.SubscriptionStats].
 func New(opts ...Option) dynamic.CommonOption {
 	v := validation{protovalidate.GlobalValidator}
 	for _, opt := range opts {
@@ -53,10 +54,11 @@ func New(opts ...Option) dynamic.CommonOption {
 	)
 }
 
-// validation is the state that all interceptors of one New option share.
+// validation holds the state shared by all interceptors of one New option.
 type validation struct{ validator protovalidate.Validator }
 
-// check returns nil for a valid message. what names the role of the message in the error text.
+// check returns nil if message is valid. role describes the message in the error text, for example
+// "request".
 func (v validation) check(role string, method *registry.Method, message proto.Message) error {
 	err := v.validator.Validate(message)
 	if err == nil {

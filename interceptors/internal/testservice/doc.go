@@ -1,3 +1,3 @@
-// Package testservice runs a service with one method of each kind on an in-process bus. It is for
-// tests and examples of interceptors.
+// Package testservice runs a service with one method of each kind on an in-process bus. It is
+// intended for tests and examples of interceptors.
 package testservice

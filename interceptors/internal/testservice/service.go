@@ -60,7 +60,7 @@ type Text = *wrapperspb.StringValue
 // Stream is the server side of a Talk stream.
 type Stream = dynamic.ServerStream[Text, Text]
 
-// Config configures the service. Calls and streams use [Rain] and [Echo] by default.
+// Config configures the service. By default, calls are handled by [Rain] and streams by [Echo].
 type Config struct {
 	Server []dynamic.ServerOption
 	Conn   []dynamic.ConnOption
@@ -68,7 +68,7 @@ type Config struct {
 	Talk   func(stream Stream) error
 }
 
-// Service is a server and a conn on one in-process bus.
+// Service is a server and a conn on the same in-process bus.
 type Service struct {
 	Bus          *bus.Local
 	Registry     *registry.Registry
@@ -87,7 +87,8 @@ func Schema() *registry.Registry {
 
 var schema = sync.OnceValue(Schema)
 
-// Info returns the RPCInfo of a method. It panics if there is no such method.
+// Info returns the RPCInfo of the method with the given full name. It panics if there is no such
+// method.
 func Info(method string) dynamic.RPCInfo {
 	described, ok := schema().Method(method)
 	if !ok {
@@ -96,7 +97,7 @@ func Info(method string) dynamic.RPCInfo {
 	return dynamic.RPCInfo{Service: "example.Weather", Method: described.Name(), Descriptor: described}
 }
 
-// Start runs the service until Close.
+// Start starts the service, which runs until Close is called.
 func Start(config Config) *Service {
 	s := &Service{Bus: bus.NewLocal(), Registry: Schema()}
 	quiet := dynamic.WithLogger(slog.New(slog.DiscardHandler))
@@ -119,7 +120,7 @@ func Start(config Config) *Service {
 	return s
 }
 
-// New runs the service until the end of the test.
+// New starts the service and closes it at the end of the test.
 func New(tb testing.TB, config Config) *Service {
 	tb.Helper()
 	s := Start(config)
@@ -136,12 +137,12 @@ func (s *Service) Close() {
 
 func must(what string, err error) {
 	if err != nil {
-		// Errors here are bugs of the test.
+		// An error here is a bug in the test.
 		panic(fmt.Sprintf("%s: %v", what, err))
 	}
 }
 
-// Call calls a method with a text and returns the text of the response.
+// Call calls a method with the given text and returns the text of the response.
 func (s *Service) Call(ctx context.Context, method, request string, opts ...dynamic.RequestOption) (string, error) {
 	response, err := dynamic.Invoke(ctx, s.Conn, method, wrapperspb.String(request), opts...)
 	if err != nil {
@@ -150,8 +151,8 @@ func (s *Service) Call(ctx context.Context, method, request string, opts ...dyna
 	return response.(Text).GetValue(), nil
 }
 
-// CallAll calls AskAll and waits for the end of the call. It returns the text of the last response
-// that succeeded, and the error of the last response.
+// CallAll calls AskAll and waits until the call ends. It returns the text of the last successful
+// response and the error of the last response.
 func (s *Service) CallAll(ctx context.Context, request string) (answer string, err error) {
 	responses, err := dynamic.InvokeMulti(ctx, s.Conn, AskAll, wrapperspb.String(request))
 	if err != nil {

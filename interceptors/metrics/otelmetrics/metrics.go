@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 )
 
-// Metrics is a [metrics.Observer] that records to an OpenTelemetry meter. It is safe for concurrent
-// use.
+// Metrics is a [metrics.Observer] that records measurements with an OpenTelemetry meter. It is safe
+// for concurrent use.
 type Metrics struct {
 	meter   metric.Meter
 	records sync.Map // maps *metrics.Instrument to recordFunc
@@ -21,9 +21,9 @@ type Metrics struct {
 
 type recordFunc func(ctx context.Context, value float64, attributes metric.MeasurementOption)
 
-// New returns a Metrics that uses a meter of provider, or of the global provider if provider is
-// nil. The provider's views configure histograms and override their default buckets. If an
-// instrument cannot be created, the error goes to otel.Handle.
+// New returns a Metrics that uses a meter from provider. If provider is nil, the global provider is
+// used. Views configured on the provider override the default histogram buckets. If an instrument
+// cannot be created, the error is passed to otel.Handle.
 func New(provider metric.MeterProvider) *Metrics {
 	if provider == nil {
 		provider = otel.GetMeterProvider()
@@ -35,13 +35,14 @@ func New(provider metric.MeterProvider) *Metrics {
 func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
 	record, known := m.records.Load(instrument)
 	if !known {
-		// Two goroutines may create the same instrument: the meter returns identical ones.
+		// Two goroutines may create the same instrument. This is harmless, because the meter
+		// returns identical instruments.
 		record, _ = m.records.LoadOrStore(instrument, m.newRecord(instrument))
 	}
 	record.(recordFunc)(ctx, value, attributes(instrument, labels))
 }
 
-// attributes converts the labels of an instrument. Empty labels are omitted.
+// attributes converts the labels of an instrument to attributes. It omits empty labels.
 func attributes(instrument *metrics.Instrument, labels []string) metric.MeasurementOption {
 	keyValues := make([]attribute.KeyValue, 0, len(labels))
 	for i, label := range labels {
@@ -82,9 +83,9 @@ func handle(err error) {
 	}
 }
 
-// Watch exports the values that sources report, until stop is called. It returns the error of the
-// meter if an instrument or the callback cannot be created. Sources are called once in Watch and
-// then on each collection.
+// Watch exports the values reported by sources until stop is called. Each source is called once by
+// Watch and then once for each collection. If an instrument or the callback cannot be created,
+// Watch returns the error of the meter.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	observables := map[*metrics.Instrument]metric.Float64Observable{}
 	instruments := []metric.Observable{}

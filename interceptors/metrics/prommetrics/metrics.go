@@ -24,15 +24,16 @@ type Metrics struct {
 // Option configures [New].
 type Option func(*Metrics)
 
-// WithBuckets sets the upper bounds of a histogram's buckets. instrument is the name in package
-// metrics, such as "rpc.server.call.duration".
+// WithBuckets sets the upper bounds of the buckets of a histogram. instrument is the name of the
+// instrument in package metrics, such as "rpc.server.call.duration".
 func WithBuckets(instrument string, boundaries ...float64) Option {
 	return func(m *Metrics) { m.buckets[instrument] = slices.Clone(boundaries) }
 }
 
-// New returns a Metrics that is registered with registerer, or with prometheus.DefaultRegisterer if
-// registerer is nil. It returns an error with the code invalid_argument if bucket bounds do not
-// increase, or the error of the registerer.
+// New returns a Metrics that is registered with registerer. If registerer is nil,
+// prometheus.DefaultRegisterer is used. New returns an error with the code invalid_argument if
+// bucket bounds are not in increasing order. If the registration fails, New returns the error of
+// the registerer.
 func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	m := &Metrics{buckets: map[string][]float64{}}
 	for _, opt := range opts {
@@ -52,8 +53,8 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	return m, nil
 }
 
-// Watch exports the values that sources report, until stop is called. Sources are called on each
-// collection.
+// Watch exports the values reported by sources until stop is called. Each source is called once for
+// each collection.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -61,7 +62,7 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	for i := range sources {
 		watched[i] = &sources[i]
 	}
-	// The slice is copied because Collect reads the previous one without the lock.
+	// The slice is copied because Collect reads the previous slice without holding the lock.
 	m.sources = slices.Concat(m.sources, watched)
 	return func() {
 		m.mu.Lock()
@@ -90,11 +91,12 @@ func (m *Metrics) newVector(instrument *metrics.Instrument) any {
 	return v
 }
 
-// Describe implements prometheus.Collector. It sends nothing, because instruments are not known
-// before their first use; this makes Metrics an unchecked collector.
+// Describe implements prometheus.Collector. It sends nothing, because the instruments are not known
+// before they are first used. This makes Metrics an unchecked collector.
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
-// Collect implements prometheus.Collector. It sends all measurements and the values of all sources.
+// Collect implements prometheus.Collector. It sends all measurements and the values reported by all
+// sources.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.vectors.Range(func(_, v any) bool {
 		v.(vector).Collect(ch)

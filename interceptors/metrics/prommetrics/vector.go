@@ -8,7 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 )
 
-// vector is the Prometheus metric of an instrument, with one time series for each set of labels.
+// vector is the Prometheus metric for an instrument. It has one time series for each combination of
+// labels.
 type vector interface {
 	prometheus.Collector
 	observe(value float64, labels []string)
@@ -44,7 +45,7 @@ func newVector(instrument *metrics.Instrument, buckets []float64) vector {
 	}
 }
 
-// newConstMetric converts one value of a source to a Prometheus metric.
+// newConstMetric converts one value reported by a source to a Prometheus metric.
 func newConstMetric(instrument *metrics.Instrument, value float64, labels []string) prometheus.Metric {
 	valueType := prometheus.GaugeValue
 	if instrument.Kind == metrics.Counter {
