@@ -1,5 +1,5 @@
-// Command bench measures the performance of dynpsrpc. In the same run, it measures the raw
-// transports below dynpsrpc, whose performance is the upper limit.
+// Command bench measures the performance of dynpsrpc. In the same run, it measures raw transports
+// without dynpsrpc, whose performance serves as the upper limit.
 //
 //	go -C tests/bench run . -run 'redis/64B' -rounds 5 -time 1s
 //
@@ -16,8 +16,8 @@
 //
 // # Rows
 //
-// Rows are named bus/size/operation/callers. The last part is c64 for 64 concurrent callers, for
-// example, or s16 for 16 streams. These are the operations:
+// Rows are named bus/size/operation/callers. For example, c64 stands for 64 concurrent callers
+// and s16 for 16 streams. These are the operations:
 //
 //	queue             a call with default routing and options
 //	queue-noclaim     the same for a method with the option single_server

@@ -20,17 +20,18 @@ type feed struct {
 	flush func() error
 	// copies is the number of subscribers that receive each update.
 	copies uint64
-	// window is the maximum number of updates in flight, which not all subscribers have received
-	// yet. If window is 0, the number is not limited.
+	// window is the maximum number of published updates that have not been received by all
+	// subscribers yet. 0 means no limit.
 	window int
 
 	// delivered is the number of received updates with the expected content, over all subscribers.
 	// wrong is the number of all other received updates.
 	delivered atomic.Uint64
 	wrong     atomic.Uint64
-	// pending has one counter for each update in the window, which counts the copies that have been
-	// received. When all subscribers have received an update, its counter is a multiple of copies.
-	// pending is empty if there is no window.
+	// pending has one counter for each slot of the window. Updates use the slots in turn, and each
+	// received copy of an update increments the counter of its slot. When all subscribers have
+	// received an update, its counter is a multiple of copies. pending is empty if there is no
+	// window.
 	pending []atomic.Uint64
 	// arrived receives a value whenever all subscribers have received an update. It is not used if
 	// there is no window.
@@ -54,10 +55,10 @@ func newFeed(copies, window int) *feed {
 // subscriber returns a new subscriber of f.
 func (f *feed) subscriber() *subscriber { return &subscriber{feed: f} }
 
-// got counts a received update. right reports whether its content is as expected. The subscriber
-// calls got once for each update, always from the same goroutine. Updates have no sequence numbers,
-// so got assumes that the nth update that a subscriber receives is the nth one published. This is
-// true as long as no update is lost.
+// got counts a received update. right reports whether its content is as expected. All calls for one
+// subscriber must be made from the same goroutine. Updates have no sequence numbers, so got assumes
+// that the nth update that a subscriber receives is the nth one published. This is true as long as
+// no update is lost.
 func (s *subscriber) got(right bool) {
 	f := s.feed
 	if !right {
@@ -82,12 +83,12 @@ func (s *subscriber) got(right bool) {
 	}
 }
 
-// run publishes updates until the given time and waits until they have been received. It is the
-// load of the feed.
+// run implements load. It publishes updates until the given time and then waits until they have
+// been received or count as lost.
 func (f *feed) run(until time.Time) tally {
 	f.delivered.Store(0)
 	f.wrong.Store(0)
-	f.landed(false) // discard late arrivals of the previous run
+	f.landed(false) // discard late arrivals from the previous run
 	start := time.Now()
 	result := f.publishUntil(until)
 	if f.flush != nil {

@@ -56,5 +56,5 @@ func bucketValue(i int) time.Duration {
 	}
 	shift := i/subBuckets - 1
 	low := uint64(i-shift*subBuckets) << shift //nolint:gosec // not negative
-	return time.Duration(low + 1<<shift/2)     //nolint:gosec // as above
+	return time.Duration(low + 1<<shift/2)     //nolint:gosec // fits in an int64
 }

@@ -31,8 +31,8 @@ type measurement struct {
 	Lost float64 `json:"lost_percent"`
 }
 
-// rate returns the figure that is used to compare rows: the rate of received updates, if there are
-// any, or else the rate of completed operations.
+// rate returns the figure that is used to compare rows. It is the rate of received updates if there
+// are any, and the rate of completed operations otherwise.
 func (m *measurement) rate() float64 {
 	if m.Delivered > 0 {
 		return m.Delivered

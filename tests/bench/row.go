@@ -36,7 +36,7 @@ func (s size) String() string { return s.name }
 var (
 	small  = size{"64B", 64}
 	large  = size{"16KiB", 16 << 10}
-	nested = size{"10KB-nested", 0} // bytes is not used: see nestedMessage
+	nested = size{"10KB-nested", 0} // nestedMessage determines the size
 )
 
 // load runs the operations of a row until the given time and returns the results. A load can be
@@ -54,7 +54,7 @@ type tally struct {
 	latency *histogram
 
 	// delivered is the total number of updates received by all subscribers. deliveredIn is the time
-	// from the start of the load until the last update was received.
+	// from the start of the load until the last update was received, and is at least elapsed.
 	delivered   uint64
 	deliveredIn time.Duration
 

@@ -20,7 +20,7 @@ import (
 var growthCounts = []int{1, 100, 10_000}
 
 // growthBusy is the approximate number of services, methods or topics that are called in rows that
-// do not call all of them.
+// call only some of them.
 const growthBusy = 16
 
 // growthRows returns rows that measure sequential in-process calls. The calls are made in turn to a

@@ -72,8 +72,8 @@ func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 	}, fastdecode.Requests())
 }
 
-// smallMessage returns a message that contains the text of the given caller. Other rows send the
-// same messages.
+// smallMessage returns a message that contains the text of the given caller. The rows returned by
+// callRows send the same messages.
 func smallMessage(s *scene, caller int) proto.Message { return wrapperspb.String(s.body(caller)) }
 
 // nestedMessage returns a message of about 10 KB with many nested fields, which is the descriptor

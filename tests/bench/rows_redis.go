@@ -48,7 +48,7 @@ func (s *scene) redisClient() *redis.Client {
 func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver func(payload string)) {
 	ctx := s.Context()
 	subscription := client.Subscribe(ctx, channel)
-	_, err := subscription.Receive(ctx) // Redis has confirmed the subscription
+	_, err := subscription.Receive(ctx) // wait for the confirmation from Redis
 	s.check(err)
 	s.reader(func() {
 		for {

@@ -2,7 +2,8 @@ package main
 
 import "time"
 
-// settled is how long no message may arrive before the missing ones count as lost.
+// settled is how long a load waits after the last message has arrived. Messages that are still
+// missing by then count as lost.
 const settled = 500 * time.Millisecond
 
 // settle waits until complete returns true, or until the value returned by count has not changed

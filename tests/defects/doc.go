@@ -6,7 +6,7 @@
 //	 2  members of one queue that serve different methods lose each other's frames (NATS)
 //	 3  a subscriber that does not read updates blocks other subscribers, callers or the publisher
 //	 4  a duplicate response blocks the client
-//	 5  responses from several servers to a single call block the client
+//	 5  responses from several servers to a call that expects one response block the client
 //	 6  more claims than expected block the client
 //	 7  unread responses block the client's other calls
 //	 8  a call made right after its method was registered finds no server

@@ -1,13 +1,13 @@
 // Package wire tests that dynpsrpc conforms to the psrpc wire protocol. The tests use a
 // hand-written reference peer on top of plain go-redis and nats.go connections. The reference peer
-// behaves as psrpc does, including its quirks. It shares no code with dynpsrpc: it has its own
-// codec and computes channel names itself, and it does not use the buses.
+// behaves as psrpc does, including its quirks. The peer shares no code with dynpsrpc: it
+// has its own codec, computes channel names itself, and does not use dynpsrpc's buses.
 //
-// The player replays frames that were recorded from psrpc clients and servers (vectors.json in
-// internal/wire/testdata). In each scenario, the player acts as one side and dynpsrpc as the other.
-// Each frame that dynpsrpc sends must match the recorded frame field by field, except for IDs,
-// times and the private fields of dynpsrpc. A table lists the intended deviations from psrpc; these
-// are tested as well.
+// A second tool, the player, replays frames that were recorded from psrpc clients and servers
+// (vectors.json in internal/wire/testdata). In each scenario, the player acts as one side and
+// dynpsrpc as the other. Each frame that dynpsrpc sends must match the recorded frame field by
+// field, except for IDs, times and the private fields of dynpsrpc. A table lists the intended
+// deviations from psrpc; these are tested as well.
 //
 // Other tests mix psrpc peers and dynpsrpc peers on one network, and check frames sent by newer
 // psrpc versions.

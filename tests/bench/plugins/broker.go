@@ -27,7 +27,7 @@ func startBroker(ctx context.Context, ends *ends) (url string, err error) {
 	if err != nil {
 		return "", err
 	}
-	command := exec.CommandContext(ctx, self, brokerArgument) //nolint:gosec // the path of this program
+	command := exec.CommandContext(ctx, self, brokerArgument) //nolint:gosec // runs this program itself
 	command.Stderr = os.Stderr
 	input, err := command.StdinPipe()
 	if err != nil {

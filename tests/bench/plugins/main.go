@@ -41,8 +41,8 @@ func main() {
 	}
 }
 
-// compare measures every row once in each round and prints a table of the results. Each measurement
-// takes duration with one caller, and the same again with many.
+// compare measures every row once in each round and prints a table of the results. In each
+// round, a row runs for duration with one caller and then for duration with many callers.
 func compare(ctx context.Context, rounds int, duration time.Duration) (err error) {
 	var ends ends
 	defer func() { err = errors.Join(err, ends.run()) }()

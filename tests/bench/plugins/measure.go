@@ -38,7 +38,8 @@ const (
 	warm    = 1000 // number of warm-up calls before each measurement
 )
 
-// body is the text of every request. It has 64 bytes, as in the small rows of command bench.
+// body is the text of every request. The text has 64 bytes, like the small messages of command
+// bench.
 var body = strings.Repeat("x", 64)
 
 func (r *row) call(ctx context.Context) error {
