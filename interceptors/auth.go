@@ -57,10 +57,10 @@ func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
 }
 
-// AuthToken adds the token returned by the given function to the metadata of a conn's calls and
-// streams, where [Auth] finds it on the servers. A token set with dynamic.WithMetadata takes
-// precedence. If the function is nil, all calls fail with the code invalid_argument except those to
-// public methods (see [WithPublicMethods]).
+// AuthToken adds a token to the metadata of each call and stream of a conn, for servers that use
+// [Auth]. The token is the one returned by the given function. A token set with
+// dynamic.WithMetadata takes precedence. If the function is nil, all calls and streams fail with
+// the code invalid_argument, except those to public methods (see [WithPublicMethods]).
 func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
 	a := newAuth(opts)
 	a.token = token

@@ -17,8 +17,8 @@ var ErrMasked = errors.NewErrorf(errors.Internal, "internal error")
 // ErrorMaskOption configures [ErrorMask].
 type ErrorMaskOption func(*errorMask)
 
-// WithMaskedCodes sets the error codes that are masked. The defaults are internal and unknown; the
-// latter is also the code of errors without a code.
+// WithMaskedCodes sets the error codes that are masked. The defaults are internal and unknown. An
+// error without a code counts as unknown.
 func WithMaskedCodes(codes ...errors.ErrorCode) ErrorMaskOption {
 	return func(m *errorMask) { m.codes = slices.Clone(codes) }
 }

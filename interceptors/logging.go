@@ -29,8 +29,8 @@ func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Lev
 
 // WithPayloads adds messages to the log lines as JSON. It also logs one line for each stream
 // message and for each response to a multi call. If a field has the option debug_redact, its value
-// is replaced by "[redacted]" if it is a single string and is omitted otherwise. The contents of an
-// Any are omitted if their type is unknown. By default, no messages are logged, because they may
+// is replaced by "[redacted]" if it is a singular string and omitted otherwise. The content of an
+// Any is omitted if its type is unknown. By default, no messages are logged, because they may
 // contain secrets.
 func WithPayloads() LoggingOption {
 	return func(l *logging) { l.payloads = true }

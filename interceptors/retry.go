@@ -50,11 +50,11 @@ func WithRetryCodes(codes ...errors.ErrorCode) RetryOption {
 	return func(r *retrier) { r.codes = slices.Clone(codes) }
 }
 
-// WithRetryBudget limits the total number of retries of all calls, so that retries do not make an
-// overload worse. The budget is a token bucket, as in gRPC's retry throttling. It starts full with
-// the given number of tokens. Each retry removes one token, and each successful call adds ratio
-// tokens. While the bucket is empty, failed calls are not retried. The defaults are 100 tokens and
-// a ratio of 0.1. If tokens is zero or negative, the number of retries is not limited.
+// WithRetryBudget limits the total number of retries across all calls, so that retries do not make
+// an overload worse. The budget is a token bucket, as in gRPC's retry throttling. It starts full
+// with the given number of tokens. Each retry removes one token, and each successful call adds
+// ratio tokens. While the bucket is empty, failed calls are not retried. The defaults are 100
+// tokens and a ratio of 0.1. If tokens is zero or negative, the number of retries is not limited.
 func WithRetryBudget(tokens int, ratio float64) RetryOption {
 	return func(r *retrier) { r.budget = newRetryBudget(tokens, ratio) }
 }
@@ -78,7 +78,7 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 //   - A retry may succeed. This is the case if the error has one of the codes set by
 //     [WithRetryCodes], if the error details include a google.rpc.RetryInfo, whose delay is then
 //     the minimum delay before the retry, or if the server rejected the request before running it
-//     (see [dynamic.IsUnprocessed]). Errors of a closed bus are never retried.
+//     (see [dynamic.IsUnprocessed]). Calls that fail because the bus is closed are never retried.
 //   - A retry is safe. This is the case if the method is idempotent (see [WithIdempotent]) or if it
 //     is certain that no server ran the request: no server was listening, no server was selected,
 //     the bus did not accept the request (see [errors.FactsOf]), or the server reported that it did

@@ -4,8 +4,8 @@ import (
 	"sync"
 )
 
-// retryBudget is a token bucket that limits the total number of retries of many calls. A nil budget
-// imposes no limit. A retryBudget is safe for concurrent use.
+// retryBudget is a token bucket that limits the total number of retries across many calls. A nil
+// budget imposes no limit. A retryBudget is safe for concurrent use.
 type retryBudget struct {
 	maxTokens, tokenRatio float64
 

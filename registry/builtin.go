@@ -20,10 +20,10 @@ type userFiles interface {
 	declaresOptions(path string) bool
 }
 
-// builtinOptions returns the built-in source for the import path of the psrpc options if the user
-// provides no file with that path. If path is any other path, ok is false. The files of one build
-// may import the options under both paths, but declaring them twice is an error. Therefore, only
-// one path declares the options, and the file with the other path imports it publicly.
+// builtinOptions returns the built-in source for an import path of the psrpc options, for which the
+// user provides no file. If path is not such a path, ok is false. The files of one build may import
+// the options under both paths, but declaring the options twice is an error. Therefore only one
+// path declares the options, and the file at the other path imports it publicly.
 func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:

@@ -62,7 +62,7 @@ func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) 
 	return files, nil
 }
 
-// fileSet maps the paths of the user's files to the files.
+// fileSet maps the paths of the user's files to their descriptors.
 type fileSet map[string]*descriptorpb.FileDescriptorProto
 
 // withBuiltins returns files together with the built-in files that they import, directly or

@@ -41,7 +41,7 @@ func checkNesting(source string) error {
 				return fmt.Errorf("line %d: more than %d nested %c brackets", line, maxNesting, c)
 			}
 		case '}', ']':
-			depth[c-2] = max(0, depth[c-2]-1) // in ASCII, [ and ], like { and }, are two characters apart
+			depth[c-2] = max(0, depth[c-2]-1) // in ASCII, ']' == '['+2 and '}' == '{'+2
 		case '>':
 			depth['<'] = max(0, depth['<']-1)
 		case '"', '\'', '/':

@@ -36,7 +36,7 @@ const (
 // methodOptions holds the psrpc options of a method. The zero value represents a method without
 // options.
 type methodOptions struct {
-	present      bool // whether the method has psrpc options, even if they are empty
+	present      bool // whether the method has psrpc options, which may be empty
 	subscription bool
 	topics       bool
 	stream       bool

@@ -113,7 +113,7 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 
 // checkLocked returns the service to be registered for s, which is s itself or an existing service
 // with the same descriptor. It returns an error if s conflicts with a registered service or with
-// another service in batch, which is keyed by wire name. r.mu must be held.
+// another service in batch. The keys of batch are wire names. r.mu must be held.
 func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service, error) {
 	if old, ok := r.Service(string(s.Name())); ok {
 		if old.descriptor != s.descriptor {

@@ -40,7 +40,7 @@ func (s *breakerStream) Recv(message proto.Message) error {
 }
 
 func (s *breakerStream) Close(cause error) error {
-	// Only a stream that was never opened has no deadline.
+	// A stream without a deadline was never opened, so cause is the outcome of opening it.
 	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() {
 		s.report(cause)
 	} else {

@@ -13,26 +13,26 @@ type Option func(*limiter)
 // methods together.
 func PerMethod() Option { return func(l *limiter) { l.perMethod = true } }
 
-// Concurrency limits the total number of calls, publications and open streams in progress. Any that
-// exceed the limit are rejected. If limit is zero or negative, there is no limit.
+// Concurrency limits the total number of calls, publications and open streams in progress, and
+// rejects any that exceed the limit. If limit is zero or negative, there is no limit.
 //
 // The error of a rejected call has the code resource_exhausted, and its details include a
-// google.rpc.RetryInfo. A server's error also reports that the request was not run (see
-// [dynamic.IsUnprocessed]). [dynamic.WithMaxConcurrentRequests] sets a limit that servers also take
-// into account when they claim requests.
+// google.rpc.RetryInfo. If a server rejects a request, its error also indicates that the request
+// was not run (see [dynamic.IsUnprocessed]). [dynamic.WithMaxConcurrentRequests] sets a limit that
+// servers also take into account when they claim requests.
 func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
 	return newLimiter("concurrency limit reached", func() quota {
 		return &semaphore{limit: int64(limit)}
 	}, opts)
 }
 
-// Rate limits the total number of calls, publications and new streams per second. Any that exceed
-// the limit are rejected. Up to burst of them may start at the same time. If burst is zero or
+// Rate limits the total number of calls, publications and new streams per second, and rejects any
+// that exceed the limit. Up to burst of them may start at the same time; if burst is zero or
 // negative, 1 is used. If perSecond is zero or negative, there is no limit.
 //
 // The error of a rejected call has the code resource_exhausted, and its details include a
-// google.rpc.RetryInfo with the time until the next call is admitted. A server's error also reports
-// that the request was not run (see [dynamic.IsUnprocessed]).
+// google.rpc.RetryInfo with the time until the next call is admitted. If a server rejects a
+// request, its error also indicates that the request was not run (see [dynamic.IsUnprocessed]).
 func Rate(perSecond float64, burst int, opts ...Option) dynamic.CommonOption {
 	limit := rate.Limit(perSecond)
 	if perSecond <= 0 {

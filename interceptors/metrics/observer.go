@@ -31,9 +31,9 @@ const (
 // Instrument describes a metric. Instruments are immutable. A program has exactly one Instrument
 // for each combination of name and keys, so pointers to instruments may be used as map keys.
 type Instrument struct {
-	// Name is the dotted name, as in the semantic conventions.
+	// Name is the dotted name of the instrument, such as "rpc.server.call.duration".
 	Name string
-	// Description is one English sentence.
+	// Description describes the instrument in one English sentence.
 	Description string
 	// Unit is the unit of the values in the Unified Code for Units of Measure: "s", "By", or an
 	// annotation such as "{call}" for counts.

@@ -24,7 +24,7 @@
 //	dynpsrpc.topic       the topic of the call, with its parts separated by dots
 //	dynpsrpc.client.id   on server spans, the ID of the client that sent the request
 //	dynpsrpc.server.id   on client spans, the ID of the server that responded
-//	dynpsrpc.attempt     the number of the attempt, if not the first (see interceptors.Attempt)
-//	dynpsrpc.reason      the reason why the call failed (see errors.CallFacts)
+//	dynpsrpc.attempt     the number of the attempt, set only for retries (see interceptors.Attempt)
+//	dynpsrpc.reason      the reason for which the call failed (see errors.CallFacts)
 //	dynpsrpc.phase       the phase in which the call failed (see errors.CallFacts)
 package tracing

@@ -137,7 +137,7 @@ func (s *Service) Close() {
 
 func must(what string, err error) {
 	if err != nil {
-		// An error here is a bug in the test.
+		// An error here indicates a bug in the test.
 		panic(fmt.Sprintf("%s: %v", what, err))
 	}
 }

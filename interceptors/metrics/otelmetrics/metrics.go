@@ -84,7 +84,7 @@ func handle(err error) {
 }
 
 // Watch exports the values reported by sources until stop is called. Each source is called once by
-// Watch and then once for each collection. If an instrument or the callback cannot be created,
+// Watch itself and then on every collection. If an instrument or the callback cannot be created,
 // Watch returns the error of the meter.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	observables := map[*metrics.Instrument]metric.Float64Observable{}

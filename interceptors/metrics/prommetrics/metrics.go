@@ -53,8 +53,8 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	return m, nil
 }
 
-// Watch exports the values reported by sources until stop is called. Each source is called once for
-// each collection.
+// Watch exports the values reported by sources until stop is called. Each source is called on every
+// collection.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
