@@ -17,7 +17,7 @@ TEST_FLAGS := -race -shuffle=on -p=2 -parallel=4 -timeout=20m
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help test race bench microbench fuzz lint cover tidy generate redis-server
+.PHONY: help test race bench microbench fuzz lint cross cover tidy generate redis-server
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ fuzz: ## Run every fuzz target for FUZZ_TIME (60s)
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters; .golangci.yml has the reasons
 	$< run ./...
 	cd tests/bench && $< run ./...
+
+cross: ## Build for the other operating systems
+	@set -e; for os in darwin windows freebsd; do \
+		echo "building for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build ./...; \
+	done
 
 cover: ## Write coverage.html and print the total
 	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./...

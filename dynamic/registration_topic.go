@@ -159,6 +159,9 @@ func (r *Registration) markInherited(e *endpoint) {
 // deregisterTopics deregisters a topic for all methods. If that fails for one method, the topic is
 // still deregistered for the others.
 func (r *Registration) deregisterTopics(plans []*serverPlan, parts []string) error {
+	if len(plans) == 1 {
+		return r.deregisterTopic(plans[0], parts)
+	}
 	var problems []error
 	for _, plan := range plans {
 		problems = append(problems, r.deregisterTopic(plan, parts))

@@ -66,9 +66,9 @@ func (o *SelectionOpts) internal() selection.Opts {
 	}
 	if choose := o.SelectionFunc; choose != nil {
 		opts.SelectionFunc = func(claims []*selection.Claim) (string, error) {
-			public := make([]*Claim, len(claims))
-			for i, claim := range claims {
-				public[i] = (*Claim)(claim)
+			var public []*Claim
+			for _, claim := range claims {
+				public = append(public, (*Claim)(claim))
 			}
 			return choose(public)
 		}

@@ -4,8 +4,8 @@ package testenv
 
 import "syscall"
 
-// endWithParent returns nil, because only Linux can kill a process when its parent exits.
-func endWithParent() *syscall.SysProcAttr { return nil }
+// killWithParent returns nil, because only Linux can kill a process when its parent exits.
+func killWithParent() *syscall.SysProcAttr { return nil }
 
 func (p *process) pause() {
 	p.tb.Helper()

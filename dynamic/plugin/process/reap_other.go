@@ -7,6 +7,6 @@ func (p *process) reap() error {
 	err := p.command.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.gone = true
+	p.reaped = true
 	return err
 }
