@@ -5,7 +5,8 @@
 //
 // A plugin is a folder that contains a manifest named plugin.json (see [Manifest]), the plugin's
 // code, and usually the descriptors of its services, either as a descriptor set or as .proto
-// sources. A [Loader] runs the code. Pass the loaders that the host needs to [WithLoaders]:
+// sources. A [Loader] runs the code. Use [WithLoaders] to give the host the loaders that its
+// plugins need:
 //
 //   - Package dynamic/plugin/wasm runs WebAssembly in a sandbox. The code has no access to files,
 //     the network or the environment.
@@ -17,7 +18,7 @@
 // [Host.Watch] watches a directory of plugins and loads, replaces and unloads them as their folders
 // change. [Host.Load] and [Host.Unload] do this for a single plugin. To update a watched plugin,
 // copy its new folder to a place outside the watched directory and then rename it into place. This
-// way the host never reads a partial copy.
+// way, the host never reads a partial copy.
 //
 // # Ordering
 //
@@ -31,11 +32,11 @@
 //
 // # Failures
 //
-// A broken plugin does not affect the host: the error gives the reason, and the previous version
-// keeps serving. Either all services of a version are served, or none. If the code stops serving
-// after it was loaded, for example because its process exited, the plugin is degraded until the
-// code recovers. Go plugins run inside the host, so a panic outside their handlers terminates the
-// host.
+// A plugin that cannot be loaded does not affect the host. The error gives the reason, and the
+// previous version keeps serving. Either all services of a version are served, or none. If the code
+// stops serving after it has been loaded, for example because its process exited, the plugin is
+// degraded until the code recovers. Go plugins are less isolated: they run inside the host, so a
+// panic outside their handlers terminates the host.
 //
 // # Debugging
 //
@@ -46,5 +47,5 @@
 // # Testing
 //
 // To test a host without building plugins, implement [Loader] and [Instance] in Go; see the example
-// of [Host]. An in-process bus is sufficient for everything except process plugins.
+// for [Host]. An in-process bus is sufficient for everything except process plugins.
 package plugin

@@ -39,7 +39,7 @@ type Event struct {
 	// Folder is the path of the plugin's folder.
 	Folder string
 	// Err is the reason for a Failed or Degraded event, and nil for other events. Its text does not
-	// repeat Plugin, Version and Folder.
+	// repeat Plugin, Version or Folder.
 	Err error
 }
 

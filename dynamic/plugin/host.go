@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// ErrHostClosed is returned by the methods of a [Host] after the host was shut down or closed.
+// ErrHostClosed is returned by the methods of a [Host] after the host has been shut down or closed.
 var ErrHostClosed = errors.NewErrorf(errors.Canceled, "plugin host is closed")
 
 // Host serves plugins on a server. All methods are safe for concurrent use; changes to the same
@@ -86,14 +86,14 @@ func (h *Host) emit(e Event) {
 }
 
 // enter registers a call of one of the host's methods. It returns a context that ends when ctx or
-// life ends, where life is runCtx or drainCtx. The caller must call leave when the call is done.
-// After Shutdown has begun, enter returns ErrHostClosed.
-func (h *Host) enter(ctx, life context.Context) (bounded context.Context, leave func(), err error) {
+// hostCtx ends; hostCtx is either runCtx or drainCtx. The caller must call leave when the call is
+// done. After Shutdown has begun, enter returns ErrHostClosed.
+func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, leave func(), err error) {
 	if !h.calls.Enter() {
 		return nil, nil, ErrHostClosed
 	}
 	bounded, cancel := context.WithCancel(ctx)
-	detach := context.AfterFunc(life, cancel)
+	detach := context.AfterFunc(hostCtx, cancel)
 	return bounded, func() {
 		detach()
 		cancel()

@@ -99,8 +99,8 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
 	previous := h.addVersion(v)
 
-	// Reserve the names in the manifest before running the code, and reserve the names that the
-	// code actually serves afterwards. A Go plugin may declare its services in code only.
+	// Before running the code, reserve the names in the manifest. Afterwards, reserve the names
+	// that the code actually serves, because a Go plugin may declare its services only in its code.
 	err := h.reserve(ctx, v, source.namesToReserve())
 	if err == nil {
 		err = v.start(ctx)
@@ -164,8 +164,8 @@ func (h *Host) commit(previous, v *version) {
 }
 
 // markFailed records why source could not be loaded and emits an event. It returns err wrapped with
-// the plugin's name, version and folder. The event carries these as fields, so its Err is the
-// unwrapped err.
+// the plugin's name, version and folder. The event already has fields for these, so its Err is err
+// itself.
 func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 	withPlugin := errors.NewErrorf(errorCode(err),
 		"plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)

@@ -69,8 +69,8 @@ func WithLoaders(loaders ...Loader) Option {
 // handle is nil, events are logged.
 func WithEvents(handle func(Event)) Option { return func(o *hostOptions) { o.onEvent = handle } }
 
-// WithDrainTimeout sets how long running handlers may continue after their plugin was replaced or
-// unloaded. After that time, their contexts are canceled. If timeout is zero or negative, the
+// WithDrainTimeout sets how long running handlers may continue after their plugin has been replaced
+// or unloaded. After that time, their contexts are canceled. If timeout is zero or negative, the
 // default of 30 seconds is used.
 func WithDrainTimeout(timeout time.Duration) Option {
 	return func(o *hostOptions) {

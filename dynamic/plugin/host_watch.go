@@ -13,8 +13,8 @@ import (
 //
 // A folder is read after it has not changed for the interval set by [WithDebounce]. The results are
 // reported as events; see [WithEvents]. Watch retries a failed load after the next change of the
-// folder and after another plugin was unloaded. If the load failed because another plugin serves
-// one of the services, Watch also retries after another load has finished.
+// folder and after another plugin has been unloaded. If the load failed because another plugin
+// serves one of the services, Watch also retries after another load has finished.
 //
 // Watch returns nil when ctx ends and leaves the plugins loaded. It returns an error if root cannot
 // be read or watched initially, and [ErrHostClosed] if the host is shut down.

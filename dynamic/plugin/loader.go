@@ -31,9 +31,9 @@ type Instance interface {
 	// the code serves on the bus itself.
 	Services() []Service
 
-	// Close stops the code. The host calls it once, after the handlers have returned. Handlers that
-	// are still running long after their contexts have ended do not delay the call. Code that
-	// serves on the bus itself stops accepting requests and finishes the requests that it has
+	// Close stops the code. The host calls it once, after the handlers have returned. The host does
+	// not wait for handlers that are still running 5 seconds after their contexts have ended. Code
+	// that serves on the bus itself stops accepting requests and finishes the requests that it has
 	// already received. When ctx ends, Close stops the code immediately.
 	Close(ctx context.Context) error
 }
@@ -57,8 +57,8 @@ type Service struct {
 
 	// Registered, if not nil, is called with the service's registration as soon as the service is
 	// served. Use it to register topics and to publish updates. If a newer version is rolled back,
-	// Registered is called again with a new registration. The topics of the previous version remain
-	// registered as long as the method still has topics; registering them again has no effect. If
-	// Registered panics or returns an error, the version is not served.
+	// Registered is called again with a new registration. Topics that the previous version has
+	// registered remain registered if their method still has topics; registering them again has no
+	// effect. If Registered panics or returns an error, the version is not served.
 	Registered func(registration *dynamic.Registration) error
 }

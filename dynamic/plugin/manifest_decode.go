@@ -43,7 +43,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	return m, nil
 }
 
-// explainJSONError adds the line number to an error returned by encoding/json, if it is known.
+// explainJSONError adds the line number, if it is known, to an error returned by encoding/json.
 func explainJSONError(data []byte, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return invalid("the JSON is incomplete: %w", io.ErrUnexpectedEOF)

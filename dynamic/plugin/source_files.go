@@ -96,7 +96,7 @@ type memoryFile struct {
 	name string
 }
 
-// Stat always returns an error, because the parser calls sourceFiles.Stat instead.
+// Stat is not supported and returns an error. The parser calls sourceFiles.Stat instead.
 func (f *memoryFile) Stat() (fs.FileInfo, error) {
 	return nil, &fs.PathError{Op: "stat", Path: f.name, Err: errors.ErrUnsupported}
 }

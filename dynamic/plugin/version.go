@@ -101,7 +101,7 @@ func (v *version) event(kind EventKind, err error) Event {
 
 // shutdown closes the registrations of a version, waits for their handlers, and then closes the
 // code. When ctx ends or the drain timeout expires, shutdown cancels the contexts of the handlers
-// and gives the handlers another closeGrace to return. shutdown must be called only once.
+// and waits for up to closeGrace until they return. shutdown must be called only once.
 func (v *version) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
 	defer cancel()

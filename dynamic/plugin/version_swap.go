@@ -30,8 +30,8 @@ func (v *version) dryRun(services []Service) ([]*managedService, error) {
 }
 
 // swap starts serving all services of v. Services that previous also serves are replaced
-// atomically, so that no request is lost. If any service fails, swap rolls back the services that
-// it has already replaced and returns an error. previous may be nil.
+// atomically, so that no request is lost. If any service cannot be served, swap rolls back the
+// services that it has already replaced and returns an error. previous may be nil.
 func (v *version) swap(previous *version) (err error) {
 	var undo []func() error
 	defer func() {

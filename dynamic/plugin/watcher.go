@@ -27,7 +27,7 @@ type watcher struct {
 	// loadsRunning is the number of loads whose results have not been received yet.
 	loadsRunning int
 	// completed is the number of loads and unloads that have finished, not counting loads that
-	// failed with a conflict.
+	// failed because of a conflict; see isConflict.
 	completed int
 	// stopped is closed when Watch returns.
 	stopped chan struct{}
@@ -148,8 +148,8 @@ func (w *watcher) folder(path string) *watchedFolder {
 	return f
 }
 
-// debounce loads and unloads the folders that have not changed for the debounce interval. It
-// returns the time until the next folder may be ready, or 0 if no folder is waiting.
+// debounce loads or unloads each changed folder whose last change is at least one debounce interval
+// ago. It returns the time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.ready()
 	for _, f := range changed { // set before the unloads, which check whether a plugin has moved
@@ -166,9 +166,9 @@ func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	return next
 }
 
-// ready returns the folders that have not changed for the debounce interval: changed contains those
-// to load, and removed those that no longer have a manifest. next is the time until the next folder
-// may be ready, or 0 if no folder is waiting.
+// ready returns the changed folders whose last change is at least one debounce interval ago.
+// changed contains those that have a manifest, and removed contains those that do not. next is the
+// time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration) {
 	interval := w.host.options.debounce
 	for _, f := range w.folders {
@@ -242,12 +242,12 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 
 // onResult handles the result of a load or an unload and decides which failed folders to retry.
 //
-// After an unload, all failed folders are retried. After a load, whether it succeeded or not, only
-// folders that failed with a conflict are retried, because the loaded plugin may have released the
-// service that they need. A load that itself fails with a conflict does not cause other folders to
-// be retried, because two conflicting plugins would otherwise retry each other forever. Its own
-// folder is retried only if another load or unload has completed since the load began, because the
-// conflicting plugin may already be gone.
+// After an unload, all failed folders are retried. After a load, only folders that failed with a
+// conflict (see isConflict) are retried, because the load, even if it failed, may have released the
+// service that they need. The exception is a load that itself fails with a conflict: it does not
+// trigger retries of other folders, because two conflicting folders would otherwise trigger each
+// other's retries forever. Its own folder is retried only if another load or unload has completed
+// in the meantime, because the conflicting plugin may be gone by then.
 func (w *watcher) onResult(c changeResult) {
 	c.folder.busy = false
 	if c.load {
@@ -273,8 +273,8 @@ func (w *watcher) onResult(c changeResult) {
 	}
 }
 
-// unloadOthers unloads any other plugin that is still served from the folder of c. This happens if
-// the name in the manifest has changed.
+// unloadOthers unloads any other plugin that is still served from the folder of c. There is one if
+// the name in the folder's manifest has changed.
 func (w *watcher) unloadOthers(c changeResult) {
 	if !c.folder.changedAt.IsZero() || !c.load && c.folder.fingerprint != noManifest {
 		return // the folder is handled again after the debounce interval

@@ -61,8 +61,8 @@ func settings(info *debug.BuildInfo) map[string]string {
 }
 
 // modules returns the versions and checksums of the dependencies of info, keyed by module path. It
-// omits main modules and modules that are replaced by local folders because they have no version;
-// the Go runtime compares their packages when it loads the plugin.
+// omits main modules and modules that are replaced by local folders. These modules have no version,
+// but the Go runtime compares their packages when it loads the plugin.
 func modules(info *debug.BuildInfo) map[string]string {
 	all := map[string]string{}
 	for _, module := range info.Deps {

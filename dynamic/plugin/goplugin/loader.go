@@ -31,9 +31,10 @@ func NewLoader() Loader { return Loader{} }
 func (Loader) Name() string { return "go" }
 
 // Load opens the shared object, unless the process has already loaded it, and calls its Services
-// function. It returns an error if that takes longer than 30 seconds or if ctx ends first. The
-// plugin's code cannot be stopped: it keeps running in the background, and its result is discarded.
-// While the code is stuck in an init function, the process cannot load any other Go plugin.
+// function. If that takes longer than 30 seconds or if ctx ends first, Load returns an error. The
+// plugin's code cannot be stopped, so it keeps running in the background, and its result is
+// discarded. While the code is stuck in an init function, the process cannot load any other Go
+// plugin.
 func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Instance, error) {
 	switch {
 	case !supported:

@@ -33,7 +33,7 @@ type instance struct {
 	closeCtx context.Context //nolint:containedctx // it is the context of Close
 	// done is closed when supervise returns.
 	done chan struct{}
-	// closeErr is the error returned by stopping the process. It is set before done is closed.
+	// closeErr is the error that process.stop returned. It is set before done is closed.
 	closeErr error
 }
 
@@ -43,7 +43,7 @@ func newInstance(l *Loader, source *plugin.Source, executable *executable, onHea
 	return i
 }
 
-// Services returns none, because the process serves on the bus itself.
+// Services returns nil, because the process serves on the bus itself.
 func (i *instance) Services() []plugin.Service { return nil }
 
 // Close stops the process gracefully. If ctx ends before the process has exited, Close kills it.

@@ -67,8 +67,8 @@ func WithBackoff(minimum, maximum time.Duration) Option {
 	}
 }
 
-// WithInheritedEnv adds to the names of the environment variables that processes inherit from the
-// host. The package documentation lists the variables that are always inherited.
+// WithInheritedEnv adds names of environment variables that processes inherit from the host. The
+// package documentation lists the variables that are always inherited.
 func WithInheritedEnv(names ...string) Option {
 	return func(o *options) { o.inheritedEnv = append(o.inheritedEnv, names...) }
 }

@@ -97,8 +97,8 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// signal calls send with the process ID unless the process has been reaped. send must signal the
-// whole process group.
+// signal calls send with the process ID unless the process has been reaped. send is terminateGroup
+// or killGroup.
 func (p *process) signal(send func(pid int) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -49,8 +49,8 @@ var exports = []struct {
 }
 
 // checkExports returns an error that lists all problems with the module's exports: functions that
-// are missing or have the wrong signature, a memory that is missing or starts above memoryLimit,
-// and a _start function without _initialize.
+// are missing or have the wrong signature, a memory that is missing or whose initial size exceeds
+// memoryLimit, and a _start function without _initialize.
 func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	var errs []error
 	functions := compiled.ExportedFunctions()

@@ -33,8 +33,9 @@ type instance struct {
 	log                 guestLog
 	maxResponse         int
 
-	// ctx is the context of the current request, or of the start of the instance. It is stored
-	// because the WASI functions for sleeping and for random numbers have no context parameter.
+	// ctx is the context of the current request, or the context in which the instance is being
+	// started. It is stored because the WASI functions for sleeping and for random numbers have no
+	// context parameter.
 	ctx context.Context //nolint:containedctx // see above
 	// inputBuffer is the address in the module's memory to which the host writes requests.
 	// inputSize is the size of this buffer, in bytes.
@@ -167,9 +168,9 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 	return append(make([]byte, 0, size), bytes...), nil
 }
 
-// newFault returns a fault for err, the error that stopped the module. The context and the memory
-// limit are checked before err, because a module that is stopped at its deadline or runs out of
-// memory then traps or exits.
+// newFault returns a fault for err, the error that stopped the module. newFault checks the context
+// and the memory limit first: a module that has been stopped at its deadline or has run out of
+// memory traps or exits, and err does not show why.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {

@@ -136,8 +136,8 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 }
 
 // bindServices returns the services with a handler for each method that the module serves. served
-// is the module's method list, in which the module identifies each method by its index. The error
-// lists every difference between the services and the list.
+// is the module's method list; in calls to the module, a method is identified by its index in this
+// list. The error lists every difference between the services and the list.
 func (p *loadedPlugin) bindServices(services []*registry.Service, served []string) ([]plugin.Service, error) {
 	indexes := make(map[string]uint32, len(served))
 	for index, method := range served {
@@ -215,8 +215,8 @@ func (p *loadedPlugin) serve(ctx context.Context, method *registry.Method, index
 	return nil, err
 }
 
-// withTimeLimit returns a context that ends after the plugin's timeout, and its deadline. If ctx
-// already has an earlier deadline, ctx itself is returned, which saves a timer.
+// withTimeLimit returns a context that ends after the plugin's timeout, and the deadline of that
+// context. If ctx already has an earlier deadline, ctx itself is returned, which saves a timer.
 func (p *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
 	limit := time.Now().Add(time.Duration(p.limits.Timeout))
 	if deadline, ok := ctx.Deadline(); ok && !limit.Before(deadline) {

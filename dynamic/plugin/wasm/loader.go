@@ -63,8 +63,8 @@ func (l *Loader) Name() string { return Name }
 // When ctx ends, the compiler stops before it compiles the next function. A malicious module can
 // contain a single function that takes minutes to compile.
 //
-// Load does not use the function for reporting the plugin's health, because the plugin keeps
-// serving when an instance fails: the instance is replaced.
+// Load ignores its last parameter and never reports the plugin as degraded: a failed instance is
+// replaced, and the plugin keeps serving.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	if !l.track() {
 		return nil, errors.NewErrorf(errors.FailedPrecondition, "wasm loader is closed")

@@ -88,7 +88,7 @@ func (p *pool) release(in *instance) {
 	<-p.semaphore
 }
 
-// addIdle adds an instance to the idle ones. Unlike release, it does not change the semaphore.
+// addIdle adds an instance to the idle instances. Unlike release, it does not change the semaphore.
 func (p *pool) addIdle(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,9 +13,9 @@ const header = "\x00asm\x01\x00\x00\x00"
 // instrument returns a copy of a module with metering, which is ready to be compiled.
 //
 // It also rejects a module that declares more elements than its bytes can contain, or more local
-// variables or table elements than real programs have. The compiler allocates memory for declared
-// elements before it reads them, and a Go process that runs out of memory crashes, so a module of
-// 20 bytes could crash the host. All other validation is left to the compiler.
+// variables or table elements than real programs have. Without this check, a module of 20 bytes
+// could crash the host: the compiler allocates memory for declared elements before it reads them,
+// and a Go process that runs out of memory crashes. All other validation is left to the compiler.
 func instrument(module []byte) ([]byte, error) {
 	if len(module) < len(header) || string(module[:len(header)]) != header {
 		return nil, errors.New("plugin is not a WebAssembly module of version 1")
@@ -48,7 +48,8 @@ type rewriter struct {
 	injected *injected
 }
 
-// reset sets the part to be read. The output's capacity includes 25 percent more for additions.
+// reset sets the part to be read. The capacity of the output is 25 percent larger than the part to
+// leave room for additions.
 func (w *rewriter) reset(part []byte) {
 	w.input, w.unread = part, part
 	w.output = make([]byte, 0, len(part)+len(part)/4)
@@ -61,7 +62,7 @@ func (w *rewriter) copyRead() {
 	w.copied = read
 }
 
-// insert appends to the output bytes that are not in the input.
+// insert appends added to the output. These bytes are not part of the input.
 func (w *rewriter) insert(added []byte) {
 	if w.err == nil {
 		w.copyRead()
@@ -153,8 +154,8 @@ func (w *rewriter) readElements(count int, element func()) {
 	}
 }
 
-// extendVector reads a vector and appends one element to the copy. It calls element to read each
-// existing element.
+// extendVector reads a vector and appends the element returned by added to the copy. It calls
+// element to read each existing element.
 func (w *rewriter) extendVector(added func() []byte, element func()) {
 	var count int
 	w.consume(func() { count = w.readLength() })

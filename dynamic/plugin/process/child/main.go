@@ -81,7 +81,7 @@ func run(
 
 // watchHost calls stop when stdin is closed. The host closes stdin to stop the program, and the
 // operating system closes it when the host dies. If the program runs without a host, watchHost does
-// nothing.
+// nothing. If the host uses another protocol version, watchHost returns an error.
 func (env environment) watchHost(stop func()) error {
 	version := env.getenv(childproto.EnvABI)
 	if version == "" {
