@@ -31,8 +31,8 @@ type callInbox struct {
 	id    id.Call
 	state callState
 	// requireClaim causes successful responses to be discarded if they come from servers that have
-	// not claimed the request. Only the calling goroutine writes it. Once the call is pending, mu
-	// must be held for writing.
+	// not claimed the request. Only the calling goroutine writes it and, once the call is pending,
+	// only while holding mu.
 	requireClaim bool
 }
 
@@ -85,7 +85,7 @@ type inboxPool struct {
 }
 
 // get returns an inbox with a new request ID. After the call, the caller returns the inbox with
-// put, unless another goroutine may still use it, as the callbacks of an open stream do.
+// put, unless another goroutine, such as a callback of an open stream, may still use it.
 func (p *inboxPool) get() *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {

@@ -91,7 +91,7 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 }
 
 // stop ends the call and releases its resources on the conn. No response is added after stop
-// returns. Servers that answer later still become members of the route; see
+// returns. Servers that answer later are still added to the route's membership; see
 // [selection.LateResponses].
 func (c *multiCall) stop() {
 	if c.chain != nil {

@@ -55,8 +55,8 @@ func (t *callTimer) start(now time.Time, d time.Duration) {
 }
 
 // stop ends the current call. If the timer is firing at the same time, onDeadline may still be
-// called with the deadline of that call. The inbox recognizes by the deadline that the call has
-// ended.
+// called with the deadline of that call. The inbox detects this by comparing that deadline with the
+// current one.
 func (t *callTimer) stop() { t.deadline.Store(noDeadline) }
 
 // setLocked sets the underlying timer for a deadline that is d from now. If d exceeds

@@ -136,8 +136,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	return c.wait(ctx)
 }
 
-// deregister removes the call from the pending calls. If the selection was adaptive, servers that
-// answer later still become members; see [selection.LateResponses].
+// deregister removes the call from the pending calls. If the selection used the route's membership,
+// servers that answer later are still added to it; see [selection.LateResponses].
 func (c *unaryCall) deregister() {
 	conn := c.plan.conn
 	if c.claims != nil && c.claims.Membership() != nil {
@@ -191,8 +191,8 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	state := c.inbox.snapshot()
 	switch {
 	case state.isError() && c.isFinal(state.failure):
-		// After the expiry, the server's error was most likely caused by the expired context of the
-		// handler.
+		// An error that arrives after the expiry was most likely caused by the end of the handler's
+		// context, so it is reported as a timeout.
 		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
@@ -313,9 +313,8 @@ func (c *unaryCall) responder() string {
 }
 
 // contextError returns the error of a call whose context or timeout ended before a response
-// arrived. If the time runs out during the selection, the result is the error of the selection
-// instead: the request was not granted to any server, and a server may have reported why it cannot
-// run the request.
+// arrived. If the time runs out while a server is still being selected, it returns the selection
+// error instead, which may contain a server's reason for not running the request.
 func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {

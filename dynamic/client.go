@@ -76,10 +76,10 @@ func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...Reque
 	return response.(Resp), nil
 }
 
-// OpenStream opens a stream to one server and returns when a server has accepted it. With MULTI
-// routing, the stream goes to all servers, and only the first acknowledgement of each frame counts.
-// ctx applies to the entire life of the stream: when ctx ends, the stream is closed with the error
-// of ctx.
+// OpenStream opens a stream and returns when a server has accepted it. The stream goes to one
+// server or, with MULTI routing, to all servers; in the latter case, only the first acknowledgement
+// of each frame counts. ctx applies to the entire life of the stream: when ctx ends, the stream is
+// closed with the error of ctx.
 //
 // OpenStream returns the same errors as [Client.Call]. The timeout of the call also applies to each
 // message sent on the stream; see [WithStreamTimeout].

@@ -24,7 +24,7 @@ type Response[Resp proto.Message] struct {
 // CallMulti sends a request to every server and returns a channel of their responses. The channel
 // is closed when one of the following happens:
 //
-//   - As many servers have answered as were set with [WithExpectedResponses].
+//   - The expected number of servers, set with [WithExpectedResponses], has answered.
 //   - Every server has answered. This is detected only if the bus counts the receivers of a
 //     request, as the in-process bus and Redis do.
 //   - The timeout of the call passes.

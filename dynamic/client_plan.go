@@ -14,8 +14,8 @@ import (
 )
 
 // clientPlan holds everything about one method on a conn that does not change between calls. Types
-// and channels are resolved once in advance, so that calls do not have to resolve them. A
-// clientPlan is immutable.
+// and channels are resolved once, when the plan is created, rather than for each call. A clientPlan
+// is immutable.
 type clientPlan struct {
 	conn      *Conn
 	method    *registry.Method

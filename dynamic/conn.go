@@ -52,9 +52,9 @@ type Conn struct {
 }
 
 // ConnStats holds the counts of frames that a conn has dropped since it was created, and the number
-// of messages that are waiting to be read. A conn drops a frame that it cannot use without
-// returning an error or logging it: frames arrive in bus callbacks, which have no caller that could
-// receive an error, and any process on the bus may send any number of them.
+// of messages that are waiting to be read. A frame that the conn cannot use is dropped without an
+// error or a log entry: it arrives in a bus callback, which has no caller to return an error to,
+// and logging it would let any process on the bus flood the log.
 type ConnStats struct {
 	// BadFrames counts frames that could not be decoded, that exceeded the maximum frame size of
 	// the conn, or that contained the wrong kind of message for their channel.
@@ -187,8 +187,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 }
 
 // maxMemberships is the maximum number of memberships that a conn keeps, one for each method and
-// topic. When the limit is reached, the conn discards all of them, which limits their memory. The
-// next calls learn them again.
+// topic. When the limit is reached, the conn discards all of them to bound their memory use; later
+// calls create them again.
 const maxMemberships = 10_000
 
 // membership returns the membership for a request channel, which records what earlier calls have
@@ -267,7 +267,7 @@ func (c *Conn) panics() panicReporter {
 }
 
 // subscribeReplies subscribes to the replies of a service, unless the conn has already done so. It
-// waits for the bus at most for the conn's timeout, or for DefaultClientTimeout if none is set.
+// waits for the bus for at most the conn's timeout, or DefaultClientTimeout if none is set.
 func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
 	c.mu.Lock()
 	if err := c.err(); err != nil {

@@ -51,7 +51,7 @@ func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, client
 	}
 }
 
-// subscribe subscribes to those channels that are not subscribed yet, and returns when the bus has
+// subscribe subscribes to the channels that are not subscribed yet, and returns when the bus has
 // confirmed them. The stream channel is included only if streams is true. After an error, subscribe
 // may be called again.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {

@@ -95,8 +95,9 @@
 //
 // The interceptors of a server enclose those of its services, and the interceptors of a conn
 // enclose those of a request. If several interceptors are given, the first one is the outermost. On
-// a client, the outermost interceptor is the one nearest to the caller; on a server, it is the one
-// nearest to the bus. Package interceptors provides ready-made interceptors.
+// a client, the outermost interceptor is the one nearest to the caller, except for subscriptions;
+// for these, and on a server, it is the one nearest to the bus. Package interceptors provides
+// ready-made interceptors.
 //
 // # Debugging
 //
@@ -112,5 +113,5 @@
 // # Concurrency
 //
 // All types in this package are safe for concurrent use unless their documentation says otherwise.
-// Server.Shutdown and Conn.Close return when the goroutines that they own have ended.
+// Server.Shutdown and Conn.Close return when the goroutines of the server or conn have ended.
 package dynamic

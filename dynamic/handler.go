@@ -235,7 +235,7 @@ func isNil(message proto.Message) bool {
 type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
 
 // bindHandlers binds the handlers to the methods of r's service and returns the plans of all served
-// methods, keyed by method name. A single error reports all problems.
+// methods, keyed by method name. The returned error reports all problems, not only the first.
 func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {

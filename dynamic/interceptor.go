@@ -32,8 +32,8 @@ type clientInterceptors struct {
 }
 
 // ClientRPCHandler sends the request of a single call and returns the response. The innermost
-// handler sends the request over the bus. Each call creates a new request with a new id and applies
-// ctx and opts (timeouts, metadata and topic) as [Client.Call] does.
+// handler sends the request over the bus. Each time it is called, it creates a new request with a
+// new ID and applies ctx and opts (timeouts, metadata and topic) as [Client.Call] does.
 type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
 
 // ClientRPCInterceptor wraps the handler of a client's single calls. The returned handler may call
@@ -41,10 +41,10 @@ type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...R
 // or error. Messages must be of the method's message types; both generated and dynamic messages are
 // accepted. The returned handler runs on the caller's goroutine, and its panics are not recovered.
 //
-// The interceptor itself is called when a client, or a view of a client for another topic, is
-// created, and again for each call that uses [WithTopic] or [WithRequestInterceptors]. State that
-// is shared between calls must therefore be kept outside the interceptor. The returned handler must
-// be safe for concurrent use.
+// The interceptor itself is called when a client is created, including by [Client.Topic], and again
+// for each call that uses [WithTopic] or [WithRequestInterceptors]. State that is shared between
+// calls must therefore be kept outside the interceptor. The returned handler must be safe for
+// concurrent use.
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
 // ClientMultiRPCHandler handles one multi call. A handler returned by an interceptor passes an

@@ -27,8 +27,8 @@ type multiChain struct {
 	mu sync.Mutex
 	// sent reports whether a request has been sent or is being sent.
 	sent bool
-	// frozen reports whether the caller's Send has returned. After that no request can be sent,
-	// because no goroutine would read the responses.
+	// frozen reports whether the first handler's Send has returned. After that no request can be
+	// sent, because no goroutine would read the responses.
 	frozen bool
 	// call is the call in progress. It is nil until a request has been sent.
 	call *multiCall
@@ -148,7 +148,8 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 		c.sent, c.call = err == nil, call
 	}
 	c.mu.Unlock()
-	// If the caller's Send has returned in the meantime, no goroutine would read the responses.
+	// If the first handler's Send has returned in the meantime, no goroutine would read the
+	// responses.
 	if started && err == nil {
 		call.stop()
 		return c.errStarted()
@@ -156,8 +157,8 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 	return err
 }
 
-// errStarted returns the error reported when Send is called a second time or after the caller's
-// Send has returned.
+// errStarted returns the error reported when Send is called a second time or after the first
+// handler's Send has returned.
 func (c *multiChain) errStarted() error {
 	return errors.NewErrorf(
 		errors.Internal, "request of %s was already sent, or Send has returned", c.plan.method.FullName())

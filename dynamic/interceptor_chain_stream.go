@@ -158,8 +158,8 @@ func (c *streamChain) close(s *stream, cause error) error {
 }
 
 // closeFrom calls the Close method of the handler at index unless it has already been called. If
-// index is past the last handler, closeFrom closes the stream. If the stream does not exist yet, a
-// close that has passed all handlers or reaches a handler already closed is recorded as refusal.
+// index is past the last handler, closeFrom closes the stream. If there is no method to call and
+// the stream does not exist yet, closeFrom records cause in refusal.
 func (c *streamChain) closeFrom(index int, cause error) error {
 	s := c.stream.Load()
 	switch {
@@ -193,7 +193,7 @@ func (c *streamChain) finish(cause error) {
 }
 
 // receive passes a message through the handlers into the user's channel. It returns false if no
-// more messages can be delivered. It is called only by the pump.
+// more messages can be delivered. It is called only by the pump, the stream's delivery goroutine.
 //
 // The message is acknowledged in recv if a handler passes it on, or here if the handlers have
 // consumed it. pendingAck ensures that it is acknowledged only once, even if a handler passes on

@@ -8,7 +8,7 @@ import (
 type requestOptions struct {
 	// timeout is the argument of WithRequestTimeout, or 0 if the option is not used.
 	timeout time.Duration
-	// selection is nil if the call uses an adaptive selection.
+	// selection is the argument of WithSelectionOpts, or nil if the option is not used.
 	selection *SelectionOpts
 	topic     []string
 	hasTopic  bool
@@ -67,8 +67,9 @@ func WithTopic(parts ...string) RequestOption {
 }
 
 // WithExpectedResponses ends a multi call as soon as n servers have responded. Without this option,
-// multi calls last until their timeout on NATS and Redis Cluster, where the bus does not report how
-// many receivers got a request. If n is zero or negative, the option has no effect.
+// multi calls last until their timeout on NATS and on Redis Cluster without sharded pub/sub, where
+// the bus does not report how many receivers got a request. If n is zero or negative, the option
+// has no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }

@@ -120,7 +120,7 @@ func (r *Registration) Kill() {
 }
 
 // drain makes the endpoints reject further requests. It then waits for the requests and streams
-// that are being handled, including those of endpoints that have been removed earlier.
+// that are being handled, including those of endpoints that were removed earlier.
 func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 	for _, e := range endpoints {
 		e.inFlight.Close()
@@ -318,10 +318,10 @@ func (r *Registration) onCancel(frame []byte) {
 	r.running.cancel(cancel.RequestID)
 }
 
-// trackRequest registers a request or stream open. It must be called before the claim is sent,
-// because from then on the client can cancel the request, which cancels ctx. If claims is true, the
-// client can also select a server; the returned channel receives true if it selects this one and
-// false otherwise. If claims is false, trackRequest returns nil.
+// trackRequest registers a request, which may be a request to open a stream. It must be called
+// before the claim is sent, because from then on the client can cancel the request, which cancels
+// ctx. If claims is true, the client can also select a server; the returned channel receives true
+// if it selects this one and false otherwise. If claims is false, trackRequest returns nil.
 func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, claims bool) (grant chan bool) {
 	r.running.add(requestID, ctx)
 	if claims {

@@ -97,7 +97,7 @@ func (r *Registration) replaceWith(next *Registration) error {
 
 // newEndpoints returns new endpoints for the methods of r that have no topics and for the topics
 // that predecessor serves. If an endpoint of predecessor has the same channel, the new endpoint
-// uses its inbound.
+// shares its inbound, and thereby its bus subscription.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {

@@ -7,7 +7,8 @@ import "github.com/dynpsrpc/dynpsrpc/errors"
 // detects the mark with [IsUnprocessed]. The code, text and details of err are preserved. If err is
 // nil, Unprocessed returns nil.
 //
-// The mark is not sent to psrpc clients, in responses to multi calls, or on streams.
+// The mark is not sent to psrpc clients. It is also not sent in responses to multi calls or on
+// streams.
 func Unprocessed(err error) error {
 	if err == nil {
 		return nil

@@ -2,7 +2,8 @@ package message
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// hasNoRequired reports whether no message of this type can ever lack a required field.
+// hasNoRequired reports whether messages with this descriptor cannot contain required fields, not
+// even in nested messages or extensions.
 func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 	return !mayRequire(message, map[protoreflect.FullName]bool{})
 }

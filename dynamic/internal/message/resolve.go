@@ -21,7 +21,7 @@ func Resolve[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, 
 	example := t.New()
 	t.GoType, t.DecodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
 	// A generated type has its own descriptor, which may come from another version of the .proto
-	// file.
+	// file, so both descriptors are searched for required fields.
 	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor())
 	return t, nil
 }
@@ -68,7 +68,7 @@ func interfaceType[M proto.Message](descriptor protoreflect.MessageDescriptor) (
 	return t, nil
 }
 
-// concreteType returns the Type for a concrete message type M, which may be generated or not.
+// concreteType returns the Type for a concrete message type M, which need not be a generated type.
 func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	goType := reflect.TypeFor[M]()
 	messageType, err := messageTypeOf(zero)

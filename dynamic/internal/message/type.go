@@ -32,7 +32,7 @@ type Type struct {
 	// static reports whether every message of type GoType is named Name. If so, Check only has to
 	// check for nil.
 	static bool
-	// noRequired reports whether messages can never lack a required field. If so, encoding and
+	// noRequired reports whether messages cannot contain required fields. If so, encoding and
 	// decoding skip the search for missing required fields.
 	noRequired bool
 	// accepts reports whether a message is of type GoType. It is nil in a Type from EncodeOnly.
@@ -74,8 +74,8 @@ func (t *Type) CheckName(message proto.Message) error {
 }
 
 // Convert converts message to a message of type GoType. If message already has this type, Convert
-// returns message itself; otherwise it returns a copy. It returns an error if CheckName fails or if
-// the copy cannot be encoded or decoded.
+// returns message itself; otherwise it encodes message and decodes it into a new one. It returns an
+// error if CheckName, the encoding or the decoding fails.
 func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	accepted := message != nil && t.accepts(message)
 	if accepted && t.static {

@@ -33,8 +33,8 @@ func (c *choice) add(claim *Claim) (selected bool) {
 	return false
 }
 
-// choose returns the ID of the server to use when the selection ends, or "" if there is none. The
-// error is that of Opts.SelectionFunc.
+// choose returns the ID of the server to use when the selection ends, or "" if there is none. If
+// Opts.SelectionFunc is set, choose returns its error.
 func (c *choice) choose() (serverID string, err error) {
 	switch {
 	case c.opts.SelectionFunc != nil:

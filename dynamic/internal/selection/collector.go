@@ -55,9 +55,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 	return c.timer.C
 }
 
-// HasNew reports whether there are claims that Add has not processed, or claims for which the
-// number of receivers has changed since the last Add. It may be called on a nil Collector, for
-// which all claims are new.
+// HasNew reports whether there is anything new for Add to process: claims that it has not seen or,
+// if there are any claims, a number of receivers that has changed since the last Add. It may be
+// called on a nil Collector, for which all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
@@ -104,8 +104,8 @@ func (c *Collector) startShortCircuit() {
 	}
 }
 
-// Choose ends the selection and returns the ID of the selected server, or "" if there is none. The
-// error is that of Opts.SelectionFunc.
+// Choose ends the selection and returns the ID of the selected server, or "" if there is none. If
+// Opts.SelectionFunc is set, Choose returns its error.
 func (c *Collector) Choose() (serverID string, err error) { return c.choice.choose() }
 
 // HasSelectionFunc reports whether Opts.SelectionFunc is set.

@@ -9,8 +9,8 @@ import (
 // maxLateCalls is the number of ended calls for which late answers are still recognized.
 const maxLateCalls = 1024
 
-// LateResponses maps recently ended calls to their memberships. A server that answers after its
-// call has ended thereby becomes a member, and the next call waits for it. The zero value is ready
+// LateResponses maps recently ended calls to their memberships, so that a server that answers after
+// the call has ended still becomes a member and the next call waits for it. The zero value is ready
 // to use. All methods are safe for concurrent use.
 type LateResponses struct {
 	mu          sync.Mutex

@@ -18,7 +18,8 @@ type Membership struct {
 	// members holds the servers that answered the last call that waited for all servers, and those
 	// that have answered late since then.
 	members Responders
-	// receivers is the number of receivers that the bus reported for that call, or bus.Unknown.
+	// receivers is the number of receivers that the bus reported for the last call that waited for
+	// all servers, or bus.Unknown.
 	receivers int
 }
 
@@ -34,9 +35,9 @@ func (m *Membership) isCompleteLocked(receivers int, responders *Responders) boo
 	return receivers > 0 && responders.total >= OneReceiver*Weight(receivers+m.hiddenServersLocked())
 }
 
-// hiddenServersLocked returns by how much the number of servers exceeded the number of receivers in
-// the last complete call. The excess consists of psrpc servers, which do not report that they share
-// a receiver. Fractions are rounded down, because they occur only while servers join or leave.
+// hiddenServersLocked returns the number by which servers outnumbered receivers in the last
+// complete call. The excess consists of psrpc servers, which do not report that they share a
+// receiver. Fractions are rounded down, because they occur only while servers join or leave.
 func (m *Membership) hiddenServersLocked() int {
 	if m.receivers <= 0 {
 		return 0

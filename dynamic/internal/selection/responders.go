@@ -1,7 +1,7 @@
 package selection
 
 // Weight is the fraction of a bus receiver that a server accounts for, in units of 1/[OneReceiver].
-// If several servers share a receiver, each has a fraction of its weight.
+// If several servers share a receiver, each of them accounts for an equal part of it.
 type Weight int64
 
 // OneReceiver is the weight of a server that does not share its receiver. Weights are rounded up by
