@@ -15,17 +15,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serverCall is one request of a call. It is handled by a goroutine of the server's worker pool.
+// serverCall is a request that the server has received, other than a request to open a stream. Each
+// serverCall is handled by a goroutine of the server's worker pool.
 //
 // serverCall copies the fields of the wire.Request that it needs instead of keeping the request, so
 // that the rest of the request can be garbage collected while the handler runs. Both contexts are
 // created lazily and embedded in the struct, because most handlers never use a Done channel or a
-// timer. Creating these for every call made calls take 1.4 times as long and raised the number of
-// allocations per call from 9 to 20.
+// timer. Creating a channel and a timer for every call would make a call take 1.4 times as long and
+// raise the number of allocations per call from 9 to 20.
 type serverCall struct {
 	endpoint *endpoint
 	plan     *serverPlan
-	// token counts the call in endpoint.inFlight.
+	// token is the token returned by endpoint.inFlight.Enter for this request.
 	token  *lifecycle.Token
 	client *clientEntry
 	// context is the context passed to the handler.
@@ -47,17 +48,18 @@ type serverCall struct {
 	// subscribers is the value that endpoint.subscribers returned when the request arrived.
 	subscribers                 uint32
 	acceptDirect, acceptDecline bool // see wire.Request
-	// maybeExpired reports whether the request looks expired and only a grant by the client can
-	// show that the client's clock is wrong instead. See computeDeadline.
+	// maybeExpired reports whether the request looks expired but may instead come from a client
+	// whose clock is slow. A grant shows that the clock is slow, because only a client that is
+	// still waiting sends one. See computeDeadline.
 	maybeExpired bool
 	// clockSkewed reports whether the request has shown that the client's clock is wrong.
 	clockSkewed bool
 }
 
-// startServerCall decodes a request for e and starts a worker that serves it. token counts the
-// request in e.inFlight. If startServerCall returns true, the worker returns the token when it is
-// done. If it returns false, there is nothing to handle and the caller must return the token.
-// startServerCall never blocks.
+// startServerCall decodes a request for e and starts a worker that serves it. token is the token
+// returned by e.inFlight.Enter for this request. If startServerCall returns true, the worker passes
+// the token to Leave when it is done. If it returns false, the request has been dropped and the
+// caller must pass the token to Leave. startServerCall never blocks.
 //
 // A request that needs no grant is handled immediately, so startServerCall drops it if the bus
 // delivers it a second time. A request that needs a grant does not need this check, because its

@@ -117,9 +117,9 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 		return false
 	case <-o.closing:
 	}
-	// The endpoint is closing, but the client may still select this server because of the claim.
-	// Wait for the grant, but no longer than a client usually takes to make a selection: a client
-	// that is no longer waiting must not delay Shutdown until the request expires.
+	// The endpoint is closing, but the claim has been sent, so the client may still select this
+	// server. Wait for the grant, but no longer than a client usually takes to make a selection: a
+	// client that is no longer waiting must not delay Shutdown until the request expires.
 	grace := time.NewTimer(DefaultSelectionTimeout)
 	defer grace.Stop()
 	select {

@@ -20,9 +20,9 @@ type endpoint struct {
 	handle  serveFunc
 	inbound *inbound
 
-	// fromPredecessor reports whether Replace created the endpoint for a topic of the previous
-	// version on which RegisterTopic has not been called yet. It is guarded by the registration's
-	// mu.
+	// fromPredecessor reports whether Replace created the endpoint because its topic was registered
+	// on the previous version, and RegisterTopic has not yet been called for the topic on this
+	// version. It is guarded by the registration's mu.
 	fromPredecessor bool
 
 	// inFlight counts the requests and streams that the endpoint is currently handling.
@@ -89,16 +89,16 @@ func (e *endpoint) drain() {
 }
 
 // close calls drain and stops receiving grants. Requests that are still waiting for a grant will
-// not be granted.
+// not be handled.
 func (e *endpoint) close() {
 	e.drain()
 	e.closeOnce.Do(e.inbound.releaseGrants)
 }
 
-// reuseInbound makes e use the inbound of predecessor instead of its own if both are for the same
-// channel. The subscriptions then do not have to be replaced, so no request is lost or delivered
-// twice. If Replace fails later, the inbound remains in use by predecessor. The inbound may by then
-// have subscribed to grants that only e needs; predecessor ignores these grants.
+// reuseInbound makes e use the inbound of predecessor instead of its own if both have the same
+// channel and mode. The subscriptions then do not have to be replaced, so no request is lost or
+// delivered twice. If Replace fails later, the inbound remains in use by predecessor. By then, the
+// inbound may have subscribed to grants that only e needs; predecessor ignores these grants.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor == nil {
 		return

@@ -46,7 +46,7 @@ func (s *stream) closeIntercepted(cause error) error {
 	return s.chain.close(s, cause)
 }
 
-// closeError returns the error that Err reports after the stream was closed with cause.
+// closeError returns the error that Err reports once the stream has been closed with cause.
 func closeError(cause error) error {
 	if cause == nil {
 		return errors.ErrStreamClosed

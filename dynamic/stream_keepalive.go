@@ -32,7 +32,7 @@ func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Dura
 // raised to it. A negative interval disables keepalives.
 //
 // Keepalives are not used on streams with psrpc peers, which do not support them, or on streams
-// with MULTI routing, where several servers share the other side.
+// with MULTI routing, where the other side consists of several servers.
 func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
 
 // keepaliveInterval returns the interval selected by the value of a keepalive option. It returns 0
@@ -95,7 +95,7 @@ func (k *keepalive) check() {
 }
 
 // ping sends a ping. Errors are ignored: if the bus cannot reach the other side, no frames arrive
-// from there either, and check will close the stream.
+// from the other side either, and check will close the stream.
 func (k *keepalive) ping() {
 	s := k.stream
 	requestID, now := id.NewRequest(), time.Now()

@@ -86,8 +86,9 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 	// As in psrpc, the deadline of ctx does not shorten the expiry of an open request.
 	c.expiry = timeout
 	s := p.newStream(ctx, route, timeout, o)
-	// The stream keeps the inbox, so the inbox is not returned to the pool. Otherwise an
-	// acknowledgement that arrives after the call has ended could reach the inbox of another call.
+	// The stream keeps the inbox, so the inbox is not returned to the pool. If another call reused
+	// the inbox, an acknowledgement that arrives late could be mistaken for the response to that
+	// call.
 	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox}
 
 	keepalive := keepaliveInterval(p.conn.options.keepalive)

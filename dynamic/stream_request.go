@@ -21,8 +21,8 @@ type streamRequest struct {
 	// token is the token returned by endpoint.inFlight.Enter for this request.
 	token   *lifecycle.Token
 	request wire.Stream
-	// context ends when the request expires, when the client cancels it, or when the registration
-	// ends.
+	// context ends when the request expires, when the client cancels it, or when the context of the
+	// registration ends.
 	context lazyctx.Context
 	// subscribers is the number of servers that the bus counted as a single receiver when the
 	// request arrived. It is 0 if the bus counts this server as a receiver of its own.
@@ -64,8 +64,7 @@ func (req *streamRequest) requestInfo() RequestInfo {
 	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
 }
 
-// deregister removes the request from the registration's tables of pending claims and cancel
-// functions.
+// deregister removes the request from the registration's cancel table and pending claims.
 func (req *streamRequest) deregister() {
 	req.plan.registration.untrackRequest(req.request.RequestID, &req.context, req.grant)
 }
@@ -200,8 +199,8 @@ func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error 
 }
 
 // handle runs the handler and then closes the stream unless it was hijacked. When it returns, all
-// goroutines of the stream have ended. It recovers panics and also handles a handler that calls
-// runtime.Goexit.
+// goroutines of the stream have ended. It recovers panics, and treats a handler that calls
+// runtime.Goexit like one that panics.
 func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned := false
 	var cause error

@@ -119,10 +119,9 @@ func (t *typedStream[Send, Recv]) deliver(message proto.Message) bool {
 	}
 }
 
-// deliverAfterClose delivers a message that arrived before the stream was closed. It
-// returns false if the user has closed the stream, or has not taken the message within the stream's
-// timeout. Without this limit, a reader that has stopped would keep the stream's goroutine running
-// forever.
+// deliverAfterClose delivers a message that arrived before the stream was closed. It returns false
+// if the user closes the stream or does not read the message within the stream's timeout. Without
+// this limit, a user that has stopped reading would keep the stream's goroutine running forever.
 func (t *typedStream[Send, Recv]) deliverAfterClose(message Recv) bool {
 	timer := time.NewTimer(t.timeout)
 	defer timer.Stop()

@@ -35,7 +35,7 @@ type Subscription[Resp proto.Message] interface {
 }
 
 // SubscriptionStats contains the counters of a subscription. An update that is included in Received
-// and in none of the other counters has been delivered or is about to be.
+// and in none of the other counters has been read or is about to be put into the channel.
 type SubscriptionStats struct {
 	// Received is the number of updates that have arrived from the bus.
 	Received uint64
@@ -184,7 +184,8 @@ func (s *subscription[Resp]) end(err error) {
 	})
 }
 
-// endAsync ends the subscription in the background. It is used on goroutines that end waits for.
+// endAsync ends the subscription in the background. Goroutines that end waits for must call
+// endAsync instead of end, which would wait for them forever.
 func (s *subscription[Resp]) endAsync(err error) {
 	// goTracked fails only if the conn is closing, which ends the subscription as well.
 	_ = s.plan.conn.goTracked(func() { s.end(err) })

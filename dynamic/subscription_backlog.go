@@ -29,8 +29,8 @@ type backlog struct {
 	// the backlog is limited to DefaultBacklogBytes instead, and updates in the channel do not
 	// count.
 	limit int
-	// lagging reports whether a goroutine is draining the backlog. While it is, new frames must be
-	// added to the backlog, because they would otherwise overtake the frames in it.
+	// lagging reports whether a goroutine is draining the backlog. While lagging is true, new
+	// frames must be added to the backlog, because they would otherwise overtake the frames in it.
 	lagging atomic.Bool
 
 	mu     sync.Mutex

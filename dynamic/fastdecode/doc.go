@@ -38,8 +38,8 @@
 //   - messages are nested at most 100 levels deep,
 //   - no field is a map, a group, an extension or a member of a oneof with more than one field.
 //
-// dynamicpb decodes all other requests, as well as all messages that hyperpb cannot compile, and
-// every request on architectures other than amd64 and arm64.
+// dynamicpb decodes all other requests. It also decodes requests whose message type hyperpb cannot
+// compile, and every request on architectures other than amd64 and arm64.
 //
 // The option can therefore be used with every method, and makes most methods faster. It has no
 // benefit for a method whose requests contain maps or oneofs.

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// maxNumber is the highest field number that the filter admits. It is the highest one whose tag
-	// takes at most two bytes, and it limits the size of the filter's tables.
+	// maxNumber is the highest field number that the filter admits. It is the highest number whose
+	// tag takes at most two bytes, and it limits the size of the filter's tables.
 	maxNumber = 1<<11 - 1
 	// maxDepth is the maximum nesting depth of messages that the filter admits.
 	maxDepth = 100
@@ -47,13 +47,14 @@ type field struct {
 	message *filter
 }
 
-// valueKind describes the encoding of a field's value. The zero value is used for field numbers
+// valueKind describes the encoding of a field's value. The zero value, unknown, marks field numbers
 // that the message type does not define.
 type valueKind uint8
 
 const (
 	unknown valueKind = iota
-	// rejected is used for groups, maps and members of a oneof with more than one field.
+	// rejected marks fields that the filter does not admit: groups, maps, and members of a oneof
+	// that has more than one field.
 	rejected
 	varint
 	boolean
@@ -68,8 +69,8 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter for a message type. filters contains the filters that exist already,
-// so that a recursive type can refer to its own filter.
+// newFilter returns the filter for a message type. filters contains the filters that have already
+// been created, so that a recursive type can refer to its own filter.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known
@@ -146,7 +147,7 @@ func (f *filter) admits(encoded []byte, depth int) bool {
 }
 
 // admitsField reports whether a field with the given number, wire type and value is admitted. value
-// must be complete.
+// must not be truncated.
 func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, value []byte, depth int) bool {
 	var rule field
 	if int(number) < len(f.fields) {

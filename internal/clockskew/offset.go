@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// Tolerance is the clock difference or frame delay that callers should ignore. A frame within
-	// the tolerance is treated as if both clocks agreed and the frame had been delivered instantly.
-	// The tolerance is well above usual transit times and the precision of NTP, and below common
-	// timeouts.
+	// Tolerance is the largest clock difference or frame delay that callers should ignore. A frame
+	// within the tolerance is treated as if both clocks agreed and the frame had been delivered
+	// instantly. The tolerance is well above usual transit times and the precision of NTP, and
+	// below common timeouts.
 	Tolerance = 500 * time.Millisecond
 	// suspectTolerance is the maximum difference between the delays of two frames for the delays to
 	// be considered equal when a suspected clock skew is confirmed.
@@ -21,8 +21,8 @@ const (
 	// considered equal.
 	minSuspectInterval = 4 * suspectTolerance
 	// windowSize is the length of each of the two time windows of the minimum filter. Delays are
-	// forgotten after at most two windows, so a correction of the peer's clock is reflected by
-	// then.
+	// forgotten after at most two windows, so the estimate reflects a correction of the peer's
+	// clock by then.
 	windowSize = time.Minute
 )
 
@@ -86,8 +86,8 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// rotateLocked ends the current window if its time is over, and discards the previous one if it is
-// too old.
+// rotateLocked ends the current window if it is older than windowSize, and discards the previous
+// one if it is too old.
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}
@@ -112,9 +112,9 @@ func (o *Offset) publishLocked() {
 // clock is wrong.
 //
 // The first such frame is remembered as the suspect. A later frame confirms the skew if it was sent
-// at least 200 ms after the suspect and its delay differs by at most 50 ms. A frame whose delay
-// differs by more, or that was sent before the suspect, becomes the new suspect. Once confirmed,
-// the delay replaces all earlier observations.
+// at least 200 ms after the suspect and its delay differs from that of the suspect by at most
+// 50 ms. A frame whose delay differs by more, or that was sent before the suspect, becomes the new
+// suspect. Once confirmed, the delay replaces all earlier observations.
 func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,8 +10,8 @@ type Subscriber struct {
 	inFlight lifecycle.InFlight
 }
 
-// NewSubscriber returns a subscriber that receives frames by calls to deliver. If queue is true it
-// is a queue subscriber; otherwise it is a broadcast subscriber.
+// NewSubscriber returns a subscriber that calls deliver for each frame. If queue is true, it is a
+// queue subscriber; otherwise it is a broadcast subscriber.
 func NewSubscriber(queue bool, deliver func(frame []byte)) *Subscriber {
 	return &Subscriber{queue: queue, deliver: deliver}
 }

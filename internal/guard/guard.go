@@ -7,8 +7,8 @@ import (
 )
 
 // Call calls f and returns its error. If f panics, Call returns an error with code
-// [errors.Internal] that contains what, which describes the code that panicked, the panic value and
-// the stack trace.
+// [errors.Internal] whose text contains what, the panic value and the stack trace. what is a
+// description of f.
 func Call(what string, f func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -57,17 +57,17 @@ func onCurrentShard(prefix string) Call {
 	return id
 }
 
-// lettersByShard contains, for each shard, the characters with which an id that selects this shard
-// may end.
-var lettersByShard = func() (of [shard.Count][]byte) {
+// lettersByShard contains, for each shard, the characters that select this shard when they are the
+// last character of an id.
+var lettersByShard = func() (letters [shard.Count][]byte) {
 	for _, letter := range []byte(alphabet) {
-		of[letter%shard.Count] = append(of[letter%shard.Count], letter)
+		letters[letter%shard.Count] = append(letters[letter%shard.Count], letter)
 	}
-	return of
+	return letters
 }()
 
-// pairTable contains all pairs of characters of the alphabet. Creating an id takes half as long if
-// each division yields two characters.
+// pairTable contains all pairs of characters of the alphabet. With it, each division in
+// withRandomSuffix yields two characters, so creating an id takes half as long.
 var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	for i := range all {
 		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}

@@ -98,7 +98,7 @@ func (c *Context) Cancel() {
 		c.err = c.inner.Err()
 	default:
 		// No caller has observed an error or created the Done channel, so it does not matter
-		// whether the deadline has already passed. This avoids reading the clock.
+		// whether the deadline has already passed. Ignoring the deadline avoids reading the clock.
 		c.err = context.Canceled
 	}
 }

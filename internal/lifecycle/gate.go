@@ -9,9 +9,9 @@ import (
 // gateClosed is the sign bit of a gate's state. The other bits count the operations in flight.
 const gateClosed = math.MinInt64
 
-// Gate counts operations in flight until it is closed. The counter and the closed flag share one
-// atomic word, so all calls of Enter and Leave write to the same cache line. [InFlight] avoids this
-// when there is contention.
+// Gate counts operations in flight. Once it is closed, no further operations can start. The counter
+// and the closed flag share one atomic word, so all calls of Enter and Leave write to the same
+// cache line. [InFlight] avoids this when there is contention.
 //
 // All methods are safe for concurrent use, and none of them blocks. Use [NewGate] to create a Gate.
 type Gate struct {

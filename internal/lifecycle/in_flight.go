@@ -7,10 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// InFlight counts operations in flight until it is closed. It has the same purpose as a [Gate], but
-// is meant for operations that many processors run at once. It starts with a single counter. When
-// two goroutines contend for that counter, InFlight allocates one counter per shard, so that
-// different processors write to different cache lines.
+// InFlight counts operations in flight. Once it is closed, no further operations can start. It has
+// the same purpose as a [Gate], but is meant for operations that many processors run at once. It
+// starts with a single counter. When two goroutines contend for that counter, InFlight allocates
+// one counter per shard, so that different processors write to different cache lines.
 //
 // The zero value is open. All methods are safe for concurrent use, and none of them blocks.
 type InFlight struct {

@@ -11,8 +11,8 @@ import (
 // stacks.
 const maxIdle = 128
 
-// WorkerPool runs tasks of type T concurrently, each on its own goroutine, as a go statement would.
-// It does not limit the number of tasks that run at the same time.
+// WorkerPool runs tasks of type T concurrently. Like a go statement, it runs each task on its own
+// goroutine and does not limit the number of tasks that run at the same time.
 //
 // Goroutines are reused because a new goroutine has a small stack, which must grow by copying while
 // a handler runs. Each shard keeps its idle goroutines in last-in, first-out order: the next task

@@ -23,7 +23,8 @@ func (s *Semaphore) TryAcquire() bool {
 }
 
 // Full reports whether TryAcquire would currently return false. The result may already be outdated
-// when Full returns. It helps a server decide whether to decline a request, but reserves nothing.
+// when Full returns. Full helps a server decide whether to decline a request, but does not reserve
+// capacity.
 func (s *Semaphore) Full() bool { return s.Max != 0 && s.running.Load() >= s.Max }
 
 // Release marks the end of an operation for which TryAcquire returned true.
