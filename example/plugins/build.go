@@ -68,8 +68,9 @@ func (k kind) makeFolder(ctx context.Context, folder, version string) error {
 }
 
 // compile builds one version of a plugin. It uses an overlay to replace version.go. It passes the
-// names of the source files to go build instead of the package, so that the package path is derived
-// from the files' content. Otherwise, a process could not load both versions of a shared object.
+// names of the source files to go build instead of the package, because go build then derives the
+// package path from the files' content. The two versions need different paths: a process cannot
+// load two shared objects with the same path.
 func (k kind) compile(ctx context.Context, folder, version string) error {
 	listed, err := runCommand(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources+k.name)
 	if err != nil {

@@ -8,7 +8,8 @@
 //
 // Without -bus, it starts a NATS server in its own process. Building the plugins for the first time
 // can take some minutes. For each plugin, it prints three lines: the first answer, the versions
-// that answered during the replacement, and the error code of a call after the plugin was unloaded.
+// that answered during the replacement, and the error code of a call after the plugin has been
+// unloaded.
 package main
 
 import (

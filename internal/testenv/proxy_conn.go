@@ -47,7 +47,7 @@ func (c *proxyConn) run() {
 	directions.Wait()
 }
 
-// forward copies data from from to to, until from is closed and everything read from it has been
+// forward copies data in one direction, until from is closed and everything read from it has been
 // written.
 func (c *proxyConn) forward(from, to *net.TCPConn) {
 	queue := make(chan chunk, chunks)
@@ -117,7 +117,8 @@ func (c *proxyConn) isBlackHoled() bool {
 	}
 }
 
-// forwardReset resets both ends after one of them was reset, unless the connection is black-holed.
+// forwardReset resets both ends after one of them has been reset, unless the connection is
+// black-holed.
 func (c *proxyConn) forwardReset() {
 	if !c.isBlackHoled() {
 		c.reset()

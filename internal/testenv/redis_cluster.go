@@ -68,7 +68,8 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 		if err := clients[i].ClusterAddSlotsRange(ctx, first, end-1).Err(); err != nil {
 			return err
 		}
-		// Nodes with identical configuration epochs would first have to resolve the conflict.
+		// Give each node its own configuration epoch. Otherwise the nodes would have to resolve an
+		// epoch collision before the cluster is usable.
 		if err := clients[i].Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
 			return err
 		}

@@ -35,7 +35,7 @@ func Registry() (*registry.Registry, error) {
 	return reg, reg.ParseProto(fstest.MapFS{"all.proto": {Data: source}}, "all.proto")
 }
 
-// World holds a server and a client's conn that are connected by an in-process bus.
+// World holds a server and a [dynamic.Conn] that are connected by an in-process bus.
 type World struct {
 	Bus      bus.Bus
 	Registry *registry.Registry
@@ -44,8 +44,8 @@ type World struct {
 	Conn     *dynamic.Conn
 }
 
-// New returns a World with the given options for its server and its conn. The World is closed when
-// the test ends. The handlers return each message unchanged, except that they fail with
+// New returns a World whose server and conn have the given options. The World is closed when the
+// test ends. The handlers return each message unchanged, except that they fail with
 // [errors.NotFound] if its value is "fail" and panic if its value is "panic".
 func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
 	t.Helper()

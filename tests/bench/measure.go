@@ -40,7 +40,7 @@ func (m *measurement) rate() float64 {
 	return m.PerSecond
 }
 
-// fields returns pointers to all fields. It is used to compute medians.
+// fields returns pointers to all fields, so that the median of each can be computed.
 func (m *measurement) fields() []*float64 {
 	return []*float64{
 		&m.Operations, &m.Failed, &m.PerSecond, &m.P50, &m.P99, &m.Allocs, &m.Bytes, &m.CPU, &m.Delivered, &m.Lost,

@@ -43,8 +43,7 @@ func (all *results) find(bus, size, name string) *result {
 }
 
 // ratio returns the rate of a row with small messages, divided by the rate of the first row that it
-// is compared to. The second result is false if the ratio is not known because one of the rows was
-// not run.
+// is compared to. The second result is false if one of the two rows was not run.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 {

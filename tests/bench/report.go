@@ -42,8 +42,8 @@ func (all *results) rounds() int {
 // updates reports whether the row measures updates.
 func (r *result) updates() bool { return strings.Contains(r.Name, "pub") }
 
-// column is a column of a table. Columns are printed to the right of the columns that identify the
-// row.
+// column is a column of figures in a table. It is printed to the right of the columns that identify
+// the row.
 type column struct {
 	title string
 	cell  func(r *result) string

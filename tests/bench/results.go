@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// results holds the results of one run of the program. It is the content of the file that is
-// written by -json.
+// results holds the results of one run of the program. It is the content of the file written by
+// -json.
 type results struct {
 	Date       time.Time     `json:"date"`
 	Go         string        `json:"go"`
@@ -38,8 +38,8 @@ type result struct {
 	row *row
 }
 
-// ratio compares the rate of a row with the rate of another row that has the same bus and size.
-// Median is the median, over all rounds, of the row's rate divided by the rate of the row named To.
+// ratio compares the rate of a row with the rate of the row named To, which has the same bus and
+// size. Median is the median, over all rounds, of the first rate divided by the second.
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`

@@ -23,10 +23,11 @@ var growthCounts = []int{1, 100, 10_000}
 // call only some of them.
 const growthBusy = 16
 
-// growthRows returns rows that measure sequential in-process calls. The calls are made in turn to a
-// few of many services, methods or topics, or to a single method while many other calls wait for
-// their responses. Rows whose names end in "each" call all services, methods or topics in turn. If
-// there are many of them, the data of the next one is never in the CPU cache.
+// growthRows returns rows that measure sequential in-process calls for each of the growthCounts.
+// Most rows call a few of that many services, methods or topics in turn, or a single method while
+// that many other calls wait for their responses. Rows whose names end in "each" call all of the
+// services, methods or topics in turn. If there are many of them, the data of the next one is never
+// in the CPU cache.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -61,8 +62,9 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn returns a load in which one caller uses about busy of the given clients in turn. These are
-// spread evenly over clients. Before it returns, inTurn makes one call with every client.
+// inTurn returns a load in which one caller uses approximately busy clients in turn. They are
+// selected from clients at regular intervals. Before it returns, inTurn makes one call with every
+// client.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], busy int) load {
 	var calls []func() error
 	for i, client := range clients {

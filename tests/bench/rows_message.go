@@ -76,16 +76,15 @@ func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 // callRows send the same messages.
 func smallMessage(s *scene, caller int) proto.Message { return wrapperspb.String(s.body(caller)) }
 
-// nestedMessage returns a message of about 10 KB with many nested fields, which is the descriptor
-// of descriptor.proto. The message has a different name for each caller.
+// nestedMessage returns a message of about 10 KB with many nested fields: the descriptor of
+// descriptor.proto. The name in the descriptor is different for each caller.
 func nestedMessage(_ *scene, caller int) proto.Message {
 	message := protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto)
 	message.Name = new(fmt.Sprint("caller ", caller))
 	return message
 }
 
-// dynamicMessage returns a sampler that returns the messages of sample converted to type
-// *dynamicpb.Message.
+// dynamicMessage returns a sampler that converts the messages of sample to type *dynamicpb.Message.
 func dynamicMessage(method string, sample sampler) sampler {
 	return func(s *scene, caller int) proto.Message {
 		described, _ := s.schema().Method(service + method)

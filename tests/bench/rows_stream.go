@@ -39,8 +39,8 @@ func streamRows(bus string) []*row {
 	return rows
 }
 
-// oneWayLimits returns the names of the rows that sending messages without a response is compared
-// to on the given bus.
+// oneWayLimits returns the names of the rows on the given bus that one-way stream messages are
+// compared to.
 func oneWayLimits(bus string) []string {
 	if bus == onLocal {
 		return []string{"go-chan-pingpong/c1"}

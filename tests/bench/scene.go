@@ -83,8 +83,8 @@ func (s *scene) server() *dynamic.Server {
 	return server
 }
 
-// serve registers the service bench.Bench, which has all calls and streams, on a new server.
-// handlers need not contain a handler for every method.
+// serve registers the service bench.Bench, which has all methods for calls and streams, on a new
+// server. handlers need not contain a handler for every method.
 func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration {
 	return s.register(service, handlers)
 }
@@ -96,7 +96,7 @@ func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Reg
 	return registration
 }
 
-// conn returns a client's conn on a bus returned by connect.
+// conn returns a [dynamic.Conn] on a bus returned by connect.
 func (s *scene) conn() *dynamic.Conn { return s.connTo(s.schema()) }
 
 func (s *scene) connTo(reg *registry.Registry) *dynamic.Conn {

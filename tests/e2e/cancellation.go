@@ -77,8 +77,8 @@ func testCancellation(t *testing.T, network Network) {
 
 // testDeadlines checks that calls and their handlers end at the caller's deadline.
 func testDeadlines(t *testing.T, network Network) {
-	// With a shorter timeout, the search for a server could fail first on a busy machine, with
-	// another error.
+	// On a busy machine, a shorter timeout could expire while the client is still looking for a
+	// server, and the call would fail with another error.
 	timeout := 200 * time.Millisecond
 	if !network.CountsReceivers {
 		timeout += dynamic.DefaultShortCircuitTimeout // the client waits this long for further claims

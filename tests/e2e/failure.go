@@ -15,7 +15,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// failures lists the error that a caller must receive for each name that a request can carry.
+// failures lists the names that make handlers fail when they receive them in requests. Each name
+// has the code that the caller must receive, the text unless it is empty, and whether the error has
+// details.
 var failures = []struct {
 	name    string
 	code    errors.ErrorCode

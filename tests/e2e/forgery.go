@@ -114,8 +114,8 @@ func testForgedGrants(t *testing.T, network Network) {
 	requireWorking(t, w.conn())
 }
 
-// forgedFrames returns frames that are invalid on a channel that carries only frames of kind
-// except.
+// forgedFrames returns malformed frames and frames of every kind other than except. All of them are
+// invalid on a channel that carries only frames of kind except.
 func forgedFrames(t testing.TB, except wire.Kind) [][]byte {
 	t.Helper()
 	frames := [][]byte{nil, {0xff}, []byte("not a frame"), {0x0a, 0x80}}
@@ -147,7 +147,7 @@ func routable(encoded []byte) bool {
 
 // testForgedRequests sends malformed frames, expired requests, requests without an expiry, and
 // requests whose message cannot be decoded. It checks that the server counts the invalid frames and
-// expired requests, and that only undecodable messages are answered, with an error.
+// expired requests, and that it answers only the requests with undecodable messages, with an error.
 func testForgedRequests(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

@@ -94,8 +94,8 @@ func testRecovery(t *testing.T, w *world) {
 	})
 }
 
-// testRetry checks that calls are retried after they have exceeded a rate limit and while a server
-// has not registered the topic yet. It also checks that an error is not retried if the handler has
+// testRetry checks that calls are retried if they exceed a rate limit or if no server has
+// registered their topic yet. It also checks that a failed call is not retried if its handler has
 // run, because the call may have had effects.
 func testRetry(t *testing.T, w *world) {
 	conn := w.conn(interceptors.Retry(

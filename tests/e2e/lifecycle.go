@@ -29,7 +29,7 @@ func testLifecycle(t *testing.T, network Network) {
 	}
 }
 
-// openThings holds one operation of every kind that is in progress on a conn.
+// openThings holds the operations in progress on a conn, one of every kind.
 type openThings struct {
 	failed       chan error // receives the errors of the single calls
 	responses    <-chan *dynamic.Response[*api.MyResponse]

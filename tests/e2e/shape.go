@@ -74,13 +74,13 @@ func as[M proto.Message](message proto.Message) (M, error) {
 	return any(converted).(M), nil
 }
 
-// from copies a received message in the representation M into a generated message.
-func from[M proto.Message](came M, into proto.Message) error {
+// from copies a received message of type M into a generated message.
+func from[M proto.Message](message M, into proto.Message) error {
 	var none M
-	if _, isDynamic := any(came).(*dynamicpb.Message); isDynamic && any(none) == nil {
+	if _, isDynamic := any(message).(*dynamicpb.Message); isDynamic && any(none) == nil {
 		return fmt.Errorf("a dynamic message came, though its Go type is linked")
 	}
-	return recode(came, into)
+	return recode(message, into)
 }
 
 // respond returns the response that every call handler sends to a request. All its fields are set.

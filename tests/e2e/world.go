@@ -139,7 +139,7 @@ func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) 
 	}
 }
 
-// conn returns a client conn on a new connection.
+// conn returns a [dynamic.Conn] on a bus with its own connection.
 func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	w.Helper()
 	if !w.network.CountsReceivers { // multi calls last until their timeout

@@ -1,7 +1,7 @@
-// Package wire tests that dynpsrpc conforms to the psrpc wire protocol. The tests use a
-// hand-written reference peer on top of plain go-redis and nats.go connections. The reference peer
-// behaves as psrpc does, including its quirks. The peer shares no code with dynpsrpc: it
-// has its own codec, computes channel names itself, and does not use dynpsrpc's buses.
+// Package wire tests that dynpsrpc conforms to the psrpc wire protocol. The tests use a handwritten
+// reference peer on top of plain go-redis and nats.go connections. The reference peer behaves as
+// psrpc does, including its quirks. It shares no code with dynpsrpc: it has its own codec, computes
+// channel names itself, and does not use dynpsrpc's buses.
 //
 // A second tool, the player, replays frames that were recorded from psrpc clients and servers
 // (vectors.json in internal/wire/testdata). In each scenario, the player acts as one side and

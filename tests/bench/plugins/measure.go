@@ -38,8 +38,7 @@ const (
 	warm    = 1000 // number of warm-up calls before each measurement
 )
 
-// body is the text of every request. The text has 64 bytes, like the small messages of command
-// bench.
+// body is the text of every request. It is 64 bytes long, like the small messages of command bench.
 var body = strings.Repeat("x", 64)
 
 func (r *row) call(ctx context.Context) error {

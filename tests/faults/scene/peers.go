@@ -50,8 +50,8 @@ func Serve(
 	return server, registration
 }
 
-// Conn returns a client's conn on b. The conn's registry contains the service. The conn is closed
-// when the test ends.
+// Conn returns a [dynamic.Conn] on b whose registry contains the service. The conn is closed when
+// the test ends.
 func Conn(tb testing.TB, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Conn {
 	tb.Helper()
 	known := registry.New()
@@ -62,7 +62,7 @@ func Conn(tb testing.TB, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// Caller returns a client for a method that is called with a request and returns a response.
+// Caller returns a client for a method that takes a MyRequest and returns a MyResponse.
 func Caller(tb testing.TB, conn *dynamic.Conn, method string) *dynamic.Client[*api.MyRequest, *api.MyResponse] {
 	tb.Helper()
 	return client[*api.MyRequest, *api.MyResponse](tb, conn, method)
