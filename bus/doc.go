@@ -17,8 +17,8 @@
 //
 // A frame is delivered at most once to each [Broadcast] subscription of its channel, and to at most
 // one [Queue] subscription. Like a broker, a bus may lose frames, but it never corrupts, merges or
-// truncates them. It may set the routing key in a frame's envelope. All other bytes arrive as
-// published.
+// truncates them. It may append the channel's Key to the frame, as the NATS bus does. All other
+// bytes arrive as published.
 //
 // A queue may drop a frame whose bytes are identical to those of a frame published a few seconds
 // earlier, because on Redis the subscribing processes identify a frame by its hash. Publishers must
@@ -42,9 +42,9 @@
 // several calls at the same time. A slow consumer therefore never delays other consumers. Only its
 // own mailbox fills up.
 //
-// Publish may wait until its context ends for space in the bounded queue of frames to be sent to
-// the broker. While the broker is known to be unreachable, Publish and Subscribe fail immediately.
-// A bus does not keep frames to send them after a reconnect.
+// The queue of frames to be sent to the broker is bounded. If it is full, Publish may wait for
+// space until its context ends. While the broker is known to be unreachable, Publish and Subscribe
+// fail immediately. A bus does not keep frames to send them after a reconnect.
 //
 // # Delivery reports
 //
@@ -69,11 +69,11 @@
 // # Debugging
 //
 // A bus that connects to a broker implements [Monitored]. Its counters distinguish between lost
-// connections (Disconnects), frames that never left this process (PublishErrors), and frames that
-// were lost on the way to it (Dropped). The bus also reports each disconnect, reconnect and loss as
-// an [Event]. Events go to a handler set by the program or, if there is none, to the log. If a call
-// finds no server, first compare the channel name or NATS subject on both sides. Both are described
-// in docs/wire.md in the repository.
+// connections (Disconnects), frames that the broker refused or may not have received
+// (PublishErrors), and frames that were lost between the broker and a handler (Dropped). The bus
+// also reports each disconnect, reconnect and loss as an [Event]. Events go to a handler set by the
+// program or, if there is none, to the log. If a call finds no server, first compare the channel
+// name or NATS subject on both sides. Both are described in docs/wire.md in the repository.
 //
 // # Testing
 //

@@ -18,8 +18,8 @@ type Stats struct {
 	Disconnects uint64
 	// Published counts the frames sent to the broker.
 	Published uint64
-	// PublishErrors counts the frames that Publish accepted but that, as far as the bus knows, did
-	// not reach the broker. Each of these frames was reported as lost to its [DeliveryReport].
+	// PublishErrors counts the frames that Publish accepted but that the broker refused or may not
+	// have received. If such a frame has a [DeliveryReport], the report receives an error.
 	PublishErrors uint64
 	// Received counts the frames received from the broker.
 	Received uint64

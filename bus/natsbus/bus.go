@@ -40,7 +40,7 @@ type Bus struct {
 	asyncErrors  asyncErrors
 
 	// inbound receives the messages of all NATS subscriptions. A nil message stops the dispatcher.
-	// When the dispatcher receives the message barrier, it sends on barrierReached.
+	// When the dispatcher receives the barrier message, it sends on barrierReached.
 	inbound        chan *nats.Msg
 	barrierReached chan struct{}
 	// misroutedLog throttles the events for misrouted frames. Only the dispatcher uses it.
@@ -59,7 +59,8 @@ type Bus struct {
 	serverSubs map[subKey]*serverSub
 	// stale reports whether the server may still have a subscription that nats.go has already
 	// removed. The flag is relevant only while the connection's number of reconnects equals
-	// staleReconnects. See resync.go.
+	// staleReconnects, because a later reconnect removes the subscription from the server. See
+	// resync.go.
 	stale           bool
 	staleReconnects uint64
 
@@ -127,7 +128,8 @@ func checkConn(nc *nats.Conn) error {
 	return nil
 }
 
-// start subscribes to the inbox and starts the bus's goroutines.
+// start subscribes to the inbox, which receives the server's no-responders statuses, and starts the
+// bus's goroutines.
 func (b *Bus) start() error {
 	if b.buffersOffline {
 		b.options.logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published while the connection " +

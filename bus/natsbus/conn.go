@@ -7,8 +7,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// minReconnectDelay and maxReconnectDelay bound the delay before nats.go tries to connect to the
-// servers again. The upper bound is low so that a restarted server is found within 400 ms.
+// minReconnectDelay and maxReconnectDelay limit the delay before nats.go tries to connect to the
+// servers again. Random jitter then shortens the delay by up to half. The upper bound is low so
+// that a restarted server is found within 400 ms.
 const minReconnectDelay, maxReconnectDelay = 25 * time.Millisecond, 400 * time.Millisecond
 
 // ConnOptions returns the recommended options for a connection used by a bus. The connection

@@ -14,8 +14,8 @@
 //	nats://token@host1:4222,host2:4222?name=gateway&prefix=staging.
 //	tls://host:4222?tls_ca=ca.pem&creds=user.creds
 //
-// If the URL contains several servers and any of them has a port, the last one must have a port.
-// The URL parameters are:
+// If the URL contains several servers and any of them has a port, the last one must have a port,
+// because package net/url rejects the URL otherwise. The URL parameters are:
 //
 //	name                connection name shown by the server (default "dynpsrpc")
 //	creds               path of a credentials file
@@ -53,10 +53,11 @@
 //
 // # Load and lost connections
 //
-// Publish does not wait for the server. Concurrent publications are batched: one goroutine passes
-// the frames of all publishers to nats.go. Publish blocks while the server is not reading and the
-// buffers are full; [ConnOptions] limits this time. Received frames wait in a bounded queue until
-// they are delivered. Frames over the limit are dropped and counted; see [WithPendingLimit].
+// Publish does not wait for an answer from the server. Concurrent publications are batched: one
+// goroutine passes the frames of all publishers to nats.go. Publish blocks while the server is not
+// reading and the buffers are full. On a connection created with [ConnOptions], this time is
+// limited. Received frames wait in a bounded queue until they are delivered. Frames over the limit
+// are dropped and counted; see [WithPendingLimit].
 //
 // The bus is in one of three states:
 //

@@ -6,8 +6,8 @@ import (
 )
 
 // countDropped checks how many messages nats.go has dropped because inbound was full, and emits
-// events for newly dropped ones. If changeMu is locked, countDropped returns without blocking,
-// because the next probe calls it again.
+// events for newly dropped ones. If changeMu is locked, countDropped returns without waiting for
+// it. The next probe calls countDropped again.
 func (b *Bus) countDropped() {
 	if !b.changeMu.TryLock() {
 		return

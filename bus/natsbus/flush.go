@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	// bulkBytes is the number of unconfirmed bytes before a PING above which bulkFactor applies.
-	// The server needs longer to read so many bytes, and the delay must not be mistaken for a dead
-	// connection.
+	// bulkBytes is the size of a bulk transfer. If more bytes have been sent since the last
+	// answered PING, the time limit of a flush is multiplied by bulkFactor. The server needs longer
+	// to read so many bytes, and the delay must not be mistaken for a dead connection.
 	bulkBytes = 1 << 20
-	// bulkFactor multiplies the time limit of a flush if more than bulkBytes precede its PING.
+	// bulkFactor multiplies the probe interval to obtain the time limit of a flush after a bulk
+	// transfer, and the time limit of a write (see connOptions).
 	bulkFactor = 5
 )
 
@@ -32,9 +33,9 @@ func newFlush() *flush { return &flush{done: make(chan struct{})} }
 
 // flusher runs flushes one at a time. SUB and UNSUB have no reply in the NATS protocol, so every
 // Subscribe and Close needs a flush to know that the server has processed the command. Each flush
-// serves all callers that requested one before it started, so a server that subscribes to thousands
-// of topics concurrently waits for a few round trips instead of one per topic. Probes and pending
-// delivery reports use the same flushes.
+// serves all callers that requested one before it started, so an RPC server that subscribes to
+// thousands of topics concurrently waits for a few round trips instead of one per topic. Probes and
+// pending delivery reports use the same flushes.
 type flusher struct {
 	// wake receives a value when a flush is requested. Its capacity is one. A spurious wake-up
 	// costs only a PING.

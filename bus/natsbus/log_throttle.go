@@ -5,8 +5,8 @@ import "time"
 // logInterval is the minimum time between two events allowed by a logThrottle.
 const logInterval = 10 * time.Second
 
-// logThrottle combines frequent occurrences into at most one event per logInterval. It is not safe
-// for concurrent use.
+// logThrottle combines frequent occurrences of a problem into at most one event per logInterval. It
+// is not safe for concurrent use.
 type logThrottle struct {
 	// suppressed counts the occurrences since the last event.
 	suppressed uint64

@@ -30,8 +30,8 @@ const (
 //
 // The cause is psrpc's subject scheme, which this bus must share: all methods of a service use one
 // subject, so the NATS server cannot know which process serves which method. Frames are misrouted
-// whenever a process starts or stops serving the methods of a service one after the other. psrpc
-// drops such frames, and the caller waits until its timeout.
+// while a process starts or stops serving the methods of a service one by one. psrpc drops such
+// frames, and the caller waits until its timeout.
 func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	hops, publisher := parseHops(m.Reply)
 	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {

@@ -20,12 +20,12 @@ const (
 )
 
 // noResponders receives the server's no-responders statuses. These statuses allow a call to fail
-// after one round trip if no server is running, instead of at its timeout.
+// after one round trip if no RPC server is running, instead of at its timeout.
 //
-// The server sends the status only for messages with a reply subject, and only if both sides
-// support headers. The reply subject of a frame with a delivery report is inboxPrefix followed by a
-// token that identifies the pending report. A single wildcard subscription receives all statuses,
-// so a publication does not need its own subscription.
+// The NATS server sends the status only for messages with a reply subject, and only if both the
+// server and the client support headers. The reply subject of a frame with a delivery report is
+// inboxPrefix followed by a token that identifies the pending report. A single wildcard
+// subscription receives all statuses, so a publication does not need its own subscription.
 type noResponders struct {
 	inboxPrefix string
 	sub         *nats.Subscription // subscribed to inboxPrefix + ">"

@@ -43,9 +43,9 @@ func WithSubjectPerMethod() Option { return func(o *options) { o.subjectPerMetho
 
 // WithProbeInterval sets how often the bus sends a PING to the server. If the server does not
 // answer within another interval, the bus reconnects, so a dead connection is detected within about
-// two intervals. The interval must be longer than the connection takes to transmit its outgoing
-// data; otherwise, the bus breaks working connections. The minimum is one millisecond. The default
-// is [DefaultProbeInterval].
+// two intervals. The interval must be longer than the time needed to transmit the data that is
+// waiting to be sent. Otherwise, the bus breaks working connections. The minimum is one
+// millisecond. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }

@@ -32,7 +32,7 @@ type reports struct {
 	// current is the value of newest when rotate was last called. Reports with a higher token
 	// belong to the generation that is still being filled.
 	current uint64
-	// previous is the value of newest when rotate was called the time before. A successful flush
+	// previous is the value that current had before the last call of rotate. A successful flush
 	// confirms all reports up to this token.
 	previous uint64
 	// finished is the token up to which all reports have been confirmed or have failed.
@@ -100,8 +100,8 @@ func (r *reports) removeSubject(subject string) (removed []bus.DeliveryReport) {
 }
 
 // cancel removes the report of a frame that could not be sent. It returns false if failAll has
-// already removed the report. The publisher must not return its error in that case, because the
-// report receives one.
+// already removed the report. In that case, Publish must return nil, because the caller of failAll
+// passes an error to the report.
 func (r *reports) cancel(token uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

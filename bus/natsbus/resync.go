@@ -7,8 +7,8 @@ package natsbus
 // responders. To remove a stale subscription, the bus reconnects once more: nats.go then sends only
 // the subscriptions that it still has, and the server forgets all others.
 
-// watchClosed arranges for the number of reconnects to be recorded when nats.go forgets the
-// subscription.
+// watchClosed installs a handler that records the connection's number of reconnects when nats.go
+// forgets the subscription.
 func (b *Bus) watchClosed(s *serverSub) {
 	// nats.go calls the handler while holding its mutex, so calling nc.Stats would deadlock.
 	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(b.nc.Reconnects) })
@@ -29,9 +29,9 @@ func (b *Bus) checkStale(s *serverSub) {
 	}
 }
 
-// dropStale forces a reconnect if there may be a stale subscription and the connection has not
-// reconnected since. If changeMu is locked, dropStale returns without blocking, because the next
-// probe calls it again.
+// dropStale forces a reconnect if there may be a stale subscription that no later reconnect has
+// removed. If changeMu is locked, dropStale returns without waiting for it. The next probe calls
+// dropStale again.
 func (b *Bus) dropStale() {
 	if !b.changeMu.TryLock() {
 		return

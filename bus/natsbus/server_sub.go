@@ -28,7 +28,8 @@ type serverSub struct {
 	// dropped is the last value read from nats.go's counter of dropped messages.
 	dropped int
 	// drainReconnects and closeReconnects are the connection's number of reconnects when the drain
-	// of sub started and when nats.go forgot sub. See resync.go.
+	// of sub started and when nats.go forgot sub. If closeReconnects is higher, the server may
+	// still have the subscription. See resync.go.
 	drainReconnects uint64
 	closeReconnects atomic.Uint64
 }

@@ -61,9 +61,9 @@ func (b *Bus) Subscribe(
 	return s, nil
 }
 
-// Close ends the subscription after the frames that the server has already sent have been
-// delivered, so a server can shut down without losing requests. Close takes one round trip, which
-// concurrent calls share.
+// Close ends the subscription. Frames that the NATS server has already sent are delivered first, so
+// an RPC server can shut down without losing requests. Close takes one round trip, which concurrent
+// calls share.
 func (s *subscription) Close() { s.once.Do(func() { s.bus.unsubscribe(s) }) }
 
 // unsubscribe releases the NATS subscription and waits for a flush before it removes the

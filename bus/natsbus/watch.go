@@ -100,7 +100,7 @@ func (b *Bus) markConnected(epoch uint64) {
 	if b.conn.err() == nil {
 		return
 	}
-	b.failReports() // for publishers that had passed checkConnected when the connection failed
+	b.failReports() // publishers that passed checkConnected before the failure may have added more
 	b.readServerInfo()
 	if b.conn.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})

@@ -311,7 +311,7 @@ func (b *Bus) Close() error {
 // Done returns a channel that is closed when Close is complete.
 func (b *Bus) Done() <-chan struct{} { return b.done }
 
-// listChannels returns a snapshot of all channels.
+// listChannels returns the channels that exist at the time of the call.
 func (b *Bus) listChannels() []*channelState {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -322,8 +322,8 @@ func (b *Bus) listChannels() []*channelState {
 	return channels
 }
 
-// deleteIfUnusedLocked deletes c if it has no subscribers, no command left to send, and no reply
-// left to receive.
+// deleteIfUnusedLocked deletes c if it has no subscribers and is not subscribed on Redis, and
+// neither a command nor a reply is outstanding.
 func (b *Bus) deleteIfUnusedLocked(c *channelState) {
 	if c.snapshot.Load().subscribers == nil && !c.subscribeSent && c.pendingReplies == 0 && !c.dirty {
 		delete(b.channels, c.name)

@@ -25,7 +25,7 @@ type channelState struct {
 
 	// Bus.mu guards the fields below.
 
-	// supervisor is the supervisor whose session the channel is subscribed on.
+	// supervisor maintains the session on which the channel is subscribed.
 	supervisor *supervisor
 	// draining is set while the last subscriber is closing. That subscriber still receives frames
 	// until Redis confirms the UNSUBSCRIBE.
@@ -41,9 +41,9 @@ type channelState struct {
 	subscribeSent bool
 	// pendingReplies counts the commands that Redis has neither confirmed nor refused yet.
 	pendingReplies int
-	// subscribeAlone is set if the next SUBSCRIBE must name this channel only, because Redis has
-	// refused a command that may have failed because of another channel. It is also set when the
-	// channel's shard has moved.
+	// subscribeAlone is set if the next SUBSCRIBE for this channel must not name any other channel.
+	// It is set after Redis has refused a command with several channels, any of which may be the
+	// cause, and after the channel's shard has moved.
 	subscribeAlone bool
 	// subscribeErr is the error with which Redis refused the channel, or nil. The next session
 	// tries again to subscribe to a refused channel.

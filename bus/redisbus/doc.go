@@ -20,7 +20,7 @@
 //	connect_timeout  see WithConnectTimeout
 //	publish_queue    see WithPublishQueue
 //	max_frame_size   see WithMaxFrameSize, in bytes
-//	sharded          true: see WithShardedPubSub
+//	sharded          if true, enables WithShardedPubSub
 //
 // All other parameters are passed to go-redis, for example dial_timeout, skip_verify and
 // client_name. In a Sentinel URL, the user and password before the host are used for the sentinels.
@@ -69,7 +69,7 @@
 //
 // # Under load
 //
-// While few frames are unanswered, Publish writes to the socket itself, which is fastest for a
+// While Redis keeps up with the frames, Publish writes to the socket itself, which is fastest for a
 // single caller. Under load, frames wait in a queue and are sent in one batch when the next reply
 // arrives. If the queue is full (see [WithPublishQueue]), Publish waits for space until its context
 // ends.

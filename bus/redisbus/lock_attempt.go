@@ -36,8 +36,8 @@ const (
 type lockAttempt struct {
 	bus     *Bus
 	channel *channelState
-	// snapshot contains the subscribers at the time the frame arrived. The attempt has entered its
-	// pendingLocks gate and leaves it when it finishes.
+	// snapshot contains the subscribers at the time the frame arrived. The attempt has entered the
+	// snapshot's pendingLocks gate and leaves the gate when it finishes.
 	snapshot *snapshot
 	frame    []byte
 }

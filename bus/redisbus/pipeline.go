@@ -64,9 +64,9 @@ type command interface {
 // go-redis.
 //
 // There are two locks. writeLock is held while bytes are written to the socket, and mu only while
-// fields are accessed. A goroutine that needs both locks writeLock first. Callers never wait for
-// writeLock. If it is already held, its holder checks for waiting commands again after unlocking it
-// (see [pipeline.flush]).
+// fields are accessed. A goroutine that needs both of them must lock writeLock first. Callers never
+// wait for writeLock. If it is already held, its holder checks for waiting commands again after
+// unlocking it (see [pipeline.flush]).
 type pipeline[T command] struct {
 	session *session
 	node    *redis.Client
@@ -216,9 +216,9 @@ func (p *pipeline[T]) flush(maxBytes int) {
 func (p *pipeline[T]) flushAll() { p.flush(math.MaxInt) }
 
 // readyToWrite returns the number of waiting bytes and the socket to write them to. The socket is
-// nil if no batch may be written now. This includes the case that more than maxBytes are waiting
-// while a batch is in flight: the reply to that batch wakes the pipeline's goroutine, which then
-// writes the waiting commands.
+// nil if no batch may be written now. It is also nil if more than maxBytes are waiting while a
+// batch is in flight. In this case, the reply to that batch wakes the pipeline's goroutine, which
+// then writes the waiting commands.
 func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -263,7 +263,7 @@ func (p *pipeline[T]) signalSpaceLocked() {
 }
 
 // writeBatch writes a batch to the socket. If that fails, it closes the socket. The pipeline's
-// goroutine then gets a read error and completes all commands with it. The caller must hold
+// goroutine then gets a read error and passes this error to all commands. The caller must hold
 // writeLock.
 func (p *pipeline[T]) writeBatch(socket *socket, batch []T) {
 	for i := range batch {

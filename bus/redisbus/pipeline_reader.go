@@ -53,8 +53,8 @@ func (p *pipeline[T]) ensureSocket() error {
 // readReplies reads replies from Redis and completes the commands in flight. It returns an error
 // when the socket has failed, or when the session has ended and no commands are left.
 //
-// The socket flushes the pipeline before each Read. At that point, all replies that have arrived
-// are processed, so that a single batch can contain all commands enqueued in the meantime.
+// The socket flushes the pipeline before each Read. At that point, all replies received so far have
+// been processed, so a single batch can contain all commands that were enqueued in the meantime.
 func (p *pipeline[T]) readReplies() error {
 	p.socket.beforeRead, p.socket.onDeadline = p.flushAll, p.checkHealth
 	p.lastProgress = time.Now()

@@ -29,8 +29,8 @@ func (p publication) write(w *bufio.Writer) {
 	writeCommand(w, name, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
 }
 
-// complete implements command. It passes the reply from Redis, which is the number of receivers, or
-// the error to the publisher's report.
+// complete implements command. The reply to a PUBLISH is the number of receivers. complete passes
+// this number, or err, to the publisher's report.
 func (p publication) complete(receivers int64, err error) {
 	b := p.bus
 	if err != nil {

@@ -33,9 +33,9 @@ type session struct {
 
 	pubsub    *socket
 	publisher *pipeline[publication]
-	// lockPipelines maps each node key to the pipeline for the locks on that node. It is used only
-	// by the goroutine that delivers frames. This is readLoop once the session is active, and the
-	// goroutine that calls activate before that.
+	// lockPipelines maps each node key to the pipeline for the locks on that node. Only the
+	// goroutine that delivers frames uses it. This is the goroutine that calls activate and, once
+	// the session is active, the one that runs readLoop.
 	lockPipelines map[string]*pipeline[lockAttempt]
 
 	// active is set once all channels are subscribed and Publish uses the session.

@@ -12,13 +12,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// minRetryPause and maxRetryPause limit the pause between two attempts to connect.
+// minRetryPause and maxRetryPause limit the pause between two attempts to connect. Random jitter
+// then shortens the pause by up to half.
 const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
 
-// supervisor maintains a session with one Redis server or with one cluster shard, whichever server
-// currently owns the shard. It never repairs a failed session but replaces it with a new one. After
-// a failure it is unknown which commands Redis has executed, so starting over is the only safe
-// recovery.
+// supervisor maintains a session with one Redis server. With sharded pub/sub, this is the server
+// that currently owns the supervisor's shard. The supervisor never repairs a failed session but
+// replaces it with a new one. After a failure it is unknown which commands Redis has executed, so
+// starting over is the only safe recovery.
 type supervisor struct {
 	bus *Bus
 	// probe is a channel that only this supervisor uses. The bus publishes frames on it and expects
