@@ -21,11 +21,11 @@ type Network struct {
 	// must be able to reach each other. They may be the same object. The tests close each bus,
 	// possibly more than once.
 	Connect func(t testing.TB) bus.Bus
-	// CountsReceivers enables the test that delivery reports contain the number of broadcast
-	// subscriptions that received the frame.
+	// CountsReceivers reports whether the bus counts the broadcast subscriptions that receive a
+	// frame. If so, the tests check this number in delivery reports.
 	CountsReceivers bool
-	// DetectsNoSubscribers enables the test that publishing on a channel without subscribers
-	// produces a delivery report with zero receivers.
+	// DetectsNoSubscribers reports whether the bus detects that a channel has no subscribers. If
+	// so, the tests check that the delivery report then contains zero receivers.
 	DetectsNoSubscribers bool
 	// UnevenQueue disables the check that every queue subscriber receives some of the frames. Set
 	// it if subscribers compete for frames, so that the fastest one may receive a whole burst.
