@@ -14,8 +14,8 @@ import (
 type ErrorCode string
 
 const (
-	// OK is the code for success, the empty string. An error with this code is received as
-	// [Unknown].
+	// OK is the empty string and means success. If an error with this code is sent, the caller
+	// receives it with the code [Unknown].
 	OK ErrorCode = ""
 	// Canceled means that the caller canceled the call, or that the client or server was closed.
 	Canceled ErrorCode = "canceled"
@@ -105,8 +105,9 @@ func (c ErrorCode) Known() bool {
 	return known
 }
 
-// Error returns the code itself. An ErrorCode can be used as an error, but it is then sent, as in
-// psrpc, as a text with the code [Unknown]. Use [NewError] to create an error that has the code.
+// Error returns the code itself. If an ErrorCode is returned as an error, the caller receives, as
+// in psrpc, an error with the code [Unknown] and c as its text. Use [NewError] to create an error
+// that has the code c.
 func (c ErrorCode) Error() string { return string(c) }
 
 // ToHttp returns the HTTP status for c, or 500 if this package does not define c.

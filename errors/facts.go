@@ -17,7 +17,7 @@ const (
 	PhaseSelection Phase = "selection"
 	// PhaseResponse follows PhaseSelection and lasts until the response arrives.
 	PhaseResponse Phase = "response"
-	// PhaseStream is the lifetime of a stream after it was opened.
+	// PhaseStream begins when a stream is open and lasts until the stream ends.
 	PhaseStream Phase = "stream"
 )
 
@@ -74,9 +74,9 @@ type CallFacts struct {
 //
 //	my.pkg.MyService/NormalRPC: nobody listening; publish 12µs
 //
-// If the phase in which the call failed has a duration, it is the last phase in the text.
-// Otherwise, its name follows the word "during". The text is meant for people and may change;
-// programs should use the fields.
+// The known durations of the phases come last. If the phase in which the call failed is not among
+// them, the text ends with the word "during" and the name of that phase. The text is meant for
+// people and may change; programs should use the fields.
 func (f CallFacts) String() string {
 	call := joinNonEmpty(" ", f.Method, labeled("topic", strings.Join(f.Topic, ".")))
 	facts := joinNonEmpty("; ",

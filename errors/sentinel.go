@@ -42,7 +42,7 @@ func newSentinel(code ErrorCode, text string) Error {
 }
 
 // sentinelFor returns the predefined error with the given code and text, or nil if there is none.
-// It is used for errors that were received over the bus.
+// An error received over the bus wraps the result, so that [Is] finds the predefined error in it.
 func sentinelFor(code ErrorCode, text string) error {
 	for _, sentinel := range sentinels {
 		if sentinel.Code() == code && sentinel.Error() == text {

@@ -13,9 +13,9 @@ import (
 
 // VerifyFunc decides whether a client that sent token may call the method described by info. The
 // returned context is passed to the handler; if it is nil, the handler receives ctx. An error that
-// has a code is sent to the client unchanged. Any other error stays on the server, and the client
-// receives the code unauthenticated. A VerifyFunc is called once for each call and once for each
-// new stream. It must be safe for concurrent use.
+// has a code is sent to the client unchanged. An error without a code is not sent: the client
+// receives a generic error with the code unauthenticated instead. A VerifyFunc is called once for
+// each call and once for each new stream. It must be safe for concurrent use.
 type VerifyFunc func(ctx context.Context, token string, info dynamic.RPCInfo) (context.Context, error)
 
 // TokenFunc returns the token to send with a call or stream. If it returns an error, nothing is
@@ -57,10 +57,10 @@ func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
 }
 
-// AuthToken adds a token to the metadata of each call and stream of a conn, for servers that use
-// [Auth]. The token is the one returned by the given function. A token set with
-// dynamic.WithMetadata takes precedence. If the function is nil, all calls and streams fail with
-// the code invalid_argument, except those to public methods (see [WithPublicMethods]).
+// AuthToken adds the token returned by the given function to the metadata of each call and stream
+// of a conn, for servers that use [Auth]. A token set with dynamic.WithMetadata takes precedence.
+// If the function is nil, all calls and streams fail with the code invalid_argument, except those
+// to public methods (see [WithPublicMethods]).
 func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
 	a := newAuth(opts)
 	a.token = token

@@ -69,8 +69,8 @@ func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 //   - peer: the ID of the client or server at the other end, if known
 //   - code: the code of the error, or "ok" for a success
 //   - error: the text of the error, only for failures
-//   - duration: the time since the call, stream or update started
-//   - request_size, response_size, update_size, sent_size, received_size: the size of the messages
+//   - duration: the time since the call, stream, publication or delivery started
+//   - request_size, response_size, update_size, sent_size, received_size: the sizes of the messages
 //     in bytes
 //   - sent, received: the numbers of messages sent and received on a stream
 //   - responses, failures: the numbers of successful and failed responses to a multi call

@@ -68,9 +68,9 @@ func (e *entry) end(ctx context.Context, err error) {
 // errPanicked is logged as the error of a call that panicked.
 var errPanicked = errors.NewErrorf(errors.Internal, "panic")
 
-// endOrPanic writes the log line of a function, which must defer the call to endOrPanic. The line
-// contains the error that the function returned, or errPanicked if the function panicked. The panic
-// is not recovered.
+// endOrPanic writes the log line when the function that defers it ends. If *returned is true, the
+// line contains *err, which is the error that the function returned. Otherwise the function has
+// panicked, and the line contains errPanicked. endOrPanic does not recover the panic.
 func (e *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
 	if !*returned {
 		e.end(ctx, errPanicked)

@@ -13,8 +13,8 @@ import (
 
 const redacted = "[redacted]"
 
-// redactedJSON returns message as JSON. It redacts fields that have the option debug_redact and
-// messages of unknown types.
+// redactedJSON returns message as JSON. It redacts fields that have the option debug_redact and the
+// content of each Any whose type is unknown.
 func redactedJSON(message proto.Message) string {
 	clone := proto.Clone(message)
 	redact(clone.ProtoReflect())

@@ -137,14 +137,14 @@ func requestedDelay(err error) time.Duration {
 	return retryInfo(err).GetRetryDelay().AsDuration()
 }
 
-// sleep waits for the given time and returns nil. If ctx or life ends first, sleep returns the
-// corresponding error. life is the context of the stream and may be nil.
-func sleep(ctx, life context.Context, wait time.Duration) errors.Error {
+// sleep waits for the given time and returns nil. If ctx or streamCtx ends first, sleep returns the
+// corresponding error. streamCtx is nil for calls.
+func sleep(ctx, streamCtx context.Context, wait time.Duration) errors.Error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	var closed <-chan struct{}
-	if life != nil {
-		closed = life.Done()
+	if streamCtx != nil {
+		closed = streamCtx.Done()
 	}
 	select {
 	case <-timer.C:
@@ -152,7 +152,7 @@ func sleep(ctx, life context.Context, wait time.Duration) errors.Error {
 	case <-ctx.Done():
 		return errors.FromContext(context.Cause(ctx))
 	case <-closed:
-		return errors.FromContext(context.Cause(life))
+		return errors.FromContext(context.Cause(streamCtx))
 	}
 }
 

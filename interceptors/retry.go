@@ -76,9 +76,9 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 // A failed attempt is retried if all of the following conditions are met:
 //
 //   - A retry may succeed. This is the case if the error has one of the codes set by
-//     [WithRetryCodes], if the error details include a google.rpc.RetryInfo, whose delay is then
-//     the minimum delay before the retry, or if the server rejected the request before running it
-//     (see [dynamic.IsUnprocessed]). Calls that fail because the bus is closed are never retried.
+//     [WithRetryCodes], if the error details include a google.rpc.RetryInfo, or if the server
+//     rejected the request before running it (see [dynamic.IsUnprocessed]). Calls that fail because
+//     the bus is closed are never retried.
 //   - A retry is safe. This is the case if the method is idempotent (see [WithIdempotent]) or if it
 //     is certain that no server ran the request: no server was listening, no server was selected,
 //     the bus did not accept the request (see [errors.FactsOf]), or the server reported that it did
@@ -88,10 +88,10 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 //   - The next delay ends before the deadline or timeout of the call. Otherwise the call fails with
 //     the last error.
 //
-// The delay between attempts is random (see [WithBackoff]). If an attempt failed immediately
-// because no server was listening or the bus was down, the delay is at least half of its ceiling.
-// Each attempt is a separate request. Inner interceptors can get the number of the attempt from
-// [Attempt].
+// The delay between attempts is random (see [WithBackoff]). If no server was listening or the bus
+// was down, the delay is at least half of its ceiling. If the error details include a RetryInfo,
+// the delay is at least as long as the one in the RetryInfo. Each attempt is a separate request.
+// Inner interceptors can get the number of the attempt from [Attempt].
 //
 // A server that is killed while it handles a call sends no error. The attempt then lasts until the
 // call times out, which leaves no time for a retry. Set [WithAttemptTimeout] so that idempotent

@@ -10,9 +10,9 @@ import (
 // backoff computes the delays between attempts. It implements exponential backoff with full jitter.
 type backoff struct{ initial, maximum time.Duration }
 
-// wait returns a random delay, which is less than the ceiling that applies after the given number
-// of attempts. If err occurred immediately, the delay is at least half of the ceiling, because
-// nothing else slows the retries down.
+// wait returns a random delay below the ceiling for the given number of attempts. If no server was
+// listening or the bus was down, the delay is at least half of the ceiling, because such attempts
+// usually fail at once, and nothing else slows the retries down.
 func (b backoff) wait(attempts int, err error) time.Duration {
 	ceiling := min(b.initial, b.maximum)
 	for range attempts - 1 {

@@ -20,10 +20,11 @@ type userFiles interface {
 	declaresOptions(path string) bool
 }
 
-// builtinOptions returns the built-in source for an import path of the psrpc options, for which the
-// user provides no file. If path is not such a path, ok is false. The files of one build may import
-// the options under both paths, but declaring the options twice is an error. Therefore only one
-// path declares the options, and the file at the other path imports it publicly.
+// builtinOptions returns the built-in source for path if path is one of the two import paths of the
+// psrpc options. Otherwise ok is false. Callers must prefer a file of the user with the same path.
+// The files of one build may import the options under both paths, but declaring the options twice
+// is an error. Therefore the file at one path declares the options, and the file at the other path
+// imports it publicly.
 func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:

@@ -69,8 +69,8 @@ func schemaError(d protoreflect.Descriptor, symbol string, err error) error {
 	return e
 }
 
-// recoverToError calls f and returns its error. If f panics, recoverToError returns an error that
-// describes the panic, because the protobuf libraries panic on some malformed schemas.
+// recoverToError calls f and returns its error. If f panics, as the protobuf libraries do on some
+// malformed schemas, recoverToError returns an error that describes the panic.
 func recoverToError(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -12,7 +12,7 @@ const (
 	KindMulti
 	// KindStream is a bidirectional stream between a client and one server.
 	KindStream
-	// KindSubscription is a method whose messages are published by servers and received by clients.
+	// KindSubscription is a method whose updates are published to the clients that subscribe to it.
 	KindSubscription
 )
 

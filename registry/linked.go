@@ -54,9 +54,9 @@ func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
 	return hasStream
 }
 
-// linkedFile returns the descriptor of a file that is linked into the program. It is used as
-// protoparse.Parser.LookupImportProto. It never returns protobuf's own files, because they are
-// built into the parser.
+// linkedFile returns the descriptor of a file that is linked into the program. The parser calls it
+// to resolve imports. It never returns protobuf's own files, because they are built into the
+// parser.
 func linkedFile(path string) (*descriptorpb.FileDescriptorProto, error) {
 	if strings.HasPrefix(path, standardPrefix) {
 		return nil, protoregistry.NotFound

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// maxLineLength is the maximum length of a source line in bytes. The limit exists because the time
-// that the parser needs grows quadratically with the length of a line.
+// maxLineLength is the maximum length of a source line in bytes. The limit exists because parsing
+// time grows quadratically with the length of a line.
 const maxLineLength = 16 << 10
 
 // maxNesting is the maximum nesting depth of each type of bracket. Valid sources need little more
 // than 32 levels, because messages may be nested 32 levels deep and option values somewhat deeper.
-// The limit exists because the time that the parser needs grows quadratically with the depth.
+// The limit exists because parsing time grows quadratically with the depth.
 const maxNesting = 100
 
 // checkLimits returns an error for a source that would take too long to parse.

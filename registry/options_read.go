@@ -41,7 +41,7 @@ type methodOptions struct {
 	topics       bool
 	stream       bool
 	routingType  int32            // enum value of the option "type"
-	routingOneof protowire.Number // field number of the last member seen of the oneof "routing", or 0
+	routingOneof protowire.Number // number of the field that is set in the oneof "routing", or 0
 	group        string
 	topicNames   []string
 	singleServer bool

@@ -15,7 +15,8 @@ const maxSourceSize = 4 << 20
 
 // loadSources reads the named files and all the files that they import, directly or indirectly. It
 // returns the sources, including built-in ones, keyed by path. If files are missing or unreadable,
-// it returns an error for each of them, together with the syntax errors found so far.
+// it returns an error for each of them, together with the syntax errors found so far. Otherwise it
+// does not report syntax errors, because compile reports them.
 func loadSources(fsys fs.FS, names []string) (map[string]string, error) {
 	l := loader{user: sourceTree{fsys}, sources: make(map[string]string)}
 	for _, name := range names {

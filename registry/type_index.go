@@ -92,7 +92,8 @@ type typeScope interface {
 }
 
 // rangeTypes calls visit for each message and extension declared in scope, including nested ones.
-// It visits each extension twice: by its full name and by its extensionKey.
+// The key of a message is its full name. Each extension is visited twice: once with its full name
+// and once with its extensionKey as the key.
 func rangeTypes(scope typeScope, visit func(key any, d protoreflect.Descriptor)) {
 	for i := range scope.Extensions().Len() {
 		xd := scope.Extensions().Get(i)

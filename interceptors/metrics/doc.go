@@ -43,9 +43,9 @@
 //
 // # Sources
 //
-// A [Source] reports the current state of an object whenever metrics are collected. The program
-// chooses a name for each object, which becomes an attribute. The sources report the following
-// instruments:
+// A [Source] reports the current state of a bus, server, conn or subscription whenever metrics are
+// collected. The program chooses a name for each source, which becomes an attribute. The sources
+// report the following instruments:
 //
 //	dynpsrpc.bus.connected          1 if the bus is connected to its broker, otherwise 0
 //	dynpsrpc.bus.reconnects         reconnects to the broker

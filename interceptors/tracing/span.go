@@ -82,8 +82,8 @@ func (s *span) setError(err error) {
 	s.SetStatus(codes.Error, strings.ToValidUTF8(err.Error(), "?"))
 }
 
-// isServerFault reports whether a server span with the given code is marked as failed. All other
-// codes indicate an error of the client.
+// isServerFault reports whether code indicates a fault of the server. As in OpenTelemetry's
+// conventions for gRPC, only such codes mark a server span as failed.
 func isServerFault(code errors.ErrorCode) bool {
 	switch code.ToGrpc() {
 	case grpccodes.Unknown, grpccodes.DeadlineExceeded, grpccodes.Unimplemented, grpccodes.Internal,

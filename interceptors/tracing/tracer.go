@@ -115,7 +115,8 @@ func (t *tracer) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dyna
 
 func (t *tracer) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
-		// The span in the context passed to Subscribe did not cause this update.
+		// Remove the span that was current when Subscribe was called, because that span did not
+		// cause this update.
 		ctx = t.extract(trace.ContextWithSpan(ctx, nil))
 		opts := []trace.SpanStartOption{trace.WithNewRoot()}
 		if producer := trace.SpanContextFromContext(ctx); producer.IsValid() {

@@ -25,8 +25,8 @@ type ClaimRequest struct {
 	// highest affinity.
 	Affinity float32
 	// Declined reports whether the server refuses to handle the request. dynpsrpc servers send
-	// declined claims only to clients that set AcceptDecline, because other clients would mistake
-	// them for claims.
+	// declined claims only to clients that set [Request.AcceptDecline], because other clients would
+	// mistake them for claims.
 	Declined bool
 	// Subscribers is the number of servers, including this one, that the bus counts together as a
 	// single receiver of the request. Zero means 1.

@@ -10,12 +10,12 @@
 //
 // # Why the codec is written by hand
 //
-// Generated code would register the messages of psrpc's proto package, internal, in the global
-// protobuf registry. In a program that links both libraries, they would conflict with psrpc's own.
-// A hand-written codec also encodes the envelope, the inner message and the user's message in one
-// pass with a single allocation, and decodes without copying. Generated code would encode these
-// three messages one after the other. The tests compare the codec with protobuf's decoder and with
-// recorded psrpc frames.
+// Generated code would register psrpc's messages, such as internal.Request, in the global protobuf
+// registry. In a program that also links psrpc, they would conflict with the messages that psrpc
+// registers under the same names. A hand-written codec also encodes the envelope, the inner message
+// and the user's message in one pass with a single allocation, and decodes without copying.
+// Generated code would encode these three messages one after the other. The tests compare the codec
+// with protobuf's decoder and with recorded psrpc frames.
 //
 // # Decoding
 //

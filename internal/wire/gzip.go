@@ -24,7 +24,7 @@ var (
 
 // Decompress decompresses value if it is a gzip stream, and returns it unchanged otherwise. It
 // returns an error if the stream is damaged, if the decompressed value is larger than limit bytes,
-// or if its size differs from the size declared in the stream. Oversized streams do not consume
+// or if its size differs from the size declared in the stream. Oversized streams do not exhaust
 // memory: a stream that declares more than limit bytes is not decompressed at all, and a stream
 // that contains more than it declares is decompressed only up to the declared size.
 func Decompress(value []byte, limit int) ([]byte, error) {
@@ -47,7 +47,9 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream.Multistream(false) // psrpc writes one stream; the trailer contains only the last one's size
+	// psrpc writes a single gzip stream. If value contained several, the declared size would be that
+	// of the last one.
+	stream.Multistream(false)
 	message, err := io.ReadAll(io.LimitReader(stream, size+1))
 	if err != nil {
 		return nil, err

@@ -57,23 +57,22 @@ type Stream struct {
 	// drop frames that have expired and frames without an Expiry.
 	SentAt, Expiry int64
 
-	// Op is the operation. The comment on each of the following fields lists the operations that
-	// use it.
+	// Op is the operation. It determines which of the following fields are sent.
 	Op StreamOp
-	// NodeID is the client's ID. It is used by StreamOpen.
+	// NodeID is the client's ID. It is sent only in StreamOpen frames.
 	NodeID []byte
-	// Metadata is the caller's metadata. It is used by StreamOpen and may be nil.
+	// Metadata is the caller's metadata. It is sent only in StreamOpen frames and may be nil.
 	Metadata map[string]string
 	// Keepalive is the sender's keepalive interval in nanoseconds, or zero if the sender has none.
-	// It is used by StreamOpen and StreamAck. Only dynpsrpc peers send it.
+	// It is sent only in StreamOpen and StreamAck frames, and only by dynpsrpc peers.
 	Keepalive int64
-	// Body is the user's message. It is used by StreamMessage.
+	// Body is the user's message. It is sent only in StreamMessage frames.
 	Body Body
-	// Error and Code describe why the stream has ended. They are used by StreamClose. Invalid UTF-8
-	// in them is replaced during encoding.
+	// Error and Code describe why the stream has ended. They are sent only in StreamClose frames.
+	// Invalid UTF-8 in them is replaced during encoding.
 	Error, Code string
-	// Details contains the details of the error. It is used by StreamClose. Parsed details do not
-	// alias the frame. Only dynpsrpc peers send them.
+	// Details contains the details of the error. They are sent only in StreamClose frames, and only
+	// by dynpsrpc peers. Parsed details do not alias the frame.
 	Details []*anypb.Any
 }
 

@@ -84,8 +84,8 @@ func handle(err error) {
 }
 
 // Watch exports the values reported by sources until stop is called. Each source is called once by
-// Watch itself and then on every collection. If an instrument or the callback cannot be created,
-// Watch returns the error of the meter.
+// Watch itself and then on every collection. If an instrument cannot be created or the callback
+// cannot be registered, Watch returns the meter's error.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	observables := map[*metrics.Instrument]metric.Float64Observable{}
 	instruments := []metric.Observable{}
