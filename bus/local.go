@@ -49,8 +49,8 @@ func NewLocal(opts ...LocalOption) *Local {
 	return b
 }
 
-// Publish delivers frame to the subscribers of channel, and then passes the number of deliveries to
-// report.
+// Publish delivers frame to the subscribers of channel, and then calls report.Delivered with the
+// number of receivers.
 func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err

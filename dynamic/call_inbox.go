@@ -30,9 +30,9 @@ type callInbox struct {
 	// mu, so that goroutine can read it without mu.
 	id    id.Call
 	state callState
-	// requireClaim causes successful responses to be discarded if they come from servers that have
-	// not claimed the request. Only the calling goroutine writes it and, once the call is pending,
-	// only while holding mu.
+	// requireClaim makes the call discard successful responses from servers that have not claimed
+	// the request. Only the calling goroutine writes it, and once the call is pending it must hold
+	// mu to do so.
 	requireClaim bool
 }
 
@@ -79,8 +79,7 @@ func newCallInbox(epoch time.Time) *callInbox {
 // not be used outside it.
 type inboxPool struct {
 	pool sync.Pool
-	// epoch is the time from which the call timers measure. It must be set before the first call to
-	// get.
+	// epoch is the reference time of the call timers. It must be set before the first call to get.
 	epoch time.Time
 }
 

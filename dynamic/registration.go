@@ -245,9 +245,9 @@ func (r *Registration) drainEndpoint(name string) bool {
 		return e != nil
 	}
 	delete(r.endpoints, name)
-	// Close does not wait for e directly because e is no longer in endpoints; it waits for
-	// drainingEndpoints instead. Enter succeeds here: Close sets closed, which is still false,
-	// before it closes drainingEndpoints.
+	// e is no longer in endpoints, so Close does not find it and waits for drainingEndpoints
+	// instead. Enter cannot fail: closed is false, and Close sets it before it closes
+	// drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	e.drain()

@@ -24,7 +24,7 @@ var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vani
 // in the channel can still be read. If the stream was already closed, Close returns the error
 // returned by Err.
 func (s *stream) Close(cause error) error {
-	// The pump waits for this call to return, so the close frame is sent before the pump ends.
+	// Enter makes the pump wait until Close returns, so the close frame is sent before the pump ends.
 	if !s.tasks.Enter() {
 		return s.Err()
 	}

@@ -217,7 +217,7 @@ func (s *session) tryLock(attempt lockAttempt) error {
 		// a lock on it is needed for the first time.
 		p = newPipeline[lockAttempt](s, lockCapacity, maxLockBatch, node, nil)
 		s.lockPipelines[nodeKey] = p
-		s.workers.Go(p.run) // the goroutine started by discard waits for it
+		s.workers.Go(p.run) // discard starts a goroutine that waits for s.workers
 	}
 	return p.enqueue(s.ctx, attempt)
 }

@@ -209,7 +209,7 @@ func (h *Host) markReadable(folder string) {
 	delete(h.unreadable, folder)
 }
 
-// inFolderLocked returns a plugin that was loaded from a folder, or nil if there is none. The
+// inFolderLocked returns a plugin that was loaded from folder, or nil if there is none. The
 // caller must hold h.mu.
 func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	for _, p := range h.plugins {

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// dryRun registers the services on a server of a private in-process bus. This way, all registration
-// errors are found before any service is served. dryRun returns the services with their wire names.
+// dryRun registers the services with a server on a private in-process bus, so that all registration
+// errors are found before any service is served. It returns the services with their wire names.
 func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	local := bus.NewLocal()
 	defer local.Close() //nolint:errcheck // no frames are in flight

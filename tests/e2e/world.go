@@ -55,7 +55,7 @@ func newWorld(t testing.TB, network Network) *world {
 	return w
 }
 
-// close closes all servers and conns in reverse order of their creation. It closes the buses last,
+// close closes all servers and conns in reverse order of creation. It closes the buses last,
 // because several of them may share a bus.
 func (w *world) close() {
 	for _, end := range slices.Backward(w.peers) {
