@@ -28,8 +28,8 @@ const (
 	DeadlineExceeded ErrorCode = "deadline_exceeded"
 	// Unavailable means that no server could handle the request. A retry may succeed.
 	Unavailable ErrorCode = "unavailable"
-	// Unknown is the code reported for errors that carry none. Codes of other protocols that have
-	// no counterpart in this package are also converted to it.
+	// Unknown is the code of errors that were created without a code. If a code of another protocol
+	// has no counterpart in this package, it is also converted to Unknown.
 	Unknown ErrorCode = "unknown"
 	// InvalidArgument means that the request is invalid, regardless of the state of the system.
 	InvalidArgument ErrorCode = "invalid_argument"
@@ -105,9 +105,9 @@ func (c ErrorCode) Known() bool {
 	return known
 }
 
-// Error returns the code itself. If an ErrorCode is returned as an error, the caller receives, as
-// in psrpc, an error with the code [Unknown] and c as its text. Use [NewError] to create an error
-// that has the code c.
+// Error returns the code itself. If a handler returns an ErrorCode as its error, the caller
+// receives, as in psrpc, an error with the code [Unknown] and c as its text. Use [NewError] to
+// create an error that has the code c.
 func (c ErrorCode) Error() string { return string(c) }
 
 // ToHttp returns the HTTP status for c, or 500 if this package does not define c.

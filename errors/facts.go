@@ -12,12 +12,12 @@ type Phase string
 const (
 	// PhasePublish lasts from the start of the call until the bus has accepted the request.
 	PhasePublish Phase = "publish"
-	// PhaseSelection follows PhasePublish and lasts until a server is selected among those that
+	// PhaseSelection follows PhasePublish and lasts until a server is selected from those that
 	// claimed the request.
 	PhaseSelection Phase = "selection"
 	// PhaseResponse follows PhaseSelection and lasts until the response arrives.
 	PhaseResponse Phase = "response"
-	// PhaseStream begins when a stream is open and lasts until the stream ends.
+	// PhaseStream begins once the stream is open and lasts until it ends.
 	PhaseStream Phase = "stream"
 )
 

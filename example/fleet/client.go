@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// call makes s.count calls, which are distributed over the servers, and then one call to a server
+// call makes s.count calls, which are distributed among the servers, and then one call to a server
 // in s.region. Finally, it waits for one update from the servers.
 func call(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) error {
 	conn, err := dynamic.NewConn(b, reg)

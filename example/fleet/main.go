@@ -40,7 +40,7 @@ const (
 	openTimeout = 5 * time.Second
 )
 
-// settings contains the settings from the command line.
+// settings contains the parsed command-line arguments.
 type settings struct {
 	role   string
 	bus    string

@@ -1,5 +1,5 @@
 // Command kinds demonstrates every kind of method that the psrpc options can declare. It runs three
-// servers on the in-process bus and makes one call, stream or subscription of each kind.
+// servers on the in-process bus and uses a method of each kind.
 //
 //	go run ./example/kinds
 //
@@ -53,15 +53,15 @@ func main() {
 	subscription(ctx, conn, services[0])
 }
 
-// serve registers the handlers of one server. The server claims Compute requests with the affinity
-// idle.
-func serve(server *dynamic.Server, fleet *registry.Service, idle float32) (*dynamic.Registration, error) {
+// serve registers the handlers of one server. computeAffinity is the affinity with which the server
+// claims Compute requests.
+func serve(server *dynamic.Server, fleet *registry.Service, computeAffinity float32) (*dynamic.Registration, error) {
 	answer := func(_ context.Context, request text) (text, error) {
 		return wrapperspb.String(fmt.Sprintf("%s says %s", server.ID(), request.GetValue())), nil
 	}
 	return server.Register(fleet.Descriptor(), dynamic.Handlers{
 		"Greet":   dynamic.Unary(answer),
-		"Compute": dynamic.Unary(answer, dynamic.WithAffinity(func(context.Context, text) float32 { return idle })),
+		"Compute": dynamic.Unary(answer, dynamic.WithAffinity(func(context.Context, text) float32 { return computeAffinity })),
 		"Census":  dynamic.Unary(answer),
 		"Local":   dynamic.Unary(answer),
 		"Talk": dynamic.Stream(func(s dynamic.ServerStream[text, text]) error {

@@ -11,9 +11,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// printTrace prints the spans named root and their descendants as trees. Each span is indented
-// below its parent.
-func printTrace(out io.Writer, spans tracetest.SpanStubs, root string) {
+// printTrace prints the spans with the name rootName and their descendants as trees. Each span is
+// indented below its parent.
+func printTrace(out io.Writer, spans tracetest.SpanStubs, rootName string) {
 	slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
 	var printTree func(parent tracetest.SpanStub, depth int)
 	printTree = func(parent tracetest.SpanStub, depth int) {
@@ -29,7 +29,7 @@ func printTrace(out io.Writer, spans tracetest.SpanStubs, root string) {
 		}
 	}
 	for _, span := range spans {
-		if span.Name == root {
+		if span.Name == rootName {
 			printTree(span, 1)
 		}
 	}

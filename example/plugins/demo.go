@@ -36,7 +36,7 @@ type demo struct {
 	watched      chan error
 }
 
-// newDemo creates root and starts a host that watches it.
+// newDemo creates the directory root and starts a host that watches it.
 func newDemo(srv *dynamic.Server, url, root string, out io.Writer) (*demo, error) {
 	if err := os.MkdirAll(root, 0o750); err != nil {
 		return nil, err
@@ -48,11 +48,11 @@ func newDemo(srv *dynamic.Server, url, root string, out io.Writer) (*demo, error
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopWatching = stop
-	go func() { d.watched <- d.host.Watch(ctx, root) }() // close receives the result
+	go func() { d.watched <- d.host.Watch(ctx, root) }() // d.close receives the result
 	return d, nil
 }
 
-// close stops the host and closes its plugins.
+// close stops watching the directory, shuts down the host and closes the loaders.
 func (d *demo) close() error {
 	d.stopWatching()
 	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
@@ -172,7 +172,8 @@ func (c *caller) call(ctx context.Context) (answer string, err error) {
 	return response.(*wrapperspb.StringValue).GetValue(), nil
 }
 
-// callUntil makes calls until done is closed and a version other than the first has answered.
+// callUntil makes calls until done is closed and the last answer came from another version than the
+// first answer.
 func (c *caller) callUntil(done <-chan struct{}, ctx context.Context) error {
 	for {
 		answer, err := c.call(ctx)

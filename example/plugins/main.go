@@ -7,7 +7,7 @@
 //	go run ./example/plugins -bus nats://127.0.0.1:4222
 //
 // Without -bus, it starts a NATS server in its own process. Building the plugins for the first time
-// can take some minutes. For each plugin, it prints three lines: the first answer, the versions
+// can take a few minutes. For each plugin, it prints three lines: the first answer, the versions
 // that answered during the replacement, and the error code of a call after the plugin has been
 // unloaded.
 package main

@@ -58,7 +58,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// Create a client and make a typed call with Go types that are linked into the program.
+	// Create a client and call a method with Go types that are linked into the program.
 	conn, err := dynamic.NewConn(b, reg)
 	if err != nil {
 		return err

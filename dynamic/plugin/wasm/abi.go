@@ -73,7 +73,8 @@ func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	return errors.Join(errs...)
 }
 
-// checkImports returns an error that lists every import that the host does not provide.
+// checkImports returns an error that lists all imports that the host cannot satisfy: memories, and
+// functions that the host does not provide or provides with a different signature.
 func checkImports(runtime wazero.Runtime, compiled wazero.CompiledModule) error {
 	var errs []error
 	for _, memory := range compiled.ImportedMemories() {

@@ -28,7 +28,7 @@
 //
 // The limits in the manifest apply; see [plugin.Limits]:
 //
-//   - Timeout is the maximum duration of a request, including the time that it waits for an
+//   - Timeout is the maximum duration of a request, including the time spent waiting for an
 //     instance. If the request has an earlier deadline, that deadline applies.
 //   - Memory is the maximum size of an instance's linear memory. The call stack is not included and
 //     can grow to about 100 MB in the host.
@@ -41,9 +41,8 @@
 //   - [errors.DeadlineExceeded]: the request exceeded its timeout or its deadline.
 //   - [errors.Internal]: the module trapped, exited or returned an invalid result.
 //
-// An instance that fails in this way while it handles a request is discarded and replaced. The
-// other instances and the host are not affected. If a handler returns an error, its instance is
-// kept.
+// An instance that fails while it handles a request is discarded and replaced. The other instances
+// and the host are not affected. If a handler returns an error, its instance is kept.
 //
 // # Debugging
 //

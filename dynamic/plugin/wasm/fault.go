@@ -12,8 +12,8 @@ import (
 // unknown.
 type fault struct {
 	code errors.ErrorCode
-	// summary is the predicate of the error text for the caller, such as "exceeded its memory
-	// limit". It contains no data from the module.
+	// summary is the part of the caller's error text that describes the failure, such as "exceeded
+	// its memory limit". It contains no data from the module.
 	summary string
 	// reason is the complete error, which is written to the log.
 	reason error

@@ -12,8 +12,8 @@ const (
 	maxLineLength = 4 << 10
 	// maxLogPerRequest is the maximum amount of log output for one request, in bytes.
 	maxLogPerRequest = 64 << 10
-	// lineOverhead is added to the length of each line, in bytes, so that many short lines also
-	// reach the limit.
+	// lineOverhead is the number of bytes that count toward the limit for each message, in addition
+	// to its length. It limits the number of short messages.
 	lineOverhead = 64
 )
 
@@ -21,20 +21,20 @@ const (
 // request, so that a plugin that never stops logging cannot fill the host's disk.
 type guestLog struct {
 	logger *slog.Logger
-	// ctx is the context of the current request. It is stored because Write has no context
-	// parameter.
+	// ctx is the context of the current request. It is stored because lineWriter.Write has no
+	// context parameter.
 	ctx context.Context //nolint:containedctx // see above
 	// remaining is the number of bytes that the current request may still log.
 	remaining int
 }
 
-// reset restores the full limit. It is called at the start of each request.
+// reset prepares the log for a request with the context ctx and restores the full limit.
 func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }
 
 // write logs a message. It drops empty messages. If the message exceeds the limit of the request,
-// write logs one warning and drops this message and all later ones.
+// write logs one warning and drops this message and all later messages of the request.
 func (l *guestLog) write(level slog.Level, message string) {
 	if l.remaining <= 0 || message == "" {
 		return

@@ -45,10 +45,11 @@ type instance struct {
 	stack [4]uint64
 }
 
-// instanceKey is the context key for the running instance.
+// instanceKey is the key of the running instance in the context of a call to the module.
 type instanceKey struct{}
 
-// begin resets the state of the previous request and returns the context for calls to the module.
+// begin prepares the instance for a request: it clears the state of the previous request and
+// returns the context for calls to the module.
 func (in *instance) begin(ctx context.Context) context.Context {
 	in.ctx = ctx
 	in.memory.refused = false
@@ -81,7 +82,7 @@ func (in *instance) checkVersion(ctx context.Context) error {
 	if err != nil {
 		return in.newFault(ctx, err)
 	}
-	if version := uint32(version[0]); version != abiVersion { //nolint:gosec // it has 32 bits
+	if version := uint32(version[0]); version != abiVersion { //nolint:gosec // the version has 32 bits
 		return abiViolation("module has ABI version %d, but this host runs version %d: rebuild the module for that version",
 			version, abiVersion)
 	}
@@ -150,9 +151,9 @@ func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	return nil
 }
 
-// readResult returns a copy of a result of the module. packed contains the address of the result in
-// its upper 32 bits and the length in its lower 32 bits. The result must be copied because the
-// module reuses the memory in the next call.
+// readResult returns a copy of a result in the module's memory. packed contains the address of the
+// result in its upper 32 bits and the length in its lower 32 bits. The result must be copied
+// because the module may reuse the memory in the next call.
 func (in *instance) readResult(packed uint64) ([]byte, error) {
 	address, size := uint32(packed>>32), uint32(packed) //nolint:gosec // the two halves
 	if int64(size) > int64(in.maxResponse) {
@@ -168,9 +169,9 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 	return append(make([]byte, 0, size), bytes...), nil
 }
 
-// newFault returns a fault for err, the error that stopped the module. newFault checks the context
-// and the memory limit first: a module that has been stopped at its deadline or has run out of
-// memory traps or exits, and err does not show why.
+// newFault returns a fault for err, the error that stopped the module. It checks the context and
+// the memory limit first, because a module traps or exits when its deadline has passed or its
+// memory is exhausted, and err does not show this cause.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {
@@ -187,8 +188,8 @@ func (in *instance) newFault(ctx context.Context, err error) *fault {
 	return &fault{errors.Internal, "failed", err}
 }
 
-// close closes the module. The error can be ignored: Close fails only if files are open, and a
-// module cannot open any.
+// close closes the module. The error of Close can be ignored: Close fails only if files are open,
+// and a module cannot open any.
 func (in *instance) close() {
 	_ = in.module.Close(context.Background())
 }

@@ -100,7 +100,7 @@ func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wa
 	return compiled, nil
 }
 
-// newInstance starts an instance. It returns an error if that takes longer than startTimeout.
+// newInstance starts an instance. It returns an error if the start takes longer than startTimeout.
 func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -111,7 +111,7 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	}
 	ctx = in.begin(ctx)
 	config := wazero.NewModuleConfig().
-		WithName(""). // instances in the same runtime cannot have the same name
+		WithName(""). // no name, because instances in the same runtime cannot share one
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
 		WithRandSource(in).
@@ -226,8 +226,8 @@ func (p *loadedPlugin) withTimeLimit(ctx context.Context) (context.Context, time
 	return ctx, limit, cancel
 }
 
-// run executes the call on a module instance taken from the pool. If the instance faults, it is
-// discarded instead of being returned to the pool.
+// run handles a request in an instance from the pool. If the call returns a fault, run discards the
+// instance instead of releasing it.
 func (p *loadedPlugin) run(ctx context.Context, index uint32, request []byte, deadline time.Time) ([]byte, error) {
 	in, err := p.pool.acquire(ctx)
 	if err != nil {

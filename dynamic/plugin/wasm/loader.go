@@ -56,12 +56,12 @@ func (l *Loader) Name() string { return Name }
 // Load implements [plugin.Loader]. It compiles the module of a plugin and starts one instance.
 // Compiling a Go program takes about a second. Load returns an error if the module was built for
 // another ABI version, if it imports something that the host does not provide, or if its methods
-// differ from those in source.Services. The module must serve every call in these services and
-// nothing else. Streams are not supported, so Load returns an error if a service contains one.
-// Subscriptions need no code in the plugin.
+// differ from those in source.Services. The module must serve all methods of these services that
+// clients can call, and no others. Streams are not supported: Load returns an error if a service
+// contains one. Subscriptions need no code in the plugin.
 //
-// When ctx ends, the compiler stops before it compiles the next function. A malicious module can
-// contain a single function that takes minutes to compile.
+// When ctx ends, the compiler stops before it compiles the next function. However, a malicious
+// module can contain a single function that takes minutes to compile.
 //
 // Load ignores its last parameter and never reports the plugin as degraded: a failed instance is
 // replaced, and the plugin keeps serving.

@@ -15,12 +15,12 @@ type memory struct {
 // Allocate implements [experimental.MemoryAllocator]. It is called once for each instance.
 func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 
-// Reallocate implements [experimental.LinearMemory]. It returns the memory with the given size, or
-// nil if the size exceeds the limit. New bytes are zero. If the capacity is too small, it is at
-// least doubled, up to the limit, so that a module that grows page by page does not copy its memory
-// each time.
+// Reallocate implements [experimental.LinearMemory]. It resizes the memory and returns it, or
+// returns nil if size exceeds the limit. New bytes are zero. If the capacity is too small, it is at
+// least doubled, up to the limit, so that the memory of a module that grows page by page is not
+// copied each time.
 func (m *memory) Reallocate(size uint64) []byte {
-	if size > uint64(m.limit) { //nolint:gosec // it is not negative
+	if size > uint64(m.limit) { //nolint:gosec // the limit is not negative
 		m.refused = true
 		return nil
 	}

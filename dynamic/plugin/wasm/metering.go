@@ -15,7 +15,7 @@ import (
 // and the whole process would have to wait for that goroutine.
 //
 // wazero has an option for this, WithCloseOnContextDone. With this option, compiled code calls into
-// Go in every loop iteration to check a flag, which made computations in guests ten times slower,
+// Go in every loop iteration to check a flag. This made computations in guests ten times slower,
 // and recursion is not checked at all. This package meters the bytecode instead, before wazero
 // compiles it, in the same way as blockchains and other sandboxes meter gas. instrument adds the
 // following to a module:
@@ -26,8 +26,8 @@ import (
 //     every loop body, before every bulk memory instruction and before every call to an imported
 //     function.
 //
-// Any endless execution must pass through loops or calls, and therefore through an endless number
-// of meter points. A meter point subtracts a cost from the meter. If the meter reaches zero, the
+// Code that runs forever must repeat loops or calls, and therefore passes through meter points
+// again and again. A meter point subtracts a cost from the meter. If the meter reaches zero, the
 // meter point calls the host, which checks the deadline. This happens about every 50 µs. In all
 // other cases, a meter point is only a subtraction and a predictable branch in machine code.
 
@@ -39,12 +39,13 @@ const (
 	meterInterval = 10_000
 	// stepCost is the cost of entering a function or starting a loop iteration.
 	stepCost = 1
-	// bulkCost is the cost of a bulk memory instruction, such as memory.fill. Its duration ranges
-	// from nanoseconds to milliseconds and depends on an operand that is known only at run time.
+	// bulkCost is the cost of a bulk memory instruction, such as memory.fill. The duration of such
+	// an instruction ranges from nanoseconds to milliseconds and depends on an operand that is
+	// known only at run time.
 	bulkCost = 1000
-	// importCost is the cost of calling an imported function. It uses up the whole meter, so that
-	// the host checks the deadline before each such call, because the duration of a host function
-	// is unknown.
+	// importCost is the cost of calling an imported function. The duration of a host function is
+	// unknown. The cost therefore uses up the whole meter, so that the host checks the deadline
+	// before each such call.
 	importCost = meterInterval
 )
 
@@ -52,8 +53,8 @@ const (
 var errDeadlinePassed = errors.New("deadline of the request has passed")
 
 // onMeterPoint is the host function that meter points call. If the request has ended or the
-// instance was closed, it panics, which unwinds the module's stack. wazero recovers the panic and
-// returns it as the error of the call to the module.
+// instance has been closed, it panics, which unwinds the module's stack. wazero recovers the panic
+// and returns it as the error of the call to the module.
 func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	if ctx.Err() != nil || module.IsClosed() {
 		panic(errDeadlinePassed)

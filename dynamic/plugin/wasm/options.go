@@ -19,7 +19,7 @@ const (
 	DefaultTimeout = 10 * time.Second
 	// DefaultMemory is the memory limit of an instance, in bytes, if the manifest does not set one.
 	DefaultMemory = 64 << 20
-	// DefaultMaxResponse is the default for the maximum size of a response, in bytes.
+	// DefaultMaxResponse is the default maximum size of a response, in bytes.
 	DefaultMaxResponse = 16 << 20
 	// startTimeout is the maximum time that an instance may take to start.
 	startTimeout = 10 * time.Second
@@ -117,8 +117,9 @@ func WithModule(instantiate ModuleFunc) Option {
 	return func(o *options) { o.modules = append(o.modules, instantiate) }
 }
 
-// resolveLimits returns the limits for a plugin: those requested by its manifest, and the defaults
-// for the others. It returns an error if a limit is invalid or exceeds the host's maximum.
+// resolveLimits returns the limits for a plugin. Each limit is the one that the manifest requests
+// or, if it requests none, the default. resolveLimits returns an error if a limit is invalid or
+// exceeds the host's maximum.
 func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) {
 	limits := withDefaults(requested, o.defaultLimits)
 	if err := checkLimits(limits); err != nil {

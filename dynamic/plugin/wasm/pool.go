@@ -40,7 +40,7 @@ func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	}
 	in, err := p.popIdle()
 	if in == nil && err == nil {
-		// Starting an instance is not aborted when the request ends. Otherwise, requests with
+		// The start of an instance continues even if the request ends. Otherwise, requests with
 		// little time left could abort one start after another, and the pool would never have an
 		// instance.
 		in, err = p.newInstance(context.WithoutCancel(ctx))
@@ -49,7 +49,7 @@ func (p *pool) acquire(ctx context.Context) (*instance, error) {
 		<-p.semaphore
 		return nil, err
 	}
-	if ctx.Err() != nil { // a call would fail, and the instance would be discarded needlessly
+	if ctx.Err() != nil { // a call would fail at once, and the instance would be discarded needlessly
 		p.release(in)
 		return nil, p.acquireError(ctx)
 	}
@@ -88,14 +88,16 @@ func (p *pool) release(in *instance) {
 	<-p.semaphore
 }
 
-// addIdle adds an instance to the idle instances. Unlike release, it does not change the semaphore.
+// addIdle adds an instance to the idle instances. Unlike release, it does not change the semaphore,
+// so it can add an instance that was not acquired from the pool.
 func (p *pool) addIdle(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = append(p.idle, in)
 }
 
-// discard closes an acquired instance. A later request starts a new one if it needs one.
+// discard closes an acquired instance. If a later request finds no idle instance, it starts a new
+// one.
 func (p *pool) discard(in *instance) {
 	in.close()
 	<-p.semaphore

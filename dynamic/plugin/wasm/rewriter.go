@@ -10,7 +10,7 @@ import (
 // header is the magic number and the version at the start of every WebAssembly module.
 const header = "\x00asm\x01\x00\x00\x00"
 
-// instrument returns a copy of a module with metering, which is ready to be compiled.
+// instrument returns a copy of a module with metering added, ready to be compiled.
 //
 // It also rejects a module that declares more elements than its bytes can contain, or more local
 // variables or table elements than real programs have. Without this check, a module of 20 bytes
@@ -36,9 +36,9 @@ func instrument(module []byte) ([]byte, error) {
 
 // rewriter reads a part of a module in the binary format and writes a copy with additions. It
 // copies everything that it reads, except for what is read in a call to consume. After an error, it
-// reads only zeros and empty vectors, so that only loops have to check err.
+// reads only zeros and empty vectors, so only loops have to check err.
 type rewriter struct {
-	// input is the whole part. unread is the rest of input that has not been read yet.
+	// input is the whole part. unread is the rest of input, which has not been read yet.
 	input, unread []byte
 	// output is the copy of the bytes that have been read, with the additions.
 	output []byte
@@ -62,11 +62,11 @@ func (w *rewriter) copyRead() {
 	w.copied = read
 }
 
-// insert appends added to the output. These bytes are not part of the input.
-func (w *rewriter) insert(added []byte) {
+// insert appends bytes that are not part of the input to the output.
+func (w *rewriter) insert(bytes []byte) {
 	if w.err == nil {
 		w.copyRead()
-		w.output = append(w.output, added...)
+		w.output = append(w.output, bytes...)
 	}
 }
 
@@ -83,8 +83,8 @@ func (w *rewriter) finish() []byte {
 	return w.output
 }
 
-// failf records the first error and skips the rest of the input. The text is the predicate of a
-// sentence about the section, such as "is truncated".
+// failf records the first error and skips the rest of the input. The formatted text follows the
+// number of the section in the error message, as in "section 3 is truncated".
 func (w *rewriter) failf(format string, args ...any) {
 	if w.err == nil {
 		w.err = fmt.Errorf(format, args...)
@@ -125,9 +125,9 @@ func (w *rewriter) readUvarint() uint64 {
 	return 0
 }
 
-// readLength reads a number of bytes or elements. Since each element has at least one byte, a
-// number that exceeds the number of unread bytes is an error. This check prevents the compiler from
-// allocating too much memory.
+// readLength reads a length in bytes or a count of elements. Each element has at least one byte, so
+// a value that exceeds the number of unread bytes is an error. This check prevents the compiler
+// from allocating too much memory.
 func (w *rewriter) readLength() int {
 	n := w.readUvarint()
 	if n > uint64(len(w.unread)) {
@@ -140,28 +140,28 @@ func (w *rewriter) readLength() int {
 // skipBytes skips a name or another sequence of bytes that is prefixed with its length.
 func (w *rewriter) skipBytes() { w.skip(w.readLength()) }
 
-// readVector reads a vector and calls element to read each of its elements.
-func (w *rewriter) readVector(element func()) {
-	w.readElements(w.readLength(), element)
+// readVector reads a vector. It calls readElement to read each element.
+func (w *rewriter) readVector(readElement func()) {
+	w.readElements(w.readLength(), readElement)
 }
 
-func (w *rewriter) readElements(count int, element func()) {
+func (w *rewriter) readElements(count int, readElement func()) {
 	for range count {
 		if w.err != nil {
 			return
 		}
-		element()
+		readElement()
 	}
 }
 
-// extendVector reads a vector and appends the element returned by added to the copy. It calls
-// element to read each existing element.
-func (w *rewriter) extendVector(added func() []byte, element func()) {
+// extendVector reads a vector and writes a copy with one more element, the result of newElement. It
+// calls readElement to read each existing element.
+func (w *rewriter) extendVector(newElement func() []byte, readElement func()) {
 	var count int
 	w.consume(func() { count = w.readLength() })
-	w.insert(appendUvarint(nil, uint64(count)+1)) //nolint:gosec // it is not negative
-	w.readElements(count, element)
-	w.insert(added())
+	w.insert(appendUvarint(nil, uint64(count)+1)) //nolint:gosec // count is not negative
+	w.readElements(count, readElement)
+	w.insert(newElement())
 }
 
 // rewriteSized rewrites a part that is prefixed with its length, such as a section or a function
@@ -206,10 +206,10 @@ func (w *rewriter) globalIndex() {
 	}
 }
 
-// injectSections adds the type, import and global sections if the module has none. Each of these
-// sections contains only the added element. injectSections is called before each section is read,
-// and next is the id of that section. Sections are sorted by id, except for custom sections, whose
-// id is zero.
+// injectSections adds each of the type, import and global sections that the module does not have.
+// An added section contains only the injected element. injectSections is called before each section
+// is read, and next is the id of that section. Sections are sorted by id, except for custom
+// sections, whose id is zero.
 func (w *rewriter) injectSections(next byte) {
 	const types, imports, globals, exports = 1, 2, 6, 7
 	section := func(id byte, element []byte) {

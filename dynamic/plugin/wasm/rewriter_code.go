@@ -15,9 +15,9 @@ const (
 // functionBody rewrites the body of a function, which consists of local variables and code, and
 // adds the meter points to the code.
 //
-// A function is measured by a meter point at its start, and a loop by one after the loop
-// instruction, so that every branch to the loop executes it again. All other meter points are
-// placed before the instruction that they measure. Meter points leave the operand stack unchanged.
+// The meter point of a function is at its start. The meter point of a loop follows the loop
+// instruction, so that every branch to the loop executes the meter point again. Every other meter
+// point precedes the instruction that it measures. Meter points leave the operand stack unchanged.
 func (w *rewriter) functionBody() {
 	var locals uint64
 	w.readVector(func() {

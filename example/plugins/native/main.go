@@ -1,6 +1,6 @@
 // Command native is a Go plugin, which is a shared object that the host loads into its own process.
-// It is built and loaded by the example plugins. Its method Greet returns its version and a
-// greeting.
+// Command plugins builds and loads this plugin. Its method Greet returns the version of the plugin
+// and a greeting.
 package main
 
 import (

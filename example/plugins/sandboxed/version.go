@@ -1,4 +1,5 @@
 package main
 
-// version is included in each answer. The example builds the second version with another value.
+// version is the version of the plugin, which is included in each answer. Command plugins builds
+// the second version with a different value.
 const version = "1"

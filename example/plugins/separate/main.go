@@ -1,6 +1,6 @@
 // Command separate is a plugin that runs in its own process. The host starts and stops the process,
-// which serves on the bus directly. It is built and loaded by the example plugins. Its method Greet
-// returns its version and a greeting.
+// which serves on the bus directly. Command plugins builds and loads this plugin. Its method Greet
+// returns the version of the plugin and a greeting.
 package main
 
 import (

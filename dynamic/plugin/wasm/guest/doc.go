@@ -1,5 +1,5 @@
-// Package guest is used to write plugins in Go for package dynamic/plugin/wasm. A plugin is a Go
-// program that registers a handler for each of its methods and is compiled to WebAssembly:
+// Package guest is the library for writing plugins for package dynamic/plugin/wasm in Go. A plugin
+// is a Go program that registers a handler for each of its methods and is compiled to WebAssembly:
 //
 //	package main
 //

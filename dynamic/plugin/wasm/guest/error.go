@@ -53,7 +53,7 @@ func findError(err error) *Error {
 }
 
 func searchError(err error) *Error {
-	switch e := err.(type) { //nolint:errorlint // it unwraps errors itself
+	switch e := err.(type) { //nolint:errorlint // searchError unwraps errors itself
 	case *Error:
 		return e
 	case interface{ Unwrap() error }:

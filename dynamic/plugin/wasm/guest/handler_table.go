@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// handlerTable contains the handlers, sorted by the name of their method. The host identifies a
-// method by its index. Sorting ensures that the indexes are the same in all instances, regardless
-// of the order in which the handlers are registered.
+// handlerTable contains the handlers, sorted by method name. The host identifies a method by its
+// index. Sorting ensures that the indexes are the same in all instances, regardless of the order in
+// which the handlers are registered.
 type handlerTable struct {
 	methods  []string // sorted
 	handlers []Handler

@@ -7,8 +7,8 @@ import (
 )
 
 // requestContext is the context of a request. It ends at the deadline or when the handler returns.
-// It does not create a timer until Done is called, because a timer in the guest costs more than the
-// rest of a request, and most handlers do not call Done.
+// It does not create a timer until Done is called, because creating a timer in the guest takes
+// longer than the rest of a request, and most handlers do not call Done.
 type requestContext struct {
 	deadline time.Time
 
@@ -22,7 +22,7 @@ type requestContext struct {
 // Deadline implements context.Context. It returns the time at which the host stops the instance.
 func (c *requestContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// Done implements context.Context. It creates the inner context.
+// Done implements context.Context. It creates the inner context if there is none yet.
 func (c *requestContext) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -30,7 +30,8 @@ func (c *requestContext) Done() <-chan struct{} {
 	return c.inner.Done()
 }
 
-// Err implements context.Context. It creates the inner context if the context has ended.
+// Err implements context.Context. Once the context has ended, it returns the error of the inner
+// context.
 func (c *requestContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

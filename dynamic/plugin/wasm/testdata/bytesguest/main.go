@@ -81,8 +81,8 @@ func exit(_ context.Context, request string) (string, error) {
 	return "", nil
 }
 
-// fail returns an error with the code and the text from the request, where a space separates them.
-// If the request contains no space, the error has no code.
+// fail parses the request as "<code> <text>" and returns an error with this code and text. If the
+// request contains no space, the whole request is the text of an error without a code.
 func fail(_ context.Context, request string) (string, error) {
 	code, text, ok := strings.Cut(request, " ")
 	if !ok {
