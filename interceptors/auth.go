@@ -57,8 +57,8 @@ func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
 }
 
-// AuthToken adds the token returned by the given function to the metadata of each call and stream
-// of a conn, for servers that use [Auth]. A token set with dynamic.WithMetadata takes precedence.
+// AuthToken makes a conn send the token returned by the given function in the metadata of each call
+// and stream, for servers that use [Auth]. A token set with dynamic.WithMetadata takes precedence.
 // If the function is nil, all calls and streams fail with the code invalid_argument, except those
 // to public methods (see [WithPublicMethods]).
 func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {

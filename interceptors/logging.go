@@ -17,8 +17,8 @@ import (
 type LoggingOption func(*logging)
 
 // WithLevels sets a function that returns the level of a log line for a method and a result code.
-// The code of a success is errors.OK. The default is [DefaultLevel], which is also used if level is
-// nil.
+// The code of a success is errors.OK. The default is [DefaultLevel], which is also used if the
+// function is nil.
 func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level) LoggingOption {
 	return func(l *logging) {
 		if level != nil {
@@ -27,11 +27,11 @@ func WithLevels(level func(info dynamic.RPCInfo, code errors.ErrorCode) slog.Lev
 	}
 }
 
-// WithPayloads adds messages to the log lines as JSON. It also logs one line for each stream
-// message and for each response to a multi call. If a field has the option debug_redact, its value
-// is replaced by "[redacted]" if it is a singular string and omitted otherwise. The content of an
-// Any is omitted if its type is unknown. By default, no messages are logged, because they may
-// contain secrets.
+// WithPayloads adds the content of messages to the log lines as JSON. It also logs one line for
+// each stream message and for each response to a multi call. The value of a field with the option
+// debug_redact is replaced by "[redacted]" if the field is a singular string, and omitted
+// otherwise. The content of an Any is omitted if its type is unknown. By default, no content is
+// logged, because messages may contain secrets.
 func WithPayloads() LoggingOption {
 	return func(l *logging) { l.payloads = true }
 }
@@ -119,7 +119,7 @@ func (l *logging) serve(
 	e := l.begin("call", "server", info)
 	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
 	e.peer = requestInfo.ClientID
-	e.addMessage("request", request) // logged first: the handler owns the request afterwards
+	e.addMessage("request", request) // before the call, because the handler owns the request afterwards
 	returned := false
 	defer e.endOrPanic(ctx, &returned, &err)
 	response, err = handler(ctx, request)

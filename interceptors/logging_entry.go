@@ -69,7 +69,7 @@ func (e *entry) end(ctx context.Context, err error) {
 var errPanicked = errors.NewErrorf(errors.Internal, "panic")
 
 // endOrPanic writes the log line when the function that defers it ends. If *returned is true, the
-// line contains *err, which is the error that the function returned. Otherwise the function has
+// line contains *err, which is the error returned by the function. Otherwise the function has
 // panicked, and the line contains errPanicked. endOrPanic does not recover the panic.
 func (e *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
 	if !*returned {

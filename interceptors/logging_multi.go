@@ -15,7 +15,7 @@ type loggedMulti struct {
 	dynamic.ClientMultiRPCHandler
 
 	entry *entry
-	// context is the context of the call.
+	// context is the context passed to Send, or context.Background() before the first Send.
 	context context.Context //nolint:containedctx
 
 	mu sync.Mutex
@@ -26,7 +26,7 @@ type loggedMulti struct {
 
 func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	m.context = ctx
-	m.entry.attrs = nil // Send may be called again after an error
+	m.entry.attrs = nil // discards the attributes of an earlier Send that failed
 	m.entry.addMessage("request", request)
 	m.entry.addAttempt(ctx)
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)

@@ -33,7 +33,7 @@ func (s *loggedStream) Send(message proto.Message, opts ...dynamic.StreamOption)
 func (s *loggedStream) Recv(message proto.Message) error {
 	s.received.Add(1)
 	s.receivedBytes.Add(int64(proto.Size(message)))
-	s.logMessage("received", message, nil) // logged first: the receiver owns the message afterwards
+	s.logMessage("received", message, nil) // before Recv, which hands the message to the receiver
 	return s.StreamHandler.Recv(message)
 }
 

@@ -12,19 +12,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Recovery converts panics to errors with the code internal. The text of the error contains only
-// the name of the method. The panic value and the stack are logged and passed to hook, which may be
-// nil. If logger is nil, slog.Default() is used.
+// Recovery converts panics to errors with the code internal. The text of such an error contains no
+// details except the name of the method. The panic value and the stack are logged and passed to
+// hook, which may be nil. If logger is nil, slog.Default() is used.
 //
 // Servers recover panics in handlers even without this interceptor (see [dynamic.WithPanicHook]).
 // Recovery has the following additional effects:
 //
 //   - Interceptors outside Recovery receive an error instead of a panic.
-//   - A panic in an interceptor that is inside Recovery on a conn becomes the error of the call,
-//     instead of reaching the caller's goroutine.
+//   - On a conn, a panic in an interceptor inside Recovery becomes the error of the call instead of
+//     propagating to the caller.
 //   - A panic in a subscription interceptor drops one update, instead of ending the subscription.
-//   - The hook is also called for panics in stream handlers and affinity functions, which servers
-//     recover and log by default.
+//   - The hook is also called for panics in stream handlers and affinity functions. Servers recover
+//     and log these panics even without Recovery.
 func Recovery(logger *slog.Logger, hook dynamic.PanicHook) dynamic.CommonOption {
 	r := &recovery{loggerOrDefault(logger), hook}
 	return dynamic.CommonOptions(

@@ -13,8 +13,8 @@ import (
 
 const redacted = "[redacted]"
 
-// redactedJSON returns message as JSON. It redacts fields that have the option debug_redact and the
-// content of each Any whose type is unknown.
+// redactedJSON returns message as JSON. It redacts the fields that have the option debug_redact,
+// and the content of each Any whose type is unknown.
 func redactedJSON(message proto.Message) string {
 	clone := proto.Clone(message)
 	redact(clone.ProtoReflect())
@@ -23,6 +23,7 @@ func redactedJSON(message proto.Message) string {
 		return "cannot be encoded: " + err.Error()
 	}
 	// protojson inserts spaces at random to prevent programs from depending on its exact output.
+	// Compact removes them.
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, encoded); err != nil {
 		return "cannot be encoded: " + err.Error()

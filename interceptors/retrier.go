@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// retrier holds the state shared by all calls of one Retry interceptor.
+// retrier holds the settings of one Retry interceptor, and the budget shared by all calls that pass
+// through it.
 type retrier struct {
 	maxAttempts    int
 	backoff        backoff
@@ -58,7 +59,7 @@ func (op *operation) canceled(ctx context.Context) bool {
 	return ctx.Err() != nil || op.streamCtx != nil && op.streamCtx.Err() != nil
 }
 
-// run attempts op until an attempt succeeds or a further attempt is not allowed or not useful.
+// run runs op and retries it until it succeeds or no further attempt is allowed or worthwhile.
 func (r *retrier) run(ctx context.Context, op operation) error {
 	for attempt := 1; ; attempt++ {
 		err := r.attempt(ctx, op, attempt)
@@ -79,9 +80,9 @@ func (r *retrier) run(ctx context.Context, op operation) error {
 	}
 }
 
-// attempt makes one attempt. The first attempt uses ctx itself unless an attempt timeout is set.
-// Later attempts use a context that contains their number (see [Attempt]) and ends at the deadline
-// of the operation.
+// attempt runs op once. The first attempt uses ctx itself unless an attempt timeout is set. Later
+// attempts use a context that contains their number (see [Attempt]) and ends at the deadline of the
+// operation.
 func (r *retrier) attempt(ctx context.Context, op operation, attempt int) error {
 	if attempt > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, attempt)

@@ -24,8 +24,8 @@ func WithAttempts(attempts int) RetryOption {
 }
 
 // WithBackoff sets the delay between attempts. The delay is a random time between 0 and a ceiling.
-// The ceiling is initial after the first attempt and doubles after each further attempt, up to
-// maximum. The defaults are 50 ms and 1 s, which are also used for zero or negative values.
+// The ceiling starts at the value of initial and doubles after each retry, up to maximum. The
+// defaults are 50 ms and 1 s, which are also used for zero or negative values.
 func WithBackoff(initial, maximum time.Duration) RetryOption {
 	return func(r *retrier) {
 		if initial > 0 {
@@ -51,7 +51,7 @@ func WithRetryCodes(codes ...errors.ErrorCode) RetryOption {
 }
 
 // WithRetryBudget limits the total number of retries across all calls, so that retries do not make
-// an overload worse. The budget is a token bucket, as in gRPC's retry throttling. It starts full
+// an overload worse. The budget is a token bucket, as in gRPC's retry throttling. It starts full,
 // with the given number of tokens. Each retry removes one token, and each successful call adds
 // ratio tokens. While the bucket is empty, failed calls are not retried. The defaults are 100
 // tokens and a ratio of 0.1. If tokens is zero or negative, the number of retries is not limited.
@@ -95,7 +95,7 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 //
 // A server that is killed while it handles a call sends no error. The attempt then lasts until the
 // call times out, which leaves no time for a retry. Set [WithAttemptTimeout] so that idempotent
-// calls to a killed server are retried before the call times out.
+// calls to a killed server are retried before they time out.
 //
 // Retry does not retry the opening of streams or the publication of updates. It also does not retry
 // messages on streams with a send window (see [dynamic.WithStreamWindow]), because later messages

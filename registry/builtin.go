@@ -21,10 +21,10 @@ type userFiles interface {
 }
 
 // builtinOptions returns the built-in source for path if path is one of the two import paths of the
-// psrpc options. Otherwise ok is false. Callers must prefer a file of the user with the same path.
-// The files of one build may import the options under both paths, but declaring the options twice
-// is an error. Therefore the file at one path declares the options, and the file at the other path
-// imports it publicly.
+// psrpc options. Otherwise ok is false. If the user provides a file with the same path, callers
+// must use that file instead. The files of one build may import the options under both paths, but
+// declaring the options twice is an error. Therefore the file at one path declares the options, and
+// the file at the other path imports that file publicly.
 func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:

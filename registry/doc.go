@@ -20,7 +20,7 @@
 //
 // # Concurrency
 //
-// A Registry is safe for concurrent use. Lookups take no locks and never wait for registrations.
-// Registering several services adds either all of them or none, although a concurrent lookup may
-// find some of them before the others. Services and methods are immutable.
+// A Registry is safe for concurrent use. Lookups take no locks and never wait for registrations. A
+// method that registers several services adds either all of them or none, although a concurrent
+// lookup may find some of them before the others. Services and methods are immutable.
 package registry

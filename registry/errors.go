@@ -20,13 +20,13 @@ var (
 	ErrNoService = errors.New("no service")
 )
 
-// SchemaError describes one mistake in a schema. A registration joins all the mistakes that it
-// finds into one error; errors.As returns the first of them.
+// SchemaError describes one mistake in a schema. If a registration finds several mistakes, its
+// error joins a SchemaError for each of them; errors.As finds the first.
 type SchemaError struct {
 	// File is the path of the .proto file. It is empty if the file is unknown.
 	File string
-	// Line and Column start at 1. As in protoc, a tab advances to the next multiple of 8 columns.
-	// Both are 0 if the source position is unknown.
+	// Line and Column are the source position of the mistake, starting at 1. As in protoc, a tab
+	// advances to the next multiple of 8 columns. Both are 0 if the position is unknown.
 	Line, Column int
 	// Symbol is the name of the service ("my.pkg.MyService") or method
 	// ("my.pkg.MyService/NormalRPC") that contains the mistake. It is empty if the mistake concerns
@@ -80,8 +80,8 @@ func recoverToError(f func() error) (err error) {
 	return f()
 }
 
-// isNil reports whether v is nil or is an interface that contains a nil pointer. In either case,
-// the methods of v must not be called.
+// isNil reports whether v is nil or contains a nil pointer. In either case, the methods of v must
+// not be called.
 func isNil(v any) bool {
 	if v == nil {
 		return true

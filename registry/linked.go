@@ -15,8 +15,8 @@ import (
 // returns an error, no service has been added. The error joins the errors that [Registry.Register]
 // would return for the individual services.
 //
-// RegisterLinked skips services that are already registered, so register any service that needs
-// [WithWireName] first. It also skips gRPC services, which are services that have at least one
+// RegisterLinked skips services that are already registered, so first register any service that
+// needs [WithWireName]. It also skips gRPC services, which are services that have at least one
 // method with the stream keyword and no methods with psrpc options. If no services remain,
 // RegisterLinked adds nothing and returns nil.
 func (r *Registry) RegisterLinked() error { return r.registerLinked(protoregistry.GlobalFiles) }

@@ -10,7 +10,7 @@ import (
 // Service returns the service with the given full protobuf name, such as "my.pkg.MyService".
 func (r *Registry) Service(name string) (*Service, bool) { return load(&r.byName, name) }
 
-// ServiceByWireName returns the service with the given name on the bus.
+// ServiceByWireName returns the service that has the given name on the bus.
 func (r *Registry) ServiceByWireName(name string) (*Service, bool) { return load(&r.byWireName, name) }
 
 // Services returns all services, sorted by full name. Callers may modify the slice.

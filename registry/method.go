@@ -29,7 +29,8 @@ func (m *Method) FullName() string { return m.fullName }
 // Name returns the name of the method in its .proto file.
 func (m *Method) Name() string { return string(m.descriptor.Name()) }
 
-// WireName returns the name of the method on the bus. This is the name of the method in CamelCase.
+// WireName returns the name of the method on the bus. It is the name from the .proto file, in
+// CamelCase.
 func (m *Method) WireName() string { return m.wireName }
 
 // Service returns the service to which the method belongs.

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// newMethod creates a method from its descriptor and options. It returns all the mistakes that it
-// finds. The method is nil if its options cannot be read.
+// newMethod creates a method from its descriptor and options. It returns an error for each mistake
+// that it finds. The method is nil if its options cannot be read.
 func newMethod(service *Service, md protoreflect.MethodDescriptor) (*Method, []error) {
 	m := &Method{
 		service:    service,
@@ -53,7 +53,8 @@ func kindOf(options methodOptions, routing Routing) Kind {
 	}
 }
 
-// checkTypes returns the mistakes that make a method unusable in psrpc, regardless of its options.
+// checkTypes returns an error for each problem that makes a method unusable in psrpc, regardless of
+// its options.
 func (m *Method) checkTypes() []error {
 	var problems []error
 	md := m.descriptor

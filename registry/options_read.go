@@ -41,7 +41,7 @@ type methodOptions struct {
 	topics       bool
 	stream       bool
 	routingType  int32            // enum value of the option "type"
-	routingOneof protowire.Number // number of the field that is set in the oneof "routing", or 0
+	routingOneof protowire.Number // field number of the last "routing" oneof member read, or 0
 	group        string
 	topicNames   []string
 	singleServer bool
@@ -66,7 +66,7 @@ func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
 func parseMethodOptions(raw []byte) (methodOptions, error) {
 	var options methodOptions
 	err := rangeFields(raw, func(f wireField) error {
-		if !f.is(optionsField, protowire.BytesType) {
+		if !f.matches(optionsField, protowire.BytesType) {
 			return nil
 		}
 		options.present = true
@@ -79,20 +79,20 @@ func parseMethodOptions(raw []byte) (methodOptions, error) {
 func (o *methodOptions) merge(raw []byte) error {
 	return rangeFields(raw, func(f wireField) error {
 		switch {
-		case f.is(fieldSubscription, protowire.VarintType):
+		case f.matches(fieldSubscription, protowire.VarintType):
 			o.subscription = f.bool()
-		case f.is(fieldTopics, protowire.VarintType):
+		case f.matches(fieldTopics, protowire.VarintType):
 			o.topics = f.bool()
-		case f.is(fieldTopicParams, protowire.BytesType):
+		case f.matches(fieldTopicParams, protowire.BytesType):
 			return o.mergeTopicParams(f.bytes)
-		case f.is(fieldStream, protowire.VarintType):
+		case f.matches(fieldStream, protowire.VarintType):
 			o.stream = f.bool()
-		case f.is(fieldMulti, protowire.VarintType),
-			f.is(fieldAffinityFunc, protowire.VarintType),
-			f.is(fieldQueue, protowire.VarintType):
-			// psrpc checks only which member is present and ignores its value.
+		case f.matches(fieldMulti, protowire.VarintType),
+			f.matches(fieldAffinityFunc, protowire.VarintType),
+			f.matches(fieldQueue, protowire.VarintType):
+			// psrpc checks only which member of the oneof is present and ignores its value.
 			o.routingOneof = f.number
-		case f.is(fieldType, protowire.VarintType):
+		case f.matches(fieldType, protowire.VarintType):
 			o.routingType = int32(f.varint) //nolint:gosec // protobuf truncates enum values to 32 bits.
 		}
 		return nil
@@ -104,13 +104,13 @@ func (o *methodOptions) merge(raw []byte) error {
 func (o *methodOptions) mergeTopicParams(raw []byte) error {
 	return rangeFields(raw, func(f wireField) error {
 		switch {
-		case f.is(fieldGroup, protowire.BytesType):
+		case f.matches(fieldGroup, protowire.BytesType):
 			o.group = string(f.bytes)
 			return checkUTF8("topic_params.group", f.bytes)
-		case f.is(fieldNames, protowire.BytesType):
+		case f.matches(fieldNames, protowire.BytesType):
 			o.topicNames = append(o.topicNames, string(f.bytes))
 			return checkUTF8("topic_params.names", f.bytes)
-		case f.is(fieldSingleServer, protowire.VarintType):
+		case f.matches(fieldSingleServer, protowire.VarintType):
 			o.singleServer = f.bool()
 		}
 		return nil
@@ -120,7 +120,7 @@ func (o *methodOptions) mergeTopicParams(raw []byte) error {
 // routing returns the routing of the method. The oneof "routing" (multi, affinity_func, queue) is
 // the older form of the option "type" and takes precedence over it.
 func (o *methodOptions) routing() (Routing, error) {
-	routing := Routing(o.routingType) //nolint:gosec // checked below.
+	routing := Routing(o.routingType) //nolint:gosec // the next line checks the range.
 	if o.routingType < int32(RoutingQueue) || o.routingType > int32(RoutingMulti) {
 		return 0, fmt.Errorf("option (psrpc.options).type has the unknown value %d: use QUEUE (0), AFFINITY (1) or MULTI (2)",
 			o.routingType)
@@ -137,7 +137,7 @@ func (o *methodOptions) routing() (Routing, error) {
 	}
 }
 
-// wireField is one field of an encoded message. It holds the value only of varint and
+// wireField is one field of an encoded message. The value is set only for varint and
 // length-delimited fields.
 type wireField struct {
 	number   protowire.Number
@@ -146,9 +146,9 @@ type wireField struct {
 	bytes    []byte
 }
 
-// is reports whether f has the given number and wire type. As in every protobuf decoder, a field
-// with a different wire type is treated as an unknown field.
-func (f wireField) is(number protowire.Number, wireType protowire.Type) bool {
+// matches reports whether f has the given number and wire type. As in every protobuf decoder, a
+// field with a different wire type is treated as an unknown field.
+func (f wireField) matches(number protowire.Number, wireType protowire.Type) bool {
 	return f.number == number && f.wireType == wireType
 }
 

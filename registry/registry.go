@@ -79,9 +79,9 @@ func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opt
 	return err
 }
 
-// add adds all services. If it returns an error, no service has been added. For each element of
-// services, the result contains the registered service, which is the element itself or an existing
-// service with the same descriptor.
+// add adds all the given services. If it returns an error, no service has been added. For each
+// element of services, the result contains the registered service, which is the element itself or
+// an existing service with the same descriptor.
 func (r *Registry) add(services []*Service) ([]*Service, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,7 +113,7 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 
 // checkLocked returns the service to be registered for s, which is s itself or an existing service
 // with the same descriptor. It returns an error if s conflicts with a registered service or with
-// another service in batch. The keys of batch are wire names. r.mu must be held.
+// another service in batch. The keys of batch are wire names. The caller must hold r.mu.
 func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service, error) {
 	if old, ok := r.Service(string(s.Name())); ok {
 		if old.descriptor != s.descriptor {

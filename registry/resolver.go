@@ -11,8 +11,8 @@ import (
 // FindMessageByName returns the message type with the given full name. If a generated Go type with
 // that name is linked into the program, FindMessageByName returns it. Otherwise it returns a
 // dynamic type (see package dynamicpb) if the message is declared in the file of a registered
-// service or in a file that it imports, directly or indirectly. If the name is unknown, the error
-// is protoregistry.NotFound.
+// service or in a direct or indirect import of such a file. If the name is unknown, the error is
+// protoregistry.NotFound.
 //
 // FindMessageByName and the other Find methods allow a Registry to be used as the resolver for the
 // packages proto, protojson, prototext and anypb. With this resolver, these packages can encode and

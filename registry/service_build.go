@@ -34,7 +34,7 @@ func WithWireName(name string) Option {
 // github.com/jhump/protoreflect.
 //
 // Mistakes in the schema are reported as errors of type *[SchemaError], joined into one error. A
-// service without methods is also a mistake.
+// service without methods is reported as a mistake as well.
 //
 // A method that has topic parameters or a topic group but does not set the option topics is not
 // considered a mistake, because services with such schemas may already be in use. Such a method has

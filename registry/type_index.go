@@ -15,7 +15,8 @@ type typeIndex struct {
 	// declared maps each full name and each extensionKey to the descriptors with that key, as a
 	// []protoreflect.Descriptor. The slices are immutable.
 	declared sync.Map
-	refs     map[protoreflect.FileDescriptor]int
+	// refs counts the references to each file, from registered services and from imports.
+	refs map[protoreflect.FileDescriptor]int
 }
 
 // extensionKey identifies an extension by the message that it extends and by its field number.

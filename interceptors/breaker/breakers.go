@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// breakers holds the settings of one New option and the breakers that it has created.
+// breakers holds the settings of one New option and the breakers created so far.
 type breakers struct {
 	ratio    float64
 	minCalls uint32
@@ -68,8 +68,8 @@ func (b *breakers) settings(key string) gobreaker.Settings {
 	return settings
 }
 
-// isExcluded reports whether a call that ended with err is not counted, because err does not
-// indicate whether the servers are healthy.
+// isExcluded reports whether err says nothing about the health of the servers. A call that ends
+// with such an error is not counted.
 func isExcluded(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	return codeOf(err) == errors.Canceled || facts.Reason == errors.ReasonNobodyListening && len(facts.Topic) > 0

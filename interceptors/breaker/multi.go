@@ -47,7 +47,7 @@ func (m *breakerMulti) setOutcome(outcome error) {
 	m.outcome = outcome
 }
 
-// report reports the outcome to the breaker, unless it has already done so.
+// report reports the outcome to the breaker, unless it has already been reported.
 func (m *breakerMulti) report() {
 	m.mu.Lock()
 	done, outcome := m.done, m.outcome

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// limiter holds the state shared by all calls of one interceptor.
+// limiter holds the settings and the quotas of one [Concurrency] or [Rate] option.
 type limiter struct {
 	reason    string
 	newQuota  func() quota
@@ -58,8 +58,8 @@ func (l *limiter) quotaFor(method *registry.Method) quota {
 	return known.(quota)
 }
 
-// acquire admits one call and returns the quota that the caller must release when the call ends. If
-// the call is not admitted, acquire returns the error with which to reject it.
+// acquire admits one call and returns the quota to be released when the call ends. If the call is
+// not admitted, acquire returns the error with which to reject it.
 func (l *limiter) acquire(method *registry.Method) (quota, error) {
 	g := l.quotaFor(method)
 	retryAfter, ok := g.tryAcquire()

@@ -16,7 +16,7 @@ type limitedMulti struct {
 	info    dynamic.RPCInfo
 
 	mu sync.Mutex
-	// acquired is the quota that Close releases. It is nil until Send has acquired a quota.
+	// acquired is the quota that Close releases. It is nil until Send acquires it.
 	acquired quota
 }
 
@@ -27,8 +27,8 @@ func (m *limitedMulti) Send(ctx context.Context, request proto.Message, opts ...
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-// acquire acquires the quota unless it has already been acquired, because Send may be called again
-// after an error.
+// acquire acquires the quota, unless an earlier Send has already acquired it: Send may be called
+// again after an error.
 func (m *limitedMulti) acquire() (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

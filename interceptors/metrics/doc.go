@@ -17,8 +17,8 @@
 //	rpc.server.call.duration  s  incoming calls and streams, excluding the time for server selection
 //
 // The count of a duration histogram is the number of calls. The following instruments are defined
-// by earlier versions of the conventions. Each message is one measurement, so the count of each of
-// these histograms is the number of messages:
+// by earlier versions of the conventions. Every message is one measurement, so the counts of these
+// histograms are numbers of messages:
 //
 //	rpc.client.request.size   By  requests and stream messages sent by a client
 //	rpc.client.response.size  By  responses and stream messages received by a client
@@ -35,17 +35,18 @@
 //	dynpsrpc.delivery.duration    s   processing of a received update by the inner interceptors
 //	dynpsrpc.delivery.size        By  received updates
 //
-// All of these instruments have the attributes rpc.system.name, which is psrpc, and rpc.method.
-// Durations and responses to multi calls also have two attributes that describe the result:
-// rpc.response.status_code is ok, the code of the error, or _OTHER for a code that package errors
-// does not define; error.type is the same code, or empty for a success. The attribute
-// dynpsrpc.topic is added only if [WithTopics] is used, because a method may have many topics.
+// All of these instruments have the attributes rpc.system.name, which is psrpc, and rpc.method. The
+// duration histograms and the counter of responses to multi calls also have two attributes that
+// describe the result: rpc.response.status_code is ok, the code of the error, or _OTHER for a code
+// that package errors does not define; error.type is the same code, or empty for a success. The
+// attribute dynpsrpc.topic is added only if [WithTopics] is used, because a method may have many
+// topics.
 //
 // # Sources
 //
 // A [Source] reports the current state of a bus, server, conn or subscription whenever metrics are
-// collected. The program chooses a name for each source, which becomes an attribute. The sources
-// report the following instruments:
+// collected. The program gives each source a name, which becomes an attribute. The sources report
+// the following instruments:
 //
 //	dynpsrpc.bus.connected          1 if the bus is connected to its broker, otherwise 0
 //	dynpsrpc.bus.reconnects         reconnects to the broker

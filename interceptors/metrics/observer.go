@@ -42,7 +42,7 @@ type Instrument struct {
 	Kind Kind
 	// Keys are the attribute keys that correspond to the labels.
 	Keys []string
-	// Buckets are the upper bounds of the histogram buckets, in Unit. Other kinds of instruments
-	// have no buckets.
+	// Buckets are the upper bounds of the histogram buckets, in the unit of the values. Other kinds
+	// of instruments have no buckets.
 	Buckets []float64
 }

@@ -6,8 +6,8 @@
 //
 // The span context is sent in the metadata of the request, by default as W3C Trace Context under
 // the keys traceparent and tracestate, which psrpc peers use as well. A server span is a child of
-// the client span. Calls that a handler makes with its context, or with the context of its stream,
-// are children of the server span.
+// the client span. If a handler makes calls with its context or with the context of its stream, the
+// spans of these calls are children of the server span.
 //
 //	call, multi call, stream   client and server spans, named after the method
 //	stream message             an rpc.message event on both spans
@@ -25,6 +25,6 @@
 //	dynpsrpc.client.id   on server spans, the ID of the client that sent the request
 //	dynpsrpc.server.id   on client spans, the ID of the server that responded
 //	dynpsrpc.attempt     the number of the attempt, set only for retries (see interceptors.Attempt)
-//	dynpsrpc.reason      the reason for which the call failed (see errors.CallFacts)
+//	dynpsrpc.reason      the reason why the call failed (see errors.CallFacts)
 //	dynpsrpc.phase       the phase in which the call failed (see errors.CallFacts)
 package tracing

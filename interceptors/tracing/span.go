@@ -39,12 +39,12 @@ type span struct {
 	sent, received  atomic.Int64 // numbers of messages
 }
 
-// record calls function and ends the span with the error that function returns. If function panics,
-// record ends the span with the code internal and does not recover the panic.
-func (s *span) record(function func() error) {
+// record calls f and ends the span with the error that f returns. If f panics, record ends the span
+// with the code internal and does not recover the panic.
+func (s *span) record(f func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { s.end(err) }()
-	err = function()
+	err = f()
 }
 
 // end sets the status of the span according to err and ends the span.

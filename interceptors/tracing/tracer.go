@@ -116,7 +116,7 @@ func (t *tracer) publish(info dynamic.RPCInfo, next dynamic.PublishHandler) dyna
 func (t *tracer) deliver(info dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 	return func(ctx context.Context, update proto.Message) (err error) {
 		// Remove the span that was current when Subscribe was called, because that span did not
-		// cause this update.
+		// cause the update.
 		ctx = t.extract(trace.ContextWithSpan(ctx, nil))
 		opts := []trace.SpanStartOption{trace.WithNewRoot()}
 		if producer := trace.SpanContextFromContext(ctx); producer.IsValid() {

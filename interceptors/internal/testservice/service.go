@@ -137,7 +137,7 @@ func (s *Service) Close() {
 
 func must(what string, err error) {
 	if err != nil {
-		// An error here indicates a bug in the test.
+		// An error while starting, using or closing the service indicates a bug in the test.
 		panic(fmt.Sprintf("%s: %v", what, err))
 	}
 }
@@ -152,7 +152,7 @@ func (s *Service) Call(ctx context.Context, method, request string, opts ...dyna
 }
 
 // CallAll calls AskAll and waits until the call ends. It returns the text of the last successful
-// response and the error of the last response.
+// response and the error, if any, of the last response.
 func (s *Service) CallAll(ctx context.Context, request string) (answer string, err error) {
 	responses, err := dynamic.InvokeMulti(ctx, s.Conn, AskAll, wrapperspb.String(request))
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *Service) Open(ctx context.Context) (dynamic.ClientStream[Text, Text], e
 	return client.OpenStream(ctx)
 }
 
-// Rain returns "rain in " followed by the request.
+// Rain returns "rain in " followed by the text of the request.
 func Rain(_ context.Context, request Text) (Text, error) {
 	return wrapperspb.String("rain in " + request.GetValue()), nil
 }
