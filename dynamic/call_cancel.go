@@ -15,8 +15,8 @@ const cancelTimeout = 100 * time.Millisecond
 
 // cancel publishes a cancellation for a call that the caller has abandoned, so that servers cancel
 // the handler's context. psrpc servers do not subscribe to the cancel channel and let the handler
-// run to completion. A call that reaches the expiry in its request needs no cancellation, because
-// the servers know the expiry.
+// run to completion. A call that has reached the expiry sent in its request needs no cancellation,
+// because the servers know that expiry.
 func (p *clientPlan) cancel(callID id.Call) {
 	frame, err := (&wire.Cancel{RequestID: callID[:]}).AppendFrame(nil)
 	if err != nil {

@@ -20,14 +20,14 @@ import (
 // while its call is pending. However, a delivery report from the bus or the call timer may fire
 // after the call has ended and the inbox has been assigned to another call. Reports therefore carry
 // the request ID, and the timer passes its deadline, so that the inbox can recognize and ignore
-// those of earlier calls.
+// reports and deadlines of earlier calls.
 type callInbox struct {
 	wakeup queue.Wakeup
 	timer  callTimer
 
 	mu sync.Mutex
-	// id is the request ID of the current call. Only the calling goroutine writes it, while holding
-	// mu, so that goroutine can read it without mu.
+	// id is the request ID of the current call. Only the calling goroutine writes it, and holds mu
+	// to do so. The calling goroutine may therefore read it without mu.
 	id    id.Call
 	state callState
 	// requireClaim makes the call discard successful responses from servers that have not claimed
@@ -47,7 +47,8 @@ type callState struct {
 	// failure is an error response without its body. It is nil before a response has arrived and
 	// after a successful one.
 	failure *wire.Response
-	// publishErr is the error that the bus reported when it lost the request or the grant.
+	// publishErr is the error that the bus reported if it lost the request or the grant. It is nil
+	// otherwise.
 	publishErr error
 	// receivers is the number of receivers that the bus reported for the request. Zero means that
 	// the channel has no subscribers. It is bus.Unknown until the bus reports a number.
@@ -72,8 +73,8 @@ func newCallInbox(epoch time.Time) *callInbox {
 }
 
 // inboxPool keeps inboxes, together with their wake-up channels and timers, for reuse by later
-// calls. Without reuse, calls from a single caller take 1.13 times as long and make 5 more
-// allocations.
+// calls. Without reuse, calls from a single caller take 1.13 times as long, with 5 more allocations
+// each.
 //
 // Each conn has its own pool because channels and timers created in a testing/synctest bubble must
 // not be used outside it.
@@ -84,7 +85,7 @@ type inboxPool struct {
 }
 
 // get returns an inbox with a new request ID. After the call, the caller returns the inbox with
-// put, unless another goroutine, such as a callback of an open stream, may still use it.
+// put. An inbox used to open a stream is not returned, because the stream keeps it.
 func (p *inboxPool) get() *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
@@ -146,8 +147,8 @@ func (s *callState) hasClaim(server []byte) bool {
 // conn is closed.
 func (in *callInbox) onConnClosed() { in.wakeup.Send() }
 
-// onDeadline is called by the timer when the deadline of a call has passed. If the deadline is not
-// that of the current call, the timer fired for an earlier call, and the only effect is a spurious
+// onDeadline is called by the timer when the deadline of a call has passed. If the timer fired for
+// an earlier call, deadline differs from the current deadline, and the only effect is a spurious
 // wake-up.
 func (in *callInbox) onDeadline(deadline int64) {
 	in.mu.Lock()

@@ -18,7 +18,7 @@ import (
 )
 
 // maxResponses is the maximum number of responses that a multi call buffers while its caller is not
-// reading. Any more are discarded and counted as unmatched.
+// reading. Further responses are discarded and counted as unmatched.
 const maxResponses = 10_000
 
 // multiCall is the state of one multi call, which every server answers. Bus callbacks append
@@ -51,7 +51,7 @@ type multiCall struct {
 	// receivers is the number of receivers that the bus reported for the request. It is bus.Unknown
 	// until the bus reports a number.
 	receivers int
-	// publishErr is the error that the bus reported when it lost the request.
+	// publishErr is the error that the bus reported if it lost the request. It is nil otherwise.
 	publishErr error
 }
 
@@ -90,8 +90,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	return c, nil
 }
 
-// stop ends the call and releases its resources on the conn. No response is added after stop
-// returns. Servers that answer later are still added to the route's membership; see
+// stop ends the call and releases its resources on the conn. No response is added to queue after
+// stop returns. Servers that answer later are still added to the route's membership; see
 // [selection.LateResponses].
 func (c *multiCall) stop() {
 	if c.chain != nil {
@@ -102,7 +102,7 @@ func (c *multiCall) stop() {
 	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Some servers may have answered since the call was complete.
+	// Some servers may have answered since the membership was last updated.
 	c.route.membership.AddAll(&c.responders)
 }
 
@@ -121,7 +121,7 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 			c.updateMembership() // servers that have not answered by now are no longer members
 		case <-ctx.Done():
 			c.done = true
-			c.plan.cancel(c.id) // even at the deadline of ctx, which the servers may not know
+			c.plan.cancel(c.id) // also at the deadline of ctx, because the servers may not know it
 		case <-c.plan.conn.ctx.Done():
 			c.done = true
 			c.plan.cancel(c.id)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// noDeadline is the deadline of a callTimer that has no current call.
+// noDeadline is the value of callTimer.deadline while there is no current call.
 const noDeadline = math.MinInt64
 
 // maxTimerDuration limits how long the timer keeps running after a call with a long timeout has
@@ -39,7 +39,7 @@ type callTimer struct {
 	timer *time.Timer
 }
 
-// start begins a call that started at now and whose deadline is d later.
+// start begins the timing of a call that started at now and has its deadline d later.
 //
 // start stores deadline before it loads armed, and fire clears armed before it loads deadline.
 // Therefore, either fire sees the new deadline or start sees that it must set the timer.

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// unaryCall is the state machine of a call that one server answers, and of the opening of a stream.
-// Only the calling goroutine uses it; bus callbacks write only to its inbox.
+// unaryCall is the state machine of a call that one server answers. It is also used to open
+// streams. Only the calling goroutine uses it; bus callbacks write only to its inbox.
 //
 // # Claims and grants
 //
@@ -35,7 +35,8 @@ type unaryCall struct {
 	plan  *clientPlan
 	route *route
 	inbox *callInbox // its id is the request ID
-	// claims is nil as long as no server has to be selected.
+	// claims collects the claims from which a server is selected. It is nil until a selection is
+	// needed.
 	claims *selection.Collector
 	// server is the ID of the server to which the call was granted. It is empty until then, and
 	// stays empty if a server answers directly.
@@ -109,7 +110,8 @@ func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Mem
 	c.claims = selection.NewCollector(opts.internal(), membership)
 }
 
-// run publishes the request in frame, waits for the response, and returns it in encoded form.
+// run publishes the request in frame, waits for the response, and returns the encoded response
+// message.
 //
 // The call is added to the pending calls before run checks whether the conn is closed. Therefore,
 // if the conn is closed concurrently, either the check fails or the call is notified.
@@ -234,8 +236,8 @@ func serverError(response *wire.Response) error {
 	return err
 }
 
-// onClaims passes new claims to the collector. It grants the request if a server was selected, and
-// ends the selection if no more claims are expected.
+// onClaims passes new claims to the collector. It grants the request if a server has been selected,
+// and ends the selection if no more claims are expected.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil { // a psrpc server claimed a request that it could have answered directly
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)

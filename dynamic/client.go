@@ -93,8 +93,8 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 
 // Subscribe subscribes to the updates of the method. With MULTI routing, every subscriber receives
 // every update; otherwise, each update goes to only one subscriber. When Subscribe returns, the bus
-// has confirmed the subscription. ctx limits the wait for the confirmation and also the life of the
-// subscription.
+// has confirmed the subscription. If ctx ends before the confirmation, Subscribe fails. If ctx ends
+// later, the subscription ends.
 //
 // A subscriber that reads too slowly loses updates but does not block others; see [WithOverflow].
 func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption) (Subscription[Resp], error) {

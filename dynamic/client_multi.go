@@ -31,8 +31,8 @@ type Response[Resp proto.Message] struct {
 //   - ctx ends.
 //   - The call as a whole fails; see [Response].
 //
-// NATS, and Redis Cluster without sharded pub/sub, do not count receivers. There, a multi call
-// without WithExpectedResponses always lasts until its timeout.
+// NATS, and Redis Cluster without sharded pub/sub, do not count receivers. On these buses, a multi
+// call without WithExpectedResponses always lasts until its timeout.
 //
 // A caller that stops reading does not block others. Responses that it has not read before the
 // timeout may be dropped. CallMulti returns an error if the request could not be sent; see
@@ -63,8 +63,9 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 // deliver sends a response to the caller. It returns false if the call ends before the caller
 // receives the response.
 func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, response T) bool {
+	// If the channel has room, the response is sent even after the call has ended.
 	select {
-	case responses <- response: // even after the call has ended, if the channel has room
+	case responses <- response:
 		return true
 	default:
 	}

@@ -21,7 +21,7 @@ import (
 
 // Conn is the client side of a bus. It owns the subscriptions on which responses arrive, and looks
 // up methods in a registry. All clients in a process can share one Conn, which is safe for
-// concurrent use. Close the Conn when it is no longer needed; this does not close the bus.
+// concurrent use. Close the Conn when it is no longer needed; closing it does not close the bus.
 type Conn struct {
 	bus           bus.Bus
 	registry      *registry.Registry
@@ -36,8 +36,8 @@ type Conn struct {
 	messageDedup dedup.Cache
 	timers       timer.Pool
 	inboxes      inboxPool
-	// ctx ends when the conn or its bus is closed. Its cause is errors.ErrClientClosed or
-	// bus.ErrClosed, respectively.
+	// ctx is the context of the conn. It ends when the conn or its bus is closed; its cause is then
+	// errors.ErrClientClosed or bus.ErrClosed, respectively.
 	ctx    context.Context //nolint:containedctx // lasts as long as the conn, not one operation
 	cancel context.CancelCauseFunc
 	// goroutines tracks the goroutines that Close waits for. None is added after ctx has ended.
@@ -138,7 +138,7 @@ func (c *Conn) Stats() ConnStats {
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
 	c.mu.Lock()
-	replies := slices.Collect(maps.Values(c.replies)) // none is added after ctx has ended
+	replies := slices.Collect(maps.Values(c.replies)) // nothing is added to the map once ctx has ended
 	c.mu.Unlock()
 	for _, r := range replies {
 		r.close()
@@ -165,8 +165,8 @@ func (c *Conn) goTracked(f func()) error {
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
 // err returns errors.ErrClientClosed or bus.ErrClosed if the conn is closed, and nil otherwise.
-// Each call checks err several times. While the conn is open, the check takes no lock, so
-// concurrent calls do not contend.
+// Every call made through the conn checks err several times. While the conn is open, the check
+// takes no lock, so concurrent calls do not contend.
 func (c *Conn) err() error {
 	select {
 	case <-c.ctx.Done():
@@ -177,7 +177,7 @@ func (c *Conn) err() error {
 }
 
 // closeError returns the error of a closed conn, and the reason to record for a call that fails
-// because of it.
+// with that error.
 func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // passed to withFacts
 	err := c.err()
 	if errors.Is(err, bus.ErrClosed) {
@@ -267,7 +267,8 @@ func (c *Conn) panics() panicReporter {
 }
 
 // subscribeReplies subscribes to the replies of a service, unless the conn has already done so. It
-// waits for the bus for at most the conn's timeout, or DefaultClientTimeout if none is set.
+// waits for the bus no longer than the conn's timeout, or DefaultClientTimeout if the conn has no
+// timeout.
 func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
 	c.mu.Lock()
 	if err := c.err(); err != nil {

@@ -23,7 +23,8 @@ type replySubscriptions struct {
 	clientID  string
 	claims    transport.LazySubscription
 	responses transport.LazySubscription
-	// streams stays unsubscribed if the service has no streams.
+	// streams is the subscription to stream frames. It is never opened if the service has no
+	// streams.
 	streams transport.LazySubscription
 
 	// opening is a lock that is held while subscribing. It is a channel of capacity one rather than
@@ -52,8 +53,8 @@ func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, client
 }
 
 // subscribe subscribes to the channels that are not subscribed yet, and returns when the bus has
-// confirmed them. The stream channel is included only if streams is true. After an error, subscribe
-// may be called again.
+// confirmed the subscriptions. The stream channel is included only if streams is true. After an
+// error, subscribe may be called again.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
 	select {
 	case s.opening <- struct{}{}:

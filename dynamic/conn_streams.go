@@ -9,8 +9,9 @@ import (
 // connStream implements connChild for a client's stream.
 type connStream struct{ *stream }
 
-// end implements connChild. It closes the stream because the conn is being closed. As in psrpc,
-// streams do not treat this as an error: the server receives errors.ErrStreamClosed.
+// end implements connChild. It closes the stream because the conn or its bus has been closed. As in
+// psrpc, closing the conn is not an error for its streams: the server receives
+// errors.ErrStreamClosed.
 func (s connStream) end(err error) {
 	if errors.Is(err, errors.ErrClientClosed) {
 		err = nil

@@ -25,8 +25,8 @@
 //   - Call a method that is known only by name: [Invoke], with a message, a map or JSON.
 //   - Call every server: [Client.CallMulti]; as an iterator: [Client.Responses]; by name:
 //     [InvokeMulti].
-//   - Serve only some topics, such as a region: [Registration.RegisterTopic]; call them with
-//     [Client.Topic] or [WithTopic].
+//   - Serve only some topics, for example one region: [Registration.RegisterTopic]; call the
+//     servers of a topic: [Client.Topic] or [WithTopic].
 //   - Let each server rate how well it suits a request: [WithAffinity].
 //   - Change how a client selects the server: [WithSelectionOpts]; find out which server it was:
 //     [WithPeer].
@@ -56,8 +56,8 @@
 //
 // A bus may lose frames, as message brokers do. A request is therefore handled at most once: if the
 // request or its response is lost, the call ends at its timeout. A request that a bus delivers
-// twice within five seconds is handled once. Calls are independent of each other and may be handled
-// in any order.
+// twice within five seconds is handled only once. Calls are independent of each other and may be
+// handled in any order.
 //
 // Messages on a stream arrive in the order in which they were sent, each at most once. Send returns
 // when the other side has accepted the message, or earlier if the stream has a send window (see

@@ -47,7 +47,8 @@ type boundHandler struct {
 	affinityRequest reflect.Type
 	// semaphore limits how many requests of the method are handled at the same time.
 	semaphore semaphore.Semaphore
-	// stream is set for stream methods. The fields above are set for calls.
+	// stream is the bound handler of a stream method. It is nil for calls, which use the fields
+	// above.
 	stream *boundStream
 }
 
@@ -107,8 +108,8 @@ func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) e
 // modify the response after returning it. A nil response without an error is sent as an empty
 // message.
 //
-// The context passed to handle ends when the caller no longer waits or when the server is killed.
-// If handle panics, the panic is logged and the caller receives an error with code internal, which
+// The context passed to handle ends when the caller stops waiting or the server is killed. If
+// handle panics, the panic is logged and the caller receives an error with code internal, which
 // does not contain the panic value.
 func Unary[Req, Resp proto.Message](
 	handle func(ctx context.Context, request Req) (Resp, error), opts ...HandlerOption,
@@ -213,7 +214,7 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	return bound, bound.apply(r.options, method)
 }
 
-// unimplementedCall handles calls of methods that have no handler.
+// unimplementedCall handles calls to methods that have no handler.
 func unimplementedCall(context.Context, *registry.Method, []byte) ([]byte, error) {
 	return nil, errors.ErrUnimplemented
 }
@@ -225,7 +226,8 @@ func isCall(method *registry.Method) bool {
 
 // isNil reports whether message is nil or contains a nil pointer.
 func isNil(message proto.Message) bool {
-	if dynamic, ok := message.(*dynamicpb.Message); ok { // ProtoReflect().IsValid() panics for nil
+	// ProtoReflect().IsValid() panics for a nil *dynamicpb.Message.
+	if dynamic, ok := message.(*dynamicpb.Message); ok {
 		return dynamic == nil
 	}
 	return message == nil || !message.ProtoReflect().IsValid()

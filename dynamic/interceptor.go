@@ -14,7 +14,7 @@ type serverInterceptors struct {
 	stream  []StreamInterceptor
 	publish []PublishInterceptor
 	panics  []PanicHook
-	// err reports which options were passed a nil interceptor. It is nil if there are none.
+	// err reports which options were passed a nil interceptor. It is nil if no interceptor is nil.
 	err error
 }
 
@@ -27,7 +27,7 @@ type clientInterceptors struct {
 	publish      []PublishInterceptor
 	subscription []SubscriptionInterceptor
 	panics       []PanicHook
-	// err reports which options were passed a nil interceptor. It is nil if there are none.
+	// err reports which options were passed a nil interceptor. It is nil if no interceptor is nil.
 	err error
 }
 
@@ -48,8 +48,8 @@ type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...R
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
 // ClientMultiRPCHandler handles one multi call. A handler returned by an interceptor passes an
-// event on by calling the same method of the next handler. If the method does not make this call,
-// the event is suppressed.
+// event on by calling the same method of the next handler. If it does not call that method, the
+// event is suppressed.
 //
 // The first interceptor is always the one nearest to the caller. A request passes from the caller
 // through the interceptors, first to last, to the bus. Responses and the end of the call pass from
@@ -90,16 +90,16 @@ type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Me
 // empty message is sent.
 //
 // The interceptor runs on the goroutine that serves the request, after the client has selected this
-// server. A panic is handled like a panic of the service's handler. ctx carries the client's id and
+// server. A panic is handled like a panic of the service's handler. ctx carries the client's ID and
 // metadata; see [RequestInfoFromContext].
 type ServerRPCInterceptor func(
 	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
 ) (proto.Message, error)
 
 // StreamHandler handles one side of a stream. A handler returned by an interceptor passes an event
-// on by calling the same method of the next handler. If the method does not make this call, the
-// event is suppressed. Messages must be of the method's message types; both generated and dynamic
-// messages are accepted.
+// on by calling the same method of the next handler. If it does not call that method, the event is
+// suppressed. Messages must be of the method's message types; both generated and dynamic messages
+// are accepted.
 //
 // The first interceptor is the outermost: on a client it is nearest to the user of the stream, on a
 // server it is nearest to the bus. Sent messages and closes pass from the user through all

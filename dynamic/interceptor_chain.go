@@ -35,9 +35,9 @@ func interceptorPanicked(method *registry.Method) errors.Error {
 }
 
 // wrongMessage returns the error reported when an interceptor passes on a message that is not of
-// the method's type. what names the kind of message: "request", "response", "update" or "message".
-func wrongMessage(what string, method *registry.Method, err error) error {
-	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", what, method.FullName(), err)
+// the method's type. kind is "request", "response", "update" or "message".
+func wrongMessage(kind string, method *registry.Method, err error) error {
+	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", kind, method.FullName(), err)
 }
 
 // ensureCode returns err if it has an error code, and otherwise converts it to an error with a

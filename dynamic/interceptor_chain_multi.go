@@ -27,16 +27,17 @@ type multiChain struct {
 	mu sync.Mutex
 	// sent reports whether a request has been sent or is being sent.
 	sent bool
-	// frozen reports whether the first handler's Send has returned. After that no request can be
+	// frozen reports whether the first handler's Send has returned. After that, no request can be
 	// sent, because no goroutine would read the responses.
 	frozen bool
 	// call is the call in progress. It is nil until a request has been sent.
 	call *multiCall
-	// currentServer is the id of the server whose response is passing through the handlers.
+	// currentServer is the ID of the server whose response is passing through the handlers. It is
+	// empty while no response is passing through them.
 	currentServer string
 	// ready holds the responses that the caller has not read yet.
 	ready []serverResponse
-	// done reports whether the call has ended, so that no more responses are added to ready.
+	// done reports whether the call has ended. Once it has, no more responses are added to ready.
 	done bool
 }
 
@@ -91,11 +92,11 @@ func (p *clientPlan) startMultiIntercepted(
 	return call, nil
 }
 
-// start passes the request to the first handler and returns the call. Even if the interceptors have
-// not sent a request, the returned call is not nil.
+// start passes the request to the first handler and returns the call. If start succeeds, the
+// returned call is not nil, even if the interceptors have not sent a request.
 func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
 	started := false
-	defer func() { // Stop the call if Send fails or panics after the request was sent.
+	defer func() { // Stop the call if Send fails or panics after the request has been sent.
 		if !started {
 			if call := c.freeze(); call != nil {
 				call.stop()
@@ -113,14 +114,14 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 	return call, nil
 }
 
-// newUnsentMulti returns a call for which no request was sent and which therefore receives no
+// newUnsentMulti returns a call for which no request has been sent. The call therefore receives no
 // responses from servers.
 func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
 	return &multiCall{plan: p, route: r, id: id.NewRequest(), done: true, timer: p.conn.timers.Start(DefaultClientTimeout)}
 }
 
-// freeze prevents further requests from being sent. It returns the call, or nil if no request was
-// sent.
+// freeze prevents further requests from being sent. It returns the call, or nil if no request has
+// been sent.
 func (c *multiChain) freeze() *multiCall {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -148,8 +149,8 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 		c.sent, c.call = err == nil, call
 	}
 	c.mu.Unlock()
-	// If the first handler's Send has returned in the meantime, no goroutine would read the
-	// responses.
+	// If the first handler's Send has returned in the meantime, stop the call, because no goroutine
+	// would read the responses.
 	if started && err == nil {
 		call.stop()
 		return c.errStarted()
@@ -192,7 +193,7 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 }
 
 // popReady removes and returns the first response in ready. If ready is empty, done reports whether
-// the call has ended, so that no more responses will be added.
+// the call has ended, in which case no more responses will be added.
 func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -302,7 +303,7 @@ func (c *multiChain) closeFrom(index int) {
 	}
 }
 
-// PeerOf returns the id of the server whose response is being received. It is meant to be called by
+// PeerOf returns the ID of the server whose response is being received. It is meant to be called by
 // the Recv method of an interceptor's handler; next is the handler that was passed to the
 // interceptor. PeerOf returns an empty string if it is called outside of Recv, if the error being
 // received does not come from a server, or if next was not created by this package.

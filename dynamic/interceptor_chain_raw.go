@@ -12,7 +12,7 @@ import (
 
 // rawCall holds the encoded messages of a call to a raw handler, while the interceptors work on the
 // decoded messages. It is stored in the request's context and becomes unavailable if an interceptor
-// passes on a context that is not derived from it.
+// passes on a context that is not derived from that context.
 type rawCall struct {
 	request []byte
 	// response is the most recent response returned by the handler.
@@ -27,7 +27,7 @@ type rawCallKey struct{}
 func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
-		if call == nil { // An interceptor passed on a context not derived from the request's.
+		if call == nil { // An interceptor passed on a context not derived from the request's context.
 			call = &rawCall{}
 		}
 		encoded, err := b.requestType.Encode(request, call.request)

@@ -14,8 +14,8 @@ import (
 )
 
 // StreamContext returns the context of a stream. next must be the handler that was passed to a
-// [StreamInterceptor]; for any other handler StreamContext returns [context.Background]. On a
-// server, the context carries the client's id and metadata; see [RequestInfoFromContext]. On a
+// [StreamInterceptor]; for any other handler, StreamContext returns [context.Background]. On a
+// server, the context carries the client's ID and metadata; see [RequestInfoFromContext]. On a
 // client whose stream is not open yet, it is the context passed to OpenStream.
 func StreamContext(next StreamHandler) context.Context {
 	stage, ok := next.(streamStage)
@@ -36,8 +36,8 @@ func SetStreamContext(next StreamHandler, ctx context.Context) {
 	}
 }
 
-// streamChain is the handler chain of one stream. On both sides handlers[0] is nearest to the user:
-// Send and Close pass through the handlers in ascending order, Recv in descending order.
+// streamChain is the handler chain of one stream. On both sides, handlers[0] is nearest to the
+// user: Send and Close pass through the handlers in ascending order, Recv in descending order.
 type streamChain struct {
 	method *registry.Method
 	panics panicReporter
@@ -49,9 +49,10 @@ type streamChain struct {
 	handlers []StreamHandler
 	// closed records for each handler whether its Close method has been called.
 	closed []atomic.Bool
-	// stream is nil until the stream has been created.
+	// stream is the stream that the chain belongs to. It is nil until that stream has been created.
 	stream atomic.Pointer[stream]
-	// refusal is the cause passed to a Close that was called before stream was set.
+	// refusal points to the cause that an interceptor passed to Close before stream was set. It is
+	// nil if Close was not called before then.
 	refusal atomic.Pointer[error]
 
 	// receiving counts the messages that are being put into the user's channel. The channel is
@@ -86,7 +87,7 @@ func (s streamStage) Send(message proto.Message, opts ...StreamOption) error {
 func (s streamStage) Close(cause error) error { return s.chain.closeFrom(s.index+1, cause) }
 
 // newStreamChain builds the chain for interceptors, which must be in order from the user to the
-// bus. It returns an error if an interceptor rejects the stream. If there are no interceptors it
+// bus. It returns an error if an interceptor rejects the stream. If there are no interceptors, it
 // returns nil; finish may be called on a nil chain.
 func newStreamChain(
 	ctx context.Context, panics panicReporter, interceptors []StreamInterceptor, info RPCInfo,
@@ -195,8 +196,8 @@ func (c *streamChain) finish(cause error) {
 // receive passes a message through the handlers into the user's channel. It returns false if no
 // more messages can be delivered. It is called only by the pump, the stream's delivery goroutine.
 //
-// The message is acknowledged in recv if a handler passes it on, or here if the handlers have
-// consumed it. pendingAck ensures that it is acknowledged only once, even if a handler passes on
+// recv acknowledges the message if the handlers pass it on, and receive acknowledges it if they do
+// not. pendingAck ensures that the message is acknowledged only once, even if a handler passes on
 // several messages.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
 	c.pendingAck.Store(&message)

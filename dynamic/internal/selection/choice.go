@@ -34,7 +34,7 @@ func (c *choice) add(claim *Claim) (selected bool) {
 }
 
 // choose returns the ID of the server to use when the selection ends, or "" if there is none. If
-// Opts.SelectionFunc is set, choose returns its error.
+// Opts.SelectionFunc is set, choose returns its results.
 func (c *choice) choose() (serverID string, err error) {
 	switch {
 	case c.opts.SelectionFunc != nil:

@@ -15,7 +15,7 @@ type Collector struct {
 	choice     choice
 	membership *Membership // nil unless the selection is adaptive
 	seen       int         // number of claims processed so far
-	receivers  int         // number of receivers of the request, as passed to the last Add
+	receivers  int         // number of receivers of the request, as passed to the last call to Add
 	responders Responders  // servers that have claimed or declined the request
 	declined   []string    // IDs of servers that have declined the request
 
@@ -31,7 +31,7 @@ func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
 
-// Start starts the timeout of the selection. The caller must call Stop afterwards.
+// Start starts the timeout of the selection. The caller must call Stop when the call has ended.
 func (c *Collector) Start(timers *timer.Pool) {
 	c.started, c.timers = time.Now(), timers
 	if timeout := c.choice.opts.AffinityTimeout; timeout > 0 {
@@ -105,7 +105,7 @@ func (c *Collector) startShortCircuit() {
 }
 
 // Choose ends the selection and returns the ID of the selected server, or "" if there is none. If
-// Opts.SelectionFunc is set, Choose returns its error.
+// Opts.SelectionFunc is set, Choose returns its results.
 func (c *Collector) Choose() (serverID string, err error) { return c.choice.choose() }
 
 // HasSelectionFunc reports whether Opts.SelectionFunc is set.

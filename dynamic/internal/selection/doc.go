@@ -2,7 +2,7 @@
 // of a method has answered.
 //
 // A [Collector] collects the claims of one call and applies the call's [Opts]. A [Membership]
-// remembers which servers have answered earlier calls of the same method and topic, so that a
+// remembers which servers have answered earlier calls to the same method and topic, so that a
 // selection or a multi call can end with the last answer instead of a timeout. [LateResponses] adds
 // servers that answer after their call has ended.
 //
@@ -17,7 +17,8 @@
 //
 // psrpc servers do not report how many servers share their receiver, so each of their answers
 // counts as one full receiver, and the sum can exceed the number of receivers. A membership
-// remembers this excess from the last complete call, and the next call waits for that much more.
+// remembers this excess from the last complete call, and the next call is complete only when the
+// sum exceeds the number of receivers by at least as much.
 //
 // Without a receiver count, as on NATS, a selection is complete when every server that answered the
 // previous call has answered this one.

@@ -5,8 +5,8 @@ package selection
 type Weight int64
 
 // OneReceiver is the weight of a server that does not share its receiver. Weights are rounded up by
-// at most one unit per server. OneReceiver is so large that these errors cannot add up to the
-// weight of a missing server.
+// at most one unit per server. OneReceiver is so large that these rounding errors cannot add up to
+// the weight of a missing server.
 const OneReceiver Weight = 1 << 32
 
 // WeightOf returns the weight of a server that shares its receiver with subscribers-1 other
