@@ -89,8 +89,8 @@ type maskedStream struct {
 	info      dynamic.RPCInfo
 }
 
-// Recv masks the error with which an inner interceptor rejects a message, because that error closes
-// the stream and is sent to the client.
+// Recv masks the error if an inner interceptor rejects a message, because that error closes the
+// stream and is sent to the client.
 func (s maskedStream) Recv(message proto.Message) error {
 	return s.maskCause(s.StreamHandler.Recv(message))
 }

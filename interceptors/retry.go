@@ -70,8 +70,8 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 	}
 }
 
-// Retry retries failed operations: single calls, the sending of multi-call requests, and the
-// sending of stream messages by clients and servers.
+// Retry retries single calls that fail. It also retries the request of a multi call if it cannot be
+// sent, and stream messages that a client or server fails to send.
 //
 // A failed attempt is retried if all of the following conditions are met:
 //
@@ -90,16 +90,16 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 //
 // The delay between attempts is random (see [WithBackoff]). If no server was listening or the bus
 // was down, the delay is at least half of its ceiling. If the error details include a RetryInfo,
-// the delay is at least as long as the one in the RetryInfo. Each attempt is a separate request.
+// the delay is at least as long as the RetryInfo specifies. Each attempt is a separate request.
 // Inner interceptors can get the number of the attempt from [Attempt].
 //
 // A server that is killed while it handles a call sends no error. The attempt then lasts until the
 // call times out, which leaves no time for a retry. Set [WithAttemptTimeout] so that idempotent
 // calls to a killed server are retried before they time out.
 //
-// Retry does not retry the opening of streams or the publication of updates. It also does not retry
-// messages on streams with a send window (see [dynamic.WithStreamWindow]), because later messages
-// may already have been sent.
+// Retry does not retry opening a stream or publishing an update. It also does not retry messages on
+// streams with a send window (see [dynamic.WithStreamWindow]), because later messages may already
+// have been sent.
 func Retry(opts ...RetryOption) dynamic.CommonOption {
 	r := newRetrier(opts)
 	return dynamic.CommonOptions(dynamic.WithServerStreamInterceptors(r.stream), dynamic.ConnOptions(

@@ -69,8 +69,7 @@ func (m *Method) Group() string { return m.group }
 func (m *Method) SingleServer() bool { return m.singleServer }
 
 // RequireClaim reports whether a server must claim a request before handling it. This is the case
-// for all methods except those that are routed to all servers and those for which the schema
-// declares a single server.
+// unless the method is routed to all servers or the schema declares a single server for it.
 func (m *Method) RequireClaim() bool { return m.routing != RoutingMulti && !m.singleServer }
 
 // Queue reports whether the bus delivers each message to only one of the receivers.
