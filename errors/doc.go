@@ -12,8 +12,9 @@
 //
 // # Debugging
 //
-// If a call fails in transport, its error contains diagnostic facts. [FactsOf] returns them: the
-// method, the phase in which the call failed, the reason, and the time spent in each phase.
+// If a call fails because of the bus, because no server responded, or because it was canceled or
+// timed out, its error contains diagnostic facts. [FactsOf] returns them: the method, the phase in
+// which the call failed, the reason, and the time spent in each phase.
 //
 // # Concurrency
 //

@@ -34,10 +34,10 @@ func main() {
 	check(reg.ParseProto(protos, "fleet.proto"))
 	fleet, _ := reg.Service("fleet.Fleet")
 	var services []*dynamic.Registration
-	for load, region := range []string{"eu", "us", "asia"} {
+	for score, region := range []string{"eu", "us", "asia"} {
 		server := dynamic.NewServer(b, dynamic.WithServerID(region+"-1"))
 		defer server.Kill()
-		service := must(serve(server, fleet, float32(load)))
+		service := must(serve(server, fleet, float32(score)))
 		check(service.RegisterTopic("Local", region))
 		services = append(services, service)
 	}
@@ -53,15 +53,15 @@ func main() {
 	subscription(ctx, conn, services[0])
 }
 
-// serve registers the handlers of one server. computeAffinity is the affinity with which the server
-// claims Compute requests.
-func serve(server *dynamic.Server, fleet *registry.Service, computeAffinity float32) (*dynamic.Registration, error) {
+// serve registers the handlers of one server. score is the affinity with which the server claims
+// Compute requests.
+func serve(server *dynamic.Server, fleet *registry.Service, score float32) (*dynamic.Registration, error) {
 	answer := func(_ context.Context, request text) (text, error) {
 		return wrapperspb.String(fmt.Sprintf("%s says %s", server.ID(), request.GetValue())), nil
 	}
 	return server.Register(fleet.Descriptor(), dynamic.Handlers{
 		"Greet":   dynamic.Unary(answer),
-		"Compute": dynamic.Unary(answer, dynamic.WithAffinity(func(context.Context, text) float32 { return computeAffinity })),
+		"Compute": dynamic.Unary(answer, dynamic.WithAffinity(func(context.Context, text) float32 { return score })),
 		"Census":  dynamic.Unary(answer),
 		"Local":   dynamic.Unary(answer),
 		"Talk": dynamic.Stream(func(s dynamic.ServerStream[text, text]) error {

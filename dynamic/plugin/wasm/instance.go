@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// minInputBuffer is the minimum size of the input buffer, in bytes. It avoids reallocating the
-	// buffer for small requests of different sizes.
+	// minInputBuffer is the minimum size of the input buffer, in bytes. It avoids a new
+	// allocation for each small request that is larger than the previous ones.
 	minInputBuffer = 1 << 10
 	// maxKeptInputBuffer is the maximum size, in bytes, of an input buffer that is kept for later
 	// requests. A larger buffer is replaced by the next request, so that a single large request
@@ -82,7 +82,7 @@ func (in *instance) checkVersion(ctx context.Context) error {
 	if err != nil {
 		return in.newFault(ctx, err)
 	}
-	if version := uint32(version[0]); version != abiVersion { //nolint:gosec // the version has 32 bits
+	if version := uint32(version[0]); version != abiVersion { //nolint:gosec // versions have 32 bits
 		return abiViolation("module has ABI version %d, but this host runs version %d: rebuild the module for that version",
 			version, abiVersion)
 	}
