@@ -138,7 +138,8 @@ func (c *Conn) Stats() ConnStats {
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
 	c.mu.Lock()
-	replies := slices.Collect(maps.Values(c.replies)) // nothing is added to the map once ctx has ended
+	// Once ctx has ended, nothing is added to c.replies.
+	replies := slices.Collect(maps.Values(c.replies))
 	c.mu.Unlock()
 	for _, r := range replies {
 		r.close()

@@ -62,10 +62,10 @@ type ClientMultiRPCHandler interface {
 	// and the caller receives only the responses that the interceptor passes to next.Recv before
 	// its own Send returns.
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
-	// Recv handles a response or an error from a server. Calls are never concurrent. If response is
-	// nil and err is not from a server, err is the reason why the whole call failed. When a
-	// response reaches the caller, its [Response.ServerID] identifies the server whose response was
-	// being processed at that moment. A panic is logged and ends the call with code
+	// Recv handles a response or an error from a server. It is never called concurrently. If
+	// response is nil and err is not from a server, err is the reason why the whole call failed.
+	// When a response reaches the caller, its [Response.ServerID] identifies the server whose
+	// response was being processed at that moment. A panic is logged and ends the call with code
 	// [errors.Internal].
 	Recv(response proto.Message, err error)
 	// Close is called when the call has ended, or when an interceptor ends it early by calling

@@ -27,7 +27,7 @@ type rawCallKey struct{}
 func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
-		if call == nil { // An interceptor passed on a context not derived from the request's context.
+		if call == nil { // An interceptor has replaced the request's context with an unrelated one.
 			call = &rawCall{}
 		}
 		encoded, err := b.requestType.Encode(request, call.request)

@@ -15,11 +15,11 @@ const MaxClaims = 1024
 // All methods are safe for concurrent use.
 type Membership struct {
 	mu sync.Mutex
-	// members holds the servers that answered the last call that waited for all servers, and those
-	// that have answered late since then.
+	// members holds the servers passed to the last call to Update, and those that have answered
+	// late since then.
 	members Responders
-	// receivers is the number of receivers that the bus reported for the last call that waited for
-	// all servers, or bus.Unknown.
+	// receivers is the number of receivers passed to the last call to Update. It is bus.Unknown if
+	// the bus did not report a number.
 	receivers int
 }
 
