@@ -12,8 +12,8 @@ import (
 )
 
 // checkServices compares the services of the code with those of the manifest and the descriptors.
-// It returns all differences as one error. If services is empty, checkServices does nothing,
-// because the code serves on the bus itself and its loader has already checked its services.
+// It returns all differences as one error. If services is empty, the code serves on the bus itself.
+// Its loader has then already checked the services, so checkServices does nothing.
 func checkServices(source *Source, services []Service) error {
 	if len(services) == 0 {
 		return nil

@@ -29,12 +29,12 @@ func (k EventKind) String() string {
 	return names[k]
 }
 
-// Event describes a change of a plugin.
+// Event describes a change to a plugin.
 type Event struct {
 	Kind EventKind
 	// Plugin and Version are the name and version from the manifest. If the folder could not be
-	// read, Version is empty, and Plugin is the name of the plugin that was loaded from the folder
-	// earlier, or empty if there is none.
+	// read, Version is empty, and Plugin is the name of the plugin that was loaded from that folder
+	// earlier, if any.
 	Plugin, Version string
 	// Folder is the path of the plugin's folder.
 	Folder string

@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// ErrHostClosed is returned by the methods of a [Host] after the host has been shut down or closed.
+// ErrHostClosed is returned by [Host.Load], [Host.Unload] and [Host.Watch] after the host has been
+// shut down or closed.
 var ErrHostClosed = errors.NewErrorf(errors.Canceled, "plugin host is closed")
 
 // Host serves plugins on a server. All methods are safe for concurrent use; changes to the same
@@ -20,9 +21,9 @@ type Host struct {
 	server  *dynamic.Server
 	options hostOptions
 
-	// calls counts the calls of Load, Unload and Watch that are in progress.
+	// calls tracks the running calls to Load, Unload and Watch.
 	calls *lifecycle.Gate
-	// drains waits for the background goroutines that drain replaced versions or unload plugins.
+	// drains tracks the background goroutines that drain replaced versions or unload plugins.
 	drains sync.WaitGroup
 	events lifecycle.EventQueue[Event]
 	// stopEvents is closed after the last event has been queued.
@@ -30,13 +31,12 @@ type Host struct {
 	// eventsDone is closed when all events have been handled.
 	eventsDone chan struct{}
 
-	// runCtx ends when Shutdown begins, which cancels loads and watches. drainCtx ends when the
-	// host stops waiting for handlers, which cancels unloads and drains.
+	// runCtx bounds loads and watches. It ends when Shutdown begins. drainCtx bounds unloads and
+	// drains. It ends when the host stops waiting for handlers.
 	runCtx, drainCtx       context.Context //nolint:containedctx // they live as long as the host
 	cancelRun, cancelDrain context.CancelFunc
 	unloadOnce             sync.Once
-	// drainErr is the joined error of the unloads that Shutdown has started. It is set by
-	// unloadAll.
+	// drainErr joins the errors of the unloads that Shutdown has started. unloadAll sets it.
 	drainErr error
 
 	mu sync.Mutex
@@ -85,9 +85,9 @@ func (h *Host) emit(e Event) {
 	}
 }
 
-// enter registers a call of one of the host's methods. It returns a context that ends when ctx or
-// hostCtx ends; hostCtx is either runCtx or drainCtx. The caller must call leave when the call is
-// done. After Shutdown has begun, enter returns ErrHostClosed.
+// enter registers a call to one of the host's methods. It returns a context that ends when ctx or
+// hostCtx ends; hostCtx is either runCtx or drainCtx. The method must call leave when it is done.
+// After Shutdown has begun, enter returns ErrHostClosed.
 func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, leave func(), err error) {
 	if !h.calls.Enter() {
 		return nil, nil, ErrHostClosed
@@ -101,10 +101,11 @@ func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, lea
 	}, nil
 }
 
-// Shutdown unloads all plugins. It returns when no plugin code is running any more, all calls of
+// Shutdown unloads all plugins. It returns when no plugin code is running any more, all calls to
 // Load, Unload and Watch have returned, and all events have been handled. If ctx ends first,
 // Shutdown cancels the contexts of the running handlers and returns an error that wraps the error
-// of ctx. Shutdown may be called more than once; each call waits.
+// of ctx. Shutdown may be called more than once; every call waits until the host has been shut
+// down.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.cancelRun()
 	detach := context.AfterFunc(ctx, h.cancelDrain)
@@ -125,5 +126,6 @@ func (h *Host) Shutdown(ctx context.Context) error {
 // immediately.
 func (h *Host) Close() {
 	h.cancelDrain()
-	_ = h.Shutdown(context.Background()) // the only possible error reports canceled handlers
+	// Ignore the error: Shutdown reports handlers that did not finish and code that was stopped early.
+	_ = h.Shutdown(context.Background())
 }

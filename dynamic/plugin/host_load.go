@@ -51,10 +51,10 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 	return p.name, nil
 }
 
-// acquirePlugin returns the plugin named in the manifest of source, locked for changes by the
-// caller. If the plugin does not exist, acquirePlugin creates it. If another goroutine is changing
-// the plugin, acquirePlugin waits for that goroutine or until ctx ends. The caller must call
-// release on the plugin.
+// acquirePlugin returns the plugin named in the manifest of source and locks it for changes. If the
+// plugin does not exist, acquirePlugin creates it. If another goroutine is changing the plugin,
+// acquirePlugin waits until that goroutine is done or ctx ends. The caller must call release on the
+// plugin when the changes are done.
 func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
 	for {
 		h.mu.Lock()
@@ -164,8 +164,8 @@ func (h *Host) commit(previous, v *version) {
 }
 
 // markFailed records why source could not be loaded and emits an event. It returns err wrapped with
-// the plugin's name, version and folder. The event already has fields for these, so its Err is err
-// itself.
+// the plugin's name, version and folder. The event has separate fields for these, so its Err is err
+// without them.
 func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 	withPlugin := errors.NewErrorf(errorCode(err),
 		"plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
@@ -220,13 +220,13 @@ func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	return nil
 }
 
-// pluginInFolder returns the name of a plugin that was loaded from a folder, ignoring the plugin
-// named except. It returns an empty string if there is none.
-func (h *Host) pluginInFolder(folder, except string) string {
+// pluginInFolder returns the name of a plugin that was loaded from folder, or an empty string if
+// there is none. The plugin with the name ignoredName is skipped.
+func (h *Host) pluginInFolder(folder, ignoredName string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for name, p := range h.plugins {
-		if p.status.Folder == folder && name != except {
+		if p.status.Folder == folder && name != ignoredName {
 			return name
 		}
 	}

@@ -63,10 +63,10 @@ func WithLoaders(loaders ...Loader) Option {
 }
 
 // WithEvents sets a function that receives the events of the host. The host calls handle for one
-// event at a time, in order, on its own goroutine, and does not wait for it. While 256 events are
-// queued, further events are dropped; [Host.List] still returns the current state. handle must not
-// call [Host.Shutdown] or [Host.Close], because they wait for handle to return. By default, or if
-// handle is nil, events are logged.
+// event at a time, in order, on a separate goroutine, so a slow handle does not delay loads and
+// unloads. While 256 events are queued, further events are dropped; [Host.List] still returns the
+// current state. handle must not call [Host.Shutdown] or [Host.Close], because they wait for handle
+// to return. By default, or if handle is nil, events are logged.
 func WithEvents(handle func(Event)) Option { return func(o *hostOptions) { o.onEvent = handle } }
 
 // WithDrainTimeout sets how long running handlers may continue after their plugin has been replaced
@@ -92,8 +92,8 @@ func WithDebounce(interval time.Duration) Option {
 }
 
 // WithPollInterval sets how often watched folders are scanned for changes that the operating system
-// did not report, because some file systems do not report changes at all. If interval is zero or
-// negative, the default of 10 seconds is used.
+// did not report. Some file systems do not report changes at all. If interval is zero or negative,
+// the default of 10 seconds is used.
 func WithPollInterval(interval time.Duration) Option {
 	return func(o *hostOptions) {
 		if interval > 0 {
@@ -102,9 +102,9 @@ func WithPollInterval(interval time.Duration) Option {
 	}
 }
 
-// WithLogger sets the logger. The host logs problems that no method can return, such as handlers of
-// a replaced version that did not finish in time, and events if [WithEvents] is not used. If logger
-// is nil, slog.Default() is used, which is also the default.
+// WithLogger sets the logger. The host logs problems that no method can return, such as a replaced
+// version whose handlers did not finish in time. It also logs events if [WithEvents] is not used.
+// If logger is nil, slog.Default() is used, which is also the default.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *hostOptions) {
 		if logger != nil {

@@ -39,8 +39,8 @@ func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 }
 
 // ownerLocked returns a version that has reserved one of the names, together with that name. It
-// ignores v and the version that v is about to replace. If there is no such version, it returns
-// nil. The caller must hold h.mu.
+// ignores v and the version that v is about to replace. If no other version has reserved any of the
+// names, owner is nil. The caller must hold h.mu.
 func (h *Host) ownerLocked(v *version, names []string) (name string, owner *version) {
 	for other := range h.live {
 		if other == v || other == v.plugin.current {

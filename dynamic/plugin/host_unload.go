@@ -114,8 +114,8 @@ func (h *Host) unloadAll() {
 }
 
 // markUnloading sets the state of a plugin to draining. It is called before the plugin is unloaded
-// in the background. From then on, loads of other plugins wait for the services of this plugin
-// instead of failing.
+// in the background. From then on, loads of other plugins that need the services of this plugin
+// wait instead of failing.
 func (h *Host) markUnloading(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,7 +124,8 @@ func (h *Host) markUnloading(name string) {
 	}
 }
 
-// unlist removes a closed version from the host and adds its counts to the totals of its plugin.
+// unlist removes a closed version from the host and adds the version's request counts to the totals
+// of its plugin.
 func (h *Host) unlist(v *version) {
 	handled, failed := v.chooseCallCounter().Counts()
 	h.mu.Lock()

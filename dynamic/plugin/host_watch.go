@@ -6,18 +6,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Watch loads the plugins in the folders of root and then watches root for changes until ctx ends.
-// Every folder with a manifest is a plugin. A new folder is loaded, and a changed folder replaces
-// its plugin. If a folder is removed or no longer has a manifest, its plugin is unloaded. If root
-// itself is removed, all of its plugins are unloaded. They are loaded again when root reappears.
+// Watch loads the plugins in the subfolders of root and then watches root for changes until ctx
+// ends. Every subfolder with a manifest is a plugin. The plugin in a new folder is loaded, and the
+// plugin in a changed folder is replaced. If a folder is removed or no longer has a manifest, its
+// plugin is unloaded. If root itself is removed, all of its plugins are unloaded. They are loaded
+// again when root reappears.
 //
 // A folder is read after it has not changed for the interval set by [WithDebounce]. The results are
-// reported as events; see [WithEvents]. Watch retries a failed load after the next change of the
+// reported as events; see [WithEvents]. Watch retries a failed load after the next change to the
 // folder and after another plugin has been unloaded. If the load failed because another plugin
 // serves one of the services, Watch also retries after another load has finished.
 //
 // Watch returns nil when ctx ends and leaves the plugins loaded. It returns an error if root cannot
-// be read or watched initially, and [ErrHostClosed] if the host is shut down.
+// be read or watched at the start, and [ErrHostClosed] if the host is shut down.
 func (h *Host) Watch(ctx context.Context, root string) error {
 	ctx, leave, err := h.enter(ctx, h.runCtx)
 	if err != nil {

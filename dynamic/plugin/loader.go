@@ -11,7 +11,8 @@ import (
 // Loader runs the code of plugins of one type. A loader must be safe for concurrent use by several
 // hosts.
 type Loader interface {
-	// Name returns the name that a manifest must have in its loader field to use this loader.
+	// Name returns the name of the loader. A manifest selects the loader by this name, in its
+	// loader field.
 	Name() string
 
 	// Load starts the code of one version of a plugin and returns when the code is ready to serve.

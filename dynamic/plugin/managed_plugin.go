@@ -22,7 +22,7 @@ type managedPlugin struct {
 	current *version
 	// loadErr is the reason why the newest content of the folder is not being served, or nil.
 	loadErr error
-	// handled and failed are the total counts of all closed versions.
+	// handled and failed are the request counts of all closed versions, added up.
 	handled, failed uint64
 }
 
@@ -45,7 +45,7 @@ func (p *managedPlugin) acquire(ctx context.Context) error {
 
 func (p *managedPlugin) release() { <-p.lock }
 
-// setStateLocked sets the state and the error of the status. If err is nil, the error becomes
+// setStateLocked sets the state and the error in the status. If err is nil, it sets the error to
 // loadErr. The caller must hold Host.mu.
 func (p *managedPlugin) setStateLocked(state State, err error) {
 	if err == nil {

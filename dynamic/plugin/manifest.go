@@ -10,8 +10,8 @@ const ManifestName = "plugin.json"
 type Manifest struct {
 	// Name identifies the plugin within its host. If Name is empty, the name of the folder is used.
 	Name string `json:"name"`
-	// Version is shown to users. The host does not compare versions: it loads any content that
-	// differs from the content being served.
+	// Version is the plugin's version. It is for display only: the host does not compare versions,
+	// but loads any content that differs from the content being served.
 	Version string `json:"version"`
 	// Loader is the name of the [Loader] that runs the code.
 	Loader string `json:"loader"`
@@ -30,7 +30,7 @@ type Manifest struct {
 	// WireNames maps full service names to names on the bus. A service needs an entry only if its
 	// name on the bus differs from psrpc's default.
 	WireNames map[string]string `json:"wire_names,omitempty"`
-	// Limits limits the resources that the code may use.
+	// Limits restricts the resources that the code may use.
 	Limits Limits `json:"limits"`
 	// Args contains command-line arguments. They are used only if the code is run as a process.
 	Args []string `json:"args,omitempty"`
@@ -39,7 +39,7 @@ type Manifest struct {
 	Env []string `json:"env,omitempty"`
 }
 
-// Limits limits the resources that a plugin's code may use. A zero field selects the loader's
+// Limits restricts the resources that a plugin's code may use. A zero field selects the loader's
 // default. A loader that cannot enforce limits returns an error if any are set; see the
 // documentation of each loader.
 type Limits struct {

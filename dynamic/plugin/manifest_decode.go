@@ -62,7 +62,7 @@ func lineAt(data []byte, offset int64) int {
 	return bytes.Count(data[:min(offset, int64(len(data)))], []byte("\n")) + 1
 }
 
-// check checks the values of all fields. The returned error reports all invalid values.
+// check validates the values of all fields. The returned error reports all invalid values.
 func (m *Manifest) check() error {
 	var problems []error
 	problem := func(ok bool, format string, args ...any) {

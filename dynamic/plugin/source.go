@@ -36,8 +36,8 @@ func (s *Source) ServiceNames() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// namesToReserve returns the full names and wire names of the services. Only one plugin at a time
-// may use each of these names.
+// namesToReserve returns the full names and wire names of the services. Each of these names may be
+// used by only one plugin at a time.
 func (s *Source) namesToReserve() []string {
 	names := s.ServiceNames()
 	for _, service := range s.Services {

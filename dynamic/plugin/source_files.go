@@ -25,7 +25,7 @@ const (
 // the file system from which the parser reads .proto sources.
 type sourceFiles struct {
 	folder fs.FS
-	// sums maps the names of the files that were read to their checksums.
+	// sums contains the checksum of each file that has been read, keyed by file name.
 	sums map[string][sha256.Size]byte
 	// protoBytes is the total size of the files that the parser has opened.
 	protoBytes int

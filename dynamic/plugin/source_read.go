@@ -66,7 +66,8 @@ func readName(folder string) string {
 	return s.Name
 }
 
-// readSource reads a plugin from a file system. folder is recorded as the Folder of the Source.
+// readSource reads a plugin from content, the file system of its folder. It sets the Folder field
+// of the Source to folder.
 func readSource(content fs.FS, folder string) (*Source, error) {
 	files := newSourceFiles(content)
 	s := &Source{Folder: folder}
@@ -154,7 +155,8 @@ func (s *Source) readServices(files *sourceFiles) error {
 	return nil
 }
 
-// readDescriptors registers the services of a .proto source or of a descriptor set.
+// readDescriptors reads a .proto source or a descriptor set and registers its services in a
+// registry.
 func readDescriptors(files *sourceFiles, name string, into *registry.Registry) error {
 	if path.Ext(name) == ".proto" {
 		// Read the file before parsing it, because the parser's error for a path outside the folder

@@ -69,7 +69,7 @@ func (h *Host) List() []Status {
 	}
 	h.mu.Unlock()
 	for i := range list {
-		for _, c := range counters[list[i].Name] { // do not hold the lock, because Counts may run plugin code
+		for _, c := range counters[list[i].Name] { // h.mu is not held, because Counts may run plugin code
 			handled, failed := c.Counts()
 			list[i].Handled += handled
 			list[i].Failed += failed

@@ -94,14 +94,14 @@ func (v *version) onHealth(err error) {
 	h.events.Put(event) // Put never blocks, so it may be called with mu held
 }
 
-// event returns an event for the version.
+// event returns an Event of the given kind. The name, version and folder are those of v.
 func (v *version) event(kind EventKind, err error) Event {
 	return Event{Kind: kind, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder, Err: err}
 }
 
 // shutdown closes the registrations of a version, waits for their handlers, and then closes the
 // code. When ctx ends or the drain timeout expires, shutdown cancels the contexts of the handlers
-// and waits for up to closeGrace until they return. shutdown must be called only once.
+// and waits up to closeGrace for them to return. shutdown must be called only once.
 func (v *version) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
 	defer cancel()
@@ -129,8 +129,8 @@ func (v *version) shutdown(ctx context.Context) error {
 }
 
 // closeWithGrace closes a registration and waits for its handlers. If ctx ends before the handlers
-// have returned, closeWithGrace waits for up to closeGrace longer. It returns the error of the
-// first wait in either case.
+// have returned, closeWithGrace waits up to closeGrace longer, but returns an error even if the
+// handlers return during that time.
 func closeWithGrace(ctx context.Context, registration *dynamic.Registration) error {
 	err := registration.Close(ctx)
 	if err != nil {
@@ -142,7 +142,7 @@ func closeWithGrace(ctx context.Context, registration *dynamic.Registration) err
 }
 
 // namesToReserve returns the full names and wire names of the services in the source and in the
-// code. Only one plugin at a time may use each of these names.
+// code. Each of these names may be used by only one plugin at a time.
 func (v *version) namesToReserve() []string {
 	names := v.source.namesToReserve()
 	for _, s := range v.services {
@@ -151,7 +151,7 @@ func (v *version) namesToReserve() []string {
 	return names
 }
 
-// serviceNames returns the sorted full names of the services.
+// serviceNames returns the sorted full names of the services in the source and in the code.
 func (v *version) serviceNames() []string {
 	names := v.source.ServiceNames()
 	for _, s := range v.services {

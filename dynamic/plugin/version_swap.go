@@ -29,9 +29,10 @@ func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	return all, errors.Join(problems...)
 }
 
-// swap starts serving all services of v. Services that previous also serves are replaced
-// atomically, so that no request is lost. If any service cannot be served, swap rolls back the
-// services that it has already replaced and returns an error. previous may be nil.
+// swap starts serving all services of v. Services that the previous version also serves are
+// replaced atomically, so no request is lost. If any service cannot be served, swap rolls back the
+// services that it has already replaced and returns an error. previous is nil if there is no
+// previous version.
 func (v *version) swap(previous *version) (err error) {
 	var undo []func() error
 	defer func() {
@@ -57,7 +58,7 @@ func (v *version) swap(previous *version) (err error) {
 	return nil
 }
 
-// register serves s on the host's server. If replaced is not nil, s takes its place.
+// register serves s on the host's server. If replaced is not nil, s takes the place of replaced.
 func (v *version) register(s, replaced *managedService) (err error) {
 	if replaced == nil {
 		s.registration, err = v.host.server.Register(s.Descriptor, s.Handlers, v.registerOptions(s.Service)...)
@@ -67,8 +68,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback makes the host serve replaced again instead of s. replaced is a service of v, and s is
-// the service of a newer version that took its place.
+// rollback makes the host serve a replaced service of v again. s is the service of a newer version
+// that took the place of the replaced service.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)
 	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)

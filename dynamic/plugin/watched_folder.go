@@ -32,7 +32,8 @@ type watchedFolder struct {
 	loadErr error
 	// completedAtStart is the value of watcher.completed when the last load started.
 	completedAtStart int
-	// loadingPlugin is the plugin name in the manifest that is being loaded.
+	// loadingPlugin is the name of the plugin that is being loaded or was last loaded from the
+	// folder, according to the manifest.
 	loadingPlugin string
 }
 
@@ -43,8 +44,8 @@ func (f *watchedFolder) markChanged(fsWatcher *fsnotify.Watcher) {
 	f.changedAt = time.Now()
 }
 
-// refresh records a change if the fingerprint has changed, and reports whether it has. It also adds
-// watches for the folder and all folders in it again, because a watch ends when its folder is
+// refresh records a change if the fingerprint has changed, and reports whether it has. It also
+// re-adds the watches on the folder and its subfolders, because a watch ends when its folder is
 // renamed.
 func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	fingerprint := f.computeFingerprint(func(folder string) {
@@ -58,7 +59,7 @@ func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 }
 
 // computeFingerprint returns a string that changes whenever a file is added, removed or written. It
-// calls visit for the folder itself and for every folder in it.
+// calls visit for the folder itself and for each of its subfolders.
 func (f *watchedFolder) computeFingerprint(visit func(folder string)) (fingerprint string) {
 	var all strings.Builder
 	tree := os.DirFS(f.path)

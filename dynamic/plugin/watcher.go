@@ -20,9 +20,9 @@ type watcher struct {
 	host      *Host
 	root      string
 	fsWatcher *fsnotify.Watcher
-	// folders maps paths to folders.
+	// folders contains the watched folders, keyed by path.
 	folders map[string]*watchedFolder
-	// results receives the results of loads and unloads.
+	// results carries the results of loads and unloads to the goroutine that runs Watch.
 	results chan changeResult
 	// loadsRunning is the number of loads whose results have not been received yet.
 	loadsRunning int
@@ -118,8 +118,8 @@ func (w *watcher) onFSEvent(path string) {
 	w.folder(filepath.Join(w.root, name)).markChanged(w.fsWatcher)
 }
 
-// scanDir looks for changes that were not reported as events. It also adds the watch for root
-// again, because root may have been replaced. If root does not exist, a later scan adds the watch.
+// scanDir looks for changes that were not reported as events. It also re-adds the watch on root,
+// because root may have been replaced. If root does not exist, a later scan adds the watch.
 func (w *watcher) scanDir() {
 	_ = w.fsWatcher.Add(w.root)
 	entries, err := os.ReadDir(w.root)
@@ -136,7 +136,7 @@ func (w *watcher) scanDir() {
 	}
 }
 
-// folder returns the state of a folder. If the folder is new, folder adds it and marks it as
+// folder returns the state of the folder with the given path. A new folder is added and marked as
 // changed.
 func (w *watcher) folder(path string) *watchedFolder {
 	f := w.folders[path]
@@ -152,7 +152,9 @@ func (w *watcher) folder(path string) *watchedFolder {
 // ago. It returns the time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.ready()
-	for _, f := range changed { // set before the unloads, which check whether a plugin has moved
+	// Set these fields before the first unload: unload reads them to find plugins that have moved to
+	// another folder.
+	for _, f := range changed {
 		f.busy, f.loadingPlugin = true, readName(f.path)
 	}
 	for _, f := range removed {
@@ -202,9 +204,9 @@ func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	}()
 }
 
-// unload unloads the plugin of a folder that no longer has a manifest. It returns true if it must
-// be called again later because the same plugin is being loaded from another folder. In that case,
-// the folder was renamed and the plugin keeps serving.
+// unload unloads the plugin of a folder that no longer has a manifest. If the same plugin is being
+// loaded from another folder, the folder was renamed. In that case, the plugin keeps serving, and
+// unload returns true and must be called again later.
 func (w *watcher) unload(f *watchedFolder) (wait bool) {
 	name := w.host.pluginInFolder(f.path, "")
 	if name == "" {
@@ -273,8 +275,8 @@ func (w *watcher) onResult(c changeResult) {
 	}
 }
 
-// unloadOthers unloads any other plugin that is still served from the folder of c. There is one if
-// the name in the folder's manifest has changed.
+// unloadOthers unloads any other plugin that is still served from the folder of c. Such a plugin
+// exists if the name in the folder's manifest has changed.
 func (w *watcher) unloadOthers(c changeResult) {
 	if !c.folder.changedAt.IsZero() || !c.load && c.folder.fingerprint != noManifest {
 		return // the folder is handled again after the debounce interval

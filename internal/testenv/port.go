@@ -17,8 +17,8 @@ const (
 
 // Ports are chosen from a range that contains neither ephemeral ports nor the standard ports of
 // brokers. While a server with an ephemeral port is down, the kernel may assign its port to an
-// outgoing connection. This can even be the connection of a client that is trying to reach the
-// server, because TCP allows a socket to connect to itself.
+// outgoing connection. Even a client that is trying to reach the server can get the port, because
+// TCP allows a socket to connect to itself.
 const (
 	firstPort = 20000
 	portCount = 6000

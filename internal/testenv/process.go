@@ -28,8 +28,8 @@ type process struct {
 	exited chan struct{}
 }
 
-// startOnFreePort starts a program on a free port and returns its address. args returns the
-// program's arguments for the given port. The process is killed when the test ends.
+// startOnFreePort starts a program on a free port and returns the process and its address. args
+// returns the program's arguments for the given port. The process is killed when the test ends.
 func startOnFreePort(tb testing.TB, program, ready string, args func(port int) []string) (p *process, addr string) {
 	tb.Helper()
 	p = &process{tb: tb, program: program, ready: ready, output: filepath.Join(tb.TempDir(), "output")}

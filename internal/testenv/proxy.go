@@ -23,7 +23,7 @@ type Proxy struct {
 	goroutines sync.WaitGroup
 
 	mu sync.Mutex
-	// listener is nil while connections are refused.
+	// listener accepts connections from clients. It is nil while new connections are refused.
 	listener net.Listener
 	// blackHoled reports whether new connections are black-holed.
 	blackHoled bool
@@ -84,7 +84,7 @@ func (p *Proxy) Refuse() {
 // applies only to data that the proxy receives after the call.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Heal ends the effects of Refuse and BlackHoleAll, so that new connections work normally.
+// Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.
 // Connections that are already black-holed remain so.
 func (p *Proxy) Heal() { p.acceptConns(false) }
 

@@ -20,7 +20,8 @@ const (
 type proxyConn struct {
 	proxy  *Proxy
 	client *net.TCPConn
-	// server is nil if the connection was black-holed when it was accepted.
+	// server is the connection to the target. It is nil if new connections were black-holed when
+	// the client connected.
 	server *net.TCPConn
 	// blackHoled is closed, at most once, when the proxy stops forwarding data on this connection.
 	blackHoled chan struct{}
@@ -47,21 +48,21 @@ func (c *proxyConn) run() {
 	directions.Wait()
 }
 
-// forward copies data in one direction, until from is closed and everything read from it has been
-// written.
-func (c *proxyConn) forward(from, to *net.TCPConn) {
+// forward copies data in one direction. It returns when source is closed and all data from it has
+// been written, or dropped because the connection is black-holed.
+func (c *proxyConn) forward(source, destination *net.TCPConn) {
 	queue := make(chan chunk, chunks)
 	var writer sync.WaitGroup
-	writer.Go(func() { c.write(queue, to) })
-	c.read(from, queue)
+	writer.Go(func() { c.write(queue, destination) })
+	c.read(source, queue)
 	close(queue)
 	writer.Wait()
 }
 
-func (c *proxyConn) read(from *net.TCPConn, queue chan<- chunk) {
+func (c *proxyConn) read(source *net.TCPConn, queue chan<- chunk) {
 	for {
 		buffer := make([]byte, chunkSize)
-		n, err := from.Read(buffer)
+		n, err := source.Read(buffer)
 		if n > 0 {
 			sendAt := time.Now().Add(time.Duration(c.proxy.delay.Load()))
 			select {
@@ -78,20 +79,20 @@ func (c *proxyConn) read(from *net.TCPConn, queue chan<- chunk) {
 	}
 }
 
-// write writes the chunks from queue to the socket. It returns early if the connection is
+// write writes the chunks from queue to destination. It returns early if the connection is
 // black-holed or a write fails.
-func (c *proxyConn) write(queue <-chan chunk, to *net.TCPConn) {
+func (c *proxyConn) write(queue <-chan chunk, destination *net.TCPConn) {
 	for chunk := range queue {
 		if !c.waitUntil(chunk.sendAt) {
 			return
 		}
-		if _, err := to.Write(chunk.bytes); err != nil {
+		if _, err := destination.Write(chunk.bytes); err != nil {
 			c.forwardReset()
 			return
 		}
 	}
 	if !c.isBlackHoled() {
-		_ = to.CloseWrite() // the other direction stays open
+		_ = destination.CloseWrite() // the other direction stays open
 	}
 }
 

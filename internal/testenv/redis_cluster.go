@@ -57,7 +57,7 @@ func (c *RedisClusterServers) Addrs() []string {
 	return addrs
 }
 
-// form joins the nodes into a cluster.
+// form joins the nodes into a cluster and waits until every node reports that it is healthy.
 func (c *RedisClusterServers) form(busPorts []int) error {
 	ctx := context.Background()
 	clients := make([]*redis.Client, len(c.nodes))
@@ -91,8 +91,8 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 	return nil
 }
 
-// clusterFormed returns an error unless the node reports a healthy cluster in which it knows all
-// nodes and all slots are covered.
+// clusterFormed returns an error unless the node reports that the cluster is healthy, that all
+// slots are covered, and that the node knows all other nodes.
 func clusterFormed(ctx context.Context, client *redis.Client) error {
 	info, err := client.ClusterInfo(ctx).Result()
 	if err != nil {

@@ -46,8 +46,8 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	s.replica = startRedis(tb, program, func(int) []string {
 		return []string{"--replicaof", masterHost, masterPort, "--repl-diskless-sync-delay", "0"}
 	})
-	// Wait until the replica is connected before starting the sentinel. If the sentinel does not
-	// find the replica at startup, it looks for it again only after ten seconds.
+	// Wait until the replica is connected before starting the sentinel. A sentinel that does not
+	// find the replica at startup looks again only after ten seconds.
 	if err := poll(nil, s.replicaLinked); err != nil {
 		tb.Fatalf("Redis replica: %v", err)
 	}

@@ -10,7 +10,7 @@ import (
 
 var errInvalidText = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
 
-// Each size function returns the number of bytes written by the append function of the same name.
+// Each size function returns the number of bytes that the corresponding append function writes.
 // Zero numbers and empty byte strings are proto3 defaults and are omitted. Embedded messages are
 // always written, even if they are empty.
 

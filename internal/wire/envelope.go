@@ -146,10 +146,10 @@ func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 // SizeRoutingKey returns the number of bytes that AppendRoutingKey appends for key.
 func SizeRoutingKey(key string) int { return sizeBytes(envelopeTagRoutingKey, len(key)) }
 
-// AppendMessageFrame appends to dst a frame that contains a user's message, as publishers send it
-// to subscribers. typeName is the full name of the message. A nonzero nonce distinguishes the frame
-// from other frames with an identical message. If typeName is invalid or the message cannot be
-// encoded, AppendMessageFrame returns dst unchanged and an error.
+// AppendMessageFrame appends the encoded frame of a user's message to dst. Publishers send such
+// frames to subscribers. typeName is the full name of the message. A nonzero nonce distinguishes
+// the frame from other frames with an identical message. If typeName is invalid or the message
+// cannot be encoded, AppendMessageFrame returns dst unchanged and an error.
 func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([]byte, error) {
 	if typeName == "" || !utf8.ValidString(typeName) {
 		return dst, errTypeName
@@ -170,11 +170,11 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 }
 
 // beginFrame grows dst so that a whole frame fits and appends the part of the frame that precedes
-// the inner message. The caller must then append the inner message, which is size bytes long, and
-// any further envelope fields, which are trailing bytes long in total.
-func beginFrame(dst []byte, typeName string, size, trailing int) []byte {
+// the inner message. The caller must then append the inner message, whose length is size, and any
+// further envelope fields, whose total length is trailingSize.
+func beginFrame(dst []byte, typeName string, size, trailingSize int) []byte {
 	urlLen := len(typeURLPrefix) + len(typeName)
-	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailing)
+	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailingSize)
 	dst = appendTagAndLength(dst, envelopeTagTypeURL, urlLen)
 	dst = append(dst, typeURLPrefix...)
 	dst = append(dst, typeName...)

@@ -47,8 +47,8 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// psrpc writes a single gzip stream. If value contained several, the declared size would be that
-	// of the last one.
+	// psrpc writes a single gzip stream. If value contained several streams, the declared size
+	// would apply only to the last one.
 	stream.Multistream(false)
 	message, err := io.ReadAll(io.LimitReader(stream, size+1))
 	if err != nil {

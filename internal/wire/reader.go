@@ -27,7 +27,7 @@ const (
 )
 
 // reader iterates over the fields of an encoded message. Callers switch on tag, which combines the
-// field number with the wire type, so that a known field number with an unexpected wire type is
+// field number with the wire type. A known field number with an unexpected wire type is thus
 // skipped like an unknown field.
 type reader struct {
 	// rest is the part of the message that has not been read yet.

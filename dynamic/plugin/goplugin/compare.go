@@ -14,8 +14,8 @@ var flags = []string{
 	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
 }
 
-// compare returns descriptions of the differences between the builds of the host and of a plugin
-// that prevent the plugin from being loaded.
+// compare describes the differences in the builds of a plugin and its host. Each of them prevents
+// the plugin from being loaded.
 func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	compareValue := func(what, inPlugin, inHost string) {
 		if inPlugin != inHost {

@@ -40,6 +40,6 @@
 // # Loading the same content again
 //
 // A shared object is loaded into the process only once. If the same content is loaded again later,
-// the loader calls Services again, and package variables keep their values. If loading the
-// shared object failed, it is not tried again until the host is restarted.
+// the loader calls Services again, and package variables keep their values. If the shared object
+// could not be loaded, the loader does not try again until the host is restarted.
 package goplugin

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// symbol is the name of the function that plugins must export. Its type must be servicesFunc.
+	// symbol is the name of the function that plugins must export. The function must have the type
+	// servicesFunc.
 	symbol = "Services"
 	// startTimeout is the maximum total time for init functions and the Services function.
 	startTimeout = 30 * time.Second

@@ -4,5 +4,6 @@ package process
 
 import "syscall"
 
-// attributes returns attributes that start the process in its own process group.
+// attributes returns the attributes of plugin processes: each process starts in its own process
+// group.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
 )
 
-// stableAfter is how long a process must run for its exit to reset the backoff.
+// stableAfter is how long a process must have run to be considered stable. When a stable process
+// exits, the backoff is reset.
 const stableAfter = 10 * time.Second
 
 // instance is one version of a plugin. It keeps one process running.
@@ -93,7 +94,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 	}
 	if err != nil {
 		// The process may already have received requests, so stop it gracefully. Ignore the error
-		// of stop, because err is more important.
+		// from stop, because err is the original failure.
 		_ = p.stop(ctx)
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func (*Loader) Name() string { return "process" }
 
 // Load starts the process and returns when the process is ready. If Load returns an error, the
 // process is no longer running. If the process did not become ready in time or exited before it was
-// ready, the error contains the last lines of its standard error.
+// ready, the error contains the last lines that it wrote to standard error.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(err error)) (plugin.Instance, error) {
 	if source.Limits != (plugin.Limits{}) {
 		return nil, errors.NewErrorf(errors.InvalidArgument,

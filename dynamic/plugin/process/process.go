@@ -36,7 +36,7 @@ type process struct {
 }
 
 // startProcess starts a program. It calls stdout and stderr with each line of the corresponding
-// output, and calls each of the two functions on its own goroutine.
+// output. Each of the two functions is called on its own goroutine.
 func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process, error) {
 	p := &process{command: command, done: make(chan struct{})}
 	started := make(chan error, 1)

@@ -26,8 +26,8 @@ func (p *process) reap() error {
 	return p.command.Wait()
 }
 
-// attributes returns attributes that start the process in its own process group and make the kernel
-// kill the process when the host dies.
+// attributes returns the attributes of plugin processes: each process starts in its own process
+// group, and the kernel kills it when the host dies.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
