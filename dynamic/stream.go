@@ -51,14 +51,14 @@ type stream struct {
 	cancel  context.CancelCauseFunc
 	// done is closed after err is set.
 	done chan struct{}
-	// readerGone is closed when the user has closed the stream and therefore reads no more
-	// messages.
+	// readerGone is closed by the first call to Close. After that, the pump no longer waits for the
+	// user to read a message.
 	readerGone chan struct{}
 	// pumpDone is closed when the pump has returned.
 	pumpDone        chan struct{}
 	closeReaderGone func()
-	// tasks counts the running calls of Close and keepalive checks. The pump waits for them before
-	// it returns.
+	// tasks counts the calls to Close and the keepalive checks that are still running. The pump
+	// waits for them before it returns.
 	tasks    *lifecycle.Gate
 	hijacked atomic.Bool
 
@@ -81,19 +81,20 @@ type stream struct {
 	mu sync.Mutex
 	// err is the reason why the stream was closed. It is nil while the stream is open.
 	err error
-	// inFlight maps request ids to messages that have not been acknowledged yet. It is nil once the
+	// inFlight maps request IDs to messages that have not been acknowledged yet. It is nil once the
 	// stream is closed.
 	inFlight map[id.Call]*inFlightMessage
 	// allAcked is closed when inFlight becomes empty. It is nil unless a Flush is waiting.
 	allAcked chan struct{}
-	// windowErr is the first error of a message in the send window that has not yet been returned
-	// by Send or Flush.
+	// windowErr is the first error of a message in the send window since Send or Flush last
+	// returned one.
 	windowErr error
 	// onCloseFuncs contains the functions to call when the stream is closed.
 	onCloseFuncs []func()
 }
 
-// streamOwner is the endpoint that serves a stream, reduced to what the stream needs.
+// streamOwner is the endpoint that serves a stream. The interface has only the method that
+// streamTable calls.
 type streamOwner interface {
 	// isClosing reports whether the endpoint accepts no more streams.
 	isClosing() bool
@@ -126,9 +127,9 @@ type streamConfig struct {
 // [WithStreamBuffer].
 const DefaultStreamBuffer = 100
 
-// streamCounters counts dropped frames. A frame is dropped, rather than blocking the bus callback,
-// if it has expired, if it matches no open stream or pending message, if it is a duplicate, or if
-// the mailbox is full.
+// streamCounters counts dropped frames. A frame is dropped if it has expired, matches no open
+// stream or message in flight, or is a duplicate. It is also dropped if the mailbox is full,
+// because the bus callback must not wait for room.
 type streamCounters struct{ expired, unmatched, duplicated, overflowed atomic.Uint64 }
 
 // newStream returns a stream whose context is derived from ctx. The caller must either start the
@@ -236,7 +237,7 @@ func (s *stream) intercept(chain *streamChain) {
 	}
 }
 
-// streamMessage is a received message. The acknowledgement carries the same request id and times.
+// streamMessage is a received message. The acknowledgement carries the same request ID and times.
 type streamMessage struct {
 	requestID      []byte
 	sentAt, expiry int64 // Unix time in nanoseconds

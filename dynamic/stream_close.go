@@ -24,7 +24,8 @@ var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vani
 // in the channel can still be read. If the stream was already closed, Close returns the error
 // returned by Err.
 func (s *stream) Close(cause error) error {
-	// Enter makes the pump wait until Close returns, so the close frame is sent before the pump ends.
+	// Enter makes the pump wait until Close returns, so the close frame is sent before the pump
+	// ends.
 	if !s.tasks.Enter() {
 		return s.Err()
 	}
@@ -102,8 +103,8 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 	return s.bus.Publish(ctx, s.remote, frame, nil)
 }
 
-// closeDetails returns the error details of cause, which are not part of the result of
-// [errors.ToStreamClose]. psrpc peers ignore them.
+// closeDetails returns the error details of cause, which [errors.ToStreamClose] does not return.
+// psrpc peers ignore them.
 func closeDetails(cause error) []*anypb.Any {
 	if coded, ok := errors.AsType[errors.Error](cause); ok {
 		return coded.DetailsProto()

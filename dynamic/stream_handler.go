@@ -23,8 +23,8 @@ type boundStream struct {
 	// newTyped creates the typed stream that is passed to the handler and returns a function that
 	// calls the handler with it.
 	newTyped func(s *stream) func() error
-	// affinity returns the affinity to include in the server's claim for a stream. If affinity is
-	// nil, 1 is used.
+	// affinity returns the affinity to include in the server's claim. If the function is nil, the
+	// affinity is 1.
 	affinity func(ctx context.Context) float32
 }
 

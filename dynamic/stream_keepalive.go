@@ -53,7 +53,7 @@ func keepaliveInterval(option time.Duration) time.Duration {
 type keepalive struct {
 	stream   *stream
 	interval time.Duration
-	// timer is guarded by the stream's mu.
+	// timer calls check. It is guarded by the stream's mu.
 	timer *time.Timer
 }
 
@@ -83,8 +83,7 @@ func (k *keepalive) check() {
 	defer s.tasks.Leave()
 	now := time.Since(s.started)
 	if now-time.Duration(s.lastRecv.Load()) >= maxMissedKeepalives*k.interval {
-		// Close also sends a close frame, in case the other side is still reachable in this
-		// direction.
+		// Close also sends a close frame, in case the other side can still receive frames.
 		_ = s.Close(ErrKeepaliveTimeout)
 		return
 	}
@@ -105,7 +104,7 @@ func (k *keepalive) ping() {
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
 		Expiry: now.Add(maxMissedKeepalives * k.interval).UnixNano(), Op: wire.StreamPing,
 	}
-	// Encoding fails only if the stream id is invalid, and such a stream could not have been
+	// Encoding fails only if the stream ID is invalid, and such a stream could not have been
 	// opened.
 	if frame, err := ping.AppendFrame(nil); err == nil {
 		_ = s.publish(&ctx, frame, nil)

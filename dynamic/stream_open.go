@@ -63,8 +63,8 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 // server was shutting down.
 const maxReopens = 3
 
-// openStream opens a stream and returns it once a server has acknowledged it. If the selected
-// server shuts down after it has claimed the stream, the server answers with ErrStreamEOF.
+// openStream opens a stream and returns it once a server has acknowledged the request. If the
+// selected server shuts down after it has claimed the stream, the server answers with ErrStreamEOF.
 // openStream then tries again, because another server, or the next version of the service, may
 // accept the stream.
 func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {

@@ -12,11 +12,11 @@ import (
 // like a unary call without a message: servers claim it, the client grants it to one of them, and
 // that server's acknowledgement or close frame is put into the call's inbox as the response.
 type streamOpening struct {
-	// id is the request id of the open request.
+	// id is the request ID of the open request.
 	id    id.Call
 	inbox *callInbox
 	// keepalive is the keepalive interval announced by the server, in nanoseconds. It is 0 until
-	// the acknowledgement has arrived, or if the server has disabled keepalives.
+	// the acknowledgement arrives, and remains 0 if the server has disabled keepalives.
 	keepalive atomic.Int64
 }
 

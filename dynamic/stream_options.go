@@ -34,7 +34,7 @@ func (f sendOption) applySend(o *sendOptions) { f(o) }
 // WithStreamTimeout sets the time limit for this Send. If timeout is zero or negative, or the
 // option is not used, the limit is the timeout of the call that opened the stream on a client, and
 // the timeout set by [WithServerTimeout] on a server. On a stream with a send window (see
-// [WithStreamWindow]) the limit applies separately to the wait for a free slot and to the wait for
+// [WithStreamWindow]) the limit applies separately to waiting for a free slot and to waiting for
 // the acknowledgement.
 func WithStreamTimeout(timeout time.Duration) StreamOption {
 	return sendOption(func(o *sendOptions) {
@@ -57,8 +57,8 @@ type StreamSetting interface {
 	StreamHandlerOption
 }
 
-// streamSetting is the only implementation of StreamSetting. A field that is zero does not change
-// the value set by an earlier option.
+// streamSetting is the only implementation of StreamSetting. A zero field leaves the value set by
+// an earlier option unchanged.
 type streamSetting struct{ buffer, window int }
 
 func (s streamSetting) applyRequest(o *requestOptions) { s.apply(&o.bufferSize, &o.window) }
@@ -73,9 +73,9 @@ func (s streamSetting) apply(buffer, window *int) {
 }
 
 // WithStreamBuffer sets the capacity of the stream's channel, which holds messages that have been
-// received and acknowledged but not read. If messages is zero or negative, [DefaultStreamBuffer] is
+// received and acknowledged but not read. If capacity is zero or negative, [DefaultStreamBuffer] is
 // used.
-func WithStreamBuffer(messages int) StreamSetting { return streamSetting{buffer: max(messages, 0)} }
+func WithStreamBuffer(capacity int) StreamSetting { return streamSetting{buffer: max(capacity, 0)} }
 
 // WithStreamWindow sets the size of the stream's send window, which is the maximum number of
 // messages that may be waiting for an acknowledgement. With a window, Send waits only for a free

@@ -47,8 +47,8 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
 }
 
 // pump delivers messages until the stream is closed. It then delivers the messages that had arrived
-// before the close, as long as the user reads them. When pump returns, no Close and no keepalive
-// check of the stream is running.
+// before the close, as long as the user reads them. When pump returns, no call to Close and no
+// keepalive check of the stream is running.
 func (s *stream) pump() {
 	defer close(s.pumpDone)
 	for s.pumpNext() {
@@ -92,7 +92,7 @@ func (s *stream) pumpNext() bool {
 //
 // An acknowledgement means that the message is in the user's channel. It is withheld while the
 // channel is full, which slows down the sender. If the channel has room, the acknowledgement is
-// sent before the message is put there. Otherwise the user's reply could overtake the
+// sent before the message is put into it. Otherwise the user's reply could overtake the
 // acknowledgement, and a Send on the other side could return after the reply to its message had
 // arrived.
 func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
@@ -117,7 +117,9 @@ func (s *stream) acknowledge(message *streamMessage) {
 	}
 	frame, err := ack.AppendFrame(nil)
 	if err != nil {
-		return // This cannot happen: encoding fails only for invalid ids, and these come from a frame.
+		// This cannot happen: encoding fails only for invalid IDs, but a received frame has valid
+		// IDs.
+		return
 	}
 	ctx := lazyctx.Context{Parent: s.context, Expiry: time.Now().Add(s.timeout)}
 	defer ctx.Cancel()

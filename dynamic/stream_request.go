@@ -18,22 +18,24 @@ import (
 type streamRequest struct {
 	endpoint *endpoint
 	plan     *serverPlan
-	// token is the token returned by endpoint.inFlight.Enter for this request.
+	// token marks this request as in flight in endpoint.inFlight.
 	token   *lifecycle.Token
 	request wire.Stream
 	// context ends when the request expires, when the client cancels it, or when the context of the
 	// registration ends.
 	context lazyctx.Context
 	// subscribers is the number of servers that the bus counted as a single receiver when the
-	// request arrived. It is 0 if the bus counts this server as a receiver of its own.
+	// request arrived. It is 0 if the bus counts this server as a separate receiver.
 	subscribers uint32
 	// grant receives true if the client selected this server, and false if it selected another one.
 	// It is nil if the method does not require a claim.
 	grant chan bool
 }
 
-// startStreamRequest starts a worker that serves a request to open a stream on e. Its result and
-// its handling of token are the same as for startServerCall. It never blocks.
+// startStreamRequest starts a worker that serves a request to open a stream on e. token is the
+// token returned by e.inFlight.Enter for this request. If startStreamRequest returns true, the
+// worker passes the token to Leave when it is done. If it returns false, the request has been
+// dropped and the caller must pass the token to Leave. startStreamRequest never blocks.
 func startStreamRequest(e *endpoint, open *wire.Stream, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
@@ -64,7 +66,8 @@ func (req *streamRequest) requestInfo() RequestInfo {
 	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
 }
 
-// deregister removes the request from the registration's cancel table and pending claims.
+// deregister removes the request from the cancel table of the registration and from the pending
+// claims of the server.
 func (req *streamRequest) deregister() {
 	req.plan.registration.untrackRequest(req.request.RequestID, &req.context, req.grant)
 }
@@ -158,7 +161,8 @@ func (req *streamRequest) establish(s *stream) bool {
 		server.stats.streams.unmatched.Add(1)
 		s.markClosed(err)
 		return false
-	case err != nil: // The endpoint is closing. The close frame makes the client open another stream.
+	case err != nil:
+		// The endpoint is closing. The close frame makes the client open another stream.
 		_ = s.Close(err)
 		return false
 	}

@@ -23,8 +23,8 @@ type inFlightMessage struct {
 	// context limits the time for publishing the message.
 	context lazyctx.Context
 	timer   *time.Timer
-	// result receives the outcome if a Send is waiting for it. Its capacity is one. It is nil for a
-	// message in a send window.
+	// result is a channel of capacity one on which the waiting Send receives the outcome. It is nil
+	// for a message in a send window, because Send does not wait for its outcome.
 	result chan error
 }
 
@@ -157,7 +157,7 @@ func (m *inFlightMessage) Delivered(receivers int, err error) {
 }
 
 // complete removes a message from inFlight and completes it with outcome. It returns false if no
-// message with this id is in flight. The acknowledgement, the timeout, the bus and the caller's
+// message with this ID is in flight. The acknowledgement, the timeout, the bus and the caller's
 // context may all try to complete a message; the first to remove it determines the outcome.
 func (s *stream) complete(requestID id.Call, outcome error) bool {
 	s.mu.Lock()

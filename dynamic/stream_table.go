@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// errStreamExists is returned if the stream id of an open request is already in use by an open
+// errStreamExists is returned if the stream ID of an open request is already in use by an open
 // stream. Usually this means that the bus has delivered the request twice.
 var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "stream id is already in use")
 
@@ -17,10 +17,10 @@ type streamTable struct {
 	counters *streamCounters
 
 	mu      sync.RWMutex
-	streams map[string]*stream // keyed by stream id
+	streams map[string]*stream // keyed by stream ID
 }
 
-// add adds a stream to the table. It fails with errStreamExists if the id is in use, and with
+// add adds a stream to the table. It fails with errStreamExists if the ID is in use, and with
 // ErrStreamEOF if the stream's owner is closing. The owner is checked while mu is held: close is
 // called after the endpoint has been marked as closing, so either add fails or close finds the
 // stream.
@@ -79,7 +79,7 @@ func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
 	return messages
 }
 
-// close closes all streams of owner, which must already be marked as closing.
+// close closes all streams of owner. The owner must already be marked as closing.
 func (t *streamTable) close(owner streamOwner) {
 	for _, s := range t.streamsOf(owner) {
 		// If Close returns an error, the client may not have been notified, but the stream is

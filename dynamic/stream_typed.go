@@ -71,7 +71,7 @@ type ServerStream[Send, Recv proto.Message] interface {
 }
 
 // Flusher is implemented by all streams created by this package. A handler whose stream has a send
-// window can use it with a type assertion: stream.(dynamic.Flusher).
+// window can call Flush after a type assertion: stream.(dynamic.Flusher).
 type Flusher interface {
 	// Flush waits until every message sent so far on a stream with a send window (see
 	// [WithStreamWindow]) has been acknowledged. It returns an error if a message was not

@@ -66,8 +66,8 @@ type subscription[Resp proto.Message] struct {
 	busSubscription transport.LazySubscription
 	context         context.Context //nolint:containedctx // it has the lifetime of the subscription
 	cancel          context.CancelFunc
-	// inFlight counts the goroutines, other than the bus callback, that may send on messages. The
-	// channel is closed once they have all finished.
+	// inFlight counts the goroutines, other than the bus callback, that may send on the messages
+	// channel. The channel is not closed until all of them have finished.
 	inFlight *lifecycle.Gate
 
 	received, dropped, badFrames, refused atomic.Uint64
@@ -119,7 +119,7 @@ func subscribe[Resp proto.Message](
 			Method: p.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
-	if err := p.conn.track(s); err != nil { // From here on the conn may end the subscription.
+	if err := p.conn.track(s); err != nil { // The conn may end a subscription that it tracks.
 		s.end(err)
 		return nil, err
 	}
@@ -184,8 +184,9 @@ func (s *subscription[Resp]) end(err error) {
 	})
 }
 
-// endAsync ends the subscription in the background. Goroutines that end waits for must call
-// endAsync instead of end, which would wait for them forever.
+// endAsync ends the subscription in the background. The bus callback and the goroutines counted by
+// inFlight must use endAsync, because end waits for them and would deadlock if called by one of
+// them.
 func (s *subscription[Resp]) endAsync(err error) {
 	// goTracked fails only if the conn is closing, which ends the subscription as well.
 	_ = s.plan.conn.goTracked(func() { s.end(err) })
@@ -243,7 +244,8 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				s.endAsync(errors.ErrSlowConsumer) // end would wait forever for this bus callback.
+				// Calling end in the bus callback would deadlock.
+				s.endAsync(errors.ErrSlowConsumer)
 			}
 			return
 		}
@@ -261,8 +263,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 
 // dropOldestLocked drops the oldest update that counts towards the limit. If the limit is a number
 // of updates, this is the first update in the channel or, if the channel is empty, in the backlog.
-// If the limit is in bytes, which does not include the channel, it is the first update in the
-// backlog.
+// A limit in bytes does not include the channel, so the first update in the backlog is dropped.
 func (s *subscription[Resp]) dropOldestLocked() {
 	if s.backlog.limit > 0 {
 		select {
@@ -275,8 +276,8 @@ func (s *subscription[Resp]) dropOldestLocked() {
 }
 
 // drain delivers the frames in the backlog until the backlog is empty or the subscription ends.
-// Subscription.Close waits for drain because inFlight counts it, and Conn.Close because the conn
-// tracks its goroutine.
+// Both Subscription.Close and Conn.Close wait for drain: inFlight counts it, and the conn tracks
+// its goroutine.
 func (s *subscription[Resp]) drain() {
 	defer s.inFlight.Leave()
 	for s.context.Err() == nil {
@@ -290,8 +291,8 @@ func (s *subscription[Resp]) drain() {
 	}
 }
 
-// deliverDecoded passes an update through the interceptors, if any, into the channel. It returns
-// false if the subscription has ended or is about to end because an interceptor panicked.
+// deliverDecoded passes an update to the channel, through the interceptors if there are any. It
+// returns false if the subscription has ended or is about to end because an interceptor panicked.
 func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	if s.handler == nil {
 		return s.sendBlocking(update.message)

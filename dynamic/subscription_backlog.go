@@ -30,7 +30,8 @@ type backlog struct {
 	// count.
 	limit int
 	// lagging reports whether a goroutine is draining the backlog. While lagging is true, new
-	// frames must be added to the backlog, because they would otherwise overtake the frames in it.
+	// frames must be added to the backlog, because otherwise they would overtake the frames that
+	// are already waiting.
 	lagging atomic.Bool
 
 	mu     sync.Mutex

@@ -7,14 +7,14 @@ import (
 
 const (
 	// maxNumber is the highest field number that the filter admits. It is the highest number whose
-	// tag takes at most two bytes, and it limits the size of the filter's tables.
+	// tag fits in two bytes, and it limits the size of the filter's tables.
 	maxNumber = 1<<11 - 1
-	// maxDepth is the maximum nesting depth of messages that the filter admits.
+	// maxDepth is the maximum depth of nested messages that the filter admits.
 	maxDepth = 100
 )
 
-// filter decides whether hyperpb may decode an encoded message. There is one filter for each
-// message type, which is created from the descriptor of the type.
+// filter decides whether hyperpb may decode an encoded message. Each message type has its own
+// filter, which is created from the descriptor of the type.
 //
 // hyperpb v0.1.3 is not memory-safe for all inputs. If a field inside a nested message is
 // truncated, hyperpb reads beyond the end of the request, which can crash the process with a fault
@@ -69,8 +69,8 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter for a message type. filters contains the filters that have already
-// been created, so that a recursive type can refer to its own filter.
+// newFilter returns the filter for a message type. It adds each new filter to filters and reuses
+// the ones already there, so that a recursive type can refer to its own filter.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known

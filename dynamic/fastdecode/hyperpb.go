@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// compile returns a decoder for messages that the filter admits. It returns nil if hyperpb cannot
-// compile the message type, which hyperpb reports with a panic.
+// compile returns a decoder for messages that the filter admits. hyperpb panics if it cannot
+// compile the message type; compile then returns nil.
 func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	defer func() {
 		if recover() != nil {

@@ -12,13 +12,12 @@ const (
 	// instantly. The tolerance is well above usual transit times and the precision of NTP, and
 	// below common timeouts.
 	Tolerance = 500 * time.Millisecond
-	// suspectTolerance is the maximum difference between the delays of two frames for the delays to
-	// be considered equal when a suspected clock skew is confirmed.
+	// suspectTolerance is the largest difference between two delays that ConfirmSuspect treats as
+	// equal.
 	suspectTolerance = 50 * time.Millisecond
-	// minSuspectInterval is the minimum time between the sending of two frames that together
-	// confirm a clock skew. It exceeds suspectTolerance. Two frames that were sent this far apart,
-	// but were held up by the bus and delivered together, therefore have delays that are not
-	// considered equal.
+	// minSuspectInterval is the minimum difference between the sending times of two frames that
+	// together confirm a clock skew. If two frames are sent this far apart but held up by the bus
+	// and delivered together, their delays differ by more than suspectTolerance.
 	minSuspectInterval = 4 * suspectTolerance
 	// windowSize is the length of each of the two time windows of the minimum filter. Delays are
 	// forgotten after at most two windows, so the estimate reflects a correction of the peer's
@@ -91,8 +90,8 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}
-		// If the local clock was set back, publishedUntil is in the future. Observe would ignore
-		// all delays until then if publishedUntil were not reset.
+		// If the local clock was set back, publishedUntil may be in the future. Without the reset,
+		// Observe would ignore all greater delays until that time.
 		o.publishedUntil.Store(0)
 	}
 	if now.Sub(o.previous.start) >= 2*windowSize {
@@ -107,14 +106,15 @@ func (o *Offset) publishLocked() {
 	o.publishedUntil.Store(o.current.start.Add(windowSize).UnixNano())
 }
 
-// ConfirmSuspect processes a frame that appears to be late. sent is the time at which it was sent
-// according to the peer's clock. ConfirmSuspect reports whether the frame proves that the peer's
-// clock is wrong.
+// ConfirmSuspect processes a frame that appears to be late. sent is the time at which the frame was
+// sent according to the peer's clock. ConfirmSuspect reports whether the frame proves that the
+// peer's clock is wrong.
 //
 // The first such frame is remembered as the suspect. A later frame confirms the skew if it was sent
 // at least 200 ms after the suspect and its delay differs from that of the suspect by at most
 // 50 ms. A frame whose delay differs by more, or that was sent before the suspect, becomes the new
-// suspect. Once confirmed, the delay replaces all earlier observations.
+// suspect. Once the skew is confirmed, the delay of the later frame replaces all earlier
+// observations.
 func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// slotBits is the binary logarithm of the number of slots per shard. The ids created by one
+	// slotBits is the binary logarithm of the number of slots per shard. The IDs created by one
 	// peer use as many shards as that peer has processors.
 	slotBits = 11
 	// window is how long a frame is remembered. psrpc's lock for a request on Redis has the same
@@ -21,17 +21,17 @@ const (
 // Cache is a fixed-size set of recently received frames. The zero value is empty. All methods are
 // safe for concurrent use; frames in different shards do not contend for a lock.
 //
-// The memory of a shard (2048 entries, 80 KB) is allocated when its first frame is added.
+// The memory of a shard (2048 entries, 80 KB) is allocated when the first frame is added to it.
 type Cache [shard.Count]struct {
 	mu sync.Mutex
-	// slots is a hash table without collision lists: a new frame replaces the one that was in its
-	// slot. It is nil until the first frame is added.
+	// slots is a hash table without collision lists: a new frame replaces the frame in its slot. It
+	// is nil until the first frame is added.
 	slots []entry
 	_     [shard.CacheLineSize]byte // padding that keeps shards in different cache lines
 }
 
 // key identifies a frame. A peer never sends two requests, or two messages on the same stream, with
-// the same id and time.
+// the same ID and time.
 type key struct {
 	id     id.Call
 	sentAt int64  // Unix time in nanoseconds on the sender's clock
@@ -46,22 +46,23 @@ type entry struct {
 	receivedAt int64 // Unix time in nanoseconds
 }
 
-// Seen adds a frame and reports whether the same frame was already added within the last 5 seconds.
-// For a message, stream is the dedup key of the stream that received it; for a request, including
-// one that opens a stream, it is zero. requestID and sentAt are the values in the frame.
+// Seen adds a frame and reports whether the same frame had already been added within the last
+// 5 seconds. For a message, streamKey is the dedup key of the stream that received the message. For
+// a request, including one that opens a stream, streamKey is zero. requestID and sentAt are the
+// values in the frame.
 //
 // Seen returns false for frames that it cannot identify. These are frames without a time and frames
-// whose id does not have the form used by this library and psrpc.
-func (c *Cache) Seen(stream uint64, requestID []byte, sentAt int64, now time.Time) bool {
+// whose ID does not have the form used by this library and psrpc.
+func (c *Cache) Seen(streamKey uint64, requestID []byte, sentAt int64, now time.Time) bool {
 	callID, ok := id.ParseCall(requestID)
 	if !ok || sentAt == 0 {
 		return false
 	}
 	// This is Fibonacci hashing: multiplying by 2^64 divided by the golden ratio spreads all bits
-	// of the id into the upper bits, which select the slot.
+	// of the ID into the upper bits, which select the slot.
 	const multiplier = 0x9e3779b97f4a7c15
-	index := ((binary.LittleEndian.Uint64(callID[8:]) ^ stream) * multiplier) >> (64 - slotBits)
-	frame := key{callID, sentAt, stream}
+	index := ((binary.LittleEndian.Uint64(callID[8:]) ^ streamKey) * multiplier) >> (64 - slotBits)
+	frame := key{callID, sentAt, streamKey}
 	s := &c[callID.Shard()]
 	s.mu.Lock()
 	defer s.mu.Unlock()

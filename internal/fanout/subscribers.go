@@ -11,8 +11,8 @@ import (
 type Subscribers struct {
 	broadcast []*Subscriber
 	queue     []*Subscriber
-	// roundRobin counts the frames delivered to the queue subscribers. It is shared by all
-	// snapshots of a channel.
+	// roundRobin selects the next queue subscriber. DeliverQueue increments it if there is more
+	// than one queue subscriber. All snapshots of a channel share the counter.
 	roundRobin *atomic.Uint64
 }
 

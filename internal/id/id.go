@@ -12,35 +12,35 @@ const (
 	randomSize = 12
 )
 
-// Call is the id of a request or stream. It is an array so that it is comparable and needs no heap
+// Call is the ID of a request or stream. It is an array so that it is comparable and needs no heap
 // allocation of its own.
 type Call [prefixSize + randomSize]byte
 
 // Shard returns the index of the shard in which a sharded table stores the call. The index is less
-// than [shard.Count]. An id created by this process selects the shard of the processor on which it
+// than [shard.Count]. An ID created by this process selects the shard of the processor on which it
 // was created, so calls that are handled by different processors usually use different shards.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
-// NewClient returns a new client id.
+// NewClient returns a new client ID.
 func NewClient() string {
 	id := withRandomSuffix("CLI_")
 	return string(id[:])
 }
 
-// NewServer returns a new server id.
+// NewServer returns a new server ID.
 func NewServer() string {
 	id := withRandomSuffix("SRV_")
 	return string(id[:])
 }
 
-// NewRequest returns a new request id.
+// NewRequest returns a new request ID.
 func NewRequest() Call { return onCurrentShard("REQ_") }
 
-// NewStream returns a new stream id.
+// NewStream returns a new stream ID.
 func NewStream() Call { return onCurrentShard("STR_") }
 
-// ParseCall converts b to a Call. It returns false if b does not have the length of the ids created
-// by this package, which may be the case for ids created by other implementations.
+// ParseCall converts b to a Call. It returns false if b is not as long as the IDs created by this
+// package. Other implementations may create IDs of a different length.
 func ParseCall(b []byte) (Call, bool) {
 	if len(b) != len(Call{}) {
 		return Call{}, false
@@ -48,7 +48,7 @@ func ParseCall(b []byte) (Call, bool) {
 	return Call(b), true
 }
 
-// onCurrentShard returns a random id that selects the shard of the current processor.
+// onCurrentShard returns a random ID that selects the shard of the current processor.
 func onCurrentShard(prefix string) Call {
 	id := withRandomSuffix(prefix)
 	last := &id[len(id)-1]
@@ -58,7 +58,7 @@ func onCurrentShard(prefix string) Call {
 }
 
 // lettersByShard contains, for each shard, the characters that select this shard when they are the
-// last character of an id.
+// last character of an ID.
 var lettersByShard = func() (letters [shard.Count][]byte) {
 	for _, letter := range []byte(alphabet) {
 		letters[letter%shard.Count] = append(letters[letter%shard.Count], letter)
@@ -67,7 +67,7 @@ var lettersByShard = func() (letters [shard.Count][]byte) {
 }()
 
 // pairTable contains all pairs of characters of the alphabet. With it, each division in
-// withRandomSuffix yields two characters, so creating an id takes half as long.
+// withRandomSuffix yields two characters, so creating an ID takes half as long.
 var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	for i := range all {
 		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}
@@ -80,7 +80,7 @@ var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 func withRandomSuffix(prefix string) (id Call) {
 	copy(id[:], prefix)
 	for half := prefixSize; half < len(id); half += randomSize / 2 {
-		n := rand.Uint64() //nolint:gosec // ids must be unique, not secret: every process on the bus sees them
+		n := rand.Uint64() //nolint:gosec // IDs must be unique, not secret: every process on the bus sees them
 		for i := 0; i < randomSize/2; i += 2 {
 			copy(id[half+i:], pairTable[n%uint64(len(pairTable))][:])
 			n /= uint64(len(pairTable))

@@ -23,7 +23,8 @@ type Context struct {
 	mu sync.Mutex
 	// inner is the underlying standard library context. It is nil until Done is called.
 	inner *deadlineContext
-	// err is the first non-nil error returned by Err. Later calls return the same error.
+	// err is the error with which the context ended. The first call to Cancel, or to Err after the
+	// context has ended, sets it. It does not change after that.
 	err error
 }
 

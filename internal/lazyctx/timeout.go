@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Timeout is a context that ends a fixed time after the first call of Deadline or Done. It limits
+// Timeout is a context that ends a fixed time after the first call to Deadline or Done. It limits
 // the time for publishing a response. A bus calls Done only if it has to wait, so in the usual case
 // no timer is created.
 //
@@ -32,7 +32,7 @@ func (t *Timeout) init() *deadlineContext {
 	return t.inner.Load()
 }
 
-// Deadline returns the time at which the context ends. The time is fixed by the first call of
+// Deadline returns the time at which the context ends. The time is fixed by the first call to
 // Deadline or Done.
 func (t *Timeout) Deadline() (time.Time, bool) { return t.init().Deadline() }
 

@@ -10,7 +10,7 @@ import (
 const gateClosed = math.MinInt64
 
 // Gate counts operations in flight. Once it is closed, no further operations can start. The counter
-// and the closed flag share one atomic word, so all calls of Enter and Leave write to the same
+// and the closed flag share one atomic word, so all calls to Enter and Leave write to the same
 // cache line. [InFlight] avoids this when there is contention.
 //
 // All methods are safe for concurrent use, and none of them blocks. Use [NewGate] to create a Gate.
@@ -35,14 +35,14 @@ func (g *Gate) Enter() bool {
 	return false
 }
 
-// Leave ends an operation that was started by a successful call of Enter.
+// Leave ends an operation that was started by a successful call to Enter.
 func (g *Gate) Leave() {
 	if g.state.Add(-1) == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}
 }
 
-// Close makes subsequent calls of Enter fail. It returns a channel that is closed once no operation
+// Close makes subsequent calls to Enter fail. It returns a channel that is closed once no operation
 // is in flight. Calling Close again returns the same channel.
 func (g *Gate) Close() <-chan struct{} {
 	if g.state.Or(gateClosed) == 0 {

@@ -18,11 +18,11 @@ type InFlight struct {
 	// single counts the operations that started before contention was first detected.
 	single Token
 	// sharded counts the operations that started after contention was first detected. It is nil
-	// until then.
+	// until contention is detected.
 	sharded atomic.Pointer[[shard.Count]paddedCounter]
 
 	mu sync.Mutex
-	// drained is created by the first call of Close. It is closed when no operation is in flight.
+	// drained is created by the first call to Close, and is closed once no operation is in flight.
 	drained       chan struct{}
 	drainedClosed bool
 }
@@ -59,8 +59,8 @@ func (f *InFlight) increment() *Token {
 		if f.single.count.CompareAndSwap(count, count+1) {
 			return &f.single
 		}
-		// The swap fails only if another goroutine has written to the counter in between, which
-		// means that there is contention.
+		// The swap fails only if another goroutine has written to the counter since it was read,
+		// which means that there is contention.
 		f.sharded.CompareAndSwap(nil, new([shard.Count]paddedCounter))
 		sharded = f.sharded.Load()
 	}
@@ -76,7 +76,7 @@ func (f *InFlight) Leave(token *Token) {
 	}
 }
 
-// Close makes subsequent calls of Enter fail. It returns a channel that is closed once no operation
+// Close makes subsequent calls to Enter fail. It returns a channel that is closed once no operation
 // is in flight. Calling Close again returns the same channel.
 func (f *InFlight) Close() <-chan struct{} {
 	f.mu.Lock()
@@ -93,7 +93,7 @@ func (f *InFlight) Close() <-chan struct{} {
 // been closed.
 //
 // The counters are read one after another without a lock. This is safe because f is closed: once a
-// counter has been read as zero, only calls of Enter that are going to fail can still increment it,
+// counter has been read as zero, only calls to Enter that are going to fail can still increment it,
 // and they decrement it again.
 func (f *InFlight) closeIfDrained() {
 	if f.single.count.Load() != 0 {

@@ -44,8 +44,8 @@ type worker[T any] struct {
 	// assignments delivers tasks to the worker. Its capacity is one. An idle worker receives from
 	// it, and ends when Stop closes it.
 	assignments chan assignment[T]
-	// token is the worker's token in WorkerPool.running. For an idle worker, Stop passes it to
-	// Leave. A worker that ends in any other way calls Leave itself.
+	// token is the worker's token in WorkerPool.running. If Stop ends the worker while it is idle,
+	// Stop passes the token to Leave. Otherwise the worker calls Leave itself.
 	token *Token
 }
 
@@ -92,7 +92,8 @@ func (p *WorkerPool[T]) work(self worker[T], next assignment[T]) {
 	defer p.goroutines.Done()
 	stopped := false
 	defer func() {
-		// This is deferred because a task may end the goroutine with runtime.Goexit.
+		// Leave is called in a deferred function because a task may end the goroutine with
+		// runtime.Goexit.
 		if !stopped {
 			p.running.Leave(self.token)
 		}
@@ -108,7 +109,7 @@ func (p *WorkerPool[T]) work(self worker[T], next assignment[T]) {
 	}
 }
 
-// Stop makes subsequent calls of Go fail and ends the idle goroutines. It returns a channel that is
+// Stop makes subsequent calls to Go fail and ends the idle goroutines. It returns a channel that is
 // closed once no task is running. Stop may be called more than once.
 func (p *WorkerPool[T]) Stop() (idle <-chan struct{}) {
 	for i := range p.idle {
@@ -154,7 +155,7 @@ func (l *idleList[T]) push(w worker[T]) bool {
 	return true
 }
 
-// close makes subsequent calls of push fail and returns the workers that were idle.
+// close makes subsequent calls to push fail and returns the workers that were idle.
 func (l *idleList[T]) close() []worker[T] {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ const (
 
 var (
 	// offset is random so that processes do not all start with the same shard. This matters because
-	// request and stream ids contain the shard index, and the peers that receive an id use that
+	// request and stream IDs contain the shard index, and the peers that receive an ID use that
 	// index to choose a shard of their own tables.
 	offset = rand.Uint32() //nolint:gosec // the offset need not be secret
 	next   atomic.Uint32
