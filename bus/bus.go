@@ -60,10 +60,10 @@ type Bus interface {
 	// If Publish returns an error, nothing has been sent and report is not called.
 	Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error
 
-	// Subscribe registers deliver to be called for each frame published on channel from now on. It
-	// returns once the broker has confirmed the subscription. ctx limits only the wait for that
-	// confirmation, not the lifetime of the subscription.
-	Subscribe(ctx context.Context, channel Channel, mode Mode, deliver Handler) (Subscription, error)
+	// Subscribe registers handler to be called for each frame published on channel from now on. It
+	// returns once the broker has confirmed the subscription. ctx limits only how long Subscribe
+	// waits, not the lifetime of the subscription.
+	Subscribe(ctx context.Context, channel Channel, mode Mode, handler Handler) (Subscription, error)
 
 	// Close ends all subscriptions and releases the resources of the bus. It returns once
 	// everything has been released.
@@ -75,7 +75,7 @@ type Bus interface {
 
 // Subscription represents a subscription to one channel.
 type Subscription interface {
-	// Close ends the subscription and waits for running calls of its handler to return.
+	// Close ends the subscription and waits for running calls to its handler to return.
 	Close()
 }
 

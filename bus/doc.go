@@ -26,8 +26,8 @@
 //
 // # Readiness
 //
-// When Subscribe returns, the subscription is live. It receives every frame published after that by
-// any process.
+// When Subscribe returns, the subscription is live. It receives every frame that any process
+// publishes from then on.
 //
 // # Ordering
 //
@@ -38,13 +38,13 @@
 // # Behaviour under load
 //
 // A [Handler] never blocks. It stores the frame in a mailbox or hands it to a waiting call, and
-// returns. The bus may run a handler on any goroutine, including the publisher's, and may run
-// several calls at the same time. A slow consumer therefore never delays other consumers. Only its
-// own mailbox fills up.
+// returns. The bus may run a handler on any goroutine, including the publisher's, and may call it
+// from several goroutines at the same time. A slow consumer therefore never delays other consumers.
+// Only its own mailbox fills up.
 //
 // The queue of frames to be sent to the broker is bounded. If it is full, Publish may wait for
 // space until its context ends. While the broker is known to be unreachable, Publish and Subscribe
-// fail immediately. A bus does not keep frames to send them after a reconnect.
+// fail immediately. A bus does not keep frames to send after a reconnect.
 //
 // # Delivery reports
 //

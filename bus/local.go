@@ -18,11 +18,11 @@ type Local struct {
 	maxFrameSize int
 	done         chan struct{}
 
-	// channels maps each Channel.Name to its non-empty *fanout.Subscribers. Publishers read
-	// channels and closed without locking. Writers must hold mu.
+	// channels maps each Channel.Name to a non-empty *fanout.Subscribers.
 	channels sync.Map
 	closed   atomic.Bool
-	mu       sync.Mutex
+	// mu must be held to modify the fields channels and closed. Both can be read without it.
+	mu sync.Mutex
 }
 
 var _ Bus = (*Local)(nil)
@@ -31,7 +31,7 @@ var _ Bus = (*Local)(nil)
 type LocalOption func(*Local)
 
 // WithMaxFrameSize sets the maximum size of a frame, in bytes. The default is
-// [DefaultMaxFrameSize]. If bytes is zero or negative, the size is not limited.
+// [DefaultMaxFrameSize]. A zero or negative value means that the size is not limited.
 func WithMaxFrameSize(bytes int) LocalOption {
 	return func(b *Local) { b.maxFrameSize = bytes }
 }
@@ -102,12 +102,12 @@ func (b *Local) subscribers(channel string) *fanout.Subscribers {
 	return typed
 }
 
-// Subscribe registers deliver to be called for each frame published on channel from now on.
-func (b *Local) Subscribe(ctx context.Context, channel Channel, mode Mode, deliver Handler) (Subscription, error) {
+// Subscribe registers handler to be called for each frame published on channel from now on.
+func (b *Local) Subscribe(ctx context.Context, channel Channel, mode Mode, handler Handler) (Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	subscriber := fanout.NewSubscriber(mode == Queue, deliver)
+	subscriber := fanout.NewSubscriber(mode == Queue, handler)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed.Load() {
@@ -146,7 +146,7 @@ type localSubscription struct {
 	subscriber *fanout.Subscriber
 }
 
-// Close ends the subscription and waits for running calls of its handler to return.
+// Close ends the subscription and waits for running calls to its handler to return.
 func (s *localSubscription) Close() {
 	s.bus.remove(s)
 	s.subscriber.Close()

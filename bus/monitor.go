@@ -14,7 +14,7 @@ type Monitored interface {
 type Stats struct {
 	// Connected reports whether the broker is reachable, as far as the bus knows.
 	Connected bool
-	// Disconnects counts how many times the connection to the broker was lost.
+	// Disconnects counts how many times the connection to the broker has been lost.
 	Disconnects uint64
 	// Published counts the frames sent to the broker.
 	Published uint64
@@ -37,7 +37,8 @@ const (
 	// Reconnected means that the broker is reachable again and that all subscriptions are live.
 	// Frames published in the meantime are lost.
 	Reconnected
-	// Dropped means that frames on the way to this process were lost or are about to be lost.
+	// Dropped means that frames on their way to this process have been lost or are about to be
+	// lost.
 	Dropped
 )
 
@@ -54,9 +55,9 @@ func (k EventKind) String() string {
 	return fmt.Sprintf("EventKind(%d)", uint8(k))
 }
 
-// Event describes a change in the state of a bus that an operator should know about. A bus that
-// connects to a broker passes its events to a handler set by the program, or logs them if there is
-// none.
+// Event describes something that an operator should know about, such as a lost connection to the
+// broker. A bus passes its events to a handler set by the program, or logs them if there is no
+// handler.
 type Event struct {
 	Kind EventKind
 	// Channel is the name of the affected channel or subject, as the broker knows it. It is empty

@@ -62,7 +62,8 @@ func Open(ctx context.Context, rawURL string) (Bus, error) {
 	return driver(ctx, u)
 }
 
-// importHint returns advice for a user who has passed Open a URL whose scheme has no driver.
+// importHint returns advice on what to do if no driver is registered for scheme. It becomes part of
+// Open's error.
 func importHint(scheme string) string {
 	const path = `add import _ "github.com/dynpsrpc/dynpsrpc/bus/`
 	switch kind, _, _ := strings.Cut(scheme, "-"); kind {

@@ -28,7 +28,7 @@ type Network struct {
 	// so, the tests check that the delivery report then contains zero receivers.
 	DetectsNoSubscribers bool
 	// UnevenQueue disables the check that every queue subscriber receives some of the frames. Set
-	// it if subscribers compete for frames, so that the fastest one may receive a whole burst.
+	// it if subscribers compete for frames, because the fastest one may then receive a whole burst.
 	UnevenQueue bool
 	// MaxFrameSize is the maximum size of a frame, in bytes. If it is zero, the limit is not
 	// tested.
@@ -92,9 +92,9 @@ func (h *harness) channel() bus.Channel {
 
 var frameCount atomic.Uint64
 
-// frame returns a frame for tests. The frame is a valid envelope with text as its value, because
-// some buses parse and modify envelopes. A nonce makes each frame unique, because queues may drop
-// identical frames.
+// frame returns a frame for tests. The frame is a valid envelope that contains text, because some
+// buses parse and modify envelopes. It also contains a nonce, because queues may drop identical
+// frames.
 func frame(text string) []byte {
 	encoded, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/bustest.Text", Value: []byte(text)})
 	if err != nil {
@@ -104,8 +104,8 @@ func frame(text string) []byte {
 	return protowire.AppendFixed64(protowire.AppendTag(encoded, nonce, protowire.Fixed64Type), frameCount.Add(1))
 }
 
-// text returns the text contained in a test frame. It ignores the routing key, which a bus may have
-// set.
+// text returns the text contained in a test frame. It ignores the routing key that a bus may have
+// appended.
 func text(frame []byte) string {
 	var envelope anypb.Any
 	if err := proto.Unmarshal(frame, &envelope); err != nil {
@@ -166,7 +166,7 @@ func (h *harness) subscribeInbox(b bus.Bus, channel bus.Channel, mode bus.Mode, 
 
 // requireNoMore fails the test if another frame is on its way to any of the inboxes. It publishes
 // one more frame, and requires that this frame is the next to arrive. Frames on a channel arrive in
-// order, so any earlier frame would arrive before it.
+// order, so an earlier frame would arrive first.
 func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
 	h.Helper()
 	const last = "the last one"
@@ -194,8 +194,8 @@ func (r *reports) Delivered(receivers int, err error) {
 	}
 }
 
-// waitFor waits until n receivers are reported. It fails the test on an error or on any other
-// number except bus.Unknown.
+// waitFor waits for a report of n receivers. It fails the test if a report contains an error, or a
+// number other than n and bus.Unknown.
 func (r *reports) waitFor(h *harness, n int) {
 	h.Helper()
 	for {

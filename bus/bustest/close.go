@@ -119,8 +119,8 @@ func testClose(t *testing.T, network Network) {
 	})
 }
 
-// testChurn publishes frames while subscriptions are opened and closed. It is most useful under the
-// race detector and with a check for leaked goroutines.
+// testChurn publishes frames while subscriptions are opened and closed. It is most useful with the
+// race detector and a check for leaked goroutines.
 func testChurn(t *testing.T, network Network) {
 	h := newHarness(t, network)
 	a, b := h.connect(), h.connect()
@@ -144,7 +144,7 @@ func testChurn(t *testing.T, network Network) {
 		})
 	}
 	wg.Wait()
-	const last, capacity = "the last one", 1000 // earlier frames may still arrive before the last one
+	const last, capacity = "the last one", 1000 // room for earlier frames that are still on their way
 	in, _ := h.subscribeInbox(b, channels[0], bus.Broadcast, capacity)
 	h.publish(a, channels[0], last)
 	for in.next() != last {

@@ -40,7 +40,7 @@ type Bus struct {
 	asyncErrors  asyncErrors
 
 	// inbound receives the messages of all NATS subscriptions. A nil message stops the dispatcher.
-	// When the dispatcher receives the barrier message, it sends on barrierReached.
+	// When the dispatcher receives the barrier message, it sends a value on barrierReached.
 	inbound        chan *nats.Msg
 	barrierReached chan struct{}
 	// misroutedLog throttles the events for misrouted frames. Only the dispatcher uses it.

@@ -9,7 +9,7 @@ import (
 const (
 	// maxQueued is the maximum number of frames that one sender accepts from other goroutines.
 	// Further publishers wait until the sender has finished, and one of them becomes the next
-	// sender. This keeps a call of Publish from sending other goroutines' frames indefinitely.
+	// sender. This keeps a call to Publish from sending other goroutines' frames indefinitely.
 	maxQueued = 256
 	// contentionWindow is the number of consecutive Publish calls without contention after which
 	// the combiner no longer expects concurrent publishers.

@@ -12,12 +12,14 @@ import (
 // server has accepted the connection. The bus also waits until a PING has been answered, which
 // proves that the server has processed the renewed subscriptions.
 type connState struct {
-	// outage is nil while the bus is connected. Publish reads it without locking mu.
+	// outage contains the reason why the bus is disconnected or closed. It is nil while the bus is
+	// connected. Publish reads it without locking mu.
 	outage atomic.Pointer[outage]
 
 	mu       sync.Mutex
 	failures uint64
-	closed   bool // set by close; outage no longer changes
+	// closed reports whether close has been called. outage does not change after that.
+	closed bool
 }
 
 // outage wraps an error so that it can be stored in an atomic pointer.
@@ -53,8 +55,8 @@ func (c *connState) epoch() uint64 {
 }
 
 // setUp marks the connection as connected and reports whether it was disconnected before. epoch is
-// the epoch that was read before the PING was sent. If the connection has failed since then, the
-// answer to the PING proves nothing and setUp does not change the state.
+// the value that the epoch method returned before the PING was sent. If the connection has failed
+// since then, the answer to the PING proves nothing and setUp does not change the state.
 func (c *connState) setUp(epoch uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

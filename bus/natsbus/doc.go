@@ -94,6 +94,6 @@
 //
 // # Testing
 //
-// Programs that use dynpsrpc can be tested without a broker by using bus.NewLocal. Package bustest
-// is the conformance test suite for buses, which this bus and the others pass.
+// Programs that use dynpsrpc can be tested without a broker by using bus.NewLocal. Like the other
+// buses, this bus passes the conformance tests in package bustest.
 package natsbus

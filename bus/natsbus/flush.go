@@ -43,7 +43,8 @@ type flusher struct {
 
 	mu   sync.Mutex
 	next *flush
-	// pingSentAt is the time at which the unanswered PING was sent. It is zero if there is none.
+	// pingSentAt is the time at which the unanswered PING was sent. It is zero if no PING is
+	// unanswered.
 	pingSentAt time.Time
 }
 

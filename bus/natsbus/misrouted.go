@@ -49,8 +49,9 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	}
 }
 
-// parseHops parses the reply subject of a frame. It returns how often the frame has been forwarded
-// and the publisher's reply subject, which is empty if the publisher does not want a report.
+// parseHops parses the reply subject of a frame. It returns how many times the frame has been
+// forwarded and the publisher's reply subject, which is empty if the publisher does not want a
+// report.
 func parseHops(reply string) (hops int, publisher string) {
 	_, rest, found := strings.Cut(reply, forwardMark)
 	if !found {

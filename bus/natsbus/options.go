@@ -60,10 +60,12 @@ func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLi
 // default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// WithEventHandler registers handle to be called for each event of the bus, instead of logging the
-// event. Calls are never concurrent. handle must not call Close, because Close waits for handle to
-// return.
-func WithEventHandler(handle func(bus.Event)) Option { return func(o *options) { o.onEvent = handle } }
+// WithEventHandler registers handler to be called for each event of the bus, instead of logging the
+// event. Calls are never concurrent. handler must not call Close, because Close waits for handler
+// to return.
+func WithEventHandler(handler func(bus.Event)) Option {
+	return func(o *options) { o.onEvent = handler }
+}
 
 func newOptions(opts []Option) (options, error) {
 	o := options{
@@ -80,7 +82,8 @@ func newOptions(opts []Option) (options, error) {
 	return o, o.check()
 }
 
-// check returns an error that joins one error for each invalid option.
+// check returns an error that joins one error for each invalid option, or nil if all options are
+// valid.
 func (o *options) check() error {
 	var problems []error
 	wrong := func(format string, args ...any) {

@@ -31,9 +31,9 @@ type asyncErrors struct {
 	last error
 	// changed is closed and replaced whenever an error is recorded.
 	changed chan struct{}
-	// skipped is an error for which the bus does not wait: either the last error of the connection
-	// when the bus was created, or the last error for which the error handler was not called in
-	// time.
+	// skipped is an error that the bus does not wait for. It is either the LastError of the
+	// connection when the bus was created, or the last error for which nats.go did not call the
+	// error handler in time.
 	skipped error
 }
 
@@ -95,8 +95,8 @@ func (b *Bus) onAsyncError(err error) {
 }
 
 // waitAsyncErrors is called after a PING has been answered. It waits until the error handler has
-// been called with the last permission error that nats.go has received, if there is one. The wait
-// is limited to handlerTimeout.
+// been called with the last permission error that nats.go has received, if there is one. It waits
+// at most handlerTimeout.
 func (b *Bus) waitAsyncErrors() {
 	timeout := time.NewTimer(handlerTimeout)
 	defer timeout.Stop()
@@ -125,9 +125,9 @@ func permissionError(err error) error {
 }
 
 // onSubscribeDenied records the error for the Subscribe calls that are waiting for the subscription
-// to be confirmed. A subscription can also be denied after it was confirmed, because the server
-// checks permissions again when nats.go renews the subscriptions after a reconnect. In that case,
-// Subscribe has already returned, so the error is reported as an event.
+// to be confirmed. A subscription can also be denied after it has been confirmed, because the
+// server checks permissions again when nats.go renews the subscriptions after a reconnect. In that
+// case, Subscribe has already returned, so the error is reported as an event.
 func (b *Bus) onSubscribeDenied(key subKey, err error) {
 	if key.subject == b.noResponders.inboxSubject() {
 		b.noResponders.denied.Store(true)

@@ -57,8 +57,8 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	return nil
 }
 
-// validate performs the same checks as nats.go, so that Publish can return their errors even if
-// another goroutine sends the frame.
+// validate performs the same checks as nats.go, so that Publish can return an error even if another
+// goroutine sends the frame.
 func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
 		return b.publishError(nats.ErrMaxPayload, channel, size)
@@ -147,8 +147,8 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 }
 
 // sendWithReport registers the report and publishes the frame with a reply subject for a
-// no-responders status. A failure is reported only once: if the report has already been notified
-// that the connection was lost, sendWithReport returns nil.
+// no-responders status. A failure is reported only once: if the report has already received an
+// error because the connection was lost, sendWithReport returns nil.
 func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	token := b.reports.add(subject, report)
 	if b.noResponders.enabled() {

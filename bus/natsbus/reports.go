@@ -29,15 +29,15 @@ type reports struct {
 	ring [maxReports]pendingReport
 	// newest is the most recently issued token.
 	newest uint64
-	// current is the value of newest when rotate was last called. Reports with a higher token
+	// current is the value that newest had when rotate was last called. Reports with a higher token
 	// belong to the generation that is still being filled.
 	current uint64
-	// previous is the value that current had before the last call of rotate. A successful flush
+	// previous is the value that current had before the last call to rotate. A successful flush
 	// confirms all reports up to this token.
 	previous uint64
 	// finished is the token up to which all reports have been confirmed or have failed.
 	finished uint64
-	// failed is the value of newest when failAll was last called.
+	// failed is the value that newest had when failAll was last called.
 	failed uint64
 }
 
@@ -108,7 +108,7 @@ func (r *reports) cancel(token uint64) bool {
 	return r.removeLocked(token) != nil || token > r.failed
 }
 
-// rotate starts a new generation of reports. Reports that were added before the preceding call of
+// rotate starts a new generation of reports. Reports that were added before the preceding call to
 // rotate become the previous generation.
 func (r *reports) rotate() {
 	r.mu.Lock()

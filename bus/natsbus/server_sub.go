@@ -27,9 +27,9 @@ type serverSub struct {
 	deniedEpoch uint64
 	// dropped is the last value read from nats.go's counter of dropped messages.
 	dropped int
-	// drainReconnects and closeReconnects are the connection's number of reconnects when the drain
-	// of sub started and when nats.go forgot sub. If closeReconnects is higher, the server may
-	// still have the subscription. See resync.go.
+	// drainReconnects and closeReconnects are the connection's number of reconnects at two moments:
+	// when the drain of sub started, and when nats.go forgot sub. If closeReconnects is higher, the
+	// server may still have the subscription. See resync.go.
 	drainReconnects uint64
 	closeReconnects atomic.Uint64
 }
@@ -86,7 +86,7 @@ func (b *Bus) confirmServerSub(s *subscription) error {
 
 // releaseServerSub releases the reference held by s. When the last reference is released, the NATS
 // subscription is drained: nats.go sends UNSUB, delivers the messages that arrive before the server
-// has processed the UNSUB, and then forgets the subscription. A call of Subscribe in the meantime
+// has processed the UNSUB, and then forgets the subscription. A call to Subscribe in the meantime
 // creates a new serverSub. If the bus is disconnected, the NATS subscription is removed without a
 // drain.
 func (b *Bus) releaseServerSub(s *subscription) {

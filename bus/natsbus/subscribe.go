@@ -19,16 +19,16 @@ type subscription struct {
 	once       sync.Once
 }
 
-// Subscribe calls deliver for each frame received on channel. It returns when the server has
-// confirmed the subscription. Concurrent calls share the round trip for the confirmation. No round
-// trip is needed if the bus has already subscribed to the channel's subject.
+// Subscribe registers handler to be called for each frame received on channel. It returns when the
+// server has confirmed the subscription. Concurrent calls share the round trip for the
+// confirmation. No round trip is needed if the bus has already subscribed to the channel's subject.
 //
 // Subscribe returns the context's error if ctx ends first, and bus.ErrClosed if the bus is closed.
 // Other errors have code unavailable if the bus is disconnected, permission_denied if the server
 // denies the subscription, and invalid_argument if the channel's subject is not a valid NATS
 // subject.
 func (b *Bus) Subscribe(
-	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
+	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (b *Bus) Subscribe(
 	subject, key := b.subjectOf(channel)
 	s := &subscription{
 		bus: b, channel: channel, subKey: subKey{subject: subject, queue: queue}, routingKey: key,
-		subscriber: fanout.NewSubscriber(queue, deliver),
+		subscriber: fanout.NewSubscriber(queue, handler),
 	}
 	confirmed, err := b.acquireServerSub(s)
 	if err != nil {

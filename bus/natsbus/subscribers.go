@@ -14,8 +14,8 @@ type subKey struct {
 }
 
 // byRoutingKey maps routing keys to the local subscribers of one NATS subscription. Subscribers
-// under the empty key can receive frames with any routing key. A map is never modified but replaced
-// by a new one, so the dispatcher can read it without a lock.
+// under the empty key can receive frames with any routing key. A map is never modified. Each change
+// replaces it with a new one, so the dispatcher can read it without a lock.
 type byRoutingKey map[string]*fanout.Subscribers
 
 func (b *Bus) subscribersOf(key subKey) byRoutingKey {

@@ -9,9 +9,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// confirmInterval is the minimum time between two calls of reports.rotate. It must be much longer
-// than the time between the registration of a report and the sending of its frame, and much longer
-// than the time it takes to forward a queue frame between processes.
+// confirmInterval is the minimum time between two calls to reports.rotate. It must be much longer
+// than the time it takes to send a frame whose report has been added, and also much longer than the
+// time it takes to forward a queue frame to another process.
 const confirmInterval = 250 * time.Millisecond
 
 var watchedStatuses = []nats.Status{
@@ -100,7 +100,9 @@ func (b *Bus) markConnected(epoch uint64) {
 	if b.conn.err() == nil {
 		return
 	}
-	b.failReports() // publishers that passed checkConnected before the failure may have added more
+	// A publisher that passed checkConnected just before the connection failed may have added its
+	// report after markDisconnected failed the others. Fail it now.
+	b.failReports()
 	b.readServerInfo()
 	if b.conn.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})

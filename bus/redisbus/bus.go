@@ -49,13 +49,13 @@ type Bus struct {
 
 var _ bus.Monitored = (*Bus)(nil)
 
-// New returns a bus that uses the Redis server or cluster of client, and connects to it. client
-// must be a *redis.Client (for a single server, or a Sentinel failover client) or a
-// *redis.ClusterClient. New returns an error with code unavailable if it cannot connect, or with
-// code invalid_argument if client or an option is invalid.
+// New returns a bus that is connected to the same Redis server or cluster as client. client must be
+// a *redis.Client (for a single server, or a Sentinel failover client) or a *redis.ClusterClient.
+// New returns an error with code unavailable if it cannot connect, or with code invalid_argument if
+// client or an option is invalid.
 //
-// The caller keeps ownership of client and must not close it before the bus. The bus reads the
-// client's options, but dials its own connections, as described in the package documentation.
+// The caller keeps ownership of client and must not close it before closing the bus. The bus reads
+// the client's options, but dials its own connections, as described in the package documentation.
 func New(client redis.UniversalClient, opts ...Option) (*Bus, error) {
 	return newBus(context.Background(), client, opts)
 }
@@ -159,9 +159,9 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 }
 
 // Subscribe registers handler to be called for each frame on channel until the subscription or the
-// bus is closed. It returns once Redis has confirmed the subscription. ctx limits only the wait for
-// that confirmation. The subscription survives reconnects, but frames published while the
-// connection is down are lost.
+// bus is closed. It returns once Redis has confirmed the subscription. ctx limits only how long
+// Subscribe waits. The subscription survives reconnects, but frames published while the connection
+// is down are lost.
 //
 // Subscribe returns ctx.Err() if ctx ends first. It returns bus.ErrClosed, an error with code
 // permission_denied if a Redis ACL denies access to the channel, or an error with code unavailable
@@ -212,9 +212,9 @@ func (b *Bus) addSubscriberLocked(sup *supervisor, name string, subscriber *fano
 	return c
 }
 
-// waitForChannel waits until condition returns true or an error. It calls condition with mu
-// read-locked, first at once and then after each change of c. It returns early with an error if ctx
-// or the session ends.
+// waitForChannel waits until condition returns true or an error. It calls condition immediately and
+// then after each change to c, while mu is read-locked. It returns early with an error if ctx or
+// the session ends.
 func (b *Bus) waitForChannel(ctx context.Context, s *session, c *channelState, condition func() (bool, error)) error {
 	for {
 		b.mu.RLock()
@@ -285,9 +285,9 @@ func (b *Bus) Stats() bus.Stats {
 	}
 }
 
-// Close ends all subscriptions, waits for the replies to commands in flight for at most the probe
-// interval, and returns when all goroutines of the bus have ended. It always returns nil. It does
-// not close the client passed to New.
+// Close ends all subscriptions, waits at most one probe interval for the replies to commands in
+// flight, and returns when all goroutines of the bus have ended. It always returns nil. It does not
+// close the client passed to New.
 func (b *Bus) Close() error {
 	b.mu.Lock()
 	first := b.ctx.Err() == nil
@@ -322,8 +322,8 @@ func (b *Bus) listChannels() []*channelState {
 	return channels
 }
 
-// deleteIfUnusedLocked deletes c if it has no subscribers and is not subscribed on Redis, and
-// neither a command nor a reply is outstanding.
+// deleteIfUnusedLocked deletes c if it has no subscribers, is not subscribed on Redis, and is
+// waiting for neither the reconcile loop nor a reply.
 func (b *Bus) deleteIfUnusedLocked(c *channelState) {
 	if c.snapshot.Load().subscribers == nil && !c.subscribeSent && c.pendingReplies == 0 && !c.dirty {
 		delete(b.channels, c.name)

@@ -19,8 +19,8 @@ import (
 // subscriptions with the same code.
 type channelState struct {
 	name string
-	// snapshot is replaced whenever a subscriber joins or leaves and is never modified, so that
-	// frames can be delivered without a lock. It is never nil.
+	// snapshot is the current set of subscribers. It is never modified, but replaced when a
+	// subscriber joins or leaves, so that frames can be delivered without a lock. It is never nil.
 	snapshot atomic.Pointer[snapshot]
 
 	// Bus.mu guards the fields below.
@@ -30,7 +30,7 @@ type channelState struct {
 	// draining is set while the last subscriber is closing. That subscriber still receives frames
 	// until Redis confirms the UNSUBSCRIBE.
 	draining bool
-	// changed is closed and replaced to announce a change of the other fields.
+	// changed is closed and replaced to announce a change to the other fields.
 	changed chan struct{}
 
 	// The fields below describe the channel's state in the session attached to the supervisor.
@@ -46,7 +46,7 @@ type channelState struct {
 	// cause, and after the channel's shard has moved.
 	subscribeAlone bool
 	// subscribeErr is the error with which Redis refused the channel, or nil. The next session
-	// tries again to subscribe to a refused channel.
+	// tries to subscribe to the channel again.
 	subscribeErr error
 }
 
@@ -99,8 +99,8 @@ func (c *channelState) beginLockAttempt() *snapshot {
 		if !current.subscribers.HasQueue() {
 			return nil
 		}
-		// Enter fails if the last queue subscriber has left since the Load. In that case, the next
-		// snapshot has no queue subscribers or has a new gate.
+		// Enter fails if the last queue subscriber has left since the snapshot was loaded. In that
+		// case, the next snapshot has no queue subscribers or has a new gate.
 		if current.pendingLocks.Enter() {
 			return current
 		}
@@ -153,7 +153,7 @@ func (c *channelState) markDirtyLocked() {
 	}
 }
 
-// notifyLocked wakes the goroutines that are waiting for a change of the channel.
+// notifyLocked wakes the goroutines that are waiting for the channel to change.
 func (c *channelState) notifyLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})

@@ -1,12 +1,12 @@
 // Package redisbus implements a bus over Redis pub/sub. It is byte-compatible with psrpc: psrpc and
-// dynpsrpc processes can call each other over the same Redis. It works with a single server, with
-// Sentinel and with Cluster.
+// dynpsrpc processes can call each other through the same Redis server or cluster. The package
+// works with a single server, with Sentinel and with Cluster.
 //
 // # Use
 //
 // [New] creates a bus from a go-redis client. The caller keeps ownership of the client and closes
-// it after the bus. Importing the package also registers drivers for the following URLs with
-// bus.Open. A bus opened from a URL creates and closes its own client.
+// it after closing the bus. Importing the package also registers drivers with bus.Open for the
+// following URLs. A bus opened from a URL creates and closes its own client.
 //
 //	redis://user:password@host:6379/0
 //	redis-sentinel://host1:26379,host2:26379/0?master_name=mymaster
@@ -26,9 +26,9 @@
 // client_name. In a Sentinel URL, the user and password before the host are used for the sentinels.
 // Use the parameters username and password for the Redis servers.
 //
-// If users are restricted by Redis ACLs, the bus needs access to the channels of its services and
-// to its probe channels (the prefix, followed by DYN|PROBE|*). If it uses queues, it also needs
-// access to all keys, because the keys of locks are hashes.
+// If Redis uses ACLs, the user of the bus needs access to the channels of the services and to the
+// probe channels of the bus (the prefix, followed by DYN|PROBE|*). If the bus uses queues, the user
+// also needs access to all keys, because the keys of locks are hashes.
 //
 // # Ordering and delivery
 //
@@ -87,8 +87,9 @@
 // later, because a late request is worse than a failed one. Frames that Redis has not confirmed are
 // reported as lost.
 //
-// A half-open connection loses data while its socket stays open. The bus detects this by publishing
-// frames to itself and by waiting for the replies to its commands (see [WithProbeInterval]).
+// A half-open connection loses data while its socket stays open. The bus detects such a connection
+// by publishing frames to itself and by checking that Redis replies to its commands (see
+// [WithProbeInterval]).
 //
 // # Debugging
 //
@@ -101,8 +102,8 @@
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //
-// Stats.Dropped also counts queue frames that were lost because an error occurred while taking
-// their lock.
+// Stats.Dropped also counts queue frames that were lost because the attempt to take their lock
+// failed with an error.
 //
 // # Testing
 //

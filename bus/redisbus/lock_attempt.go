@@ -26,7 +26,7 @@ const (
 // lockAttempt is an attempt of this process to take the lock on a queue frame.
 //
 // Redis pub/sub has no queue groups. Every process that has a subscriber for the queue receives
-// every frame, and the processes must agree on the one that delivers it. This is done as in psrpc,
+// every frame, and the processes must agree on which of them delivers it. This is done as in psrpc,
 // because psrpc and dynpsrpc processes may serve the same queue. Each process sends SET key value
 // EX 5 NX, where the key is a hash of the frame's bytes. The SET succeeds for only one process, and
 // this process delivers the frame. All others receive a nil reply and drop it. The processes do not
@@ -36,8 +36,8 @@ const (
 type lockAttempt struct {
 	bus     *Bus
 	channel *channelState
-	// snapshot contains the subscribers at the time the frame arrived. The attempt has entered the
-	// snapshot's pendingLocks gate and leaves the gate when it finishes.
+	// snapshot is the channel's set of subscribers at the time when the frame arrived. The attempt
+	// has entered the snapshot's pendingLocks gate, and leaves the gate in finish.
 	snapshot *snapshot
 	frame    []byte
 }

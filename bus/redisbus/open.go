@@ -23,7 +23,8 @@ func init() { //nolint:gochecknoinits // drivers register when the package is im
 	}
 }
 
-// newClients maps each URL scheme to the function that creates its client. go-redis parses the URL.
+// newClients maps each URL scheme to the function that creates a client from such a URL. go-redis
+// parses the URL.
 var newClients = map[string]func(u *url.URL) (redis.UniversalClient, error){
 	"redis":          newSingle,
 	"redis-sentinel": newSentinel,
@@ -62,8 +63,8 @@ func newCluster(u *url.URL) (redis.UniversalClient, error) {
 	return redis.NewClusterClient(options), nil
 }
 
-// parameters maps each query parameter that sets an option of the bus to the function that parses
-// it. All other parameters are left to go-redis.
+// parameters contains the query parameters that set options of the bus, each with the function that
+// parses its value. All other parameters are left to go-redis.
 var parameters = map[string]func(value string) (Option, error){
 	"prefix":          func(value string) (Option, error) { return WithPrefix(value), nil },
 	"probe_interval":  parsedOption(time.ParseDuration, WithProbeInterval),

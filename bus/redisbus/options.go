@@ -29,7 +29,7 @@ type options struct {
 	sharded        bool
 	logger         *slog.Logger
 	onEvent        func(bus.Event)
-	// ownsClient is set if Bus.Close must close the client.
+	// ownsClient reports whether Bus.Close must close the client.
 	ownsClient bool
 }
 
@@ -77,10 +77,12 @@ func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 // also used. The default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
-// WithEventHandler registers handle to be called for each event of the bus. Events are then no
-// longer logged. Calls are never concurrent. handle must not close the bus, because Close waits for
-// handle to return.
-func WithEventHandler(handle func(bus.Event)) Option { return func(o *options) { o.onEvent = handle } }
+// WithEventHandler registers handler to be called for each event of the bus. Events are then no
+// longer logged. Calls are never concurrent. handler must not close the bus, because Close waits
+// for handler to return.
+func WithEventHandler(handler func(bus.Event)) Option {
+	return func(o *options) { o.onEvent = handler }
+}
 
 func newOptions(opts []Option) (options, error) {
 	o := options{
@@ -99,7 +101,8 @@ func newOptions(opts []Option) (options, error) {
 	return o, o.validate()
 }
 
-// validate returns an error that joins all problems found in the options, or nil if there are none.
+// validate returns an error that joins one error for each invalid option, or nil if all options are
+// valid.
 func (o *options) validate() error {
 	var problems []error
 	addProblem := func(format string, args ...any) {

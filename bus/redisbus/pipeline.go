@@ -104,7 +104,7 @@ type pipeline[T command] struct {
 
 	// Only the pipeline's goroutine uses the fields below.
 
-	// completed counts the commands in the oldest batch that have been completed.
+	// completed is the number of completed commands in the oldest batch.
 	completed int
 	// replies counts all replies received since the pipeline was created.
 	replies int
@@ -114,7 +114,8 @@ type pipeline[T command] struct {
 	// received new replies.
 	lastProgress time.Time
 	// replyDeadline is the time until which the pipeline waits for the remaining replies after the
-	// session has ended. It is zero until the first health check after that.
+	// session has ended. The first health check after the end of the session sets it. Before that,
+	// it is zero.
 	replyDeadline time.Time
 }
 

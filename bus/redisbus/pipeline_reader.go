@@ -73,7 +73,8 @@ func (p *pipeline[T]) readReplies() error {
 	}
 }
 
-// completeNext completes the oldest command in flight, because Redis replies to commands in order.
+// completeNext completes the oldest command in flight with the given reply. Redis replies to
+// commands in order, so the reply belongs to this command.
 func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	batch, ok := p.oldestBatch()
 	if !ok {
@@ -193,7 +194,7 @@ func (p *pipeline[T]) failAll(err error) bool {
 	if p.socket != nil {
 		_ = p.socket.Close() // err already describes the failure
 	}
-	p.writeLock.Lock() // a writer that holds it fails soon, because the socket is closed
+	p.writeLock.Lock() // a goroutine that holds writeLock fails soon, because the socket is closed
 	p.mu.Lock()
 	closedErr := s.err()
 	if closedErr != nil {

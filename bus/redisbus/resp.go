@@ -61,7 +61,7 @@ func writeHeader(w *bufio.Writer, kind byte, n int) {
 }
 
 // readLine reads a line. It returns the first byte, which identifies the kind of the RESP value,
-// and the rest of the line without CRLF. content is valid until the next read.
+// and the rest of the line without CRLF. The content slice is valid until the next read.
 func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {

@@ -34,8 +34,8 @@ type session struct {
 	pubsub    *socket
 	publisher *pipeline[publication]
 	// lockPipelines maps each node key to the pipeline for the locks on that node. Only the
-	// goroutine that delivers frames uses it. This is the goroutine that calls activate and, once
-	// the session is active, the one that runs readLoop.
+	// goroutine that delivers frames uses it: first the one that calls activate and, once the
+	// session is active, the one that runs readLoop.
 	lockPipelines map[string]*pipeline[lockAttempt]
 
 	// active is set once all channels are subscribed and Publish uses the session.
@@ -117,7 +117,7 @@ func (s *session) err() error {
 
 // discard closes the pub/sub socket of a session that has ended. It returns without waiting for the
 // session's goroutines, because the pipelines may still be waiting for replies. Bus.Close waits for
-// them.
+// the goroutines.
 func (s *session) discard() {
 	s.bus.workers.Go(func() {
 		_ = s.pubsub.Close() // ends readLoop
@@ -128,11 +128,11 @@ func (s *session) discard() {
 // readLoop reads frames, confirmations and error replies from the pub/sub socket until the session
 // ends.
 func (s *session) readLoop() {
-	var name [256]byte // buffer for channel names, few of which are longer
+	var name [256]byte // buffer for channel names, which are rarely longer
 	for {
 		received, err := readPush(s.pubsub.reader, name[:])
 		if s.ctx.Err() != nil {
-			return // the next session may have begun, and receives the same frames
+			return // a new session may already be receiving the same frames
 		}
 		s.pushesRead.Add(1)
 		switch {
@@ -202,7 +202,7 @@ func (s *session) deliver(name, frame []byte) {
 // tryLock adds a lock attempt to the pipeline for the server that stores the lock. flushLocks sends
 // it later.
 //
-// If tryLock returns an error, the attempt was not added and will never be completed.
+// If tryLock returns an error, the attempt has not been added and will never be completed.
 func (s *session) tryLock(attempt lockAttempt) error {
 	node, nodeKey, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
 	if err != nil {
@@ -227,7 +227,7 @@ func (s *session) tryLock(attempt lockAttempt) error {
 // frames share a write, while an attempt for a single frame is sent without delay.
 func (s *session) flushLocks() {
 	if !s.active.Load() {
-		return // activate flushes the pipelines
+		return // activate will flush the pipelines
 	}
 	for _, p := range s.lockPipelines {
 		p.flush(maxInlineBytes)

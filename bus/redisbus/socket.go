@@ -41,8 +41,8 @@ type socket struct {
 // the handshake.
 func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 	options := *node.Options()
-	// RESP2 pushes have a shorter header than RESP3 pushes, and all replies consist of a single
-	// line.
+	// Pushes have a shorter header in RESP2 than in RESP3, and all replies to the bus's commands
+	// consist of a single line.
 	options.Protocol = 2
 	// After as many failed dials as the pool has connections, go-redis starts a goroutine that
 	// keeps dialing. This client dials only once, so this never happens with a pool size of two.

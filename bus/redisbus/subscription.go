@@ -22,7 +22,7 @@ var _ bus.Multiplexed = (*subscription)(nil)
 // pub/sub connection, which Redis counts as one receiver.
 func (s *subscription) Subscribers() int { return max(1, s.channel.snapshot.Load().subscribers.Len()) }
 
-// Close ends the subscription and waits for running calls of its handler to return. The last
+// Close ends the subscription and waits for running calls to its handler to return. The last
 // subscription to a channel receives frames until Redis has confirmed the UNSUBSCRIBE, so every
 // frame that Redis has counted as received is delivered.
 func (s *subscription) Close() { s.once.Do(s.close) }

@@ -25,8 +25,8 @@ type supervisor struct {
 	// probe is a channel that only this supervisor uses. The bus publishes frames on it and expects
 	// to receive them.
 	probe *channelState
-	// lastActive is the session that was activated most recently. It may have ended. lastActive is
-	// not nil once the supervisor has been added to the bus.
+	// lastActive is the session that was activated most recently. That session may have ended.
+	// lastActive is not nil once the supervisor has been added to the bus.
 	lastActive atomic.Pointer[session]
 
 	// Bus.mu guards the fields below.
@@ -129,7 +129,7 @@ func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 }
 
 // attach makes s the session on which the supervisor's channels are subscribed. It marks all
-// channels that have subscribers as dirty, so that the first call of s.reconcile subscribes to
+// channels that have subscribers as dirty, so that the first call to s.reconcile subscribes to
 // them.
 func (sup *supervisor) attach(s *session) {
 	b := sup.bus

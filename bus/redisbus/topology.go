@@ -95,8 +95,9 @@ func (c cluster) reportsReceivers() bool { return false }
 func (c cluster) refresh(ctx context.Context) { c.client.ReloadState(ctx) }
 
 // shardedCluster is the topology of a Redis Cluster with sharded pub/sub. Like keys, channels
-// belong to slots. A channel is subscribed to and published on the master that owns its slot.
-// Frames are not forwarded to other shards, so the number of receivers in a reply is complete.
+// belong to slots. The bus subscribes and publishes to a channel on the master that owns the
+// channel's slot. Frames are not forwarded to other shards, so the number of receivers in a reply
+// is complete.
 type shardedCluster struct{ cluster }
 
 func (s shardedCluster) nodeKey(ctx context.Context, channel string) (string, error) {
