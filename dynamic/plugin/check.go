@@ -67,7 +67,7 @@ func compareService(wanted *registry.Service, descriptor protoreflect.ServiceDes
 	return errors.Join(problems...)
 }
 
-// signature describes the properties of a method on which callers and servers must agree.
+// signature describes those properties of a method that callers and servers must agree on.
 func signature(m *registry.Method) string {
 	return fmt.Sprintf("(%s) returns (%s), %s with %s routing, topics %t",
 		m.Input().FullName(), m.Output().FullName(), m.Kind(), m.Routing(), m.Topics())

@@ -126,6 +126,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 // immediately.
 func (h *Host) Close() {
 	h.cancelDrain()
-	// Ignore the error: Shutdown reports handlers that did not finish and code that was stopped early.
+	// Ignore the error: it only reports handlers that were canceled and code that did not stop
+	// cleanly.
 	_ = h.Shutdown(context.Background())
 }

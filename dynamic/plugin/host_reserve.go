@@ -9,8 +9,8 @@ import (
 
 // reserve reserves service names for v and releases the names that v had reserved before. If
 // another plugin has reserved one of the names, reserve returns an error, unless the version that
-// holds the name is being drained. In that case, reserve waits until that version is closed, for at
-// most the drain timeout plus twice closeGrace.
+// holds the name is being drained. In that case, reserve waits until that version is closed, but no
+// longer than the drain timeout plus twice closeGrace.
 func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*closeGrace)
 	defer cancel()

@@ -152,8 +152,8 @@ func (w *watcher) folder(path string) *watchedFolder {
 // ago. It returns the time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.ready()
-	// Set these fields before the first unload: unload reads them to find plugins that have moved to
-	// another folder.
+	// Set these fields before the first unload, because unload reads them to find out whether a
+	// plugin has moved to another folder.
 	for _, f := range changed {
 		f.busy, f.loadingPlugin = true, readName(f.path)
 	}

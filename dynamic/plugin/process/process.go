@@ -107,8 +107,8 @@ func (p *process) signal(send func(pid int) error) {
 	}
 }
 
-// stop closes stdin and sends SIGTERM. If ctx ends before the process has exited, stop kills the
-// process and returns an error. stop returns when the process has exited.
+// stop asks the process to exit, by closing stdin and sending SIGTERM, and returns when the process
+// has exited. If ctx ends first, stop kills the process and returns an error.
 func (p *process) stop(ctx context.Context) error {
 	_ = p.stdin.Close()
 	p.signal(terminateGroup)
