@@ -59,8 +59,7 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 	return newStreamChain(ctx, p.conn.panics(), interceptors, newRPCInfo(p.method, r.topic))
 }
 
-// maxReopens is the maximum number of times that opening a stream is retried because the selected
-// server was shutting down.
+// maxReopens is the maximum number of retries if the server selected for a stream is shutting down.
 const maxReopens = 3
 
 // openStream opens a stream and returns it once a server has acknowledged the request. If the

@@ -34,7 +34,8 @@ type Ready struct {
 type Service struct {
 	// Name is the full name of the service.
 	Name string `json:"name"`
-	// WireName is the name of the service on the bus. It may be empty.
+	// WireName is the name of the service on the bus. It is optional: the host does not check an
+	// empty name.
 	WireName string   `json:"wire_name"`
 	Methods  []string `json:"methods"`
 }

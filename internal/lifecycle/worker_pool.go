@@ -16,8 +16,9 @@ const maxIdle = 128
 //
 // Goroutines are reused because a new goroutine has a small stack, which must grow by copying while
 // a handler runs. Each shard keeps its idle goroutines in last-in, first-out order: the next task
-// is run by the goroutine that was the last to finish on this processor, whose stack is still in
-// the cache. Without reuse, an in-process call with a single caller takes 1.39 times as long.
+// runs on the goroutine that most recently finished a task on the same processor, because its stack
+// is still in the cache. Without reuse, an in-process call with a single caller takes 1.39 times as
+// long.
 //
 // All methods are safe for concurrent use. Use [NewWorkerPool] to create a pool.
 type WorkerPool[T any] struct {
@@ -115,7 +116,7 @@ func (p *WorkerPool[T]) Stop() (idle <-chan struct{}) {
 	for i := range p.idle {
 		for _, worker := range p.idle[i].close() {
 			close(worker.assignments)
-			// The token is released here rather than by the worker, so that the returned channel is
+			// Stop rather than the worker releases the token, so that the returned channel is
 			// already closed if no task is running.
 			p.running.Leave(worker.token)
 		}
