@@ -5,9 +5,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// countDropped checks how many messages nats.go has dropped because inbound was full, and emits
-// events for newly dropped ones. If changeMu is locked, countDropped returns without waiting for
-// it. The next probe calls countDropped again.
+// countDropped emits an event for each NATS subscription for which nats.go has dropped messages
+// since the last check, because inbound was full. If changeMu is locked, countDropped returns
+// without waiting for it. The next probe calls countDropped again.
 func (b *Bus) countDropped() {
 	if !b.changeMu.TryLock() {
 		return

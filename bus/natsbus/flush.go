@@ -99,8 +99,8 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 	}
 }
 
-// runFlusher runs requested flushes until the bus is closed. The last flush may never complete, so
-// callers that wait for a flush also select on the bus's context.
+// runFlusher runs requested flushes until the bus is closed. A flush that is requested after that
+// never completes, so callers that wait for a flush also wait for the end of the bus's context.
 //
 // The order of the steps is important. nats.go receives permission errors before the PONG but may
 // call the error handler later, so runFlusher first waits for the handler. Next, it marks the bus

@@ -23,7 +23,7 @@ const (
 	lockValue = "0"
 )
 
-// lockAttempt is an attempt of this process to take the lock on a queue frame.
+// lockAttempt is an attempt by this process to take the lock on a queue frame.
 //
 // Redis pub/sub has no queue groups. Every process that has a subscriber for the queue receives
 // every frame, and the processes must agree on which of them delivers it. This is done as in psrpc,

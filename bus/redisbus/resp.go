@@ -75,7 +75,7 @@ func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 
 // unexpectedError returns the error for input that is not valid RESP or does not match any command
 // sent by the bus.
-func unexpectedError(what any) error { return fmt.Errorf("unexpected %q from redis", what) }
+func unexpectedError(input any) error { return fmt.Errorf("unexpected %q from redis", input) }
 
 // readReply reads a reply that consists of a single line. All commands sent through pipelines have
 // such replies. It returns the value of an integer reply, zero for a simple string, redis.Nil for a
