@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 )
 
-// RequestInfo describes the request, stream or update that is being handled, except for its
-// message. For an update, only Metadata is set.
+// RequestInfo describes the request, stream or update that is being handled. It does not contain
+// the message. For an update, only Metadata is set.
 type RequestInfo struct {
 	// ClientID is the ID of the client that sent the request or opened the stream.
 	ClientID string
@@ -62,7 +62,7 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 	return context.WithValue(ctx, outgoingMetadataKey{}, merged)
 }
 
-// outgoingMetadata returns the metadata carried by ctx. It must not be modified.
+// outgoingMetadata returns the metadata carried by ctx. The map must not be modified.
 func outgoingMetadata(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(outgoingMetadataKey{}).(map[string]string)
 	return metadata

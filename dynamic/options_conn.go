@@ -13,11 +13,11 @@ const DefaultClientTimeout = 3 * time.Second
 
 type connOptions struct {
 	id string
-	// timeout is the argument of WithClientTimeout, or 0 if the option is not used.
+	// timeout is the timeout set with WithClientTimeout, or 0 if the option is not used.
 	timeout          time.Duration
 	selectionTimeout time.Duration
 	maxFrameSize     int // bytes; 0 means no limit
-	// keepalive is the argument of WithKeepalive. See keepaliveInterval.
+	// keepalive is the interval passed to WithKeepalive. See keepaliveInterval.
 	keepalive     time.Duration
 	requestHooks  []RequestHook
 	responseHooks []ResponseHook

@@ -24,15 +24,15 @@ func (f requestInterceptorOption) applyRequest(o *requestOptions) {
 	f(o.interceptors)
 }
 
-// appendNonNil appends interceptors to *into. It skips nil interceptors and adds an error for each
-// of them to *problems.
-func appendNonNil[I any](into *[]I, problems *error, option string, interceptors []I) {
+// appendNonNil appends interceptors to *list. It skips nil interceptors and joins an error for each
+// of them to *problems. option is the name of the option, for the text of the error.
+func appendNonNil[I any](list *[]I, problems *error, option string, interceptors []I) {
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {
 			*problems = errors.Join(*problems, errors.NewErrorf(errors.InvalidArgument, "%s: interceptor %d is nil", option, i+1))
 			continue
 		}
-		*into = append(*into, interceptor)
+		*list = append(*list, interceptor)
 	}
 }
 
@@ -97,35 +97,36 @@ func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnO
 	})
 }
 
-// WithPublishInterceptors adds interceptors for calls of [Publish] on this conn. The first
-// interceptor is the outermost. If an interceptor is nil, [NewConn] returns an error.
+// WithPublishInterceptors adds interceptors for the updates that are sent by calling [Publish] with
+// the conn. The first interceptor is the outermost. If an interceptor is nil, [NewConn] returns an
+// error.
 func WithPublishInterceptors(interceptors ...PublishInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.publish, &c.err, "WithPublishInterceptors", interceptors)
 	})
 }
 
-// WithRequestInterceptors adds interceptors for one single call. They run inside the conn's
-// interceptors. The first interceptor is the outermost. If an interceptor is nil, the call fails
-// with code invalid_argument.
+// WithRequestInterceptors adds interceptors for the single call that it is passed to. They run
+// inside the conn's interceptors. The first interceptor is the outermost. If an interceptor is nil,
+// the call fails with code invalid_argument.
 func WithRequestInterceptors(interceptors ...ClientRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.rpc, &c.err, "WithRequestInterceptors", interceptors)
 	})
 }
 
-// WithRequestMultiInterceptors adds interceptors for one multi call. They run inside the conn's
-// interceptors. The first interceptor is the outermost. If an interceptor is nil, the call fails
-// with code invalid_argument.
+// WithRequestMultiInterceptors adds interceptors for the multi call that it is passed to. They run
+// inside the conn's interceptors. The first interceptor is the outermost. If an interceptor is nil,
+// the call fails with code invalid_argument.
 func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.multi, &c.err, "WithRequestMultiInterceptors", interceptors)
 	})
 }
 
-// WithRequestStreamInterceptors adds interceptors for one stream. They run inside the conn's
-// interceptors. The first interceptor is the outermost. If an interceptor is nil, opening the
-// stream fails with code invalid_argument.
+// WithRequestStreamInterceptors adds interceptors for the stream that is opened with this option.
+// They run inside the conn's interceptors. The first interceptor is the outermost. If an
+// interceptor is nil, opening the stream fails with code invalid_argument.
 func WithRequestStreamInterceptors(interceptors ...StreamInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithRequestStreamInterceptors", interceptors)

@@ -6,21 +6,21 @@ import (
 )
 
 type requestOptions struct {
-	// timeout is the argument of WithRequestTimeout, or 0 if the option is not used.
+	// timeout is the timeout set with WithRequestTimeout, or 0 if the option is not used.
 	timeout time.Duration
-	// selection is the argument of WithSelectionOpts, or nil if the option is not used.
+	// selection points to the options passed to WithSelectionOpts. It is nil if there are none.
 	selection *SelectionOpts
 	topic     []string
 	hasTopic  bool
 	metadata  map[string]string
-	// expected is the number of responses that end a multi call. It is 0 if unknown.
+	// expected is the number of responses after which a multi call ends. It is 0 if unknown.
 	expected int
-	// serverIDs holds the arguments of WithPeer, each of which receives the ID of the server that
-	// answers.
+	// serverIDs holds the pointers passed to WithPeer. When the call ends, the ID of the server
+	// that answered is stored in each of the variables.
 	serverIDs []*string
 
-	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages. If it
-	// is 0, the default is used.
+	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages. It is
+	// 0 if the default size is to be used.
 	bufferSize int
 	overflow   OverflowPolicy
 	// window is the send window of a stream, in messages. It is 0 if the stream has no window.
@@ -30,8 +30,8 @@ type requestOptions struct {
 	interceptors *clientInterceptors
 }
 
-// newRequestOptions returns the options of a request. It returns early if opts is empty, which is
-// the most common case, because o escapes to the heap.
+// newRequestOptions applies opts and returns the result. The most common case, in which opts is
+// empty, is handled before o is declared, because o is allocated on the heap.
 func newRequestOptions(opts []RequestOption) requestOptions {
 	if len(opts) == 0 {
 		return requestOptions{}
@@ -54,8 +54,8 @@ func WithRequestTimeout(timeout time.Duration) RequestOption {
 }
 
 // WithSelectionOpts sets how a server is selected for a call or stream. All fields are used as they
-// are: zero fields are not replaced by their defaults. The option has no effect on multi calls, nor
-// on methods whose servers do not claim requests.
+// are: zero fields are not replaced by defaults. The option has no effect on multi calls or on
+// methods whose servers do not claim requests.
 func WithSelectionOpts(opts SelectionOpts) RequestOption {
 	return requestOption(func(o *requestOptions) { o.selection = &opts })
 }
@@ -68,8 +68,8 @@ func WithTopic(parts ...string) RequestOption {
 
 // WithExpectedResponses ends a multi call as soon as n servers have responded. Without this option,
 // multi calls last until their timeout on NATS and on Redis Cluster without sharded pub/sub, where
-// the bus does not report how many receivers got a request. If n is zero or negative, the option
-// has no effect.
+// the bus does not report how many receivers a request has reached. If n is zero or negative, the
+// option has no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// DefaultServerTimeout is the default timeout for [WithServerTimeout].
+// DefaultServerTimeout is the timeout of a server if [WithServerTimeout] is not used.
 const DefaultServerTimeout = 3 * time.Second
 
 type serverOptions struct {
@@ -18,7 +18,7 @@ type serverOptions struct {
 	logger        *slog.Logger
 	maxFrameSize  int // bytes; 0 means no limit
 	maxConcurrent int // requests; 0 means no limit
-	// keepalive is the argument of WithKeepalive. See keepaliveInterval.
+	// keepalive is the interval passed to WithKeepalive. See keepaliveInterval.
 	keepalive    time.Duration
 	interceptors serverInterceptors
 }
@@ -51,7 +51,7 @@ func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
 	return o
 }
 
-// service converts the first argument of Register to the service to be registered.
+// service returns the service to register. descriptor is the first argument of Register.
 func (o *registerOptions) service(descriptor any) (*registry.Service, error) {
 	service, isService := descriptor.(*registry.Service)
 	switch {
@@ -99,9 +99,9 @@ func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
 
-// AllowMissing allows a service to be registered without handlers for some of its methods. Calls of
-// these methods fail with code unimplemented. If other servers on the bus have handlers for these
-// methods, requests may still reach this server and fail.
+// AllowMissing allows a service to be registered without handlers for some of its methods. Calls to
+// these methods fail with code unimplemented. Even if other servers on the bus have handlers for
+// these methods, requests may reach this server and fail.
 func AllowMissing() RegisterOption {
 	return registerOption(func(o *registerOptions) { o.allowMissing = true })
 }

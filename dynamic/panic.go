@@ -36,8 +36,8 @@ type panicReporter struct {
 
 // report logs a panic with the given value and calls the hooks. source describes the function that
 // panicked, for example "handler". report must be called on the goroutine that panicked, because it
-// logs the stack of the current goroutine. If a hook panics, the panic is logged and is not passed
-// on to the caller of report.
+// logs the stack of the current goroutine. If a hook panics, that panic is logged too and does not
+// reach the caller of report.
 func (r panicReporter) report(ctx context.Context, method *registry.Method, source string, value any) {
 	stack := debug.Stack()
 	r.log(method, source, value, stack)

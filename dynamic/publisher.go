@@ -100,10 +100,10 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 	return nil
 }
 
-// updateNonce returns a random nonce for an update, or 0 for no nonce if all subscribers receive
-// the update. On Redis, the members of a queue use the hash of a frame to agree on which member
-// handles it, and for five seconds they drop identical frames as duplicates. The nonce makes the
-// frames of identical updates different.
+// updateNonce returns a random nonce for an update. If all subscribers receive the update, no nonce
+// is needed and updateNonce returns 0. On Redis, the members of a queue use the hash of a frame to
+// agree on which member handles it, and for five seconds they drop identical frames as duplicates.
+// The nonce makes the frames of identical updates different.
 func updateNonce(method *registry.Method) uint64 {
 	if method.Routing() == registry.RoutingMulti {
 		return 0

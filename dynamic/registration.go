@@ -27,8 +27,8 @@ type Registration struct {
 	// subscription methods.
 	plans      map[string]*serverPlan
 	publishers map[string]*publisher
-	// clients is shared by all versions of the service, so that Replace preserves the clock offsets
-	// of the clients.
+	// clients caches the clients of the service. All versions of the service share it, so Replace
+	// preserves the clock offsets of the clients.
 	clients *clientCache
 	// drainingEndpoints counts the endpoints that have been deregistered or replaced but are still
 	// handling requests.
@@ -81,9 +81,8 @@ func (r *Registration) Service() *registry.Service { return r.service }
 
 // Close stops accepting requests for the service and waits for running handlers to return. If ctx
 // ends first, Close cancels the contexts of the handlers and returns an error that wraps ctx.Err().
-// Every call waits for running handlers, even if Close has been called before. After Close, the
-// service can be registered again, unless this registration has been replaced (see
-// [Registration.Replace]).
+// Every call to Close waits for running handlers, not just the first. After Close, the service can
+// be registered again, unless this registration has been replaced (see [Registration.Replace]).
 func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
@@ -113,7 +112,8 @@ func (r *Registration) Kill() {
 	r.drainingEndpoints.Close()
 	r.cancelSubscription.Close()
 	for _, e := range endpoints {
-		// Handlers that are still running can still send their responses.
+		// inFlight.Close rejects new requests but does not wait: handlers that are still running
+		// can still send their responses.
 		e.inFlight.Close()
 		e.close()
 	}
@@ -267,7 +267,7 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 		return
 	default:
 	}
-	go func() { // Close waits for this goroutine through drainingEndpoints
+	go func() { // Close waits for this goroutine by waiting for drainingEndpoints
 		defer r.drainingEndpoints.Leave()
 		<-idle
 		e.close()
@@ -318,13 +318,14 @@ func (r *Registration) onCancel(frame []byte) {
 	r.running.cancel(cancel.RequestID)
 }
 
-// trackRequest registers a request, which may be a request to open a stream. It must be called
-// before the claim is sent, because from then on the client can cancel the request, which cancels
-// ctx. If claims is true, the client can also select a server; the returned channel receives true
-// if it selects this one and false otherwise. If claims is false, trackRequest returns nil.
-func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, claims bool) (grant chan bool) {
+// trackRequest registers a request, which may be a request to open a stream. If the client cancels
+// the request later, ctx is canceled. If needsGrant is true, trackRequest returns a channel that
+// receives true if the client selects this server and false if it selects another one. Otherwise,
+// trackRequest returns nil. trackRequest must be called before the claim is sent, because the
+// client may respond to the claim immediately.
+func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, needsGrant bool) (grant chan bool) {
 	r.running.add(requestID, ctx)
-	if claims {
+	if needsGrant {
 		grant = r.server.pendingClaims.register(requestID)
 	}
 	return grant

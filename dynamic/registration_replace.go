@@ -17,7 +17,7 @@ import (
 //
 // The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
 // Topics registered on r are also registered for the new version if the method still takes such a
-// topic. The first call of RegisterTopic for such a topic then succeeds without doing anything. A
+// topic. The first call to RegisterTopic for such a topic then succeeds without doing anything. A
 // new method, or one whose kind or routing has changed, can be called as soon as the bus has
 // confirmed its subscription, which is shortly before the other methods move to the new version.
 //
@@ -28,8 +28,8 @@ import (
 //   - if r has already been replaced; the error has code failed_precondition. The topics of a
 //     replaced registration cannot be changed any more either.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
-	// Concurrent calls of Replace run one after the other. Once one of them has succeeded, the
-	// remaining ones fail.
+	// changeMu makes concurrent calls to Replace run one after the other. Once one of them has
+	// succeeded, the remaining ones fail.
 	r.changeMu.Lock()
 	defer r.changeMu.Unlock()
 	if err := r.checkReplaceable(); err != nil {
@@ -83,10 +83,11 @@ func (r *Registration) replaceWith(next *Registration) error {
 	defer cancel()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
-		// All endpoints must be closed, because even those that open did not reach are counted as
-		// users of their inbounds.
+		// Close all endpoints, even those that next.open has not opened: newEndpoints has counted
+		// every endpoint as a user of its inbound.
 		forEachConcurrently(endpoints, (*endpoint).close)
-		// If r was closed during open, return that as the cause of the failure.
+		// If r was closed while next.open was running, that is the cause of the failure, so return
+		// the corresponding error.
 		if closedErr := r.checkReplaceable(); closedErr != nil {
 			return closedErr
 		}
@@ -95,9 +96,9 @@ func (r *Registration) replaceWith(next *Registration) error {
 	return r.transferEndpoints(next)
 }
 
-// newEndpoints returns new endpoints for the methods of r that have no topics and for the topics
-// that predecessor serves. If an endpoint of predecessor has the same channel, the new endpoint
-// shares its inbound, and thereby its bus subscription.
+// newEndpoints returns new endpoints for the methods of r that have no topics, and for those topics
+// served by predecessor that r's methods still take. If an endpoint of predecessor has the same
+// channel, the new endpoint shares its inbound, and thereby its bus subscription.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
@@ -125,11 +126,11 @@ func (r *Registration) endpoint(name string) *endpoint {
 // closed. It locks both registrations and the server, in this order, so that Close, Kill and
 // Shutdown see the state either before or after the transfer.
 //
-// Frames that arrive during the transfer read the target of their inbound without a lock. The first
-// loop stores a target in every inbound that depends on the shared switched flag and still selects
-// the old endpoint. Setting the flag then switches all methods at once: a client that has received
-// a response from the new version of one method can no longer reach the old version of another
-// method. The second loop removes the flag and the references to the old endpoints.
+// When a frame arrives, its inbound reads the target without a lock, even during the transfer. The
+// first loop gives every inbound a target that depends on the shared switched flag and still
+// selects the old endpoint. Setting the flag then switches all methods at once: a client that has
+// received a response from the new version of one method can no longer reach the old version of
+// another method. The second loop removes the flag and the references to the old endpoints.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()

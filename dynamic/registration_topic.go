@@ -40,8 +40,9 @@ func (r *Registration) DeregisterTopicGroup(group string, parts ...string) error
 	return r.changeTopics(r.plansOfGroup, group, parts, r.deregisterTopics)
 }
 
-// changeTopics calls change with the plans that find returns for name. It returns an error if r has
-// been replaced or closed. A concurrent Replace waits until changeTopics has returned.
+// changeTopics calls find to look up the plans of the method or topic group with the given name,
+// and then calls change with these plans and parts. It returns an error if r has been replaced or
+// closed. A concurrent Replace waits until changeTopics has returned.
 func (r *Registration) changeTopics(
 	find func(name string) ([]*serverPlan, error), name string, parts []string,
 	change func(plans []*serverPlan, parts []string) error,
@@ -102,8 +103,8 @@ func (r *Registration) plansOfGroup(group string) ([]*serverPlan, error) {
 	return plans, nil
 }
 
-// registerTopics registers a topic for all methods. If that fails for one of them, the topic is
-// registered for none.
+// registerTopics registers a topic for the methods of all plans. If that fails for one method, the
+// topic is registered for none of them.
 func (r *Registration) registerTopics(plans []*serverPlan, parts []string) error {
 	var undo []func()
 	for _, plan := range plans {
@@ -120,8 +121,8 @@ func (r *Registration) registerTopics(plans []*serverPlan, parts []string) error
 }
 
 // registerTopic registers a topic for a method and returns a function that undoes the registration.
-// A topic inherited from the previous version of the service is already being served. In that case,
-// registerTopic only clears the fromPredecessor field of its endpoint.
+// If the topic was inherited from the previous version of the service, it is already being served,
+// and registerTopic only clears the fromPredecessor field of the topic's endpoint.
 func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo func(), err error) {
 	if err := transport.CheckTopic(plan.method, parts); err != nil {
 		return nil, err
@@ -135,9 +136,9 @@ func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo fun
 	return func() { r.drainEndpoint(name) }, r.openEndpoint(ctx, newEndpoint(plan, parts))
 }
 
-// takeInherited clears fromPredecessor of the endpoint with the given name and returns the
-// endpoint. It returns nil if the endpoint does not exist or was not inherited from the previous
-// version.
+// takeInherited clears the fromPredecessor field of the endpoint with the given name and returns
+// the endpoint. If there is no such endpoint, or if its fromPredecessor field is not set,
+// takeInherited returns nil.
 func (r *Registration) takeInherited(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,8 +157,8 @@ func (r *Registration) markInherited(e *endpoint) {
 	e.fromPredecessor = true
 }
 
-// deregisterTopics deregisters a topic for all methods. If that fails for one method, the topic is
-// still deregistered for the others.
+// deregisterTopics deregisters a topic for the methods of all plans. If that fails for one method,
+// the topic is still deregistered for the others.
 func (r *Registration) deregisterTopics(plans []*serverPlan, parts []string) error {
 	if len(plans) == 1 {
 		return r.deregisterTopic(plans[0], parts)

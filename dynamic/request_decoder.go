@@ -18,7 +18,7 @@ import (
 // the registration fails.
 //
 // decode is called for each request and must be safe for concurrent use. It returns a new message
-// with the given descriptor, which is then owned by the handler. The encoded bytes are never
+// with the given descriptor. The handler then owns the message. The encoded bytes are never
 // modified and may be retained, so the message may reference them. If decode returns an error or
 // panics, the call fails, or the stream is closed, with code malformed_request.
 type RequestDecoder func(request protoreflect.MessageDescriptor) (
@@ -53,7 +53,7 @@ func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) e
 	return d.replace(&bound.recvType, method.Input())
 }
 
-// replace sets the decoder of requests.
+// replace calls d and stores the function that d returns in requests.Decoder.
 func (d decoderOption) replace(requests *message.Type, descriptor protoreflect.MessageDescriptor) error {
 	if d == nil {
 		return errors.New("the request decoder is nil")

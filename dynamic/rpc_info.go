@@ -12,7 +12,8 @@ type RPCInfo struct {
 	// Service is the full name of the service in its descriptor, and Method is the simple name of
 	// the method.
 	Service, Method string
-	// Topic holds the parts of the topic of the call. It must not be modified.
+	// Topic holds the parts of the topic. It is empty if the method has no topics. It must not be
+	// modified.
 	Topic []string
 	// Multi reports whether this is a multi call, which every server answers.
 	Multi bool

@@ -44,9 +44,10 @@ type SelectionOpts struct {
 	// It is ignored if it is zero or negative.
 	ShortCircuitTimeout time.Duration
 	// SelectionFunc is called at the end of the selection with the acceptable claims in order of
-	// arrival. There may be no claims. It returns the ID of the selected server, or an error with
-	// which the call fails. If SelectionFunc is nil, the client selects the claim with the highest
-	// positive affinity. If several claims have that affinity, the first one is selected.
+	// arrival. The slice may be empty. SelectionFunc returns the ID of the selected server, or an
+	// error with which the call fails. If SelectionFunc is nil, the client selects the claim with
+	// the highest positive affinity. If several claims have that affinity, the first one is
+	// selected.
 	SelectionFunc func(claims []*Claim) (serverID string, err error)
 }
 

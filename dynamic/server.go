@@ -28,8 +28,8 @@ type Server struct {
 	options serverOptions
 	// wireID is options.id as a byte slice, as needed to encode frames.
 	wireID []byte
-	// configErr is the error caused by invalid arguments of NewServer, if any. If it is not nil,
-	// Register returns it.
+	// configErr is the error caused by invalid arguments of NewServer, or nil if they are valid.
+	// Register returns this error.
 	configErr     error
 	pendingClaims pendingClaims
 	// semaphore limits how many requests all services together may handle at the same time.
@@ -38,9 +38,9 @@ type Server struct {
 	stats     serverCounters
 	done      chan struct{}
 
-	// requestDedup detects requests and stream opens that the bus has delivered before, and
-	// messageDedup detects stream messages. The two caches are separate so that the messages of
-	// busy streams do not evict requests.
+	// requestDedup detects requests and stream opens that the bus has delivered before.
+	// messageDedup does the same for stream messages. The two caches are separate so that the
+	// messages of busy streams do not evict requests.
 	requestDedup, messageDedup dedup.Cache
 
 	// ctx is the parent of the contexts of all handlers. Shutdown and Kill cancel it.
@@ -89,8 +89,8 @@ type serverCounters struct {
 // stream.
 type task interface{ serve() }
 
-// NewServer returns a server on b that has no services yet. If b is nil or an option is invalid,
-// NewServer still returns a server, and Register returns the error.
+// NewServer returns a server that uses the bus b and has no services yet. If b is nil or an option
+// is invalid, NewServer still returns a server, but Register returns an error.
 func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	options := newServerOptions(opts)
@@ -149,8 +149,8 @@ func (s *Server) waiting() (messages uint64) {
 // Register starts serving a service. descriptor is a *registry.Service (in which case its wire name
 // is used), a protoreflect.ServiceDescriptor, or any other value accepted by [registry.NewService].
 // When Register returns, methods without topics can be called: the bus has confirmed their
-// subscriptions. Methods with topics can be called on a topic after [Registration.RegisterTopic]
-// has been called for it.
+// subscriptions. Methods with topics can be called on a topic once [Registration.RegisterTopic] has
+// registered the topic.
 //
 // If Register returns an error, no method of the service is served. Register returns an error
 //   - if the psrpc options of the service contradict each other;
@@ -173,8 +173,8 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 	return r, nil
 }
 
-// buildRegistration checks the arguments of Register and returns a registration without any
-// subscriptions.
+// buildRegistration checks the arguments of Register and returns a registration that has no
+// subscriptions yet.
 func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []RegisterOption) (*Registration, error) {
 	if s.configErr != nil {
 		return nil, s.configErr
@@ -209,7 +209,8 @@ func (s *Server) activate(r *Registration) error {
 	return err
 }
 
-// add adds r to services. It returns an error if the wire name of r is already in use.
+// add adds r to services. It returns an error if the wire name of r is already in use or if the
+// server has been closed.
 func (s *Server) add(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,8 +260,8 @@ func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel,
 
 // Shutdown stops accepting requests, so that clients select other servers, and waits for running
 // handlers to return. If ctx ends first, Shutdown cancels the contexts of the handlers and returns
-// an error that wraps ctx.Err() and names the services that were still busy. Every call waits for
-// running handlers, even if Shutdown or Kill has been called before.
+// an error that wraps ctx.Err() and names the services that were still busy. Every call to Shutdown
+// waits for running handlers, even if Shutdown or Kill has been called before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.markClosed()
 	errs := make([]error, len(services))
@@ -273,8 +274,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	// Handlers of services that were killed earlier may still be running. Kill has removed these
-	// services from the server, so they were not closed above.
+	// Handlers of services that were killed earlier may still be running. Registration.Kill has
+	// removed these services from the server, so the loop above has not waited for their handlers.
 	if err := waitFor(ctx, idle); err != nil {
 		return errors.NewErrorf(errors.FromContext(err).Code(),
 			"server %s: handlers were still running: %w", s.ID(), err)
@@ -349,8 +350,8 @@ func (s *Server) onGrant(frame []byte) {
 	s.pendingClaims.resolve(selection.RequestID, bytes.Equal(selection.ServerID, s.wireID))
 }
 
-// addDraining adds r, which is about to replace another registration, to draining, so that a
-// concurrent Shutdown or Kill closes r too.
+// addDraining adds r, which is about to replace another registration, to s.draining. A concurrent
+// Shutdown or Kill then closes r too.
 func (s *Server) addDraining(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -61,9 +61,9 @@ type serverCall struct {
 // the token to Leave when it is done. If it returns false, the request has been dropped and the
 // caller must pass the token to Leave. startServerCall never blocks.
 //
-// A request that needs no grant is handled immediately, so startServerCall drops it if the bus
-// delivers it a second time. A request that needs a grant does not need this check, because its
-// client grants it only once.
+// A request that needs no grant is handled as soon as it arrives, so startServerCall must drop it
+// if the bus delivers it a second time. A request that needs a grant does not need this check,
+// because its client grants it only once.
 func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	request, ok := transport.Decode(
@@ -97,7 +97,8 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	return true
 }
 
-// deregister removes the request from the cancel table and from the pending claims.
+// deregister removes the request from the cancel table of the registration and from the pending
+// claims of the server.
 func (c *serverCall) deregister() {
 	c.plan.registration.untrackRequest(c.requestID, &c.context, c.grant)
 }
@@ -107,8 +108,9 @@ func (c *serverCall) requestInfo() RequestInfo {
 	return newRequestInfo(c.client.id, c.sentAt, c.metadata)
 }
 
-// serve handles the request and sends the response. It also sends a response if the handler panics
-// or calls runtime.Goexit. In both cases, answered is still false when the deferred function runs.
+// serve handles the request and sends the response. If the handler panics or calls runtime.Goexit,
+// serve sends an error response. In both cases, answered is still false when the deferred function
+// runs.
 func (c *serverCall) serve() {
 	defer c.endpoint.inFlight.Leave(c.token)
 	defer c.deregister()
@@ -304,7 +306,7 @@ func (c *serverCall) sendResponse(frame []byte) {
 	defer c.publishContext.Cancel()
 	err := server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
-		// publishToClient has already logged the error.
+		// The error of the second attempt can be ignored: publishToClient has already logged it.
 		_ = server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, c.tooLargeFrame(err))
 	}
 }
@@ -315,17 +317,17 @@ func (c *serverCall) tooLargeFrame(err error) []byte {
 	return c.errorFrame(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), err))
 }
 
-// computeDeadline sets the deadline of the request according to this server's clock and reports
-// whether that deadline is in the future. expires is the deadline according to the client's clock,
-// in nanoseconds since the Unix epoch.
+// computeDeadline sets the deadline of the request according to this server's clock. It returns
+// false if the request has expired and must be dropped. expiresAt is the deadline according to the
+// client's clock, in nanoseconds since the Unix epoch.
 //
 // A late request and a request from a client whose clock is slow look the same: both seem to have
 // been sent too long ago. The delays of earlier requests from the same client tell the two apart
 // (see [clockskew.Offset]). If there are no earlier requests and the method requires claims, the
 // server sets maybeExpired and claims the request, because a grant proves that the client is still
 // waiting. If the method does not require claims, the server drops the request, as psrpc does.
-func (c *serverCall) computeDeadline(now time.Time, expires int64) bool {
-	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expires)
+func (c *serverCall) computeDeadline(now time.Time, expiresAt int64) bool {
+	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
 	c.context.Expiry = expiry
 	if c.sentAt == 0 || !sent.Before(expiry) {
 		return now.Before(expiry)
@@ -354,8 +356,8 @@ func (c *serverCall) computeDeadline(now time.Time, expires int64) bool {
 	return c.maybeExpired
 }
 
-// applySkew sets the deadline for a client whose clock is behind by skew, or ahead if skew is
-// negative. It reports whether the deadline is in the future.
+// applySkew sets the deadline of a request from a client whose clock is behind by skew, or ahead if
+// skew is negative. It reports whether the deadline is in the future.
 func (c *serverCall) applySkew(now, expiry time.Time, skew time.Duration) bool {
 	c.context.Expiry = expiry.Add(skew)
 	c.clockSkewed = skew.Abs() > clockskew.Tolerance

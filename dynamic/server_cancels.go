@@ -24,9 +24,9 @@ type cancelShard struct {
 	_        [shard.CacheLineSize]byte
 }
 
-// add allows the client to cancel ctx by sending a cancel frame with the request ID. It does
-// nothing if requestID does not have the format of dynpsrpc's IDs, because a client that uses
-// another format never sends cancel frames.
+// add adds a request, so that the client can cancel ctx by sending a cancel frame with the request
+// ID. It does nothing if requestID does not have the format of dynpsrpc's IDs, because a client
+// that uses another format never sends cancel frames.
 func (t *cancelTable) add(requestID []byte, ctx *lazyctx.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

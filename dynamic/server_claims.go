@@ -13,7 +13,7 @@ import (
 // selected a server. Each request has a channel that receives the client's selection.
 type pendingClaims struct {
 	mu sync.Mutex
-	// waiting maps each request ID to a channel with capacity 1.
+	// waiting maps the ID of each request to its channel, which has capacity 1.
 	waiting map[string]chan bool
 }
 
@@ -50,8 +50,8 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	delete(p.waiting, string(requestID))
 	p.mu.Unlock()
 	if grant != nil {
-		// This cannot block: the channel has been removed from the map, so nothing else sends to
-		// it.
+		// This send cannot block: the channel has capacity 1, and nothing else sends to it, because
+		// it has been removed from the map.
 		grant <- granted
 	}
 }
@@ -66,9 +66,9 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 type claimOffer struct {
 	plan      *serverPlan
 	requestID []byte
-	// grant receives true if the client selects this server and false if it selects another one. It
-	// was registered when the request arrived, because the grant may arrive as soon as the claim
-	// has been sent. It is nil if no grant is needed.
+	// grant receives true if the client selects this server and false if it selects another one.
+	// The channel was registered when the request arrived, because the grant may arrive as soon as
+	// the claim has been sent. It is nil if no grant is needed.
 	grant  <-chan bool
 	client *clientEntry
 	// subscribers is the value that endpoint.subscribers returned when the request arrived.
@@ -98,7 +98,7 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 	}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil {
-		// This cannot happen because both IDs are known to be valid UTF-8.
+		// AppendFrame fails only for invalid UTF-8, and both IDs are known to be valid.
 		server.options.logger.Error("dynpsrpc: cannot encode claim",
 			slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
 		return false

@@ -51,7 +51,7 @@ func (c *clientCache) get(clientID []byte) *clientEntry {
 	defer c.mu.Unlock()
 	if c.size >= maxClients {
 		// The cache is rarely full, so clearing it is good enough. Tracking which entries are in
-		// use would add a cost to every request.
+		// use would make every request slower.
 		c.byID.Clear()
 		c.size = 0
 	}

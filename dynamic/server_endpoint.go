@@ -16,7 +16,7 @@ type endpoint struct {
 	topic []string
 	// name is the name of the request channel. The registration uses it as the key of the endpoint.
 	name string
-	// handle calls the handler of a call through its interceptors. It is not used for streams.
+	// handle passes a call through the interceptors to the handler. It is not used for streams.
 	handle  serveFunc
 	inbound *inbound
 
@@ -81,8 +81,9 @@ func (e *endpoint) isClosing() bool {
 func (e *endpoint) drain() {
 	e.drainOnce.Do(func() { close(e.closing) })
 	if e.inbound.isStream {
-		// The subscription is kept open as long as there are streams, so new stream opens must be
-		// rejected here. Another server or version of the service claims them.
+		// detach keeps the subscription open while other endpoints use the inbound, so stream opens
+		// may still arrive. Closing inFlight makes e reject them. Another server, or another
+		// version of the service, claims them.
 		e.inFlight.Close()
 	}
 	e.inbound.detach(e)

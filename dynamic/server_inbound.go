@@ -31,8 +31,8 @@ type inbound struct {
 	streams streamTable
 
 	target atomic.Pointer[target]
-	// endpoints counts the endpoints that have not been detached. When it drops to zero, frames is
-	// closed.
+	// endpoints counts the endpoints that use the inbound and have not been detached. When it drops
+	// to zero, frames is closed.
 	endpoints atomic.Int32
 	// grantsOpen counts the endpoints that may still receive grants. When it drops to zero, grants
 	// is closed.
@@ -165,8 +165,8 @@ func (i *inbound) detach(e *endpoint) {
 	}
 }
 
-// releaseGrants stops receiving grants for an endpoint. It must be called once for each endpoint,
-// when none of the endpoint's requests is waiting for a grant.
+// releaseGrants stops receiving grants for an endpoint. It must be called once for each endpoint.
+// Requests of the endpoint that are still waiting for a grant might not receive it.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()

@@ -27,17 +27,17 @@ func (p *serverPlan) reportPanic(ctx context.Context, source string, value any) 
 
 // callAffinity calls an affinity function. If the function panics, callAffinity reports the panic
 // and returns a negative affinity, which declines the request. It does the same if the function
-// calls runtime.Goexit. recover returns nil in that case, so the variable returned is needed to
-// detect it.
+// calls runtime.Goexit. recover returns nil in that case, so callAffinity needs the variable
+// completed to detect it.
 func (p *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
-	returned := false
+	completed := false
 	defer func() {
-		if !returned {
+		if !completed {
 			p.reportPanic(ctx, "affinity function", recover())
 			affinity = -1
 		}
 	}()
 	affinity = function()
-	returned = true
+	completed = true
 	return affinity
 }

@@ -17,7 +17,8 @@ func Unprocessed(err error) error {
 }
 
 // IsUnprocessed reports whether err is the error of a call that the server rejected before
-// processing the request, either because the server was at its limits or by using [Unprocessed].
+// processing the request, either because a concurrency limit had been reached or because a handler
+// or interceptor returned an error marked with [Unprocessed].
 //
 // The mark applies to one call only. If a handler returns the error of a call that it has made
 // itself, the mark is not passed on to the handler's own caller, because the handler has already
@@ -38,8 +39,9 @@ func isMarkedUnprocessed(err error) bool {
 	return marked
 }
 
-// remoteUnprocessedError is an error from a call that the remote server has marked as unprocessed.
-// It is a separate type, so that a handler that returns it does not mark its own response.
+// remoteUnprocessedError is the error of a call that the remote server has marked as unprocessed.
+// It is not an unprocessedError: if a handler returns the error of a call that it has made, the
+// handler's own response must not be marked.
 type remoteUnprocessedError struct{ error }
 
 func (e remoteUnprocessedError) Unwrap() error { return e.error }

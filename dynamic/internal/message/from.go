@@ -15,35 +15,36 @@ type Resolver interface {
 	protoregistry.MessageTypeResolver
 }
 
-// From converts given to a message. A proto.Message is returned as it is, without a check of its
-// type. A json.RawMessage or a map[string]any is parsed according to the protobuf JSON mapping;
-// types resolves extensions and the messages in google.protobuf.Any. If given is nil or a nil map,
-// From returns an empty message. Errors returned by From do not contain the name of the method.
-func (t *Type) From(types Resolver, given any) (proto.Message, error) {
-	switch given := given.(type) {
+// From converts value to a message. If value is a proto.Message, From returns it as it is, without
+// checking its type. If value is a json.RawMessage or a map[string]any, From parses it according to
+// the protobuf JSON mapping and uses resolver to find extensions and the types of messages in
+// google.protobuf.Any. If value is nil or a nil map, From returns an empty message. Errors returned
+// by From do not contain the name of the method.
+func (t *Type) From(resolver Resolver, value any) (proto.Message, error) {
+	switch value := value.(type) {
 	case nil:
 		return t.New(), nil
 	case proto.Message:
-		return given, nil
+		return value, nil
 	case json.RawMessage:
-		return t.fromJSON(types, given)
+		return t.fromJSON(resolver, value)
 	case map[string]any:
-		if given == nil {
+		if value == nil {
 			return t.New(), nil
 		}
-		encoded, err := json.Marshal(given)
+		encoded, err := json.Marshal(value)
 		if err != nil {
 			return nil, fmt.Errorf("map cannot be encoded as JSON: %w", err)
 		}
-		return t.fromJSON(types, encoded)
+		return t.fromJSON(resolver, encoded)
 	default:
-		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", given)
+		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", value)
 	}
 }
 
-func (t *Type) fromJSON(types Resolver, encoded []byte) (proto.Message, error) {
+func (t *Type) fromJSON(resolver Resolver, encoded []byte) (proto.Message, error) {
 	message := t.New()
-	options := protojson.UnmarshalOptions{Resolver: types}
+	options := protojson.UnmarshalOptions{Resolver: resolver}
 	if err := options.Unmarshal(encoded, message); err != nil {
 		return nil, fmt.Errorf("cannot parse as %s: %w", t.Name, err)
 	}

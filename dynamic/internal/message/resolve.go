@@ -91,9 +91,9 @@ func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescri
 	return t, nil
 }
 
-// messageTypeOf returns the message type of zero, the zero value of a Go type. It returns an error
-// if ProtoReflect panics: a struct that merely embeds a message implements proto.Message, but its
-// zero value panics.
+// messageTypeOf returns the message type of a Go type, given the zero value of the Go type. It
+// returns an error if ProtoReflect panics, which happens, for example, if the Go type is a pointer
+// to a struct that merely embeds a message.
 func messageTypeOf(zero proto.Message) (t protoreflect.MessageType, err error) {
 	defer func() {
 		if recover() != nil {

@@ -20,17 +20,18 @@ type Type struct {
 	Name protoreflect.FullName
 	// New returns a new, empty message. It is nil in a Type from EncodeOnly.
 	New func() proto.Message
-	// GoType is the type parameter of Resolve.
+	// GoType is the type argument of Resolve. It is nil in a Type from EncodeOnly.
 	GoType reflect.Type
 	// DecodedType is the Go type of the messages returned by Decode. It differs from GoType if
-	// GoType is an interface.
+	// GoType is an interface type.
 	DecodedType reflect.Type
-	// Decoder is called by Decode instead of New and proto.Unmarshal. It is nil unless the user has
-	// supplied a decoder. The code that sets Decoder must also set DecodedType.
+	// Decoder is the decoder supplied by the user, or nil if there is none. If it is set, Decode
+	// calls it instead of New and proto.Unmarshal. The code that sets Decoder must also set
+	// DecodedType.
 	Decoder func(encoded []byte) (proto.Message, error)
 
-	// static reports whether every message of type GoType is named Name. If so, Check only has to
-	// check for nil.
+	// static reports whether every message of type GoType has the full name in Name. If so, Check
+	// only has to compare the message with nil.
 	static bool
 	// noRequired reports whether messages cannot contain required fields. If so, encoding and
 	// decoding skip the search for missing required fields.
@@ -45,8 +46,8 @@ func EncodeOnly(descriptor protoreflect.MessageDescriptor) Type {
 	return Type{Name: descriptor.FullName(), noRequired: hasNoRequired(descriptor)}
 }
 
-// Check returns an error if message is nil or if its descriptor has a different name. message must
-// be of type GoType. As everywhere in protobuf, a nil pointer to a generated type is an empty
+// Check returns an error if message is nil or if its full name is not t.Name. message must be of
+// type GoType. As everywhere in protobuf, a nil pointer to a generated type counts as an empty
 // message.
 func (t *Type) Check(message proto.Message) error {
 	if t.static && message != nil {
@@ -91,41 +92,42 @@ func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	return t.Decode(encoded)
 }
 
-// Decode decodes a new message from encoded.
+// Decode decodes data into a new message.
 //
-// Decode recovers panics and returns them as errors, because encoded comes from the network and
+// Decode recovers panics and returns them as errors, because data comes from the network and
 // protobuf-go v1.36 panics while decoding a dynamic message in which a map entry contains its key
 // twice with different wire types.
-func (t *Type) Decode(encoded []byte) (message proto.Message, err error) {
+func (t *Type) Decode(data []byte) (message proto.Message, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			message, err = nil, fmt.Errorf("message %s cannot be decoded: %v", t.Name, value)
 		}
 	}()
-	if message, err = t.unmarshal(encoded); err != nil {
+	if message, err = t.unmarshal(data); err != nil {
 		return nil, fmt.Errorf("message %s cannot be decoded: %w", t.Name, err)
 	}
 	return message, nil
 }
 
-func (t *Type) unmarshal(encoded []byte) (proto.Message, error) {
+func (t *Type) unmarshal(data []byte) (proto.Message, error) {
 	if t.Decoder != nil {
-		return t.Decoder(encoded)
+		return t.Decoder(data)
 	}
 	message := t.New()
 	// Merge avoids resetting the message, which is empty anyway.
-	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}.Unmarshal(encoded, message)
+	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}.Unmarshal(data, message)
 }
 
-// Body wraps message in a wire.Body, the form in which package wire encodes it into frames. message
-// must have passed Check or CheckName.
+// Body wraps message in a wire.Body, from which package wire encodes the frame. message must have
+// passed Check or CheckName.
 func (t *Type) Body(message proto.Message) wire.Body {
 	return wire.Body{Message: message, Initialized: t.noRequired}
 }
 
-// Encode encodes a message that was decoded from original. If the message has not changed, Encode
-// returns original, which preserves the exact bytes and the field order chosen by the sender.
-// Encode returns an error if CheckName fails or if a required field is missing.
+// Encode encodes message, which was decoded from original and may have been modified since. If it
+// has not been modified, Encode returns original, which preserves the exact bytes and the field
+// order chosen by the sender. Encode returns an error if CheckName fails or if a required field is
+// missing.
 func (t *Type) Encode(message proto.Message, original []byte) ([]byte, error) {
 	if err := t.CheckName(message); err != nil {
 		return nil, err

@@ -31,8 +31,8 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 	}
 }
 
-// ContextReason returns the reason for a call that failed because its context ended. err is the
-// error of the context.
+// ContextReason returns the reason to record for a call that failed because its context ended. err
+// is the error of the context.
 func ContextReason(err error) errors.Reason {
 	if errors.Is(err, context.Canceled) {
 		return errors.ReasonCanceled

@@ -59,7 +59,7 @@ func (s *LazySubscription) Subscribe(
 }
 
 // Subscribers returns the number of subscriptions, including this one, that the bus counts together
-// as a single receiver. It returns 0 if there are no others, or if the subscription does not exist.
+// as a single receiver. It returns 0 if the subscription does not exist or is the only one.
 func (s *LazySubscription) Subscribers() uint32 {
 	s.mu.Lock()
 	multiplexed, ok := s.subscription.(bus.Multiplexed)
@@ -73,8 +73,8 @@ func (s *LazySubscription) Subscribers() uint32 {
 	return 0
 }
 
-// Close closes the subscription if it exists and makes later calls of Subscribe fail. Once Close
-// has returned, no more frames are delivered, unless a call of Subscribe is in progress. In that
+// Close closes the subscription if it exists and makes later calls to Subscribe fail. Once Close
+// has returned, no more frames are delivered, unless a call to Subscribe is in progress. In that
 // case, no more frames are delivered once Subscribe has returned. Close may be called more than
 // once.
 func (s *LazySubscription) Close() {

@@ -10,13 +10,13 @@ import (
 // names, the maximum is lower.
 const maxTypos = 3
 
-// Suggest returns "; did you mean X?", to be appended to an error about an unknown method. X is the
-// name, as returned by nameOf, of the method whose name is most similar to name. Suggest returns ""
-// if no method has a similar name.
+// Suggest returns "; did you mean X?", to be appended to an error about an unknown method. The
+// candidates for X are the results of nameOf for methods; X is the one that is most similar to
+// name. Suggest returns "" if no candidate is similar to name.
 //
-// Two names are similar if their edit distance, ignoring case, is at most three and at most a third
-// of the length of the method part of name, rounded up. They are also similar if the candidate is a
-// full name that ends with name, for example because the package is missing from name.
+// A candidate is similar to name if the edit distance between them, ignoring case, is at most three
+// and at most a third of the length of name's method part, rounded up. A candidate is also similar
+// if it is a full name that ends with name, for example because name lacks the package.
 func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Method) string) string {
 	method := name[strings.LastIndexAny(name, "/.")+1:]
 	best, bestDistance := "", 1+min(maxTypos, (len(method)+2)/3)
