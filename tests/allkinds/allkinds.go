@@ -28,8 +28,8 @@ const (
 //go:embed all.proto
 var source []byte
 
-// Registry returns a new registry that contains the service. The service uses the generated message
-// type.
+// Registry returns a new registry that contains the service. The messages of the service have the
+// generated type [Text].
 func Registry() (*registry.Registry, error) {
 	reg := registry.New()
 	return reg, reg.ParseProto(fstest.MapFS{"all.proto": {Data: source}}, "all.proto")
@@ -113,7 +113,7 @@ func echo(stream dynamic.ServerStream[*Text, *Text]) error {
 	return nil
 }
 
-// Call makes a single call of the given method, with messages of the generated type.
+// Call makes a single call to the given method, with messages of the generated type.
 func (w *World) Call(ctx context.Context, method, value string, opts ...dynamic.RequestOption) (*Text, error) {
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, method)
 	if err != nil {
@@ -122,25 +122,25 @@ func (w *World) Call(ctx context.Context, method, value string, opts ...dynamic.
 	return client.Call(ctx, &Text{Value: value}, opts...)
 }
 
-// CallEvery makes a multi call of method Every. It waits until the call has ended and returns all
-// responses.
+// CallEvery makes a multi call to the method Every. It waits until the call has ended and returns
+// all responses.
 func (w *World) CallEvery(ctx context.Context, value string) ([]*dynamic.Response[*Text], error) {
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Every)
 	if err != nil {
 		return nil, err
 	}
-	came, err := client.CallMulti(ctx, &Text{Value: value})
+	received, err := client.CallMulti(ctx, &Text{Value: value})
 	if err != nil {
 		return nil, err
 	}
 	var responses []*dynamic.Response[*Text]
-	for response := range came {
+	for response := range received {
 		responses = append(responses, response)
 	}
 	return responses, nil
 }
 
-// Open opens a stream on method Flow.
+// Open opens a stream on the method Flow.
 func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Text, *Text] {
 	t.Helper()
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Flow)
@@ -150,8 +150,8 @@ func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Te
 	return stream
 }
 
-// Exchange sends a message with each of the given values on a stream, and requires that the server
-// sends the message back before the next one is sent.
+// Exchange sends one message on stream for each of the given values. It requires the server to send
+// each message back before it sends the next one.
 func Exchange(t testing.TB, stream dynamic.ClientStream[*Text, *Text], values ...string) {
 	t.Helper()
 	for _, value := range values {
@@ -160,7 +160,7 @@ func Exchange(t testing.TB, stream dynamic.ClientStream[*Text, *Text], values ..
 	}
 }
 
-// Subscribe subscribes to method Feed.
+// Subscribe subscribes to the method Feed.
 func (w *World) Subscribe(ctx context.Context, t testing.TB) dynamic.Subscription[*Text] {
 	t.Helper()
 	client, err := dynamic.NewClient[*Text, *Text](w.Conn, Feed)

@@ -17,7 +17,7 @@ func callers(operations []func() error) load {
 		start := time.Now()
 		var running sync.WaitGroup
 		for i := range workers {
-			running.Go(func() { workers[i].work(until) }) // Wait is called below
+			running.Go(func() { workers[i].work(until) }) // running.Wait waits for this goroutine
 		}
 		running.Wait()
 
@@ -63,12 +63,12 @@ func (c *caller) work(until time.Time) {
 	}
 }
 
-// perCaller calls operation once for each of n callers, with the caller's index, and returns the
-// resulting operations.
-func perCaller(n int, operation func(caller int) func() error) []func() error {
+// perCaller returns the operations of n callers. To create them, it calls newOperation with the
+// index of each caller.
+func perCaller(n int, newOperation func(caller int) func() error) []func() error {
 	operations := make([]func() error, n)
 	for i := range operations {
-		operations[i] = operation(i)
+		operations[i] = newOperation(i)
 	}
 	return operations
 }

@@ -1,5 +1,5 @@
 // Command bench measures the performance of dynpsrpc. In the same run, it also measures the raw
-// transports, used without dynpsrpc. Their performance is the upper limit for dynpsrpc.
+// transports without dynpsrpc, as the upper limit that dynpsrpc is compared to.
 //
 //	go -C tests/bench run . -run 'redis/64B' -rounds 5 -time 1s
 //

@@ -7,8 +7,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// clockEvery is the number of updates that are published between two calls of time.Now. A call for
-// every update would distort the measurement, because it can cost as much as publishing one.
+// clockEvery is the number of updates that are published between two calls to time.Now. Reading the
+// clock for every update would distort the measurement, because it can take as long as publishing
+// the update.
 const clockEvery = 16
 
 // feed measures one publisher that sends updates to subscribers. Its run method is the load.
@@ -55,13 +56,13 @@ func newFeed(copies, window int) *feed {
 // subscriber returns a new subscriber of f.
 func (f *feed) subscriber() *subscriber { return &subscriber{feed: f} }
 
-// got counts a received update. right reports whether its content is as expected. All calls for one
-// subscriber must be made from the same goroutine. Updates have no sequence numbers, so got assumes
-// that the nth update that a subscriber receives is the nth one published. This is true as long as
-// no update is lost.
-func (s *subscriber) got(right bool) {
+// got counts a received update. correct reports whether its content is as expected. All calls for
+// one subscriber must be made from the same goroutine. Updates have no sequence numbers, so got
+// assumes that the nth update that a subscriber receives is the nth one published. This is true
+// unless an update is lost.
+func (s *subscriber) got(correct bool) {
 	f := s.feed
-	if !right {
+	if !correct {
 		f.wrong.Add(1)
 		return
 	}

@@ -103,8 +103,8 @@ func (s *settings) results(rows []*row) (*results, error) {
 	return all, err
 }
 
-// choose returns the rows that are selected by the flags. With -limits, it also returns the rows
-// that the selected rows are compared to.
+// choose returns the rows selected by the flags. With -limits, it also returns the rows that the
+// selected rows are compared to.
 func (s *settings) choose(rows []*row) ([]*row, error) {
 	name, err := regexp.Compile(s.rows)
 	bus, busErr := regexp.Compile(s.buses)

@@ -66,8 +66,8 @@ func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profi
 	return m, failure
 }
 
-// measure runs a load for the given duration. If operations failed, the measurement is valid for
-// the others and the error describes the failures.
+// measure runs a load for the given duration. If some operations fail, the measurement covers the
+// successful ones, and the error describes the failures.
 func measure(do load, duration time.Duration) (measurement, error) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

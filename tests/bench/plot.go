@@ -52,8 +52,8 @@ func (all *results) ratio(bus, name string) (float64, bool) {
 	return r.Ratios[0].Median, true
 }
 
-// plotRatios draws a bar chart of the rates of selected rows, relative to the rate of the raw
-// transport, on NATS and Redis. Rows that were not run are omitted.
+// plotRatios draws a bar chart of the rates of selected rows on NATS and Redis, relative to the
+// rate of the raw transport. Rows that were not run are omitted.
 func (all *results) plotRatios(file string) error {
 	names := slices.DeleteFunc([]string{
 		"queue/c1", "queue/c64", "queue-noclaim/c64", "affinity-first/c64", "multi3/c16", "stream/send-ack/s1", "stream/echo/s16",

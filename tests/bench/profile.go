@@ -9,12 +9,13 @@ import (
 )
 
 // profiles holds the directories to which CPU and memory profiles of each row are written. A
-// profile is disabled if its directory is empty. Each round overwrites the files of the previous
-// round.
+// profile is disabled if the name of its directory is empty. Each round overwrites the files of the
+// previous round.
 type profiles struct{ cpu, mem string }
 
 // prepare creates the directories and sets the sampling rate of the memory profile. It must be
-// called before the first row is set up, because earlier allocations are sampled less often.
+// called before the first row is set up, because allocations made before the call are sampled less
+// often.
 func (p profiles) prepare() error {
 	if p.mem != "" {
 		runtime.MemProfileRate = 4 << 10

@@ -32,7 +32,7 @@ type result struct {
 	Rounds []measurement `json:"rounds"`
 	Median measurement   `json:"median"`
 	Ratios []ratio       `json:"ratios,omitempty"`
-	// Errors holds a description of the failures in each round in which operations failed.
+	// Errors has one entry for each round in which operations failed.
 	Errors []string `json:"errors,omitempty"`
 
 	row *row
@@ -141,7 +141,7 @@ func (all *results) write(name string) error {
 	return os.WriteFile(name, append(encoded, '\n'), 0o600)
 }
 
-// readResults reads results from a file that was created by write.
+// readResults reads results from a file created by write.
 func readResults(name string) (*results, error) {
 	encoded, err := os.ReadFile(name) //nolint:gosec // the user passes the name as a flag
 	if err != nil {

@@ -10,7 +10,7 @@ type row struct {
 	bus  string
 	size size
 	name string
-	// bare reports whether the row measures a raw transport, bypassing dynpsrpc.
+	// bare reports whether the row measures a raw transport without dynpsrpc.
 	bare bool
 	// limits lists the names of the rows that this row is compared to. Those rows have the same bus
 	// and size.
@@ -39,11 +39,11 @@ var (
 	nested = size{"10KB-nested", 0} // nestedMessage determines the size
 )
 
-// load runs the operations of a row until the given time and returns the results. A load can be
+// load runs the operations of a row until the given time and returns the results. A load may be
 // called several times, but not concurrently.
 type load func(until time.Time) tally
 
-// tally holds the results of one call of a load.
+// tally holds the results of one call to a load.
 type tally struct {
 	// completed is the number of completed operations. In rows that measure updates, it is the
 	// number of published updates. elapsed is the time that these operations took.

@@ -16,18 +16,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// growthCounts lists the numbers of services, methods, topics or waiting calls that are measured.
+// growthCounts lists the numbers of services, methods, topics or waiting calls for which there are
+// rows.
 var growthCounts = []int{1, 100, 10_000}
 
-// growthBusy is the approximate number of services, methods or topics that are called in rows that
-// call only some of them.
+// growthBusy is the approximate number of services, methods or topics called by the rows that do
+// not call all of them.
 const growthBusy = 16
 
 // growthRows returns rows that measure sequential in-process calls for each of the growthCounts.
 // Most rows call a few of that many services, methods or topics in turn, or a single method while
-// that many other calls wait for their responses. Rows whose names end in "each" call all of the
-// services, methods or topics in turn. If there are many of them, the data of the next one is never
-// in the CPU cache.
+// that many other calls wait for their responses. Rows whose names end in "each" call all services,
+// methods or topics in turn. If there are many, the data that the next call needs is never in the
+// CPU cache.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -62,15 +63,15 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn returns a load in which one caller uses approximately busy clients in turn. They are
-// selected from clients at regular intervals. Before it returns, inTurn makes one call with every
-// client.
-func (s *scene) inTurn(clients []*dynamic.Client[text, text], busy int) load {
+// inTurn returns a load in which one caller uses some of the clients in turn. They are selected at
+// regular intervals, and count is their approximate number. Before it returns, inTurn makes one
+// call with every client.
+func (s *scene) inTurn(clients []*dynamic.Client[text, text], count int) load {
 	var calls []func() error
 	for i, client := range clients {
 		call := s.call(client, 0)
 		s.check(call())
-		if i%(len(clients)/busy) == 0 {
+		if i%(len(clients)/count) == 0 {
 			calls = append(calls, call)
 		}
 	}
@@ -150,7 +151,7 @@ func (s *scene) manyPending(n int) load {
 	client := s.client(s.conn(), queue)
 	var pending sync.WaitGroup
 	for range n {
-		pending.Go(func() { // the cleanup function waits for it
+		pending.Go(func() { // the cleanup function waits for this goroutine
 			_, _ = client.Call(s.Context(), wrapperspb.String(hold), dynamic.WithRequestTimeout(time.Hour))
 		})
 		<-held

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// messageRows returns rows that measure calls with default options, one for each Go type that can
-// represent messages.
+// messageRows returns rows that measure calls with default options. The rows differ in the Go type
+// of the messages or in how they are decoded.
 func messageRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 64} {
@@ -84,7 +84,8 @@ func nestedMessage(_ *scene, caller int) proto.Message {
 	return message
 }
 
-// dynamicMessage returns a sampler that converts the messages of sample to type *dynamicpb.Message.
+// dynamicMessage returns a sampler that returns the same messages as sample, but as type
+// *dynamicpb.Message.
 func dynamicMessage(method string, sample sampler) sampler {
 	return func(s *scene, caller int) proto.Message {
 		described, _ := s.schema().Method(service + method)

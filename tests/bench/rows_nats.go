@@ -15,8 +15,8 @@ const (
 	subject = "bench"
 	// routingKey is about as long as the routing keys that dynpsrpc uses on NATS.
 	routingKey = "News"
-	// frameBuffer is the capacity of the channel of each subscriber. It is also the maximum
-	// capacity of a subscription's channel in dynpsrpc.
+	// frameBuffer is the capacity of each subscriber's channel. The channel of a dynpsrpc
+	// subscription has at most the same capacity.
 	frameBuffer = 1024
 )
 
@@ -103,7 +103,7 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 			for update := <-updates; update != nil; update = <-updates {
 				subscriber.got(update.GetValue() == body)
 			}
-		}, func() { updates <- nil }) // updates is not closed, because messages may still arrive
+		}, func() { updates <- nil }) // closing updates could make the message handler panic
 	}
 	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Initialized: true}
 	name := string(update.Message.ProtoReflect().Descriptor().FullName())

@@ -84,7 +84,7 @@ func (s *scene) redisPublisher(client *redis.Client, channel string, batched boo
 					more = false
 				}
 			}
-			_, _ = pipeline.Exec(ctx) // a caller whose message is lost fails with errOverdue
+			_, _ = pipeline.Exec(ctx) // if it fails, the callers whose messages are lost return errOverdue
 		}
 	}, func() { close(waiting) })
 	return func(payload string) error {

@@ -93,8 +93,8 @@ func (s *scene) flush(stream dynamic.ClientStream[text, text]) error {
 	return stream.Flush(ctx)
 }
 
-// echoes returns a load that sends messages on n streams. The handlers send each message back, and
-// the load waits for it before it sends the next one.
+// echoes returns a load that sends messages on n streams. The handlers send each message back. On
+// each stream, the load waits for the returned message before it sends the next one.
 func (s *scene) echoes(n int) load {
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
 		for message := range stream.Channel() {
@@ -113,7 +113,7 @@ func (s *scene) echoes(n int) load {
 				return err
 			}
 			select {
-			case answer := <-stream.Channel(): // nil if the stream was closed
+			case answer := <-stream.Channel(): // answer is nil if the stream has been closed
 				if answer.GetValue() != body {
 					return errors.Join(errWrongAnswer, stream.Err())
 				}

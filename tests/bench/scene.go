@@ -25,7 +25,7 @@ const (
 	queue, affinity, flow = "Queue", "Affinity", "Flow"
 
 	// patience is the timeout for setting up and tearing down a row. It is far longer than either
-	// needs.
+	// takes.
 	patience = 10 * time.Second
 )
 
@@ -47,8 +47,8 @@ type scene struct {
 	row     *row
 	local   *bus.Local // shared by all clients and servers of an in-process row
 
-	// overdue is closed long after the row should have ended. It makes operations that are still
-	// waiting for a response give up.
+	// overdue is closed long after the row should have ended. Operations that are still waiting for
+	// a response then return errOverdue.
 	overdue <-chan struct{}
 }
 
@@ -71,7 +71,7 @@ func (s *scene) connect() bus.Bus {
 	return b
 }
 
-// server returns a server on a bus returned by connect.
+// server returns a new server that uses a bus obtained from connect.
 func (s *scene) server() *dynamic.Server {
 	server := dynamic.NewServer(s.connect(), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
 	s.Cleanup(func() {
@@ -83,7 +83,7 @@ func (s *scene) server() *dynamic.Server {
 	return server
 }
 
-// serve registers the service bench.Bench, which has all methods for calls and streams, on a new
+// serve registers the service bench.Bench, which has all methods for calls and streams, with a new
 // server. handlers need not contain a handler for every method.
 func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration {
 	return s.register(service, handlers)
@@ -96,7 +96,7 @@ func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Reg
 	return registration
 }
 
-// conn returns a [dynamic.Conn] on a bus returned by connect.
+// conn returns a new [dynamic.Conn] that uses a bus obtained from connect.
 func (s *scene) conn() *dynamic.Conn { return s.connTo(s.schema()) }
 
 func (s *scene) connTo(reg *registry.Registry) *dynamic.Conn {
@@ -123,13 +123,13 @@ func (s *scene) clientOf(conn *dynamic.Conn, fullName string) *dynamic.Client[te
 	return client
 }
 
-// reader runs read in a new goroutine. When the scene ends, end is called and must make read
+// reader runs read in a new goroutine. When the scene ends, it calls stop, which must make read
 // return.
-func (s *scene) reader(read, end func()) {
+func (s *scene) reader(read, stop func()) {
 	var reading sync.WaitGroup
-	reading.Go(read) // the cleanup function waits for it
+	reading.Go(read) // the cleanup function waits for this goroutine
 	s.Cleanup(func() {
-		end()
+		stop()
 		reading.Wait()
 	})
 }

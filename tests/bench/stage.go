@@ -25,7 +25,7 @@ type stage struct {
 func onStage(body func(s *stage)) error {
 	s := &stage{}
 	ended := make(chan struct{})
-	go func() { // Fatal exits its goroutine, so body needs a separate one
+	go func() { // Fatal ends the goroutine that calls it, so body runs in a separate one
 		defer close(ended)
 		body(s)
 	}()
@@ -36,8 +36,8 @@ func onStage(body func(s *stage)) error {
 	return s.err
 }
 
-// check ends the stage with err unless err is nil. It must be called in the goroutine of the
-// stage's body.
+// check ends the stage with err unless err is nil. It must be called in the goroutine that runs the
+// body of the stage.
 func (s *stage) check(err error) {
 	if err != nil {
 		s.end(err)
@@ -62,7 +62,7 @@ func (s *stage) Cleanup(f func()) {
 // Context returns the background context. A cancelable context would add a cost to each operation.
 func (s *stage) Context() context.Context { return context.Background() }
 
-// Failed reports whether the stage has been ended with an error.
+// Failed reports whether the stage has ended with an error.
 func (s *stage) Failed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,20 +8,20 @@ import (
 
 // callers is a group of goroutines that each make calls in a loop until stop is called.
 type callers struct {
-	life    context.Context //nolint:containedctx // its end stops all callers
+	life    context.Context //nolint:containedctx // canceled to stop all callers
 	end     context.CancelFunc
 	running sync.WaitGroup
 
 	mu       sync.Mutex
 	calls    int
 	failures []error
-	// target is the number of calls after which reached is closed. If no goroutine is waiting,
-	// reached is nil.
+	// target is the number of calls for which wait is waiting. reached is closed when that many
+	// calls have completed, and is nil if no goroutine is waiting.
 	target  int
 	reached chan struct{}
 }
 
-// startCallers starts count callers. They are stopped when the test ends, if not earlier.
+// startCallers starts count callers. If the test does not stop them, they are stopped when it ends.
 func startCallers(t testing.TB, count int, call func() error) *callers {
 	t.Helper()
 	c := &callers{}
@@ -61,8 +61,8 @@ func (c *callers) wait(t testing.TB, count int) {
 	soon(t, reached, "progress of the callers")
 }
 
-// stop stops the callers. It returns the number of calls that were made and the errors of those
-// that failed.
+// stop stops the callers. It returns the total number of calls, and the errors of the calls that
+// failed.
 func (c *callers) stop() (calls int, failures []error) {
 	c.end()
 	c.running.Wait()

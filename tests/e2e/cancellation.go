@@ -25,7 +25,7 @@ func testCancellation(t *testing.T, network Network) {
 			ctx, cancel := context.WithCancel(t.Context())
 			failed := make(chan error, 1)
 			call := newGeneratedCall(t, conn, kind)
-			go func() { // this goroutine ends when ctx does
+			go func() { // this goroutine ends when ctx is canceled
 				_, err := call(ctx, sample("Ada"))
 				failed <- err
 			}()

@@ -14,7 +14,7 @@ import (
 const (
 	churnCallers = 16
 	churnRounds  = 3
-	churnCalls   = 50 // minimum number of calls between two changes of the servers
+	churnCalls   = 50 // minimum number of calls between two changes to the servers
 )
 
 // testChurn checks the results of calls that are made while servers start and stop.
@@ -38,7 +38,7 @@ func testChurn(t *testing.T, network Network) {
 }
 
 // anyAnswer returns a function that calls a method of any kind. The function returns an error if no
-// server has responded, or if the last response is an error.
+// server responds, or if the last response is an error.
 func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...string) func() error {
 	t.Helper()
 	return func() error {
@@ -108,7 +108,8 @@ func requireNoFailures(t testing.TB, c *callers) {
 	}
 }
 
-// testAllLeave checks that, when no server is left, calls fail only with the code Unavailable.
+// testAllLeave repeatedly starts and stops the only server while calls are being made. It checks
+// that calls fail only with the code Unavailable.
 func testAllLeave(t *testing.T, network Network, kind string) {
 	if !network.NoticesSilence {
 		t.Skip("a call finds out by its timeout: see NobodyListening")

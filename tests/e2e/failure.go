@@ -15,9 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// failures lists the names that make handlers fail when they receive them in requests. Each name
-// has the code that the caller must receive, the text unless it is empty, and whether the error has
-// details.
+// failures lists the names that make a handler fail, and describes the error that the caller must
+// receive for each name. An empty text means that the text of the error is not checked.
 var failures = []struct {
 	name    string
 	code    errors.ErrorCode

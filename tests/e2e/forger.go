@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// forger is a test peer that publishes frames that no correct peer would send.
+// forger is a misbehaving peer. It publishes frames that no correct peer would send.
 type forger struct {
 	*world
 
@@ -44,7 +44,8 @@ func (f *forger) sendRaw(channel wire.Channel, encoded []byte) {
 	require.NoError(f, f.bus.Publish(context.Background(), bus.Channel(channel), encoded, nil))
 }
 
-// listen subscribes to a channel and returns the frames received on it. stop ends the subscription.
+// listen subscribes to a channel. It returns a Go channel that receives the frames, except for
+// those that cannot be parsed, and a function that ends the subscription.
 func (f *forger) listen(channel wire.Channel, join bus.Mode) (envelopes <-chan wire.Envelope, stop func()) {
 	f.Helper()
 	received := make(chan wire.Envelope, 10_000)
@@ -63,7 +64,8 @@ func (f *forger) requestChannel(method string) wire.Channel {
 
 func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.count.Add(1)) }
 
-// isQueue reports whether each request of the given method kind is received by only one server.
+// isQueue reports whether each request to a method of the given kind is received by only one
+// server.
 func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
 
 // request returns a valid request with the given body.
@@ -84,10 +86,10 @@ func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
 	}
 }
 
-// eventually waits until counter returns at least atLeast. It fails the test if that takes too
+// eventually waits until counter returns at least minimum. It fails the test if that takes too
 // long.
-func (f *forger) eventually(counter func() uint64, atLeast int, what string) {
+func (f *forger) eventually(counter func() uint64, minimum int, what string) {
 	f.Helper()
-	require.Eventually(f, func() bool { return counter() >= uint64(atLeast) }, patience, time.Millisecond,
-		"%s: a counter stays at less than %d", what, atLeast)
+	require.Eventually(f, func() bool { return counter() >= uint64(minimum) }, patience, time.Millisecond,
+		"%s: a counter stays at less than %d", what, minimum)
 }

@@ -90,7 +90,7 @@ func (f *forger) flood(request wire.Request, times int) {
 }
 
 // testForgedGrants checks that a request is served only once even if the client sends a thousand
-// claim responses that assign it to the server.
+// claim responses, all of which assign the request to the server.
 func testForgedGrants(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -114,9 +114,9 @@ func testForgedGrants(t *testing.T, network Network) {
 	requireWorking(t, w.conn())
 }
 
-// forgedFrames returns malformed frames and frames of every kind other than except. All of them are
-// invalid on a channel that carries only frames of kind except.
-func forgedFrames(t testing.TB, except wire.Kind) [][]byte {
+// forgedFrames returns frames that are invalid on a channel for frames of the given kind: malformed
+// frames, and frames of all other kinds.
+func forgedFrames(t testing.TB, channelKind wire.Kind) [][]byte {
 	t.Helper()
 	frames := [][]byte{nil, {0xff}, []byte("not a frame"), {0x0a, 0x80}}
 	for kind, message := range map[wire.Kind]frame{
@@ -126,7 +126,7 @@ func forgedFrames(t testing.TB, except wire.Kind) [][]byte {
 		wire.KindClaimResponse: &wire.ClaimResponse{RequestID: []byte("REQ_forged")},
 		wire.KindStream:        &wire.Stream{StreamID: []byte("STR_forged")},
 	} {
-		if kind == except {
+		if kind == channelKind {
 			continue
 		}
 		encoded, err := message.AppendFrame(nil)
@@ -146,8 +146,9 @@ func routable(encoded []byte) bool {
 }
 
 // testForgedRequests sends malformed frames, expired requests, requests without an expiry, and
-// requests whose message cannot be decoded. It checks that the server counts the invalid frames and
-// expired requests, and that it answers only the requests with undecodable messages, with an error.
+// requests whose message cannot be decoded. The server must count malformed frames as bad and
+// requests with an expired or missing expiry as expired, without answering them. It must answer
+// requests with an undecodable message with an error.
 func testForgedRequests(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -208,8 +209,9 @@ func testForgedUpdates(t *testing.T, network Network) {
 	}
 }
 
-// testForgedFramesToClients sends frames of the wrong kind and frames of unknown streams to each
-// channel of a client. It checks that the client counts and drops the frames.
+// testForgedFramesToClients sends invalid frames to each channel of a client, and frames of unknown
+// and of closed streams to its stream channel. It checks that the client counts and drops all of
+// them.
 func testForgedFramesToClients(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	serveAll(w, w.server())
@@ -286,8 +288,8 @@ func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	f.eventually(func() uint64 { return conn.Stats().Unmatched - before.Unmatched }, sent, "frames of closed streams")
 }
 
-// testForgedFramesToServers is like testForgedFramesToClients, but sends frames to the channels of
-// a server.
+// testForgedFramesToServers is like testForgedFramesToClients, but sends the frames to the channels
+// of a server.
 func testForgedFramesToServers(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

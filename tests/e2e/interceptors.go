@@ -19,7 +19,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/limits"
 )
 
-// testInterceptors checks the interceptors of this module for single calls, multi calls and
+// testInterceptors checks the interceptors of this module with single calls, multi calls and
 // streams.
 func testInterceptors(t *testing.T, network Network) {
 	for name, test := range map[string]func(*testing.T, *world){
@@ -33,8 +33,9 @@ func testInterceptors(t *testing.T, network Network) {
 	}
 }
 
-// serveIntercepted serves calls and streams, both with handle. The name passed to handle is the
-// name in the request or, for a stream, the payload of its first message.
+// serveIntercepted registers handlers for calls and for streams, and returns the two registrations.
+// All handlers run handle. The name that handle receives is the name in the request or, on a
+// stream, the payload of the first message.
 func (w *world) serveIntercepted(
 	t testing.TB, handle func(ctx context.Context, name string) error, opts ...dynamic.RegisterOption,
 ) (called, streamed *dynamic.Registration) {
@@ -62,8 +63,8 @@ func (w *world) serveIntercepted(
 	return called, streamed
 }
 
-// eachKind calls one method of each kind, opens a stream, and passes the error of each to check. If
-// the server closes the stream without an error, the error passed to check is nil.
+// eachKind calls one method of each kind and opens a stream. It passes the result of each to check:
+// the error, or nil if the call succeeded or the server closed the stream without an error.
 func eachKind(t *testing.T, conn *dynamic.Conn, name string, check func(t *testing.T, kind string, err error)) {
 	t.Helper()
 	for _, kind := range callKinds {
@@ -95,8 +96,8 @@ func testRecovery(t *testing.T, w *world) {
 }
 
 // testRetry checks that calls are retried if they exceed a rate limit or if no server has
-// registered their topic yet. It also checks that a failed call is not retried if its handler has
-// run, because the call may have had effects.
+// registered their topic yet. It also checks that a call is not retried once its handler has run,
+// because the handler may have had side effects.
 func testRetry(t *testing.T, w *world) {
 	conn := w.conn(interceptors.Retry(
 		interceptors.WithAttempts(10_000), interceptors.WithBackoff(time.Millisecond, 50*time.Millisecond), interceptors.WithRetryBudget(0, 0)))
@@ -108,7 +109,7 @@ func testRetry(t *testing.T, w *world) {
 		return nil
 	}
 	called, _ := w.serveIntercepted(t, refuse, limits.Rate(20, 1))
-	for range 5 { // the first attempt of every call except the first exceeds the rate limit
+	for range 5 { // only the first call is within the rate limit; the others are retried
 		_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
 		require.NoError(t, err)
 	}
@@ -120,7 +121,7 @@ func testRetry(t *testing.T, w *world) {
 		return
 	}
 	arrived := make(chan error, 1)
-	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") }) // awaited below
+	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") }) // the result is received below
 	_, err = newGeneratedCall(t, conn, kindQueue+"Topic", "new")(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(patience))
 	require.NoError(t, soon(t, arrived, "topic"))
 	require.NoError(t, err)
@@ -165,7 +166,8 @@ func testLogging(t *testing.T, w *world) {
 		})
 	}
 	require.NoError(t, conn.Close())
-	require.NoError(t, streamed.Close(t.Context())) // when Close returns, all streams have logged their ends
+	// Close waits for all stream handlers. After that, the end of every stream has been logged.
+	require.NoError(t, streamed.Close(t.Context()))
 	log.mu.Lock()
 	defer log.mu.Unlock()
 	assert.Equal(t, map[string]int{

@@ -56,8 +56,9 @@ func testObserved(t *testing.T, network Network) {
 	})
 }
 
-// useEveryKind makes a successful call of every kind, plus one call and one update that violate a
-// validation rule.
+// useEveryKind makes a single call and a multi call, exchanges messages on a stream, and publishes
+// an update to a subscription. All of these succeed. It also makes one call and publishes one
+// update that violate a validation rule.
 func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn) {
 	hi := &allkinds.Text{Value: "hi"}
 	_, err := dynamic.Invoke(t.Context(), conn, allkinds.One, hi)
@@ -89,7 +90,7 @@ func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn
 // requireSpans waits for the spans created by useEveryKind. It requires that the parent of each
 // server span is a client span and that the subscriber's span is linked to the publisher's span.
 func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
-	const count = 2*4 + 2 + 1 // including one span for the rejected update
+	const count = 2*4 + 2 + 1 // three calls and a stream, an update, and the rejected update
 	require.Eventually(t, func() bool { return len(spans.Ended()) >= count }, patience, time.Millisecond,
 		"the other side of a stream ends in the background")
 	byID := map[trace.SpanID]sdk.ReadOnlySpan{}
@@ -116,8 +117,8 @@ func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
 	}
 }
 
-// requirePage waits until the collected metrics have the expected values. For each metric name, the
-// value is the sum of its gauges and counters and of the sample counts of its histograms.
+// requirePage waits until the collected metrics have the expected values. The value of a metric is
+// the sum over all its series. A histogram contributes its sample count to the sum.
 func requirePage(t *testing.T, page *prometheus.Registry, want map[string]float64) {
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		families, err := page.Gather()

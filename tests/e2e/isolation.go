@@ -15,7 +15,7 @@ import (
 const (
 	isolationCallers = 64
 	unreadUpdates    = 1000
-	unreadServers    = 20 // more servers than the number of responses that a multi call buffers
+	unreadServers    = 20 // more than the number of responses that a multi call buffers
 )
 
 // testIsolation checks that responses, updates and streams that are never read do not block other
@@ -65,7 +65,7 @@ func sendUntilClosed(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyCl
 }
 
 // openUnread opens a multi call, a subscription and a stream that are never read. It returns when
-// the buffers of all three are full. The conn may be used by other callers at the same time.
+// the buffers of all three are full. Other callers may use conn at the same time.
 func openUnread(w *world, conn *dynamic.Conn) {
 	w.Helper()
 	for range unreadServers {

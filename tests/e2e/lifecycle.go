@@ -29,7 +29,7 @@ func testLifecycle(t *testing.T, network Network) {
 	}
 }
 
-// openThings holds the operations in progress on a conn, one of every kind.
+// openThings holds one operation of every kind that is in progress on a conn.
 type openThings struct {
 	failed       chan error // receives the errors of the single calls
 	responses    <-chan *dynamic.Response[*api.MyResponse]
@@ -131,8 +131,8 @@ func testServerKill(t *testing.T, network Network) {
 	require.NoError(t, err)
 }
 
-// testServerShutdown checks that Server.Shutdown lets running calls complete, ends streams
-// immediately, and waits for the handlers.
+// testServerShutdown checks that Server.Shutdown ends streams immediately, but waits until the
+// running calls have completed.
 func testServerShutdown(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()
@@ -170,8 +170,8 @@ func testServerShutdown(t *testing.T, network Network) {
 	require.NoError(t, soon(t, shut, "end of Shutdown"))
 }
 
-// testDeregisterTopic checks that deregistering a topic ends its streams, but neither its running
-// calls nor anything on other topics.
+// testDeregisterTopic checks that deregistering a topic ends its streams, but not its running
+// calls. Calls and streams on other topics must not be affected.
 func testDeregisterTopic(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server, conn := w.server(), w.conn()

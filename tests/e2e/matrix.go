@@ -15,14 +15,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// requireEqual requires that two messages are equal. what describes the messages in the failure
-// text.
-func requireEqual(t testing.TB, want, got proto.Message, what ...any) {
+// requireEqual requires that two messages are equal. If they are not, the failure message contains
+// the given description.
+func requireEqual(t testing.TB, want, got proto.Message, description ...any) {
 	t.Helper()
-	require.True(t, proto.Equal(want, got), "wanted %v, got %v: %v", want, got, fmt.Sprint(what...))
+	require.True(t, proto.Equal(want, got), "wanted %v, got %v: %v", want, got, fmt.Sprint(description...))
 }
 
-// forEachMethod calls f for the methods of each kind: without a topic, with a topic of one part,
+// forEachMethod calls f for three methods of each kind: without a topic, with a topic of one part,
 // and with a topic of two parts.
 func forEachMethod(kinds []string, f func(kind string, method string, topic []string)) {
 	for _, kind := range kinds {
@@ -103,8 +103,9 @@ func testMatrixStreams(t *testing.T, network Network) {
 	}
 }
 
-// testMatrixSubscriptions is like testMatrixCalls, but checks subscriptions. An update of a MULTI
-// method must reach both of two subscribers, and an update of a queue method exactly one of them.
+// testMatrixSubscriptions is like testMatrixCalls, but checks subscriptions. An update published
+// for a MULTI method must reach both subscribers, and an update published for a queue method must
+// reach exactly one of them.
 func testMatrixSubscriptions(t *testing.T, network Network) {
 	for _, subscriber := range shapes {
 		t.Run("subscriber="+subscriber.name, func(t *testing.T) {
@@ -147,8 +148,8 @@ func publishedUpdate() *api.MyUpdate {
 	return &api.MyUpdate{Id: "update", State: api.MyUpdate_STATE_DONE, Labels: map[string]string{"key": "value"}}
 }
 
-// publishedShapes returns publishedUpdate in each representation in which an update can be
-// published.
+// publishedShapes returns the result of publishedUpdate both as a generated message and as a
+// dynamic message.
 func publishedShapes(t testing.TB) []proto.Message {
 	t.Helper()
 	converted, err := as[proto.Message](publishedUpdate())
@@ -162,8 +163,8 @@ func requireUpdate(t testing.TB, want *api.MyUpdate, came received) {
 	requireEqual(t, want, came.update)
 }
 
-// testMatrixInvoke is like testMatrixCalls, but calls methods by name, with requests that are also
-// given as JSON and as maps.
+// testMatrixInvoke is like the other matrix tests, but uses the functions that take the name of a
+// method. Requests are given as messages, as JSON and as maps.
 func testMatrixInvoke(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

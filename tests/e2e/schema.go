@@ -40,7 +40,8 @@ var (
 	feedKinds   = []string{kindQueue, kindMulti}
 )
 
-// addressing describes the topic that methods require if their names end with suffix.
+// addressing holds the topic of the methods whose names end with suffix. The topic is nil if these
+// methods have no topics.
 type addressing struct {
 	suffix string
 	topic  []string

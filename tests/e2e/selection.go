@@ -172,7 +172,7 @@ func benchmarkAffinity(b *testing.B, network Network) {
 		}
 		return err
 	}
-	measureCalls(b, 1, 1, call) // in the first call, the client learns the number of servers
+	measureCalls(b, 1, 1, call) // during the first call, the client learns the number of servers
 	b.ResetTimer()
 	measured := measureCalls(b, 1, b.N, call)
 	b.ReportMetric(measured.p50(), "p50-ns")

@@ -47,8 +47,7 @@ func newShape[Req, Resp, Send, Recv, Ignored, Update proto.Message](name string)
 	}
 }
 
-// recode copies a message into a message of the same protobuf type that may have a different Go
-// representation.
+// recode copies a message between two Go representations of the same protobuf type.
 func recode(from, into proto.Message) error {
 	encoded, err := proto.Marshal(from)
 	if err != nil {
@@ -83,7 +82,8 @@ func from[M proto.Message](message M, into proto.Message) error {
 	return recode(message, into)
 }
 
-// respond returns the response that every call handler sends to a request. All its fields are set.
+// respond returns the response of all call handlers to the given request. All fields of the
+// response are set.
 func respond(request *api.MyRequest) *api.MyResponse {
 	counts := map[string]int64{}
 	for _, tag := range request.GetTags() {
@@ -122,7 +122,7 @@ func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([
 	return proto.Marshal(respond(&request))
 }
 
-// acknowledgement returns the message with which every stream handler answers a message.
+// acknowledgement returns the answer of all stream handlers to the given message.
 func acknowledgement(message *api.MyClientMessage) *api.MyServerMessage {
 	return &api.MyServerMessage{Acknowledged: message.GetSequence(), Text: string(message.GetPayload())}
 }

@@ -50,8 +50,8 @@ func newCall[Req, Resp proto.Message](t testing.TB, conn *dynamic.Conn, method s
 	}
 }
 
-// callOnly makes a multi call and returns its only response. It returns an error if the number of
-// responses is not 1.
+// callOnly makes a multi call and returns its only response. It returns an error unless there is
+// exactly one response.
 func callOnly[Req, Resp proto.Message](
 	ctx context.Context, client *dynamic.Client[Req, Resp], request Req, opts []dynamic.RequestOption,
 ) (only Resp, err error) {
@@ -87,7 +87,7 @@ func newGeneratedCall(t testing.TB, conn *dynamic.Conn, method string, topic ...
 }
 
 // exchange opens a stream, sends the messages one by one, waits for the answer to each, and closes
-// the stream.
+// the stream. It returns the answers.
 type exchange func(ctx context.Context, messages ...*api.MyClientMessage) ([]*api.MyServerMessage, error)
 
 func newExchange[Send, Recv proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange {

@@ -10,7 +10,7 @@ import (
 // Network describes the network on which the suite runs, and what its buses report.
 type Network struct {
 	// Connect returns a bus that is connected to the network. All buses returned for the same t
-	// must be able to reach each other. For an in-process network, Connect may return the same bus
+	// must be able to exchange frames. For an in-process network, Connect may return the same bus
 	// each time. The suite calls Connect once for each server and once for each client, and closes
 	// every bus that is returned, so a shared bus is closed more than once.
 	Connect func(t testing.TB) bus.Bus
@@ -28,9 +28,9 @@ type Network struct {
 // passing test.
 const patience = 20 * time.Second
 
-// Run runs the suite on network, as subtests of t. The test t must not have called t.Parallel,
-// because Run calls it. The subtest ManyTopics runs before that call, and therefore before all
-// parallel tests, because it counts goroutines.
+// Run runs the suite on network, as subtests of t. It first runs the subtest ManyTopics, which
+// counts goroutines and therefore must not run at the same time as other tests. It then calls
+// t.Parallel, so the caller must not have called it.
 func Run(t *testing.T, network Network) {
 	t.Helper()
 	t.Run("ManyTopics", func(t *testing.T) { testManyTopics(t, network) })
@@ -39,7 +39,7 @@ func Run(t *testing.T, network Network) {
 }
 
 // RunEach runs the suite on several networks, as subtests of t that are named after the networks.
-// As with [Run], the test t must not have called t.Parallel.
+// As with [Run], the caller must not have called t.Parallel.
 func RunEach(t *testing.T, networks map[string]Network) {
 	t.Helper()
 	for name, network := range networks {

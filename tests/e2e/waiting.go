@@ -11,7 +11,7 @@ import (
 type waiting struct {
 	released chan struct{}
 	started  chan context.Context
-	finished chan error // receives the cause of each handler context that has ended
+	finished chan error // receives the cause of each context that ended while its handler was running
 }
 
 func newWaiting() waiting {

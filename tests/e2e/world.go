@@ -26,7 +26,7 @@ import (
 type world struct {
 	testing.TB
 	network  Network
-	suffix   string // suffix of all wire names
+	suffix   string // suffix of the wire names of all services
 	registry *registry.Registry
 
 	mu sync.Mutex
@@ -55,8 +55,8 @@ func newWorld(t testing.TB, network Network) *world {
 	return w
 }
 
-// close closes all servers and conns in reverse order of creation. It closes the buses last,
-// because several of them may share a bus.
+// close closes all servers and conns in reverse order of creation, and then the buses. The buses
+// are last because servers and conns may share a bus.
 func (w *world) close() {
 	for _, end := range slices.Backward(w.peers) {
 		end()
@@ -113,7 +113,7 @@ func (w *world) server() *dynamic.Server {
 	return server
 }
 
-// serve registers a service on a server. Methods without a handler return an error with the code
+// serve registers a service on a server. Calls to methods without a handler fail with the code
 // Unimplemented.
 func (w *world) serve(server *dynamic.Server, service string, handlers dynamic.Handlers) *dynamic.Registration {
 	w.Helper()
@@ -126,7 +126,8 @@ func (w *world) register(server *dynamic.Server, service string, handlers dynami
 	return server.Register(w.descriptor(service), handlers, dynamic.AllowMissing(), dynamic.WithWireName(w.wireName(service)))
 }
 
-// serveTopics registers the topics of all addressings for the methods of the given kinds.
+// serveTopics registers a topic for each method of the given kinds that has topics. The topics are
+// listed in addressings.
 func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) {
 	w.Helper()
 	for _, address := range addressings {
@@ -142,7 +143,7 @@ func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) 
 // conn returns a [dynamic.Conn] on a bus with its own connection.
 func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	w.Helper()
-	if !w.network.CountsReceivers { // multi calls last until their timeout
+	if !w.network.CountsReceivers { // shorten multi calls, because each of them lasts until its timeout
 		opts = append([]dynamic.ConnOption{dynamic.WithClientTimeout(dynamic.DefaultClientTimeout / 2)}, opts...)
 	}
 	conn, err := dynamic.NewConn(w.connect(), w.registry, opts...)
@@ -173,7 +174,8 @@ func receive[T any](signal <-chan T) (value T, ok bool) {
 	}
 }
 
-// ended requires that a channel is closed in time. It discards any values that are still received.
+// ended requires that a channel is closed in time. It discards the values that arrive before the
+// channel is closed.
 func ended[T any](t testing.TB, messages <-chan T, what string) {
 	t.Helper()
 	timer := time.NewTimer(patience)

@@ -90,8 +90,8 @@ func testWrongTypes(t *testing.T, w *world, conn *dynamic.Conn, registrations ma
 	requireCode(t, errors.InvalidArgument, dynamic.Publish(t.Context(), conn, fullName(feeds, kindMulti), &api.Address{}))
 }
 
-// testWrongKinds uses a method of each kind as if it had each of the other kinds, and checks that
-// every attempt fails.
+// testWrongKinds calls a method of each kind through the functions for all other kinds, and checks
+// that every attempt fails.
 func testWrongKinds(t *testing.T, conn *dynamic.Conn) {
 	names := map[string]string{
 		"single": fullName(calls, kindQueue), "multi": fullName(calls, kindMulti),

@@ -1,3 +1,3 @@
-// Package linked tests programs that link a Go package which, like generated code, registers the
-// psrpc options in the global protobuf registry.
+// Package linked tests dynpsrpc in programs that link generated code for the psrpc options. Such
+// code registers the options in the global protobuf registry.
 package linked

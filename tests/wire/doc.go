@@ -6,8 +6,8 @@
 // A second tool, the player, replays frames that were recorded from psrpc clients and servers
 // (vectors.json in internal/wire/testdata). In each scenario, the player acts as one side and
 // dynpsrpc as the other. Each frame that dynpsrpc sends must match the recorded frame field by
-// field, except for IDs, times and the private fields of dynpsrpc. A table lists the intended
-// deviations from psrpc; these are tested as well.
+// field, except for IDs, times and dynpsrpc's private fields. A table lists the intended deviations
+// from psrpc; these are tested as well.
 //
 // Other tests mix psrpc peers and dynpsrpc peers on one network, and check frames sent by newer
 // psrpc versions.

@@ -56,8 +56,8 @@ func generate() error {
 	return os.WriteFile("text.pb.go", []byte(response.GetFile()[0].GetContent()), 0o600)
 }
 
-// withImports appends the descriptors of file's imports and then of file itself to files. It skips
-// descriptors that files already contains.
+// withImports returns files with the descriptors of file's imports and of file itself appended, in
+// this order. It does not append descriptors that are already in files.
 func withImports(files []*descriptorpb.FileDescriptorProto, file *desc.FileDescriptor) []*descriptorpb.FileDescriptorProto {
 	for _, imported := range file.GetDependencies() {
 		files = withImports(files, imported)

@@ -21,8 +21,8 @@ import (
 const brokerArgument = "broker"
 
 // startBroker starts a NATS server in a separate process and returns its URL. The server listens on
-// a loopback port and stops when ends is run.
-func startBroker(ctx context.Context, ends *ends) (url string, err error) {
+// a loopback port. The function that stops the server is added to cleanups.
+func startBroker(ctx context.Context, cleanups *cleanups) (url string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
@@ -40,7 +40,7 @@ func startBroker(ctx context.Context, ends *ends) (url string, err error) {
 	if err := command.Start(); err != nil {
 		return "", err
 	}
-	ends.add(func() error { return errors.Join(input.Close(), command.Wait()) })
+	cleanups.add(func() error { return errors.Join(input.Close(), command.Wait()) })
 	url, err = bufio.NewReader(output).ReadString('\n')
 	return strings.TrimSpace(url), err
 }

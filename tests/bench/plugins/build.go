@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/bench/plugins/echo"
 )
 
-// guests lists the plugins. The name of a plugin is also the name of the directory, below this one,
-// that contains its source code.
+// guests lists the plugins. The source code of each plugin is in the subdirectory that has the name
+// of the plugin.
 var guests = []struct {
 	name, service, loader, mode string
 	env                         []string

@@ -41,12 +41,13 @@ func main() {
 	}
 }
 
-// compare measures every row once in each round and prints a table of the results. In each
-// round, a row runs for duration with one caller and then for duration with many callers.
+// compare measures every row once in each round and prints a table of the results. In each round, a
+// row runs with one caller for the given duration, and then with many callers for the same
+// duration.
 func compare(ctx context.Context, rounds int, duration time.Duration) (err error) {
-	var ends ends
-	defer func() { err = errors.Join(err, ends.run()) }()
-	rows, err := open(ctx, &ends)
+	var cleanups cleanups
+	defer func() { err = errors.Join(err, cleanups.run()) }()
+	rows, err := open(ctx, &cleanups)
 	if err != nil {
 		return err
 	}
@@ -61,22 +62,22 @@ func compare(ctx context.Context, rounds int, duration time.Duration) (err error
 	return nil
 }
 
-// ends holds functions that release resources. They are called in reverse order.
-type ends []func() error
+// cleanups holds functions that release resources. The method run calls them in reverse order.
+type cleanups []func() error
 
-func (e *ends) add(end func() error) { *e = append(*e, end) }
+func (c *cleanups) add(cleanup func() error) { *c = append(*c, cleanup) }
 
-func (e *ends) run() (err error) {
-	for _, end := range slices.Backward(*e) {
-		err = errors.Join(err, end())
+func (c *cleanups) run() (err error) {
+	for _, cleanup := range slices.Backward(*c) {
+		err = errors.Join(err, cleanup())
 	}
 	return err
 }
 
-// open starts the native handlers and the plugins, and returns a row for each of them. It adds the
-// functions that stop them to ends.
-func open(ctx context.Context, ends *ends) ([]*row, error) {
-	url, err := startBroker(ctx, ends)
+// open starts the native handlers and the plugins, and returns a row for each of them. The
+// functions that stop them are added to cleanups.
+func open(ctx context.Context, cleanups *cleanups) ([]*row, error) {
+	url, err := startBroker(ctx, cleanups)
 	if err != nil {
 		return nil, err
 	}
@@ -84,71 +85,71 @@ func open(ctx context.Context, ends *ends) ([]*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	ends.add(func() error { return os.RemoveAll(root) })
+	cleanups.add(func() error { return os.RemoveAll(root) })
 	folders, err := buildGuests(ctx, root)
 	if err != nil {
 		return nil, err
 	}
 	local := bus.NewLocal()
-	ends.add(local.Close)
-	if err := serveOn(local, "echo.Handler", ends); err != nil {
+	cleanups.add(local.Close)
+	if err := serveOn(local, "echo.Handler", cleanups); err != nil {
 		return nil, err
 	}
-	nats, err := connect(ctx, url, ends)
+	nats, err := connect(ctx, url, cleanups)
 	if err != nil {
 		return nil, err
 	}
-	if err := serveOn(nats, "echo.Served", ends); err != nil {
+	if err := serveOn(nats, "echo.Served", cleanups); err != nil {
 		return nil, err
 	}
-	if err := host(ctx, local, url, folders, ends); err != nil {
+	if err := host(ctx, local, url, folders, cleanups); err != nil {
 		return nil, err
 	}
-	return dial(ctx, local, url, ends)
+	return dial(ctx, local, url, cleanups)
 }
 
-func connect(ctx context.Context, url string, ends *ends) (bus.Bus, error) {
+func connect(ctx context.Context, url string, cleanups *cleanups) (bus.Bus, error) {
 	b, err := bus.Open(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	ends.add(b.Close)
+	cleanups.add(b.Close)
 	return b, nil
 }
 
-// serveOn registers the echo service under the given name, with native handlers, on a new server on
-// b.
-func serveOn(b bus.Bus, name string, ends *ends) error {
+// serveOn starts a server on b and registers native handlers for the echo service with the given
+// name.
+func serveOn(b bus.Bus, name string, cleanups *cleanups) error {
 	service, err := echo.Service(name)
 	if err != nil {
 		return err
 	}
 	srv := dynamic.NewServer(b)
-	ends.add(func() error { return srv.Shutdown(context.Background()) })
+	cleanups.add(func() error { return srv.Shutdown(context.Background()) })
 	_, err = srv.Register(service, echo.Handlers())
 	return err
 }
 
 // host loads the plugins from the given folders and serves them on b. Process plugins serve on the
 // broker at url instead.
-func host(ctx context.Context, b bus.Bus, url string, folders []string, ends *ends) error {
+func host(ctx context.Context, b bus.Bus, url string, folders []string, cleanups *cleanups) error {
 	sandboxes, err := wasm.NewLoader()
 	if err != nil {
 		return err
 	}
-	ends.add(sandboxes.Close)
+	cleanups.add(sandboxes.Close)
 	processes, err := process.NewLoader(url)
 	if err != nil {
 		return err
 	}
 	srv := dynamic.NewServer(b)
-	ends.add(func() error { return srv.Shutdown(context.Background()) })
+	cleanups.add(func() error { return srv.Shutdown(context.Background()) })
 	host, err := plugin.NewHost(srv,
 		plugin.WithLoaders(goplugin.NewLoader(), sandboxes, processes), plugin.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		return err
 	}
-	ends.add(func() error { return host.Shutdown(context.Background()) })
+	cleanups.add(func() error { return host.Shutdown(context.Background()) })
 	for _, folder := range folders {
 		if err := host.Load(ctx, folder); err != nil {
 			return err
@@ -157,14 +158,14 @@ func host(ctx context.Context, b bus.Bus, url string, folders []string, ends *en
 	return nil
 }
 
-// dial creates a client for each handler and plugin, and returns their rows. On each bus, the row
-// of the native handler comes first.
-func dial(ctx context.Context, local bus.Bus, url string, ends *ends) (rows []*row, err error) {
+// dial creates a client for each native handler and each plugin, and returns one row for each. The
+// row of the native handler comes first among the rows on the same bus.
+func dial(ctx context.Context, local bus.Bus, url string, cleanups *cleanups) (rows []*row, err error) {
 	reg := registry.New()
 	if err := reg.ParseProto(echo.Files, echo.FileName); err != nil {
 		return nil, err
 	}
-	nats, err := connect(ctx, url, ends)
+	nats, err := connect(ctx, url, cleanups)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +184,7 @@ func dial(ctx context.Context, local bus.Bus, url string, ends *ends) (rows []*r
 		if err != nil {
 			return nil, err
 		}
-		ends.add(conn.Close)
+		cleanups.add(conn.Close)
 		var native *row
 		for _, served := range on.served {
 			client, err := dynamic.NewClient[text, text](conn, served[1]+"/Echo")

@@ -86,7 +86,7 @@ func (r *row) crowd(ctx context.Context, duration time.Duration) (rate float64, 
 	var running sync.WaitGroup
 	start := time.Now()
 	for range callers {
-		running.Go(func() { // Wait is called below
+		running.Go(func() { // running.Wait waits for this goroutine
 			n := uint64(0)
 			for ; time.Since(start) < duration; n++ {
 				if err := r.call(ctx); err != nil {

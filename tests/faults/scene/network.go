@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// These are the names of the networks, which are also used as names of subtests.
+// These names identify the networks. They are also the names of the subtests.
 const (
 	LocalName = "local"
 	RedisName = "redis"
@@ -24,7 +24,7 @@ const (
 
 // Network is the network on which the clients and servers of one test communicate.
 type Network struct {
-	// Name is the name of the network: LocalName, RedisName or NATSName.
+	// Name is LocalName, RedisName or NATSName.
 	Name string
 	// Connect returns a bus. If the network has a broker, each call returns a new bus with its own
 	// connections. On an in-process network, all calls return the same bus.
@@ -54,13 +54,13 @@ func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
 	})
 }
 
-// OnEachWithLimit runs test on every kind of network, in parallel subtests of t. The maximum frame
-// size on each network is the given number of bytes.
-func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network Network)) {
+// OnEachWithLimit runs test on every kind of network, in parallel subtests of t. On each network,
+// frames are limited to maxFrameSize bytes.
+func OnEachWithLimit(t *testing.T, maxFrameSize int32, test func(t *testing.T, network Network)) {
 	t.Helper()
 	t.Run(LocalName, func(t *testing.T) {
 		t.Parallel()
-		b := bus.NewLocal(bus.WithMaxFrameSize(int(bytes)))
+		b := bus.NewLocal(bus.WithMaxFrameSize(int(maxFrameSize)))
 		test(t, Network{LocalName, func(testing.TB) bus.Bus { return b }})
 	})
 	t.Run(RedisName, func(t *testing.T) {
@@ -68,12 +68,12 @@ func OnEachWithLimit(t *testing.T, bytes int32, test func(t *testing.T, network 
 		addr := testenv.Redis(t).Addr()
 		test(t, Network{RedisName, func(tb testing.TB) bus.Bus {
 			tb.Helper()
-			return Redis(tb, addr, redisbus.WithMaxFrameSize(int(bytes)))
+			return Redis(tb, addr, redisbus.WithMaxFrameSize(int(maxFrameSize)))
 		}})
 	})
 	t.Run(NATSName, func(t *testing.T) {
 		t.Parallel()
-		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = bytes }).URL()
+		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = maxFrameSize }).URL()
 		test(t, Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return NATS(tb, url) }})
 	})
 }
@@ -125,13 +125,13 @@ func NATS(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
 	return NATSOver(tb, url, nil, opts...)
 }
 
-// NATSOver is like [NATS], but connects with additional connection options.
+// NATSOver is like [NATS], but also applies connOpts to the connection.
 func NATSOver(tb testing.TB, url string, connOpts []nats.Option, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
 	closed := make(chan struct{})
 	nc, err := nats.Connect(url, slices.Concat(natsbus.ConnOptions(), connOpts, []nats.Option{
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default prints to stderr
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default handler prints to stderr
 	})...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() {

@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Patience is how long tests wait for something that must happen. It is far longer than any passing
-// test needs.
+// Patience is the longest time that tests wait for an event that must happen. It is far longer than
+// any event takes in a passing test.
 const Patience = 20 * time.Second
 
 // WireName is the name that identifies the service on the bus.
@@ -31,9 +31,9 @@ func Descriptor() protoreflect.ServiceDescriptor {
 	return api.File_my_service_proto.Services().ByName("MyService")
 }
 
-// Serve starts a server on b and registers the service with the given handlers. Methods without a
-// handler fail with unimplemented. By default, the server does not log. The server is shut down
-// when the test ends.
+// Serve starts a server on b and registers the service with the given handlers. Calls to methods
+// without a handler fail with the code Unimplemented. By default, the server does not log. The
+// server is shut down when the test ends.
 func Serve(
 	tb testing.TB, b bus.Bus, handlers dynamic.Handlers, opts ...dynamic.ServerOption,
 ) (*dynamic.Server, *dynamic.Registration) {

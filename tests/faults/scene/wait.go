@@ -10,24 +10,25 @@ import (
 )
 
 // Soon returns the next value received from signal, or the zero value if signal is closed. If
-// nothing is received within [Patience], Soon fails the test with a message that contains what.
-func Soon[T any](tb testing.TB, signal <-chan T, what string) (value T) {
+// nothing is received within [Patience], Soon fails the test. description names the missing value
+// in the failure message.
+func Soon[T any](tb testing.TB, signal <-chan T, description string) (value T) {
 	tb.Helper()
 	timer := time.NewTimer(Patience)
 	defer timer.Stop()
 	select {
 	case value = <-signal:
 	case <-timer.C:
-		require.FailNow(tb, "did not come: "+what)
+		require.FailNow(tb, "did not come: "+description)
 	}
 	return value
 }
 
-// Eventually waits until holds returns true. If holds does not return true within [Patience],
-// Eventually fails the test with the message what.
-func Eventually(tb testing.TB, holds func() bool, what string) {
+// Eventually waits until condition returns true. If that takes longer than [Patience], Eventually
+// fails the test with the given message.
+func Eventually(tb testing.TB, condition func() bool, message string) {
 	tb.Helper()
-	require.Eventually(tb, holds, Patience, time.Millisecond, what)
+	require.Eventually(tb, condition, Patience, time.Millisecond, message)
 }
 
 // Code returns the code of err, or [errors.OK] if err is nil. If err has no code, Code returns a
