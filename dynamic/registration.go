@@ -105,8 +105,9 @@ func (r *Registration) Close(ctx context.Context) error {
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
-	// The streams are closed before the contexts are canceled, so that their clients receive
-	// errors.ErrStreamEOF rather than an error about a canceled context.
+	// Drain the endpoints, which closes their streams, before canceling the contexts. The clients
+	// of the streams then receive errors.ErrStreamEOF rather than an error about a canceled
+	// context.
 	forEachConcurrently(endpoints, (*endpoint).drain)
 	r.cancel()
 	r.drainingEndpoints.Close()

@@ -258,10 +258,10 @@ func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel,
 		slog.String("channel", channel.Name), slog.Any("error", err))
 }
 
-// Shutdown stops accepting requests, so that clients select other servers, and waits for running
-// handlers to return. If ctx ends first, Shutdown cancels the contexts of the handlers and returns
-// an error that wraps ctx.Err() and names the services that were still busy. Every call to Shutdown
-// waits for running handlers, even if Shutdown or Kill has been called before.
+// Shutdown stops accepting requests and waits for running handlers to return. Clients select other
+// servers in the meantime. If ctx ends first, Shutdown cancels the contexts of the handlers and
+// returns an error that wraps ctx.Err() and names the services that were still busy. Every call to
+// Shutdown waits for running handlers, even if Shutdown or Kill has been called before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.markClosed()
 	errs := make([]error, len(services))

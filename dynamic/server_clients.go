@@ -15,8 +15,8 @@ const (
 	maxClientIDLength = 256 // bytes; clients with longer IDs are not cached
 )
 
-// clientEntry holds the ID and the channels of a client, which are immutable, and the estimated
-// offset of its clock.
+// clientEntry holds the immutable ID and channels of a client and the estimated offset of the
+// client's clock.
 type clientEntry struct {
 	id                string
 	claims, responses bus.Channel

@@ -109,8 +109,8 @@ func (i *inbound) current() *endpoint {
 // acquire returns the current endpoint and a token from its inFlight counter. The caller must
 // return the token by calling Leave. If the endpoint is closed, acquire returns nil.
 //
-// The current endpoint may be replaced and closed after acquire has read it. acquire therefore
-// tries again as long as the current endpoint keeps changing.
+// The current endpoint may be replaced and closed after acquire has read it. If it is closed,
+// acquire therefore tries again, unless the current endpoint is still the same.
 func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	var tried *endpoint
 	for {

@@ -2,10 +2,10 @@ package dynamic
 
 import "github.com/dynpsrpc/dynpsrpc/errors"
 
-// Unprocessed marks an error with which an interceptor or handler on a server rejects a request
-// before it has done any work for the request, so that the call can safely be retried. The client
-// detects the mark with [IsUnprocessed]. The code, text and details of err are preserved. If err is
-// nil, Unprocessed returns nil.
+// Unprocessed marks err as the rejection of a request for which no work has been done yet, so that
+// the call can safely be retried. Handlers and interceptors on a server return the marked error,
+// and the client detects the mark with [IsUnprocessed]. The code, text and details of err are
+// preserved. If err is nil, Unprocessed returns nil.
 //
 // The mark is not sent to psrpc clients. It is also not sent in responses to multi calls or on
 // streams.
