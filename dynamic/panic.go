@@ -9,9 +9,10 @@ import (
 )
 
 // WithPanicHook adds a hook that is called for each panic recovered by dynpsrpc: panics in
-// handlers, in affinity functions, and in interceptors that run on goroutines of dynpsrpc. The
-// panic is logged before the hook is called. The caller of the method only learns that there was a
-// panic. If the hook itself panics, that panic is logged too. A nil hook is ignored.
+// handlers, in affinity functions, and in interceptors that run on goroutines started by
+// dynpsrpc. The panic is logged before the hook is called. The caller of the method is told only
+// that a panic occurred. If the hook itself panics, that panic is logged too. A nil hook is
+// ignored.
 func WithPanicHook(hook PanicHook) CommonOption {
 	return panicHookOption(hook)
 }

@@ -65,7 +65,7 @@ func newParser(sources map[string]string, problems *problemList) protoparse.Pars
 	}
 }
 
-// problemList collects the mistakes found in sources.
+// problemList collects the errors found in .proto sources.
 type problemList []*SchemaError
 
 // report implements protoparse.ErrorReporter. It adds err to the list and returns nil to continue

@@ -7,8 +7,8 @@ package natsbus
 // responders. To remove a stale subscription, the bus reconnects once more: nats.go then sends only
 // the subscriptions that it still has, and the server forgets all others.
 
-// watchClosed installs a handler that records the connection's number of reconnects when nats.go
-// forgets the subscription.
+// watchClosed installs a handler that, when nats.go removes the subscription, records how many
+// times the connection has reconnected.
 func (b *Bus) watchClosed(s *serverSub) {
 	// nats.go calls the handler while holding its mutex, so calling nc.Stats would deadlock.
 	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(b.nc.Reconnects) })

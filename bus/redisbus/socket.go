@@ -93,6 +93,6 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 }
 
-// interruptRead sets the read deadline to the current time. As a result, the current or next Read
-// calls onDeadline on the goroutine of its caller.
+// interruptRead sets the read deadline to the current time, which makes the Read in progress, or
+// otherwise the next one, call onDeadline. onDeadline runs on the goroutine that called Read.
 func (s *socket) interruptRead() { _ = s.SetReadDeadline(time.Now()) }

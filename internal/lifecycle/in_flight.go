@@ -8,9 +8,10 @@ import (
 )
 
 // InFlight counts operations in flight. Once it is closed, no further operations can start. It has
-// the same purpose as a [Gate], but is meant for operations that many processors run at once. It
-// starts with a single counter. When two goroutines contend for that counter, InFlight allocates
-// one counter per shard, so that different processors write to different cache lines.
+// the same purpose as a [Gate], but is meant for operations that start on many processors at the
+// same time. It starts with a single counter. When two goroutines contend for that counter,
+// InFlight allocates one counter per shard, so that different processors write to different cache
+// lines.
 //
 // The zero value is open. All methods are safe for concurrent use, and none of them blocks.
 type InFlight struct {

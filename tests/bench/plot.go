@@ -42,8 +42,8 @@ func (all *results) find(bus, size, name string) *result {
 	return nil
 }
 
-// ratio returns the rate of a row with small messages, divided by the rate of the first row that it
-// is compared to. The second result is false if one of the two rows was not run.
+// ratio returns the first ratio of the row with the given bus and name that was measured with small
+// messages. The second result is false if the row was not run or has no ratios.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 {

@@ -39,7 +39,7 @@ type result struct {
 }
 
 // ratio compares the rate of a row with the rate of the row named To, which has the same bus and
-// size. Median is the median, over all rounds, of the first rate divided by the second.
+// size. Median is the median over all rounds of the row's rate divided by the rate of To.
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`

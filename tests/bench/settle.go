@@ -7,7 +7,7 @@ import "time"
 const settled = 500 * time.Millisecond
 
 // settle waits until complete returns true, or until the value returned by count has not changed
-// for the duration settled. It returns the time of the last change.
+// for half a second, see [settled]. It returns the time of the last change.
 func settle(complete func() bool, count func() uint64) time.Time {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()

@@ -31,7 +31,7 @@ func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
 
-// Start starts the timeout of the selection. The caller must call Stop when the call has ended.
+// Start starts the selection timeout, if there is one. The caller must call Stop when the call has ended.
 func (c *Collector) Start(timers *timer.Pool) {
 	c.started, c.timers = time.Now(), timers
 	if timeout := c.choice.opts.AffinityTimeout; timeout > 0 {

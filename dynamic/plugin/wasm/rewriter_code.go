@@ -4,7 +4,7 @@ const (
 	opcodeLoop = 0x03
 	opcodeEnd  = 0x0b
 	opcodeCall = 0x10
-	// opcodeBulk is the prefix of the saturating conversions and the bulk instructions.
+	// opcodeBulk is the prefix byte of the saturating conversions and the bulk memory instructions.
 	opcodeBulk = 0xfc
 
 	// firstBulkMemory is the lowest number after the prefix opcodeBulk that denotes a bulk
