@@ -164,8 +164,8 @@ func (h *Host) commit(previous, v *version) {
 }
 
 // markFailed records why source could not be loaded and emits an event. It returns err wrapped with
-// the plugin's name, version and folder. The event has separate fields for these, so its Err is err
-// without them.
+// the plugin's name, version and folder. The event carries the unwrapped err, because it has
+// separate fields for the name, version and folder.
 func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 	withPlugin := errors.NewErrorf(errorCode(err),
 		"plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
@@ -181,8 +181,8 @@ func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 }
 
 // markUnreadable records why a folder could not be read and emits an event. If a plugin was loaded
-// from the folder earlier, the error is recorded in that plugin's status; otherwise the folder gets
-// its own entry in h.unreadable, unless the folder does not exist. markUnreadable returns err
+// from the folder earlier, the error is recorded in that plugin's status. Otherwise, the folder
+// gets its own entry in h.unreadable, unless the folder does not exist. markUnreadable returns err
 // wrapped with the path of the folder.
 func (h *Host) markUnreadable(folder string, err error) error {
 	if absolute, absErr := filepath.Abs(folder); absErr == nil {

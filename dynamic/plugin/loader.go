@@ -44,8 +44,7 @@ type Instance interface {
 // for handlers created with [dynamic.Raw], whose messages must then be decoded for the counting
 // interceptor.
 type CallCounter interface {
-	// Counts returns the number of requests that have been handled, and the number of those that
-	// failed.
+	// Counts returns how many requests have been handled and how many of them failed.
 	Counts() (handled, failed uint64)
 }
 

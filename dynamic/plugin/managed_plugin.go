@@ -11,7 +11,7 @@ import (
 type managedPlugin struct {
 	name string
 	// lock serializes changes to the plugin. It is a channel with capacity 1 rather than a mutex
-	// because acquire must stop waiting when its context ends: another goroutine may hold the lock
+	// because acquire must stop waiting when its context ends. Another goroutine may hold the lock
 	// for as long as the plugin's code takes to load.
 	lock chan struct{}
 

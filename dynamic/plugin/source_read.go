@@ -178,7 +178,8 @@ func readDescriptors(files *sourceFiles, name string, into *registry.Registry) e
 }
 
 // errorCode returns the code of err. If err has no code, errorCode returns NotFound or
-// PermissionDenied for the corresponding file system errors, and InvalidArgument for all others.
+// PermissionDenied for the corresponding file system errors, and InvalidArgument for all other
+// errors.
 func errorCode(err error) errors.ErrorCode {
 	if coded, ok := errors.AsType[errors.Error](err); ok {
 		return coded.Code()

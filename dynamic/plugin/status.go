@@ -18,7 +18,7 @@ const (
 	// StateDegraded means that the plugin's code has temporarily stopped serving.
 	StateDegraded State = "degraded"
 	// StateDraining means that the plugin is being unloaded. It receives no new requests and
-	// finishes those that it has already received.
+	// finishes the requests that it has already received.
 	StateDraining State = "draining"
 	// StateFailed means that no version of the plugin could be loaded, or that a folder could not
 	// be read.
@@ -42,8 +42,8 @@ type Status struct {
 	// version is served, and 2 after the first replacement.
 	Generation int
 	// Handled is the number of requests and streams that all versions have handled since the plugin
-	// was loaded. Failed is the number of those that failed. Requests are not included if neither
-	// the host nor the code counts them, as is the case for processes.
+	// was loaded. Failed is the number of requests and streams that failed. Requests are not
+	// included if neither the host nor the code counts them, as is the case for processes.
 	Handled, Failed uint64
 	// Err is the reason why the plugin is degraded, or why the newest content of its folder could
 	// not be loaded. It becomes nil when the plugin recovers or the next load succeeds.

@@ -44,7 +44,7 @@ type version struct {
 	healthErr error
 }
 
-// start loads the code and checks its services. It does not serve them yet.
+// start loads the code and checks its services. It does not serve the services yet.
 func (v *version) start(ctx context.Context) error {
 	loader := v.host.options.loaders[v.source.Loader]
 	if loader == nil {

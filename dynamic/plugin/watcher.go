@@ -169,8 +169,8 @@ func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 }
 
 // ready returns the changed folders whose last change is at least one debounce interval ago.
-// changed contains those that have a manifest, and removed contains those that do not. next is the
-// time until the next folder may be ready, or 0 if no folder is waiting.
+// changed contains the folders that have a manifest, and removed contains the folders without one.
+// next is the time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration) {
 	interval := w.host.options.debounce
 	for _, f := range w.folders {
@@ -178,7 +178,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 			continue
 		}
 		remaining := interval - time.Since(f.changedAt)
-		if remaining <= 0 && f.refresh(w.fsWatcher) { // a change that was not reported as an event
+		if remaining <= 0 && f.refresh(w.fsWatcher) { // the change was not reported as an event
 			remaining = interval
 		}
 		switch {
@@ -245,11 +245,13 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 // onResult handles the result of a load or an unload and decides which failed folders to retry.
 //
 // After an unload, all failed folders are retried. After a load, only folders that failed with a
-// conflict (see isConflict) are retried, because the load, even if it failed, may have released the
-// service that they need. The exception is a load that itself fails with a conflict: it does not
-// trigger retries of other folders, because two conflicting folders would otherwise trigger each
-// other's retries forever. Its own folder is retried only if another load or unload has completed
-// in the meantime, because the conflicting plugin may be gone by then.
+// conflict (see isConflict) are retried: even a failed load may have released the service that such
+// a folder needs.
+//
+// A load that itself fails with a conflict does not trigger retries of other folders. Otherwise,
+// two conflicting folders would trigger each other's retries forever. The folder of such a load is
+// retried only if another load or unload has completed in the meantime, because the conflicting
+// plugin may be gone by then.
 func (w *watcher) onResult(c changeResult) {
 	c.folder.busy = false
 	if c.load {

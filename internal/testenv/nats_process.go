@@ -91,5 +91,6 @@ var natsServerPath = sync.OnceValues(func() (string, error) {
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", errors.NewErrorf(errors.Internal, "building %s: %w: %s", natsServerPackage, err, said)
 	}
-	return program, os.Rename(built, program) // atomic, because tests of other packages may be building it too
+	// Rename the program atomically, because tests of other packages may be building it too.
+	return program, os.Rename(built, program)
 })

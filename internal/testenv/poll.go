@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second // long enough for a machine under load
+	startTimeout = 30 * time.Second // starting a server is slow on a machine under load
 	pollInterval = 5 * time.Millisecond
 )
 

@@ -13,7 +13,7 @@ var dialer = net.Dialer{Timeout: 5 * time.Second}
 
 // Proxy is a TCP proxy that listens on a random loopback port and simulates network faults. Its
 // methods return when the fault is in effect, and are safe for concurrent use. Methods that act on
-// open connections affect at least those through which a byte has already passed.
+// open connections affect at least the connections through which a byte has already passed.
 type Proxy struct {
 	tb     testing.TB
 	target string
@@ -88,7 +88,8 @@ func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 // Connections that are already black-holed remain so.
 func (p *Proxy) Heal() { p.acceptConns(false) }
 
-// acceptConns makes the proxy accept new connections. If blackHoled is true, they are black-holed.
+// acceptConns makes the proxy accept new connections. If blackHoled is true, the new connections
+// are black-holed.
 func (p *Proxy) acceptConns(blackHoled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

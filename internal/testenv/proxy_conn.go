@@ -48,8 +48,8 @@ func (c *proxyConn) run() {
 	directions.Wait()
 }
 
-// forward copies data in one direction. It returns when source is closed and all data from it has
-// been written, or dropped because the connection is black-holed.
+// forward copies data in one direction. It returns when source is closed and all data from source
+// has been written or, if the connection is black-holed, dropped.
 func (c *proxyConn) forward(source, destination *net.TCPConn) {
 	queue := make(chan chunk, chunks)
 	var writer sync.WaitGroup

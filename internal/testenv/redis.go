@@ -45,8 +45,8 @@ func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
 	})
 }
 
-// findRedisServer returns the path of redis-server. If redis-server is missing, findRedisServer
-// fails the test if the environment variable CI is set, and returns "" otherwise.
+// findRedisServer returns the path of redis-server. If redis-server is missing and the environment
+// variable CI is set, findRedisServer fails the test. If CI is not set, findRedisServer returns "".
 func findRedisServer(tb testing.TB) string {
 	tb.Helper()
 	program, err := exec.LookPath("redis-server")

@@ -20,8 +20,8 @@ const (
 // RedisClusterServers contains the servers of a Redis Cluster started by a test.
 type RedisClusterServers struct{ nodes []*RedisServer }
 
-// RedisCluster starts a cluster of three masters without replicas, each of which owns about a third
-// of the slots, and waits until every node reports a healthy cluster. A node that is killed and
+// RedisCluster starts a cluster of three masters without replicas and waits until every node
+// reports a healthy cluster. Each master owns about a third of the slots. A node that is killed and
 // started again rejoins the cluster. The node timeout is one second; all other settings have their
 // default values.
 func RedisCluster(tb testing.TB) *RedisClusterServers {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// flags lists the build settings that must be the same in a plugin and its host, in addition to the
-// target settings, whose names begin with GO.
+// flags lists build settings that must be the same in a plugin and its host. The target settings,
+// whose names begin with GO, must also be the same.
 var flags = []string{
 	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
 }
 
-// compare describes the differences in the builds of a plugin and its host. Each of them prevents
-// the plugin from being loaded.
+// compare describes the differences in the builds of a plugin and its host. Each difference
+// prevents the plugin from being loaded.
 func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	compareValue := func(what, inPlugin, inHost string) {
 		if inPlugin != inHost {

@@ -26,12 +26,12 @@
 //
 // Build the host and all its plugins with the same Go version, with the same flags (for example
 // -trimpath, -race and -tags), and with the same versions of all modules that they share. The
-// loader compares these before it loads a plugin. If they differ, it returns an error that lists
-// every difference.
+// loader compares the versions and flags before it loads a plugin. If any of them differ, the
+// loader returns an error that lists every difference.
 //
 // Two versions of a plugin can be loaded into one process only if their plugin paths differ. To
-// make sure that they do, pass the package's files to go build instead of the package. Go then
-// derives the plugin path from the content of the files and of their imports:
+// make sure that the paths differ, pass the package's files to go build instead of the package. Go
+// then derives the plugin path from the content of the files and of their imports:
 //
 //	go build -trimpath -buildmode=plugin -o greeter.so ./greeter/*.go
 //

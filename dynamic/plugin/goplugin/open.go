@@ -16,8 +16,8 @@ import (
 )
 
 // loaded holds the results of all plugin loads in this process, keyed by digest. A failed load is
-// not retried, because the plugin may be partially loaded and, after a panic in an init function,
-// the standard library's plugin.Open would block forever.
+// not retried, because the plugin may be partially loaded. In addition, the standard library's
+// plugin.Open would block forever after a panic in an init function.
 var loaded = struct {
 	sync.Mutex
 

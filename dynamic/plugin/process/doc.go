@@ -10,9 +10,9 @@
 // # Environment
 //
 // The process runs a private copy of the executable in its own directory and its own process group.
-// It receives the arguments listed in the manifest and the following environment variables: those
-// set in the manifest; PATH, HOME, TMPDIR, LANG, LC_ALL, TZ, SSL_CERT_FILE and SSL_CERT_DIR from
-// the host; those named with [WithInheritedEnv]; and
+// It receives the arguments listed in the manifest. Its environment contains the variables set in
+// the manifest, the variables named with [WithInheritedEnv], and PATH, HOME, TMPDIR, LANG, LC_ALL,
+// TZ, SSL_CERT_FILE and SSL_CERT_DIR from the host. The loader adds the following variables:
 //
 //   - DYNPSRPC_BUS, the URL of the bus. The URL may contain a password, so other users of the
 //     system must not be able to read the environment of the process. On Linux, they cannot.

@@ -48,9 +48,9 @@ var exports = []struct {
 	{exportCall, signature{[]api.ValueType{i32, i32, i32, i64}, []api.ValueType{i64}}},
 }
 
-// checkExports returns an error that lists all problems with the module's exports: functions that
-// are missing or have the wrong signature, a memory that is missing or whose initial size exceeds
-// memoryLimit, and a _start function without _initialize.
+// checkExports returns an error that lists all problems with the module's exports. A function may
+// be missing or have the wrong signature. The memory may be missing, or its initial size may exceed
+// memoryLimit. The module may also export _start without _initialize.
 func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	var errs []error
 	functions := compiled.ExportedFunctions()
@@ -73,8 +73,8 @@ func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	return errors.Join(errs...)
 }
 
-// checkImports returns an error that lists all imports that the host cannot satisfy: memories, and
-// functions that the host does not provide or provides with a different signature.
+// checkImports returns an error that lists all imports that the host cannot satisfy. The host never
+// provides memories. It may also not provide a function, or provide it with a different signature.
 func checkImports(runtime wazero.Runtime, compiled wazero.CompiledModule) error {
 	var errs []error
 	for _, memory := range compiled.ImportedMemories() {

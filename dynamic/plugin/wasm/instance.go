@@ -170,8 +170,8 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 }
 
 // newFault returns a fault for err, the error that stopped the module. It checks the context and
-// the memory limit first, because a module traps or exits when its deadline has passed or its
-// memory is exhausted, and err does not show this cause.
+// the memory limit first. A module traps or exits when its deadline has passed or its memory is
+// exhausted, but err does not show the cause.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {

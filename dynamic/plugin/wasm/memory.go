@@ -3,7 +3,7 @@ package wasm
 import "github.com/tetratelabs/wazero/experimental"
 
 // memory is the linear memory of an instance. It does not grow beyond its limit. It records whether
-// the module tried to exceed the limit: most programs trap when they get no more memory, and the
+// the module tried to exceed the limit. Most programs trap when they get no more memory, and the
 // trap itself does not show the cause.
 type memory struct {
 	limit int64 // in bytes
@@ -17,8 +17,8 @@ func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 
 // Reallocate implements [experimental.LinearMemory]. It resizes the memory and returns it, or
 // returns nil if size exceeds the limit. New bytes are zero. If the capacity is too small, it is at
-// least doubled, up to the limit, so that the memory of a module that grows page by page is not
-// copied each time.
+// least doubled, up to the limit. As a result, the memory of a module that grows page by page is
+// not copied each time.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > uint64(m.limit) { //nolint:gosec // the limit is not negative
 		m.refused = true

@@ -11,8 +11,8 @@ import (
 
 // The host must be able to stop a module at its deadline, no matter whether the module is running a
 // loop, a recursive function or a long-running instruction. A module must also return to Go
-// regularly, because Go's garbage collector cannot stop a goroutine that runs compiled WebAssembly,
-// and the whole process would have to wait for that goroutine.
+// regularly. Go's garbage collector cannot stop a goroutine that runs compiled WebAssembly, so the
+// whole process would have to wait for that goroutine.
 //
 // wazero has an option for this, WithCloseOnContextDone. With this option, compiled code calls into
 // Go in every loop iteration to check a flag. This made computations in guests ten times slower,

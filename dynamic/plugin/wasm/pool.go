@@ -26,8 +26,8 @@ func newPool(instances int, newInstance func(ctx context.Context) (*instance, er
 }
 
 // acquire returns an instance for the exclusive use of the caller, who must release or discard it.
-// If ctx ends before an instance is free, acquire returns an error with code [errors.Canceled] if
-// ctx was canceled, or [errors.ResourceExhausted] otherwise.
+// If ctx ends before an instance is free, acquire returns an error. Its code is [errors.Canceled]
+// if ctx was canceled, and [errors.ResourceExhausted] otherwise.
 func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	select {
 	case p.semaphore <- struct{}{}:

@@ -35,8 +35,9 @@ func instrument(module []byte) ([]byte, error) {
 }
 
 // rewriter reads a part of a module in the binary format and writes a copy with additions. It
-// copies everything that it reads, except for what is read in a call to consume. After an error, it
-// reads only zeros and empty vectors, so only loops have to check err.
+// copies everything that it reads, except for what is read in a call to consume. After an error,
+// the read methods return zero without reading anything, so callers need to check err only inside
+// loops.
 type rewriter struct {
 	// input is the whole part. unread is the rest of input, which has not been read yet.
 	input, unread []byte
@@ -199,7 +200,8 @@ func (w *rewriter) functionIndex() {
 }
 
 // globalIndex reads the index of a global. It rejects indexes beyond the module's own globals,
-// because they could refer to the meter, and a module that can set its meter could run forever.
+// because such an index could refer to the meter. A module that can set its meter could run
+// forever.
 func (w *rewriter) globalIndex() {
 	if index := w.readUvarint(); index >= w.injected.globalCount {
 		w.failf("refers to global %d, which does not exist", index)

@@ -28,9 +28,9 @@ func parseMethodList(list string) ([]string, error) {
 	return methods, nil
 }
 
-// checkMethod returns an error if method is a stream, if it is a subscription for which the module
-// has a handler, or if it is a call for which the module has none. served reports whether the
-// module has a handler for method.
+// checkMethod returns an error if method is a stream, a subscription with a handler in the module,
+// or a call without a handler in the module. served reports whether the module has a handler for
+// method.
 func checkMethod(method *registry.Method, served bool) error {
 	switch kind := method.Kind(); {
 	case kind == registry.KindStream:

@@ -1,6 +1,6 @@
 // Package child provides the main function of a plugin that is run by package process:
 //
-//	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of the host's bus
+//	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // registers the driver for the host's bus
 //
 //	func main() {
 //		child.Main(func(_ context.Context, server *dynamic.Server) error {

@@ -26,10 +26,10 @@ const (
 )
 
 // Main implements the main function of a plugin. It opens the bus given by the environment variable
-// DYNPSRPC_BUS, calls register with a server on that bus, reports to the host that the services are
-// ready, and waits until the host stops the program. Main then waits for running handlers for up to
-// [DrainTimeout] and returns. If an error occurs, Main writes it to standard error and exits with
-// status 1.
+// DYNPSRPC_BUS and calls register with a server on that bus. It then reports to the host that the
+// services are ready and waits until the host stops the program. Finally, Main waits for running
+// handlers for up to [DrainTimeout] and returns. If an error occurs, Main writes it to standard
+// error and exits with status 1.
 //
 // The context passed to register ends when the program is asked to stop. Use this context for
 // background work that register starts.

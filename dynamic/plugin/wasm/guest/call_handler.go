@@ -8,8 +8,8 @@ import (
 )
 
 // callHandler runs the handler of a method and converts a panic into an error. The panic value may
-// contain data that the caller must not see. It is therefore logged with the stack, and the error
-// contains neither.
+// contain data that the caller must not see. callHandler therefore logs the value and the stack,
+// and leaves both out of the error.
 func callHandler(ctx context.Context, method string, handler Handler, request []byte) (response []byte, err error) {
 	defer func() {
 		if value := recover(); value != nil {

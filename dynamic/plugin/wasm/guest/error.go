@@ -43,8 +43,9 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // findError returns the first *Error in err's tree. If there is none, it returns an *Error with the
-// code Unknown that wraps err. findError replaces errors.As: the linter allows only this module's
-// package errors, which would make plugins larger because it imports protobuf.
+// code Unknown that wraps err. findError is used instead of errors.As because the linter allows
+// only this module's package errors. That package imports protobuf, which would make plugins
+// larger.
 func findError(err error) *Error {
 	if found := searchError(err); found != nil {
 		return found
