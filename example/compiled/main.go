@@ -4,7 +4,8 @@
 //
 //	go run ./example/compiled
 //
-// It prints the answer to one call, and the code, text and detail of the error returned by another.
+// It prints the answer to one call. A second call fails, and the program prints the code, the text
+// and the detail of the error.
 package main
 
 import (

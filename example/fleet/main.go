@@ -5,10 +5,10 @@
 //	go run ./example/fleet server --bus redis://127.0.0.1:6379 --region us
 //	go run ./example/fleet client --bus redis://127.0.0.1:6379 --region us --count 10
 //
-// To use NATS, pass --bus nats://127.0.0.1:4222. A server prints its ID and region, serves until it
-// receives an interrupt or SIGTERM, and then prints how many greetings it has sent. A client prints
-// the answers to its calls, which come from different servers, then the weather in its region and
-// one update.
+// To use NATS, pass --bus nats://127.0.0.1:4222. A server prints its ID and region, and serves
+// until it receives an interrupt or SIGTERM. It then prints how many greetings it has sent. A
+// client prints the answers to its calls, which come from different servers. It then prints the
+// weather in its region and one update.
 package main
 
 import (
@@ -88,7 +88,7 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.bus, "bus", "redis://127.0.0.1:6379", "`URL` of the bus")
 	flags.StringVar(&s.region, "region", "eu", "`name` of the region that the server serves or the client calls")
 	flags.IntVar(&s.count, "count", 6, "`number` of calls that the client makes")
-	_ = flags.Parse(args[1:]) // exits the program on failure, because of ExitOnError
+	_ = flags.Parse(args[1:]) // Parse exits the program on failure: the flag set uses ExitOnError
 	if flags.NArg() > 0 {
 		return settings{}, fmt.Errorf("unexpected argument %q: %s", flags.Arg(0), usage)
 	}

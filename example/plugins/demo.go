@@ -172,8 +172,8 @@ func (c *caller) call(ctx context.Context) (answer string, err error) {
 	return response.(*wrapperspb.StringValue).GetValue(), nil
 }
 
-// callUntil makes calls until done is closed and the last answer came from another version than the
-// first answer.
+// callUntil makes calls until done is closed and the version that answered the last call differs
+// from the version that answered the first call.
 func (c *caller) callUntil(done <-chan struct{}, ctx context.Context) error {
 	for {
 		answer, err := c.call(ctx)

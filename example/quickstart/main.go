@@ -58,7 +58,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// Create a client and call a method with Go types that are linked into the program.
+	// Create a client that uses generated Go types, and call a method.
 	conn, err := dynamic.NewConn(b, reg)
 	if err != nil {
 		return err
@@ -74,7 +74,7 @@ func run(ctx context.Context) error {
 	}
 	fmt.Printf("Shout with well-known types answered %q\n", loud.GetValue())
 
-	// Make a call with messages that have no Go type.
+	// Make a call with messages that have no generated Go type.
 	greeter, err := dynamic.NewClient[*dynamicpb.Message, *dynamicpb.Message](conn, normal.FullName())
 	if err != nil {
 		return err

@@ -45,8 +45,8 @@ type World struct {
 }
 
 // New returns a World whose server and conn have the given options. The World is closed when the
-// test ends. The handlers return each message unchanged, except that they fail with
-// [errors.NotFound] if its value is "fail" and panic if its value is "panic".
+// test ends. A handler fails with [errors.NotFound] if the value of a message is "fail", and panics
+// if the value is "panic". It returns every other message unchanged.
 func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
 	t.Helper()
 	reg, err := Registry()

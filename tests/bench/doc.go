@@ -20,8 +20,8 @@
 // and s16 for 16 streams. These are the operations:
 //
 //	queue             a call with default routing and options
-//	queue-noclaim     the same for a method with the option single_server
-//	queue-3srv        three servers share the queue
+//	queue-noclaim     like queue, for a method with the option single_server
+//	queue-3srv        like queue, with three servers that share the queue
 //	affinity-first    AFFINITY routing; the client accepts the first claim; 1 or 3 servers
 //	affinity-default  AFFINITY routing with default options, measured until the call has ended
 //	multi3            MULTI routing to three servers, measured until the call has ended;

@@ -8,8 +8,8 @@ import (
 )
 
 // clockEvery is the number of updates that are published between two calls to time.Now. Reading the
-// clock for every update would distort the measurement, because it can take as long as publishing
-// the update.
+// clock can take as long as publishing an update. Reading it for every update would therefore
+// distort the measurement.
 const clockEvery = 16
 
 // feed measures one publisher that sends updates to subscribers. Its run method is the load.
@@ -131,8 +131,8 @@ func (f *feed) publishUntil(until time.Time) tally {
 }
 
 // landed returns the number of updates that have been received by all subscribers since the
-// previous call. If there are none and wait is true, landed waits for one, but not longer than the
-// duration settled.
+// previous call. If there are none and wait is true, landed waits for one update. It returns 0 if
+// no update arrives within half a second, the value of [settled].
 func (f *feed) landed(wait bool) int {
 	n := 0
 	for {

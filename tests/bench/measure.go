@@ -19,13 +19,13 @@ type measurement struct {
 	// measure latencies.
 	P50 float64 `json:"p50_ns"`
 	P99 float64 `json:"p99_ns"`
-	// Allocs, Bytes and CPU are the number of allocations, the number of allocated bytes and the
-	// CPU time in microseconds per operation. They include the client and the servers, but not the
-	// brokers.
+	// Allocs is the number of allocations per operation, Bytes is the number of allocated bytes per
+	// operation, and CPU is the CPU time per operation in microseconds. All three include the
+	// client and the servers, but not the brokers.
 	Allocs float64 `json:"allocs_per_op"`
 	Bytes  float64 `json:"bytes_per_op"`
 	CPU    float64 `json:"cpu_us_per_op"`
-	// Delivered is the total number of updates per second that all subscribers received.
+	// Delivered is the number of updates received per second, added up over all subscribers.
 	Delivered float64 `json:"delivered_per_sec"`
 	// Lost is the percentage of expected updates or stream messages that were not received.
 	Lost float64 `json:"lost_percent"`

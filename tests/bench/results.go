@@ -39,7 +39,8 @@ type result struct {
 }
 
 // ratio compares the rate of a row with the rate of the row named To, which has the same bus and
-// size. Median is the median over all rounds of the row's rate divided by the rate of To.
+// size. In each round, the rate of the row is divided by the rate of To. Median is the median of
+// the quotients.
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`
@@ -56,8 +57,8 @@ func newResults(rows []*row, perRow time.Duration) *results {
 	return all
 }
 
-// add appends the measurement of a round. If err is not nil, add also records the error; the
-// completed operations still count.
+// add appends the measurement of a round. If err is not nil, add also records err. The completed
+// operations count even then.
 func (r *result) add(m measurement, err error) {
 	r.Rounds = append(r.Rounds, m)
 	if err != nil {
@@ -96,8 +97,8 @@ func (all *results) summarize() {
 	}
 }
 
-// ratioTo divides the rate of r by the rate of limit in each round and returns the median of these
-// ratios. It skips rounds in which the rate of limit is 0.
+// ratioTo divides the rate of r by the rate of limit in each round, and returns the median of the
+// quotients. It skips rounds in which the rate of limit is 0.
 func (r *result) ratioTo(limit *result) float64 {
 	var ratios []float64
 	for i := range min(len(r.Rounds), len(limit.Rounds)) {

@@ -46,7 +46,7 @@ type load func(until time.Time) tally
 // tally holds the results of one call to a load.
 type tally struct {
 	// completed is the number of completed operations. In rows that measure updates, it is the
-	// number of published updates. elapsed is the time that these operations took.
+	// number of published updates. elapsed is the time that the completed operations took.
 	completed uint64
 	elapsed   time.Duration
 	// latency holds the latencies of the completed operations. It is nil if the row does not

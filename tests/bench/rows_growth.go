@@ -24,11 +24,12 @@ var growthCounts = []int{1, 100, 10_000}
 // not call all of them.
 const growthBusy = 16
 
-// growthRows returns rows that measure sequential in-process calls for each of the growthCounts.
-// Most rows call a few of that many services, methods or topics in turn, or a single method while
-// that many other calls wait for their responses. Rows whose names end in "each" call all services,
-// methods or topics in turn. If there are many, the data that the next call needs is never in the
-// CPU cache.
+// growthRows returns rows that measure sequential in-process calls. For each n in growthCounts,
+// there are rows with n services, n methods, n topics and n waiting calls. The row with n waiting
+// calls calls one method while n other calls wait for their responses. The rows whose names end in
+// "/each" call all n services, methods or topics in turn. If n is large, the data that the next
+// call needs is then never in the CPU cache. The other rows call about growthBusy services, methods
+// or topics in turn.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -63,9 +64,8 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn returns a load in which one caller uses some of the clients in turn. They are selected at
-// regular intervals, and count is their approximate number. Before it returns, inTurn makes one
-// call with every client.
+// inTurn makes one call with every client. It then selects about count clients at regular
+// intervals. It returns a load in which one caller uses the selected clients in turn.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], count int) load {
 	var calls []func() error
 	for i, client := range clients {

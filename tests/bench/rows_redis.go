@@ -62,8 +62,8 @@ func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver fun
 }
 
 // redisPublisher returns a function that publishes a payload on channel. If batched is false, the
-// function waits for the reply from Redis. Otherwise the function only queues the payload, and all
-// queued payloads, up to largestBatch, are sent in one pipeline.
+// function waits for the reply from Redis. Otherwise, the function only queues the payload. Up to
+// largestBatch queued payloads are then sent in one pipeline.
 func (s *scene) redisPublisher(client *redis.Client, channel string, batched bool) func(payload string) error {
 	ctx := s.Context()
 	if !batched {
@@ -84,7 +84,7 @@ func (s *scene) redisPublisher(client *redis.Client, channel string, batched boo
 					more = false
 				}
 			}
-			_, _ = pipeline.Exec(ctx) // if it fails, the callers whose messages are lost return errOverdue
+			_, _ = pipeline.Exec(ctx) // if Exec fails, callers whose messages are lost return errOverdue
 		}
 	}, func() { close(waiting) })
 	return func(payload string) error {

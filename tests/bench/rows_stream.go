@@ -49,7 +49,7 @@ func oneWayLimits(bus string) []string {
 }
 
 // sends returns a load that sends messages one after another on each of n streams. window is the
-// maximum number of unacknowledged messages on a stream; if it is 1, each Send waits for its
+// maximum number of unacknowledged messages on a stream. If window is 1, each Send waits for its
 // acknowledgement. Messages that are not received by the handlers count as lost.
 func (s *scene) sends(n, window int) load {
 	var received atomic.Uint64

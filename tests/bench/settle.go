@@ -6,8 +6,8 @@ import "time"
 // Messages that are still missing then count as lost.
 const settled = 500 * time.Millisecond
 
-// settle waits until complete returns true, or until the value returned by count has not changed
-// for half a second, see [settled]. It returns the time of the last change.
+// settle waits until complete returns true, or until the value returned by count has remained the
+// same for half a second, the value of [settled]. It returns the time of the last change.
 func settle(complete func() bool, count func() uint64) time.Time {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()

@@ -44,8 +44,8 @@ func (f *forger) sendRaw(channel wire.Channel, encoded []byte) {
 	require.NoError(f, f.bus.Publish(context.Background(), bus.Channel(channel), encoded, nil))
 }
 
-// listen subscribes to a channel. It returns a Go channel that receives the frames, except for
-// those that cannot be parsed, and a function that ends the subscription.
+// listen subscribes to a channel. It returns a Go channel that receives the frames and a function
+// that ends the subscription. Frames that cannot be parsed are dropped.
 func (f *forger) listen(channel wire.Channel, join bus.Mode) (envelopes <-chan wire.Envelope, stop func()) {
 	f.Helper()
 	received := make(chan wire.Envelope, 10_000)

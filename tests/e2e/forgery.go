@@ -89,8 +89,8 @@ func (f *forger) flood(request wire.Request, times int) {
 	}
 }
 
-// testForgedGrants checks that a request is served only once even if the client sends a thousand
-// claim responses, all of which assign the request to the server.
+// testForgedGrants checks that a request is served only once, even if the client sends a thousand
+// claim responses that assign the request to the server.
 func testForgedGrants(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -146,9 +146,10 @@ func routable(encoded []byte) bool {
 }
 
 // testForgedRequests sends malformed frames, expired requests, requests without an expiry, and
-// requests whose message cannot be decoded. The server must count malformed frames as bad and
-// requests with an expired or missing expiry as expired, without answering them. It must answer
-// requests with an undecodable message with an error.
+// requests whose message cannot be decoded. The server must count malformed frames as bad. It must
+// count requests that have expired, or have no expiry, as expired. It must answer neither malformed
+// frames nor expired requests. If the message of a request cannot be decoded, the server must
+// answer with an error.
 func testForgedRequests(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -209,9 +210,9 @@ func testForgedUpdates(t *testing.T, network Network) {
 	}
 }
 
-// testForgedFramesToClients sends invalid frames to each channel of a client, and frames of unknown
-// and of closed streams to its stream channel. It checks that the client counts and drops all of
-// them.
+// testForgedFramesToClients sends invalid frames to each channel of a client. To the client's
+// stream channel, it also sends frames of unknown streams and of closed streams. It checks that the
+// client counts and drops all these frames.
 func testForgedFramesToClients(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	serveAll(w, w.server())

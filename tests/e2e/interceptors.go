@@ -63,8 +63,9 @@ func (w *world) serveIntercepted(
 	return called, streamed
 }
 
-// eachKind calls one method of each kind and opens a stream. It passes the result of each to check:
-// the error, or nil if the call succeeded or the server closed the stream without an error.
+// eachKind calls one method of each kind and opens a stream. It passes the error of each operation
+// to check. The error is nil if the call succeeded, or if the server closed the stream without an
+// error.
 func eachKind(t *testing.T, conn *dynamic.Conn, name string, check func(t *testing.T, kind string, err error)) {
 	t.Helper()
 	for _, kind := range callKinds {
@@ -115,7 +116,7 @@ func testRetry(t *testing.T, w *world) {
 	}
 	failures.Store(1)
 	_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
-	requireCode(t, errors.Unavailable, err) // not retried, because the handler has run
+	requireCode(t, errors.Unavailable, err) // the call is not retried, because the handler has run
 
 	if !w.network.NoticesSilence {
 		return

@@ -90,7 +90,7 @@ func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn
 // requireSpans waits for the spans created by useEveryKind. It requires that the parent of each
 // server span is a client span and that the subscriber's span is linked to the publisher's span.
 func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
-	const count = 2*4 + 2 + 1 // three calls and a stream, an update, and the rejected update
+	const count = 2*4 + 2 + 1 // 2 for each of 3 calls and a stream, 2 for an update, 1 for the rejected update
 	require.Eventually(t, func() bool { return len(spans.Ended()) >= count }, patience, time.Millisecond,
 		"the other side of a stream ends in the background")
 	byID := map[trace.SpanID]sdk.ReadOnlySpan{}

@@ -15,7 +15,7 @@ import (
 const (
 	isolationCallers = 64
 	unreadUpdates    = 1000
-	unreadServers    = 20 // more than the number of responses that a multi call buffers
+	unreadServers    = 20 // must exceed the number of responses that a multi call buffers
 )
 
 // testIsolation checks that responses, updates and streams that are never read do not block other

@@ -184,7 +184,7 @@ func testMatrixInvoke(t *testing.T, network Network) {
 			"address": map[string]any{"region": "eu", "host": "client"},
 		},
 	}
-	var multi []<-chan *dynamic.Response[proto.Message] // read after all calls have been started, so that they wait concurrently
+	var multi []<-chan *dynamic.Response[proto.Message] // the channels are read after all calls have started, so that the calls wait concurrently
 	forEachMethod(callKinds, func(kind, method string, topic []string) {
 		for _, request := range requests {
 			if kind == kindMulti {

@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	_ "embed" // for kinds.proto
+	_ "embed" // embeds kinds.proto
 	"fmt"
 	"io/fs"
 	"os"

@@ -10,9 +10,9 @@ import (
 // Network describes the network on which the suite runs, and what its buses report.
 type Network struct {
 	// Connect returns a bus that is connected to the network. All buses returned for the same t
-	// must be able to exchange frames. For an in-process network, Connect may return the same bus
-	// each time. The suite calls Connect once for each server and once for each client, and closes
-	// every bus that is returned, so a shared bus is closed more than once.
+	// must be able to exchange frames. The suite calls Connect once for each server and once for
+	// each client, and closes every bus that Connect returns. For an in-process network, Connect
+	// may return the same bus each time. The suite then closes that bus more than once.
 	Connect func(t testing.TB) bus.Bus
 	// CountsReceivers reports whether delivery reports contain the number of broadcast
 	// subscriptions that received the frame.
@@ -29,8 +29,8 @@ type Network struct {
 const patience = 20 * time.Second
 
 // Run runs the suite on network, as subtests of t. It first runs the subtest ManyTopics, which
-// counts goroutines and therefore must not run at the same time as other tests. It then calls
-// t.Parallel, so the caller must not have called it.
+// counts goroutines and therefore must not run at the same time as other tests. Run then calls
+// t.Parallel. The caller must not have called t.Parallel, because a test may call it only once.
 func Run(t *testing.T, network Network) {
 	t.Helper()
 	t.Run("ManyTopics", func(t *testing.T) { testManyTopics(t, network) })

@@ -1,6 +1,6 @@
 // Command native is a Go plugin, which is a shared object that the host loads into its own process.
-// Command plugins builds and loads this plugin. Its method Greet returns the version of the plugin
-// and a greeting.
+// The plugins command builds and loads it. The method Greet returns the version of the plugin and a
+// greeting.
 package main
 
 import (

@@ -1,5 +1,5 @@
 package main
 
-// version is the version of the plugin, which is included in each answer. Command plugins builds
-// the second version with a different value.
+// version is included in each answer of the plugin. The plugins command builds a second version of
+// the plugin with a different value.
 const version = "1"

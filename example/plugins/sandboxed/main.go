@@ -1,6 +1,6 @@
 // Command sandboxed is a plugin that is compiled to WebAssembly. It receives requests and has
-// access to a log, random numbers and a clock, but to nothing else in the host. Command plugins
-// builds and loads this plugin. Its method Greet returns the version of the plugin and a greeting.
+// access to a log, random numbers and a clock, but to nothing else in the host. The plugins command
+// builds and loads it. The method Greet returns the version of the plugin and a greeting.
 package main
 
 import (

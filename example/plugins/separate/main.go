@@ -1,6 +1,6 @@
 // Command separate is a plugin that runs in its own process. The host starts and stops the process,
-// which serves on the bus directly. Command plugins builds and loads this plugin. Its method Greet
-// returns the version of the plugin and a greeting.
+// which serves on the bus directly. The plugins command builds and loads the plugin. The method
+// Greet returns the version of the plugin and a greeting.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of the host's bus
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // registers the driver for the host's bus
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process/child"
 	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"

@@ -12,8 +12,8 @@ import (
 	"os/exec"
 
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate" // imported by text.proto
-	"github.com/jhump/protoreflect/desc"                                        //nolint:staticcheck // deprecated, but the parser that this module uses
-	"github.com/jhump/protoreflect/desc/protoparse"                             //nolint:staticcheck // deprecated, but the parser that this module uses
+	"github.com/jhump/protoreflect/desc"                                        //nolint:staticcheck // deprecated, but this module uses it
+	"github.com/jhump/protoreflect/desc/protoparse"                             //nolint:staticcheck // deprecated, but this module uses it
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
@@ -56,8 +56,8 @@ func generate() error {
 	return os.WriteFile("text.pb.go", []byte(response.GetFile()[0].GetContent()), 0o600)
 }
 
-// withImports returns files with the descriptors of file's imports and of file itself appended, in
-// this order. It does not append descriptors that are already in files.
+// withImports appends the descriptors of file's imports to files, then the descriptor of file
+// itself, and returns the result. It does not append descriptors that are already in files.
 func withImports(files []*descriptorpb.FileDescriptorProto, file *desc.FileDescriptor) []*descriptorpb.FileDescriptorProto {
 	for _, imported := range file.GetDependencies() {
 		files = withImports(files, imported)
