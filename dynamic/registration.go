@@ -41,7 +41,7 @@ type Registration struct {
 	interceptors serverInterceptors
 
 	// ctx is the parent of the contexts of the service's handlers. Close and Kill cancel it.
-	ctx    context.Context //nolint:containedctx // the registration's lifetime
+	ctx    context.Context //nolint:containedctx // it has the registration's lifetime
 	cancel context.CancelFunc
 
 	// changeMu is locked by Replace and read-locked while topics are registered or deregistered.

@@ -17,9 +17,9 @@ import (
 //
 // The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
 // Topics registered on r are also registered for the new version if the method still takes such a
-// topic. The first call to RegisterTopic for such a topic then succeeds without doing anything. A
-// new method, or one whose kind or routing has changed, can be called as soon as the bus has
-// confirmed its subscription, which is shortly before the other methods move to the new version.
+// topic. The first call to RegisterTopic for such a topic then succeeds without doing anything. New
+// methods, and methods whose kind or routing has changed, can be called as soon as the bus has
+// confirmed their subscriptions. This is shortly before the other methods move to the new version.
 //
 // If Replace fails, r continues unchanged. Replace fails for the same reasons as Register, and
 //   - if the wire names of the two versions differ; the error has code invalid_argument;
@@ -65,10 +65,10 @@ func (r *Registration) checkReplaceable() error {
 // replaceWith transfers the service from r to next.
 //
 // Both versions share the bus subscriptions of the methods that they have in common. If one version
-// unsubscribed and the other subscribed instead, requests sent in between would be lost, or, if the
-// subscriptions overlapped, handled twice. replaceWith subscribes to the channels that only next
-// needs and then switches all inbounds to next with a single atomic store. Afterwards Replace
-// closes the subscriptions that only r needs.
+// unsubscribed before the other subscribed, requests sent in between would be lost. If the
+// subscriptions overlapped, requests would be handled twice. replaceWith subscribes to the channels
+// that only next needs and then switches all inbounds to next with a single atomic store.
+// Afterwards Replace closes the subscriptions that only r needs.
 func (r *Registration) replaceWith(next *Registration) error {
 	if wireName, nextWireName := r.service.WireName(), next.service.WireName(); nextWireName != wireName {
 		return errors.NewErrorf(errors.InvalidArgument,
@@ -96,9 +96,10 @@ func (r *Registration) replaceWith(next *Registration) error {
 	return r.transferEndpoints(next)
 }
 
-// newEndpoints returns new endpoints for the methods of r that have no topics, and for those topics
-// served by predecessor that r's methods still take. If an endpoint of predecessor has the same
-// channel, the new endpoint shares its inbound, and thereby its bus subscription.
+// newEndpoints returns a new endpoint for each method of r without topics. It also returns an
+// endpoint for each topic that is served by predecessor and still taken by the corresponding method
+// of r. If an endpoint of predecessor has the same channel, the new endpoint shares its inbound,
+// and thereby its bus subscription.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {

@@ -11,10 +11,10 @@ import (
 
 // RegisterTopic starts serving a method on a topic. The parts must be in the order of the method's
 // topic parameters. When RegisterTopic returns, the bus has confirmed the subscription.
-// RegisterTopic returns an error if the method is not served by this registration, if it takes no
-// topic or a different number of parts, if the topic is already registered, if the bus fails, or if
-// the registration has been closed or replaced. Topics of subscription methods are not registered;
-// pass the topic to Publish with [WithTopic] instead.
+// RegisterTopic returns an error if the method is not served by this registration, if the method
+// takes no topic or a different number of parts, or if the topic is already registered. It also
+// returns an error if the bus fails, or if the registration has been closed or replaced. Topics of
+// subscription methods are not registered; pass the topic to Publish with [WithTopic] instead.
 func (r *Registration) RegisterTopic(method string, parts ...string) error {
 	return r.changeTopics(r.plansOfMethod, method, parts, r.registerTopics)
 }
@@ -40,8 +40,8 @@ func (r *Registration) DeregisterTopicGroup(group string, parts ...string) error
 	return r.changeTopics(r.plansOfGroup, group, parts, r.deregisterTopics)
 }
 
-// changeTopics calls find to look up the plans of the method or topic group with the given name,
-// and then calls change with these plans and parts. It returns an error if r has been replaced or
+// changeTopics calls find to look up the plans of the method or topic group with the given name. It
+// then calls change with the plans and the parts. It returns an error if r has been replaced or
 // closed. A concurrent Replace waits until changeTopics has returned.
 func (r *Registration) changeTopics(
 	find func(name string) ([]*serverPlan, error), name string, parts []string,
@@ -121,8 +121,8 @@ func (r *Registration) registerTopics(plans []*serverPlan, parts []string) error
 }
 
 // registerTopic registers a topic for a method and returns a function that undoes the registration.
-// If the topic was inherited from the previous version of the service, it is already being served,
-// and registerTopic only clears the fromPredecessor field of the topic's endpoint.
+// If the topic was inherited from the previous version of the service, it is already being served.
+// registerTopic then only clears the fromPredecessor field of the topic's endpoint.
 func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo func(), err error) {
 	if err := transport.CheckTopic(plan.method, parts); err != nil {
 		return nil, err

@@ -33,8 +33,8 @@ type DecoderOption interface {
 // WithRequestDecoder sets the decoder for the requests of a handler, or for the messages that a
 // stream handler receives. The request type of the handler must be proto.Message. With any other
 // request type, or with [Raw], Register returns an error. By default, requests are decoded into the
-// generated Go type if it is linked into the program, and into dynamicpb messages otherwise.
-// Package dynamic/fastdecode provides a faster decoder.
+// generated Go type if the program contains it, and into dynamicpb messages otherwise. Package
+// dynamic/fastdecode provides a faster decoder.
 func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
 	return decoderOption(decoder)
 }

@@ -21,11 +21,12 @@ const (
 // Without SelectionOpts, the client selects the first server if the method is not routed by
 // affinity. For a method with affinity routing, the selection is adaptive: the client selects the
 // server with the highest affinity as soon as every server has answered. The client assumes that
-// every server has answered when the number of answers equals the number of receivers that the bus
-// counted, or when all servers that answered the previous call to the same method and topic have
-// answered again. If some servers do not answer, the selection ends [DefaultShortCircuitTimeout]
-// after the first claim, and no later than the selection timeout. The next call does not wait for
-// those servers, unless their claims have arrived in the meantime.
+// every server has answered when the number of answers equals the number of receivers counted by
+// the bus. It assumes the same when all servers that answered the previous call to the same method
+// and topic have answered again. If some servers do not answer, the selection ends
+// [DefaultShortCircuitTimeout] after the first claim, and no later than the selection timeout. The
+// next call does not wait for the servers that did not answer, unless their claims have arrived in
+// the meantime.
 type SelectionOpts struct {
 	// MinimumAffinity is the lowest affinity that a claim must have to be acceptable. It is ignored
 	// if it is zero or negative.

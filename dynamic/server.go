@@ -44,15 +44,15 @@ type Server struct {
 	requestDedup, messageDedup dedup.Cache
 
 	// ctx is the parent of the contexts of all handlers. Shutdown and Kill cancel it.
-	ctx    context.Context //nolint:containedctx // the server's lifetime
+	ctx    context.Context //nolint:containedctx // it has the server's lifetime
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool
 	services map[string]*Registration // keyed by wire name
 	// draining holds the registrations that are not in services but must also be closed by Shutdown
-	// and Kill: a replaced registration until it is closed, and a new version until it replaces the
-	// current one.
+	// and Kill. A replaced registration stays in draining until it is closed. A new version stays
+	// there until it replaces the current one.
 	draining map[*Registration]struct{}
 }
 

@@ -18,11 +18,11 @@ import (
 // serverCall is a request that the server has received, other than a request to open a stream. Each
 // serverCall is handled by a goroutine of the server's worker pool.
 //
-// serverCall copies the fields of the wire.Request that it needs instead of keeping the request, so
-// that the rest of the request can be garbage collected while the handler runs. Both contexts are
-// created lazily and embedded in the struct, because most handlers never use a Done channel or a
-// timer. Creating a channel and a timer for every call would make a call take 1.4 times as long and
-// raise the number of allocations per call from 9 to 20.
+// serverCall copies the fields of the wire.Request that it needs instead of keeping the request.
+// The rest of the request can therefore be garbage collected while the handler runs. Both contexts
+// are created lazily and embedded in the struct, because most handlers never use a Done channel or
+// a timer. Creating a channel and a timer for every call would make a call take 1.4 times as long.
+// It would also raise the number of allocations per call from 9 to 20.
 type serverCall struct {
 	endpoint *endpoint
 	plan     *serverPlan
@@ -201,10 +201,10 @@ func (c *serverCall) mapKilled(err error) error {
 // request.
 //
 // A psrpc call takes four messages: request, claim, grant and response. For a queue method, the bus
-// has already selected a server by delivering the request to only one, so the claim and the grant
-// add a round trip without deciding anything. A dynpsrpc client therefore sets AcceptDirect, and
-// the call takes two messages. If a psrpc client sets SkipClaim, the server needs no grant but must
-// still send a claim, because a psrpc client accepts responses only from servers whose claim it has
+// has already selected a server by delivering the request to only one. The claim and the grant
+// would add a round trip without deciding anything. A dynpsrpc client therefore sets AcceptDirect,
+// and the call takes two messages. If a psrpc client sets SkipClaim, the server needs no grant but
+// must still send a claim. A psrpc client accepts responses only from servers whose claim it has
 // received.
 //
 // A request that may have expired always needs a grant, which proves that the client is still
@@ -221,8 +221,8 @@ func (c *serverCall) sendsClaim() bool {
 	return c.grant != nil || c.plan.method.RequireClaim() && !c.acceptDirect
 }
 
-// claim sends a claim to the client and reports whether the server may handle the request, either
-// because the client has selected this server or because no grant is needed.
+// claim sends a claim to the client and reports whether the server may handle the request. This
+// is the case if the client selects this server, or if no grant is needed.
 func (c *serverCall) claim(request wire.Body) bool {
 	offer := claimOffer{
 		plan:          c.plan,
@@ -322,10 +322,11 @@ func (c *serverCall) tooLargeFrame(err error) []byte {
 // client's clock, in nanoseconds since the Unix epoch.
 //
 // A late request and a request from a client whose clock is slow look the same: both seem to have
-// been sent too long ago. The delays of earlier requests from the same client tell the two apart
-// (see [clockskew.Offset]). If there are no earlier requests and the method requires claims, the
-// server sets maybeExpired and claims the request, because a grant proves that the client is still
-// waiting. If the method does not require claims, the server drops the request, as psrpc does.
+// been sent too long ago. The delays of earlier requests from the same client show which of the two
+// cases applies (see [clockskew.Offset]). If there are no earlier requests and the method requires
+// claims, the server sets maybeExpired and claims the request, because a grant proves that the
+// client is still waiting. If the method does not require claims, the server drops the request, as
+// psrpc does.
 func (c *serverCall) computeDeadline(now time.Time, expiresAt int64) bool {
 	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
 	c.context.Expiry = expiry

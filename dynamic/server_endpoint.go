@@ -20,9 +20,9 @@ type endpoint struct {
 	handle  serveFunc
 	inbound *inbound
 
-	// fromPredecessor reports whether Replace created the endpoint because its topic was registered
-	// on the previous version, and RegisterTopic has not yet been called for the topic on this
-	// version. It is guarded by the registration's mu.
+	// fromPredecessor reports whether Replace created the endpoint for a topic inherited from the
+	// previous version. It is cleared when RegisterTopic is called for that topic on this version.
+	// The registration's mu guards it.
 	fromPredecessor bool
 
 	// inFlight counts the requests and streams that the endpoint is currently handling.

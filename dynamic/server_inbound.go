@@ -17,8 +17,8 @@ import (
 //
 // An inbound outlives its endpoint when [Registration.Replace] replaces the service: the endpoint
 // of the new version takes over the inbound. If each version had its own subscriptions, requests
-// would either be lost in the gap between the two or be delivered to both versions while both are
-// subscribed.
+// that arrive in the gap between the two subscriptions would be lost. If the subscriptions
+// overlapped instead, both versions would receive the same requests.
 type inbound struct {
 	server   *Server
 	isStream bool
@@ -41,8 +41,8 @@ type inbound struct {
 
 // target determines which endpoint receives the frames of an inbound: successor if switched is
 // true, and endpoint otherwise. While Replace transfers the inbounds of a service to a new version,
-// all of them share one switched flag, so that all methods move to the new version at the same
-// moment. At all other times switched is nil.
+// all of these inbounds share one switched flag. Setting the flag moves all methods to the new
+// version at the same moment. At all other times switched is nil.
 type target struct {
 	endpoint, successor *endpoint
 	switched            *atomic.Bool

@@ -27,8 +27,8 @@ func (p *serverPlan) reportPanic(ctx context.Context, source string, value any) 
 
 // callAffinity calls an affinity function. If the function panics, callAffinity reports the panic
 // and returns a negative affinity, which declines the request. It does the same if the function
-// calls runtime.Goexit. recover returns nil in that case, so callAffinity needs the variable
-// completed to detect it.
+// calls runtime.Goexit. recover returns nil in that case, so callAffinity detects it by checking
+// the variable named completed.
 func (p *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	completed := false
 	defer func() {

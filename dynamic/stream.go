@@ -87,7 +87,7 @@ type stream struct {
 	// allAcked is closed when inFlight becomes empty. It is nil unless a Flush is waiting.
 	allAcked chan struct{}
 	// windowErr is the first error of a message in the send window since Send or Flush last
-	// returned one.
+	// returned such an error.
 	windowErr error
 	// onCloseFuncs contains the functions to call when the stream is closed.
 	onCloseFuncs []func()

@@ -91,9 +91,9 @@ func (s *stream) sendClose(cause error) error {
 	return nil
 }
 
-// sendTooLarge sends a close frame with code [errors.ResourceExhausted] in place of one that is too
-// large for the bus. Without the replacement, the other side would not be notified that the stream
-// is closed.
+// sendTooLarge sends a close frame with code [errors.ResourceExhausted] in place of a close frame
+// that is too large for the bus. Without the replacement, the other side would not be notified that
+// the stream is closed.
 func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
 	last.Code, last.Details = string(errors.ResourceExhausted), nil
 	last.Error = fmt.Sprintf("close of stream %s: %v", s.method.FullName(), tooLarge)

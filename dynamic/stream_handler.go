@@ -40,7 +40,7 @@ type StreamHandlerOption interface {
 //
 // The stream's context ends when the stream is closed. There is no other limit on how long handle
 // may run. When the server is shut down, or the service or topic is deregistered, its streams are
-// closed immediately with errors.ErrStreamEOF; [Server.Shutdown] and [Registration.Close] wait for
+// closed immediately with errors.ErrStreamEOF. [Server.Shutdown] and [Registration.Close] wait for
 // the handlers to return. A panic is logged and closes the stream with code [errors.Internal]. The
 // panic value is not sent to the client.
 func Stream[Send, Recv proto.Message](

@@ -31,8 +31,8 @@ func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Dura
 // If interval is zero, [DefaultKeepalive] is used. Intervals shorter than [MinimumKeepalive] are
 // raised to it. A negative interval disables keepalives.
 //
-// Keepalives are not used on streams with psrpc peers, which do not support them, or on streams
-// with MULTI routing, where the other side consists of several servers.
+// Keepalives are not used on streams with psrpc peers, which do not support them. They are also not
+// used on streams with MULTI routing, where the other side consists of several servers.
 func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
 
 // keepaliveInterval returns the interval selected by the value of a keepalive option. It returns 0

@@ -9,8 +9,8 @@ import (
 )
 
 // streamOpening is the state of the request that opens a client's stream. The request is handled
-// like a unary call without a message: servers claim it, the client grants it to one of them, and
-// that server's acknowledgement or close frame is put into the call's inbox as the response.
+// like a unary call without a message: servers claim it, and the client grants it to one of them.
+// The acknowledgement or close frame of that server is put into the call's inbox as the response.
 type streamOpening struct {
 	// id is the request ID of the open request.
 	id    id.Call
@@ -21,7 +21,7 @@ type streamOpening struct {
 }
 
 // onAck completes the open request. With MULTI routing every server sends an acknowledgement, and
-// only the first one has an effect. onAck never blocks.
+// only the first acknowledgement has an effect. onAck never blocks.
 func (o *streamOpening) onAck(frame *wire.Stream) {
 	o.keepalive.CompareAndSwap(0, frame.Keepalive)
 	o.inbox.onResponse(wire.Response{})

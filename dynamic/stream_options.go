@@ -31,11 +31,11 @@ type sendOption func(*sendOptions)
 
 func (f sendOption) applySend(o *sendOptions) { f(o) }
 
-// WithStreamTimeout sets the time limit for this Send. If timeout is zero or negative, or the
-// option is not used, the limit is the timeout of the call that opened the stream on a client, and
-// the timeout set by [WithServerTimeout] on a server. On a stream with a send window (see
-// [WithStreamWindow]) the limit applies separately to waiting for a free slot and to waiting for
-// the acknowledgement.
+// WithStreamTimeout sets the time limit for this Send. If timeout is zero or negative, or if the
+// option is not used, a default limit applies. On a client, the default is the timeout of the call
+// that opened the stream. On a server, it is the timeout set by [WithServerTimeout]. On a stream
+// with a send window (see [WithStreamWindow]), the limit applies separately to waiting for a free
+// slot and to waiting for the acknowledgement.
 func WithStreamTimeout(timeout time.Duration) StreamOption {
 	return sendOption(func(o *sendOptions) {
 		if timeout > 0 {

@@ -83,8 +83,8 @@ func (req *streamRequest) serve() {
 
 // accept claims the stream if the method requires a claim, runs the interceptors and acknowledges
 // the request. It returns the open stream and a function that calls the handler. It returns nil if
-// the client selected another server, if an interceptor rejected the stream, or if the stream could
-// not be established, for example because this server is shutting down.
+// the client selected another server or if an interceptor rejected the stream. It also returns nil
+// if the stream could not be established, for example because this server is shutting down.
 func (req *streamRequest) accept() (s *stream, handle func() error) {
 	defer req.deregister()
 	defer req.context.Cancel()

@@ -18,10 +18,11 @@ type ClientStream[Send, Recv proto.Message] interface {
 	// can still be read, provided that the reader never pauses for longer than the stream's message
 	// timeout (see [WithStreamTimeout]).
 	Channel() <-chan Recv
-	// Send sends a message and waits until the other side has acknowledged it, which means that the
-	// message is in the reader's channel or about to be put there. On a stream with a send window
-	// (see [WithStreamWindow]) Send does not wait for the acknowledgement. Messages arrive in the
-	// order in which they were sent. The stream does not retain message after Send has returned.
+	// Send sends a message and waits until the other side has acknowledged it. The acknowledgement
+	// means that the message is in the reader's channel or about to be put there. On a stream with
+	// a send window (see [WithStreamWindow]) Send does not wait for the acknowledgement. Messages
+	// arrive in the order in which they were sent. The stream does not retain message after Send
+	// has returned.
 	//
 	// If the stream is closed, Send returns the error returned by Err. The stream stays open after
 	// any other error: deadline_exceeded if no acknowledgement arrived in time (see

@@ -25,10 +25,12 @@ type Subscription[Resp proto.Message] interface {
 	// the channel can still be read. Close always returns nil.
 	Close() error
 	// Err returns nil while the subscription is active and after Close. Otherwise it returns the
-	// reason why the subscription ended: errors.ErrClientClosed if the conn was closed,
-	// bus.ErrClosed if the bus was closed, the error of the context passed to Subscribe if that
-	// context ended, errors.ErrSlowConsumer if the buffer overflowed with [EndSubscription] set, or
-	// an error with code [errors.Internal] if an interceptor panicked.
+	// reason why the subscription ended:
+	//   - errors.ErrClientClosed if the conn was closed,
+	//   - bus.ErrClosed if the bus was closed,
+	//   - the error of the context passed to Subscribe if that context ended,
+	//   - errors.ErrSlowConsumer if the buffer overflowed with [EndSubscription] set,
+	//   - an error with code [errors.Internal] if an interceptor panicked.
 	Err() error
 	// Stats returns the counters of the subscription.
 	Stats() SubscriptionStats

@@ -17,12 +17,12 @@ func Unprocessed(err error) error {
 }
 
 // IsUnprocessed reports whether err is the error of a call that the server rejected before
-// processing the request, either because a concurrency limit had been reached or because a handler
-// or interceptor returned an error marked with [Unprocessed].
+// processing the request. A server rejects a call in this way if a concurrency limit has been
+// reached, or if a handler or interceptor returns an error marked with [Unprocessed].
 //
-// The mark applies to one call only. If a handler returns the error of a call that it has made
-// itself, the mark is not passed on to the handler's own caller, because the handler has already
-// done some work.
+// The mark applies to one call only. A handler may return the error of a call that it has made
+// itself. The mark is then not passed on to the handler's own caller, because the handler has
+// already done some work.
 func IsUnprocessed(err error) bool {
 	_, refused := errors.AsType[remoteUnprocessedError](err)
 	return refused

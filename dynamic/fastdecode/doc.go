@@ -10,8 +10,8 @@
 //
 // A request reads like a dynamicpb.Message that was decoded from the same bytes: it has the same
 // fields, defaults and unknown fields, and malformed bytes cause the same errors. Its type is
-// *hyperpb.Message, even if the program contains a Go type for the message, or *dynamicpb.Message
-// in the cases described below.
+// *hyperpb.Message, even if the program contains a generated Go type for the message, or
+// *dynamicpb.Message in the cases described below.
 //
 // A request is read-only. Set, Mutable, Clear, NewField and similar methods may panic, even when
 // they are called by proto.Merge. As with any panic in a handler, the caller then receives an error

@@ -23,8 +23,8 @@ func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 }
 
 // decode decodes a request with hyperpb and checks that its required fields are set. hyperpb copies
-// the bytes first. Without the copy, it may read a few bytes beyond their end, which the race
-// detector reports as a race with another goroutine.
+// the bytes first. Without the copy, hyperpb may read a few bytes beyond the end of the request.
+// The race detector reports such a read as a race with another goroutine.
 func decode(messageType *hyperpb.MessageType, encoded []byte) (message *hyperpb.Message, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {

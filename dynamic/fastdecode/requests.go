@@ -10,7 +10,7 @@ import (
 
 // Requests makes the requests for a handler, or the messages that a stream receives, read-only and
 // faster to decode. The handler must take a proto.Message; otherwise, Register returns an error.
-// The option may be used for several handlers. Each of them compiles its own parser when it is
+// The option may be used for several handlers. Each handler compiles its own parser when it is
 // registered, which takes about as long as decoding a few requests.
 func Requests() dynamic.DecoderOption {
 	return dynamic.WithRequestDecoder(newDecoder)

@@ -9,12 +9,12 @@
 //
 // As in NTP, an [Offset] therefore applies a minimum filter to the one-way delay. The transit time
 // is never negative and is short for most frames, so the minimum of the recent delays is close to
-// the clock difference, and frames with a much larger delay were held up in transit. Only frames
-// that are known to have arrived promptly may be observed. Otherwise, if only one frame arrived for
-// some time and that frame was late, its delay would be mistaken for the clock difference.
+// the clock difference. Frames with a much larger delay were held up in transit. Only frames that
+// are known to have arrived promptly may be observed. Otherwise, if only one frame arrived for some
+// time and that frame was late, its delay would be mistaken for the clock difference.
 //
 // The filter cannot start if all frames of a client appear to be late. [Offset.ConfirmSuspect]
 // handles this case. If frames that were sent at different times arrive with the same large delay,
-// the clock must be wrong, because frames that were held up by a bus are delivered together and
-// thus have different delays.
+// the clock must be wrong. Frames that were held up by a bus would have been delivered together and
+// would thus have different delays.
 package clockskew

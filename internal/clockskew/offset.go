@@ -29,8 +29,8 @@ const (
 // methods are safe for concurrent use. The now parameters are times on the local clock.
 //
 // The minimum is taken over the current and the previous time window, each of which is one minute
-// long. It can thus rise again after either clock has been changed, and is not lost when a new
-// window starts.
+// long. The minimum can thus rise again after either clock has been changed, and it is not lost
+// when a new window starts.
 type Offset struct {
 	mu                sync.Mutex
 	current, previous window
@@ -111,10 +111,9 @@ func (o *Offset) publishLocked() {
 // peer's clock is wrong.
 //
 // The first such frame is remembered as the suspect. A later frame confirms the skew if it was sent
-// at least 200 ms after the suspect and its delay differs from that of the suspect by at most
-// 50 ms. A frame whose delay differs by more, or that was sent before the suspect, becomes the new
-// suspect. Once the skew is confirmed, the delay of the later frame replaces all earlier
-// observations.
+// at least 200 ms after the suspect and if the delays of the two frames differ by at most 50 ms. A
+// frame whose delay differs by more, or that was sent before the suspect, becomes the new suspect.
+// Once the skew is confirmed, the delay of the later frame replaces all earlier observations.
 func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

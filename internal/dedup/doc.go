@@ -1,11 +1,11 @@
 // Package dedup detects frames that a bus delivers twice.
 //
 // A bus should deliver a frame at most once. However, the client library of a broker may resend a
-// frame after the connection has been lost, and while a channel moves from one cluster node to
-// another, both nodes may briefly serve the channel. Without a filter, a handler would then run
-// twice, or the reader of a stream would receive a message twice. A [Cache] therefore remembers the
-// frames of the last 5 seconds. Five seconds is also the lifetime of the lock that psrpc servers on
-// Redis use to prevent a request from running twice.
+// frame after the connection has been lost. While a channel moves from one cluster node to another,
+// both nodes may also briefly serve the channel. Without a filter, a handler would then run twice,
+// or the reader of a stream would receive a message twice. A [Cache] therefore remembers the frames
+// of the last 5 seconds. Five seconds is also the lifetime of the lock that psrpc servers on Redis
+// use to prevent a request from running twice.
 //
 // The filter is best effort, because its memory is bounded: if the IDs of several frames map to the
 // same slot, only the last frame is remembered. Requests that need a grant are not filtered,

@@ -18,7 +18,8 @@ type Call [prefixSize + randomSize]byte
 
 // Shard returns the index of the shard in which a sharded table stores the call. The index is less
 // than [shard.Count]. An ID created by this process selects the shard of the processor on which it
-// was created, so calls that are handled by different processors usually use different shards.
+// was created. Calls that are handled by different processors therefore usually use different
+// shards.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client ID.

@@ -73,7 +73,7 @@ func (p *WorkerPool[T]) Go(task T) bool {
 		return false
 	}
 	p.goroutines.Add(1)
-	go p.work(worker[T]{make(chan assignment[T], 1), token}, next) // awaited by Wait
+	go p.work(worker[T]{make(chan assignment[T], 1), token}, next) // Wait waits for this goroutine
 	return true
 }
 

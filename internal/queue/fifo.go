@@ -1,8 +1,8 @@
 package queue
 
 // FIFO is an unbounded first-in, first-out queue. It stores items in a linked list of blocks, so it
-// grows without copying them. The zero value is an empty queue. A FIFO is not safe for concurrent
-// use.
+// grows without copying the items. The zero value is an empty queue. A FIFO is not safe for
+// concurrent use.
 type FIFO[T any] struct {
 	head, tail *block[T] // nil until the first Push
 	count      int

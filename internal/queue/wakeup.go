@@ -10,7 +10,7 @@ func NewWakeup() Wakeup { return make(Wakeup, 1) }
 
 // Send wakes the goroutine. The shared state must be changed before Send is called. Send never
 // blocks: if a wake-up is already pending, the goroutine will see the new state when it receives
-// that one.
+// that wake-up.
 func (w Wakeup) Send() {
 	select {
 	case w <- struct{}{}:

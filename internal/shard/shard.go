@@ -17,8 +17,8 @@ const (
 
 var (
 	// offset is random so that processes do not all start with the same shard. This matters because
-	// request and stream IDs contain the shard index, and the peers that receive an ID use that
-	// index to choose a shard of their own tables.
+	// request and stream IDs contain the shard index. The peers that receive an ID use that index
+	// to choose a shard of their own tables.
 	offset = rand.Uint32() //nolint:gosec // the offset need not be secret
 	next   atomic.Uint32
 
