@@ -97,7 +97,13 @@ func (p *Proxy) acceptConns(blackHoled bool) {
 	if p.listener != nil {
 		return
 	}
-	listener, err := listenOn(p.addr)
+	// A child process that another test starts at this moment holds a copy of the closed listener
+	// until it executes its program, so listening may fail for an instant.
+	var listener net.Listener
+	err := poll(nil, func() (err error) {
+		listener, err = listenOn(p.addr)
+		return err
+	})
 	if err != nil {
 		p.tb.Errorf("cannot listen on the proxy's port again: %v", err)
 		return

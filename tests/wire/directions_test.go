@@ -52,6 +52,21 @@ func closesStream(cause error) func(*play) {
 	return func(p *play) { p.client.closeStream(cause) }
 }
 
+// closesStreamAfter closes the client's stream once its reader has received a number of messages. A
+// message may be acknowledged before the reader has received it, and a close discards it then.
+func closesStreamAfter(messages int) func(*play) {
+	return func(p *play) {
+		received := func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			list, _ := p.saw["client_received"].([]any)
+			return len(list) >= messages
+		}
+		require.Eventually(p, received, patience, time.Millisecond, "the reader has received all messages")
+		p.client.closeStream(nil)
+	}
+}
+
 func handlerReturns(err error) func(*play) {
 	return func(p *play) {
 		p.server.onStream("", func(s servedStream) { s.returns <- err })

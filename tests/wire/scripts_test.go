@@ -212,7 +212,7 @@ var scripts = map[string]bySide{
 	"stream_topic_single_server": {server: {at: map[int]func(*play){5: handlerReturns(nil)}}},
 	"stream_affinity":            {client: {at: map[int]func(*play){8: closesStream(nil)}}},
 	"stream_queue_two_servers":   {client: {at: map[int]func(*play){6: closesStream(nil)}}},
-	"stream_multi_two_servers":   {client: {at: map[int]func(*play){11: closesStream(nil)}}},
+	"stream_multi_two_servers":   {client: {at: map[int]func(*play){11: closesStreamAfter(2)}}},
 	"stream_malformed_message": {server: {
 		deviates: "the error says which message is malformed",
 		at:       map[int]func(*play){6: byItself},
