@@ -2,7 +2,8 @@
 // and can be sent over the bus in psrpc's format.
 //
 // The package is a superset of the standard errors package: [New], [Is], [As], [AsType], [Join],
-// [Unwrap] and [ErrUnsupported] behave identically, so a file needs to import only one of the two.
+// [Unwrap] and [ErrUnsupported] behave identically. A file that imports this package does not need
+// to import the standard one.
 //
 // A handler returns an error created with [NewError] or [NewErrorf]. The caller receives an [Error]
 // with the same code, text and details. Use [As] or [AsType] to extract it, or [Is] to compare it

@@ -21,8 +21,9 @@ type Error interface {
 	Code() ErrorCode
 
 	// Details returns the decoded details. Each detail is a newly decoded proto.Message, which the
-	// caller may modify, or the encoded *anypb.Any if the program contains no Go type for it or if
-	// it cannot be decoded. The caller must not modify an *anypb.Any.
+	// caller may modify. A detail that cannot be decoded, for example because the program contains
+	// no Go type for it, is returned as the encoded *anypb.Any. The caller must not modify an
+	// *anypb.Any.
 	Details() []any
 
 	// DetailsProto returns the encoded details, as they are sent over the bus. The caller must not
@@ -47,9 +48,9 @@ type Error interface {
 // NewError returns an error with the given code, the text of err and the given details. The result
 // wraps err. If err is nil, the code is used as the text.
 //
-// A detail of type *anypb.Any is sent unchanged. A detail that cannot be marshaled, such as nil or
-// a message that contains a string with invalid UTF-8, is omitted, so that an invalid detail does
-// not hide the error.
+// A detail of type *anypb.Any is sent unchanged. A detail that cannot be marshaled is omitted, so
+// that it does not hide the error. Examples are nil and a message that contains a string with
+// invalid UTF-8.
 func NewError(code ErrorCode, err error, details ...proto.Message) Error {
 	text := code.Error()
 	if err != nil {

@@ -12,8 +12,8 @@ type Phase string
 const (
 	// PhasePublish lasts from the start of the call until the bus has accepted the request.
 	PhasePublish Phase = "publish"
-	// PhaseSelection follows PhasePublish and lasts until a server is selected from those that
-	// claimed the request.
+	// PhaseSelection follows PhasePublish and lasts until one of the servers that claimed the
+	// request is selected.
 	PhaseSelection Phase = "selection"
 	// PhaseResponse follows PhaseSelection and lasts until the response arrives.
 	PhaseResponse Phase = "response"
@@ -74,8 +74,8 @@ type CallFacts struct {
 //
 //	my.pkg.MyService/NormalRPC: nobody listening; publish 12µs
 //
-// The known durations of the phases come last. If the phase in which the call failed is not among
-// them, the text ends with the word "during" and the name of that phase. The text is meant for
+// The known durations of the phases come last. If the phase in which the call failed has no known
+// duration, the text ends with the word "during" and the name of that phase. The text is meant for
 // people and may change; programs should use the fields.
 func (f CallFacts) String() string {
 	call := joinNonEmpty(" ", f.Method, labeled("topic", strings.Join(f.Topic, ".")))

@@ -11,16 +11,15 @@ import (
 // ToWire returns the code, text and details that are sent in a Response for err. They are the same
 // as in psrpc:
 //
-//  1. The code, text and details of the first [Error] in err's tree, without any text added by
-//     wrapping errors.
-//  2. If there is none, those of the first gRPC status that is not OK, including the text of
-//     wrapping errors.
-//  3. If there is neither, the text of err with the code [Unknown].
+//  1. If err's tree contains an [Error]: the code, text and details of the first Error, without any
+//     text added by wrapping errors.
+//  2. Otherwise, if the tree contains a gRPC status that is not OK: the code, text and details of
+//     the first such status, including the text of wrapping errors.
+//  3. Otherwise: the code [Unknown] and the text of err.
 //
-// If err is nil, all three are empty. If err is not nil, the text is never empty, because psrpc
-// interprets an empty text as success; the code replaces an empty text. The text is always valid
-// UTF-8, because peers drop frames that contain invalid UTF-8. The caller must not modify the
-// details.
+// If err is nil, all results are empty. If err is not nil but its text is empty, the code is used
+// as the text, because psrpc interprets an empty text as success. The text is always valid UTF-8,
+// because peers drop frames that contain invalid UTF-8. The caller must not modify the details.
 func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 	if err == nil {
 		return OK, "", nil
@@ -36,9 +35,10 @@ func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 }
 
 // ToStreamClose returns the code and text to send when a stream is closed with err. As in psrpc,
-// they are taken from the first [Error] in err's tree; if there is none, the code is [Unknown] and
-// the text is err.Error(). gRPC status codes and error details are not preserved. A nil err is
-// treated as [ErrStreamClosed]. The text is never empty and always valid UTF-8.
+// the result is the code and text of the first [Error] in err's tree. If the tree contains no
+// Error, the code is [Unknown] and the text is err.Error(). gRPC status codes and error details are
+// not preserved. A nil err is treated as [ErrStreamClosed]. The text is never empty and always
+// valid UTF-8.
 func ToStreamClose(err error) (code ErrorCode, text string) {
 	if err == nil {
 		err = ErrStreamClosed

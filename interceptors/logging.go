@@ -119,7 +119,7 @@ func (l *logging) serve(
 	e := l.begin("call", "server", info)
 	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
 	e.peer = requestInfo.ClientID
-	e.addMessage("request", request) // before the call, because the handler owns the request afterwards
+	e.addMessage("request", request) // log first: the handler may modify the request
 	returned := false
 	defer e.endOrPanic(ctx, &returned, &err)
 	response, err = handler(ctx, request)

@@ -33,7 +33,8 @@ func (s *loggedStream) Send(message proto.Message, opts ...dynamic.StreamOption)
 func (s *loggedStream) Recv(message proto.Message) error {
 	s.received.Add(1)
 	s.receivedBytes.Add(int64(proto.Size(message)))
-	s.logMessage("received", message, nil) // before Recv, which hands the message to the receiver
+	// Log first: Recv hands the message to the receiver, which may modify it.
+	s.logMessage("received", message, nil)
 	return s.StreamHandler.Recv(message)
 }
 

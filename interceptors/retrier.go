@@ -81,8 +81,8 @@ func (r *retrier) run(ctx context.Context, op operation) error {
 }
 
 // attempt runs op once. The first attempt uses ctx itself unless an attempt timeout is set. Later
-// attempts use a context that contains their number (see [Attempt]) and ends at the deadline of the
-// operation.
+// attempts use a context that contains the number of the attempt (see [Attempt]) and ends at the
+// deadline of the operation.
 func (r *retrier) attempt(ctx context.Context, op operation, attempt int) error {
 	if attempt > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, attempt)
@@ -109,9 +109,9 @@ func (r *retrier) retryable(err error, idempotent bool) bool {
 	return maySucceed && (idempotent || knownUnprocessed(err))
 }
 
-// knownUnprocessed reports whether it is certain that no server ran the request, because either the
-// request never reached a server or the server reported that it rejected the request before running
-// it.
+// knownUnprocessed reports whether it is certain that no server ran the request. This is the case
+// if the request never reached a server, or if the server reported that it rejected the request
+// before running it.
 func knownUnprocessed(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	switch facts.Reason {

@@ -70,19 +70,19 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 	}
 }
 
-// Retry retries single calls that fail. It also retries the request of a multi call if it cannot be
-// sent, and stream messages that a client or server fails to send.
+// Retry retries single calls that fail. If the request of a multi call or a stream message cannot
+// be sent, Retry retries sending it. Stream messages are retried on both clients and servers.
 //
 // A failed attempt is retried if all of the following conditions are met:
 //
 //   - A retry may succeed. This is the case if the error has one of the codes set by
-//     [WithRetryCodes], if the error details include a google.rpc.RetryInfo, or if the server
-//     rejected the request before running it (see [dynamic.IsUnprocessed]). Calls that fail because
-//     the bus is closed are never retried.
+//     [WithRetryCodes] or if its details include a google.rpc.RetryInfo. It is also the case if the
+//     server rejected the request before running it (see [dynamic.IsUnprocessed]). Calls that fail
+//     because the bus is closed are never retried.
 //   - A retry is safe. This is the case if the method is idempotent (see [WithIdempotent]) or if it
-//     is certain that no server ran the request: no server was listening, no server was selected,
-//     the bus did not accept the request (see [errors.FactsOf]), or the server reported that it did
-//     not run the request.
+//     is certain that no server ran the request. This is certain if no server was listening, if no
+//     server was selected, or if the bus did not accept the request (see [errors.FactsOf]). It is
+//     also certain if the server reported that it did not run the request.
 //   - The maximum number of attempts has not been reached (see [WithAttempts]), and the retry
 //     budget is not empty (see [WithRetryBudget]).
 //   - The next delay ends before the deadline or timeout of the call. Otherwise the call fails with

@@ -11,8 +11,8 @@ import (
 type backoff struct{ initial, maximum time.Duration }
 
 // wait returns a random delay below the ceiling for the given number of attempts. If no server was
-// listening or the bus was down, the delay is at least half of the ceiling, because such attempts
-// usually fail at once, and nothing else slows the retries down.
+// listening or the bus was down, the delay is at least half of the ceiling. Such attempts usually
+// fail at once, so only the delay slows the retries down.
 func (b backoff) wait(attempts int, err error) time.Duration {
 	ceiling := min(b.initial, b.maximum)
 	for range attempts - 1 {

@@ -9,8 +9,8 @@
 // The psrpc options of a method are stored in field 2198 of google.protobuf.MethodOptions. Package
 // registry decodes the raw bytes of that field, so it does not matter whether the options are a
 // generated message, a dynamic message or an unknown field. Package registry adds nothing to
-// protobuf's global registries: a program may link livekit/psrpc, its own copy of the options, both
-// or neither.
+// protobuf's global registries. It therefore does not conflict with livekit/psrpc or with a copy of
+// the options in the same program.
 //
 // # Names on the wire
 //

@@ -21,7 +21,7 @@ var (
 )
 
 // SchemaError describes one mistake in a schema. If a registration finds several mistakes, its
-// error joins a SchemaError for each of them; errors.As finds the first.
+// error joins one SchemaError for each mistake. errors.As finds the first SchemaError.
 type SchemaError struct {
 	// File is the path of the .proto file. It is empty if the file is unknown.
 	File string

@@ -16,9 +16,9 @@ import (
 // would return for the individual services.
 //
 // RegisterLinked skips services that are already registered, so first register any service that
-// needs [WithWireName]. It also skips gRPC services, which are services that have at least one
-// method with the stream keyword and no methods with psrpc options. If no services remain,
-// RegisterLinked adds nothing and returns nil.
+// needs [WithWireName]. It also skips gRPC services. A service counts as a gRPC service if at least
+// one of its methods has the stream keyword and none of its methods has psrpc options. If no
+// services remain, RegisterLinked adds nothing and returns nil.
 func (r *Registry) RegisterLinked() error { return r.registerLinked(protoregistry.GlobalFiles) }
 
 func (r *Registry) registerLinked(files *protoregistry.Files) error {
@@ -54,9 +54,9 @@ func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
 	return hasStream
 }
 
-// linkedFile returns the descriptor of a file that is linked into the program. The parser calls it
-// to resolve imports. It never returns protobuf's own files, because they are built into the
-// parser.
+// linkedFile returns the descriptor of a file whose generated Go code is linked into the program.
+// The parser calls it to resolve imports. It never returns protobuf's own files, because they are
+// built into the parser.
 func linkedFile(path string) (*descriptorpb.FileDescriptorProto, error) {
 	if strings.HasPrefix(path, standardPrefix) {
 		return nil, protoregistry.NotFound

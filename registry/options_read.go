@@ -41,7 +41,7 @@ type methodOptions struct {
 	topics       bool
 	stream       bool
 	routingType  int32            // enum value of the option "type"
-	routingOneof protowire.Number // field number of the last "routing" oneof member read, or 0
+	routingOneof protowire.Number // field number of the "routing" member that was read last, or 0
 	group        string
 	topicNames   []string
 	singleServer bool

@@ -55,9 +55,9 @@ type importStatement struct {
 	line, column int
 }
 
-// loadImport loads an imported file. It does nothing if the file has been loaded already, or if the
-// parser can resolve the import because the file is built into the parser or linked into the
-// program.
+// loadImport loads an imported file. It does nothing if the file has already been loaded. It also
+// does nothing if the file is built into the parser or if its generated Go code is linked into the
+// program, because the parser can then resolve the import.
 func (l *loader) loadImport(statement importStatement) {
 	path := statement.path
 	if _, done := l.sources[path]; done {
@@ -107,7 +107,7 @@ type position struct{ line, column int }
 // importPositions returns the positions of the import statements in a file, keyed by the index of
 // the import.
 func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position {
-	const dependencyField = 3 // number of the field in google.protobuf.FileDescriptorProto
+	const dependencyField = 3 // field number of dependency in google.protobuf.FileDescriptorProto
 	positions := make(map[int32]position)
 	for _, at := range file.GetSourceCodeInfo().GetLocation() {
 		if path := at.GetPath(); len(path) == 2 && path[0] == dependencyField {

@@ -15,8 +15,8 @@ import (
 // maxProblems is the maximum number of mistakes reported in one error.
 const maxProblems = 100
 
-// compile compiles and links the named sources. The files that they import must be in sources,
-// built into the parser, or linked into the program.
+// compile compiles and links the named sources. The files that they import must be in sources, be
+// built into the parser, or have generated Go code in the program.
 func compile(names []string, sources map[string]string) ([]protoreflect.FileDescriptor, error) {
 	var problems problemList
 	wrapped, err := newParser(sources, &problems).ParseFiles(names...)
@@ -68,8 +68,8 @@ func newParser(sources map[string]string, problems *problemList) protoparse.Pars
 // problemList collects the errors found in .proto sources.
 type problemList []*SchemaError
 
-// report implements protoparse.ErrorReporter. It adds err to the list and returns nil to continue
-// parsing, or an error to stop it when the list is full.
+// report implements protoparse.ErrorReporter. It adds err to the list. If the list is then full,
+// report returns an error, which stops the parser. Otherwise it returns nil.
 func (l *problemList) report(err protoparse.ErrorWithPos) error {
 	at := err.GetPosition()
 	*l = append(*l, &SchemaError{File: at.Filename, Line: at.Line, Column: at.Col, Err: err.Unwrap()})

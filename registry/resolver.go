@@ -8,10 +8,10 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// FindMessageByName returns the message type with the given full name. If a generated Go type with
-// that name is linked into the program, FindMessageByName returns it. Otherwise it returns a
-// dynamic type (see package dynamicpb) if the message is declared in the file of a registered
-// service or in a direct or indirect import of such a file. If the name is unknown, the error is
+// FindMessageByName returns the message type with the given full name. If the program contains a
+// generated Go type with that name, FindMessageByName returns it. Otherwise it returns a dynamic
+// type (see package dynamicpb) if the message is declared in the file of a registered service or in
+// a direct or indirect import of such a file. If the name is unknown, the error is
 // protoregistry.NotFound.
 //
 // FindMessageByName and the other Find methods allow a Registry to be used as the resolver for the

@@ -21,9 +21,9 @@ type serviceConfig struct {
 
 // WithWireName sets the name of a service on the bus. Clients and servers must use the same name.
 // The default is the name that psrpc uses, which is the simple name of the service in CamelCase.
-// The name is inserted into NATS subjects unchanged, so it must not be empty, must not contain
-// whitespace, control characters or wildcards, and must not have empty parts before, after or
-// between dots.
+// The name is inserted into NATS subjects unchanged. It must therefore not be empty, and it must
+// not contain whitespace, control characters or wildcards. It also must not start or end with a
+// dot, or contain two dots in a row.
 func WithWireName(name string) Option {
 	return func(c *serviceConfig) { c.wireName = &name }
 }
@@ -36,9 +36,9 @@ func WithWireName(name string) Option {
 // Mistakes in the schema are reported as errors of type *[SchemaError], joined into one error. A
 // service without methods is reported as a mistake as well.
 //
-// A method that has topic parameters or a topic group but does not set the option topics is not
-// considered a mistake, because services with such schemas may already be in use. Such a method has
-// no topics.
+// A method that has topic parameters or a topic group but does not set the option topics has no
+// topics. Such a method is not reported as a mistake, because services with such schemas may
+// already be in use.
 func NewService(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {

@@ -15,10 +15,10 @@ var ErrOpen = errors.NewErrorf(errors.Unavailable, "circuit breaker is open")
 // Option configures [New].
 type Option func(*breakers)
 
-// WithThreshold sets the condition under which a breaker opens: the sliding window (see
-// [WithWindow]) must contain at least the given number of calls, and at least the given ratio of
-// them must have failed. The defaults are a ratio of 0.5 and 20 calls, which are also used for zero
-// or negative values.
+// WithThreshold sets the condition under which a breaker opens. The sliding window (see
+// [WithWindow]) must contain at least the given number of calls, and the fraction of failed calls
+// must be at least ratio. The defaults are a ratio of 0.5 and 20 calls, which are also used for
+// zero or negative values.
 func WithThreshold(ratio float64, calls int) Option {
 	return func(b *breakers) {
 		if ratio > 0 {
@@ -77,9 +77,9 @@ func WithStateHook(hook func(key, from, to string)) Option {
 
 // New returns an option that adds a circuit breaker for each method of a conn. A breaker opens when
 // too many calls fail (see [WithThreshold]). While it is open, calls fail immediately with
-// [ErrOpen], which has the code unavailable; the error details include a google.rpc.RetryInfo with
-// the cooldown. After the cooldown, the breaker is half-open and allows one trial call. If the
-// trial call succeeds, the breaker closes; otherwise it opens again.
+// [ErrOpen], which has the code unavailable. The error details include a google.rpc.RetryInfo that
+// contains the cooldown. After the cooldown, the breaker is half-open and allows one trial call. If
+// the trial call succeeds, the breaker closes; otherwise it opens again.
 //
 // A breaker counts single calls, multi calls and the opening of streams. A multi call counts as
 // failed if its request cannot be sent or no server is listening, regardless of the responses.

@@ -80,8 +80,9 @@ func codeOf(err error) errors.ErrorCode {
 	return code
 }
 
-// allow admits a call and returns a function that must be called exactly once with the error of the
-// call, which may be nil. If the breaker rejects the call, allow returns an error.
+// allow admits a call and returns a function that must be called exactly once, with the error of
+// the call or with nil if the call succeeded. If the breaker rejects the call, allow returns an
+// error.
 func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
 	if done, err = b.breakerFor(info).Allow(); err != nil {
 		return nil, b.openError(info)

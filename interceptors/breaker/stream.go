@@ -10,7 +10,7 @@ import (
 
 // breakerStream counts the opening of a stream as one call. The outcome is known when the first
 // message is sent or received, or when the stream is closed. breakerStream does not reserve the
-// breaker's trial call before then, because an open stream may remain silent for a long time.
+// breaker's trial call before that, because an open stream may remain silent for a long time.
 type breakerStream struct {
 	dynamic.StreamHandler
 

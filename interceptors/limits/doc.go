@@ -3,12 +3,12 @@
 //
 // # Ordering
 //
-// Pass limits before other interceptors, so that rejecting a call costs as little as possible. To
-// retry the calls that a limit rejects on a conn, pass interceptors.Retry before the limit.
+// Pass limits before other interceptors, so that no other interceptor runs for a rejected call. On
+// a conn, pass interceptors.Retry before the limit to retry the calls that the limit rejects.
 //
 // # Behaviour under load
 //
 // Limits never queue calls: each call is either admitted or rejected immediately. A server that
 // rejects a request reports that it did not run the request (see [dynamic.IsUnprocessed]), so
-// clients may safely retry it.
+// clients may safely retry the request.
 package limits

@@ -27,8 +27,9 @@ func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
 }
 
 // Rate limits the total number of calls, publications and new streams per second, and rejects any
-// that exceed the limit. burst is the largest number of them that may start at the same time; if it
-// is zero or negative, 1 is used. If perSecond is zero or negative, there is no limit.
+// that exceed the limit. burst is the largest number of calls, publications and streams that may
+// start at the same time. If burst is zero or negative, 1 is used. If perSecond is zero or
+// negative, there is no limit.
 //
 // The error of a rejected call has the code resource_exhausted, and its details include a
 // google.rpc.RetryInfo with the time until the next call is admitted. If a server rejects a

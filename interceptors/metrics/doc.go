@@ -37,10 +37,10 @@
 //
 // All of these instruments have the attributes rpc.system.name, which is psrpc, and rpc.method. The
 // duration histograms and the counter of responses to multi calls also have two attributes that
-// describe the result: rpc.response.status_code is ok, the code of the error, or _OTHER for a code
-// that package errors does not define; error.type is the same code, or empty for a success. The
-// attribute dynpsrpc.topic is added only if [WithTopics] is used, because a method may have many
-// topics.
+// describe the result. The attribute rpc.response.status_code is ok, the code of the error, or
+// _OTHER if package errors does not define the code. The attribute error.type is empty for a
+// success and otherwise identical to rpc.response.status_code. The attribute dynpsrpc.topic is
+// added only if [WithTopics] is used, because a method may have many topics.
 //
 // # Sources
 //

@@ -11,9 +11,9 @@ import (
 // Option configures [New].
 type Option func(*tracer)
 
-// WithTracerProvider sets the provider from which the tracer is obtained. The default, which is
-// also used if provider is nil, is the provider that otel.GetTracerProvider returns when [New] is
-// called.
+// WithTracerProvider sets the provider from which the tracer is obtained. The default is the
+// provider that otel.GetTracerProvider returns when [New] is called. The default is also used if
+// provider is nil.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(t *tracer) {
 		if provider != nil {

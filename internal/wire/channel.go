@@ -39,8 +39,8 @@ func RequestChannel(service, method string, topic []string, queue bool) Channel 
 	return channel
 }
 
-// ClaimResponseChannel returns the channel on which clients announce to the servers of a method
-// which server they have selected.
+// ClaimResponseChannel returns the channel on which the servers of a method receive [ClaimResponse]
+// messages from clients.
 func ClaimResponseChannel(service, method string, topic []string) Channel {
 	return serverChannel(service, method, topic, suffixClaimResponse)
 }

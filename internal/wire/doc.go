@@ -19,10 +19,10 @@
 //
 // # Decoding
 //
-// Decoding follows the rules of protobuf: fields may appear in any order, unknown fields are
-// skipped, known field numbers with an unexpected wire type are treated as unknown, the last value
-// of a field wins, and text that is not valid UTF-8 is an error. Byte slices are nil if the field
-// is absent or empty.
+// Decoding follows the rules of protobuf. Fields may appear in any order, and the last value of a
+// field wins. Unknown fields are skipped. A known field number with an unexpected wire type is
+// treated as an unknown field. Text that is not valid UTF-8 is an error. Byte slices are nil if the
+// field is absent or empty.
 //
 // The byte slices of a decoded message alias the frame and are valid until the frame is
 // overwritten. Their capacity is clipped to their length, so that append copies them instead of
@@ -67,9 +67,9 @@
 // have set accept_decline, and pings only to peers that have announced a keepalive interval.
 //
 // A client knows that all servers have answered when the number of answers equals the number of
-// receivers that the bus has reported. Some buses count connections, which several servers may
-// share. On such a bus, a server therefore sends the number of servers on its connection: in the
-// Response to a multi call, and in the ClaimRequest otherwise.
+// receivers that the bus has reported. Some buses count connections instead, and several servers
+// may share a connection. On such a bus, a server therefore sends the number of servers on its
+// connection: in the Response to a multi call, and in the ClaimRequest otherwise.
 //
 // # Private messages
 //

@@ -169,9 +169,10 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 	return frame, nil
 }
 
-// beginFrame grows dst so that a whole frame fits and appends the part of the frame that precedes
-// the inner message. The caller must then append the inner message, whose length is size, and any
-// further envelope fields, whose total length is trailingSize.
+// beginFrame grows dst so that a whole frame fits. It then appends the part of the frame that
+// precedes the inner message. The caller must append the inner message and any further envelope
+// fields. size is the length of the inner message, and trailingSize is the total length of the
+// further fields.
 func beginFrame(dst []byte, typeName string, size, trailingSize int) []byte {
 	urlLen := len(typeURLPrefix) + len(typeName)
 	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailingSize)

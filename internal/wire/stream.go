@@ -41,8 +41,8 @@ const (
 	StreamAck
 	// StreamClose ends the stream. Both sides send it.
 	StreamClose
-	// StreamPing is a keepalive. Both sides send it, but only if the other side has announced a
-	// keepalive interval, because other peers would see a frame without an operation.
+	// StreamPing is a keepalive. Both sides send it, but only to a peer that has announced a
+	// keepalive interval. Other peers would see a frame without an operation.
 	StreamPing
 )
 
