@@ -20,9 +20,9 @@
 // truncates them. It may append the channel's Key to the frame, as the NATS bus does. All other
 // bytes arrive as published.
 //
-// A queue may drop a frame whose bytes are identical to those of a frame published a few seconds
-// earlier, because on Redis the subscribing processes identify a frame by its hash. Publishers must
-// therefore make each frame sent to a queue unique.
+// A queue may drop a frame if an identical frame was published a few seconds earlier. The reason is
+// that, on Redis, the subscribing processes identify a frame by its hash. Publishers must therefore
+// make each frame sent to a queue unique.
 //
 // # Readiness
 //

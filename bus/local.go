@@ -69,9 +69,10 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 // deliver delivers frame to the subscribers of channel and returns the number of deliveries.
 //
 // The set of subscribers may change while the frame is being delivered. If all queue subscribers in
-// the loaded set have been closed in the meantime, deliver loads the set again, because new ones
-// may have subscribed before the old ones were closed. This ensures that a queue that always has a
-// subscriber receives every frame. The loop ends when the set has not changed.
+// the loaded set have been closed in the meantime, deliver loads the set again: new queue
+// subscribers may have joined before the old ones were closed. A queue that has a subscriber at all
+// times therefore receives every frame. The loop ends when the set has not changed since it was
+// last loaded.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {

@@ -80,8 +80,8 @@ var _ bus.Monitored = (*Bus)(nil)
 //
 // Create nc with [ConnOptions], because two defaults of nats.go are unsuitable for a bus. With a
 // reconnect buffer, a frame published just as the connection breaks may be sent after the
-// reconnect, no matter how much later that is. With the default write timeout of one minute,
-// Publish can block that long if the server stops reading.
+// reconnect, no matter how much later that is. With the default write timeout, Publish can block
+// for one minute if the server stops reading.
 func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 	options, err := newOptions(opts)
 	if err != nil {

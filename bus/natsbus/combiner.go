@@ -42,7 +42,8 @@ type combiner struct {
 	// frames for other goroutines sets it to contentionWindow; any other sender decrements it.
 	contention int
 	queue      []outgoing
-	spare      []outgoing // the previous batch, reused as the next queue
+	// spare is the previous batch. It is reused as the next queue.
+	spare []outgoing
 }
 
 func newCombiner() *combiner {
@@ -60,10 +61,10 @@ type outgoing struct {
 	report bus.DeliveryReport
 }
 
-// submit queues out for the current sender, if there is one, and reports whether it did so.
-// Otherwise, the caller becomes the sender: it must send its own frame, and then the batches
-// returned by nextBatch until a batch is empty. If contended is true, the sender should yield the
-// processor once before it sends, so that other publishers can queue their frames and share the
+// submit appends out to the queue of the current sender and returns true for queued. If there is no
+// sender, the caller becomes the sender. It must send its own frame, and then the batches returned
+// by nextBatch until a batch is empty. If contended is true, the sender should yield the processor
+// once before it sends. Other publishers can then queue their frames, which are sent in the same
 // write.
 func (c *combiner) submit(out outgoing) (queued, contended bool) {
 	c.mu.Lock()

@@ -55,9 +55,9 @@
 //
 // Publish does not wait for an answer from the server. Concurrent publications are batched: one
 // goroutine passes the frames of all publishers to nats.go. Publish blocks while the server is not
-// reading and the buffers are full. On a connection created with [ConnOptions], this time is
-// limited. Received frames wait in a bounded queue until they are delivered. Frames over the limit
-// are dropped and counted; see [WithPendingLimit].
+// reading and the buffers are full. On a connection created with [ConnOptions], the blocking time
+// is limited. Received frames wait in a bounded queue until they are delivered. Frames over the
+// limit are dropped and counted; see [WithPendingLimit].
 //
 // The bus is in one of three states:
 //
@@ -76,9 +76,9 @@
 //
 // While the bus is disconnected, Publish and Subscribe fail immediately with code unavailable,
 // because a late request is worse than a failed one. Pending delivery reports receive an error.
-// nats.go reconnects and renews the subscriptions. The bus is connected again when the server has
-// answered a PING that was sent after the renewal, which proves that all subscriptions are active.
-// Frames that other peers publish before that are lost.
+// nats.go reconnects and renews the subscriptions. After the renewal, the bus sends a PING. The
+// server's answer proves that all subscriptions are active, and the bus is connected again. Frames
+// that other peers publish before the renewal are lost.
 //
 // The bus sends a PING once per probe interval and reconnects if the server does not answer. A
 // half-open connection is therefore detected within about two probe intervals; see

@@ -22,20 +22,22 @@ const (
 )
 
 // flush is one PING/PONG exchange with the server. NATS processes the commands of a connection in
-// order. After a successful flush, the server has therefore processed everything sent before the
-// PING, and everything that the server sent before the PONG has been delivered to the subscribers.
+// order. After a successful flush, the server has therefore processed everything that the bus sent
+// before the PING. In addition, everything that the server sent before the PONG has been delivered
+// to the subscribers.
 type flush struct {
 	done chan struct{}
-	err  error // set before done is closed
+	// err is set before done is closed.
+	err error
 }
 
 func newFlush() *flush { return &flush{done: make(chan struct{})} }
 
 // flusher runs flushes one at a time. SUB and UNSUB have no reply in the NATS protocol, so every
 // Subscribe and Close needs a flush to know that the server has processed the command. Each flush
-// serves all callers that requested one before it started, so an RPC server that subscribes to
-// thousands of topics concurrently waits for a few round trips instead of one per topic. Probes and
-// pending delivery reports use the same flushes.
+// serves all callers that requested a flush before it started. An RPC server that subscribes to
+// thousands of topics concurrently therefore waits for a few round trips instead of one per topic.
+// Probes and pending delivery reports use the same flushes.
 type flusher struct {
 	// wake receives a value when a flush is requested. Its capacity is one. A spurious wake-up
 	// costs only a PING.
@@ -104,8 +106,8 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 //
 // The order of the steps is important. nats.go receives permission errors before the PONG but may
 // call the error handler later, so runFlusher first waits for the handler. Next, it marks the bus
-// as connected. Only then does it send the barrier, which makes the dispatcher release the messages
-// that it has held since the reconnect.
+// as connected. Finally, it sends the barrier, which makes the dispatcher deliver the messages held
+// since the reconnect.
 func (b *Bus) runFlusher() {
 	confirmed := b.nc.Stats().OutBytes
 	for {

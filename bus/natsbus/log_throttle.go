@@ -10,7 +10,8 @@ const logInterval = 10 * time.Second
 type logThrottle struct {
 	// suppressed counts the occurrences since the last event.
 	suppressed uint64
-	next       time.Time // earliest time of the next event
+	// next is the earliest time of the next event.
+	next time.Time
 }
 
 // allow counts an occurrence and reports whether an event may be emitted now. If so, count is the

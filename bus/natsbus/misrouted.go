@@ -23,10 +23,9 @@ const (
 	maxHops = 16
 )
 
-// onMisrouted handles a frame that the server has delivered to this member of the queue group
-// although the process has no subscriber for the frame's routing key. The frame is forwarded to the
-// same queue group, where the server picks a member again. If the frame has already been forwarded
-// maxHops times or forwarding fails, it is dropped.
+// onMisrouted handles a queue frame with a routing key for which this process has no subscriber. It
+// forwards the frame to the same queue group, where the server picks a member again. If the frame
+// has already been forwarded maxHops times or if forwarding fails, onMisrouted drops the frame.
 //
 // The cause is psrpc's subject scheme, which this bus must share: all methods of a service use one
 // subject, so the NATS server cannot know which process serves which method. Frames are misrouted
@@ -49,9 +48,9 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	}
 }
 
-// parseHops parses the reply subject of a frame. It returns how many times the frame has been
-// forwarded and the publisher's reply subject, which is empty if the publisher does not want a
-// report.
+// parseHops parses the reply subject of a frame. hops is the number of times the frame has been
+// forwarded. publisher is the publisher's reply subject. It is empty if the publisher does not want
+// a report.
 func parseHops(reply string) (hops int, publisher string) {
 	_, rest, found := strings.Cut(reply, forwardMark)
 	if !found {
@@ -86,8 +85,10 @@ func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 // forwardReport is the delivery report of a forwarded frame. It passes a no-responders status on to
 // the process that published the frame.
 type forwardReport struct {
-	nc             *nats.Conn
-	publisherReply string // empty if the publisher does not want a report
+	nc *nats.Conn
+	// publisherReply is the publisher's reply subject. It is empty if the publisher does not want a
+	// report.
+	publisherReply string
 }
 
 // Delivered implements bus.DeliveryReport. If there are no receivers, it sends the publisher the

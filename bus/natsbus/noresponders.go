@@ -13,14 +13,14 @@ import (
 const (
 	// tokenBase is the number base used to write tokens in reply subjects.
 	tokenBase = 36
-	// statusHeader and noRespondersStatus identify the status message that the server sends if a
-	// message with a reply subject is published on a subject without subscribers.
+	// statusHeader and noRespondersStatus identify a no-responders status. The server sends such a
+	// status if a message with a reply subject is published on a subject without subscribers.
 	statusHeader       = "Status"
 	noRespondersStatus = "503"
 )
 
-// noResponders receives the server's no-responders statuses. These statuses allow a call to fail
-// after one round trip if no RPC server is running, instead of at its timeout.
+// noResponders receives the server's no-responders statuses. If no RPC server is running, such a
+// status makes a call fail after one round trip instead of at its timeout.
 //
 // The NATS server sends the status only for messages with a reply subject, and only if both the
 // server and the client support headers. The reply subject of a frame with a delivery report is
@@ -28,9 +28,12 @@ const (
 // subscription receives all statuses, so a publication does not need its own subscription.
 type noResponders struct {
 	inboxPrefix string
-	sub         *nats.Subscription // subscribed to inboxPrefix + ">"
-	supported   atomic.Bool        // whether the server supports headers
-	denied      atomic.Bool        // whether the server has denied sub
+	// sub is the subscription to inboxPrefix + ">".
+	sub *nats.Subscription
+	// supported reports whether the server supports headers.
+	supported atomic.Bool
+	// denied reports whether the server has denied sub.
+	denied atomic.Bool
 }
 
 // enabled reports whether the server can send no-responders statuses to this bus.
@@ -47,12 +50,12 @@ func (n *noResponders) inboxSubject() string { return n.inboxPrefix + ">" }
 
 // replySubject returns the reply subject for a frame with the given token.
 func (n *noResponders) replySubject(token uint64) string {
-	var buffer [64]byte // large enough for most inbox prefixes, so only the string is allocated
+	var buffer [64]byte // most inbox prefixes fit, so only the string is allocated
 	return string(strconv.AppendUint(append(buffer[:0], n.inboxPrefix...), token, tokenBase))
 }
 
-// readServerInfo reads the maximum payload of the connected server and whether the server supports
-// headers. Both may change when the bus reconnects to another server.
+// readServerInfo stores the maximum payload of the connected server and records whether the server
+// supports headers. Both may change when the bus reconnects to another server.
 func (b *Bus) readServerInfo() {
 	b.maxPayload.Store(b.nc.MaxPayload())
 	supported := b.nc.HeadersSupported()
@@ -74,7 +77,7 @@ func (b *Bus) subscribeInbox() (err error) {
 // onNoResponders handles a message received on the inbox subject.
 func (b *Bus) onNoResponders(m *nats.Msg) {
 	if m.Header.Get(statusHeader) != noRespondersStatus {
-		return // for example an acknowledgment from a JetStream stream that has stored the frame
+		return // JetStream, for example, sends an acknowledgment if a stream has stored the frame
 	}
 	tokenText, _, _ := strings.Cut(m.Subject[len(b.noResponders.inboxPrefix):], ".")
 	token, err := strconv.ParseUint(tokenText, tokenBase, 64)

@@ -15,7 +15,7 @@ import (
 // In the NATS protocol, SUB and PUB have no reply. If the server denies one of them, it later sends
 // an -ERR message that names the subject. nats.go stores the error as LastError and then calls the
 // connection's error handler on another goroutine. To return the error from Subscribe, the bus
-// relies on the order of messages on the connection: the -ERR precedes the PONG of the next flush,
+// relies on the order of messages on the connection. The -ERR precedes the PONG of the next flush,
 // so LastError has been set by the time the flush succeeds. The bus then only has to wait until the
 // error handler has run.
 
@@ -31,8 +31,8 @@ type asyncErrors struct {
 	last error
 	// changed is closed and replaced whenever an error is recorded.
 	changed chan struct{}
-	// skipped is an error that the bus does not wait for. It is either the LastError of the
-	// connection when the bus was created, or the last error for which nats.go did not call the
+	// skipped is an error that the bus does not wait for. It is either the connection's LastError
+	// at the time when the bus was created, or the last error for which nats.go did not call the
 	// error handler in time.
 	skipped error
 }
@@ -45,7 +45,7 @@ func (a *asyncErrors) record(err error) {
 	a.changed = make(chan struct{})
 }
 
-// seen reports whether err has already been recorded or skipped, so that the bus need not wait for
+// seen reports whether err has already been recorded or skipped. If so, the bus need not wait for
 // it. The returned channel is closed when the next error is recorded.
 func (a *asyncErrors) seen(err error) (bool, <-chan struct{}) {
 	a.mu.Lock()
@@ -94,9 +94,9 @@ func (b *Bus) onAsyncError(err error) {
 	b.asyncErrors.record(err)
 }
 
-// waitAsyncErrors is called after a PING has been answered. It waits until the error handler has
-// been called with the last permission error that nats.go has received, if there is one. It waits
-// at most handlerTimeout.
+// waitAsyncErrors is called after a PING has been answered. If nc.LastError is a permission
+// error, waitAsyncErrors waits until the error handler has been called with it. It waits at most
+// handlerTimeout.
 func (b *Bus) waitAsyncErrors() {
 	timeout := time.NewTimer(handlerTimeout)
 	defer timeout.Stop()
@@ -125,9 +125,9 @@ func permissionError(err error) error {
 }
 
 // onSubscribeDenied records the error for the Subscribe calls that are waiting for the subscription
-// to be confirmed. A subscription can also be denied after it has been confirmed, because the
-// server checks permissions again when nats.go renews the subscriptions after a reconnect. In that
-// case, Subscribe has already returned, so the error is reported as an event.
+// to be confirmed. A confirmed subscription can be denied later: after a reconnect, nats.go renews
+// the subscriptions and the server checks permissions again. In that case, Subscribe has already
+// returned, so the error is reported as an event.
 func (b *Bus) onSubscribeDenied(key subKey, err error) {
 	if key.subject == b.noResponders.inboxSubject() {
 		b.noResponders.denied.Store(true)

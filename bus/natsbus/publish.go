@@ -22,10 +22,13 @@ const maxScratch = 64 << 10
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // Publish passes frame to the NATS connection or queues it for another goroutine that is currently
-// publishing. It returns the context's error if ctx has ended, an error with code unavailable if
-// the bus is disconnected, bus.ErrClosed if the bus is closed, bus.ErrFrameTooLarge if frame
-// exceeds the server's limit, or an error with code invalid_argument if the channel's subject is
-// not a valid NATS subject.
+// publishing. It returns one of the following errors:
+//
+//   - the context's error if ctx has ended
+//   - bus.ErrClosed if the bus is closed
+//   - bus.ErrFrameTooLarge if frame exceeds the server's limit
+//   - an error with code unavailable if the bus is disconnected
+//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject
 //
 // The report receives zero receivers if the subject has no subscribers. It receives an error if the
 // server denies permission, if the frame cannot be sent, or if the connection fails before the
@@ -113,8 +116,8 @@ func (b *Bus) send(out outgoing) error {
 }
 
 // checkConnected returns an error if the bus is disconnected or closed. If nc has a reconnect
-// buffer, checkConnected also checks the status reported by nats.go, which changes slightly before
-// the state of the bus. In between, nats.go would buffer the frame and send it late.
+// buffer, checkConnected also checks the status reported by nats.go. This status changes slightly
+// before the state of the bus. In between, nats.go would buffer the frame and send it late.
 func (b *Bus) checkConnected() error {
 	if err := b.conn.err(); err != nil {
 		return err

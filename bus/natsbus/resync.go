@@ -3,9 +3,9 @@ package natsbus
 // A stale subscription is one that exists on the server but no longer in nats.go. It can appear if
 // nats.go reconnects while removing a subscription, because nats.go may send the SUB again just
 // before it forgets the subscription. The server would keep sending a share of a queue's frames to
-// the stale subscription, where they would be lost, and would not report that the subject has no
-// responders. To remove a stale subscription, the bus reconnects once more: nats.go then sends only
-// the subscriptions that it still has, and the server forgets all others.
+// the stale subscription, where they would be lost. It would also not report that the subject has
+// no responders. To remove a stale subscription, the bus reconnects once more: nats.go then sends
+// only the subscriptions that it still has, and the server forgets all others.
 
 // watchClosed installs a handler that, when nats.go removes the subscription, records how many
 // times the connection has reconnected.

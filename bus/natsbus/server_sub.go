@@ -85,10 +85,10 @@ func (b *Bus) confirmServerSub(s *subscription) error {
 }
 
 // releaseServerSub releases the reference held by s. When the last reference is released, the NATS
-// subscription is drained: nats.go sends UNSUB, delivers the messages that arrive before the server
-// has processed the UNSUB, and then forgets the subscription. A call to Subscribe in the meantime
-// creates a new serverSub. If the bus is disconnected, the NATS subscription is removed without a
-// drain.
+// subscription is drained. nats.go then sends UNSUB, delivers the messages that arrive before the
+// server has processed the UNSUB, and then forgets the subscription. A call to Subscribe in the
+// meantime creates a new serverSub. If the bus is disconnected, the NATS subscription is removed
+// without a drain.
 func (b *Bus) releaseServerSub(s *subscription) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

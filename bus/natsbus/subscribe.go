@@ -15,8 +15,9 @@ type subscription struct {
 	subKey     subKey
 	routingKey string
 	subscriber *fanout.Subscriber
-	serverSub  *serverSub // shared by all subscriptions with the same subKey
-	once       sync.Once
+	// serverSub is shared by all subscriptions with the same subKey.
+	serverSub *serverSub
+	once      sync.Once
 }
 
 // Subscribe registers handler to be called for each frame received on channel. It returns when the

@@ -10,8 +10,8 @@ import (
 )
 
 // confirmInterval is the minimum time between two calls to reports.rotate. It must be much longer
-// than the time it takes to send a frame whose report has been added, and also much longer than the
-// time it takes to forward a queue frame to another process.
+// than the time between adding a report and sending its frame. It must also be much longer than the
+// time needed to forward a queue frame to another process.
 const confirmInterval = 250 * time.Millisecond
 
 var watchedStatuses = []nats.Status{
@@ -100,8 +100,8 @@ func (b *Bus) markConnected(epoch uint64) {
 	if b.conn.err() == nil {
 		return
 	}
-	// A publisher that passed checkConnected just before the connection failed may have added its
-	// report after markDisconnected failed the others. Fail it now.
+	// A publisher may have passed checkConnected just before the connection failed, and added its
+	// report after markDisconnected failed the pending reports. Fail this report now.
 	b.failReports()
 	b.readServerInfo()
 	if b.conn.setUp(epoch) {

@@ -212,9 +212,9 @@ func (b *Bus) addSubscriberLocked(sup *supervisor, name string, subscriber *fano
 	return c
 }
 
-// waitForChannel waits until condition returns true or an error. It calls condition immediately and
-// then after each change to c, while mu is read-locked. It returns early with an error if ctx or
-// the session ends.
+// waitForChannel waits until condition returns true or an error. It calls condition with mu
+// read-locked, first immediately and then after each change to c. It returns early with an error if
+// ctx or the session ends.
 func (b *Bus) waitForChannel(ctx context.Context, s *session, c *channelState, condition func() (bool, error)) error {
 	for {
 		b.mu.RLock()

@@ -19,8 +19,9 @@ import (
 // subscriptions with the same code.
 type channelState struct {
 	name string
-	// snapshot is the current set of subscribers. It is never modified, but replaced when a
-	// subscriber joins or leaves, so that frames can be delivered without a lock. It is never nil.
+	// snapshot points to the current set of subscribers. The set is never modified: when a
+	// subscriber joins or leaves, a new set is stored. Frames can therefore be delivered without a
+	// lock. The pointer is never nil.
 	snapshot atomic.Pointer[snapshot]
 
 	// Bus.mu guards the fields below.
@@ -42,8 +43,8 @@ type channelState struct {
 	// pendingReplies counts the commands that Redis has neither confirmed nor refused yet.
 	pendingReplies int
 	// subscribeAlone is set if the next SUBSCRIBE for this channel must not name any other channel.
-	// It is set after Redis has refused a command with several channels, any of which may be the
-	// cause, and after the channel's shard has moved.
+	// It is set after Redis has refused a command that names several channels, because any of them
+	// may be the cause. It is also set after the channel's shard has moved.
 	subscribeAlone bool
 	// subscribeErr is the error with which Redis refused the channel, or nil. The next session
 	// tries to subscribe to the channel again.
@@ -124,8 +125,8 @@ func (c *channelState) subscribedLocked() (bool, error) {
 }
 
 // reconciledLocked reports whether nothing is left to be done for the channel. It returns false
-// while the channel is waiting for the reconcile loop, for a reply, or for a new supervisor because
-// its shard has moved.
+// while the channel is waiting for the reconcile loop, for a reply or, after the channel's shard
+// has moved, for a new supervisor.
 func (c *channelState) reconciledLocked() bool {
 	return !c.dirty && c.pendingReplies == 0 && (!c.subscribeAlone || c.subscribeSent || c.subscribeErr != nil)
 }

@@ -56,10 +56,10 @@
 //
 // # Connections
 //
-// A bus dials its own connections, using the options of the client: one for pub/sub, one for
-// publishing and, once a queue frame arrives, one for locks (in a Cluster, one per node). The
-// client's pool and hooks are not used. The connections always use RESP2, regardless of the
-// protocol version of the client.
+// A bus dials its own connections with the options of the client: one for pub/sub and one for
+// publishing. Once a queue frame arrives, the bus also dials a connection for locks. In a Cluster,
+// it dials one such connection per node. The client's pool and hooks are not used. The connections
+// always use RESP2, regardless of the protocol version of the client.
 //
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands
@@ -74,9 +74,10 @@
 // arrives. If the queue is full (see [WithPublishQueue]), Publish waits for space until its context
 // ends.
 //
-// The bus reads as fast as it can and never waits for a subscriber. If the process is still too
-// slow and the unread frames exceed the client-output-buffer-limit that Redis applies to pub/sub
-// connections (32 MB by default), Redis closes the connection and the bus reconnects.
+// The bus reads as fast as it can and never waits for a subscriber. For a pub/sub connection, Redis
+// limits the total size of the unread frames with client-output-buffer-limit (32 MB by default). If
+// the process is so slow that the unread frames exceed this limit, Redis closes the connection and
+// the bus reconnects.
 //
 // # When Redis goes away
 //

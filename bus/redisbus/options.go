@@ -63,14 +63,14 @@ func WithPublishQueue(frames int) Option { return func(o *options) { o.publishQu
 
 // WithMaxFrameSize sets the maximum size of a frame, in bytes. Publish returns bus.ErrFrameTooLarge
 // for larger frames. The size must be positive. The default is [DefaultMaxFrameSize]. Redis itself
-// accepts larger frames, but with the default output buffer limit it then disconnects every
-// subscriber of the channel.
+// accepts larger frames. However, with its default output buffer limit, it disconnects all
+// subscribers of a channel on which a larger frame is published.
 func WithMaxFrameSize(bytes int) Option { return func(o *options) { o.maxFrameSize = bytes } }
 
 // WithShardedPubSub enables the sharded pub/sub of Redis 7 (SPUBLISH and SSUBSCRIBE). A Cluster
-// then sends each frame to only one shard instead of forwarding it to all nodes. Processes with
-// this option cannot communicate with processes without it, which include all psrpc processes. By
-// default, sharded pub/sub is not used.
+// then sends each frame to only one shard instead of forwarding it to all nodes. Processes that use
+// this option cannot communicate with processes that do not, such as psrpc processes. By default,
+// sharded pub/sub is not used.
 func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 
 // WithLogger sets the logger for the events of the bus. It has no effect if [WithEventHandler] is

@@ -147,7 +147,8 @@ func (p *pipeline[T]) checkHealth() error {
 	case p.replies != p.repliesAtCheck:
 		p.lastProgress = now
 	case now.Sub(p.lastProgress) >= interval+interval/2:
-		// The oldest command may have been sent up to half an interval after lastProgress.
+		// The limit is one and a half intervals, because the oldest command may have been sent up
+		// to half an interval after lastProgress.
 		return fmt.Errorf("no reply from redis for %v", interval)
 	}
 	p.repliesAtCheck = p.replies

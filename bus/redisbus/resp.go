@@ -39,8 +39,8 @@ func hasCode(err error, code string) bool {
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code+" ")
 }
 
-// isMoved reports whether err is the error reply of a cluster node that does not own the slot of
-// the key or channel.
+// isMoved reports whether err is a MOVED error. A cluster node sends it if the node does not own
+// the slot of the key or channel.
 func isMoved(err error) bool { return hasCode(err, "MOVED") }
 
 // writeCommand writes a command as a RESP array of strings. Errors are reported by the writer's

@@ -19,9 +19,9 @@ import (
 // supervisor opens a new one. The only exceptions are the lock pipelines in a cluster, which
 // reconnect by themselves.
 //
-// Each session runs these goroutines: readLoop reads the pub/sub socket and delivers frames,
-// reconcileLoop sends commands on that socket, probeLoop checks that the connection is alive, and
-// each pipeline has a goroutine that reads its replies.
+// Each session runs several goroutines. readLoop reads the pub/sub socket and delivers frames.
+// reconcileLoop sends commands on that socket. probeLoop checks that the connection is alive. In
+// addition, each pipeline has a goroutine that reads its replies.
 type session struct {
 	bus        *Bus
 	supervisor *supervisor
@@ -34,8 +34,8 @@ type session struct {
 	pubsub    *socket
 	publisher *pipeline[publication]
 	// lockPipelines maps each node key to the pipeline for the locks on that node. Only the
-	// goroutine that delivers frames uses it: first the one that calls activate and, once the
-	// session is active, the one that runs readLoop.
+	// goroutine that delivers frames uses it. Until the session is active, this is the goroutine
+	// that calls activate. Afterwards, it is the goroutine that runs readLoop.
 	lockPipelines map[string]*pipeline[lockAttempt]
 
 	// active is set once all channels are subscribed and Publish uses the session.
@@ -128,7 +128,7 @@ func (s *session) discard() {
 // readLoop reads frames, confirmations and error replies from the pub/sub socket until the session
 // ends.
 func (s *session) readLoop() {
-	var name [256]byte // buffer for channel names, which are rarely longer
+	var name [256]byte // channel names are rarely longer than this buffer
 	for {
 		received, err := readPush(s.pubsub.reader, name[:])
 		if s.ctx.Err() != nil {
@@ -236,8 +236,8 @@ func (s *session) flushLocks() {
 
 // probeLoop ends the session if Redis falls silent. If no push arrives for half a probe interval,
 // probeLoop publishes a frame on the supervisor's probe channel and expects to receive it. A
-// subscriber sends nothing and therefore never gets a write error, so a probe is the only way to
-// detect a connection that drops data while its socket stays open.
+// subscriber sends nothing and therefore never gets a write error. Without probes, the bus could
+// not detect a connection that drops data while its socket stays open.
 func (s *session) probeLoop() {
 	const ticks = 4
 	ticker := time.NewTicker(max(s.bus.options.probeInterval/ticks, 1))

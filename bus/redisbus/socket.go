@@ -29,8 +29,8 @@ type socket struct {
 	reader *bufio.Reader
 	writer *bufio.Writer
 
-	// beforeRead is called before each Read from the network, which happens when the data in
-	// reader's buffer does not contain another complete reply or push.
+	// beforeRead is called before each Read from the network. Such a Read is needed when reader's
+	// buffer does not contain another complete reply or push.
 	beforeRead func()
 	// onDeadline is called when the read deadline has passed. If onDeadline returns nil, Read tries
 	// again.
@@ -44,8 +44,8 @@ func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 	// Pushes have a shorter header in RESP2 than in RESP3, and all replies to the bus's commands
 	// consist of a single line.
 	options.Protocol = 2
-	// After as many failed dials as the pool has connections, go-redis starts a goroutine that
-	// keeps dialing. This client dials only once, so this never happens with a pool size of two.
+	// When the number of failed dials reaches the pool size, go-redis starts a goroutine that keeps
+	// dialing. This client dials only once, so a pool size of two is never reached.
 	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 2, 0, -1
 	// go-redis uses its buffers only for the handshake.
 	options.ReadBufferSize, options.WriteBufferSize = 1<<10, 1<<10

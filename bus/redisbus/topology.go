@@ -13,8 +13,8 @@ import (
 // topology hides the differences between a single server, a Cluster, and a Cluster with sharded
 // pub/sub. It determines which node handles a channel and which node stores a lock.
 type topology interface {
-	// nodeKey returns a key that identifies the node that handles channel. Channels with the same
-	// key share a supervisor.
+	// nodeKey returns the key of the node that handles channel. Channels with the same key share a
+	// supervisor.
 	nodeKey(ctx context.Context, channel string) (string, error)
 	// node returns the node to which a new session must connect. probeChannel is the probe channel
 	// of the session's supervisor. The result may differ from call to call, for example after a
