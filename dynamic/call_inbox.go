@@ -31,8 +31,8 @@ type callInbox struct {
 	id    id.Call
 	state callState
 	// requireClaim makes the call discard successful responses from servers that have not claimed
-	// the request. Only the calling goroutine writes it, and once the call is pending it must hold
-	// mu to do so.
+	// the request. Only the calling goroutine writes it, and must hold mu to do so once the call is
+	// pending.
 	requireClaim bool
 }
 
@@ -44,8 +44,8 @@ type callState struct {
 	server []byte
 	// body is the encoded message from a successful response.
 	body []byte
-	// failure is an error response without its body. It is nil before a response has arrived and
-	// after a successful one.
+	// failure is an error response without its body. It is nil if no response has arrived or if the
+	// response was successful.
 	failure *wire.Response
 	// publishErr is the error that the bus reported if it lost the request or the grant. It is nil
 	// otherwise.
@@ -85,7 +85,7 @@ type inboxPool struct {
 }
 
 // get returns an inbox with a new request ID. After the call, the caller returns the inbox with
-// put. An inbox used to open a stream is not returned, because the stream keeps it.
+// put. An inbox used to open a stream is not returned to the pool, because the stream keeps it.
 func (p *inboxPool) get() *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {

@@ -55,8 +55,8 @@ type multiCall struct {
 	publishErr error
 }
 
-// startMulti publishes a request to all servers. If it succeeds, the caller must call stop when it
-// is done with the call.
+// startMulti publishes a request to all servers. If startMulti succeeds, the caller must call stop
+// when the call is no longer needed.
 func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
 		plan: p, route: r, id: id.NewRequest(), request: request, expected: o.expected, wakeup: queue.NewWakeup(),
@@ -121,7 +121,7 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 			c.updateMembership() // servers that have not answered by now are no longer members
 		case <-ctx.Done():
 			c.done = true
-			c.plan.cancel(c.id) // also at the deadline of ctx, because the servers may not know it
+			c.plan.cancel(c.id) // needed: the servers may not know the deadline of ctx
 		case <-c.plan.conn.ctx.Done():
 			c.done = true
 			c.plan.cancel(c.id)
@@ -140,8 +140,8 @@ type serverResponse struct {
 }
 
 // pop returns the oldest buffered response. If there is none, done reports whether the call has
-// ended. A call that has failed ends with a response that contains the error. Otherwise, it ends
-// when every server, or the expected number of servers, has answered.
+// ended. A call that fails ends with a response that contains the error. Any other call ends when
+// every server, or the expected number of servers, has answered.
 func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

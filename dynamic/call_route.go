@@ -41,8 +41,8 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 }
 
 // route returns the route for a call. The topic in the call's options takes precedence over the
-// route to which the client is bound. If there is neither, route returns the default route, or an
-// error if the method requires a topic.
+// route to which the client is bound. If there is neither a topic nor a bound route, route returns
+// the default route, or an error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:

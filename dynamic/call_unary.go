@@ -20,14 +20,14 @@ import (
 //
 // # Claims and grants
 //
-// A request for a method with affinity routing is broadcast to all servers, as is every request to
-// open a stream, but only one server may run it. Each server therefore claims the request and
-// waits. The client selects one of the claims and publishes a grant with the ID of the selected
-// server. That server runs the request, and the others drop it.
+// Requests for methods with affinity routing and requests to open a stream are broadcast to all
+// servers, but only one server may run each request. Each server therefore claims the request and
+// waits for a grant. The client selects one of the claims and publishes a grant with the ID of the
+// selected server. That server runs the request, and the others drop it.
 //
 // A request for a queue method reaches only one server, which the bus selects. A claim and a grant
 // would add two messages and a round trip, so a dynpsrpc server answers immediately if AcceptDirect
-// is set in the request. Such a call takes two messages, where psrpc takes four. A psrpc server
+// is set in the request. Such a call takes two messages, whereas psrpc needs four. A psrpc server
 // does not know AcceptDirect and claims the request; the client then grants the claim.
 //
 // Methods that are declared to have a single server need no claim and are also answered directly.
@@ -221,7 +221,7 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 
 // isFinal reports whether an error response ends the call. During the selection, an error usually
 // does not end the call, because another server may still claim the request. The exception is an
-// error that reports a malformed request, because every server would report it.
+// error that reports a malformed request, because every server would report the same error.
 func (c *unaryCall) isFinal(response *wire.Response) bool {
 	return !c.selecting || response.Code == string(errors.MalformedRequest)
 }
@@ -315,8 +315,9 @@ func (c *unaryCall) responder() string {
 }
 
 // contextError returns the error of a call whose context or timeout ended before a response
-// arrived. If the time runs out while a server is still being selected, it returns the selection
-// error instead, which may contain a server's reason for not running the request.
+// arrived. If the time runs out while a server is still being selected, contextError returns the
+// error of the selection instead. That error may contain a server's reason for not running the
+// request.
 func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {

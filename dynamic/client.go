@@ -61,9 +61,9 @@ func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 //   - [errors.ResourceExhausted] if the request is too large for the bus;
 //   - [errors.Unavailable] if the bus is down.
 //
-// If every server declines a request for a method with affinity routing, the call fails immediately
-// only if the bus counts receivers, or if the same servers answered an earlier call of this method
-// and topic. Otherwise, it fails when the selection times out; see [SelectionOpts].
+// A request for a method with affinity routing may be declined by every server. The call then fails
+// immediately if the bus counts receivers or if the same servers answered an earlier call to this
+// method and topic. Otherwise, the call fails when the selection times out; see [SelectionOpts].
 func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
 	var zero Resp
 	if c.err != nil {

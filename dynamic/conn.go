@@ -53,8 +53,8 @@ type Conn struct {
 
 // ConnStats holds the counts of frames that a conn has dropped since it was created, and the number
 // of messages that are waiting to be read. A frame that the conn cannot use is dropped without an
-// error or a log entry: it arrives in a bus callback, which has no caller to return an error to,
-// and logging it would let any process on the bus flood the log.
+// error or a log entry. It arrives in a bus callback, which cannot return an error to a caller.
+// Logging the frame would let any process on the bus flood the log.
 type ConnStats struct {
 	// BadFrames counts frames that could not be decoded, that exceeded the maximum frame size of
 	// the conn, or that contained the wrong kind of message for their channel.
@@ -151,8 +151,8 @@ func (c *Conn) Close() error {
 // goTracked runs f on a goroutine that Close waits for. f must return when the conn is closed. If
 // the conn is already closed, goTracked returns an error and does not run f.
 func (c *Conn) goTracked(f func()) error {
-	// Close locks mu after it has canceled ctx and before it waits, so it cannot miss this
-	// goroutine.
+	// Close cancels ctx, then locks mu, and then waits. If ctx has not ended while mu is held here,
+	// the goroutine is therefore started before Close begins to wait.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.err(); err != nil {
@@ -192,8 +192,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 // calls create them again.
 const maxMemberships = 10_000
 
-// membership returns the membership for a request channel, which records what earlier calls have
-// learned about the servers that subscribe to the channel.
+// membership returns the membership for a request channel. The membership records what earlier
+// calls have learned about the servers that subscribe to the channel.
 func (c *Conn) membership(channel string) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -242,8 +242,8 @@ func (c *Conn) onClaim(frame []byte) {
 
 // bounds returns the timeout of a call and the expiry to send in its request. A timeout in the
 // call's options takes precedence. Otherwise, the call ends after the conn's timeout or at the
-// deadline of ctx, whichever is earlier, or after DefaultClientTimeout if there is neither. The
-// expiry is never later than the deadline of ctx.
+// deadline of ctx, whichever is earlier. If the conn has no timeout and ctx has no deadline, the
+// call ends after DefaultClientTimeout. The expiry is never later than the deadline of ctx.
 func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
 	deadline, hasDeadline := ctx.Deadline()
 	timeout = c.options.timeout

@@ -75,8 +75,8 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	return p, nil
 }
 
-// lookUpMethod returns the method with the given full name from the conn's registry. If there is
-// none, the error suggests the most similar name.
+// lookUpMethod returns the method with the given full name from the conn's registry. If there is no
+// such method, the error suggests the most similar name, if any name is similar.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {

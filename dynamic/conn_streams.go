@@ -19,7 +19,7 @@ func (s connStream) end(err error) {
 	_ = s.Close(err)
 }
 
-// trackStream adds s to the streams and children of the conn. s.release removes it again.
+// trackStream adds s to the streams and children of the conn. s.release removes s from both.
 func (c *Conn) trackStream(s *stream) error {
 	child := connStream{s}
 	if err := c.track(child); err != nil {

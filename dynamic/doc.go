@@ -8,9 +8,9 @@
 // types. [Invoke] calls a method by name, with JSON or any protobuf message.
 //
 // Request and response types can be generated types, *dynamicpb.Message, or proto.Message.
-// proto.Message stands for the generated type if the program links one, and for *dynamicpb.Message
-// otherwise. Types are checked against the descriptor when a handler is registered or a client is
-// created.
+// proto.Message stands for the generated type if the program contains one, and for
+// *dynamicpb.Message otherwise. Types are checked against the descriptor when a handler is
+// registered or a client is created.
 //
 // The psrpc options in the .proto file determine how a method is called: by one server of a queue,
 // by the server with the highest affinity, by all servers, as a stream, or as a subscription. They
@@ -28,7 +28,7 @@
 //   - Serve only some topics, for example one region: [Registration.RegisterTopic]; call the
 //     servers of a topic: [Client.Topic] or [WithTopic].
 //   - Let each server rate how well it suits a request: [WithAffinity].
-//   - Change how a client selects the server: [WithSelectionOpts]; find out which server it was:
+//   - Change how a client selects the server: [WithSelectionOpts]; find out which server answered:
 //     [WithPeer].
 //   - Send metadata: [ContextWithMetadata] or [WithMetadata]; read metadata:
 //     [RequestInfoFromContext].
@@ -70,10 +70,10 @@
 // # Behavior under load
 //
 // Every request is handled on its own goroutine. [WithMaxConcurrentRequests] and
-// [WithMaxConcurrent] limit how many of them run at once. A slow consumer cannot delay others,
-// because every call, stream and subscription has a bounded buffer. If the buffer of a stream is
-// full, its sender waits. If the buffer of a subscription is full, updates are dropped and counted;
-// see [WithOverflow].
+// [WithMaxConcurrent] limit how many requests are handled at once. A slow consumer cannot delay
+// others, because every call, stream and subscription has a bounded buffer. If the buffer of a
+// stream is full, its sender waits. If the buffer of a subscription is full, updates are dropped
+// and counted; see [WithOverflow].
 //
 // An in-process call takes about 3 µs and 8 allocations, client and server together.
 //
@@ -94,10 +94,10 @@
 // Interceptors may replace messages, contexts and errors.
 //
 // The interceptors of a server enclose those of its services, and the interceptors of a conn
-// enclose those of a request. If several interceptors are given, the first one is the outermost. On
-// a client, the outermost interceptor is the one nearest to the caller, except for subscriptions;
-// for these, and on a server, it is the one nearest to the bus. Package interceptors provides
-// ready-made interceptors.
+// enclose those of a request. If several interceptors are given, the first one is the outermost.
+// For calls and streams on a server, and for subscriptions, the outermost interceptor is the one
+// nearest to the bus. In all other cases, it is the one nearest to the caller. Package interceptors
+// provides ready-made interceptors.
 //
 // # Debugging
 //

@@ -60,9 +60,10 @@ type HandlerOption interface {
 // WithAffinity sets the function that rates how well this server suits a request. It applies to
 // methods for which the client selects one of the servers that claim the request. A server with a
 // higher affinity is preferred. A server with affinity 0 claims the request but is never selected
-// by affinity; it can only be selected by a SelectionFunc, or by [SelectionOpts] with
-// AcceptFirstAvailable (the default unless the method has AFFINITY routing). A server with a
-// negative affinity does not handle the request. Without this option, the affinity is 1.
+// by affinity. It can be selected only by a SelectionFunc, or by [SelectionOpts] with
+// AcceptFirstAvailable. AcceptFirstAvailable is the default unless the method has AFFINITY routing.
+// A server with a negative affinity does not handle the request. Without this option, the affinity
+// is 1.
 //
 // Req must be the request type of the handler. ctx carries the client's metadata (see
 // [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should
@@ -139,8 +140,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	}
 	bound := &boundHandler{requestType: requests, responseType: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		// bound.requestType is read for each request because options, which may change it, are
-		// applied after this function has been created.
+		// bound.requestType is read for each request, because options may change it after this
+		// function has been created.
 		message, err := bound.requestType.Decode(raw)
 		return wire.Body{Message: message}, err
 	}

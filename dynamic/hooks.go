@@ -15,8 +15,8 @@ type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 
 // ResponseHook is called when a call on a conn has ended, or, for a multi call, for each response.
 // It runs outside the interceptors, with the response and error that the caller receives. If err is
-// not nil, response is nil. The hook runs on the caller's goroutine, except for responses to
-// [Client.CallMulti] and [InvokeMulti], for which it runs on a goroutine of the conn. It must not
+// not nil, response is nil. The hook usually runs on the caller's goroutine. For responses to
+// [Client.CallMulti] and [InvokeMulti], it runs on a goroutine started by the conn. It must not
 // modify the request or the response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
 

@@ -58,8 +58,8 @@ type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHan
 type ClientMultiRPCHandler interface {
 	// Send sends the request. It is called on the caller's goroutine, and its panics are not
 	// recovered. If Send fails, it may be called again, which creates a new request. Once Send has
-	// succeeded, further calls fail. If an interceptor does not call next.Send, no request is sent,
-	// and the caller receives only the responses that the interceptor passes to next.Recv before
+	// succeeded, further calls fail. If an interceptor does not call next.Send, no request is sent.
+	// The caller then receives only the responses that the interceptor passes to next.Recv before
 	// its own Send returns.
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
 	// Recv handles a response or an error from a server. It is never called concurrently. If
@@ -108,9 +108,9 @@ type ServerRPCInterceptor func(
 // respective direction.
 type StreamHandler interface {
 	// Recv handles a received message. If the handler passes the message on, the message is
-	// acknowledged when it is put into the stream's channel; otherwise it is acknowledged when Recv
-	// returns nil. If Recv returns an error, the message is rejected and the stream is closed with
-	// that error, which is also sent to the other side. Recv is called on a goroutine of the
+	// acknowledged when it is put into the stream's channel. Otherwise, it is acknowledged when
+	// Recv returns nil. If Recv returns an error, the message is rejected and the stream is closed
+	// with that error, which is also sent to the other side. Recv is called on a goroutine of the
 	// stream, for one message at a time. A panic is logged and closes the stream with code
 	// [errors.Internal].
 	Recv(message proto.Message) error
@@ -119,10 +119,10 @@ type StreamHandler interface {
 	Send(message proto.Message, opts ...StreamOption) error
 	// Close handles the end of the stream. If this side closes the stream, Close is called first,
 	// and the stream is closed once all interceptors have passed the close on. Interceptors can
-	// replace cause, but cannot keep the stream open. If the stream ended in another way, because
-	// the other side closed it or its context ended, Close is called after the last Recv with the
-	// error that the stream's Err method returns. In that case the stream's context has already
-	// ended.
+	// replace cause, but cannot keep the stream open. The stream can also end because the other
+	// side closes it or because its context ends. Close is then called after the last Recv, with
+	// the error that the stream's Err method returns. In that case, the stream's context has
+	// already ended.
 	//
 	// Close is called exactly once for each handler, even if a client's stream could not be opened,
 	// and even if the interceptor has called next.Close itself.

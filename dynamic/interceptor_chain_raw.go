@@ -23,7 +23,7 @@ type rawCallKey struct{}
 
 // interceptedRaw returns a function that calls a raw handler through interceptors, decoding the
 // messages for them. A message that the interceptors do not change keeps its original bytes.
-// Encoding it again could change them, because protobuf encodings are not canonical.
+// Encoding the message again could change its bytes, because protobuf encodings are not canonical.
 func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)

@@ -9,8 +9,8 @@ import (
 )
 
 // Invoke calls the method with the given full name, such as "my.pkg.MyService/NormalRPC", and
-// returns its response. The response has the generated Go type if that type is linked into the
-// program; otherwise, it is a *dynamicpb.Message.
+// returns its response. The response has the generated Go type if the program contains one;
+// otherwise, it is a *dynamicpb.Message.
 //
 // The request can be one of the following:
 //

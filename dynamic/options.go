@@ -30,9 +30,9 @@ func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }
 func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
 // WithLogger sets the logger of a server or conn. A server logs panics in handlers and frames that
-// it could not send. A conn logs panics in interceptors if they do not reach a caller. By default,
-// the logger is the one that slog.Default() returns when the server or conn is created. If logger
-// is nil, WithLogger calls slog.Default() itself.
+// it could not send. A conn logs panics in interceptors if the panics do not reach a caller. By
+// default, the logger is the one that slog.Default() returns when the server or conn is created. If
+// logger is nil, the logger is the one that slog.Default() returns when WithLogger is called.
 func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()

@@ -84,7 +84,7 @@ func WithResponseHooks(hooks ...ResponseHook) ConnOption {
 	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
 }
 
-// maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout, because
-// the expiry of a request is sent in nanoseconds since the Unix epoch, and an int64 cannot
-// represent such times after the year 2262.
+// maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout. The
+// expiry of a request is sent in nanoseconds since the Unix epoch, as an int64 that cannot
+// represent times after the year 2262.
 const maxTimeout = 100 * 365 * 24 * time.Hour

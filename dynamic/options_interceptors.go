@@ -24,8 +24,8 @@ func (f requestInterceptorOption) applyRequest(o *requestOptions) {
 	f(o.interceptors)
 }
 
-// appendNonNil appends interceptors to *list. It skips nil interceptors and joins an error for each
-// of them to *problems. option is the name of the option, for the text of the error.
+// appendNonNil appends interceptors to *list. It skips nil interceptors and adds an error for each
+// nil interceptor to *problems. The error contains option, which is the name of the option.
 func appendNonNil[I any](list *[]I, problems *error, option string, interceptors []I) {
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {

@@ -13,7 +13,8 @@ type requestOptions struct {
 	topic     []string
 	hasTopic  bool
 	metadata  map[string]string
-	// expected is the number of responses after which a multi call ends. It is 0 if unknown.
+	// expected is the number of responses after which a multi call ends. It is 0 if
+	// WithExpectedResponses is not used.
 	expected int
 	// serverIDs holds the pointers passed to WithPeer. When the call ends, the ID of the server
 	// that answered is stored in each of the variables.
@@ -67,16 +68,16 @@ func WithTopic(parts ...string) RequestOption {
 }
 
 // WithExpectedResponses ends a multi call as soon as n servers have responded. Without this option,
-// multi calls last until their timeout on NATS and on Redis Cluster without sharded pub/sub, where
-// the bus does not report how many receivers a request has reached. If n is zero or negative, the
-// option has no effect.
+// multi calls last until their timeout if the bus does not report how many receivers a request has
+// reached. NATS, and Redis Cluster without sharded pub/sub, do not report this. If n is zero or
+// negative, the option has no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }
 
 // WithBufferSize sets how many updates a subscription buffers if its reader is slow. The
-// subscription may buffer one more update than that. By default, or if updates is zero or negative,
-// it buffers as many updates as fit into [DefaultBacklogBytes].
+// subscription may hold one additional update. By default, or if updates is zero or negative, it
+// buffers as many updates as fit into [DefaultBacklogBytes].
 func WithBufferSize(updates int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
 }

@@ -9,10 +9,9 @@ import (
 )
 
 // WithPanicHook adds a hook that is called for each panic recovered by dynpsrpc: panics in
-// handlers, in affinity functions, and in interceptors that run on goroutines started by
-// dynpsrpc. The panic is logged before the hook is called. The caller of the method is told only
-// that a panic occurred. If the hook itself panics, that panic is logged too. A nil hook is
-// ignored.
+// handlers, in affinity functions, and in interceptors that run on goroutines started by dynpsrpc.
+// The panic is logged before the hook is called. The caller of the method is told only that a panic
+// occurred. If the hook itself panics, that panic is logged too. A nil hook is ignored.
 func WithPanicHook(hook PanicHook) CommonOption {
 	return panicHookOption(hook)
 }
@@ -59,8 +58,9 @@ func (r panicReporter) log(method *registry.Method, source string, value any, st
 		slog.Any("panic", value), slog.String("stack", string(stack)))
 }
 
-// guard calls an interceptor's function on a goroutine of dynpsrpc, where no caller would recover a
-// panic. If the function panics, guard reports the panic and returns an error.
+// guard calls a function of an interceptor. If the function panics, guard reports the panic and
+// returns an error. Without guard, a panic on a goroutine started by dynpsrpc would end the
+// process.
 func (r panicReporter) guard(ctx context.Context, method *registry.Method, function func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

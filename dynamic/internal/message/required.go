@@ -10,7 +10,7 @@ func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 
 // mayRequire reports whether a message, or a message nested in it, may have required fields. It
 // returns false for messages in seen, which have already been searched. It returns true for
-// messages with extension ranges, because extensions, which the descriptor does not list, may
+// messages with extension ranges: the descriptor does not list the extensions, and these may
 // contain required fields.
 func mayRequire(message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
 	if seen[message.FullName()] {

@@ -54,8 +54,8 @@ func newDynamic(descriptor protoreflect.MessageDescriptor) func() proto.Message 
 }
 
 // interfaceType returns the Type for an interface type M. Messages are decoded into the generated
-// type if it is linked into the program, and into dynamic messages otherwise. interfaceType returns
-// an error if the chosen message type does not implement M.
+// type if the program contains one, and into dynamic messages otherwise. interfaceType returns an
+// error if the chosen message type does not implement M.
 func interfaceType[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
 	name := descriptor.FullName()
 	t := newType[M](descriptor, newDynamic(descriptor))

@@ -94,9 +94,9 @@ func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 
 // Decode decodes data into a new message.
 //
-// Decode recovers panics and returns them as errors, because data comes from the network and
-// protobuf-go v1.36 panics while decoding a dynamic message in which a map entry contains its key
-// twice with different wire types.
+// Decode recovers panics and returns them as errors, because data comes from the network. For
+// example, protobuf-go v1.36 panics while decoding a dynamic message if a map entry contains its
+// key twice with different wire types.
 func (t *Type) Decode(data []byte) (message proto.Message, err error) {
 	defer func() {
 		if value := recover(); value != nil {

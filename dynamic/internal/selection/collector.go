@@ -31,7 +31,8 @@ func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
 
-// Start starts the selection timeout, if there is one. The caller must call Stop when the call has ended.
+// Start starts the selection timeout, if there is one. The caller must call Stop when the call has
+// ended.
 func (c *Collector) Start(timers *timer.Pool) {
 	c.started, c.timers = time.Now(), timers
 	if timeout := c.choice.opts.AffinityTimeout; timeout > 0 {
@@ -55,9 +56,10 @@ func (c *Collector) Timeout() <-chan time.Time {
 	return c.timer.C
 }
 
-// HasNew reports whether there is anything new for Add to process: claims that it has not seen or,
-// if there are any claims, a number of receivers that has changed since the last Add. It may be
-// called on a nil Collector, for which all claims are new.
+// HasNew reports whether there is anything new for Add to process. This is the case if there are
+// claims that Add has not processed yet. It is also the case if there are any claims and the number
+// of receivers has changed since the last call to Add. HasNew may be called on a nil Collector, for
+// which all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0

@@ -9,9 +9,9 @@ import (
 // maxLateCalls is the number of ended calls for which late answers are still recognized.
 const maxLateCalls = 1024
 
-// LateResponses maps recently ended calls to their memberships, so that a server that answers after
-// the call has ended still becomes a member and the next call waits for it. The zero value is ready
-// to use. All methods are safe for concurrent use.
+// LateResponses maps recently ended calls to their memberships. A server that answers after its
+// call has ended can thus still be added to the membership, so that the next call waits for it. The
+// zero value is ready to use. All methods are safe for concurrent use.
 type LateResponses struct {
 	mu          sync.Mutex
 	memberships map[id.Call]*Membership
@@ -19,8 +19,8 @@ type LateResponses struct {
 	oldest      int
 }
 
-// Add records a call that has ended. It replaces the oldest recorded call once there are
-// maxLateCalls of them.
+// Add records a call that has ended. Once maxLateCalls calls have been recorded, each new call
+// replaces the oldest one.
 func (l *LateResponses) Add(callID id.Call, membership *Membership) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,8 +32,8 @@ func (l *LateResponses) Add(callID id.Call, membership *Membership) {
 	l.oldest = (l.oldest + 1) % maxLateCalls
 }
 
-// OnResponse adds a server to the membership of the call that it has answered, if that call has
-// ended recently.
+// OnResponse adds a server to the membership of the call that the server has answered, if that call
+// has ended recently.
 func (l *LateResponses) OnResponse(requestID, server []byte, subscribers uint32) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

@@ -15,8 +15,8 @@ const MaxClaims = 1024
 // All methods are safe for concurrent use.
 type Membership struct {
 	mu sync.Mutex
-	// members holds the servers passed to the last call to Update, and those that have answered
-	// late since then.
+	// members holds the servers passed to the last call to Update, and the servers that have
+	// answered late since then.
 	members Responders
 	// receivers is the number of receivers passed to the last call to Update. It is bus.Unknown if
 	// the bus did not report a number.
@@ -46,10 +46,10 @@ func (m *Membership) hiddenServersLocked() int {
 }
 
 // LikelyComplete reports whether no more answers are expected. This is the case if the call is
-// complete, or if every server that answered the previous call has answered this one, and neither
-// the weights of those servers nor the number of receivers has changed. A change would mean that
-// servers have joined or left. LikelyComplete does not wait for servers that stay silent, as psrpc
-// servers do when they decline a request.
+// complete. It is also the case if every server that answered the previous call has answered this
+// one with the same weight, and the number of receivers has not changed. A different weight or
+// number of receivers would mean that servers have joined or left. LikelyComplete does not wait for
+// servers that stay silent, as psrpc servers do when they decline a request.
 func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,8 +62,8 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 	return responders.countMatching(&m.members) == m.members.Count()
 }
 
-// Update replaces the members with the responders of a call that either received answers from all
-// servers or waited long enough for the others.
+// Update replaces the members with the responders of a call. The call must have received answers
+// from all servers or have waited long enough for the missing answers.
 func (m *Membership) Update(receivers int, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

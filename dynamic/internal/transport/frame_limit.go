@@ -18,8 +18,8 @@ type limitedBus struct {
 
 // LimitFrames returns a bus that publishes and delivers only frames of at most maxSize bytes.
 // Publish returns an error that wraps bus.ErrFrameTooLarge for larger frames. Larger frames that
-// arrive from the bus are discarded, and each of them increments dropped. If maxSize is zero or
-// negative, LimitFrames returns b itself.
+// arrive from the bus are discarded and counted in dropped. If maxSize is zero or negative,
+// LimitFrames returns b itself.
 func LimitFrames(b bus.Bus, maxSize int, dropped *atomic.Uint64) bus.Bus {
 	if maxSize <= 0 {
 		return b

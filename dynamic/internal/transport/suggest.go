@@ -11,12 +11,13 @@ import (
 const maxTypos = 3
 
 // Suggest returns "; did you mean X?", to be appended to an error about an unknown method. The
-// candidates for X are the results of nameOf for methods; X is the one that is most similar to
-// name. Suggest returns "" if no candidate is similar to name.
+// candidates for X are the results of calling nameOf for each element of methods. X is the
+// candidate that is most similar to name. Suggest returns "" if no candidate is similar to name.
 //
-// A candidate is similar to name if the edit distance between them, ignoring case, is at most three
-// and at most a third of the length of name's method part, rounded up. A candidate is also similar
-// if it is a full name that ends with name, for example because name lacks the package.
+// A candidate is similar to name if the edit distance between them, ignoring case, is small enough.
+// The distance must be at most three, and at most a third of the length of the method part of name,
+// rounded up. A candidate is also similar if it is a full name that ends with name, for example
+// because name lacks the package.
 func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Method) string) string {
 	method := name[strings.LastIndexAny(name, "/.")+1:]
 	best, bestDistance := "", 1+min(maxTypos, (len(method)+2)/3)
