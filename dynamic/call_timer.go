@@ -39,7 +39,8 @@ type callTimer struct {
 	timer *time.Timer
 }
 
-// start begins the timing of a call that started at now and has its deadline d later.
+// start sets the deadline of a new call to now + d. It sets the underlying timer if that would
+// otherwise fire too late or not at all.
 //
 // start stores deadline before it loads armed, and fire clears armed before it loads deadline.
 // Therefore, either fire sees the new deadline or start sees that it must set the timer.

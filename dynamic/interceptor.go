@@ -101,11 +101,11 @@ type ServerRPCInterceptor func(
 // suppressed. Messages must be of the method's message types; both generated and dynamic messages
 // are accepted.
 //
-// The first interceptor is the outermost: on a client it is nearest to the user of the stream, on a
-// server it is nearest to the bus. Sent messages and closes pass from the user through all
+// The first interceptor is the outermost: nearest to the user of the stream on a client, and
+// nearest to the bus on a server. Sent messages and closes pass from the user through all
 // interceptors to the bus. Received messages pass through all interceptors in the opposite
-// direction, from the bus to the stream's channel. The next handler is the following one in the
-// respective direction.
+// direction, from the bus to the stream's channel. For each event, the next handler is the one that
+// follows in the event's direction.
 type StreamHandler interface {
 	// Recv handles a received message. If the handler passes the message on, the message is
 	// acknowledged when it is put into the stream's channel. Otherwise, it is acknowledged when

@@ -114,8 +114,8 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 	return call, nil
 }
 
-// newUnsentMulti returns a call for which no request has been sent. The call therefore receives no
-// responses from servers.
+// newUnsentMulti returns the call to use if the interceptors have not sent a request. No server
+// responds to it.
 func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
 	return &multiCall{plan: p, route: r, id: id.NewRequest(), done: true, timer: p.conn.timers.Start(DefaultClientTimeout)}
 }

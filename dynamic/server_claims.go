@@ -98,7 +98,7 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 	}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil {
-		// AppendFrame fails only for invalid UTF-8, and both IDs are known to be valid.
+		// This cannot happen: AppendFrame fails only for invalid UTF-8, and both IDs are valid.
 		server.options.logger.Error("dynpsrpc: cannot encode claim",
 			slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
 		return false

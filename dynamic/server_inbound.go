@@ -107,10 +107,10 @@ func (i *inbound) current() *endpoint {
 }
 
 // acquire returns the current endpoint and a token from its inFlight counter. The caller must
-// return the token by calling Leave. If the endpoint is closed, acquire returns nil.
+// return the token by calling Leave. If the current endpoint is closed, acquire returns nil.
 //
-// The current endpoint may be replaced and closed after acquire has read it. If it is closed,
-// acquire therefore tries again, unless the current endpoint is still the same.
+// An endpoint may be replaced and closed between the calls to current and Enter. If Enter fails,
+// acquire therefore tries again with the new endpoint. It gives up if the endpoint has not changed.
 func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	var tried *endpoint
 	for {

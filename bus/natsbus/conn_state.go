@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// connState is the bus's own view of the connection: connected, disconnected for some reason, or
+// connState is the bus's own view of the connection: connected, disconnected (and why), or
 // closed. It is stricter than the status reported by nats.go, which is CONNECTED as soon as the
 // server has accepted the connection. The bus also waits until a PING has been answered, which
 // proves that the server has processed the renewed subscriptions.

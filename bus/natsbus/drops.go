@@ -5,9 +5,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// countDropped emits an event for each NATS subscription for which nats.go has dropped messages
-// since the last check, because inbound was full. If changeMu is locked, countDropped returns
-// without waiting for it. The next probe calls countDropped again.
+// countDropped counts the messages that nats.go has dropped since the last check because too many
+// were waiting for delivery. It emits an event for each NATS subscription concerned. If changeMu is
+// locked, countDropped returns at once and leaves the check to the next probe.
 func (b *Bus) countDropped() {
 	if !b.changeMu.TryLock() {
 		return

@@ -41,8 +41,7 @@ type socket struct {
 // the handshake.
 func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 	options := *node.Options()
-	// Pushes have a shorter header in RESP2 than in RESP3, and all replies to the bus's commands
-	// consist of a single line.
+	// The bus parses the replies itself and understands only RESP2; see readReply and readPush.
 	options.Protocol = 2
 	// When the number of failed dials reaches the pool size, go-redis starts a goroutine that keeps
 	// dialing. This client dials only once, so a pool size of two is never reached.

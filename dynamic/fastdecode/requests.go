@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Requests makes the requests for a handler, or the messages that a stream receives, read-only and
-// faster to decode. The handler must take a proto.Message; otherwise, Register returns an error.
+// Requests speeds up the decoding of a handler's requests, or of the messages that a stream
+// receives. The decoded messages are read-only. The handler must take a proto.Message; otherwise, Register returns an error.
 // The option may be used for several handlers. Each handler compiles its own parser when it is
 // registered, which takes about as long as decoding a few requests.
 func Requests() dynamic.DecoderOption {

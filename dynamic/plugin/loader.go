@@ -29,12 +29,12 @@ type Loader interface {
 // Instance is the loaded code of one version of a plugin.
 type Instance interface {
 	// Services returns the services that the host must serve with this code. The result is empty if
-	// the code serves on the bus itself.
+	// the code itself serves on the bus, without the host.
 	Services() []Service
 
 	// Close stops the code. The host calls it once, after the handlers have returned. The host does
 	// not wait for handlers that are still running 5 seconds after their contexts have ended. Code
-	// that serves on the bus itself stops accepting requests and finishes the requests that it has
+	// that itself serves on the bus stops accepting requests and finishes the requests that it has
 	// already received. When ctx ends, Close stops the code immediately.
 	Close(ctx context.Context) error
 }

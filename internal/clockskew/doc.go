@@ -7,11 +7,11 @@
 // delay of a frame, which is the time of arrival on the server's clock minus the time of sending on
 // the client's clock. This delay is the sum of the clock difference and the transit time.
 //
-// As in NTP, an [Offset] therefore applies a minimum filter to the one-way delay. The transit time
-// is never negative and is short for most frames, so the minimum of the recent delays is close to
-// the clock difference. Frames with a much larger delay were held up in transit. Only frames that
-// are known to have arrived promptly may be observed. Otherwise, if only one frame arrived for some
-// time and that frame was late, its delay would be mistaken for the clock difference.
+// As in NTP, an [Offset] applies a minimum filter to the one-way delay: the transit time is never
+// negative and is short for most frames, so the minimum of the recent delays is close to the clock
+// difference. Frames with a much larger delay were held up in transit. Callers must not observe a
+// frame that may have been held up. If that were the only frame for some time, its delay would be
+// mistaken for the clock difference.
 //
 // The filter cannot start if all frames of a client appear to be late. [Offset.ConfirmSuspect]
 // handles this case. If frames that were sent at different times arrive with the same large delay,

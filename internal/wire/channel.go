@@ -101,9 +101,8 @@ func clientChannel(service, clientID, suffix string) Channel {
 	}
 }
 
-// joinName joins parts in the same way as psrpc: it writes a delimiter before a part if the
-// previous part is not empty. An empty part is thus omitted together with one delimiter. If the
-// last part is empty, the delimiter before it remains.
+// joinName joins parts in the same way as psrpc: it writes a delimiter before a part unless
+// the previous part is empty. For example, "a", "", "b" becomes "a|b", but "a", "" becomes "a|".
 func joinName(parts ...string) string {
 	var name strings.Builder
 	previous := ""

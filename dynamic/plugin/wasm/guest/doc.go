@@ -20,8 +20,8 @@
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags="-s -w" -o greeter.wasm .
 //
 // The host never calls main. Requests and responses are encoded messages. Package guestproto
-// provides handlers for generated messages. A plugin that works with bytes alone does not need
-// guestproto and does not link protobuf.
+// provides handlers for generated messages. A plugin that works with raw bytes needs neither
+// guestproto nor protobuf.
 //
 // # Instances
 //
