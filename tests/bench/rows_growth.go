@@ -25,9 +25,9 @@ var growthCounts = []int{1, 100, 10_000}
 const growthBusy = 16
 
 // growthRows returns rows that measure sequential in-process calls. For each n in growthCounts,
-// there are rows with n services, n methods, n topics and n waiting calls. The row with n waiting
-// calls calls one method while n other calls wait for their responses. The rows whose names end in
-// "/each" call all n services, methods or topics in turn. If n is large, the data that the next
+// there are rows with n services, n methods, n topics and n pending calls. The rows with pending
+// calls measure one method while n other calls wait for their responses. The rows whose names end
+// in "/each" call all n services, methods or topics in turn. If n is large, the data that the next
 // call needs is then never in the CPU cache. The other rows call about growthBusy services, methods
 // or topics in turn.
 func growthRows() []*row {
