@@ -11,8 +11,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// attended returns the attendance of servers "0", "1" and so on, each given by how many share its receiver.
-func attended(sharers ...uint32) *Responders {
+// respondersOf returns the responders "0", "1" and so on. Each argument is the number of servers that
+// share the receiver of one of them.
+func respondersOf(sharers ...uint32) *Responders {
 	var a Responders
 	for i, n := range sharers {
 		a.Add(strconv.Itoa(i), WeightOf(n))
@@ -20,7 +21,7 @@ func attended(sharers ...uint32) *Responders {
 	return &a
 }
 
-// The shares of all servers make up their receivers, those of all but one never do.
+// The weights of all servers add up to the number of receivers; without one server they never do.
 func TestMembership_CompleteExactly(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -34,12 +35,12 @@ func TestMembership_CompleteExactly(t *testing.T) {
 		var r Membership
 		missing := rapid.IntRange(0, len(all)-1).Draw(t, "missing")
 		most := append(append([]uint32{}, all[:missing]...), all[missing+1:]...)
-		require.False(t, r.IsComplete(len(groups), attended(most...)))
-		require.False(t, r.LikelyComplete(len(groups), attended(most...)))
-		require.True(t, r.IsComplete(len(groups), attended(all...)))
-		r.Update(len(groups), attended(all...))
-		require.False(t, r.IsComplete(len(groups), attended(most...)))
-		require.True(t, r.IsComplete(len(groups), attended(all...)))
+		require.False(t, r.IsComplete(len(groups), respondersOf(most...)))
+		require.False(t, r.LikelyComplete(len(groups), respondersOf(most...)))
+		require.True(t, r.IsComplete(len(groups), respondersOf(all...)))
+		r.Update(len(groups), respondersOf(all...))
+		require.False(t, r.IsComplete(len(groups), respondersOf(most...)))
+		require.True(t, r.IsComplete(len(groups), respondersOf(all...)))
 	})
 }
 
@@ -59,53 +60,55 @@ func TestMembership_Unknown(t *testing.T) {
 	t.Parallel()
 	var r Membership
 	for _, receivers := range []int{bus.Unknown, 0} {
-		assert.False(t, r.IsComplete(receivers, attended(1, 1)))
-		assert.False(t, r.LikelyComplete(receivers, attended(1, 1)))
+		assert.False(t, r.IsComplete(receivers, respondersOf(1, 1)))
+		assert.False(t, r.LikelyComplete(receivers, respondersOf(1, 1)))
 	}
-	assert.False(t, r.IsComplete(1, attended()))
+	assert.False(t, r.IsComplete(1, respondersOf()))
 }
 
-// psrpc's servers do not say that they share a receiver: what is learned of them adds to what ours say.
+// psrpc servers do not report that they share a receiver, so the surplus of their weights is added to
+// what the next call waits for.
 func TestMembership_SilentSharersAreLearned(t *testing.T) {
 	t.Parallel()
 	var r Membership
-	assert.True(t, r.IsComplete(2, attended(1, 1)), "nobody can know")
-	r.Update(2, attended(1, 1))
+	assert.True(t, r.IsComplete(2, respondersOf(1, 1)), "nobody can know")
+	r.Update(2, respondersOf(1, 1))
 	r.add("2", WeightOf(2))
-	assert.True(t, r.IsComplete(2, attended(1, 1)), "half a server may have come meanwhile")
+	assert.True(t, r.IsComplete(2, respondersOf(1, 1)), "half a server may have come meanwhile")
 	r.add("3", WeightOf(2))
-	assert.False(t, r.IsComplete(2, attended(1, 1, 2)))
-	assert.True(t, r.IsComplete(2, attended(1, 1, 2, 2)))
-	assert.True(t, r.IsComplete(3, attended(1, 1, 2, 2, 1)), "another one has come")
-	r.Update(1, attended(1))
-	assert.True(t, r.IsComplete(1, attended(1)), "the others have left")
+	assert.False(t, r.IsComplete(2, respondersOf(1, 1, 2)))
+	assert.True(t, r.IsComplete(2, respondersOf(1, 1, 2, 2)))
+	assert.True(t, r.IsComplete(3, respondersOf(1, 1, 2, 2, 1)), "another one has come")
+	r.Update(1, respondersOf(1))
+	assert.True(t, r.IsComplete(1, respondersOf(1)), "the others have left")
 }
 
-// Servers that join or leave a connection change the shares of those that stay; calls then end as before.
+// When servers join or leave a connection, the weights of its other servers change. Calls still end
+// with the last answer.
 func TestMembership_SharersComeAndLeave(t *testing.T) {
 	t.Parallel()
 	var r Membership
-	r.Update(1, attended(2, 2))
-	assert.True(t, r.LikelyComplete(1, attended(2, 2)))
-	assert.False(t, r.LikelyComplete(1, attended(3, 3)), "there is another one")
-	assert.True(t, r.LikelyComplete(1, attended(3, 3, 3)))
-	assert.True(t, r.LikelyComplete(1, attended(1)), "one has left")
-	r.add("0", WeightOf(3)) // the last word counts
+	r.Update(1, respondersOf(2, 2))
+	assert.True(t, r.LikelyComplete(1, respondersOf(2, 2)))
+	assert.False(t, r.LikelyComplete(1, respondersOf(3, 3)), "there is another one")
+	assert.True(t, r.LikelyComplete(1, respondersOf(3, 3, 3)))
+	assert.True(t, r.LikelyComplete(1, respondersOf(1)), "one has left")
+	r.add("0", WeightOf(3)) // replaces the weight
 	r.add("2", WeightOf(3))
-	assert.True(t, r.IsComplete(1, attended(3, 3, 3)))
+	assert.True(t, r.IsComplete(1, respondersOf(3, 3, 3)))
 }
 
-// A server that never answers is not waited for again, as long as nothing has changed.
+// A server that has not answered is not waited for again until the number of receivers or a weight changes.
 func TestMembership_UsualWithoutTheSilent(t *testing.T) {
 	t.Parallel()
 	for _, receivers := range []int{1, bus.Unknown} {
 		var r Membership
-		assert.False(t, r.LikelyComplete(receivers, attended(3, 3)))
-		r.Update(receivers, attended(3, 3))
-		assert.True(t, r.LikelyComplete(receivers, attended(3, 3)))
-		assert.False(t, r.LikelyComplete(receivers, attended(3)))
-		assert.False(t, r.LikelyComplete(receivers, attended(4, 4)))
-		assert.False(t, r.LikelyComplete(2, attended(3, 3)))
+		assert.False(t, r.LikelyComplete(receivers, respondersOf(3, 3)))
+		r.Update(receivers, respondersOf(3, 3))
+		assert.True(t, r.LikelyComplete(receivers, respondersOf(3, 3)))
+		assert.False(t, r.LikelyComplete(receivers, respondersOf(3)))
+		assert.False(t, r.LikelyComplete(receivers, respondersOf(4, 4)))
+		assert.False(t, r.LikelyComplete(2, respondersOf(3, 3)))
 	}
 }
 
