@@ -14,7 +14,8 @@ import (
 )
 
 // callInbox collects the claims and the response of one call. Bus callbacks write to it and never
-// block; the calling goroutine waits on wakeup and then takes a snapshot. Wake-ups may be spurious.
+// block; the calling goroutine receives from wakeup and then takes a snapshot. Wake-ups may be
+// spurious.
 //
 // Inboxes are reused for later calls; see [inboxPool]. Claims and responses reach an inbox only
 // while its call is pending. However, a delivery report from the bus or the call timer may fire

@@ -22,11 +22,11 @@ import (
 const maxResponses = 10_000
 
 // multiCall is the state of one multi call, which every server answers. Bus callbacks append
-// responses to queue and never block; the calling goroutine removes them by calling next.
+// responses to the field queue and never block; the calling goroutine removes them by calling next.
 //
 // The number of servers is known only if the bus reports how many receivers got the request; see
 // package selection. Otherwise, as on NATS and on a Redis Cluster without sharded pub/sub, the call
-// lasts until its timeout, unless expected is set.
+// lasts until its timeout, unless the field expected is set.
 type multiCall struct {
 	plan    *clientPlan
 	route   *route
@@ -118,10 +118,12 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 		case <-c.wakeup:
 		case <-c.timer.C:
 			c.done = true
-			c.updateMembership() // servers that have not answered by now are no longer members
+			// Servers that have not answered by now are removed from the membership.
+			c.updateMembership()
 		case <-ctx.Done():
 			c.done = true
-			c.plan.cancel(c.id) // needed: the servers may not know the deadline of ctx
+			// The cancellation is needed, because the servers may not know the deadline of ctx.
+			c.plan.cancel(c.id)
 		case <-c.plan.conn.ctx.Done():
 			c.done = true
 			c.plan.cancel(c.id)

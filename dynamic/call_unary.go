@@ -34,7 +34,7 @@ import (
 type unaryCall struct {
 	plan  *clientPlan
 	route *route
-	inbox *callInbox // its id is the request ID
+	inbox *callInbox // inbox.id is the request ID
 	// claims collects the claims from which a server is selected. It is nil until a selection is
 	// needed.
 	claims *selection.Collector
@@ -43,7 +43,7 @@ type unaryCall struct {
 	server string
 
 	started                    time.Time
-	expiry, published, granted time.Duration // measured from started
+	expiry, published, granted time.Duration // relative to started
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
 	sent         bool
@@ -157,8 +157,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 			selectionTimeout = c.claims.Timeout()
 		}
 		if selectionTimeout == nil && done == nil {
-			// Fast path: most calls wait only for a wake-up, and a select costs as much as the rest
-			// of the loop.
+			// Fast path: most calls wait only for a wake-up. A select statement would take as long
+			// as the rest of the loop.
 			<-c.inbox.wakeup
 		} else {
 			select {
@@ -375,5 +375,5 @@ func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 		s.markClosed(err)
 		return
 	}
-	_ = s.Close(err) // ignored because the caller returns err
+	_ = s.Close(err) // The error of Close is ignored, because the caller returns err.
 }

@@ -53,8 +53,8 @@ type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHan
 //
 // The first interceptor is always the one nearest to the caller. A request passes from the caller
 // through the interceptors, first to last, to the bus. Responses and the end of the call pass from
-// the bus through the interceptors, last to first, to the caller. The next handler is the following
-// one in the respective direction.
+// the bus through the interceptors, last to first, to the caller. For each event, the next handler
+// is the one that follows in the event's direction.
 type ClientMultiRPCHandler interface {
 	// Send sends the request. It is called on the caller's goroutine, and its panics are not
 	// recovered. If Send fails, it may be called again, which creates a new request. Once Send has
@@ -64,9 +64,9 @@ type ClientMultiRPCHandler interface {
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
 	// Recv handles a response or an error from a server. It is never called concurrently. If
 	// response is nil and err is not from a server, err is the reason why the whole call failed.
-	// When a response reaches the caller, its [Response.ServerID] identifies the server whose
-	// response was being processed at that moment. A panic is logged and ends the call with code
-	// [errors.Internal].
+	// Whenever a response is passed to the caller, its [Response.ServerID] is set to the ID of the
+	// server whose response is being handled at that time. A panic is logged and ends the call with
+	// code [errors.Internal].
 	Recv(response proto.Message, err error)
 	// Close is called when the call has ended, or when an interceptor ends it early by calling
 	// next.Close. It is called exactly once for each handler, even if Send failed or panicked. Recv

@@ -14,8 +14,8 @@ import (
 
 // multiChain is the handler chain of one multi call. A request passes through the handlers in
 // ascending order, and the call is started after the last one. Responses pass through the handlers
-// in descending order and are then buffered in ready for the caller. The buffer is needed because
-// an interceptor can produce any number of responses for each one that it receives.
+// in descending order and are then buffered for the caller, in the field ready. The buffer is
+// needed because an interceptor can produce any number of responses for each one that it receives.
 type multiChain struct {
 	plan  *clientPlan
 	route *route

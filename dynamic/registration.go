@@ -241,14 +241,13 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 func (r *Registration) drainEndpoint(name string) bool {
 	r.mu.Lock()
 	e := r.endpoints[name]
-	if e == nil || r.closed { // Close and Kill drain all endpoints
+	if e == nil || r.closed { // If r is closed, Close or Kill drains all endpoints.
 		r.mu.Unlock()
 		return e != nil
 	}
 	delete(r.endpoints, name)
-	// e is no longer in endpoints, so Close does not find it and waits for drainingEndpoints
-	// instead. Enter cannot fail: closed is false, and Close sets it before it closes
-	// drainingEndpoints.
+	// Close does not find e in endpoints any more, so it waits for drainingEndpoints instead. Enter
+	// cannot fail: r.closed is false, and Close sets r.closed before it closes drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	e.drain()

@@ -103,7 +103,8 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 			slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
 		return false
 	}
-	err = server.publishToClient(ctx, o.plan.method, o.client.claims, frame) // logs any error
+	// publishToClient logs the error, if there is one.
+	err = server.publishToClient(ctx, o.plan.method, o.client.claims, frame)
 	if claim.Declined || err != nil {
 		return false
 	}

@@ -39,10 +39,10 @@ type inbound struct {
 	grantsOpen atomic.Int32
 }
 
-// target determines which endpoint receives the frames of an inbound: successor if switched is
-// true, and endpoint otherwise. While Replace transfers the inbounds of a service to a new version,
-// all of these inbounds share one switched flag. Setting the flag moves all methods to the new
-// version at the same moment. At all other times switched is nil.
+// target determines which endpoint receives the frames of an inbound. It is the field successor if
+// the flag switched is set, and the field endpoint otherwise. While Replace transfers the inbounds
+// of a service to a new version, all of these inbounds share one switched flag. Setting the flag
+// moves all methods to the new version at the same moment. At all other times switched is nil.
 type target struct {
 	endpoint, successor *endpoint
 	switched            *atomic.Bool

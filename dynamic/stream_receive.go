@@ -40,7 +40,7 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
 		s.onAck(frame)
 	case wire.StreamClose:
 		s.onRemoteClose(frame)
-	case wire.StreamPing: // receive has already updated lastRecv.
+	case wire.StreamPing: // Nothing is left to do: receive has already updated lastRecv.
 	default:
 		s.counters.unmatched.Add(1)
 	}
@@ -92,9 +92,9 @@ func (s *stream) pumpNext() bool {
 //
 // An acknowledgement means that the message is in the user's channel. It is withheld while the
 // channel is full, which slows down the sender. If the channel has room, the acknowledgement is
-// sent before the message is put into it. Otherwise the user's reply could overtake the
-// acknowledgement, and a Send on the other side could return after the reply to its message had
-// arrived.
+// sent before the message is put into the channel. In the reverse order, the user's reply could
+// overtake the acknowledgement. A Send on the other side could then return after the reply to its
+// message had arrived.
 func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 	early := s.consumer.canDeliver()
 	if pending != nil && early {

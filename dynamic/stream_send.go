@@ -50,7 +50,7 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 		return err
 	case <-o.done:
 		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
-		return <-m.result // result holds the error above or an outcome that came first
+		return <-m.result // the error passed to complete, or the outcome if there already was one
 	}
 }
 

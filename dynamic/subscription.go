@@ -121,7 +121,8 @@ func subscribe[Resp proto.Message](
 			Method: p.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
-	if err := p.conn.track(s); err != nil { // The conn may end a subscription that it tracks.
+	// From this call on, the conn may end the subscription at any time.
+	if err := p.conn.track(s); err != nil {
 		s.end(err)
 		return nil, err
 	}

@@ -98,7 +98,8 @@ func (e *codedError) GRPCStatus() *status.Status {
 
 func (e *codedError) ToGrpc() error {
 	if e.code.ToGrpc() == codes.OK {
-		return e // Err returns nil for the status OK, which would hide the failure
+		// The Err method of a status with code OK returns nil, which would hide the failure.
+		return e
 	}
 	return e.GRPCStatus().Err()
 }

@@ -12,7 +12,8 @@ var (
 	ErrNoResponse = newSentinel(Unavailable, "no response from servers")
 	// ErrUnimplemented means that the server has no handler for the method.
 	ErrUnimplemented = newSentinel(Unimplemented, "method is not implemented")
-	// ErrStreamEOF means that the server at the other end of the stream was shut down.
+	// ErrStreamEOF means that the server at the other end of the stream was shut down, or that it
+	// no longer serves the service or topic.
 	ErrStreamEOF = newSentinel(Unavailable, "EOF")
 	// ErrClientClosed means that the client was closed before or during the call.
 	ErrClientClosed = newSentinel(Canceled, "client is closed")
@@ -20,8 +21,8 @@ var (
 	ErrServerClosed = newSentinel(Canceled, "server is closed")
 	// ErrStreamClosed means that the stream was closed without an error.
 	ErrStreamClosed = newSentinel(Canceled, "stream closed")
-	// ErrSlowConsumer means that a stream message was dropped because the receiver had too many
-	// unread messages.
+	// ErrSlowConsumer means that a message was dropped because the receiver had too many unread
+	// messages. In this module, only subscriptions return it.
 	ErrSlowConsumer = newSentinel(Unavailable, "stream message discarded by slow consumer")
 )
 

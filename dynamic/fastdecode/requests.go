@@ -9,9 +9,9 @@ import (
 )
 
 // Requests speeds up the decoding of a handler's requests, or of the messages that a stream
-// receives. The decoded messages are read-only. The handler must take a proto.Message; otherwise, Register returns an error.
-// The option may be used for several handlers. Each handler compiles its own parser when it is
-// registered, which takes about as long as decoding a few requests.
+// receives. The decoded messages are read-only. The handler must take a proto.Message; otherwise,
+// Register returns an error. The option may be used for several handlers. Each handler compiles its
+// own parser when it is registered. This takes about as long as decoding a few requests.
 func Requests() dynamic.DecoderOption {
 	return dynamic.WithRequestDecoder(newDecoder)
 }

@@ -9,9 +9,9 @@
 //
 // As in NTP, an [Offset] applies a minimum filter to the one-way delay: the transit time is never
 // negative and is short for most frames, so the minimum of the recent delays is close to the clock
-// difference. Frames with a much larger delay were held up in transit. Callers must not observe a
-// frame that may have been held up. If that were the only frame for some time, its delay would be
-// mistaken for the clock difference.
+// difference. Frames with a much larger delay were held up in transit. Callers must not pass the
+// delay of such a frame to [Offset.Observe]. If no other frame arrived for some time, that delay
+// would be mistaken for the clock difference.
 //
 // The filter cannot start if all frames of a client appear to be late. [Offset.ConfirmSuspect]
 // handles this case. If frames that were sent at different times arrive with the same large delay,

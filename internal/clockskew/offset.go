@@ -20,8 +20,8 @@ const (
 	// and delivered together, their delays differ by more than suspectTolerance.
 	minSuspectInterval = 4 * suspectTolerance
 	// windowSize is the length of each of the two time windows of the minimum filter. Delays are
-	// forgotten after at most two windows, so the estimate reflects a correction of the peer's
-	// clock by then.
+	// forgotten after at most two windows. If the peer's clock is corrected, the estimate is right
+	// again by then.
 	windowSize = time.Minute
 )
 

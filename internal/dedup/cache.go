@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// slotBits is the binary logarithm of the number of slots per shard. The IDs created by one
-	// peer use as many shards as that peer has processors.
+	// slotBits is the binary logarithm of the number of slots per shard. The IDs that one peer
+	// creates select at most as many shards as that peer has processors, so a peer with few
+	// processors uses only part of the cache.
 	slotBits = 11
 	// window is how long a frame is remembered. psrpc's lock for a request on Redis has the same
 	// lifetime.

@@ -7,7 +7,7 @@
 //
 // A [Context] has a parent and a fixed deadline. A [Timeout] has no parent, and its time starts to
 // run on first use. Both types are meant to be fields of a larger struct, so that they need no
-// allocation of their own. Once the inner context exists, Value forwards keys to it. This allows
-// the context package to find the inner context and attach child contexts to it without starting a
-// goroutine for each of them.
+// allocation of their own. The timer and the Done channel belong to an inner context from the
+// standard library. Once the inner context exists, Value forwards keys to it. The context package
+// can then attach child contexts to the inner context without starting a goroutine for each child.
 package lazyctx

@@ -10,6 +10,6 @@
 // Use a Gate for operations that few goroutines run at a time, such as those of one stream or
 // subscription. It is smaller than an InFlight and always uses one cache line. Use an InFlight for
 // anything shared by many concurrent requests, such as the endpoint that serves a method. Even an
-// InFlight starts with a single counter, because most counters never see contention and 16 padded
+// InFlight starts with a single counter, because most counters never see contention. Sixteen padded
 // counters take up one kilobyte.
 package lifecycle

@@ -116,8 +116,8 @@ func (p *WorkerPool[T]) Stop() (idle <-chan struct{}) {
 	for i := range p.idle {
 		for _, worker := range p.idle[i].close() {
 			close(worker.assignments)
-			// Stop rather than the worker releases the token, so that the returned channel is
-			// already closed if no task is running.
+			// Stop releases the worker's token itself instead of waiting for the worker to do so.
+			// If no task is running, the returned channel is therefore already closed.
 			p.running.Leave(worker.token)
 		}
 	}

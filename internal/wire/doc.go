@@ -50,7 +50,7 @@
 //	Request       1000    bool          accept_direct   the client accepts a Response without a claim
 //	Request       1001    bool          accept_decline  the client understands declined claims
 //	Response      1000    uint32        subscribers     number of servers that the bus counts as one receiver
-//	Response      1001    bool          unprocessed     the request failed before a handler ran
+//	Response      1001    bool          unprocessed     the server did no work for the request
 //	ClaimRequest  1000    bool          declined        the server refuses to handle the request
 //	ClaimRequest  1001    uint32        subscribers     same as in Response
 //	Stream        1000    StreamPing    ping            keepalive operation, which has no fields
@@ -67,9 +67,9 @@
 // have set accept_decline, and pings only to peers that have announced a keepalive interval.
 //
 // A client knows that all servers have answered when the number of answers equals the number of
-// receivers that the bus has reported. Some buses count connections instead, and several servers
-// may share a connection. On such a bus, a server therefore sends the number of servers on its
-// connection: in the Response to a multi call, and in the ClaimRequest otherwise.
+// receivers that the bus has reported. Some buses count connections rather than servers, and
+// several servers may share a connection. On such a bus, a server therefore sends the number of
+// servers on its connection: in the Response to a multi call, and in the ClaimRequest otherwise.
 //
 // # Private messages
 //

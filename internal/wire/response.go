@@ -42,7 +42,7 @@ type Response struct {
 	// Subscribers is the number of servers, including this one, that the bus counts together as a
 	// single receiver of the request. Zero means 1.
 	Subscribers uint32
-	// Unprocessed reports whether the request failed before any handler ran.
+	// Unprocessed reports whether the server rejected the request before doing any work for it.
 	Unprocessed bool
 }
 

@@ -107,9 +107,9 @@ func ParseStream(value []byte) (s Stream, err error) {
 	return s, nil
 }
 
-// parseOp decodes the message of an operation. The operations are a protobuf oneof: a second
-// message of the same operation is merged into the first, and a message of another operation
-// replaces it.
+// parseOp decodes the message of an operation. The operations are a protobuf oneof: if the
+// frame contains several messages of the same operation, they are merged. A message of another
+// operation replaces all messages before it.
 func (s *Stream) parseOp(op StreamOp, value []byte) error {
 	if s.Op != op {
 		*s = Stream{StreamID: s.StreamID, RequestID: s.RequestID, SentAt: s.SentAt, Expiry: s.Expiry, Op: op}
