@@ -94,10 +94,10 @@ func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 // It applies to methods whose clients select one of the servers that claim the stream. Servers with
 // a higher affinity are preferred; the default is 1.
 //
-// If the affinity is 0, the server claims the stream but is not eligible for selection by affinity.
-// It can then be selected only with [SelectionOpts] that set AcceptFirstAvailable (the default
-// unless the method has AFFINITY routing) or a SelectionFunc. If the affinity is negative, the
-// server does not claim the stream.
+// A server with affinity 0 claims the stream but is never selected by affinity. It can be selected
+// only by a SelectionFunc, or by [SelectionOpts] with AcceptFirstAvailable. AcceptFirstAvailable is
+// the default unless the method has AFFINITY routing. A server with a negative affinity does not
+// claim the stream.
 //
 // ctx carries the client's metadata (see [RequestInfoFromContext]) and ends when the client's
 // request expires or is canceled. The function should return quickly. If it panics, the server does

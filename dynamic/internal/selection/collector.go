@@ -56,9 +56,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 	return c.timer.C
 }
 
-// HasNew reports whether there is anything new for Add to process. This is the case if there are
-// claims that Add has not processed yet. It is also the case if there are any claims and the number
-// of receivers has changed since the last call to Add. HasNew may be called on a nil Collector, for
+// HasNew reports whether Add must be called. This is the case if there are claims that Add has not
+// processed yet. If there are any claims at all, Add must also be called when the number of
+// receivers has changed since the last call to Add. HasNew may be called on a nil Collector, for
 // which all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
