@@ -1,12 +1,14 @@
 package transport
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 func TestCheckTopic(t *testing.T) {
@@ -23,6 +25,14 @@ func TestCheckTopic(t *testing.T) {
 		"empty part":         {"Report", []string{""}, ""},
 		"named parts":        {"Alert", []string{"eu", "high"}, ""},
 		"missing named part": {"Alert", []string{"eu"}, `method test.Weather/Alert takes a topic (region, severity): wanted parts 2, given 1: ["eu"]`},
+		"not UTF-8": {"Report", []string{"\xff"}, `method test.Weather/Report: part 1 of the topic is not valid UTF-8: "\xff"`},
+		"not UTF-8 in a later part": {"Alert", []string{"eu", "a\xc3"},
+			`method test.Weather/Alert: part 2 of the topic is not valid UTF-8: "a\xc3"`},
+		"replacement character": {"Report", []string{"\uFFFD"}, ""},
+		"empty first part":      {"Alert", []string{"", "high"}, ""},
+		"empty parts":           {"Alert", []string{"", ""}, ""},
+		"empty last part": {"Alert", []string{"eu", ""},
+			`method test.Weather/Alert: part 2 of the topic is empty and follows a part that is not: ["eu" ""]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -37,4 +47,30 @@ func TestCheckTopic(t *testing.T) {
 			assert.Equal(t, errors.InvalidArgument, coded.Code())
 		})
 	}
+}
+
+// TestCheckTopic_Distinct checks that different topics that CheckTopic accepts never have a channel
+// name or a subject in common.
+func TestCheckTopic_Distinct(t *testing.T) {
+	t.Parallel()
+	parts := []string{"", "a", "b", "a|b", "a.b", "|", ".", "*", "u+0061", "+", "\uFFFD", "\xff", "\xfe\xff", "\x00", "\U0001F600"}
+	alert := method(t, "Alert")
+	topicOf := map[string][]string{}
+	accepted := 0
+	for _, first := range parts {
+		for _, second := range parts {
+			topic := []string{first, second}
+			if CheckTopic(alert, topic) != nil {
+				continue
+			}
+			accepted++
+			channel := wire.RequestChannel("Weather", "Alert", topic, true)
+			for _, address := range []string{"name " + channel.Name, "subject " + channel.Subject} {
+				other, taken := topicOf[address]
+				assert.False(t, taken && !slices.Equal(other, topic), "topics %q and %q meet on %s", other, topic, address)
+				topicOf[address] = topic
+			}
+		}
+	}
+	assert.Greater(t, accepted, 100)
 }
