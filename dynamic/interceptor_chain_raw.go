@@ -11,8 +11,8 @@ import (
 )
 
 // rawCall holds the encoded messages of a call to a raw handler, while the interceptors work on the
-// decoded messages. It is stored in the request's context. If an interceptor passes on a context that
-// is not derived from the request's context, the rawCall cannot be found any more.
+// decoded messages. It is stored in the request's context. If an interceptor passes on a context
+// that is not derived from the request's context, the rawCall cannot be found any more.
 type rawCall struct {
 	request []byte
 	// response is the most recent response returned by the handler.
