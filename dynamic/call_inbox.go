@@ -148,6 +148,14 @@ func (s *callState) hasClaim(server []byte) bool {
 // conn is closed.
 func (in *callInbox) onConnClosed() { in.wakeup.Send() }
 
+// extend replaces the deadline of the current call, which has passed, with a later one.
+func (in *callInbox) extend(started time.Time, timeout time.Duration) {
+	in.mu.Lock()
+	in.state.timedOut = false
+	in.mu.Unlock()
+	in.timer.start(started, timeout)
+}
+
 // onDeadline is called by the timer when the deadline of a call has passed. If the timer fired for
 // an earlier call, deadline differs from the current deadline, and the only effect is a spurious
 // wake-up.

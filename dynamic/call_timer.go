@@ -39,20 +39,22 @@ type callTimer struct {
 	timer *time.Timer
 }
 
-// start sets the deadline of a new call to now + d. It sets the underlying timer if that would
-// otherwise fire too late or not at all.
+// start sets the deadline of a new call to now + d.
+func (t *callTimer) start(now time.Time, d time.Duration) { t.startAt(int64(now.Sub(t.epoch) + d)) }
+
+// startAt sets the deadline of a new call. It sets the underlying timer if that would otherwise
+// fire too late or not at all.
 //
-// start stores deadline before it loads armed, and fire clears armed before it loads deadline.
-// Therefore, either fire sees the new deadline or start sees that it must set the timer.
-func (t *callTimer) start(now time.Time, d time.Duration) {
-	deadline := int64(now.Sub(t.epoch) + d)
+// startAt stores deadline before it loads armed, and fire clears armed before it loads deadline.
+// Therefore, either fire sees the new deadline or startAt sees that it must set the timer.
+func (t *callTimer) startAt(deadline int64) {
 	t.deadline.Store(deadline)
 	if t.armed.Load() && t.nextFire.Load() <= deadline {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.setLocked(deadline, d)
+	t.setLocked(deadline, time.Duration(deadline)-time.Since(t.epoch))
 }
 
 // stop ends the current call. If the timer is firing at the same time, onDeadline may still be

@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
@@ -26,9 +27,18 @@ import (
 // selected server. That server runs the request, and the others drop it.
 //
 // A request for a queue method reaches only one server, which the bus selects. A claim and a grant
-// would add two messages and a round trip, so a dynpsrpc server answers immediately if AcceptDirect
-// is set in the request. Such a call takes two messages, whereas psrpc needs four. A psrpc server
-// does not know AcceptDirect and claims the request; the client then grants the claim.
+// would add two messages and a round trip, so a dynpsrpc server answers immediately if
+// AnnounceAfter is set in the request. Such a call takes two messages, whereas psrpc needs four. A
+// psrpc server does not know AnnounceAfter and claims the request; the client then grants the claim.
+//
+// # Lost requests
+//
+// Each server that has received a request gives a sign within the selection timeout: a claim, a
+// response, or, if it handles the request without a claim and takes longer than AnnounceAfter, a
+// claim with Handling set. If no sign arrives, the call fails, because the request is most likely
+// lost. The sign may have been lost instead, so the request may have been run. Servers of older
+// versions of dynpsrpc send no announcements, but they do not know AnnounceAfter either and claim
+// the request.
 //
 // Methods that are declared to have a single server need no claim and are also answered directly.
 type unaryCall struct {
@@ -44,9 +54,14 @@ type unaryCall struct {
 
 	started                    time.Time
 	expiry, published, granted time.Duration // relative to started
+	timeout                    time.Duration // of the whole call
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
-	sent         bool
+	// awaitsSign reports whether the call ends at the selection timeout unless a server gives a
+	// sign that it has received the request. It is used only for calls that accept a direct
+	// response; for others, selecting has this effect.
+	awaitsSign bool
+	sent       bool
 	// selecting reports whether the call is waiting for claims and has not yet selected a server.
 	// It is never true for a call that accepts a direct response.
 	selecting bool
@@ -56,10 +71,21 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 	return unaryCall{plan: p, route: r, inbox: p.conn.inboxes.get(), started: time.Now()}
 }
 
+// maxAnnounceAfter is the time after which servers announce a running request. It is shorter if the
+// selection timeout is short; see [connOptions.announceAfter].
+const maxAnnounceAfter = 200 * time.Millisecond
+
+// announceAfter returns the value of [wire.Request.AnnounceAfter]. It leaves most of the selection
+// timeout to the announcement's way back.
+func (o *connOptions) announceAfter() uint32 {
+	const share = 4
+	return uint32(max(min(maxAnnounceAfter, o.selectionTimeout/share).Milliseconds(), 1)) //nolint:gosec // at most 200
+}
+
 // callUnary sends a request to one server and returns the encoded response.
 //
-// A request with AcceptDirect set also has SkipClaim set, so that servers of psrpc 0.7.4 run the
-// handler without waiting for a grant.
+// A request with AnnounceAfter set also has SkipClaim set, so that servers of psrpc 0.7.5 and later
+// run the handler without waiting for a grant.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)
@@ -67,12 +93,15 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	c.inbox.requireClaim = c.selecting
 	timeout, expiry := p.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry.Sub(c.started)
-	direct := c.acceptDirect && p.method.RequireClaim()
+	announceAfter := uint32(0)
+	if c.acceptDirect && p.method.RequireClaim() {
+		announceAfter, c.awaitsSign = p.conn.options.announceAfter(), true
+	}
 	outgoing := wire.Request{
 		RequestID: c.inbox.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
 		Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
-		SkipClaim: direct, AcceptDirect: direct, AcceptDecline: c.selecting,
+		SkipClaim: c.awaitsSign, AnnounceAfter: announceAfter, AcceptDecline: c.selecting,
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
@@ -132,6 +161,12 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	if c.selecting {
 		c.claims.Start(&conn.timers)
 		defer c.claims.Stop()
+	}
+	c.timeout = timeout
+	if patience := c.published + conn.options.selectionTimeout; c.awaitsSign && patience < timeout {
+		timeout = patience
+	} else {
+		c.awaitsSign = false
 	}
 	c.inbox.timer.start(c.started, timeout)
 	defer c.inbox.timer.stop()
@@ -213,6 +248,12 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		return c.step(ctx) // the response may have arrived together with the claim
 	case state.receivers == 0 && len(state.claims) == 0:
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)
+	case state.timedOut && c.awaitsSign && c.server == "":
+		c.plan.cancel(c.inbox.id)
+		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNoSign)
+	case state.timedOut && c.awaitsSign:
+		c.awaitsSign = false
+		c.inbox.extend(c.started, c.timeout)
 	case state.timedOut:
 		return nil, true, c.contextError(context.DeadlineExceeded)
 	}
@@ -243,13 +284,24 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
-	if selected {
+	switch {
+	case selected && !c.inbox.requireClaim && isHandling(state.claims, server):
+		c.server, c.granted = server, time.Since(c.started)
+		return nil
+	case selected:
 		return c.grant(ctx, server)
-	}
-	if complete {
+	case complete:
 		return c.selectServer(ctx)
 	}
 	return nil
+}
+
+// isHandling reports whether the server has claimed the request with the remark that it is already
+// handling it, so that it awaits no grant.
+func isHandling(claims []wire.ClaimRequest, server string) bool {
+	return slices.ContainsFunc(claims, func(claim wire.ClaimRequest) bool {
+		return claim.Handling && string(claim.ServerID) == server
+	})
 }
 
 // selectServer ends the selection. It grants the request to the server with the best claim so far.

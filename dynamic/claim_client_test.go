@@ -64,7 +64,7 @@ func (c *calling) requireError() error {
 
 func TestClient_RequestOnTheWire(t *testing.T) {
 	t.Parallel()
-	for method, acceptDirect := range map[string]bool{"Echo": true, "Direct": false, "Best": false} {
+	for method, direct := range map[string]bool{"Echo": true, "Direct": false, "Best": false} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			c := startCall(t, method)
@@ -72,8 +72,9 @@ func TestClient_RequestOnTheWire(t *testing.T) {
 			assert.Equal(t, "CLI_test", string(c.request.ClientID))
 			assert.Equal(t, encodedText(t, "hi"), c.request.Body.Raw)
 			assert.False(t, c.request.Multi)
-			assert.Equal(t, acceptDirect, c.request.AcceptDirect)
-			assert.Equal(t, acceptDirect, c.request.SkipClaim)
+			assert.Equal(t, direct, c.request.AnnounceAfter != 0)
+			assert.Equal(t, direct, c.request.SkipClaim)
+			assert.False(t, c.request.AcceptDirect, "older servers would answer without an announcement")
 			assert.WithinDuration(t, time.Now(), time.Unix(0, c.request.SentAt), time.Minute)
 			assert.Equal(t, dynamic.DefaultClientTimeout, time.Duration(c.request.Expiry-c.request.SentAt))
 			require.NoError(t, c.conn.Close())

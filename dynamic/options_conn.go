@@ -60,8 +60,12 @@ func WithClientTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) { o.timeout = max(timeout, 0) })
 }
 
-// WithSelectionTimeout limits how long a call waits for claims if it does not set [SelectionOpts].
-// By default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
+// WithSelectionTimeout limits how long a call waits for a sign that a server has received its
+// request, if it does not set [SelectionOpts]. For most methods the sign is a claim. The single
+// server that receives a request to a queue method sends no claim; instead, it announces a handler
+// that takes longer than a fifth of a second or a quarter of timeout, whichever is shorter. If no
+// sign arrives in time, the call fails with code unavailable. By default, or if timeout is zero or
+// negative, [DefaultSelectionTimeout] is used.
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -33,10 +34,11 @@ type Server struct {
 	configErr     error
 	pendingClaims pendingClaims
 	// semaphore limits how many requests all services together may handle at the same time.
-	semaphore semaphore.Semaphore
-	workers   *lifecycle.WorkerPool[task]
-	stats     serverCounters
-	done      chan struct{}
+	semaphore  semaphore.Semaphore
+	workers    *lifecycle.WorkerPool[task]
+	announcers announcerPool
+	stats      serverCounters
+	done       chan struct{}
 
 	// requestDedup detects requests and stream opens that the bus has delivered before.
 	// messageDedup does the same for stream messages. The two caches are separate so that the
@@ -112,6 +114,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	default:
 		s.configErr = options.interceptors.err
 	}
+	s.announcers.epoch = time.Now()
 	s.bus = transport.LimitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.semaphore.Max = int64(options.maxConcurrent)
 	return s

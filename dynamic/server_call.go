@@ -46,8 +46,12 @@ type serverCall struct {
 	sentAt int64
 
 	// subscribers is the value that endpoint.subscribers returned when the request arrived.
-	subscribers                 uint32
-	acceptDirect, acceptDecline bool // see wire.Request
+	subscribers uint32
+	// announceAt is the time at which the client is told that the request is being handled, in
+	// nanoseconds since the epoch of Server.announcers. It is 0 if the client does not expect that.
+	announceAt int64
+	// acceptDirect reports whether the client accepts a response without a claim.
+	acceptDirect, acceptDecline bool
 	// maybeExpired reports whether the request looks expired but may instead come from a client
 	// whose clock is slow. A grant shows that the clock is slow, because only a client that is
 	// still waiting sends one. See computeDeadline.
@@ -74,7 +78,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	c := &serverCall{
 		endpoint: e, plan: e.plan, token: token, client: r.clients.get(request.ClientID),
 		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
-		acceptDirect: request.AcceptDirect, acceptDecline: request.AcceptDecline,
+		acceptDirect: request.AcceptDirect || request.AnnounceAfter > 0, acceptDecline: request.AcceptDecline,
 	}
 	c.context.Info = c
 	c.context.Parent = r.ctx
@@ -84,6 +88,9 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		return false
 	}
 	needsGrant := c.needsGrant(request.SkipClaim)
+	if request.AnnounceAfter > 0 && !needsGrant {
+		c.announceAt = r.server.announcers.deadline(now, request.AnnounceAfter)
+	}
 	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
 		r.server.stats.duplicated.Add(1)
 		return false
@@ -117,7 +124,14 @@ func (c *serverCall) serve() {
 	defer c.context.Cancel()
 	var frame []byte
 	answered := false
+	var announcer *announcer
+	if c.announceAt != 0 {
+		announcer = c.plan.server.announcers.start(c)
+	}
 	defer func() {
+		if announcer != nil {
+			c.plan.server.announcers.stop(announcer)
+		}
 		if !answered {
 			frame = c.panicFrame(recover())
 		}
@@ -202,10 +216,10 @@ func (c *serverCall) mapKilled(err error) error {
 //
 // A psrpc call takes four messages: request, claim, grant and response. For a queue method, the bus
 // has already selected a server by delivering the request to only one. The claim and the grant
-// would add a round trip without deciding anything. A dynpsrpc client therefore sets AcceptDirect,
-// and the call takes two messages. If a psrpc client sets SkipClaim, the server needs no grant but
-// must still send a claim. A psrpc client accepts responses only from servers whose claim it has
-// received.
+// would add a round trip without deciding anything. A dynpsrpc client therefore sets AnnounceAfter,
+// and the call takes two messages if the handler is quick. If a psrpc client sets SkipClaim, the
+// server needs no grant but must still send a claim. A psrpc client accepts responses only from
+// servers whose claim it has received.
 //
 // A request that may have expired always needs a grant, which proves that the client is still
 // waiting.

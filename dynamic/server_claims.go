@@ -91,7 +91,7 @@ func (o *claimOffer) obtainGrant(ctx context.Context) bool {
 	affinity := o.plan.callAffinity(ctx, o.affinity)
 	claim := wire.ClaimRequest{
 		RequestID: o.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0,
-		Subscribers: o.subscribers,
+		Handling: o.grant == nil && affinity >= 0, Subscribers: o.subscribers,
 	}
 	if claim.Declined && !o.acceptDecline || ctx.Err() != nil {
 		return false

@@ -30,7 +30,9 @@ func TestServer_SkipClaim(t *testing.T) {
 		c := newClaimed(t)
 		c.send(requestChannel("Echo"), skippingRequest("hi"))
 		claim := c.nextClaim(c.claims)
-		assert.Equal(t, wire.ClaimRequest{RequestID: []byte(peerRequest), ServerID: []byte("SRV_test"), Affinity: 1}, claim)
+		assert.Equal(t, wire.ClaimRequest{
+			RequestID: []byte(peerRequest), ServerID: []byte("SRV_test"), Affinity: 1, Handling: true,
+		}, claim)
 		c.requireRanOnce("hi")
 		c.grant("Echo", peerRequest, "SRV_test") // it grants all the same, as it cannot know
 		synctest.Wait()

@@ -35,6 +35,10 @@ const (
 	ReasonClaimedButSilent Reason = "claimed but silent"
 	// ReasonSilent means that no server responded to a request that needed no claim.
 	ReasonSilent Reason = "silent"
+	// ReasonNoSign means that neither a response nor a sign that a server handles the request
+	// arrived within the selection timeout. Most likely the request was lost, but a server may have
+	// run it.
+	ReasonNoSign Reason = "no sign of a server"
 	// ReasonBusDown means that the bus did not accept the request or lost its connection.
 	ReasonBusDown Reason = "bus down"
 	// ReasonTooLarge means that the request exceeds the size limit of the bus.

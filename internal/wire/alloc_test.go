@@ -19,7 +19,7 @@ func allocMessages() map[wire.Kind]message {
 	return map[wire.Kind]message{
 		wire.KindRequest: &wire.Request{
 			RequestID: id, ClientID: peer, SentAt: now, Expiry: now + 3e9, Body: body,
-			SkipClaim: true, AcceptDirect: true, AcceptDecline: true,
+			SkipClaim: true, AcceptDirect: true, AcceptDecline: true, AnnounceAfter: 200,
 		},
 		wire.KindResponse:      &wire.Response{RequestID: id, ServerID: peer, SentAt: now, Body: body},
 		wire.KindClaimRequest:  &wire.ClaimRequest{RequestID: id, ServerID: peer, Affinity: 1, Declined: true},

@@ -10,12 +10,14 @@ const (
 	claimTagRequestID   = 1<<wireTypeBits | wireBytes
 	claimTagServerID    = 2<<wireTypeBits | wireBytes
 	claimTagAffinity    = 3<<wireTypeBits | wireFixed32
+	claimTagHandling    = 4<<wireTypeBits | wireVarint
 	claimTagDeclined    = 1000<<wireTypeBits | wireVarint
 	claimTagSubscribers = 1001<<wireTypeBits | wireVarint
 )
 
-// ClaimRequest is sent by a server to the client. It is either a claim, which offers to handle a
-// request, or a declined claim, which refuses to handle it.
+// ClaimRequest is sent by a server to the client. It is a claim, which offers to handle a request;
+// an announcement that the server is already handling the request; or a declined claim, which
+// refuses to handle it.
 type ClaimRequest struct {
 	// RequestID is the ID of the request.
 	RequestID []byte
@@ -24,6 +26,9 @@ type ClaimRequest struct {
 	// Affinity rates how well the server suits the request. The client selects the server with the
 	// highest affinity.
 	Affinity float32
+	// Handling reports whether the server handles the request without waiting until the client has
+	// selected a server. psrpc introduced this field in v0.7.4.
+	Handling bool
 	// Declined reports whether the server refuses to handle the request. dynpsrpc servers send
 	// declined claims only to clients that set [Request.AcceptDecline], because other clients would
 	// mistake them for claims.
@@ -53,6 +58,8 @@ func ParseClaimRequest(value []byte) (claim ClaimRequest, err error) {
 			claim.ServerID = r.text()
 		case claimTagAffinity:
 			claim.Affinity = math.Float32frombits(uint32(r.number))
+		case claimTagHandling:
+			claim.Handling = protowire.DecodeBool(r.number)
 		case claimTagDeclined:
 			claim.Declined = protowire.DecodeBool(r.number)
 		case claimTagSubscribers:
@@ -90,9 +97,11 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	if !validText(c.RequestID, c.ServerID) {
 		return dst, errInvalidText
 	}
-	declined, subscribers := protowire.EncodeBool(c.Declined), uint64(c.Subscribers)
+	handling, declined := protowire.EncodeBool(c.Handling), protowire.EncodeBool(c.Declined)
+	subscribers := uint64(c.Subscribers)
 	size := sizeBytes(claimTagRequestID, len(c.RequestID)) +
 		sizeBytes(claimTagServerID, len(c.ServerID)) +
+		sizeVarint(claimTagHandling, handling) +
 		sizeVarint(claimTagDeclined, declined) +
 		sizeVarint(claimTagSubscribers, subscribers)
 	affinity := math.Float32bits(c.Affinity) // compared as bits, because -0 is not a proto3 default
@@ -106,6 +115,7 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 	if affinity != 0 {
 		frame = protowire.AppendFixed32(protowire.AppendVarint(frame, claimTagAffinity), affinity)
 	}
+	frame = appendVarint(frame, claimTagHandling, handling)
 	frame = appendVarint(frame, claimTagDeclined, declined)
 	return appendVarint(frame, claimTagSubscribers, subscribers), nil
 }

@@ -36,9 +36,10 @@
 //
 // # Compression
 //
-// Since v0.7.6, psrpc may compress the inner message with gzip. A compressed value starts with
-// bytes that no protobuf message starts with. Receivers pass every value to [Decompress] before
-// they parse it. This package never compresses.
+// Since v0.7.6, psrpc may compress the inner message. Field 4 of the envelope names the codec: 0 for
+// none and 1 for gzip. [ParseEnvelope] rejects frames with any other codec. A gzip stream starts
+// with bytes that no protobuf message starts with. Receivers pass every value to [Decompress]
+// before they parse it. This package never compresses.
 //
 // # Private fields
 //
@@ -49,6 +50,7 @@
 //	envelope      1001    map<string, string> metadata  metadata of an update
 //	Request       1000    bool          accept_direct   the client accepts a Response without a claim
 //	Request       1001    bool          accept_decline  the client understands declined claims
+//	Request       1002    uint32        announce_after  as accept_direct; milliseconds until a claim is expected
 //	Response      1000    uint32        subscribers     number of servers that the bus counts as one receiver
 //	Response      1001    bool          unprocessed     the server did no work for the request
 //	ClaimRequest  1000    bool          declined        the server refuses to handle the request
@@ -58,9 +60,10 @@
 //	StreamAck     1000    int64         keepalive       same as in StreamOpen
 //	StreamClose   1000    repeated Any  error_details   details of the error
 //
-// Field 9 of a Request, skip_claim, is defined by psrpc. It allows a server to run a request as
-// soon as the server has sent a ClaimRequest. With accept_direct, the server does not send a
-// ClaimRequest at all.
+// Field 10 of a Request, skip_claim, is defined by psrpc v0.7.5; v0.7.4 used field 9. It allows a
+// server to run a request as soon as the server has sent a ClaimRequest, in which it sets field 4,
+// handling. With accept_direct, the server does not send a ClaimRequest at all. With announce_after,
+// it sends one only if the response takes longer than that.
 //
 // A peer that does not know the private fields would mistake a declined claim for a claim, and a
 // ping for a frame without an operation. Declined claims are therefore sent only to clients that

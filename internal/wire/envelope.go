@@ -10,6 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
+var errCodec = errors.New("value is compressed in an unknown or wrong way")
+
 var errTypeName = errors.New("type name of a message frame must be non-empty and valid UTF-8: " +
 	"set the full name of the message")
 
@@ -17,6 +19,7 @@ const (
 	envelopeTagTypeURL    = 1<<wireTypeBits | wireBytes
 	envelopeTagValue      = 2<<wireTypeBits | wireBytes
 	envelopeTagRoutingKey = 3<<wireTypeBits | wireBytes
+	envelopeTagCodec      = 4<<wireTypeBits | wireVarint
 	envelopeTagNonce      = 1000<<wireTypeBits | wireFixed64
 	envelopeTagMetadata   = 1001<<wireTypeBits | wireBytes
 
@@ -62,10 +65,14 @@ type Envelope struct {
 	Metadata map[string]string
 }
 
+// codecGzip is the value of the compression field of an envelope whose value is a gzip stream.
+const codecGzip = 1
+
 // ParseEnvelope decodes the outer message of a frame but not the inner message. It returns an error
-// if the frame is not a valid envelope.
+// if the frame is not a valid envelope, or if the value is compressed with anything but gzip.
 func ParseEnvelope(frame []byte) (Envelope, error) {
 	var env Envelope
+	codec := int32(0)
 	r := reader{rest: frame}
 	for r.next() {
 		switch r.tag {
@@ -76,12 +83,17 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
 			r.text() // checked but not stored; see RoutingKey
+		case envelopeTagCodec:
+			codec = int32(r.number)
 		case envelopeTagMetadata:
 			env.Metadata = r.setEntry(env.Metadata)
 		}
 	}
 	if r.err != nil {
 		return Envelope{}, r.err
+	}
+	if codec != 0 && (codec != codecGzip || len(env.Value) > 0 && !isGzip(env.Value)) {
+		return Envelope{}, errCodec
 	}
 	env.Kind = kindOf(env.TypeName)
 	return env, nil

@@ -28,10 +28,15 @@ var (
 // memory: a stream that declares more than limit bytes is not decompressed at all, and a stream
 // that contains more than it declares is decompressed only up to the declared size.
 func Decompress(value []byte, limit int) ([]byte, error) {
-	if len(value) < len(gzipMagic) || string(value[:len(gzipMagic)]) != gzipMagic {
+	if !isGzip(value) {
 		return value, nil
 	}
 	return gunzip(value, limit)
+}
+
+// isGzip reports whether value starts like a gzip stream.
+func isGzip(value []byte) bool {
+	return len(value) >= len(gzipMagic) && string(value[:len(gzipMagic)]) == gzipMagic
 }
 
 // gunzip decompresses a gzip stream. It returns the same errors as Decompress.

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -127,6 +128,62 @@ func TestParseRequest_LastWins(t *testing.T) {
 		RequestID: []byte("id"), Expiry: -1, Metadata: map[string]string{"k": "new", "": ""},
 		Body: wire.Body{Raw: []byte("new")}, AcceptDirect: true,
 	}, got)
+}
+
+// Two versions of psrpc use different numbers for skip_claim.
+func TestParseRequest_SkipClaimOfBothVersions(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		value fields
+		want  bool
+	}{
+		"v0.7.4":            {fields{}.varint(9, 1), true},
+		"v0.7.5":            {fields{}.varint(10, 1), true},
+		"both":              {fields{}.varint(9, 1).varint(10, 1), true},
+		"one of them false": {fields{}.varint(9, 1).varint(10, 0), true},
+		"last wins":         {fields{}.varint(9, 1).varint(9, 0), false},
+		"other wire type":   {fields{}.bytes(9, "x").bytes(10, "x"), false},
+		"neither":           {nil, false},
+	} {
+		got, err := wire.ParseRequest(c.value)
+		require.NoError(t, err, name)
+		assert.Equal(t, c.want, got.SkipClaim, name)
+	}
+}
+
+// A value that is compressed with an unknown codec, or not with the codec that the envelope names,
+// is told from a message.
+func TestParseEnvelope_Compression(t *testing.T) {
+	t.Parallel()
+	message, compressed := string(fields{}.bytes(1, "id")), string(compress(t, fields{}.bytes(1, "id")))
+	frame := func(value string, codec uint64) fields {
+		return fields{}.bytes(1, "internal.Request").bytes(2, value).varint(4, codec)
+	}
+	for name, valid := range map[string]fields{
+		"none":            frame(message, 0),
+		"gzip":            frame(compressed, 1),
+		"gzip, not said":  frame(compressed, 0),
+		"gzip of nothing": frame("", 1),
+		"last wins":       fields{}.varint(4, 2).bytes(1, "internal.Request").bytes(2, compressed).varint(4, 1),
+		"other wire type": fields{}.bytes(1, "internal.Request").bytes(2, message).bytes(4, "x"),
+	} {
+		env, err := wire.ParseEnvelope(valid)
+		require.NoError(t, err, name)
+		value, err := wire.Decompress(env.Value, 100)
+		require.NoError(t, err, name)
+		_, err = wire.ParseRequest(value)
+		require.NoError(t, err, name)
+	}
+	for name, invalid := range map[string]fields{
+		"another codec":      frame(message, 2),
+		"another, gzip":      frame(compressed, 2),
+		"another, nothing":   frame("", 2),
+		"negative":           frame(message, math.MaxUint64),
+		"gzip, but is plain": frame(message, 1),
+	} {
+		_, err := wire.ParseEnvelope(invalid)
+		require.ErrorContains(t, err, "compressed", name)
+	}
 }
 
 func TestParseRequest_ForeignMetadataKey(t *testing.T) {

@@ -24,7 +24,15 @@ var privateMessages = map[string]struct {
 	},
 	"request that skips the claim": {
 		&wire.Request{RequestID: []byte("id"), Body: wire.Body{Raw: []byte("body")}, SkipClaim: true, AcceptDirect: true},
-		wire.KindRequest, fields{}.bytes(1, "id").bytes(8, "body").varint(9, 1).varint(1000, 1),
+		wire.KindRequest, fields{}.bytes(1, "id").bytes(8, "body").varint(10, 1).varint(1000, 1),
+	},
+	"request that expects an announcement": {
+		&wire.Request{RequestID: []byte("id"), SkipClaim: true, AnnounceAfter: 200},
+		wire.KindRequest, fields{}.bytes(1, "id").varint(10, 1).varint(1002, 200),
+	},
+	"announcement": {
+		&wire.ClaimRequest{RequestID: []byte("id"), ServerID: []byte("server"), Affinity: 1, Handling: true},
+		wire.KindClaimRequest, fields{}.bytes(1, "id").bytes(2, "server").fixed32(3, math.Float32bits(1)).varint(4, 1),
 	},
 	"request that accepts a decline": {
 		&wire.Request{RequestID: []byte("id"), AcceptDecline: true},

@@ -3,16 +3,19 @@ package wire
 import "google.golang.org/protobuf/encoding/protowire"
 
 const (
-	requestTagRequestID     = 1<<wireTypeBits | wireBytes
-	requestTagClientID      = 2<<wireTypeBits | wireBytes
-	requestTagSentAt        = 3<<wireTypeBits | wireVarint
-	requestTagExpiry        = 4<<wireTypeBits | wireVarint
-	requestTagMulti         = 5<<wireTypeBits | wireVarint
-	requestTagMetadata      = 7<<wireTypeBits | wireBytes
-	requestTagBody          = 8<<wireTypeBits | wireBytes
-	requestTagSkipClaim     = 9<<wireTypeBits | wireVarint
+	requestTagRequestID = 1<<wireTypeBits | wireBytes
+	requestTagClientID  = 2<<wireTypeBits | wireBytes
+	requestTagSentAt    = 3<<wireTypeBits | wireVarint
+	requestTagExpiry    = 4<<wireTypeBits | wireVarint
+	requestTagMulti     = 5<<wireTypeBits | wireVarint
+	requestTagMetadata  = 7<<wireTypeBits | wireBytes
+	requestTagBody      = 8<<wireTypeBits | wireBytes
+	// requestTagForceSkip is the skip_claim field of psrpc v0.7.4, which later versions reserve.
+	requestTagForceSkip     = 9<<wireTypeBits | wireVarint
+	requestTagSkipClaim     = 10<<wireTypeBits | wireVarint
 	requestTagAcceptDirect  = 1000<<wireTypeBits | wireVarint
 	requestTagAcceptDecline = 1001<<wireTypeBits | wireVarint
+	requestTagAnnounceAfter = 1002<<wireTypeBits | wireVarint
 )
 
 // Request is a call to a method. The client sends it to the servers of the method.
@@ -33,11 +36,17 @@ type Request struct {
 	// Body is the user's request message.
 	Body Body
 	// SkipClaim reports whether a server may run the request right after sending its claim, without
-	// waiting until the client has selected a server. psrpc introduced this field in v0.7.4.
+	// waiting until the client has selected a server. psrpc v0.7.4 used another field number for
+	// it, which is read but not written.
 	SkipClaim bool
 	// AcceptDirect reports whether the client accepts a response from a server that has not sent a
-	// claim. Only dynpsrpc clients set it.
+	// claim, however long its handler takes. Only older dynpsrpc clients set it.
 	AcceptDirect bool
+	// AnnounceAfter is a number of milliseconds. If it is not zero, the client accepts a response
+	// without a claim, but expects a claim with [ClaimRequest.Handling] if the response takes
+	// longer. Only dynpsrpc clients set it. A server that does not know the field sends a claim at
+	// once, so the client hears from every server that has received the request.
+	AnnounceAfter uint32
 	// AcceptDecline reports whether the client understands declined claims. Only dynpsrpc clients
 	// set it.
 	AcceptDecline bool
@@ -45,6 +54,7 @@ type Request struct {
 
 // ParseRequest decodes the value of an envelope of kind [KindRequest].
 func ParseRequest(value []byte) (req Request, err error) {
+	forceSkip := false
 	r := reader{rest: value}
 	for r.next() {
 		switch r.tag {
@@ -62,17 +72,22 @@ func ParseRequest(value []byte) (req Request, err error) {
 			req.Metadata = r.setEntry(req.Metadata)
 		case requestTagBody:
 			req.Body.Raw = r.bytes
+		case requestTagForceSkip:
+			forceSkip = protowire.DecodeBool(r.number)
 		case requestTagSkipClaim:
 			req.SkipClaim = protowire.DecodeBool(r.number)
 		case requestTagAcceptDirect:
 			req.AcceptDirect = protowire.DecodeBool(r.number)
 		case requestTagAcceptDecline:
 			req.AcceptDecline = protowire.DecodeBool(r.number)
+		case requestTagAnnounceAfter:
+			req.AnnounceAfter = uint32(r.number)
 		}
 	}
 	if r.err != nil {
 		return Request{}, r.err
 	}
+	req.SkipClaim = req.SkipClaim || forceSkip
 	return req, nil
 }
 
@@ -85,6 +100,7 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	sentAt, expiry := uint64(req.SentAt), uint64(req.Expiry)
 	multi, skipClaim := protowire.EncodeBool(req.Multi), protowire.EncodeBool(req.SkipClaim)
 	acceptDirect, acceptDecline := protowire.EncodeBool(req.AcceptDirect), protowire.EncodeBool(req.AcceptDecline)
+	announceAfter := uint64(req.AnnounceAfter)
 	bodySize := req.Body.size()
 	size := sizeBytes(requestTagRequestID, len(req.RequestID)) +
 		sizeBytes(requestTagClientID, len(req.ClientID)) +
@@ -95,7 +111,8 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 		sizeBytes(requestTagBody, bodySize) +
 		sizeVarint(requestTagSkipClaim, skipClaim) +
 		sizeVarint(requestTagAcceptDirect, acceptDirect) +
-		sizeVarint(requestTagAcceptDecline, acceptDecline)
+		sizeVarint(requestTagAcceptDecline, acceptDecline) +
+		sizeVarint(requestTagAnnounceAfter, announceAfter)
 
 	frame := beginFrame(dst, requestName, size, 0)
 	frame = appendBytes(frame, requestTagRequestID, req.RequestID)
@@ -110,5 +127,6 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	}
 	frame = appendVarint(frame, requestTagSkipClaim, skipClaim)
 	frame = appendVarint(frame, requestTagAcceptDirect, acceptDirect)
-	return appendVarint(frame, requestTagAcceptDecline, acceptDecline), nil
+	frame = appendVarint(frame, requestTagAcceptDecline, acceptDecline)
+	return appendVarint(frame, requestTagAnnounceAfter, announceAfter), nil
 }

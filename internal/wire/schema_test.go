@@ -135,6 +135,7 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		setText(ref, "request_id", string(m.RequestID))
 		setText(ref, "server_id", string(m.ServerID))
 		set(ref, "affinity", protoreflect.ValueOfFloat32(m.Affinity))
+		set(ref, "handling", protoreflect.ValueOfBool(m.Handling))
 		set(ref, "declined", protoreflect.ValueOfBool(m.Declined))
 		set(ref, "subscribers", protoreflect.ValueOfUint32(m.Subscribers))
 		return ref
@@ -167,6 +168,7 @@ func requestReference(t require.TestingT, m *wire.Request) *dynamicpb.Message {
 	set(ref, "skip_claim", protoreflect.ValueOfBool(m.SkipClaim))
 	set(ref, "accept_direct", protoreflect.ValueOfBool(m.AcceptDirect))
 	set(ref, "accept_decline", protoreflect.ValueOfBool(m.AcceptDecline))
+	set(ref, "announce_after", protoreflect.ValueOfUint32(m.AnnounceAfter))
 	return ref
 }
 

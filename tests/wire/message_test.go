@@ -27,7 +27,7 @@ const (
 
 	requestID, requestClient, requestSentAt, requestExpiry = 1, 2, 3, 4
 	requestMulti, requestMetadata, requestRaw              = 5, 7, 8
-	requestSkipClaim                                       = 9 // of newer versions
+	requestSkipClaim                                       = 10 // of newer versions
 
 	responseID, responseServer, responseSentAt = 1, 2, 3
 	responseError, responseCode, responseRaw   = 5, 6, 7

@@ -1,0 +1,104 @@
+package dynamic_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// slowWorld serves Echo with a handler that takes the given time, and counts its runs.
+func slowWorld(t *testing.T, took time.Duration) (*fakeBus, *world, *atomic.Int64) {
+	t.Helper()
+	b, runs := newFakeBus(), &atomic.Int64{}
+	w := newWorldOn(t, b)
+	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+		runs.Add(1)
+		time.Sleep(took)
+		return request, nil
+	})})
+	return b, w, runs
+}
+
+// drop makes the bus lose the frames on channels whose names end with one of the suffixes.
+func (b *fakeBus) drop(suffixes ...string) {
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+		for _, suffix := range suffixes {
+			if strings.HasSuffix(channel.Name, suffix) {
+				return nil
+			}
+		}
+		return b.Bus.Publish(ctx, channel, frame, report)
+	}
+}
+
+// A slow handler is announced, once, so its call is not given up. A quick one is not announced.
+func TestAnnounce_SlowHandler(t *testing.T) {
+	t.Parallel()
+	for took, want := range map[time.Duration][]wire.Kind{
+		0:                      {wire.KindRequest, wire.KindResponse},
+		150 * time.Millisecond: {wire.KindRequest, wire.KindResponse},
+		300 * time.Millisecond: {wire.KindRequest, wire.KindClaimRequest, wire.KindResponse},
+		10 * time.Second:       {wire.KindRequest, wire.KindClaimRequest, wire.KindResponse},
+	} {
+		t.Run(took.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, w, runs := slowWorld(t, took)
+				_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(time.Minute))
+				require.NoError(t, err)
+				assert.Equal(t, want, b.sentKinds(t))
+				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}
+
+// A request that no server takes ends the call at the selection timeout. It may have been run, so
+// the error is not marked as unprocessed.
+func TestAnnounce_LostRequest(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string][]string{"request": {"REQ"}, "announcement and response": {"CLAIM", "RES"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, w, runs := slowWorld(t, time.Second)
+				b.drop(lost...)
+				start := time.Now()
+				_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(time.Minute))
+				requireCode(t, errors.Unavailable, err)
+				facts, _ := errors.FactsOf(err)
+				assert.Equal(t, errors.ReasonNoSign, facts.Reason)
+				assert.False(t, dynamic.IsUnprocessed(err))
+				assert.Equal(t, dynamic.DefaultSelectionTimeout, time.Since(start))
+				assert.LessOrEqual(t, runs.Load(), int64(1))
+			})
+		})
+	}
+}
+
+// A call whose timeout is shorter than the selection timeout ends at its timeout, and an announced
+// call too.
+func TestAnnounce_Timeout(t *testing.T) {
+	t.Parallel()
+	for _, timeout := range []time.Duration{500 * time.Millisecond, 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			_, w, _ := slowWorld(t, time.Minute)
+			start := time.Now()
+			_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(timeout))
+			requireCode(t, errors.DeadlineExceeded, err)
+			assert.Equal(t, timeout, time.Since(start))
+			time.Sleep(time.Minute)
+		})
+	}
+}
