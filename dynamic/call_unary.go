@@ -381,6 +381,10 @@ func (c *unaryCall) contextError(err error) error {
 		if state := c.inbox.snapshot(); state.isError() {
 			return serverError(state.failure)
 		}
+		if c.claims.HasAcceptable() {
+			// Only the time has ended: a server was available.
+			return c.withFacts(coded, errors.ReasonDeadline)
+		}
 		return c.withFacts(c.claims.Err())
 	default:
 		return c.withFacts(coded, errors.ReasonSilent)

@@ -130,6 +130,9 @@ func (c *Collector) UpdateMembership(claims []wire.ClaimRequest, receivers int) 
 	c.membership.Update(receivers, &c.responders)
 }
 
+// HasAcceptable reports whether there is an acceptable claim.
+func (c *Collector) HasAcceptable() bool { return len(c.choice.acceptable) > 0 }
+
 // Err returns the error of a selection that has found no server, and the reason for it.
 func (c *Collector) Err() (errors.Error, errors.Reason) {
 	switch {

@@ -1,0 +1,29 @@
+package dynamic_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// A selection that could go on although there are acceptable claims ends with the word for the time
+// that has ended, not for a lack of servers.
+func TestSelection_TimeEndsWithClaims(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.serve(t, dynamic.Handlers{"Best": identity[text]()})
+		start := time.Now()
+		_, err := w.call(t, best, "hi", dynamic.WithSelectionOpts(dynamic.SelectionOpts{}))
+		requireCode(t, errors.DeadlineExceeded, err)
+		facts, _ := errors.FactsOf(err)
+		assert.Equal(t, errors.ReasonDeadline, facts.Reason)
+		assert.Equal(t, 1, facts.Claims)
+		assert.Equal(t, dynamic.DefaultClientTimeout, time.Since(start))
+	})
+}
