@@ -244,14 +244,17 @@ type streamMessage struct {
 	body           []byte
 }
 
+// hasExpired reports whether the sender no longer waits for an acknowledgement of the message.
+func (m *streamMessage) hasExpired() bool { return m.expiry <= time.Now().UnixNano() }
+
 // streamConsumer receives the messages from the pump. Its methods are called only by the pump,
 // except that interceptors may cause deliver to be called from other goroutines.
 type streamConsumer interface {
 	// canDeliver reports whether deliver would return without waiting.
 	canDeliver() bool
-	// deliver waits until the message is in the user's channel. It returns false if the user reads
-	// no more messages.
-	deliver(message proto.Message) bool
+	// deliver waits until the message is in the user's channel, or until expired receives a value
+	// while the stream is open. reads is false if the user reads no more messages.
+	deliver(message proto.Message, expired <-chan time.Time) (delivered, reads bool)
 	// finish closes the user's channel. The pump calls it after the last call to deliver.
 	finish()
 }

@@ -74,6 +74,10 @@ func (s *stream) pumpNext() bool {
 			return false
 		}
 	}
+	if message.hasExpired() && s.Err() == nil {
+		s.counters.expired.Add(1)
+		return true
+	}
 	decoded, err := s.recvType.Decode(message.body)
 	if err != nil {
 		// Close can fail only if the stream has been closed in the meantime or the bus is down. The
@@ -97,16 +101,30 @@ func (s *stream) pumpNext() bool {
 // message had arrived.
 func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 	early := s.consumer.canDeliver()
-	if pending != nil && early {
-		s.acknowledge(pending)
-	}
-	if !s.consumer.deliver(decoded) {
-		return false
-	}
 	if pending != nil && !early {
+		return s.deliverInTime(pending, decoded)
+	}
+	if pending != nil {
 		s.acknowledge(pending)
 	}
-	return true
+	_, reads := s.consumer.deliver(decoded, nil)
+	return reads
+}
+
+// deliverInTime waits until the user's channel has room for a message, and then acknowledges the
+// message. If the message expires first, it is dropped and counted: its Send has failed, and the
+// sender may have sent it again. deliverInTime returns false if the user reads no more messages.
+func (s *stream) deliverInTime(pending *streamMessage, decoded proto.Message) bool {
+	expiry := time.NewTimer(time.Until(time.Unix(0, pending.expiry)))
+	defer expiry.Stop()
+	delivered, reads := s.consumer.deliver(decoded, expiry.C)
+	switch {
+	case delivered:
+		s.acknowledge(pending)
+	case reads:
+		s.counters.expired.Add(1)
+	}
+	return reads
 }
 
 // acknowledge sends the acknowledgement of a message. If it cannot be sent, the other side's Send

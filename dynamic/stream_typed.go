@@ -111,13 +111,18 @@ func (t *typedStream[Send, Recv]) Close(cause error) error { return t.closeInter
 
 func (t *typedStream[Send, Recv]) canDeliver() bool { return len(t.messages) < cap(t.messages) }
 
-func (t *typedStream[Send, Recv]) deliver(message proto.Message) bool {
+func (t *typedStream[Send, Recv]) deliver(message proto.Message, expired <-chan time.Time) (delivered, reads bool) {
 	select {
 	case t.messages <- message.(Recv):
-		return true
+		return true, true
+	case <-expired:
+		if t.Err() == nil {
+			return false, true
+		}
 	case <-t.done:
-		return t.deliverAfterClose(message.(Recv))
 	}
+	delivered = t.deliverAfterClose(message.(Recv))
+	return delivered, delivered
 }
 
 // deliverAfterClose delivers a message that arrived before the stream was closed. It returns false
