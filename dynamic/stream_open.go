@@ -112,6 +112,9 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 		c.abortOpening(ctx, s, err)
 		return nil, err
 	}
+	if s.opening.keepalive.Load() == 0 {
+		s.windowSlots = nil // see WithStreamWindow
+	}
 	s.startKeepalive(keepalive, time.Duration(s.opening.keepalive.Load()))
 	s.closeWithContext(ctx)
 	return s, nil

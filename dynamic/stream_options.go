@@ -83,6 +83,10 @@ func WithStreamBuffer(capacity int) StreamSetting { return streamSetting{buffer:
 // messages is preserved. If a message is not acknowledged, the next Send or Flush returns the
 // error. Both sides of a stream can call Flush; see [Flusher].
 //
+// A window is used only if the other side has announced a keepalive interval (see [WithKeepalive]),
+// which shows that it is a dynpsrpc peer. psrpc peers drop messages that they have no room for, so
+// messages in the middle of a window would be lost.
+//
 // By default, or if n is at most 1, there is no window: Send returns when its message has been
 // acknowledged, which takes one round trip. Windows of 64 and 1024 messages increase the throughput
 // by a factor of 13 to 40.

@@ -143,11 +143,15 @@ func (req *streamRequest) claim() bool {
 
 func (req *streamRequest) newStream() *stream {
 	r, bound := req.plan.registration, req.plan.handler.stream
+	window := bound.window
+	if req.request.Keepalive == 0 {
+		window = 0 // see WithStreamWindow
+	}
 	return newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
 		timeout: r.server.options.timeout, sendType: bound.sendType, recvType: bound.recvType,
-		buffer: bound.buffer, window: bound.window, counters: &r.server.stats.streams,
+		buffer: bound.buffer, window: window, counters: &r.server.stats.streams,
 		dedup: &r.server.messageDedup, owner: req.endpoint,
 	})
 }

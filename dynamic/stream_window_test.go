@@ -20,12 +20,29 @@ import (
 func windowed(t testing.TB, window int, opts ...dynamic.ServerOption) (serverText, *flowPeer) {
 	t.Helper()
 	handle, servers, _ := handing(t)
-	w := newFlowWorld(t, bus.NewLocal(), idle, opts...)
+	w := newFlowWorld(t, bus.NewLocal(), idle, append(opts, dynamic.WithKeepalive(time.Hour))...)
 	require.NoError(t, w.service.Close(context.Background()))
 	w.serveFlows(t, w.server, handle, dynamic.WithStreamWindow(window))
 	p := newFlowClient(t, w.bus, "Direct")
-	p.openAsClient()
+	p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client), Keepalive: int64(time.Hour)})
+	p.next(wire.StreamAck)
 	return requireSoon(t, servers, "handler"), p
+}
+
+// TestStreamWindow_NotWithPSRPC: a peer without keepalive may be psrpc, which loses what it has no room for. So each
+// Send waits for its ack.
+func TestStreamWindow_NotWithPSRPC(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		handle, servers, _ := handing(t)
+		w := newFlowWorld(t, bus.NewLocal(), idle)
+		require.NoError(t, w.service.Close(context.Background()))
+		w.serveFlows(t, w.server, handle, dynamic.WithStreamWindow(10))
+		p := newFlowClient(t, w.bus, "Direct")
+		p.openAsClient()
+		stream := requireSoon(t, servers, "handler")
+		require.Error(t, stream.Send(say("hi"), dynamic.WithStreamTimeout(time.Second)), "nothing acknowledges it")
+	})
 }
 
 func flush(ctx context.Context, stream serverText) error { return stream.(dynamic.Flusher).Flush(ctx) }
