@@ -38,18 +38,16 @@ func MustRegister(scheme string, driver Driver) {
 // needs no import: local:// creates a new one. local://?max_frame_size=1048576 also sets its
 // maximum frame size, in bytes.
 //
+// Reserved characters in the user name and the password must be percent-encoded, for example a slash
+// as %2F; url.UserPassword does so.
+//
 // Open returns an error if the URL is malformed, if the driver fails, or if no driver is registered
-// for the scheme. In the last case, the error suggests which package to import.
+// for the scheme. In the last case, the error suggests which package to import. No error repeats a
+// part of the URL that may belong to a password.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
-	u, err := url.Parse(rawURL)
+	u, err := parseURL(rawURL)
 	if err != nil {
-		// The text of a url.Error includes the URL, which may contain a password.
-		var parse *url.Error
-		if errors.As(err, &parse) {
-			err = parse.Err
-		}
-		return nil, errors.NewErrorf(errors.InvalidArgument,
-			"cannot parse bus URL: %w; want scheme://host:port, such as nats://127.0.0.1:4222", err)
+		return nil, err
 	}
 	drivers.RLock()
 	driver := drivers.byScheme[u.Scheme]
@@ -88,7 +86,7 @@ func openLocal(_ context.Context, u *url.URL) (Bus, error) {
 		size, err := strconv.Atoi(values[len(values)-1])
 		if key != "max_frame_size" || err != nil {
 			return nil, errors.NewErrorf(errors.InvalidArgument,
-				"bus URL local:// takes max_frame_size, a number of bytes, not %s=%s", key, values[len(values)-1])
+				"bus URL local:// takes max_frame_size, a number of bytes, and no other parameter")
 		}
 		opts = append(opts, WithMaxFrameSize(size))
 	}

@@ -35,8 +35,8 @@ func TestOpen_Errors(t *testing.T) {
 		"127.0.0.1:6379":             "cannot parse bus URL",
 		"local://host":               "takes neither host nor path",
 		"local:///path":              "takes neither host nor path",
-		"local://?max_frame_size=x":  "max_frame_size=x",
-		"local://?nosuch=1":          "nosuch=1",
+		"local://?max_frame_size=x":  "takes max_frame_size, a number of bytes",
+		"local://?nosuch=secret":     "no other parameter",
 		"nosuch://u:secret@host:bad": "cannot parse bus URL",
 	} {
 		_, err := bus.Open(t.Context(), rawURL)

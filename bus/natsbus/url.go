@@ -3,6 +3,7 @@ package natsbus
 import (
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,9 +33,9 @@ type settings struct {
 var parameters = map[string]func(*settings, string) error{
 	"name":               connParam(nats.Name),
 	"inbox_prefix":       connParam(nats.CustomInboxPrefix),
-	"creds":              connParam(func(file string) nats.Option { return nats.UserCredentials(file) }),
+	"creds":              fileParam(func(file string) nats.Option { return nats.UserCredentials(file) }),
 	"nkey":               setNkey,
-	"tls_ca":             connParam(func(file string) nats.Option { return nats.RootCAs(file) }),
+	"tls_ca":             fileParam(func(file string) nats.Option { return nats.RootCAs(file) }),
 	"tls_cert":           func(s *settings, file string) error { s.cert = file; return nil },
 	"tls_key":            func(s *settings, file string) error { s.key = file; return nil },
 	"tls_first":          flagParam(func(s *settings) { s.conn = append(s.conn, nats.TLSHandshakeFirst()) }),
@@ -43,6 +44,27 @@ var parameters = map[string]func(*settings, string) error{
 	"subject_per_method": flagParam(func(s *settings) { s.bus = append(s.bus, WithSubjectPerMethod()) }),
 	"pending_limit":      setPendingLimit,
 	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
+}
+
+// parameterName matches the names of parameters that errors may repeat.
+var parameterName = regexp.MustCompile(`^[a-z_]+$`)
+
+// isSecret reports whether value is an nkey seed or a JWT rather than the name of a file.
+func isSecret(value string) bool {
+	return strings.HasPrefix(value, "eyJ") || strings.Contains(value, "BEGIN ") ||
+		strings.HasPrefix(value, "S") && len(value) == 58 && !strings.ContainsAny(value, `./\`)
+}
+
+// fileParam is like connParam for a parameter whose value is the name of a file. It refuses secrets
+// themselves, because nats.go repeats the name of a file that it cannot read.
+func fileParam(option func(string) nats.Option) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		if isSecret(value) {
+			return errors.New("want the name of a file")
+		}
+		s.conn = append(s.conn, option(value))
+		return nil
+	}
 }
 
 // connParam returns the function for a parameter that sets a connection option.
@@ -104,12 +126,15 @@ func parseURL(u *url.URL) (*settings, error) {
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		wrong("malformed parameters: %w", err)
+		wrong("malformed parameters: percent-encode them, and the password")
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		value := query[name][len(query[name])-1]
 		set, found := parameters[name]
 		if !found {
+			if !parameterName.MatchString(name) || value == "" {
+				name = "(hidden)" // it may be the end of a password that is not percent-encoded
+			}
 			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
 			continue
 		}
@@ -118,6 +143,10 @@ func parseURL(u *url.URL) (*settings, error) {
 			continue
 		}
 		if err := set(s, value); err != nil {
+			if strings.Contains(value, "@") || isSecret(value) {
+				wrong("parameter %s has an invalid value", name)
+				continue
+			}
 			wrong("parameter %s=%s: %w", name, value, err)
 		}
 	}

@@ -23,8 +23,9 @@
 //	sharded          if true, enables WithShardedPubSub
 //
 // All other parameters are passed to go-redis, for example dial_timeout, skip_verify and
-// client_name. In a Sentinel URL, the user and password before the host are used for the sentinels.
-// Use the parameters username and password for the Redis servers.
+// client_name. In a Sentinel URL, the user and password before the host are used for the sentinels,
+// as are the parameters sentinel_username and sentinel_password. Use the parameters username and
+// password for the Redis servers. Percent-encode passwords, everywhere in a URL.
 //
 // If Redis uses ACLs, the user of the bus needs access to the channels of the services and to the
 // probe channels of the bus (the prefix, followed by DYN|PROBE|*). If the bus uses queues, the user

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,16 +38,17 @@ func newSingle(u *url.URL) (redis.UniversalClient, error) {
 	}
 	options, err := redis.ParseURL(u.String())
 	if err != nil {
-		return nil, err
+		return nil, parserError(u, err)
 	}
 	return redis.NewClient(options), nil
 }
 
 func newSentinel(u *url.URL) (redis.UniversalClient, error) {
+	u = withSentinelUser(u)
 	options, err := redis.ParseFailoverURL(u.String())
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, parserError(u, err)
 	case options.MasterName == "":
 		return nil, errors.New("parameter master_name is missing")
 	case options.RouteByLatency || options.RouteRandomly:
@@ -55,10 +57,25 @@ func newSentinel(u *url.URL) (redis.UniversalClient, error) {
 	return redis.NewFailoverClient(options), nil
 }
 
+// withSentinelUser moves the parameters sentinel_username and sentinel_password to the place where
+// go-redis expects them, which is before the host.
+func withSentinelUser(u *url.URL) *url.URL {
+	query := u.Query()
+	if !query.Has("sentinel_username") && !query.Has("sentinel_password") {
+		return u
+	}
+	moved := *u
+	moved.User = url.UserPassword(query.Get("sentinel_username"), query.Get("sentinel_password"))
+	query.Del("sentinel_username")
+	query.Del("sentinel_password")
+	moved.RawQuery = query.Encode()
+	return &moved
+}
+
 func newCluster(u *url.URL) (redis.UniversalClient, error) {
 	options, err := redis.ParseClusterURL(u.String())
 	if err != nil {
-		return nil, err
+		return nil, parserError(u, err)
 	}
 	return redis.NewClusterClient(options), nil
 }
@@ -108,10 +125,30 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 	}
 }
 
-// urlError returns the error for a URL that the driver cannot use. The error does not contain the
-// password.
+// urlError returns the error for a URL that the driver cannot use. The error contains the scheme and
+// the host only, because all other parts of the URL may contain a password.
 func urlError(u *url.URL, err error) error {
-	return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s: %w", u.Redacted(), err)
+	return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s://%s: %w", u.Scheme, u.Host, err)
+}
+
+// parameterName matches the names of parameters that errors may repeat.
+var parameterName = regexp.MustCompile(`^[a-z_]+$`)
+
+// parserError converts an error of go-redis' parser. It drops the values that the parser repeats,
+// because they may belong to a password.
+func parserError(u *url.URL, err error) error {
+	problem, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "redis: "), ":")
+	if problem != "unexpected option" {
+		return errors.New(problem)
+	}
+	var names []string
+	for name, values := range u.Query() {
+		if parameterName.MatchString(name) && values[0] != "" && strings.Contains(err.Error(), name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return fmt.Errorf("unknown parameters, or a ? in the password that is not percent-encoded: %s", strings.Join(names, ", "))
 }
 
 // splitURL splits u into the URL for go-redis and the options of the bus. The first host stays in
@@ -119,7 +156,10 @@ func urlError(u *url.URL, err error) error {
 func splitURL(u *url.URL) (*url.URL, []Option, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.New("malformed parameters: percent-encode them, and the password")
+	}
+	if database := strings.Trim(u.Path, "/"); strings.Trim(database, "0123456789") != "" {
+		return nil, nil, errors.New("invalid database number: want scheme://host:port/0, and percent-encode a / in the password")
 	}
 	clientURL := *u
 	hosts := strings.Split(u.Host, ",")
@@ -138,7 +178,7 @@ func splitURL(u *url.URL) (*url.URL, []Option, error) {
 		}
 		option, err := parameters[name](values[len(values)-1])
 		if err != nil {
-			return nil, nil, fmt.Errorf("parameter %s: %w", name, err)
+			return nil, nil, fmt.Errorf("parameter %s cannot be parsed", name) // err repeats the value
 		}
 		opts = append(opts, option)
 		query.Del(name)

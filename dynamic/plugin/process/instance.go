@@ -114,7 +114,7 @@ func (i *instance) command() *exec.Cmd {
 		}
 	}
 	command.Env = slices.Concat(command.Env, i.source.Env, []string{
-		childproto.EnvBus + "=" + i.loader.busURL,
+		childproto.EnvBus + "=" + i.loader.busURL(),
 		childproto.EnvABI + "=" + strconv.Itoa(childproto.Version),
 		childproto.EnvPlugin + "=" + i.source.Name,
 		childproto.EnvVersion + "=" + i.source.Version,

@@ -10,7 +10,9 @@ import (
 
 // Loader runs plugins that are processes. It is safe for concurrent use by several hosts.
 type Loader struct {
-	busURL  string
+	// busURL returns the URL of the bus. It is a function so that a loader that is printed or logged
+	// does not show the password.
+	busURL  func() string
 	options options
 }
 
@@ -23,12 +25,13 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := url.Parse(busURL)
 	switch {
 	case err != nil: // do not wrap err: it contains the URL, which may contain a password
-		return nil, errors.NewErrorf(errors.InvalidArgument, "process plugins: cannot parse the URL of the bus")
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"process plugins: cannot parse the URL of the bus: percent-encode the user name and the password")
 	case u.Scheme == "" || u.Scheme == "local":
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"process plugins: other processes cannot reach the bus %s://: use redis:// or nats://", u.Scheme)
 	}
-	return &Loader{busURL: busURL, options: newOptions(opts)}, nil
+	return &Loader{busURL: func() string { return busURL }, options: newOptions(opts)}, nil
 }
 
 // Name returns "process".

@@ -1,0 +1,83 @@
+package bus
+
+import (
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// encodeHint says how to cure a URL that cannot be parsed because of its password.
+const encodeHint = "percent-encode the user name and the password (/ as %2F, ? as %3F, # as %23, @ as %40, % as %25)"
+
+var (
+	// urlScheme matches the scheme of a URL that has an authority.
+	urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+	// parameterWithAt matches a URL parameter whose value, but not whose name, contains an @.
+	parameterWithAt = regexp.MustCompile(`^[a-z_]+=`)
+)
+
+// parseURL parses the URL of a bus. It refuses URLs in which a part of the password has become the
+// host, the path, a parameter or the fragment, because drivers name these parts in their errors.
+// Its own errors repeat the scheme only: the text of package url's errors may contain the password.
+func parseURL(rawURL string) (*url.URL, error) {
+	scheme := strings.TrimSuffix(urlScheme.FindString(rawURL), "://")
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil:
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"cannot parse bus URL%s: %s; want scheme://user:password@host:port, such as nats://127.0.0.1:4222",
+			withScheme(scheme), encodeHint)
+	case scheme == "" && (u.Opaque != "" || u.Path != "" && u.Scheme != ""):
+		// The text before the colon may be a user name or a token.
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"cannot parse bus URL: // is missing after the scheme; want scheme://user:password@host:port, and %s", encodeHint)
+	case hasStrayUserinfo(u):
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"bus URL%s has an @ or a # where none belongs: %s, and each @ in the parameters", withScheme(scheme), encodeHint)
+	case !hasValidPorts(u.Host):
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"bus URL%s has a port that is not between 1 and 65535: want scheme://user:password@host:port, and %s",
+			withScheme(scheme), encodeHint)
+	}
+	return u, nil
+}
+
+func withScheme(scheme string) string {
+	if scheme == "" {
+		return ""
+	}
+	return " " + scheme + "://"
+}
+
+// hasStrayUserinfo reports whether a part of u after the authority seems to contain the end of the
+// user name and the password. This is so if one of them contains an unescaped slash, question mark
+// or hash.
+func hasStrayUserinfo(u *url.URL) bool {
+	if u.Fragment != "" || strings.Contains(u.Host+u.Path, "@") {
+		return true
+	}
+	for parameter := range strings.SplitSeq(u.RawQuery, "&") {
+		if strings.Contains(parameter, "@") && (u.User == nil || !parameterWithAt.MatchString(parameter)) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasValidPorts reports whether the ports in a comma-separated list of hosts are port numbers.
+func hasValidPorts(hosts string) bool {
+	for host := range strings.SplitSeq(hosts, ",") {
+		_, port, err := net.SplitHostPort(host)
+		if err != nil || port == "" {
+			continue // the host has no port
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return false
+		}
+	}
+	return true
+}
