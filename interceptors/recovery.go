@@ -102,7 +102,8 @@ func (r *recovery) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dyna
 }
 
 type recoveredMulti struct {
-	dynamic.ClientMultiRPCHandler // Package dynamic recovers panics in Recv and Close.
+	// Recv and Close are not wrapped, because package dynamic recovers their panics.
+	dynamic.ClientMultiRPCHandler
 
 	recovery *recovery
 	method   *registry.Method
@@ -114,7 +115,8 @@ func (m recoveredMulti) Send(ctx context.Context, request proto.Message, opts ..
 }
 
 type recoveredStream struct {
-	dynamic.StreamHandler // Package dynamic recovers panics in Recv.
+	// Recv is not wrapped, because package dynamic recovers its panics.
+	dynamic.StreamHandler
 
 	recovery *recovery
 	method   *registry.Method

@@ -144,7 +144,7 @@ func testChurn(t *testing.T, network Network) {
 		})
 	}
 	wg.Wait()
-	const last, capacity = "the last one", 1000 // earlier frames may still be on their way
+	const last, capacity = "the last one", 1000 // the inbox must also have room for earlier frames
 	in, _ := h.subscribeInbox(b, channels[0], bus.Broadcast, capacity)
 	h.publish(a, channels[0], last)
 	for in.next() != last {

@@ -302,7 +302,7 @@ func (b *Bus) Close() error {
 		c.snapshot.Load().subscribers.Close()
 	}
 	if b.options.ownsClient {
-		_ = b.client.Close() // an error no longer matters
+		_ = b.client.Close() // the bus is closed, so the error does not matter
 	}
 	close(b.done)
 	return nil

@@ -15,9 +15,9 @@ import (
 )
 
 // session is a set of connections to Redis: a pub/sub socket, a pipeline for publications, and
-// pipelines for lock attempts. The first failure of any of them ends the whole session, and the
-// supervisor opens a new one. The only exceptions are the lock pipelines in a cluster, which
-// reconnect by themselves.
+// pipelines for lock attempts. If one of them fails, the whole session ends, and the supervisor
+// opens a new one. The only exceptions are the lock pipelines in a cluster, which reconnect by
+// themselves.
 //
 // Each session runs several goroutines. readLoop reads the pub/sub socket and delivers frames.
 // reconcileLoop sends commands on that socket. probeLoop checks that the connection is alive. In
@@ -184,7 +184,7 @@ func (s *session) activate() {
 // for them.
 func (s *session) deliver(name, frame []byte) {
 	s.bus.mu.RLock()
-	state := s.bus.channels[string(name)] // the compiler avoids allocating this string
+	state := s.bus.channels[string(name)] // converting a map key does not allocate
 	s.bus.mu.RUnlock()
 	if state == nil {
 		return // the last subscriber has just left

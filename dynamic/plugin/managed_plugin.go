@@ -22,7 +22,7 @@ type managedPlugin struct {
 	current *version
 	// loadErr is the reason why the newest content of the folder is not being served, or nil.
 	loadErr error
-	// handled and failed are the request counts of all closed versions, added up.
+	// handled and failed are the request counts of all closed versions together.
 	handled, failed uint64
 }
 

@@ -44,9 +44,9 @@ func (f *watchedFolder) markChanged(fsWatcher *fsnotify.Watcher) {
 	f.changedAt = time.Now()
 }
 
-// refresh records a change if the fingerprint has changed, and reports whether it has changed. It
-// also re-adds the watches on the folder and its subfolders, because a watch ends when its folder
-// is renamed.
+// refresh computes the fingerprint again. If the fingerprint has changed, refresh records the
+// change and returns true. It also re-adds the watches on the folder and its subfolders, because a
+// watch ends when its folder is renamed.
 func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	fingerprint := f.computeFingerprint(func(folder string) {
 		_ = fsWatcher.Add(folder) // if this fails, polling still finds changes

@@ -79,7 +79,7 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case event := <-w.fsWatcher.Events:
 			w.onFSEvent(event.Name)
-		case err := <-w.fsWatcher.Errors: // some events were lost
+		case err := <-w.fsWatcher.Errors: // an error means that events may have been lost
 			w.host.options.logger.Debug("dynpsrpc: file system events were lost, scanning plugins again", slog.Any("error", err))
 			w.scanDir()
 		case <-poll.C:

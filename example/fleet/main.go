@@ -24,8 +24,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // for nats:// and tls://
-	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // for redis:// and rediss://
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // driver for nats:// and tls:// URLs
+	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // driver for redis:// and rediss:// URLs
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )

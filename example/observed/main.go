@@ -77,7 +77,7 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 	conn, err := dynamic.NewConn(b, reg, // the first interceptor is the outermost, next to the caller
 		measured,
 		interceptors.Retry(),
-		traced, // inside Retry, so that each attempt has its own span
+		traced, // comes after Retry, so that each attempt has its own span
 		interceptors.Logging(logger),
 		breaker.New(),
 		interceptors.AuthToken(interceptors.StaticToken(token)),

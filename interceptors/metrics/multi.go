@@ -65,7 +65,7 @@ func (m *measuredMulti) Close() {
 func (m *measuredMulti) begin(ctx context.Context) *call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.call == nil { // this is the first attempt
+	if m.call == nil { // no earlier Send has started the measurement
 		m.call = m.metrics.begin(ctx, &m.metrics.client, m.info)
 	}
 	return m.call

@@ -70,7 +70,7 @@ func (m *tracedMulti) start(ctx context.Context) context.Context {
 	defer m.mu.Unlock()
 	if m.span == nil {
 		ctx, m.span = m.tracer.start(ctx, trace.SpanKindClient, m.info.Descriptor.FullName(), m.info)
-	} else { // a further attempt
+	} else { // an earlier attempt has started the span
 		ctx = trace.ContextWithSpan(ctx, m.span.Span)
 	}
 	return m.tracer.inject(ctx)

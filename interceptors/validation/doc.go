@@ -5,9 +5,8 @@
 //	conn, err := dynamic.NewConn(b, reg, validation.New())
 //
 // Generated and dynamic messages are validated in the same way. A .proto file that declares rules
-// imports buf/validate/validate.proto. The sources do not have to include that file. This package
-// links the generated Go code of that file into the program, and the registry resolves imports from
-// such code.
+// imports buf/validate/validate.proto. A copy of that file is not needed: this package links Go
+// code that contains the file's descriptor, and the registry uses that descriptor.
 //
 // The error text lists all violated rules. The error details contain a buf.validate.Violations
 // message with the same information in machine-readable form. If a rule cannot be evaluated, the

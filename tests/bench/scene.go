@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // for nats:// URLs
-	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // for redis:// URLs
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // registers the driver for nats:// URLs
+	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // registers the driver for redis:// URLs
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"

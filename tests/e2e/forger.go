@@ -18,7 +18,7 @@ type forger struct {
 	*world
 
 	bus   bus.Bus
-	id    string // used both as client ID and as server ID
+	id    string // the forger uses it as its client ID and as its server ID
 	count atomic.Int64
 }
 

@@ -46,11 +46,11 @@ func testObserved(t *testing.T, network Network) {
 	useEveryKind(t, served, conn)
 	requireSpans(t, spans)
 	requirePage(t, page, map[string]float64{
-		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4, // including the rejected call
+		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4, // includes the rejected call
 		"rpc_client_request_size_bytes": 4, "rpc_client_response_size_bytes": 3,
 		"rpc_server_request_size_bytes": 4, "rpc_server_response_size_bytes": 3,
 		"dynpsrpc_client_active_calls": 0, "dynpsrpc_server_active_calls": 0, "dynpsrpc_client_multi_responses_total": 1,
-		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2, // including the rejected update
+		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2, // includes the rejected update
 		"dynpsrpc_delivery_duration_seconds": 1, "dynpsrpc_delivery_size_bytes": 1,
 		"dynpsrpc_conn_waiting": 0, "dynpsrpc_conn_dropped_total": 0,
 	})

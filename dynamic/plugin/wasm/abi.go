@@ -48,9 +48,10 @@ var exports = []struct {
 	{exportCall, signature{[]api.ValueType{i32, i32, i32, i64}, []api.ValueType{i64}}},
 }
 
-// checkExports returns an error that lists all problems with the module's exports. A function may
-// be missing or have the wrong signature. The memory may be missing, or its initial size may exceed
-// memoryLimit. The module may also export _start without _initialize.
+// checkExports returns an error that lists all problems with the module's exports. It is a problem
+// if a function is missing or has the wrong signature, or if the memory is missing or its initial
+// size exceeds memoryLimit. A module that exports _start but not _initialize is a program rather
+// than a library, and is also rejected.
 func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	var errs []error
 	functions := compiled.ExportedFunctions()
@@ -73,8 +74,9 @@ func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	return errors.Join(errs...)
 }
 
-// checkImports returns an error that lists all imports that the host cannot satisfy. The host never
-// provides memories. It may also not provide a function, or provide it with a different signature.
+// checkImports returns an error that lists all imports that the host cannot satisfy. The host
+// provides functions, but no memories. The import of a function cannot be satisfied if the host
+// does not provide the function or provides it with a different signature.
 func checkImports(runtime wazero.Runtime, compiled wazero.CompiledModule) error {
 	var errs []error
 	for _, memory := range compiled.ImportedMemories() {

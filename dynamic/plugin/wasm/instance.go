@@ -160,7 +160,7 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 		return nil, abiViolation("module returned %d bytes, which exceeds the maximum of %d", size, in.maxResponse)
 	}
 	if size == 0 {
-		return nil, nil // the address is not checked if the result is empty
+		return nil, nil // an empty result may have any address
 	}
 	bytes, ok := in.module.Memory().Read(address, size)
 	if !ok {

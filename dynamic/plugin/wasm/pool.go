@@ -49,7 +49,7 @@ func (p *pool) acquire(ctx context.Context) (*instance, error) {
 		<-p.semaphore
 		return nil, err
 	}
-	if ctx.Err() != nil { // a call would fail, and the pool would lose the instance
+	if ctx.Err() != nil { // a call would fail, and the instance would be discarded
 		p.release(in)
 		return nil, p.acquireError(ctx)
 	}

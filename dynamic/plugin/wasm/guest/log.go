@@ -50,7 +50,7 @@ func dropBuiltins(groups []string, attribute slog.Attr) slog.Attr {
 func (h logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h logHandler) Handle(ctx context.Context, record slog.Record) error {
-	attributes := slog.Record{Level: record.Level} // the host adds the time
+	attributes := slog.Record{Level: record.Level} // the time is left out, because the host adds it
 	record.Attrs(func(attribute slog.Attr) bool {
 		attributes.AddAttrs(attribute)
 		return true

@@ -38,7 +38,7 @@ func (c *requestContext) Err() error {
 	if c.inner == nil && !c.ended && time.Now().Before(c.deadline) {
 		return nil
 	}
-	c.initLocked() // makes later calls return the same error
+	c.initLocked() // from now on, Err returns the inner context's error
 	return c.inner.Err()
 }
 
