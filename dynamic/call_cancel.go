@@ -2,9 +2,12 @@ package dynamic
 
 import (
 	"context"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -18,6 +21,9 @@ const cancelTimeout = 100 * time.Millisecond
 // run to completion. A call that has reached the expiry sent in its request needs no cancellation,
 // because the servers know that expiry.
 func (p *clientPlan) cancel(callID id.Call) {
+	if p.cancels.denied.Load() {
+		return
+	}
 	frame, err := (&wire.Cancel{RequestID: callID[:]}).AppendFrame(nil)
 	if err != nil {
 		return // unreachable: generated IDs are valid UTF-8
@@ -25,6 +31,23 @@ func (p *clientPlan) cancel(callID id.Call) {
 	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 	defer cancel()
 	channel := bus.Channel(wire.CancelChannel(p.method.Service().WireName()))
-	// The error is ignored: without the cancellation, the handler's context ends at the expiry.
-	_ = p.conn.bus.Publish(ctx, channel, frame, nil)
+	// Without the cancellation, the handler's context ends at the expiry.
+	p.cancels.Delivered(bus.Unknown, p.conn.bus.Publish(ctx, channel, frame, p.cancels))
+}
+
+// cancelReport is the delivery report of a conn's cancellations for one service. If the broker
+// denies one, as under the rules of a psrpc fleet, the conn logs a warning and sends no more of
+// them.
+type cancelReport struct {
+	service string
+	logger  *slog.Logger
+	denied  atomic.Bool
+}
+
+// Delivered implements bus.DeliveryReport.
+func (r *cancelReport) Delivered(_ int, err error) {
+	if transport.IsPermissionDenied(err) && r.denied.CompareAndSwap(false, true) {
+		r.logger.Warn("dynpsrpc: the broker does not permit to publish cancellations: the handler of an abandoned call "+
+			"runs until its deadline", slog.String("service", r.service), slog.Any("error", err))
+	}
 }

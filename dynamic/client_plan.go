@@ -23,6 +23,8 @@ type clientPlan struct {
 	responses message.Type
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
+	// cancels reports the fate of the cancellations of the method's service.
+	cancels *cancelReport
 }
 
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
@@ -36,11 +38,12 @@ func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
 	}
-	if _, err := c.subscribeReplies(ctx, method.Service()); err != nil {
+	replies, err := c.subscribeReplies(ctx, method.Service())
+	if err != nil {
 		return nil, errors.NewErrorf(errors.FromContext(err).Code(),
 			"client of %s: cannot subscribe to responses: %w", method.FullName(), err)
 	}
-	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses}
+	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses, cancels: &replies.cancels}
 	if !method.Topics() {
 		if p.defaultRoute, err = p.newRoute(nil); err != nil {
 			return nil, err

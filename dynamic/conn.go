@@ -278,7 +278,7 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	}
 	replies := c.replies[s.WireName()]
 	if replies == nil {
-		replies = newReplySubscriptions(c.bus, c, s.WireName(), c.options.id)
+		replies = newReplySubscriptions(c.bus, c, s.WireName(), c.options.id, c.options.logger)
 		c.replies[s.WireName()] = replies
 	}
 	c.mu.Unlock()

@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -26,6 +27,8 @@ type replySubscriptions struct {
 	// streams is the subscription to stream frames. It is never opened if the service has no
 	// streams.
 	streams transport.LazySubscription
+	// cancels reports the fate of the conn's cancellations for the service.
+	cancels cancelReport
 
 	// opening is a lock that is held while subscribing. It is a channel of capacity one rather than
 	// a mutex, so that a goroutine can stop waiting for it when its context ends.
@@ -39,8 +42,9 @@ type replyCallbacks interface {
 	onStream(frame []byte)
 }
 
-func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, clientID string) *replySubscriptions {
+func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, clientID string, logger *slog.Logger) *replySubscriptions {
 	return &replySubscriptions{
+		cancels:   cancelReport{service: wireName, logger: logger},
 		bus:       b,
 		callbacks: callbacks,
 		wireName:  wireName,

@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -179,9 +180,8 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 		// A service with only subscription methods receives nothing from the bus.
 		return nil
 	}
-	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
-	if err := r.cancelSubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel); err != nil {
-		return errors.NewErrorf(errors.Unavailable, "service %s: cannot subscribe: %w", r.service.Name(), err)
+	if err := r.subscribeCancels(ctx); err != nil {
+		return err
 	}
 	for _, e := range endpoints {
 		if err := r.openEndpoint(ctx, e); err != nil {
@@ -189,6 +189,24 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 		}
 	}
 	return nil
+}
+
+// subscribeCancels subscribes to the cancel frames of clients. If the broker does not permit that,
+// subscribeCancels logs a warning and returns nil, because the rules of a psrpc fleet do not know
+// the channel. The handler of a call that its caller has abandoned then runs until its deadline.
+func (r *Registration) subscribeCancels(ctx context.Context) error {
+	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
+	err := r.cancelSubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel)
+	switch {
+	case err == nil:
+		return nil
+	case transport.IsPermissionDenied(err):
+		r.server.options.logger.Warn("dynpsrpc: the broker does not permit to subscribe to cancellations: the handler of a "+
+			"call that its caller abandons runs until its deadline",
+			slog.String("service", string(r.service.Name())), slog.Any("error", err))
+		return nil
+	}
+	return transport.WithSubscribeCode(err, "service "+string(r.service.Name())+": cannot subscribe")
 }
 
 // openEndpoint adds an endpoint to the registration and subscribes to the endpoint's channels. If
@@ -204,7 +222,7 @@ func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 		if r.ctx.Err() != nil {
 			return errors.ErrServerClosed
 		}
-		return errors.NewErrorf(errors.Unavailable, "method %s: cannot subscribe: %w", e.plan.method.FullName(), err)
+		return transport.WithSubscribeCode(err, "method "+e.plan.method.FullName()+": cannot subscribe")
 	}
 	return nil
 }

@@ -43,6 +43,9 @@ const (
 	ReasonBusDown Reason = "bus down"
 	// ReasonTooLarge means that the request exceeds the size limit of the bus.
 	ReasonTooLarge Reason = "too large"
+	// ReasonRefused means that the bus or its broker refused the request, for example because the
+	// caller may not publish on the method's channel. The code of the error has the cause.
+	ReasonRefused Reason = "refused by the bus"
 	// ReasonCanceled means that the caller canceled the call.
 	ReasonCanceled Reason = "canceled"
 	// ReasonDeadline means that the deadline of the call passed.

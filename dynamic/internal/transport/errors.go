@@ -16,7 +16,9 @@ import (
 //   - bus.ErrFrameTooLarge is returned unchanged, with ReasonTooLarge.
 //   - An error with code unavailable, which means that the broker is unreachable or the bus is
 //     closed, is returned unchanged, with ReasonBusDown.
-//   - Any other error is wrapped in an error with code internal, with ReasonBusDown.
+//   - An error with another code, such as permission_denied, is returned unchanged, with
+//     ReasonRefused.
+//   - An error without a code is wrapped in an error with code internal, with ReasonBusDown.
 func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // the reason belongs to the error
 	coded, ok := errors.AsType[errors.Error](err)
 	switch {
@@ -26,9 +28,28 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 		return err, errors.ReasonTooLarge
 	case ok && coded.Code() == errors.Unavailable:
 		return err, errors.ReasonBusDown
+	case ok:
+		return err, errors.ReasonRefused
 	default:
 		return errors.NewErrorf(errors.Internal, "the bus failed: %w", err), errors.ReasonBusDown
 	}
+}
+
+// WithSubscribeCode returns an error with the given text that wraps err, an error returned by
+// Bus.Subscribe. The error has the code of err, or unavailable if err has no code.
+func WithSubscribeCode(err error, text string) error {
+	code := errors.Unavailable
+	if coded, ok := errors.AsType[errors.Error](err); ok {
+		code = coded.Code()
+	}
+	return errors.NewErrorf(code, "%s: %w", text, err)
+}
+
+// IsPermissionDenied reports whether err, an error of a bus, means that the broker does not permit
+// to publish or to subscribe.
+func IsPermissionDenied(err error) bool {
+	coded, ok := errors.AsType[errors.Error](err)
+	return ok && coded.Code() == errors.PermissionDenied
 }
 
 // ContextReason returns the reason to record for a call that failed because its context ended. err

@@ -29,7 +29,9 @@ func TestClassifyError(t *testing.T) {
 		"too large":            {tooLarge, errors.ResourceExhausted, errors.ReasonTooLarge, true},
 		"closed":               {bus.ErrClosed, errors.Unavailable, errors.ReasonBusDown, true},
 		"unreachable":          {unavailable, errors.Unavailable, errors.ReasonBusDown, true},
-		"another code":         {errors.NewErrorf(errors.PermissionDenied, "denied"), errors.Internal, errors.ReasonBusDown, false},
+		"denied":               {errors.NewErrorf(errors.PermissionDenied, "denied"), errors.PermissionDenied, errors.ReasonRefused, true},
+		"bad subject":          {errors.NewErrorf(errors.InvalidArgument, "too long"), errors.InvalidArgument, errors.ReasonRefused, true},
+		"quota":                {errors.NewErrorf(errors.ResourceExhausted, "quota"), errors.ResourceExhausted, errors.ReasonRefused, true},
 		"error without a code": {other, errors.Internal, errors.ReasonBusDown, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,6 +48,25 @@ func TestClassifyError(t *testing.T) {
 				assert.ErrorIs(t, err, tt.err)
 			}
 		})
+	}
+}
+
+// The error of a subscription keeps its code. A context's error has no code of its own.
+func TestWithSubscribeCode(t *testing.T) {
+	t.Parallel()
+	for cause, code := range map[error]errors.ErrorCode{
+		errors.NewErrorf(errors.PermissionDenied, "denied"): errors.PermissionDenied,
+		errors.NewErrorf(errors.ResourceExhausted, "full"):  errors.ResourceExhausted,
+		bus.ErrClosed:         errors.Unavailable,
+		context.Canceled:      errors.Unavailable,
+		errors.New("no code"): errors.Unavailable,
+	} {
+		err := WithSubscribeCode(cause, "method M: cannot subscribe")
+		coded, ok := errors.AsType[errors.Error](err)
+		require.True(t, ok)
+		assert.Equal(t, code, coded.Code(), "%v", cause)
+		require.ErrorIs(t, err, cause)
+		require.ErrorContains(t, err, "method M: cannot subscribe: "+cause.Error())
 	}
 }
 

@@ -1,0 +1,120 @@
+package dynamic_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+var errDenied = errors.NewErrorf(errors.PermissionDenied, "the broker denies it")
+
+// A broker that permits psrpc's channels only makes calls lose their cancellations, and nothing
+// else. The server and the conn say so once each.
+func TestCancel_Denied(t *testing.T) {
+	t.Parallel()
+	for name, deny := range map[string]func(report bus.DeliveryReport) error{
+		"Publish fails": func(bus.DeliveryReport) error { return errDenied },
+		"the report fails": func(report bus.DeliveryReport) error {
+			report.Delivered(bus.Unknown, errDenied)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			isCancel := func(channel bus.Channel) bool { return strings.HasSuffix(channel.Name, "|CANCEL") }
+			b, log := newFakeBus(), &capturedLog{}
+			logger := slog.New(log)
+			b.subscribe = func(
+				ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
+			) (bus.Subscription, error) {
+				if isCancel(channel) {
+					return nil, errDenied
+				}
+				return b.Bus.Subscribe(ctx, channel, mode, handler)
+			}
+			var cancels atomic.Int64
+			b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+				if isCancel(channel) {
+					cancels.Add(1)
+					return deny(report)
+				}
+				return b.Bus.Publish(ctx, channel, frame, report)
+			}
+			w := newWorldOn(t, b, dynamic.WithLogger(logger))
+			w.serve(t, dynamic.Handlers{
+				"Direct": identity[text](),
+				"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
+					<-ctx.Done()
+					return request, nil
+				}),
+			})
+			require.Len(t, log.all(), 1, "the server's warning")
+			assert.Equal(t, slog.LevelWarn, log.all()[0]["level"])
+
+			conn, err := dynamic.NewConn(b, w.registry, dynamic.WithLogger(logger))
+			require.NoError(t, err)
+			defer conn.Close()
+			client := textClient(t, conn, echo)
+			for range 3 {
+				ctx, abandon := context.WithCancel(t.Context())
+				time.AfterFunc(10*time.Millisecond, abandon)
+				_, err := client.Call(ctx, wrapperspb.String("hi"), dynamic.WithRequestTimeout(100*time.Millisecond))
+				requireCode(t, errors.Canceled, err)
+			}
+			assert.EqualValues(t, 1, cancels.Load(), "no more are sent after the first one was denied")
+			assert.Len(t, log.all(), 2, "the conn's warning")
+			_, err = w.call(t, direct, "hi")
+			require.NoError(t, err)
+		})
+	}
+}
+
+// What the bus denies keeps its code: when a service is registered, when a client is created and
+// when a call is made.
+func TestBusDenies_CodeIsKept(t *testing.T) {
+	t.Parallel()
+	for _, denial := range []error{errDenied, errors.NewErrorf(errors.ResourceExhausted, "too many subscriptions")} {
+		coded, _ := errors.AsType[errors.Error](denial)
+		b := newFakeBus()
+		w := newWorldOn(t, b)
+		service := descriptor(t, w.registry, "test.Echoes")
+		b.subscribe = func(
+			ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
+		) (bus.Subscription, error) {
+			if strings.HasSuffix(channel.Name, "|CANCEL") {
+				return b.Bus.Subscribe(ctx, channel, mode, handler)
+			}
+			return nil, denial
+		}
+		_, err := w.server.Register(service, nil, dynamic.AllowMissing())
+		requireCode(t, coded.Code(), err)
+		require.ErrorIs(t, err, denial)
+		_, err = dynamic.NewClient[text, text](w.conn, echo)
+		requireCode(t, coded.Code(), err)
+
+		b.subscribe = nil
+		b.publish = func(context.Context, bus.Channel, []byte, bus.DeliveryReport) error { return denial }
+		_, err = w.call(t, echo, "hi")
+		requireCode(t, coded.Code(), err)
+		requireFacts(t, errors.ReasonRefused, err)
+		b.publish = func(_ context.Context, _ bus.Channel, _ []byte, report bus.DeliveryReport) error {
+			report.Delivered(bus.Unknown, denial)
+			return nil
+		}
+		_, err = w.call(t, echo, "hi")
+		requireCode(t, coded.Code(), err)
+		requireFacts(t, errors.ReasonRefused, err)
+		b.publish = nil
+	}
+}
