@@ -47,6 +47,9 @@ type Bus struct {
 	misroutedLog logThrottle
 	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.
 	deniedLog logThrottle
+	// refusedLog throttles the events for refused subscriptions. Only nats.go's error handler uses
+	// it.
+	refusedLog logThrottle
 
 	// mu guards subscribers. It is never held while calling a nats.go function that may block.
 	mu          sync.RWMutex

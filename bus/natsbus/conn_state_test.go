@@ -103,6 +103,44 @@ func TestBus_HalfOpenConnection(t *testing.T) {
 	}
 }
 
+// A connection that loses what the bus sends is detected although frames keep arriving.
+func TestBus_NothingSentArrives(t *testing.T) {
+	t.Parallel()
+	const probe = 200 * time.Millisecond
+	server := testenv.NATS(t)
+	proxy := testenv.NewProxy(t, addr(server.URL()))
+	events, handler := newEvents()
+	b := newBus(t, "nats://"+proxy.Addr(), handler, natsbus.WithProbeInterval(probe))
+	sender := newBus(t, server.URL())
+	frames, _ := listen(t, b, results, bus.Broadcast)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // the cleanup waits for it
+		defer close(stopped)
+		for ticker := time.NewTicker(probe / 20); ; {
+			select {
+			case <-ticker.C:
+				assert.NoError(t, sender.Publish(t.Context(), results, []byte("x"), nil))
+			case <-stop:
+				ticker.Stop()
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-stopped })
+	soon(t, frames, "frame before")
+
+	proxy.Mute(true)
+	started := time.Now()
+	down := events.next(t, bus.Disconnected)
+	require.ErrorContains(t, down.Err, "did not answer")
+	assert.Less(t, time.Since(started), 4*probe+time.Second, "four probe intervals, and a margin for a busy machine")
+	assert.NotEmpty(t, frames, "frames arrived in the meantime")
+	proxy.Mute(false)
+	proxy.Cut() // a connection that has lost a part of what was sent is of no use
+	events.next(t, bus.Reconnected)
+	publish(t, b, others, nil)
+}
+
 // A server that has stopped reading does not block publishers for long.
 func TestBus_StuckServer(t *testing.T) {
 	t.Parallel()

@@ -81,8 +81,8 @@
 // that other peers publish before the renewal are lost.
 //
 // The bus sends a PING once per probe interval and reconnects if the server does not answer. A
-// half-open connection is therefore detected within about two probe intervals; see
-// [WithProbeInterval].
+// half-open connection is therefore detected within about two probe intervals, or four if frames
+// still arrive, or six if more than a megabyte is on its way; see [WithProbeInterval].
 //
 // # Debugging
 //

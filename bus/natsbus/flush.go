@@ -19,6 +19,9 @@ const (
 	// bulkFactor multiplies the probe interval to obtain the time limit of a flush after a bulk
 	// transfer, and the time limit of a write (see connOptions).
 	bulkFactor = 5
+	// receivingFactor multiplies the probe interval to obtain the time limit of a flush while
+	// messages arrive from the server, but no answer to the PING.
+	receivingFactor = 3
 )
 
 // flush is one PING/PONG exchange with the server. NATS processes the commands of a connection in
@@ -145,31 +148,54 @@ func (b *Bus) waitDelivered() {
 }
 
 // roundTrip sends PINGs until one is answered. unconfirmed is the number of bytes sent since the
-// last answered PING; it determines the time limit. If the time limit has passed and no message was
-// received during the last attempt, roundTrip marks the bus as disconnected and makes nats.go
-// reconnect. A server that still sends messages is alive, even if its PONG is late.
+// last answered PING. If the server does not answer in time, roundTrip marks the bus as
+// disconnected and makes nats.go reconnect.
+//
+// Messages that arrive in the meantime may explain a late PONG, because it waits behind them, but
+// only for a limited time. They do not prove that the server receives what the bus sends.
 func (b *Bus) roundTrip(unconfirmed uint64) error {
-	limit := b.options.probeInterval
-	if unconfirmed > bulkBytes {
-		limit *= bulkFactor
-	}
-	for deadline := time.Now().Add(limit); ; {
+	started, before := time.Now(), b.nc.Stats()
+	for {
 		if b.nc.Status() != nats.CONNECTED {
 			return errConnLost
 		}
 		received := b.nc.Stats().InMsgs
 		err := b.ping()
-		switch {
+		now := b.nc.Stats()
+		limit := patience(b.options.probeInterval, unconfirmed, now.InBytes-before.InBytes)
+		silent := now.InMsgs == received
+		switch waited := time.Since(started); {
 		case err == nil:
 			return nil
 		case !errors.Is(err, context.DeadlineExceeded):
 			return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: no confirmation from the server: %w", err)
-		case b.nc.Stats().InMsgs == received && time.Now().After(deadline):
-			b.markDisconnected(b.noAnswerError())
+		case waited >= limit.receiving, silent && waited >= limit.silent:
+			b.markDisconnected(noAnswerError(waited))
 			_ = b.nc.ForceReconnect() // fails if the connection is closed
-			return b.noAnswerError()
+			return noAnswerError(waited)
 		}
 	}
+}
+
+// flushLimits are the time limits of a flush.
+type flushLimits struct {
+	// silent applies if nothing arrives from the server.
+	silent time.Duration
+	// receiving applies if messages arrive, but no PONG.
+	receiving time.Duration
+}
+
+// patience returns the time limits of a flush. sent and received are the numbers of bytes that may
+// be in transit ahead of the PING and of the PONG.
+func patience(probeInterval time.Duration, sent, received uint64) flushLimits {
+	limits := flushLimits{silent: probeInterval, receiving: receivingFactor * probeInterval}
+	if sent > bulkBytes {
+		limits.silent = bulkFactor * probeInterval
+	}
+	if sent > bulkBytes || received > bulkBytes {
+		limits.receiving = bulkFactor * probeInterval
+	}
+	return limits
 }
 
 // ping sends a PING and waits for the PONG for at most one probe interval.
@@ -181,6 +207,7 @@ func (b *Bus) ping() error {
 	return b.nc.FlushWithContext(ctx)
 }
 
-func (b *Bus) noAnswerError() error {
-	return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the server did not answer for %v", b.options.probeInterval)
+func noAnswerError(waited time.Duration) error {
+	return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the server did not answer for %v",
+		waited.Round(time.Millisecond))
 }

@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"context"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,10 @@ import (
 // handlerTimeout limits how long the bus waits for nats.go to call the error handler.
 const handlerTimeout = time.Second
 
+// refusalTimeout limits how long the bus waits for the error handler after a flush if an earlier
+// subscription has been refused.
+const refusalTimeout = 250 * time.Millisecond
+
 // deniedSubject matches the text of a permission error, which nats.go does not parse.
 var deniedSubject = regexp.MustCompile(`(Subscription|Publish) to "([^"]+)"(?: using queue "([^"]+)")?`)
 
@@ -29,6 +34,9 @@ var deniedSubject = regexp.MustCompile(`(Subscription|Publish) to "([^"]+)"(?: u
 type asyncErrors struct {
 	mu   sync.Mutex
 	last error
+	// refusals counts the subscriptions that the server has refused because the connection or its
+	// account has too many.
+	refusals uint64
 	// changed is closed and replaced whenever an error is recorded.
 	changed chan struct{}
 	// skipped is an error that the bus does not wait for. It is either the connection's LastError
@@ -41,6 +49,9 @@ func (a *asyncErrors) record(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last = err
+	if errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+		a.refusals++
+	}
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
@@ -57,6 +68,14 @@ func (a *asyncErrors) skip(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.skipped = err
+}
+
+// refused returns the number of subscriptions that the server has refused. The returned channel is
+// closed when the next error is recorded.
+func (a *asyncErrors) refused() (uint64, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refusals, a.changed
 }
 
 // attachErrorHandler wraps the connection's error handler: the wrapper calls the previous handler
@@ -88,8 +107,10 @@ func (b *Bus) onAsyncError(err error) {
 			b.onSubscribeDenied(subKey{subject: found[2], queue: found[3] == queueGroup}, err)
 		}
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
-		b.events.Put(bus.Event{Kind: bus.Dropped, Err: errors.NewErrorf(errors.ResourceExhausted,
-			"the nats server rejected a subscription, which will receive no frames: %w", err)})
+		if _, ok := b.refusedLog.allow(); ok {
+			b.events.Put(bus.Event{Kind: bus.Dropped, Err: errors.NewErrorf(errors.ResourceExhausted,
+				"the nats server rejected a subscription, which will receive no frames: %w", err)})
+		}
 	}
 	b.asyncErrors.record(err)
 }
@@ -116,6 +137,37 @@ func (b *Bus) waitAsyncErrors() {
 			return
 		case <-b.ctx.Done():
 			return
+		}
+	}
+}
+
+// waitRefusal waits until the error handler has been called if the server has refused one of the
+// subscriptions that were sent since refused returned before. It reports whether the server has
+// refused any.
+//
+// The server's error does not name the subscription, and the error is the same value each time, so
+// LastError does not tell whether the error is new. After a refusal, waitRefusal therefore takes
+// refusalTimeout for each flush with only subscriptions that the server has accepted.
+func (b *Bus) waitRefusal(ctx context.Context, before uint64) bool {
+	if refusals, _ := b.asyncErrors.refused(); refusals != before {
+		return true
+	}
+	if !errors.Is(b.nc.LastError(), nats.ErrMaxSubscriptionsExceeded) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, refusalTimeout)
+	defer cancel()
+	for {
+		refusals, changed := b.asyncErrors.refused()
+		if refusals != before {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		case <-b.ctx.Done():
+			return false
 		}
 	}
 }

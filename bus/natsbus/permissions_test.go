@@ -83,3 +83,58 @@ func TestBus_InboxDenied(t *testing.T) {
 	soon(t, frames, "frame")
 	assert.Empty(t, nobody)
 }
+
+// A subscription that exceeds the server's limit fails, whether it is made alone or at the same time
+// as others. What Subscribe has confirmed is reachable, and there is room again after a Close.
+func TestBus_TooManySubscriptions(t *testing.T) {
+	t.Parallel()
+	const limit = 20 // the inbox is one of them
+	url := testenv.NATS(t, func(o *server.Options) { o.MaxSubs = limit }).URL()
+	events, handler := newEvents()
+	b, sender := newBus(t, url, handler), newBus(t, url)
+	var mu sync.Mutex
+	subscribed := map[bus.Channel]bus.Subscription{}
+	received := make(chan string, 1000)
+	subscribe := func(i int) {
+		channel := bus.Channel{Subject: fmt.Sprint("SRV.Svc.topic", i)}
+		s, err := b.Subscribe(t.Context(), channel, bus.Queue, func([]byte) { received <- channel.Subject })
+		if err != nil {
+			requireCode(t, errors.ResourceExhausted, err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		subscribed[channel] = s
+	}
+	reachable := func() {
+		for channel := range subscribed {
+			publish(t, sender, channel, nil)
+			assert.Equal(t, channel.Subject, soon(t, received, "frame on "+channel.Subject))
+		}
+	}
+	for i := range 10 {
+		subscribe(i)
+	}
+	require.Len(t, subscribed, 10)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() { subscribe(10 + i) })
+	}
+	all.Wait()
+	for i := range 20 {
+		subscribe(100 + i)
+	}
+	assert.Len(t, subscribed, limit-1, "the last ones are made alone, so each of them that fits succeeds")
+	reachable()
+	requireCode(t, errors.ResourceExhausted, events.next(t, bus.Dropped).Err)
+	assert.Empty(t, events, "the events are limited")
+
+	for channel, s := range subscribed {
+		s.Close()
+		delete(subscribed, channel)
+		break
+	}
+	subscribe(200)
+	assert.Len(t, subscribed, limit-1)
+	reachable()
+}

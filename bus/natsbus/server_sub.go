@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,8 @@ type serverSub struct {
 	refs int
 	// confirmed reports whether a flush has proved that the server has the subscription.
 	confirmed bool
+	// refusals is the number of subscriptions that the server had refused before sub was sent.
+	refusals uint64
 	// denied is the server's permission error. It is valid only while deniedEpoch is the current
 	// epoch of the connection.
 	denied      error
@@ -46,6 +49,7 @@ func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
 	shared := b.serverSubs[s.subKey]
 	if shared == nil {
 		shared = &serverSub{}
+		shared.refusals, _ = b.asyncErrors.refused()
 		if shared.sub, err = b.subscribeNATS(s.subKey); err != nil {
 			b.removeSubscriber(s)
 			return false, b.subscribeError(err, s.channel)
@@ -73,12 +77,19 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 }
 
 // confirmServerSub is called after a successful flush. It marks the NATS subscription as confirmed,
-// or returns the permission error that arrived before the flush ended.
-func (b *Bus) confirmServerSub(s *subscription) error {
+// or returns the error if the server has denied or refused the subscription before the flush ended.
+// The server's refusal does not say which subscription it concerns, so all subscriptions that were
+// not confirmed at that time fail.
+func (b *Bus) confirmServerSub(ctx context.Context, s *subscription) error {
+	refused := b.waitRefusal(ctx, s.serverSub.refusals)
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	if err := s.serverSub.denied; err != nil && s.serverSub.deniedEpoch == b.conn.epoch() {
+	switch err := s.serverSub.denied; {
+	case err != nil && s.serverSub.deniedEpoch == b.conn.epoch():
 		return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %s: %w", s.channel, err)
+	case refused && !s.serverSub.confirmed:
+		return errors.NewErrorf(errors.ResourceExhausted, "nats bus cannot subscribe to channel %s: %w",
+			s.channel, nats.ErrMaxSubscriptionsExceeded)
 	}
 	s.serverSub.confirmed = true
 	return nil

@@ -26,8 +26,8 @@ type subscription struct {
 //
 // Subscribe returns the context's error if ctx ends first, and bus.ErrClosed if the bus is closed.
 // Other errors have code unavailable if the bus is disconnected, permission_denied if the server
-// denies the subscription, and invalid_argument if the channel's subject is not a valid NATS
-// subject.
+// denies the subscription, resource_exhausted if the connection has too many subscriptions for the
+// server, and invalid_argument if the channel's subject is not a valid NATS subject.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
@@ -52,7 +52,7 @@ func (b *Bus) Subscribe(
 	}
 	err = b.waitFlushed(ctx)
 	if err == nil {
-		err = b.confirmServerSub(s)
+		err = b.confirmServerSub(ctx, s)
 	}
 	if err != nil {
 		b.releaseServerSub(s)

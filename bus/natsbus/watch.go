@@ -42,8 +42,8 @@ func (b *Bus) watch() {
 		case <-probe.C:
 			// ping waits for at most one probe interval. If it takes longer, nats.go is blocked in
 			// a write.
-			if b.flusher.stalled(b.options.probeInterval * 3 / 2) {
-				b.markDisconnected(b.noAnswerError())
+			if limit := b.options.probeInterval * 3 / 2; b.flusher.stalled(limit) {
+				b.markDisconnected(noAnswerError(limit))
 			}
 			b.flusher.request()
 			b.countDropped()

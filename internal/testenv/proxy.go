@@ -19,6 +19,8 @@ type Proxy struct {
 	target string
 	addr   string
 	delay  atomic.Int64 // in nanoseconds
+	// muted reports whether what clients send is discarded.
+	muted atomic.Bool
 	// goroutines tracks all goroutines started by the proxy.
 	goroutines sync.WaitGroup
 
@@ -83,6 +85,10 @@ func (p *Proxy) Refuse() {
 // Delay delays all data on all connections by d, in both directions. The default is zero. A change
 // applies only to data that the proxy receives after the call.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
+
+// Mute makes the proxy discard what clients send, on open and on new connections, or ends that. What
+// the target sends still arrives.
+func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.
 // Connections that are already black-holed remain so.
