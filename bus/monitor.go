@@ -25,6 +25,10 @@ type Stats struct {
 	Received uint64
 	// Dropped counts the frames known to have been lost between the broker and a [Handler].
 	Dropped uint64
+	// DroppedBy contains those of the dropped frames whose reason is known, by reason. A reason is a
+	// short word, for example the code of the broker's error reply, such as OOM or NOPERM. The map
+	// is nil if there are no such frames.
+	DroppedBy map[string]uint64
 }
 
 // EventKind is the kind of an [Event].

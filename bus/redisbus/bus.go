@@ -44,6 +44,11 @@ type Bus struct {
 
 	events lifecycle.EventQueue[bus.Event]
 
+	// drops counts the queue frames that were lost because their lock could not be taken.
+	drops drops
+	// settling is the number of lock attempts that are being settled.
+	settling atomic.Int64
+
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }
 
@@ -192,7 +197,11 @@ func (b *Bus) Subscribe(
 	b.mu.Unlock()
 
 	subscription := &subscription{bus: b, channel: c, subscriber: subscriber}
-	if err := b.waitForChannel(ctx, s, c, c.subscribedLocked); err != nil {
+	err = b.waitForChannel(ctx, s, c, c.subscribedLocked)
+	if err == nil && mode == bus.Queue {
+		err = s.waitForLocks(ctx)
+	}
+	if err != nil {
 		subscription.unsubscribe()
 		subscriber.Close()
 		return nil, err
@@ -282,6 +291,7 @@ func (b *Bus) Stats() bus.Stats {
 		PublishErrors: b.publishErrors.Load(),
 		Received:      b.received.Load(),
 		Dropped:       b.dropped.Load(),
+		DroppedBy:     b.drops.byReason(),
 	}
 }
 
@@ -301,6 +311,7 @@ func (b *Bus) Close() error {
 	for _, c := range b.listChannels() {
 		c.snapshot.Load().subscribers.Close()
 	}
+	b.topology.close()
 	if b.options.ownsClient {
 		_ = b.client.Close() // the bus is closed, so the error does not matter
 	}
@@ -320,6 +331,18 @@ func (b *Bus) listChannels() []*channelState {
 		channels = append(channels, c)
 	}
 	return channels
+}
+
+// hasQueues reports whether any channel of sup has queue subscribers.
+func (b *Bus) hasQueues(sup *supervisor) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, c := range b.channels {
+		if c.supervisor == sup && c.snapshot.Load().subscribers.HasQueue() {
+			return true
+		}
+	}
+	return false
 }
 
 // deleteIfUnusedLocked deletes c if it has no subscribers, is not subscribed on Redis, and is

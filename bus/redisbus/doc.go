@@ -58,9 +58,10 @@
 // # Connections
 //
 // A bus dials its own connections with the options of the client: one for pub/sub and one for
-// publishing. Once a queue frame arrives, the bus also dials a connection for locks. In a Cluster,
-// it dials one such connection per node. The client's pool and hooks are not used. The connections
-// always use RESP2, regardless of the protocol version of the client.
+// publishing. With the first queue subscription, the bus also dials a connection for locks. In a
+// Cluster, it dials one such connection per node. The connections always use RESP2, regardless of
+// the protocol version of the client. The client's own connections are used only for locks that a
+// server has refused because they belong elsewhere: during failovers and while slots migrate.
 //
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands
@@ -104,8 +105,9 @@
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //
-// Stats.Dropped also counts queue frames that were lost because the attempt to take their lock
-// failed with an error.
+// A Dropped event also tells that queue frames were lost because Redis refused their locks. Its error
+// contains the words of Redis. There is at most one such event per reason in five seconds;
+// Stats.DroppedBy counts all of these frames by reason.
 //
 // # Testing
 //

@@ -40,6 +40,8 @@ type lockAttempt struct {
 	// has entered the snapshot's pendingLocks gate, and leaves the gate in finish.
 	snapshot *snapshot
 	frame    []byte
+	// arrived is the time at which the frame was read from the connection.
+	arrived time.Time
 }
 
 // lockKey returns the key of the lock on frame. As in psrpc, the key is the base64 encoding of the
@@ -56,23 +58,14 @@ func (a lockAttempt) write(w *bufio.Writer) {
 	writeCommand(w, "set", lockKey(a.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
 }
 
-// complete implements command. It finishes the attempt with the reply from Redis, or starts it
-// again if the key's slot has moved to another node.
+// complete implements command. It finishes the attempt with the reply from Redis. If the reply shows
+// that the lock belongs on another server, complete tries again there.
 func (a lockAttempt) complete(_ int64, err error) {
-	if isMoved(err) {
-		a.bus.workers.Go(a.retryOnMovedNode) // Bus.Close waits for this goroutine
+	if err != nil && canSettle(err) {
+		a.bus.settle(a, err)
 		return
 	}
 	a.finish(err)
-}
-
-// retryOnMovedNode repeats the attempt after the slot of its key has moved to another cluster node.
-// It uses go-redis, which follows redirections.
-func (a lockAttempt) retryOnMovedNode() {
-	b := a.bus
-	b.topology.refresh(b.ctx)
-	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
-	a.finish(b.client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err())
 }
 
 // finish delivers the frame if this process has taken the lock. If err is redis.Nil, another
@@ -84,7 +77,7 @@ func (a lockAttempt) finish(err error) {
 	switch {
 	case errors.Is(err, redis.Nil):
 	case err != nil:
-		a.bus.dropped.Add(1)
+		a.bus.dropQueueFrame(a.channel.name, err)
 	case !a.channel.snapshot.Load().subscribers.DeliverQueue(a.frame) && !a.snapshot.subscribers.DeliverQueue(a.frame):
 		a.bus.dropped.Add(1) // cannot happen: the last subscriber of a queue waits for pendingLocks
 	}

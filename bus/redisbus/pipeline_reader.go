@@ -18,7 +18,13 @@ func (p *pipeline[T]) run() {
 			err = p.readReplies()
 		}
 		if p.required {
-			p.session.fail(fmt.Errorf("command connection: %w", err))
+			cause := err
+			if dial, ok := errors.AsType[dialError](err); ok {
+				cause = dial.error // the other pipelines of the session may have sent their commands
+			}
+			p.session.fail(fmt.Errorf("command connection: %w", cause))
+		} else if p.session.ctx.Err() == nil {
+			p.session.bus.topology.refresh(p.session.ctx) // the node may have been replaced
 		}
 		if p.failAll(err) {
 			return
@@ -42,7 +48,7 @@ func (p *pipeline[T]) ensureSocket() error {
 	defer cancel()
 	socket, err := dialSocket(ctx, p.node)
 	if err != nil {
-		return err
+		return dialError{err}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,6 +156,8 @@ func (p *pipeline[T]) checkHealth() error {
 		// The limit is one and a half intervals, because the oldest command may have been sent up
 		// to half an interval after lastProgress.
 		return fmt.Errorf("no reply from redis for %v", interval)
+	case !p.required:
+		s.bus.topology.refresh(s.ctx) // another node may be taking over
 	}
 	p.repliesAtCheck = p.replies
 	return nil

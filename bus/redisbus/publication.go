@@ -35,7 +35,7 @@ func (p publication) complete(receivers int64, err error) {
 	b := p.bus
 	if err != nil {
 		b.publishErrors.Add(1)
-		if isMoved(err) {
+		if isTransient(err) {
 			b.workers.Go(func() { b.topology.refresh(b.ctx) })
 		}
 	} else {

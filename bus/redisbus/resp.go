@@ -33,15 +33,30 @@ func isRedisError(err error) bool {
 	return errors.As(err, &reply)
 }
 
-// hasCode reports whether err is an error reply that begins with the given code.
-func hasCode(err error, code string) bool {
+// redisReply returns the text of the error reply in err, or "" if err does not contain one.
+func redisReply(err error) string {
 	var reply redis.Error
-	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), code+" ")
+	if errors.As(err, &reply) {
+		return reply.Error()
+	}
+	return ""
 }
 
-// isMoved reports whether err is a MOVED error. A cluster node sends it if the node does not own
-// the slot of the key or channel.
-func isMoved(err error) bool { return hasCode(err, "MOVED") }
+// hasCode reports whether err is an error reply that begins with the given code.
+func hasCode(err error, code string) bool {
+	return strings.HasPrefix(redisReply(err), code+" ")
+}
+
+// isTransient reports whether err is an error reply that a server of a cluster sends while the
+// cluster changes. The same command will succeed later, possibly on another server.
+func isTransient(err error) bool {
+	for _, code := range []string{"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING"} {
+		if hasCode(err, code) {
+			return true
+		}
+	}
+	return false
+}
 
 // writeCommand writes a command as a RESP array of strings. Errors are reported by the writer's
 // Flush method.

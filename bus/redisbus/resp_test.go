@@ -37,7 +37,7 @@ func TestReadReply_Kinds(t *testing.T) {
 	assert.True(t, isRedisError(err))
 	_, err = readReply(r)
 	assert.True(t, isRedisError(err))
-	assert.True(t, isMoved(err))
+	assert.True(t, isTransient(err))
 	_, err = readReply(r)
 	require.Error(t, err, "no command of the bus is answered with a string")
 	assert.False(t, isRedisError(err))

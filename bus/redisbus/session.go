@@ -33,10 +33,15 @@ type session struct {
 
 	pubsub    *socket
 	publisher *pipeline[publication]
-	// lockPipelines maps each node key to the pipeline for the locks on that node. Only the
-	// goroutine that delivers frames uses it. Until the session is active, this is the goroutine
-	// that calls activate. Afterwards, it is the goroutine that runs readLoop.
-	lockPipelines map[string]*pipeline[lockAttempt]
+	// lockPipelines points to a map from each node key to the pipeline for the locks on that node.
+	// The map is never modified: a copy is stored when a pipeline is added.
+	lockPipelines atomic.Pointer[map[string]*pipeline[lockAttempt]]
+	// lockPipelinesMu is held while a pipeline is added to lockPipelines.
+	lockPipelinesMu sync.Mutex
+	// locksWanted contains a token if the connections for locks should be opened.
+	locksWanted chan struct{}
+	// locksReady is closed once the connections for locks have been opened.
+	locksReady chan struct{}
 
 	// active is set once all channels are subscribed and Publish uses the session.
 	active atomic.Bool
@@ -65,9 +70,11 @@ type bufferedFrame struct {
 func newSession(sup *supervisor, node *redis.Client) *session {
 	s := &session{
 		bus: sup.bus, supervisor: sup, node: node,
-		lockPipelines: map[string]*pipeline[lockAttempt]{},
-		wakeup:        make(chan struct{}, 1),
+		wakeup:      make(chan struct{}, 1),
+		locksWanted: make(chan struct{}, 1),
+		locksReady:  make(chan struct{}),
 	}
+	s.lockPipelines.Store(&map[string]*pipeline[lockAttempt]{})
 	s.ctx, s.cancel = context.WithCancelCause(s.bus.ctx)
 	return s
 }
@@ -173,7 +180,7 @@ func (s *session) activate() {
 		s.deliver(frame.channel, frame.frame)
 	}
 	s.buffered = nil
-	for _, p := range s.lockPipelines {
+	for _, p := range *s.lockPipelines.Load() {
 		p.flush(maxInlineBytes)
 	}
 	s.active.Store(true)
@@ -191,46 +198,10 @@ func (s *session) deliver(name, frame []byte) {
 	}
 	state.snapshot.Load().subscribers.DeliverBroadcast(frame)
 	if snapshot := state.beginLockAttempt(); snapshot != nil {
-		attempt := lockAttempt{bus: s.bus, channel: state, snapshot: snapshot, frame: frame}
-		if s.tryLock(attempt) != nil {
-			snapshot.pendingLocks.Leave()
-			s.bus.dropped.Add(1)
+		attempt := lockAttempt{bus: s.bus, channel: state, snapshot: snapshot, frame: frame, arrived: time.Now()}
+		if err := s.tryLock(attempt); err != nil {
+			attempt.finish(err)
 		}
-	}
-}
-
-// tryLock adds a lock attempt to the pipeline for the server that stores the lock. flushLocks sends
-// it later.
-//
-// If tryLock returns an error, the attempt has not been added and will never be completed.
-func (s *session) tryLock(attempt lockAttempt) error {
-	node, nodeKey, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
-	if err != nil {
-		return err
-	}
-	p := s.lockPipelines[nodeKey]
-	if p == nil {
-		if node != s.node {
-			node = node.WithTimeout(s.bus.options.probeInterval)
-		}
-		// In a cluster, locks are spread over all masters. The pipeline to a master is created when
-		// a lock on it is needed for the first time.
-		p = newPipeline[lockAttempt](s, lockCapacity, maxLockBatch, node, nil)
-		s.lockPipelines[nodeKey] = p
-		s.workers.Go(p.run) // discard starts a goroutine that waits for s.workers
-	}
-	return p.enqueue(s.ctx, attempt)
-}
-
-// flushLocks sends the lock attempts for all frames that have arrived. The pub/sub socket calls
-// flushLocks before each Read, when its buffer is empty. As a result, the attempts for a burst of
-// frames share a write, while an attempt for a single frame is sent without delay.
-func (s *session) flushLocks() {
-	if !s.active.Load() {
-		return // activate will flush the pipelines
-	}
-	for _, p := range s.lockPipelines {
-		p.flush(maxInlineBytes)
 	}
 }
 

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -25,8 +26,12 @@ type subscribeCommand struct {
 // reconcileLoop waits for channels to become dirty and sends commands for them. It returns when the
 // session ends.
 func (s *session) reconcileLoop() {
+	openLocks := sync.OnceFunc(func() { s.workers.Go(s.openLocks) })
 	for {
 		select {
+		case <-s.locksWanted:
+			openLocks()
+			continue
 		case <-s.wakeup:
 		case <-s.ctx.Done():
 			return
@@ -165,7 +170,7 @@ func (s *session) onRefused(err error) {
 		switch {
 		case len(command.channels) > 1:
 			c.subscribeAlone = true
-		case isMoved(err):
+		case isTransient(err):
 			c.subscribeAlone = true
 			b.workers.Go(func() { b.reassignNode(c) })
 			continue
@@ -176,7 +181,7 @@ func (s *session) onRefused(err error) {
 		c.notifyLocked()
 	}
 	b.mu.Unlock()
-	if len(command.channels) == 1 && !isMoved(err) {
+	if len(command.channels) == 1 && !isTransient(err) {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: err})
 	}
 }

@@ -36,6 +36,10 @@ type supervisor struct {
 	attached *session
 	// dirty lists the channels that are waiting for the reconcile loop of the attached session.
 	dirty []*channelState
+	// nextReplacement is the earliest time at which a read-only server may end the session again.
+	nextReplacement time.Time
+	// replacementPause is the pause after the next such replacement.
+	replacementPause time.Duration
 }
 
 // newSupervisor returns a supervisor that has no session yet. In a cluster with sharded pub/sub,
@@ -104,6 +108,9 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 			s.discard()
 			return nil, s.err()
 		}
+	}
+	if b.hasQueues(sup) {
+		s.requestLocks()
 	}
 	sup.lastActive.Store(s)
 	s.activate()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"strconv"
+	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -23,6 +25,14 @@ type topology interface {
 	// lockNode returns the node that stores the lock on frame, and the key of that node. The node
 	// argument is the session's own node.
 	lockNode(ctx context.Context, node *redis.Client, frame []byte) (*redis.Client, string, error)
+	// lockNodes returns all nodes that store locks, by node key. The node argument is the session's
+	// own node.
+	lockNodes(ctx context.Context, node *redis.Client) map[string]*redis.Client
+	// lockClient returns the client that takes a lock after a node has refused it with cause. The
+	// client follows redirections.
+	lockClient(cause error) redis.UniversalClient
+	// close releases what the topology itself has opened.
+	close()
 	// reportsReceivers reports whether the reply to PUBLISH counts all connections that receive the
 	// frame.
 	reportsReceivers() bool
@@ -36,7 +46,7 @@ func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 	switch client := client.(type) {
 	case *redis.Client:
 		if client != nil {
-			return single{client}, nil
+			return newSingleTopology(client), nil
 		}
 	case *redis.ClusterClient:
 		if client != nil && sharded {
@@ -55,7 +65,16 @@ func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 
 // single is the topology of a single server or of a Sentinel group. For a group, client is a
 // failover client, which always dials the current master.
-type single struct{ client *redis.Client }
+type single struct {
+	client *redis.Client
+	// cluster is set once the server has turned out to be a node of a cluster. It takes the locks
+	// that belong on other nodes.
+	cluster *atomic.Pointer[redis.ClusterClient]
+}
+
+func newSingleTopology(client *redis.Client) single {
+	return single{client: client, cluster: &atomic.Pointer[redis.ClusterClient]{}}
+}
 
 func (s single) nodeKey(context.Context, string) (string, error) { return "", nil }
 
@@ -63,6 +82,36 @@ func (s single) node(context.Context, string) (*redis.Client, error) { return s.
 
 func (s single) lockNode(_ context.Context, node *redis.Client, _ []byte) (*redis.Client, string, error) {
 	return node, "", nil
+}
+
+func (s single) lockNodes(_ context.Context, node *redis.Client) map[string]*redis.Client {
+	return map[string]*redis.Client{"": node}
+}
+
+// lockClient returns a cluster client if cause shows that the server is a node of a cluster.
+func (s single) lockClient(cause error) redis.UniversalClient {
+	if !hasCode(cause, "MOVED") && !hasCode(cause, "ASK") {
+		return s.client
+	}
+	if client := s.cluster.Load(); client != nil {
+		return client
+	}
+	o := s.client.Options()
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: []string{o.Addr}, ClientName: o.ClientName, Dialer: o.Dialer, TLSConfig: o.TLSConfig, OnConnect: o.OnConnect,
+		Username: o.Username, Password: o.Password, CredentialsProvider: o.CredentialsProvider,
+		CredentialsProviderContext: o.CredentialsProviderContext, StreamingCredentialsProvider: o.StreamingCredentialsProvider,
+	})
+	if !s.cluster.CompareAndSwap(nil, client) {
+		_ = client.Close() // never used
+	}
+	return s.cluster.Load()
+}
+
+func (s single) close() {
+	if client := s.cluster.Load(); client != nil {
+		_ = client.Close() // an error no longer matters
+	}
 }
 
 func (s single) reportsReceivers() bool { return true }
@@ -89,6 +138,22 @@ func (c cluster) lockNode(ctx context.Context, _ *redis.Client, frame []byte) (*
 	}
 	return node, node.Options().Addr, nil
 }
+
+func (c cluster) lockNodes(ctx context.Context, _ *redis.Client) map[string]*redis.Client {
+	var mu sync.Mutex
+	nodes := map[string]*redis.Client{}
+	_ = c.client.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		nodes[node.Options().Addr] = node
+		return nil
+	}) // after an error, connections are opened when they are needed
+	return nodes
+}
+
+func (c cluster) lockClient(error) redis.UniversalClient { return c.client }
+
+func (c cluster) close() {}
 
 func (c cluster) reportsReceivers() bool { return false }
 

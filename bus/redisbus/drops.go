@@ -1,0 +1,98 @@
+package redisbus
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// dropEventInterval is the minimum time between two Dropped events of queue frames with the
+	// same reason.
+	dropEventInterval = 5 * time.Second
+	// maxDropReasons is the maximum number of reasons that are counted separately.
+	maxDropReasons = 32
+	// otherDrops is the reason under which further reasons are counted.
+	otherDrops = "other"
+)
+
+// drops counts queue frames that were lost because their lock could not be taken, by reason.
+type drops struct {
+	mu      sync.Mutex
+	reasons map[string]*dropReason
+}
+
+// dropReason counts the frames of one reason.
+type dropReason struct {
+	frames, reported uint64
+	lastEvent        time.Time
+}
+
+// byReason returns the number of frames by reason, or nil if there are none.
+func (d *drops) byReason() map[string]uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var frames map[string]uint64
+	for reason, drop := range maps.All(d.reasons) {
+		if frames == nil {
+			frames = map[string]uint64{}
+		}
+		frames[reason] = drop.frames
+	}
+	return frames
+}
+
+// add counts a frame. It returns the number of frames that the next event must report, or zero if
+// the last event with this reason was too recent.
+func (d *drops) add(reason string) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.reasons == nil {
+		d.reasons = map[string]*dropReason{}
+	}
+	if d.reasons[reason] == nil && len(d.reasons) >= maxDropReasons {
+		reason = otherDrops
+	}
+	drop := d.reasons[reason]
+	if drop == nil {
+		drop = &dropReason{}
+		d.reasons[reason] = drop
+	}
+	drop.frames++
+	if now := time.Now(); now.Sub(drop.lastEvent) >= dropEventInterval {
+		unreported := drop.frames - drop.reported
+		drop.lastEvent, drop.reported = now, drop.frames
+		return unreported
+	}
+	return 0
+}
+
+// dropQueueFrame counts a queue frame whose lock could not be taken, and emits an event with the
+// cause unless the last event with this reason was too recent.
+func (b *Bus) dropQueueFrame(channel string, cause error) {
+	b.dropped.Add(1)
+	if b.ctx.Err() != nil {
+		return // the frames of a bus that is being closed are expected to be lost
+	}
+	if frames := b.drops.add(dropReasonOf(cause)); frames > 0 {
+		err := channelError("take the lock on a queue frame of", channel, cause)
+		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: channel, Frames: frames, Err: err})
+	}
+}
+
+// dropReasonOf returns the name under which frames that were lost because of err are counted. For an
+// error reply from Redis, it is the code at the beginning of the reply, such as OOM.
+func dropReasonOf(err error) string {
+	switch {
+	case isRedisError(err):
+		code, _, _ := strings.Cut(redisReply(err), " ")
+		return code
+	case errors.Is(err, errFull):
+		return "QUEUE_FULL"
+	}
+	return "CONNECTION"
+}

@@ -1,0 +1,185 @@
+package redisbus_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// lockKey returns the key of the lock on a queue frame.
+func lockKey(frame string) string {
+	hash := sha256.Sum256([]byte(frame))
+	return base64.StdEncoding.EncodeToString(hash[:])
+}
+
+// cluster returns the client of a new cluster and a function that sends a CLUSTER command to the
+// node with the given address.
+func cluster(t *testing.T) (*redis.ClusterClient, []string, func(address string, command ...any) string) {
+	t.Helper()
+	addresses := testenv.RedisCluster(t).Addrs()
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client, addresses, func(address string, command ...any) string {
+		node := redis.NewClient(&redis.Options{Addr: address})
+		defer node.Close()
+		answer, err := node.Do(t.Context(), append([]any{"cluster"}, command...)...).Text()
+		require.NoError(t, err)
+		return answer
+	}
+}
+
+// No queue frame is lost while the slot of its lock migrates, or while no node serves the slot.
+func TestBus_LocksWhileClusterChanges(t *testing.T) {
+	t.Parallel()
+	const frames = 30
+	client, addresses, ask := cluster(t)
+	for name, opts := range map[string][]redisbus.Option{"plain": nil, "sharded": {redisbus.WithShardedPubSub()}} {
+		b, err := redisbus.New(client, append(opts, make(events, 100).handler())...)
+		require.NoError(t, err)
+		channel := bus.Channel{Name: "queue" + name}
+		got := listen(t, b, channel, bus.Queue)
+		owner := func(key string) (slot int64, source, target string) {
+			slot, err := client.ClusterKeySlot(t.Context(), key).Result()
+			require.NoError(t, err)
+			node, err := client.MasterForKey(t.Context(), key)
+			require.NoError(t, err)
+			source, target = node.Options().Addr, addresses[0]
+			if target == source {
+				target = addresses[1]
+			}
+			return slot, source, target
+		}
+		for i := range frames { // SET is answered with ASK
+			frame := name + strconv.Itoa(i)
+			slot, source, target := owner(lockKey(frame))
+			ask(target, "setslot", slot, "importing", ask(source, "myid"))
+			ask(source, "setslot", slot, "migrating", ask(target, "myid"))
+			requireArrives(t, b, channel, got, frame)
+			ask(target, "setslot", slot, "stable")
+			ask(source, "setslot", slot, "stable")
+		}
+		frame := name + "unserved"
+		slot, source, _ := owner(lockKey(frame))
+		ask(source, "delslots", slot) // SET is answered with CLUSTERDOWN
+		require.NoError(t, b.Publish(t.Context(), channel, []byte(frame), nil))
+		require.NoError(t, b.Publish(t.Context(), channel, []byte(frame+" is read, but not delivered yet"), nil))
+		<-got
+		ask(source, "addslots", slot)
+		assert.Equal(t, frame, <-got)
+		assert.Zero(t, b.Stats().Dropped)
+		require.NoError(t, b.Close())
+	}
+}
+
+// A client for a single server works on a node of a cluster, although most locks are on other nodes.
+func TestBus_SingleClientOnClusterNode(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: testenv.RedisCluster(t).Addrs()[0]})
+	defer client.Close()
+	b, err := redisbus.New(client)
+	require.NoError(t, err)
+	defer b.Close()
+	channel := bus.Channel{Name: "queue"}
+	got := listen(t, b, channel, bus.Queue)
+	for i := range 30 {
+		requireArrives(t, b, channel, got, strconv.Itoa(i))
+	}
+}
+
+// The loss of a queue frame whose lock is refused is counted by reason. The first loss is an event
+// that contains the words of Redis; the next ones come too soon for another event.
+func TestBus_LocksRefused(t *testing.T) {
+	t.Parallel()
+	for code, refuse := range map[string][]any{
+		"OOM":    {"config", "set", "maxmemory", "1"},
+		"NOPERM": {"acl", "setuser", "rpc", "resetkeys"},
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			server := testenv.Redis(t, "--user", "rpc", "on", "nopass", "~*", "&*", "+@all")
+			admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+			defer admin.Close()
+			require.NoError(t, admin.Do(t.Context(), refuse...).Err())
+			client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "rpc", Password: "x"})
+			defer client.Close()
+			busEvents := make(events, 10)
+			b, err := redisbus.New(client, busEvents.handler())
+			require.NoError(t, err)
+			defer b.Close()
+			channel := bus.Channel{Name: "queue"}
+			listen(t, b, channel, bus.Queue)
+			for i := range 3 {
+				require.NoError(t, b.Publish(t.Context(), channel, fmt.Append(nil, i), nil))
+			}
+			event := busEvents.next(t, bus.Dropped)
+			assert.Equal(t, "queue", event.Channel)
+			require.ErrorContains(t, event.Err, code+" ")
+			require.Eventually(t, func() bool { return b.Stats().DroppedBy[code] == 3 }, waitTimeout, waitTimeout/1000)
+			assert.EqualValues(t, 3, b.Stats().Dropped)
+			assert.Empty(t, busEvents)
+		})
+	}
+}
+
+// A server that becomes a replica refuses locks. The bus then connects again, because after a
+// failover the client dials the new master.
+func TestBus_ServerBecomesReplica(t *testing.T) {
+	t.Parallel()
+	demoted, master := testenv.Redis(t), testenv.Redis(t)
+	var current atomic.Value // the address of the master
+	current.Store(demoted.Addr())
+	client := redis.NewClient(&redis.Options{Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, current.Load().(string))
+	}})
+	defer client.Close()
+	busEvents := make(events, 10)
+	b, err := redisbus.New(client, busEvents.handler())
+	require.NoError(t, err)
+	defer b.Close()
+	channel := bus.Channel{Name: "queue"}
+	got := listen(t, b, channel, bus.Queue)
+	requireArrives(t, b, channel, got, "before")
+
+	admin := redis.NewClient(&redis.Options{Addr: demoted.Addr()})
+	defer admin.Close()
+	current.Store(master.Addr())
+	require.NoError(t, admin.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+	requireArrives(t, b, channel, got, "in between")
+	busEvents.next(t, bus.Disconnected)
+	busEvents.next(t, bus.Reconnected)
+	requireArrives(t, b, channel, got, "after")
+	assert.Zero(t, b.Stats().Dropped)
+}
+
+// The connections for locks are open when the first frame arrives, so that its caller does not wait.
+func TestBus_OpensLockConnectionsOnSubscribe(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	b := connect(t, server)
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr(), PoolSize: 1})
+	defer admin.Close()
+	connections := func() int {
+		list, err := admin.ClientList(t.Context()).Result()
+		require.NoError(t, err)
+		return strings.Count(list, "\n")
+	}
+	before := connections()
+	listen(t, b, bus.Channel{Name: "plain"}, bus.Broadcast)
+	assert.Equal(t, before, connections())
+	listen(t, b, bus.Channel{Name: "queue"}, bus.Queue)
+	assert.Equal(t, before+1, connections())
+}
