@@ -10,11 +10,8 @@ import (
 
 // CheckTopic returns an error with code invalid_argument if parts is not a topic of the method. For
 // a method without topics, parts must be empty. Otherwise there must be as many parts as the method
-// requires, and no other topic of the method may have the same channels:
-//   - Each part must be valid UTF-8. Channel names replace every invalid byte by the same text.
-//   - An empty part must not follow a part that is not empty. Subjects on NATS leave out empty
-//     parts, so that ["n", ""] and ["", "n"] would have one subject. Empty parts at the start are
-//     accepted, because programs use them for a default namespace.
+// requires, and each must be valid UTF-8: channel names replace every invalid byte by the same text,
+// so that topics with invalid bytes would share a channel. Empty parts are accepted, as in psrpc.
 func CheckTopic(method *registry.Method, parts []string) error {
 	if len(parts) == method.TopicParts() {
 		return checkParts(method, parts)
@@ -30,18 +27,12 @@ func CheckTopic(method *registry.Method, parts []string) error {
 		method.FullName(), strings.Join(names, ", "), method.TopicParts(), len(parts), parts)
 }
 
-// checkParts returns an error if the parts of a topic cannot be told apart from those of another
-// topic of the same method. See [CheckTopic].
+// checkParts returns an error if a part of a topic is not valid UTF-8.
 func checkParts(method *registry.Method, parts []string) error {
 	for i, part := range parts {
 		if !utf8.ValidString(part) {
 			return errors.NewErrorf(errors.InvalidArgument, "method %s: part %d of the topic is not valid UTF-8: %.200q",
 				method.FullName(), i+1, part)
-		}
-		if part == "" && i > 0 && parts[i-1] != "" {
-			return errors.NewErrorf(errors.InvalidArgument,
-				"method %s: part %d of the topic is empty and follows a part that is not: %.200q",
-				method.FullName(), i+1, parts)
 		}
 	}
 	return nil
