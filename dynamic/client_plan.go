@@ -30,11 +30,11 @@ type clientPlan struct {
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
 // replies of the method's service.
 func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
-	requests, err := message.Resolve[Req](method.Input())
+	requests, err := message.Resolve[Req](method.Service(), method.Input())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: request type: %w", method.FullName(), err)
 	}
-	responses, err := message.Resolve[Resp](method.Output())
+	responses, err := message.Resolve[Resp](method.Service(), method.Output())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
 	}

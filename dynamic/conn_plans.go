@@ -18,7 +18,7 @@ func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) 
 	if err != nil {
 		return nil, nil, err
 	}
-	message, err := plan.requests.From(c.registry, request)
+	message, err := plan.requests.From(request)
 	if err != nil {
 		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", plan.method.FullName(), err)
 	}
@@ -63,7 +63,7 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	if p != nil && p.method == method {
 		return p, nil
 	}
-	updates, err := message.Resolve[proto.Message](method.Output())
+	updates, err := message.Resolve[proto.Message](method.Service(), method.Output())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}

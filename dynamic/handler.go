@@ -130,11 +130,11 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	if !isCall(method) {
 		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
-	requests, err := message.Resolve[Req](method.Input())
+	requests, err := message.Resolve[Req](method.Service(), method.Input())
 	if err != nil {
 		return nil, fmt.Errorf("request type: %w", err)
 	}
-	responses, err := message.Resolve[Resp](method.Output())
+	responses, err := message.Resolve[Resp](method.Service(), method.Output())
 	if err != nil {
 		return nil, fmt.Errorf("response type: %w", err)
 	}
@@ -194,11 +194,11 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	if !isCall(method) {
 		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
 	}
-	requests, err := message.Resolve[proto.Message](method.Input())
+	requests, err := message.Resolve[proto.Message](method.Service(), method.Input())
 	if err != nil {
 		return nil, fmt.Errorf("request type: %w", err)
 	}
-	responses, err := message.Resolve[proto.Message](method.Output())
+	responses, err := message.Resolve[proto.Message](method.Service(), method.Output())
 	if err != nil {
 		return nil, fmt.Errorf("response type: %w", err)
 	}

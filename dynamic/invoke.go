@@ -9,8 +9,8 @@ import (
 )
 
 // Invoke calls the method with the given full name, such as "my.pkg.MyService/NormalRPC", and
-// returns its response. The response has the generated Go type if the program contains one;
-// otherwise, it is a *dynamicpb.Message.
+// returns its response. The response has the generated Go type if the program contains one with the
+// same schema; otherwise, it is a *dynamicpb.Message.
 //
 // The request can be one of the following:
 //
@@ -77,7 +77,7 @@ func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOpti
 // that [Invoke] accepts as a request. If the message cannot be converted to the method's request
 // type, it is not sent, and Send fails with the code [errors.InvalidArgument].
 func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
-	converted, err := s.plan.requests.From(s.plan.conn.registry, message)
+	converted, err := s.plan.requests.From(message)
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.plan.method.FullName(), err)
 	}

@@ -61,11 +61,11 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 	if kind := method.Kind(); kind != registry.KindStream {
 		return nil, fmt.Errorf("the method is a %s, not a stream", kindNouns[kind])
 	}
-	recvType, err := message.Resolve[Recv](method.Input())
+	recvType, err := message.Resolve[Recv](method.Service(), method.Input())
 	if err != nil {
 		return nil, fmt.Errorf("type of received messages: %w", err)
 	}
-	sendType, err := message.Resolve[Send](method.Output())
+	sendType, err := message.Resolve[Send](method.Service(), method.Output())
 	if err != nil {
 		return nil, fmt.Errorf("type of sent messages: %w", err)
 	}

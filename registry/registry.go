@@ -104,6 +104,7 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 		if registered[i] != s {
 			continue // already registered
 		}
+		s.types.registry = r
 		r.types.addFile(s.descriptor.ParentFile())
 		r.byName.Store(string(s.Name()), s)
 		r.byWireName.Store(s.wireName, s)

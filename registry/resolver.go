@@ -8,39 +8,40 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// FindMessageByName returns the message type with the given full name. If the program contains a
-// generated Go type with that name, FindMessageByName returns it. Otherwise it returns a dynamic
-// type (see package dynamicpb) if the message is declared in the file of a registered service or in
-// a direct or indirect import of such a file. If the name is unknown, the error is
-// protoregistry.NotFound.
+// FindMessageByName returns the message type with the given full name. The message may be declared
+// in the file of a registered service or in a direct or indirect import of such a file. Its type is
+// the generated Go type of that name if the program contains one with the same schema. Otherwise it
+// is a dynamic type (see package dynamicpb). A generated Go type of another version of the schema is
+// therefore never used for a registered message. If several registered files declare the name, the
+// file that was registered first counts; [Service.FindMessageByName] prefers the files of a service.
+//
+// If no registered file declares the name, FindMessageByName returns the generated Go type of that
+// name. If the program contains none, the error is protoregistry.NotFound.
 //
 // FindMessageByName and the other Find methods allow a Registry to be used as the resolver for the
 // packages proto, protojson, prototext and anypb. With this resolver, these packages can encode and
 // decode an Any that contains a message of a registered service.
 func (r *Registry) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
-	if linked, err := protoregistry.GlobalTypes.FindMessageByName(name); err == nil {
-		return linked, nil
+	if mt, ok := r.types.find(name).(protoreflect.MessageType); ok {
+		return mt, nil
 	}
-	if md, ok := r.types.find(name).(protoreflect.MessageDescriptor); ok {
-		return dynamicpb.NewMessageType(md), nil
-	}
-	return nil, protoregistry.NotFound
+	return protoregistry.GlobalTypes.FindMessageByName(name)
 }
 
 // FindMessageByURL is like [Registry.FindMessageByName] but accepts a type URL, such as
 // "type.googleapis.com/my.pkg.MyRequest". The full name of the message is the part after the last
 // slash.
 func (r *Registry) FindMessageByURL(url string) (protoreflect.MessageType, error) {
-	return r.FindMessageByName(protoreflect.FullName(url[strings.LastIndexByte(url, '/')+1:]))
+	return r.FindMessageByName(messageName(url))
 }
 
 // FindExtensionByName returns the extension type with the given full name. It searches the same
 // places as [Registry.FindMessageByName].
 func (r *Registry) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
-	if linked, err := protoregistry.GlobalTypes.FindExtensionByName(name); err == nil {
-		return linked, nil
+	if xt, ok := r.types.find(name).(protoreflect.ExtensionType); ok {
+		return xt, nil
 	}
-	return extensionType(r.types.find(name))
+	return protoregistry.GlobalTypes.FindExtensionByName(name)
 }
 
 // FindExtensionByNumber returns the extension type that extends the given message and has the given
@@ -48,19 +49,36 @@ func (r *Registry) FindExtensionByName(name protoreflect.FullName) (protoreflect
 func (r *Registry) FindExtensionByNumber(
 	message protoreflect.FullName, number protoreflect.FieldNumber,
 ) (protoreflect.ExtensionType, error) {
-	if linked, err := protoregistry.GlobalTypes.FindExtensionByNumber(message, number); err == nil {
-		return linked, nil
+	if xt, ok := r.types.find(extensionKey{message, number}).(protoreflect.ExtensionType); ok {
+		return xt, nil
 	}
-	return extensionType(r.types.find(extensionKey{message, number}))
+	return protoregistry.GlobalTypes.FindExtensionByNumber(message, number)
 }
 
-func extensionType(d protoreflect.Descriptor) (protoreflect.ExtensionType, error) {
+// messageName returns the full name of the message that a type URL names.
+func messageName(url string) protoreflect.FullName {
+	return protoreflect.FullName(url[strings.LastIndexByte(url, '/')+1:])
+}
+
+// goTypeOf returns the message type or the extension type of a descriptor. It is the type in the
+// program's generated Go code if that type has the same schema, and a dynamic type otherwise.
+func goTypeOf(d protoreflect.Descriptor) any {
 	switch d := d.(type) {
+	case protoreflect.MessageDescriptor:
+		linked, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
+		if err == nil && make(schemaComparison).message(linked.Descriptor(), d) {
+			return linked
+		}
+		return dynamicpb.NewMessageType(d)
 	case protoreflect.ExtensionTypeDescriptor:
-		return d.Type(), nil
+		return d.Type()
 	case protoreflect.ExtensionDescriptor:
-		return dynamicpb.NewExtensionType(d), nil
+		linked, err := protoregistry.GlobalTypes.FindExtensionByName(d.FullName())
+		if err == nil && make(schemaComparison).field(linked.TypeDescriptor(), d) {
+			return linked
+		}
+		return dynamicpb.NewExtensionType(d)
 	default:
-		return nil, protoregistry.NotFound
+		return nil
 	}
 }

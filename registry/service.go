@@ -15,6 +15,7 @@ type Service struct {
 	methods    []*Method
 	byName     map[string]*Method
 	groups     map[string][]*Method
+	types      serviceTypes
 }
 
 // Name returns the full protobuf name of the service, such as "my.pkg.MyService".

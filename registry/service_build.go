@@ -65,6 +65,7 @@ func buildService(descriptor protoreflect.ServiceDescriptor, opts []Option) (*Se
 		byName:     make(map[string]*Method),
 		groups:     make(map[string][]*Method),
 	}
+	s.types.file = descriptor.ParentFile()
 	problems := s.addMethods()
 	problems = append(problems, s.checkWireNames()...)
 	problems = append(problems, s.checkGroups()...)

@@ -12,8 +12,8 @@ import (
 // that was added first takes precedence until it is removed. Lookups take no locks. Callers of
 // addFile and removeFile must hold the registry's lock.
 type typeIndex struct {
-	// declared maps each full name and each extensionKey to the descriptors with that key, as a
-	// []protoreflect.Descriptor. The slices are immutable.
+	// declared maps each full name and each extensionKey to the declarations with that key, as a
+	// []*declaration. The slices are immutable.
 	declared sync.Map
 	// refs counts the references to each file, from registered services and from imports.
 	refs map[protoreflect.FileDescriptor]int
@@ -25,10 +25,22 @@ type extensionKey struct {
 	number  protoreflect.FieldNumber
 }
 
-// find returns the descriptor for a full name or an extensionKey. It returns nil if there is none.
-func (x *typeIndex) find(key any) protoreflect.Descriptor {
+// declaration is a message or an extension that a registered file declares.
+type declaration struct {
+	descriptor protoreflect.Descriptor
+	// goType returns the message or extension type of the descriptor. It creates the type once.
+	goType func() any
+}
+
+func newDeclaration(d protoreflect.Descriptor) *declaration {
+	return &declaration{descriptor: d, goType: sync.OnceValue(func() any { return goTypeOf(d) })}
+}
+
+// find returns the message or extension type for a full name or an extensionKey. It returns nil if
+// there is none.
+func (x *typeIndex) find(key any) any {
 	if all, ok := x.declared.Load(key); ok {
-		return all.([]protoreflect.Descriptor)[0]
+		return all.([]*declaration)[0].goType()
 	}
 	return nil
 }
@@ -70,14 +82,14 @@ func (x *typeIndex) removeFile(fd protoreflect.FileDescriptor) {
 
 func (x *typeIndex) add(key any, d protoreflect.Descriptor) {
 	all, _ := x.declared.Load(key)
-	old, _ := all.([]protoreflect.Descriptor)
-	x.declared.Store(key, append(slices.Clone(old), d))
+	old, _ := all.([]*declaration)
+	x.declared.Store(key, append(slices.Clone(old), newDeclaration(d)))
 }
 
 func (x *typeIndex) remove(key any, d protoreflect.Descriptor) {
 	all, _ := x.declared.Load(key)
-	old, _ := all.([]protoreflect.Descriptor)
-	rest := slices.DeleteFunc(slices.Clone(old), func(other protoreflect.Descriptor) bool { return other == d })
+	old, _ := all.([]*declaration)
+	rest := slices.DeleteFunc(slices.Clone(old), func(other *declaration) bool { return other.descriptor == d })
 	if len(rest) == 0 {
 		x.declared.Delete(key)
 		return

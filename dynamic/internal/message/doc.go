@@ -11,7 +11,8 @@
 //     message whose descriptor is known at run time, but it is slower. On the in-process bus, calls
 //     with dynamicpb reach 0.57 times the rate of calls with generated types.
 //   - If M is an interface such as proto.Message, messages are decoded into the generated type with
-//     the descriptor's name if the program contains one, and into dynamic messages otherwise.
+//     the descriptor's name if the program contains one with the same schema, and into dynamic
+//     messages otherwise.
 //   - Any other M must be a message type with the descriptor's name, usually a pointer to a
 //     generated struct. The Go type alone then guarantees that the message is of the right type, so
 //     outgoing messages are checked only for nil.

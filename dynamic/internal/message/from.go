@@ -17,17 +17,17 @@ type Resolver interface {
 
 // From converts value to a message. If value is a proto.Message, From returns it as it is, without
 // checking its type. If value is a json.RawMessage or a map[string]any, From parses it according to
-// the protobuf JSON mapping and uses resolver to find extensions and the types of messages in
+// the protobuf JSON mapping and uses t's resolver to find extensions and the types of messages in
 // google.protobuf.Any. If value is nil or a nil map, From returns an empty message. Errors returned
 // by From do not contain the name of the method.
-func (t *Type) From(resolver Resolver, value any) (proto.Message, error) {
+func (t *Type) From(value any) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:
 		return t.New(), nil
 	case proto.Message:
 		return value, nil
 	case json.RawMessage:
-		return t.fromJSON(resolver, value)
+		return t.fromJSON(value)
 	case map[string]any:
 		if value == nil {
 			return t.New(), nil
@@ -36,15 +36,15 @@ func (t *Type) From(resolver Resolver, value any) (proto.Message, error) {
 		if err != nil {
 			return nil, fmt.Errorf("map cannot be encoded as JSON: %w", err)
 		}
-		return t.fromJSON(resolver, encoded)
+		return t.fromJSON(encoded)
 	default:
 		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", value)
 	}
 }
 
-func (t *Type) fromJSON(resolver Resolver, encoded []byte) (proto.Message, error) {
+func (t *Type) fromJSON(encoded []byte) (proto.Message, error) {
 	message := t.New()
-	options := protojson.UnmarshalOptions{Resolver: resolver}
+	options := protojson.UnmarshalOptions{Resolver: t.resolver}
 	if err := options.Unmarshal(encoded, message); err != nil {
 		return nil, fmt.Errorf("cannot parse as %s: %w", t.Name, err)
 	}

@@ -28,3 +28,27 @@ func mayRequire(message protoreflect.MessageDescriptor, seen map[protoreflect.Fu
 	}
 	return false
 }
+
+// isExtensible reports whether a message, or a message nested in it, may contain extensions.
+func isExtensible(message protoreflect.MessageDescriptor) bool {
+	return mayExtend(message, map[protoreflect.FullName]bool{})
+}
+
+// mayExtend is like isExtensible but returns false for messages in seen, which have already been
+// searched.
+func mayExtend(message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
+	if seen[message.FullName()] {
+		return false
+	}
+	seen[message.FullName()] = true
+	if message.ExtensionRanges().Len() > 0 {
+		return true
+	}
+	fields := message.Fields()
+	for i := range fields.Len() {
+		if inner := fields.Get(i).Message(); inner != nil && mayExtend(inner, seen) {
+			return true
+		}
+	}
+	return false
+}

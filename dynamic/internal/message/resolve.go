@@ -6,15 +6,15 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/runtime/protoimpl"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// Resolve returns the Type for messages with the given descriptor and Go type M. It returns an
+// Resolve returns the Type for messages with the given descriptor and Go type M. The resolver finds
+// the generated Go types, the extensions and the messages in google.protobuf.Any. Resolve returns an
 // error if values of type M cannot hold such a message.
-func Resolve[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
-	t, err := chooseType[M](descriptor)
+func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.MessageDescriptor) (Type, error) {
+	t, err := chooseType[M](resolver, descriptor)
 	if err != nil {
 		return Type{}, err
 	}
@@ -23,16 +23,20 @@ func Resolve[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, 
 	// A generated type has its own descriptor, which may come from another version of the .proto
 	// file, so both descriptors are searched for required fields.
 	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor())
+	t.resolver = resolver
+	if isExtensible(descriptor) || isExtensible(example.ProtoReflect().Descriptor()) {
+		t.extensions = resolver
+	}
 	return t, nil
 }
 
 // chooseType chooses the Go type that messages are decoded into, following the rules in the package
 // documentation.
-func chooseType[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
+func chooseType[M proto.Message](resolver Resolver, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	var zero M
 	switch any(zero).(type) {
 	case nil:
-		return interfaceType[M](descriptor)
+		return interfaceType[M](resolver, descriptor)
 	case *dynamicpb.Message:
 		return newType[M](descriptor, newDynamic(descriptor)), nil
 	default:
@@ -53,13 +57,13 @@ func newDynamic(descriptor protoreflect.MessageDescriptor) func() proto.Message 
 	return func() proto.Message { return dynamicpb.NewMessage(descriptor) }
 }
 
-// interfaceType returns the Type for an interface type M. Messages are decoded into the generated
-// type if the program contains one, and into dynamic messages otherwise. interfaceType returns an
-// error if the chosen message type does not implement M.
-func interfaceType[M proto.Message](descriptor protoreflect.MessageDescriptor) (Type, error) {
+// interfaceType returns the Type for an interface type M. Messages are decoded into the type that
+// the resolver returns: the generated type if the program contains one with the same schema, and a
+// dynamic type otherwise. interfaceType returns an error if the chosen message type does not implement M.
+func interfaceType[M proto.Message](resolver Resolver, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	name := descriptor.FullName()
 	t := newType[M](descriptor, newDynamic(descriptor))
-	if linked, err := protoregistry.GlobalTypes.FindMessageByName(name); err == nil {
+	if linked, err := resolver.FindMessageByName(name); err == nil {
 		t.New = func() proto.Message { return linked.New().Interface() }
 	}
 	if example := t.New(); !t.accepts(example) {

@@ -36,6 +36,12 @@ type Type struct {
 	// noRequired reports whether messages cannot contain required fields. If so, encoding and
 	// decoding skip the search for missing required fields.
 	noRequired bool
+	// resolver finds the types of extensions and of messages in google.protobuf.Any when a message
+	// is converted from JSON. It is nil in a Type from EncodeOnly.
+	resolver Resolver
+	// extensions finds extensions when a message is decoded. It is nil if messages cannot contain
+	// extensions.
+	extensions Resolver
 	// accepts reports whether a message is of type GoType. It is nil in a Type from EncodeOnly.
 	accepts func(message proto.Message) bool
 }
@@ -115,7 +121,11 @@ func (t *Type) unmarshal(data []byte) (proto.Message, error) {
 	}
 	message := t.New()
 	// Merge avoids resetting the message, which is empty anyway.
-	return message, proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}.Unmarshal(data, message)
+	options := proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}
+	if t.extensions != nil {
+		options.Resolver = t.extensions
+	}
+	return message, options.Unmarshal(data, message)
 }
 
 // Body wraps message in a wire.Body, from which package wire encodes the frame. message must have

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -47,13 +48,13 @@ func TestResolve_ChoosesTheGoType(t *testing.T) {
 		want    proto.Message
 		static  bool
 	}{
-		"generated":                  {func() (Type, error) { return Resolve[*wrapperspb.StringValue](stringValue) }, &wrapperspb.StringValue{}, true},
-		"generated, read at runtime": {func() (Type, error) { return Resolve[*wrapperspb.StringValue](copied) }, &wrapperspb.StringValue{}, true},
-		"dynamic":                    {func() (Type, error) { return Resolve[*dynamicpb.Message](stringValue) }, &dynamicpb.Message{}, false},
-		"dynamic, unlinked":          {func() (Type, error) { return Resolve[*dynamicpb.Message](own) }, &dynamicpb.Message{}, false},
-		"interface":                  {func() (Type, error) { return Resolve[proto.Message](stringValue) }, &wrapperspb.StringValue{}, false},
-		"interface, read at runtime": {func() (Type, error) { return Resolve[proto.Message](copied) }, &wrapperspb.StringValue{}, false},
-		"interface, unlinked":        {func() (Type, error) { return Resolve[proto.Message](own) }, &dynamicpb.Message{}, false},
+		"generated":                  {func() (Type, error) { return Resolve[*wrapperspb.StringValue](protoregistry.GlobalTypes, stringValue) }, &wrapperspb.StringValue{}, true},
+		"generated, read at runtime": {func() (Type, error) { return Resolve[*wrapperspb.StringValue](protoregistry.GlobalTypes, copied) }, &wrapperspb.StringValue{}, true},
+		"dynamic":                    {func() (Type, error) { return Resolve[*dynamicpb.Message](protoregistry.GlobalTypes, stringValue) }, &dynamicpb.Message{}, false},
+		"dynamic, unlinked":          {func() (Type, error) { return Resolve[*dynamicpb.Message](protoregistry.GlobalTypes, own) }, &dynamicpb.Message{}, false},
+		"interface":                  {func() (Type, error) { return Resolve[proto.Message](protoregistry.GlobalTypes, stringValue) }, &wrapperspb.StringValue{}, false},
+		"interface, read at runtime": {func() (Type, error) { return Resolve[proto.Message](protoregistry.GlobalTypes, copied) }, &wrapperspb.StringValue{}, false},
+		"interface, unlinked":        {func() (Type, error) { return Resolve[proto.Message](protoregistry.GlobalTypes, own) }, &dynamicpb.Message{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -77,9 +78,9 @@ func TestResolve_ChoosesTheGoType(t *testing.T) {
 
 func TestType_Check(t *testing.T) {
 	t.Parallel()
-	generated, err := Resolve[*wrapperspb.StringValue](stringValue)
+	generated, err := Resolve[*wrapperspb.StringValue](protoregistry.GlobalTypes, stringValue)
 	require.NoError(t, err)
-	dynamic, err := Resolve[proto.Message](stringValue)
+	dynamic, err := Resolve[proto.Message](protoregistry.GlobalTypes, stringValue)
 	require.NoError(t, err)
 	own := dynamicpb.NewMessage(unlinked(t, "own", "Message"))
 	for name, tt := range map[string]struct {
@@ -125,7 +126,7 @@ func TestType_RequiredFieldsAreFoundInTheDescriptor(t *testing.T) {
 		{&descriptorpb.MessageOptions{}, false},      // possibly in an extension
 	} {
 		descriptor := test.message.ProtoReflect().Descriptor()
-		types, err := Resolve[*dynamicpb.Message](descriptor)
+		types, err := Resolve[*dynamicpb.Message](protoregistry.GlobalTypes, descriptor)
 		require.NoError(t, err)
 		assert.Equal(t, test.noRequired, types.noRequired, descriptor.FullName())
 		assert.Equal(t, test.noRequired, types.Body(test.message).Initialized)
@@ -136,7 +137,7 @@ func TestType_RequiredFieldsAreFoundInTheDescriptor(t *testing.T) {
 func TestType_MissingRequiredField(t *testing.T) {
 	t.Parallel()
 	lacking := &descriptorpb.UninterpretedOption{Name: []*descriptorpb.UninterpretedOption_NamePart{{NamePart: new("x")}}}
-	types, err := Resolve[*dynamicpb.Message](lacking.ProtoReflect().Descriptor())
+	types, err := Resolve[*dynamicpb.Message](protoregistry.GlobalTypes, lacking.ProtoReflect().Descriptor())
 	require.NoError(t, err)
 	_, err = wire.AppendMessageFrame(nil, types.Body(lacking), string(types.Name), 0)
 	require.ErrorContains(t, err, "required field")
@@ -167,7 +168,7 @@ func (t handmadeType) New() protoreflect.Message { return handmade{t.MessageType
 
 func TestResolve_HandmadeType(t *testing.T) {
 	t.Parallel()
-	resolved, err := Resolve[handmade](stringValue)
+	resolved, err := Resolve[handmade](protoregistry.GlobalTypes, stringValue)
 	require.NoError(t, err)
 	message, err := resolved.Decode([]byte{0x0a, 2, 'h', 'i'})
 	require.NoError(t, err)
@@ -180,7 +181,7 @@ func TestType_MissingRequiredFieldOfTheGoType(t *testing.T) {
 	t.Parallel()
 	const name = "UninterpretedOption"
 	lax := unlinked(t, "google.protobuf", name)
-	types, err := Resolve[proto.Message](lax)
+	types, err := Resolve[proto.Message](protoregistry.GlobalTypes, lax)
 	require.NoError(t, err)
 	require.IsType(t, &descriptorpb.UninterpretedOption{}, types.New())
 	lacking := &descriptorpb.UninterpretedOption{Name: []*descriptorpb.UninterpretedOption_NamePart{{}}}
@@ -202,17 +203,17 @@ func TestResolve_WrongGoType(t *testing.T) {
 	type embedding struct{ *wrapperspb.StringValue }
 	for want, resolve := range map[string]func() (Type, error){
 		"*wrapperspb.StringValue for message google.protobuf.StringValue is no message.wider": func() (Type, error) {
-			return Resolve[wider](stringValue)
+			return Resolve[wider](protoregistry.GlobalTypes, stringValue)
 		},
 		"*message.embedding is no message type generated by protoc-gen-go": func() (Type, error) {
-			return Resolve[*embedding](stringValue)
+			return Resolve[*embedding](protoregistry.GlobalTypes, stringValue)
 		},
 		"message.embedding is not a message type, it only embeds a *wrapperspb.StringValue": func() (Type, error) {
-			return Resolve[embedding](stringValue)
+			return Resolve[embedding](protoregistry.GlobalTypes, stringValue)
 		},
 		"wanted message google.protobuf.StringValue, given *wrapperspb.Int32Value, " +
 			"which is message google.protobuf.Int32Value": func() (Type, error) {
-			return Resolve[*wrapperspb.Int32Value](stringValue)
+			return Resolve[*wrapperspb.Int32Value](protoregistry.GlobalTypes, stringValue)
 		},
 	} {
 		_, err := resolve()
@@ -222,7 +223,7 @@ func TestResolve_WrongGoType(t *testing.T) {
 
 func TestType_Convert(t *testing.T) {
 	t.Parallel()
-	generated, err := Resolve[*wrapperspb.StringValue](stringValue)
+	generated, err := Resolve[*wrapperspb.StringValue](protoregistry.GlobalTypes, stringValue)
 	require.NoError(t, err)
 	given := wrapperspb.String("hi")
 	same, err := generated.Convert(given)
@@ -245,7 +246,7 @@ func TestType_Convert(t *testing.T) {
 // An unchanged message keeps its bytes, even if they are not those that this program would write.
 func TestType_EncodeKeepsUnchangedBytes(t *testing.T) {
 	t.Parallel()
-	types, err := Resolve[*wrapperspb.StringValue](stringValue)
+	types, err := Resolve[*wrapperspb.StringValue](protoregistry.GlobalTypes, stringValue)
 	require.NoError(t, err)
 	original := []byte{0x0a, 1, 'x', 0x0a, 2, 'h', 'i'} // the last value of a field counts
 	message, err := types.Decode(original)

@@ -1,0 +1,88 @@
+package dynamic_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// schemaRegistry returns a registry with the services of one source.
+func schemaRegistry(t *testing.T, source string) *registry.Registry {
+	t.Helper()
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"a.proto": {Data: []byte(source)}}, "a.proto"))
+	return reg
+}
+
+func TestSchema_RegisteredMessageWinsOverLinkedType(t *testing.T) {
+	t.Parallel()
+	reg := schemaRegistry(t, `syntax = "proto3"; package google.protobuf;
+		message Duration { int64 seconds = 1; int32 nanos = 2; string zone = 3; }
+		service Clock { rpc Echo(Duration) returns (Duration); }`)
+	clock, _ := reg.Service("google.protobuf.Clock")
+	b := bus.NewLocal()
+	server := dynamic.NewServer(b)
+	t.Cleanup(func() { server.Kill() })
+	_, err := server.Register(clock, dynamic.Handlers{
+		"Echo": dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
+			assert.IsType(t, (*dynamicpb.Message)(nil), request)
+			return request, nil
+		})})
+	require.NoError(t, err)
+	conn, err := dynamic.NewConn(b, reg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	response, err := dynamic.Invoke(t.Context(), conn, "google.protobuf.Clock/Echo", nil)
+	require.NoError(t, err)
+	zone := response.ProtoReflect().Descriptor().Fields().ByName("zone")
+	assert.NotNil(t, zone, "the response has the registered schema")
+}
+
+func TestSchema_ExtensionsOfTheRegistryArrive(t *testing.T) {
+	t.Parallel()
+	reg := schemaRegistry(t, `syntax = "proto2"; package ext;
+		message Box { optional Order order = 1; }
+		message Order { optional string id = 1; extensions 100 to 200; }
+		message Scope { extend Order { optional Order inner = 101; } }
+		extend Order { optional string note = 100; repeated int32 marks = 102; }
+		service Orders { rpc Put(Box) returns (Box); }`)
+	orders, _ := reg.Service("ext.Orders")
+	const box = `{"order": {"id": "7", "[ext.note]": "a", "[ext.Scope.inner]": {"[ext.note]": "b"}, "[ext.marks]": [1, 2]}}`
+	for label, handler := range map[string]dynamic.Handler{
+		"dynamic": dynamic.Unary(func(_ context.Context, r *dynamicpb.Message) (*dynamicpb.Message, error) {
+			text, err := protojson.MarshalOptions{Resolver: orders}.Marshal(r)
+			assert.JSONEq(t, box, string(text), "what the handler sees")
+			return r, err
+		}),
+		"any message": dynamic.Unary(func(_ context.Context, r proto.Message) (proto.Message, error) {
+			text, err := protojson.MarshalOptions{Resolver: orders}.Marshal(r)
+			assert.JSONEq(t, box, string(text), "what the handler sees")
+			return r, err
+		}),
+	} {
+		b := bus.NewLocal()
+		server := dynamic.NewServer(b)
+		t.Cleanup(func() { server.Kill() })
+		_, err := server.Register(orders, dynamic.Handlers{"Put": handler})
+		require.NoError(t, err, label)
+		conn, err := dynamic.NewConn(b, reg)
+		require.NoError(t, err, label)
+		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+		response, err := dynamic.Invoke(t.Context(), conn, "ext.Orders/Put", json.RawMessage(box))
+		require.NoError(t, err, label)
+		text, err := protojson.MarshalOptions{Resolver: reg}.Marshal(response)
+		require.NoError(t, err, label)
+		assert.JSONEq(t, box, string(text), label)
+	}
+}

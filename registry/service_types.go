@@ -1,0 +1,152 @@
+package registry
+
+import (
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+)
+
+// FindMessageByName is like [Registry.FindMessageByName], but the file of the service and its direct
+// and indirect imports take precedence over the files of other services. It therefore finds the
+// version of a message that the service was declared with, even if the registry contains several.
+//
+// FindMessageByName and the other Find methods allow a Service to be used as the resolver for the
+// packages proto, protojson, prototext and anypb. A service from [NewService] belongs to no registry
+// and knows only its own files and the generated Go code of the program.
+func (s *Service) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
+	if mt := s.types.message(name); mt != nil {
+		return mt, nil
+	}
+	if r := s.types.registry; r != nil {
+		return r.FindMessageByName(name)
+	}
+	return protoregistry.GlobalTypes.FindMessageByName(name)
+}
+
+// FindMessageByURL is like [Service.FindMessageByName] but accepts a type URL, such as
+// "type.googleapis.com/my.pkg.MyRequest".
+func (s *Service) FindMessageByURL(url string) (protoreflect.MessageType, error) {
+	return s.FindMessageByName(messageName(url))
+}
+
+// FindExtensionByName returns the extension type with the given full name. It searches the same
+// places as [Service.FindMessageByName].
+func (s *Service) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	if xt := s.types.extension(name); xt != nil {
+		return xt, nil
+	}
+	if r := s.types.registry; r != nil {
+		return r.FindExtensionByName(name)
+	}
+	return protoregistry.GlobalTypes.FindExtensionByName(name)
+}
+
+// FindExtensionByNumber returns the extension type that extends the given message and has the given
+// field number. It searches the same places as [Service.FindMessageByName].
+func (s *Service) FindExtensionByNumber(
+	message protoreflect.FullName, number protoreflect.FieldNumber,
+) (protoreflect.ExtensionType, error) {
+	if xt := s.types.extension(extensionKey{message, number}); xt != nil {
+		return xt, nil
+	}
+	if r := s.types.registry; r != nil {
+		return r.FindExtensionByNumber(message, number)
+	}
+	return protoregistry.GlobalTypes.FindExtensionByNumber(message, number)
+}
+
+// serviceTypes finds the messages and extensions in the file of a service and in its imports. All
+// fields except messages, indexOnce and extensions are immutable once the service is in use.
+type serviceTypes struct {
+	file protoreflect.FileDescriptor
+	// registry is the registry to which the service belongs, or nil.
+	registry *Registry
+
+	// messages caches the types of the messages that have been looked up and found. It maps a full
+	// name to a protoreflect.MessageType.
+	messages sync.Map
+
+	indexOnce sync.Once
+	// files contains the file of the service and all its imports.
+	files []protoreflect.FileDescriptor
+	// extensions maps each full name and each extensionKey to the type of the extension.
+	extensions map[any]protoreflect.ExtensionType
+}
+
+// message returns the type of a message, or nil if no file of the service declares it.
+func (t *serviceTypes) message(name protoreflect.FullName) protoreflect.MessageType {
+	if known, ok := t.messages.Load(name); ok {
+		return known.(protoreflect.MessageType)
+	}
+	t.indexOnce.Do(t.index)
+	for _, file := range t.files {
+		if md := messageIn(file, name); md != nil {
+			known, _ := t.messages.LoadOrStore(name, goTypeOf(md))
+			return known.(protoreflect.MessageType)
+		}
+	}
+	return nil
+}
+
+// extension returns the type of the extension with a full name or an extensionKey. It returns nil
+// if no file of the service declares the extension.
+func (t *serviceTypes) extension(key any) protoreflect.ExtensionType {
+	t.indexOnce.Do(t.index)
+	return t.extensions[key]
+}
+
+// index fills files and extensions.
+func (t *serviceTypes) index() {
+	t.extensions = make(map[any]protoreflect.ExtensionType)
+	seen := make(map[protoreflect.FileDescriptor]bool)
+	var add func(protoreflect.FileDescriptor)
+	add = func(file protoreflect.FileDescriptor) {
+		if isNil(file) || file.IsPlaceholder() || seen[file] {
+			return
+		}
+		seen[file] = true
+		t.files = append(t.files, file)
+		rangeExtensions(file, func(xd protoreflect.ExtensionDescriptor) {
+			if xt, ok := goTypeOf(xd).(protoreflect.ExtensionType); ok {
+				t.extensions[xd.FullName()] = xt
+				t.extensions[extensionKey{xd.ContainingMessage().FullName(), xd.Number()}] = xt
+			}
+		})
+		for i := range file.Imports().Len() {
+			add(file.Imports().Get(i).FileDescriptor)
+		}
+	}
+	add(t.file)
+}
+
+// messageIn returns the message with the given full name if the file declares it, and nil
+// otherwise.
+func messageIn(file protoreflect.FileDescriptor, name protoreflect.FullName) protoreflect.MessageDescriptor {
+	path := string(name)
+	if pkg := string(file.Package()); pkg != "" {
+		rest, ok := strings.CutPrefix(path, pkg+".")
+		if !ok {
+			return nil
+		}
+		path = rest
+	}
+	outer, rest, nested := strings.Cut(path, ".")
+	md := file.Messages().ByName(protoreflect.Name(outer))
+	for nested && md != nil {
+		outer, rest, nested = strings.Cut(rest, ".")
+		md = md.Messages().ByName(protoreflect.Name(outer))
+	}
+	return md
+}
+
+// rangeExtensions calls visit for each extension declared in scope, including nested ones.
+func rangeExtensions(scope typeScope, visit func(protoreflect.ExtensionDescriptor)) {
+	for i := range scope.Extensions().Len() {
+		visit(scope.Extensions().Get(i))
+	}
+	for i := range scope.Messages().Len() {
+		rangeExtensions(scope.Messages().Get(i), visit)
+	}
+}
