@@ -248,16 +248,26 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		return c.step(ctx) // the response may have arrived together with the claim
 	case state.receivers == 0 && len(state.claims) == 0:
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)
-	case state.timedOut && c.awaitsSign && c.server == "":
-		c.plan.cancel(c.inbox.id)
-		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNoSign)
-	case state.timedOut && c.awaitsSign:
-		c.awaitsSign = false
-		c.inbox.extend(c.started, c.timeout)
 	case state.timedOut:
-		return nil, true, c.contextError(context.DeadlineExceeded)
+		return c.onTimeout()
 	}
 	return nil, false, nil
+}
+
+// onTimeout ends the call when the timer of the inbox has expired. If the timer limited only the
+// wait for a sign of a server, and a server has shown itself, the timer goes on until the timeout.
+func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
+	switch {
+	case c.awaitsSign && c.server == "":
+		c.plan.cancel(c.inbox.id)
+		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNoSign)
+	case c.awaitsSign:
+		c.awaitsSign = false
+		c.inbox.extend(c.started, c.timeout)
+		return nil, false, nil
+	default:
+		return nil, true, c.contextError(context.DeadlineExceeded)
+	}
 }
 
 // isFinal reports whether an error response ends the call. During the selection, an error usually

@@ -2,8 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"reflect"
-	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -47,13 +45,6 @@ type methodOptions struct {
 	group        string
 	topicNames   []string
 	singleServer bool
-}
-
-// equal reports whether two sets of options have the same effect.
-func (o methodOptions) equal(other methodOptions) bool {
-	names, otherNames := o.topicNames, other.topicNames
-	o.topicNames, other.topicNames = nil, nil
-	return reflect.DeepEqual(o, other) && slices.Equal(names, otherNames)
 }
 
 // readOptions reads the psrpc options of md. It encodes the options message and then parses the

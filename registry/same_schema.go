@@ -70,34 +70,6 @@ func (c schemaComparison) enum(a, b protoreflect.EnumDescriptor) bool {
 	return true
 }
 
-// service reports whether two services have the same methods with the same options and messages.
-func (c schemaComparison) service(a, b protoreflect.ServiceDescriptor) bool {
-	if a == b {
-		return true
-	}
-	if a.Methods().Len() != b.Methods().Len() {
-		return false
-	}
-	for i := range a.Methods().Len() {
-		method := a.Methods().Get(i)
-		other := b.Methods().ByName(method.Name())
-		if other == nil || !sameOptions(method, other) ||
-			method.Input().FullName() != other.Input().FullName() || !c.message(method.Input(), other.Input()) ||
-			method.Output().FullName() != other.Output().FullName() || !c.message(method.Output(), other.Output()) {
-			return false
-		}
-	}
-	return true
-}
-
-// sameOptions reports whether two methods have the same stream keywords and psrpc options.
-func sameOptions(a, b protoreflect.MethodDescriptor) bool {
-	options, err := readOptions(a)
-	others, otherErr := readOptions(b)
-	return err == nil && otherErr == nil && options.equal(others) &&
-		a.IsStreamingClient() == b.IsStreamingClient() && a.IsStreamingServer() == b.IsStreamingServer()
-}
-
 func sameRanges(a, b protoreflect.FieldRanges) bool {
 	if a.Len() != b.Len() {
 		return false

@@ -157,7 +157,7 @@ func TestBus_ServerBecomesReplica(t *testing.T) {
 	admin := redis.NewClient(&redis.Options{Addr: demoted.Addr()})
 	defer admin.Close()
 	current.Store(master.Addr())
-	require.NoError(t, admin.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+	require.NoError(t, admin.ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
 	requireArrives(t, b, channel, got, "in between")
 	busEvents.next(t, bus.Disconnected)
 	busEvents.next(t, bus.Reconnected)

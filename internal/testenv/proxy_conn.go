@@ -63,7 +63,7 @@ func (c *proxyConn) read(source *net.TCPConn, queue chan<- chunk) {
 	for {
 		buffer := make([]byte, chunkSize)
 		n, err := source.Read(buffer)
-		if n > 0 && !(source == c.client && c.proxy.muted.Load()) {
+		if n > 0 && (source != c.client || !c.proxy.muted.Load()) {
 			sendAt := time.Now().Add(time.Duration(c.proxy.delay.Load()))
 			select {
 			case queue <- chunk{buffer[:n], sendAt}:
