@@ -15,11 +15,20 @@ import (
 // Bus implements bus.Bus over a NATS connection. Create one with [New] or bus.Open. All methods are
 // safe for concurrent use.
 type Bus struct {
-	nc      *nats.Conn
+	// nc is the current connection. If the bus owns its connection and nats.go closes it, watch
+	// replaces it.
+	nc      atomic.Pointer[nats.Conn]
 	options options
+	// owner dials a new connection if nats.go has closed the current one. It is nil if the bus does
+	// not own its connection.
+	owner *owner
 	// buffersOffline reports whether nc has a reconnect buffer. If so, nc accepts messages while it
 	// is disconnected and sends them after it has reconnected.
-	buffersOffline     bool
+	buffersOffline bool
+	// maxSubject is the maximum length of a subject in bytes.
+	maxSubject int
+	// statuses and detachErrorHandler belong to nc. After start, only watch uses them, and Close
+	// after watch has ended.
 	statuses           chan nats.Status
 	detachErrorHandler func()
 	// ctx is canceled when the bus is closed.
@@ -28,10 +37,8 @@ type Bus struct {
 	// workers tracks the goroutines started by the bus. Close waits for them.
 	workers sync.WaitGroup
 	done    chan struct{}
-	// closeConn closes nc. It is nil if the bus does not own nc.
-	closeConn func()
 
-	conn         connState
+	state        connState
 	combiner     *combiner
 	flusher      flusher
 	reports      reports
@@ -47,6 +54,8 @@ type Bus struct {
 	misroutedLog logThrottle
 	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.
 	deniedLog logThrottle
+	// outageLog throttles the events that say why reconnecting fails. Only watch uses it.
+	outageLog logThrottle
 	// refusedLog throttles the events for refused subscriptions. Only nats.go's error handler uses
 	// it.
 	refusedLog logThrottle
@@ -75,6 +84,11 @@ var _ bus.Monitored = (*Bus)(nil)
 
 // New returns a bus that uses nc. If nc is disconnected, the bus is disconnected until nc connects.
 //
+// If nats.go closes nc for good, the bus ends: it emits a Disconnected event and closes its Done
+// channel. This happens if the program closes or drains nc, and if the server reports a protocol
+// error, for example about a payload that is larger than a limit lowered meanwhile. A bus created by
+// bus.Open dials a new connection instead.
+//
 // New returns an error with code invalid_argument if nc is nil or an option is invalid,
 // failed_precondition if nc was created with nats.NoEcho, or unavailable if nc is closed.
 //
@@ -86,6 +100,12 @@ var _ bus.Monitored = (*Bus)(nil)
 // reconnect, no matter how much later that is. With the default write timeout, Publish can block
 // for one minute if the server stops reading.
 func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
+	return newBus(nc, nil, opts)
+}
+
+// newBus returns a bus that uses nc. owner is nil if the caller of New owns nc. If newBus fails, the
+// caller must close nc.
+func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	options, err := newOptions(opts)
 	if err != nil {
 		return nil, err
@@ -93,15 +113,22 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 	if err := checkConn(nc); err != nil {
 		return nil, err
 	}
+	inboxPrefix := nc.NewInbox() + "."
+	maxSubject := maxSubjectSize(options.maxControlLine, inboxPrefix)
+	if maxSubject <= 0 {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "nats bus: an inbox prefix of %d bytes leaves no room for a subject "+
+			"in a control line of %d bytes", len(inboxPrefix), options.maxControlLine)
+	}
 	b := &Bus{
-		nc: nc, options: options,
+		options: options, owner: owner,
+		maxSubject:     maxSubject,
 		buffersOffline: nc.Opts.ReconnectBufSize >= 0,
 		statuses:       nc.StatusChanged(watchedStatuses...),
 		done:           make(chan struct{}),
 		combiner:       newCombiner(),
 		flusher:        newFlusher(),
 		reports:        newReports(),
-		noResponders:   noResponders{inboxPrefix: nc.NewInbox() + "."},
+		noResponders:   noResponders{inboxPrefix: inboxPrefix, inboxSubject: inboxPrefix + ">"},
 		events:         lifecycle.NewEventQueue[bus.Event](),
 		asyncErrors:    asyncErrors{changed: make(chan struct{}), skipped: nc.LastError()},
 		inbound:        make(chan *nats.Msg, options.pendingLimit),
@@ -109,14 +136,19 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 		subscribers:    map[subKey]byRoutingKey{},
 		serverSubs:     map[subKey]*serverSub{},
 	}
+	b.nc.Store(nc)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.detachErrorHandler = b.attachErrorHandler()
+	b.detachErrorHandler = b.attachErrorHandler(nc)
 	if err := b.start(); err != nil {
+		b.owner = nil // the caller closes nc
 		_ = b.Close() // always returns nil
 		return nil, err
 	}
 	return b, nil
 }
+
+// conn returns the current connection.
+func (b *Bus) conn() *nats.Conn { return b.nc.Load() }
 
 func checkConn(nc *nats.Conn) error {
 	switch {
@@ -138,10 +170,10 @@ func (b *Bus) start() error {
 		b.options.logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published while the connection " +
 			"breaks may be sent late: connect with natsbus.ConnOptions or nats.ReconnectBufSize(-1)")
 	}
-	if b.nc.IsConnected() {
+	if b.conn().IsConnected() {
 		b.readServerInfo()
 	} else {
-		b.conn.setDown(errNotConnected)
+		b.state.setDown(errNotConnected)
 	}
 	err := b.subscribeInbox()
 	b.workers.Go(b.dispatch) // Close waits for these four goroutines
@@ -154,7 +186,7 @@ func (b *Bus) start() error {
 // Stats returns the current state and the counters of the bus. It does not block.
 func (b *Bus) Stats() bus.Stats {
 	return bus.Stats{
-		Connected:     b.conn.err() == nil,
+		Connected:     b.state.err() == nil,
 		Disconnects:   b.disconnects.Load(),
 		Published:     b.published.Load(),
 		PublishErrors: b.publishErrors.Load(),
@@ -166,13 +198,16 @@ func (b *Bus) Stats() bus.Stats {
 // Close ends all subscriptions and waits until all goroutines of the bus have finished. It closes
 // the connection only if the bus was created by bus.Open. Close always returns nil. Calling it more
 // than once is safe.
-func (b *Bus) Close() error {
+func (b *Bus) Close() error { return b.closeWith(bus.ErrClosed) }
+
+// closeWith closes the bus. Its methods then return reason, which wraps bus.ErrClosed.
+func (b *Bus) closeWith(reason error) error {
 	serverSubs, first := b.closeServerSubs()
 	if !first {
 		<-b.done
 		return nil
 	}
-	b.conn.close()
+	b.state.close(reason)
 	b.cancel()
 	for _, s := range serverSubs {
 		_ = s.sub.Unsubscribe() // fails if nats.go has already removed the subscription
@@ -181,14 +216,15 @@ func (b *Bus) Close() error {
 	b.closeSubscribers()
 	b.inbound <- nil
 	b.workers.Wait()
-	b.nc.RemoveStatusListener(b.statuses)
+	b.conn().RemoveStatusListener(b.statuses)
 	b.detachErrorHandler()
-	if b.closeConn != nil {
-		b.closeConn()
+	if b.owner != nil {
+		b.owner.closeConn()
 	}
 	close(b.done)
 	return nil
 }
 
-// Done returns a channel that is closed when Close has completed.
+// Done returns a channel that is closed when the bus has been closed: by Close, or because nats.go has
+// closed a connection that the bus does not own.
 func (b *Bus) Done() <-chan struct{} { return b.done }

@@ -3,8 +3,7 @@ package natsbus
 import (
 	"sync"
 	"sync/atomic"
-
-	"github.com/dynpsrpc/dynpsrpc/bus"
+	"time"
 )
 
 // connState is the bus's own view of the connection: connected, disconnected (and why), or
@@ -22,11 +21,17 @@ type connState struct {
 	closed bool
 }
 
-// outage wraps an error so that it can be stored in an atomic pointer.
-type outage struct{ err error }
+// outage is the reason why the bus is disconnected or closed.
+type outage struct {
+	err error
+	// connLost reports whether the connection was lost or never established, as opposed to an open
+	// connection whose server does not answer.
+	connLost bool
+	since    time.Time
+}
 
-// err returns nil while the bus is connected, bus.ErrClosed after close, and the reason for the
-// outage otherwise.
+// err returns nil while the bus is connected, and the reason for the outage otherwise. After close,
+// the reason wraps bus.ErrClosed.
 func (c *connState) err() error {
 	if outage := c.outage.Load(); outage != nil {
 		return outage.err
@@ -35,8 +40,8 @@ func (c *connState) err() error {
 }
 
 // setDown marks the connection as disconnected for the given reason and reports whether it was
-// connected before. If it was already disconnected, err replaces the previous reason. After close,
-// setDown does nothing.
+// connected before. If it was already disconnected, err replaces the previous reason, unless err
+// only says that the connection was lost. After close, setDown does nothing.
 func (c *connState) setDown(err error) (wasUp bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -44,7 +49,39 @@ func (c *connState) setDown(err error) (wasUp bool) {
 		return false
 	}
 	c.failures++
-	return c.outage.Swap(&outage{err}) == nil
+	previous, next := c.outage.Load(), &outage{err: err, since: time.Now()}
+	if err == errConnLost || err == errNotConnected { //nolint:errorlint // identity is intended
+		next.connLost = true
+		if previous != nil {
+			next.err = previous.err
+		}
+	}
+	if previous != nil {
+		next.since = previous.since
+	}
+	c.outage.Store(next)
+	return previous == nil
+}
+
+// explain replaces the reason for an outage that has lasted for at least minAge by err, which says
+// why reconnecting fails. It reports whether the text of the reason has changed. If the bus is
+// connected or closed, explain does nothing.
+func (c *connState) explain(err error, minAge time.Duration) (changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	previous := c.outage.Load()
+	if c.closed || previous == nil || time.Since(previous.since) < minAge || previous.err.Error() == err.Error() {
+		return false
+	}
+	c.outage.Store(&outage{err: err, connLost: previous.connLost, since: previous.since})
+	return true
+}
+
+// reconnecting reports whether the bus is disconnected because the connection was lost or never
+// established.
+func (c *connState) reconnecting() bool {
+	outage := c.outage.Load()
+	return outage != nil && outage.connLost
 }
 
 // epoch returns a number that changes whenever the connection fails.
@@ -66,10 +103,10 @@ func (c *connState) setUp(epoch uint64) bool {
 	return c.outage.Swap(nil) != nil
 }
 
-// close marks the bus as closed. From then on, err always returns bus.ErrClosed.
-func (c *connState) close() {
+// close marks the bus as closed. From then on, err always returns reason, which wraps bus.ErrClosed.
+func (c *connState) close(reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	c.outage.Store(&outage{bus.ErrClosed})
+	c.outage.Store(&outage{err: reason})
 }

@@ -36,17 +36,14 @@ func (b *Bus) dispatch() {
 
 // reconnecting reports whether nats.go is connected but the bus is still waiting for the server to
 // answer a PING. Until then, responses to received messages cannot be published.
-func (b *Bus) reconnecting() bool {
-	err := b.conn.err()
-	return (err == errConnLost || err == errNotConnected) && b.nc.IsConnected() //nolint:errorlint // identity is intended
-}
+func (b *Bus) reconnecting() bool { return b.state.reconnecting() && b.conn().IsConnected() }
 
 // handle processes one message from inbound. m is not nil, because a nil message stops dispatch.
 func (b *Bus) handle(m *nats.Msg) {
-	switch m.Sub {
-	case nil:
+	switch {
+	case m.Sub == nil:
 		b.barrierReached <- struct{}{} // does not block: the capacity is one, and only one barrier exists at a time
-	case b.noResponders.sub:
+	case m.Sub.Subject == b.noResponders.inboxSubject:
 		b.onNoResponders(m)
 	default:
 		b.received.Add(1)

@@ -29,6 +29,7 @@
 //	subject_per_method  if true, enables WithSubjectPerMethod
 //	probe_interval      see WithProbeInterval
 //	pending_limit       see WithPendingLimit
+//	max_control_line    see WithMaxControlLine
 //
 // # Ordering and delivery
 //
@@ -79,6 +80,10 @@
 // nats.go reconnects and renews the subscriptions. After the renewal, the bus sends a PING. The
 // server's answer proves that all subscriptions are active, and the bus is connected again. Frames
 // that other peers publish before the renewal are lost.
+//
+// nats.go closes a connection for good if the server reports a protocol error. A bus of bus.Open then
+// dials a new connection. A bus that was created by New emits a Disconnected event and closes its Done
+// channel.
 //
 // The bus sends a PING once per probe interval and reconnects if the server does not answer. A
 // half-open connection is therefore detected within about two probe intervals, or four if frames

@@ -112,17 +112,21 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 // as connected. Finally, it sends the barrier, which makes the dispatcher deliver the messages held
 // since the reconnect.
 func (b *Bus) runFlusher() {
-	confirmed := b.nc.Stats().OutBytes
+	nc := b.conn()
+	confirmed := nc.Stats().OutBytes
 	for {
 		select {
 		case <-b.flusher.wake:
 		case <-b.ctx.Done():
 			return
 		}
-		epoch := b.conn.epoch()
+		epoch := b.state.epoch()
 		current := b.flusher.start()
-		sent := b.nc.Stats().OutBytes
-		current.err = b.roundTrip(sent - confirmed)
+		if current := b.conn(); current != nc {
+			nc, confirmed = current, 0
+		}
+		sent := nc.Stats().OutBytes
+		current.err = b.roundTrip(nc, sent-confirmed)
 		if current.err == nil {
 			confirmed = sent
 			b.waitAsyncErrors()
@@ -153,15 +157,15 @@ func (b *Bus) waitDelivered() {
 //
 // Messages that arrive in the meantime may explain a late PONG, because it waits behind them, but
 // only for a limited time. They do not prove that the server receives what the bus sends.
-func (b *Bus) roundTrip(unconfirmed uint64) error {
-	started, before := time.Now(), b.nc.Stats()
+func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
+	started, before := time.Now(), nc.Stats()
 	for {
-		if b.nc.Status() != nats.CONNECTED {
+		if nc.Status() != nats.CONNECTED {
 			return errConnLost
 		}
-		received := b.nc.Stats().InMsgs
-		err := b.ping()
-		now := b.nc.Stats()
+		received := nc.Stats().InMsgs
+		err := b.ping(nc)
+		now := nc.Stats()
 		limit := patience(b.options.probeInterval, unconfirmed, now.InBytes-before.InBytes)
 		silent := now.InMsgs == received
 		switch waited := time.Since(started); {
@@ -171,7 +175,7 @@ func (b *Bus) roundTrip(unconfirmed uint64) error {
 			return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: no confirmation from the server: %w", err)
 		case waited >= limit.receiving, silent && waited >= limit.silent:
 			b.markDisconnected(noAnswerError(waited))
-			_ = b.nc.ForceReconnect() // fails if the connection is closed
+			_ = nc.ForceReconnect() // fails if the connection is closed
 			return noAnswerError(waited)
 		}
 	}
@@ -199,12 +203,12 @@ func patience(probeInterval time.Duration, sent, received uint64) flushLimits {
 }
 
 // ping sends a PING and waits for the PONG for at most one probe interval.
-func (b *Bus) ping() error {
+func (b *Bus) ping(nc *nats.Conn) error {
 	b.flusher.setPingSentAt(time.Now())
 	defer b.flusher.setPingSentAt(time.Time{})
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
-	return b.nc.FlushWithContext(ctx)
+	return nc.FlushWithContext(ctx)
 }
 
 func noAnswerError(waited time.Duration) error {

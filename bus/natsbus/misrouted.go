@@ -33,10 +33,13 @@ const (
 // frames, and the caller waits until its timeout.
 func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	hops, publisher := parseHops(m.Reply)
+	if !b.noResponders.isPeerReply(publisher) {
+		publisher = ""
+	}
 	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {
 		return
 	}
-	forwardReport{nc: b.nc, publisherReply: publisher}.Delivered(0, nil)
+	forwardReport{bus: b, publisherReply: publisher}.Delivered(0, nil)
 	b.dropped.Add(1)
 	if frames, ok := b.misroutedLog.allow(); ok {
 		b.events.Put(bus.Event{
@@ -67,15 +70,15 @@ func parseHops(reply string) (hops int, publisher string) {
 // forward publishes a frame to its queue group again. The new reply subject belongs to this
 // process, so that a forwardReport can pass a no-responders status on to the publisher.
 func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
-	if !b.nc.IsConnected() {
+	if !b.conn().IsConnected() {
 		return errConnLost
 	}
-	token := b.reports.add(m.Subject, forwardReport{nc: b.nc, publisherReply: publisher})
+	token := b.reports.add(m.Subject, forwardReport{bus: b, publisherReply: publisher})
 	reply := b.noResponders.replySubject(token) + forwardMark + strconv.Itoa(hops)
 	if publisher != "" {
 		reply += "." + publisher
 	}
-	err := b.nc.PublishRequest(m.Subject, reply, m.Data)
+	err := b.conn().PublishRequest(m.Subject, reply, m.Data)
 	if err != nil {
 		b.reports.cancel(token)
 	}
@@ -85,17 +88,22 @@ func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 // forwardReport is the delivery report of a forwarded frame. It passes a no-responders status on to
 // the process that published the frame.
 type forwardReport struct {
-	nc *nats.Conn
+	bus *Bus
 	// publisherReply is the publisher's reply subject. It is empty if the publisher does not want a
 	// report.
 	publisherReply string
 }
 
 // Delivered implements bus.DeliveryReport. If there are no receivers, it sends the publisher the
-// same status message that the NATS server would have sent.
+// same status message that the NATS server would have sent. If the server denies the frame or the
+// connection is lost, the frame is counted as dropped.
 func (r forwardReport) Delivered(receivers int, err error) {
-	if receivers != 0 || err != nil || r.publisherReply == "" {
+	if err != nil {
+		r.bus.dropped.Add(1)
 		return
 	}
-	_ = r.nc.PublishMsg(&nats.Msg{Subject: r.publisherReply, Header: nats.Header{statusHeader: {noRespondersStatus}}})
+	if receivers != 0 || r.publisherReply == "" {
+		return
+	}
+	_ = r.bus.conn().PublishMsg(&nats.Msg{Subject: r.publisherReply, Header: nats.Header{statusHeader: {noRespondersStatus}}})
 }

@@ -28,7 +28,10 @@ const (
 // subscription receives all statuses, so a publication does not need its own subscription.
 type noResponders struct {
 	inboxPrefix string
-	// sub is the subscription to inboxPrefix + ">".
+	// inboxSubject is inboxPrefix + ">". The inbox keeps its subject if the bus replaces the
+	// connection.
+	inboxSubject string
+	// sub is the subscription to inboxSubject. Bus.changeMu guards it.
 	sub *nats.Subscription
 	// supported reports whether the server supports headers.
 	supported atomic.Bool
@@ -45,20 +48,41 @@ func (n *noResponders) unsubscribe() {
 	}
 }
 
-// inboxSubject returns the subject of the inbox subscription.
-func (n *noResponders) inboxSubject() string { return n.inboxPrefix + ">" }
-
 // replySubject returns the reply subject for a frame with the given token.
 func (n *noResponders) replySubject(token uint64) string {
 	var buffer [64]byte // most inbox prefixes fit, so only the string is allocated
 	return string(strconv.AppendUint(append(buffer[:0], n.inboxPrefix...), token, tokenBase))
 }
 
+// inboxIDSize is the length of the random part of an inbox prefix, which nats.go generates.
+const inboxIDSize = 22
+
+// isPeerReply reports whether subject is a reply subject of a bus whose connection has the same
+// inbox prefix. The sender of a frame chooses its reply subject freely, so this process must not
+// publish to any other subject on the sender's behalf. A peer with another inbox prefix learns
+// nothing about a frame that was forwarded in vain, and its call ends at its timeout.
+func (n *noResponders) isPeerReply(subject string) bool {
+	common := n.inboxPrefix[:len(n.inboxPrefix)-inboxIDSize-1]
+	inbox, found := strings.CutPrefix(subject, common)
+	if !found {
+		return false
+	}
+	id, token, found := strings.Cut(inbox, ".")
+	return found && len(id) == inboxIDSize && isAlphanumeric(id) &&
+		len(token) > 0 && len(token) <= maxToken && isAlphanumeric(token)
+}
+
+func isAlphanumeric(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+}
+
 // readServerInfo stores the maximum payload of the connected server and records whether the server
 // supports headers. Both may change when the bus reconnects to another server.
 func (b *Bus) readServerInfo() {
-	b.maxPayload.Store(b.nc.MaxPayload())
-	supported := b.nc.HeadersSupported()
+	b.maxPayload.Store(b.conn().MaxPayload())
+	supported := b.conn().HeadersSupported()
 	b.noResponders.supported.Store(supported)
 	if !supported {
 		b.options.logger.Warn("nats bus: the server does not support headers and cannot report missing subscribers: calls " +
@@ -66,8 +90,9 @@ func (b *Bus) readServerInfo() {
 	}
 }
 
+// subscribeInbox subscribes to the inbox on the current connection.
 func (b *Bus) subscribeInbox() (err error) {
-	b.noResponders.sub, err = b.nc.ChanSubscribe(b.noResponders.inboxSubject(), b.inbound)
+	b.noResponders.sub, err = b.conn().ChanSubscribe(b.noResponders.inboxSubject, b.inbound)
 	if err != nil {
 		return errors.NewErrorf(errors.Unavailable, "nats bus: cannot subscribe to its inbox: %w", err)
 	}

@@ -26,7 +26,11 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, closeConn, err := dial(ctx, u, settings)
+	owner := &owner{}
+	owner.dial = func(ctx context.Context) (*nats.Conn, func(), error) {
+		return dial(ctx, u, settings, func(err error) { owner.reconnectErr.Store(&err) })
+	}
+	nc, closeConn, err := owner.dial(ctx)
 	if err != nil {
 		code := errors.Unavailable
 		if errors.Is(err, nats.ErrAuthorization) {
@@ -34,12 +38,12 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 		}
 		return nil, errors.NewErrorf(code, "nats bus cannot connect to %s: %w", u.Host, err)
 	}
-	b, err := New(nc, settings.bus...)
+	owner.closeConn = closeConn
+	b, err := newBus(nc, owner, settings.bus)
 	if err != nil {
 		closeConn()
 		return nil, err
 	}
-	b.closeConn = closeConn
 	return b, nil
 }
 
@@ -48,7 +52,10 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 // dialer that has one. The dialer's context is canceled if ctx ends before the connection is
 // established, and when the connection is closed. After the connection is established, the end of
 // ctx has no effect, because the connection must be able to reconnect.
-func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func(), error) {
+// onReconnectError is called with the error of each failed attempt to reconnect.
+func dial(
+	ctx context.Context, u *url.URL, settings *settings, onReconnectError func(error),
+) (*nats.Conn, func(), error) {
 	connCtx, cancel := context.WithCancel(context.Background())
 	detach := context.AfterFunc(ctx, cancel)
 	closed := make(chan struct{})
@@ -58,6 +65,7 @@ func dial(ctx context.Context, u *url.URL, settings *settings) (*nats.Conn, func
 			nats.Timeout(settings.connectTimeout),
 			nats.SetCustomDialer(&dialer{ctx: connCtx, timeout: settings.connectTimeout}),
 			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default handler prints to stderr
+			nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { onReconnectError(err) }),
 			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		},
 		settings.conn,

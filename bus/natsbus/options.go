@@ -11,6 +11,9 @@ import (
 const (
 	// DefaultProbeInterval is the default for [WithProbeInterval].
 	DefaultProbeInterval = 2 * time.Second
+	// DefaultMaxControlLine is the default for [WithMaxControlLine], in bytes. It is also the
+	// server's default for max_control_line.
+	DefaultMaxControlLine = 4096
 	// DefaultPendingLimit is the default for [WithPendingLimit], in frames.
 	DefaultPendingLimit = 128 << 10
 )
@@ -20,6 +23,7 @@ type options struct {
 	subjectPerMethod bool
 	probeInterval    time.Duration
 	pendingLimit     int // in frames
+	maxControlLine   int // in bytes
 	logger           *slog.Logger
 	onEvent          func(bus.Event)
 }
@@ -56,6 +60,14 @@ func WithProbeInterval(interval time.Duration) Option {
 // the bus allocates one megabyte of memory.
 func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLimit = frames } }
 
+// WithMaxControlLine sets the maximum length of a line of the NATS protocol, in bytes. It must not be
+// greater than max_control_line in the configuration of the servers, which clients cannot read: a
+// server closes a connection that sends a longer line. Publish and Subscribe return an error with
+// code invalid_argument for subjects that do not fit. A subject can be about 130 bytes shorter than
+// the line; topics, service names, the prefix and client IDs are parts of subjects. The minimum is 1.
+// The default is [DefaultMaxControlLine].
+func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxControlLine = bytes } }
+
 // WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used. The
 // default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
@@ -69,9 +81,10 @@ func WithEventHandler(handler func(bus.Event)) Option {
 
 func newOptions(opts []Option) (options, error) {
 	o := options{
-		probeInterval: DefaultProbeInterval,
-		pendingLimit:  DefaultPendingLimit,
-		logger:        slog.Default(),
+		probeInterval:  DefaultProbeInterval,
+		pendingLimit:   DefaultPendingLimit,
+		maxControlLine: DefaultMaxControlLine,
+		logger:         slog.Default(),
 	}
 	for _, opt := range opts {
 		opt(&o)
@@ -94,6 +107,9 @@ func (o *options) check() error {
 	}
 	if o.pendingLimit < 1 {
 		wrong("nats bus: pending limit is %d frames, want at least 1", o.pendingLimit)
+	}
+	if o.maxControlLine < 1 {
+		wrong("nats bus: maximum control line is %d bytes, want at least 1", o.maxControlLine)
 	}
 	if o.logger == nil {
 		wrong("nats bus: logger is nil")

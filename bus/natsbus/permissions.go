@@ -78,14 +78,14 @@ func (a *asyncErrors) refused() (uint64, <-chan struct{}) {
 	return a.refusals, a.changed
 }
 
-// attachErrorHandler wraps the connection's error handler: the wrapper calls the previous handler
+// attachErrorHandler wraps the error handler of nc: the wrapper calls the previous handler
 // and then onAsyncError. After detach has been called, the wrapper only calls the previous handler.
 // The wrapper is never removed, because the program may have wrapped it in another handler.
-func (b *Bus) attachErrorHandler() (detach func()) {
-	previous := b.nc.ErrorHandler()
+func (b *Bus) attachErrorHandler(nc *nats.Conn) (detach func()) {
+	previous := nc.ErrorHandler()
 	var attached atomic.Pointer[Bus]
 	attached.Store(b)
-	b.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+	nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
 		if previous != nil {
 			previous(nc, sub, err)
 		}
@@ -122,7 +122,7 @@ func (b *Bus) waitAsyncErrors() {
 	timeout := time.NewTimer(handlerTimeout)
 	defer timeout.Stop()
 	for {
-		last := b.nc.LastError()
+		last := b.conn().LastError()
 		if !errors.Is(last, nats.ErrPermissionViolation) {
 			return
 		}
@@ -152,7 +152,7 @@ func (b *Bus) waitRefusal(ctx context.Context, before uint64) bool {
 	if refusals, _ := b.asyncErrors.refused(); refusals != before {
 		return true
 	}
-	if !errors.Is(b.nc.LastError(), nats.ErrMaxSubscriptionsExceeded) {
+	if !errors.Is(b.conn().LastError(), nats.ErrMaxSubscriptionsExceeded) {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, refusalTimeout)
@@ -181,7 +181,7 @@ func permissionError(err error) error {
 // the subscriptions and the server checks permissions again. In that case, Subscribe has already
 // returned, so the error is reported as an event.
 func (b *Bus) onSubscribeDenied(key subKey, err error) {
-	if key.subject == b.noResponders.inboxSubject() {
+	if key.subject == b.noResponders.inboxSubject {
 		b.noResponders.denied.Store(true)
 		b.options.logger.Warn("nats bus: the server denied the inbox subscription and cannot report missing subscribers: "+
 			"calls without a server end at their timeout", "error", permissionError(err))
@@ -196,7 +196,7 @@ func (b *Bus) onSubscribeDenied(key subKey, err error) {
 	if s.confirmed {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: key.subject, Err: permissionError(err)})
 	}
-	s.confirmed, s.denied, s.deniedEpoch = false, err, b.conn.epoch()
+	s.confirmed, s.denied, s.deniedEpoch = false, err, b.state.epoch()
 }
 
 // onPublishDenied fails all pending reports of frames published on subject. The error does not

@@ -28,7 +28,8 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 //   - bus.ErrClosed if the bus is closed
 //   - bus.ErrFrameTooLarge if frame exceeds the server's limit
 //   - an error with code unavailable if the bus is disconnected
-//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject
+//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject or is
+//     too long (see [WithMaxControlLine])
 //
 // The report receives zero receivers if the subject has no subscribers. It receives an error if the
 // server denies permission, if the frame cannot be sent, or if the connection fails before the
@@ -64,7 +65,13 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 // goroutine sends the frame.
 func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
-		return b.publishError(nats.ErrMaxPayload, channel, size)
+		b.maxPayload.Store(b.conn().MaxPayload()) // the server may have announced another limit
+		if limit = b.maxPayload.Load(); limit > 0 && int64(size) > limit {
+			return b.publishError(nats.ErrMaxPayload, channel, size)
+		}
+	}
+	if len(subject) > b.maxSubject {
+		return b.subjectTooLongError(subject)
 	}
 	if !validSubject(subject) {
 		return b.publishError(nats.ErrBadSubject, channel, size)
@@ -88,12 +95,13 @@ func validSubject(subject string) bool {
 func (b *Bus) sendQueued() {
 	for batch := b.combiner.nextBatch(); len(batch) > 0; batch = b.combiner.nextBatch() {
 		for _, out := range batch {
-			if b.send(out) == nil {
+			err := b.send(out)
+			if err == nil {
 				continue
 			}
 			b.publishErrors.Add(1)
 			if out.report != nil {
-				out.report.Delivered(bus.Unknown, errConnLost)
+				out.report.Delivered(bus.Unknown, b.publishError(err, bus.Channel{Name: out.subject}, len(out.frame)))
 			}
 		}
 	}
@@ -119,10 +127,10 @@ func (b *Bus) send(out outgoing) error {
 // buffer, checkConnected also checks the status reported by nats.go. This status changes slightly
 // before the state of the bus. In between, nats.go would buffer the frame and send it late.
 func (b *Bus) checkConnected() error {
-	if err := b.conn.err(); err != nil {
+	if err := b.state.err(); err != nil {
 		return err
 	}
-	if b.buffersOffline && b.nc.Status() != nats.CONNECTED {
+	if b.buffersOffline && b.conn().Status() != nats.CONNECTED {
 		return errConnLost
 	}
 	return nil
@@ -139,7 +147,7 @@ func (b *Bus) subjectOf(channel bus.Channel) (subject, key string) {
 
 func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	if report == nil {
-		err = b.nc.Publish(subject, frame)
+		err = b.conn().Publish(subject, frame)
 	} else {
 		err = b.sendWithReport(subject, frame, report)
 	}
@@ -155,9 +163,9 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryReport) (err error) {
 	token := b.reports.add(subject, report)
 	if b.noResponders.enabled() {
-		err = b.nc.PublishRequest(subject, b.noResponders.replySubject(token), frame)
+		err = b.conn().PublishRequest(subject, b.noResponders.replySubject(token), frame)
 	} else {
-		err = b.nc.Publish(subject, frame)
+		err = b.conn().Publish(subject, frame)
 	}
 	if err != nil && !b.reports.cancel(token) {
 		return nil
@@ -170,17 +178,41 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit of the nats server is %d",
-			bus.ErrFrameTooLarge, size, channel, b.nc.MaxPayload())
+			bus.ErrFrameTooLarge, size, channel, b.conn().MaxPayload())
 	case errors.Is(err, nats.ErrBadSubject):
 		return b.subjectError(err, channel)
 	}
-	if down := b.conn.err(); down != nil {
+	if down := b.state.err(); down != nil {
 		return down
 	}
 	if errors.Is(err, nats.ErrReconnectBufExceeded) { // nats.go is disconnected, but the bus has not been notified yet
 		return errConnLost
 	}
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %s: %w", channel, err)
+}
+
+// reservedInLine is the number of bytes of a control line that the bus reserves for everything except
+// subjects: separators, sizes, the id of a subscription, the queue group, and the mark and the number
+// of hops of a forwarded frame.
+const reservedInLine = 64
+
+// maxToken is the maximum length of a token in a reply subject.
+const maxToken = 13
+
+// maxSubjectSize returns the maximum length of a subject in bytes. The limit leaves room for the
+// reply subject of a frame that is forwarded (see forwardMark), because a line that is too long makes
+// the server close the connection.
+func maxSubjectSize(maxControlLine int, inboxPrefix string) int {
+	return maxControlLine - reservedInLine - 2*(len(inboxPrefix)+maxToken)
+}
+
+// maxShown is the maximum number of bytes of a subject in an error about its length.
+const maxShown = 64
+
+func (b *Bus) subjectTooLongError(subject string) error {
+	return errors.NewErrorf(errors.InvalidArgument, "nats subject %q... is too long: it has %d bytes, the limit is %d: "+
+		"shorten the topic, or raise max_control_line of the server and WithMaxControlLine",
+		subject[:min(maxShown, len(subject))], len(subject), b.maxSubject)
 }
 
 func (b *Bus) subjectError(err error, channel bus.Channel) error {

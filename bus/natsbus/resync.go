@@ -9,9 +9,10 @@ package natsbus
 
 // watchClosed installs a handler that, when nats.go removes the subscription, records how many
 // times the connection has reconnected.
-func (b *Bus) watchClosed(s *serverSub) {
+func watchClosed(s *serverSub) {
+	nc := s.nc
 	// nats.go calls the handler while holding its mutex, so calling nc.Stats would deadlock.
-	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(b.nc.Reconnects) })
+	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(nc.Reconnects) })
 }
 
 // checkStale checks whether s may have become stale. It is called after the flush that follows the
@@ -21,8 +22,8 @@ func (b *Bus) watchClosed(s *serverSub) {
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	if s.refs > 0 || b.closed || s.sub.Unsubscribe() == nil {
-		return
+	if s.refs > 0 || b.closed || s.sub.Unsubscribe() == nil || s.nc != b.conn() {
+		return // a server forgets the subscriptions of a connection that has been replaced
 	}
 	if closeReconnects := s.closeReconnects.Load(); closeReconnects > s.drainReconnects {
 		b.stale, b.staleReconnects = true, closeReconnects
@@ -36,10 +37,10 @@ func (b *Bus) dropStale() {
 	if !b.changeMu.TryLock() {
 		return
 	}
-	stale := b.stale && b.staleReconnects == b.nc.Stats().Reconnects
+	stale := b.stale && b.staleReconnects == b.conn().Stats().Reconnects
 	b.stale = false
 	b.changeMu.Unlock()
 	if stale {
-		_ = b.nc.ForceReconnect() // fails if the connection is closed
+		_ = b.conn().ForceReconnect() // fails if the connection is closed
 	}
 }

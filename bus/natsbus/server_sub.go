@@ -17,7 +17,9 @@ const queueGroup = "bus"
 // serverSub is the state of one NATS subscription. It is shared by all subscriptions of the bus
 // with the same subKey. Bus.changeMu guards all fields except closeReconnects, which is atomic.
 type serverSub struct {
+	// sub is a subscription of nc.
 	sub *nats.Subscription
+	nc  *nats.Conn
 	// refs counts the subscriptions that are not closing. When it reaches zero, sub is drained.
 	refs int
 	// confirmed reports whether a flush has proved that the server has the subscription.
@@ -50,11 +52,10 @@ func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
 	if shared == nil {
 		shared = &serverSub{}
 		shared.refusals, _ = b.asyncErrors.refused()
-		if shared.sub, err = b.subscribeNATS(s.subKey); err != nil {
+		if err = b.subscribeNATS(s.subKey, shared); err != nil {
 			b.removeSubscriber(s)
 			return false, b.subscribeError(err, s.channel)
 		}
-		b.watchClosed(shared)
 		b.serverSubs[s.subKey] = shared
 	}
 	shared.refs++
@@ -62,11 +63,19 @@ func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
 	return shared.confirmed, nil
 }
 
-func (b *Bus) subscribeNATS(key subKey) (*nats.Subscription, error) {
+// subscribeNATS sets s.sub to a new subscription of the current connection.
+func (b *Bus) subscribeNATS(key subKey, s *serverSub) error {
+	nc, queue := b.conn(), ""
 	if key.queue {
-		return b.nc.ChanQueueSubscribe(key.subject, queueGroup, b.inbound)
+		queue = queueGroup
 	}
-	return b.nc.ChanSubscribe(key.subject, b.inbound)
+	sub, err := nc.ChanQueueSubscribe(key.subject, queue, b.inbound)
+	if err != nil {
+		return err
+	}
+	s.sub, s.nc, s.dropped = sub, nc, 0
+	watchClosed(s)
+	return nil
 }
 
 func (b *Bus) subscribeError(err error, channel bus.Channel) error {
@@ -85,7 +94,7 @@ func (b *Bus) confirmServerSub(ctx context.Context, s *subscription) error {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
 	switch err := s.serverSub.denied; {
-	case err != nil && s.serverSub.deniedEpoch == b.conn.epoch():
+	case err != nil && s.serverSub.deniedEpoch == b.state.epoch():
 		return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %s: %w", s.channel, err)
 	case refused && !s.serverSub.confirmed:
 		return errors.NewErrorf(errors.ResourceExhausted, "nats bus cannot subscribe to channel %s: %w",
@@ -110,8 +119,8 @@ func (b *Bus) releaseServerSub(s *subscription) {
 	}
 	b.countDroppedLocked(s.subKey, shared)
 	delete(b.serverSubs, s.subKey)
-	shared.drainReconnects = b.nc.Stats().Reconnects
-	if b.conn.err() != nil || shared.sub.Drain() != nil {
+	shared.drainReconnects = shared.nc.Stats().Reconnects
+	if b.state.err() != nil || shared.sub.Drain() != nil {
 		_ = shared.sub.Unsubscribe() // fails if the connection is closed
 	}
 }

@@ -39,6 +39,9 @@ func (b *Bus) Subscribe(
 	}
 	queue := mode == bus.Queue
 	subject, key := b.subjectOf(channel)
+	if len(subject) > b.maxSubject {
+		return nil, b.subjectTooLongError(subject)
+	}
 	s := &subscription{
 		bus: b, channel: channel, subKey: subKey{subject: subject, queue: queue}, routingKey: key,
 		subscriber: fanout.NewSubscriber(queue, handler),
@@ -73,7 +76,7 @@ func (s *subscription) Close() { s.once.Do(func() { s.bus.unsubscribe(s) }) }
 // necessary.
 func (b *Bus) unsubscribe(s *subscription) {
 	b.releaseServerSub(s)
-	for b.conn.err() == nil {
+	for b.state.err() == nil {
 		wasDraining := b.isDraining(s.serverSub)
 		if b.waitFlushed(b.ctx) != nil || wasDraining == b.isDraining(s.serverSub) {
 			break

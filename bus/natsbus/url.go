@@ -42,7 +42,8 @@ var parameters = map[string]func(*settings, string) error{
 	"connect_timeout":    durationParam(func(s *settings, d time.Duration) { s.connectTimeout = d }),
 	"prefix":             func(s *settings, prefix string) error { s.bus = append(s.bus, WithPrefix(prefix)); return nil },
 	"subject_per_method": flagParam(func(s *settings) { s.bus = append(s.bus, WithSubjectPerMethod()) }),
-	"pending_limit":      setPendingLimit,
+	"pending_limit":      intParam(WithPendingLimit),
+	"max_control_line":   intParam(WithMaxControlLine),
 	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
 }
 
@@ -104,10 +105,13 @@ func setNkey(s *settings, file string) error {
 	return err
 }
 
-func setPendingLimit(s *settings, value string) error {
-	frames, err := strconv.Atoi(value)
-	s.bus = append(s.bus, WithPendingLimit(frames))
-	return err
+// intParam returns the function for a parameter that sets a bus option to a number.
+func intParam(option func(int) Option) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		number, err := strconv.Atoi(value)
+		s.bus = append(s.bus, option(number))
+		return err
+	}
 }
 
 // parseURL parses the URL of a bus. The returned error joins one error for each problem.

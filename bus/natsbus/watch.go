@@ -40,6 +40,7 @@ func (b *Bus) watch() {
 		case status := <-b.statuses:
 			b.onStatus(status)
 		case <-probe.C:
+			b.checkOutage()
 			// ping waits for at most one probe interval. If it takes longer, nats.go is blocked in
 			// a write.
 			if limit := b.options.probeInterval * 3 / 2; b.flusher.stalled(limit) {
@@ -74,17 +75,43 @@ func (b *Bus) onStatus(status nats.Status) {
 	switch status {
 	case nats.CONNECTED:
 		b.flusher.request()
-	case nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS:
+	case nats.CLOSED:
+		b.onConnClosed()
+	case nats.DRAINING_SUBS, nats.DRAINING_PUBS:
 		b.markDisconnected(errConnClosed)
 	default:
 		b.markDisconnected(errConnLost)
 	}
 }
 
+// checkOutage is called at each probe. While nats.go is reconnecting, it records why the last attempt
+// has failed. LastError has only what the server said. What the network said is known only if the bus
+// owns the connection. checkOutage also handles a closed connection whose status did not fit into the
+// channel of statuses.
+func (b *Bus) checkOutage() {
+	if b.state.err() == nil {
+		return
+	}
+	nc := b.conn()
+	switch nc.Status() {
+	case nats.CLOSED:
+		b.onConnClosed()
+	case nats.RECONNECTING:
+		err := nc.LastError()
+		if err == nil && b.owner != nil && b.owner.reconnectErr.Load() != nil {
+			err = *b.owner.reconnectErr.Load()
+		}
+		if err != nil {
+			b.explainOutage(err)
+		}
+	default:
+	}
+}
+
 // markDisconnected makes Publish and Subscribe fail until markConnected is called. If the bus was
 // connected, markDisconnected also fails the pending reports and emits an event.
 func (b *Bus) markDisconnected(reason error) {
-	if !b.conn.setDown(reason) {
+	if !b.state.setDown(reason) {
 		return
 	}
 	b.disconnects.Add(1)
@@ -97,14 +124,14 @@ func (b *Bus) markDisconnected(reason error) {
 // before the flush's PING was sent. If the bus was disconnected and the connection has not failed
 // since that epoch, markConnected marks the bus as connected and emits an event.
 func (b *Bus) markConnected(epoch uint64) {
-	if b.conn.err() == nil {
+	if b.state.err() == nil {
 		return
 	}
 	// A publisher may have passed checkConnected just before the connection failed, and added its
 	// report after markDisconnected failed the pending reports. Fail this report now.
 	b.failReports()
 	b.readServerInfo()
-	if b.conn.setUp(epoch) {
+	if b.state.setUp(epoch) {
 		b.events.Put(bus.Event{Kind: bus.Reconnected})
 	}
 }

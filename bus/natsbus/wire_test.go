@@ -30,11 +30,13 @@ func envelope(tb testing.TB, text, key string) []byte {
 }
 
 // observe returns the messages that the server receives on subject.
-func observe(tb testing.TB, nc *nats.Conn, subject string) <-chan *nats.Msg {
+func observe(tb testing.TB, nc *nats.Conn, subjects ...string) <-chan *nats.Msg {
 	tb.Helper()
 	seen := make(chan *nats.Msg, 1024)
-	_, err := nc.ChanSubscribe(subject, seen)
-	require.NoError(tb, err)
+	for _, subject := range subjects {
+		_, err := nc.ChanSubscribe(subject, seen)
+		require.NoError(tb, err)
+	}
 	require.NoError(tb, nc.Flush())
 	return seen
 }

@@ -7,7 +7,11 @@ import (
 )
 
 // NATSServer is a NATS server that runs inside the test process.
-type NATSServer struct{ server *server.Server }
+type NATSServer struct {
+	tb      testing.TB
+	server  *server.Server
+	options *server.Options // as configured; the server has a copy
+}
 
 // NATS starts a server inside the test process and stops it when the test ends. By default, the
 // server listens on a random loopback port and does not log. Each configure function may modify the
@@ -18,7 +22,7 @@ func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	for _, change := range configure {
 		change(options)
 	}
-	s, err := server.NewServer(options)
+	s, err := server.NewServer(options.Clone())
 	if err != nil {
 		tb.Fatalf("NATS server: %v", err)
 	}
@@ -30,12 +34,22 @@ func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	if !s.ReadyForConnections(startTimeout) {
 		tb.Fatalf("NATS server is not ready after %s", startTimeout)
 	}
-	return &NATSServer{server: s}
+	return &NATSServer{tb: tb, server: s, options: options}
 }
 
 // URL returns the server's URL. Its scheme is tls if the server is configured for TLS, and nats
 // otherwise.
 func (s *NATSServer) URL() string { return s.server.ClientURL() }
+
+// Reload changes the options of the running server, as a reload of its configuration does. Connected
+// clients are not told.
+func (s *NATSServer) Reload(change func(*server.Options)) {
+	s.tb.Helper()
+	change(s.options)
+	if err := s.server.ReloadOptions(s.options.Clone()); err != nil {
+		s.tb.Fatalf("NATS server: reload: %v", err)
+	}
+}
 
 // Server returns the underlying server, for tests that inspect it or shut it down.
 func (s *NATSServer) Server() *server.Server { return s.server }

@@ -1,0 +1,99 @@
+package natsbus
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// nats.go reconnects after most failures. It gives up and closes the connection if the server
+// reports a protocol error: a control line or a payload that exceeds a limit, for example. What one
+// caller or one peer sends must not end the bus for all others, so the bus dials a new connection if
+// it owns the old one. A bus that does not own its connection ends, because it knows neither the
+// credentials nor the handlers of the program.
+
+// owner dials and closes the connections of a bus that was created by bus.Open.
+type owner struct {
+	// dial connects to the servers. The returned function closes the connection.
+	dial func(ctx context.Context) (nc *nats.Conn, closeConn func(), err error)
+	// closeConn closes the current connection. After start, only watch changes it, and Close uses it
+	// after watch has ended.
+	closeConn func()
+	// reconnectErr is the error of the last attempt of nats.go to reconnect.
+	reconnectErr atomic.Pointer[error]
+}
+
+// onConnClosed is called after nats.go has closed the connection for good.
+func (b *Bus) onConnClosed() {
+	reason := errConnClosed
+	if err := b.conn().LastError(); err != nil {
+		reason = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: nats.go has closed the connection: %w", err)
+	}
+	b.markDisconnected(reason)
+	if b.owner != nil {
+		b.redial()
+		return
+	}
+	// Close waits for watch, which calls this function, so it needs a goroutine of its own.
+	go func() {
+		_ = b.closeWith(errors.NewErrorf(errors.Unavailable, "%w: %w", bus.ErrClosed, reason)) // always returns nil
+	}()
+}
+
+// redial dials until a new connection has replaced the closed one, or until the bus is closed.
+func (b *Bus) redial() {
+	for attempt := 1; ; attempt++ {
+		select {
+		case <-time.After(reconnectDelay(attempt)):
+		case <-b.ctx.Done():
+			return
+		}
+		nc, closeConn, err := b.owner.dial(b.ctx)
+		if err == nil {
+			b.replaceConn(nc, closeConn)
+			return
+		}
+		b.explainOutage(err)
+	}
+}
+
+// replaceConn makes nc the connection of the bus and renews all subscriptions. The following flush
+// marks the bus as connected. If nc fails meanwhile, its status says so and watch handles it.
+func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
+	b.changeMu.Lock()
+	defer b.changeMu.Unlock()
+	if b.closed {
+		closeConn()
+		return
+	}
+	b.conn().RemoveStatusListener(b.statuses)
+	b.detachErrorHandler()
+	b.owner.closeConn()
+	b.owner.closeConn = closeConn
+	b.statuses = nc.StatusChanged(watchedStatuses...)
+	b.detachErrorHandler = b.attachErrorHandler(nc)
+	b.nc.Store(nc)
+	b.stale = false
+	_ = b.subscribeInbox() // fails only if nc has been closed
+	for key, s := range b.serverSubs {
+		_ = b.subscribeNATS(key, s) // as above
+	}
+	b.flusher.request()
+}
+
+// explainOutage records why reconnecting fails and emits an event if that is news. It does nothing at
+// the beginning of an outage, because a server that restarts refuses connections at first.
+func (b *Bus) explainOutage(err error) {
+	reason := errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the last error is: %w", err)
+	if !b.state.explain(reason, b.options.probeInterval/4) {
+		return
+	}
+	if _, ok := b.outageLog.allow(); ok {
+		b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
+	}
+}
