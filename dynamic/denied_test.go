@@ -2,6 +2,7 @@ package dynamic_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -117,4 +118,27 @@ func TestBusDenies_CodeIsKept(t *testing.T) {
 		requireFacts(t, errors.ReasonRefused, err)
 		b.publish = nil
 	}
+}
+
+// A peer cannot flood the log by requests that cannot be answered. They are counted.
+func TestServer_AnswersThatCannotBeSentAreLoggedRarely(t *testing.T) {
+	t.Parallel()
+	b, log := newFakeBus(), &capturedLog{}
+	w := newWorldOn(t, b, dynamic.WithLogger(slog.New(log)))
+	w.serve(t, dynamic.Handlers{"Direct": identity[text]()})
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+		if strings.HasSuffix(channel.Name, "|RES") {
+			return errors.NewErrorf(errors.InvalidArgument, "no subject")
+		}
+		return b.Bus.Publish(ctx, channel, frame, report)
+	}
+	const frames = 1000
+	for i := range frames {
+		request := newRequest(fmt.Sprintf("REQ_peer%08d", i), "x")
+		request.ClientID = []byte(strings.Repeat("c", 3000))
+		require.NoError(t, b.Publish(t.Context(), requestChannel("Direct"), encode(t, request), nil))
+	}
+	require.Eventually(t, func() bool { return w.server.Stats().Unsent == frames }, atOnce, time.Millisecond)
+	assert.LessOrEqual(t, len(log.all()), 10, "one line a second")
+	assert.Less(t, len(log.all()[0]["channel"].(string)), 200)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type Server struct {
 	workers    *lifecycle.WorkerPool[task]
 	announcers announcerPool
 	stats      serverCounters
+	unsentLog  logThrottle
 	done       chan struct{}
 
 	// requestDedup detects requests and stream opens that the bus has delivered before.
@@ -80,11 +82,14 @@ type ServerStats struct {
 	// Waiting is the number of stream messages that are currently buffered and have not yet been
 	// read by a handler.
 	Waiting uint64
+	// Unsent is the number of claims and responses that the bus did not accept, for example because
+	// the broker is away, or because a client's ID does not fit into a subject.
+	Unsent uint64
 }
 
 type serverCounters struct {
-	badFrames, expired, duplicated atomic.Uint64
-	streams                        streamCounters
+	badFrames, expired, duplicated, unsent atomic.Uint64
+	streams                                streamCounters
 }
 
 // task is a unit of work for the server's worker pool: a request, a stream open or the pump of a
@@ -130,6 +135,7 @@ func (s *Server) Stats() ServerStats {
 		BadFrames:  s.stats.badFrames.Load(),
 		Expired:    s.stats.expired.Load() + streams.expired.Load(),
 		Duplicated: s.stats.duplicated.Load() + streams.duplicated.Load(),
+		Unsent:     s.stats.unsent.Load(),
 		Unmatched:  streams.unmatched.Load(),
 		Overflowed: streams.overflowed.Load(),
 		Waiting:    s.waiting(),
@@ -244,8 +250,8 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// publishToClient sends a response or a claim to a client and logs a warning if that fails. ctx
-// limits how long publishToClient waits for a busy bus.
+// publishToClient sends a response or a claim to a client. If that fails, publishToClient counts the
+// frame and logs a warning. ctx limits how long publishToClient waits for a busy bus.
 func (s *Server) publishToClient(
 	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
 ) error {
@@ -256,9 +262,24 @@ func (s *Server) publishToClient(
 	return err
 }
 
+// maxLoggedChannel is the maximum number of bytes of a channel's name in a log line. A client chooses
+// the last part of the name.
+const maxLoggedChannel = 128
+
+// warnPublishFailed counts a frame for a client that could not be sent, and logs a warning, but at
+// most one per second. Otherwise a peer could flood the log, by requests that cannot be answered.
 func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel, err error) {
+	s.stats.unsent.Add(1)
+	frames, ok := s.unsentLog.allow(time.Now())
+	if !ok {
+		return
+	}
+	name := channel.Name
+	if len(name) > maxLoggedChannel {
+		name = strings.ToValidUTF8(name[:maxLoggedChannel], "") + "..."
+	}
 	s.options.logger.Warn("dynpsrpc: cannot send frame to client", slog.String("method", method.FullName()),
-		slog.String("channel", channel.Name), slog.Any("error", err))
+		slog.String("channel", name), slog.Uint64("frames", frames), slog.Any("error", err))
 }
 
 // Shutdown stops accepting requests and waits for running handlers to return. Clients select other

@@ -313,7 +313,7 @@ func (c *serverCall) panicFrame(value any) []byte {
 }
 
 // sendResponse publishes a response. If the frame is too large for the bus, sendResponse publishes
-// an error instead, so that the client does not have to wait until its timeout expires.
+// a short error instead, so that the client does not have to wait until its timeout expires.
 func (c *serverCall) sendResponse(frame []byte) {
 	server := c.plan.server
 	c.publishContext.Limit = server.options.timeout
@@ -321,14 +321,27 @@ func (c *serverCall) sendResponse(frame []byte) {
 	err := server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
 		// The error of the second attempt can be ignored: publishToClient has already logged it.
-		_ = server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, c.tooLargeFrame(err))
+		_ = server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, c.tooLargeFrame(frame, err))
 	}
 }
 
 // tooLargeFrame returns the frame of the error response that replaces a response larger than the
-// bus allows.
-func (c *serverCall) tooLargeFrame(err error) []byte {
-	return c.errorFrame(errors.NewErrorf(errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), err))
+// bus allows. If that response is an error, its code is kept, its text is shortened, and its details
+// are omitted. tooLarge is the error of the bus.
+func (c *serverCall) tooLargeFrame(frame []byte, tooLarge error) []byte {
+	replacement := errors.Error(errors.NewErrorf(
+		errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), tooLarge))
+	if envelope, err := wire.ParseEnvelope(frame); err == nil {
+		response, err := wire.ParseResponse(envelope.Value)
+		if err == nil && response.Error != "" {
+			text := transport.ShortenError(response.Error, replacement)
+			replacement = errors.NewErrorf(errors.ErrorCode(response.Code), "%s", text)
+			if response.Unprocessed {
+				return c.errorFrame(Unprocessed(replacement))
+			}
+		}
+	}
+	return c.errorFrame(replacement)
 }
 
 // computeDeadline sets the deadline of the request according to this server's clock. It returns

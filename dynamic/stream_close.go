@@ -91,12 +91,12 @@ func (s *stream) sendClose(cause error) error {
 	return nil
 }
 
-// sendTooLarge sends a close frame with code [errors.ResourceExhausted] in place of a close frame
+// sendTooLarge sends a close frame with a shortened text and without details in place of a close frame
 // that is too large for the bus. Without the replacement, the other side would not be notified that
 // the stream is closed.
 func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
-	last.Code, last.Details = string(errors.ResourceExhausted), nil
-	last.Error = fmt.Sprintf("close of stream %s: %v", s.method.FullName(), tooLarge)
+	last.Details = nil
+	last.Error = transport.ShortenError(last.Error, fmt.Errorf("close of stream %s: %w", s.method.FullName(), tooLarge))
 	frame, err := last.AppendFrame(nil)
 	if err != nil {
 		return err

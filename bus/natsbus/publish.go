@@ -206,7 +206,7 @@ func maxSubjectSize(maxControlLine int, inboxPrefix string) int {
 	return maxControlLine - reservedInLine - 2*(len(inboxPrefix)+maxToken)
 }
 
-// maxShown is the maximum number of bytes of a subject in an error about its length.
+// maxShown is the maximum number of bytes of a name in an error about it, because peers choose names.
 const maxShown = 64
 
 func (b *Bus) subjectTooLongError(subject string) error {
@@ -217,5 +217,7 @@ func (b *Bus) subjectTooLongError(subject string) error {
 
 func (b *Bus) subjectError(err error, channel bus.Channel) error {
 	subject, _ := b.subjectOf(channel)
-	return errors.NewErrorf(errors.InvalidArgument, "channel %s: %q is not a valid nats subject: %w", channel, subject, err)
+	name := channel.String()
+	return errors.NewErrorf(errors.InvalidArgument, "channel %s: %q is not a valid nats subject: %w",
+		name[:min(maxShown, len(name))], subject[:min(maxShown, len(subject))], err)
 }

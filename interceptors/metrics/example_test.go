@@ -74,6 +74,7 @@ func ExampleServerSource() {
 	// dynpsrpc.server.dropped 0 [main duplicated]
 	// dynpsrpc.server.dropped 0 [main unmatched]
 	// dynpsrpc.server.dropped 0 [main overflowed]
+	// dynpsrpc.server.dropped 0 [main unsent]
 }
 
 func check(err error) {

@@ -84,6 +84,7 @@ func ServerSource(name string, server *dynamic.Server) Source {
 		report(serverDropped, float64(stats.Duplicated), name, "duplicated")
 		report(serverDropped, float64(stats.Unmatched), name, "unmatched")
 		report(serverDropped, float64(stats.Overflowed), name, "overflowed")
+		report(serverDropped, float64(stats.Unsent), name, "unsent")
 	}
 }
 

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -47,4 +48,16 @@ func (b *limitedBus) Subscribe(
 		}
 		deliver(frame)
 	})
+}
+
+// maxShortText is the maximum number of bytes of an error's text that ShortenError keeps.
+const maxShortText = 256
+
+// ShortenError returns the text that replaces the text of an error whose frame is too large for the
+// bus: its beginning, followed by tooLarge, the error of the bus.
+func ShortenError(text string, tooLarge error) string {
+	if len(text) > maxShortText {
+		text = strings.ToValidUTF8(text[:maxShortText], "") + "..."
+	}
+	return text + " (shortened: " + tooLarge.Error() + ")"
 }
