@@ -61,7 +61,9 @@ type unaryCall struct {
 	// sign that it has received the request. It is used only for calls that accept a direct
 	// response; for others, selecting has this effect.
 	awaitsSign bool
-	sent       bool
+	// signDeadline is the time, relative to started, at which the wait for a sign ends.
+	signDeadline time.Duration
+	sent         bool
 	// selecting reports whether the call is waiting for claims and has not yet selected a server.
 	// It is never true for a call that accepts a direct response.
 	selecting bool
@@ -164,7 +166,7 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	}
 	c.timeout = timeout
 	if patience := c.published + conn.options.selectionTimeout; c.awaitsSign && patience < timeout {
-		timeout = patience
+		timeout, c.signDeadline = patience, patience
 	} else {
 		c.awaitsSign = false
 	}
@@ -254,10 +256,21 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
+// maxTimerDelay is the delay of a timer up to which this process is assumed to run normally.
+const maxTimerDelay = 20 * time.Millisecond
+
 // onTimeout ends the call when the timer of the inbox has expired. If the timer limited only the
 // wait for a sign of a server, and a server has shown itself, the timer goes on until the timeout.
+//
+// A timer that expires late shows that this process had no processor for some time. A sign may then
+// be waiting to be read, so the wait begins anew.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
+	now := time.Since(c.started)
 	switch {
+	case c.awaitsSign && c.server == "" && now-c.signDeadline > maxTimerDelay && now < c.timeout:
+		c.signDeadline = min(now+c.plan.conn.options.selectionTimeout, c.timeout)
+		c.inbox.extend(c.started, c.signDeadline)
+		return nil, false, nil
 	case c.awaitsSign && c.server == "":
 		c.plan.cancel(c.inbox.id)
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNoSign)

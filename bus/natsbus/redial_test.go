@@ -113,7 +113,7 @@ func TestOpen_ConnectionClosedWhileInUse(t *testing.T) {
 					if coded == nil || coded.Code() != errors.ResourceExhausted {
 						requireUnavailable(t, err)
 					}
-					time.Sleep(time.Millisecond) // the bus is away for a moment
+					<-time.After(time.Millisecond) // the bus is away for a moment
 				}
 			}
 		})

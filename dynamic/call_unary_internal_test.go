@@ -1,0 +1,42 @@
+package dynamic
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// TestUnaryCall_LateTimer checks that a timer that expires late does not end the wait for a sign of
+// a server, but begins it anew. The wait never exceeds the timeout of the call.
+func TestUnaryCall_LateTimer(t *testing.T) {
+	t.Parallel()
+	conn, err := NewConn(bus.NewLocal(), registry.New())
+	assert.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	for name, test := range map[string]struct {
+		elapsed, timeout time.Duration
+		want             time.Duration // the shortest new signDeadline
+	}{
+		"late":                     {1500 * time.Millisecond, time.Minute, 2500 * time.Millisecond},
+		"late, close to the end":   {1500 * time.Millisecond, 2 * time.Second, 2 * time.Second},
+		"very late, still in time": {50 * time.Second, time.Minute, 51 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := unaryCall{
+				plan: &clientPlan{conn: conn}, inbox: conn.inboxes.get(), started: time.Now().Add(-test.elapsed),
+				timeout: test.timeout, awaitsSign: true, signDeadline: time.Second,
+			}
+			_, isFinal, err := c.onTimeout()
+			c.inbox.timer.stop()
+			assert.NoError(t, err)
+			assert.False(t, isFinal)
+			assert.GreaterOrEqual(t, c.signDeadline, test.want)
+			assert.LessOrEqual(t, c.signDeadline, test.timeout)
+		})
+	}
+}
