@@ -329,8 +329,8 @@ func (c *serverCall) sendResponse(frame []byte) {
 // bus allows. If that response is an error, its code is kept, its text is shortened, and its details
 // are omitted. tooLarge is the error of the bus.
 func (c *serverCall) tooLargeFrame(frame []byte, tooLarge error) []byte {
-	replacement := errors.Error(errors.NewErrorf(
-		errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), tooLarge))
+	replacement := errors.NewErrorf(
+		errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), tooLarge)
 	if envelope, err := wire.ParseEnvelope(frame); err == nil {
 		response, err := wire.ParseResponse(envelope.Value)
 		if err == nil && response.Error != "" {
