@@ -76,7 +76,9 @@ type Bus struct {
 	stale           bool
 	staleReconnects uint64
 
-	maxPayload                                               atomic.Int64 // in bytes; 0 if unknown
+	maxPayload atomic.Int64 // in bytes; 0 if unknown
+	// clustered reports whether the current server belongs to a cluster.
+	clustered                                                atomic.Bool
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }
 

@@ -79,9 +79,10 @@ func isAlphanumeric(s string) bool {
 }
 
 // readServerInfo stores the maximum payload of the connected server and records whether the server
-// supports headers. Both may change when the bus reconnects to another server.
+// belongs to a cluster and supports headers. All of these may change when the bus reconnects to another server.
 func (b *Bus) readServerInfo() {
 	b.maxPayload.Store(b.conn().MaxPayload())
+	b.clustered.Store(b.conn().ConnectedClusterName() != "")
 	supported := b.conn().HeadersSupported()
 	b.noResponders.supported.Store(supported)
 	if !supported {

@@ -45,7 +45,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if err := b.validate(channel, subject, len(frame)+wire.SizeRoutingKey(key)); err != nil {
 		return err
 	}
-	out := outgoing{subject: subject, key: key, frame: frame, report: report}
+	out := b.repeatable(outgoing{subject: subject, key: key, frame: frame, report: report})
 	queued, contended := b.combiner.submit(out)
 	if queued {
 		return nil

@@ -1,0 +1,68 @@
+package natsbus
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+// In a cluster, a server confirms a subscription before it has told the other servers. If somebody
+// publishes on another server in this moment, that server sees no subscription, drops the frame and
+// reports no responders. The bus then publishes the frame again, which cannot deliver it twice,
+// because the first publication has reached nobody. Frames without a report are not repeated.
+
+// clusterDelays are the delays before a frame without receivers is published again.
+var clusterDelays = [...]time.Duration{10 * time.Millisecond, 90 * time.Millisecond}
+
+// maxRepeated is the maximum size, in bytes, of a frame that the bus keeps to publish it again. It
+// limits the memory that unconfirmed frames take.
+const maxRepeated = 64 << 10
+
+// clusterReport is the delivery report of a frame that is published in a cluster. It repeats the
+// publication if there are no receivers, and passes the final outcome to the report of the
+// publisher.
+type clusterReport struct {
+	bus *Bus
+	// out is the frame with the report of the publisher.
+	out     outgoing
+	repeats atomic.Int32
+}
+
+// repeatable returns out, with a report that repeats the publication if the bus is connected to a
+// server of a cluster.
+func (b *Bus) repeatable(out outgoing) outgoing {
+	if out.report != nil && len(out.frame) <= maxRepeated && b.clustered.Load() {
+		out.report = &clusterReport{bus: b, out: out}
+	}
+	return out
+}
+
+// Delivered implements bus.DeliveryReport.
+func (r *clusterReport) Delivered(receivers int, err error) {
+	if err != nil || receivers != 0 {
+		r.out.report.Delivered(receivers, err)
+		return
+	}
+	repeat := int(r.repeats.Add(1)) - 1
+	if repeat >= len(clusterDelays) {
+		r.out.report.Delivered(0, nil)
+		return
+	}
+	time.AfterFunc(clusterDelays[repeat], r.publish)
+}
+
+// publish publishes the frame again. It runs on the goroutine of a timer.
+func (r *clusterReport) publish() {
+	err := r.bus.checkConnected()
+	if err == nil {
+		again := r.out
+		again.report = r
+		err = r.bus.send(again)
+	}
+	if err != nil { // the first publication was confirmed, and nobody has received it
+		r.out.report.Delivered(0, nil)
+	}
+}
+
+var _ bus.DeliveryReport = (*clusterReport)(nil)
