@@ -165,12 +165,7 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 		defer c.claims.Stop()
 	}
 	c.timeout = timeout
-	if patience := c.published + conn.options.selectionTimeout; c.awaitsSign && patience < timeout {
-		timeout, c.signDeadline = patience, patience
-	} else {
-		c.awaitsSign = false
-	}
-	c.inbox.timer.start(c.started, timeout)
+	c.inbox.timer.start(c.started, c.nextDeadline(c.published))
 	defer c.inbox.timer.stop()
 	return c.wait(ctx)
 }
@@ -256,6 +251,18 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
+// nextDeadline returns the time at which the timer must expire. While the call
+// awaits a sign, it is one selection timeout after from, unless the call ends before. All times are
+// relative to started.
+func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
+	if !c.awaitsSign {
+		return c.timeout
+	}
+	c.signDeadline = min(from+c.plan.conn.options.selectionTimeout, c.timeout)
+	c.awaitsSign = c.signDeadline < c.timeout
+	return c.signDeadline
+}
+
 // maxTimerDelay is the delay of a timer up to which this process is assumed to run normally.
 const maxTimerDelay = 20 * time.Millisecond
 
@@ -268,8 +275,7 @@ func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {
 	case c.awaitsSign && c.server == "" && now-c.signDeadline > maxTimerDelay && now < c.timeout:
-		c.signDeadline = min(now+c.plan.conn.options.selectionTimeout, c.timeout)
-		c.inbox.extend(c.started, c.signDeadline)
+		c.inbox.extend(c.started, c.nextDeadline(now))
 		return nil, false, nil
 	case c.awaitsSign && c.server == "":
 		c.plan.cancel(c.inbox.id)

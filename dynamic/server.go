@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
 	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -39,7 +39,7 @@ type Server struct {
 	workers    *lifecycle.WorkerPool[task]
 	announcers announcerPool
 	stats      serverCounters
-	unsentLog  logThrottle
+	unsentLog  logthrottle.Throttle
 	done       chan struct{}
 
 	// requestDedup detects requests and stream opens that the bus has delivered before.
@@ -266,20 +266,20 @@ func (s *Server) publishToClient(
 // the last part of the name.
 const maxLoggedChannel = 128
 
+// unsentLogInterval is the minimum time between two log lines about frames that could not be sent.
+const unsentLogInterval = time.Second
+
 // warnPublishFailed counts a frame for a client that could not be sent, and logs a warning, but at
-// most one per second. Otherwise a peer could flood the log, by requests that cannot be answered.
+// most one per unsentLogInterval. Otherwise a peer could flood the log with requests that cannot be
+// answered.
 func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel, err error) {
 	s.stats.unsent.Add(1)
-	frames, ok := s.unsentLog.allow(time.Now())
+	frames, ok := s.unsentLog.Allow(unsentLogInterval)
 	if !ok {
 		return
 	}
-	name := channel.Name
-	if len(name) > maxLoggedChannel {
-		name = strings.ToValidUTF8(name[:maxLoggedChannel], "") + "..."
-	}
 	s.options.logger.Warn("dynpsrpc: cannot send frame to client", slog.String("method", method.FullName()),
-		slog.String("channel", name), slog.Uint64("frames", frames), slog.Any("error", err))
+		slog.String("channel", transport.Shorten(channel.Name, maxLoggedChannel)), slog.Uint64("frames", frames), slog.Any("error", err))
 }
 
 // Shutdown stops accepting requests and waits for running handlers to return. Clients select other

@@ -13,7 +13,7 @@ import (
 const minAnnounceAfter = 10 * time.Millisecond
 
 // announcer sends the client a sign of life if the handler of a request takes long. A client that
-// hears neither a response nor an announcement within its selection timeout assumes that the
+// receives neither a response nor an announcement within its selection timeout assumes that the
 // request is lost.
 //
 // Most handlers end long before an announcement is due. An announcer is therefore reused by later

@@ -47,8 +47,9 @@ type serverCall struct {
 
 	// subscribers is the value that endpoint.subscribers returned when the request arrived.
 	subscribers uint32
-	// announceAt is the time at which the client is told that the request is being handled, in
-	// nanoseconds since the epoch of Server.announcers. It is 0 if the client does not expect that.
+	// announceAt is the time at which the server announces to the client that it is handling the
+	// request, in nanoseconds since the epoch of Server.announcers. It is 0 if the client expects no
+	// announcement.
 	announceAt int64
 	// acceptDirect reports whether the client accepts a response without a claim.
 	acceptDirect, acceptDecline bool

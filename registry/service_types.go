@@ -19,10 +19,7 @@ func (s *Service) FindMessageByName(name protoreflect.FullName) (protoreflect.Me
 	if mt := s.types.message(name); mt != nil {
 		return mt, nil
 	}
-	if r := s.types.registry; r != nil {
-		return r.FindMessageByName(name)
-	}
-	return protoregistry.GlobalTypes.FindMessageByName(name)
+	return s.types.others().FindMessageByName(name)
 }
 
 // FindMessageByURL is like [Service.FindMessageByName] but accepts a type URL, such as
@@ -37,10 +34,7 @@ func (s *Service) FindExtensionByName(name protoreflect.FullName) (protoreflect.
 	if xt := s.types.extension(name); xt != nil {
 		return xt, nil
 	}
-	if r := s.types.registry; r != nil {
-		return r.FindExtensionByName(name)
-	}
-	return protoregistry.GlobalTypes.FindExtensionByName(name)
+	return s.types.others().FindExtensionByName(name)
 }
 
 // FindExtensionByNumber returns the extension type that extends the given message and has the given
@@ -51,10 +45,7 @@ func (s *Service) FindExtensionByNumber(
 	if xt := s.types.extension(extensionKey{message, number}); xt != nil {
 		return xt, nil
 	}
-	if r := s.types.registry; r != nil {
-		return r.FindExtensionByNumber(message, number)
-	}
-	return protoregistry.GlobalTypes.FindExtensionByNumber(message, number)
+	return s.types.others().FindExtensionByNumber(message, number)
 }
 
 // serviceTypes finds the messages and extensions in the file of a service and in its imports. All
@@ -73,6 +64,20 @@ type serviceTypes struct {
 	files []protoreflect.FileDescriptor
 	// extensions maps each full name and each extensionKey to the type of the extension.
 	extensions map[any]protoreflect.ExtensionType
+}
+
+// typeFinder finds types by name. *Registry and *protoregistry.Types implement it.
+type typeFinder interface {
+	protoregistry.MessageTypeResolver
+	protoregistry.ExtensionTypeResolver
+}
+
+// others finds the types that no file of the service declares.
+func (t *serviceTypes) others() typeFinder {
+	if t.registry != nil {
+		return t.registry
+	}
+	return protoregistry.GlobalTypes
 }
 
 // message returns the type of a message, or nil if no file of the service declares it.
@@ -108,10 +113,13 @@ func (t *serviceTypes) index() {
 		}
 		seen[file] = true
 		t.files = append(t.files, file)
-		rangeExtensions(file, func(xd protoreflect.ExtensionDescriptor) {
-			if xt, ok := goTypeOf(xd).(protoreflect.ExtensionType); ok {
-				t.extensions[xd.FullName()] = xt
-				t.extensions[extensionKey{xd.ContainingMessage().FullName(), xd.Number()}] = xt
+		rangeTypes(file, func(d protoreflect.Descriptor) {
+			if _, isMessage := d.(protoreflect.MessageDescriptor); isMessage {
+				return
+			}
+			xt := goTypeOf(d).(protoreflect.ExtensionType)
+			for _, key := range keysOf(d) {
+				t.extensions[key] = xt
 			}
 		})
 		for i := range file.Imports().Len() {
@@ -139,14 +147,4 @@ func messageIn(file protoreflect.FileDescriptor, name protoreflect.FullName) pro
 		md = md.Messages().ByName(protoreflect.Name(outer))
 	}
 	return md
-}
-
-// rangeExtensions calls visit for each extension declared in scope, including nested ones.
-func rangeExtensions(scope typeScope, visit func(protoreflect.ExtensionDescriptor)) {
-	for i := range scope.Extensions().Len() {
-		visit(scope.Extensions().Get(i))
-	}
-	for i := range scope.Messages().Len() {
-		rangeExtensions(scope.Messages().Get(i), visit)
-	}
 }

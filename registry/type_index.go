@@ -80,21 +80,35 @@ func (x *typeIndex) removeFile(fd protoreflect.FileDescriptor) {
 	}
 }
 
-func (x *typeIndex) add(key any, d protoreflect.Descriptor) {
-	all, _ := x.declared.Load(key)
-	old, _ := all.([]*declaration)
-	x.declared.Store(key, append(slices.Clone(old), newDeclaration(d)))
+func (x *typeIndex) add(d protoreflect.Descriptor) {
+	added := newDeclaration(d)
+	for _, key := range keysOf(d) {
+		all, _ := x.declared.Load(key)
+		old, _ := all.([]*declaration)
+		x.declared.Store(key, append(slices.Clone(old), added))
+	}
 }
 
-func (x *typeIndex) remove(key any, d protoreflect.Descriptor) {
-	all, _ := x.declared.Load(key)
-	old, _ := all.([]*declaration)
-	rest := slices.DeleteFunc(slices.Clone(old), func(other *declaration) bool { return other.descriptor == d })
-	if len(rest) == 0 {
-		x.declared.Delete(key)
-		return
+func (x *typeIndex) remove(d protoreflect.Descriptor) {
+	for _, key := range keysOf(d) {
+		all, _ := x.declared.Load(key)
+		old, _ := all.([]*declaration)
+		rest := slices.DeleteFunc(slices.Clone(old), func(other *declaration) bool { return other.descriptor == d })
+		if len(rest) == 0 {
+			x.declared.Delete(key)
+		} else {
+			x.declared.Store(key, rest)
+		}
 	}
-	x.declared.Store(key, rest)
+}
+
+// keysOf returns the keys under which a message or an extension is found: its full name and, for an
+// extension, its extensionKey.
+func keysOf(d protoreflect.Descriptor) []any {
+	if xd, ok := d.(protoreflect.ExtensionDescriptor); ok {
+		return []any{xd.FullName(), extensionKey{xd.ContainingMessage().FullName(), xd.Number()}}
+	}
+	return []any{d.FullName()}
 }
 
 // typeScope is implemented by file and message descriptors, because both files and messages can
@@ -105,17 +119,13 @@ type typeScope interface {
 }
 
 // rangeTypes calls visit for each message and extension declared in scope, including nested ones.
-// The key of a message is its full name. Each extension is visited twice: once with its full name
-// and once with its extensionKey as the key.
-func rangeTypes(scope typeScope, visit func(key any, d protoreflect.Descriptor)) {
+func rangeTypes(scope typeScope, visit func(protoreflect.Descriptor)) {
 	for i := range scope.Extensions().Len() {
-		xd := scope.Extensions().Get(i)
-		visit(xd.FullName(), xd)
-		visit(extensionKey{xd.ContainingMessage().FullName(), xd.Number()}, xd)
+		visit(scope.Extensions().Get(i))
 	}
 	for i := range scope.Messages().Len() {
 		md := scope.Messages().Get(i)
-		visit(md.FullName(), md)
+		visit(md)
 		rangeTypes(md, visit)
 	}
 }

@@ -4,13 +4,18 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
 )
+
+// logInterval is the minimum time between two events about the same problem.
+const logInterval = 10 * time.Second
 
 // Bus implements bus.Bus over a NATS connection. Create one with [New] or bus.Open. All methods are
 // safe for concurrent use.
@@ -51,14 +56,14 @@ type Bus struct {
 	inbound        chan *nats.Msg
 	barrierReached chan struct{}
 	// misroutedLog throttles the events for misrouted frames. Only the dispatcher uses it.
-	misroutedLog logThrottle
+	misroutedLog logthrottle.Throttle
 	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.
-	deniedLog logThrottle
+	deniedLog logthrottle.Throttle
 	// outageLog throttles the events that say why reconnecting fails. Only watch uses it.
-	outageLog logThrottle
+	outageLog logthrottle.Throttle
 	// refusedLog throttles the events for refused subscriptions. Only nats.go's error handler uses
 	// it.
-	refusedLog logThrottle
+	refusedLog logthrottle.Throttle
 
 	// mu guards subscribers. It is never held while calling a nats.go function that may block.
 	mu          sync.RWMutex

@@ -7,10 +7,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// In a cluster, a server confirms a subscription before it has told the other servers. If somebody
-// publishes on another server in this moment, that server sees no subscription, drops the frame and
-// reports no responders. The bus then publishes the frame again, which cannot deliver it twice,
-// because the first publication has reached nobody. Frames without a report are not repeated.
+// In a cluster, a server confirms a subscription before it has told the other servers. If a
+// peer publishes a frame on another server at this moment, that server sees no subscription, drops
+// the frame and reports no responders. The bus then publishes the frame again. No receiver gets the
+// frame twice, because the first publication had no receivers. Frames without a report are not
+// repeated.
 
 // clusterDelays are the delays before a frame without receivers is published again.
 var clusterDelays = [...]time.Duration{10 * time.Millisecond, 90 * time.Millisecond}
@@ -60,7 +61,7 @@ func (r *clusterReport) publish() {
 		again.report = r
 		err = r.bus.send(again)
 	}
-	if err != nil { // the first publication was confirmed, and nobody has received it
+	if err != nil { // the report is about the first publication, which had no receivers
 		r.out.report.Delivered(0, nil)
 	}
 }

@@ -48,7 +48,7 @@ func TestBus_ClusterReadyOnReturn(t *testing.T) {
 	assert.Empty(t, received, "no frame arrives twice")
 }
 
-// A frame that nobody receives is reported as such, after the repeats.
+// If a frame still has no receivers after it has been repeated, the report says so.
 func TestBus_ClusterWithoutReceivers(t *testing.T) {
 	t.Parallel()
 	first, _ := newCluster(t)

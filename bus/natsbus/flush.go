@@ -166,7 +166,7 @@ func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 		received := nc.Stats().InMsgs
 		err := b.ping(nc)
 		now := nc.Stats()
-		limit := patience(b.options.probeInterval, unconfirmed, now.InBytes-before.InBytes)
+		limit := flushLimitsFor(b.options.probeInterval, unconfirmed, now.InBytes-before.InBytes)
 		silent := now.InMsgs == received
 		switch waited := time.Since(started); {
 		case err == nil:
@@ -189,9 +189,9 @@ type flushLimits struct {
 	receiving time.Duration
 }
 
-// patience returns the time limits of a flush. sent and received are the numbers of bytes that may
+// flushLimitsFor returns the time limits of a flush. sent and received are the numbers of bytes that may
 // be in transit ahead of the PING and of the PONG.
-func patience(probeInterval time.Duration, sent, received uint64) flushLimits {
+func flushLimitsFor(probeInterval time.Duration, sent, received uint64) flushLimits {
 	limits := flushLimits{silent: probeInterval, receiving: receivingFactor * probeInterval}
 	if sent > bulkBytes {
 		limits.silent = bulkFactor * probeInterval

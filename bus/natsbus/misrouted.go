@@ -41,7 +41,7 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	}
 	forwardReport{bus: b, publisherReply: publisher}.Delivered(0, nil)
 	b.dropped.Add(1)
-	if frames, ok := b.misroutedLog.allow(); ok {
+	if frames, ok := b.misroutedLog.Allow(logInterval); ok {
 		b.events.Put(bus.Event{
 			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
 			Err: errors.NewErrorf(errors.FailedPrecondition, "no process found in the queue of subject %s that serves routing "+

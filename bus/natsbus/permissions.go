@@ -107,7 +107,7 @@ func (b *Bus) onAsyncError(err error) {
 			b.onSubscribeDenied(subKey{subject: found[2], queue: found[3] == queueGroup}, err)
 		}
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
-		if _, ok := b.refusedLog.allow(); ok {
+		if _, ok := b.refusedLog.Allow(logInterval); ok {
 			b.events.Put(bus.Event{Kind: bus.Dropped, Err: errors.NewErrorf(errors.ResourceExhausted,
 				"the nats server rejected a subscription, which will receive no frames: %w", err)})
 		}
@@ -208,7 +208,7 @@ func (b *Bus) onPublishDenied(subject string, err error) {
 	for _, report := range denied {
 		report.Delivered(bus.Unknown, permissionError(err))
 	}
-	if frames, ok := b.deniedLog.allow(); ok {
+	if frames, ok := b.deniedLog.Allow(logInterval); ok {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: subject, Frames: frames, Err: permissionError(err)})
 	}
 }

@@ -86,14 +86,14 @@ func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
 	b.flusher.request()
 }
 
-// explainOutage records why reconnecting fails and emits an event if that is news. It does nothing at
-// the beginning of an outage, because a server that restarts refuses connections at first.
+// explainOutage records why reconnecting fails and emits an event if the reason has changed. At the
+// beginning of an outage it does nothing, because a server that restarts refuses connections at first.
 func (b *Bus) explainOutage(err error) {
 	reason := errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the last error is: %w", err)
 	if !b.state.explain(reason, b.options.probeInterval/4) {
 		return
 	}
-	if _, ok := b.outageLog.allow(); ok {
+	if _, ok := b.outageLog.Allow(logInterval); ok {
 		b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 	}
 }

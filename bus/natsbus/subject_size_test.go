@@ -101,8 +101,8 @@ func TestBus_ForeignReplySubjects(t *testing.T) {
 			replies = append(replies, fmt.Sprint("y.PASSED.", hops, ".", reply))
 		}
 	}
-	// Each subject to which somebody may reply is observed, except the long ones, and the two that the
-	// sender can use itself.
+	// The test observes the reply subjects that the frames below name. It does not observe the long
+	// ones, or the two that the sender may use itself.
 	spied := connect(t, url)
 	seen := observe(t, spied, "x", "CLI.>", "orders.>", "a.>", "_INBOX.x.>", "_INBOX.x", "_INBOX."+inbox+".>", "_INBOX."+inbox, "prefix.>")
 

@@ -46,8 +46,8 @@ type Bus struct {
 
 	// drops counts the queue frames that were lost because their lock could not be taken.
 	drops drops
-	// settling is the number of lock attempts that are being settled.
-	settling atomic.Int64
+	// lockRetries is the number of lock attempts that are being repeated.
+	lockRetries atomic.Int64
 
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }

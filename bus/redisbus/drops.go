@@ -1,13 +1,12 @@
 package redisbus
 
 import (
-	"maps"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
 )
 
 const (
@@ -28,8 +27,8 @@ type drops struct {
 
 // dropReason counts the frames of one reason.
 type dropReason struct {
-	frames, reported uint64
-	lastEvent        time.Time
+	frames uint64
+	events logthrottle.Throttle
 }
 
 // byReason returns the number of frames by reason, or nil if there are none.
@@ -37,7 +36,7 @@ func (d *drops) byReason() map[string]uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var frames map[string]uint64
-	for reason, drop := range maps.All(d.reasons) {
+	for reason, drop := range d.reasons {
 		if frames == nil {
 			frames = map[string]uint64{}
 		}
@@ -63,12 +62,8 @@ func (d *drops) add(reason string) uint64 {
 		d.reasons[reason] = drop
 	}
 	drop.frames++
-	if now := time.Now(); now.Sub(drop.lastEvent) >= dropEventInterval {
-		unreported := drop.frames - drop.reported
-		drop.lastEvent, drop.reported = now, drop.frames
-		return unreported
-	}
-	return 0
+	unreported, _ := drop.events.Allow(dropEventInterval)
+	return unreported
 }
 
 // dropQueueFrame counts a queue frame whose lock could not be taken, and emits an event with the
@@ -89,8 +84,7 @@ func (b *Bus) dropQueueFrame(channel string, cause error) {
 func dropReasonOf(err error) string {
 	switch {
 	case isRedisError(err):
-		code, _, _ := strings.Cut(redisReply(err), " ")
-		return code
+		return replyCode(err)
 	case errors.Is(err, errFull):
 		return "QUEUE_FULL"
 	}

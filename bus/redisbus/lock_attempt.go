@@ -61,8 +61,8 @@ func (a lockAttempt) write(w *bufio.Writer) {
 // complete implements command. It finishes the attempt with the reply from Redis. If the reply shows
 // that the lock belongs on another server, complete tries again there.
 func (a lockAttempt) complete(_ int64, err error) {
-	if err != nil && canSettle(err) {
-		a.bus.settle(a, err)
+	if err != nil && canRetryLock(err) {
+		a.bus.retryLock(a, err)
 		return
 	}
 	a.finish(err)

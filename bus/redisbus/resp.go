@@ -42,18 +42,22 @@ func redisReply(err error) string {
 	return ""
 }
 
-// hasCode reports whether err is an error reply that begins with the given code.
-func hasCode(err error, code string) bool {
-	return strings.HasPrefix(redisReply(err), code+" ")
+// replyCode returns the code at the beginning of the error reply in err, such as MOVED, or "" if err
+// does not contain an error reply.
+func replyCode(err error) string {
+	code, _, _ := strings.Cut(redisReply(err), " ")
+	return code
 }
+
+// hasCode reports whether err is an error reply that begins with the given code.
+func hasCode(err error, code string) bool { return replyCode(err) == code }
 
 // isTransient reports whether err is an error reply that a server of a cluster sends while the
 // cluster changes. The same command will succeed later, possibly on another server.
 func isTransient(err error) bool {
-	for _, code := range []string{"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING"} {
-		if hasCode(err, code) {
-			return true
-		}
+	switch replyCode(err) {
+	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "LOADING":
+		return true
 	}
 	return false
 }

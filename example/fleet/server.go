@@ -49,7 +49,7 @@ func serve(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) e
 		case <-ticker.C:
 			news := fmt.Sprintf("%s sent %d greetings", server.ID(), greetings.Load())
 			if err := registration.Publish(ctx, "News", wrapperspb.String(news)); err != nil {
-				fmt.Println("cannot publish to News:", err) // continue, because the bus reconnects
+				fmt.Println("cannot publish to News:", err) // the loop goes on, because the bus reconnects
 			}
 		case <-ctx.Done():
 			deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)

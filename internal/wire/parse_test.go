@@ -151,8 +151,8 @@ func TestParseRequest_SkipClaimOfBothVersions(t *testing.T) {
 	}
 }
 
-// A value that is compressed with an unknown codec, or not with the codec that the envelope names,
-// is told from a message.
+// ParseEnvelope rejects a value that is compressed with an unknown codec, and a value that is not
+// compressed although the envelope names a codec.
 func TestParseEnvelope_Compression(t *testing.T) {
 	t.Parallel()
 	message, compressed := string(fields{}.bytes(1, "id")), string(compress(t, fields{}.bytes(1, "id")))

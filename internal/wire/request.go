@@ -45,7 +45,7 @@ type Request struct {
 	// AnnounceAfter is a number of milliseconds. If it is not zero, the client accepts a response
 	// without a claim, but expects a claim with [ClaimRequest.Handling] if the response takes
 	// longer. Only dynpsrpc clients set it. A server that does not know the field sends a claim at
-	// once, so the client hears from every server that has received the request.
+	// once, so the client receives a sign from every server that has received the request.
 	AnnounceAfter uint32
 	// AcceptDecline reports whether the client understands declined claims. Only dynpsrpc clients
 	// set it.

@@ -64,6 +64,7 @@ var rules = []rule{
 	{"internal/lifecycle", []string{"internal/shard"}, "its counters are sharded"},
 	{"internal/queue", nil, "it is a leaf"},
 	{"internal/semaphore", nil, "it is a leaf"},
+	{"internal/logthrottle", nil, "it is a leaf"},
 	{"internal/shard", nil, "it is a leaf"},
 	{"internal/timer", nil, "it is a leaf"},
 

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"
 )
 
-// mistypedURLs returns bus URLs with a slip, in which S stands for the secret. Nobody listens on the
-// port that they name.
+// mistypedURLs returns bus URLs with a mistake, in which S stands for the secret. No server listens on
+// the port in these URLs.
 func mistypedURLs() []string {
 	var urls []string
 	for _, scheme := range []string{
@@ -44,7 +44,7 @@ func TestSecrets_MistypedURLs(t *testing.T) {
 	t.Parallel()
 	urls := mistypedURLs()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // no URL with a slip needs a connection
+	cancel() // no URL with a mistake needs a connection
 	for _, secret := range []string{"hunter2", "Zx9topsecret"} {
 		for _, form := range urls {
 			url := strings.ReplaceAll(form, "S", secret)

@@ -56,8 +56,14 @@ const maxShortText = 256
 // ShortenError returns the text that replaces the text of an error whose frame is too large for the
 // bus: its beginning, followed by tooLarge, the error of the bus.
 func ShortenError(text string, tooLarge error) string {
-	if len(text) > maxShortText {
-		text = strings.ToValidUTF8(text[:maxShortText], "") + "..."
+	return Shorten(text, maxShortText) + " (shortened: " + tooLarge.Error() + ")"
+}
+
+// Shorten returns text if it has at most size bytes. Otherwise it returns the beginning of text,
+// which has at most size bytes, followed by three dots.
+func Shorten(text string, size int) string {
+	if len(text) <= size {
+		return text
 	}
-	return text + " (shortened: " + tooLarge.Error() + ")"
+	return strings.ToValidUTF8(text[:size], "") + "..."
 }

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// settleTimeout limits how long the bus tries to take a lock on another server, counted from the
+	// lockRetryTimeout limits how long the bus tries to take a lock on another server, counted from the
 	// arrival of the frame. It is shorter than an automatic failover. A lock that another process
 	// took just before a master failed can be missing on its replica, so a frame that is as old as
 	// the failover could be delivered twice.
-	settleTimeout = 2 * time.Second
-	// maxSettling is the maximum number of attempts that are being settled at the same time.
-	maxSettling = 4096
+	lockRetryTimeout = 2 * time.Second
+	// maxLockRetries is the maximum number of lock attempts that are repeated at the same time.
+	maxLockRetries = 4096
 )
 
 // dialError is the cause of the failure of a command that was never sent, because its server could
@@ -24,33 +24,32 @@ type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
-// canSettle reports whether a lock attempt that failed with err has certainly not taken the lock,
+// canRetryLock reports whether a lock attempt that failed with err has certainly not taken the lock,
 // and may take it on another server or a moment later. The servers of a cluster send such errors
 // during failovers and while slots migrate. A lost connection is not among these errors, because
 // Redis may have executed the command.
-func canSettle(err error) bool {
+func canRetryLock(err error) bool {
 	var dial dialError
 	if errors.As(err, &dial) {
 		return true
 	}
-	for _, code := range []string{"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN"} {
-		if hasCode(err, code) {
-			return true
-		}
+	switch replyCode(err) {
+	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN":
+		return true
 	}
 	return false
 }
 
-// settle repeats a lock attempt on the server that owns the lock now. It does not block. If too many
-// attempts are being settled already, the frame is dropped.
-func (b *Bus) settle(a lockAttempt, cause error) {
-	if b.settling.Add(1) > maxSettling {
-		b.settling.Add(-1)
+// retryLock repeats a lock attempt on the server that owns the lock now. It does not block. If too
+// many attempts are being repeated already, the frame is dropped.
+func (b *Bus) retryLock(a lockAttempt, cause error) {
+	if b.lockRetries.Add(1) > maxLockRetries {
+		b.lockRetries.Add(-1)
 		a.finish(cause)
 		return
 	}
 	b.workers.Go(func() { // Bus.Close waits for this goroutine
-		defer b.settling.Add(-1)
+		defer b.lockRetries.Add(-1)
 		if hasCode(cause, "READONLY") {
 			b.replaceReadOnlySession(a.channel)
 		}
@@ -59,17 +58,17 @@ func (b *Bus) settle(a lockAttempt, cause error) {
 }
 
 // takeLockElsewhere takes the lock through the client's own connections, which follow redirections.
-// It tries until Redis grants or refuses the lock, or until settleTimeout has passed. It returns nil
+// It tries until Redis grants or refuses the lock, or until lockRetryTimeout has passed. It returns nil
 // if this process has the lock, redis.Nil if another process has it, or the last error.
 func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
 	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
 	client := b.topology.lockClient(err)
 	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
 		b.topology.refresh(b.ctx)
-		if err = client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err(); err == nil || !canSettle(err) {
+		if err = client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err(); err == nil || !canRetryLock(err) {
 			return err
 		}
-		if time.Since(a.arrived)+pause > settleTimeout || !b.sleep(pause) {
+		if time.Since(a.arrived)+pause > lockRetryTimeout || !b.sleep(pause) {
 			return err
 		}
 	}

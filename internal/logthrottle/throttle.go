@@ -1,0 +1,31 @@
+package logthrottle
+
+import (
+	"sync"
+	"time"
+)
+
+// Throttle combines frequent occurrences of one problem into few reports. The zero value is ready
+// to use. It is safe for concurrent use.
+type Throttle struct {
+	mu sync.Mutex
+	// suppressed counts the occurrences since the last report.
+	suppressed uint64
+	// last is the time of the last report. It is zero if there has been none.
+	last time.Time
+}
+
+// Allow counts an occurrence. It reports whether at least interval has passed since the last report,
+// or whether there has been none, so that the occurrence may be reported. If so, count is the number
+// of occurrences that the report stands for.
+func (t *Throttle) Allow(interval time.Duration) (count uint64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.suppressed++
+	now := time.Now()
+	if !t.last.IsZero() && now.Sub(t.last) < interval {
+		return 0, false
+	}
+	count, t.suppressed, t.last = t.suppressed, 0, now
+	return count, true
+}
