@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 var dialer = net.Dialer{Timeout: 5 * time.Second}
@@ -76,11 +78,27 @@ func (p *Proxy) BlackHoleAll() {
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener != nil {
-		_ = p.listener.Close()
-		p.listener = nil
+	if p.listener == nil {
+		return
+	}
+	_ = p.listener.Close()
+	p.listener = nil
+	// A child process that another test starts at this moment holds a copy of the listener until it
+	// executes its program, and keeps the port open for that long.
+	err := poll(nil, func() error {
+		conn, err := dialer.Dial("tcp", p.addr)
+		if err != nil {
+			return nil //nolint:nilerr // the port refuses connections
+		}
+		_ = conn.Close()
+		return errStillOpen
+	})
+	if err != nil {
+		p.tb.Errorf("cannot refuse connections to the proxy: %v", err)
 	}
 }
+
+var errStillOpen = errors.New("the port is still open")
 
 // Delay delays all data on all connections by d, in both directions. The default is zero. A change
 // applies only to data that the proxy receives after the call.
