@@ -107,12 +107,11 @@ type ServerRPCInterceptor func(
 // direction, from the bus to the stream's channel. For each event, the next handler is the one that
 // follows in the event's direction.
 type StreamHandler interface {
-	// Recv handles a received message. If the handler passes the message on, the message is
-	// acknowledged when it is put into the stream's channel. Otherwise, it is acknowledged when
-	// Recv returns nil. If Recv returns an error, the message is rejected and the stream is closed
-	// with that error, which is also sent to the other side. Recv is called on a goroutine of the
-	// stream, for one message at a time. A panic is logged and closes the stream with code
-	// [errors.Internal].
+	// Recv handles a received message. The message is acknowledged when it is put into the stream's
+	// channel. If a handler drops the message instead, it is acknowledged once Recv has returned
+	// nil. If Recv returns an error, the message is rejected and the stream is closed with that
+	// error, which is also sent to the other side. Recv is called on a goroutine of the stream, for
+	// one message at a time. A panic is logged and closes the stream with code [errors.Internal].
 	Recv(message proto.Message) error
 	// Send sends a message; see [ClientStream]. It is called on the goroutine that called the
 	// stream's Send method.

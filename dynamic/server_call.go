@@ -236,8 +236,8 @@ func (c *serverCall) sendsClaim() bool {
 	return c.grant != nil || c.plan.method.RequireClaim() && !c.acceptDirect
 }
 
-// claim sends a claim to the client and reports whether the server may handle the request. This
-// is the case if the client selects this server, or if no grant is needed.
+// claim sends a claim to the client and reports whether this server may handle the request. If the
+// client has to select a server first, claim waits until the client has done so.
 func (c *serverCall) claim(request wire.Body) bool {
 	offer := claimOffer{
 		plan:          c.plan,

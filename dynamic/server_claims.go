@@ -80,8 +80,8 @@ type claimOffer struct {
 	closing <-chan struct{}
 }
 
-// obtainGrant sends the claim and reports whether the server may handle the request. This is the
-// case if the client selects this server, or if no grant is needed.
+// obtainGrant sends the claim and reports whether this server may handle the request. If the client
+// has to select a server first, obtainGrant waits until the client has done so.
 //
 // If the affinity is negative, the server does not handle the request. In that case obtainGrant
 // sends a claim that declines the request, so that the client does not have to wait for this

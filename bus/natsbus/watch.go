@@ -84,10 +84,10 @@ func (b *Bus) onStatus(status nats.Status) {
 	}
 }
 
-// checkOutage is called at each probe. While nats.go is reconnecting, it records why the last attempt
-// has failed. LastError has only what the server said. What the network said is known only if the bus
-// owns the connection. checkOutage also handles a closed connection whose status did not fit into the
-// channel of statuses.
+// checkOutage is called at each probe. While nats.go is reconnecting, checkOutage records why the
+// last attempt failed. LastError does not return dial errors. They are known only if the bus itself
+// has opened the connection. checkOutage also detects a closed connection, because nats.go drops a
+// status change while the channel b.statuses is full.
 func (b *Bus) checkOutage() {
 	if b.state.err() == nil {
 		return

@@ -13,8 +13,8 @@ import (
 // Load loads the plugin in a folder and starts serving it. If a plugin with the same name is
 // already served, the new version replaces it. When Load returns, all new requests go to the new
 // version. The handlers of the previous version finish in the background, and then its code is
-// closed. Code that serves on the bus itself, such as a process, may still receive requests for a
-// short time, until it stops accepting them.
+// closed. A previous version with its own connection to the bus, such as a process, may still
+// receive a few new requests until it stops accepting them.
 //
 // If the same content is already being served, Load does nothing. If Load fails, the previous
 // version keeps serving, and [Host.List] reports the error. The error has the code
@@ -118,8 +118,8 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	return nil
 }
 
-// addVersion adds v to the live versions. It returns the version that the plugin is currently
-// serving, or nil if there is none.
+// addVersion adds v to the live versions. It returns the version of the same plugin that is being
+// served, or nil if no version is being served.
 func (h *Host) addVersion(v *version) (previous *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

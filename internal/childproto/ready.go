@@ -14,7 +14,7 @@ const Version = 1
 const (
 	// EnvBus contains the URL of the bus.
 	EnvBus = "DYNPSRPC_BUS"
-	// EnvABI contains the protocol version, which is [Version], in decimal.
+	// EnvABI contains the protocol version, [Version], as a decimal number.
 	EnvABI = "DYNPSRPC_ABI"
 	// EnvPlugin contains the name of the plugin.
 	EnvPlugin = "DYNPSRPC_PLUGIN"

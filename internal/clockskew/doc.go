@@ -13,8 +13,8 @@
 // delay of such a frame to [Offset.Observe]. If no other frame arrived for some time, that delay
 // would be mistaken for the clock difference.
 //
-// The filter cannot start if all frames of a client appear to be late. [Offset.ConfirmSuspect]
-// handles this case. If frames that were sent at different times arrive with the same large delay,
-// the clock must be wrong. Frames that were held up by a bus would have been delivered together and
-// would thus have different delays.
+// If the client's clock is slow, all of its frames may appear to be late, and no delay would be
+// passed to Observe. [Offset.ConfirmSuspect] handles this case. If frames that were sent at
+// different times arrive with the same large delay, the client's clock must be wrong. If the bus
+// had held the frames up, it would have delivered them together, and their delays would differ.
 package clockskew

@@ -19,14 +19,14 @@ const (
 	// together confirm a clock skew. If two frames are sent this far apart but held up by the bus
 	// and delivered together, their delays differ by more than suspectTolerance.
 	minSuspectInterval = 4 * suspectTolerance
-	// windowSize is the length of each of the two time windows of the minimum filter. Delays are
-	// forgotten after at most two windows. If the peer's clock is corrected, the estimate is right
-	// again by then.
+	// windowSize is the length of each of the two time windows of the minimum filter. A delay is
+	// forgotten after at most two windows. If the peer's clock is corrected, the estimate is
+	// therefore right again after two minutes at most.
 	windowSize = time.Minute
 )
 
 // Offset is the estimated offset of one peer's clock. The zero value contains no observations. All
-// methods are safe for concurrent use. The now parameters are times on the local clock.
+// methods are safe for concurrent use. The parameters named now are times on the local clock.
 //
 // The minimum is taken over the current and the previous time window, each of which is one minute
 // long. The minimum can thus rise again after either clock has been changed, and it is not lost
@@ -85,13 +85,13 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// rotateLocked ends the current window if it is older than windowSize, and discards the previous
-// one if it is too old.
+// rotateLocked starts a new window if the current one began at least windowSize ago. It discards
+// the previous window if that began at least twice windowSize ago.
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}
-		// If the local clock was set back, publishedUntil may be in the future. Without the reset,
-		// Observe would ignore all greater delays until that time.
+		// publishedUntil may lie in the future if the local clock was set back. It is reset,
+		// because Observe would otherwise ignore delays above the old minimum until that time.
 		o.publishedUntil.Store(0)
 	}
 	if now.Sub(o.previous.start) >= 2*windowSize {

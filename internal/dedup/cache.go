@@ -36,7 +36,7 @@ type Cache [shard.Count]struct {
 type key struct {
 	id     id.Call
 	sentAt int64  // Unix time in nanoseconds on the sender's clock
-	stream uint64 // dedup key of a message's stream; zero for a request
+	stream uint64 // the parameter streamKey of Seen
 }
 
 // entry is a frame together with the time of its first arrival. It contains no pointers, so the
@@ -47,10 +47,10 @@ type entry struct {
 	receivedAt int64 // Unix time in nanoseconds
 }
 
-// Seen adds a frame and reports whether the same frame had already been added within the last
-// 5 seconds. For a message, streamKey is the dedup key of the stream that received the message. For
-// a request, including one that opens a stream, streamKey is zero. requestID and sentAt are the
-// values in the frame.
+// Seen adds a frame and reports whether the same frame had already been added within the last 5
+// seconds. requestID and sentAt are the values in the frame. If the frame is a message of a stream,
+// streamKey must be a number that identifies the stream. For a request, including one that opens a
+// stream, streamKey must be zero.
 //
 // Seen returns false for frames that it cannot identify. These are frames without a time and frames
 // whose ID does not have the form used by this library and psrpc.

@@ -15,9 +15,9 @@ type Throttle struct {
 	last time.Time
 }
 
-// Allow counts an occurrence. It reports whether at least interval has passed since the last report,
-// or whether there has been none, so that the occurrence may be reported. If so, count is the number
-// of occurrences that the report stands for.
+// Allow counts an occurrence of the problem and decides whether to report it. ok is true for the
+// first occurrence, and for an occurrence that follows the last report after the given interval or
+// later. count is then the number of occurrences since the last report, including this one.
 func (t *Throttle) Allow(interval time.Duration) (count uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 type NATSServer struct {
 	tb      testing.TB
 	server  *server.Server
-	options *server.Options // as configured; the server has a copy
+	// options contains the configured options. The server uses a copy of them.
+	options *server.Options
 }
 
 // NATS starts a server inside the test process and stops it when the test ends. By default, the

@@ -21,7 +21,7 @@ type Proxy struct {
 	target string
 	addr   string
 	delay  atomic.Int64 // in nanoseconds
-	// muted reports whether what clients send is discarded.
+	// muted reports whether the data that clients send is discarded.
 	muted atomic.Bool
 	// goroutines tracks all goroutines started by the proxy.
 	goroutines sync.WaitGroup
@@ -83,8 +83,8 @@ func (p *Proxy) Refuse() {
 	}
 	_ = p.listener.Close()
 	p.listener = nil
-	// A child process that another test starts at this moment holds a copy of the listener until it
-	// executes its program, and keeps the port open for that long.
+	// Another test may be starting a child process at this moment. Until the child executes its
+	// program, it holds a copy of the listener, which keeps the port open.
 	err := poll(nil, func() error {
 		conn, err := dialer.Dial("tcp", p.addr)
 		if err != nil {
@@ -104,8 +104,8 @@ var errStillOpen = errors.New("the port is still open")
 // applies only to data that the proxy receives after the call.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Mute makes the proxy discard what clients send, on open and on new connections, or ends that. What
-// the target sends still arrives.
+// Mute(true) makes the proxy discard the data that clients send, on open and on new connections.
+// Mute(false) ends this. Data from the target is forwarded in either case.
 func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.
@@ -121,8 +121,8 @@ func (p *Proxy) acceptConns(blackHoled bool) {
 	if p.listener != nil {
 		return
 	}
-	// A child process that another test starts at this moment holds a copy of the closed listener
-	// until it executes its program, so listening may fail for an instant.
+	// Another test may be starting a child process at this moment. Until the child executes its
+	// program, it holds a copy of the closed listener, and listening on the same port fails.
 	var listener net.Listener
 	err := poll(nil, func() (err error) {
 		listener, err = listenOn(p.addr)

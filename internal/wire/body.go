@@ -16,9 +16,9 @@ type Body struct {
 	// Message is the message to encode into the frame. If it is set, Raw is ignored. Message must
 	// not be modified while it is being encoded.
 	Message proto.Message
-	// Initialized reports whether all required fields of Message are known to be set, which is
-	// always the case in proto3. If it is true, encoding skips the check for required fields, which
-	// would visit every field.
+	// Initialized reports whether all required fields of Message are known to be set. This is
+	// always the case in proto3. If Initialized is true, the encoder does not search the message
+	// for required fields that are not set.
 	Initialized bool
 }
 
@@ -38,7 +38,7 @@ func (b *Body) size() int {
 	}
 	encoded, err := proto.MarshalOptions{AllowPartial: b.Initialized}.MarshalAppend(make([]byte, 0, initialBodySize), b.Message)
 	if err != nil {
-		return 0 // appendBody returns the error
+		return 0 // appendBody encodes the message again and returns the error
 	}
 	b.Raw, b.Message = encoded, nil
 	return len(encoded)

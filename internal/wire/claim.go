@@ -15,9 +15,9 @@ const (
 	claimTagSubscribers = 1001<<wireTypeBits | wireVarint
 )
 
-// ClaimRequest is sent by a server to the client. It is a claim, which offers to handle a request;
-// an announcement that the server is already handling the request; or a declined claim, which
-// refuses to handle it.
+// ClaimRequest is sent by a server to the client. It has one of three meanings: the server offers
+// to handle a request (a claim), is already handling the request (an announcement), or refuses to
+// handle the request (a declined claim).
 type ClaimRequest struct {
 	// RequestID is the ID of the request.
 	RequestID []byte

@@ -10,8 +10,8 @@ const (
 )
 
 // setEntry decodes the map entry in the current field, stores it in metadata and returns metadata.
-// If metadata is nil, setEntry allocates a map. If the entry is malformed, it sets r.err and stores
-// nothing.
+// If metadata is nil, setEntry allocates a map. If the entry is malformed, setEntry sets r.err and
+// stores nothing.
 func (r *reader) setEntry(metadata map[string]string) map[string]string {
 	var key, value []byte
 	entry := reader{rest: r.bytes}

@@ -10,7 +10,8 @@ const (
 	requestTagMulti     = 5<<wireTypeBits | wireVarint
 	requestTagMetadata  = 7<<wireTypeBits | wireBytes
 	requestTagBody      = 8<<wireTypeBits | wireBytes
-	// requestTagForceSkip is the skip_claim field of psrpc v0.7.4, which later versions reserve.
+	// requestTagForceSkip is the tag of the field skip_claim in psrpc v0.7.4. Later versions use
+	// another tag.
 	requestTagForceSkip     = 9<<wireTypeBits | wireVarint
 	requestTagSkipClaim     = 10<<wireTypeBits | wireVarint
 	requestTagAcceptDirect  = 1000<<wireTypeBits | wireVarint
@@ -36,19 +37,19 @@ type Request struct {
 	// Body is the user's request message.
 	Body Body
 	// SkipClaim reports whether a server may run the request right after sending its claim, without
-	// waiting until the client has selected a server. psrpc v0.7.4 used another field number for
-	// it, which is read but not written.
+	// waiting until the client has selected a server. psrpc v0.7.4 used another number for this
+	// field. ParseRequest accepts that number, but AppendFrame does not write it.
 	SkipClaim bool
 	// AcceptDirect reports whether the client accepts a response from a server that has not sent a
-	// claim, however long its handler takes. Only older dynpsrpc clients set it.
+	// claim, however long the handler takes. Only older dynpsrpc clients set this field.
 	AcceptDirect bool
-	// AnnounceAfter is a number of milliseconds. If it is not zero, the client accepts a response
-	// without a claim, but expects a claim with [ClaimRequest.Handling] if the response takes
-	// longer. Only dynpsrpc clients set it. A server that does not know the field sends a claim at
-	// once, so the client receives a sign from every server that has received the request.
+	// AnnounceAfter is a time in milliseconds. If it is not zero, the client accepts a response
+	// without a claim. If the response takes longer than AnnounceAfter, the client expects a claim
+	// with [ClaimRequest.Handling]. Only dynpsrpc clients set this field. A server that does not
+	// know the field sends a claim at once.
 	AnnounceAfter uint32
-	// AcceptDecline reports whether the client understands declined claims. Only dynpsrpc clients
-	// set it.
+	// AcceptDecline reports whether the client understands a claim by which a server declines the
+	// request. Only dynpsrpc clients set this field.
 	AcceptDecline bool
 }
 

@@ -2,9 +2,9 @@ package message
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// hasNoRequired reports whether messages with this descriptor cannot contain required fields, not
-// even in nested messages or extensions. The descriptor of a message with extension ranges does not
-// list the extensions, and these may contain required fields.
+// hasNoRequired reports whether messages with this descriptor never contain required fields. It
+// returns false if the message or a nested message has extension ranges, because the extensions are
+// unknown and may contain required fields.
 func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 	return !anyMessage(message, map[protoreflect.FullName]bool{}, func(md protoreflect.MessageDescriptor) bool {
 		return md.RequiredNumbers().Len() > 0 || md.ExtensionRanges().Len() > 0

@@ -41,9 +41,9 @@ func main() {
 	}
 }
 
-// compare measures every row once in each round and prints a table of the results. In each round, a
-// row runs with one caller for the given duration, and then with many callers for the same
-// duration.
+// compare runs the given number of rounds and then prints a table of the results. In each round, it
+// measures every row of the table twice: with one caller for the given duration, and then with many
+// callers for the same duration.
 func compare(ctx context.Context, rounds int, duration time.Duration) (err error) {
 	var cleanups cleanups
 	defer func() { err = errors.Join(err, cleanups.run()) }()
