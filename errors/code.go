@@ -105,8 +105,8 @@ func (c ErrorCode) Known() bool {
 	return known
 }
 
-// Error returns the code itself. If a handler returns an ErrorCode as its error, the caller
-// receives, as in psrpc, an error with the code [Unknown] and c as its text. Use [NewError] to
+// Error returns c as a string. If a handler returns an ErrorCode as its error, the caller receives
+// an error with the code [Unknown], as in psrpc; the ErrorCode becomes its text. Use [NewError] to
 // create an error that has the code c.
 func (c ErrorCode) Error() string { return string(c) }
 

@@ -2,10 +2,10 @@ package errors
 
 import "context"
 
-// FromContext converts an error returned by a context's Err method to the error of a call. The
-// result has the code and text of [ErrRequestCanceled] or [ErrRequestTimedOut], and wraps both that
-// error and err. If err is any other error, the result has the code and text of err. If err is nil,
-// FromContext returns nil.
+// FromContext converts an error returned by a context's Err method to the error of a call.
+// context.Canceled becomes [ErrRequestCanceled], and context.DeadlineExceeded becomes
+// [ErrRequestTimedOut]. The result wraps the predefined error as well as err. Any other error keeps
+// its code and text. If err is nil, FromContext returns nil.
 func FromContext(err error) Error {
 	switch {
 	case err == nil:

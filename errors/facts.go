@@ -35,16 +35,15 @@ const (
 	ReasonClaimedButSilent Reason = "claimed but silent"
 	// ReasonSilent means that no server responded to a request that needed no claim.
 	ReasonSilent Reason = "silent"
-	// ReasonNoSign means that neither a response nor a sign that a server handles the request
-	// arrived within the selection timeout. Most likely the request was lost, but a server may have
-	// run it.
+	// ReasonNoSign means that, within the selection timeout, no server responded or announced that
+	// it is handling the request. Most likely the request was lost, but a server may have run it.
 	ReasonNoSign Reason = "no sign of a server"
 	// ReasonBusDown means that the bus did not accept the request or lost its connection.
 	ReasonBusDown Reason = "bus down"
 	// ReasonTooLarge means that the request exceeds the size limit of the bus.
 	ReasonTooLarge Reason = "too large"
 	// ReasonRefused means that the bus or its broker refused the request, for example because the
-	// caller may not publish on the method's channel. The code of the error has the cause.
+	// caller may not publish on the method's channel. The code of the error depends on the cause.
 	ReasonRefused Reason = "refused by the bus"
 	// ReasonCanceled means that the caller canceled the call.
 	ReasonCanceled Reason = "canceled"

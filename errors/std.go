@@ -13,7 +13,7 @@ func New(text string) error { return stderrors.New(text) }
 func Is(err, target error) bool { return stderrors.Is(err, target) }
 
 // As finds the first error in err's tree that matches target and assigns it to *target, like the
-// standard errors.As. It panics if target is not a non-nil pointer to an interface or to an error
+// standard errors.As. It panics unless target is a non-nil pointer to an interface or to an error
 // type.
 func As(err error, target any) bool { return stderrors.As(err, target) }
 
@@ -23,6 +23,6 @@ func AsType[E error](err error) (E, bool) { return stderrors.AsType[E](err) }
 // Join combines errors into one, like the standard errors.Join. It returns nil if all errs are nil.
 func Join(errs ...error) error { return stderrors.Join(errs...) }
 
-// Unwrap returns the result of calling the Unwrap method of err, if that method returns a single
-// error, and nil otherwise, like the standard errors.Unwrap.
+// Unwrap returns the error that err wraps, like the standard errors.Unwrap. It returns nil if err
+// wraps no error, or if err wraps a list of errors as the result of [Join] does.
 func Unwrap(err error) error { return stderrors.Unwrap(err) }

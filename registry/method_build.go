@@ -53,8 +53,8 @@ func kindOf(options methodOptions, routing Routing) Kind {
 	}
 }
 
-// checkTypes returns an error for each problem that makes a method unusable in psrpc, regardless of
-// its options.
+// checkTypes returns an error for each problem with the streaming keywords and the message types of
+// the method. It does not check the psrpc options.
 func (m *Method) checkTypes() []error {
 	var problems []error
 	md := m.descriptor

@@ -41,7 +41,7 @@ type methodOptions struct {
 	topics       bool
 	stream       bool
 	routingType  int32            // enum value of the option "type"
-	routingOneof protowire.Number // field number of the "routing" member that was read last, or 0
+	routingOneof protowire.Number // field number of the last member of the oneof "routing", or 0
 	group        string
 	topicNames   []string
 	singleServer bool
@@ -117,8 +117,8 @@ func (o *methodOptions) mergeTopicParams(raw []byte) error {
 	})
 }
 
-// routing returns the routing of the method. The oneof "routing" (multi, affinity_func, queue) is
-// the older form of the option "type" and takes precedence over it.
+// routing returns the routing of the method. The older options, which form the oneof "routing"
+// (multi, affinity_func, queue), take precedence over the newer option "type".
 func (o *methodOptions) routing() (Routing, error) {
 	routing := Routing(o.routingType) //nolint:gosec // the next line checks the range.
 	if o.routingType < int32(RoutingQueue) || o.routingType > int32(RoutingMulti) {

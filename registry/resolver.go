@@ -11,9 +11,10 @@ import (
 // FindMessageByName returns the message type with the given full name. The message may be declared
 // in the file of a registered service or in a direct or indirect import of such a file. Its type is
 // the generated Go type of that name if the program contains one with the same schema. Otherwise it
-// is a dynamic type (see package dynamicpb). A generated Go type of another version of the schema is
-// therefore never used for a registered message. If several registered files declare the name, the
-// file that was registered first counts; [Service.FindMessageByName] prefers the files of a service.
+// is a dynamic type (see package dynamicpb). A generated Go type of another version of the schema
+// is therefore never used for a registered message. If several registered files declare the name,
+// the file that was registered first takes precedence. [Service.FindMessageByName] prefers the
+// files of a service instead.
 //
 // If no registered file declares the name, FindMessageByName returns the generated Go type of that
 // name. If the program contains none, the error is protoregistry.NotFound.

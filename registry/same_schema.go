@@ -94,7 +94,7 @@ func sameDefault(a, b protoreflect.FieldDescriptor) bool {
 }
 
 // enforcesUTF8 reports whether protobuf-go rejects values of a field that are not valid UTF-8.
-// protobuf-go has no public function for it.
+// protobuf-go has no public function that reports this.
 func enforcesUTF8(fd protoreflect.FieldDescriptor) bool {
 	if fd.Kind() != protoreflect.StringKind {
 		return false

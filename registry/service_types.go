@@ -72,7 +72,7 @@ type typeFinder interface {
 	protoregistry.ExtensionTypeResolver
 }
 
-// others finds the types that no file of the service declares.
+// others returns the typeFinder that is used for types that no file of the service declares.
 func (t *serviceTypes) others() typeFinder {
 	if t.registry != nil {
 		return t.registry
@@ -102,7 +102,7 @@ func (t *serviceTypes) extension(key any) protoreflect.ExtensionType {
 	return t.extensions[key]
 }
 
-// index fills files and extensions.
+// index fills the fields files and extensions.
 func (t *serviceTypes) index() {
 	t.extensions = make(map[any]protoreflect.ExtensionType)
 	seen := make(map[protoreflect.FileDescriptor]bool)

@@ -28,7 +28,8 @@ type extensionKey struct {
 // declaration is a message or an extension that a registered file declares.
 type declaration struct {
 	descriptor protoreflect.Descriptor
-	// goType returns the message or extension type of the descriptor. It creates the type once.
+	// goType returns the message or extension type of the descriptor. The first call creates the
+	// type.
 	goType func() any
 }
 

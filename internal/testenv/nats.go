@@ -8,8 +8,8 @@ import (
 
 // NATSServer is a NATS server that runs inside the test process.
 type NATSServer struct {
-	tb      testing.TB
-	server  *server.Server
+	tb     testing.TB
+	server *server.Server
 	// options contains the configured options. The server uses a copy of them.
 	options *server.Options
 }
