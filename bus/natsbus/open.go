@@ -104,17 +104,25 @@ func servers(u *url.URL) string {
 type dialer struct {
 	ctx     context.Context //nolint:containedctx // nats.CustomDialer has no context parameter
 	timeout time.Duration
+	// last is the connection that Dial has returned last, or nil.
+	last net.Conn
 }
 
 // Dial implements nats.CustomDialer. It opens a connection to addr within the dialer's timeout.
+// nats.go uses one connection at a time, but does not close one whose handshake fails while it
+// reconnects. Dial therefore closes the last connection.
 func (d *dialer) Dial(network, addr string) (net.Conn, error) {
+	if d.last != nil {
+		_ = d.last.Close() // usually closed already
+	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	return &trackedConn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}, nil
+	d.last = &trackedConn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}
+	return d.last, nil
 }
 
 // trackedConn is a network connection that is closed when its dialer's context ends.

@@ -3,9 +3,12 @@ package natsbus_test
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,4 +166,55 @@ func TestOpen_OutlivesItsContext(t *testing.T) {
 		return b.(bus.Monitored).Stats().Disconnects == 1 && b.Publish(t.Context(), results, nil, nil) == nil
 	}, testTimeout, testTimeout/1000, "the bus has no event handler")
 	soon(t, frames, "frame")
+}
+
+// The connections of failed attempts to reconnect are closed. A proxy whose server is away, for
+// example, accepts them and closes its end.
+func TestOpen_FailedAttemptsAreClosed(t *testing.T) {
+	t.Parallel()
+	broker := testenv.NATS(t)
+	front, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var running sync.WaitGroup
+	t.Cleanup(running.Wait)
+	t.Cleanup(func() { front.Close() })
+	accept := func() *net.TCPConn {
+		conn, err := front.Accept()
+		if err != nil {
+			return nil
+		}
+		return conn.(*net.TCPConn)
+	}
+	const attempts = 5
+	closed := make(chan error, attempts)
+	cut := make(chan struct{})
+	running.Go(func() { // ends with the connections, and the listener
+		first := accept()
+		server, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr(broker.URL()))
+		if err != nil {
+			return
+		}
+		running.Go(func() { io.Copy(server, first) })
+		running.Go(func() { io.Copy(first, server) })
+		<-cut
+		server.Close()
+		first.Close()
+		for conn := accept(); conn != nil; conn = accept() {
+			conn.CloseWrite()
+			running.Go(func() {
+				defer conn.Close()
+				conn.SetReadDeadline(time.Now().Add(testTimeout))
+				_, err := io.Copy(io.Discard, conn)
+				select {
+				case closed <- err:
+				default: // the test has ended
+				}
+			})
+		}
+	})
+	requireWorking(t, "nats://"+front.Addr().String())
+	close(cut)
+	for range attempts {
+		require.NoError(t, soon(t, closed, "end of a failed attempt"))
+	}
 }
