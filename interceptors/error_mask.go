@@ -35,9 +35,9 @@ func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error
 // other errors reach the caller unchanged, including their details. If logger is nil,
 // slog.Default() is used.
 //
-// If an error that would be masked has no code and wraps context.Canceled or
-// context.DeadlineExceeded, it is replaced by that context error and not logged. The caller thus
-// still receives the corresponding code.
+// There is one exception. An error may have no code but wrap context.Canceled or
+// context.DeadlineExceeded. Instead of [ErrMasked], the caller then receives that context error
+// with its usual code, and nothing is logged.
 func ErrorMask(logger *slog.Logger, opts ...ErrorMaskOption) dynamic.ServiceOption {
 	m := &errorMask{logger: loggerOrDefault(logger), codes: []errors.ErrorCode{errors.Unknown, errors.Internal}}
 	for _, opt := range opts {

@@ -36,9 +36,10 @@ func WithPayloads() LoggingOption {
 	return func(l *logging) { l.payloads = true }
 }
 
-// DefaultLevel returns the default level of a log line: debug for successful publications and
-// deliveries, info for other successes and for errors caused by the caller, warn for errors caused
-// by overload, timeouts or the state of the system, and error for all other codes.
+// DefaultLevel returns the default level of a log line. Successful publications and deliveries have
+// the level debug. Other successes, and errors caused by the caller, have the level info. Errors
+// caused by overload, timeouts or the state of the system have the level warn. All other codes have
+// the level error.
 func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 	switch code {
 	case errors.OK:

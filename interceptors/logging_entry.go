@@ -68,9 +68,10 @@ func (e *entry) end(ctx context.Context, err error) {
 // errPanicked is logged as the error of a call that panicked.
 var errPanicked = errors.NewErrorf(errors.Internal, "panic")
 
-// endOrPanic writes the log line when the function that defers it ends. If *returned is true, the
-// line contains *err, which is the error returned by the function. Otherwise the function has
-// panicked, and the line contains errPanicked. endOrPanic does not recover the panic.
+// endOrPanic must be called by a defer statement. It writes the log line when the deferring
+// function ends. If the function has returned, *returned must be true, and the line contains the
+// error *err. Otherwise the function has panicked, and the line contains errPanicked. endOrPanic
+// does not recover the panic.
 func (e *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
 	if !*returned {
 		e.end(ctx, errPanicked)

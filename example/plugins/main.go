@@ -109,7 +109,7 @@ func newHost(srv *dynamic.Server, url string, events func(plugin.Event)) (*plugi
 	}
 	host, err := plugin.NewHost(srv,
 		plugin.WithLoaders(goplugin.NewLoader(), sandboxes, processes),
-		plugin.WithLogger(slog.New(slog.DiscardHandler)), // the demo receives the events instead
+		plugin.WithLogger(slog.New(slog.DiscardHandler)), // the demo handles the events itself
 		plugin.WithEvents(events),
 	)
 	if err != nil {

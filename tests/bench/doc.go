@@ -1,12 +1,13 @@
 // Command bench measures the performance of dynpsrpc. In the same run, it also measures the raw
-// transports without dynpsrpc, as the upper limit that dynpsrpc is compared to.
+// transports without dynpsrpc. These are the upper limits to which dynpsrpc is compared.
 //
 //	go -C tests/bench run . -run 'redis/64B' -rounds 5 -time 1s
 //
-// Each benchmark is one row of the printed table. Every row runs once in each round. Rows that are
-// compared with each other run in the same round, so that other load on the machine affects both.
-// The program prints the median of each figure over all rounds. The ratio of two rows is computed
-// for each round, and its median is printed. Only ratios are comparable across machines.
+// Each benchmark is one row of the printed table. Every benchmark runs once in each round.
+// Benchmarks that are compared with each other run in the same round, so that other load on the
+// machine affects both. The program prints the median of each figure over all rounds. The ratio of
+// two rows is computed for each round, and the median of these ratios is printed. Only ratios are
+// comparable across machines.
 //
 // The client and the servers use separate connections, as separate processes would, except on the
 // in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the

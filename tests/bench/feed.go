@@ -12,7 +12,7 @@ import (
 // distort the measurement.
 const clockEvery = 16
 
-// feed measures one publisher that sends updates to subscribers. Its run method is the load.
+// feed measures one publisher that sends updates to subscribers. Its method run implements [load].
 type feed struct {
 	// publish publishes one update.
 	publish func() error

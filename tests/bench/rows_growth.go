@@ -20,8 +20,8 @@ import (
 // rows.
 var growthCounts = []int{1, 100, 10_000}
 
-// growthBusy is the approximate number of services, methods or topics called by the rows that do
-// not call all of them.
+// growthBusy is the approximate number of services, methods or topics that a benchmark calls if it
+// does not call all of them.
 const growthBusy = 16
 
 // growthRows returns rows that measure sequential in-process calls. For each n in growthCounts,
@@ -64,8 +64,8 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn makes one call with every client. It then selects about count clients at regular
-// intervals. It returns a load in which one caller uses the selected clients in turn.
+// inTurn makes one call with every client. It then selects about count clients, which are spread
+// evenly over the slice. It returns a load in which one caller uses the selected clients in turn.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], count int) load {
 	var calls []func() error
 	for i, client := range clients {

@@ -103,7 +103,7 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 			for update := <-updates; update != nil; update = <-updates {
 				subscriber.got(update.GetValue() == body)
 			}
-		}, func() { updates <- nil }) // closing updates could make the message handler panic
+		}, func() { updates <- nil }) // nil ends the loop; closing updates could make the message handler panic
 	}
 	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Initialized: true}
 	name := string(update.Message.ProtoReflect().Descriptor().FullName())

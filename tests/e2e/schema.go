@@ -40,8 +40,8 @@ var (
 	feedKinds   = []string{kindQueue, kindMulti}
 )
 
-// addressing holds the topic of the methods whose names end with suffix. The topic is nil if these
-// methods have no topics.
+// addressing is a suffix of method names, together with the topic of the methods that have this
+// suffix. The topic is nil if these methods have no topics.
 type addressing struct {
 	suffix string
 	topic  []string

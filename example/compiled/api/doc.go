@@ -1,7 +1,6 @@
 // Package api contains the messages and descriptors that protoc-gen-go generates from
 // my_service.proto. No stubs are generated. The psrpc options are generated into package
-// psrpcoptions. As every generated package does, psrpcoptions registers its descriptors with
-// protobuf.
+// psrpcoptions. Like every generated package, psrpcoptions registers its descriptors with protobuf.
 package api
 
 //go:generate protoc -I psrpcoptions --go_out=psrpcoptions --go_opt=paths=source_relative options.proto

@@ -24,7 +24,8 @@ type text = *wrapperspb.StringValue
 type row struct {
 	name, bus string
 	client    *dynamic.Client[text, text]
-	// native is the row of the native handler on the same bus. It is nil in that row itself.
+	// native is the row of the native handler on the same bus. It is nil if this row measures the
+	// native handler itself.
 	native *row
 
 	// p50 and allocs hold the median latency in microseconds and the number of allocations per
