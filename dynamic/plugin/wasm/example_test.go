@@ -39,7 +39,7 @@ func run(ctx context.Context) error {
 	defer b.Close()
 	server := dynamic.NewServer(b)
 	defer server.Kill()
-	loader, err := wasm.NewLoader()
+	loader, err := wasm.NewLoader(wasm.WithCacheDir(os.Getenv("WASM_TEST_CACHE")))
 	if err != nil {
 		return err
 	}

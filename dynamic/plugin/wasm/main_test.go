@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,9 +18,25 @@ import (
 // scratch is the directory for the built guests and their machine code, which all tests share.
 var scratch string
 
+// Environment variables between this package and the processes that it starts.
+const (
+	moduleToCompile = "WASM_TEST_MODULE" // the module that a process of compiler compiles
+	cacheVariable   = "WASM_TEST_CACHE"  // the shared cache of machine code; the example uses it, too
+)
+
 func TestMain(m *testing.M) {
+	if module := os.Getenv(moduleToCompile); module != "" {
+		if err := compile(context.Background(), module, os.Getenv(cacheVariable)); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	var err error
 	if scratch, err = os.MkdirTemp("", "wasm-test-*"); err != nil {
+		panic(err)
+	}
+	if err = os.Setenv(cacheVariable, cacheDir()); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
@@ -34,27 +51,50 @@ var (
 	buildProtoGuest = sync.OnceValues(func() ([]byte, error) { return buildGuest("protoguest") })
 )
 
-// buildGuest compiles a program of testdata to WebAssembly.
+// buildGuest compiles a program of testdata to WebAssembly, and the WebAssembly to machine code, which
+// it puts into the shared cache.
 func buildGuest(name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	path := filepath.Join(scratch, name+".wasm")
-	build := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", path, "./testdata/"+name)
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=", "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building %s: %w\n%s", name, err, output)
+	wasip1 := []string{"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0"}
+	if err := run(ctx, wasip1, "go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", path, "./testdata/"+name); err != nil {
+		return nil, err
 	}
-	code, err := os.ReadFile(path)
+	program, err := compiler()
 	if err != nil {
 		return nil, err
 	}
-	return code, compile(ctx, code)
+	if err := run(ctx, []string{moduleToCompile + "=" + path}, program); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
 }
 
-// compile fills the shared cache of machine code, so that parallel tests do not all compile the
-// guest.
-func compile(ctx context.Context, content []byte) error {
-	loader, err := NewLoader(WithCacheDir(cacheDir()))
+// compiler builds these tests without the race detector, which slows down the compiler of wazero
+// tenfold.
+var compiler = sync.OnceValues(func() (path string, err error) {
+	path = filepath.Join(scratch, "compiler")
+	return path, run(context.Background(), nil, "go", "test", "-c", "-vet=off", "-o", path, ".")
+})
+
+// run runs a command with additional environment variables.
+func run(ctx context.Context, env []string, name string, args ...string) error {
+	command := exec.CommandContext(ctx, name, args...)
+	command.Env = slices.Concat(os.Environ(), []string{"GOFLAGS="}, env)
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", command, err, output)
+	}
+	return nil
+}
+
+// compile compiles a file of WebAssembly and puts the machine code into a cache.
+func compile(ctx context.Context, file, cache string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	loader, err := NewLoader(WithCacheDir(cache))
 	if err != nil {
 		return err
 	}

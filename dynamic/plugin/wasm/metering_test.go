@@ -16,7 +16,7 @@ import (
 
 func TestMetering_OfRealModules(t *testing.T) {
 	t.Parallel()
-	for _, module := range [][]byte{bytesGuest(t), protoGuest(t), echoModule().encode()} {
+	for _, module := range [][]byte{bytesGuest(t), echoGuest(t), protoGuest(t), echoModule().encode()} {
 		require.NoError(t, passes(module))
 	}
 }
