@@ -25,9 +25,9 @@ type Stats struct {
 	Received uint64
 	// Dropped counts the frames known to have been lost between the broker and a [Handler].
 	Dropped uint64
-	// DroppedBy contains those of the dropped frames whose reason is known, by reason. A reason is a
-	// short word, for example the code of the broker's error reply, such as OOM or NOPERM. The map
-	// is nil if there are no such frames.
+	// DroppedBy maps each known reason to the number of frames that were dropped for that reason. A
+	// reason is a short word, for example the code of the broker's error reply, such as OOM or
+	// NOPERM. The map is nil if no frame was dropped for a known reason.
 	DroppedBy map[string]uint64
 }
 

@@ -22,7 +22,7 @@ var drivers = struct {
 	byScheme map[string]Driver
 }{byScheme: map[string]Driver{"local": openLocal}}
 
-// MustRegister registers driver as the one that [Open] uses for URLs with the given scheme. Driver
+// MustRegister registers the driver that [Open] uses for URLs with the given scheme. Driver
 // packages call it from an init function. It panics if a driver is already registered for scheme.
 func MustRegister(scheme string, driver Driver) {
 	drivers.Lock()
@@ -38,8 +38,8 @@ func MustRegister(scheme string, driver Driver) {
 // needs no import: local:// creates a new one. local://?max_frame_size=1048576 also sets its
 // maximum frame size, in bytes.
 //
-// Reserved characters in the user name and the password must be percent-encoded, for example a slash
-// as %2F; url.UserPassword does so.
+// Reserved characters in the user name and the password must be percent-encoded. For example, a
+// slash becomes %2F. The function url.UserPassword encodes both.
 //
 // Open returns an error if the URL is malformed, if the driver fails, or if no driver is registered
 // for the scheme. In the last case, the error suggests which package to import. No error repeats a

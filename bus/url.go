@@ -10,13 +10,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// encodeHint says how to cure a URL that cannot be parsed because of its password.
+// encodeHint tells the user how to correct a URL that cannot be parsed because of its password.
 const encodeHint = "percent-encode the user name and the password (/ as %2F, ? as %3F, # as %23, @ as %40, % as %25)"
 
 var (
 	// urlScheme matches the scheme of a URL that has an authority.
 	urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
-	// parameterWithAt matches a URL parameter whose value, but not whose name, contains an @.
+	// parameterWithAt matches a URL parameter with a valid name. If such a parameter contains an @,
+	// the @ belongs to its value.
 	parameterWithAt = regexp.MustCompile(`^[a-z_]+=`)
 )
 

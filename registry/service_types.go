@@ -8,13 +8,14 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// FindMessageByName is like [Registry.FindMessageByName], but the file of the service and its direct
-// and indirect imports take precedence over the files of other services. It therefore finds the
-// version of a message that the service was declared with, even if the registry contains several.
+// FindMessageByName is like [Registry.FindMessageByName], but the file of the service and its
+// direct and indirect imports take precedence over the files of other services. It therefore finds
+// the version of a message that the service was declared with, even if the registry contains
+// several.
 //
 // FindMessageByName and the other Find methods allow a Service to be used as the resolver for the
-// packages proto, protojson, prototext and anypb. A service from [NewService] belongs to no registry
-// and knows only its own files and the generated Go code of the program.
+// packages proto, protojson, prototext and anypb. A service from [NewService] belongs to no
+// registry and knows only its own files and the generated Go code of the program.
 func (s *Service) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
 	if mt := s.types.message(name); mt != nil {
 		return mt, nil

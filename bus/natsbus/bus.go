@@ -20,8 +20,8 @@ const logInterval = 10 * time.Second
 // Bus implements bus.Bus over a NATS connection. Create one with [New] or bus.Open. All methods are
 // safe for concurrent use.
 type Bus struct {
-	// nc is the current connection. If the bus owns its connection and nats.go closes it, watch
-	// replaces it.
+	// nc is the current connection. If nats.go closes a connection that the bus owns, watch
+	// replaces nc.
 	nc      atomic.Pointer[nats.Conn]
 	options options
 	// owner dials a new connection if nats.go has closed the current one. It is nil if the bus does
@@ -32,8 +32,8 @@ type Bus struct {
 	buffersOffline bool
 	// maxSubject is the maximum length of a subject in bytes.
 	maxSubject int
-	// statuses and detachErrorHandler belong to nc. After start, only watch uses them, and Close
-	// after watch has ended.
+	// statuses and detachErrorHandler belong to nc. After start, only watch uses them. Close uses
+	// them after watch has ended.
 	statuses           chan nats.Status
 	detachErrorHandler func()
 	// ctx is canceled when the bus is closed.
@@ -92,8 +92,8 @@ var _ bus.Monitored = (*Bus)(nil)
 // New returns a bus that uses nc. If nc is disconnected, the bus is disconnected until nc connects.
 //
 // If nats.go closes nc for good, the bus ends: it emits a Disconnected event and closes its Done
-// channel. This happens if the program closes or drains nc, and if the server reports a protocol
-// error, for example about a payload that is larger than a limit lowered meanwhile. A bus created by
+// channel. This happens if the program closes or drains nc, or if the server reports a protocol
+// error. An example is a payload that exceeds a limit which has just been lowered. A bus created by
 // bus.Open dials a new connection instead.
 //
 // New returns an error with code invalid_argument if nc is nil or an option is invalid,
@@ -110,8 +110,8 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 	return newBus(nc, nil, opts)
 }
 
-// newBus returns a bus that uses nc. owner is nil if the caller of New owns nc. If newBus fails, the
-// caller must close nc.
+// newBus returns a bus that uses nc. owner is nil if the caller of New owns nc. If newBus fails,
+// the caller must close nc.
 func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	options, err := newOptions(opts)
 	if err != nil {
@@ -232,6 +232,6 @@ func (b *Bus) closeWith(reason error) error {
 	return nil
 }
 
-// Done returns a channel that is closed when the bus has been closed: by Close, or because nats.go has
-// closed a connection that the bus does not own.
+// Done returns a channel that is closed when the bus has been closed: by Close, or because nats.go
+// has closed a connection that the bus does not own.
 func (b *Bus) Done() <-chan struct{} { return b.done }

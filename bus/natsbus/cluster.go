@@ -7,10 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// In a cluster, a server confirms a subscription before it has told the other servers. If a
-// peer publishes a frame on another server at this moment, that server sees no subscription, drops
-// the frame and reports no responders. The bus then publishes the frame again. No receiver gets the
-// frame twice, because the first publication had no receivers. Frames without a report are not
+// In a cluster, a server confirms a subscription before the other servers know about it. If a peer
+// publishes a frame through one of the other servers at this moment, that server drops the frame
+// and reports no responders. The bus of the peer then publishes the frame again. No receiver gets
+// the frame twice, because the first publication had no receivers. Frames without a report are not
 // repeated.
 
 // clusterDelays are the delays before a frame without receivers is published again.
@@ -30,8 +30,8 @@ type clusterReport struct {
 	repeats atomic.Int32
 }
 
-// repeatable returns out, with a report that repeats the publication if the bus is connected to a
-// server of a cluster.
+// repeatable returns out. If the bus is connected to a server of a cluster, the returned frame has
+// a report that repeats the publication. Frames without a report and large frames are not changed.
 func (b *Bus) repeatable(out outgoing) outgoing {
 	if out.report != nil && len(out.frame) <= maxRepeated && b.clustered.Load() {
 		out.report = &clusterReport{bus: b, out: out}

@@ -63,9 +63,9 @@ func (c *connState) setDown(err error) (wasUp bool) {
 	return previous == nil
 }
 
-// explain replaces the reason for an outage that has lasted for at least minAge by err, which says
-// why reconnecting fails. It reports whether the text of the reason has changed. If the bus is
-// connected or closed, explain does nothing.
+// explain sets the reason for an outage to err, which says why reconnecting fails. It reports
+// whether the text of the reason has changed. If the outage has lasted for less than minAge, or if
+// the bus is connected or closed, explain does nothing.
 func (c *connState) explain(err error, minAge time.Duration) (changed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,7 +103,8 @@ func (c *connState) setUp(epoch uint64) bool {
 	return c.outage.Swap(nil) != nil
 }
 
-// close marks the bus as closed. From then on, err always returns reason, which wraps bus.ErrClosed.
+// close marks the bus as closed. From then on, err always returns reason, which wraps
+// bus.ErrClosed.
 func (c *connState) close(reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

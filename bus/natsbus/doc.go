@@ -81,9 +81,9 @@
 // server's answer proves that all subscriptions are active, and the bus is connected again. Frames
 // that other peers publish before the renewal are lost.
 //
-// nats.go closes a connection for good if the server reports a protocol error. A bus of bus.Open then
-// dials a new connection. A bus that was created by New emits a Disconnected event and closes its Done
-// channel.
+// nats.go closes a connection for good if the server reports a protocol error. A bus created by
+// bus.Open then dials a new connection. A bus that was created by New emits a Disconnected event
+// and closes its Done channel.
 //
 // The bus sends a PING once per probe interval and reconnects if the server does not answer. A
 // half-open connection is therefore detected within about two probe intervals, or four if frames

@@ -48,8 +48,8 @@ type flusher struct {
 
 	mu   sync.Mutex
 	next *flush
-	// pingSentAt is the time at which the unanswered PING was sent. It is zero if no PING is
-	// unanswered.
+	// pingSentAt is the time at which the unanswered PING was sent. It is zero if all PINGs have
+	// been answered.
 	pingSentAt time.Time
 }
 
@@ -155,8 +155,9 @@ func (b *Bus) waitDelivered() {
 // last answered PING. If the server does not answer in time, roundTrip marks the bus as
 // disconnected and makes nats.go reconnect.
 //
-// Messages that arrive in the meantime may explain a late PONG, because it waits behind them, but
-// only for a limited time. They do not prove that the server receives what the bus sends.
+// If messages arrive in the meantime, the PONG may be queued behind them, so roundTrip waits
+// longer. The time is still limited, because such messages do not prove that the server receives
+// what the bus sends.
 func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 	started, before := time.Now(), nc.Stats()
 	for {
@@ -189,8 +190,8 @@ type flushLimits struct {
 	receiving time.Duration
 }
 
-// flushLimitsFor returns the time limits of a flush. sent and received are the numbers of bytes that may
-// be in transit ahead of the PING and of the PONG.
+// flushLimitsFor returns the time limits of a flush. sent is the number of bytes that may be in
+// transit ahead of the PING, and received is the number of bytes that may be ahead of the PONG.
 func flushLimitsFor(probeInterval time.Duration, sent, received uint64) flushLimits {
 	limits := flushLimits{silent: probeInterval, receiving: receivingFactor * probeInterval}
 	if sent > bulkBytes {

@@ -35,7 +35,7 @@ type noResponders struct {
 	sub *nats.Subscription
 	// supported reports whether the server supports headers.
 	supported atomic.Bool
-	// denied reports whether the server has denied sub.
+	// denied reports whether the server has denied the subscription sub.
 	denied atomic.Bool
 }
 
@@ -79,7 +79,8 @@ func isAlphanumeric(s string) bool {
 }
 
 // readServerInfo stores the maximum payload of the connected server and records whether the server
-// belongs to a cluster and supports headers. All of these may change when the bus reconnects to another server.
+// belongs to a cluster and supports headers. All of these may change when the bus reconnects to
+// another server.
 func (b *Bus) readServerInfo() {
 	b.maxPayload.Store(b.conn().MaxPayload())
 	b.clustered.Store(b.conn().ConnectedClusterName() != "")

@@ -104,13 +104,13 @@ func servers(u *url.URL) string {
 type dialer struct {
 	ctx     context.Context //nolint:containedctx // nats.CustomDialer has no context parameter
 	timeout time.Duration
-	// last is the connection that Dial has returned last, or nil.
+	// last is the connection that Dial has returned most recently, or nil.
 	last net.Conn
 }
 
 // Dial implements nats.CustomDialer. It opens a connection to addr within the dialer's timeout.
-// nats.go uses one connection at a time, but does not close one whose handshake fails while it
-// reconnects. Dial therefore closes the last connection.
+// nats.go uses only one connection at a time. If a handshake fails during a reconnect, however,
+// nats.go does not close the connection. Dial therefore closes the previous connection first.
 func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	if d.last != nil {
 		_ = d.last.Close() // usually closed already

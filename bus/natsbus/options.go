@@ -60,12 +60,12 @@ func WithProbeInterval(interval time.Duration) Option {
 // the bus allocates one megabyte of memory.
 func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLimit = frames } }
 
-// WithMaxControlLine sets the maximum length of a line of the NATS protocol, in bytes. It must not be
-// greater than max_control_line in the configuration of the servers, which clients cannot read: a
-// server closes a connection that sends a longer line. Publish and Subscribe return an error with
-// code invalid_argument for subjects that do not fit. A subject can be about 130 bytes shorter than
-// the line; topics, service names, the prefix and client IDs are parts of subjects. The minimum is 1.
-// The default is [DefaultMaxControlLine].
+// WithMaxControlLine sets the maximum length of a line of the NATS protocol, in bytes. It must not
+// be greater than max_control_line in the configuration of the servers, because a server closes a
+// connection that sends a longer line. Clients cannot query the setting. Publish and Subscribe
+// return an error with code invalid_argument for subjects that do not fit. The maximum length of a
+// subject is about 130 bytes less than that of the line. Topics, service names, the prefix and
+// client IDs are parts of subjects. The minimum is 1. The default is [DefaultMaxControlLine].
 func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxControlLine = bytes } }
 
 // WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used. The

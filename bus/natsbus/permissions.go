@@ -141,13 +141,13 @@ func (b *Bus) waitAsyncErrors() {
 	}
 }
 
-// waitRefusal waits until the error handler has been called if the server has refused one of the
-// subscriptions that were sent since refused returned before. It reports whether the server has
-// refused any.
+// waitRefusal reports whether the server has refused a subscription since the method refused
+// returned the number before. If LastError is such a refusal, waitRefusal first waits at most
+// refusalTimeout for the error handler to be called.
 //
-// The server's error does not name the subscription, and the error is the same value each time, so
-// LastError does not tell whether the error is new. After a refusal, waitRefusal therefore takes
-// refusalTimeout for each flush with only subscriptions that the server has accepted.
+// The server's error does not name the subscription. The error is also the same value each time, so
+// LastError does not tell whether the refusal is new. Once there has been a refusal, waitRefusal
+// therefore takes the whole refusalTimeout if the server has accepted all subscriptions of a flush.
 func (b *Bus) waitRefusal(ctx context.Context, before uint64) bool {
 	if refusals, _ := b.asyncErrors.refused(); refusals != before {
 		return true

@@ -191,22 +191,23 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %s: %w", channel, err)
 }
 
-// reservedInLine is the number of bytes of a control line that the bus reserves for everything except
-// subjects: separators, sizes, the id of a subscription, the queue group, and the mark and the number
-// of hops of a forwarded frame.
+// reservedInLine is the number of bytes of a control line that the bus reserves for everything
+// except subjects: separators, sizes, the id of a subscription, the queue group, and the mark and
+// the number of hops of a forwarded frame.
 const reservedInLine = 64
 
 // maxToken is the maximum length of a token in a reply subject.
 const maxToken = 13
 
 // maxSubjectSize returns the maximum length of a subject in bytes. The limit leaves room for the
-// reply subject of a frame that is forwarded (see forwardMark), because a line that is too long makes
-// the server close the connection.
+// reply subject of a frame that is forwarded (see forwardMark), because a line that is too long
+// makes the server close the connection.
 func maxSubjectSize(maxControlLine int, inboxPrefix string) int {
 	return maxControlLine - reservedInLine - 2*(len(inboxPrefix)+maxToken)
 }
 
-// maxShown is the maximum number of bytes of a name in an error about it, because peers choose names.
+// maxShown is the maximum number of bytes of a channel name or subject that an error repeats. The
+// number is limited because peers can choose such names.
 const maxShown = 64
 
 func (b *Bus) subjectTooLongError(subject string) error {

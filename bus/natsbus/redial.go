@@ -12,17 +12,17 @@ import (
 )
 
 // nats.go reconnects after most failures. It gives up and closes the connection if the server
-// reports a protocol error: a control line or a payload that exceeds a limit, for example. What one
-// caller or one peer sends must not end the bus for all others, so the bus dials a new connection if
-// it owns the old one. A bus that does not own its connection ends, because it knows neither the
-// credentials nor the handlers of the program.
+// reports a protocol error, for example because a control line or a payload exceeds a limit. A
+// single caller or peer must not be able to end the bus for all others in this way. If the bus owns
+// the connection, it therefore dials a new one. A bus that does not own its connection ends,
+// because it knows neither the credentials nor the handlers of the program.
 
 // owner dials and closes the connections of a bus that was created by bus.Open.
 type owner struct {
 	// dial connects to the servers. The returned function closes the connection.
 	dial func(ctx context.Context) (nc *nats.Conn, closeConn func(), err error)
-	// closeConn closes the current connection. After start, only watch changes it, and Close uses it
-	// after watch has ended.
+	// closeConn closes the current connection. After start, only watch changes it, and Close uses
+	// it after watch has ended.
 	closeConn func()
 	// reconnectErr is the error of the last attempt of nats.go to reconnect.
 	reconnectErr atomic.Pointer[error]
@@ -39,7 +39,8 @@ func (b *Bus) onConnClosed() {
 		b.redial()
 		return
 	}
-	// Close waits for watch, which calls this function, so it needs a goroutine of its own.
+	// closeWith waits for watch, which calls onConnClosed, so closeWith must run on another
+	// goroutine.
 	go func() {
 		_ = b.closeWith(errors.NewErrorf(errors.Unavailable, "%w: %w", bus.ErrClosed, reason)) // always returns nil
 	}()
@@ -63,7 +64,7 @@ func (b *Bus) redial() {
 }
 
 // replaceConn makes nc the connection of the bus and renews all subscriptions. The following flush
-// marks the bus as connected. If nc fails meanwhile, its status says so and watch handles it.
+// marks the bus as connected. If nc fails in the meantime, watch handles the change of its status.
 func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
@@ -81,13 +82,14 @@ func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
 	b.stale = false
 	_ = b.subscribeInbox() // fails only if nc has been closed
 	for key, s := range b.serverSubs {
-		_ = b.subscribeNATS(key, s) // as above
+		_ = b.subscribeNATS(key, s) // fails only if nc has been closed
 	}
 	b.flusher.request()
 }
 
 // explainOutage records why reconnecting fails and emits an event if the reason has changed. At the
-// beginning of an outage it does nothing, because a server that restarts refuses connections at first.
+// beginning of an outage it does nothing, because a server that restarts refuses connections at
+// first.
 func (b *Bus) explainOutage(err error) {
 	reason := errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the last error is: %w", err)
 	if !b.state.explain(reason, b.options.probeInterval/4) {

@@ -7,8 +7,8 @@ package natsbus
 // no responders. To remove a stale subscription, the bus reconnects once more: nats.go then sends
 // only the subscriptions that it still has, and the server forgets all others.
 
-// watchClosed installs a handler that, when nats.go removes the subscription, records how many
-// times the connection has reconnected.
+// watchClosed installs a handler that is called when nats.go removes the subscription. The handler
+// records how many times the connection has reconnected by then.
 func watchClosed(s *serverSub) {
 	nc := s.nc
 	// nats.go calls the handler while holding its mutex, so calling nc.Stats would deadlock.

@@ -47,7 +47,7 @@ var parameters = map[string]func(*settings, string) error{
 	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
 }
 
-// parameterName matches the names of parameters that errors may repeat.
+// parameterName matches parameter names that an error may safely repeat.
 var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 
 // isSecret reports whether value is an nkey seed or a JWT rather than the name of a file.
@@ -56,8 +56,8 @@ func isSecret(value string) bool {
 		strings.HasPrefix(value, "S") && len(value) == 58 && !strings.ContainsAny(value, `./\`)
 }
 
-// fileParam is like connParam for a parameter whose value is the name of a file. It refuses secrets
-// themselves, because nats.go repeats the name of a file that it cannot read.
+// fileParam is like connParam for a parameter whose value is the name of a file. It refuses a value
+// that is itself a secret, because nats.go repeats the name of an unreadable file in its error.
 func fileParam(option func(string) nats.Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		if isSecret(value) {
@@ -137,7 +137,7 @@ func parseURL(u *url.URL) (*settings, error) {
 		set, found := parameters[name]
 		if !found {
 			if !parameterName.MatchString(name) || value == "" {
-				name = "(hidden)" // it may be the end of a password that is not percent-encoded
+				name = "(hidden)" // the name may be the end of a password that is not percent-encoded
 			}
 			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
 			continue

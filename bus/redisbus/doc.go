@@ -25,7 +25,7 @@
 // All other parameters are passed to go-redis, for example dial_timeout, skip_verify and
 // client_name. In a Sentinel URL, the user and password before the host are used for the sentinels,
 // as are the parameters sentinel_username and sentinel_password. Use the parameters username and
-// password for the Redis servers. Percent-encode passwords, everywhere in a URL.
+// password for the Redis servers. Passwords must be percent-encoded wherever they appear in a URL.
 //
 // If Redis uses ACLs, the user of the bus needs access to the channels of the services and to the
 // probe channels of the bus (the prefix, followed by DYN|PROBE|*). If the bus uses queues, the user
@@ -61,7 +61,8 @@
 // publishing. With the first queue subscription, the bus also dials a connection for locks. In a
 // Cluster, it dials one such connection per node. The connections always use RESP2, regardless of
 // the protocol version of the client. The client's own connections are used only for locks that a
-// server has refused because they belong elsewhere: during failovers and while slots migrate.
+// server has refused because they belong on another server. This happens during failovers and while
+// slots migrate.
 //
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands
@@ -105,9 +106,9 @@
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //
-// A Dropped event also tells that queue frames were lost because Redis refused their locks. Its error
-// contains the words of Redis. There is at most one such event per reason in five seconds;
-// Stats.DroppedBy counts all of these frames by reason.
+// A Dropped event is also emitted if queue frames were lost because Redis refused their locks. The
+// error of the event contains the error reply from Redis. There is at most one such event per
+// reason in five seconds. Stats.DroppedBy counts all of these frames by reason.
 //
 // # Testing
 //

@@ -19,7 +19,8 @@ const (
 	otherDrops = "other"
 )
 
-// drops counts queue frames that were lost because their lock could not be taken, by reason.
+// drops counts, for each reason, the queue frames that were lost because their lock could not be
+// taken.
 type drops struct {
 	mu      sync.Mutex
 	reasons map[string]*dropReason
@@ -79,8 +80,8 @@ func (b *Bus) dropQueueFrame(channel string, cause error) {
 	}
 }
 
-// dropReasonOf returns the name under which frames that were lost because of err are counted. For an
-// error reply from Redis, it is the code at the beginning of the reply, such as OOM.
+// dropReasonOf returns the name under which frames that were lost because of err are counted. For
+// an error reply from Redis, it is the code at the beginning of the reply, such as OOM.
 func dropReasonOf(err error) string {
 	switch {
 	case isRedisError(err):

@@ -29,10 +29,10 @@ const (
 // every frame, and the processes must agree on which of them delivers it. This is done as in psrpc,
 // because psrpc and dynpsrpc processes may serve the same queue. Each process sends SET key value
 // EX 5 NX, where the key is a hash of the frame's bytes. The SET succeeds for only one process, and
-// this process delivers the frame. All others receive a nil reply and drop it. The processes do not
-// need to know each other, and the lock expires without another command. The cost is one command
-// per frame and process. Another consequence is that identical frames published within five seconds
-// are treated as one.
+// this process delivers the frame. All others receive a nil reply and drop the frame. The processes
+// do not need to know each other, and the lock expires without another command. The cost is one
+// command per frame and process. Another consequence is that identical frames published within five
+// seconds are treated as one.
 type lockAttempt struct {
 	bus     *Bus
 	channel *channelState
@@ -58,8 +58,8 @@ func (a lockAttempt) write(w *bufio.Writer) {
 	writeCommand(w, "set", lockKey(a.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
 }
 
-// complete implements command. It finishes the attempt with the reply from Redis. If the reply shows
-// that the lock belongs on another server, complete tries again there.
+// complete implements command. It finishes the attempt with the reply from Redis. If the reply
+// shows that the lock belongs on another server, complete tries again there.
 func (a lockAttempt) complete(_ int64, err error) {
 	if err != nil && canRetryLock(err) {
 		a.bus.retryLock(a, err)

@@ -9,25 +9,25 @@ import (
 )
 
 const (
-	// lockRetryTimeout limits how long the bus tries to take a lock on another server, counted from the
-	// arrival of the frame. It is shorter than an automatic failover. A lock that another process
-	// took just before a master failed can be missing on its replica, so a frame that is as old as
-	// the failover could be delivered twice.
+	// lockRetryTimeout limits how long the bus tries to take a lock on another server, counted from
+	// the arrival of the frame. It must be shorter than an automatic failover. A lock that another
+	// process took just before a master failed may be missing on the new master. If the bus retried
+	// for that long, the frame could be delivered twice.
 	lockRetryTimeout = 2 * time.Second
 	// maxLockRetries is the maximum number of lock attempts that are repeated at the same time.
 	maxLockRetries = 4096
 )
 
-// dialError is the cause of the failure of a command that was never sent, because its server could
-// not be reached.
+// dialError is the error of a command that was never sent because its server could not be reached.
 type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
-// canRetryLock reports whether a lock attempt that failed with err has certainly not taken the lock,
-// and may take it on another server or a moment later. The servers of a cluster send such errors
-// during failovers and while slots migrate. A lost connection is not among these errors, because
-// Redis may have executed the command.
+// canRetryLock reports whether a lock attempt that failed with err may be repeated. This is so if
+// it is certain that the attempt has not taken the lock, and if another attempt may succeed on
+// another server or a moment later. The servers of a cluster send such errors during failovers and
+// while slots migrate. A lock attempt is not repeated after a lost connection, because Redis may
+// have executed the command.
 func canRetryLock(err error) bool {
 	var dial dialError
 	if errors.As(err, &dial) {
@@ -58,8 +58,8 @@ func (b *Bus) retryLock(a lockAttempt, cause error) {
 }
 
 // takeLockElsewhere takes the lock through the client's own connections, which follow redirections.
-// It tries until Redis grants or refuses the lock, or until lockRetryTimeout has passed. It returns nil
-// if this process has the lock, redis.Nil if another process has it, or the last error.
+// It tries until Redis grants or refuses the lock, or until lockRetryTimeout has passed. It returns
+// nil if this process has the lock, redis.Nil if another process has it, or the last error.
 func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
 	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
 	client := b.topology.lockClient(err)
@@ -75,9 +75,9 @@ func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
 }
 
 // replaceReadOnlySession replaces the session of a channel whose locks a server refuses because the
-// server is a replica. After a failover, the client dials the new master, but nothing else would end
-// the connections to the old one. The pause between two replacements doubles, because a server may
-// be meant to stay read-only.
+// server is a replica. After a failover, the client dials the new master, but nothing else would
+// end the connections to the old one. The pause between two replacements doubles each time, because
+// the server may be read-only on purpose.
 func (b *Bus) replaceReadOnlySession(c *channelState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -125,17 +125,17 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 	}
 }
 
-// urlError returns the error for a URL that the driver cannot use. The error contains the scheme and
-// the host only, because all other parts of the URL may contain a password.
+// urlError returns the error for a URL that the driver cannot use. The error contains the scheme
+// and the host only, because all other parts of the URL may contain a password.
 func urlError(u *url.URL, err error) error {
 	return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s://%s: %w", u.Scheme, u.Host, err)
 }
 
-// parameterName matches the names of parameters that errors may repeat.
+// parameterName matches parameter names that an error may safely repeat.
 var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 
-// parserError converts an error of go-redis' parser. It drops the values that the parser repeats,
-// because they may belong to a password.
+// parserError converts an error of go-redis' parser. It omits the parameter values that the
+// parser's error repeats, because they may belong to a password.
 func parserError(u *url.URL, err error) error {
 	problem, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "redis: "), ":")
 	if problem != "unexpected option" {
@@ -178,7 +178,8 @@ func splitURL(u *url.URL) (*url.URL, []Option, error) {
 		}
 		option, err := parameters[name](values[len(values)-1])
 		if err != nil {
-			return nil, nil, fmt.Errorf("parameter %s cannot be parsed", name) // err repeats the value
+			// The error err is not wrapped, because it repeats the value.
+			return nil, nil, fmt.Errorf("parameter %s cannot be parsed", name)
 		}
 		opts = append(opts, option)
 		query.Del(name)

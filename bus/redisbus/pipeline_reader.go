@@ -20,7 +20,9 @@ func (p *pipeline[T]) run() {
 		if p.required {
 			cause := err
 			if dial, ok := errors.AsType[dialError](err); ok {
-				cause = dial.error // the other pipelines of the session may have sent their commands
+				// A dialError would mean that no command was sent, but the other pipelines of the
+				// session may have sent their commands.
+				cause = dial.error
 			}
 			p.session.fail(fmt.Errorf("command connection: %w", cause))
 		} else if p.session.ctx.Err() == nil {

@@ -42,8 +42,8 @@ func redisReply(err error) string {
 	return ""
 }
 
-// replyCode returns the code at the beginning of the error reply in err, such as MOVED, or "" if err
-// does not contain an error reply.
+// replyCode returns the code at the beginning of the error reply in err, such as MOVED, or "" if
+// err does not contain an error reply.
 func replyCode(err error) string {
 	code, _, _ := strings.Cut(redisReply(err), " ")
 	return code

@@ -38,15 +38,15 @@ func (s *session) flushLocks() {
 }
 
 // addLockPipeline adds the pipeline for the locks on a node and starts it, unless it exists. If
-// socket is nil, the pipeline dials when the first attempt is added. A goroutine of the session must
-// call addLockPipeline, so that discard waits for the pipeline.
+// socket is nil, the pipeline dials when the first attempt is added. A goroutine of the session
+// must call addLockPipeline, so that discard waits for the pipeline.
 func (s *session) addLockPipeline(nodeKey string, node *redis.Client, socket *socket) *pipeline[lockAttempt] {
 	s.lockPipelinesMu.Lock()
 	defer s.lockPipelinesMu.Unlock()
 	pipelines := *s.lockPipelines.Load()
 	if p := pipelines[nodeKey]; p != nil {
 		if socket != nil {
-			_ = socket.Close() // not needed
+			_ = socket.Close() // the existing pipeline has its own socket
 		}
 		return p
 	}
@@ -58,10 +58,10 @@ func (s *session) addLockPipeline(nodeKey string, node *redis.Client, socket *so
 	return p
 }
 
-// limited returns a client for node whose network timeouts are the probe interval.
+// limited returns a client for node that uses the probe interval as its network timeout.
 func (s *session) limited(node *redis.Client) *redis.Client {
 	if node == s.node {
-		return node // the supervisor has limited it already
+		return node // the supervisor has already set this timeout
 	}
 	return node.WithTimeout(s.bus.options.probeInterval)
 }
@@ -92,8 +92,8 @@ func (s *session) requestLocks() {
 	}
 }
 
-// waitForLocks waits until the connections for locks are open. It returns early with an error if ctx
-// or the session ends.
+// waitForLocks waits until the connections for locks are open. It returns early with an error if
+// ctx or the session ends.
 func (s *session) waitForLocks(ctx context.Context) error {
 	s.requestLocks()
 	select {

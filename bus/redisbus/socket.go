@@ -92,6 +92,7 @@ func (s *socket) Read(p []byte) (int, error) {
 	}
 }
 
-// interruptRead sets the read deadline to the current time, which makes the Read in progress, or
-// otherwise the next one, call onDeadline. onDeadline runs on the goroutine that called Read.
+// interruptRead sets the read deadline to the current time. If a Read is in progress, that Read
+// calls onDeadline at once. Otherwise the next Read does. onDeadline runs on the goroutine that
+// called Read.
 func (s *socket) interruptRead() { _ = s.SetReadDeadline(time.Now()) }

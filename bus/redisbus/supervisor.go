@@ -36,9 +36,11 @@ type supervisor struct {
 	attached *session
 	// dirty lists the channels that are waiting for the reconcile loop of the attached session.
 	dirty []*channelState
-	// nextReplacement is the earliest time at which a read-only server may end the session again.
+	// nextReplacement is the earliest time at which a session may be replaced because its server is
+	// read-only.
 	nextReplacement time.Time
-	// replacementPause is the pause after the next such replacement.
+	// replacementPause is the pause after the next replacement of a session whose server is
+	// read-only.
 	replacementPause time.Duration
 }
 

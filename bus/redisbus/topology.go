@@ -103,14 +103,14 @@ func (s single) lockClient(cause error) redis.UniversalClient {
 		CredentialsProviderContext: o.CredentialsProviderContext, StreamingCredentialsProvider: o.StreamingCredentialsProvider,
 	})
 	if !s.cluster.CompareAndSwap(nil, client) {
-		_ = client.Close() // never used
+		_ = client.Close() // another goroutine has already stored a client
 	}
 	return s.cluster.Load()
 }
 
 func (s single) close() {
 	if client := s.cluster.Load(); client != nil {
-		_ = client.Close() // an error no longer matters
+		_ = client.Close() // the bus is closed, so the error does not matter
 	}
 }
 
@@ -142,12 +142,13 @@ func (c cluster) lockNode(ctx context.Context, _ *redis.Client, frame []byte) (*
 func (c cluster) lockNodes(ctx context.Context, _ *redis.Client) map[string]*redis.Client {
 	var mu sync.Mutex
 	nodes := map[string]*redis.Client{}
+	// An error is ignored: connections to the missing nodes are opened when they are needed.
 	_ = c.client.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()
 		nodes[node.Options().Addr] = node
 		return nil
-	}) // after an error, connections are opened when they are needed
+	})
 	return nodes
 }
 

@@ -36,10 +36,10 @@
 //
 // # Compression
 //
-// Since v0.7.6, psrpc may compress the inner message. Field 4 of the envelope names the codec: 0 for
-// none and 1 for gzip. [ParseEnvelope] rejects frames with any other codec. A gzip stream starts
-// with bytes that no protobuf message starts with. Receivers pass every value to [Decompress]
-// before they parse it. This package never compresses.
+// Since v0.7.6, psrpc may compress the inner message. Field 4 of the envelope names the codec: 0
+// for none and 1 for gzip. [ParseEnvelope] rejects frames with any other codec. A gzip stream
+// starts with bytes that no protobuf message starts with. Receivers pass every value to
+// [Decompress] before they parse it. This package never compresses.
 //
 // # Private fields
 //
@@ -62,8 +62,8 @@
 //
 // Field 10 of a Request, skip_claim, is defined by psrpc v0.7.5; v0.7.4 used field 9. It allows a
 // server to run a request as soon as the server has sent a ClaimRequest, in which it sets field 4,
-// handling. With accept_direct, the server does not send a ClaimRequest at all. With announce_after,
-// it sends one only if the response takes longer than that.
+// handling. With accept_direct, the server does not send a ClaimRequest at all. With
+// announce_after, it sends one only if the response takes longer than that.
 //
 // A peer that does not know the private fields would mistake a declined claim for a claim, and a
 // ping for a frame without an operation. Declined claims are therefore sent only to clients that
