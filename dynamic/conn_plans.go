@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -80,11 +81,28 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {
+		if service := c.grpcService(name); service != "" {
+			return nil, errors.NewErrorf(errors.Unimplemented,
+				"method %s is not in the conn's registry, which has left out %s: it is a gRPC service, with the stream keyword",
+				name, service)
+		}
 		return nil, errors.NewErrorf(errors.Unimplemented,
 			"method %s is not in the conn's registry; names look like my.pkg.MyService/MyMethod%s",
 			name, transport.Suggest(name, c.knownMethods(), (*registry.Method).FullName))
 	}
 	return method, nil
+}
+
+// grpcService returns the gRPC service that the registry has left out and to which the method with
+// the given full name belongs. It returns an empty string if there is none.
+func (c *Conn) grpcService(method string) string {
+	method = strings.TrimPrefix(method, "/")
+	for _, service := range c.registry.GRPCServices() {
+		if rest, ok := strings.CutPrefix(method, service); ok && rest != "" && strings.ContainsRune("./", rune(rest[0])) {
+			return service
+		}
+	}
+	return ""
 }
 
 func (c *Conn) knownMethods() (methods []*registry.Method) {

@@ -3,6 +3,7 @@ package dynamic_test
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"testing"
 	"testing/fstest"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -85,4 +87,21 @@ func TestSchema_ExtensionsOfTheRegistryArrive(t *testing.T) {
 		require.NoError(t, err, label)
 		assert.JSONEq(t, box, string(text), label)
 	}
+}
+
+func TestSchema_CallOfAGRPCServiceSaysSo(t *testing.T) {
+	t.Parallel()
+	reg := registry.New(registry.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"a.proto": {Data: []byte(`syntax = "proto3"; package mix; message M {}
+		service Room { rpc Do(M) returns (M); } service Health { rpc Watch(M) returns (stream M); }`)}}, "a.proto"))
+	conn, err := dynamic.NewConn(bus.NewLocal(), reg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	for _, name := range []string{"mix.Health/Watch", "/mix.Health/Watch", "mix.Health.Watch"} {
+		_, err = dynamic.Invoke(t.Context(), conn, name, nil)
+		requireCode(t, errors.Unimplemented, err)
+		require.ErrorContains(t, err, "mix.Health: it is a gRPC service", name)
+	}
+	_, err = dynamic.Invoke(t.Context(), conn, "mix.HealthCheck/Watch", nil)
+	assert.NotContains(t, err.Error(), "gRPC")
 }

@@ -21,7 +21,7 @@ func compiled(t *testing.T, pathsAndSources ...string) []*descriptorpb.FileDescr
 	for i := 0; i < len(pathsAndSources); i += 2 {
 		paths = append(paths, pathsAndSources[i])
 	}
-	parsed, err := parseFiles(protos(pathsAndSources...), paths)
+	parsed, err := parseFiles(testTree(pathsAndSources...), paths)
 	require.NoError(t, err)
 	var files []*descriptorpb.FileDescriptorProto
 	for _, fd := range parsed {

@@ -16,7 +16,15 @@
 //
 // psrpc addresses a service by its simple name and a method by its name, both in CamelCase and
 // without the proto package. Two services with the same simple name therefore conflict and cannot
-// both be registered. Use [WithWireName] to give one of them a different name.
+// both be registered. Use [WithWireName] to give one of them a different name, or [WithWireNames]
+// for services that are loaded together.
+//
+// # gRPC services
+//
+// Descriptors and sources often contain gRPC services beside services for the bus. Every method that
+// loads several services leaves gRPC services out and logs their names. [Registry.GRPCServices] says
+// what a gRPC service is, and lists those that were left out. [Registry.Register] and [NewService],
+// which get a single service, return an error for a gRPC service.
 //
 // # Concurrency
 //

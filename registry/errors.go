@@ -15,8 +15,11 @@ var (
 	ErrAlreadyRegistered = errors.New("already registered")
 	// ErrWireNameTaken is returned if another service already uses the wire name.
 	ErrWireNameTaken = errors.New("wire name taken")
+	// ErrInvalidWireName is returned if a name given with [WithWireName] or [WithWireNames] is not
+	// valid.
+	ErrInvalidWireName = errors.New("the wire name is invalid")
 	// ErrNoService is returned if there is no service to register, for example because a descriptor
-	// is nil or a file declares no services.
+	// is nil, or a file declares no services or only gRPC services.
 	ErrNoService = errors.New("no service")
 )
 

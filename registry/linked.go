@@ -15,43 +15,32 @@ import (
 // returns an error, no service has been added. The error joins the errors that [Registry.Register]
 // would return for the individual services.
 //
-// RegisterLinked skips services that are already registered, so first register any service that
-// needs [WithWireName]. It also skips gRPC services. A service counts as a gRPC service if at least
-// one of its methods has the stream keyword and none of its methods has psrpc options. If no
-// services remain, RegisterLinked adds nothing and returns nil.
+// RegisterLinked leaves out services that are already registered, and gRPC services; see
+// [Registry.GRPCServices]. If no services remain, RegisterLinked adds nothing and returns nil. Use
+// [WithWireNames] if two of the services have the same simple name.
 func (r *Registry) RegisterLinked() error { return r.registerLinked(protoregistry.GlobalFiles) }
 
 func (r *Registry) registerLinked(files *protoregistry.Files) error {
 	var services []protoreflect.ServiceDescriptor
 	files.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
 		for _, sd := range servicesOf(fd) {
-			if _, registered := r.Service(string(sd.FullName())); !registered && !isGRPCService(sd) {
+			if _, registered := r.Service(string(sd.FullName())); !registered {
 				services = append(services, sd)
 			}
 		}
 		return true
 	})
-	if len(services) == 0 {
-		return nil
-	}
 	slices.SortFunc(services, func(a, b protoreflect.ServiceDescriptor) int {
 		return cmp.Compare(a.FullName(), b.FullName())
 	})
-	return r.registerAll(services)
-}
-
-// isGRPCService reports whether a service has a method with the stream keyword and no method with
-// psrpc options.
-func isGRPCService(sd protoreflect.ServiceDescriptor) bool {
-	hasStream := false
-	for i := range sd.Methods().Len() {
-		md := sd.Methods().Get(i)
-		if options, err := readOptions(md); err != nil || options.present {
-			return false
+	services, grpc := splitGRPC(services)
+	if len(services) > 0 {
+		if err := r.registerAll(services); err != nil {
+			return err
 		}
-		hasStream = hasStream || md.IsStreamingClient() || md.IsStreamingServer()
 	}
-	return hasStream
+	r.noteGRPCServices(grpc)
+	return nil
 }
 
 // linkedFile returns the descriptor of a file whose generated Go code is linked into the program.

@@ -21,7 +21,7 @@ func linkedFiles(t *testing.T, fds ...protoreflect.FileDescriptor) *protoregistr
 
 func linkedSource(t *testing.T, path, source string) protoreflect.FileDescriptor {
 	t.Helper()
-	fds, err := parseFiles(protos(path, source), []string{path})
+	fds, err := parseFiles(testTree(path, source), []string{path})
 	require.NoError(t, err)
 	return fds[0]
 }

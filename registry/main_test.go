@@ -25,6 +25,11 @@ func protos(pathsAndSources ...string) fstest.MapFS {
 	return fsys
 }
 
+// testTree returns a tree of sources from pairs of path and content.
+func testTree(pathsAndSources ...string) sourceTree {
+	return sourceTree{protos(pathsAndSources...), DefaultMaxSourceSize}
+}
+
 // parseError returns the error for a file "a.proto" that consists of header and body.
 func parseError(body string) error {
 	return New().ParseProto(protos("a.proto", header+body), "a.proto")

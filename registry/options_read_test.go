@@ -132,7 +132,7 @@ func FuzzReadOptions(f *testing.F) {
 // optionsTypes returns the psrpc options as dynamic types.
 func optionsTypes(tb testing.TB) *protoregistry.Types {
 	tb.Helper()
-	files, err := parseFiles(protos("a.proto", header), []string{"a.proto"})
+	files, err := parseFiles(testTree("a.proto", header), []string{"a.proto"})
 	require.NoError(tb, err)
 	extension := files[0].Imports().Get(0).Extensions().ByName("options")
 	require.NotNil(tb, extension)

@@ -21,8 +21,10 @@ import (
 // Mistakes in the sources are reported as errors of type *[SchemaError] with file, line and column.
 // ParseProto joins these errors and reports at most 100 of them. If a file or import is missing,
 // errors.Is(err, fs.ErrNotExist) is true. Any other error is one that [Registry.RegisterFile]
-// returns. Some of the files may declare no services, but at least one file must declare a service.
-// A source is limited to 4 MiB, with at most 16 KiB per line and 100 levels of nested brackets.
+// returns, and ParseProto leaves out the same services as RegisterFile. Some of the files may
+// declare no services, but at least one file must declare a service.
+// A source is limited to 4 MiB, unless [WithMaxSourceSize] is used, with at most 16 KiB per line and
+// 100 levels of nested brackets. Descriptor sets have no such limits.
 func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 	if isNil(fsys) {
 		return fmt.Errorf("%w: the file system is nil", ErrNoService)
@@ -32,7 +34,7 @@ func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 	}
 	var services []protoreflect.ServiceDescriptor
 	err := recoverToError(func() error {
-		parsed, err := parseFiles(fsys, files)
+		parsed, err := parseFiles(sourceTree{fsys, r.options.sourceLimit()}, files)
 		for _, fd := range parsed {
 			services = append(services, servicesOf(fd)...)
 		}
@@ -44,10 +46,10 @@ func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 	return r.registerAll(services)
 }
 
-// parseFiles compiles the named files in fsys.
-func parseFiles(fsys fs.FS, names []string) ([]protoreflect.FileDescriptor, error) {
+// parseFiles compiles the named files of a tree.
+func parseFiles(tree sourceTree, names []string) ([]protoreflect.FileDescriptor, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
-	sources, err := loadSources(fsys, names)
+	sources, err := loadSources(tree, names)
 	if err != nil {
 		return nil, err
 	}

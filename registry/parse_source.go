@@ -10,15 +10,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxSourceSize is the maximum size of a source file in bytes.
-const maxSourceSize = 4 << 20
+// useDescriptorSet is the remedy for sources that this package cannot parse.
+const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made by protoc --include_imports -o or buf build"
 
 // loadSources reads the named files and all the files that they import, directly or indirectly. It
 // returns the sources, including built-in ones, keyed by path. If files are missing or unreadable,
 // it returns an error for each of them, together with the syntax errors found so far. Otherwise it
 // does not report syntax errors, because compile reports them.
-func loadSources(fsys fs.FS, names []string) (map[string]string, error) {
-	l := loader{user: sourceTree{fsys}, sources: make(map[string]string)}
+func loadSources(user sourceTree, names []string) (map[string]string, error) {
+	l := loader{user: user, sources: make(map[string]string)}
 	for _, name := range names {
 		source, err := l.user.read(name)
 		if err != nil {
@@ -118,7 +118,11 @@ func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position 
 }
 
 // sourceTree reads source files from the user's file system.
-type sourceTree struct{ fsys fs.FS }
+type sourceTree struct {
+	fsys fs.FS
+	// maxSize is the maximum size of a source in bytes.
+	maxSize int
+}
 
 // read returns the content of a source file. It returns an error if the file cannot be read or
 // exceeds a limit.
@@ -135,7 +139,10 @@ func (t sourceTree) read(path string) (string, error) {
 		}
 		return "", err
 	}
-	return source, checkLimits(source)
+	if err := checkLimits(source); err != nil {
+		return "", fmt.Errorf("%w; %s", err, useDescriptorSet)
+	}
+	return source, nil
 }
 
 func (t sourceTree) readFile(path string) (string, error) {
@@ -151,14 +158,22 @@ func (t sourceTree) readFile(path string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = file.Close() }()
-	source, err := io.ReadAll(io.LimitReader(file, maxSourceSize+1))
+	source, err := io.ReadAll(io.LimitReader(file, int64(t.maxSize)+1))
 	if err != nil {
 		return "", err
 	}
-	if len(source) > maxSourceSize {
-		return "", fmt.Errorf("larger than %d MiB", maxSourceSize>>20)
+	if len(source) > t.maxSize {
+		return "", fmt.Errorf("larger than %s; raise the limit with WithMaxSourceSize, or %s", formatSize(t.maxSize), useDescriptorSet)
 	}
 	return string(source), nil
+}
+
+// formatSize returns a size in bytes as text.
+func formatSize(bytes int) string {
+	if bytes%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", bytes>>20)
+	}
+	return fmt.Sprintf("%d bytes", bytes)
 }
 
 // has implements userFiles. It also returns true for a file that exists but cannot be read.

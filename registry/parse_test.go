@@ -166,7 +166,7 @@ func TestParseProto_Mistakes(t *testing.T) {
 		"empty file":   {protos("a.proto", ""), []string{"a.proto"}, []string{"no service"}, ErrNoService},
 		"binary":       {protos("a.proto", "\x00\xff\xfe"), []string{"a.proto"}, []string{"a.proto:1:1:"}, nil},
 		"deep nesting": {protos("a.proto", proto3+strings.Repeat("message A {", 500)), []string{"a.proto"}, []string{"a.proto: line 2: more than 100 nested { brackets"}, nil},
-		"too large":    {protos("a.proto", strings.Repeat(" ", maxSourceSize+1)), []string{"a.proto"}, []string{"a.proto: larger than 4 MiB"}, nil},
+		"too large":    {protos("a.proto", strings.Repeat(" ", DefaultMaxSourceSize+1)), []string{"a.proto"}, []string{"a.proto: larger than 4 MiB"}, nil},
 		"long line":    {protos("a.proto", proto3+strings.Repeat(" ", maxLineLength+1)), []string{"a.proto"}, []string{"a.proto: line 2: longer than 16 KiB"}, nil},
 		"declared twice": {
 			protos("a.proto", proto3+"import \"options.proto\";\nimport \"mine.proto\";", "mine.proto", optionsSource),

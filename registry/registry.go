@@ -16,12 +16,23 @@ type Registry struct {
 	byName     sync.Map // maps full protobuf name to *Service
 	byWireName sync.Map // maps wire name to *Service
 	types      typeIndex
+	// grpcServices contains the full names of the gRPC services that were left out.
+	grpcServices sync.Map
+	options      loadOptions // immutable
 
 	mu sync.Mutex // held while services are added or removed
 }
 
 // New returns an empty registry.
-func New() *Registry { return new(Registry) }
+func New(opts ...LoadOption) *Registry {
+	r := new(Registry)
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&r.options)
+		}
+	}
+	return r
+}
 
 // Register adds a service to the registry and returns it. It accepts the same values for sd as
 // [NewService] and reports schema mistakes in the same way.
@@ -31,7 +42,11 @@ func New() *Registry { return new(Registry) }
 // full name is registered or if the same descriptor is registered under a different wire name. It
 // fails with [ErrWireNameTaken] if another service uses the wire name.
 func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
-	s, err := NewService(sd, opts...)
+	descriptor, err := serviceDescriptor(sd)
+	if err != nil {
+		return nil, err
+	}
+	s, err := NewService(descriptor, r.options.serviceOptions(descriptor, opts)...)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +61,10 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 // added. The error joins the errors that [Registry.Register] would return for the individual
 // services; for a file without services, it is [ErrNoService]. The option [WithWireName] can be
 // used only if the file declares exactly one service.
+//
+// RegisterFile leaves out gRPC services (see [Registry.GRPCServices]) unless the file declares no
+// other service. A service that is already registered under a wire name that differs from its
+// default stays as it is, provided that the file declares it with the same schema.
 func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) error {
 	if isNil(fd) {
 		return fmt.Errorf("%w: the file descriptor is nil", ErrNoService)
@@ -56,27 +75,52 @@ func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) 
 	return r.registerAll(servicesOf(fd), opts...)
 }
 
-// registerAll adds a service for each descriptor. If it returns an error, no service has been
-// added.
+// registerAll adds a service for each descriptor, except for gRPC services. If there are only gRPC
+// services, the error describes why they cannot be used. If registerAll returns an error, no
+// service has been added.
 func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opts ...Option) error {
 	if len(descriptors) == 0 {
 		return fmt.Errorf("%w: the schema declares no services", ErrNoService)
 	}
+	usable, grpc := splitGRPC(descriptors)
+	if len(usable) == 0 {
+		_, err := r.buildAll(grpc, opts)
+		return onlyGRPCError{err}
+	}
+	services, err := r.buildAll(usable, opts)
+	if err != nil {
+		return err
+	}
+	if _, err := r.add(services); err != nil {
+		return err
+	}
+	r.noteGRPCServices(grpc)
+	return nil
+}
+
+// buildAll creates a service for each descriptor, except for services that stay as they are
+// registered.
+func (r *Registry) buildAll(descriptors []protoreflect.ServiceDescriptor, opts []Option) ([]*Service, error) {
 	services := make([]*Service, 0, len(descriptors))
 	var problems []error
 	for _, descriptor := range descriptors {
-		s, err := buildService(descriptor, opts)
+		s, err := buildService(descriptor, r.options.serviceOptions(descriptor, opts))
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		services = append(services, s)
+		if !r.isRenamed(s) {
+			services = append(services, s)
+		}
 	}
-	if len(problems) > 0 {
-		return errors.Join(problems...)
-	}
-	_, err := r.add(services)
-	return err
+	return services, errors.Join(problems...)
+}
+
+// isRenamed reports whether the service is already registered with the same schema under a wire
+// name of its own, while s has the default wire name.
+func (r *Registry) isRenamed(s *Service) bool {
+	old, ok := r.Service(string(s.Name()))
+	return ok && s.wireName == s.defaultWireName() && old.wireName != s.wireName && sameService(old, s)
 }
 
 // add adds all the given services. If it returns an error, no service has been added. For each
@@ -108,6 +152,7 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 		r.types.addFile(s.descriptor.ParentFile())
 		r.byName.Store(string(s.Name()), s)
 		r.byWireName.Store(s.wireName, s)
+		r.grpcServices.Delete(string(s.Name()))
 	}
 	return registered, nil
 }

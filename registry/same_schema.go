@@ -11,6 +11,24 @@ import (
 // comparison has begun.
 type schemaComparison map[protoreflect.FullName]bool
 
+// sameService reports whether two services of the same name have the same methods, with the same
+// psrpc options and the same messages.
+func sameService(a, b *Service) bool {
+	if len(a.methods) != len(b.methods) {
+		return false
+	}
+	compared := make(schemaComparison)
+	for _, m := range a.methods {
+		other, ok := b.byName[m.Name()]
+		if !ok || m.String() != other.String() || m.Input().FullName() != other.Input().FullName() ||
+			m.Output().FullName() != other.Output().FullName() || !compared.message(m.Input(), other.Input()) ||
+			!compared.message(m.Output(), other.Output()) {
+			return false
+		}
+	}
+	return true
+}
+
 // message reports whether two messages of the same name are the same, including the messages and
 // enums of their fields.
 func (c schemaComparison) message(a, b protoreflect.MessageDescriptor) bool {

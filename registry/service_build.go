@@ -61,10 +61,10 @@ func buildService(descriptor protoreflect.ServiceDescriptor, opts []Option) (*Se
 	}
 	s := &Service{
 		descriptor: descriptor,
-		wireName:   camelCase(string(descriptor.Name())),
 		byName:     make(map[string]*Method),
 		groups:     make(map[string][]*Method),
 	}
+	s.wireName = s.defaultWireName()
 	s.types.file = descriptor.ParentFile()
 	problems := s.addMethods()
 	problems = append(problems, s.checkWireNames()...)
@@ -80,6 +80,9 @@ func buildService(descriptor protoreflect.ServiceDescriptor, opts []Option) (*Se
 	}
 	return s, nil
 }
+
+// defaultWireName returns the name that psrpc uses for the service.
+func (s *Service) defaultWireName() string { return camelCase(string(s.descriptor.Name())) }
 
 func (s *Service) addMethods() []error {
 	var problems []error
@@ -169,11 +172,11 @@ func checkWireName(name string) error {
 	}
 	switch {
 	case name == "":
-		return errors.New("the wire name is empty")
+		return fmt.Errorf("%w: it is empty", ErrInvalidWireName)
 	case strings.ContainsFunc(name, forbidden):
-		return fmt.Errorf("the wire name %q has a space, a control character, a wildcard or invalid UTF-8", name)
+		return fmt.Errorf("%w: %q has a space, a control character, a wildcard or invalid UTF-8", ErrInvalidWireName, name)
 	case strings.Contains("."+name+".", ".."):
-		return fmt.Errorf("the wire name %q has an empty part before, after or between dots", name)
+		return fmt.Errorf("%w: %q has an empty part before, after or between dots", ErrInvalidWireName, name)
 	default:
 		return nil
 	}

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,6 +97,10 @@ func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 // replace loads source as a new version of p and serves it. Either all services of the new version
 // are served, or replace returns an error and the previous version keeps serving.
 func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {
+	if len(source.grpcServices) > 0 {
+		h.options.logger.Info("dynpsrpc: plugin "+source.Name+" has descriptors of gRPC services, which are left out",
+			slog.Any("services", source.grpcServices))
+	}
 	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
 	previous := h.addVersion(v)
 

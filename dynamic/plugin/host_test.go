@@ -1,8 +1,10 @@
 package plugin_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -332,4 +334,17 @@ func TestNewHost_ReportsAllProblems(t *testing.T) {
 	_, err := plugin.NewHost(nil, plugin.WithLoaders(&testLoader{}, nil, &testLoader{}))
 	require.EqualError(t, err, "WithLoaders: loader 2 is nil\n"+
 		"WithLoaders: two loaders have the name \"test\"\nserver is nil: a plugin host needs one")
+}
+
+func TestHost_LogsGRPCServicesOnceForEachVersion(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	f := newFleet(t, plugin.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	f.write("greeter/mixed.proto", mixedProto)
+	for range 3 {
+		require.NoError(t, f.host.Load(t.Context(), f.plugin("greeter", "v 1", func(m *plugin.Manifest) {
+			m.Descriptors, m.Services = "mixed.proto", nil
+		})))
+	}
+	assert.Equal(t, 1, strings.Count(log.String(), "greeting.Health"), log.String())
 }

@@ -21,6 +21,9 @@ type Source struct {
 	// if the manifest has no descriptors.
 	Services []*registry.Service
 
+	// grpcServices contains the names of the gRPC services in the descriptors. A plugin cannot serve
+	// them.
+	grpcServices []string
 	// fingerprint identifies the content of all files that were read.
 	fingerprint string
 }

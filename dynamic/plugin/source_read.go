@@ -3,6 +3,7 @@ package plugin
 import (
 	"encoding/hex"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path"
@@ -123,10 +124,17 @@ func (s *Source) readServices(files *sourceFiles) error {
 	if s.Descriptors == "" {
 		return nil
 	}
-	all := registry.New()
-	if err := readDescriptors(files, s.Descriptors, all); err != nil {
+	// The host logs the gRPC services itself, once for each version of the plugin.
+	all := registry.New(registry.WithWireNames(s.WireNames), registry.WithMaxSourceSize(maxDescriptor),
+		registry.WithLogger(slog.New(slog.DiscardHandler)))
+	err := readDescriptors(files, s.Descriptors, all)
+	if errors.Is(err, registry.ErrInvalidWireName) {
+		return invalid("manifest %s: field wire_names: %w", ManifestName, err)
+	}
+	if err != nil {
 		return errors.NewErrorf(errorCode(err), "field descriptors of %s: %s: %w", ManifestName, s.Descriptors, err)
 	}
+	s.grpcServices = all.GRPCServices()
 	names := s.Manifest.Services
 	if len(names) == 0 {
 		for _, service := range all.Services() {
@@ -140,15 +148,13 @@ func (s *Source) readServices(files *sourceFiles) error {
 	}
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		service, ok := all.Service(name)
+		if slices.Contains(s.grpcServices, name) {
+			return invalid("manifest %s: field services: %s in %s is a gRPC service: its methods have the stream keyword and no psrpc options",
+				ManifestName, name, s.Descriptors)
+		}
 		if !ok {
 			return errors.NewErrorf(errors.NotFound, "manifest %s: field services: no service %q in %s, which has %v",
 				ManifestName, name, s.Descriptors, all.Services())
-		}
-		if wireName, renamed := s.WireNames[name]; renamed {
-			var err error
-			if service, err = registry.NewService(service.Descriptor(), registry.WithWireName(wireName)); err != nil {
-				return invalid("manifest %s: field wire_names: %w", ManifestName, err)
-			}
 		}
 		s.Services = append(s.Services, service)
 	}

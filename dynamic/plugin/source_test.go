@@ -167,3 +167,55 @@ func TestReadSource_ReportsErrors(t *testing.T) {
 	_, err := plugin.ReadSource(filepath.Join(t.TempDir(), "nowhere"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+const mixedProto = proto + `
+message M {} service Health { rpc Check(M) returns (M); rpc Watch(M) returns (stream M); }`
+
+func TestReadSource_LeavesOutGRPCServices(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	folder := f.plugin("greeter", "v 1", func(m *plugin.Manifest) { m.Descriptors, m.Services = "mixed.proto", nil })
+	f.write("greeter/mixed.proto", mixedProto)
+	source, err := plugin.ReadSource(folder)
+	require.NoError(t, err)
+	assert.Equal(t, []string{greeter, parting}, source.ServiceNames())
+
+	folder = f.plugin("greeter", "v 2", func(m *plugin.Manifest) {
+		m.Descriptors, m.Services = "mixed.proto", []string{greeter, "greeting.Health"}
+	})
+	_, err = plugin.ReadSource(folder)
+	require.ErrorContains(t, err, "field services: greeting.Health in mixed.proto is a gRPC service")
+}
+
+func TestReadSource_WireNamesOfTwoVersions(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t)
+	folder := f.plugin("greeter", "v 1", func(m *plugin.Manifest) {
+		m.Descriptors, m.Services = "versions.proto", nil
+		m.WireNames = map[string]string{"v2.Jobs": "JobsV2"}
+	})
+	const service = `message M {} service Jobs { rpc Get(M) returns (M); }`
+	f.write("greeter/versions.proto", `syntax = "proto3"; package v1; import public "v2.proto"; `+service)
+	f.write("greeter/v2.proto", `syntax = "proto3"; package v2; `+service)
+	_, err := plugin.ReadSource(folder)
+	require.ErrorContains(t, err, `no service "v2.Jobs"`, "a source has the services of its own file only")
+
+	files := registry.New()
+	require.NoError(t, files.ParseProto(os.DirFS(folder), "versions.proto"))
+	v1, _ := files.Service("v1.Jobs")
+	file := v1.Descriptor().ParentFile()
+	set, err := protobuf.Marshal(&descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{
+		protodesc.ToFileDescriptorProto(file.Imports().Get(0)), protodesc.ToFileDescriptorProto(file)}})
+	require.NoError(t, err)
+	f.write("greeter/versions.proto", "")
+	folder = f.plugin("greeter", "v 2", func(m *plugin.Manifest) {
+		m.Descriptors, m.Services = "versions.binpb", nil
+		m.WireNames = map[string]string{"v2.Jobs": "JobsV2"}
+	})
+	f.write("greeter/versions.binpb", string(set))
+	source, err := plugin.ReadSource(folder)
+	require.NoError(t, err)
+	require.Len(t, source.Services, 2)
+	assert.Equal(t, "Jobs", source.Services[0].WireName())
+	assert.Equal(t, "JobsV2", source.Services[1].WireName())
+}

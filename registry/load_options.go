@@ -1,0 +1,75 @@
+package registry
+
+import (
+	"log/slog"
+	"maps"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// DefaultMaxSourceSize is the maximum size of a .proto source in bytes, unless [WithMaxSourceSize]
+// is used.
+const DefaultMaxSourceSize = 4 << 20
+
+// LoadOption configures how a [Registry] loads schemas. LoadOptions are passed to [New].
+type LoadOption func(*loadOptions)
+
+// loadOptions is the configuration of a Registry. The zero value is the default configuration.
+type loadOptions struct {
+	wireNames     map[string]string // full name of a service to its wire name
+	maxSourceSize int               // bytes; 0 means DefaultMaxSourceSize
+	logger        *slog.Logger      // nil means slog.Default()
+}
+
+// WithWireNames sets the names of services on the bus. The keys are full names of services, and the
+// values must be valid for [WithWireName]. The names apply to all services that the registry loads,
+// however it loads them. They allow, for example, a descriptor set that contains two versions of a
+// service. If [Registry.Register] or [Registry.RegisterFile] is called with WithWireName, that name
+// takes precedence. If WithWireNames is used several times, the maps are merged.
+func WithWireNames(names map[string]string) LoadOption {
+	return func(o *loadOptions) {
+		merged := make(map[string]string, len(o.wireNames)+len(names))
+		maps.Copy(merged, o.wireNames)
+		maps.Copy(merged, names)
+		o.wireNames = merged
+	}
+}
+
+// WithMaxSourceSize sets the maximum size in bytes of a .proto source that [Registry.ParseProto]
+// reads. Parsing needs many times that amount of memory. By default, or if bytes is zero or
+// negative, the maximum is [DefaultMaxSourceSize].
+func WithMaxSourceSize(bytes int) LoadOption {
+	return func(o *loadOptions) { o.maxSourceSize = max(bytes, 0) }
+}
+
+// WithLogger sets the logger for notices about gRPC services that the registry leaves out. See
+// [Registry.GRPCServices]. By default, or if logger is nil, slog.Default() is used.
+func WithLogger(logger *slog.Logger) LoadOption {
+	return func(o *loadOptions) { o.logger = logger }
+}
+
+// serviceOptions returns the options for a service that the registry loads. The options that the
+// caller gives come last and therefore take precedence.
+func (o *loadOptions) serviceOptions(sd protoreflect.ServiceDescriptor, given []Option) []Option {
+	name, named := o.wireNames[string(sd.FullName())]
+	if !named {
+		return given
+	}
+	return append([]Option{WithWireName(name)}, given...)
+}
+
+// sourceLimit returns the maximum size of a source in bytes.
+func (o *loadOptions) sourceLimit() int {
+	if o.maxSourceSize == 0 {
+		return DefaultMaxSourceSize
+	}
+	return o.maxSourceSize
+}
+
+// log returns the logger.
+func (o *loadOptions) log() *slog.Logger {
+	if o.logger == nil {
+		return slog.Default()
+	}
+	return o.logger
+}
