@@ -18,6 +18,13 @@ func (f *fleet) watch() (root string) {
 	f.Helper()
 	root = filepath.Join(f.root, "plugins")
 	require.NoError(f, os.MkdirAll(root, 0o700))
+	f.watchRoot(root)
+	return root
+}
+
+// watchRoot watches a folder until the test ends.
+func (f *fleet) watchRoot(root string) {
+	f.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.host.Watch(ctx, root) }()
@@ -25,7 +32,6 @@ func (f *fleet) watch() (root string) {
 		stop()
 		require.NoError(f, <-ended)
 	})
-	return root
 }
 
 func named(name string) func(*plugin.Manifest) {

@@ -22,6 +22,10 @@ const (
 // watchedFolder is the state of a folder, or of any other entry, in the watched directory.
 type watchedFolder struct {
 	path string
+	// place is what path resolved to when the fingerprint was computed.
+	place place
+	// watched contains the paths, without links, of the folders whose events concern this folder.
+	watched []string
 	// fingerprint describes the files of the folder. It is updated when a change is detected.
 	fingerprint string
 	// changedAt is the time of the last change. It is zero if that change has already been handled.
@@ -48,9 +52,10 @@ func (f *watchedFolder) markChanged(fsWatcher *fsnotify.Watcher) {
 // change and returns true. It also re-adds the watches on the folder and its subfolders, because a
 // watch ends when its folder is renamed.
 func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
-	fingerprint := f.computeFingerprint(func(folder string) {
+	fingerprint := f.computeFingerprint()
+	for _, folder := range f.watched {
 		_ = fsWatcher.Add(folder) // if this fails, polling still finds changes
-	})
+	}
 	if fingerprint == f.fingerprint {
 		return false
 	}
@@ -58,12 +63,15 @@ func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	return true
 }
 
-// computeFingerprint returns a string that changes whenever a file is added, removed or written. It
-// calls visit for the folder itself and for each of its subfolders.
-func (f *watchedFolder) computeFingerprint(visit func(folder string)) (fingerprint string) {
+// computeFingerprint sets place and watched. It returns a string that changes whenever a file is
+// added, removed, written or replaced, or a link leads to another folder.
+func (f *watchedFolder) computeFingerprint() (fingerprint string) {
+	f.place = resolve(f.path)
+	f.watched = f.place.linkFolders()
 	var all strings.Builder
-	tree := os.DirFS(f.path)
-	hasManifest, entries := false, 0
+	fmt.Fprintf(&all, "%q\n", f.place.real)
+	tree := os.DirFS(f.place.real)
+	entries := 0
 	_ = fs.WalkDir(tree, ".", func(name string, entry fs.DirEntry, walkErr error) error {
 		if entries++; entries > maxEntries {
 			return fs.SkipAll
@@ -71,16 +79,15 @@ func (f *watchedFolder) computeFingerprint(visit func(folder string)) (fingerpri
 		switch {
 		case walkErr != nil:
 		case entry.IsDir():
-			visit(filepath.Join(f.path, name))
+			f.watched = append(f.watched, filepath.Join(f.place.real, name))
 		default:
-			hasManifest = hasManifest || name == ManifestName
 			if info, err := fs.Stat(tree, name); err == nil {
-				fmt.Fprintf(&all, "%q %d %d %s\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode())
+				fmt.Fprintf(&all, "%q %d %d %s %s\n", name, info.Size(), info.ModTime().UnixNano(), info.Mode(), fileIdentity(info))
 			}
 		}
 		return nil //nolint:nilerr // a file that was removed during the scan is not part of the fingerprint
 	})
-	if !hasManifest {
+	if _, err := os.Lstat(filepath.Join(f.place.real, ManifestName)); err != nil {
 		return noManifest
 	}
 	return all.String()

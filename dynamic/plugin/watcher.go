@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -17,8 +16,10 @@ import (
 // Watch. That goroutine reads file system events, decides which folders to load and unload, and
 // receives the results from the goroutines that load and unload them.
 type watcher struct {
-	host      *Host
-	root      string
+	host *Host
+	root string
+	// rootPlace is what root resolved to at the last scan.
+	rootPlace place
 	fsWatcher *fsnotify.Watcher
 	// folders contains the watched folders, keyed by path.
 	folders map[string]*watchedFolder
@@ -106,22 +107,31 @@ func (w *watcher) close() {
 	}
 }
 
-// onFSEvent handles a file system event for path. It marks the plugin folder that contains path as
-// changed.
+// onFSEvent handles a file system event for path. It marks each plugin folder that path belongs to
+// as changed. These may be several, because folders may be links.
 func (w *watcher) onFSEvent(path string) {
-	relative, err := filepath.Rel(w.root, path)
-	if err != nil || relative == "." {
+	if path == w.rootPlace.real || w.rootPlace.dependsOn(path) {
 		w.scanDir()
 		return
 	}
-	name, _, _ := strings.Cut(relative, string(filepath.Separator))
-	w.folder(filepath.Join(w.root, name)).markChanged(w.fsWatcher)
+	for _, f := range w.folders {
+		if f.place.contains(path) || f.place.dependsOn(path) {
+			f.markChanged(w.fsWatcher)
+		}
+	}
+	if filepath.Dir(path) == w.rootPlace.real {
+		w.folder(filepath.Join(w.root, filepath.Base(path)))
+	}
 }
 
 // scanDir looks for changes that were not reported as events. It also re-adds the watch on root,
-// because root may have been replaced. If root does not exist, a later scan adds the watch.
+// because root may have been replaced, and removes the watches that are no longer needed.
 func (w *watcher) scanDir() {
-	_ = w.fsWatcher.Add(w.root)
+	w.rootPlace = resolve(w.root)
+	defer w.removeOldWatches()
+	for _, folder := range append(w.rootPlace.linkFolders(), w.rootPlace.real) {
+		_ = w.fsWatcher.Add(folder) // if this fails, polling still finds changes
+	}
 	entries, err := os.ReadDir(w.root)
 	if err != nil && !os.IsNotExist(err) {
 		w.host.options.logger.Warn("dynpsrpc: cannot read the directory of plugins",
@@ -133,6 +143,25 @@ func (w *watcher) scanDir() {
 	}
 	for _, f := range w.folders {
 		f.refresh(w.fsWatcher)
+	}
+}
+
+// removeOldWatches removes the watches on folders that no plugin depends on any more, such as the
+// folder to which a link has pointed before.
+func (w *watcher) removeOldWatches() {
+	needed := map[string]bool{w.rootPlace.real: true}
+	for _, folder := range w.rootPlace.linkFolders() {
+		needed[folder] = true
+	}
+	for _, f := range w.folders {
+		for _, folder := range f.watched {
+			needed[folder] = true
+		}
+	}
+	for _, folder := range w.fsWatcher.WatchList() {
+		if !needed[folder] {
+			_ = w.fsWatcher.Remove(folder) // fails if the folder itself was removed
+		}
 	}
 }
 

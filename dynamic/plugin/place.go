@@ -1,0 +1,75 @@
+package plugin
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxLinks is the maximum number of links that resolve follows. Systems have limits of their own,
+// which are not larger.
+const maxLinks = 255
+
+// place is where a path leads to in the file system when all links have been followed.
+type place struct {
+	// real is the path without links. If the path does not exist, real is the first path on the way
+	// that does not exist.
+	real string
+	// links contains the path of each link on the way, and real if it does not exist, because a
+	// link or a folder may be created there. No element contains links above its last element.
+	links []string
+}
+
+// resolve follows the links in an absolute path.
+func resolve(path string) place {
+	var p place
+	for rest := p.startAt(path); len(rest) > 0; {
+		next := filepath.Join(p.real, rest[0]) // also handles "..", because real contains no links
+		rest = rest[1:]
+		info, err := os.Lstat(next)
+		if err == nil && info.Mode()&fs.ModeSymlink == 0 {
+			p.real = next
+			continue
+		}
+		p.links = append(p.links, next)
+		target, err := os.Readlink(next)
+		if err != nil || len(p.links) == maxLinks {
+			p.real = next
+			break
+		}
+		if filepath.IsAbs(target) {
+			rest = append(p.startAt(target), rest...)
+		} else {
+			rest = append(elements(target), rest...)
+		}
+	}
+	return p
+}
+
+// startAt sets real to the top folder of an absolute path and returns the rest of the path.
+func (p *place) startAt(path string) (rest []string) {
+	p.real = filepath.VolumeName(path) + string(filepath.Separator)
+	return elements(strings.TrimPrefix(path, p.real))
+}
+
+func elements(path string) []string { return strings.Split(path, string(filepath.Separator)) }
+
+// contains reports whether path is the place or inside it. path must not contain links above its
+// last element.
+func (p place) contains(path string) bool {
+	return path == p.real || strings.HasPrefix(path, p.real+string(filepath.Separator))
+}
+
+// dependsOn reports whether path is one of the links on the way to the place.
+func (p place) dependsOn(path string) bool { return slices.Contains(p.links, path) }
+
+// linkFolders returns the folders that contain the links on the way.
+func (p place) linkFolders() []string {
+	var folders []string
+	for _, link := range p.links {
+		folders = append(folders, filepath.Dir(link))
+	}
+	return folders
+}
