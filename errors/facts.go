@@ -17,7 +17,7 @@ const (
 	PhaseSelection Phase = "selection"
 	// PhaseResponse follows PhaseSelection and lasts until the response arrives.
 	PhaseResponse Phase = "response"
-	// PhaseStream begins once the stream is open and lasts until it ends.
+	// PhaseStream begins once the stream is open and lasts until the stream ends.
 	PhaseStream Phase = "stream"
 )
 

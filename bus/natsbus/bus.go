@@ -96,8 +96,8 @@ var _ bus.Monitored = (*Bus)(nil)
 // error. An example is a payload that exceeds a limit which has just been lowered. A bus created by
 // bus.Open dials a new connection instead.
 //
-// New returns an error with code invalid_argument if nc is nil or an option is invalid,
-// failed_precondition if nc was created with nats.NoEcho, or unavailable if nc is closed.
+// New returns an error with code invalid_argument if nc is nil or an option is invalid. The code is
+// failed_precondition if nc was created with nats.NoEcho, and unavailable if nc is closed.
 //
 // The caller keeps ownership of nc and should close it after closing the bus. Several buses may
 // share nc. New wraps nc's error handler.

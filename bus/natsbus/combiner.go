@@ -21,8 +21,8 @@ const (
 //
 // Publishers that call nats.go directly contend for the mutex of the nats.Conn, which is also held
 // while nats.go writes to the socket. With the combiner, a publisher holds a lock only while it
-// appends its frame, and frames published at the same time are sent in a single write. With 64
-// concurrent callers, the rate of calls to queued methods rose from 37.9k to 69k per second, which
+// appends its frame. Frames published at the same time are sent in a single write. With 64
+// concurrent callers, the rate of calls to queued methods rose from 37.9k to 69k per second. This
 // is 1.19 times the rate of plain nats.go requests. The cost for a single publisher is two
 // uncontended locks.
 //

@@ -19,8 +19,8 @@ const (
 	// bulkFactor multiplies the probe interval to obtain the time limit of a flush after a bulk
 	// transfer, and the time limit of a write (see connOptions).
 	bulkFactor = 5
-	// receivingFactor multiplies the probe interval to obtain the time limit of a flush while
-	// messages arrive from the server, but no answer to the PING.
+	// receivingFactor multiplies the probe interval to obtain a longer time limit of a flush. That
+	// limit applies while the server sends messages but has not answered the PING.
 	receivingFactor = 3
 )
 

@@ -39,9 +39,9 @@ type asyncErrors struct {
 	refusals uint64
 	// changed is closed and replaced whenever an error is recorded.
 	changed chan struct{}
-	// skipped is an error that the bus does not wait for. It is either the connection's LastError
-	// at the time when the bus was created, or the last error for which nats.go did not call the
-	// error handler in time.
+	// skipped is an error that the bus does not wait for. At first, it is the connection's
+	// LastError from the time before the bus used the connection. Later, it is the last error for
+	// which nats.go did not call the error handler in time.
 	skipped error
 }
 

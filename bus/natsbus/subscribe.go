@@ -25,9 +25,10 @@ type subscription struct {
 // confirmation. No round trip is needed if the bus has already subscribed to the channel's subject.
 //
 // Subscribe returns the context's error if ctx ends first, and bus.ErrClosed if the bus is closed.
-// Other errors have code unavailable if the bus is disconnected, permission_denied if the server
-// denies the subscription, resource_exhausted if the connection has too many subscriptions for the
-// server, and invalid_argument if the channel's subject is not a valid NATS subject.
+// Other errors have one of the following codes: unavailable if the bus is disconnected;
+// permission_denied if the server denies the subscription; resource_exhausted if the connection has
+// too many subscriptions for the server; invalid_argument if the channel's subject is not a valid
+// NATS subject.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {

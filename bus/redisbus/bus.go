@@ -141,8 +141,9 @@ func (b *Bus) supervisorAt(key string) *supervisor {
 // no matter how many subscriptions it has, and queue subscribers are counted like any others. On a
 // Cluster without sharded pub/sub, report receives bus.Unknown.
 //
-// Publish returns ctx.Err() if ctx ends first. It returns bus.ErrClosed, bus.ErrFrameTooLarge, or
-// an error with code unavailable if there is no connection to Redis.
+// Publish returns ctx.Err() if ctx ends first, bus.ErrClosed if the bus is closed, and
+// bus.ErrFrameTooLarge if frame is too large. It returns an error with code unavailable if there is
+// no connection to Redis.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -168,9 +169,9 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 // Subscribe waits. The subscription survives reconnects, but frames published while the connection
 // is down are lost.
 //
-// Subscribe returns ctx.Err() if ctx ends first. It returns bus.ErrClosed, an error with code
-// permission_denied if a Redis ACL denies access to the channel, or an error with code unavailable
-// if there is no connection to Redis.
+// Subscribe returns ctx.Err() if ctx ends first, and bus.ErrClosed if the bus is closed. Other
+// errors have code permission_denied if a Redis ACL denies access to the channel, or code
+// unavailable if there is no connection to Redis.
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {

@@ -15,7 +15,7 @@ import (
 // (which commands have been sent to Redis, and how Redis has replied). Callers only change the
 // desired state and mark the channel as dirty. The session's reconcile loop then sends the commands
 // that make the actual state match the desired one. As a result, only one goroutine writes to the
-// pub/sub socket, bursts of subscriptions share a command, and a new session restores all
+// pub/sub socket, and bursts of subscriptions share a command. A new session restores all
 // subscriptions with the same code.
 type channelState struct {
 	name string

@@ -85,11 +85,11 @@
 // # When Redis goes away
 //
 // Together, the connections to a node form a session. If one of them fails, the bus closes the
-// whole session and opens a new one with all subscriptions. (In a Cluster, a failed connection for
-// locks is replaced individually.) The bus retries until it succeeds or is closed. Until then,
-// Publish and Subscribe fail immediately with code unavailable. Frames are not stored to be sent
-// later, because a late request is worse than a failed one. Frames that Redis has not confirmed are
-// reported as lost.
+// whole session and opens a new one with all subscriptions. There is one exception: in a Cluster, a
+// failed connection for locks is replaced individually. The bus retries until it succeeds or is
+// closed. Until then, Publish and Subscribe fail immediately with code unavailable. Frames are not
+// stored to be sent later, because a late request is worse than a failed one. Frames that Redis has
+// not confirmed are reported as lost.
 //
 // A half-open connection loses data while its socket stays open. The bus detects such a connection
 // by publishing frames to itself and by checking that Redis replies to its commands (see

@@ -137,9 +137,9 @@ func (p *pipeline[T]) send(ctx context.Context, item T) error {
 }
 
 // enqueue appends item to the waiting commands, to be written by flush. If the maximum number of
-// commands is already waiting, a required pipeline waits for space until ctx or the session ends,
-// and any other pipeline returns errFull. Once the session has ended, enqueue returns the session's
-// error. If enqueue returns nil, item is guaranteed to be completed.
+// commands is already waiting, enqueue on a required pipeline waits for space until ctx or the
+// session ends. On any other pipeline, it returns errFull. Once the session has ended, enqueue
+// returns the session's error. If enqueue returns nil, item is guaranteed to be completed.
 func (p *pipeline[T]) enqueue(ctx context.Context, item T) error {
 	for {
 		spaceFreed, err := p.tryEnqueue(item)

@@ -24,9 +24,9 @@ func WithTopics() Option {
 // incoming streams and published updates. On a conn, it measures outgoing calls, multi calls and
 // streams, as well as published and received updates.
 //
-// Pass this option before other interceptors to include the time they take. On a conn, if
-// interceptors.Retry is passed after it, all attempts are measured together as one call; if Retry
-// is passed before it, each attempt is measured separately.
+// Pass this option before other interceptors to include the time they take. On a conn, the order
+// also matters for retries. If interceptors.Retry is passed after this option, all attempts are
+// measured together as one call. If Retry is passed before it, each attempt is measured separately.
 func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	m := &metrics{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {

@@ -45,8 +45,8 @@ func WithoutMessageEvents() Option {
 // streams, as well as published and received updates.
 //
 // Pass this option before other interceptors, so that they run with the context of the span. On a
-// conn, if interceptors.Retry is passed after it, all attempts share one span; if Retry is passed
-// before it, each attempt has its own span.
+// conn, the order also matters for retries. If interceptors.Retry is passed after this option, all
+// attempts share one span. If Retry is passed before it, each attempt has its own span.
 func New(opts ...Option) dynamic.CommonOption {
 	t := &tracer{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {

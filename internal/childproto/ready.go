@@ -46,8 +46,8 @@ func (r Ready) Line() []byte {
 	return append(line, '\n')
 }
 
-// ParseReady parses a line of output. isReady reports whether the line is a ready line. It is also
-// true for an invalid ready line, in which case err is not nil.
+// ParseReady parses a line of output. isReady reports whether the line is a ready line. If the
+// ready line is invalid, isReady is true and err is not nil.
 func ParseReady(line []byte) (ready Ready, isReady bool, err error) {
 	if !bytes.HasPrefix(line, []byte("{")) || !bytes.Contains(line, []byte(`"dynpsrpc_ready"`)) {
 		return Ready{}, false, nil

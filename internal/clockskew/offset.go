@@ -28,9 +28,9 @@ const (
 // Offset is the estimated offset of one peer's clock. The zero value contains no observations. All
 // methods are safe for concurrent use. The parameters named now are times on the local clock.
 //
-// The minimum is taken over the current and the previous time window, each of which is one minute
-// long. The minimum can thus rise again after either clock has been changed, and it is not lost
-// when a new window starts.
+// The estimate is the minimum delay in the current and the previous time window, each of which is
+// one minute long. The estimate can thus rise again after either clock has been changed, and it is
+// not lost when a new window starts.
 type Offset struct {
 	mu                sync.Mutex
 	current, previous window
@@ -110,10 +110,11 @@ func (o *Offset) publishLocked() {
 // sent according to the peer's clock. ConfirmSuspect reports whether the frame proves that the
 // peer's clock is wrong.
 //
-// The first such frame is remembered as the suspect. A later frame confirms the skew if it was sent
-// at least 200 ms after the suspect and if the delays of the two frames differ by at most 50 ms. A
-// frame whose delay differs by more, or that was sent before the suspect, becomes the new suspect.
-// Once the skew is confirmed, the delay of the later frame replaces all earlier observations.
+// The first such frame is remembered as the suspect. A later frame confirms the skew under two
+// conditions: it was sent at least 200 ms after the suspect, and the delays of the two frames
+// differ by at most 50 ms. A frame whose delay differs by more, or that was sent before the
+// suspect, becomes the new suspect. Once the skew is confirmed, the delay of the later frame
+// replaces all earlier observations.
 func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

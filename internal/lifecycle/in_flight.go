@@ -42,8 +42,8 @@ type paddedCounter struct {
 // Enter starts an operation. It returns a token that the caller must pass to Leave when the
 // operation has ended. Enter returns nil if f is closed.
 func (f *InFlight) Enter() *Token {
-	// The operation must be counted before closed is read. If Close is called after the read, it
-	// sees that the operation is in flight. If Close was called before the read, Enter fails.
+	// The operation must be counted before f.closed is read. If Close is called after the read,
+	// Close sees that the operation is in flight. If Close was called before the read, Enter fails.
 	token := f.increment()
 	if !f.closed.Load() {
 		return token

@@ -88,7 +88,7 @@ func (p *WorkerPool[T]) takeIdle(current int) chan assignment[T] {
 	return nil
 }
 
-// work runs next and then further tasks, until the worker is stopped or no longer needed.
+// work runs the task next and then further tasks, until the worker is stopped or no longer needed.
 func (p *WorkerPool[T]) work(self worker[T], next assignment[T]) {
 	defer p.goroutines.Done()
 	stopped := false

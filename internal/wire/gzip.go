@@ -23,10 +23,11 @@ var (
 )
 
 // Decompress decompresses value if it is a gzip stream, and returns it unchanged otherwise. It
-// returns an error if the stream is damaged, if the decompressed value is larger than limit bytes,
-// or if its size differs from the size declared in the stream. Oversized streams do not exhaust
-// memory: a stream that declares more than limit bytes is not decompressed at all, and a stream
-// that contains more than it declares is decompressed only up to the declared size.
+// returns an error if the stream is damaged or if the decompressed value is larger than limit
+// bytes. It also returns an error if the size of the decompressed value differs from the size
+// declared in the stream. Oversized streams do not exhaust memory. A stream that declares more than
+// limit bytes is not decompressed at all. A stream that contains more than it declares is
+// decompressed only up to the declared size.
 func Decompress(value []byte, limit int) ([]byte, error) {
 	if !isGzip(value) {
 		return value, nil

@@ -102,8 +102,9 @@ func testConnClose(t *testing.T, network Network) {
 	require.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// testServerKill checks that Server.Kill immediately ends handlers and streams, that the responses
-// of those handlers still reach the client, and that another server can serve the next call.
+// testServerKill checks that Server.Kill immediately ends handlers and streams, and that the
+// responses of those handlers still reach the client. Another server must be able to serve the next
+// call.
 func testServerKill(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	conn := w.conn(dynamic.WithClientTimeout(time.Hour))

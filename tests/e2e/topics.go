@@ -24,8 +24,8 @@ const (
 	keptGoroutines = 100
 )
 
-// testManyTopics checks that a server can serve many topics at the same time, and that the memory
-// and the goroutines used for them are released when the topics are deregistered.
+// testManyTopics checks that a server can serve many topics at the same time. It also checks that
+// the memory and the goroutines used for the topics are released when the topics are deregistered.
 func testManyTopics(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	registration := w.serve(w.server(), calls, dynamic.Handlers{"QueueTopics": shapes[0].unary()})
