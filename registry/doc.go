@@ -21,10 +21,11 @@
 //
 // # gRPC services
 //
-// Descriptors and sources often contain gRPC services beside services for the bus. Every method that
-// loads several services leaves gRPC services out and logs their names. [Registry.GRPCServices] says
-// what a gRPC service is, and lists those that were left out. [Registry.Register] and [NewService],
-// which get a single service, return an error for a gRPC service.
+// Descriptors and sources often contain gRPC services beside services for the bus. Every method
+// that loads several services leaves gRPC services out and logs their names.
+// [Registry.GRPCServices] returns the names of the services that were left out; its comment defines
+// what a gRPC service is. [Registry.Register] and [NewService] accept a single service, and return
+// an error if it is a gRPC service.
 //
 // # Concurrency
 //

@@ -49,8 +49,8 @@ func splitGRPC(services []protoreflect.ServiceDescriptor) (others, grpc []protor
 	return others, grpc
 }
 
-// onlyGRPCError is the error for schemas that declare no other services than gRPC services. It
-// contains the mistakes that make these services unusable, and errors.Is finds ErrNoService in it.
+// onlyGRPCError is the error for schemas that declare only gRPC services. It describes the mistakes
+// that make these services unusable. errors.Is reports that it matches ErrNoService.
 type onlyGRPCError struct{ mistakes error }
 
 func (e onlyGRPCError) Error() string        { return e.mistakes.Error() }

@@ -16,7 +16,7 @@ type LoadOption func(*loadOptions)
 
 // loadOptions is the configuration of a Registry. The zero value is the default configuration.
 type loadOptions struct {
-	wireNames     map[string]string // full name of a service to its wire name
+	wireNames     map[string]string // maps full service names to wire names
 	maxSourceSize int               // bytes; 0 means DefaultMaxSourceSize
 	logger        *slog.Logger      // nil means slog.Default()
 }
@@ -48,8 +48,8 @@ func WithLogger(logger *slog.Logger) LoadOption {
 	return func(o *loadOptions) { o.logger = logger }
 }
 
-// serviceOptions returns the options for a service that the registry loads. The options that the
-// caller gives come last and therefore take precedence.
+// serviceOptions returns the options for a service that the registry loads. The given options come
+// last and therefore take precedence over the wire names of the registry.
 func (o *loadOptions) serviceOptions(sd protoreflect.ServiceDescriptor, given []Option) []Option {
 	name, named := o.wireNames[string(sd.FullName())]
 	if !named {

@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// useDescriptorSet is the remedy for sources that this package cannot parse.
+// useDescriptorSet is the advice in errors about sources that this package does not parse.
 const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made by protoc --include_imports -o or buf build"
 
 // loadSources reads the named files and all the files that they import, directly or indirectly. It

@@ -63,8 +63,8 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 // used only if the file declares exactly one service.
 //
 // RegisterFile leaves out gRPC services (see [Registry.GRPCServices]) unless the file declares no
-// other service. A service that is already registered under a wire name that differs from its
-// default stays as it is, provided that the file declares it with the same schema.
+// other service. A service may already be registered with the same schema, but under another wire
+// name than the default. In that case, it remains registered under that name.
 func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) error {
 	if isNil(fd) {
 		return fmt.Errorf("%w: the file descriptor is nil", ErrNoService)
@@ -98,8 +98,8 @@ func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opt
 	return nil
 }
 
-// buildAll creates a service for each descriptor, except for services that stay as they are
-// registered.
+// buildAll creates a service for each descriptor. It omits services for which isRenamed returns
+// true, because they remain registered under their wire names.
 func (r *Registry) buildAll(descriptors []protoreflect.ServiceDescriptor, opts []Option) ([]*Service, error) {
 	services := make([]*Service, 0, len(descriptors))
 	var problems []error
@@ -116,8 +116,8 @@ func (r *Registry) buildAll(descriptors []protoreflect.ServiceDescriptor, opts [
 	return services, errors.Join(problems...)
 }
 
-// isRenamed reports whether the service is already registered with the same schema under a wire
-// name of its own, while s has the default wire name.
+// isRenamed reports whether s has the default wire name, although a service with the same name and
+// schema is already registered under another wire name.
 func (r *Registry) isRenamed(s *Service) bool {
 	old, ok := r.Service(string(s.Name()))
 	return ok && s.wireName == s.defaultWireName() && old.wireName != s.wireName && sameService(old, s)

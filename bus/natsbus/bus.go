@@ -93,8 +93,8 @@ var _ bus.Monitored = (*Bus)(nil)
 //
 // If nats.go closes nc for good, the bus ends: it emits a Disconnected event and closes its Done
 // channel. This happens if the program closes or drains nc, or if the server reports a protocol
-// error. An example is a payload that exceeds a limit which has just been lowered. A bus created by
-// bus.Open dials a new connection instead.
+// error. An example is a payload that exceeds a limit that was lowered after the frame had been
+// checked. A bus created by bus.Open dials a new connection instead.
 //
 // New returns an error with code invalid_argument if nc is nil or an option is invalid. The code is
 // failed_precondition if nc was created with nats.NoEcho, and unavailable if nc is closed.

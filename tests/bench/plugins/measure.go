@@ -39,7 +39,8 @@ const (
 	warm    = 1000 // number of warm-up calls before each measurement
 )
 
-// body is the text of every request. It is 64 bytes long, like the small messages of command bench.
+// body is the text of every request. It is 64 bytes long, like the small messages of the command
+// bench.
 var body = strings.Repeat("x", 64)
 
 func (r *row) call(ctx context.Context) error {
