@@ -68,8 +68,9 @@ func (m *Method) Group() string { return m.group }
 // As in psrpc, the declaration also applies to methods without topics.
 func (m *Method) SingleServer() bool { return m.singleServer }
 
-// RequireClaim reports whether a server must claim a request before handling it. This is the case
-// unless the method is routed to all servers or the schema declares a single server for it.
+// RequireClaim reports whether a server must claim a request before handling it. No claim is
+// required if the method is routed to all servers, or if the schema declares a single server for
+// it.
 func (m *Method) RequireClaim() bool { return m.routing != RoutingMulti && !m.singleServer }
 
 // Queue reports whether the bus delivers each message to only one of the receivers.

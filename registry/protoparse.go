@@ -79,8 +79,8 @@ func (l *problemList) report(err protoparse.ErrorWithPos) error {
 	return nil
 }
 
-// join returns all problems as one error, sorted by position. It also includes err, the error
-// returned by the parser, unless err merely indicates that problems were reported.
+// join returns all problems as one error, sorted by position. err is the error returned by the
+// parser. It is included as well, except if it only says that problems were reported.
 func (l *problemList) join(err error) error {
 	slices.SortStableFunc(*l, func(a, b *SchemaError) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

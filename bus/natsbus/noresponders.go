@@ -59,8 +59,9 @@ const inboxIDSize = 22
 
 // isPeerReply reports whether subject is a reply subject of a bus whose connection has the same
 // inbox prefix. The sender of a frame chooses its reply subject freely, so this process must not
-// publish to any other subject on the sender's behalf. A peer with another inbox prefix learns
-// nothing about a frame that was forwarded in vain, and its call ends at its timeout.
+// publish to any other subject on the sender's behalf. If the publisher of a forwarded frame has
+// another inbox prefix, it does not learn that no process could handle the frame. Its call then
+// ends at its timeout.
 func (n *noResponders) isPeerReply(subject string) bool {
 	common := n.inboxPrefix[:len(n.inboxPrefix)-inboxIDSize-1]
 	inbox, found := strings.CutPrefix(subject, common)

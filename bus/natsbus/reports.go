@@ -148,7 +148,7 @@ func (r *reports) dropLocked(upTo uint64, visit func(bus.DeliveryReport)) {
 	r.finished = max(r.finished, upTo)
 }
 
-// pending reports whether any issued token is neither confirmed nor failed.
+// pending reports whether the outcome of any frame with a report is still unknown.
 func (r *reports) pending() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -346,8 +346,8 @@ func (b *Bus) hasQueues(sup *supervisor) bool {
 	return false
 }
 
-// deleteIfUnusedLocked deletes c if it has no subscribers, is not subscribed on Redis, and is
-// waiting for neither the reconcile loop nor a reply.
+// deleteIfUnusedLocked deletes c if nothing is left to be done for it. This is the case if c has no
+// subscribers, is not subscribed on Redis, and is not waiting for the reconcile loop or a reply.
 func (b *Bus) deleteIfUnusedLocked(c *channelState) {
 	if c.snapshot.Load().subscribers == nil && !c.subscribeSent && c.pendingReplies == 0 && !c.dirty {
 		delete(b.channels, c.name)

@@ -67,8 +67,8 @@ func (d *drops) add(reason string) uint64 {
 	return unreported
 }
 
-// dropQueueFrame counts a queue frame whose lock could not be taken, and emits an event with the
-// cause unless the last event with this reason was too recent.
+// dropQueueFrame counts a queue frame whose lock could not be taken. It also emits an event with
+// the cause, unless the last event with this reason was too recent.
 func (b *Bus) dropQueueFrame(channel string, cause error) {
 	b.dropped.Add(1)
 	if b.ctx.Err() != nil {

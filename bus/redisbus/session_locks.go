@@ -37,9 +37,10 @@ func (s *session) flushLocks() {
 	}
 }
 
-// addLockPipeline adds the pipeline for the locks on a node and starts it, unless it exists. If
-// socket is nil, the pipeline dials when the first attempt is added. A goroutine of the session
-// must call addLockPipeline, so that discard waits for the pipeline.
+// addLockPipeline returns the pipeline for the locks on a node. If the pipeline does not exist yet,
+// addLockPipeline adds and starts it. If socket is nil, the pipeline dials when the first attempt
+// is added. A goroutine of the session must call addLockPipeline, so that discard waits for the
+// pipeline.
 func (s *session) addLockPipeline(nodeKey string, node *redis.Client, socket *socket) *pipeline[lockAttempt] {
 	s.lockPipelinesMu.Lock()
 	defer s.lockPipelinesMu.Unlock()

@@ -91,8 +91,8 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 	return nil
 }
 
-// clusterFormed returns an error unless the node reports that the cluster is healthy, that all
-// slots are covered, and that the node knows all other nodes.
+// clusterFormed returns nil if the node reports that the cluster is healthy, that all slots are
+// covered, and that the node knows all other nodes. Otherwise it returns an error.
 func clusterFormed(ctx context.Context, client *redis.Client) error {
 	info, err := client.ClusterInfo(ctx).Result()
 	if err != nil {

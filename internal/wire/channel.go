@@ -101,8 +101,9 @@ func clientChannel(service, clientID, suffix string) Channel {
 	}
 }
 
-// joinName joins parts in the same way as psrpc: it writes a delimiter before a part unless
-// the previous part is empty. For example, "a", "", "b" becomes "a|b", but "a", "" becomes "a|".
+// joinName joins parts in the same way as psrpc: it writes a delimiter between two parts only if
+// the first of the two is not empty. For example, "a", "", "b" becomes "a|b", but "a", "" becomes
+// "a|".
 func joinName(parts ...string) string {
 	var name strings.Builder
 	previous := ""

@@ -46,8 +46,8 @@ func (s *scene) natsConn() *nats.Conn {
 	return conn
 }
 
-// natsSubscribe subscribes on a new connection, as a member of the given queue group unless queue
-// is empty. deliver is called for each message.
+// natsSubscribe subscribes on a new connection. If queue is not empty, the subscription is a member
+// of that queue group. deliver is called for each message.
 func (s *scene) natsSubscribe(queue string, deliver nats.MsgHandler) {
 	conn := s.natsConn()
 	subscription, err := conn.QueueSubscribe(subject, queue, deliver)

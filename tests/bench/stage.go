@@ -36,7 +36,7 @@ func onStage(body func(s *stage)) error {
 	return s.err
 }
 
-// check ends the stage with err unless err is nil. It must be called in the goroutine that runs the
+// check ends the stage with err if err is not nil. It must be called in the goroutine that runs the
 // body of the stage.
 func (s *stage) check(err error) {
 	if err != nil {

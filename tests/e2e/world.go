@@ -26,7 +26,7 @@ import (
 type world struct {
 	testing.TB
 	network  Network
-	suffix   string // is appended to the name of each service on the bus
+	suffix   string // appended to the name of each service on the bus
 	registry *registry.Registry
 
 	mu sync.Mutex
