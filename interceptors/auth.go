@@ -49,8 +49,8 @@ func WithPublicMethods(fullNames ...string) AuthOption {
 // public methods (see [WithPublicMethods]). Auth reads the token from the metadata of the request
 // (see [dynamic.RequestInfo]), by default from "authorization: Bearer <token>".
 //
-// Servers call their affinity functions and claim requests before Auth runs, so an unauthenticated
-// client can trigger both.
+// Before Auth runs, the server has already called its affinity function and claimed the request. An
+// unauthenticated client can therefore trigger both.
 func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	a := newAuth(opts)
 	a.verify = verify

@@ -6,7 +6,7 @@ import (
 )
 
 // countDropped counts the messages that nats.go has dropped since the last check because too many
-// were waiting for delivery. It emits an event for each NATS subscription concerned. If changeMu is
+// were waiting for delivery. It emits an event for each affected NATS subscription. If changeMu is
 // locked, countDropped returns at once and leaves the check to the next probe.
 func (b *Bus) countDropped() {
 	if !b.changeMu.TryLock() {

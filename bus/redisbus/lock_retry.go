@@ -11,8 +11,8 @@ import (
 const (
 	// lockRetryTimeout limits how long the bus tries to take a lock on another server, counted from
 	// the arrival of the frame. It must be shorter than an automatic failover. A lock that another
-	// process took just before a master failed may be missing on the new master. If the bus retried
-	// for that long, the frame could be delivered twice.
+	// process took just before a master failed may be missing on the new master. If the bus still
+	// retried after the failover, the frame could be delivered twice.
 	lockRetryTimeout = 2 * time.Second
 	// maxLockRetries is the maximum number of lock attempts that are repeated at the same time.
 	maxLockRetries = 4096

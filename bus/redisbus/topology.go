@@ -28,8 +28,8 @@ type topology interface {
 	// lockNodes returns all nodes that store locks, by node key. The node argument is the session's
 	// own node.
 	lockNodes(ctx context.Context, node *redis.Client) map[string]*redis.Client
-	// lockClient returns the client that takes a lock after a node has refused it with cause. The
-	// client follows redirections.
+	// lockClient returns the client that takes a lock after a node has refused the lock with the
+	// error cause. The client follows redirections.
 	lockClient(cause error) redis.UniversalClient
 	// close releases what the topology itself has opened.
 	close()
