@@ -49,6 +49,8 @@ type Conn struct {
 	publishers  map[string]*publisher            // keyed by full method name, used by Publish
 	memberships map[string]*selection.Membership // keyed by name of the request channel
 	children    map[connChild]struct{}           // open streams and subscriptions
+	// warnedServers contains the servers whose clocks are wrong, so that each is logged once.
+	warnedServers map[string]bool
 }
 
 // ConnStats holds the counts of frames that a conn has dropped since it was created, and the number
@@ -62,7 +64,8 @@ type ConnStats struct {
 	// Unmatched counts claims, responses and stream frames for calls and streams that have ended or
 	// have never belonged to this conn.
 	Unmatched uint64
-	// Expired counts stream frames that arrived after the timeout of the Send call on the server.
+	// Expired counts stream messages that arrived after the timeout of the Send call on the server,
+	// and stream frames without a valid expiry.
 	Expired uint64
 	// Duplicated counts stream messages that were dropped because the bus delivered them a second
 	// time within five seconds.

@@ -1,9 +1,12 @@
 package dynamic
 
 import (
+	"log/slog"
+
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // connStream implements connChild for a client's stream.
@@ -30,6 +33,33 @@ func (c *Conn) trackStream(s *stream) error {
 		c.streams.remove(s)
 	}
 	return c.streams.add(s) // cannot fail, because the stream ID is new
+}
+
+// maxWarnedServers is the maximum number of servers with a wrong clock that a conn remembers. When
+// the limit is reached, the conn forgets all of them, and warns of each again.
+const maxWarnedServers = 10_000
+
+// warnClockSkew logs a warning about the clock of a server, at most once per server. server is empty
+// if the method does not require claims, which is what tells the client the ID of its server. The
+// warning is then logged at most once per method.
+func (c *Conn) warnClockSkew(method *registry.Method, server string) {
+	peer := server
+	if peer == "" {
+		peer = method.FullName()
+	}
+	c.mu.Lock()
+	warned := c.warnedServers[peer]
+	if !warned {
+		if c.warnedServers == nil || len(c.warnedServers) >= maxWarnedServers {
+			c.warnedServers = map[string]bool{}
+		}
+		c.warnedServers[peer] = true
+	}
+	c.mu.Unlock()
+	if !warned {
+		c.options.logger.Warn("dynpsrpc: server clock is skewed",
+			slog.String("server", server), slog.String("method", method.FullName()))
+	}
 }
 
 // onStream is the bus.Handler for stream channels. It never blocks.

@@ -8,7 +8,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -27,8 +26,8 @@ type serverCall struct {
 	endpoint *endpoint
 	plan     *serverPlan
 	// token is the token returned by endpoint.inFlight.Enter for this request.
-	token  *lifecycle.Token
-	client *clientEntry
+	token *lifecycle.Token
+	requestClock
 	// context is the context passed to the handler.
 	context lazyctx.Context
 	// publishContext limits how long publishing the response may take. It is separate from context
@@ -41,9 +40,6 @@ type serverCall struct {
 	requestID []byte
 	body      []byte
 	metadata  map[string]string
-	// sentAt is the time at which the client sent the request, according to the client's clock, in
-	// nanoseconds since the Unix epoch. It is 0 if unknown.
-	sentAt int64
 
 	// subscribers is the value that endpoint.subscribers returned when the request arrived.
 	subscribers uint32
@@ -53,12 +49,6 @@ type serverCall struct {
 	announceAt int64
 	// acceptDirect reports whether the client accepts a response without a claim.
 	acceptDirect, acceptDecline bool
-	// maybeExpired reports whether the request looks expired but may instead come from a client
-	// whose clock is slow. A grant shows that the clock is slow, because only a client that is
-	// still waiting sends one. See computeDeadline.
-	maybeExpired bool
-	// clockSkewed reports whether the request has shown that the client's clock is wrong.
-	clockSkewed bool
 }
 
 // startServerCall decodes a request for e and starts a worker that serves it. token is the token
@@ -77,14 +67,15 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		return false
 	}
 	c := &serverCall{
-		endpoint: e, plan: e.plan, token: token, client: r.clients.get(request.ClientID),
-		requestID: request.RequestID, body: request.Body.Raw, metadata: request.Metadata, sentAt: request.SentAt,
+		endpoint: e, plan: e.plan, token: token,
+		requestClock: requestClock{client: r.clients.get(request.ClientID), sentAt: request.SentAt},
+		requestID:    request.RequestID, body: request.Body.Raw, metadata: request.Metadata,
 		acceptDirect: request.AcceptDirect || request.AnnounceAfter > 0, acceptDecline: request.AcceptDecline,
 	}
 	c.context.Info = c
 	c.context.Parent = r.ctx
 	now := time.Now()
-	if !c.computeDeadline(now, request.Expiry) {
+	if !c.computeDeadline(now, request.Expiry, &c.context, e.plan.method.RequireClaim()) {
 		r.server.stats.expired.Add(1)
 		return false
 	}
@@ -187,7 +178,7 @@ func (c *serverCall) handle() []byte {
 		return nil
 	}
 	c.confirmFresh()
-	c.warnClockSkew()
+	c.warnIfSkewed(c.plan)
 	if !c.acquireLimits() {
 		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"method %s: server %s has reached its limit of concurrent requests",
@@ -343,70 +334,4 @@ func (c *serverCall) tooLargeFrame(frame []byte, tooLarge error) []byte {
 		}
 	}
 	return c.errorFrame(replacement)
-}
-
-// computeDeadline sets the deadline of the request according to this server's clock. It returns
-// false if the request has expired and must be dropped. expiresAt is the deadline according to the
-// client's clock, in nanoseconds since the Unix epoch.
-//
-// A late request and a request from a client whose clock is slow look the same: both seem to have
-// been sent too long ago. The delays of earlier requests from the same client show which of the two
-// cases applies (see [clockskew.Offset]). If there are no earlier requests and the method requires
-// claims, the server sets maybeExpired and claims the request, because a grant proves that the
-// client is still waiting. If the method does not require claims, the server drops the request, as
-// psrpc does.
-func (c *serverCall) computeDeadline(now time.Time, expiresAt int64) bool {
-	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
-	c.context.Expiry = expiry
-	if c.sentAt == 0 || !sent.Before(expiry) {
-		return now.Before(expiry)
-	}
-	delay, clock := now.Sub(sent), &c.client.clock
-	if delay.Abs() <= clockskew.Tolerance && now.Before(expiry) {
-		clock.Observe(now, delay)
-		return true
-	}
-	minimum, known := clock.MinDelay(now)
-	switch {
-	case delay < 0:
-		// A frame cannot arrive before it was sent, so the client's clock must be fast.
-		clock.Observe(now, delay)
-		return c.applySkew(now, expiry, min(minimum, delay))
-	case known && now.Before(expiry.Add(min(minimum, delay))):
-		clock.Observe(now, delay)
-		return c.applySkew(now, expiry, min(minimum, delay))
-	case clock.ConfirmSuspect(now, sent, delay):
-		return c.applySkew(now, expiry, delay)
-	case now.Before(expiry):
-		return true
-	}
-	c.maybeExpired = !known && c.plan.method.RequireClaim()
-	c.context.Expiry = now.Add(expiry.Sub(sent))
-	return c.maybeExpired
-}
-
-// applySkew sets the deadline of a request from a client whose clock is behind by skew, or ahead if
-// skew is negative. It reports whether the deadline is in the future.
-func (c *serverCall) applySkew(now, expiry time.Time, skew time.Duration) bool {
-	c.context.Expiry = expiry.Add(skew)
-	c.clockSkewed = skew.Abs() > clockskew.Tolerance
-	return now.Before(c.context.Expiry)
-}
-
-// confirmFresh records the delay of a request that looked expired but was granted. The grant shows
-// that the request was not late, so its delay is the offset of the client's clock.
-func (c *serverCall) confirmFresh() {
-	if c.maybeExpired {
-		now := time.Now()
-		c.client.clock.Observe(now, now.Sub(time.Unix(0, c.sentAt)))
-		c.clockSkewed = true
-	}
-}
-
-// warnClockSkew logs a warning if the client's clock is wrong. It warns at most once per client.
-func (c *serverCall) warnClockSkew() {
-	if c.clockSkewed && c.client.clock.FirstWarning() {
-		c.plan.server.options.logger.Warn("dynpsrpc: client clock is skewed",
-			slog.String("client", c.client.id), slog.String("method", c.plan.method.FullName()))
-	}
 }

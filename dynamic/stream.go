@@ -74,6 +74,9 @@ type stream struct {
 	// random.
 	dedupKey uint64
 	started  time.Time
+	// clock judges the times in the frames of the other side. Its fields, except sentAfter, are set
+	// before the stream receives frames.
+	clock streamClock
 	// lastRecv and lastSent are the times at which the last frames were received and sent, in
 	// nanoseconds since started.
 	lastRecv, lastSent atomic.Int64
@@ -240,12 +243,12 @@ func (s *stream) intercept(chain *streamChain) {
 // streamMessage is a received message. The acknowledgement carries the same request ID and times.
 type streamMessage struct {
 	requestID      []byte
-	sentAt, expiry int64 // Unix time in nanoseconds
-	body           []byte
+	sentAt, expiry int64 // Unix time in nanoseconds on the sender's clock
+	// deadline is when the sender stops waiting for an acknowledgement, as the time since the stream
+	// was started.
+	deadline time.Duration
+	body     []byte
 }
-
-// hasExpired reports whether the sender no longer waits for an acknowledgement of the message.
-func (m *streamMessage) hasExpired() bool { return m.expiry <= time.Now().UnixNano() }
 
 // streamConsumer receives the messages from the pump. Its methods are called only by the pump,
 // except that interceptors may cause deliver to be called from other goroutines.

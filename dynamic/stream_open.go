@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -84,11 +85,11 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	// As in psrpc, the deadline of ctx does not shorten the expiry of an open request.
 	c.expiry = timeout
-	s := p.newStream(ctx, route, timeout, o)
 	// The stream keeps the inbox, so the inbox is not returned to the pool. If another call reused
 	// the inbox, an acknowledgement that arrives late could be mistaken for the response to that
 	// call.
-	s.opening = &streamOpening{id: c.inbox.id, inbox: c.inbox}
+	opening := &streamOpening{id: c.inbox.id, inbox: c.inbox}
+	s := p.newStream(ctx, route, timeout, o, opening)
 
 	keepalive := keepaliveInterval(p.conn.options.keepalive)
 	if p.method.Routing() == registry.RoutingMulti {
@@ -115,16 +116,25 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 	if s.opening.keepalive.Load() == 0 {
 		s.windowSlots = nil // see WithStreamWindow
 	}
+	server := c.server
+	s.opening.server.Store(&server)
 	s.startKeepalive(keepalive, time.Duration(s.opening.keepalive.Load()))
 	s.closeWithContext(ctx)
 	return s, nil
 }
 
-func (p *clientPlan) newStream(ctx context.Context, r *route, timeout time.Duration, o *requestOptions) *stream {
+func (p *clientPlan) newStream(
+	ctx context.Context, r *route, timeout time.Duration, o *requestOptions, opening *streamOpening,
+) *stream {
 	streamID := id.NewStream()
-	return newStream(ctx, streamConfig{
+	s := newStream(ctx, streamConfig{
 		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, remote: r.streams, timeout: timeout,
 		sendType: p.requests, recvType: p.responses, buffer: o.bufferSize, window: o.window,
 		counters: &p.conn.stats.streams, dedup: &p.conn.messageDedup,
 	})
+	s.opening = opening
+	s.clock.offset = new(clockskew.Offset)
+	s.clock.onSkew = func() { opening.warnClockSkew(p) }
+	s.clock.ordered = p.method.Routing() != registry.RoutingMulti
+	return s
 }

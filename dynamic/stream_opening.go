@@ -18,6 +18,16 @@ type streamOpening struct {
 	// keepalive is the keepalive interval announced by the server, in nanoseconds. It is 0 until
 	// the acknowledgement arrives, and remains 0 if the server has disabled keepalives.
 	keepalive atomic.Int64
+	// server is the ID of the server that was selected. It is empty if the method does not require
+	// claims, and nil until the stream is open.
+	server atomic.Pointer[string]
+}
+
+// warnClockSkew logs a warning about the server's clock once the server is known.
+func (o *streamOpening) warnClockSkew(p *clientPlan) {
+	if server := o.server.Load(); server != nil {
+		p.conn.warnClockSkew(p.method, *server)
+	}
 }
 
 // onAck completes the open request. With MULTI routing every server sends an acknowledgement, and

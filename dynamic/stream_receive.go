@@ -12,27 +12,37 @@ import (
 )
 
 // receive handles a frame of this stream that has arrived from the bus. It never blocks.
+//
+// Only messages can be too late. The acknowledgement of a message that is no longer in flight has no
+// effect, and a close is final however late it arrives. The times of other frames are therefore only
+// checked for consistency.
 func (s *stream) receive(frame *wire.Stream) {
 	now := time.Now()
-	s.lastRecv.Store(int64(now.Sub(s.started)))
+	arrived := now.Sub(s.started)
+	s.lastRecv.Store(int64(arrived))
 	switch {
 	case s.Err() != nil:
 		s.counters.unmatched.Add(1)
-	case frame.Expiry <= now.UnixNano():
+	case frame.Expiry <= max(frame.SentAt, 0):
 		s.counters.expired.Add(1)
 	default:
-		s.handleOp(frame, now)
+		s.handleOp(frame, now, arrived)
 	}
 }
 
-func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
+func (s *stream) handleOp(frame *wire.Stream, now time.Time, arrived time.Duration) {
 	switch frame.Op {
 	case wire.StreamMessage:
+		deadline := s.clock.deadline(frame, now, arrived)
+		if deadline <= arrived {
+			s.counters.expired.Add(1)
+			return
+		}
 		if s.dedup.Seen(s.dedupKey, frame.RequestID, frame.SentAt, now) {
 			s.counters.duplicated.Add(1)
 			return
 		}
-		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, frame.Body.Raw}
+		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, deadline, frame.Body.Raw}
 		if !s.mailbox.Push(message) {
 			s.counters.overflowed.Add(1)
 		}
@@ -40,7 +50,8 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time) {
 		s.onAck(frame)
 	case wire.StreamClose:
 		s.onRemoteClose(frame)
-	case wire.StreamPing: // Nothing is left to do: receive has already updated lastRecv.
+	case wire.StreamPing: // receive has already updated lastRecv
+		s.clock.deadline(frame, now, arrived)
 	default:
 		s.counters.unmatched.Add(1)
 	}
@@ -74,7 +85,7 @@ func (s *stream) pumpNext() bool {
 			return false
 		}
 	}
-	if message.hasExpired() && s.Err() == nil {
+	if message.deadline <= time.Since(s.started) && s.Err() == nil {
 		s.counters.expired.Add(1)
 		return true
 	}
@@ -115,7 +126,7 @@ func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 // message. If the message expires first, it is dropped and counted: its Send has failed, and the
 // sender may have sent it again. deliverInTime returns false if the user reads no more messages.
 func (s *stream) deliverInTime(pending *streamMessage, decoded proto.Message) bool {
-	expiry := time.NewTimer(time.Until(time.Unix(0, pending.expiry)))
+	expiry := time.NewTimer(pending.deadline - time.Since(s.started))
 	defer expiry.Stop()
 	delivered, reads := s.consumer.deliver(decoded, expiry.C)
 	switch {

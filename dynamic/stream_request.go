@@ -21,6 +21,7 @@ type streamRequest struct {
 	// token marks this request as in flight in endpoint.inFlight.
 	token   *lifecycle.Token
 	request wire.Stream
+	requestClock
 	// context ends when the request expires, when the client cancels it, or when the context of the
 	// registration ends.
 	context lazyctx.Context
@@ -38,16 +39,18 @@ type streamRequest struct {
 // dropped and the caller must pass the token to Leave. startStreamRequest never blocks.
 func startStreamRequest(e *endpoint, open *wire.Stream, token *lifecycle.Token) bool {
 	r := e.plan.registration
-	req := &streamRequest{endpoint: e, plan: e.plan, token: token, request: *open}
+	req := &streamRequest{
+		endpoint: e, plan: e.plan, token: token, request: *open,
+		requestClock: requestClock{client: r.clients.get(open.NodeID), sentAt: open.SentAt},
+	}
 	req.context.Info = req
 	req.context.Parent = r.ctx
-	req.context.Expiry = time.Unix(0, open.Expiry)
 	now := time.Now()
-	if !now.Before(req.context.Expiry) {
+	needsGrant := e.plan.method.RequireClaim()
+	if !req.computeDeadline(now, open.Expiry, &req.context, needsGrant) {
 		r.server.stats.expired.Add(1)
 		return false
 	}
-	needsGrant := e.plan.method.RequireClaim()
 	if !needsGrant && r.server.requestDedup.Seen(0, req.request.RequestID, req.request.SentAt, now) {
 		r.server.stats.duplicated.Add(1)
 		return false
@@ -89,8 +92,13 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	defer req.deregister()
 	defer req.context.Cancel()
 	if req.grant != nil && !req.claim() {
+		if req.maybeExpired {
+			req.plan.server.stats.expired.Add(1)
+		}
 		return nil, nil
 	}
+	req.confirmFresh()
+	req.warnIfSkewed(req.plan)
 	s = req.newStream()
 	handle = req.plan.handler.stream.newTyped(s)
 	if err := req.intercept(s); err != nil {
@@ -128,7 +136,7 @@ func (req *streamRequest) claim() bool {
 		plan:        req.plan,
 		requestID:   req.request.RequestID,
 		grant:       req.grant,
-		client:      req.plan.registration.clients.get(req.request.NodeID),
+		client:      req.client,
 		subscribers: req.subscribers,
 		affinity: func() float32 {
 			if req.plan.handler.stream.affinity == nil {
@@ -147,13 +155,17 @@ func (req *streamRequest) newStream() *stream {
 	if req.request.Keepalive == 0 {
 		window = 0 // see WithStreamWindow
 	}
-	return newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
+	s := newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
 		timeout: r.server.options.timeout, sendType: bound.sendType, recvType: bound.recvType,
 		buffer: bound.buffer, window: window, counters: &r.server.stats.streams,
 		dedup: &r.server.messageDedup, owner: req.endpoint,
 	})
+	s.clock.offset = &req.client.clock
+	s.clock.onSkew = func() { req.plan.warnClockSkew(req.client) }
+	s.clock.ordered = true
+	return s
 }
 
 // establish adds the stream to the endpoint's table of streams, starts the pump and acknowledges

@@ -20,6 +20,8 @@ import (
 type inFlightMessage struct {
 	stream *stream
 	id     id.Call
+	// sent is when the message was sent, as the time since the stream was started.
+	sent time.Duration
 	// context limits the time for publishing the message.
 	context lazyctx.Context
 	timer   *time.Timer
@@ -58,6 +60,7 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 // message is not in flight and its window slot has been released.
 func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendOptions) error {
 	now := time.Now()
+	m.sent = now.Sub(s.started)
 	outgoing := wire.Stream{
 		StreamID: s.id, RequestID: m.id[:], SentAt: now.UnixNano(), Expiry: now.Add(o.timeout).UnixNano(),
 		Op: wire.StreamMessage, Body: s.sendType.Body(message),
@@ -131,12 +134,17 @@ func (s *stream) track(m *inFlightMessage, timeout time.Duration) error {
 // onAck handles the acknowledgement of the open request or of a message. It never blocks.
 func (s *stream) onAck(frame *wire.Stream) {
 	requestID, ok := id.ParseCall(frame.RequestID)
-	switch {
-	case s.opening != nil && requestID == s.opening.id:
+	if s.opening != nil && requestID == s.opening.id {
 		s.opening.onAck(frame)
-	case !ok || !s.complete(requestID, nil):
-		s.counters.unmatched.Add(1)
+		return
 	}
+	if ok {
+		if m := s.complete(requestID, nil); m != nil {
+			s.clock.passed(m.sent)
+			return
+		}
+	}
+	s.counters.unmatched.Add(1)
 }
 
 // onTimeout fails the message with ErrRequestTimedOut.
@@ -156,10 +164,10 @@ func (m *inFlightMessage) Delivered(receivers int, err error) {
 	}
 }
 
-// complete removes a message from inFlight and completes it with outcome. It returns false if no
-// message with this ID is in flight. The acknowledgement, the timeout, the bus and the caller's
-// context may all try to complete a message; the first to remove it determines the outcome.
-func (s *stream) complete(requestID id.Call, outcome error) bool {
+// complete removes a message from inFlight, completes it with outcome and returns it. It returns nil
+// if no message with this ID is in flight. The acknowledgement, the timeout, the bus and the
+// caller's context may all try to complete a message; the first to remove it determines the outcome.
+func (s *stream) complete(requestID id.Call, outcome error) *inFlightMessage {
 	s.mu.Lock()
 	m := s.inFlight[requestID]
 	delete(s.inFlight, requestID)
@@ -171,11 +179,10 @@ func (s *stream) complete(requestID id.Call, outcome error) bool {
 		s.allAcked = nil
 	}
 	s.mu.Unlock()
-	if m == nil {
-		return false
+	if m != nil {
+		m.complete(outcome)
 	}
-	m.complete(outcome)
-	return true
+	return m
 }
 
 // complete passes outcome to the waiting Send, or releases the window slot. The caller must have

@@ -126,10 +126,22 @@ func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	if interval < minSuspectInterval {
 		return false
 	}
+	o.replaceLocked(now, delay)
+	return true
+}
+
+// Replace replaces all earlier observations by the delay of a frame that is known to have arrived
+// promptly although its delay contradicts them.
+func (o *Offset) Replace(now time.Time, delay time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.replaceLocked(now, delay)
+}
+
+func (o *Offset) replaceLocked(now time.Time, delay time.Duration) {
 	o.suspectSent = time.Time{}
 	o.previous, o.current = window{}, window{start: now, min: delay}
 	o.publishLocked()
-	return true
 }
 
 // FirstWarning returns true only on its first call, so that a caller can log the skew of a peer

@@ -120,3 +120,17 @@ func TestOffset_FirstWarning(t *testing.T) {
 	assert.True(t, offset.FirstWarning())
 	assert.False(t, offset.FirstWarning())
 }
+
+func TestOffset_Replace(t *testing.T) {
+	t.Parallel()
+	var offset Offset
+	now := time.Now()
+	offset.Observe(now, time.Millisecond)
+	offset.Replace(now, time.Hour)
+	minimum, known := offset.MinDelay(now)
+	assert.True(t, known)
+	assert.Equal(t, time.Hour, minimum)
+	offset.Observe(now, time.Minute)
+	minimum, _ = offset.MinDelay(now)
+	assert.Equal(t, time.Minute, minimum, "a fresh frame shows that the clock was set back")
+}

@@ -1,0 +1,100 @@
+package dynamic
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+)
+
+// requestClock converts the times in a request, or in a request to open a stream, from the clock of
+// the client to the clock of this server.
+type requestClock struct {
+	client *clientEntry
+	// sentAt is the time at which the client sent the request, according to the client's clock, in
+	// nanoseconds since the Unix epoch. It is 0 if unknown.
+	sentAt int64
+	// maybeExpired reports whether the request looks expired but may instead come from a client
+	// whose clock is slow. A grant shows that the clock is slow, because only a client that is
+	// still waiting sends one. See computeDeadline.
+	maybeExpired bool
+	// skewed reports whether the request has shown that the client's clock is wrong.
+	skewed bool
+}
+
+// computeDeadline sets the deadline of the request according to this server's clock. It returns
+// false if the request has expired and must be dropped. expiresAt is the deadline according to the
+// client's clock, in nanoseconds since the Unix epoch. needsClaim reports whether the method
+// requires claims.
+//
+// A late request and a request from a client whose clock is slow look the same: both seem to have
+// been sent too long ago. The delays of earlier requests from the same client show which of the two
+// cases applies (see [clockskew.Offset]). If there are no earlier requests and the method requires
+// claims, the server sets maybeExpired and claims the request, because a grant proves that the
+// client is still waiting. If the method does not require claims, the server drops the request, as
+// psrpc does.
+func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
+	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
+	// Adding to now keeps the reading of the monotonic clock, so that the deadline stays right if
+	// this server's clock is set while the handler runs.
+	ctx.Expiry = now.Add(expiry.Sub(now))
+	if c.sentAt == 0 || !sent.Before(expiry) {
+		return now.Before(expiry)
+	}
+	delay, clock := now.Sub(sent), &c.client.clock
+	if delay.Abs() <= clockskew.Tolerance && now.Before(expiry) {
+		clock.Observe(now, delay)
+		return true
+	}
+	minimum, known := clock.MinDelay(now)
+	switch {
+	case delay < 0:
+		// A frame cannot arrive before it was sent, so the client's clock must be fast.
+		clock.Observe(now, delay)
+		return c.applySkew(now, ctx, min(minimum, delay))
+	case known && now.Before(expiry.Add(min(minimum, delay))):
+		clock.Observe(now, delay)
+		return c.applySkew(now, ctx, min(minimum, delay))
+	case clock.ConfirmSuspect(now, sent, delay):
+		return c.applySkew(now, ctx, delay)
+	case now.Before(expiry):
+		return true
+	}
+	c.maybeExpired = !known && needsClaim
+	ctx.Expiry = now.Add(expiry.Sub(sent))
+	return c.maybeExpired
+}
+
+// applySkew corrects the deadline of a request from a client whose clock is behind by skew, or ahead
+// if skew is negative. It reports whether the deadline is in the future.
+func (c *requestClock) applySkew(now time.Time, ctx *lazyctx.Context, skew time.Duration) bool {
+	ctx.Expiry = ctx.Expiry.Add(skew)
+	c.skewed = skew.Abs() > clockskew.Tolerance
+	return now.Before(ctx.Expiry)
+}
+
+// confirmFresh records the delay of a request that looked expired but was granted. The grant shows
+// that the request was not late, so its delay is the offset of the client's clock.
+func (c *requestClock) confirmFresh() {
+	if c.maybeExpired {
+		now := time.Now()
+		c.client.clock.Observe(now, now.Sub(time.Unix(0, c.sentAt)))
+		c.skewed = true
+	}
+}
+
+// warnIfSkewed logs a warning if the request has shown that the client's clock is wrong.
+func (c *requestClock) warnIfSkewed(plan *serverPlan) {
+	if c.skewed {
+		plan.warnClockSkew(c.client)
+	}
+}
+
+// warnClockSkew logs a warning about a client whose clock is wrong. It warns at most once per client.
+func (p *serverPlan) warnClockSkew(client *clientEntry) {
+	if client.clock.FirstWarning() {
+		p.server.options.logger.Warn("dynpsrpc: client clock is skewed",
+			slog.String("client", client.id), slog.String("method", p.method.FullName()))
+	}
+}
