@@ -9,22 +9,22 @@
 // # What the handler receives
 //
 // A request reads like a dynamicpb.Message that was decoded from the same bytes: it has the same
-// fields, defaults and unknown fields, and malformed bytes cause the same errors. Its type is
-// *hyperpb.Message, even if the program contains a generated Go type for the message, or
-// *dynamicpb.Message in the cases described below.
+// fields, defaults and unknown fields. Malformed bytes cause the same errors. The type of a request
+// is *hyperpb.Message, even if the program contains a generated Go type for the message. In the
+// cases described below, the type is *dynamicpb.Message.
 //
-// A request is read-only. Set, Mutable, Clear, NewField and similar methods may panic, even when
-// they are called by proto.Merge. As with any panic in a handler, the caller then receives an error
-// with the code internal. To change a request, marshal it and unmarshal the bytes into another
-// message. A handler may return the request as its response.
+// A request is read-only. Set, Mutable, Clear, NewField and similar methods may panic, also when a
+// function such as proto.Merge calls them. As with any panic in a handler, the caller then receives
+// an error with the code internal. To change a request, marshal it and unmarshal the bytes into
+// another message. A handler may return the request as its response.
 //
 // # Lifetimes
 //
 // Nothing has to be released. Each request has its own memory, including a copy of its bytes. The
-// garbage collector frees this memory when the request, and all strings, bytes, lists and messages
-// read from it, are unreachable. A handler may therefore keep any of them, and several goroutines
-// may read them concurrently. hyperpb can reuse memory with its Shared type, but values that a
-// handler has kept would then change, so this package does not use it.
+// garbage collector frees this memory once the program no longer uses the request, nor any string,
+// byte slice, list or message read from it. A handler may therefore keep any of them, and several
+// goroutines may read them concurrently. This package does not use hyperpb's Shared type. That type
+// reuses memory, so values that a handler has kept would change.
 //
 // # When dynamicpb is used
 //

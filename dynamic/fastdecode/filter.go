@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// maxNumber is the highest field number that the filter admits. It is the highest number whose
-	// tag fits in two bytes, and it limits the size of the filter's tables.
+	// maxNumber is the highest field number that the filter admits. The tags of all lower numbers
+	// fit in two bytes. The maximum also limits the size of the filter's tables.
 	maxNumber = 1<<11 - 1
 	// maxDepth is the maximum depth of nested messages that the filter admits.
 	maxDepth = 100
@@ -18,17 +18,17 @@ const (
 //
 // hyperpb v0.1.3 is not memory-safe for all inputs. If a field inside a nested message is
 // truncated, hyperpb reads beyond the end of the request. This can crash the process with a fault
-// that recover cannot catch. Fields of the same oneof share memory, and hyperpb can use the value
-// of one as the address of another. Since requests come from clients, a single malformed frame
-// could crash the server.
+// that recover cannot catch. Fields of the same oneof share memory, and hyperpb can mistake the
+// value of one field for a memory address in another. Since requests come from clients, a single
+// malformed frame could crash the server.
 //
 // The filter is therefore a list of what is allowed, not of what is known to fail. It parses the
 // whole request without allocating memory. It admits the request only if all varints are canonical,
 // field numbers are small and nesting is limited. Maps, groups, extensions and oneofs with more
 // than one field are not admitted. The tests and fuzz targets of this package have shown that
 // hyperpb and dynamicpb agree on such requests. Everything else is decoded by dynamicpb, so a
-// filter that is too strict affects only the speed. The additional pass takes much less time than
-// it saves: a nested request of 10 KB is still decoded several times faster than with dynamicpb.
+// filter that is too strict affects only the speed. The check takes much less time than hyperpb
+// saves: a nested request of 10 KB is still decoded several times faster than with dynamicpb.
 type filter struct {
 	// fields contains the rule for each field number. It is indexed by the number.
 	fields []field
@@ -41,7 +41,8 @@ type filter struct {
 // field is the filter's rule for one field number.
 type field struct {
 	kind valueKind
-	// repeated reports whether the field is a list. A list of numbers may be packed.
+	// repeated reports whether the field is a list. A list of numbers may be encoded in packed
+	// form.
 	repeated bool
 	// message is the filter for the field's message type. It is nil unless kind is message.
 	message *filter
@@ -69,8 +70,8 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter for a message type. It adds each new filter to filters and reuses
-// the ones already there, so that a recursive type can refer to its own filter.
+// newFilter returns the filter for a message type. It reuses the filters in the given map and adds
+// each new filter to the map. As a result, a recursive type can refer to its own filter.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known
@@ -122,10 +123,10 @@ func kindOf(kind protoreflect.Kind) valueKind {
 	}
 }
 
-// admits reports whether encoded is a valid message that contains no rejected fields and in which
-// every varint has the shortest possible encoding. It does not check whether strings are valid
-// UTF-8, because hyperpb returns an error if they are not. depth is the number of nesting levels
-// that are still allowed, including this message.
+// admits reports whether hyperpb may decode the encoded message. The message must be valid and must
+// not contain rejected fields, and every varint must have the shortest possible encoding. admits
+// does not check whether strings are valid UTF-8, because hyperpb itself returns an error if they
+// are not. depth is the number of nesting levels that are still allowed, including this message.
 func (f *filter) admits(encoded []byte, depth int) bool {
 	if depth == 0 {
 		return false
@@ -146,8 +147,8 @@ func (f *filter) admits(encoded []byte, depth int) bool {
 	return true
 }
 
-// admitsField reports whether a field with the given number, wire type and value is admitted. value
-// must not be truncated.
+// admitsField reports whether hyperpb may decode a field with the given number, wire type and
+// value. The value must be complete.
 func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, value []byte, depth int) bool {
 	var rule field
 	if int(number) < len(f.fields) {
@@ -169,7 +170,8 @@ func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, v
 	}
 }
 
-// admitsPacked reports whether all values of a packed field are admitted. A bool must be 0 or 1.
+// admitsPacked reports whether hyperpb may decode all values of a packed field. A bool must be 0 or
+// 1.
 func admitsPacked(values []byte, kind valueKind) bool {
 	for len(values) > 0 {
 		value, n := consumeValue(values, wireTypes[kind])
@@ -181,8 +183,8 @@ func admitsPacked(values []byte, kind valueKind) bool {
 	return true
 }
 
-// consumeValue returns the value at the start of encoded and the number of bytes that it occupies,
-// including a length prefix. n is zero if the value is malformed or truncated, or if it is a group.
+// consumeValue returns the value at the start of encoded and the number n of bytes that the value
+// occupies, including a length prefix. n is zero if the value is malformed, truncated or a group.
 func consumeValue(encoded []byte, wireType protowire.Type) (value []byte, n int) {
 	switch wireType {
 	case protowire.VarintType:
@@ -207,7 +209,7 @@ func consumeValue(encoded []byte, wireType protowire.Type) (value []byte, n int)
 	return encoded[:n], n
 }
 
-// consumeVarint returns the varint at the start of encoded and its length in bytes. n is zero if
+// consumeVarint returns the varint at the start of encoded and its length n in bytes. n is zero if
 // the varint is malformed, truncated or longer than necessary.
 func consumeVarint(encoded []byte) (value uint64, n int) {
 	if len(encoded) > 0 && encoded[0] < 0x80 {

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// compile returns a decoder for messages that the filter admits. hyperpb panics if it cannot
-// compile the message type; compile then returns nil.
+// compile returns a decoder for messages that the filter admits. If hyperpb cannot compile the
+// message type, it panics, and compile returns nil.
 func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	defer func() {
 		if recover() != nil {
@@ -22,9 +22,10 @@ func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	return func(encoded []byte) (proto.Message, error) { return decode(messageType, encoded) }
 }
 
-// decode decodes a request with hyperpb and checks that its required fields are set. hyperpb copies
-// the bytes first. Without the copy, hyperpb may read a few bytes beyond the end of the request.
-// The race detector reports such a read as a race with another goroutine.
+// decode decodes a request with hyperpb and checks that its required fields are set. decode relies
+// on the default setting of hyperpb, which copies the bytes first. Without the copy, hyperpb may
+// read a few bytes beyond the end of the request. The race detector reports such a read as a race
+// with another goroutine.
 func decode(messageType *hyperpb.MessageType, encoded []byte) (message *hyperpb.Message, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {

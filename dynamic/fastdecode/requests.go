@@ -20,8 +20,8 @@ func Requests() dynamic.DecoderOption {
 type decoder = func(encoded []byte) (proto.Message, error)
 
 // newDecoder returns a decoder that uses hyperpb for requests that the filter admits and dynamicpb
-// for all others. If hyperpb returns an error, dynamicpb decodes the request again, so that the
-// error text does not depend on the decoder.
+// for all others. If hyperpb returns an error, dynamicpb decodes the request again. The text of an
+// error thus always comes from dynamicpb.
 func newDecoder(request protoreflect.MessageDescriptor) (decoder, error) {
 	fastDecode, slowDecode := compile(request), dynamicDecoder(request)
 	if fastDecode == nil {

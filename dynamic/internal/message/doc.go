@@ -1,11 +1,12 @@
 // Package message maps message descriptors to Go types. When a handler is registered or a client is
 // created, the package decides for each message of a method which Go type the message is decoded
-// into and what must be checked at run time. Calls then need no lookup and no avoidable reflection.
+// into and what must be checked at run time. A call therefore looks nothing up and uses as little
+// reflection as possible.
 //
 // # Choosing the Go type
 //
-// [Resolve] chooses the Go type according to its type argument M, which is the message type that
-// the handler or client uses:
+// [Resolve] chooses the Go type. The choice depends on the type argument M, which is the message
+// type that the handler or client uses:
 //
 //   - If M is *dynamicpb.Message, messages are decoded into dynamic messages. This works for every
 //     message whose descriptor is known at run time, but it is slower. On the in-process bus, calls
@@ -21,6 +22,6 @@
 //
 // The protobuf library searches for missing required fields whenever it encodes or decodes a
 // message. For dynamic messages, this search took a tenth of the time of a small call. Resolve
-// therefore searches the descriptors for required fields once. Messages that cannot contain
-// required fields are then encoded and decoded without the search.
+// therefore searches the descriptors for required fields once. Messages that cannot have required
+// fields are then encoded and decoded without the search.
 package message

@@ -2,9 +2,9 @@ package message
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// hasNoRequired reports whether messages with this descriptor never contain required fields. It
-// returns false if the message or a nested message has extension ranges, because the extensions are
-// unknown and may contain required fields.
+// hasNoRequired returns true if messages with this descriptor never contain required fields. It
+// returns false if the message or a nested message has extension ranges, because an extension that
+// is not known here may contain required fields.
 func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 	return !anyMessage(message, map[protoreflect.FullName]bool{}, func(md protoreflect.MessageDescriptor) bool {
 		return md.RequiredNumbers().Len() > 0 || md.ExtensionRanges().Len() > 0
@@ -18,8 +18,9 @@ func isExtensible(message protoreflect.MessageDescriptor) bool {
 	})
 }
 
-// anyMessage reports whether match returns true for a message or for a message nested in it. It
-// returns false for messages in seen, which have already been searched.
+// anyMessage reports whether match returns true for the given message or for any message type that
+// its fields contain, directly or indirectly. It skips the message types in seen, which have
+// already been searched.
 func anyMessage(
 	message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool,
 	match func(protoreflect.MessageDescriptor) bool,

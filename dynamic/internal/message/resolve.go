@@ -11,8 +11,8 @@ import (
 )
 
 // Resolve returns the Type for messages with the given descriptor and Go type M. The resolver finds
-// the generated Go types, the extensions and the messages in google.protobuf.Any. Resolve returns an
-// error if values of type M cannot hold such a message.
+// generated Go types, extensions, and the types of messages in google.protobuf.Any. Resolve returns
+// an error if M cannot be the Go type of such messages.
 func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	t, err := chooseType[M](resolver, descriptor)
 	if err != nil {
@@ -57,9 +57,9 @@ func newDynamic(descriptor protoreflect.MessageDescriptor) func() proto.Message 
 	return func() proto.Message { return dynamicpb.NewMessage(descriptor) }
 }
 
-// interfaceType returns the Type for an interface type M. Messages are decoded into the type that
-// the resolver returns: the generated type if the program contains one with the same schema, and a
-// dynamic type otherwise. interfaceType returns an error if the chosen message type does not implement M.
+// interfaceType returns the Type for an interface type M. If the resolver finds a generated type
+// for the message, messages are decoded into that type. Otherwise they are decoded into dynamic
+// messages. interfaceType returns an error if the chosen type does not implement M.
 func interfaceType[M proto.Message](resolver Resolver, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	name := descriptor.FullName()
 	t := newType[M](descriptor, newDynamic(descriptor))
@@ -72,7 +72,8 @@ func interfaceType[M proto.Message](resolver Resolver, descriptor protoreflect.M
 	return t, nil
 }
 
-// concreteType returns the Type for a concrete message type M, which need not be a generated type.
+// concreteType returns the Type for a message type M that is not an interface. M may be, but does
+// not have to be, a generated type.
 func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	goType := reflect.TypeFor[M]()
 	messageType, err := messageTypeOf(zero)
@@ -88,7 +89,8 @@ func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescri
 	t := newType[M](descriptor, func() proto.Message { return messageType.New().Interface() })
 	t.static = true
 	if _, generated := messageType.(*protoimpl.MessageInfo); generated {
-		// Fast path: the zero value of a generated struct is an empty message.
+		// reflect.New is faster than messageType.New. The zero value of a generated struct is an
+		// empty message.
 		structType := goType.Elem()
 		t.New = func() proto.Message { return reflect.New(structType).Interface().(M) }
 	}
@@ -96,8 +98,8 @@ func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescri
 }
 
 // messageTypeOf returns the message type of a Go type, given the zero value of the Go type. It
-// returns an error if ProtoReflect panics, which happens, for example, if the Go type is a pointer
-// to a struct that merely embeds a message.
+// returns an error if the method ProtoReflect panics. An example is a pointer to a struct that
+// merely embeds a message.
 func messageTypeOf(zero proto.Message) (t protoreflect.MessageType, err error) {
 	defer func() {
 		if recover() != nil {

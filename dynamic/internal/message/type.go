@@ -13,8 +13,8 @@ import (
 )
 
 // Type creates, checks, encodes and decodes messages of one Go type and one message descriptor. Use
-// [Resolve] or [EncodeOnly] to create a Type. All methods are safe for concurrent use as long as no
-// field is modified.
+// [Resolve] or [EncodeOnly] to create a Type. All methods are safe for concurrent use, provided
+// that no goroutine modifies a field at the same time.
 type Type struct {
 	// Name is the full name of the message.
 	Name protoreflect.FullName
@@ -30,16 +30,16 @@ type Type struct {
 	// DecodedType.
 	Decoder func(encoded []byte) (proto.Message, error)
 
-	// static reports whether every message of type GoType has the full name in Name. If so, Check
-	// only has to compare the message with nil.
+	// static reports whether GoType alone guarantees that a message has the full name Name. If so,
+	// Check only has to compare the message with nil.
 	static bool
-	// noRequired reports whether messages cannot contain required fields. If so, encoding and
+	// noRequired is true if messages never contain required fields. In that case, encoding and
 	// decoding skip the search for missing required fields.
 	noRequired bool
 	// resolver finds the types of extensions and of messages in google.protobuf.Any when a message
 	// is converted from JSON. It is nil in a Type from EncodeOnly.
 	resolver Resolver
-	// extensions finds extensions when a message is decoded. It is nil if messages cannot contain
+	// extensions finds extensions when a message is decoded. It is nil if the schema allows no
 	// extensions.
 	extensions Resolver
 	// accepts reports whether a message is of type GoType. It is nil in a Type from EncodeOnly.
@@ -100,9 +100,9 @@ func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 
 // Decode decodes data into a new message.
 //
-// Decode recovers panics and returns them as errors, because data comes from the network. For
-// example, protobuf-go v1.36 panics while decoding a dynamic message if a map entry contains its
-// key twice with different wire types.
+// If decoding panics, Decode returns an error, because a peer must not be able to crash the process
+// with the data that it sends. For example, protobuf-go v1.36 panics if a map entry of a dynamic
+// message contains its key twice with different wire types.
 func (t *Type) Decode(data []byte) (message proto.Message, err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -120,7 +120,7 @@ func (t *Type) unmarshal(data []byte) (proto.Message, error) {
 		return t.Decoder(data)
 	}
 	message := t.New()
-	// Merge avoids resetting the message, which is empty anyway.
+	// Without Merge, Unmarshal would first reset the message, which is already empty.
 	options := proto.UnmarshalOptions{Merge: true, AllowPartial: t.noRequired}
 	if t.extensions != nil {
 		options.Resolver = t.extensions
@@ -128,8 +128,8 @@ func (t *Type) unmarshal(data []byte) (proto.Message, error) {
 	return message, options.Unmarshal(data, message)
 }
 
-// Body wraps message in a wire.Body, from which package wire encodes the frame. message must have
-// passed Check or CheckName.
+// Body wraps message in a wire.Body, which package wire can encode into a frame. The caller must
+// have checked message with Check or CheckName.
 func (t *Type) Body(message proto.Message) wire.Body {
 	return wire.Body{Message: message, Initialized: t.noRequired}
 }

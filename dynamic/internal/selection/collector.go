@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Collector collects the claims of one call until a server is selected. A Collector is not safe for
-// concurrent use.
+// Collector collects the claims of one call until the call selects a server. A Collector is not
+// safe for concurrent use.
 type Collector struct {
 	choice     choice
 	membership *Membership // nil unless the selection is adaptive
@@ -21,7 +21,7 @@ type Collector struct {
 
 	started   time.Time
 	timers    *timer.Pool
-	timer     *time.Timer // ends the selection; nil if there is no timeout
+	timer     *time.Timer // ends the selection when it fires; nil if there is no timeout
 	shortened bool        // whether the short-circuit timeout is running
 }
 
@@ -57,9 +57,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 }
 
 // HasNew reports whether Add must be called. This is the case if there are claims that Add has not
-// processed yet. If there are any claims at all, Add must also be called when the number of
-// receivers has changed since the last call to Add. HasNew may be called on a nil Collector, for
-// which all claims are new.
+// processed yet. It is also the case if there are any claims and the number of receivers has
+// changed since the last call to Add. HasNew may be called on a nil Collector, for which all claims
+// are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
@@ -88,7 +88,8 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	return "", false, c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 }
 
-// startShortCircuit starts the short-circuit timeout if there is an acceptable claim.
+// startShortCircuit starts the short-circuit timeout if there is an acceptable claim and the
+// timeout is not running yet.
 func (c *Collector) startShortCircuit() {
 	opts := &c.choice.opts
 	if c.shortened || opts.ShortCircuitTimeout <= 0 || len(c.choice.acceptable) == 0 {
@@ -113,12 +114,12 @@ func (c *Collector) Choose() (serverID string, err error) { return c.choice.choo
 // HasSelectionFunc reports whether Opts.SelectionFunc is set.
 func (c *Collector) HasSelectionFunc() bool { return c.choice.opts.SelectionFunc != nil }
 
-// Membership returns the membership used by an adaptive selection, or nil if the selection is not
-// adaptive.
+// Membership returns the membership that an adaptive selection uses. It returns nil for other
+// selections.
 func (c *Collector) Membership() *Membership { return c.membership }
 
-// UpdateMembership records in the membership which servers have answered, including those whose
-// claims arrived after a server was selected.
+// UpdateMembership records in the membership which servers have answered the call. It includes
+// servers whose claims arrived after the selection had ended.
 func (c *Collector) UpdateMembership(claims []wire.ClaimRequest, receivers int) {
 	if c.membership == nil {
 		return
@@ -133,7 +134,8 @@ func (c *Collector) UpdateMembership(claims []wire.ClaimRequest, receivers int) 
 // HasAcceptable reports whether there is an acceptable claim.
 func (c *Collector) HasAcceptable() bool { return len(c.choice.acceptable) > 0 }
 
-// Err returns the error of a selection that has found no server, and the reason for it.
+// Err returns the error of a selection that has found no server. It also returns the reason to
+// record in the errors.CallFacts.
 func (c *Collector) Err() (errors.Error, errors.Reason) {
 	switch {
 	case len(c.choice.rejected) > 0 && len(c.choice.acceptable) == 0:

@@ -8,17 +8,17 @@
 //
 // # When a call is complete
 //
-// The in-process bus and Redis report how many receivers got a published request; NATS reports only
-// that a request had no receivers. A receiver is a connection, not a server: n servers of one
-// process that share a connection count as one receiver. Each dynpsrpc server therefore reports in
-// its answer how many servers share its receiver, and the answer is given a weight of 1/n of a
-// receiver. Weights are fixed-point numbers and rounded up (see [WeightOf]). A call is complete
-// when the weights of its answers add up to the number of receivers.
+// The in-process bus and Redis report how many receivers got a published request. NATS reports only
+// whether a request had no receivers at all. A receiver is a connection, not a server: n servers of
+// one process that share a connection count as one receiver. Each dynpsrpc server therefore reports
+// in its answer how many servers share its receiver. If n servers share a receiver, the answer of
+// each has the weight 1/n. Weights are fixed-point numbers and rounded up (see [WeightOf]). A call
+// is complete when the weights of its answers add up to the number of receivers.
 //
-// psrpc servers do not report how many servers share their receiver, so each of their answers
-// counts as one full receiver, and the sum can exceed the number of receivers. A membership records
-// the excess of the last complete call. The next call is complete only when the sum exceeds the
-// number of receivers by at least the recorded excess.
+// psrpc servers do not report how many servers share their receiver, so each of their answers has
+// the weight 1. The sum of the weights can therefore exceed the number of receivers. A membership
+// records the excess of the last complete call. The next call is complete only when the sum exceeds
+// the number of receivers by at least the recorded excess.
 //
 // Without a receiver count, as on NATS, a selection is complete when every server that answered the
 // previous call has answered this one.

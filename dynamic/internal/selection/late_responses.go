@@ -9,9 +9,9 @@ import (
 // maxLateCalls is the number of ended calls for which late answers are still recognized.
 const maxLateCalls = 1024
 
-// LateResponses maps recently ended calls to their memberships. A server that answers after its
-// call has ended can thus still be added to the membership, so that the next call waits for it. The
-// zero value is ready to use. All methods are safe for concurrent use.
+// LateResponses maps recently ended calls to their memberships. If a server answers after the call
+// has ended, it can therefore still be added to the membership. The next call then waits for that
+// server. The zero value is ready to use. All methods are safe for concurrent use.
 type LateResponses struct {
 	mu          sync.Mutex
 	memberships map[id.Call]*Membership
@@ -32,8 +32,8 @@ func (l *LateResponses) Add(callID id.Call, membership *Membership) {
 	l.oldest = (l.oldest + 1) % maxLateCalls
 }
 
-// OnResponse adds a server to the membership of the call that the server has answered, if that call
-// has ended recently.
+// OnResponse handles an answer that arrives after its call has ended. If the call ended recently,
+// OnResponse adds the server to the membership that the call used.
 func (l *LateResponses) OnResponse(requestID, server []byte, subscribers uint32) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// MaxClaims is the maximum number of claims that one call keeps, and the maximum number of members
-// that a Membership accepts from late answers. It limits the memory that a flood of forged server
-// IDs can use.
+// MaxClaims is the maximum number of claims that one call keeps. It is also the number of members
+// from which on a Membership ignores late answers of further servers. This limits the memory that a
+// flood of forged server IDs can use.
 const MaxClaims = 1024
 
-// Membership records which servers of one method and topic answer calls. The package documentation
-// explains how a Membership determines that a call is complete. The zero value contains no servers.
-// All methods are safe for concurrent use.
+// Membership records which servers answer the calls to one method and topic. The package
+// documentation explains when a call is complete. The zero value contains no servers. All methods
+// are safe for concurrent use.
 type Membership struct {
 	mu sync.Mutex
 	// members holds the servers passed to the last call to Update, and the servers that have
@@ -23,8 +23,9 @@ type Membership struct {
 	receivers int
 }
 
-// IsComplete reports whether responders contains all servers that got a request, given the number
-// of receivers that the bus reported. It returns false if that number is unknown or zero.
+// IsComplete reports whether every server that got a request has answered it. receivers is the
+// number of receivers that the bus reported, and responders holds the servers that have answered.
+// IsComplete returns false if receivers is unknown or zero.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -35,9 +36,9 @@ func (m *Membership) isCompleteLocked(receivers int, responders *Responders) boo
 	return receivers > 0 && responders.total >= OneReceiver*Weight(receivers+m.hiddenServersLocked())
 }
 
-// hiddenServersLocked returns the number by which servers outnumbered receivers in the last
-// complete call. The excess consists of psrpc servers, which do not report that they share a
-// receiver. Fractions are rounded down, because they occur only while servers join or leave.
+// hiddenServersLocked returns by how many the servers exceeded the receivers in the last complete
+// call. There can be more servers than receivers because psrpc servers do not report that they
+// share a receiver. Fractions are rounded down: they occur only while servers join or leave.
 func (m *Membership) hiddenServersLocked() int {
 	if m.receivers <= 0 {
 		return 0
@@ -48,8 +49,9 @@ func (m *Membership) hiddenServersLocked() int {
 // LikelyComplete reports whether no more answers are expected. This is the case if the call is
 // complete. It is also the case if every server that answered the previous call has answered this
 // one with the same weight, and the number of receivers has not changed. A different weight or
-// number of receivers would mean that servers have joined or left. LikelyComplete does not wait for
-// servers that stay silent, as psrpc servers do when they decline a request.
+// number of receivers would mean that servers have joined or left. LikelyComplete thus does not
+// wait for servers that never answer. For example, psrpc servers do not answer when they decline a
+// request.
 func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,8 +64,8 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 	return responders.countMatching(&m.members) == m.members.Count()
 }
 
-// Update replaces the members with the responders of a call. The call must have received answers
-// from all servers or have waited long enough for the missing answers.
+// Update replaces the members with the servers that have answered a call. The caller must have
+// waited until all servers have answered or until a timeout has expired.
 func (m *Membership) Update(receivers int, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -2,8 +2,8 @@ package selection
 
 import "time"
 
-// Opts controls how one of the servers that claim a request is selected. See dynamic.SelectionOpts
-// for the fields.
+// Opts controls how one of the servers that claim a request is selected. The fields are documented
+// at dynamic.SelectionOpts.
 type Opts struct {
 	MinimumAffinity      float32
 	MaximumAffinity      float32

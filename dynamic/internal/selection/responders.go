@@ -1,16 +1,16 @@
 package selection
 
-// Weight is the fraction of a bus receiver that a server accounts for, in units of 1/[OneReceiver].
-// If several servers share a receiver, each of them accounts for an equal part of it.
+// Weight is the part of a bus receiver that one server stands for, in units of 1/[OneReceiver]. If
+// several servers share a receiver, each of them stands for an equal part.
 type Weight int64
 
 // OneReceiver is the weight of a server that does not share its receiver. Weights are rounded up by
-// at most one unit per server. OneReceiver is so large that these rounding errors cannot add up to
-// the weight of a missing server.
+// at most one unit per server. OneReceiver is so large that the rounding errors of all servers
+// together are smaller than the weight of a single server.
 const OneReceiver Weight = 1 << 32
 
 // WeightOf returns the weight of a server that shares its receiver with subscribers-1 other
-// servers. A subscribers value of zero, as sent by psrpc servers, is treated as one.
+// servers. The number sent by psrpc servers is zero, which WeightOf treats as one.
 func WeightOf(subscribers uint32) Weight {
 	servers := Weight(max(subscribers, 1))
 	return (OneReceiver + servers - 1) / servers

@@ -7,14 +7,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Decode parses the envelope of a frame and decodes the message in it with parse, which must be the
-// Parse function of package wire for the given kind. Decode returns false and increments badFrames
-// if the envelope or the message is malformed, if the message is of a different kind, or if it is
-// larger than maxFrameSize bytes after decompression. If maxFrameSize is zero or negative,
-// bus.DefaultMaxFrameSize is used.
+// Decode parses the envelope of a frame and then decodes the message in the envelope. The function
+// parse must be the Parse function of package wire for the given kind of message. Decode returns
+// false and increments badFrames in the following cases: the envelope or the message is malformed;
+// the message is of a different kind; the message is larger than maxFrameSize bytes after
+// decompression. If maxFrameSize is zero or negative, bus.DefaultMaxFrameSize is used.
 //
-// The message aliases frame unless it was compressed. Decode never panics, whatever the frame
-// contains. It is safe for concurrent use.
+// If the message was not compressed, it shares memory with frame. Decode never panics, whatever the
+// frame contains. It is safe for concurrent use.
 func Decode[T any](
 	frame []byte, kind wire.Kind, maxFrameSize int, parse func(value []byte) (T, error), badFrames *atomic.Uint64,
 ) (message T, ok bool) {
@@ -33,8 +33,8 @@ func Decode[T any](
 
 // Decompress returns the value of an envelope. If the value is a gzip stream, Decompress
 // decompresses it, because psrpc peers may compress large values. It returns an error if the stream
-// is corrupt or expands to more than maxFrameSize bytes. If maxFrameSize is zero or negative,
-// bus.DefaultMaxFrameSize is used.
+// is corrupt or if the decompressed value is larger than maxFrameSize bytes. If maxFrameSize is
+// zero or negative, bus.DefaultMaxFrameSize is used.
 func Decompress(value []byte, maxFrameSize int) ([]byte, error) {
 	if maxFrameSize <= 0 {
 		maxFrameSize = bus.DefaultMaxFrameSize

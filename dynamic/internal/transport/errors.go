@@ -7,9 +7,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ClassifyError converts an error returned by Bus.Publish or Bus.Subscribe to the error that is
-// returned to the caller of a method. It also returns the reason to record in the errors.CallFacts
-// of that error. err must not be nil.
+// ClassifyError converts err, which Bus.Publish or Bus.Subscribe has returned, to the error that
+// the caller of a method receives. It also returns the reason to record in the errors.CallFacts of
+// that error. err must not be nil.
 //
 //   - If the context ended, the error has code canceled or deadline_exceeded, and the reason is the
 //     one returned by ContextReason.
@@ -35,8 +35,8 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 	}
 }
 
-// WithSubscribeCode returns an error with the given text that wraps err, an error returned by
-// Bus.Subscribe. The error has the code of err, or unavailable if err has no code.
+// WithSubscribeCode returns an error with the given text that wraps err. err must have been
+// returned by Bus.Subscribe. The new error has the code of err, or unavailable if err has no code.
 func WithSubscribeCode(err error, text string) error {
 	code := errors.Unavailable
 	if coded, ok := errors.AsType[errors.Error](err); ok {
@@ -45,8 +45,8 @@ func WithSubscribeCode(err error, text string) error {
 	return errors.NewErrorf(code, "%s: %w", text, err)
 }
 
-// IsPermissionDenied reports whether err, an error of a bus, means that the broker does not permit
-// to publish or to subscribe.
+// IsPermissionDenied reports whether a bus returned err because the broker does not permit the
+// client to publish or to subscribe.
 func IsPermissionDenied(err error) bool {
 	coded, ok := errors.AsType[errors.Error](err)
 	return ok && coded.Code() == errors.PermissionDenied

@@ -53,8 +53,8 @@ func (b *limitedBus) Subscribe(
 // maxShortText is the maximum number of bytes of an error's text that ShortenError keeps.
 const maxShortText = 256
 
-// ShortenError returns the text that replaces the text of an error whose frame is too large for the
-// bus: its beginning, followed by tooLarge, the error of the bus.
+// ShortenError shortens the text of an error whose frame is too large for the bus. It returns the
+// beginning of text, followed by the text of tooLarge, which is the error that the bus returned.
 func ShortenError(text string, tooLarge error) string {
 	return Shorten(text, maxShortText) + " (shortened: " + tooLarge.Error() + ")"
 }

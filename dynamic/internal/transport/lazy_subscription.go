@@ -7,9 +7,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// LazySubscription is a subscription that is created when it is first needed. It is created at most
-// once and may be closed before, during or after its creation. The zero value is ready to use,
-// except that ClosedErr should be set.
+// LazySubscription is a bus subscription that is created when it is first needed. It is created at
+// most once and may be closed before, during or after its creation. In a new LazySubscription, only
+// ClosedErr has to be set.
 //
 // Subscribe may block until a broker answers, so it does not hold a lock while it waits, and Close
 // does not wait for it. If the LazySubscription has been closed by the time the broker answers,
@@ -20,13 +20,13 @@ type LazySubscription struct {
 
 	mu           sync.Mutex
 	closed       bool
-	subscription bus.Subscription // nil before Subscribe has succeeded
+	subscription bus.Subscription // nil until Subscribe succeeds
 }
 
-// Subscribe subscribes to channel. It does nothing if the subscription already exists, so it may be
-// called again after an error. It returns the error of the bus, or ClosedErr if Close is called
-// before Subscribe returns. ctx limits how long Subscribe waits for the bus, not the lifetime of
-// the subscription.
+// Subscribe subscribes to a channel of the bus. If the subscription already exists, Subscribe does
+// nothing and returns nil, so it may be called again after an error. It returns the error of the
+// bus, or ClosedErr if Close is called before Subscribe returns. ctx limits how long Subscribe
+// waits for the bus, but not the lifetime of the subscription.
 //
 // Only one goroutine at a time may call Subscribe. The other methods are safe for concurrent use.
 func (s *LazySubscription) Subscribe(
@@ -58,8 +58,9 @@ func (s *LazySubscription) Subscribe(
 	return nil
 }
 
-// Subscribers returns the number of subscriptions, including this one, that the bus counts together
-// as a single receiver. It returns 0 if the subscription does not exist or is the only one.
+// Subscribers returns the number of subscriptions that the bus counts as one receiver, including
+// this subscription. It returns 0 if the subscription does not exist or does not share its
+// receiver.
 func (s *LazySubscription) Subscribers() uint32 {
 	s.mu.Lock()
 	multiplexed, ok := s.subscription.(bus.Multiplexed)
@@ -73,10 +74,9 @@ func (s *LazySubscription) Subscribers() uint32 {
 	return 0
 }
 
-// Close closes the subscription if it exists and makes later calls to Subscribe fail. Once Close
-// has returned, no more frames are delivered, unless a call to Subscribe is in progress. In that
-// case, no more frames are delivered once Subscribe has returned. Close may be called more than
-// once.
+// Close closes the subscription if it exists, and makes later calls to Subscribe fail. No more
+// frames are delivered once Close has returned. If a call to Subscribe is in progress, frames may
+// still be delivered until that call returns. Close may be called more than once.
 func (s *LazySubscription) Close() {
 	s.mu.Lock()
 	s.closed = true

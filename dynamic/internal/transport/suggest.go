@@ -6,18 +6,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxTypos is the maximum edit distance between a method name and a misspelling of it. For short
-// names, the maximum is lower.
+// maxTypos is the maximum edit distance at which a name counts as a misspelled method name. For
+// short names, the maximum is lower.
 const maxTypos = 3
 
-// Suggest returns "; did you mean X?", to be appended to an error about an unknown method. The
-// candidates for X are the results of calling nameOf for each element of methods. X is the
-// candidate that is most similar to name. Suggest returns "" if no candidate is similar to name.
+// Suggest returns the text "; did you mean X?", which can be appended to an error about an unknown
+// method. X is the method name that is most similar to name. Suggest calls nameOf to obtain the
+// names of the given methods. It returns "" if no method name is similar to name.
 //
-// A candidate is similar to name if the edit distance between them, ignoring case, is small enough.
-// The distance must be at most three, and at most a third of the length of the method part of name,
-// rounded up. A candidate is also similar if it is a full name that ends with name, for example
-// because name lacks the package.
+// A method name is similar if the edit distance to name, ignoring case, is small enough. The
+// distance must be at most three. It must also be at most a third, rounded up, of the length of the
+// method part of name. A method name is also similar if it ends with name, for example because name
+// lacks the package.
 func Suggest(name string, methods []*registry.Method, nameOf func(*registry.Method) string) string {
 	method := name[strings.LastIndexAny(name, "/.")+1:]
 	best, bestDistance := "", 1+min(maxTypos, (len(method)+2)/3)
@@ -44,9 +44,9 @@ func editDistance(a, b string, limit int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= limit {
 		return limit
 	}
-	// distances[j] is the distance between the bytes of a that have been processed and b[:j]. Only
-	// one row of the usual matrix is kept; diagonal is the element above and to the left of the
-	// current one.
+	// distances[j] is the distance between the first i bytes of a and the first j bytes of b. It is
+	// the current row of the usual matrix. diagonal is an element of the previous row, which has
+	// already been overwritten.
 	distances := make([]int, len(b)+1)
 	for j := range distances {
 		distances[j] = j

@@ -10,8 +10,9 @@ import (
 
 // CheckTopic returns an error with code invalid_argument if parts is not a topic of the method. For
 // a method without topics, parts must be empty. Otherwise there must be as many parts as the method
-// requires, and each must be valid UTF-8: channel names replace every invalid byte by the same text,
-// so that topics with invalid bytes would share a channel. Empty parts are accepted, as in psrpc.
+// requires, and each must be valid UTF-8. In a channel name, all invalid bytes are replaced by the
+// same text, so different topics with invalid bytes would share a channel. Empty parts are
+// accepted, as in psrpc.
 func CheckTopic(method *registry.Method, parts []string) error {
 	if len(parts) == method.TopicParts() {
 		return checkParts(method, parts)
