@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	// maxNumber is the highest field number that the filter admits. The tags of all lower numbers
-	// fit in two bytes. The maximum also limits the size of the filter's tables.
+	// maxNumber is the highest field number that the filter admits. The tags of all numbers up to
+	// this one fit in two bytes. The maximum also limits the size of the filter's tables.
 	maxNumber = 1<<11 - 1
 	// maxDepth is the maximum depth of nested messages that the filter admits.
 	maxDepth = 100

@@ -12,8 +12,9 @@ import (
 )
 
 // checkServices compares the services of the code with those of the manifest and the descriptors.
-// It returns all differences as one error. If services is empty, the code serves on the bus itself.
-// Its loader has then already checked the services, so checkServices does nothing.
+// It returns all differences as one error. checkServices does nothing if services is empty. In that
+// case, the code has its own connection to the bus, and the loader has already checked its
+// services.
 func checkServices(source *Source, services []Service) error {
 	if len(services) == 0 {
 		return nil
@@ -43,7 +44,7 @@ func checkServices(source *Source, services []Service) error {
 }
 
 // compareService compares the methods of a service in the code with those in the plugin's
-// descriptors. It compares message types by name only.
+// descriptors. Of the message types, it compares only the names.
 func compareService(wanted *registry.Service, descriptor protoreflect.ServiceDescriptor) error {
 	given, err := registry.NewService(descriptor)
 	if err != nil {
@@ -67,7 +68,7 @@ func compareService(wanted *registry.Service, descriptor protoreflect.ServiceDes
 	return errors.Join(problems...)
 }
 
-// signature describes those properties of a method that callers and servers must agree on.
+// signature describes the properties of a method on which callers and servers must agree.
 func signature(m *registry.Method) string {
 	return fmt.Sprintf("(%s) returns (%s), %s with %s routing, topics %t",
 		m.Input().FullName(), m.Output().FullName(), m.Kind(), m.Routing(), m.Topics())

@@ -12,18 +12,18 @@
 //     the network or the environment.
 //   - Package dynamic/plugin/goplugin loads shared objects built by the Go toolchain. Such a plugin
 //     must be trusted with the whole process, and it is never unloaded from memory.
-//   - Package dynamic/plugin/process starts executables that serve on the bus themselves. Such a
-//     plugin must be trusted with everything that the host's user is allowed to do.
+//   - Package dynamic/plugin/process starts executables that connect to the bus on their own. Such
+//     a plugin must be trusted with everything that the host's user is allowed to do.
 //
 // [Host.Watch] watches a directory of plugins and loads, replaces and unloads them as their folders
 // change. [Host.Load] and [Host.Unload] do this for a single plugin. To update a watched plugin,
-// copy its new folder to a place outside the watched directory and then rename it into place. This
-// way, the host never reads a partial copy.
+// copy its new folder to a place outside the watched directory and then rename it into place. The
+// host then never reads a partial copy.
 //
 // # Ordering
 //
-// The host makes changes to the same plugin one at a time, and changes to different plugins
-// concurrently. A new version takes over each service atomically. The previous version finishes the
+// The host makes changes to one plugin one after the other. It may change different plugins at the
+// same time. A new version takes over each service atomically. The previous version finishes the
 // requests that it has already received, but no longer than the drain timeout (see
 // [WithDrainTimeout]), and then its code is closed. Events are delivered one at a time, in order.
 //
@@ -40,8 +40,8 @@
 //
 // # Debugging
 //
-// [Host.List] returns the state, the counters and the last error of every plugin and of every
-// folder that could not be read. An event is emitted for each change. By default, events are
+// [Host.List] returns the state, the counters and the last error of every plugin. It also lists the
+// folders that could not be read. An event is emitted for each change. By default, events are
 // logged; use [WithEvents] to handle them instead.
 //
 // # Testing

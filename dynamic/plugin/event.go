@@ -33,8 +33,8 @@ func (k EventKind) String() string {
 type Event struct {
 	Kind EventKind
 	// Plugin and Version are the name and version from the manifest. If the folder could not be
-	// read, Version is empty, and Plugin is the name of the plugin that was loaded from that folder
-	// earlier, if any.
+	// read, Version is empty. Plugin is then the name of the plugin that was loaded from that
+	// folder earlier, or empty if there was none.
 	Plugin, Version string
 	// Folder is the path of the plugin's folder.
 	Folder string

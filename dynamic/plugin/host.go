@@ -14,8 +14,8 @@ import (
 // shut down or closed.
 var ErrHostClosed = errors.NewErrorf(errors.Canceled, "plugin host is closed")
 
-// Host serves plugins on a server. All methods are safe for concurrent use; changes to the same
-// plugin are made one at a time. To stop a host, call [Host.Shutdown], which waits for running
+// Host serves plugins on a server. All methods are safe for concurrent use. Changes to one plugin
+// are made one after the other. To stop a host, call [Host.Shutdown], which waits for running
 // handlers, or [Host.Close], which does not. Neither of them shuts down the server.
 type Host struct {
 	server  *dynamic.Server
@@ -31,12 +31,13 @@ type Host struct {
 	// eventsDone is closed when all events have been handled.
 	eventsDone chan struct{}
 
-	// runCtx bounds loads and watches. It ends when Shutdown begins. drainCtx bounds unloads and
-	// drains. It ends when the host stops waiting for handlers.
+	// runCtx ends when Shutdown begins. It limits how long the host loads and watches plugins.
+	// drainCtx ends when the host stops waiting for handlers. It limits how long unloads and drains
+	// take.
 	runCtx, drainCtx       context.Context //nolint:containedctx // they live as long as the host
 	cancelRun, cancelDrain context.CancelFunc
 	unloadOnce             sync.Once
-	// drainErr joins the errors of the unloads that Shutdown has started. unloadAll sets it.
+	// drainErr joins the errors of the unloads that Shutdown has started. unloadAll sets drainErr.
 	drainErr error
 
 	mu sync.Mutex
@@ -44,7 +45,8 @@ type Host struct {
 	plugins map[string]*managedPlugin
 	// live contains all versions that are being loaded, served or drained.
 	live map[*version]struct{}
-	// unreadable maps the path of each folder that could not be read to its status.
+	// unreadable contains the status of each folder that could not be read, keyed by the folder's
+	// path.
 	unreadable map[string]Status
 }
 
@@ -85,8 +87,8 @@ func (h *Host) emit(e Event) {
 	}
 }
 
-// enter registers a call to one of the host's methods. It returns a context that ends when ctx or
-// hostCtx ends; hostCtx is either runCtx or drainCtx. The method must call leave when it is done.
+// enter registers a call to a method of the host. It returns a context that ends when ctx or
+// hostCtx ends. hostCtx must be runCtx or drainCtx. The method must call leave before it returns.
 // After Shutdown has begun, enter returns ErrHostClosed.
 func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, leave func(), err error) {
 	if !h.calls.Enter() {
@@ -101,11 +103,10 @@ func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, lea
 	}, nil
 }
 
-// Shutdown unloads all plugins. It returns when no plugin code is running any more, all calls to
-// Load, Unload and Watch have returned, and all events have been handled. If ctx ends first,
-// Shutdown cancels the contexts of the running handlers and returns an error that wraps the error
-// of ctx. Shutdown may be called more than once; every call waits until the host has been shut
-// down.
+// Shutdown unloads all plugins. It returns when the plugins' code has stopped, all calls to Load,
+// Unload and Watch have returned, and all events have been handled. If ctx ends first, Shutdown
+// cancels the contexts of the running handlers and returns an error that wraps the error of ctx.
+// Shutdown may be called more than once; every call waits until the host has been shut down.
 func (h *Host) Shutdown(ctx context.Context) error {
 	h.cancelRun()
 	detach := context.AfterFunc(ctx, h.cancelDrain)
@@ -126,7 +127,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 // immediately.
 func (h *Host) Close() {
 	h.cancelDrain()
-	// Ignore the error: it only reports handlers that were canceled and code that did not stop
+	// The error can be ignored. It only says that handlers were canceled or that code did not stop
 	// cleanly.
 	_ = h.Shutdown(context.Background())
 }

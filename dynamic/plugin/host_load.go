@@ -54,8 +54,8 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 
 // acquirePlugin returns the plugin named in the manifest of source and locks it for changes. If the
 // plugin does not exist, acquirePlugin creates it. If another goroutine is changing the plugin,
-// acquirePlugin waits until that goroutine is done or ctx ends. The caller must call release on the
-// plugin when the changes are done.
+// acquirePlugin waits until that goroutine is done or ctx ends. When the caller has made its
+// changes, it must call the method release of the plugin.
 func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
 	for {
 		h.mu.Lock()
@@ -76,13 +76,13 @@ func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugi
 		if stillListed {
 			return p, nil
 		}
-		p.release() // the plugin was unloaded while acquirePlugin waited
+		p.release() // p was unloaded in the meantime
 	}
 }
 
-// alreadyServing reports whether p is already serving the content of source. If it is,
-// alreadyServing updates the folder of p, because the folder may have been renamed, and clears the
-// last load error.
+// alreadyServing reports whether p is already serving the content of source. If so, alreadyServing
+// clears the error of the last load. It also updates the folder of p, because the folder may have
+// been renamed.
 func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,8 +94,8 @@ func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 	return true
 }
 
-// replace loads source as a new version of p and serves it. Either all services of the new version
-// are served, or replace returns an error and the previous version keeps serving.
+// replace loads source as a new version of p and starts serving it. If replace cannot serve all
+// services of the new version, it returns an error and the previous version keeps serving.
 func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {
 	if len(source.grpcServices) > 0 {
 		h.options.logger.Info("dynpsrpc: plugin "+source.Name+" has descriptors of gRPC services, which are left out",
@@ -104,8 +104,8 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
 	previous := h.addVersion(v)
 
-	// Before running the code, reserve the names in the manifest. Afterwards, reserve the names
-	// that the code actually serves, because a Go plugin may declare its services only in its code.
+	// First reserve the names in the manifest. After the code has been loaded, reserve the names of
+	// its services too, because a Go plugin need not list its services in the manifest.
 	err := h.reserve(ctx, v, source.namesToReserve())
 	if err == nil {
 		err = v.start(ctx)
@@ -123,8 +123,8 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	return nil
 }
 
-// addVersion adds v to the live versions. It returns the version of the same plugin that is being
-// served, or nil if no version is being served.
+// addVersion adds v to the live versions. It returns the version of the plugin that is being served
+// at the moment, or nil if there is none.
 func (h *Host) addVersion(v *version) (previous *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -163,14 +163,14 @@ func (h *Host) commit(previous, v *version) {
 	p.loadErr = nil
 	p.updateStateLocked()
 	h.events.Put(event)
-	if v.healthErr != nil { // the code reported the error before the version was served
+	if v.healthErr != nil { // the code became unhealthy before v was served
 		h.events.Put(v.event(Degraded, v.healthErr))
 	}
 }
 
-// markFailed records why source could not be loaded and emits an event. It returns err wrapped with
-// the plugin's name, version and folder. The event carries the unwrapped err, because it has
-// separate fields for the name, version and folder.
+// markFailed records why source could not be loaded and emits an event. It returns an error that
+// wraps err and contains the plugin's name, version and folder. The event contains err itself,
+// because it has separate fields for the name, version and folder.
 func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 	withPlugin := errors.NewErrorf(errorCode(err),
 		"plugin %s %s in %s: %w", source.Name, source.Version, source.Folder, err)
@@ -186,9 +186,9 @@ func (h *Host) markFailed(p *managedPlugin, source *Source, err error) error {
 }
 
 // markUnreadable records why a folder could not be read and emits an event. If a plugin was loaded
-// from the folder earlier, the error is recorded in that plugin's status. Otherwise, the folder
-// gets its own entry in h.unreadable, unless the folder does not exist. markUnreadable returns err
-// wrapped with the path of the folder.
+// from the folder earlier, the error is recorded in the status of that plugin. If there is no such
+// plugin but the folder exists, the error is recorded in h.unreadable. markUnreadable returns an
+// error that wraps err and contains the path of the folder.
 func (h *Host) markUnreadable(folder string, err error) error {
 	if absolute, absErr := filepath.Abs(folder); absErr == nil {
 		folder = absolute
@@ -207,15 +207,15 @@ func (h *Host) markUnreadable(folder string, err error) error {
 	return withFolder
 }
 
-// markReadable removes a folder from h.unreadable.
+// markReadable forgets an earlier error about reading the folder.
 func (h *Host) markReadable(folder string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.unreadable, folder)
 }
 
-// inFolderLocked returns a plugin that was loaded from folder, or nil if there is none. The
-// caller must hold h.mu.
+// inFolderLocked returns a plugin that was loaded from the given folder, or nil if there is none.
+// The caller must hold h.mu.
 func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	for _, p := range h.plugins {
 		if p.status.Folder == folder {
@@ -225,8 +225,8 @@ func (h *Host) inFolderLocked(folder string) *managedPlugin {
 	return nil
 }
 
-// pluginInFolder returns the name of a plugin that was loaded from folder, or an empty string if
-// there is none. The plugin with the name ignoredName is skipped.
+// pluginInFolder returns the name of a plugin that was loaded from the given folder, or an empty
+// string if there is none. It ignores the plugin with the name ignoredName.
 func (h *Host) pluginInFolder(folder, ignoredName string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

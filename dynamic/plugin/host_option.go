@@ -63,15 +63,15 @@ func WithLoaders(loaders ...Loader) Option {
 }
 
 // WithEvents sets a function that receives the events of the host. The host calls handle for one
-// event at a time, in order, on a separate goroutine, so a slow handle does not delay loads and
-// unloads. While 256 events are queued, further events are dropped; [Host.List] still returns the
-// current state. handle must not call [Host.Shutdown] or [Host.Close], because they wait for handle
-// to return. By default, or if handle is nil, events are logged.
+// event at a time, in order. It does so on a separate goroutine, so a slow function does not delay
+// loads and unloads. While 256 events are queued, further events are dropped; [Host.List] still
+// returns the current state. handle must not call [Host.Shutdown] or [Host.Close], because they
+// wait for handle to return. By default, or if handle is nil, events are logged.
 func WithEvents(handle func(Event)) Option { return func(o *hostOptions) { o.onEvent = handle } }
 
-// WithDrainTimeout sets how long running handlers may continue after their plugin has been replaced
-// or unloaded. After that time, their contexts are canceled. If timeout is zero or negative, the
-// default of 30 seconds is used.
+// WithDrainTimeout sets how long handlers may continue to run after their plugin has been replaced
+// or unloaded. After that time, the contexts of the handlers are canceled. If timeout is zero or
+// negative, the default of 30 seconds is used.
 func WithDrainTimeout(timeout time.Duration) Option {
 	return func(o *hostOptions) {
 		if timeout > 0 {
@@ -104,7 +104,7 @@ func WithPollInterval(interval time.Duration) Option {
 
 // WithLogger sets the logger. The host logs problems that no method can return, such as a replaced
 // version whose handlers did not finish in time. It also logs events if [WithEvents] is not used.
-// If logger is nil, slog.Default() is used, which is also the default.
+// If logger is nil or the option is not used, the host uses slog.Default().
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *hostOptions) {
 		if logger != nil {
@@ -113,7 +113,7 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// logEvent is the default event handler. It logs e.
+// logEvent is the event handler that the host uses by default.
 func (o *hostOptions) logEvent(e Event) {
 	level := slog.LevelInfo
 	if e.Err != nil {

@@ -7,10 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reserve reserves service names for v and releases the names that v had reserved before. If
-// another plugin has reserved one of the names, reserve returns an error, unless the version that
-// holds the name is being drained. In that case, reserve waits until that version is closed, but no
-// longer than the drain timeout plus twice closeGrace.
+// reserve reserves service names for v. The names that v had reserved before are released. If
+// another plugin has reserved one of the names, reserve returns an error. However, if the version
+// that holds the name is being drained, reserve first waits until that version is closed. It waits
+// no longer than the drain timeout plus twice closeGrace.
 func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*closeGrace)
 	defer cancel()
@@ -38,9 +38,9 @@ func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	}
 }
 
-// ownerLocked returns a version that has reserved one of the names, together with that name. It
-// ignores v and the version that v is about to replace. If no other version has reserved any of the
-// names, owner is nil. The caller must hold h.mu.
+// ownerLocked returns one of the names that another version has reserved, and that version. It
+// ignores v and the version that v is about to replace. If all names are free, owner is nil. The
+// caller must hold h.mu.
 func (h *Host) ownerLocked(v *version, names []string) (name string, owner *version) {
 	for other := range h.live {
 		if other == v || other == v.plugin.current {

@@ -9,10 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Unload stops serving a plugin and returns when none of its code is running any more. If ctx ends
-// or the drain timeout expires, Unload cancels the contexts of the handlers that are still running
-// and returns an error. The plugin is unloaded nevertheless. If no plugin has the given name, the
-// error has the code [errors.NotFound].
+// Unload stops serving a plugin and returns when the plugin's code has stopped. If ctx ends or the
+// drain timeout expires, Unload cancels the contexts of the handlers that are still running and
+// returns an error, but the plugin is still unloaded. If no plugin has the given name, the error
+// has the code [errors.NotFound].
 func (h *Host) Unload(ctx context.Context, name string) error {
 	ctx, leave, err := h.enter(ctx, h.drainCtx)
 	if err != nil {
@@ -22,8 +22,8 @@ func (h *Host) Unload(ctx context.Context, name string) error {
 	return h.unload(ctx, name, "")
 }
 
-// unload unloads a plugin. If folder is not empty and the plugin has moved to another folder,
-// unload does nothing.
+// unload unloads a plugin. If folder is not empty and the plugin is now in another folder, unload
+// does nothing.
 func (h *Host) unload(ctx context.Context, name, folder string) error {
 	h.mu.Lock()
 	p := h.plugins[name]
@@ -52,9 +52,9 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	return nil
 }
 
-// beginUnload detaches the version that p is serving and returns it; v is nil if p is not serving
-// any version. found is false if p was unloaded by another goroutine, or if folder is not empty and
-// p has moved to another folder.
+// beginUnload detaches the version that p is serving and returns it. v is nil if p is not serving
+// any version. found is false if another goroutine has unloaded p, or if folder is not empty and p
+// is now in another folder.
 func (h *Host) beginUnload(p *managedPlugin, folder string) (v *version, found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,8 +95,8 @@ func (h *Host) endUnload(p *managedPlugin) {
 	}
 }
 
-// unloadAll unloads all plugins and then ends the event queue. It is called after h.calls has been
-// closed, so no other goroutine can change plugins.
+// unloadAll unloads all plugins and then ends the event queue. h.calls must be closed before, so
+// that no other goroutine can change plugins.
 func (h *Host) unloadAll() {
 	h.mu.Lock()
 	names := slices.Collect(maps.Keys(h.plugins))
@@ -114,8 +114,8 @@ func (h *Host) unloadAll() {
 }
 
 // markUnloading sets the state of a plugin to draining. It is called before the plugin is unloaded
-// in the background. From then on, loads of other plugins that need the services of this plugin
-// wait instead of failing.
+// in the background. If another plugin has the same services, loading that plugin then waits
+// instead of failing.
 func (h *Host) markUnloading(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 // plugin is unloaded. If root itself is removed, all of its plugins are unloaded. They are loaded
 // again when root reappears.
 //
-// A folder is read once it has been unchanged for the interval set by [WithDebounce]. The results
-// are reported as events; see [WithEvents]. Watch retries a failed load after the next change to
-// the folder and after another plugin has been unloaded. If the load failed because another plugin
-// serves one of the services, Watch also retries after another load has finished.
+// A folder is read once it has been unchanged for the interval set by [WithDebounce]. Successful
+// and failed loads are reported as events; see [WithEvents]. Watch retries a failed load after the
+// next change to the folder and after another plugin has been unloaded. If the load failed because
+// another plugin serves one of the services, Watch also retries after another load has finished.
 //
 // Watch returns nil when ctx ends and leaves the plugins loaded. It returns an error if root cannot
 // be read or watched at the start, and [ErrHostClosed] if the host is shut down.

@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// fileIdentity returns a text that differs between two files that replaced each other. Size and
-// modification time may stay equal: reproducible builds and rsync set the modification time.
+// fileIdentity returns a text that changes when a file is replaced by another file. Size and
+// modification time are not enough, because reproducible builds and rsync set the modification
+// time.
 func fileIdentity(info fs.FileInfo) string {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

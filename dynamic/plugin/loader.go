@@ -11,8 +11,8 @@ import (
 // Loader runs the code of plugins of one type. A loader must be safe for concurrent use by several
 // hosts.
 type Loader interface {
-	// Name returns the name of the loader. A manifest selects the loader by this name, in its
-	// loader field.
+	// Name returns the name of the loader. The field loader of a manifest selects the loader by
+	// this name.
 	Name() string
 
 	// Load starts the code of one version of a plugin and returns when the code is ready to serve.
@@ -29,20 +29,19 @@ type Loader interface {
 // Instance is the loaded code of one version of a plugin.
 type Instance interface {
 	// Services returns the services that the host must serve with this code. The result is empty if
-	// the code itself serves on the bus, without the host.
+	// the code has its own connection to the bus and serves without the host.
 	Services() []Service
 
-	// Close stops the code. The host calls it once, after the handlers have returned. The host does
-	// not wait for handlers that are still running 5 seconds after their contexts have ended. Code
-	// that itself serves on the bus stops accepting requests and finishes the requests that it has
+	// Close stops the code. The host calls it once, after the handlers have returned. However, the
+	// host waits for handlers for at most 5 seconds after their contexts have ended. Code with its
+	// own connection to the bus stops accepting requests and finishes the requests that it has
 	// already received. When ctx ends, Close stops the code immediately.
 	Close(ctx context.Context) error
 }
 
-// CallCounter is implemented by an [Instance] that counts its own requests. If an Instance does not
-// implement it, the host counts the requests that it serves. Counting costs almost nothing, except
-// for handlers created with [dynamic.Raw], whose messages must then be decoded for the counting
-// interceptor.
+// CallCounter is implemented by an [Instance] that counts its own requests. For any other Instance,
+// the host counts the requests with an interceptor. This costs almost nothing, except for handlers
+// created with [dynamic.Raw]: the messages of such a handler must be decoded for the interceptor.
 type CallCounter interface {
 	// Counts returns how many requests have been handled and how many of them failed.
 	Counts() (handled, failed uint64)
@@ -56,9 +55,10 @@ type Service struct {
 	Options    []dynamic.RegisterOption
 
 	// Registered, if not nil, is called with the service's registration as soon as the service is
-	// served. Use it to register topics and to publish updates. If a newer version is rolled back,
-	// Registered is called again with a new registration. Topics that the previous version has
-	// registered remain registered if their method still has topics; registering them again has no
-	// effect. If Registered panics or returns an error, the version is not served.
+	// served. Use Registered to register topics and to publish updates. If a newer version of the
+	// plugin takes over but then fails, Registered is called again with a new registration. Topics
+	// that the previous version has registered remain registered if their method still has topics.
+	// Registering them again has no effect. If Registered panics or returns an error, the version
+	// is not served.
 	Registered func(registration *dynamic.Registration) error
 }

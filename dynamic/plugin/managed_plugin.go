@@ -7,12 +7,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// managedPlugin is the state of one plugin of a host. It persists across the plugin's versions.
+// managedPlugin is the state of one plugin of a host. It remains the same when a new version of the
+// plugin is loaded.
 type managedPlugin struct {
 	name string
-	// lock serializes changes to the plugin. It is a channel with capacity 1 rather than a mutex
-	// because acquire must stop waiting when its context ends. Another goroutine may hold the lock
-	// for as long as the plugin's code takes to load.
+	// lock is held by the goroutine that is changing the plugin. It is a channel with capacity 1
+	// rather than a mutex, because acquire must stop waiting when its context ends. Loading the
+	// plugin's code may take long, and the lock is held during that time.
 	lock chan struct{}
 
 	// The fields below are guarded by Host.mu.
@@ -29,7 +30,7 @@ type managedPlugin struct {
 // acquire locks the plugin for changes. It waits until no other goroutine is changing the plugin,
 // and returns an error if ctx ends first.
 func (p *managedPlugin) acquire(ctx context.Context) error {
-	select { // take a free lock even if ctx has ended
+	select { // if the lock is free, ctx does not matter
 	case p.lock <- struct{}{}:
 		return nil
 	default:
@@ -45,7 +46,7 @@ func (p *managedPlugin) acquire(ctx context.Context) error {
 
 func (p *managedPlugin) release() { <-p.lock }
 
-// setStateLocked sets the state and the error in the status. If err is nil, it sets the error to
+// setStateLocked sets the state and the error in the status. If err is nil, the error is set to
 // loadErr. The caller must hold Host.mu.
 func (p *managedPlugin) setStateLocked(state State, err error) {
 	if err == nil {
@@ -54,8 +55,8 @@ func (p *managedPlugin) setStateLocked(state State, err error) {
 	p.status.State, p.status.Err, p.status.Since = state, err, time.Now()
 }
 
-// markDrainingLocked marks the current version as draining. From then on, loads of other plugins
-// that need its services wait instead of failing. The caller must hold Host.mu.
+// markDrainingLocked marks the current version as draining. If another plugin has the same
+// services, loading that plugin then waits instead of failing. The caller must hold Host.mu.
 func (p *managedPlugin) markDrainingLocked() {
 	if p.current != nil {
 		p.current.draining = true

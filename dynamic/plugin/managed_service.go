@@ -14,8 +14,8 @@ type managedService struct {
 
 	name     protoreflect.FullName
 	wireName string
-	// registration is the current registration of the service. It is nil until the service is
-	// served for the first time.
+	// registration is the current registration of the service. It is nil until the service is first
+	// served.
 	registration *dynamic.Registration
 }
 

@@ -10,7 +10,7 @@ const ManifestName = "plugin.json"
 type Manifest struct {
 	// Name identifies the plugin within its host. If Name is empty, the name of the folder is used.
 	Name string `json:"name"`
-	// Version is the plugin's version. It is for display only: the host does not compare versions,
+	// Version is the plugin's version, which is only displayed. The host does not compare versions,
 	// but loads any content that differs from the content being served.
 	Version string `json:"version"`
 	// Loader is the name of the [Loader] that runs the code.
@@ -39,9 +39,9 @@ type Manifest struct {
 	Env []string `json:"env,omitempty"`
 }
 
-// Limits restricts the resources that a plugin's code may use. A zero field selects the loader's
-// default. A loader that cannot enforce limits returns an error if any are set; see the
-// documentation of each loader.
+// Limits restricts the resources that a plugin's code may use. If a field is zero, the loader's
+// default applies. A loader that cannot enforce limits returns an error if any limit is set; see
+// the documentation of each loader.
 type Limits struct {
 	// Timeout is the maximum duration of one request.
 	Timeout Duration `json:"timeout,omitzero"`

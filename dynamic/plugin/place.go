@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// maxLinks is the maximum number of links that resolve follows. Systems have limits of their own,
-// which are not larger.
+// maxLinks is the maximum number of links that resolve follows. The operating systems themselves do
+// not follow more links.
 const maxLinks = 255
 
 // place is where a path leads to in the file system when all links have been followed.
@@ -17,8 +17,9 @@ type place struct {
 	// real is the path without links. If the path does not exist, real is the first path on the way
 	// that does not exist.
 	real string
-	// links contains the path of each link on the way, and real if it does not exist, because a
-	// link or a folder may be created there. No element contains links above its last element.
+	// links contains the path of each link on the way. If real does not exist, links contains real
+	// too, because a link or a folder may be created there. In each of these paths, only the last
+	// element can be a link.
 	links []string
 }
 
@@ -26,7 +27,7 @@ type place struct {
 func resolve(path string) place {
 	var p place
 	for rest := p.startAt(path); len(rest) > 0; {
-		next := filepath.Join(p.real, rest[0]) // also handles "..", because real contains no links
+		next := filepath.Join(p.real, rest[0]) // also correct for "..": p.real contains no links
 		rest = rest[1:]
 		info, err := os.Lstat(next)
 		if err == nil && info.Mode()&fs.ModeSymlink == 0 {
@@ -48,7 +49,8 @@ func resolve(path string) place {
 	return p
 }
 
-// startAt sets real to the top folder of an absolute path and returns the rest of the path.
+// startAt sets p.real to the root folder of an absolute path and returns the elements of the rest
+// of the path.
 func (p *place) startAt(path string) (rest []string) {
 	p.real = filepath.VolumeName(path) + string(filepath.Separator)
 	return elements(strings.TrimPrefix(path, p.real))
@@ -56,16 +58,16 @@ func (p *place) startAt(path string) (rest []string) {
 
 func elements(path string) []string { return strings.Split(path, string(filepath.Separator)) }
 
-// contains reports whether path is the place or inside it. path must not contain links above its
-// last element.
+// contains reports whether path is the place or inside it. Only the last element of path may be a
+// link.
 func (p place) contains(path string) bool {
 	return path == p.real || strings.HasPrefix(path, p.real+string(filepath.Separator))
 }
 
-// dependsOn reports whether path is one of the links on the way to the place.
+// dependsOn reports whether path is one of the links that lead to the place.
 func (p place) dependsOn(path string) bool { return slices.Contains(p.links, path) }
 
-// linkFolders returns the folders that contain the links on the way.
+// linkFolders returns the folders of the links that lead to the place.
 func (p place) linkFolders() []string {
 	var folders []string
 	for _, link := range p.links {

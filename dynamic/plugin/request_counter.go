@@ -28,7 +28,7 @@ func (c *requestCounter) interceptCall(
 	ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (proto.Message, error) {
 	succeeded := false
-	defer func() { // count handlers that panic, too
+	defer func() { // a handler that panics is counted as well
 		c.handled.Add(1)
 		if !succeeded {
 			c.failed.Add(1)
@@ -50,7 +50,8 @@ type countedStream struct {
 	counter *requestCounter
 }
 
-// Close counts the stream. Unless cause is nil or ErrStreamClosed, the stream is counted as failed.
+// Close counts the stream. If cause is an error other than ErrStreamClosed, the stream is counted
+// as failed.
 func (s *countedStream) Close(cause error) error {
 	s.counter.handled.Add(1)
 	if cause != nil && !errors.Is(cause, errors.ErrStreamClosed) {

@@ -6,8 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Source is the content of a plugin's folder at the time when it was read. Later changes to the
-// folder do not affect it.
+// Source is the content of a plugin's folder at the time when the folder was read. Later changes to
+// the folder do not change the Source.
 type Source struct {
 	Manifest
 
@@ -21,8 +21,8 @@ type Source struct {
 	// if the manifest has no descriptors.
 	Services []*registry.Service
 
-	// grpcServices contains the names of the gRPC services in the descriptors. A plugin cannot serve
-	// them.
+	// grpcServices contains the names of the gRPC services in the descriptors. Plugins cannot serve
+	// gRPC services.
 	grpcServices []string
 	// fingerprint identifies the content of all files that were read.
 	fingerprint string

@@ -41,7 +41,7 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return nil, invalid("%q is not a path inside the plugin's folder: use forward slashes, and no . or .. elements", name)
 	}
-	info, err := fs.Stat(f.folder, name) // check the file type first, because opening a FIFO would block
+	info, err := fs.Stat(f.folder, name) // opening a FIFO would block, so the file type is checked first
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.NewErrorf(errors.NotFound, "%s is not in the plugin's folder: %w", name, fs.ErrNotExist)
 	}
@@ -67,7 +67,7 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
-// Open implements fs.FS for the parser. It reads the whole file into memory.
+// Open implements fs.FS for the parser. The returned file is in memory.
 func (f *sourceFiles) Open(name string) (fs.File, error) {
 	content, err := f.read(name, int64(maxSources-f.protoBytes))
 	if err != nil {

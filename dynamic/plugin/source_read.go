@@ -18,9 +18,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// ReadSource reads the manifest, the descriptors and the code from a plugin's folder. It reads no
-// files outside the folder, not even through symbolic links. If ReadSource fails, the error names
-// the folder and, if known, the file and the manifest field.
+// ReadSource reads the manifest, the descriptors and the code from a plugin's folder. It does not
+// follow symbolic links to files outside the folder. If ReadSource fails, the error names the
+// folder and, if known, the file and the manifest field.
 func ReadSource(folder string) (*Source, error) {
 	source, err := openSource(folder)
 	if err != nil {
@@ -67,8 +67,8 @@ func readName(folder string) string {
 	return s.Name
 }
 
-// readSource reads a plugin from content, the file system of its folder. It sets the Folder field
-// of the Source to folder.
+// readSource reads a plugin from content, which is the file system of the plugin's folder. folder
+// is the path of the folder.
 func readSource(content fs.FS, folder string) (*Source, error) {
 	files := newSourceFiles(content)
 	s := &Source{Folder: folder}
@@ -105,7 +105,8 @@ func (s *Source) readManifest(files *sourceFiles) error {
 	return nil
 }
 
-// readCode reads the code and compares its checksum with the one in the manifest, if any.
+// readCode reads the code. If the manifest contains a checksum, readCode compares it with that of
+// the code.
 func (s *Source) readCode(files *sourceFiles) (err error) {
 	if s.Content, err = files.read(s.Code, maxCode); err != nil {
 		return err
@@ -124,7 +125,8 @@ func (s *Source) readServices(files *sourceFiles) error {
 	if s.Descriptors == "" {
 		return nil
 	}
-	// The host logs the gRPC services itself, once for each version of the plugin.
+	// The registry must not log that it leaves out gRPC services: the host logs this itself, once
+	// for each version of the plugin.
 	all := registry.New(registry.WithWireNames(s.WireNames), registry.WithMaxSourceSize(maxDescriptor),
 		registry.WithLogger(slog.New(slog.DiscardHandler)))
 	err := readDescriptors(files, s.Descriptors, all)
@@ -165,8 +167,8 @@ func (s *Source) readServices(files *sourceFiles) error {
 // registry.
 func readDescriptors(files *sourceFiles, name string, into *registry.Registry) error {
 	if path.Ext(name) == ".proto" {
-		// Read the file before parsing it, because the parser's error for a path outside the folder
-		// is vague.
+		// Read the file before the parser does, because the parser's error for a path outside the
+		// folder is vague.
 		if _, err := files.read(name, maxDescriptor); err != nil {
 			return err
 		}
@@ -183,9 +185,8 @@ func readDescriptors(files *sourceFiles, name string, into *registry.Registry) e
 	return into.RegisterDescriptorSet(&set)
 }
 
-// errorCode returns the code of err. If err has no code, errorCode returns NotFound or
-// PermissionDenied for the corresponding file system errors, and InvalidArgument for all other
-// errors.
+// errorCode returns the code of err. If err has no code, errorCode returns NotFound for a missing
+// file, PermissionDenied for a file that may not be read, and InvalidArgument for all other errors.
 func errorCode(err error) errors.ErrorCode {
 	if coded, ok := errors.AsType[errors.Error](err); ok {
 		return coded.Code()

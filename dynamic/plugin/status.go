@@ -17,8 +17,8 @@ const (
 	StateServing State = "serving"
 	// StateDegraded means that the plugin's code has temporarily stopped serving.
 	StateDegraded State = "degraded"
-	// StateDraining means that the plugin is being unloaded. It receives no new requests and
-	// finishes the requests that it has already received.
+	// StateDraining means that the plugin is being unloaded. It gets no new requests, but finishes
+	// the requests that it has already received.
 	StateDraining State = "draining"
 	// StateFailed means that no version of the plugin could be loaded, or that a folder could not
 	// be read.
@@ -29,9 +29,9 @@ const (
 type Status struct {
 	// Name is the name of the plugin. It is empty for a folder that could not be read.
 	Name string
-	// Version, Loader, Folder and Digest describe the version that is being served or, if there is
-	// none, the version that could not be loaded. Digest is the SHA-256 checksum of the code, in
-	// hex.
+	// Version, Loader, Folder and Digest describe the version that is being served. If no version
+	// is being served, they describe the version that could not be loaded. Digest is the SHA-256
+	// checksum of the code, in hex.
 	Version, Loader, Folder, Digest string
 	// Services contains the sorted full names of the services that are being served.
 	Services []string
@@ -42,8 +42,8 @@ type Status struct {
 	// version is served, and 2 after the first replacement.
 	Generation int
 	// Handled is the number of requests and streams that all versions have handled since the plugin
-	// was loaded. Failed is the number of requests and streams that failed. Requests are not
-	// included if neither the host nor the code counts them, as is the case for processes.
+	// was loaded. Failed is the number of requests and streams that failed. Requests to a process
+	// are not included, because neither the host nor the loader counts them.
 	Handled, Failed uint64
 	// Err is the reason why the plugin is degraded, or why the newest content of its folder could
 	// not be loaded. It becomes nil when the plugin recovers or the next load succeeds.

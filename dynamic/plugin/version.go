@@ -11,21 +11,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// closeGrace is how long handlers may take to return after their contexts have ended. After that,
-// the version's code is closed even if handlers are still running.
+// closeGrace is how long handlers may take to return after their contexts have ended. After that
+// time, the code is closed even if handlers are still running.
 const closeGrace = 5 * time.Second
 
-// version is one version of a plugin. It exists from the start of the load until its code is
-// closed.
+// version is one version of a plugin. It exists from the time when the host begins to load the code
+// until the code is closed.
 type version struct {
 	host     *Host
 	plugin   *managedPlugin
 	source   *Source
 	instance Instance
 	services []*managedService
-	// rolledBack contains earlier registrations of this version. A newer version replaced them and
-	// was then rolled back, which created new registrations for this version. Handlers of the
-	// earlier registrations may still be running.
+	// rolledBack contains earlier registrations of this version. For each of them, a newer version
+	// took over the service but then failed, so the service was registered again for this version.
+	// Handlers of the earlier registrations may still be running.
 	rolledBack []*dynamic.Registration
 	counter    requestCounter
 	// closed is closed when none of the version's code is running any more.
@@ -37,14 +37,14 @@ type version struct {
 	reservedNames []string
 	// callCounter counts the requests of the version. It is nil until the version is served.
 	callCounter CallCounter
-	// draining reports whether the version is about to be closed, which will release its reserved
-	// names.
+	// draining reports whether the version is about to be closed. Its reserved names then become
+	// free.
 	draining bool
 	// healthErr is the last error that the code has reported, or nil if the code is healthy.
 	healthErr error
 }
 
-// start loads the code and checks its services. It does not serve the services yet.
+// start loads the code and checks its services. The services are not served yet.
 func (v *version) start(ctx context.Context) error {
 	loader := v.host.options.loaders[v.source.Loader]
 	if loader == nil {
@@ -74,9 +74,8 @@ func (v *version) start(ctx context.Context) error {
 	return nil
 }
 
-// onHealth records the health of the code; it is the function that is passed to [Loader.Load]. If
-// the version is the current one and it has become degraded or has recovered, onHealth emits an
-// event.
+// onHealth records the health of the code. The loader calls it (see [Loader.Load]). onHealth emits
+// an event if the version is being served and has become degraded or has recovered.
 func (v *version) onHealth(err error) {
 	h := v.host
 	h.mu.Lock()
@@ -91,17 +90,17 @@ func (v *version) onHealth(err error) {
 	if err != nil {
 		event = v.event(Degraded, err)
 	}
-	h.events.Put(event) // Put never blocks, so it may be called with mu held
+	h.events.Put(event) // Put never blocks, so mu may be held
 }
 
-// event returns an Event of the given kind. The name, version and folder are those of v.
+// event returns an event of the given kind about v.
 func (v *version) event(kind EventKind, err error) Event {
 	return Event{Kind: kind, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder, Err: err}
 }
 
 // shutdown closes the registrations of a version, waits for their handlers, and then closes the
-// code. When ctx ends or the drain timeout expires, shutdown cancels the contexts of the handlers
-// and waits up to closeGrace for them to return. shutdown must be called only once.
+// code. When ctx ends or the drain timeout expires, shutdown cancels the contexts of the handlers.
+// It then waits for the handlers for at most closeGrace. shutdown must be called only once.
 func (v *version) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, v.host.options.drainTimeout)
 	defer cancel()
@@ -129,8 +128,8 @@ func (v *version) shutdown(ctx context.Context) error {
 }
 
 // closeWithGrace closes a registration and waits for its handlers. If ctx ends before the handlers
-// have returned, closeWithGrace waits up to closeGrace longer, but returns an error even if the
-// handlers return during that time.
+// have returned, closeWithGrace waits for at most closeGrace longer. In that case it always returns
+// an error, even if the handlers have returned in the meantime.
 func closeWithGrace(ctx context.Context, registration *dynamic.Registration) error {
 	err := registration.Close(ctx)
 	if err != nil {
@@ -160,8 +159,8 @@ func (v *version) serviceNames() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// serviceByWireName returns the service with the given wire name, or nil if there is none. It may
-// be called on a nil version, which has no services.
+// serviceByWireName returns the service with the given wire name, or nil if there is none. The
+// version v may be nil; the result is then also nil.
 func (v *version) serviceByWireName(wireName string) *managedService {
 	if v == nil {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// dryRun registers the services with a server on a private in-process bus, so that all registration
-// errors are found before any service is served. It returns the services with their wire names.
+// dryRun registers the services with a server on a private in-process bus. All registration errors
+// are thus found before any service is served. It returns the services with their wire names.
 func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	local := bus.NewLocal()
 	defer local.Close() //nolint:errcheck // no frames are in flight
@@ -29,9 +29,9 @@ func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	return all, errors.Join(problems...)
 }
 
-// swap starts serving all services of v. Services that the previous version also serves are
-// replaced atomically, so no request is lost. If any service cannot be served, swap rolls back the
-// services that it has already replaced and returns an error. previous is nil if there is no
+// swap starts serving all services of v. A service that the previous version also serves is
+// replaced atomically, so no request is lost. If a service cannot be served, swap returns an error,
+// and the previous version serves all of its services again. previous is nil if there is no
 // previous version.
 func (v *version) swap(previous *version) (err error) {
 	var undo []func() error
@@ -68,8 +68,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback makes the host serve a replaced service of v again. s is the service of a newer version
-// that took the place of the replaced service.
+// rollback undoes a call to register: the service replaced, which belongs to v, takes the place of s
+// again. s belongs to a newer version.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)
 	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)
@@ -82,8 +82,9 @@ func (v *version) rollback(replaced, s *managedService) error {
 	return replaced.notifyRegistered()
 }
 
-// registerOptions returns the options for registering s: the options set by the code, the wire name
-// from the manifest and, unless the code counts its own requests, interceptors that count them.
+// registerOptions returns the options for registering s. These are the options set by the code and
+// the wire name from the manifest. If the code does not count its own requests, they include
+// interceptors that count requests.
 func (v *version) registerOptions(s Service) []dynamic.RegisterOption {
 	options := slices.Clone(s.Options)
 	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {

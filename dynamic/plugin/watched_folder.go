@@ -15,29 +15,33 @@ const (
 	// noManifest is the fingerprint of a folder that has no manifest.
 	noManifest = ""
 	// maxEntries is the maximum number of files and folders that one scan of a plugin's folder
-	// visits.
+	// takes into account.
 	maxEntries = 10_000
 )
 
-// watchedFolder is the state of a folder, or of any other entry, in the watched directory.
+// watchedFolder is the state of a folder in the watched directory. A file in that directory has
+// such a state too.
 type watchedFolder struct {
 	path string
-	// place is what path resolved to when the fingerprint was computed.
+	// place is where path led to when the fingerprint was computed.
 	place place
-	// watched contains the paths, without links, of the folders whose events concern this folder.
+	// watched contains the folders whose file system events concern this folder. The paths contain
+	// no links.
 	watched []string
-	// fingerprint describes the files of the folder. It is updated when a change is detected.
+	// fingerprint describes the files of the folder. It was computed at the last change that was
+	// detected.
 	fingerprint string
-	// changedAt is the time of the last change. It is zero if that change has already been handled.
+	// changedAt is the time of the last change. It is zero if a load or an unload has been
+	// started since then.
 	changedAt time.Time
 	// busy reports whether the folder's plugin is being loaded or unloaded.
 	busy bool
-	// loadErr is the error of the last load, or nil if it succeeded.
+	// loadErr is the error of the last load, or nil if the load succeeded.
 	loadErr error
-	// completedAtStart is the value of watcher.completed when the last load started.
+	// completedAtStart is the value that watcher.completed had when the last load started.
 	completedAtStart int
-	// loadingPlugin is the name of the plugin that is being loaded or was last loaded from the
-	// folder, according to the manifest.
+	// loadingPlugin is the name of the plugin whose load from this folder was started most
+	// recently. The name comes from the manifest.
 	loadingPlugin string
 }
 
@@ -49,12 +53,12 @@ func (f *watchedFolder) markChanged(fsWatcher *fsnotify.Watcher) {
 }
 
 // refresh computes the fingerprint again. If the fingerprint has changed, refresh records the
-// change and returns true. It also re-adds the watches on the folder and its subfolders, because a
-// watch ends when its folder is renamed.
+// change and returns true. It also watches the folder and its subfolders again, because a watch
+// ends when its folder is renamed.
 func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	fingerprint := f.computeFingerprint()
 	for _, folder := range f.watched {
-		_ = fsWatcher.Add(folder) // if this fails, polling still finds changes
+		_ = fsWatcher.Add(folder) // if this fails, polling finds the changes
 	}
 	if fingerprint == f.fingerprint {
 		return false
@@ -63,8 +67,8 @@ func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 	return true
 }
 
-// computeFingerprint sets place and watched. It returns a string that changes whenever a file is
-// added, removed, written or replaced, or a link leads to another folder.
+// computeFingerprint returns a string that changes whenever a file is added, removed, written or
+// replaced, or a link leads to another folder. It also sets f.place and f.watched.
 func (f *watchedFolder) computeFingerprint() (fingerprint string) {
 	f.place = resolve(f.path)
 	f.watched = f.place.linkFolders()

@@ -13,12 +13,12 @@ import (
 )
 
 // watcher watches one directory of plugins. Its fields are accessed only by the goroutine that runs
-// Watch. That goroutine reads file system events, decides which folders to load and unload, and
-// receives the results from the goroutines that load and unload them.
+// Watch. That goroutine reads file system events and decides which folders to load and unload.
+// Other goroutines load and unload the folders and send back the results.
 type watcher struct {
 	host *Host
 	root string
-	// rootPlace is what root resolved to at the last scan.
+	// rootPlace is where root led to at the last scan.
 	rootPlace place
 	fsWatcher *fsnotify.Watcher
 	// folders contains the watched folders, keyed by path.
@@ -27,8 +27,8 @@ type watcher struct {
 	results chan changeResult
 	// loadsRunning is the number of loads whose results have not been received yet.
 	loadsRunning int
-	// completed is the number of loads and unloads that have finished, not counting loads that
-	// failed because of a conflict; see isConflict.
+	// completed is the number of loads and unloads that have finished. It does not include loads
+	// that failed because of a conflict; see isConflict.
 	completed int
 	// stopped is closed when Watch returns.
 	stopped chan struct{}
@@ -44,7 +44,7 @@ type changeResult struct {
 }
 
 // newWatcher scans root and returns a watcher for it. It returns an error if root cannot be read.
-// Folders that already exist are read without waiting for the debounce interval.
+// Existing folders are read at once, without waiting for the debounce interval.
 func newWatcher(h *Host, root string) (*watcher, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -80,7 +80,7 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case event := <-w.fsWatcher.Events:
 			w.onFSEvent(event.Name)
-		case err := <-w.fsWatcher.Errors: // an error means that events may have been lost
+		case err := <-w.fsWatcher.Errors: // events may have been lost
 			w.host.options.logger.Debug("dynpsrpc: file system events were lost, scanning plugins again", slog.Any("error", err))
 			w.scanDir()
 		case <-poll.C:
@@ -107,8 +107,8 @@ func (w *watcher) close() {
 	}
 }
 
-// onFSEvent handles a file system event for path. It marks each plugin folder that path belongs to
-// as changed. These may be several, because folders may be links.
+// onFSEvent handles a file system event for path. It marks each plugin folder to which the event
+// belongs as changed. There may be several such folders, because folders may be links.
 func (w *watcher) onFSEvent(path string) {
 	if path == w.rootPlace.real || w.rootPlace.dependsOn(path) {
 		w.scanDir()
@@ -124,13 +124,13 @@ func (w *watcher) onFSEvent(path string) {
 	}
 }
 
-// scanDir looks for changes that were not reported as events. It also re-adds the watch on root,
-// because root may have been replaced, and removes the watches that are no longer needed.
+// scanDir looks for changes that were not reported as events. It also watches root again, because
+// root may have been replaced, and removes the watches that are no longer needed.
 func (w *watcher) scanDir() {
 	w.rootPlace = resolve(w.root)
 	defer w.removeOldWatches()
 	for _, folder := range append(w.rootPlace.linkFolders(), w.rootPlace.real) {
-		_ = w.fsWatcher.Add(folder) // if this fails, polling still finds changes
+		_ = w.fsWatcher.Add(folder) // if this fails, polling finds the changes
 	}
 	entries, err := os.ReadDir(w.root)
 	if err != nil && !os.IsNotExist(err) {
@@ -146,8 +146,8 @@ func (w *watcher) scanDir() {
 	}
 }
 
-// removeOldWatches removes the watches on folders that no plugin depends on any more, such as the
-// folder to which a link has pointed before.
+// removeOldWatches removes the watches on folders that no longer matter to any plugin. An example
+// is a folder to which a link no longer points.
 func (w *watcher) removeOldWatches() {
 	needed := map[string]bool{w.rootPlace.real: true}
 	for _, folder := range w.rootPlace.linkFolders() {
@@ -160,13 +160,13 @@ func (w *watcher) removeOldWatches() {
 	}
 	for _, folder := range w.fsWatcher.WatchList() {
 		if !needed[folder] {
-			_ = w.fsWatcher.Remove(folder) // fails if the folder itself was removed
+			_ = w.fsWatcher.Remove(folder) // fails if the folder has been removed
 		}
 	}
 }
 
-// folder returns the state of the folder with the given path. A new folder is added and marked as
-// changed.
+// folder returns the state of the folder with the given path. If the folder is new, it is added and
+// marked as changed.
 func (w *watcher) folder(path string) *watchedFolder {
 	f := w.folders[path]
 	if f == nil {
@@ -178,11 +178,11 @@ func (w *watcher) folder(path string) *watchedFolder {
 }
 
 // debounce loads or unloads each changed folder whose last change is at least one debounce interval
-// ago. It returns the time until the next folder may be ready, or 0 if no folder is waiting.
+// ago. It returns the time after which debounce must be called again, or 0 if no folder is waiting.
 func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.ready()
-	// Set these fields before the first unload, because unload reads them to find out whether a
-	// plugin has moved to another folder.
+	// The method unload reads these fields to find out whether a plugin has moved to another
+	// folder. They must therefore be set before it is called.
 	for _, f := range changed {
 		f.busy, f.loadingPlugin = true, readName(f.path)
 	}
@@ -197,9 +197,9 @@ func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	return next
 }
 
-// ready returns the changed folders whose last change is at least one debounce interval ago.
-// changed contains the folders that have a manifest, and removed contains the folders without one.
-// next is the time until the next folder may be ready, or 0 if no folder is waiting.
+// ready returns the changed folders whose last change is at least one debounce interval ago. The
+// slice changed contains those that have a manifest, and removed contains those without one. next
+// is the time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration) {
 	interval := w.host.options.debounce
 	for _, f := range w.folders {
@@ -207,7 +207,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 			continue
 		}
 		remaining := interval - time.Since(f.changedAt)
-		if remaining <= 0 && f.refresh(w.fsWatcher) { // the change was not reported as an event
+		if remaining <= 0 && f.refresh(w.fsWatcher) { // there was a change without an event
 			remaining = interval
 		}
 		switch {
@@ -234,8 +234,8 @@ func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 }
 
 // unload unloads the plugin of a folder that no longer has a manifest. If the same plugin is being
-// loaded from another folder, the folder was renamed. In that case, the plugin keeps serving, and
-// unload returns true and must be called again later.
+// loaded from another folder, the folder was renamed, and the plugin keeps serving. In that case
+// unload returns true, and the caller must call it again later.
 func (w *watcher) unload(f *watchedFolder) (wait bool) {
 	name := w.host.pluginInFolder(f.path, "")
 	if name == "" {
@@ -273,14 +273,13 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 
 // onResult handles the result of a load or an unload and decides which failed folders to retry.
 //
-// After an unload, all failed folders are retried. After a load, only folders that failed with a
-// conflict (see isConflict) are retried: even a failed load may have released the service that such
-// a folder needs.
+// After an unload, all folders whose last load failed are retried. After a load, only folders that
+// failed with a conflict (see isConflict) are retried. The load may have released the service that
+// such a folder needs, even if the load has failed.
 //
-// A load that itself fails with a conflict does not trigger retries of other folders. Otherwise,
-// two conflicting folders would trigger each other's retries forever. The folder of such a load is
-// retried only if another load or unload has completed in the meantime, because the conflicting
-// plugin may be gone by then.
+// If a load fails with a conflict, no other folders are retried. Otherwise, two conflicting folders
+// would trigger each other's retries forever. The folder itself is retried only if another load or
+// unload has finished since the load started, because the conflicting plugin may then be gone.
 func (w *watcher) onResult(c changeResult) {
 	c.folder.busy = false
 	if c.load {
@@ -306,11 +305,11 @@ func (w *watcher) onResult(c changeResult) {
 	}
 }
 
-// unloadOthers unloads any other plugin that is still served from the folder of c. Such a plugin
-// exists if the name in the folder's manifest has changed.
+// unloadOthers unloads any other plugin that is still served from the folder of c. There is such a
+// plugin if the name in the folder's manifest has changed.
 func (w *watcher) unloadOthers(c changeResult) {
 	if !c.folder.changedAt.IsZero() || !c.load && c.folder.fingerprint != noManifest {
-		return // the folder is handled again after the debounce interval
+		return // the folder has changed again, so it will be handled later
 	}
 	if other := w.host.pluginInFolder(c.folder.path, c.plugin); other != "" {
 		w.startUnload(c.folder, other)
