@@ -48,6 +48,8 @@ type Bus struct {
 	drops drops
 	// lockRetries is the number of lock attempts that are being repeated.
 	lockRetries atomic.Int64
+	// peerSigns contains signs of other processes, which watchPeers uses.
+	peerSigns peerSigns
 
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
 }
@@ -81,9 +83,14 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		supervisors: map[string]*supervisor{},
 		channels:    map[string]*channelState{},
 		events:      lifecycle.NewEventQueue[bus.Event](),
+		peerSigns:   peerSigns{wakeup: make(chan struct{}, 1)},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
+	_, sharded := topology.(shardedCluster)
+	if !sharded { // psrpc does not use sharded pub/sub
+		b.workers.Go(b.watchPeers)
+	}
 	// Connect now, so that New fails if Redis is unreachable. With sharded pub/sub, the bus
 	// connects to other shards when they are first needed.
 	sup, err := b.supervisorFor(ctx, options.prefix+"DYN")
@@ -92,7 +99,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		b.workers.Wait()
 		return nil, err
 	}
-	if _, sharded := topology.(shardedCluster); !sharded {
+	if !sharded {
 		b.soleSupervisor = sup
 	}
 	return b, nil

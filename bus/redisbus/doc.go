@@ -51,7 +51,11 @@
 //     because they contain a request ID.
 //   - All processes must select the same database, because the locks are keys in it.
 //   - Frames are not distributed evenly. The process closest to Redis may receive a whole burst.
-//     Locks are taken in small batches to give the other processes a chance.
+//     Locks are taken in small batches to give the other processes a chance. Beside psrpc processes,
+//     which ask for one lock after the other, a process takes only its share of the frames: it waits
+//     for up to 10 ms before it takes more. It finds psrpc processes by reading the values of locks
+//     (GET) and counts the processes of a queue (PUBSUB NUMSUB). If Redis denies one of these
+//     commands, the bus logs a warning and takes what it can get.
 //   - A subscriber that is being closed still receives the frames that its process has already
 //     locked.
 //
@@ -60,9 +64,9 @@
 // A bus dials its own connections with the options of the client: one for pub/sub and one for
 // publishing. With the first queue subscription, the bus also dials a connection for locks. In a
 // Cluster, it dials one such connection per node. The connections always use RESP2, regardless of
-// the protocol version of the client. The client's own connections are used only for locks that a
-// server has refused because they belong on another server. This happens during failovers and while
-// slots migrate.
+// the protocol version of the client. The client's own connections are used to find psrpc
+// processes, and for locks that a server has refused because they belong on another server. This
+// happens during failovers and while slots migrate.
 //
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands

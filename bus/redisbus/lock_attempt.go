@@ -42,6 +42,8 @@ type lockAttempt struct {
 	frame    []byte
 	// arrived is the time at which the frame was read from the connection.
 	arrived time.Time
+	// shared is the session in which the attempt has waited for the share of this process, or nil.
+	shared *session
 }
 
 // lockKey returns the key of the lock on frame. As in psrpc, the key is the base64 encoding of the
@@ -74,6 +76,13 @@ func (a lockAttempt) complete(_ int64, err error) {
 // whereas a request that is handled twice goes unnoticed.
 func (a lockAttempt) finish(err error) {
 	defer a.snapshot.pendingLocks.Leave()
+	if a.shared != nil {
+		a.channel.share.onReply(err == nil)
+		a.shared.sharedFrames.wake()
+	}
+	if taken := err == nil; taken || errors.Is(err, redis.Nil) {
+		a.bus.peerSigns.onLock(a.channel, a.frame, taken)
+	}
 	switch {
 	case errors.Is(err, redis.Nil):
 	case err != nil:

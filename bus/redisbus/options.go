@@ -73,8 +73,8 @@ func WithMaxFrameSize(bytes int) Option { return func(o *options) { o.maxFrameSi
 // sharded pub/sub is not used.
 func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 
-// WithLogger sets the logger for the events of the bus. It has no effect if [WithEventHandler] is
-// also used. The default is slog.Default().
+// WithLogger sets the logger for the events of the bus and for its warnings. With
+// [WithEventHandler], events are not logged. The default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithEventHandler registers handler to be called for each event of the bus. Events are then no

@@ -50,6 +50,9 @@ type session struct {
 	// buffered holds the frames that arrived before the session was active.
 	buffered []bufferedFrame
 
+	// sharedFrames holds the queue frames that wait for the share of this process.
+	sharedFrames sharedFrames
+
 	// pushesRead counts everything received on the pub/sub socket. probeLoop uses it to detect that
 	// Redis has fallen silent.
 	pushesRead atomic.Uint64
@@ -73,6 +76,8 @@ func newSession(sup *supervisor, node *redis.Client) *session {
 		wakeup:      make(chan struct{}, 1),
 		locksWanted: make(chan struct{}, 1),
 		locksReady:  make(chan struct{}),
+
+		sharedFrames: sharedFrames{wakeup: make(chan struct{}, 1)},
 	}
 	s.lockPipelines.Store(&map[string]*pipeline[lockAttempt]{})
 	s.ctx, s.cancel = context.WithCancelCause(s.bus.ctx)
@@ -102,7 +107,7 @@ func (s *session) openSockets(ctx context.Context) error {
 
 // start starts the goroutines of the session. The goroutine started by discard waits for them.
 func (s *session) start() {
-	for _, loop := range []func(){s.readLoop, s.reconcileLoop, s.probeLoop, s.publisher.run} {
+	for _, loop := range []func(){s.readLoop, s.reconcileLoop, s.probeLoop, s.shareLoop, s.publisher.run} {
 		s.workers.Go(loop)
 	}
 }
@@ -199,6 +204,9 @@ func (s *session) deliver(name, frame []byte) {
 	state.snapshot.Load().subscribers.DeliverBroadcast(frame)
 	if snapshot := state.beginLockAttempt(); snapshot != nil {
 		attempt := lockAttempt{bus: s.bus, channel: state, snapshot: snapshot, frame: frame, arrived: time.Now()}
+		if state.share.mustWait(attempt.arrived) && s.waitForShare(attempt) {
+			return
+		}
 		if err := s.tryLock(attempt); err != nil {
 			attempt.finish(err)
 		}

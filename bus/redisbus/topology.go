@@ -2,7 +2,9 @@ package redisbus
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -36,6 +38,8 @@ type topology interface {
 	// reportsReceivers reports whether the reply to PUBLISH counts all connections that receive the
 	// frame.
 	reportsReceivers() bool
+	// subscribers returns the number of connections that subscribe to each of the given channels.
+	subscribers(ctx context.Context, channels map[string]bool) (map[string]int64, error)
 	// refresh reloads the mapping from slots to nodes. The bus calls it after a MOVED error.
 	refresh(ctx context.Context)
 }
@@ -116,6 +120,25 @@ func (s single) close() {
 
 func (s single) reportsReceivers() bool { return true }
 
+func (s single) subscribers(ctx context.Context, channels map[string]bool) (map[string]int64, error) {
+	subscribers := map[string]int64{}
+	return subscribers, addSubscribers(ctx, s.client, channels, subscribers)
+}
+
+// addSubscribers adds the number of connections that subscribe to each of the channels on one node.
+func addSubscribers(ctx context.Context, node *redis.Client, channels map[string]bool, subscribers map[string]int64) error {
+	for names := range slices.Chunk(slices.Collect(maps.Keys(channels)), maxChannelsPerCommand) {
+		counts, err := node.PubSubNumSub(ctx, names...).Result()
+		if err != nil {
+			return err
+		}
+		for name, count := range counts {
+			subscribers[name] += count
+		}
+	}
+	return nil
+}
+
 func (s single) refresh(context.Context) {}
 
 // cluster is the topology of a Redis Cluster with ordinary pub/sub. The cluster forwards every
@@ -157,6 +180,17 @@ func (c cluster) lockClient(error) redis.UniversalClient { return c.client }
 func (c cluster) close() {}
 
 func (c cluster) reportsReceivers() bool { return false }
+
+// subscribers adds up the connections to all nodes, replicas included.
+func (c cluster) subscribers(ctx context.Context, channels map[string]bool) (map[string]int64, error) {
+	var mu sync.Mutex
+	subscribers := map[string]int64{}
+	return subscribers, c.client.ForEachShard(ctx, func(ctx context.Context, node *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return addSubscribers(ctx, node, channels, subscribers)
+	})
+}
 
 func (c cluster) refresh(ctx context.Context) { c.client.ReloadState(ctx) }
 

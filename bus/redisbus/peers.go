@@ -1,0 +1,182 @@
+package redisbus
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// peerCheckInterval is the minimum time between two checks for psrpc processes.
+	peerCheckInterval = 250 * time.Millisecond
+	// maxPeerSigns is the maximum number of signs that a check looks at.
+	maxPeerSigns = 64
+	// peerExpiry is how long a channel counts as shared with psrpc processes after one of them has
+	// taken a lock.
+	peerExpiry = 10 * time.Second
+	// maxChannelsPerCommand is the maximum number of channels that a PUBSUB NUMSUB names.
+	maxChannelsPerCommand = 256
+)
+
+// peerSign is a reason to find out which other processes subscribe to a channel.
+type peerSign struct {
+	channel *channelState
+	// lostLock is the key of a lock that another process has taken. It is empty if this process has
+	// taken many locks in a row.
+	lostLock string
+}
+
+// peerSigns collects signs until the next check.
+type peerSigns struct {
+	// wakeup contains a token if there are signs.
+	wakeup chan struct{}
+	mu     sync.Mutex
+	signs  []peerSign
+}
+
+// onLock takes note of the reply to a lock attempt.
+func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
+	if taken {
+		if c.share.isTrialDue() {
+			p.add(c, nil)
+		}
+		return
+	}
+	c.share.wins.Store(0)
+	p.add(c, frame)
+}
+
+// add adds a sign, unless there are enough signs for a check. A nil frame stands for many locks that
+// this process has taken.
+func (p *peerSigns) add(c *channelState, frame []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.signs) >= maxPeerSigns {
+		return
+	}
+	sign := peerSign{channel: c}
+	if frame != nil {
+		sign.lostLock = lockKey(frame)
+	}
+	p.signs = append(p.signs, sign)
+	select {
+	case p.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+func (p *peerSigns) take() []peerSign {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	signs := p.signs
+	p.signs = nil
+	return signs
+}
+
+// watchPeers finds out which channels have psrpc processes among their queue subscribers, and how
+// many processes subscribe to them. This process takes no more than its share of the frames of these
+// channels (see [share]). watchPeers returns when the bus is closed, or when Redis denies a command.
+//
+// Redis does not tell which process has taken a lock, but the value of the lock does: psrpc stores a
+// random number, this bus stores lockValue. If this process takes all locks, it waits with a frame
+// now and then, unless no other process subscribes to the channel.
+func (b *Bus) watchPeers() {
+	shared := map[*channelState]bool{}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-b.peerSigns.wakeup:
+		case <-timer.C:
+		case <-b.ctx.Done():
+			return
+		}
+		err := b.checkPeers(shared)
+		if hasCode(err, "NOPERM") {
+			b.options.logger.Warn("redis bus may take more than its share of the frames of a queue, because it"+
+				" cannot tell psrpc processes from others", "error", err)
+			for c := range shared {
+				c.share.setLimit(false, 0)
+			}
+			return
+		}
+		if !b.sleep(peerCheckInterval) {
+			return
+		}
+		if len(shared) > 0 {
+			timer.Reset(0)
+		}
+	}
+}
+
+// checkPeers looks at the signs, and updates the set of channels that are shared with psrpc
+// processes.
+func (b *Bus) checkPeers(shared map[*channelState]bool) error {
+	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
+	defer cancel()
+	signs := b.peerSigns.take()
+	if err := b.findPSRPC(ctx, signs, shared); err != nil {
+		return err
+	}
+	names := map[string]bool{}
+	for _, sign := range signs {
+		if sign.lostLock == "" {
+			names[sign.channel.name] = true
+		}
+	}
+	for c := range shared {
+		if time.Since(c.share.psrpcSeen) > peerExpiry {
+			delete(shared, c)
+			c.share.setLimit(false, 0)
+		} else {
+			names[c.name] = true
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	processes, err := b.topology.subscribers(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, sign := range signs {
+		if c := sign.channel; sign.lostLock == "" && !shared[c] && processes[c.name] > 1 {
+			c.share.trial.Store(true)
+		}
+	}
+	for c := range shared {
+		c.share.setLimit(processes[c.name] > 1, int(processes[c.name]))
+	}
+	return nil
+}
+
+// findPSRPC adds the channels to shared on which a psrpc process has taken a lock.
+func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, shared map[*channelState]bool) error {
+	values := map[*redis.StringCmd]*channelState{}
+	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, sign := range signs {
+			if sign.lostLock != "" {
+				values[p.Get(ctx, sign.lostLock)] = sign.channel
+			}
+		}
+		return nil
+	})
+	for value, c := range values {
+		if value.Err() != nil || value.Val() == lockValue {
+			continue
+		}
+		c.share.psrpcSeen = time.Now()
+		if !shared[c] {
+			shared[c] = true
+			c.share.setLimit(true, 0)
+		}
+	}
+	if errors.Is(err, redis.Nil) {
+		return nil // the lock has expired
+	}
+	return err
+}

@@ -1,0 +1,228 @@
+package redisbus
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// shareDelay is how long this process waits with a frame that exceeds its share. The delay is the
+	// time that psrpc processes get to take the frame.
+	shareDelay = 10 * time.Millisecond
+	// maxShareWaiting is the maximum number of frames of a session that wait. The locks for further
+	// frames are requested at once.
+	maxShareWaiting = 4096
+	// maxShareCredit limits how much a process can catch up after others have taken more than their
+	// share, and how much it has to make good after it has taken more than its own. It is a number of
+	// frames.
+	maxShareCredit = 4
+	// minWinsForTrial is the number of locks that a process must take in a row before it leaves a
+	// frame to the other processes to learn who they are. The number doubles with each trial.
+	minWinsForTrial = 16
+)
+
+// share limits the part of a channel's queue frames that this process takes, so that it takes no
+// more than each of the other processes. It is in use only while psrpc processes take frames of the
+// same channel.
+//
+// A lock goes to the process that asks first. A psrpc process asks for one lock after the other and
+// waits for each reply, whereas this bus asks for the locks of a whole burst at once. Without a
+// limit, a single process with this bus would take nearly all frames of a burst.
+//
+// The process gains credit with every frame: one divided by the number of processes. It asks for a
+// lock at once if it has credit for a whole frame, and after shareDelay otherwise. So it takes the
+// frames that psrpc processes do not take in time, and no frame is lost. Frames keep their order.
+type share struct {
+	// limited reports whether the limit is in use.
+	limited atomic.Bool
+	// trial is set if this process must wait with the next frame, to see whether another process
+	// takes it.
+	trial atomic.Bool
+	// waiting is the number of frames that wait.
+	waiting atomic.Int64
+	// wins is the number of locks that this process has taken since it last lost one.
+	wins atomic.Int64
+
+	// psrpcSeen is the last time at which a psrpc process is known to have taken a lock. Only
+	// Bus.watchPeers uses it.
+	psrpcSeen time.Time
+
+	// mu guards the fields below.
+	mu sync.Mutex
+	// processes is the number of processes that subscribe to the channel, this one included. It is
+	// zero if the number is not known yet.
+	processes int
+	// credit is the number of frames that this process may take without a delay.
+	credit float64
+	// trialEnd is the end of the delay of the last frame with which this process waited to see
+	// whether another process takes it.
+	trialEnd time.Time
+	// asked is the number of frames for whose lock this process has asked without having a reply.
+	asked int
+}
+
+// mustWait reports whether a frame that has just arrived must wait for credit, for the end of its
+// delay, or for an earlier frame.
+func (s *share) mustWait(arrived time.Time) bool {
+	if s.trial.Load() && s.trial.Swap(false) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.trialEnd = arrived.Add(shareDelay)
+		return true
+	}
+	return s.limited.Load() || s.waiting.Load() > 0
+}
+
+// addFrame adds the credit for a frame that waits.
+func (s *share) addFrame() {
+	s.waiting.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.credit = min(s.credit+1/float64(max(s.processes, 2)), maxShareCredit)
+}
+
+// tryAsk reports whether this process may ask for the lock on the oldest frame that waits.
+func (s *share) tryAsk(arrived, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.limited.Load() {
+		if now.Sub(arrived) < shareDelay && s.credit-float64(s.asked) < 1 {
+			return false
+		}
+	} else if now.Before(s.trialEnd) {
+		return false
+	}
+	s.waiting.Add(-1)
+	s.asked++
+	return true
+}
+
+// onReply is called with the reply for each frame for which tryAsk has returned true.
+func (s *share) onReply(taken bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked--
+	if taken {
+		s.credit = max(s.credit-1, -maxShareCredit)
+	}
+}
+
+// setLimit starts or ends the limit, and sets the number of processes.
+func (s *share) setLimit(limited bool, processes int) {
+	s.mu.Lock()
+	s.processes = processes
+	s.mu.Unlock()
+	s.limited.Store(limited)
+}
+
+// isTrialDue is called for each lock that this process has taken. It reports whether the process has
+// taken so many in a row that it does not know whether there are psrpc processes.
+func (s *share) isTrialDue() bool {
+	wins := s.wins.Add(1)
+	return wins >= minWinsForTrial && wins&(wins-1) == 0
+}
+
+// sharedFrames holds the frames of a session whose locks wait for credit or for the end of their
+// delay, oldest first.
+type sharedFrames struct {
+	// wakeup contains a token if a frame has been added, or if a channel may have credit again.
+	wakeup chan struct{}
+
+	// mu guards the fields below.
+	mu      sync.Mutex
+	waiting []lockAttempt
+	// closed is set when the session has ended.
+	closed bool
+}
+
+func (f *sharedFrames) wake() {
+	select {
+	case f.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// add adds an attempt. It returns false if the session has ended or too many frames are waiting.
+func (f *sharedFrames) add(attempt lockAttempt) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed || len(f.waiting) >= maxShareWaiting {
+		return false
+	}
+	attempt.channel.share.addFrame()
+	f.waiting = append(f.waiting, attempt)
+	return true
+}
+
+// takeReady removes and returns the attempts that may be sent now. It also returns how long the
+// oldest of the others has to wait, or zero if there are none.
+func (f *sharedFrames) takeReady(now time.Time) (ready []lockAttempt, wait time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rest := f.waiting[:0]
+	for _, attempt := range f.waiting {
+		if attempt.channel.share.tryAsk(attempt.arrived, now) {
+			ready = append(ready, attempt)
+		} else {
+			rest = append(rest, attempt)
+		}
+	}
+	clear(f.waiting[len(rest):]) // frames that do not wait any more must not stay in memory
+	if f.waiting = rest; len(rest) > 0 {
+		wait = max(rest[0].arrived.Add(shareDelay).Sub(now), time.Microsecond)
+	}
+	return ready, wait
+}
+
+// close drops all attempts with err. Later attempts are not added.
+func (f *sharedFrames) close(err error) {
+	f.mu.Lock()
+	waiting := f.waiting
+	f.waiting, f.closed = nil, true
+	f.mu.Unlock()
+	for _, attempt := range waiting {
+		attempt.channel.share.waiting.Add(-1)
+		attempt.shared = nil // this process has not asked for the lock
+		attempt.finish(err)
+	}
+}
+
+// waitForShare makes an attempt wait until the share of this process permits it. It returns false if
+// the attempt must be sent at once.
+func (s *session) waitForShare(attempt lockAttempt) bool {
+	attempt.shared = s
+	if !s.sharedFrames.add(attempt) {
+		return false
+	}
+	s.sharedFrames.wake()
+	return true
+}
+
+// shareLoop sends the attempts that wait for the share of this process, in the order of their
+// frames. It returns when the session ends.
+func (s *session) shareLoop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.sharedFrames.wakeup:
+		case <-timer.C:
+		case <-s.ctx.Done():
+			s.sharedFrames.close(s.err())
+			return
+		}
+		ready, wait := s.sharedFrames.takeReady(time.Now())
+		for _, attempt := range ready {
+			if err := s.tryLock(attempt); err != nil {
+				attempt.finish(err)
+			}
+		}
+		if len(ready) > 0 {
+			s.flushLocks()
+		}
+		if wait > 0 {
+			timer.Reset(wait)
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package redisbus_test
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+// psrpcPeer takes part in a queue as a psrpc process does: it asks for one lock after the other, and
+// waits for each reply. It counts the frames that it takes, and passes them to took.
+func psrpcPeer(t *testing.T, server *testenv.RedisServer, channel string, took func(frame string)) *atomic.Int64 {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	subscription := client.Subscribe(t.Context(), channel)
+	_, err := subscription.Receive(t.Context())
+	require.NoError(t, err)
+	var frames atomic.Int64
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for message := range subscription.Channel() {
+			value := strconv.FormatUint(rand.Uint64(), 10)
+			args := redis.SetArgs{Mode: "NX", TTL: 5 * time.Second}
+			if client.SetArgs(t.Context(), lockKey(message.Payload), value, args).Err() == nil {
+				frames.Add(1)
+				took(message.Payload)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		_, _ = subscription.Close(), client.Close()
+		reader.Wait()
+	})
+	return &frames
+}
+
+// ownPeer subscribes to a queue with a bus, and counts the frames that it takes.
+func ownPeer(t *testing.T, b *redisbus.Bus, channel string, took func(frame string)) *atomic.Int64 {
+	t.Helper()
+	var frames atomic.Int64
+	subscribe(t, b, channel, bus.Queue, func(frame []byte) {
+		frames.Add(1)
+		took(string(frame))
+	})
+	return &frames
+}
+
+// publishBursts publishes numbered frames, so that at most 32 of them are not taken at any time. It
+// returns when all frames have been taken, and requires that each is taken once.
+func publishBursts(t *testing.T, b *redisbus.Bus, channel string, first, frames int, taken <-chan string) {
+	t.Helper()
+	seen, published := map[string]bool{}, 0
+	for len(seen) < frames {
+		for ; published < frames && published-len(seen) < 32; published++ {
+			frame := []byte(strconv.Itoa(first + published))
+			require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: channel}, frame, nil))
+		}
+		select {
+		case frame := <-taken:
+			require.False(t, seen[frame], "frame %s is taken twice", frame)
+			seen[frame] = true
+		case <-time.After(waitTimeout):
+			require.FailNow(t, "frames are lost", "%d of %d taken", len(seen), frames)
+		}
+	}
+}
+
+// worker returns a function that takes a frame. The frame comes out of the channel when the work on
+// it is done, 20 ms later.
+func worker() (<-chan string, func(frame string)) {
+	taken := make(chan string, 4096)
+	return taken, func(frame string) { time.AfterFunc(20*time.Millisecond, func() { taken <- frame }) }
+}
+
+// Beside psrpc processes, a process takes about its share of the frames of a queue, in their order.
+func TestBus_LeavesPSRPCPeersTheirShare(t *testing.T) {
+	t.Parallel()
+	for name, fleet := range map[string]struct{ own, psrpc int }{
+		"one of four": {1, 3}, "two of four": {2, 2}, "three of four": {3, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := testenv.Redis(t)
+			taken, work := worker()
+			var own []*atomic.Int64
+			for range fleet.own {
+				own = append(own, ownPeer(t, connect(t, server), "queue", work))
+			}
+			for range fleet.psrpc {
+				psrpcPeer(t, server, "queue", work)
+			}
+			client := connect(t, server)
+			ownShare := func(first, frames int) float64 {
+				publishBursts(t, client, "queue", first, frames, taken)
+				var sum int64
+				for _, frames := range own {
+					sum += frames.Swap(0)
+				}
+				return float64(sum) / float64(frames)
+			}
+			limit := float64(fleet.own) / 4 * 1.3
+			for first := 0; ; first += 400 {
+				if share := ownShare(first, 400); share <= limit {
+					t.Logf("%.0f %% of the frames", 100*share)
+					return
+				}
+				require.Less(t, first, 20_000, "the psrpc processes do not get their share")
+			}
+		})
+	}
+}
+
+// Frames that a psrpc process does not take are not lost, and keep their order.
+func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	b := connect(t, server)
+	taken := make(chan string, 4096)
+	ownPeer(t, b, "queue", func(frame string) { taken <- frame })
+	var stuck atomic.Bool
+	psrpcPeer(t, server, "queue", func(frame string) {
+		taken <- frame
+		for stuck.Load() && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond) // as a process that reads nothing
+		}
+	})
+	publishBursts(t, b, "queue", 0, 200, taken)
+	stuck.Store(true)
+	last := 0
+	for i := range 200 {
+		require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "queue"}, []byte(strconv.Itoa(1000+i)), nil))
+	}
+	for range 200 {
+		select {
+		case frame := <-taken:
+			number, err := strconv.Atoi(frame)
+			require.NoError(t, err)
+			if number != last+1 { // the stuck process took the frame before
+				require.Greater(t, number, last)
+			}
+			last = number
+		case <-time.After(waitTimeout):
+			require.FailNow(t, "frames are lost")
+		}
+	}
+}
+
+// A process that may not read locks, or count subscribers, says so once and takes frames as before.
+func TestBus_ShareDenied(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"get", "pubsub|numsub"} {
+		t.Run(strings.ReplaceAll(command, "|", " "), func(t *testing.T) {
+			t.Parallel()
+			server := testenv.Redis(t)
+			admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+			defer admin.Close()
+			require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "rpc", "on", ">secret", "~*", "&*", "+@all",
+				"-"+command).Err())
+			client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "rpc", Password: "secret"})
+			defer client.Close()
+			var log lockedBuffer
+			b, err := redisbus.New(client, redisbus.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			require.NoError(t, err)
+			defer b.Close()
+			taken, work := worker()
+			ownPeer(t, b, "queue", work)
+			psrpcPeer(t, server, "queue", work)
+			for i := 0; strings.Count(log.String(), "more than its share") == 0; i++ {
+				publishBursts(t, b, "queue", 100*i, 100, taken)
+				require.Less(t, i, 200, "no warning")
+			}
+			publishBursts(t, b, "queue", 1_000_000, 200, taken)
+			assert.Equal(t, 1, strings.Count(log.String(), "more than its share"))
+		})
+	}
+}
+
+// lockedBuffer is a buffer for concurrent use.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
