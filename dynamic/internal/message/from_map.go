@@ -1,0 +1,395 @@
+package message
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// jsonOfMap encodes a map that describes a message with the given descriptor. The result follows
+// the protobuf JSON mapping. encoding/json alone encodes messages by the exported fields of their Go
+// structs, which is wrong for many messages and loses the content of dynamic messages.
+func jsonOfMap(value map[string]any, descriptor protoreflect.MessageDescriptor, resolver Resolver) ([]byte, error) {
+	var encodable any = value
+	if !isPlain(value, 0) {
+		var err error
+		encodable, err = mapConverter{resolver}.convert(value, wantedMessage(descriptor), 0)
+		if err != nil {
+			return nil, err
+		}
+	}
+	encoded, err := json.Marshal(encodable)
+	if err != nil {
+		return nil, fmt.Errorf("map cannot be encoded as JSON: %w", err)
+	}
+	return encoded, nil
+}
+
+// maxMapDepth is the maximum depth of nested values in a map. protojson has the same limit.
+const maxMapDepth = protowire.DefaultRecursionLimit
+
+// isPlain reports whether encoding/json encodes a value according to the protobuf JSON mapping. It
+// knows the most common types and returns false for all others. It saves the conversion of most
+// maps.
+func isPlain(value any, depth int) bool {
+	switch value := value.(type) {
+	case nil, bool, string, json.Number, json.RawMessage, []byte, []string, map[string]string,
+		int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
+		return true
+	case map[string]any:
+		for _, inner := range value {
+			if depth >= maxMapDepth || !isPlain(inner, depth+1) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		for _, inner := range value {
+			if depth >= maxMapDepth || !isPlain(inner, depth+1) {
+				return false
+			}
+		}
+		return true
+	default:
+		return false
+	}
+}
+
+// wanted describes the value that a place in a message can hold. The zero value describes an unknown
+// place, or a place that can hold any JSON value.
+type wanted struct {
+	// kind is the kind of the value, or of each element. It is 0 if the place is unknown.
+	kind protoreflect.Kind
+	// message is the descriptor of the value, or of each element, if it is a message.
+	message protoreflect.MessageDescriptor
+	// elements reports whether the place holds a list or a map.
+	elements bool
+}
+
+func wantedMessage(descriptor protoreflect.MessageDescriptor) wanted {
+	return wanted{kind: protoreflect.MessageKind, message: descriptor}
+}
+
+// wantedField describes the value of a field, which is nil if the field is unknown.
+func wantedField(field protoreflect.FieldDescriptor) wanted {
+	switch {
+	case field == nil:
+		return wanted{}
+	case field.IsMap():
+		return wanted{kind: field.MapValue().Kind(), message: field.MapValue().Message(), elements: true}
+	default:
+		return wanted{kind: field.Kind(), message: field.Message(), elements: field.IsList()}
+	}
+}
+
+// isMessage reports whether w is a single message with the given name.
+func (w wanted) isMessage(name protoreflect.FullName) bool {
+	return !w.elements && w.message != nil && w.message.FullName() == name
+}
+
+// holdsJSON reports whether w is unknown or is a message that is written as a JSON value of its own
+// instead of as an object with one entry for each field.
+func (w wanted) holdsJSON() bool {
+	if w.message == nil {
+		return w.kind == 0
+	}
+	switch w.message.FullName() {
+	case "google.protobuf.Any", "google.protobuf.Duration", "google.protobuf.Timestamp", "google.protobuf.FieldMask",
+		"google.protobuf.Struct", "google.protobuf.Value", "google.protobuf.ListValue",
+		"google.protobuf.BoolValue", "google.protobuf.StringValue", "google.protobuf.BytesValue",
+		"google.protobuf.DoubleValue", "google.protobuf.FloatValue", "google.protobuf.Int32Value",
+		"google.protobuf.Int64Value", "google.protobuf.UInt32Value", "google.protobuf.UInt64Value":
+		return true
+	default:
+		return false
+	}
+}
+
+// String describes w in an error.
+func (w wanted) String() string {
+	text := "a value of type " + w.kind.String()
+	if w.message != nil {
+		text = "message " + string(w.message.FullName())
+	}
+	if w.elements {
+		text = "a list or map, each element " + text
+	}
+	return text
+}
+
+// mapConverter replaces the values in a map that encoding/json would not encode according to the
+// protobuf JSON mapping: messages, times and durations. It does not modify the map.
+type mapConverter struct{ resolver Resolver }
+
+// convert returns value in a form that can be passed to encoding/json.
+func (c mapConverter) convert(value any, w wanted, depth int) (any, error) {
+	if depth > maxMapDepth {
+		return nil, errors.New("the map is nested too deeply, or it contains itself")
+	}
+	switch given := value.(type) {
+	case nil:
+		return nil, nil //nolint:nilnil // nil stands for JSON's null
+	case proto.Message:
+		return c.message(given, w)
+	case time.Time:
+		return c.time(given, w)
+	case time.Duration:
+		return c.duration(given, w)
+	}
+	v := reflect.ValueOf(value)
+	if v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, nil //nolint:nilnil // as above
+	}
+	if v.Kind() == reflect.Pointer && (!encodesItself(value) || encodesItself(v.Elem().Interface())) {
+		return c.convert(v.Elem().Interface(), w, depth+1)
+	}
+	if encodesItself(value) {
+		return value, nil
+	}
+	switch v.Kind() {
+	case reflect.Map:
+		return c.entries(v, w, depth)
+	case reflect.Slice, reflect.Array:
+		return c.list(v, w, depth)
+	case reflect.Struct:
+		if containsMessage(v, depth) {
+			return nil, fmt.Errorf("a %T contains a protobuf message: use a map instead of a struct", value)
+		}
+	}
+	return value, nil
+}
+
+// entries converts the entries of a map. The map may stand for a message or for a map field.
+func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error) {
+	if v.IsNil() {
+		return nil, nil //nolint:nilnil // nil stands for JSON's null
+	}
+	find := c.entryFinder(v, w)
+	converted := reflect.MakeMapWithSize(reflect.MapOf(v.Type().Key(), reflect.TypeFor[any]()), v.Len())
+	for entry := v.MapRange(); entry.Next(); {
+		key := fmt.Sprint(entry.Key().Interface())
+		inner, err := c.convert(entry.Value().Interface(), find(key), depth+1)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		value := reflect.New(converted.Type().Elem()).Elem() // holds nil unless it is set
+		if inner != nil {
+			value.Set(reflect.ValueOf(inner))
+		}
+		converted.SetMapIndex(entry.Key(), value)
+	}
+	return converted.Interface(), nil
+}
+
+// entryFinder returns a function that describes the value for a key of a map.
+func (c mapConverter) entryFinder(v reflect.Value, w wanted) func(key string) wanted {
+	switch {
+	case w.elements:
+		w.elements = false
+		return func(string) wanted { return w }
+	case w.isMessage("google.protobuf.Any"):
+		return c.anyEntryFinder(v)
+	case w.message == nil || w.holdsJSON():
+		return func(string) wanted { return wanted{} }
+	default:
+		return func(key string) wanted { return wantedField(c.field(w.message, key)) }
+	}
+}
+
+// anyEntryFinder is like entryFinder for a map that stands for a google.protobuf.Any.
+func (c mapConverter) anyEntryFinder(v reflect.Value) func(key string) wanted {
+	unknown := func(string) wanted { return wanted{} }
+	entries, ok := reflect.TypeAssert[map[string]any](v)
+	if !ok {
+		return unknown
+	}
+	url, _ := entries["@type"].(string)
+	packed, err := c.resolver.FindMessageByURL(url)
+	if err != nil {
+		return unknown // protojson reports the type
+	}
+	w := wantedMessage(packed.Descriptor())
+	if !w.holdsJSON() {
+		return c.entryFinder(v, w)
+	}
+	return func(key string) wanted {
+		if key == "value" {
+			return w
+		}
+		return wanted{}
+	}
+}
+
+// list converts the elements of a slice or an array. As in encoding/json, a slice of bytes is a
+// single value.
+func (c mapConverter) list(v reflect.Value, w wanted, depth int) (any, error) {
+	if v.Type().Elem().Kind() == reflect.Uint8 || v.Kind() == reflect.Slice && v.IsNil() {
+		return v.Interface(), nil
+	}
+	if !w.elements {
+		w = wanted{}
+	}
+	w.elements = false
+	converted := make([]any, v.Len())
+	for i := range converted {
+		var err error
+		if converted[i], err = c.convert(v.Index(i).Interface(), w, depth+1); err != nil {
+			return nil, fmt.Errorf("[%d]: %w", i, err)
+		}
+	}
+	return converted, nil
+}
+
+// field returns the field of a message, or the extension, that a key in JSON names. It returns nil
+// if there is none.
+func (c mapConverter) field(message protoreflect.MessageDescriptor, key string) protoreflect.FieldDescriptor {
+	if name, isExtension := strings.CutPrefix(key, "["); isExtension {
+		extension, err := c.resolver.FindExtensionByName(protoreflect.FullName(strings.TrimSuffix(name, "]")))
+		if err != nil {
+			return nil
+		}
+		return extension.TypeDescriptor()
+	}
+	if field := message.Fields().ByJSONName(key); field != nil {
+		return field
+	}
+	return message.Fields().ByTextName(key)
+}
+
+// message encodes a message in a map.
+func (c mapConverter) message(given proto.Message, w wanted) (any, error) {
+	if v := reflect.ValueOf(given); v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, nil //nolint:nilnil // nil stands for JSON's null
+	}
+	descriptor := given.ProtoReflect().Descriptor()
+	if descriptor == nil {
+		return nil, fmt.Errorf("the message is a %T without a type", given)
+	}
+	name := descriptor.FullName()
+	switch {
+	case w.isMessage("google.protobuf.Any") && name != w.message.FullName():
+		packed, err := anypb.New(given)
+		if err != nil {
+			return nil, fmt.Errorf("message %s cannot be encoded: %w", name, err)
+		}
+		given = packed
+	case w.elements, !w.isMessage(name) && !w.isMessage("google.protobuf.Value") &&
+		!w.isMessage("google.protobuf.Struct") && w.kind != 0:
+		return nil, fmt.Errorf("wanted %s, given message %s", w, name)
+	}
+	if hasUnknown(given.ProtoReflect()) {
+		return nil, fmt.Errorf("message %s has unknown fields, which a map cannot hold: pass the whole request as a message", name)
+	}
+	encoded, err := protojson.MarshalOptions{Resolver: c.resolver}.Marshal(given)
+	if err != nil {
+		return nil, fmt.Errorf("message %s cannot be encoded as JSON: %w", name, err)
+	}
+	return json.RawMessage(encoded), nil
+}
+
+// time converts a time, which stands for a google.protobuf.Timestamp or a string.
+func (c mapConverter) time(given time.Time, w wanted) (any, error) {
+	switch {
+	case w.isMessage("google.protobuf.Timestamp"):
+		return c.message(timestamppb.New(given), w)
+	case w.elements, w.message != nil && !w.holdsJSON():
+		return nil, fmt.Errorf("wanted %s, given a time.Time", w)
+	default:
+		return given, nil
+	}
+}
+
+// duration converts a duration, which stands for a google.protobuf.Duration, a string such as
+// "1.5s", or a number of nanoseconds.
+func (c mapConverter) duration(given time.Duration, w wanted) (any, error) {
+	switch {
+	case w.elements, w.message != nil && !w.holdsJSON():
+		return nil, fmt.Errorf("wanted %s, given a time.Duration", w)
+	case w.isMessage("google.protobuf.Duration"), w.kind == 0, w.kind == protoreflect.StringKind,
+		w.isMessage("google.protobuf.Value"), w.isMessage("google.protobuf.StringValue"):
+		return c.message(durationpb.New(given), wanted{})
+	default:
+		return given, nil
+	}
+}
+
+// encodesItself reports whether encoding/json calls a method of value.
+func encodesItself(value any) bool {
+	switch value.(type) {
+	case json.Marshaler, encoding.TextMarshaler:
+		return true
+	default:
+		return false
+	}
+}
+
+// containsMessage reports whether a struct contains a message in a field that encoding/json encodes.
+func containsMessage(v reflect.Value, depth int) bool {
+	if depth > maxMapDepth || !v.IsValid() || !v.CanInterface() {
+		return false
+	}
+	if _, ok := reflect.TypeAssert[proto.Message](v); ok {
+		return true
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return containsMessage(v.Elem(), depth+1)
+	case reflect.Struct:
+		for _, field := range v.Fields() {
+			if containsMessage(field, depth+1) {
+				return true
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			if containsMessage(v.Index(i), depth+1) {
+				return true
+			}
+		}
+	case reflect.Map:
+		for entry := v.MapRange(); entry.Next(); {
+			if containsMessage(entry.Value(), depth+1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasUnknown reports whether a message, or a message nested in it, has unknown fields.
+func hasUnknown(message protoreflect.Message) bool {
+	found := len(message.GetUnknown()) > 0
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case field.IsMap():
+			if field.MapValue().Message() != nil {
+				value.Map().Range(func(_ protoreflect.MapKey, inner protoreflect.Value) bool {
+					found = found || hasUnknown(inner.Message())
+					return !found
+				})
+			}
+		case field.Message() == nil:
+		case field.IsList():
+			for i := 0; i < value.List().Len() && !found; i++ {
+				found = hasUnknown(value.List().Get(i).Message())
+			}
+		default:
+			found = found || hasUnknown(value.Message())
+		}
+		return !found
+	})
+	return found
+}
