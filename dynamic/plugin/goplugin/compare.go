@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// flags lists build settings that must be the same in a plugin and its host. The target settings,
-// whose names begin with GO, must also be the same.
+// flags lists build settings that must be the same in a plugin and its host. Settings whose names
+// begin with GO must also be the same, but are not listed.
 var flags = []string{
 	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
 }
 
-// compare describes the differences in the builds of a plugin and its host. Each difference
-// prevents the plugin from being loaded.
+// compare describes the differences between the builds of a plugin and its host. If there are any,
+// the plugin must not be loaded.
 func compare(host, plugin *debug.BuildInfo) (differences []string) {
 	compareValue := func(what, inPlugin, inHost string) {
 		if inPlugin != inHost {
@@ -61,8 +61,9 @@ func settings(info *debug.BuildInfo) map[string]string {
 }
 
 // modules returns the versions and checksums of the dependencies of info, keyed by module path. It
-// omits main modules and modules that are replaced by local folders. These modules have no version,
-// but the Go runtime compares their packages when it loads the plugin.
+// omits main modules and modules that are replaced by local folders. These modules have no version
+// that could be compared here. However, the Go runtime compares their packages when it loads the
+// plugin.
 func modules(info *debug.BuildInfo) map[string]string {
 	all := map[string]string{}
 	for _, module := range info.Deps {

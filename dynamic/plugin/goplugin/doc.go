@@ -20,7 +20,7 @@
 //
 // The manifest does not need to list descriptors, because the code contains them. If the manifest
 // does list descriptors, they must match those in the code. The manifest must not set limits,
-// arguments or environment variables; a plugin whose manifest does so cannot be loaded.
+// arguments or environment variables; otherwise the plugin cannot be loaded.
 //
 // # Building a plugin
 //
@@ -29,9 +29,10 @@
 // loader compares the versions and flags before it loads a plugin. If any of them differ, the
 // loader returns an error that lists every difference.
 //
-// Two versions of a plugin can be loaded into one process only if their plugin paths differ. To
-// make sure that the paths differ, pass the package's files to go build instead of the package. Go
-// then derives the plugin path from the content of the files and of their imports:
+// Every Go plugin has an internal name, the plugin path. Two versions of a plugin can be loaded
+// into one process only if their plugin paths differ. To make sure of this, pass the package's
+// files to go build instead of the package. Go then derives the plugin path from the content of the
+// files and of their imports:
 //
 //	go build -trimpath -buildmode=plugin -o greeter.so ./greeter/*.go
 //

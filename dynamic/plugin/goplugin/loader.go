@@ -14,7 +14,8 @@ const (
 	// symbol is the name of the function that plugins must export. The function must have the type
 	// servicesFunc.
 	symbol = "Services"
-	// startTimeout is the maximum total time for init functions and the Services function.
+	// startTimeout is the maximum time that the plugin's init functions and its Services function
+	// may take together.
 	startTimeout = 30 * time.Second
 )
 
@@ -31,11 +32,11 @@ func NewLoader() Loader { return Loader{} }
 // Name returns "go".
 func (Loader) Name() string { return "go" }
 
-// Load opens the shared object, unless the process has already loaded it, and calls its Services
-// function. If that takes longer than 30 seconds or if ctx ends first, Load returns an error. The
-// plugin's code cannot be stopped, so it keeps running in the background, and its result is
-// discarded. While the code is stuck in an init function, the process cannot load any other Go
-// plugin.
+// Load opens the shared object, unless the process has already loaded it, and then calls the
+// Services function of the plugin. If this takes longer than 30 seconds or ctx ends first, Load
+// returns an error. In that case, the code of the plugin keeps running in the background, because
+// Go cannot stop it, and its result is discarded. While the code is stuck in an init function, the
+// process cannot load any other Go plugin.
 func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)) (plugin.Instance, error) {
 	switch {
 	case !supported:
@@ -51,7 +52,7 @@ func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	started := make(chan startResult, 1)
-	go func() { // Load does not wait for this goroutine, because the code may never return
+	go func() { // Load does not wait for this goroutine, because the plugin may never return
 		services, err := start(source)
 		started <- startResult{services, err}
 	}()
@@ -74,7 +75,7 @@ type startResult struct {
 	err      error
 }
 
-// start loads the shared object and calls its Services function.
+// start loads the shared object and calls the plugin's Services function.
 func start(source *plugin.Source) (services []plugin.Service, err error) {
 	function, err := open(source)
 	if err != nil {

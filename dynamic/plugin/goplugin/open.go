@@ -15,9 +15,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// loaded holds the results of all plugin loads in this process, keyed by digest. A failed load is
-// not retried, because the plugin may be partially loaded. In addition, the standard library's
-// plugin.Open would block forever after a panic in an init function.
+// loaded holds the results of all plugin loads in this process, keyed by the digest of the plugin's
+// code. A failed load is not retried, because the plugin may be partially loaded. Besides, if an
+// init function has panicked, another call to the standard library's plugin.Open would block
+// forever.
 var loaded = struct {
 	sync.Mutex
 
@@ -30,8 +31,8 @@ type loadResult struct {
 	err      error
 }
 
-// open loads a plugin and returns its Services function. If the same content has been loaded
-// before, open returns the earlier result. Plugins are loaded one at a time.
+// open loads a plugin and returns its Services function. If the process has already loaded the same
+// content, open returns the result of that load. Plugins are loaded one at a time.
 func open(source *plugin.Source) (servicesFunc, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
@@ -77,7 +78,7 @@ func openFile(path string) (services servicesFunc, err error) {
 }
 
 // withAdvice adds advice to an error returned by plugin.Open. Such errors have no types, so
-// withAdvice checks their text.
+// withAdvice looks at their text.
 func withAdvice(err error) error {
 	advice := "rebuild it in the same way as the host"
 	if strings.Contains(err.Error(), "plugin already loaded") {

@@ -4,6 +4,5 @@ package process
 
 import "syscall"
 
-// attributes returns the attributes of plugin processes: each process starts in its own process
-// group.
+// attributes makes each plugin process start in a process group of its own.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

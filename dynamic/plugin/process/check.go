@@ -10,7 +10,7 @@ import (
 )
 
 // checkReady compares the services listed in a ready line with those of the manifest and the
-// descriptors. It returns all differences as one error.
+// descriptors. All differences are returned as one error.
 func checkReady(source *plugin.Source, ready childproto.Ready) error {
 	var problems []error
 	problem := func(format string, args ...any) {
@@ -39,8 +39,8 @@ func checkReady(source *plugin.Source, ready childproto.Ready) error {
 	return errors.Join(problems...)
 }
 
-// compareMethods compares the wire name and the methods of one service. It calls problem for each
-// difference.
+// compareMethods compares the wire name and the methods of one service with those in the
+// descriptors. It calls problem for each difference.
 func compareMethods(wanted *registry.Service, given childproto.Service, problem func(format string, args ...any)) {
 	if given.WireName != "" && given.WireName != wanted.WireName() {
 		problem("the process serves %s with the wire name %s, but its wire name in the manifest is %s",

@@ -1,18 +1,19 @@
-// Package process runs plugins that are executables. A plugin process serves on the bus itself,
-// like any other server. The host starts the process, restarts it when it exits, and stops it. The
-// name of the loader is "process".
+// Package process runs plugins that are executables. A plugin process has its own connection to the
+// bus, like any other server. The host starts the process, restarts it when it exits, and stops it.
+// The name of the loader is "process".
 //
 // The code of such a plugin is a program in any language, or a script that begins with #!. Programs
 // written in Go can use package child, which implements the rules below. The process must be
 // trusted with everything that the host's user is allowed to do. The manifest must not set limits,
-// because the loader cannot enforce them; a plugin whose manifest does so cannot be loaded.
+// because the loader cannot enforce them; otherwise the plugin cannot be loaded.
 //
 // # Environment
 //
-// The process runs a private copy of the executable in its own directory and its own process group.
-// It receives the arguments listed in the manifest. Its environment contains the variables set in
-// the manifest, the variables named with [WithInheritedEnv], and PATH, HOME, TMPDIR, LANG, LC_ALL,
-// TZ, SSL_CERT_FILE and SSL_CERT_DIR from the host. The loader adds the following variables:
+// The process runs a private copy of the executable. Each process has its own directory and its own
+// process group. It receives the arguments listed in the manifest. Its environment contains the
+// variables set in the manifest, the variables named with [WithInheritedEnv], and PATH, HOME,
+// TMPDIR, LANG, LC_ALL, TZ, SSL_CERT_FILE and SSL_CERT_DIR from the host. The loader adds the
+// following variables:
 //
 //   - DYNPSRPC_BUS, the URL of the bus. The URL may contain a password, so other users of the
 //     system must not be able to read the environment of the process. On Linux, they cannot.
@@ -30,11 +31,11 @@
 // the descriptors. All other output, including standard error, is written to the host's log,
 // limited to 4 KiB per line and 200 lines per second.
 //
-// When its standard input is closed or it receives SIGTERM, the process must stop accepting
-// requests, finish the requests that it has already received, and exit. Standard input is closed
-// when the host stops the process and when the host dies. If the process does not exit within the
-// drain timeout, its process group is killed. On Linux, the kernel also kills the process when the
-// host dies.
+// The process must stop when its standard input is closed or when it receives SIGTERM. It must then
+// accept no new requests, finish the requests that it has already received, and exit. Standard
+// input is closed when the host stops the process and when the host dies. If the process does not
+// exit within the drain timeout, its process group is killed. On Linux, the kernel also kills the
+// process when the host dies.
 //
 // # Restarts
 //

@@ -26,9 +26,9 @@ func newExecutable(directory string, source *plugin.Source) (*executable, error)
 	return e, nil
 }
 
-// writeProgram writes an executable file. It holds ForkLock so that no process is forked while the
-// file is open for writing. Such a process would inherit the open file, and running the file would
-// then fail with "text file busy".
+// writeProgram writes an executable file. While the file is open for writing, writeProgram holds
+// ForkLock so that the host cannot fork. A forked process would inherit the open file, and running
+// the file would then fail with "text file busy".
 func writeProgram(path string, content []byte) error {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()

@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// terminateGroup does nothing. The process is expected to exit when its standard input is closed.
+// terminateGroup does nothing: the process must exit when its standard input is closed.
 func terminateGroup(int) error { return nil }
 
-// killGroup kills only the process itself, not its descendants.
+// killGroup kills only the process, but not its descendants.
 func killGroup(pid int) error {
 	process, err := os.FindProcess(pid)
 	if err != nil {

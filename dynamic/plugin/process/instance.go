@@ -16,25 +16,25 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
 )
 
-// stableAfter is how long a process must have run to be considered stable. When a stable process
-// exits, the backoff is reset.
+// stableAfter is how long a process must have run before its exit resets the restart delay to the
+// minimum.
 const stableAfter = 10 * time.Second
 
-// instance is one version of a plugin. It keeps one process running.
+// instance is one version of a plugin. Its process is restarted whenever it exits.
 type instance struct {
 	loader     *Loader
 	source     *plugin.Source
 	executable *executable
 	onHealth   func(error)
 
-	// ctx ends when Close is called, which cancels restarts.
+	// ctx ends when Close is called. No process is started after that.
 	ctx    context.Context //nolint:containedctx // it lives as long as the instance
 	cancel context.CancelFunc
 	// closeCtx is the context passed to Close. It is set before cancel is called.
 	closeCtx context.Context //nolint:containedctx // it is the context of Close
 	// done is closed when supervise returns.
 	done chan struct{}
-	// closeErr is the error that process.stop returned. It is set before done is closed.
+	// closeErr is the error of stopping the process. It is set before done is closed.
 	closeErr error
 }
 
@@ -44,7 +44,7 @@ func newInstance(l *Loader, source *plugin.Source, executable *executable, onHea
 	return i
 }
 
-// Services returns nil, because the process serves on the bus itself.
+// Services returns nil, because the process has its own connection to the bus.
 func (i *instance) Services() []plugin.Service { return nil }
 
 // Close stops the process gracefully. If ctx ends before the process has exited, Close kills it.
@@ -63,7 +63,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 	defer cancel()
 	out := &output{logger: i.loader.options.logger.With(
 		slog.String("plugin", i.source.Name), slog.String("version", i.source.Version))}
-	readyErr := make(chan error, 1) // receives nil if the ready line is valid
+	readyErr := make(chan error, 1) // receives nil if the process is ready
 	stdout := func(line []byte) {
 		ready, isReady, err := childproto.ParseReady(line)
 		if !isReady {
@@ -93,8 +93,8 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 			"the process was not ready in time: %w: it has not written its ready line; %s", ctx.Err(), out.lastLines())
 	}
 	if err != nil {
-		// The process may already have received requests, so stop it gracefully. Ignore the error
-		// from stop, because err is the original failure.
+		// The process may already have received requests, so it is stopped gracefully. The error of
+		// stop is ignored, because err says why the start failed.
 		_ = p.stop(ctx)
 		return nil, err
 	}
@@ -123,8 +123,8 @@ func (i *instance) command() *exec.Cmd {
 	return command
 }
 
-// supervise restarts the process whenever it exits. After Close is called, supervise stops the
-// process and returns when the process has exited.
+// supervise restarts the process whenever it exits. When Close is called, supervise stops the
+// process and returns once the process has exited.
 func (i *instance) supervise(p *process) {
 	defer close(i.done)
 	backoff := i.loader.options.minBackoff
@@ -145,8 +145,9 @@ func (i *instance) supervise(p *process) {
 	}
 }
 
-// restart starts a new process after a delay and repeats this until a process is ready. It returns
-// the process and the next backoff. After Close is called, it returns nil.
+// restart waits for a delay and then starts a new process. It repeats this until a process is
+// ready. It returns the process and the backoff for the next restart. If Close is called, restart
+// returns nil.
 func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
 		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // jitter is not security-sensitive

@@ -10,8 +10,8 @@ import (
 
 // Loader runs plugins that are processes. It is safe for concurrent use by several hosts.
 type Loader struct {
-	// busURL returns the URL of the bus. It is a function so that a loader that is printed or logged
-	// does not show the password.
+	// busURL returns the URL of the bus. It is a function so that printing or logging the loader
+	// does not show the password in the URL.
 	busURL  func() string
 	options options
 }
@@ -24,7 +24,7 @@ var _ plugin.Loader = (*Loader)(nil)
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := url.Parse(busURL)
 	switch {
-	case err != nil: // do not wrap err: it contains the URL, which may contain a password
+	case err != nil: // err contains the URL and thus perhaps a password, so it is not wrapped
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"process plugins: cannot parse the URL of the bus: percent-encode the user name and the password")
 	case u.Scheme == "" || u.Scheme == "local":
@@ -38,8 +38,8 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 func (*Loader) Name() string { return "process" }
 
 // Load starts the process and returns when the process is ready. If Load returns an error, the
-// process is no longer running. If the process did not become ready in time or exited before it was
-// ready, the error contains the last lines that it wrote to standard error.
+// process is no longer running. If the process was not ready in time or exited too early, the error
+// contains the last lines that the process wrote to standard error.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(err error)) (plugin.Instance, error) {
 	if source.Limits != (plugin.Limits{}) {
 		return nil, errors.NewErrorf(errors.InvalidArgument,

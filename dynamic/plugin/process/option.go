@@ -51,10 +51,11 @@ func WithReadyTimeout(timeout time.Duration) Option {
 	}
 }
 
-// WithBackoff sets the delay before a process that has exited is restarted. The delay starts at
-// minimum and doubles with each attempt, up to maximum, and includes jitter. If minimum is zero or
-// negative, the default of 100 milliseconds is used. If maximum is zero or negative, the default of
-// 30 seconds is used. A maximum that is less than minimum is raised to minimum.
+// WithBackoff sets the delay before a process that has exited is restarted. The first delay is
+// minimum. Each further delay is twice as long, up to maximum. All delays include jitter. If
+// minimum is zero or negative, the default of 100 milliseconds is used. If maximum is zero or
+// negative, the default of 30 seconds is used. If maximum is less than minimum, minimum is used for
+// both.
 func WithBackoff(minimum, maximum time.Duration) Option {
 	return func(o *options) {
 		if minimum > 0 {
@@ -74,8 +75,8 @@ func WithInheritedEnv(names ...string) Option {
 }
 
 // WithDirectory sets the directory in which the private copies of executables are created. Its file
-// system must not be mounted noexec. If directory is empty, os.TempDir() is used, which is also the
-// default.
+// system must not be mounted with the option noexec. If directory is empty or the option is not
+// used, the copies are created in os.TempDir().
 func WithDirectory(directory string) Option {
 	return func(o *options) {
 		if directory != "" {
@@ -84,8 +85,8 @@ func WithDirectory(directory string) Option {
 	}
 }
 
-// WithLogger sets the logger for the output of processes. If logger is nil, slog.Default() is used,
-// which is also the default.
+// WithLogger sets the logger for the output of processes. If logger is nil or the option is not
+// used, the loader uses slog.Default().
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {

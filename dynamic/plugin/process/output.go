@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// maxLine is the maximum number of bytes of a line that are kept. A ready line must not be
-	// longer.
+	// maxLine is the maximum number of bytes of a line that are kept. A longer ready line is not
+	// recognized.
 	maxLine = 128 << 10
 	// maxLoggedLine is the maximum number of bytes of a line that are logged.
 	maxLoggedLine = 4 << 10
 	// linesPerSecond is the maximum number of lines that are logged per second.
 	linesPerSecond = 200
-	// tailLines is the maximum number of stderr lines in an error text.
+	// tailLines is the number of lines of standard error that an error contains at most.
 	tailLines = 10
 )
 
-// readLines calls handle for each line. Lines longer than maxLine are truncated. handle must not
-// retain the line.
+// readLines calls handle for each line that it reads. Lines longer than maxLine are truncated.
+// handle must not use the line after it has returned.
 func readLines(from io.Reader, handle func(line []byte)) {
 	reader := bufio.NewReaderSize(from, maxLine)
 	for {
@@ -49,8 +49,9 @@ type output struct {
 	logger *slog.Logger
 
 	mu sync.Mutex
-	// windowStart is the start of the current one-second window for the rate limit. lines and
-	// dropped count the lines received and the lines dropped in this window.
+	// windowStart is the start of the current one-second window for the rate limit. In this window,
+	// lines is the number of lines received, and dropped is the number of lines that were not
+	// logged.
 	windowStart time.Time
 	lines       int
 	dropped     int
@@ -106,7 +107,7 @@ func (o *output) allowLine() (allowed bool, dropped int) {
 	return false, dropped
 }
 
-// lastLines describes the last lines of standard error for use in an error text.
+// lastLines returns the last lines of standard error as a text for an error.
 func (o *output) lastLines() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

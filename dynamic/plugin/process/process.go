@@ -12,12 +12,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// outputGrace is how long the output of a process is read after the process has exited. Without
-// this limit, a descendant that keeps the pipe open would make the process appear to be still
-// running.
+// outputGrace is how long the host reads the output of a process after the process has exited. A
+// descendant of the process may keep the pipe open. Without a limit, the process would then seem to
+// be running forever.
 const outputGrace = time.Second
 
-// process is a single run of a program, from its start until it has been reaped and its output has
+// process is a single run of a program. It ends when the process has been reaped and its output has
 // been read.
 type process struct {
 	command *exec.Cmd
@@ -30,13 +30,13 @@ type process struct {
 	lastOutput func() string
 
 	mu sync.Mutex
-	// reaped reports whether the process has been reaped, after which its ID may belong to another
-	// process.
+	// reaped reports whether the process has been reaped. From then on, its ID may belong to
+	// another process.
 	reaped bool
 }
 
-// startProcess starts a program. It calls stdout and stderr with each line of the corresponding
-// output. Each of the two functions is called on its own goroutine.
+// startProcess starts a program. It calls stdout with each line of standard output, and stderr with
+// each line of standard error. Each of these functions is called on a goroutine of its own.
 func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process, error) {
 	p := &process{command: command, done: make(chan struct{})}
 	started := make(chan error, 1)
@@ -44,9 +44,9 @@ func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process
 	return p, <-started
 }
 
-// run starts the program and waits until it has exited. It locks its OS thread because Linux sends
-// the parent death signal when the thread that started the process exits, even if the host is still
-// running.
+// run starts the program and waits until it has exited. It locks its OS thread for that time: on
+// Linux, the process is killed when the thread that started it exits (see the field Pdeathsig of
+// syscall.SysProcAttr).
 func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -97,8 +97,8 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// signal calls send with the process ID unless the process has been reaped. send is terminateGroup
-// or killGroup.
+// signal calls send with the process ID unless the process has been reaped. The function send is
+// terminateGroup or killGroup.
 func (p *process) signal(send func(pid int) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

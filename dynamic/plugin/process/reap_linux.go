@@ -9,8 +9,8 @@ import (
 )
 
 // reap waits until the process exits, kills the rest of its process group, and then reaps the
-// process. The order matters: until the process is reaped, its ID cannot be assigned to another
-// process.
+// process. The group is killed first because, once the process is reaped, its ID may be assigned to
+// another process.
 func (p *process) reap() error {
 	pid := p.command.Process.Pid
 	for {
@@ -26,8 +26,8 @@ func (p *process) reap() error {
 	return p.command.Wait()
 }
 
-// attributes returns the attributes of plugin processes: each process starts in its own process
-// group, and the kernel kills it when the host dies.
+// attributes makes each plugin process start in a process group of its own. It also makes the
+// kernel kill the process when the host dies.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

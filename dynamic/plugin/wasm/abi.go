@@ -20,7 +20,7 @@ const pageSize = 64 << 10
 // errorFlag is the bit in the result of dynpsrpc_call that marks the result as an error.
 const errorFlag = 1 << 31
 
-// These are the names that a module must export.
+// A module must export its memory and its functions under these names.
 const (
 	exportMemory   = "memory"
 	exportVersion  = "dynpsrpc_version"
@@ -48,10 +48,10 @@ var exports = []struct {
 	{exportCall, signature{[]api.ValueType{i32, i32, i32, i64}, []api.ValueType{i64}}},
 }
 
-// checkExports returns an error that lists all problems with the module's exports. It is a problem
-// if a function is missing or has the wrong signature, or if the memory is missing or its initial
-// size exceeds memoryLimit. A module that exports _start but not _initialize is a program rather
-// than a library, and is also rejected.
+// checkExports returns an error that lists all problems with the module's exports. Functions must
+// not be missing or have a wrong signature. The memory must not be missing, and its initial size
+// must not exceed memoryLimit. A module that exports _start but not _initialize is rejected too,
+// because it is a program rather than a library.
 func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	var errs []error
 	functions := compiled.ExportedFunctions()
@@ -75,8 +75,8 @@ func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 }
 
 // checkImports returns an error that lists all imports that the host cannot satisfy. The host
-// provides functions, but no memories. The import of a function cannot be satisfied if the host
-// does not provide the function or provides it with a different signature.
+// provides functions, but no memories. An imported function must have the same signature as the
+// host's function with that name.
 func checkImports(runtime wazero.Runtime, compiled wazero.CompiledModule) error {
 	var errs []error
 	for _, memory := range compiled.ImportedMemories() {

@@ -18,11 +18,11 @@
 // # Instances and ordering
 //
 // The loader compiles each version of a plugin once and runs it in several instances, each with its
-// own memory. An instance handles one request at a time, and the most recently used idle instance
-// is chosen first. Requests therefore run concurrently and in no particular order, and consecutive
-// requests from one client may be handled by different instances. If all instances are busy, a new
-// one is started, up to the limit. An instance is kept until it fails, until its request is
-// canceled or times out, or until the plugin is unloaded.
+// own memory. An instance handles one request at a time. For each request, the loader chooses the
+// idle instance that was used most recently. Requests therefore run concurrently and in no
+// particular order. Consecutive requests from one client may be handled by different instances. If
+// all instances are busy, a new one is started, up to the limit. An instance is kept until it
+// fails, until its request is canceled or times out, or until the plugin is unloaded.
 //
 // # Behavior under load
 //
@@ -53,12 +53,12 @@
 // # Performance
 //
 // A call takes 1 µs longer than a call to a native handler, or 2 µs longer if the module is written
-// in Go. If the handlers use messages instead of bytes, it takes 10 µs longer, because the guest
-// decodes the request and encodes the response. Go code runs about ten times slower in the sandbox
-// than in the host, and even slower where the host uses assembly. An instance of a Go plugin takes
-// 5 ms to start and uses 3 MB of memory. Compiling a Go plugin takes about a second; use
-// [WithCacheDir] to keep the compiled code for the next process. The smallest Go plugin is 2.8 MB
-// in size, or 6.5 MB if it links protobuf.
+// in Go. If the handlers use messages instead of bytes, a call takes 10 µs longer, because the
+// module decodes the request and encodes the response. Go code runs about ten times slower in the
+// sandbox than in the host. Code for which Go has an assembly version in the host is even slower.
+// An instance of a Go plugin takes 5 ms to start and uses 3 MB of memory. Compiling a Go plugin
+// takes about a second; use [WithCacheDir] to keep the compiled code for the next process. The
+// smallest Go plugin is 2.8 MB in size, or 6.5 MB if it links protobuf.
 //
 // # Testing
 //

@@ -8,11 +8,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fault is an error after which the instance must be discarded, because the state of its memory is
-// unknown.
+// fault is an error after which an instance can no longer be used, because the state of its memory
+// is unknown.
 type fault struct {
 	code errors.ErrorCode
-	// summary is the part of the caller's error text that describes the failure, such as "exceeded
+	// summary describes the failure in the error that the caller receives, for example "exceeded
 	// its memory limit". It contains no data from the module.
 	summary string
 	// reason is the complete error, which is written to the log.
@@ -23,7 +23,8 @@ func (f *fault) Error() string { return f.reason.Error() }
 
 func (f *fault) Unwrap() error { return f.reason }
 
-// callerError returns the error to be sent to the caller of method. It does not contain the reason.
+// callerError returns the error to be sent to the caller of method. That error does not contain the
+// reason.
 func (f *fault) callerError(method *registry.Method) error {
 	switch f.code {
 	case errors.Canceled:

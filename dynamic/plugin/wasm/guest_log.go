@@ -12,8 +12,8 @@ const (
 	maxLineLength = 4 << 10
 	// maxLogPerRequest is the maximum amount of log output for one request, in bytes.
 	maxLogPerRequest = 64 << 10
-	// lineOverhead is the number of bytes that count toward the limit for each message, in addition
-	// to its length. It limits the number of short messages.
+	// lineOverhead is added to the length of each message when the output of a request is counted.
+	// It thus also limits the number of short messages.
 	lineOverhead = 64
 )
 
@@ -28,13 +28,14 @@ type guestLog struct {
 	remaining int
 }
 
-// reset prepares the log for a request with the context ctx and restores the full limit.
+// reset prepares the log for the next request, which has the context ctx and may log up to the full
+// limit.
 func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }
 
-// write logs a message. It drops empty messages. If the message exceeds the limit of the request,
-// write logs one warning and drops this message and all later messages of the request.
+// write logs a message. It drops empty messages. If the request exceeds its limit with this
+// message, write logs one warning and drops this message and all later ones.
 func (l *guestLog) write(level slog.Level, message string) {
 	if l.remaining <= 0 || message == "" {
 		return
@@ -47,8 +48,8 @@ func (l *guestLog) write(level slog.Level, message string) {
 	l.logger.Log(l.ctx, level, strings.ToValidUTF8(message, "\uFFFD"))
 }
 
-// lineWriter logs the lines that are written to standard output or standard error. An incomplete
-// line is kept until the rest of it is written, which may happen in a later request.
+// lineWriter logs the lines that are written to standard output or standard error. A line without
+// its end is kept until the rest is written, possibly in a later request.
 type lineWriter struct {
 	log   *guestLog
 	level slog.Level

@@ -11,12 +11,12 @@ import (
 // hostModuleName is the name of the host module that this package provides in addition to WASI.
 const hostModuleName = "dynpsrpc"
 
-// hostLog implements the host function log, which logs a message from the guest. Its parameters are
-// the level of the message, its address and its length.
+// hostLog implements the host function log, which logs a message from the guest. The parameters of
+// log are the level, the address and the length of the message.
 func hostLog(ctx context.Context, module api.Module, stack []uint64) {
 	in, ok := ctx.Value(instanceKey{}).(*instance)
 	if !ok {
-		return // a host module added by WithModule called the guest with another context
+		return // the context is not that of a request: a host module of WithModule called the guest
 	}
 	level, address, size := api.DecodeI32(stack[0]), api.DecodeU32(stack[1]), api.DecodeU32(stack[2])
 	message, ok := module.Memory().Read(address, min(size, maxLogPerRequest))

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// minInputBuffer is the minimum size of the input buffer, in bytes. It avoids a new
-	// allocation for each small request that is larger than the previous ones.
+	// minInputBuffer is the minimum size of the input buffer, in bytes. Without a minimum, a buffer
+	// for a small request would soon have to be replaced by a slightly larger one.
 	minInputBuffer = 1 << 10
 	// maxKeptInputBuffer is the maximum size, in bytes, of an input buffer that is kept for later
-	// requests. A larger buffer is replaced by the next request, so that a single large request
-	// does not occupy the instance's memory permanently.
+	// requests. The next request replaces a larger buffer, so that a single large request does not
+	// occupy the instance's memory for good.
 	maxKeptInputBuffer = 1 << 20
 )
 
@@ -37,15 +37,17 @@ type instance struct {
 	// started. It is stored because the WASI functions for sleeping and for random numbers have no
 	// context parameter.
 	ctx context.Context //nolint:containedctx // see above
-	// inputBuffer is the address in the module's memory to which the host writes requests.
-	// inputSize is the size of this buffer, in bytes.
+	// inputBuffer is the address of the buffer in the module's memory to which the host writes
+	// requests. inputSize is the size of this buffer, in bytes.
 	inputBuffer uint32
 	inputSize   uint32
-	// stack holds the parameters and the result of a call. It is reused to avoid an allocation.
+	// stack holds the parameters and the result of a call. It is a field so that a call does not
+	// allocate it.
 	stack [4]uint64
 }
 
-// instanceKey is the key of the running instance in the context of a call to the module.
+// instanceKey is the key under which the context of a call to the module holds the running
+// instance.
 type instanceKey struct{}
 
 // begin prepares the instance for a request: it clears the state of the previous request and
@@ -67,8 +69,8 @@ func (in *instance) sleep(nanoseconds int64) {
 	}
 }
 
-// Read implements io.Reader. It is the guest's source of random numbers. Read returns an error if
-// the request has ended, so that the guest cannot continue after its deadline.
+// Read implements io.Reader. The guest obtains its random numbers from Read. If the request has
+// ended, Read returns an error, so that the guest cannot continue after its deadline.
 func (in *instance) Read(bytes []byte) (int, error) {
 	if err := in.ctx.Err(); err != nil {
 		return 0, err
@@ -106,8 +108,8 @@ func (in *instance) describe(ctx context.Context) ([]string, error) {
 }
 
 // call passes a request to the module and returns its response. method is the index of the method
-// in the module's method list. If the error is a *fault, the instance must be discarded; any other
-// error was returned by the handler.
+// in the module's method list. If the error is a *fault, the instance must be discarded. Any other
+// error comes from the handler.
 func (in *instance) call(ctx context.Context, method uint32, request []byte, deadline time.Time) ([]byte, error) {
 	ctx = in.begin(ctx)
 	if err := in.writeRequest(ctx, request); err != nil {
@@ -125,8 +127,8 @@ func (in *instance) call(ctx context.Context, method uint32, request []byte, dea
 	return nil, decodeError(response)
 }
 
-// writeRequest copies a request to the input buffer. If the request does not fit, or if the buffer
-// is too large to be kept, the module allocates a new buffer first.
+// writeRequest copies a request to the input buffer. The module first allocates a new buffer if the
+// request does not fit or if the buffer is too large to be kept.
 func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	if len(request) > math.MaxInt32 {
 		return &fault{errors.ResourceExhausted, "cannot accept a request of this size",
@@ -169,9 +171,9 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 	return append(make([]byte, 0, size), bytes...), nil
 }
 
-// newFault returns a fault for err, the error that stopped the module. It checks the context and
-// the memory limit first. A module traps or exits when its deadline has passed or its memory is
-// exhausted, but err does not show the cause.
+// newFault returns a fault for err, which is the error that stopped the module. It checks the
+// context and the memory limit first: a module may have stopped because its deadline had passed or
+// its memory was exhausted, and err does not show that.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {

@@ -86,7 +86,7 @@ func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugi
 }
 
 // compileModule adds metering to a module and compiles it. It uses at least two compilation
-// workers, because wazero does not check ctx if there is only one.
+// workers, because wazero ignores ctx if there is only one.
 func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
 	instrumented, err := instrument(content)
 	if err != nil {
@@ -111,7 +111,7 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	}
 	ctx = in.begin(ctx)
 	config := wazero.NewModuleConfig().
-		WithName(""). // no name, because instances in the same runtime cannot share one
+		WithName(""). // instances in the same runtime must not have the same name
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
 		WithRandSource(in).
@@ -136,8 +136,8 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 }
 
 // bindServices returns the services with a handler for each method that the module serves. served
-// is the module's method list; in calls to the module, a method is identified by its index in this
-// list. The error lists every difference between the services and the list.
+// is the module's list of methods. In calls to the module, the index in this list identifies the
+// method. The error names every difference between the services and the list.
 func (p *loadedPlugin) bindServices(services []*registry.Service, served []string) ([]plugin.Service, error) {
 	indexes := make(map[string]uint32, len(served))
 	for index, method := range served {
@@ -188,8 +188,8 @@ func (p *loadedPlugin) Counts() (handled, failed uint64) {
 	return p.handled.Load(), p.failed.Load()
 }
 
-// Close implements [plugin.Instance]. It frees all instances. Requests that are still running fail,
-// and so do later requests.
+// Close implements [plugin.Instance]. It frees all instances. Running requests and later requests
+// fail.
 func (p *loadedPlugin) Close(ctx context.Context) error {
 	p.pool.close()
 	err := p.runtime.Close(context.WithoutCancel(ctx))
@@ -242,8 +242,8 @@ func (p *loadedPlugin) run(ctx context.Context, index uint32, request []byte, de
 	return response, err
 }
 
-// logDiscard logs why an instance was discarded. If the request was canceled, the level is debug,
-// because the caller ended it and the plugin is not at fault.
+// logDiscard logs why an instance was discarded. If the caller canceled the request, the level is
+// debug, because the plugin is not at fault.
 func (p *loadedPlugin) logDiscard(ctx context.Context, method *registry.Method, failure *fault) {
 	level := slog.LevelError
 	if errors.Is(ctx.Err(), context.Canceled) {

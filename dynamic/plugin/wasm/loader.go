@@ -16,9 +16,9 @@ import (
 // Name is the name of this loader in plugin manifests.
 const Name = "wasm"
 
-// features is the set of WebAssembly features that modules can use: version 2.0 without reference
-// types. With reference types, a module could grow its tables without limit and exhaust the host's
-// memory.
+// features contains the WebAssembly features that modules can use: those of version 2.0 without
+// reference types. With reference types, a module could grow its tables without limit and exhaust
+// the host's memory.
 var features = api.CoreFeaturesV2.SetEnabled(api.CoreFeatureReferenceTypes, false)
 
 // Loader is a [plugin.Loader] for WebAssembly modules. Use [NewLoader] to create one. A Loader is
@@ -33,9 +33,9 @@ type Loader struct {
 	closed bool
 }
 
-// NewLoader returns a loader. It returns an error with code [errors.InvalidArgument] if an option
-// is invalid, and another error if the directory set by [WithCacheDir] cannot be created. Close the
-// loader after all hosts that use it have shut down.
+// NewLoader returns a loader. If an option is invalid, the error has the code
+// [errors.InvalidArgument]. NewLoader also returns an error if the directory set by [WithCacheDir]
+// cannot be created. Close the loader after all hosts that use it have shut down.
 func NewLoader(opts ...Option) (*Loader, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -55,16 +55,16 @@ func (l *Loader) Name() string { return Name }
 
 // Load implements [plugin.Loader]. It compiles the module of a plugin and starts one instance.
 // Compiling a Go program takes about a second. Load returns an error if the module was built for
-// another ABI version, if it imports something that the host does not provide, or if its methods
-// differ from those in source.Services. The module must serve all methods of these services that
-// clients can call, and no others. Streams are not supported: Load returns an error if a service
-// contains one. Subscriptions need no code in the plugin.
+// another ABI version or imports something that the host does not provide. The module must have a
+// handler for each call method of source.Services, and no other handlers. Streams are not
+// supported, so Load returns an error if a service contains one. Subscriptions need no code in the
+// plugin.
 //
 // When ctx ends, the compiler stops before it compiles the next function. However, a malicious
 // module can contain a single function that takes minutes to compile.
 //
-// Load ignores its last parameter and never reports the plugin as degraded: a failed instance is
-// replaced, and the plugin keeps serving.
+// Load ignores its last parameter and never reports the plugin as degraded, because a failed
+// instance is replaced while the plugin keeps serving.
 func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
 	if !l.track() {
 		return nil, errors.NewErrorf(errors.FailedPrecondition, "wasm loader is closed")
@@ -96,8 +96,8 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin
 }
 
 // newRuntime returns a runtime for one plugin version. All runtimes share the loader's cache of
-// compiled code. Debug information is disabled because reading source positions is slow and only
-// traps use them.
+// compiled code. Debug information is disabled. It is used only to show source positions when a
+// module traps, and reading them is slow.
 func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
 	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
 		WithCoreFeatures(features).
@@ -122,8 +122,8 @@ func (l *Loader) Close() error {
 	return l.cache.Close(context.Background())
 }
 
-// track increments the number of loaded plugin versions and returns true, unless the loader is
-// closed.
+// track increments the number of loaded plugin versions and returns true. If the loader is closed,
+// track only returns false.
 func (l *Loader) track() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +134,7 @@ func (l *Loader) track() bool {
 	return true
 }
 
-// untrack reverses one successful call to track.
+// untrack undoes one successful call to track.
 func (l *Loader) untrack() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,9 +2,9 @@ package wasm
 
 import "github.com/tetratelabs/wazero/experimental"
 
-// memory is the linear memory of an instance. It does not grow beyond its limit. It records whether
-// the module tried to exceed the limit. Most programs trap when they get no more memory, and the
-// trap itself does not show the cause.
+// memory is the linear memory of an instance. It does not grow beyond its limit, and records
+// whether the module tried to exceed the limit. Most programs trap when they get no more memory,
+// but the error of a trap does not show this cause.
 type memory struct {
 	limit int64 // in bytes
 	bytes []byte
@@ -15,10 +15,10 @@ type memory struct {
 // Allocate implements [experimental.MemoryAllocator]. It is called once for each instance.
 func (m *memory) Allocate(_, _ uint64) experimental.LinearMemory { return m }
 
-// Reallocate implements [experimental.LinearMemory]. It resizes the memory and returns it, or
-// returns nil if size exceeds the limit. New bytes are zero. If the capacity is too small, it is at
-// least doubled, up to the limit. As a result, the memory of a module that grows page by page is
-// not copied each time.
+// Reallocate implements [experimental.LinearMemory]. It resizes the memory and returns the bytes.
+// If size exceeds the limit, it returns nil. New bytes are zero. If the capacity is too small, it
+// is at least doubled, up to the limit. As a result, the memory of a module that grows page by page
+// is not copied each time.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > uint64(m.limit) { //nolint:gosec // the limit is not negative
 		m.refused = true

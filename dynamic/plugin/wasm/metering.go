@@ -9,16 +9,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The host must be able to stop a module at its deadline, no matter whether the module is running a
-// loop, a recursive function or a long-running instruction. A module must also return to Go
-// regularly. Go's garbage collector cannot stop a goroutine that runs compiled WebAssembly, so the
-// whole process would have to wait for that goroutine.
+// The host must be able to stop a module at its deadline, even if the module is in a loop, a
+// recursion or a long instruction. A module must also return to Go regularly. Go's garbage
+// collector cannot stop a goroutine that runs compiled WebAssembly, so the whole process would have
+// to wait for that goroutine.
 //
 // wazero has an option for this, WithCloseOnContextDone. With this option, compiled code calls into
 // Go in every loop iteration to check a flag. This made computations in guests ten times slower,
-// and recursion is not checked at all. This package meters the bytecode instead, before wazero
-// compiles it, in the same way as blockchains and other sandboxes meter gas. instrument adds the
-// following to a module:
+// and recursion is not checked at all. This package therefore adds a meter to the bytecode before
+// wazero compiles it. Blockchains and other sandboxes limit the run time of code in the same way.
+// The function instrument adds the following to a module:
 //
 //   - a global variable, the meter, which the module's own instructions cannot access;
 //   - an import of the host function [onMeterPoint];
@@ -35,7 +35,7 @@ const (
 	// meterPointExport is the name under which the host module exports [onMeterPoint].
 	meterPointExport = "checkpoint"
 	// meterInterval is the value to which the meter is reset after each call to the host. Code that
-	// only runs loops uses it up in about 50 µs.
+	// only runs loops uses up this value in about 50 µs.
 	meterInterval = 10_000
 	// stepCost is the cost of entering a function or starting a loop iteration.
 	stepCost = 1
@@ -49,36 +49,37 @@ const (
 	importCost = meterInterval
 )
 
-// errDeadlinePassed is the value with which onMeterPoint panics to stop a module.
+// errDeadlinePassed is the value of the panic with which onMeterPoint stops a module.
 var errDeadlinePassed = errors.New("deadline of the request has passed")
 
 // onMeterPoint is the host function that meter points call. If the request has ended or the
-// instance has been closed, it panics, which unwinds the module's stack. wazero recovers the panic
-// and returns it as the error of the call to the module.
+// instance has been closed, onMeterPoint panics. wazero recovers the panic and returns its value as
+// the error of the call to the module.
 func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	if ctx.Err() != nil || module.IsClosed() {
 		panic(errDeadlinePassed)
 	}
 }
 
-// injected holds the elements that instrument adds to a module, and the counts that determine their
-// indexes.
+// injected holds what is needed to add the meter to a module: the number of elements of the module,
+// and what has been added.
 //
 // WebAssembly refers to types, functions and globals by index. The added type and the added global
-// are the last of their kind, so that the other indexes do not change. The added import cannot be
-// the last function, because imports precede the functions that the module defines. It is placed
-// after the module's own imports, which increases the index of each defined function by one; see
+// are the last of their kind, so the other indexes do not change. The added import cannot be the
+// last function, because imports precede the functions that the module defines. It follows the
+// module's own imports, which increases the index of each defined function by one; see
 // [rewriter.functionIndex].
 type injected struct {
-	// typeCount, importedFunctions and globalCount are counts of elements in the original module.
-	// importedFunctions counts only imported functions and is also the index of the added import.
+	// typeCount, importedFunctions and globalCount are numbers of elements in the original module.
+	// importedFunctions does not include the functions that the module defines, so it is also the
+	// index of the added import.
 	typeCount, importedFunctions, globalCount uint64
 	// hasType, hasImport and hasGlobal report whether the type, the import and the global have been
 	// added.
 	hasType, hasImport, hasGlobal bool
 	// stepMeter, bulkMeter and importMeter are the encoded meter points for stepCost, bulkCost and
-	// importCost. makeMeterPoints sets them before the code section is read, when all counts are
-	// known.
+	// importCost. makeMeterPoints sets them before the code section is read, because the numbers of
+	// elements are then known.
 	stepMeter, bulkMeter, importMeter []byte
 }
 
@@ -100,7 +101,7 @@ func (a *injected) globalEntry() []byte {
 	return []byte{0x7f, 1, 0x41, 0, 0x0b}
 }
 
-// meterPoint returns the encoded instructions of a meter point. In pseudocode, they are:
+// meterPoint returns the encoded instructions of a meter point. Their pseudocode is:
 //
 //	meter -= cost
 //	if meter <= 0 {

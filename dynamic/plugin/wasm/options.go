@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// DefaultTimeout is the maximum duration of a request if the manifest does not set one.
+	// DefaultTimeout is the maximum duration of a request if the manifest does not set a limit.
 	DefaultTimeout = 10 * time.Second
-	// DefaultMemory is the memory limit of an instance, in bytes, if the manifest does not set one.
+	// DefaultMemory is the memory limit of an instance, in bytes, if the manifest does not set a
+	// limit.
 	DefaultMemory = 64 << 20
 	// DefaultMaxResponse is the default maximum size of a response, in bytes.
 	DefaultMaxResponse = 16 << 20
@@ -31,9 +32,9 @@ const (
 type Option func(*options)
 
 // ModuleFunc instantiates host modules in the runtime of a plugin so that the plugin can import
-// them. It is called once for each plugin version that is loaded. source identifies the plugin and
-// the version. The functions of a host module must be safe for concurrent use. Each call receives
-// the context of the request and must return when that context ends.
+// them. The function is called once for each plugin version that is loaded. source identifies the
+// plugin and the version. The functions of a host module must be safe for concurrent use. They
+// receive the context of the request and must return when that context ends.
 type ModuleFunc func(ctx context.Context, source *plugin.Source, runtime wazero.Runtime) error
 
 type options struct {
@@ -72,8 +73,8 @@ func newOptions(opts []Option) (options, error) {
 	return o, err
 }
 
-// WithLogger sets the logger for the loader and for the log output of plugins. The default is
-// slog.Default(). If logger is nil, the option has no effect.
+// WithLogger sets the logger for the loader and for the log output of plugins. If logger is nil or
+// the option is not used, slog.Default() is used.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {
@@ -82,15 +83,15 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithDefaultLimits sets the limits that apply if a plugin's manifest does not set them. A zero
-// field leaves the default unchanged. The defaults are [DefaultTimeout], [DefaultMemory] and
+// WithDefaultLimits sets the limits that apply if a plugin's manifest does not set them. If a field
+// is zero, its default does not change. The defaults are [DefaultTimeout], [DefaultMemory] and
 // GOMAXPROCS instances.
 func WithDefaultLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.defaultLimits = withDefaults(limits, o.defaultLimits) }
 }
 
-// WithMaxLimits sets the highest limits that a manifest may request. A plugin that requests more
-// fails to load. Default limits that exceed the maximum are reduced to it. A zero field means that
+// WithMaxLimits sets the highest limits that a manifest may request. A plugin that requests more is
+// not loaded. Default limits above the maximum are reduced to the maximum. If a field is zero,
 // there is no maximum, which is the default.
 func WithMaxLimits(limits plugin.Limits) Option {
 	return func(o *options) { o.maxLimits = limits }
@@ -111,15 +112,15 @@ func WithCacheDir(path string) Option {
 	return func(o *options) { o.cacheDir = path }
 }
 
-// WithModule adds host modules that plugins can import; see [ModuleFunc]. If the option is given
-// several times, all of the modules are added.
+// WithModule adds host modules that plugins can import; see [ModuleFunc]. The option may be used
+// several times; each use adds further modules.
 func WithModule(instantiate ModuleFunc) Option {
 	return func(o *options) { o.modules = append(o.modules, instantiate) }
 }
 
-// resolveLimits returns the limits for a plugin. Each limit is the one that the manifest requests
-// or, if it requests none, the default. resolveLimits returns an error if a limit is invalid or
-// exceeds the host's maximum.
+// resolveLimits returns the limits for a plugin. Limits that the manifest does not request have
+// their default values. resolveLimits returns an error if a limit is invalid or exceeds the host's
+// maximum.
 func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) {
 	limits := withDefaults(requested, o.defaultLimits)
 	if err := checkLimits(limits); err != nil {
@@ -141,7 +142,7 @@ func (o *options) resolveLimits(requested plugin.Limits) (plugin.Limits, error) 
 	return limits, err
 }
 
-// withDefaults returns limits with each zero field replaced by the same field of defaults.
+// withDefaults returns a copy of limits in which each zero field has the value from defaults.
 func withDefaults(limits, defaults plugin.Limits) plugin.Limits {
 	if limits.Timeout == 0 {
 		limits.Timeout = defaults.Timeout

@@ -8,7 +8,7 @@ import (
 )
 
 // pool holds the instances of a plugin. Instances are started on demand and kept for later
-// requests. The most recently released instance is acquired first, because its memory is most
+// requests. The instance that was released most recently is used first, because its memory is most
 // likely to be in the CPU caches.
 type pool struct {
 	newInstance func(ctx context.Context) (*instance, error)
@@ -26,8 +26,8 @@ func newPool(instances int, newInstance func(ctx context.Context) (*instance, er
 }
 
 // acquire returns an instance for the exclusive use of the caller, who must release or discard it.
-// If ctx ends before an instance is free, acquire returns an error. Its code is [errors.Canceled]
-// if ctx was canceled, and [errors.ResourceExhausted] otherwise.
+// If ctx ends before an instance is free, acquire returns an error. The error has the code
+// [errors.Canceled] if ctx was canceled, and [errors.ResourceExhausted] otherwise.
 func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	select {
 	case p.semaphore <- struct{}{}:
@@ -40,16 +40,15 @@ func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	}
 	in, err := p.popIdle()
 	if in == nil && err == nil {
-		// The start of an instance continues even if the request ends. Otherwise, requests with
-		// little time left could abort one start after another, and the pool would never have an
-		// instance.
+		// An instance continues to start even if the request ends. Otherwise, requests with little
+		// time left could abort one start after another, and the pool would never have an instance.
 		in, err = p.newInstance(context.WithoutCancel(ctx))
 	}
 	if err != nil {
 		<-p.semaphore
 		return nil, err
 	}
-	if ctx.Err() != nil { // a call would fail, and the instance would be discarded
+	if ctx.Err() != nil { // a call would fail at once, and the instance would have to be discarded
 		p.release(in)
 		return nil, p.acquireError(ctx)
 	}
@@ -88,23 +87,23 @@ func (p *pool) release(in *instance) {
 	<-p.semaphore
 }
 
-// addIdle adds an instance to the idle instances. Unlike release, it does not change the semaphore,
-// so it can add an instance that was not acquired from the pool.
+// addIdle adds an instance to the idle instances. It does not change the semaphore, so the instance
+// need not have been acquired from the pool.
 func (p *pool) addIdle(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = append(p.idle, in)
 }
 
-// discard closes an acquired instance. If a later request finds no idle instance, it starts a new
-// one.
+// discard closes an acquired instance and removes it from the pool. If necessary, a later request
+// starts a new instance.
 func (p *pool) discard(in *instance) {
 	in.close()
 	<-p.semaphore
 }
 
-// close makes all later calls to acquire fail. It does not close the instances, which are closed
-// with the runtime.
+// close makes all later calls to acquire fail. It does not close the instances, because they are
+// closed together with the runtime.
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

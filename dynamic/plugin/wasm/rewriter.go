@@ -10,12 +10,12 @@ import (
 // header is the magic number and the version at the start of every WebAssembly module.
 const header = "\x00asm\x01\x00\x00\x00"
 
-// instrument returns a copy of a module with metering added, ready to be compiled.
+// instrument returns a copy of a module to which meter points have been added.
 //
 // It also rejects a module that declares more elements than its bytes can contain, or more local
-// variables or table elements than real programs have. Without this check, a module of 20 bytes
-// could crash the host: the compiler allocates memory for declared elements before it reads them,
-// and a Go process that runs out of memory crashes. All other validation is left to the compiler.
+// variables or table elements than real programs have. The compiler allocates memory for all
+// declared elements before it reads them. Without this check, a module of 20 bytes could therefore
+// exhaust the host's memory and thus crash the host. The compiler does all other validation.
 func instrument(module []byte) ([]byte, error) {
 	if len(module) < len(header) || string(module[:len(header)]) != header {
 		return nil, errors.New("plugin is not a WebAssembly module of version 1")
@@ -34,29 +34,30 @@ func instrument(module []byte) ([]byte, error) {
 	return w.finish(), nil
 }
 
-// rewriter reads a part of a module in the binary format and writes a copy with additions. It
-// copies everything that it reads, except for what is read in a call to consume. After an error,
-// the read methods return zero without reading anything, so callers need to check err only inside
-// loops.
+// rewriter reads a part of a module in the binary format and writes a copy with additions. The copy
+// contains everything that has been read, except for what a call to consume has read. After an
+// error, the read methods return zero without reading anything. Callers therefore need to check err
+// only inside loops.
 type rewriter struct {
-	// input is the whole part. unread is the rest of input, which has not been read yet.
+	// input is the whole part of the module. unread is the end of input that has not been read yet.
 	input, unread []byte
-	// output is the copy of the bytes that have been read, with the additions.
+	// output is the copy, including the additions.
 	output []byte
-	// copied is the number of bytes of input that have been copied to output or consumed.
+	// copied is the number of bytes at the start of input that have been copied to output or
+	// consumed.
 	copied   int
 	err      error
 	injected *injected
 }
 
-// reset sets the part to be read. The capacity of the output is 25 percent larger than the part to
-// leave room for additions.
+// reset sets the part to be read. To leave room for additions, the capacity of the output is 25
+// percent larger than the part.
 func (w *rewriter) reset(part []byte) {
 	w.input, w.unread = part, part
 	w.output = make([]byte, 0, len(part)+len(part)/4)
 }
 
-// copyRead copies the bytes that were read since the last copy to the output.
+// copyRead copies all bytes to the output that were read since the last call.
 func (w *rewriter) copyRead() {
 	read := len(w.input) - len(w.unread)
 	w.output = append(w.output, w.input[w.copied:read]...)
@@ -71,21 +72,22 @@ func (w *rewriter) insert(bytes []byte) {
 	}
 }
 
-// consume calls read. The bytes that the call reads are not copied to the output.
+// consume calls read. What read reads from the input is not copied to the output.
 func (w *rewriter) consume(read func()) {
 	w.copyRead()
 	read()
 	w.copied = len(w.input) - len(w.unread)
 }
 
-// finish returns the output after copying the last bytes to it.
+// finish copies the remaining bytes to the output and returns the output.
 func (w *rewriter) finish() []byte {
 	w.copyRead()
 	return w.output
 }
 
-// failf records the first error and skips the rest of the input. The formatted text follows the
-// number of the section in the error message, as in "section 3 is truncated".
+// failf records an error, unless there has already been one, and skips the rest of the input. In
+// the error message, the formatted text follows the number of the section, as in "section 3 is
+// truncated".
 func (w *rewriter) failf(format string, args ...any) {
 	if w.err == nil {
 		w.err = fmt.Errorf(format, args...)
@@ -111,8 +113,8 @@ func (w *rewriter) readByte() byte {
 	return b
 }
 
-// readUvarint reads an unsigned LEB128 number. It can also skip a signed number, whose length is
-// encoded in the same way. A 64-bit number has at most ten bytes.
+// readUvarint reads an unsigned LEB128 number. It can also be used to skip a signed number, because
+// its length is encoded in the same way. A 64-bit number has at most ten bytes.
 func (w *rewriter) readUvarint() uint64 {
 	var n uint64
 	for shift := 0; shift < 70; shift += 7 {
@@ -127,7 +129,7 @@ func (w *rewriter) readUvarint() uint64 {
 }
 
 // readLength reads a length in bytes or a count of elements. Each element has at least one byte, so
-// a value that exceeds the number of unread bytes is an error. This check prevents the compiler
+// a length that exceeds the number of unread bytes is an error. This check prevents the compiler
 // from allocating too much memory.
 func (w *rewriter) readLength() int {
 	n := w.readUvarint()
@@ -138,7 +140,7 @@ func (w *rewriter) readLength() int {
 	return int(n) //nolint:gosec // see above
 }
 
-// skipBytes skips a name or another sequence of bytes that is prefixed with its length.
+// skipBytes skips a name or another sequence of bytes that is preceded by its length.
 func (w *rewriter) skipBytes() { w.skip(w.readLength()) }
 
 // readVector reads a vector. It calls readElement to read each element.
@@ -155,8 +157,8 @@ func (w *rewriter) readElements(count int, readElement func()) {
 	}
 }
 
-// extendVector reads a vector and writes a copy with one more element, the result of newElement. It
-// calls readElement to read each existing element.
+// extendVector reads a vector and writes a copy with one more element, which is the result of
+// newElement. It calls readElement to read each of the other elements.
 func (w *rewriter) extendVector(newElement func() []byte, readElement func()) {
 	var count int
 	w.consume(func() { count = w.readLength() })
@@ -165,8 +167,8 @@ func (w *rewriter) extendVector(newElement func() []byte, readElement func()) {
 	w.insert(newElement())
 }
 
-// rewriteSized rewrites a part that is prefixed with its length, such as a section or a function
-// body, and writes the new length. read must read the whole part.
+// rewriteSized rewrites a part that is preceded by its length, such as a section or a function
+// body, and writes the new length. The function read must read the whole part.
 func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	part := &rewriter{injected: w.injected}
 	w.consume(func() {
@@ -188,8 +190,8 @@ func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	w.insert(appendSized(nil, part.finish()))
 }
 
-// functionIndex reads the index of a function. If the module defines the function, the index is
-// increased by one, because the added import precedes that function.
+// functionIndex reads the index of a function. If the function is not an import, its index is
+// increased by one, because the added import precedes it.
 func (w *rewriter) functionIndex() {
 	var index uint64
 	w.consume(func() { index = w.readUvarint() })
@@ -199,9 +201,8 @@ func (w *rewriter) functionIndex() {
 	w.insert(appendUvarint(nil, index))
 }
 
-// globalIndex reads the index of a global. It rejects indexes beyond the module's own globals,
-// because such an index could refer to the meter. A module that can set its meter could run
-// forever.
+// globalIndex reads the index of a global. It accepts only the module's own globals. A larger index
+// could refer to the meter, and a module that can set its meter could run forever.
 func (w *rewriter) globalIndex() {
 	if index := w.readUvarint(); index >= w.injected.globalCount {
 		w.failf("refers to global %d, which does not exist", index)
@@ -210,8 +211,8 @@ func (w *rewriter) globalIndex() {
 
 // injectSections adds each of the type, import and global sections that the module does not have.
 // An added section contains only the injected element. injectSections is called before each section
-// is read, and next is the id of that section. Sections are sorted by id, except for custom
-// sections, whose id is zero.
+// is read; next is the id of that section. Sections are sorted by id, except for custom sections,
+// whose id is zero.
 func (w *rewriter) injectSections(next byte) {
 	const types, imports, globals, exports = 1, 2, 6, 7
 	section := func(id byte, element []byte) {
@@ -241,7 +242,7 @@ func appendVarint(to []byte, number int64) []byte {
 	return append(to, byte(number&0x7f))
 }
 
-// appendSized appends a part, prefixed with its length.
+// appendSized appends the length of a part and then the part.
 func appendSized(to, part []byte) []byte {
 	return append(appendUvarint(to, uint64(len(part))), part...)
 }

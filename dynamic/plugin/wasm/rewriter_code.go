@@ -4,11 +4,13 @@ const (
 	opcodeLoop = 0x03
 	opcodeEnd  = 0x0b
 	opcodeCall = 0x10
-	// opcodeBulk is the prefix byte of the saturating conversions and the bulk memory instructions.
+	// opcodeBulk is the first byte of the saturating conversions and of the bulk memory
+	// instructions.
 	opcodeBulk = 0xfc
 
-	// firstBulkMemory is the lowest number after the prefix opcodeBulk that denotes a bulk
-	// instruction. Lower numbers denote conversions between number types, which take constant time.
+	// firstBulkMemory is the lowest number after opcodeBulk that stands for a bulk memory
+	// instruction. Lower numbers stand for conversions between number types, which take constant
+	// time.
 	firstBulkMemory = 8
 )
 
@@ -17,7 +19,8 @@ const (
 //
 // The meter point of a function is at its start. The meter point of a loop follows the loop
 // instruction, so that every branch to the loop executes the meter point again. Every other meter
-// point precedes the instruction that it measures. Meter points leave the operand stack unchanged.
+// point precedes the instruction whose cost it subtracts. Meter points leave the operand stack
+// unchanged.
 func (w *rewriter) functionBody() {
 	var locals uint64
 	w.readVector(func() {
@@ -41,8 +44,8 @@ func (w *rewriter) functionBody() {
 	}
 }
 
-// peekUvarint returns the number that follows the opcode of the next instruction. It does not
-// advance the reader.
+// peekUvarint returns the number that follows the opcode of the next instruction. The number
+// remains unread.
 func (w *rewriter) peekUvarint() uint64 {
 	ahead := rewriter{unread: w.unread[1:]}
 	return ahead.readUvarint()

@@ -28,9 +28,9 @@ func parseMethodList(list string) ([]string, error) {
 	return methods, nil
 }
 
-// checkMethod returns an error if method is a stream, a subscription with a handler in the module,
-// or a call without a handler in the module. served reports whether the module has a handler for
-// method.
+// checkMethod returns an error if the module cannot serve method. Streams are not supported, calls
+// need a handler in the module, and subscriptions must not have one. served reports whether the
+// module has a handler for method.
 func checkMethod(method *registry.Method, served bool) error {
 	switch kind := method.Kind(); {
 	case kind == registry.KindStream:

@@ -26,10 +26,10 @@ const (
 )
 
 // Main implements the main function of a plugin. It opens the bus given by the environment variable
-// DYNPSRPC_BUS and calls register with a server on that bus. It then reports to the host that the
+// DYNPSRPC_BUS and calls register with a server on that bus. Main then reports to the host that the
 // services are ready and waits until the host stops the program. Finally, Main waits for running
-// handlers for up to [DrainTimeout] and returns. If an error occurs, Main writes it to standard
-// error and exits with status 1.
+// handlers for up to [DrainTimeout] and returns. If an error occurs, Main writes the error to
+// standard error and exits with status 1.
 //
 // The context passed to register ends when the program is asked to stop. Use this context for
 // background work that register starts.
@@ -43,14 +43,15 @@ func Main(register func(ctx context.Context, server *dynamic.Server) error, opts
 	}
 }
 
-// environment connects the program to its host. Tests replace its fields.
+// environment is what connects the program to its host. Tests use other values.
 type environment struct {
 	getenv func(name string) string
 	stdin  io.Reader
 	stdout io.Writer
 }
 
-// run implements Main without handling signals or exiting. It returns after ctx or stdin has ended.
+// run implements Main without handling signals or exiting. When ctx has ended or stdin has been
+// closed, run shuts down the server and returns.
 func run(
 	ctx context.Context, env environment,
 	register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption,
@@ -80,8 +81,8 @@ func run(
 }
 
 // watchHost calls stop when stdin is closed. The host closes stdin to stop the program, and the
-// operating system closes it when the host dies. If the program runs without a host, watchHost does
-// nothing. If the host uses another protocol version, watchHost returns an error.
+// operating system closes stdin when the host dies. If the program runs without a host, watchHost
+// does nothing. If the host uses another protocol version, watchHost returns an error.
 func (env environment) watchHost(stop func()) error {
 	version := env.getenv(childproto.EnvABI)
 	if version == "" {
@@ -115,7 +116,7 @@ func (env environment) openBus(ctx context.Context) (bus.Bus, error) {
 	return b, nil
 }
 
-// readyLine returns the ready line, which lists the registered services.
+// readyLine returns the line that reports the registered services to the host.
 func readyLine(services []*registry.Service) []byte {
 	ready := childproto.Ready{Version: childproto.Version}
 	for _, service := range services {

@@ -1,8 +1,8 @@
 package guest
 
-// Code classifies an error. The constants have the same meaning as the constants in this module's
-// package errors. Other codes reach the caller unchanged if they consist of at most 64 lower-case
-// letters, digits and underscores.
+// Code classifies an error. The constants have the same meaning as those in package errors of
+// dynpsrpc. Other codes may also be used if they consist of at most 64 lower-case letters, digits
+// and underscores.
 type Code string
 
 // These are the codes defined in package errors.

@@ -27,9 +27,9 @@
 //
 // The host runs several instances of the program. Each instance has its own memory and handles one
 // request at a time. Variables keep their values between requests to the same instance. The host
-// discards an instance after a fault, after a request that timed out or was canceled, and when the
-// plugin is unloaded. Goroutines that a handler starts run only while the instance is handling a
-// request.
+// discards an instance if it traps or exits, or if a request times out or is canceled. It discards
+// all instances when the plugin is unloaded. Goroutines that a handler starts run only while the
+// instance is handling a request.
 //
 // # Debugging
 //

@@ -25,8 +25,8 @@ type Detail struct {
 	Value []byte
 }
 
-// Errorf returns an error with the given code and a formatted text. The verb %w wraps an error, as
-// in fmt.Errorf.
+// Errorf returns an error with the given code and a formatted text. As in fmt.Errorf, the verb %w
+// wraps an error.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
@@ -43,8 +43,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // findError returns the first *Error in err's tree. If there is none, it returns an *Error with the
-// code Unknown that wraps err. findError is used instead of errors.As because the linter allows
-// only this module's package errors. That package imports protobuf, which would make plugins
+// code Unknown that wraps err. The linter does not allow errors.As of the standard library. Package
+// errors of dynpsrpc has such a function too, but it imports protobuf, which would make plugins
 // larger.
 func findError(err error) *Error {
 	if found := searchError(err); found != nil {
@@ -70,7 +70,7 @@ func searchError(err error) *Error {
 }
 
 // encodeError encodes an error for the host. The encoding consists of the code, the text, and the
-// type URL and value of each detail. Each of these parts is prefixed with its length in four bytes.
+// type URL and value of each detail. Each of these parts is preceded by its length in four bytes.
 func encodeError(err error) []byte {
 	e := findError(err)
 	code := e.Code

@@ -9,16 +9,16 @@ import (
 // directory.
 const abiVersion = 1
 
-// errorFlag is the bit in the result of dynpsrpc_call that marks the result as an error. It is the
-// highest bit of the length.
+// errorFlag is the bit in the result of dynpsrpc_call that marks the result as an error. The lower
+// 32 bits of the result contain its length, and errorFlag is the highest of them.
 const errorFlag = 1 << 31
 
 var (
-	// inputBuffer is the buffer for requests from the host. The variable keeps the buffer from
-	// being garbage collected.
+	// inputBuffer is the buffer for requests from the host. The host knows only its address, so
+	// this variable prevents the garbage collector from freeing the buffer.
 	inputBuffer []byte
-	// result is the most recent result. The variable keeps the result from being garbage collected
-	// while the host copies it.
+	// result is the most recent result. The host knows only its address, so this variable prevents
+	// the garbage collector from freeing the result while the host copies it.
 	result []byte
 )
 
@@ -46,8 +46,8 @@ func exportedCall(method uint32, address unsafe.Pointer, size uint32, deadline i
 	return packResult(response)
 }
 
-// packResult keeps bytes alive until the next result and returns their address in the upper 32 bits
-// and their length in the lower 32 bits.
+// packResult returns the address of bytes in the upper 32 bits and the length in the lower 32 bits.
+// It keeps the bytes alive until the next call to packResult.
 func packResult(bytes []byte) uint64 {
 	result = bytes
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(bytes))))<<32 | uint64(len(bytes))

@@ -7,8 +7,8 @@ import (
 )
 
 // handlerTable contains the handlers, sorted by method name. The host identifies a method by its
-// index. Sorting ensures that the indexes are the same in all instances, regardless of the order in
-// which the handlers are registered.
+// index in the table. Because the table is sorted, the indexes are the same in all instances,
+// whatever the order in which the handlers are registered.
 type handlerTable struct {
 	methods  []string // sorted
 	handlers []Handler

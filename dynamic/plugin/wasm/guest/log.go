@@ -12,9 +12,9 @@ func Log(level slog.Level, message string) {
 	hostLog(level, message)
 }
 
-// Logger returns a logger that writes to the host's log. It passes on records of every level, and
-// the host's logger decides which ones to keep. To redirect functions such as slog.Info to the
-// host's log, pass the logger to slog.SetDefault.
+// Logger returns a logger that writes to the host's log. It passes on records of every level, so
+// the host's logger decides which records are written. To redirect functions such as slog.Info to
+// the host's log, pass the logger to slog.SetDefault.
 func Logger() *slog.Logger {
 	line := &logLine{}
 	return slog.New(logHandler{line: line, attributes: slog.NewTextHandler(&line.text, &slog.HandlerOptions{
@@ -23,8 +23,8 @@ func Logger() *slog.Logger {
 	})})
 }
 
-// logHandler is a slog.Handler that logs the message of a record, followed by its attributes in the
-// format of slog.TextHandler.
+// logHandler is a slog.Handler that logs the message and the attributes of a record. The attributes
+// have the format of slog.TextHandler.
 type logHandler struct {
 	line       *logLine
 	attributes slog.Handler
@@ -37,7 +37,8 @@ type logLine struct {
 	text bytes.Buffer
 }
 
-// dropBuiltins removes the attributes that slog.TextHandler adds: the level and the empty message.
+// dropBuiltins removes the attributes that slog.TextHandler itself adds, which are the level and an
+// empty message.
 func dropBuiltins(groups []string, attribute slog.Attr) slog.Attr {
 	_, isLevel := attribute.Value.Any().(slog.Level)
 	added := attribute.Key == slog.LevelKey && isLevel || attribute.Key == slog.MessageKey && attribute.Value.String() == ""
@@ -50,7 +51,7 @@ func dropBuiltins(groups []string, attribute slog.Attr) slog.Attr {
 func (h logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h logHandler) Handle(ctx context.Context, record slog.Record) error {
-	attributes := slog.Record{Level: record.Level} // the time is left out, because the host adds it
+	attributes := slog.Record{Level: record.Level} // without a time, because the host adds it
 	record.Attrs(func(attribute slog.Attr) bool {
 		attributes.AddAttrs(attribute)
 		return true

@@ -7,8 +7,8 @@ import (
 )
 
 // requestContext is the context of a request. It ends at the deadline or when the handler returns.
-// It does not create a timer until Done is called, because creating a timer in the guest takes
-// longer than the rest of a request, and most handlers do not call Done.
+// Its timer is created only when Done is called. Most handlers do not call Done, and creating a
+// timer in the guest takes longer than the rest of a request.
 type requestContext struct {
 	deadline time.Time
 
@@ -42,9 +42,8 @@ func (c *requestContext) Err() error {
 	return c.inner.Err()
 }
 
-// Value implements context.Context. It returns the inner context's value for key. As a result,
-// package context recognizes the inner context and needs no goroutine for a context derived from
-// this one.
+// Value implements context.Context. It returns the inner context's value for key. Package context
+// uses this to find the inner context, so that a derived context needs no goroutine.
 func (c *requestContext) Value(key any) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()

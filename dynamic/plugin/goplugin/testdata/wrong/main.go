@@ -10,7 +10,7 @@ func init() {
 	}
 }
 
-// Services does not have the type that the loader requires.
+// Services has another type than the loader requires.
 func Services() error { return nil }
 
 func main() {}

@@ -8,6 +8,6 @@
 //	}
 //
 // A plugin that uses this package links protobuf, which increases its size from 2.8 MB to 6.5 MB.
-// It also decodes each request and encodes each response in the sandbox, which accounts for most of
-// the duration of a call.
+// It also decodes each request and encodes each response in the sandbox. This takes up most of the
+// time of a call.
 package guestproto

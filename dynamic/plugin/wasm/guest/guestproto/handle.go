@@ -9,8 +9,8 @@ import (
 )
 
 // Handle registers the handler for a method, like [guest.Handle]. Req and Resp must be pointers to
-// generated messages. The handler may keep and modify the request. If it returns a nil response
-// without an error, an empty message is sent.
+// generated messages. The handler may keep and modify the request. If the handler returns a nil
+// response without an error, the caller receives an empty message.
 //
 // The call fails with code [guest.MalformedRequest] if the request cannot be decoded, and with code
 // [guest.MalformedResponse] if the response cannot be encoded.

@@ -1,4 +1,4 @@
-// Command bytesguest is a plugin for tests. Its handlers misbehave in many ways.
+// Command bytesguest is a plugin for tests. Many of its handlers misbehave on purpose.
 package main
 
 import (
@@ -64,7 +64,7 @@ func deadline(ctx context.Context, _ string) (string, error) {
 	return strconv.FormatInt(time.Until(end).Milliseconds(), 10), nil
 }
 
-// done waits for a derived context that ends before the request, and returns its error.
+// done waits until a context derived from ctx has ended, and returns the error of that context.
 func done(ctx context.Context, _ string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()
