@@ -23,6 +23,9 @@ service Weather {
   rpc Alert(Empty) returns (Empty) {
     option (psrpc.options) = { topics: true topic_params: { names: ["region", "severity"] } };
   }
+  rpc Station(Empty) returns (Empty) {
+    option (psrpc.options) = { topics: true topic_params: { names: ["country", "region", "town", "street"] } };
+  }
 }
 `
 

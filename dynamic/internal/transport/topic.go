@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -10,9 +11,12 @@ import (
 
 // CheckTopic returns an error with code invalid_argument if parts is not a topic of the method. For
 // a method without topics, parts must be empty. Otherwise there must be as many parts as the method
-// requires, and each must be valid UTF-8. In a channel name, all invalid bytes are replaced by the
-// same text, so different topics with invalid bytes would share a channel. Empty parts are
-// accepted, as in psrpc.
+// requires, and no other topic of the method may share its channels:
+//   - Each part must be valid UTF-8, because channel names replace every invalid byte by the same
+//     text.
+//   - Empty parts may stand only directly before the last part, unless all parts are empty. Subjects
+//     of NATS omit empty parts, so ["n", ""] and ["", "n"] have the same subject. Of such topics,
+//     CheckTopic accepts one.
 func CheckTopic(method *registry.Method, parts []string) error {
 	if len(parts) == method.TopicParts() {
 		return checkParts(method, parts)
@@ -28,7 +32,7 @@ func CheckTopic(method *registry.Method, parts []string) error {
 		method.FullName(), strings.Join(names, ", "), method.TopicParts(), len(parts), parts)
 }
 
-// checkParts returns an error if a part of a topic is not valid UTF-8.
+// checkParts returns an error if another topic of the method might share the channels of parts.
 func checkParts(method *registry.Method, parts []string) error {
 	for i, part := range parts {
 		if !utf8.ValidString(part) {
@@ -36,5 +40,25 @@ func checkParts(method *registry.Method, parts []string) error {
 				method.FullName(), i+1, part)
 		}
 	}
+	if hasMisplacedEmptyPart(parts) {
+		return errors.NewErrorf(errors.InvalidArgument,
+			"method %s: empty parts of a topic may stand only directly before the last part: %.200q", method.FullName(), parts)
+	}
 	return nil
+}
+
+// hasMisplacedEmptyPart reports whether an empty part stands elsewhere than directly before the last
+// part. If all parts are empty, none is misplaced.
+func hasMisplacedEmptyPart(parts []string) bool {
+	firstEmpty := slices.Index(parts, "")
+	if firstEmpty < 0 {
+		return false
+	}
+	last := len(parts) - 1
+	for _, part := range parts[firstEmpty:last] {
+		if part != "" {
+			return true
+		}
+	}
+	return parts[last] == "" && firstEmpty > 0
 }

@@ -31,7 +31,11 @@ func TestCheckTopic(t *testing.T) {
 		"replacement character": {"Report", []string{"\uFFFD"}, ""},
 		"empty first part":      {"Alert", []string{"", "high"}, ""},
 		"empty parts":           {"Alert", []string{"", ""}, ""},
-		"empty last part":       {"Alert", []string{"eu", ""}, ""},
+		"empty last part": {"Alert", []string{"eu", ""},
+			`method test.Weather/Alert: empty parts of a topic may stand only directly before the last part: ["eu" ""]`},
+		"empty middle parts": {"Station", []string{"eu", "", "", "5"}, ""},
+		"empty second part": {"Station", []string{"eu", "", "north", "5"},
+			`method test.Weather/Station: empty parts of a topic may stand only directly before the last part: ["eu" "" "north" "5"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,32 +53,39 @@ func TestCheckTopic(t *testing.T) {
 }
 
 // TestCheckTopic_Distinct checks that different topics that CheckTopic accepts never have a channel
-// name in common, and that topics without empty parts never have a subject in common. A subject
-// leaves empty parts out, as psrpc's does.
+// name or a subject in common.
 func TestCheckTopic_Distinct(t *testing.T) {
 	t.Parallel()
 	parts := []string{"", "a", "b", "a|b", "a.b", "|", ".", "*", "u+0061", "+", "\uFFFD", "\xff", "\xfe\xff", "\x00", "\U0001F600"}
-	alert := method(t, "Alert")
-	topicOf := map[string][]string{}
-	accepted := 0
-	for _, first := range parts {
-		for _, second := range parts {
-			topic := []string{first, second}
-			if CheckTopic(alert, topic) != nil {
+	for name, parts := range map[string][]string{"Alert": parts, "Station": parts[:5]} {
+		method := method(t, name)
+		topicOf := map[string][]string{}
+		accepted := 0
+		for _, topic := range combinations(parts, method.TopicParts()) {
+			if CheckTopic(method, topic) != nil {
 				continue
 			}
 			accepted++
-			channel := wire.RequestChannel("Weather", "Alert", topic, true)
-			addresses := []string{"name " + channel.Name}
-			if !slices.Contains(topic, "") {
-				addresses = append(addresses, "subject "+channel.Subject)
-			}
-			for _, address := range addresses {
+			channel := wire.RequestChannel("Weather", name, topic, true)
+			for _, address := range []string{"name " + channel.Name, "subject " + channel.Subject} {
 				other, taken := topicOf[address]
-				assert.False(t, taken && !slices.Equal(other, topic), "topics %q and %q meet on %s", other, topic, address)
+				assert.False(t, taken, "topics %q and %q meet on %s", other, topic, address)
 				topicOf[address] = topic
 			}
 		}
+		assert.Greater(t, accepted, 100)
 	}
-	assert.Greater(t, accepted, 100)
+}
+
+// combinations returns all lists of the given length with these parts.
+func combinations(parts []string, length int) (topics [][]string) {
+	if length == 0 {
+		return [][]string{nil}
+	}
+	for _, shorter := range combinations(parts, length-1) {
+		for _, part := range parts {
+			topics = append(topics, append(slices.Clone(shorter), part))
+		}
+	}
+	return topics
 }
