@@ -2,10 +2,13 @@ package registry
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/jhump/protoreflect/desc"            //nolint:staticcheck // deprecated, but used deliberately.
 	"github.com/jhump/protoreflect/desc/protoparse" //nolint:staticcheck // deprecated, but used deliberately.
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
@@ -19,13 +22,43 @@ const maxProblems = 100
 // built into the parser, or have generated Go code in the program.
 func compile(names []string, sources map[string]string) ([]protoreflect.FileDescriptor, error) {
 	var problems problemList
-	wrapped, err := newParser(sources, &problems).ParseFiles(names...)
+	parsed, err := newParser(sources, &problems).ParseFiles(names...)
 	if err != nil {
 		return nil, problems.join(err)
 	}
-	files := make([]protoreflect.FileDescriptor, len(wrapped))
-	for i, fd := range wrapped {
-		files[i] = fd.UnwrapFile()
+	return relink(parsed)
+}
+
+// relink creates the descriptors of parsed files again, with package protodesc. The descriptors that
+// the parser creates lack what protobuf-go looks for in private methods, such as whether a string
+// must be valid UTF-8 according to the features of an edition. Descriptors from sources and from
+// descriptor sets therefore behave alike.
+func relink(parsed []*desc.FileDescriptor) ([]protoreflect.FileDescriptor, error) {
+	var set descriptorpb.FileDescriptorSet
+	seen := make(map[string]bool)
+	var add func(*desc.FileDescriptor)
+	add = func(file *desc.FileDescriptor) {
+		if seen[file.GetName()] {
+			return
+		}
+		seen[file.GetName()] = true
+		for _, imported := range file.GetDependencies() {
+			add(imported)
+		}
+		set.File = append(set.File, file.AsFileDescriptorProto())
+	}
+	for _, file := range parsed {
+		add(file)
+	}
+	linked, err := protodesc.NewFiles(&set)
+	if err != nil {
+		return nil, fmt.Errorf("sources: %w", err)
+	}
+	files := make([]protoreflect.FileDescriptor, len(parsed))
+	for i, file := range parsed {
+		if files[i], err = linked.FindFileByPath(file.GetName()); err != nil {
+			return nil, fmt.Errorf("sources: file %s: %w", file.GetName(), err)
+		}
 	}
 	return files, nil
 }
