@@ -18,13 +18,21 @@ type serverOptions struct {
 	logger        *slog.Logger
 	maxFrameSize  int // bytes; 0 means no limit
 	maxConcurrent int // requests; 0 means no limit
+	// The following three limit the requests that wait for a grant.
+	maxPendingClaims     int // requests
+	maxPendingClaimBytes int
+	grantTimeout         time.Duration
 	// keepalive is the interval passed to WithKeepalive. See keepaliveInterval.
 	keepalive    time.Duration
 	interceptors serverInterceptors
 }
 
 func newServerOptions(opts []ServerOption) serverOptions {
-	o := serverOptions{timeout: DefaultServerTimeout, logger: slog.Default()}
+	o := serverOptions{
+		timeout: DefaultServerTimeout, logger: slog.Default(),
+		maxPendingClaims: DefaultMaxPendingClaims, maxPendingClaimBytes: DefaultMaxPendingClaimBytes,
+		grantTimeout: DefaultGrantTimeout,
+	}
 	for _, opt := range opts {
 		opt.applyServer(&o)
 	}
@@ -97,6 +105,41 @@ func WithServerTimeout(timeout time.Duration) ServerOption {
 // or negative, there is no limit. See [WithMaxConcurrent] for a limit per method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
+}
+
+// WithMaxPendingClaims limits how many requests the server keeps that it has claimed and that wait
+// for a grant, in which the client selects a server. If there are more, the server drops the oldest,
+// logs a warning at most once a second, and counts it in [ServerStats]. By default, or if requests is
+// zero or negative, the limit is [DefaultMaxPendingClaims].
+func WithMaxPendingClaims(requests int) ServerOption {
+	return serverOption(func(o *serverOptions) {
+		if requests > 0 {
+			o.maxPendingClaims = requests
+		}
+	})
+}
+
+// WithMaxPendingClaimBytes limits the total size of the encoded requests that wait for a grant, in
+// bytes. If they are larger, the server drops the oldest, as described at [WithMaxPendingClaims]. A
+// single request of any size may wait. By default, or if bytes is zero or negative, the limit is
+// [DefaultMaxPendingClaimBytes].
+func WithMaxPendingClaimBytes(bytes int) ServerOption {
+	return serverOption(func(o *serverOptions) {
+		if bytes > 0 {
+			o.maxPendingClaimBytes = bytes
+		}
+	})
+}
+
+// WithGrantTimeout limits how long a request that the server has claimed waits for a grant, even if
+// the request itself expires later. It must not be shorter than the longest selection of the clients;
+// see [SelectionOpts]. By default, or if timeout is zero or negative, it is [DefaultGrantTimeout].
+func WithGrantTimeout(timeout time.Duration) ServerOption {
+	return serverOption(func(o *serverOptions) {
+		if timeout > 0 {
+			o.grantTimeout = timeout
+		}
+	})
 }
 
 // AllowMissing allows a service to be registered without handlers for some of its methods. Calls to

@@ -12,7 +12,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -71,6 +70,9 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		cancel:             cancel,
 		endpoints:          map[string]*endpoint{},
 	}
+	context.AfterFunc(ctx, func() {
+		s.pendingClaims.abandon(func(e *endpoint) bool { return e.plan.registration == r })
+	})
 	for _, method := range service.Methods() {
 		r.publishers[method.Name()] = newPublisher(s.bus, method, interceptors.publish)
 	}
@@ -334,27 +336,7 @@ func (r *Registration) onCancel(frame []byte) {
 		return
 	}
 	r.running.cancel(cancel.RequestID)
-}
-
-// trackRequest registers a request, which may be a request to open a stream. If the client cancels
-// the request later, ctx is canceled. If needsGrant is true, trackRequest returns a channel that
-// receives true if the client selects this server and false if it selects another one. Otherwise,
-// trackRequest returns nil. trackRequest must be called before the claim is sent, because the
-// client may respond to the claim immediately.
-func (r *Registration) trackRequest(requestID []byte, ctx *lazyctx.Context, needsGrant bool) (grant chan bool) {
-	r.running.add(requestID, ctx)
-	if needsGrant {
-		grant = r.server.pendingClaims.register(requestID)
-	}
-	return grant
-}
-
-// untrackRequest undoes trackRequest.
-func (r *Registration) untrackRequest(requestID []byte, ctx *lazyctx.Context, grant chan bool) {
-	r.running.remove(requestID, ctx)
-	if grant != nil {
-		r.server.pendingClaims.deregister(requestID, grant)
-	}
+	r.server.pendingClaims.resolve(cancel.RequestID, false)
 }
 
 // endpointName returns the name of a method's endpoint for a topic. It is the name of the request

@@ -34,6 +34,8 @@ type Server struct {
 	// Register returns this error.
 	configErr     error
 	pendingClaims pendingClaims
+	// evictedLog limits the log lines about evicted claims.
+	evictedLog logthrottle.Throttle
 	// semaphore limits how many requests all services together may handle at the same time.
 	semaphore  semaphore.Semaphore
 	workers    *lifecycle.WorkerPool[task]
@@ -85,11 +87,15 @@ type ServerStats struct {
 	// Unsent is the number of claims and responses that the bus did not accept, for example because
 	// the broker is away, or because a client's ID does not fit into a subject.
 	Unsent uint64
+	// Evicted is the number of requests that the server dropped while they waited for a grant,
+	// because too many others waited too, or because they waited for too long. See
+	// [WithMaxPendingClaims] and [WithGrantTimeout].
+	Evicted uint64
 }
 
 type serverCounters struct {
-	badFrames, expired, duplicated, unsent atomic.Uint64
-	streams                                streamCounters
+	badFrames, expired, duplicated, unsent, evicted atomic.Uint64
+	streams                                         streamCounters
 }
 
 // task is a unit of work for the server's worker pool: a request, a stream open or the pump of a
@@ -120,6 +126,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		s.configErr = options.interceptors.err
 	}
 	s.announcers.epoch = time.Now()
+	s.pendingClaims.options, s.pendingClaims.evicted = &s.options, s.onClaimEvicted
 	s.bus = transport.LimitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.semaphore.Max = int64(options.maxConcurrent)
 	return s
@@ -136,6 +143,7 @@ func (s *Server) Stats() ServerStats {
 		Expired:    s.stats.expired.Load() + streams.expired.Load(),
 		Duplicated: s.stats.duplicated.Load() + streams.duplicated.Load(),
 		Unsent:     s.stats.unsent.Load(),
+		Evicted:    s.stats.evicted.Load(),
 		Unmatched:  streams.unmatched.Load(),
 		Overflowed: streams.overflowed.Load(),
 		Waiting:    s.waiting(),
@@ -360,6 +368,16 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// onClaimEvicted counts a request that was evicted while it waited for a grant, and logs a warning,
+// but at most one per unsentLogInterval. It never blocks.
+func (s *Server) onClaimEvicted(claim *pendingClaim) {
+	s.stats.evicted.Add(1)
+	if requests, ok := s.evictedLog.Allow(unsentLogInterval); ok {
+		s.options.logger.Warn("dynpsrpc: too many requests wait for a grant, or for too long: the oldest are dropped",
+			slog.String("method", claim.endpoint.plan.method.FullName()), slog.Uint64("requests", requests))
 	}
 }
 

@@ -33,13 +33,13 @@ type serverCall struct {
 	// publishContext limits how long publishing the response may take. It is separate from context
 	// because the response is sent even if context has ended.
 	publishContext lazyctx.Timeout
-	// grant receives true if the client selects this server and false if it selects another one. It
-	// is nil if the call needs no grant.
-	grant chan bool
-
+	// claim is the entry of the request among the server's pending claims. It is nil if the call
+	// needs no grant.
+	claim     *pendingClaim
 	requestID []byte
-	body      []byte
-	metadata  map[string]string
+	// body is the encoded request message. It is nil once the message has been decoded.
+	body     []byte
+	metadata map[string]string
 
 	// subscribers is the value that endpoint.subscribers returned when the request arrived.
 	subscribers uint32
@@ -49,6 +49,8 @@ type serverCall struct {
 	announceAt int64
 	// acceptDirect reports whether the client accepts a response without a claim.
 	acceptDirect, acceptDecline bool
+	// granted reports whether the client has selected this server.
+	granted bool
 }
 
 // startServerCall decodes a request for e and starts a worker that serves it. token is the token
@@ -88,7 +90,11 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		return false
 	}
 	c.subscribers = e.subscribers()
-	c.grant = r.trackRequest(c.requestID, &c.context, needsGrant)
+	r.running.add(c.requestID, &c.context)
+	if needsGrant {
+		c.claim = r.server.pendingClaims.register(
+			c.requestID, c, e, max(len(frame), len(c.body)), c.context.Expiry)
+	}
 	if !r.server.workers.Go(c) {
 		c.deregister()
 		return false
@@ -99,7 +105,26 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 // deregister removes the request from the cancel table of the registration and from the pending
 // claims of the server.
 func (c *serverCall) deregister() {
-	c.plan.registration.untrackRequest(c.requestID, &c.context, c.grant)
+	c.plan.registration.running.remove(c.requestID, &c.context)
+	if c.claim != nil {
+		c.plan.server.pendingClaims.remove(c.claim)
+	}
+}
+
+// finish releases everything that the request holds.
+func (c *serverCall) finish() {
+	c.context.Cancel()
+	c.deregister()
+	c.endpoint.inFlight.Leave(c.token)
+}
+
+// grantDecided implements claimant.
+func (c *serverCall) grantDecided(granted bool) {
+	c.granted = granted
+	if !granted || !c.plan.server.workers.Go(c) {
+		c.countUngranted()
+		c.finish()
+	}
 }
 
 // requestInfo implements requestInfoProvider.
@@ -109,18 +134,19 @@ func (c *serverCall) requestInfo() RequestInfo {
 
 // serve handles the request and sends the response. If the handler panics or calls runtime.Goexit,
 // serve sends an error response. In both cases, answered is still false when the deferred function
-// runs.
+// runs. If the request waits for a grant, serve returns early and is called again after the grant.
 func (c *serverCall) serve() {
-	defer c.endpoint.inFlight.Leave(c.token)
-	defer c.deregister()
-	defer c.context.Cancel()
 	var frame []byte
-	answered := false
+	answered, parked := false, false
 	var announcer *announcer
 	if c.announceAt != 0 {
 		announcer = c.plan.server.announcers.start(c)
 	}
 	defer func() {
+		if parked {
+			return // another goroutine may already use c
+		}
+		defer c.finish()
 		if announcer != nil {
 			c.plan.server.announcers.stop(announcer)
 		}
@@ -131,7 +157,7 @@ func (c *serverCall) serve() {
 			c.sendResponse(frame)
 		}
 	}()
-	frame = c.handle()
+	frame, parked = c.handle()
 	answered = true
 }
 
@@ -163,20 +189,31 @@ func (c *serverCall) atLimit() bool {
 
 // handle runs the handler and returns the frame of its response. The frame is nil if this server
 // does not handle the request, for example because the client has selected another server or is no
-// longer waiting.
-func (c *serverCall) handle() []byte {
+// longer waiting. If the request waits for a grant, handle returns true without having run the
+// handler, and the caller must not use c any more.
+func (c *serverCall) handle() (frame []byte, parked bool) {
+	if c.granted {
+		return c.run(c.claim.request), false
+	}
 	request, err := c.plan.handler.decode(c.body)
 	if err != nil {
 		// As in psrpc, the error is sent without a claim, because no other server could decode this
 		// request either.
-		return c.errorFrame(errors.NewError(errors.MalformedRequest, err))
+		return c.errorFrame(errors.NewError(errors.MalformedRequest, err)), false
 	}
-	if c.sendsClaim() && !c.claim(request) {
-		if c.maybeExpired {
-			c.plan.server.stats.expired.Add(1)
-		}
-		return nil
+	c.body = nil
+	switch granted, decided := c.obtainGrant(request); {
+	case !decided:
+		return nil, true
+	case !granted:
+		c.countUngranted()
+		return nil, false
 	}
+	return c.run(request), false
+}
+
+// run runs the handler and returns the frame of its response.
+func (c *serverCall) run(request wire.Body) []byte {
 	c.confirmFresh()
 	c.warnIfSkewed(c.plan)
 	if !c.acquireLimits() {
@@ -224,23 +261,42 @@ func (c *serverCall) needsGrant(skipClaim bool) bool {
 // sendsClaim reports whether the server must send a claim before the response. Even if no grant is
 // needed, a psrpc client ignores the response of a server whose claim it has not received.
 func (c *serverCall) sendsClaim() bool {
-	return c.grant != nil || c.plan.method.RequireClaim() && !c.acceptDirect
+	return c.claim != nil || c.plan.method.RequireClaim() && !c.acceptDirect
 }
 
-// claim sends a claim to the client and reports whether this server may handle the request. If the
-// client has to select a server first, claim waits until the client has done so.
-func (c *serverCall) claim(request wire.Body) bool {
+// obtainGrant sends a claim if the client expects one, and returns whether the server may handle the
+// request. This is the case if the client selects this server, or if no grant is needed. If the
+// client has not decided yet, the request is parked, and the caller must not use c any more.
+func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
+	if c.sendsClaim() && !c.sendClaim(request) {
+		return false, true
+	}
+	if c.claim == nil {
+		return true, true
+	}
+	c.claim.request = request
+	return c.plan.server.pendingClaims.park(c.claim)
+}
+
+// sendClaim sends a claim and reports whether the server offers to handle the request.
+func (c *serverCall) sendClaim(request wire.Body) bool {
 	offer := claimOffer{
 		plan:          c.plan,
 		requestID:     c.requestID,
-		grant:         c.grant,
+		needsGrant:    c.claim != nil,
 		client:        c.client,
 		subscribers:   c.subscribers,
 		affinity:      func() float32 { return c.affinity(request) },
 		acceptDecline: c.acceptDecline,
-		closing:       c.endpoint.closing,
 	}
-	return offer.obtainGrant(&c.context)
+	return offer.send(&c.context)
+}
+
+// countUngranted counts a request that the client has not granted if it probably arrived too late.
+func (c *serverCall) countUngranted() {
+	if c.maybeExpired {
+		c.plan.server.stats.expired.Add(1)
+	}
 }
 
 // affinity returns the affinity of this server for the request. While a concurrency limit is

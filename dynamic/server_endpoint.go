@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
@@ -79,7 +80,12 @@ func (e *endpoint) isClosing() bool {
 // drain stops accepting requests and closes the streams. Requests that are already being handled
 // continue.
 func (e *endpoint) drain() {
-	e.drainOnce.Do(func() { close(e.closing) })
+	e.drainOnce.Do(func() {
+		close(e.closing)
+		if e.plan.method.RequireClaim() {
+			time.AfterFunc(DefaultSelectionTimeout, e.abandonClaims)
+		}
+	})
 	if e.inbound.isStream {
 		// detach keeps the subscription open while other endpoints use the inbound, so stream opens
 		// may still arrive. Closing inFlight makes e reject them. Another server, or another
@@ -87,6 +93,13 @@ func (e *endpoint) drain() {
 		e.inFlight.Close()
 	}
 	e.inbound.detach(e)
+}
+
+// abandonClaims drops the requests of e that still wait for a grant. It is called some time after
+// drain: clients may select this server until then, but a client that no longer waits must not delay
+// Shutdown until its request expires.
+func (e *endpoint) abandonClaims() {
+	e.plan.server.pendingClaims.abandon(func(other *endpoint) bool { return other == e })
 }
 
 // close calls drain and stops receiving grants. Requests that are still waiting for a grant will

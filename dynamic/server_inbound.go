@@ -145,7 +145,7 @@ func (i *inbound) onStream(frame []byte) {
 		i.streams.dispatch(&parsed)
 		return
 	}
-	if e, token := i.acquire(); e != nil && !startStreamRequest(e, &parsed, token) {
+	if e, token := i.acquire(); e != nil && !startStreamRequest(e, &parsed, len(frame), token) {
 		e.inFlight.Leave(token)
 	}
 }

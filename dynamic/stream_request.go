@@ -28,16 +28,19 @@ type streamRequest struct {
 	// subscribers is the number of servers that the bus counted as a single receiver when the
 	// request arrived. It is 0 if the bus counts this server as a separate receiver.
 	subscribers uint32
-	// grant receives true if the client selected this server, and false if it selected another one.
-	// It is nil if the method does not require a claim.
-	grant chan bool
+	// claim is the entry of the request among the server's pending claims. It is nil if the method
+	// does not require a claim.
+	claim *pendingClaim
+	// granted reports whether the client has selected this server.
+	granted bool
 }
 
-// startStreamRequest starts a worker that serves a request to open a stream on e. token is the
-// token returned by e.inFlight.Enter for this request. If startStreamRequest returns true, the
-// worker passes the token to Leave when it is done. If it returns false, the request has been
-// dropped and the caller must pass the token to Leave. startStreamRequest never blocks.
-func startStreamRequest(e *endpoint, open *wire.Stream, token *lifecycle.Token) bool {
+// startStreamRequest starts a worker that serves a request to open a stream on e. size is the number
+// of bytes that the request keeps in memory. token is the token returned by e.inFlight.Enter for
+// this request. If startStreamRequest returns true, the worker passes the token to Leave when it is
+// done. If it returns false, the request has been dropped and the caller must pass the token to
+// Leave. startStreamRequest never blocks.
+func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{
 		endpoint: e, plan: e.plan, token: token, request: *open,
@@ -56,7 +59,10 @@ func startStreamRequest(e *endpoint, open *wire.Stream, token *lifecycle.Token) 
 		return false
 	}
 	req.subscribers = e.subscribers()
-	req.grant = r.trackRequest(req.request.RequestID, &req.context, needsGrant)
+	r.running.add(req.request.RequestID, &req.context)
+	if needsGrant {
+		req.claim = r.server.pendingClaims.register(req.request.RequestID, req, e, size, req.context.Expiry)
+	}
 	if !r.server.workers.Go(req) {
 		req.deregister()
 		return false
@@ -72,31 +78,60 @@ func (req *streamRequest) requestInfo() RequestInfo {
 // deregister removes the request from the cancel table of the registration and from the pending
 // claims of the server.
 func (req *streamRequest) deregister() {
-	req.plan.registration.untrackRequest(req.request.RequestID, &req.context, req.grant)
+	req.plan.registration.running.remove(req.request.RequestID, &req.context)
+	if req.claim != nil {
+		req.plan.server.pendingClaims.remove(req.claim)
+	}
+}
+
+// end ends the request, whether or not the stream has been accepted.
+func (req *streamRequest) end() {
+	req.context.Cancel()
+	req.deregister()
+}
+
+// grantDecided implements claimant.
+func (req *streamRequest) grantDecided(granted bool) {
+	req.granted = granted
+	if !granted || !req.plan.server.workers.Go(req) {
+		req.countUngranted()
+		req.end()
+		req.endpoint.inFlight.Leave(req.token)
+	}
+}
+
+// countUngranted counts a request that the client has not granted if it probably arrived too late.
+func (req *streamRequest) countUngranted() {
+	if req.maybeExpired {
+		req.plan.server.stats.expired.Add(1)
+	}
 }
 
 // serve accepts the stream and runs its handler. When it returns, all goroutines of the stream have
-// ended.
+// ended. If the request waits for a grant, serve returns early and is called again after the grant.
 func (req *streamRequest) serve() {
-	defer req.endpoint.inFlight.Leave(req.token)
+	parked := false
+	defer func() {
+		if !parked { // otherwise another goroutine may already use req
+			req.endpoint.inFlight.Leave(req.token)
+		}
+	}()
+	if req.claim != nil && !req.granted {
+		if parked = req.sendClaim(); parked || !req.granted {
+			return
+		}
+	}
 	if s, handle := req.accept(); s != nil {
 		req.handle(s, handle)
 	}
 }
 
-// accept claims the stream if the method requires a claim, runs the interceptors and acknowledges
-// the request. It returns the open stream and a function that calls the handler. It returns nil if
-// the client selected another server or if an interceptor rejected the stream. It also returns nil
-// if the stream could not be established, for example because this server is shutting down.
+// accept runs the interceptors and acknowledges the request. It returns the open stream and a
+// function that calls the handler. It returns nil if an interceptor rejected the stream. It also
+// returns nil if the stream could not be established, for example because this server is shutting
+// down.
 func (req *streamRequest) accept() (s *stream, handle func() error) {
-	defer req.deregister()
-	defer req.context.Cancel()
-	if req.grant != nil && !req.claim() {
-		if req.maybeExpired {
-			req.plan.server.stats.expired.Add(1)
-		}
-		return nil, nil
-	}
+	defer req.end()
 	req.confirmFresh()
 	req.warnIfSkewed(req.plan)
 	s = req.newStream()
@@ -130,12 +165,14 @@ func (req *streamRequest) intercept(s *stream) error {
 	})
 }
 
-// claim sends a claim and reports whether the client selected this server.
-func (req *streamRequest) claim() bool {
+// sendClaim sends a claim. It returns true if the client has not selected a server yet: the request
+// is then parked, and the caller must not use req any more. Otherwise it sets granted, and ends the
+// request if the client has not selected this server.
+func (req *streamRequest) sendClaim() (parked bool) {
 	offer := claimOffer{
 		plan:        req.plan,
 		requestID:   req.request.RequestID,
-		grant:       req.grant,
+		needsGrant:  true,
 		client:      req.client,
 		subscribers: req.subscribers,
 		affinity: func() float32 {
@@ -144,9 +181,19 @@ func (req *streamRequest) claim() bool {
 			}
 			return req.plan.handler.stream.affinity(&req.context)
 		},
-		closing: req.endpoint.closing,
 	}
-	return offer.obtainGrant(&req.context)
+	granted, decided := false, true
+	if offer.send(&req.context) {
+		granted, decided = req.plan.server.pendingClaims.park(req.claim)
+	}
+	if !decided {
+		return true
+	}
+	if req.granted = granted; !granted {
+		req.countUngranted()
+		req.end()
+	}
+	return false
 }
 
 func (req *streamRequest) newStream() *stream {

@@ -75,6 +75,7 @@ func ExampleServerSource() {
 	// dynpsrpc.server.dropped 0 [main unmatched]
 	// dynpsrpc.server.dropped 0 [main overflowed]
 	// dynpsrpc.server.dropped 0 [main unsent]
+	// dynpsrpc.server.dropped 0 [main evicted]
 }
 
 func check(err error) {

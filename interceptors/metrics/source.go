@@ -85,6 +85,7 @@ func ServerSource(name string, server *dynamic.Server) Source {
 		report(serverDropped, float64(stats.Unmatched), name, "unmatched")
 		report(serverDropped, float64(stats.Overflowed), name, "overflowed")
 		report(serverDropped, float64(stats.Unsent), name, "unsent")
+		report(serverDropped, float64(stats.Evicted), name, "evicted")
 	}
 }
 

@@ -1,0 +1,179 @@
+package dynamic_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// eternalRequest returns a request that expires in the year 2262.
+func eternalRequest(id string) *wire.Request {
+	request := newRequest(id, "hi")
+	request.Expiry = math.MaxInt64
+	return request
+}
+
+func requestID(i int) string { return fmt.Sprintf("REQ_%012d", i) }
+
+// newClaimWorld returns a server with the options, and the number of its runs of Best and Echo.
+func newClaimWorld(t testing.TB, opts ...dynamic.ServerOption) (*world, peer, *atomic.Int64) {
+	t.Helper()
+	w := newWorldOn(t, bus.NewLocal(), opts...)
+	runs := new(atomic.Int64)
+	handler := dynamic.Unary(func(_ context.Context, request text) (text, error) {
+		runs.Add(1)
+		return request, nil
+	})
+	w.serve(t, dynamic.Handlers{"Echo": handler, "Best": handler})
+	return w, peer{t, w.bus}, runs
+}
+
+func (p peer) grant(method, id string) {
+	p.t.Helper()
+	p.send(grantChannel(method), &wire.ClaimResponse{RequestID: []byte(id), ServerID: []byte("SRV_test")})
+}
+
+// TestServer_PendingClaimsHaveNoGoroutines: requests that wait for a grant cost memory only.
+func TestServer_PendingClaimsHaveNoGoroutines(t *testing.T) { // not parallel: counts goroutines
+	const requests = 5_000
+	w, p, runs := newClaimWorld(t)
+	claims := p.listen(claimChannel(peerClient), bus.Broadcast)
+	before := runtime.NumGoroutine()
+	for i := range requests {
+		p.send(requestChannel("Best"), eternalRequest(requestID(i)))
+		p.nextClaim(claims)
+	}
+	assert.Less(t, runtime.NumGoroutine(), before+200, "some idle workers stay")
+	for i := range requests {
+		p.grant("Best", requestID(i))
+	}
+	require.Eventually(t, func() bool { return runs.Load() == requests }, 10*time.Second, time.Millisecond)
+	assert.Zero(t, w.server.Stats().Evicted)
+}
+
+// TestServer_OldestPendingClaimsAreEvicted when there are too many. Those that are evicted are counted and do not
+// run, the others do.
+func TestServer_OldestPendingClaimsAreEvicted(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("x", 1000)
+	frame := len(encode(t, newRequest(requestID(0), large)))
+	for name, option := range map[string]dynamic.ServerOption{
+		"number": dynamic.WithMaxPendingClaims(10), "bytes": dynamic.WithMaxPendingClaimBytes(10 * frame),
+	} {
+		for _, method := range []string{"Best", "Echo"} {
+			t.Run(name+"/"+method, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					log := &capturedLog{}
+					w, p, runs := newClaimWorld(t, option, dynamic.WithLogger(slog.New(log)))
+					for i := range 100 {
+						p.send(requestChannel(method), newRequest(requestID(i), large))
+						synctest.Wait()
+					}
+					assert.EqualValues(t, 90, w.server.Stats().Evicted)
+					for i := range 100 {
+						p.grant(method, requestID(i))
+					}
+					synctest.Wait()
+					assert.EqualValues(t, 10, runs.Load())
+					assert.Len(t, log.all(), 1, "one line a second")
+				})
+			})
+		}
+	}
+}
+
+// TestServer_OneLargePendingClaim: the limit in bytes never evicts the only request that waits.
+func TestServer_OneLargePendingClaim(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, p, runs := newClaimWorld(t, dynamic.WithMaxPendingClaimBytes(1))
+		p.send(requestChannel("Best"), newRequest(peerRequest, "larger than that"))
+		synctest.Wait()
+		p.grant("Best", peerRequest)
+		synctest.Wait()
+		assert.EqualValues(t, 1, runs.Load())
+		assert.Zero(t, w.server.Stats().Evicted)
+	})
+}
+
+// TestServer_GrantTimeout: the expiry of a request does not decide how long the server keeps it.
+func TestServer_GrantTimeout(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		options []dynamic.ServerOption
+		timeout time.Duration
+	}{
+		"default": {nil, dynamic.DefaultGrantTimeout},
+		"option":  {[]dynamic.ServerOption{dynamic.WithGrantTimeout(time.Hour)}, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w, p, runs := newClaimWorld(t, tt.options...)
+				p.send(requestChannel("Best"), eternalRequest("REQ_early"))
+				p.send(requestChannel("Best"), eternalRequest("REQ_late"))
+				<-time.After(tt.timeout - 1)
+				p.grant("Best", "REQ_early")
+				synctest.Wait()
+				assert.EqualValues(t, 1, runs.Load())
+				<-time.After(1)
+				synctest.Wait()
+				assert.EqualValues(t, 1, w.server.Stats().Evicted)
+				p.grant("Best", "REQ_late")
+				synctest.Wait()
+				assert.EqualValues(t, 1, runs.Load())
+			})
+		})
+	}
+}
+
+// TestServer_PendingClaimsEnd when the client cancels them, with Kill at once, and with Shutdown after the time of a
+// selection. Nothing runs, and the server does not wait for their expiry.
+func TestServer_PendingClaimsEnd(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		end   func(w *world, p peer) error
+		after time.Duration
+	}{
+		"cancel": {func(w *world, p peer) error {
+			p.send(bus.Channel(wire.CancelChannel("Echoes")), &wire.Cancel{RequestID: []byte(peerRequest)})
+			return w.server.Shutdown(context.Background())
+		}, 0},
+		"kill": {func(w *world, _ peer) error {
+			w.server.Kill()
+			return w.server.Shutdown(context.Background())
+		}, 0},
+		"shutdown": {func(w *world, _ peer) error { return w.server.Shutdown(context.Background()) }, dynamic.DefaultSelectionTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w, p, runs := newClaimWorld(t)
+				p.send(requestChannel("Best"), eternalRequest(peerRequest))
+				synctest.Wait()
+				start := time.Now()
+				require.NoError(t, tt.end(w, p))
+				assert.Equal(t, tt.after, time.Since(start))
+				p.grant("Best", peerRequest)
+				synctest.Wait()
+				assert.Zero(t, runs.Load())
+				assert.Zero(t, w.server.Stats().Evicted)
+			})
+		})
+	}
+}
