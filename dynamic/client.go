@@ -11,20 +11,20 @@ import (
 // is safe for concurrent use.
 type Client[Req, Resp proto.Message] struct {
 	plan *clientPlan
-	// bound is the route for the topic to which the client is bound, or nil if there is none.
+	// bound is the route for the topic that was set with the method Topic. It is nil if no topic
+	// was set.
 	bound *route
 	// err is the error of a failed call to Topic. All calls made with the client return it.
 	err error
 }
 
 // NewClient returns a client for the method with the given full name, such as
-// "my.pkg.MyService/NormalRPC". When NewClient returns, the bus has confirmed the subscription to
-// responses.
+// "my.pkg.MyService/NormalRPC". When NewClient returns, the conn has subscribed to the responses.
 //
 // NewClient fails with the code [errors.Unimplemented] if the conn's registry has no such method,
 // and with [errors.InvalidArgument] if Req or Resp does not match the method. If the conn is
-// closed, it fails with [errors.ErrClientClosed]. If the bus cannot subscribe, the error has the
-// code of the bus's error.
+// closed, it fails with [errors.ErrClientClosed]. If the subscription fails, the error has the code
+// of the bus's error.
 func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp], error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -49,8 +49,8 @@ func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 // until Call returns. The response belongs to the caller.
 //
 // All errors have a code; see [errors.Error]. An error returned by the server keeps the server's
-// code, text and details. The following errors carry diagnostic facts about the call, which
-// [errors.FactsOf] returns:
+// code, text and details. The function [errors.FactsOf] returns diagnostic facts about the call for
+// the following errors:
 //
 //   - [errors.Unavailable], immediately and with the reason [errors.ReasonNobodyListening], if the
 //     bus knows that the method has no server;
@@ -77,9 +77,9 @@ func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...Reque
 }
 
 // OpenStream opens a stream and returns when a server has accepted it. The stream goes to one
-// server or, with MULTI routing, to all servers; in the latter case, only the first acknowledgement
-// of each frame counts. ctx applies to the entire life of the stream: when ctx ends, the stream is
-// closed with the error of ctx.
+// server or, with MULTI routing, to all servers. If it goes to all servers, only the first
+// acknowledgement of each frame counts. ctx applies to the whole life of the stream: when ctx ends,
+// the stream is closed with the error of ctx.
 //
 // OpenStream returns the same errors as [Client.Call]. The timeout of the call also applies to each
 // message sent on the stream; see [WithStreamTimeout].
@@ -96,7 +96,8 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 // has confirmed the subscription. If ctx ends before the confirmation, Subscribe fails. If ctx ends
 // later, the subscription ends.
 //
-// A subscriber that reads too slowly loses updates but does not block others; see [WithOverflow].
+// A subscriber that reads too slowly loses updates, but does not hold up other subscribers; see
+// [WithOverflow].
 func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption) (Subscription[Resp], error) {
 	if c.err != nil {
 		return nil, c.err

@@ -13,9 +13,9 @@ import (
 type Response[Resp proto.Message] struct {
 	// Result is the server's message. It is set only if Err is nil.
 	Result Resp
-	// Err is the error that the server returned. If ServerID is empty, this is the last response,
-	// and Err is the error of the call as a whole: the method has no server, the bus is down, or
-	// the conn was closed.
+	// Err is the error that the server returned. If ServerID is empty, the call as a whole has
+	// failed, and this is the last response. Err then says why: the method has no server, the bus
+	// is down, or the conn was closed.
 	Err error
 	// ServerID is the ID of the server that sent the response.
 	ServerID string
@@ -34,9 +34,9 @@ type Response[Resp proto.Message] struct {
 // NATS, and Redis Cluster without sharded pub/sub, do not count receivers. On these buses, a multi
 // call without WithExpectedResponses always lasts until its timeout.
 //
-// A caller that stops reading does not block others. Responses that it has not read before the
-// timeout may be dropped. CallMulti returns an error if the request could not be sent; see
-// [Client.Call].
+// A caller that stops reading does not hold up other calls. Responses that have not been read
+// before the timeout may be dropped. CallMulti returns an error if the request could not be sent;
+// see [Client.Call].
 func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...RequestOption) (<-chan *Response[Resp], error) {
 	call, err := c.startMulti(ctx, request, opts)
 	if err != nil {
@@ -60,10 +60,9 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 	return responses, nil
 }
 
-// deliver sends a response to the caller. It returns false if the call ends before the caller
-// receives the response.
+// deliver sends a response to the caller. It returns false if the call ends first.
 func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, response T) bool {
-	// If the channel has room, the response is sent even after the call has ended.
+	// If the channel has room, the response is sent even if the call has ended.
 	select {
 	case responses <- response:
 		return true
@@ -82,8 +81,9 @@ func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, re
 
 // Responses is like [Client.CallMulti] but returns an iterator. The request is sent when the loop
 // begins, and the call ends when the loop ends. Leaving the loop early does not cancel the handlers
-// of servers that have not answered yet. To cancel them, cancel ctx and let the iterator end the
-// loop. If the request cannot be sent, the iterator yields a single response with the error.
+// of servers that have not answered yet. To cancel the handlers, cancel ctx and let the iterator
+// end the loop. If the request cannot be sent, the iterator yields a single response with the
+// error.
 func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...RequestOption) iter.Seq[*Response[Resp]] {
 	return func(yield func(*Response[Resp]) bool) {
 		call, err := c.startMulti(ctx, request, opts)

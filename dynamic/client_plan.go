@@ -14,8 +14,7 @@ import (
 )
 
 // clientPlan holds everything about one method on a conn that does not change between calls. Types
-// and channels are resolved once, when the plan is created, rather than for each call. A clientPlan
-// is immutable.
+// and channels are looked up only once, when the plan is created. A clientPlan is immutable.
 type clientPlan struct {
 	conn      *Conn
 	method    *registry.Method
@@ -23,7 +22,7 @@ type clientPlan struct {
 	responses message.Type
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
-	// cancels reports the fate of the cancellations of the method's service.
+	// cancels records whether the broker denies the cancellations for the service of the method.
 	cancels *cancelReport
 }
 

@@ -14,7 +14,7 @@ type serverInterceptors struct {
 	stream  []StreamInterceptor
 	publish []PublishInterceptor
 	panics  []PanicHook
-	// err reports which options were passed a nil interceptor. It is nil if no interceptor is nil.
+	// err names the options to which a nil interceptor was passed. It is nil if there are none.
 	err error
 }
 
@@ -27,50 +27,52 @@ type clientInterceptors struct {
 	publish      []PublishInterceptor
 	subscription []SubscriptionInterceptor
 	panics       []PanicHook
-	// err reports which options were passed a nil interceptor. It is nil if no interceptor is nil.
+	// err names the options to which a nil interceptor was passed. It is nil if there are none.
 	err error
 }
 
 // ClientRPCHandler sends the request of a single call and returns the response. The innermost
-// handler sends the request over the bus. Each time it is called, it creates a new request with a
-// new ID and applies ctx and opts (timeouts, metadata and topic) as [Client.Call] does.
+// handler sends the request over the bus. Each call of the innermost handler creates a new request
+// with a new ID. It uses ctx and opts, which set timeouts, metadata and topic, in the same way as
+// [Client.Call].
 type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
 
 // ClientRPCInterceptor wraps the handler of a client's single calls. The returned handler may call
 // next once, several times, or not at all, and may replace the request, response, context, options
 // or error. Messages must be of the method's message types; both generated and dynamic messages are
-// accepted. The returned handler runs on the caller's goroutine, and its panics are not recovered.
+// accepted. The returned handler runs on the caller's goroutine, and panics in it are not
+// recovered.
 //
 // The interceptor itself is called when a client is created, including by [Client.Topic], and again
-// for each call that uses [WithTopic] or [WithRequestInterceptors]. State that is shared between
-// calls must therefore be kept outside the interceptor. The returned handler must be safe for
-// concurrent use.
+// for each call that uses [WithTopic] or [WithRequestInterceptors]. Variables that calls share must
+// therefore be declared outside the interceptor. The returned handler must be safe for concurrent
+// use.
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
-// ClientMultiRPCHandler handles one multi call. A handler returned by an interceptor passes an
-// event on by calling the same method of the next handler. If it does not call that method, the
-// event is suppressed.
+// ClientMultiRPCHandler handles one multi call. Each method handles one kind of event. To pass an
+// event on, a handler calls the same method of the next handler. If the handler does not call that
+// method, the event is suppressed.
 //
 // The first interceptor is always the one nearest to the caller. A request passes from the caller
 // through the interceptors, first to last, to the bus. Responses and the end of the call pass from
 // the bus through the interceptors, last to first, to the caller. For each event, the next handler
 // is the one that follows in the event's direction.
 type ClientMultiRPCHandler interface {
-	// Send sends the request. It is called on the caller's goroutine, and its panics are not
+	// Send sends the request. It is called on the caller's goroutine, and panics in Send are not
 	// recovered. If Send fails, it may be called again, which creates a new request. Once Send has
-	// succeeded, further calls fail. If an interceptor does not call next.Send, no request is sent.
-	// The caller then receives only the responses that the interceptor passes to next.Recv before
-	// its own Send returns.
+	// succeeded, further calls fail. If an interceptor's handler does not call next.Send, no
+	// request is sent. The caller then receives only the responses that the handler passes to
+	// next.Recv before its Send returns.
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
-	// Recv handles a response or an error from a server. It is never called concurrently. If
-	// response is nil and err is not from a server, err is the reason why the whole call failed.
-	// Whenever a response is passed to the caller, its [Response.ServerID] is set to the ID of the
-	// server whose response is being handled at that time. A panic is logged and ends the call with
-	// code [errors.Internal].
+	// Recv handles a response or an error from a server. It is never called concurrently. If the
+	// whole call has failed, response is nil and err is the reason. If a handler passes on several
+	// responses, the caller sees the same [Response.ServerID] in all of them: the ID of the server
+	// whose response the handler received. A panic is logged and ends the call with code
+	// [errors.Internal].
 	Recv(response proto.Message, err error)
 	// Close is called when the call has ended, or when an interceptor ends it early by calling
-	// next.Close. It is called exactly once for each handler, even if Send failed or panicked. Recv
-	// is not called after Close.
+	// next.Close. Close is called exactly once for each handler, even if Send failed or panicked.
+	// Recv is not called after Close.
 	Close()
 }
 
@@ -79,27 +81,27 @@ type ClientMultiRPCHandler interface {
 // dynamic messages are accepted.
 type ClientMultiRPCInterceptor func(info RPCInfo, next ClientMultiRPCHandler) ClientMultiRPCHandler
 
-// ServerRPCHandler handles one request. The innermost handler is the service's own handler. Its
-// response is never nil unless it returns an error.
+// ServerRPCHandler handles one request. The innermost handler is the service's own handler. If the
+// innermost handler returns no error, its response is not nil.
 type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Message, error)
 
-// ServerRPCInterceptor handles one request of a single or multi call. It may call handler, which is
-// the next handler in the chain, once, several times, or not at all, and may replace the request,
-// response, context or error. Messages must be of the method's message types; both generated and
-// dynamic messages are accepted. If the interceptor returns a nil response and a nil error, an
-// empty message is sent.
+// ServerRPCInterceptor handles one request of a single or multi call. The argument handler is the
+// next handler in the chain. The interceptor may call handler once, several times, or not at all.
+// It may replace the request, response, context or error. Messages must be of the method's message
+// types; both generated and dynamic messages are accepted. If the interceptor returns a nil
+// response and a nil error, an empty message is sent.
 //
 // The interceptor runs on the goroutine that serves the request, after the client has selected this
-// server. A panic is handled like a panic of the service's handler. ctx carries the client's ID and
-// metadata; see [RequestInfoFromContext].
+// server. A panic in the interceptor is treated like a panic in the service's handler. ctx carries
+// the client's ID and metadata; see [RequestInfoFromContext].
 type ServerRPCInterceptor func(
 	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
 ) (proto.Message, error)
 
-// StreamHandler handles one side of a stream. A handler returned by an interceptor passes an event
-// on by calling the same method of the next handler. If it does not call that method, the event is
-// suppressed. Messages must be of the method's message types; both generated and dynamic messages
-// are accepted.
+// StreamHandler handles one side of a stream. Each method handles one kind of event. To pass an
+// event on, a handler calls the same method of the next handler. If the handler does not call that
+// method, the event is suppressed. Messages must be of the method's message types; both generated
+// and dynamic messages are accepted.
 //
 // The first interceptor is the outermost: nearest to the user of the stream on a client, and
 // nearest to the bus on a server. Sent messages and closes pass from the user through all
@@ -108,30 +110,30 @@ type ServerRPCInterceptor func(
 // follows in the event's direction.
 type StreamHandler interface {
 	// Recv handles a received message. The message is acknowledged when it is put into the stream's
-	// channel. If a handler drops the message instead, it is acknowledged once Recv has returned
-	// nil. If Recv returns an error, the message is rejected and the stream is closed with that
-	// error, which is also sent to the other side. Recv is called on a goroutine of the stream, for
-	// one message at a time. A panic is logged and closes the stream with code [errors.Internal].
+	// channel. If a handler drops the message instead, the message is acknowledged once Recv has
+	// returned nil. If Recv returns an error, the message is rejected and the stream is closed with
+	// that error, which is also sent to the other side. Recv is called on a goroutine of the
+	// stream, for one message at a time. A panic is logged and closes the stream with code
+	// [errors.Internal].
 	Recv(message proto.Message) error
-	// Send sends a message; see [ClientStream]. It is called on the goroutine that called the
+	// Send sends a message; see [ClientStream]. It runs on the goroutine of the caller of the
 	// stream's Send method.
 	Send(message proto.Message, opts ...StreamOption) error
-	// Close handles the end of the stream. If this side closes the stream, Close is called first,
-	// and the stream is closed once all interceptors have passed the close on. Interceptors can
-	// replace cause, but cannot keep the stream open. The stream can also end because the other
-	// side closes it or because its context ends. Close is then called after the last Recv, with
-	// the error that the stream's Err method returns. In that case, the stream's context has
-	// already ended.
+	// Close handles the end of the stream. If this side closes the stream, the stream is closed
+	// after Close has passed through all handlers. Handlers can replace cause, but cannot keep the
+	// stream open. The stream can also end because the other side closes it or because its context
+	// ends. Close is then called after the last Recv, with the error that the stream's Err method
+	// returns. In that case, the stream's context has already ended.
 	//
-	// Close is called exactly once for each handler, even if a client's stream could not be opened,
-	// and even if the interceptor has called next.Close itself.
+	// Close is called exactly once for each handler. This is also the case if a client's stream
+	// could not be opened or if the interceptor has called next.Close.
 	Close(cause error) error
 }
 
 // StreamInterceptor returns the handler for one stream. It is called before a client opens the
-// stream and before a server accepts it. If it calls next.Close before it returns, the stream is
-// rejected with the given cause. Once the stream is open, the methods of next may be called from
-// any goroutine. Use [StreamContext] to get the context of the stream.
+// stream and before a server accepts it. If the interceptor calls next.Close before it returns, the
+// stream is rejected with the given cause. Once the stream is open, the methods of next may be
+// called from any goroutine. Use [StreamContext] to get the context of the stream.
 type StreamInterceptor func(info RPCInfo, next StreamHandler) StreamHandler
 
 // PublishHandler publishes one update to the subscribers of a method. The innermost handler
@@ -141,8 +143,8 @@ type PublishHandler func(ctx context.Context, update proto.Message) error
 // PublishInterceptor wraps the handler of one update. The returned handler may call next once,
 // several times, or not at all, and may replace the update, context or error. The update must be of
 // the method's message type; both generated and dynamic messages are accepted. The returned handler
-// runs on the publisher's goroutine, and its panics are not recovered. The interceptor itself is
-// called for each update, so state that is shared between updates must be kept outside the
+// runs on the publisher's goroutine, and panics in it are not recovered. The interceptor itself is
+// called for each update. Variables that updates share must therefore be declared outside the
 // interceptor.
 type PublishInterceptor func(info RPCInfo, next PublishHandler) PublishHandler
 
@@ -150,14 +152,15 @@ type PublishInterceptor func(info RPCInfo, next PublishHandler) PublishHandler
 // update into the subscription's channel, and blocks while the channel is full.
 type DeliveryHandler func(ctx context.Context, update proto.Message) error
 
-// SubscriptionInterceptor wraps the handler of a subscription's updates. It is called once, when
-// the subscription is created. The returned handler may call next once, several times, or not at
-// all, and may replace the update or context. The update must be of the method's message type; both
-// generated and dynamic messages are accepted. An update that is not passed on is dropped. If the
-// handler returns an error, the update is counted in the Refused field of [SubscriptionStats].
+// SubscriptionInterceptor wraps the handler of a subscription's updates. The interceptor is called
+// once, when the subscription is created. The returned handler may call next once, several times,
+// or not at all, and may replace the update or context. The update must be of the method's message
+// type; both generated and dynamic messages are accepted. If the handler does not call next, the
+// update is dropped. If it returns an error, the update is counted in the field Refused of
+// [SubscriptionStats].
 //
 // The handler runs on a goroutine of the subscription and receives one update at a time. Further
-// updates wait, subject to [WithBufferSize] and [WithOverflow]. next may be called from any
+// updates wait in the buffer; see [WithBufferSize] and [WithOverflow]. next may be called from any
 // goroutine. ctx is the context of the subscription and carries the update's metadata; see
 // [RequestInfoFromContext]. The handler must not call the subscription's Close method, because
 // Close waits for the handler to return. A panic is logged and ends the subscription with code

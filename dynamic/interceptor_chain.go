@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// chain wraps handler in interceptors, the first of which becomes the outermost. It returns an
-// error if an interceptor returns a nil handler.
+// chain wraps handler in the given interceptors. The first interceptor becomes the outermost. chain
+// returns an error if an interceptor returns a nil handler.
 func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler H) (H, error) {
 	for _, intercept := range slices.Backward(interceptors) {
 		handler = intercept(info, handler)
@@ -23,19 +23,19 @@ func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler
 	return handler, nil
 }
 
-// errNoHandler returns the error reported when an interceptor returns a nil handler.
+// errNoHandler returns the error for an interceptor that has returned a nil handler.
 func errNoHandler(method *registry.Method) error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s returned no handler", method.FullName())
 }
 
-// interceptorPanicked returns the error reported when an interceptor panics. The error does not
-// contain the panic value, because it may be sent to the other side.
+// interceptorPanicked returns the error for an interceptor that has panicked. The error may be sent
+// to the other side, so it does not contain the panic value.
 func interceptorPanicked(method *registry.Method) errors.Error {
 	return errors.NewErrorf(errors.Internal, "an interceptor of %s panicked", method.FullName())
 }
 
-// wrongMessage returns the error reported when an interceptor passes on a message that is not of
-// the method's type. kind is "request", "response", "update" or "message".
+// wrongMessage returns the error for an interceptor that has passed on a message of the wrong type.
+// kind is "request", "response", "update" or "message".
 func wrongMessage(kind string, method *registry.Method, err error) error {
 	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", kind, method.FullName(), err)
 }
@@ -49,8 +49,8 @@ func ensureCode(err error) error {
 	return errors.FromContext(err)
 }
 
-// chainServerRPC wraps handler in interceptors, the first of which becomes the outermost. The chain
-// is built once per endpoint, so that calls need no allocations for it.
+// chainServerRPC wraps handler in the given interceptors. The first interceptor becomes the
+// outermost. The chain is built once for each endpoint, so that calls allocate nothing for it.
 func chainServerRPC(interceptors []ServerRPCInterceptor, info RPCInfo, handler ServerRPCHandler) ServerRPCHandler {
 	for _, intercept := range slices.Backward(interceptors) {
 		next := handler

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// newHandler returns the handler for single calls on route r. Requests pass through the
-// interceptors of the conn, then through those of the call, and are then sent.
+// newHandler returns the handler for single calls on route r. A request passes through the
+// interceptors of the conn and then through those of the call before it is sent.
 func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {
 	info := p.callInfo(r)
 	send := func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error) {
@@ -30,7 +30,7 @@ func (p *clientPlan) newHandler(r *route) (ClientRPCHandler, error) {
 	})
 }
 
-// send checks the request received from the innermost interceptor and sends it.
+// send checks a request that has passed through all interceptors, and sends it.
 func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
 	r, err := p.resolveIntercepted(r, request, o)
 	if err != nil {
@@ -39,7 +39,7 @@ func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, 
 	return p.callDirect(ctx, r, request, o)
 }
 
-// resolveIntercepted checks the request and options received from the innermost interceptor and
+// resolveIntercepted checks a request and options that have passed through all interceptors, and
 // returns the route for the request. The route differs from r if an interceptor has set another
 // topic.
 func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requestOptions) (*route, error) {
@@ -55,8 +55,8 @@ func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requ
 	return p.topicRoute(o.topic)
 }
 
-// callIntercepted makes a single call through the interceptors. The errors that it returns always
-// have a code.
+// callIntercepted makes a single call through the interceptors. An error that it returns always has
+// a code.
 func (p *clientPlan) callIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption,
 ) (proto.Message, error) {

@@ -13,9 +13,9 @@ import (
 )
 
 // multiChain is the handler chain of one multi call. A request passes through the handlers in
-// ascending order, and the call is started after the last one. Responses pass through the handlers
-// in descending order and are then buffered for the caller, in the field ready. The buffer is
-// needed because an interceptor can produce any number of responses for each one that it receives.
+// ascending order, and the last handler starts the call. Responses pass through the handlers in
+// descending order. The field ready then holds them until the caller reads them. This buffer is
+// needed because a handler can pass on any number of responses for each response that it receives.
 type multiChain struct {
 	plan  *clientPlan
 	route *route
@@ -41,7 +41,7 @@ type multiChain struct {
 	done bool
 }
 
-// multiStage is passed to the interceptor at index as its next handler.
+// multiStage is the next handler that the interceptor with this index receives.
 type multiStage struct {
 	chain *multiChain
 	index int
@@ -79,7 +79,7 @@ func (p *clientPlan) startMultiIntercepted(
 		}
 	}
 	started := false
-	defer func() { // Close the handlers if Send fails or panics.
+	defer func() { // close the handlers if Send fails or panics
 		if !started {
 			c.close()
 		}
@@ -92,11 +92,11 @@ func (p *clientPlan) startMultiIntercepted(
 	return call, nil
 }
 
-// start passes the request to the first handler and returns the call. If start succeeds, the
-// returned call is not nil, even if the interceptors have not sent a request.
+// start passes the request to the first handler and returns the call. If start succeeds, it always
+// returns a call, even if the interceptors have not sent a request.
 func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
 	started := false
-	defer func() { // Stop the call if Send fails or panics after the request has been sent.
+	defer func() { // stop the call if Send fails or panics after the request has been sent
 		if !started {
 			if call := c.freeze(); call != nil {
 				call.stop()
@@ -114,8 +114,8 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 	return call, nil
 }
 
-// newUnsentMulti returns the call to use if the interceptors have not sent a request. No server
-// responds to it.
+// newUnsentMulti returns a call without a request and without responses. It is used if the
+// interceptors have not sent a request.
 func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
 	return &multiCall{plan: p, route: r, id: id.NewRequest(), done: true, timer: p.conn.timers.Start(DefaultClientTimeout)}
 }
@@ -129,8 +129,8 @@ func (c *multiChain) freeze() *multiCall {
 	return c.call
 }
 
-// send calls the Send method of the handler at index, or starts the call if index is past the last
-// handler.
+// send calls the Send method of the handler at index. If there is no such handler, send starts the
+// call.
 func (c *multiChain) send(index int, ctx context.Context, request proto.Message, opts []RequestOption) error {
 	if index < len(c.handlers) {
 		return c.handlers[index].Send(ctx, request, opts...)
@@ -149,8 +149,8 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 		c.sent, c.call = err == nil, call
 	}
 	c.mu.Unlock()
-	// If the first handler's Send has returned in the meantime, stop the call, because no goroutine
-	// would read the responses.
+	// If the first handler's Send has returned in the meantime, no goroutine reads the responses,
+	// so the call is stopped.
 	if started && err == nil {
 		call.stop()
 		return c.errStarted()
@@ -158,8 +158,8 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 	return err
 }
 
-// errStarted returns the error reported when Send is called a second time or after the first
-// handler's Send has returned.
+// errStarted returns the error for a call of Send that is not allowed: the request was already
+// sent, or the first handler's Send has returned.
 func (c *multiChain) errStarted() error {
 	return errors.NewErrorf(
 		errors.Internal, "request of %s was already sent, or Send has returned", c.plan.method.FullName())
@@ -193,7 +193,7 @@ func (c *multiChain) next(ctx context.Context, call *multiCall) (response server
 }
 
 // popReady removes and returns the first response in ready. If ready is empty, done reports whether
-// the call has ended, in which case no more responses will be added.
+// the call has ended. After that, no more responses are added.
 func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -237,8 +237,8 @@ func (c *multiChain) setCurrentServer(server string) {
 	c.currentServer = server
 }
 
-// recv calls the Recv method of the handler at index, or adds the response to ready if index is
-// negative.
+// recv calls the Recv method of the handler at index. If index is negative, recv adds the response
+// to ready.
 func (c *multiChain) recv(index int, response proto.Message, err error) {
 	if index >= 0 {
 		if !c.closed[index].Load() {
@@ -273,8 +273,8 @@ func (c *multiChain) end() {
 	notify(call)
 }
 
-// notify wakes the goroutine waiting in next. It does nothing if call is nil, which means that no
-// request has been sent yet.
+// notify wakes the goroutine that waits in next. It does nothing if call is nil, because no request
+// has been sent in that case.
 func notify(call *multiCall) {
 	if call != nil {
 		call.wakeup.Send()
@@ -292,9 +292,9 @@ func (c *multiChain) close() {
 	}
 }
 
-// closeFrom calls the Close method of the handler at index unless it has already been called. The
-// handler then passes the close on towards the caller. If index is negative, closeFrom ends the
-// call.
+// closeFrom calls the Close method of the handler at index, unless this has already been done. That
+// method usually calls the Close method of the next handler towards the caller. If index is
+// negative, closeFrom ends the call.
 func (c *multiChain) closeFrom(index int) {
 	if index < 0 {
 		c.end()
@@ -303,10 +303,10 @@ func (c *multiChain) closeFrom(index int) {
 	}
 }
 
-// PeerOf returns the ID of the server whose response is being received. It is meant to be called by
-// the Recv method of an interceptor's handler; next is the handler that was passed to the
-// interceptor. PeerOf returns an empty string if it is called outside of Recv, if the error being
-// received does not come from a server, or if next was not created by this package.
+// PeerOf returns the ID of the server whose response is being received. Call PeerOf in the Recv
+// method of an interceptor's handler. next must be the handler that was passed to the interceptor.
+// PeerOf returns an empty string if it is called outside of Recv, if the error being received does
+// not come from a server, or if next was not created by this package.
 func PeerOf(next ClientMultiRPCHandler) string {
 	stage, ok := next.(multiStage)
 	if !ok {

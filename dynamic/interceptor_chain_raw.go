@@ -10,9 +10,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// rawCall holds the encoded messages of a call to a raw handler, while the interceptors work on the
-// decoded messages. It is stored in the request's context. If an interceptor passes on a context
-// that is not derived from the request's context, the rawCall cannot be found any more.
+// rawCall holds the encoded messages of a call to a raw handler, while the interceptors see the
+// decoded messages. It is stored in the request's context, so it is lost if an interceptor replaces
+// that context by an unrelated one.
 type rawCall struct {
 	request []byte
 	// response is the most recent response returned by the handler.
@@ -21,13 +21,13 @@ type rawCall struct {
 
 type rawCallKey struct{}
 
-// interceptedRaw returns a function that calls a raw handler through interceptors, decoding the
-// messages for them. A message that the interceptors do not change keeps its original bytes.
-// Encoding the message again could change its bytes, because protobuf encodings are not canonical.
+// interceptedRaw returns a function that calls a raw handler through interceptors. The interceptors
+// receive decoded messages. If they do not change a message, its original bytes are used. Encoding
+// the message again could change the bytes, because protobuf encodings are not canonical.
 func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
-		if call == nil { // An interceptor has replaced the request's context with an unrelated one.
+		if call == nil { // an interceptor has replaced the request's context with an unrelated one
 			call = &rawCall{}
 		}
 		encoded, err := b.requestType.Encode(request, call.request)

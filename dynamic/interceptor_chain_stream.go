@@ -16,7 +16,7 @@ import (
 // StreamContext returns the context of a stream. next must be the handler that was passed to a
 // [StreamInterceptor]; for any other handler, StreamContext returns [context.Background]. On a
 // server, the context carries the client's ID and metadata; see [RequestInfoFromContext]. On a
-// client whose stream is not open yet, it is the context passed to OpenStream.
+// client, until the stream is open, it is the context passed to OpenStream.
 func StreamContext(next StreamHandler) context.Context {
 	stage, ok := next.(streamStage)
 	if !ok {
@@ -28,8 +28,8 @@ func StreamContext(next StreamHandler) context.Context {
 // SetStreamContext replaces the context returned by [StreamContext]. ctx must be derived from that
 // context. On a server, ctx becomes the context of the stream. On a client, ctx replaces the
 // context passed to OpenStream, so the metadata in ctx is sent when the stream is opened.
-// SetStreamContext must be called before the interceptor returns its handler. It has no effect if
-// it is called later or if next was not created by this package.
+// SetStreamContext must be called before the interceptor returns its handler. Later calls have no
+// effect, and neither do calls for a handler that was not passed to an interceptor.
 func SetStreamContext(next StreamHandler, ctx context.Context) {
 	if stage, ok := next.(streamStage); ok && !stage.chain.built {
 		stage.chain.context = ctx
@@ -37,35 +37,37 @@ func SetStreamContext(next StreamHandler, ctx context.Context) {
 }
 
 // streamChain is the handler chain of one stream. On both sides, handlers[0] is nearest to the
-// user: Send and Close pass through the handlers in ascending order, Recv in descending order.
+// user. Calls of Send and Close pass through the handlers in ascending order, and calls of Recv in
+// descending order.
 type streamChain struct {
 	method *registry.Method
 	panics panicReporter
-	// context is used as the stream's context until stream is set.
+	// context is the stream's context as long as the field stream is nil.
 	context context.Context //nolint:containedctx // it has the lifetime of the stream
-	// built reports whether all interceptors have returned their handlers. After that, context does
-	// not change.
+	// built reports whether all interceptors have returned their handlers. After that, the field
+	// context does not change.
 	built    bool
 	handlers []StreamHandler
 	// closed records for each handler whether its Close method has been called.
 	closed []atomic.Bool
-	// stream is the stream that the chain belongs to. It is nil until that stream has been created.
+	// stream is the stream to which the chain belongs. It is nil until that stream has been
+	// created.
 	stream atomic.Pointer[stream]
-	// refusal points to the cause that an interceptor passed to Close before stream was set. It is
-	// nil if Close was not called before then.
+	// refusal points to the cause if an interceptor has called Close before the field stream was
+	// set. Otherwise it is nil.
 	refusal atomic.Pointer[error]
 
 	// receiving counts the messages that are being put into the user's channel. The channel is
-	// closed once the count has dropped to zero.
+	// closed only after all of them are in it.
 	receiving *lifecycle.Gate
-	// pendingAck is the message that the pump, the stream's delivery goroutine, is currently
-	// passing through the handlers. It is nil once the message has been acknowledged.
+	// pendingAck is the message that is passing through the handlers and has not been acknowledged
+	// yet. It is nil if there is no such message.
 	pendingAck atomic.Pointer[streamMessage]
 	// readerGone reports whether the user has stopped reading messages.
 	readerGone atomic.Bool
 }
 
-// streamStage is passed to the interceptor at index as its next handler.
+// streamStage is the next handler that the interceptor with this index receives.
 type streamStage struct {
 	chain *streamChain
 	index int
@@ -86,9 +88,9 @@ func (s streamStage) Send(message proto.Message, opts ...StreamOption) error {
 
 func (s streamStage) Close(cause error) error { return s.chain.closeFrom(s.index+1, cause) }
 
-// newStreamChain builds the chain for interceptors, which must be in order from the user to the
-// bus. It returns an error if an interceptor rejects the stream. If there are no interceptors, it
-// returns nil; finish may be called on a nil chain.
+// newStreamChain builds the chain for the given interceptors. The first interceptor must be the one
+// nearest to the user. newStreamChain returns an error if an interceptor rejects the stream. If
+// there are no interceptors, it returns a nil chain, on which finish may be called.
 func newStreamChain(
 	ctx context.Context, panics panicReporter, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {
@@ -120,8 +122,8 @@ func newStreamChain(
 	return c, nil
 }
 
-// send calls the Send method of the handler at index, or sends the message on the stream if index
-// is past the last handler.
+// send calls the Send method of the handler at index. If there is no such handler, send sends the
+// message on the stream.
 func (c *streamChain) send(index int, message proto.Message, opts []StreamOption) error {
 	if index < len(c.handlers) {
 		return c.handlers[index].Send(message, opts...)
@@ -141,26 +143,27 @@ func (c *streamChain) notOpen() error {
 	return errors.NewErrorf(errors.Internal, "an interceptor used stream %s before it was open", c.method.FullName())
 }
 
-// close closes the stream on behalf of its user. The close passes through the handlers first.
+// close is called when the user closes the stream. It calls the Close methods of the handlers
+// first.
 func (c *streamChain) close(s *stream, cause error) error {
-	// Close the stream even if an interceptor panics or does not pass the close on.
+	// The stream is closed even if a handler panics or does not call next.Close.
 	defer func() {
 		if s.Err() == nil {
 			_ = s.Close(cause)
 		}
 	}()
-	if c.closed[0].Load() { // Another Close is already passing through the handlers.
+	if c.closed[0].Load() { // Close is already passing through the handlers
 		return s.Close(cause)
 	}
-	if err := s.Err(); err != nil { // The stream was already closed for another reason.
+	if err := s.Err(); err != nil { // the stream was already closed for another reason
 		cause = err
 	}
 	return c.closeFrom(0, cause)
 }
 
-// closeFrom calls the Close method of the handler at index unless it has already been called. If
-// index is past the last handler, closeFrom closes the stream. If there is no method to call and
-// the stream does not exist yet, closeFrom records cause in refusal.
+// closeFrom calls the Close method of the handler at index, unless this has already been done. If
+// there is no handler with this index, closeFrom closes the stream. If the stream does not exist
+// yet, closeFrom records cause in c.refusal instead.
 func (c *streamChain) closeFrom(index int, cause error) error {
 	s := c.stream.Load()
 	switch {
@@ -196,9 +199,9 @@ func (c *streamChain) finish(cause error) {
 // receive passes a message through the handlers into the user's channel. It returns false if no
 // more messages can be delivered. It is called only by the pump, the stream's delivery goroutine.
 //
-// recv acknowledges the message if the handlers pass it on, and receive acknowledges it if they do
-// not. pendingAck ensures that the message is acknowledged only once, even if a handler passes on
-// several messages.
+// If the handlers pass the message on, it is acknowledged by the method recv, and otherwise by
+// receive. The field pendingAck ensures that the message is acknowledged only once, even if a
+// handler passes on several messages.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
 	c.pendingAck.Store(&message)
 	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
@@ -215,8 +218,8 @@ func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Me
 	return true
 }
 
-// recv calls the Recv method of the handler at index, or puts the message into the user's channel
-// if index is negative.
+// recv calls the Recv method of the handler at index. If index is negative, recv puts the message
+// into the user's channel.
 func (c *streamChain) recv(index int, message proto.Message) error {
 	if index >= 0 {
 		return c.handlers[index].Recv(message)
@@ -240,11 +243,11 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 	return nil
 }
 
-// SendBounds returns the limits that would apply to a Send made now with opts: the context that
-// ends it, its deadline, and the size of the stream's send window (0 if there is none). next must
-// be the handler that was passed to a [StreamInterceptor]. If the stream is not open yet,
-// SendBounds returns the context returned by [StreamContext] and zero values. If next was not
-// created by this package, the context is [context.Background].
+// SendBounds returns the limits that would apply to a Send made now with opts. ctx and deadline
+// limit how long the Send may take. window is the size of the stream's send window, or 0 if the
+// stream has none. next must be the handler that was passed to a [StreamInterceptor]; for any other
+// handler, the context is [context.Background]. If the stream is not open yet, SendBounds returns
+// the context of [StreamContext] and zero values.
 func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, deadline time.Time, window int) {
 	stage, ok := next.(streamStage)
 	if !ok {

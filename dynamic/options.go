@@ -16,10 +16,10 @@ func (f frameSizeOption) applyServer(o *serverOptions) { o.maxFrameSize = int(f)
 func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f) }
 
 // WithMaxFrameSize limits the size of frames in bytes, in addition to the limit of the bus. Sending
-// a larger frame fails with code resource_exhausted. Larger frames that are received are dropped
-// and counted as bad frames. The limit also applies to the decompressed size of frames that psrpc
-// has compressed. By default, or if bytes is zero or negative, there is no limit, except that a
-// decompressed frame must not be larger than [bus.DefaultMaxFrameSize].
+// a larger frame fails with code resource_exhausted. A larger frame that is received is dropped and
+// counted as a bad frame. If psrpc has compressed a frame, the limit also applies to the
+// decompressed size. By default, or if bytes is zero or negative, frames have no limit of their
+// own, and the decompressed size is limited to [bus.DefaultMaxFrameSize].
 func WithMaxFrameSize(bytes int) Option {
 	return frameSizeOption(max(bytes, 0))
 }
@@ -31,8 +31,8 @@ func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
 // WithLogger sets the logger of a server or conn. A server logs panics in handlers and frames that
 // it could not send. A conn logs panics in interceptors if the panics do not reach a caller. By
-// default, the logger is the one that slog.Default() returns when the server or conn is created. If
-// logger is nil, the logger is the one that slog.Default() returns when WithLogger is called.
+// default, slog.Default() is called for the logger when the server or conn is created. If logger is
+// nil, slog.Default() is called when WithLogger is called.
 func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()
@@ -78,7 +78,7 @@ func (g serviceOptionGroup) applyRegister(o *registerOptions) {
 	}
 }
 
-// ServiceOptions combines several options into one. They are applied in the order given.
+// ServiceOptions combines several options into one. The options are applied in the given order.
 func ServiceOptions(options ...ServiceOption) ServiceOption { return serviceOptionGroup(options) }
 
 type connOptionGroup []ConnOption
@@ -89,5 +89,5 @@ func (g connOptionGroup) applyConn(o *connOptions) {
 	}
 }
 
-// ConnOptions combines several options into one. They are applied in the order given.
+// ConnOptions combines several options into one. The options are applied in the given order.
 func ConnOptions(options ...ConnOption) ConnOption { return connOptionGroup(options) }

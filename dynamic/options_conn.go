@@ -7,8 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// DefaultClientTimeout is the timeout of a call if no timeout is set and its context has no
-// deadline.
+// DefaultClientTimeout is the timeout of a call if neither an option sets a timeout nor the context
+// of the call has a deadline.
 const DefaultClientTimeout = 3 * time.Second
 
 type connOptions struct {
@@ -17,7 +17,7 @@ type connOptions struct {
 	timeout          time.Duration
 	selectionTimeout time.Duration
 	maxFrameSize     int // bytes; 0 means no limit
-	// keepalive is the interval passed to WithKeepalive. See keepaliveInterval.
+	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive     time.Duration
 	requestHooks  []RequestHook
 	responseHooks []ResponseHook
@@ -25,8 +25,8 @@ type connOptions struct {
 	logger        *slog.Logger
 }
 
-// adaptiveSelection returns the timeouts for calls that select a server by affinity and do not set
-// SelectionOpts.
+// adaptiveSelection returns the SelectionOpts for calls that select a server by affinity and have
+// no SelectionOpts of their own.
 func (o *connOptions) adaptiveSelection() SelectionOpts {
 	return SelectionOpts{AffinityTimeout: o.selectionTimeout, ShortCircuitTimeout: DefaultShortCircuitTimeout}
 }
@@ -53,19 +53,19 @@ func WithClientID(id string) ConnOption {
 }
 
 // WithClientTimeout sets the timeout for all calls on the conn. A call ends when the timeout
-// expires or when its context ends, whichever happens first. By default, or if timeout is zero or
-// negative, a call ends at the deadline of its context, or after [DefaultClientTimeout] if the
-// context has no deadline.
+// expires or when the context of the call ends, whichever happens first. By default, or if timeout
+// is zero or negative, a call ends at the deadline of its context. If the context has no deadline,
+// the call ends after [DefaultClientTimeout].
 func WithClientTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) { o.timeout = max(timeout, 0) })
 }
 
-// WithSelectionTimeout limits how long a call waits for a sign that a server has received its
-// request, if it does not set [SelectionOpts]. For most methods the sign is a claim. The single
-// server that receives a request to a queue method sends no claim; instead, it announces a handler
-// that takes longer than a fifth of a second or a quarter of timeout, whichever is shorter. If no
-// sign arrives in time, the call fails with code unavailable. By default, or if timeout is zero or
-// negative, [DefaultSelectionTimeout] is used.
+// WithSelectionTimeout limits how long a call waits for a sign that a server has received the
+// request. It applies to calls without [SelectionOpts]. For most methods, the sign is a claim. For
+// a queue method, a single server receives the request and sends no claim. Instead, this server
+// tells the client if the handler takes longer than a fifth of a second or a quarter of timeout,
+// whichever is shorter. If no sign arrives in time, the call fails with code unavailable. By
+// default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {
@@ -77,18 +77,18 @@ func WithSelectionTimeout(timeout time.Duration) ConnOption {
 // ConnOption configures [NewConn].
 type ConnOption interface{ applyConn(o *connOptions) }
 
-// WithRequestHooks adds hooks that are called for each request, in the order given. They correspond
-// to the request hooks of psrpc. Interceptors can do more; see [ClientRPCInterceptor].
+// WithRequestHooks adds hooks that are called for each request, in the given order. The hooks are
+// the same as the request hooks of psrpc. Interceptors can do more; see [ClientRPCInterceptor].
 func WithRequestHooks(hooks ...RequestHook) ConnOption {
 	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
 }
 
-// WithResponseHooks adds hooks that are called for each response or error, in the order given.
+// WithResponseHooks adds hooks that are called for each response or error, in the given order.
 func WithResponseHooks(hooks ...ResponseHook) ConnOption {
 	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
 }
 
-// maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout. The
-// expiry of a request is sent in nanoseconds since the Unix epoch, as an int64 that cannot
+// maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout. A request
+// contains the time at which it expires, in nanoseconds since the Unix epoch. This int64 cannot
 // represent times after the year 2262.
 const maxTimeout = 100 * 365 * 24 * time.Hour

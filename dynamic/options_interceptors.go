@@ -24,8 +24,8 @@ func (f requestInterceptorOption) applyRequest(o *requestOptions) {
 	f(o.interceptors)
 }
 
-// appendNonNil appends interceptors to *list. It skips nil interceptors and adds an error for each
-// nil interceptor to *problems. The error contains option, which is the name of the option.
+// appendNonNil appends interceptors to *list. It skips nil interceptors and appends an error to
+// *problems for each of them. The error contains the name of the option that was used.
 func appendNonNil[I any](list *[]I, problems *error, option string, interceptors []I) {
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {
@@ -46,8 +46,8 @@ func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOpti
 }
 
 // WithServerStreamInterceptors adds interceptors for the streams of a server or service. The first
-// interceptor is the outermost and is closest to the bus. Interceptors of the server are outside
-// those of the service. If an interceptor is nil, [Server.Register] returns an error.
+// interceptor is the outermost, which is the one closest to the bus. Interceptors of the server are
+// outside those of the service. If an interceptor is nil, [Server.Register] returns an error.
 func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
@@ -80,8 +80,8 @@ func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) C
 }
 
 // WithClientStreamInterceptors adds interceptors for the streams of a conn. The first interceptor
-// is the outermost and is closest to the user of the stream. If an interceptor is nil, [NewConn]
-// returns an error.
+// is the outermost, which is the one closest to the user of the stream. If an interceptor is nil,
+// [NewConn] returns an error.
 func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)
@@ -89,8 +89,8 @@ func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption 
 }
 
 // WithSubscriptionInterceptors adds interceptors for the updates received by the subscriptions of a
-// conn. The first interceptor is the outermost: it is closest to the bus and receives each update
-// first. If an interceptor is nil, [NewConn] returns an error.
+// conn. The first interceptor is the outermost, which is the one closest to the bus. It receives
+// each update first. If an interceptor is nil, [NewConn] returns an error.
 func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.subscription, &c.err, "WithSubscriptionInterceptors", interceptors)
@@ -106,18 +106,18 @@ func WithPublishInterceptors(interceptors ...PublishInterceptor) ConnOption {
 	})
 }
 
-// WithRequestInterceptors adds interceptors for the single call that it is passed to. They run
-// inside the conn's interceptors. The first interceptor is the outermost. If an interceptor is nil,
-// the call fails with code invalid_argument.
+// WithRequestInterceptors adds interceptors for one single call. The added interceptors run inside
+// those of the conn. The first interceptor is the outermost. If an interceptor is nil, the call
+// fails with code invalid_argument.
 func WithRequestInterceptors(interceptors ...ClientRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.rpc, &c.err, "WithRequestInterceptors", interceptors)
 	})
 }
 
-// WithRequestMultiInterceptors adds interceptors for the multi call that it is passed to. They run
-// inside the conn's interceptors. The first interceptor is the outermost. If an interceptor is nil,
-// the call fails with code invalid_argument.
+// WithRequestMultiInterceptors adds interceptors for one multi call. The added interceptors run
+// inside those of the conn. The first interceptor is the outermost. If an interceptor is nil, the
+// call fails with code invalid_argument.
 func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.multi, &c.err, "WithRequestMultiInterceptors", interceptors)
@@ -125,8 +125,8 @@ func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) Req
 }
 
 // WithRequestStreamInterceptors adds interceptors for the stream that is opened with this option.
-// They run inside the conn's interceptors. The first interceptor is the outermost. If an
-// interceptor is nil, opening the stream fails with code invalid_argument.
+// The added interceptors run inside those of the conn. The first interceptor is the outermost. If
+// an interceptor is nil, opening the stream fails with code invalid_argument.
 func WithRequestStreamInterceptors(interceptors ...StreamInterceptor) RequestOption {
 	return requestInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithRequestStreamInterceptors", interceptors)

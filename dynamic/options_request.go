@@ -8,7 +8,7 @@ import (
 type requestOptions struct {
 	// timeout is the timeout set with WithRequestTimeout, or 0 if the option is not used.
 	timeout time.Duration
-	// selection points to the options passed to WithSelectionOpts. It is nil if there are none.
+	// selection points to the argument of WithSelectionOpts. It is nil if that option is not used.
 	selection *SelectionOpts
 	topic     []string
 	hasTopic  bool
@@ -17,11 +17,11 @@ type requestOptions struct {
 	// WithExpectedResponses is not used.
 	expected int
 	// serverIDs holds the pointers passed to WithPeer. When the call ends, the ID of the server
-	// that answered is stored in each of the variables.
+	// that answered is stored wherever they point.
 	serverIDs []*string
 
 	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages. It is
-	// 0 if the default size is to be used.
+	// 0 for the default size.
 	bufferSize int
 	overflow   OverflowPolicy
 	// window is the send window of a stream, in messages. It is 0 if the stream has no window.
@@ -31,8 +31,8 @@ type requestOptions struct {
 	interceptors *clientInterceptors
 }
 
-// newRequestOptions applies opts and returns the result. The most common case, in which opts is
-// empty, is handled before o is declared, because o is allocated on the heap.
+// newRequestOptions applies opts and returns the result. If opts is empty, as for most requests, it
+// returns early: the variable o is allocated on the heap when it is declared.
 func newRequestOptions(opts []RequestOption) requestOptions {
 	if len(opts) == 0 {
 		return requestOptions{}
@@ -54,9 +54,9 @@ func WithRequestTimeout(timeout time.Duration) RequestOption {
 	return requestOption(func(o *requestOptions) { o.timeout = max(timeout, 0) })
 }
 
-// WithSelectionOpts sets how a server is selected for a call or stream. All fields are used as they
-// are: zero fields are not replaced by defaults. The option has no effect on multi calls or on
-// methods whose servers do not claim requests.
+// WithSelectionOpts sets how a server is selected for a call or stream. Fields that are zero are
+// not replaced by defaults. The option has no effect on multi calls or on methods whose servers do
+// not claim requests.
 func WithSelectionOpts(opts SelectionOpts) RequestOption {
 	return requestOption(func(o *requestOptions) { o.selection = &opts })
 }
@@ -67,17 +67,17 @@ func WithTopic(parts ...string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.topic, o.hasTopic = parts, true })
 }
 
-// WithExpectedResponses ends a multi call as soon as n servers have responded. Without this option,
-// multi calls last until their timeout if the bus does not report how many receivers a request has
-// reached. NATS, and Redis Cluster without sharded pub/sub, do not report this. If n is zero or
+// WithExpectedResponses ends a multi call as soon as n servers have responded. Some buses do not
+// report how many receivers a request has reached: NATS, and Redis Cluster without sharded pub/sub.
+// On these buses, a multi call without this option lasts until its timeout. If n is zero or
 // negative, the option has no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }
 
 // WithBufferSize sets how many updates a subscription buffers if its reader is slow. The
-// subscription may hold one additional update. By default, or if updates is zero or negative, it
-// buffers as many updates as fit into [DefaultBacklogBytes].
+// subscription may hold one more update outside the buffer. By default, or if the argument is zero
+// or negative, the subscription buffers as many updates as fit into [DefaultBacklogBytes].
 func WithBufferSize(updates int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
 }
@@ -88,8 +88,8 @@ func WithOverflow(overflow OverflowPolicy) RequestOption {
 	return requestOption(func(o *requestOptions) { o.overflow = overflow })
 }
 
-// outgoingMetadata returns the metadata to send with the request. It merges the metadata of ctx
-// with that of the options, which take precedence.
+// outgoingMetadata returns the metadata to send with the request. It contains the metadata of ctx
+// and that of the options. If both contain the same key, the value from the options is used.
 func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string {
 	if len(o.metadata) == 0 {
 		return outgoingMetadata(ctx)
@@ -97,10 +97,10 @@ func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string
 	return outgoingMetadata(ContextWithMetadata(ctx, o.metadata))
 }
 
-// WithPeer stores the ID of the server that answered a call in *serverID when the call ends. If no
-// server answered, WithPeer stores the ID of the selected server, or an empty string if no server
-// was selected. The option applies only to single calls. An interceptor may add this option with
-// its own variable.
+// WithPeer makes a single call store the ID of the server that answered in *serverID when the call
+// ends. If no server answered, the call stores the ID of the selected server, or an empty string if
+// no server was selected. The option may be used several times, so an interceptor can pass a
+// variable of its own.
 func WithPeer(serverID *string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.serverIDs = append(o.serverIDs, serverID) })
 }
@@ -114,8 +114,8 @@ type OverflowPolicy uint8
 
 const (
 	// DropOldest drops the oldest buffered update to make room for the new one. It is the default.
-	// Without [WithBufferSize], updates that are already in the subscription's channel (at most
-	// 1024) are not dropped; the oldest update that waits behind them is dropped instead.
+	// Without [WithBufferSize], the subscription's channel can hold up to 1024 updates, which are
+	// not dropped. Instead, DropOldest drops the oldest of the updates that wait behind them.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest
@@ -124,7 +124,7 @@ const (
 )
 
 // WithMetadata attaches metadata to a call, stream or update, in addition to the metadata of its
-// context. If both contain the same key, the value passed to WithMetadata is used.
+// context. If the same key is in both, the value passed to WithMetadata is used.
 func WithMetadata(metadata map[string]string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.metadata = metadata })
 }

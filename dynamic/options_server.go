@@ -17,12 +17,12 @@ type serverOptions struct {
 	timeout       time.Duration
 	logger        *slog.Logger
 	maxFrameSize  int // bytes; 0 means no limit
-	maxConcurrent int // requests; 0 means no limit
+	maxConcurrent int // number of requests; 0 means no limit
 	// The following three limit the requests that wait for a grant.
 	maxPendingClaims     int // requests
 	maxPendingClaimBytes int
 	grantTimeout         time.Duration
-	// keepalive is the interval passed to WithKeepalive. See keepaliveInterval.
+	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive    time.Duration
 	interceptors serverInterceptors
 }
@@ -59,7 +59,7 @@ func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
 	return o
 }
 
-// service returns the service to register. descriptor is the first argument of Register.
+// service returns the service to register. descriptor is the first argument of Server.Register.
 func (o *registerOptions) service(descriptor any) (*registry.Service, error) {
 	service, isService := descriptor.(*registry.Service)
 	switch {
@@ -87,9 +87,9 @@ func WithServerID(id string) ServerOption {
 	return serverOption(func(o *serverOptions) { o.id = id })
 }
 
-// WithServerTimeout limits how long the server waits for the bus: to confirm subscriptions in
-// Register, to acknowledge stream messages, and to accept a response while the bus is busy. By
-// default, or if timeout is zero or negative, [DefaultServerTimeout] is used.
+// WithServerTimeout limits how long the server waits for the bus when it subscribes in Register,
+// acknowledges a stream message or sends a response. By default, or if timeout is zero or negative,
+// [DefaultServerTimeout] is used.
 func WithServerTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {
@@ -100,9 +100,9 @@ func WithServerTimeout(timeout time.Duration) ServerOption {
 
 // WithMaxConcurrentRequests limits how many requests the server handles at the same time. While the
 // limit is reached, the server declines requests that require a claim, so that clients select other
-// servers. All other requests, which include those from dynpsrpc clients to queue methods, are
-// answered with code resource_exhausted (see [IsUnprocessed]). By default, or if requests is zero
-// or negative, there is no limit. See [WithMaxConcurrent] for a limit per method.
+// servers. It answers all other requests with code resource_exhausted (see [IsUnprocessed]). Among
+// them are the requests of dynpsrpc clients to queue methods. By default, or if requests is zero or
+// negative, there is no limit. See [WithMaxConcurrent] for a limit per method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
@@ -142,9 +142,9 @@ func WithGrantTimeout(timeout time.Duration) ServerOption {
 	})
 }
 
-// AllowMissing allows a service to be registered without handlers for some of its methods. Calls to
-// these methods fail with code unimplemented. Even if other servers on the bus have handlers for
-// these methods, requests may reach this server and fail.
+// AllowMissing allows a service to be registered without handlers for some of its methods. If this
+// server receives a request for such a method, the call fails with code unimplemented. This can
+// happen even if other servers on the bus have handlers for the method.
 func AllowMissing() RegisterOption {
 	return registerOption(func(o *registerOptions) { o.allowMissing = true })
 }
