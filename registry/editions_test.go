@@ -100,3 +100,13 @@ func TestEditions_FieldsAreTheSameFromSourcesAndSets(t *testing.T) {
 		}
 	}
 }
+
+func TestParseProto_SourcesThatOnlyTheParserAccepts(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{
+		`syntax = "proto2"; package a; message M { option message_set_wire_format = true; extensions 4 to max; } service S { rpc C(M) returns (M); }`,
+		`syntax = "proto2"; package a; enum E { ONE = 1; } message M { map<string, E> m = 1; } service S { rpc C(M) returns (M); }`,
+	} {
+		assert.NoError(t, New().ParseProto(protos("a.proto", source), "a.proto"))
+	}
+}

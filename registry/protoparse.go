@@ -2,7 +2,6 @@ package registry
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -26,13 +25,21 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 	if err != nil {
 		return nil, problems.join(err)
 	}
-	return relink(parsed)
+	if files, err := relink(parsed); err == nil {
+		return files, nil
+	}
+	files := make([]protoreflect.FileDescriptor, len(parsed))
+	for i, file := range parsed {
+		files[i] = file.UnwrapFile()
+	}
+	return files, nil
 }
 
 // relink creates the descriptors of parsed files again, with package protodesc. The descriptors that
 // the parser creates lack what protobuf-go looks for in private methods, such as whether a string
 // must be valid UTF-8 according to the features of an edition. Descriptors from sources and from
-// descriptor sets therefore behave alike.
+// descriptor sets therefore behave alike. relink returns an error for the few sources that only the
+// parser accepts, such as a MessageSet or a map of enums without a zero value.
 func relink(parsed []*desc.FileDescriptor) ([]protoreflect.FileDescriptor, error) {
 	var set descriptorpb.FileDescriptorSet
 	seen := make(map[string]bool)
@@ -52,12 +59,12 @@ func relink(parsed []*desc.FileDescriptor) ([]protoreflect.FileDescriptor, error
 	}
 	linked, err := protodesc.NewFiles(&set)
 	if err != nil {
-		return nil, fmt.Errorf("sources: %w", err)
+		return nil, err
 	}
 	files := make([]protoreflect.FileDescriptor, len(parsed))
 	for i, file := range parsed {
 		if files[i], err = linked.FindFileByPath(file.GetName()); err != nil {
-			return nil, fmt.Errorf("sources: file %s: %w", file.GetName(), err)
+			return nil, err
 		}
 	}
 	return files, nil
