@@ -48,6 +48,8 @@ type Bus struct {
 	drops drops
 	// lockRetries is the number of lock attempts that are being repeated.
 	lockRetries atomic.Int64
+	// observers tells whether pattern subscribers receive the frames of the bus.
+	observers *observers
 	// peerSigns contains signs of other processes, which watchPeers uses.
 	peerSigns peerSigns
 
@@ -83,6 +85,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		supervisors: map[string]*supervisor{},
 		channels:    map[string]*channelState{},
 		events:      lifecycle.NewEventQueue[bus.Event](),
+		observers:   newObservers(),
 		peerSigns:   peerSigns{wakeup: make(chan struct{}, 1)},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
@@ -90,6 +93,9 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	_, sharded := topology.(shardedCluster)
 	if !sharded { // psrpc does not use sharded pub/sub
 		b.workers.Go(b.watchPeers)
+	}
+	if topology.reportsReceivers() && !sharded { // patterns do not receive frames of sharded pub/sub
+		b.workers.Go(b.watchObservers)
 	}
 	// Connect now, so that New fails if Redis is unreachable. With sharded pub/sub, the bus
 	// connects to other shards when they are first needed.
@@ -168,7 +174,13 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if s.ctx.Err() != nil {
 		return s.err()
 	}
-	return s.publisher.send(ctx, publication{bus: b, channel: name, frame: frame, report: report})
+	var count *subscriberCount
+	if report != nil {
+		if count, err = s.countSubscribers(ctx, name); err != nil {
+			return err
+		}
+	}
+	return s.publisher.send(ctx, publication{bus: b, channel: name, frame: frame, report: report, count: count})
 }
 
 // Subscribe registers handler to be called for each frame on channel until the subscription or the

@@ -38,6 +38,8 @@
 //
 // Redis replies to each published frame with the number of connections to which it was sent, and
 // the bus passes this number to the bus.DeliveryReport. Zero means that there are no subscribers.
+// Redis also counts clients that subscribe to patterns. As long as such observers are there, the bus
+// asks for the number of subscribers with PUBSUB NUMSUB before it publishes a frame.
 // In a Cluster without sharded pub/sub, Redis counts only the connections to one node, so the
 // report receives bus.Unknown instead.
 //

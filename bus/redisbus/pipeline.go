@@ -37,8 +37,8 @@ const (
 var errFull = errors.NewErrorf(errors.ResourceExhausted,
 	"redis bus: too many commands wait for a Redis server that does not answer fast enough")
 
-// command is a command that can be sent through a pipeline. Redis must reply to it with a single
-// line.
+// command is a command that can be sent through a pipeline. [readReply] must be able to read its
+// reply.
 type command interface {
 	// size returns the approximate size of the command in bytes.
 	size() int

@@ -8,17 +8,26 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// publication is a PUBLISH or SPUBLISH command for one frame.
+// publication is a PUBLISH or SPUBLISH command for one frame, or the PUBSUB NUMSUB command that
+// precedes it while there are observers.
 type publication struct {
 	bus     *Bus
 	channel string
 	frame   []byte
 	report  bus.DeliveryReport
+	// count is the number of subscribers, or nil if it is not needed.
+	count *subscriberCount
+	// counts is set in the PUBSUB NUMSUB command, which fills count.
+	counts bool
 }
 
 func (p publication) size() int { return len(p.frame) }
 
 func (p publication) write(w *bufio.Writer) {
+	if p.counts {
+		writeCommand(w, "pubsub", "numsub", p.channel)
+		return
+	}
 	name := "publish"
 	if p.bus.options.sharded {
 		name = "spublish"
@@ -33,6 +42,10 @@ func (p publication) write(w *bufio.Writer) {
 // this number, or err, to the publisher's report.
 func (p publication) complete(receivers int64, err error) {
 	b := p.bus
+	if p.counts {
+		p.count.onReply(receivers, err)
+		return
+	}
 	if err != nil {
 		b.publishErrors.Add(1)
 		if isTransient(err) {
@@ -48,7 +61,8 @@ func (p publication) complete(receivers int64, err error) {
 	case err != nil:
 		p.report.Delivered(bus.Unknown, channelError("publish on", p.channel, err))
 	case b.topology.reportsReceivers():
-		p.report.Delivered(int(receivers), nil)
+		b.observers.onPublished(p.channel, receivers)
+		p.report.Delivered(int(p.count.limit(receivers)), nil)
 	default:
 		p.report.Delivered(bus.Unknown, nil)
 	}

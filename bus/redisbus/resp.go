@@ -96,10 +96,10 @@ func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 // sent by the bus.
 func unexpectedError(input any) error { return fmt.Errorf("unexpected %q from redis", input) }
 
-// readReply reads a reply that consists of a single line. All commands sent through pipelines have
-// such replies. It returns the value of an integer reply, zero for a simple string, redis.Nil for a
-// nil reply, or another redis.Error for an error reply. Any other error means that the connection
-// has failed.
+// readReply reads the reply to a command sent through a pipeline. It returns the value of an integer
+// reply, zero for a simple string, redis.Nil for a nil reply, or another redis.Error for an error
+// reply. The reply to PUBSUB NUMSUB with one channel is an array of the channel's name and a number,
+// which readReply returns. Any other error means that the connection has failed.
 func readReply(r *bufio.Reader) (int64, error) {
 	kind, content, err := readLine(r)
 	switch {
@@ -113,6 +113,16 @@ func readReply(r *bufio.Reader) (int64, error) {
 		return strconv.ParseInt(string(content), 10, 64)
 	case kind == '$' && string(content) == "-1":
 		return 0, redis.Nil
+	case kind == '*' && string(content) == "2":
+		if _, err = readBulk(r, nil); err != nil {
+			return 0, err
+		}
+		if kind, content, err = readLine(r); err != nil {
+			return 0, err
+		}
+		if kind == ':' {
+			return strconv.ParseInt(string(content), 10, 64)
+		}
 	}
 	return 0, unexpectedError(content)
 }

@@ -25,7 +25,8 @@ func TestWriteCommand_LengthsAreBytes(t *testing.T) {
 
 func TestReadReply_Kinds(t *testing.T) {
 	t.Parallel()
-	r := newReader("+OK\r\n:42\r\n$-1\r\n-MOVED 3999 127.0.0.1:6381\r\n$2\r\nab\r\n")
+	r := newReader("+OK\r\n:42\r\n$-1\r\n-MOVED 3999 127.0.0.1:6381\r\n" +
+		"*2\r\n$1\r\nc\r\n:7\r\n*2\r\n$1\r\nc\r\n$1\r\nx\r\n$2\r\nab\r\n")
 	number, err := readReply(r)
 	require.NoError(t, err)
 	assert.Zero(t, number)
@@ -38,6 +39,13 @@ func TestReadReply_Kinds(t *testing.T) {
 	_, err = readReply(r)
 	assert.True(t, isRedisError(err))
 	assert.True(t, isTransient(err))
+	number, err = readReply(r)
+	require.NoError(t, err)
+	assert.EqualValues(t, 7, number)
+	_, err = readReply(r)
+	require.Error(t, err, "the reply to PUBSUB NUMSUB contains a number")
+	_, err = r.ReadString('\n') // the rest of that reply
+	require.NoError(t, err)
 	_, err = readReply(r)
 	require.Error(t, err, "no command of the bus is answered with a string")
 	assert.False(t, isRedisError(err))

@@ -164,16 +164,7 @@ func TestBus_ShareDenied(t *testing.T) {
 		t.Run(strings.ReplaceAll(command, "|", " "), func(t *testing.T) {
 			t.Parallel()
 			server := testenv.Redis(t)
-			admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
-			defer admin.Close()
-			require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "rpc", "on", ">secret", "~*", "&*", "+@all",
-				"-"+command).Err())
-			client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "rpc", Password: "secret"})
-			defer client.Close()
-			var log lockedBuffer
-			b, err := redisbus.New(client, redisbus.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-			require.NoError(t, err)
-			defer b.Close()
+			b, log := connectWithout(t, server, command)
 			taken, work := worker()
 			ownPeer(t, b, "queue", work)
 			psrpcPeer(t, server, "queue", work)
@@ -185,6 +176,21 @@ func TestBus_ShareDenied(t *testing.T) {
 			assert.Equal(t, 1, strings.Count(log.String(), "more than its share"))
 		})
 	}
+}
+
+// connectWithout returns a bus whose Redis user may not run a command, and its log.
+func connectWithout(t *testing.T, server *testenv.RedisServer, command string) (*redisbus.Bus, *lockedBuffer) {
+	t.Helper()
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer admin.Close()
+	rules := []any{"acl", "setuser", "rpc", "on", ">secret", "~*", "&*", "+@all", "-" + command}
+	require.NoError(t, admin.Do(t.Context(), rules...).Err())
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "rpc", Password: "secret"})
+	log := &lockedBuffer{}
+	b, err := redisbus.New(client, redisbus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
+	require.NoError(t, err)
+	t.Cleanup(func() { _, _ = b.Close(), client.Close() })
+	return b, log
 }
 
 // lockedBuffer is a buffer for concurrent use.

@@ -1,0 +1,150 @@
+package redisbus
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// observerCheckInterval is the minimum time between two checks for observers.
+	observerCheckInterval = time.Second
+	// maxPublishedSamples is the maximum number of publications that a check looks at.
+	maxPublishedSamples = 16
+	// observerExpiry is how long the bus counts subscribers after an observer has received a frame.
+	observerExpiry = 10 * time.Second
+)
+
+// observers tells whether clients with pattern subscriptions (PSUBSCRIBE) receive the frames of this
+// bus, such as redis-cli psubscribe '*'. They never answer, because neither psrpc nor this bus uses
+// patterns. The reply to a PUBLISH counts them as receivers, so calls would wait for their answers.
+//
+// While there are observers, the bus sends a PUBSUB NUMSUB, which does not count patterns, before
+// each publication with a report (see [subscriberCount]). At other times it checks now and then
+// whether observers have come.
+type observers struct {
+	// present is set while there are observers.
+	present atomic.Bool
+	// wanted is the number of publications that the next check can still take.
+	wanted atomic.Int32
+	// wakeup contains a token if there are publications to check.
+	wakeup chan struct{}
+
+	mu sync.Mutex
+	// receivers is the number of receivers of recent frames, by channel.
+	receivers map[string]int64
+}
+
+func newObservers() *observers {
+	o := &observers{wakeup: make(chan struct{}, 1), receivers: map[string]int64{}}
+	o.wanted.Store(maxPublishedSamples)
+	return o
+}
+
+// onPublished takes note of the number of receivers of a frame.
+func (o *observers) onPublished(channel string, receivers int64) {
+	if receivers == 0 || o.wanted.Load() <= 0 || o.wanted.Add(-1) < 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.receivers[channel] = receivers
+	select {
+	case o.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the recent publications and makes room for others.
+func (o *observers) take() map[string]int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	receivers := o.receivers
+	o.receivers = map[string]int64{}
+	o.wanted.Store(maxPublishedSamples)
+	return receivers
+}
+
+// watchObservers checks for observers until the bus is closed, or until Redis denies a command.
+func (b *Bus) watchObservers() {
+	var seen time.Time
+	for {
+		select {
+		case <-b.observers.wakeup:
+		case <-b.ctx.Done():
+			return
+		}
+		found, err := b.findObserver(b.observers.take())
+		if hasCode(err, "NOPERM") {
+			b.observers.present.Store(false)
+			b.options.logger.Warn("redis bus counts pattern subscribers as receivers, so calls may wait for them in vain",
+				"error", err)
+			return
+		}
+		if found {
+			seen = time.Now()
+		}
+		b.observers.present.Store(time.Since(seen) < observerExpiry)
+		if !b.sleep(observerCheckInterval) {
+			return
+		}
+	}
+}
+
+// findObserver reports whether more connections have received the given frames than subscribe to
+// their channels.
+func (b *Bus) findObserver(receivers map[string]int64) (bool, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
+	defer cancel()
+	patterns, err := b.client.PubSubNumPat(ctx).Result()
+	if err != nil || patterns == 0 {
+		return false, err
+	}
+	channels := map[string]bool{}
+	for channel := range receivers {
+		channels[channel] = true
+	}
+	subscribers, err := b.topology.subscribers(ctx, channels)
+	if err != nil {
+		return false, err
+	}
+	for channel, n := range receivers {
+		if n > subscribers[channel] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// subscriberCount is the number of connections that subscribe to the channel of a publication, as
+// Redis counts them just before it publishes the frame. A connection that unsubscribes in between
+// is counted, and one that subscribes in between is not, so no call waits for either of them.
+type subscriberCount struct {
+	// known reports whether Redis has replied. Only the publisher's pipeline uses the fields.
+	known       bool
+	subscribers int64
+}
+
+// countSubscribers makes Redis count the subscribers of a channel just before it executes the
+// command that is enqueued next. It returns nil if there are no observers.
+func (s *session) countSubscribers(ctx context.Context, channel string) (*subscriberCount, error) {
+	if !s.bus.observers.present.Load() {
+		return nil, nil //nolint:nilnil // most publications need no count
+	}
+	count := &subscriberCount{}
+	return count, s.publisher.enqueue(ctx, publication{bus: s.bus, channel: channel, count: count, counts: true})
+}
+
+// onReply stores the reply to PUBSUB NUMSUB.
+func (c *subscriberCount) onReply(subscribers int64, err error) {
+	c.known, c.subscribers = err == nil, subscribers
+}
+
+// limit returns the number of receivers without observers. c may be nil.
+func (c *subscriberCount) limit(receivers int64) int64 {
+	if c == nil || !c.known {
+		return receivers
+	}
+	return min(receivers, c.subscribers)
+}
