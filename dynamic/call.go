@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// resolveCall validates the method, the request and the options of a call, and returns the route to
-// use.
+// resolveCall validates the method, the request and the options of a call. It returns the route for
+// the call.
 func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
 	if err := p.check(kind); err != nil {
 		return nil, err

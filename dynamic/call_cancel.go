@@ -13,13 +13,13 @@ import (
 )
 
 // cancelTimeout limits how long an abandoned call tries to publish its cancellation on a busy bus.
-// The limit is short because the call returns only after that attempt.
+// The limit is short because the call does not return before the attempt has ended.
 const cancelTimeout = 100 * time.Millisecond
 
-// cancel publishes a cancellation for a call that the caller has abandoned, so that servers cancel
-// the handler's context. psrpc servers do not subscribe to the cancel channel and let the handler
-// run to completion. A call that has reached the expiry sent in its request needs no cancellation,
-// because the servers know that expiry.
+// cancel publishes a cancellation for a call that the caller has abandoned. Servers then cancel the
+// context of the handler. psrpc servers do not subscribe to the cancel channel, so their handlers
+// run to the end. At the expiry of the request, a call needs no cancellation, because the request
+// tells the servers when it expires.
 func (p *clientPlan) cancel(callID id.Call) {
 	if p.cancels.denied.Load() {
 		return
@@ -31,13 +31,14 @@ func (p *clientPlan) cancel(callID id.Call) {
 	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 	defer cancel()
 	channel := bus.Channel(wire.CancelChannel(p.method.Service().WireName()))
-	// Without the cancellation, the handler's context ends at the expiry.
+	// An error does no harm: without a cancellation, the handler's context ends when the request
+	// expires.
 	p.cancels.Delivered(bus.Unknown, p.conn.bus.Publish(ctx, channel, frame, p.cancels))
 }
 
-// cancelReport is the delivery report of a conn's cancellations for one service. If the broker
-// denies one, as under the rules of a psrpc fleet, the conn logs a warning and sends no more of
-// them.
+// cancelReport is the delivery report of a conn's cancellations for one service. A broker with
+// access rules for psrpc may deny cancellations. In that case, the conn logs a warning and sends no
+// more cancellations for the service.
 type cancelReport struct {
 	service string
 	logger  *slog.Logger

@@ -14,50 +14,48 @@ import (
 )
 
 // callInbox collects the claims and the response of one call. Bus callbacks write to it and never
-// block; the calling goroutine receives from wakeup and then takes a snapshot. Wake-ups may be
-// spurious.
+// block. The calling goroutine waits for a wake-up and then takes a snapshot. There may be wake-ups
+// without news.
 //
 // Inboxes are reused for later calls; see [inboxPool]. Claims and responses reach an inbox only
-// while its call is pending. However, a delivery report from the bus or the call timer may fire
-// after the call has ended and the inbox has been assigned to another call. Reports therefore carry
-// the request ID, and the timer passes its deadline, so that the inbox can recognize and ignore
-// reports and deadlines of earlier calls.
+// while its call is pending. However, a delivery report or a timeout may reach an inbox after the
+// inbox has been assigned to another call. A report therefore contains the request ID, and a
+// timeout contains the deadline. If they belong to an earlier call, the inbox ignores them.
 type callInbox struct {
 	wakeup queue.Wakeup
 	timer  callTimer
 
 	mu sync.Mutex
-	// id is the request ID of the current call. Only the calling goroutine writes it, and holds mu
-	// to do so. The calling goroutine may therefore read it without mu.
+	// id is the request ID of the current call. Only the calling goroutine writes it, with mu held,
+	// and may therefore read it without mu.
 	id    id.Call
 	state callState
 	// requireClaim makes the call discard successful responses from servers that have not claimed
-	// the request. Only the calling goroutine writes it, and must hold mu to do so once the call is
-	// pending.
+	// the request. Only the calling goroutine writes it. Once the call is pending, it holds mu for
+	// this.
 	requireClaim bool
 }
 
-// callState holds everything that has arrived for a call so far. [callInbox.snapshot] returns a
-// copy of it.
+// callState holds everything that has arrived for a call so far.
 type callState struct {
 	claims []wire.ClaimRequest
 	// server is the ID of the server that sent the response.
 	server []byte
 	// body is the encoded message from a successful response.
 	body []byte
-	// failure is an error response without its body. It is nil if no response has arrived or if the
-	// response was successful.
+	// failure is the response if it reports an error, but without the body. It is nil if no
+	// response has arrived or if the response was successful.
 	failure *wire.Response
-	// publishErr is the error that the bus reported if it lost the request or the grant. It is nil
-	// otherwise.
+	// publishErr is the error with which the bus reported that it has lost the request or the
+	// grant. Without such a report, it is nil.
 	publishErr error
 	// receivers is the number of receivers that the bus reported for the request. Zero means that
 	// the channel has no subscribers. It is bus.Unknown until the bus reports a number.
 	receivers int
 	// answered reports whether a response has been accepted. Later responses are discarded.
 	answered bool
-	// fromClaimer reports whether the server claimed the request before it responded. It is also
-	// true if no claim was required.
+	// fromClaimer reports whether the server claimed the request before it responded. If no claim
+	// was required, it is true too.
 	fromClaimer bool
 	// timedOut reports whether the call's deadline has passed.
 	timedOut bool
@@ -74,8 +72,8 @@ func newCallInbox(epoch time.Time) *callInbox {
 }
 
 // inboxPool keeps inboxes, together with their wake-up channels and timers, for reuse by later
-// calls. Without reuse, calls from a single caller take 1.13 times as long, with 5 more allocations
-// each.
+// calls. Without reuse, a call from a single caller takes 1.13 times as long and makes 5 more
+// allocations.
 //
 // Each conn has its own pool because channels and timers created in a testing/synctest bubble must
 // not be used outside it.
@@ -85,8 +83,8 @@ type inboxPool struct {
 	epoch time.Time
 }
 
-// get returns an inbox with a new request ID. After the call, the caller returns the inbox with
-// put. An inbox used to open a stream is not returned to the pool, because the stream keeps it.
+// get returns an inbox with a new request ID. After the call, the inbox is returned with the method
+// put. An inbox that was used to open a stream is not returned, because the stream keeps it.
 func (p *inboxPool) get() *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
@@ -99,7 +97,7 @@ func (p *inboxPool) get() *callInbox {
 // put returns an inbox to the pool. The call must no longer be pending, and its timer must be
 // stopped.
 func (p *inboxPool) put(in *callInbox) {
-	in.reset(id.Call{}) // so that the call's messages can be garbage collected
+	in.reset(id.Call{}) // allows the call's messages to be garbage collected
 	p.pool.Put(in)
 }
 
@@ -110,18 +108,17 @@ func (in *callInbox) reset(call id.Call) {
 	in.id, in.state, in.requireClaim = call, emptyState, false
 }
 
-// snapshot returns a copy of the state. The copy shares its slices with the inbox, but their
-// elements are never modified.
+// snapshot returns a copy of the state. The elements of its slices are never modified.
 func (in *callInbox) snapshot() callState {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.state
 }
 
-// onResponse implements pendingCall. It accepts the first response and discards any others. As in
-// psrpc, it also discards a successful response from a server that had to claim the request but did
-// not. An error response is accepted without a claim, because it may be the only response from a
-// server that cannot decode the request.
+// onResponse implements pendingCall. It accepts the first response and discards any others. If the
+// request must be claimed, a successful response from a server without a claim is also discarded,
+// as in psrpc. An error response needs no claim: a server that cannot decode the request may send
+// nothing else.
 func (in *callInbox) onResponse(response wire.Response) bool {
 	in.mu.Lock()
 	fromClaimer := !in.requireClaim || in.state.hasClaim(response.ServerID)
@@ -148,7 +145,7 @@ func (s *callState) hasClaim(server []byte) bool {
 // conn is closed.
 func (in *callInbox) onConnClosed() { in.wakeup.Send() }
 
-// extend replaces the deadline of the current call, which has passed, with a later one.
+// extend sets a later deadline for the current call, after the earlier one has passed.
 func (in *callInbox) extend(started time.Time, timeout time.Duration) {
 	in.mu.Lock()
 	in.state.timedOut = false
@@ -156,9 +153,9 @@ func (in *callInbox) extend(started time.Time, timeout time.Duration) {
 	in.timer.start(started, timeout)
 }
 
-// onDeadline is called by the timer when the deadline of a call has passed. If the timer fired for
-// an earlier call, deadline differs from the current deadline, and the only effect is a spurious
-// wake-up.
+// onDeadline is called by the timer when the deadline of a call has passed. If deadline is not the
+// deadline of the current call, the timer has fired for an earlier call. onDeadline then does
+// nothing but wake the calling goroutine.
 func (in *callInbox) onDeadline(deadline int64) {
 	in.mu.Lock()
 	if in.timer.deadline.Load() == deadline {
@@ -171,9 +168,9 @@ func (in *callInbox) onDeadline(deadline int64) {
 // isError reports whether a server has answered with an error.
 func (s *callState) isError() bool { return s.answered && s.failure != nil }
 
-// discardUnselectedResponse prepares the inbox for the response from the selected server. A
-// response that has already arrived is discarded, unless the selected server sent it after claiming
-// the request.
+// discardUnselectedResponse prepares the inbox for the response from the selected server. It
+// discards a response that has already arrived from another server, or from the selected server
+// before its claim.
 func (in *callInbox) discardUnselectedResponse(server string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -183,8 +180,8 @@ func (in *callInbox) discardUnselectedResponse(server string) {
 	}
 }
 
-// onClaim implements pendingCall. It discards claims beyond selection.MaxClaims, which limits the
-// memory that a flood of claims can use.
+// onClaim implements pendingCall. It keeps at most selection.MaxClaims claims and discards all
+// others, so that a flood of claims cannot exhaust the memory.
 func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
 	in.mu.Lock()
 	hasRoom := len(in.state.claims) < selection.MaxClaims
@@ -203,8 +200,8 @@ type requestReport struct {
 }
 
 // Delivered implements bus.DeliveryReport. It records the number of receivers, or the error if the
-// bus lost the request. To save one wake-up per call, it wakes the calling goroutine only if the
-// report can end the call or the selection.
+// bus lost the request. It wakes the calling goroutine only if the report can end the call or the
+// selection. Most calls thus need one wake-up less.
 func (r *requestReport) Delivered(receivers int, err error) {
 	in := r.inbox
 	in.mu.Lock()
@@ -222,8 +219,8 @@ func (r *requestReport) Delivered(receivers int, err error) {
 type grantReport requestReport
 
 // Delivered implements bus.DeliveryReport. It records the error if the bus lost the grant. The
-// number of receivers is ignored, because the call waits for the response from the selected server
-// in any case.
+// number of receivers does not matter, because the call waits for the response from the selected
+// server in any case.
 func (g *grantReport) Delivered(_ int, err error) {
 	in := g.inbox
 	in.mu.Lock()

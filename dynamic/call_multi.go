@@ -18,15 +18,16 @@ import (
 )
 
 // maxResponses is the maximum number of responses that a multi call buffers while its caller is not
-// reading. Further responses are discarded and counted as unmatched.
+// reading. Further responses are discarded and counted in the field Unmatched of [ConnStats].
 const maxResponses = 10_000
 
 // multiCall is the state of one multi call, which every server answers. Bus callbacks append
-// responses to the field queue and never block; the calling goroutine removes them by calling next.
+// responses to the field queue and never block. The calling goroutine takes the responses out of
+// the queue with the method next.
 //
 // The number of servers is known only if the bus reports how many receivers got the request; see
-// package selection. Otherwise, as on NATS and on a Redis Cluster without sharded pub/sub, the call
-// lasts until its timeout, unless the field expected is set.
+// package selection. NATS, and Redis Cluster without sharded pub/sub, do not report this number.
+// The call then lasts until its timeout, unless the field expected is set.
 type multiCall struct {
 	plan    *clientPlan
 	route   *route
@@ -40,7 +41,7 @@ type multiCall struct {
 	started   time.Time
 	published time.Time // zero until the request has been published
 	timer     *time.Timer
-	// done reports whether the call has ended and next will return no more responses. Only the
+	// done reports whether the call has ended, after which next returns no more responses. Only the
 	// calling goroutine accesses it.
 	done bool
 
@@ -51,7 +52,8 @@ type multiCall struct {
 	// receivers is the number of receivers that the bus reported for the request. It is bus.Unknown
 	// until the bus reports a number.
 	receivers int
-	// publishErr is the error that the bus reported if it lost the request. It is nil otherwise.
+	// publishErr is the error with which the bus reported that it has lost the request. Without
+	// such a report, it is nil.
 	publishErr error
 }
 
@@ -68,8 +70,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	if p.conn.err() != nil {
 		return nil, c.withFacts(p.conn.closeError())
 	}
-	// As in psrpc, a timeout set in the call's options determines the expiry even if the deadline
-	// of ctx is earlier. If that deadline passes first, next publishes a cancellation.
+	// A timeout in the call's options determines the expiry of the request, as in psrpc. The
+	// deadline of ctx may be earlier. If it passes first, the method next publishes a cancellation.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,
@@ -90,8 +92,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	return c, nil
 }
 
-// stop ends the call and releases its resources on the conn. No response is added to queue after
-// stop returns. Servers that answer later are still added to the route's membership; see
+// stop ends the call and releases its resources on the conn. After stop has returned, no response
+// is added to c.queue. If a server answers later, it is still added to the route's membership; see
 // [selection.LateResponses].
 func (c *multiCall) stop() {
 	if c.chain != nil {
@@ -118,7 +120,7 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 		case <-c.wakeup:
 		case <-c.timer.C:
 			c.done = true
-			// Servers that have not answered by now are removed from the membership.
+			// This removes servers that have not answered by now from the membership.
 			c.updateMembership()
 		case <-ctx.Done():
 			c.done = true
@@ -142,8 +144,8 @@ type serverResponse struct {
 }
 
 // pop returns the oldest buffered response. If there is none, done reports whether the call has
-// ended. A call that fails ends with a response that contains the error. Any other call ends when
-// every server, or the expected number of servers, has answered.
+// ended. A call ends when all servers, or the expected number of servers, have answered. If the
+// call fails, its last response contains the error.
 func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -191,12 +193,12 @@ func (c *multiCall) onResponse(response wire.Response) bool {
 	return useful
 }
 
-// onClaim implements pendingCall. It discards the claim, because a multi call does not select a
+// onClaim implements pendingCall. It rejects the claim, because a multi call does not select a
 // server.
 func (c *multiCall) onClaim(wire.ClaimRequest) bool { return false }
 
-// onConnClosed implements pendingCall. It does nothing, because next also selects on the conn's
-// context.
+// onConnClosed implements pendingCall. It does nothing, because the method next also waits for the
+// end of the conn's context.
 func (c *multiCall) onConnClosed() {}
 
 // Delivered implements bus.DeliveryReport. It records the number of receivers, or the error if the
@@ -208,7 +210,8 @@ func (c *multiCall) Delivered(receivers int, err error) {
 	c.wakeup.Send()
 }
 
-// withFacts returns err annotated with the [errors.CallFacts] of the call and the given reason.
+// withFacts returns an error that wraps err and contains facts about the call, including the given
+// reason.
 func (c *multiCall) withFacts(err error, reason errors.Reason) error {
 	now := time.Now()
 	facts := errors.CallFacts{Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason}
@@ -227,8 +230,8 @@ func (p *clientPlan) decodeServerResponse(received *serverResponse) {
 	}
 }
 
-// receive waits for the next response, passes it through any interceptors, and returns it decoded.
-// It returns false if there are no more responses.
+// receive waits for the next response, passes it through the interceptors, if any, and returns the
+// decoded response. It returns false if there are no more responses.
 func (c *multiCall) receive(ctx context.Context) (received serverResponse, ok bool) {
 	if c.chain != nil {
 		return c.chain.next(ctx, c)

@@ -10,22 +10,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// pendingCalls maps request IDs to the pending calls of a conn. It is sharded because each call
-// locks it at least three times: with a single table, calls from 64 concurrent callers take 1.08 to
-// 1.12 times as long.
+// pendingCalls maps request IDs to the pending calls of a conn. It is split into shards, because
+// each call locks it at least three times. With a single table, calls from 64 concurrent callers
+// take 1.08 to 1.12 times as long.
 type pendingCalls [shard.Count]struct {
 	mu    sync.Mutex
 	calls map[id.Call]pendingCall
-	_     [shard.CacheLineSize]byte // keeps shards on different cache lines
+	_     [shard.CacheLineSize]byte // prevents shards from sharing a cache line
 }
 
 // pendingCall is a call that is waiting for claims and responses. Its methods are called from bus
-// callbacks and never block. onClaim and onResponse take ownership of the message and report
-// whether they used it. The conn counts a message that was not used as unmatched.
+// callbacks and never block. onClaim and onResponse may keep the message, and report whether they
+// have used it. The conn counts messages that were not used in the field Unmatched of [ConnStats].
 type pendingCall interface {
 	onClaim(claim wire.ClaimRequest) bool
 	onResponse(response wire.Response) bool
-	// onConnClosed notifies the call that the conn or its bus has been closed.
+	// onConnClosed tells the call that the conn or the bus has been closed.
 	onConnClosed()
 }
 
@@ -47,9 +47,9 @@ func (p *pendingCalls) remove(callID id.Call) {
 }
 
 // dispatch calls handle with the pending call that has the given request ID. found reports whether
-// there is such a call, and useful reports whether handle used the message. The shard stays locked
-// while handle runs, so that no message reaches a call after remove has returned. handle must not
-// access p.
+// there is such a call, and useful reports whether handle used the message. The shard is locked
+// while handle runs, so that no message reaches a call after the method remove has returned. handle
+// must not access p.
 func (p *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

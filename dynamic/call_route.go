@@ -19,8 +19,8 @@ type route struct {
 	grants     bus.Channel
 	streams    bus.Channel
 	membership *selection.Membership
-	// handler runs the conn's interceptors and then performs the call. It is nil if the conn has no
-	// interceptors or the method is not a single call.
+	// handler passes a request through the conn's interceptors and then makes the call. It is nil
+	// if the conn has no interceptors or the method is not a single call.
 	handler ClientRPCHandler
 }
 
@@ -40,8 +40,8 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 	return r, err
 }
 
-// route returns the route for a call. The topic in the call's options takes precedence over the
-// route to which the client is bound. If there is neither a topic nor a bound route, route returns
+// route returns the route for a call. If the call's options contain a topic, the route is for that
+// topic. Otherwise it is the route bound, unless bound is nil. If both are missing, route returns
 // the default route, or an error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {

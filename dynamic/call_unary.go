@@ -17,7 +17,7 @@ import (
 )
 
 // unaryCall is the state machine of a call that one server answers. It is also used to open
-// streams. Only the calling goroutine uses it; bus callbacks write only to its inbox.
+// streams. Only the calling goroutine uses it. Bus callbacks write to the field inbox instead.
 //
 // # Claims and grants
 //
@@ -33,12 +33,12 @@ import (
 //
 // # Lost requests
 //
-// Each server that has received a request gives a sign within the selection timeout: a claim, a
-// response, or, if it handles the request without a claim and takes longer than AnnounceAfter, a
-// claim with Handling set. If no sign arrives, the call fails, because the request is most likely
-// lost. The sign may have been lost instead, so the request may have been run. Servers of older
-// versions of dynpsrpc send no announcements, but they do not know AnnounceAfter either and claim
-// the request.
+// Each server that has received a request gives a sign within the selection timeout, usually a
+// claim or a response. A server that handles the request without a claim may take longer than
+// AnnounceAfter. It then announces this with a claim in which Handling is set. If no sign arrives,
+// the call fails, because the request is most likely lost. However, the sign may have been lost
+// instead, so the request may have been run. Servers of older versions of dynpsrpc send no
+// announcements. They do not know AnnounceAfter and therefore claim the request.
 //
 // Methods that are declared to have a single server need no claim and are also answered directly.
 type unaryCall struct {
@@ -48,20 +48,20 @@ type unaryCall struct {
 	// claims collects the claims from which a server is selected. It is nil until a selection is
 	// needed.
 	claims *selection.Collector
-	// server is the ID of the server to which the call was granted. It is empty until then, and
-	// stays empty if a server answers directly.
+	// server is the ID of the server to which the call was granted. It is empty before the grant,
+	// and if a server answers directly.
 	server string
 
 	started                    time.Time
-	expiry, published, granted time.Duration // relative to started
+	expiry, published, granted time.Duration // time since started
 	timeout                    time.Duration // of the whole call
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
-	// awaitsSign reports whether the call ends at the selection timeout unless a server gives a
+	// awaitsSign reports whether the call fails at the selection timeout if no server has given a
 	// sign that it has received the request. It is used only for calls that accept a direct
-	// response; for others, selecting has this effect.
+	// response. Other calls use the field selecting.
 	awaitsSign bool
-	// signDeadline is the time, relative to started, at which the wait for a sign ends.
+	// signDeadline is the time at which the wait for a sign ends, measured from started.
 	signDeadline time.Duration
 	sent         bool
 	// selecting reports whether the call is waiting for claims and has not yet selected a server.
@@ -73,12 +73,12 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 	return unaryCall{plan: p, route: r, inbox: p.conn.inboxes.get(), started: time.Now()}
 }
 
-// maxAnnounceAfter is the time after which servers announce a running request. It is shorter if the
-// selection timeout is short; see [connOptions.announceAfter].
+// maxAnnounceAfter is the maximum time after which a server announces that it is handling a
+// request.
 const maxAnnounceAfter = 200 * time.Millisecond
 
-// announceAfter returns the value of [wire.Request.AnnounceAfter]. It leaves most of the selection
-// timeout to the announcement's way back.
+// announceAfter returns the value of [wire.Request.AnnounceAfter]. It is a small part of the
+// selection timeout, so that most of that time is left for the announcement to arrive.
 func (o *connOptions) announceAfter() uint32 {
 	const share = 4
 	return uint32(max(min(maxAnnounceAfter, o.selectionTimeout/share).Milliseconds(), 1)) //nolint:gosec // at most 200
@@ -86,8 +86,8 @@ func (o *connOptions) announceAfter() uint32 {
 
 // callUnary sends a request to one server and returns the encoded response.
 //
-// A request with AnnounceAfter set also has SkipClaim set, so that servers of psrpc 0.7.5 and later
-// run the handler without waiting for a grant.
+// If AnnounceAfter is set in a request, SkipClaim is set too. This makes servers of psrpc 0.7.5 and
+// later run the handler without waiting for a grant.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)
@@ -117,8 +117,8 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 }
 
 // chooseSelection determines how the server for the call is selected. queued reports whether the
-// bus delivers the request to a single server, as it does for calls to queue methods but not for
-// streams.
+// bus delivers the request to a single server. This is the case for calls to queue methods, but not
+// for streams.
 func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	method := c.plan.method
 	options := &c.plan.conn.options
@@ -131,7 +131,7 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 		c.acceptDirect = true
 	case method.Routing() == registry.RoutingAffinity:
 		c.startSelection(options.adaptiveSelection(), c.route.membership)
-	default: // a stream of a queue method is broadcast; the first server to claim it is selected
+	default: // a stream of a queue method is broadcast, and the first server to claim it is selected
 		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}, nil)
 	}
 }
@@ -144,8 +144,8 @@ func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Mem
 // run publishes the request in frame, waits for the response, and returns the encoded response
 // message.
 //
-// The call is added to the pending calls before run checks whether the conn is closed. Therefore,
-// if the conn is closed concurrently, either the check fails or the call is notified.
+// The call is added to the pending calls before run checks whether the conn is closed. If the conn
+// is closed at the same time, run therefore either sees this or is notified.
 func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
 	conn := c.plan.conn
 	if err := ctx.Err(); err != nil {
@@ -171,7 +171,7 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 }
 
 // deregister removes the call from the pending calls. If the selection used the route's membership,
-// servers that answer later are still added to it; see [selection.LateResponses].
+// servers that answer later are still added to the membership; see [selection.LateResponses].
 func (c *unaryCall) deregister() {
 	conn := c.plan.conn
 	if c.claims != nil && c.claims.Membership() != nil {
@@ -189,8 +189,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 			selectionTimeout = c.claims.Timeout()
 		}
 		if selectionTimeout == nil && done == nil {
-			// Fast path: most calls wait only for a wake-up. A select statement would take as long
-			// as the rest of the loop.
+			// Most calls wait only for a wake-up. A select statement would take as long as the rest
+			// of the loop, so it is avoided here.
 			<-c.inbox.wakeup
 		} else {
 			select {
@@ -200,8 +200,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 					return nil, err
 				}
 			case <-done:
-				// No cancellation is needed at a deadline, because the servers know it from the
-				// request's expiry.
+				// If the deadline has passed, no cancellation is needed, because the request tells
+				// the servers when it expires.
 				if errors.Is(ctx.Err(), context.Canceled) {
 					c.plan.cancel(c.inbox.id)
 				}
@@ -219,8 +219,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// step processes the current state of the inbox. It returns the encoded response or an error.
-// isFinal reports whether the call has ended; a non-nil error also ends the call.
+// step processes the current state of the inbox. If the call has ended, step returns the encoded
+// response or an error, and isFinal is true. The call has also ended if err is not nil.
 func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, err error) {
 	state := c.inbox.snapshot()
 	switch {
@@ -242,7 +242,7 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
 		}
-		return c.step(ctx) // the response may have arrived together with the claim
+		return c.step(ctx) // the response may have arrived at the same time as the claim
 	case state.receivers == 0 && len(state.claims) == 0:
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	case state.timedOut:
@@ -251,9 +251,9 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// nextDeadline returns the time at which the timer must expire. While the call
-// awaits a sign, it is one selection timeout after from, unless the call ends before. All times are
-// relative to started.
+// nextDeadline returns the time at which the timer must expire, measured from c.started. While the
+// call awaits a sign, this is one selection timeout after the time from, or the timeout of the call
+// if that is earlier.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -263,14 +263,16 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	return c.signDeadline
 }
 
-// maxTimerDelay is the delay of a timer up to which this process is assumed to run normally.
+// maxTimerDelay is how late the timer of a call may expire. If it expires later, this process has
+// not been able to run for some time.
 const maxTimerDelay = 20 * time.Millisecond
 
-// onTimeout ends the call when the timer of the inbox has expired. If the timer limited only the
-// wait for a sign of a server, and a server has shown itself, the timer goes on until the timeout.
+// onTimeout is called when the timer of the inbox has expired. It ends the call unless the timer
+// limited only the wait for a sign of a server. If there has been a sign, onTimeout sets the timer
+// to the timeout of the call.
 //
-// A timer that expires late shows that this process had no processor for some time. A sign may then
-// be waiting to be read, so the wait begins anew.
+// If the timer has expired too late, this process has not been able to run for some time. A sign
+// may have arrived but not been read yet, so the wait begins anew.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {
@@ -289,15 +291,15 @@ func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	}
 }
 
-// isFinal reports whether an error response ends the call. During the selection, an error usually
-// does not end the call, because another server may still claim the request. The exception is an
-// error that reports a malformed request, because every server would report the same error.
+// isFinal reports whether an error response ends the call. During the selection, most errors do not
+// end the call, because another server may still claim the request. If the error is that the
+// request is malformed, the call ends, because every server would report the same error.
 func (c *unaryCall) isFinal(response *wire.Response) bool {
 	return !c.selecting || response.Code == string(errors.MalformedRequest)
 }
 
 // serverError returns the error in a response, with the server's code, text and details. If the
-// response is marked as unprocessed, so is the error.
+// response is marked as unprocessed, the error is marked in the same way.
 func serverError(response *wire.Response) error {
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
@@ -309,7 +311,7 @@ func serverError(response *wire.Response) error {
 // onClaims passes new claims to the collector. It grants the request if a server has been selected,
 // and ends the selection if no more claims are expected.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
-	if c.claims == nil { // a psrpc server claimed a request that it could have answered directly
+	if c.claims == nil { // a psrpc server has claimed a request that it need not have claimed
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
@@ -325,8 +327,8 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	return nil
 }
 
-// isHandling reports whether the server has claimed the request with the remark that it is already
-// handling it, so that it awaits no grant.
+// isHandling reports whether a claim of the server says that the server is already handling the
+// request. Such a server does not wait for a grant.
 func isHandling(claims []wire.ClaimRequest, server string) bool {
 	return slices.ContainsFunc(claims, func(claim wire.ClaimRequest) bool {
 		return claim.Handling && string(claim.ServerID) == server
@@ -334,8 +336,8 @@ func isHandling(claims []wire.ClaimRequest, server string) bool {
 }
 
 // selectServer ends the selection. It grants the request to the server with the best claim so far.
-// If there is no such server, it returns an error and notifies the servers that have claimed the
-// request, so that they do not wait for a grant.
+// If no claim can be accepted, it returns an error and tells the servers that have claimed the
+// request not to wait for a grant.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
 	// Claims may have arrived since the last call to step.
@@ -396,9 +398,8 @@ func (c *unaryCall) responder() string {
 }
 
 // contextError returns the error of a call whose context or timeout ended before a response
-// arrived. If the time runs out while a server is still being selected, contextError returns the
-// error of the selection instead. That error may contain a server's reason for not running the
-// request.
+// arrived. If the time ran out during the selection of a server, the error says why no server was
+// selected. For example, it may be the error of a server that did not run the request.
 func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {
@@ -411,7 +412,7 @@ func (c *unaryCall) contextError(err error) error {
 			return serverError(state.failure)
 		}
 		if c.claims.HasAcceptable() {
-			// Only the time has ended: a server was available.
+			// A server was available, but the time was too short.
 			return c.withFacts(coded, errors.ReasonDeadline)
 		}
 		return c.withFacts(c.claims.Err())
@@ -420,7 +421,8 @@ func (c *unaryCall) contextError(err error) error {
 	}
 }
 
-// withFacts returns err annotated with the [errors.CallFacts] of the call and the given reason.
+// withFacts returns an error that wraps err and contains facts about the call, including the given
+// reason.
 func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{
@@ -447,7 +449,7 @@ func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 
 // abortOpening closes a stream that could not be opened. If the request was published, a server may
 // have accepted the stream, so abortOpening also sends a close frame. As in psrpc, that frame
-// carries the plain error, without the facts of the call.
+// contains only the error, without the facts about the call.
 func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 	defer s.release()
 	if _, ok := errors.FactsOf(err); ok {

@@ -19,28 +19,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Conn is the client side of a bus. It owns the subscriptions on which responses arrive, and looks
-// up methods in a registry. All clients in a process can share one Conn, which is safe for
-// concurrent use. Close the Conn when it is no longer needed; closing it does not close the bus.
+// Conn is what clients use to make calls over a bus. It owns the subscriptions on which responses
+// arrive, and looks up methods in a registry. All clients in a process can share one Conn, because
+// it is safe for concurrent use. Close the Conn when it is no longer needed. Close does not close
+// the bus.
 type Conn struct {
 	bus           bus.Bus
 	registry      *registry.Registry
 	options       connOptions
-	wireID        []byte // options.id as bytes
+	wireID        []byte // options.id, converted to bytes
 	pending       pendingCalls
 	lateResponses selection.LateResponses
 	stats         connCounters
 	streams       streamTable
-	// messageDedup detects stream messages that the bus has delivered twice, so that they can be
+	// messageDedup recognizes stream messages that the bus delivers a second time. They are
 	// dropped.
 	messageDedup dedup.Cache
 	timers       timer.Pool
 	inboxes      inboxPool
-	// ctx is the context of the conn. It ends when the conn or its bus is closed; its cause is then
-	// errors.ErrClientClosed or bus.ErrClosed, respectively.
+	// ctx is the context of the conn. It ends with the cause errors.ErrClientClosed when the conn
+	// is closed, and with the cause bus.ErrClosed when the bus is closed.
 	ctx    context.Context //nolint:containedctx // lasts as long as the conn, not one operation
 	cancel context.CancelCauseFunc
-	// goroutines tracks the goroutines that Close waits for. None is added after ctx has ended.
+	// goroutines counts the goroutines for which Close waits. None is added after ctx has ended.
 	goroutines sync.WaitGroup
 
 	mu          sync.Mutex
@@ -49,23 +50,24 @@ type Conn struct {
 	publishers  map[string]*publisher            // keyed by full method name, used by Publish
 	memberships map[string]*selection.Membership // keyed by name of the request channel
 	children    map[connChild]struct{}           // open streams and subscriptions
-	// warnedServers contains the servers whose clocks are wrong, so that each is logged once.
+	// warnedServers contains the servers about whose clocks the conn has logged a warning. Each
+	// server is logged only once.
 	warnedServers map[string]bool
 }
 
-// ConnStats holds the counts of frames that a conn has dropped since it was created, and the number
-// of messages that are waiting to be read. A frame that the conn cannot use is dropped without an
-// error or a log entry. It arrives in a bus callback, which cannot return an error to a caller.
-// Logging the frame would let any process on the bus flood the log.
+// ConnStats holds the numbers of frames that a conn has dropped since it was created, and the
+// number of messages that are waiting to be read. A conn drops frames that it cannot use, without
+// an error or a log entry. There is no caller to whom it could return an error. If such frames were
+// logged, any process on the bus could flood the log.
 type ConnStats struct {
-	// BadFrames counts frames that could not be decoded, that exceeded the maximum frame size of
-	// the conn, or that contained the wrong kind of message for their channel.
+	// BadFrames counts frames that could not be decoded, that exceeded the conn's maximum frame
+	// size, or whose kind of message does not belong on their channel.
 	BadFrames uint64
-	// Unmatched counts claims, responses and stream frames for calls and streams that have ended or
-	// have never belonged to this conn.
+	// Unmatched counts claims, responses and stream frames that the conn could not use. Most of
+	// them are for calls and streams that have already ended.
 	Unmatched uint64
-	// Expired counts stream messages that arrived after the timeout of the Send call on the server,
-	// and stream frames without a valid expiry.
+	// Expired counts stream messages that arrived too late, after the server's call of Send had
+	// timed out. It also counts stream frames without a valid expiry.
 	Expired uint64
 	// Duplicated counts stream messages that were dropped because the bus delivered them a second
 	// time within five seconds.
@@ -83,8 +85,8 @@ type connCounters struct {
 
 // NewConn returns a conn that uses b to call the services in reg, including services that are added
 // to reg later. It fails with the code [errors.InvalidArgument] if b or reg is nil, or if the
-// client ID is not valid UTF-8. If b is closed, it returns [bus.ErrClosed]. It also returns an
-// error if an option is invalid.
+// client ID is not valid UTF-8. It returns [bus.ErrClosed] if b is closed, and another error if an
+// option is invalid.
 func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, error) {
 	if b == nil || reg == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "cannot create conn: bus or registry is nil")
@@ -136,12 +138,12 @@ func (c *Conn) Stats() ConnStats {
 }
 
 // Close immediately ends all calls, streams and subscriptions. Calls in progress fail with
-// [errors.ErrClientClosed]. When Close returns, the bus delivers nothing more to the conn, and the
-// conn's goroutines have ended. Close may be called more than once and always returns nil.
+// [errors.ErrClientClosed]. When Close returns, the conn no longer receives frames, and its
+// goroutines have ended. Close may be called more than once and always returns nil.
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
 	c.mu.Lock()
-	// Once ctx has ended, nothing is added to c.replies.
+	// Nothing is added to c.replies any more, because ctx has ended.
 	replies := slices.Collect(maps.Values(c.replies))
 	c.mu.Unlock()
 	for _, r := range replies {
@@ -151,11 +153,11 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// goTracked runs f on a goroutine that Close waits for. f must return when the conn is closed. If
+// goTracked runs f on a goroutine for which Close waits. f must return when the conn is closed. If
 // the conn is already closed, goTracked returns an error and does not run f.
 func (c *Conn) goTracked(f func()) error {
-	// Close cancels ctx, then locks mu, and then waits. If ctx has not ended while mu is held here,
-	// the goroutine is therefore started before Close begins to wait.
+	// Close first cancels ctx, then locks mu, and then waits for the goroutines. If ctx has not
+	// ended yet, Close is thus still before its lock of mu, and it will wait for the new goroutine.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.err(); err != nil {
@@ -169,8 +171,8 @@ func (c *Conn) goTracked(f func()) error {
 func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 
 // err returns errors.ErrClientClosed or bus.ErrClosed if the conn is closed, and nil otherwise.
-// Every call made through the conn checks err several times. While the conn is open, the check
-// takes no lock, so concurrent calls do not contend.
+// Every call on the conn checks err several times. While the conn is open, err takes no lock, so
+// concurrent calls do not slow each other down.
 func (c *Conn) err() error {
 	select {
 	case <-c.ctx.Done():
@@ -180,8 +182,8 @@ func (c *Conn) err() error {
 	}
 }
 
-// closeError returns the error of a closed conn, and the reason to record for a call that fails
-// with that error.
+// closeError returns the error of a closed conn. It also returns the reason to record for a call
+// that fails with that error.
 func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // passed to withFacts
 	err := c.err()
 	if errors.Is(err, bus.ErrClosed) {
@@ -191,7 +193,7 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 }
 
 // maxMemberships is the maximum number of memberships that a conn keeps, one for each method and
-// topic. When the limit is reached, the conn discards all of them to bound their memory use; later
+// topic. When the limit is reached, the conn discards all memberships to limit the memory. Later
 // calls create them again.
 const maxMemberships = 10_000
 
@@ -243,10 +245,10 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 }
 
-// bounds returns the timeout of a call and the expiry to send in its request. A timeout in the
-// call's options takes precedence. Otherwise, the call ends after the conn's timeout or at the
-// deadline of ctx, whichever is earlier. If the conn has no timeout and ctx has no deadline, the
-// call ends after DefaultClientTimeout. The expiry is never later than the deadline of ctx.
+// bounds returns the timeout of a call and the expiry to send in its request. If the call's options
+// contain a timeout, the call ends after that time. Otherwise, it ends after the conn's timeout or
+// at the deadline of ctx, whichever is earlier. If the conn has no timeout and ctx has no deadline,
+// the call ends after DefaultClientTimeout. The expiry is never later than the deadline of ctx.
 func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
 	deadline, hasDeadline := ctx.Deadline()
 	timeout = c.options.timeout
@@ -271,8 +273,8 @@ func (c *Conn) panics() panicReporter {
 }
 
 // subscribeReplies subscribes to the replies of a service, unless the conn has already done so. It
-// waits for the bus no longer than the conn's timeout, or DefaultClientTimeout if the conn has no
-// timeout.
+// waits for the bus no longer than the conn's timeout. If the conn has no timeout, the limit is
+// DefaultClientTimeout.
 func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*replySubscriptions, error) {
 	c.mu.Lock()
 	if err := c.err(); err != nil {
@@ -300,15 +302,15 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	return replies, err
 }
 
-// connChild is a stream or subscription that ends when its conn, or the conn's bus, is closed.
+// connChild is a stream or subscription that ends when the conn or the bus is closed.
 type connChild interface {
-	// end ends the child with err and returns when the child has ended. It may be called more than
-	// once; only the first error is used.
+	// end ends the stream or subscription with the error err and returns when it has ended. end may
+	// be called more than once; only the first error is used.
 	end(err error)
 }
 
-// track adds a child that ends when the conn is closed. It returns an error if the conn is already
-// closed.
+// track adds a stream or subscription to the children of the conn. It returns an error if the conn
+// is already closed.
 func (c *Conn) track(child connChild) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -328,8 +330,8 @@ func (c *Conn) untrack(child connChild) {
 	delete(c.children, child)
 }
 
-// closeChildren waits until the conn or its bus is closed. It then ends all children and notifies
-// the pending calls. It runs on a goroutine that Close waits for.
+// closeChildren waits until the conn or the bus is closed. It then ends all streams and
+// subscriptions and notifies the pending calls. Close waits for the goroutine of closeChildren.
 func (c *Conn) closeChildren() {
 	select {
 	case <-c.ctx.Done():

@@ -26,8 +26,9 @@ func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) 
 	return plan, message, nil
 }
 
-// methodPlan returns the plan that the Invoke functions use for a method. The conn caches plans by
-// full method name and creates a new one if the method has been replaced in the registry.
+// methodPlan returns the plan that the Invoke functions use for a method. The conn keeps one plan
+// per method for later calls. It creates a new plan if the registry now has another version of the
+// method.
 func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -51,8 +52,8 @@ func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error)
 	return plan, nil
 }
 
-// publisher returns the publisher for a method. The conn caches publishers by full method name and
-// creates a new one if the method has been replaced in the registry.
+// publisher returns the publisher for a method. The conn keeps one publisher per method for later
+// updates. It creates a new publisher if the registry now has another version of the method.
 func (c *Conn) publisher(name string) (*publisher, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -77,7 +78,7 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 }
 
 // lookUpMethod returns the method with the given full name from the conn's registry. If there is no
-// such method, the error suggests the most similar name, if any name is similar.
+// such method, the error suggests a similar name, if there is one.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {
@@ -93,8 +94,8 @@ func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	return method, nil
 }
 
-// grpcService returns the gRPC service that the registry has left out and to which the method with
-// the given full name belongs. It returns an empty string if there is none.
+// grpcService returns the gRPC service to which the method with the given full name belongs, if the
+// registry has left out that service. Otherwise, grpcService returns an empty string.
 func (c *Conn) grpcService(method string) string {
 	method = strings.TrimPrefix(method, "/")
 	for _, service := range c.registry.GRPCServices() {

@@ -14,9 +14,9 @@ import (
 
 // replySubscriptions holds a conn's subscriptions to the claims, responses and stream frames of one
 // service. All methods of the service share them, because the channel names contain only the
-// service and the client. The subscriptions are created when the conn first uses the service and
-// kept until the conn is closed: subscribing takes a round trip to the broker, which should not
-// slow down every call.
+// service and the client. The subscriptions are created when the conn first uses the service, and
+// kept until the conn is closed. Subscribing for every call would take an additional round trip to
+// the broker.
 type replySubscriptions struct {
 	bus       bus.Bus
 	callbacks replyCallbacks
@@ -24,14 +24,14 @@ type replySubscriptions struct {
 	clientID  string
 	claims    transport.LazySubscription
 	responses transport.LazySubscription
-	// streams is the subscription to stream frames. It is never opened if the service has no
-	// streams.
+	// streams is the subscription to stream frames. It is not used if the service has no streams.
 	streams transport.LazySubscription
-	// cancels reports the fate of the conn's cancellations for the service.
+	// cancels records whether the broker denies the conn's cancellations for the service.
 	cancels cancelReport
 
-	// opening is a lock that is held while subscribing. It is a channel of capacity one rather than
-	// a mutex, so that a goroutine can stop waiting for it when its context ends.
+	// opening is a lock that a goroutine holds while it subscribes. It is a channel of capacity one
+	// rather than a mutex, so that another goroutine can stop waiting for the lock when its context
+	// ends.
 	opening chan struct{}
 }
 
@@ -57,8 +57,8 @@ func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, client
 }
 
 // subscribe subscribes to the channels that are not subscribed yet, and returns when the bus has
-// confirmed the subscriptions. The stream channel is included only if streams is true. After an
-// error, subscribe may be called again.
+// confirmed the subscriptions. It subscribes to the stream channel only if the argument streams is
+// true. After an error, subscribe may be called again.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
 	select {
 	case s.opening <- struct{}{}:
@@ -83,8 +83,8 @@ func hasStreams(s *registry.Service) bool {
 	return slices.ContainsFunc(s.Methods(), func(m *registry.Method) bool { return m.Kind() == registry.KindStream })
 }
 
-// close closes the subscriptions. When close returns, no callback is running and none will be
-// called.
+// close closes the subscriptions. When close has returned, no callbacks are running, and none will
+// be called.
 func (s *replySubscriptions) close() {
 	s.claims.Close()
 	s.responses.Close()

@@ -12,9 +12,9 @@ import (
 // connStream implements connChild for a client's stream.
 type connStream struct{ *stream }
 
-// end implements connChild. It closes the stream because the conn or its bus has been closed. As in
-// psrpc, closing the conn is not an error for its streams: the server receives
-// errors.ErrStreamClosed.
+// end implements connChild. It closes the stream because the conn or its bus has been closed. If
+// the conn has been closed, the server receives errors.ErrStreamClosed, as if the stream had been
+// closed without an error. This is also what psrpc does.
 func (s connStream) end(err error) {
 	if errors.Is(err, errors.ErrClientClosed) {
 		err = nil
@@ -22,7 +22,8 @@ func (s connStream) end(err error) {
 	_ = s.Close(err)
 }
 
-// trackStream adds s to the streams and children of the conn. s.release removes s from both.
+// trackStream adds s to the streams and to the children of the conn. It sets s.release to a
+// function that removes s again.
 func (c *Conn) trackStream(s *stream) error {
 	child := connStream{s}
 	if err := c.track(child); err != nil {
@@ -36,11 +37,11 @@ func (c *Conn) trackStream(s *stream) error {
 }
 
 // maxWarnedServers is the maximum number of servers with a wrong clock that a conn remembers. When
-// the limit is reached, the conn forgets all of them, and warns of each again.
+// the limit is reached, the conn forgets all of them and later warns about them once more.
 const maxWarnedServers = 10_000
 
-// warnClockSkew logs a warning about the clock of a server, at most once per server. server is empty
-// if the method does not require claims, which is what tells the client the ID of its server. The
+// warnClockSkew logs a warning about the clock of a server, at most once per server. If the method
+// does not require claims, the client does not know the ID of the server, and server is empty. The
 // warning is then logged at most once per method.
 func (c *Conn) warnClockSkew(method *registry.Method, server string) {
 	peer := server
