@@ -4,8 +4,8 @@
 // # Use
 //
 // A [Server] serves services. Each service is registered with a descriptor and a map of [Handlers].
-// A [Conn] is the client side of a bus. A [Client] calls one method through a Conn, with static
-// types. [Invoke] calls a method by name, with JSON or any protobuf message.
+// On the client side, a [Conn] connects clients to a bus. A [Client] calls one method through a
+// Conn, with static types. [Invoke] calls a method by name, with JSON or any protobuf message.
 //
 // Request and response types can be generated types, *dynamicpb.Message, or proto.Message.
 // proto.Message stands for the generated type if the program contains one, and for
@@ -54,15 +54,15 @@
 //
 // # Ordering and delivery
 //
-// A bus may lose frames, as message brokers do. A request is therefore handled at most once: if the
-// request or its response is lost, the call ends at its timeout. A request that a bus delivers
-// twice within five seconds is handled only once. Calls are independent of each other and may be
-// handled in any order.
+// A bus may lose frames, as message brokers do. If a request or its response is lost, the call ends
+// at its timeout. A request is thus handled at most once. A request that a bus delivers twice
+// within five seconds is handled only once. Calls are independent of each other and may be handled
+// in any order.
 //
-// Messages on a stream arrive in the order in which they were sent, each at most once. Send returns
-// when the other side has accepted the message, or earlier if the stream has a send window (see
-// [WithStreamWindow]). Updates that one goroutine publishes on one topic arrive in order. Updates
-// from different publishers are not ordered.
+// Messages on a stream arrive in the order in which they were sent, and no message arrives twice.
+// Send returns when the other side has accepted the message, or earlier if the stream has a send
+// window (see [WithStreamWindow]). Updates that one goroutine publishes on one topic arrive in
+// order. Updates from different publishers are not ordered.
 //
 // When Register, RegisterTopic, NewClient or Subscribe returns, the bus has confirmed the
 // subscription.
@@ -70,20 +70,20 @@
 // # Behavior under load
 //
 // Every request is handled on its own goroutine. [WithMaxConcurrentRequests] and
-// [WithMaxConcurrent] limit how many requests are handled at once. A slow consumer cannot delay
-// others, because every call, stream and subscription has a bounded buffer. If the buffer of a
-// stream is full, its sender waits. If the buffer of a subscription is full, updates are dropped
-// and counted; see [WithOverflow].
+// [WithMaxConcurrent] limit how many requests are handled at once. A slow consumer does not hold up
+// other consumers, because every call, stream and subscription has a bounded buffer. If the buffer
+// of a stream is full, its sender waits. If the buffer of a subscription is full, updates are
+// dropped and counted; see [WithOverflow].
 //
 // An in-process call takes about 3 µs and 8 allocations, client and server together.
 //
 // # Errors
 //
 // Every error of a call has a code. To get it, use errors.As with [errors.Error]. The error of a
-// handler keeps its code, text and details. An error that arises on the client carries diagnostic
-// facts about the call: which phase failed and why, how long each phase took, and which servers
-// declined the request; see [errors.FactsOf]. If no server receives a request and the bus can
-// detect this, the call fails immediately.
+// handler keeps its code, text and details. An error that arises on the client contains diagnostic
+// facts about the call; see [errors.FactsOf]. They say which phase failed and why, how long each
+// phase took, and which servers declined the request. If no server receives a request and the bus
+// can detect this, the call fails immediately.
 //
 // # Interceptors
 //
@@ -95,15 +95,15 @@
 //
 // The interceptors of a server enclose those of its services, and the interceptors of a conn
 // enclose those of a request. If several interceptors are given, the first one is the outermost.
-// For calls and streams on a server, and for subscriptions, the outermost interceptor is the one
-// nearest to the bus. In all other cases, it is the one nearest to the caller. Package interceptors
-// provides ready-made interceptors.
+// For calls and streams on a server, and for subscriptions, the outermost interceptor is nearest to
+// the bus. In all other cases, the outermost interceptor is nearest to the caller. Package
+// interceptors provides ready-made interceptors.
 //
 // # Debugging
 //
-// [Server.Stats], [Conn.Stats] and [Subscription] count what was dropped, and why. [WithLogger]
+// [Server.Stats], [Conn.Stats] and [Subscription] count what was dropped, by reason. [WithLogger]
 // sets the logger for panics and for frames that cannot be sent. [WithPanicHook] sets a hook for
-// panics. The statistics and events of a bus report the state of its connection to the broker.
+// panics. The statistics and events of a bus tell about its connection to the broker.
 //
 // # Testing
 //

@@ -19,36 +19,36 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Handlers maps method names, as they appear in the service descriptor, to handlers.
+// Handlers contains the handlers of a service, keyed by the name of the method in the service
+// descriptor.
 type Handlers map[string]Handler
 
-// Handler serves a method. Handlers are created by [Unary], [Raw] and [Stream]. A handler may be
-// registered more than once.
+// Handler serves a method. Handlers are created by [Unary], [Raw] and [Stream]. The same handler
+// may be registered several times.
 type Handler interface {
-	// bind checks the handler's types against the method and returns the bound handler.
+	// bind checks the handler's types against the method and returns a handler for this method.
 	bind(method *registry.Method) (*boundHandler, error)
 }
 
 // boundHandler is a handler whose types have been checked against its method. Types and conversions
-// are resolved once, when the handler is registered, so that handling a request needs no
+// are determined once, when the handler is registered, so that handling a request needs no
 // reflection.
 type boundHandler struct {
 	// decode converts an encoded request to the argument of handle.
 	decode func(raw []byte) (wire.Body, error)
 	// handle calls the user's function.
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
-	// requestType and responseType describe the request and response messages.
+	// requestType and responseType are the types of the request and response messages.
 	requestType, responseType message.Type
-	// raw reports whether handle accepts and returns encoded messages.
+	// raw reports whether the function handle takes and returns encoded messages.
 	raw bool
 	// affinity returns the server's affinity for a request. If it is nil, the affinity is 1.
 	affinity func(ctx context.Context, request wire.Body) float32
-	// affinityRequest is the Go type of the requests that affinity accepts.
+	// affinityRequest is the Go type of the requests that the affinity function accepts.
 	affinityRequest reflect.Type
 	// semaphore limits how many requests of the method are handled at the same time.
 	semaphore semaphore.Semaphore
-	// stream is the bound handler of a stream method. It is nil for calls, which use the fields
-	// above.
+	// stream is the handler of a stream method. It is nil for calls, which use the other fields.
 	stream *boundStream
 }
 
@@ -57,13 +57,13 @@ type HandlerOption interface {
 	bindOption(bound *boundHandler, method *registry.Method) error
 }
 
-// WithAffinity sets the function that rates how well this server suits a request. It applies to
-// methods for which the client selects one of the servers that claim the request. A server with a
-// higher affinity is preferred. A server with affinity 0 claims the request but is never selected
-// by affinity. It can be selected only by a SelectionFunc, or by [SelectionOpts] with
-// AcceptFirstAvailable. AcceptFirstAvailable is the default unless the method has AFFINITY routing.
-// A server with a negative affinity does not handle the request. Without this option, the affinity
-// is 1.
+// WithAffinity sets the function that rates how well this server suits a request. The option is for
+// methods for which the client selects one of the servers that claim the request. The client
+// prefers the server with the highest affinity. A server with affinity 0 claims the request, but
+// the client selects it only if it uses a SelectionFunc or AcceptFirstAvailable; see
+// [SelectionOpts]. AcceptFirstAvailable is the default unless the method has AFFINITY routing. A
+// server with a negative affinity does not handle the request. Without this option, the affinity is
+// 1.
 //
 // Req must be the request type of the handler. ctx carries the client's metadata (see
 // [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should
@@ -91,9 +91,9 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 	return nil
 }
 
-// WithMaxConcurrent limits how many requests of the method are handled at the same time, as
-// [WithMaxConcurrentRequests] does for all methods of a server. By default, or if requests is zero
-// or negative, there is no limit.
+// WithMaxConcurrent limits how many requests of the method are handled at the same time. The option
+// [WithMaxConcurrentRequests] does this for all methods of a server together. By default, or if
+// requests is zero or negative, there is no limit.
 func WithMaxConcurrent(requests int) HandlerOption {
 	return concurrencyOption(max(requests, 0))
 }
@@ -105,13 +105,13 @@ func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) e
 	return nil
 }
 
-// Unary returns a handler that calls handle for each request. handle owns the request. It must not
-// modify the response after returning it. A nil response without an error is sent as an empty
-// message.
+// Unary returns a handler that calls handle for each request. handle may keep and modify the
+// request. After handle has returned, it must not modify the response. If handle returns a nil
+// response without an error, an empty message is sent.
 //
 // The context passed to handle ends when the caller stops waiting or the server is killed. If
-// handle panics, the panic is logged and the caller receives an error with code internal, which
-// does not contain the panic value.
+// handle panics, the panic is logged, and the caller receives an error with code internal. The
+// error does not contain the panic value.
 func Unary[Req, Resp proto.Message](
 	handle func(ctx context.Context, request Req) (Resp, error), opts ...HandlerOption,
 ) Handler {
@@ -140,8 +140,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	}
 	bound := &boundHandler{requestType: requests, responseType: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		// bound.requestType is read for each request, because options may change it after this
-		// function has been created.
+		// Read bound.requestType for each request: an option may still change it after bound.decode
+		// has been set.
 		message, err := bound.requestType.Decode(raw)
 		return wire.Body{Message: message}, err
 	}
@@ -158,8 +158,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	return bound, bound.apply(u.options, method)
 }
 
-// apply applies the options. It returns an error if the affinity function does not accept the
-// handler's request type.
+// apply applies the options. It returns an error if an option is invalid or if the affinity
+// function does not accept the handler's request type.
 func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) error {
 	for _, option := range options {
 		if err := option.bindOption(b, method); err != nil {
@@ -174,8 +174,8 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 }
 
 // Raw returns a handler that calls handle for each request without decoding it. The request and the
-// response are encoded messages; dynpsrpc does not check them. handle must not modify the request
-// but may retain it. handle must not modify the response after returning it.
+// response are encoded messages; dynpsrpc does not check them. handle must not modify the request,
+// but may keep it. After handle has returned, it must not modify the response.
 func Raw(
 	handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error), opts ...HandlerOption,
 ) Handler {
@@ -227,7 +227,7 @@ func isCall(method *registry.Method) bool {
 
 // isNil reports whether message is nil or contains a nil pointer.
 func isNil(message proto.Message) bool {
-	// ProtoReflect().IsValid() panics for a nil *dynamicpb.Message.
+	// For a nil *dynamicpb.Message, the call ProtoReflect().IsValid() would panic.
 	if dynamic, ok := message.(*dynamicpb.Message); ok {
 		return dynamic == nil
 	}
@@ -237,8 +237,9 @@ func isNil(message proto.Message) bool {
 // serveFunc handles a request. It has the same signature as boundHandler.handle.
 type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
 
-// bindHandlers binds the handlers to the methods of r's service and returns the plans of all served
-// methods, keyed by method name. The returned error reports all problems, not only the first.
+// bindHandlers binds the handlers to the methods of the service of r. It returns the plans of all
+// methods that are served, keyed by method name. The returned error reports all problems, not only
+// the first.
 func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {
@@ -269,8 +270,8 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 	return plans, errors.Join(problems...)
 }
 
-// bindHandler binds a handler to its method. handler is nil if none was given. bindHandler returns
-// nil without an error for a subscription method, because subscriptions have no handlers.
+// bindHandler binds a handler to its method. handler is nil if the user has given no handler for
+// the method. For a subscription method, this is no error, and bindHandler returns nil.
 func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
 	switch {
 	case handler != nil:

@@ -9,18 +9,18 @@ import (
 )
 
 // RequestHook is called before each request of a conn is sent. It runs on the caller's goroutine
-// and outside the interceptors, so it is called once per call with the request that the caller
-// passed. It must not modify the request.
+// and outside the interceptors. It is thus called once per call, with the request that the caller
+// has passed. It must not modify the request.
 type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 
-// ResponseHook is called when a call on a conn has ended, or, for a multi call, for each response.
-// It runs outside the interceptors, with the response and error that the caller receives. If err is
-// not nil, response is nil. The hook usually runs on the caller's goroutine. For responses to
-// [Client.CallMulti] and [InvokeMulti], it runs on a goroutine started by the conn. It must not
+// ResponseHook is called when a call on a conn has ended. For a multi call, it is called for each
+// response. It runs outside the interceptors, so response and err are what the caller receives. If
+// err is not nil, response is nil. The hook usually runs on the caller's goroutine. For responses
+// to [Client.CallMulti] and [InvokeMulti], it runs on a goroutine started by the conn. It must not
 // modify the request or the response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
 
-// Panic describes a panic that the library has recovered.
+// Panic describes a panic that dynpsrpc has recovered.
 type Panic struct {
 	// Method is the method whose handler, affinity function or interceptor panicked.
 	Method *registry.Method
@@ -32,5 +32,5 @@ type Panic struct {
 }
 
 // PanicHook is called for each recovered panic, on the goroutine that panicked. ctx is the context
-// of the request, stream or subscription; for a multi call it is the background context.
+// of the request, stream or subscription. For a multi call, ctx is context.Background().
 type PanicHook func(ctx context.Context, p Panic)

@@ -9,8 +9,8 @@ import (
 )
 
 // Invoke calls the method with the given full name, such as "my.pkg.MyService/NormalRPC", and
-// returns its response. The response has the generated Go type if the program contains one with the
-// same schema; otherwise, it is a *dynamicpb.Message.
+// returns its response. If the program contains a generated Go type with the same schema, the
+// response has that type. Otherwise, it is a *dynamicpb.Message.
 //
 // The request can be one of the following:
 //

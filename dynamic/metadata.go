@@ -14,7 +14,7 @@ type RequestInfo struct {
 	// ClientID is the ID of the client that sent the request or opened the stream.
 	ClientID string
 	// SentAt is the time at which the request was sent, according to the client's clock. It is the
-	// zero time if the client did not report one.
+	// zero time if the request does not contain the time.
 	SentAt time.Time
 	// Metadata holds the key-value pairs that the client attached. It may be nil and must not be
 	// modified.
@@ -42,17 +42,17 @@ func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	return provider.requestInfo(), true
 }
 
-// requestInfoProvider is implemented by requests, streams and updates that are being handled. A
-// RequestInfo is created only when a handler asks for it, because most handlers never do.
+// requestInfoProvider is implemented by requests, streams and updates that are being handled. It
+// creates a RequestInfo only when a handler asks for one, because most handlers do not need it.
 type requestInfoProvider interface{ requestInfo() RequestInfo }
 
-// ContextWithMetadata returns a copy of ctx that carries metadata in addition to any metadata
-// already in ctx. If a key exists in both, the new value is used. The metadata is sent with every
-// call, stream and update that uses the returned context. Keys are case-sensitive. Keys and values
-// must be valid UTF-8. The map is copied.
+// ContextWithMetadata returns a copy of ctx that carries the given metadata. The metadata that ctx
+// already carries is kept. If both contain the same key, the new value is used. The metadata is
+// sent with every call, stream and update that uses the returned context. Keys are case-sensitive.
+// Keys and values must be valid UTF-8. The map is copied.
 //
-// Metadata that a handler receives is not forwarded to the calls that the handler makes. To forward
-// it, pass the Metadata of [RequestInfo] to ContextWithMetadata.
+// If a handler makes calls, they do not carry the metadata that the handler has received. To
+// forward it, pass the field Metadata of [RequestInfo] to ContextWithMetadata.
 func ContextWithMetadata(ctx context.Context, metadata map[string]string) context.Context {
 	merged := maps.Clone(outgoingMetadata(ctx))
 	if merged == nil {

@@ -10,8 +10,9 @@ import (
 
 // WithPanicHook adds a hook that is called for each panic recovered by dynpsrpc: panics in
 // handlers, in affinity functions, and in interceptors that run on goroutines started by dynpsrpc.
-// The panic is logged before the hook is called. The caller of the method is told only that a panic
-// occurred. If the hook itself panics, that panic is logged too. A nil hook is ignored.
+// The panic is logged before the hook is called. The error that the caller of the method receives
+// says only that there was a panic. If the hook itself panics, that panic is logged too. A nil hook
+// is ignored.
 func WithPanicHook(hook PanicHook) CommonOption {
 	return panicHookOption(hook)
 }
@@ -34,10 +35,10 @@ type panicReporter struct {
 	hooks  []PanicHook
 }
 
-// report logs a panic with the given value and calls the hooks. source describes the function that
-// panicked, for example "handler". report must be called on the goroutine that panicked, because it
-// logs the stack of the current goroutine. If a hook panics, that panic is logged too and does not
-// reach the caller of report.
+// report logs a panic with the given value and calls the hooks. source says what panicked, for
+// example "handler". report must be called on the goroutine that panicked, because it logs the
+// stack of the goroutine on which it runs. If a hook panics, report recovers and logs that panic
+// too.
 func (r panicReporter) report(ctx context.Context, method *registry.Method, source string, value any) {
 	stack := debug.Stack()
 	r.log(method, source, value, stack)
@@ -59,8 +60,7 @@ func (r panicReporter) log(method *registry.Method, source string, value any, st
 }
 
 // guard calls a function of an interceptor. If the function panics, guard reports the panic and
-// returns an error. Without guard, a panic on a goroutine started by dynpsrpc would end the
-// process.
+// returns an error. On a goroutine started by dynpsrpc, the panic would otherwise end the process.
 func (r panicReporter) guard(ctx context.Context, method *registry.Method, function func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -32,8 +32,8 @@ func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInte
 	}
 }
 
-// updateChannel returns the channel for a method's updates. Subscribers receive updates on the
-// channel that would carry the requests if the method were a call.
+// updateChannel returns the channel for a method's updates. The name of this channel is formed like
+// that of the channel for the requests of a call.
 func updateChannel(method *registry.Method, topic []string) bus.Channel {
 	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
 }
@@ -100,10 +100,10 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 	return nil
 }
 
-// updateNonce returns a random nonce for an update. If all subscribers receive the update, no nonce
-// is needed and updateNonce returns 0. On Redis, the members of a queue use the hash of a frame to
-// agree on which member handles it, and for five seconds they drop identical frames as duplicates.
-// The nonce makes the frames of identical updates different.
+// updateNonce returns a random nonce for an update. It makes the frames of identical updates
+// different. On Redis, the members of a queue use the hash of a frame to agree on which member
+// handles the frame. For five seconds, they drop identical frames as duplicates. If all subscribers
+// receive the update, no nonce is needed, and updateNonce returns 0.
 func updateNonce(method *registry.Method) uint64 {
 	if method.Routing() == registry.RoutingMulti {
 		return 0

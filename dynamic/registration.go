@@ -18,17 +18,17 @@ import (
 )
 
 // Registration is a service registered on a server, as returned by [Server.Register]. It ends when
-// Close or Kill is called, or when its server stops. [Registration.Replace] replaces the service
-// with another version of it without a gap. All methods are safe for concurrent use.
+// Close or Kill is called, or when the server stops. [Registration.Replace] replaces the service
+// with another version without a gap. All methods are safe for concurrent use.
 type Registration struct {
 	server  *Server
 	service *registry.Service
-	// plans and publishers are immutable maps keyed by method name. plans does not contain
-	// subscription methods.
+	// plans and publishers are immutable and keyed by method name. plans contains no subscription
+	// methods.
 	plans      map[string]*serverPlan
 	publishers map[string]*publisher
-	// clients caches the clients of the service. All versions of the service share it, so Replace
-	// preserves the clock offsets of the clients.
+	// clients caches the clients of the service. All versions of the service share the cache, so
+	// Replace preserves the clock offsets of the clients.
 	clients *clientCache
 	// drainingEndpoints counts the endpoints that have been deregistered or replaced but are still
 	// handling requests.
@@ -44,8 +44,8 @@ type Registration struct {
 	ctx    context.Context //nolint:containedctx // it has the registration's lifetime
 	cancel context.CancelFunc
 
-	// changeMu is locked by Replace and read-locked while topics are registered or deregistered.
-	// The set of topics therefore cannot change during Replace, but changes of topics do not wait
+	// changeMu is locked during Replace, and read-locked while topics are registered or
+	// deregistered. Topics therefore cannot change during Replace. Changes of topics do not wait
 	// for each other.
 	changeMu sync.RWMutex
 
@@ -84,8 +84,8 @@ func (r *Registration) Service() *registry.Service { return r.service }
 
 // Close stops accepting requests for the service and waits for running handlers to return. If ctx
 // ends first, Close cancels the contexts of the handlers and returns an error that wraps ctx.Err().
-// Every call to Close waits for running handlers, not just the first. After Close, the service can
-// be registered again, unless this registration has been replaced (see [Registration.Replace]).
+// If Close is called several times, every call waits for the handlers. After Close, the service can
+// be registered again, unless [Registration.Replace] has already replaced it.
 func (r *Registration) Close(ctx context.Context) error {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
@@ -108,23 +108,22 @@ func (r *Registration) Close(ctx context.Context) error {
 func (r *Registration) Kill() {
 	defer r.server.remove(r)
 	endpoints := r.markClosed()
-	// Drain the endpoints, which closes their streams, before canceling the contexts. The clients
-	// of the streams then receive errors.ErrStreamEOF rather than an error about a canceled
-	// context.
+	// Draining an endpoint closes its streams. This must be done before the contexts are canceled,
+	// so that the clients of the streams receive errors.ErrStreamEOF rather than an error about a
+	// canceled context.
 	forEachConcurrently(endpoints, (*endpoint).drain)
 	r.cancel()
 	r.drainingEndpoints.Close()
 	r.cancelSubscription.Close()
 	for _, e := range endpoints {
-		// inFlight.Close rejects new requests but does not wait: handlers that are still running
-		// can still send their responses.
+		// New requests are rejected, but handlers that are still running can send their responses.
 		e.inFlight.Close()
 		e.close()
 	}
 }
 
-// drain makes the endpoints reject further requests. It then waits for the requests and streams
-// that are being handled, including those of endpoints that were removed earlier.
+// drain makes the endpoints reject further requests. It then waits until all requests and streams
+// have ended, including those of endpoints that were removed earlier.
 func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 	for _, e := range endpoints {
 		e.inFlight.Close()
@@ -138,7 +137,7 @@ func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
 }
 
 // forEachConcurrently calls f for all endpoints concurrently and waits until all calls have
-// returned. Each call may wait for the broker, so the round trips of sequential calls would add up.
+// returned. Each call may wait for the broker, so sequential calls would take much longer.
 func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
 	var calls sync.WaitGroup
 	for _, e := range endpoints {
@@ -179,7 +178,7 @@ func (r *Registration) newTopiclessEndpoints() (endpoints []*endpoint) {
 // open subscribes to cancel frames and opens the given endpoints.
 func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	if len(r.plans) == 0 {
-		// A service with only subscription methods receives nothing from the bus.
+		// All methods are subscriptions, so the service receives nothing from the bus.
 		return nil
 	}
 	if err := r.subscribeCancels(ctx); err != nil {
@@ -193,9 +192,9 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	return nil
 }
 
-// subscribeCancels subscribes to the cancel frames of clients. If the broker does not permit that,
-// subscribeCancels logs a warning and returns nil, because the rules of a psrpc fleet do not know
-// the channel. The handler of a call that its caller has abandoned then runs until its deadline.
+// subscribeCancels subscribes to the cancel frames of clients. A broker with access rules for psrpc
+// may deny this. In that case, subscribeCancels logs a warning and returns nil. If a caller
+// abandons a call, the handler then runs until its deadline.
 func (r *Registration) subscribeCancels(ctx context.Context) error {
 	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
 	err := r.cancelSubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel)
@@ -230,7 +229,7 @@ func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 }
 
 // addEndpoint adds an endpoint to the registration. It must be called before the endpoint
-// subscribes, so that a concurrent Close or Kill also closes this endpoint.
+// subscribes, so that a concurrent Close or Kill also closes the new endpoint.
 func (r *Registration) addEndpoint(e *endpoint) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -245,8 +244,8 @@ func (r *Registration) addEndpoint(e *endpoint) error {
 	return nil
 }
 
-// removeEndpoint removes e. If another endpoint with the same name has been added, that endpoint is
-// kept.
+// removeEndpoint removes the endpoint e. It keeps another endpoint that has been added with the
+// same name.
 func (r *Registration) removeEndpoint(e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -256,18 +255,19 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 }
 
 // drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are already
-// being handled continue and may still be granted. drainEndpoint returns false if there is no
-// endpoint with this name.
+// being handled continue, and claimed requests may still be granted. drainEndpoint returns false if
+// there is no endpoint with this name.
 func (r *Registration) drainEndpoint(name string) bool {
 	r.mu.Lock()
 	e := r.endpoints[name]
-	if e == nil || r.closed { // If r is closed, Close or Kill drains all endpoints.
+	if e == nil || r.closed { // if r is closed, Close or Kill drains all endpoints
 		r.mu.Unlock()
 		return e != nil
 	}
 	delete(r.endpoints, name)
-	// Close does not find e in endpoints any more, so it waits for drainingEndpoints instead. Enter
-	// cannot fail: r.closed is false, and Close sets r.closed before it closes drainingEndpoints.
+	// Close no longer finds e in r.endpoints, but it also waits for r.drainingEndpoints. Enter
+	// cannot fail, because r.closed is false and Close sets it before it closes
+	// r.drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	e.drain()
@@ -276,8 +276,8 @@ func (r *Registration) drainEndpoint(name string) bool {
 }
 
 // closeWhenIdle makes e reject further requests and closes it once the requests and streams that it
-// is handling have ended. The caller must have called drainingEndpoints.Enter for e; closeWhenIdle
-// calls Leave.
+// is handling have ended. The caller must have called r.drainingEndpoints.Enter for e. The
+// corresponding Leave is called by closeWhenIdle.
 func (r *Registration) closeWhenIdle(e *endpoint) {
 	idle := e.inFlight.Close()
 	select {
@@ -287,7 +287,7 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 		return
 	default:
 	}
-	go func() { // Close waits for this goroutine by waiting for drainingEndpoints
+	go func() { // Close waits for r.drainingEndpoints and thus for this goroutine
 		defer r.drainingEndpoints.Leave()
 		<-idle
 		e.close()
@@ -299,11 +299,11 @@ func (r *Registration) panics() panicReporter {
 	return panicReporter{r.server.options.logger, r.interceptors.panics}
 }
 
-// Publish sends an update to the subscribers of a method: to all of them if the method has MULTI
-// routing, and to one of them otherwise. message must be of the method's output type and must not
-// be modified until Publish returns. Publish returns once the bus has accepted the update. Updates
-// that the bus loses after that are counted in [bus.Stats]. Publishing without any subscribers is
-// not an error.
+// Publish sends an update to the subscribers of a method. If the method has MULTI routing, all
+// subscribers receive the update; otherwise, one of them does. message must be of the method's
+// output type and must not be modified until Publish returns. Publish returns once the bus has
+// accepted the update. Updates that the bus loses after that are counted in [bus.Stats]. Publishing
+// without any subscribers is not an error.
 //
 // [WithTopic] sets the topic if the method has topics. The metadata of ctx and of [WithMetadata] is
 // sent with the update; subscription interceptors can read it with [RequestInfoFromContext]. Other
@@ -327,7 +327,7 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 	return p.publish(ctx, message, opts)
 }
 
-// onCancel handles a frame in which a client cancels a request. It is called by the bus and never
+// onCancel handles a frame with which a client cancels a request. The bus calls it, so it never
 // blocks.
 func (r *Registration) onCancel(frame []byte) {
 	cancel, ok := transport.Decode(
@@ -340,8 +340,7 @@ func (r *Registration) onCancel(frame []byte) {
 }
 
 // endpointName returns the name of a method's endpoint for a topic. It is the name of the request
-// channel, so two topics have the same endpoint name if and only if they are the same topic on the
-// bus.
+// channel, so that each topic has an endpoint name of its own.
 func (r *Registration) endpointName(method *registry.Method, parts []string) string {
 	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
 }

@@ -8,16 +8,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Replace replaces the service with another version of it without interrupting it. All methods move
-// to the new version at the same moment. Each request is handled by exactly one of the two
-// versions. Requests sent after Replace has returned are never handled by r. Requests and streams
-// that r is already handling continue; call Close on r to end the streams and wait for the
-// handlers, or Kill to cancel the handlers. Replace returns the registration of the new version,
-// which must be used from then on.
+// Replace replaces the service with another version without an interruption. All methods move to
+// the new version at the same moment. Each request is handled by exactly one of the two versions.
+// Requests sent after Replace has returned are never handled by r. Requests and streams that r is
+// already handling continue. To end the streams and wait for the handlers, call Close on r; to
+// cancel the handlers, call Kill. Replace returns the registration of the new version. Use only
+// that registration from then on.
 //
 // The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
 // Topics registered on r are also registered for the new version if the method still takes such a
-// topic. The first call to RegisterTopic for such a topic then succeeds without doing anything. New
+// topic. The first call to RegisterTopic for such a topic then does nothing and returns nil. New
 // methods, and methods whose kind or routing has changed, can be called as soon as the bus has
 // confirmed their subscriptions. This is shortly before the other methods move to the new version.
 //
@@ -28,8 +28,8 @@ import (
 //   - if r has already been replaced; the error has code failed_precondition. The topics of a
 //     replaced registration cannot be changed any more either.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
-	// changeMu makes concurrent calls to Replace run one after the other. Once one of them has
-	// succeeded, the remaining ones fail.
+	// Because of this lock, concurrent calls to Replace run one after the other. Once a call has
+	// succeeded, the calls after it fail.
 	r.changeMu.Lock()
 	defer r.changeMu.Unlock()
 	if err := r.checkReplaceable(); err != nil {
@@ -67,8 +67,8 @@ func (r *Registration) checkReplaceable() error {
 // Both versions share the bus subscriptions of the methods that they have in common. If one version
 // unsubscribed before the other subscribed, requests sent in between would be lost. If the
 // subscriptions overlapped, requests would be handled twice. replaceWith subscribes to the channels
-// that only next needs and then switches all inbounds to next with a single atomic store.
-// Afterwards Replace closes the subscriptions that only r needs.
+// that only next needs. A single atomic store then switches the shared subscriptions to next.
+// Afterwards, Replace closes the subscriptions that only r needs.
 func (r *Registration) replaceWith(next *Registration) error {
 	if wireName, nextWireName := r.service.WireName(), next.service.WireName(); nextWireName != wireName {
 		return errors.NewErrorf(errors.InvalidArgument,
@@ -83,11 +83,10 @@ func (r *Registration) replaceWith(next *Registration) error {
 	defer cancel()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
-		// Close all endpoints, even those that next.open has not opened: newEndpoints has counted
-		// every endpoint as a user of its inbound.
+		// The endpoints that next.open has not opened must be closed too, because newEndpoints has
+		// counted every endpoint as a user of its inbound.
 		forEachConcurrently(endpoints, (*endpoint).close)
-		// If r was closed while next.open was running, that is the cause of the failure, so return
-		// the corresponding error.
+		// If r was closed while next.open was running, this is why next.open failed.
 		if closedErr := r.checkReplaceable(); closedErr != nil {
 			return closedErr
 		}
@@ -97,9 +96,9 @@ func (r *Registration) replaceWith(next *Registration) error {
 }
 
 // newEndpoints returns a new endpoint for each method of r without topics. It also returns an
-// endpoint for each topic that is served by predecessor and still taken by the corresponding method
-// of r. If an endpoint of predecessor has the same channel, the new endpoint shares its inbound,
-// and thereby its bus subscription.
+// endpoint for each topic that predecessor serves, if the method of r still takes such a topic. If
+// predecessor has an endpoint with the same channel, both endpoints share an inbound, and thus a
+// bus subscription.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
@@ -127,11 +126,12 @@ func (r *Registration) endpoint(name string) *endpoint {
 // closed. It locks both registrations and the server, in this order, so that Close, Kill and
 // Shutdown see the state either before or after the transfer.
 //
-// When a frame arrives, its inbound reads the target without a lock, even during the transfer. The
-// first loop gives every inbound a target that depends on the shared switched flag and still
-// selects the old endpoint. Setting the flag then switches all methods at once: a client that has
-// received a response from the new version of one method can no longer reach the old version of
-// another method. The second loop removes the flag and the references to the old endpoints.
+// An inbound that receives a frame reads its target without a lock, even during the transfer. The
+// first loop gives every inbound a target that depends on the flag switched. As long as the flag is
+// false, the target is the old endpoint. Setting the flag switches all methods at once. A client
+// that has received a response from the new version of one method can thus no longer reach the old
+// version of another method. The second loop removes the flag and the references to the old
+// endpoints.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()
@@ -161,13 +161,12 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 
 // drainReplaced makes an endpoint of a replaced registration reject further requests. Requests and
 // streams that the endpoint is already handling continue. If the method is a call, drainReplaced
-// also closes the endpoint's subscription, unless an endpoint of the new registration has taken
-// over the subscription.
+// also closes the endpoint's subscription, unless the new registration has taken it over.
 func (r *Registration) drainReplaced(e *endpoint) {
 	if !e.inbound.isStream && e.inbound.current() == e {
 		e.inbound.frames.Close()
 	}
-	if r.drainingEndpoints.Enter() { // if Enter fails, Close or Kill closes e
+	if r.drainingEndpoints.Enter() { // otherwise, Close or Kill closes e
 		r.closeWhenIdle(e)
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // RegisterTopic starts serving a method on a topic. The parts must be in the order of the method's
 // topic parameters. When RegisterTopic returns, the bus has confirmed the subscription.
-// RegisterTopic returns an error if the method is not served by this registration, if the method
+// RegisterTopic returns an error if this registration does not serve the method, if the method
 // takes no topic or a different number of parts, or if the topic is already registered. It also
 // returns an error if the bus fails, or if the registration has been closed or replaced. Topics of
 // subscription methods are not registered; pass the topic to Publish with [WithTopic] instead.
@@ -26,9 +26,9 @@ func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 	return r.changeTopics(r.plansOfMethod, method, parts, r.deregisterTopics)
 }
 
-// RegisterTopicGroup starts serving all methods of a topic group, except subscriptions, on a topic,
-// as RegisterTopic does for one method. If it fails for one of the methods, no method is registered
-// on the topic.
+// RegisterTopicGroup starts serving the methods of a topic group on a topic, except for
+// subscriptions. For each method, it does the same as RegisterTopic. If this fails for one method,
+// no method is registered on the topic.
 func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
 	return r.changeTopics(r.plansOfGroup, group, parts, r.registerTopics)
 }
@@ -40,9 +40,9 @@ func (r *Registration) DeregisterTopicGroup(group string, parts ...string) error
 	return r.changeTopics(r.plansOfGroup, group, parts, r.deregisterTopics)
 }
 
-// changeTopics calls find to look up the plans of the method or topic group with the given name. It
-// then calls change with the plans and the parts. It returns an error if r has been replaced or
-// closed. A concurrent Replace waits until changeTopics has returned.
+// changeTopics looks up the plans of a method or topic group with the function find. It then calls
+// change with the plans and the parts. It returns an error if r has been replaced or closed. A
+// concurrent Replace waits until changeTopics has returned.
 func (r *Registration) changeTopics(
 	find func(name string) ([]*serverPlan, error), name string, parts []string,
 	change func(plans []*serverPlan, parts []string) error,
@@ -66,7 +66,7 @@ func (r *Registration) plansOfMethod(name string) ([]*serverPlan, error) {
 	case !ok:
 		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
 			r.service.Name(), name, transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
-	case r.plans[name] == nil: // only subscriptions have no plan
+	case r.plans[name] == nil: // only subscription methods have no plan
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"method %s is a subscription: nothing to register; pass the topic to Publish with dynamic.WithTopic", method.FullName())
 	case !method.Topics():
@@ -76,8 +76,8 @@ func (r *Registration) plansOfMethod(name string) ([]*serverPlan, error) {
 	}
 }
 
-// plansOfGroup returns the plans of those methods of a topic group that this registration serves.
-// All methods of a group take the same topics.
+// plansOfGroup returns the plans of the methods of a topic group, except for subscriptions. All
+// methods of a group take the same topics.
 func (r *Registration) plansOfGroup(group string) ([]*serverPlan, error) {
 	methods, ok := r.service.Group(group)
 	if !ok {
@@ -122,7 +122,7 @@ func (r *Registration) registerTopics(plans []*serverPlan, parts []string) error
 
 // registerTopic registers a topic for a method and returns a function that undoes the registration.
 // If the topic was inherited from the previous version of the service, it is already being served.
-// registerTopic then only clears the fromPredecessor field of the topic's endpoint.
+// In that case, registerTopic only clears the field fromPredecessor of the topic's endpoint.
 func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo func(), err error) {
 	if err := transport.CheckTopic(plan.method, parts); err != nil {
 		return nil, err
@@ -136,9 +136,9 @@ func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo fun
 	return func() { r.drainEndpoint(name) }, r.openEndpoint(ctx, newEndpoint(plan, parts))
 }
 
-// takeInherited clears the fromPredecessor field of the endpoint with the given name and returns
-// the endpoint. If there is no such endpoint, or if its fromPredecessor field is not set,
-// takeInherited returns nil.
+// takeInherited clears the field fromPredecessor of the endpoint with the given name and returns
+// the endpoint. If there is no such endpoint, or if the field is not set, takeInherited returns
+// nil.
 func (r *Registration) takeInherited(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
