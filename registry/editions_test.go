@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 const editionSource = `edition = "2023"; package ed;
@@ -109,4 +110,13 @@ func TestParseProto_SourcesThatOnlyTheParserAccepts(t *testing.T) {
 	} {
 		assert.NoError(t, New().ParseProto(protos("a.proto", source), "a.proto"))
 	}
+}
+
+func TestParseProto_KeepsTheLinkedDescriptorsOfProtobufsFiles(t *testing.T) {
+	t.Parallel()
+	r := New()
+	require.NoError(t, r.ParseProto(protos("a.proto", `syntax = "proto3"; import "google/protobuf/duration.proto";
+		service S { rpc C(google.protobuf.Duration) returns (google.protobuf.Duration); }`), "a.proto"))
+	m, _ := r.Method("S/C")
+	assert.Same(t, (&durationpb.Duration{}).ProtoReflect().Descriptor(), m.Input())
 }

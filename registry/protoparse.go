@@ -9,6 +9,7 @@ import (
 	"github.com/jhump/protoreflect/desc/protoparse" //nolint:staticcheck // deprecated, but used deliberately.
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -40,34 +41,38 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 // must be valid UTF-8 according to the features of an edition. Descriptors from sources and from
 // descriptor sets therefore behave alike. relink returns an error for the few sources that only the
 // parser accepts, such as a MessageSet or a map of enums without a zero value.
+//
+// protobuf's own files stay the descriptors of the linked Go code, because proto.Equal takes messages
+// with different descriptors for different.
 func relink(parsed []*desc.FileDescriptor) ([]protoreflect.FileDescriptor, error) {
-	var set descriptorpb.FileDescriptorSet
-	seen := make(map[string]bool)
-	var add func(*desc.FileDescriptor)
-	add = func(file *desc.FileDescriptor) {
-		if seen[file.GetName()] {
-			return
-		}
-		seen[file.GetName()] = true
-		for _, imported := range file.GetDependencies() {
-			add(imported)
-		}
-		set.File = append(set.File, file.AsFileDescriptorProto())
-	}
-	for _, file := range parsed {
-		add(file)
-	}
-	linked, err := protodesc.NewFiles(&set)
-	if err != nil {
-		return nil, err
-	}
+	linked := new(protoregistry.Files)
 	files := make([]protoreflect.FileDescriptor, len(parsed))
 	for i, file := range parsed {
-		if files[i], err = linked.FindFileByPath(file.GetName()); err != nil {
+		var err error
+		if files[i], err = relinkInto(linked, file); err != nil {
 			return nil, err
 		}
 	}
 	return files, nil
+}
+
+// relinkInto adds a file and its imports to linked, unless they are there, and returns the file.
+func relinkInto(linked *protoregistry.Files, parsed *desc.FileDescriptor) (protoreflect.FileDescriptor, error) {
+	if file, err := linked.FindFileByPath(parsed.GetName()); err == nil {
+		return file, nil
+	}
+	for _, imported := range parsed.GetDependencies() {
+		if _, err := relinkInto(linked, imported); err != nil {
+			return nil, err
+		}
+	}
+	file := parsed.UnwrapFile()
+	if global, err := protoregistry.GlobalFiles.FindFileByPath(parsed.GetName()); err != nil || global != file {
+		if file, err = protodesc.NewFile(parsed.AsFileDescriptorProto(), linked); err != nil {
+			return nil, err
+		}
+	}
+	return file, linked.RegisterFile(file)
 }
 
 // parseUnlinked parses one source without resolving its imports. It adds any syntax errors to
