@@ -22,6 +22,9 @@ const (
 	EnvVersion = "DYNPSRPC_VERSION"
 	// EnvFolder contains the path of the plugin's folder.
 	EnvFolder = "DYNPSRPC_FOLDER"
+	// EnvInstance identifies the running version of the plugin. The host kills every process that
+	// has inherited it when the plugin's process has ended.
+	EnvInstance = "DYNPSRPC_INSTANCE"
 )
 
 // Ready is the content of the ready line, which a process writes when its services are reachable.

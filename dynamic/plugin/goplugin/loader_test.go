@@ -142,7 +142,7 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	lines = b.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second) // the host ends nevertheless
 	assert.Contains(t, lines[0], "the plugin's init or function Services has not returned: context deadline exceeded")
 
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), "dynpsrpc-plugin-*", "*.so"))
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), copyPrefix+"*", "*.so"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"debug/buildinfo"
 	"os"
-	"path/filepath"
 	stdplugin "plugin"
 	"runtime/debug"
 	"strings"
@@ -13,7 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
+	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
+
+// copyPrefix is the prefix of the names of the directories with private copies.
+const copyPrefix = "dynpsrpc-goplugin-"
 
 // loaded holds the results of all plugin loads in this process, keyed by the digest of the plugin's
 // code. A failed load is not retried, because the plugin may be partially loaded. Besides, if an
@@ -42,13 +45,14 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	if err := checkBuild(source.Content); err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "dynpsrpc-plugin-*")
+	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {}) // a host may have been killed in an init function
+	folder, err := privatecopy.New(os.TempDir(), copyPrefix)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // the file stays mapped, and leftover files are harmless
-	path := filepath.Join(folder, source.Digest+".so")
-	if err := os.WriteFile(path, source.Content, 0o600); err != nil {
+	defer folder.Remove() //nolint:errcheck // the file stays mapped, and a leftover is removed by the next host
+	path, err := folder.WriteProgram(source.Digest+".so", source.Content)
+	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)
 	}
 	services, err := openFile(path)
@@ -81,7 +85,10 @@ func openFile(path string) (services servicesFunc, err error) {
 // withAdvice looks at their text.
 func withAdvice(err error) error {
 	advice := "rebuild it in the same way as the host"
-	if strings.Contains(err.Error(), "plugin already loaded") {
+	switch {
+	case strings.Contains(err.Error(), "failed to map segment"):
+		advice = "the folder of temporary files, " + os.TempDir() + ", may be mounted noexec: set another one with the environment variable TMPDIR"
+	case strings.Contains(err.Error(), "plugin already loaded"):
 		advice = "another version is loaded with the same plugin path: pass the files of the package to go build, " +
 			"as in go build -buildmode=plugin -o greeter.so ./greeter/*.go, so that each version has its own path"
 	}

@@ -20,6 +20,7 @@
 //   - DYNPSRPC_ABI, the version of these rules, which is 1.
 //   - DYNPSRPC_PLUGIN, DYNPSRPC_VERSION and DYNPSRPC_FOLDER, which are the plugin's name, its
 //     version and the path of its folder.
+//   - DYNPSRPC_INSTANCE, which identifies the descendants of the process; see below.
 //
 // # Protocol
 //
@@ -36,6 +37,17 @@
 // input is closed when the host stops the process and when the host dies. If the process does not
 // exit within the drain timeout, its process group is killed. On Linux, the kernel also kills the
 // process when the host dies.
+//
+// # Descendants
+//
+// On Linux, when the process has ended, the host kills what is left of its process group, and each
+// process that has inherited the variable DYNPSRPC_INSTANCE, whatever its group, session or parent
+// is. A descendant that is meant to outlive the plugin must be started in a session of its own and
+// without that variable.
+//
+// If the host is killed, a shell that watches it, one for each plugin, does the same and deletes
+// the private copy. On other Unix systems, it kills the process group only. Where /bin/sh does not
+// exist, the next loader with the same directory cleans up; see [NewLoader].
 //
 // # Restarts
 //

@@ -2,42 +2,46 @@ package process
 
 import (
 	"log/slog"
-	"os"
 	"path/filepath"
-	"syscall"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
+	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
+
+// copyPrefix is the prefix of the names of the directories with private copies.
+const copyPrefix = "dynpsrpc-plugin-"
 
 // executable is a private copy of a plugin's code in its own directory. The copy can keep running
 // while the plugin's folder changes.
-type executable struct{ folder, path string }
+type executable struct {
+	folder *privatecopy.Folder
+	path   string
+}
 
 func newExecutable(directory string, source *plugin.Source) (*executable, error) {
-	folder, err := os.MkdirTemp(directory, "dynpsrpc-plugin-*")
+	folder, err := privatecopy.New(directory, copyPrefix)
 	if err != nil {
 		return nil, err
 	}
-	e := &executable{folder: folder, path: filepath.Join(folder, source.Digest+filepath.Ext(source.Code))}
-	if err := writeProgram(e.path, source.Content); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+	path, err := folder.WriteProgram(source.Digest+filepath.Ext(source.Code), source.Content)
+	if err != nil {
+		return nil, errors.Join(err, folder.Remove())
 	}
-	return e, nil
+	return &executable{folder, path}, nil
 }
 
-// writeProgram writes an executable file. While the file is open for writing, writeProgram holds
-// ForkLock so that the host cannot fork. A forked process would inherit the open file, and running
-// the file would then fail with "text file busy".
-func writeProgram(path string, content []byte) error {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	return os.WriteFile(path, content, 0o700) //nolint:gosec // the file is executed
-}
+// mark returns the environment variable by which the descendants of the process are found.
+func (e *executable) mark() string { return markOf(e.folder.Path) }
+
+// markOf returns the mark of the executable in a folder. It ends with a slash, so that no mark is a
+// prefix of another one.
+func markOf(folder string) string { return childproto.EnvInstance + "=" + folder + "/" }
 
 // remove deletes the copy and its directory, and logs a warning if that fails.
 func (e *executable) remove(logger *slog.Logger) {
-	if err := os.RemoveAll(e.folder); err != nil {
+	if err := e.folder.Remove(); err != nil {
 		logger.Warn("dynpsrpc: cannot remove the private copy of a plugin", slog.Any("error", err))
 	}
 }

@@ -25,6 +25,7 @@ type instance struct {
 	loader     *Loader
 	source     *plugin.Source
 	executable *executable
+	guardian   *guardian
 	onHealth   func(error)
 
 	// ctx ends when Close is called. No process is started after that.
@@ -39,9 +40,19 @@ type instance struct {
 }
 
 func newInstance(l *Loader, source *plugin.Source, executable *executable, onHealth func(error)) *instance {
-	i := &instance{loader: l, source: source, executable: executable, onHealth: onHealth, done: make(chan struct{})}
+	i := &instance{
+		loader: l, source: source, executable: executable, guardian: startGuardian(executable, l.options.logger),
+		onHealth: onHealth, done: make(chan struct{}),
+	}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	return i
+}
+
+// release releases what the instance holds when no process is running any more.
+func (i *instance) release() {
+	i.cancel()
+	i.guardian.dismiss()
+	i.executable.remove(i.loader.options.logger)
 }
 
 // Services returns nil, because the process has its own connection to the bus.
@@ -52,7 +63,7 @@ func (i *instance) Close(ctx context.Context) error {
 	i.closeCtx = ctx
 	i.cancel()
 	<-i.done
-	i.executable.remove(i.loader.options.logger)
+	i.release()
 	return i.closeErr
 }
 
@@ -78,10 +89,9 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 		default: // only the first ready line is used
 		}
 	}
-	p, err := startProcess(i.command(), stdout, out.stderr)
+	p, err := startProcess(i.command(), family{i.executable.mark(), i.guardian}, stdout, out.stderr)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Internal, "cannot start the process: %w: "+
-			"the code must be a program for %s/%s, or a script that begins with #!", err, runtime.GOOS, runtime.GOARCH)
+		return nil, errors.NewErrorf(errors.Internal, "cannot start the process: %w: %s", err, i.startAdvice())
 	}
 	select {
 	case err = <-readyErr:
@@ -102,10 +112,20 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
+// startAdvice says how to cure that the executable cannot be started.
+func (i *instance) startAdvice() string {
+	if isNoexec(i.executable.path) {
+		return "the file system of the folder of private copies, " + i.loader.options.directory + ", is mounted noexec: " +
+			"set another folder with WithDirectory or the environment variable TMPDIR"
+	}
+	return "the code must be a program for " + runtime.GOOS + "/" + runtime.GOARCH +
+		", or a script that begins with #! and the path of a program"
+}
+
 // command returns the command that runs the executable.
 func (i *instance) command() *exec.Cmd {
 	command := exec.CommandContext(context.Background(), i.executable.path, i.source.Args...) //nolint:gosec // plugins are trusted
-	command.Dir = i.executable.folder
+	command.Dir = i.executable.folder.Path
 	command.SysProcAttr = attributes()
 	command.Env = []string{}
 	for _, name := range i.loader.options.inheritedEnv {
@@ -119,6 +139,7 @@ func (i *instance) command() *exec.Cmd {
 		childproto.EnvPlugin + "=" + i.source.Name,
 		childproto.EnvVersion + "=" + i.source.Version,
 		childproto.EnvFolder + "=" + i.source.Folder,
+		i.executable.mark(),
 	})
 	return command
 }

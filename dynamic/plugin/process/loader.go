@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
 
 // Loader runs plugins that are processes. It is safe for concurrent use by several hosts.
@@ -20,7 +21,11 @@ var _ plugin.Loader = (*Loader)(nil)
 
 // NewLoader returns a loader whose processes serve on the bus with the given URL; see bus.Open for
 // the format. Clients of the plugins must use the same bus. NewLoader returns an error if the URL
-// is invalid or refers to an in-process bus, which other processes cannot reach.
+// is invalid or refers to an in-process bus, which other processes cannot reach. No error repeats a
+// part of the URL that may belong to a password.
+//
+// NewLoader removes private copies that hosts have left in the directory of [WithDirectory] when
+// they were killed, and kills the descendants of their processes. Copies of living hosts stay.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := url.Parse(busURL)
 	switch {
@@ -31,7 +36,9 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"process plugins: other processes cannot reach the bus %s://: use redis:// or nats://", u.Scheme)
 	}
-	return &Loader{busURL: func() string { return busURL }, options: newOptions(opts)}, nil
+	l := &Loader{busURL: func() string { return busURL }, options: newOptions(opts)}
+	privatecopy.RemoveStale(l.options.directory, copyPrefix, func(folder string) { killMarked(markOf(folder)) })
+	return l, nil
 }
 
 // Name returns "process".
@@ -52,8 +59,7 @@ func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(
 	i := newInstance(l, source, executable, onHealth)
 	p, err := i.start(ctx)
 	if err != nil {
-		i.cancel()
-		executable.remove(l.options.logger)
+		i.release()
 		return nil, err
 	}
 	go i.supervise(p) // Close waits for supervise to return

@@ -21,6 +21,7 @@ const outputGrace = time.Second
 // been read.
 type process struct {
 	command *exec.Cmd
+	family  family
 	stdin   io.Closer
 	// done is closed when the process has been reaped and its output has been read.
 	done chan struct{}
@@ -37,8 +38,8 @@ type process struct {
 
 // startProcess starts a program. It calls stdout with each line of standard output, and stderr with
 // each line of standard error. Each of these functions is called on a goroutine of its own.
-func startProcess(command *exec.Cmd, stdout, stderr func(line []byte)) (*process, error) {
-	p := &process{command: command, done: make(chan struct{})}
+func startProcess(command *exec.Cmd, family family, stdout, stderr func(line []byte)) (*process, error) {
+	p := &process{command: command, family: family, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go p.run(started, stdout, stderr) // stop and kill wait for this goroutine
 	return p, <-started
@@ -56,11 +57,14 @@ func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	if err != nil {
 		return
 	}
+	p.family.guardian.setGroup(p.command.Process.Pid)
 	var reading sync.WaitGroup
 	for i, handle := range []func([]byte){stdout, stderr} {
 		reading.Go(func() { readLines(outputs[i], handle) })
 	}
 	p.exitErr = p.reap()
+	p.family.guardian.setGroup(0)
+	killMarked(p.family.mark)
 	for _, output := range outputs {
 		_ = output.SetReadDeadline(time.Now().Add(outputGrace))
 	}

@@ -1,0 +1,78 @@
+//go:build unix
+
+package process
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// guardianScript waits for the end of its input, which comes when the host has died. It then kills
+// the process group in the last line of the input, and all processes with the mark $1, and deletes
+// the folder $2. Systems without /proc have no processes with a mark.
+const guardianScript = `
+trap '' HUP INT TERM
+while read -r line; do group=$line; done
+[ -n "$group" ] && kill -9 "-$group" 2>/dev/null
+for round in 1 2 3 4 5 6 7 8 9 10; do
+	found=
+	for process in $(grep -lF -e "$1" /proc/[0-9]*/environ 2>/dev/null); do
+		process=${process#/proc/}
+		kill -9 "${process%/environ}" 2>/dev/null && found=yes
+	done
+	[ -z "$found" ] && break
+done
+rm -rf -- "$2"
+`
+
+// guardian is a process that ends the family of a plugin and deletes its private copy if the host
+// is killed. No other process could do so: the kernel tells only the children of the host, and only
+// on Linux, that the host has died.
+type guardian struct {
+	command *exec.Cmd
+	input   io.WriteCloser
+}
+
+// startGuardian starts a guardian. Without a shell, it returns nil, which is a guardian that does
+// nothing.
+func startGuardian(e *executable, logger *slog.Logger) *guardian {
+	command := exec.Command("/bin/sh", "-c", guardianScript, "dynpsrpc-guardian", e.mark(), e.folder.Path) //nolint:gosec,noctx // it outlives the host
+	command.Dir = "/"
+	command.Env = []string{"PATH=" + os.Getenv("PATH")}
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // the signals of the host's terminal are not for the guardian
+	input, err := command.StdinPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		logger.Debug("dynpsrpc: the children of a plugin would outlive a host that is killed", slog.Any("error", err))
+		return nil
+	}
+	return &guardian{command, input}
+}
+
+// setGroup tells the guardian which process group to kill if the host dies, or 0 for none.
+func (g *guardian) setGroup(id int) {
+	if g == nil {
+		return
+	}
+	line := "\n"
+	if id != 0 {
+		line = fmt.Sprintln(id)
+	}
+	_, _ = io.WriteString(g.input, line) // fails if the guardian has been killed
+}
+
+// dismiss ends the guardian.
+func (g *guardian) dismiss() {
+	if g == nil {
+		return
+	}
+	_ = g.command.Process.Kill() // before the end of its input
+	_ = g.input.Close()
+	_ = g.command.Wait()
+}

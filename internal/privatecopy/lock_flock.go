@@ -1,0 +1,30 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package privatecopy
+
+import (
+	"os"
+	"syscall"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// waitForLock locks a file. Where the file system has no locks, it does nothing.
+func waitForLock(file *os.File) {
+	for errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX), syscall.EINTR) { //nolint:revive // try again
+	}
+}
+
+// tryLock opens and locks a file that nobody has locked. Otherwise, it returns nil.
+func tryLock(path string) *os.File {
+	// Others may have put a link or a FIFO there.
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	if syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		_ = file.Close()
+		return nil
+	}
+	return file
+}
