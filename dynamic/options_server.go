@@ -18,8 +18,9 @@ type serverOptions struct {
 	logger        *slog.Logger
 	maxFrameSize  int // bytes; 0 means no limit
 	maxConcurrent int // number of requests; 0 means no limit
-	// The following three limit the requests that wait for a grant.
-	maxPendingClaims     int // requests
+	// maxPendingClaims, maxPendingClaimBytes and grantTimeout limit the requests that wait for a
+	// grant.
+	maxPendingClaims     int
 	maxPendingClaimBytes int
 	grantTimeout         time.Duration
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
@@ -107,10 +108,11 @@ func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
 
-// WithMaxPendingClaims limits how many requests the server keeps that it has claimed and that wait
-// for a grant, in which the client selects a server. If there are more, the server drops the oldest,
-// logs a warning at most once a second, and counts it in [ServerStats]. By default, or if requests is
-// zero or negative, the limit is [DefaultMaxPendingClaims].
+// WithMaxPendingClaims limits how many claimed requests the server keeps. A claimed request waits
+// until a grant of the client says which server is selected. If too many requests wait, the server
+// drops the oldest, logs a warning at most once a second, and counts the dropped requests in
+// [ServerStats]. By default, or if requests is zero or negative, the limit is
+// [DefaultMaxPendingClaims].
 func WithMaxPendingClaims(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if requests > 0 {
@@ -120,8 +122,8 @@ func WithMaxPendingClaims(requests int) ServerOption {
 }
 
 // WithMaxPendingClaimBytes limits the total size of the encoded requests that wait for a grant, in
-// bytes. If they are larger, the server drops the oldest, as described at [WithMaxPendingClaims]. A
-// single request of any size may wait. By default, or if bytes is zero or negative, the limit is
+// bytes. If the total is larger, the server drops the oldest requests; see [WithMaxPendingClaims].
+// A single request may have any size. By default, or if bytes is zero or negative, the limit is
 // [DefaultMaxPendingClaimBytes].
 func WithMaxPendingClaimBytes(bytes int) ServerOption {
 	return serverOption(func(o *serverOptions) {
@@ -131,9 +133,9 @@ func WithMaxPendingClaimBytes(bytes int) ServerOption {
 	})
 }
 
-// WithGrantTimeout limits how long a request that the server has claimed waits for a grant, even if
-// the request itself expires later. It must not be shorter than the longest selection of the clients;
-// see [SelectionOpts]. By default, or if timeout is zero or negative, it is [DefaultGrantTimeout].
+// WithGrantTimeout limits how long a claimed request waits for a grant, even if the request itself
+// expires later. The timeout must not be shorter than the longest selection of a client; see
+// [SelectionOpts]. By default, or if timeout is zero or negative, [DefaultGrantTimeout] is used.
 func WithGrantTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {

@@ -13,14 +13,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// RequestDecoder returns a function that decodes the requests of a method. It is called once, when
-// the handler is registered, with the message descriptor of the request. If it returns an error,
-// the registration fails.
+// RequestDecoder returns a function that decodes the requests of a method. The RequestDecoder is
+// called once, when the handler is registered, with the message descriptor of the request. If it
+// returns an error, the registration fails.
 //
-// decode is called for each request and must be safe for concurrent use. It returns a new message
-// with the given descriptor. The handler then owns the message. The encoded bytes are never
-// modified and may be retained, so the message may reference them. If decode returns an error or
-// panics, the call fails, or the stream is closed, with code malformed_request.
+// The function decode is called for each request and must be safe for concurrent use. It returns a
+// new message with the given descriptor, which the handler may keep and modify. The message may
+// refer to the encoded bytes, because these are never modified. If decode returns an error or
+// panics, the call fails with code malformed_request, or the stream is closed with this code.
 type RequestDecoder func(request protoreflect.MessageDescriptor) (
 	decode func(encoded []byte) (proto.Message, error), err error)
 

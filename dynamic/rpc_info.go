@@ -17,11 +17,11 @@ type RPCInfo struct {
 	Topic []string
 	// Multi reports whether this is a multi call, which every server answers.
 	Multi bool
-	// Descriptor describes the method as found in the registry.
+	// Descriptor is the method from the registry.
 	Descriptor *registry.Method
 
-	// client computes the timeout and expiry of single and multi calls on a client. It is set only
-	// if the RPCInfo is passed to a client interceptor for such calls; otherwise, it is nil.
+	// client computes the timeout and expiry of single and multi calls on a client. It is nil for
+	// all other calls, and outside client interceptors.
 	client callBounds
 }
 

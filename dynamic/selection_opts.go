@@ -10,30 +10,28 @@ const (
 	// DefaultSelectionTimeout is how long a client waits for claims if neither [WithSelectionOpts]
 	// nor [WithSelectionTimeout] is used.
 	DefaultSelectionTimeout = time.Second
-	// DefaultShortCircuitTimeout is how long a client waits for better claims after the first one
-	// if [WithSelectionOpts] is not used.
+	// DefaultShortCircuitTimeout is how long a client waits for better claims after it has received
+	// the first one. It applies if [WithSelectionOpts] is not used.
 	DefaultShortCircuitTimeout = 200 * time.Millisecond
 )
 
 // SelectionOpts controls how a client selects one of the servers that claim its request. The fields
-// have the same meaning as in psrpc. They have no defaults: a field that is not set is zero.
+// have the same meaning as in psrpc. A field that is not set is zero; there are no other defaults.
 //
 // Without SelectionOpts, the client selects the first server if the method is not routed by
 // affinity. For a method with affinity routing, the selection is adaptive: the client selects the
 // server with the highest affinity as soon as every server has answered. The client assumes that
 // every server has answered when the number of answers equals the number of receivers counted by
-// the bus. It assumes the same when all servers that answered the previous call to the same method
-// and topic have answered again. If some servers do not answer, the selection ends
+// the bus. It also does so when all servers that answered the previous call to the same method and
+// topic have answered again. If some servers do not answer, the selection ends
 // [DefaultShortCircuitTimeout] after the first claim, and no later than the selection timeout. The
-// next call does not wait for the servers that did not answer, unless their claims have arrived in
-// the meantime.
+// next call waits for such a server only if its claim has arrived in the meantime.
 type SelectionOpts struct {
 	// MinimumAffinity is the lowest affinity that a claim must have to be acceptable. It is ignored
 	// if it is zero or negative.
 	MinimumAffinity float32
-	// MaximumAffinity is an affinity that is high enough to end the selection: the first acceptable
-	// claim with at least this affinity is selected immediately. It is ignored if it is zero or
-	// negative.
+	// MaximumAffinity ends the selection early. The first acceptable claim with at least this
+	// affinity is selected immediately. MaximumAffinity is ignored if it is zero or negative.
 	MaximumAffinity float32
 	// AcceptFirstAvailable selects the first acceptable claim immediately, even if its affinity is
 	// zero.
@@ -55,11 +53,11 @@ type SelectionOpts struct {
 // Claim is a server's offer to handle a request.
 type Claim struct {
 	ServerID string
-	// Affinity is the server's own estimate of how well it suits the request. Higher is better.
+	// Affinity says how well the server suits the request, as estimated by the server itself.
+	// Higher is better.
 	Affinity float32
 }
 
-// internal converts o to the corresponding type in package selection.
 func (o *SelectionOpts) internal() selection.Opts {
 	opts := selection.Opts{
 		MinimumAffinity: o.MinimumAffinity, MaximumAffinity: o.MaximumAffinity,

@@ -28,15 +28,15 @@ import (
 type Server struct {
 	bus     bus.Bus
 	options serverOptions
-	// wireID is options.id as a byte slice, as needed to encode frames.
+	// wireID is options.id, converted to a byte slice for encoding frames.
 	wireID []byte
-	// configErr is the error caused by invalid arguments of NewServer, or nil if they are valid.
-	// Register returns this error.
+	// configErr is the error that Register returns if an argument of NewServer was invalid.
+	// Otherwise, it is nil.
 	configErr     error
 	pendingClaims pendingClaims
-	// evictedLog limits the log lines about evicted claims.
+	// evictedLog limits how often evicted claims are logged.
 	evictedLog logthrottle.Throttle
-	// semaphore limits how many requests all services together may handle at the same time.
+	// semaphore limits how many requests the server handles at the same time.
 	semaphore  semaphore.Semaphore
 	workers    *lifecycle.WorkerPool[task]
 	announcers announcerPool
@@ -44,8 +44,8 @@ type Server struct {
 	unsentLog  logthrottle.Throttle
 	done       chan struct{}
 
-	// requestDedup detects requests and stream opens that the bus has delivered before.
-	// messageDedup does the same for stream messages. The two caches are separate so that the
+	// requestDedup recognizes requests and stream opens that the bus delivers a second time.
+	// messageDedup does the same for stream messages. The two caches are separate, so that the
 	// messages of busy streams do not evict requests.
 	requestDedup, messageDedup dedup.Cache
 
@@ -56,18 +56,19 @@ type Server struct {
 	mu       sync.Mutex
 	closed   bool
 	services map[string]*Registration // keyed by wire name
-	// draining holds the registrations that are not in services but must also be closed by Shutdown
-	// and Kill. A replaced registration stays in draining until it is closed. A new version stays
-	// there until it replaces the current one.
+	// draining holds registrations that are not in the field services, but must also be closed by
+	// Shutdown and Kill. A replaced registration stays in draining until it is closed. A new
+	// version of a service stays there until it replaces the current version.
 	draining map[*Registration]struct{}
 }
 
-// ServerStats counts the frames that a server has dropped since it was created, by reason, and the
-// stream messages that are waiting to be read. As in psrpc, the server does not respond to a
-// dropped frame, so these counters are the only sign that a frame was dropped.
+// ServerStats holds the numbers of frames that a server has dropped since it was created, by
+// reason, and the number of stream messages that are waiting to be read. As in psrpc, the server
+// does not respond to a dropped frame. For many dropped frames, these counters are therefore the
+// only sign.
 type ServerStats struct {
-	// BadFrames is the number of frames that could not be decoded or whose message type does not
-	// belong on their channel.
+	// BadFrames is the number of frames that could not be decoded, or whose kind of message does
+	// not belong on their channel.
 	BadFrames uint64
 	// Expired is the number of requests and stream frames that arrived after the client's deadline.
 	Expired uint64
@@ -75,20 +76,20 @@ type ServerStats struct {
 	// again within five seconds.
 	Duplicated uint64
 	// Unmatched is the number of frames for streams that this server does not know or that have
-	// ended. The number grows in normal operation, because every server of a method receives the
-	// frames of all of the method's streams.
+	// ended. The number grows in normal operation, because the frames of a method's streams reach
+	// every server of the method.
 	Unmatched uint64
-	// Overflowed is the number of stream messages that were dropped because the stream's buffer was
-	// full: the handler did not read fast enough.
+	// Overflowed is the number of stream messages that were dropped because the handler read too
+	// slowly and the stream's buffer was full.
 	Overflowed uint64
 	// Waiting is the number of stream messages that are currently buffered and have not yet been
 	// read by a handler.
 	Waiting uint64
 	// Unsent is the number of claims and responses that the bus did not accept, for example because
-	// the broker is away, or because a client's ID does not fit into a subject.
+	// the broker is unreachable, or because a client's ID does not fit into a NATS subject.
 	Unsent uint64
-	// Evicted is the number of requests that the server dropped while they waited for a grant,
-	// because too many others waited too, or because they waited for too long. See
+	// Evicted is the number of requests that the server dropped while they waited for a grant. This
+	// happens if too many requests wait or if a request waits for too long. See
 	// [WithMaxPendingClaims] and [WithGrantTimeout].
 	Evicted uint64
 }
@@ -98,8 +99,8 @@ type serverCounters struct {
 	streams                                         streamCounters
 }
 
-// task is a unit of work for the server's worker pool: a request, a stream open or the pump of a
-// stream.
+// task is a unit of work for the server's worker pool, for example a request that the server
+// handles.
 type task interface{ serve() }
 
 // NewServer returns a server that uses the bus b and has no services yet. If b is nil or an option
@@ -150,7 +151,8 @@ func (s *Server) Stats() ServerStats {
 	}
 }
 
-// waiting returns the total number of buffered stream messages of all services.
+// waiting returns the number of stream messages of all services that are buffered and have not been
+// read.
 func (s *Server) waiting() (messages uint64) {
 	s.mu.Lock()
 	registrations := s.registrationsLocked()
@@ -163,11 +165,11 @@ func (s *Server) waiting() (messages uint64) {
 	return messages
 }
 
-// Register starts serving a service. descriptor is a *registry.Service (in which case its wire name
-// is used), a protoreflect.ServiceDescriptor, or any other value accepted by [registry.NewService].
-// When Register returns, methods without topics can be called: the bus has confirmed their
-// subscriptions. Methods with topics can be called on a topic once [Registration.RegisterTopic] has
-// registered the topic.
+// Register starts serving a service. descriptor is a *registry.Service, a
+// protoreflect.ServiceDescriptor, or any other value that [registry.NewService] accepts. If it is a
+// *registry.Service, its wire name is used. When Register returns, the bus has confirmed the
+// subscriptions, and methods without topics can be called. Methods with topics can be called on a
+// topic once [Registration.RegisterTopic] has registered the topic.
 //
 // If Register returns an error, no method of the service is served. Register returns an error
 //   - if the psrpc options of the service contradict each other;
@@ -226,8 +228,8 @@ func (s *Server) activate(r *Registration) error {
 	return err
 }
 
-// add adds r to services. It returns an error if the wire name of r is already in use or if the
-// server has been closed.
+// add adds r to the served registrations. It returns an error if the wire name of r is already in
+// use or if the server has been closed.
 func (s *Server) add(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,8 +249,8 @@ func (s *Server) add(r *Registration) error {
 	return nil
 }
 
-// remove deletes r from services and draining. If another registration has replaced r, that
-// registration is kept.
+// remove removes r from the server. If another registration has replaced r, the other registration
+// is kept.
 func (s *Server) remove(r *Registration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,16 +272,16 @@ func (s *Server) publishToClient(
 	return err
 }
 
-// maxLoggedChannel is the maximum number of bytes of a channel's name in a log line. A client chooses
-// the last part of the name.
+// maxLoggedChannel is the maximum number of bytes of a channel's name in a log line. It is needed
+// because a client chooses the last part of the name.
 const maxLoggedChannel = 128
 
 // unsentLogInterval is the minimum time between two log lines about frames that could not be sent.
 const unsentLogInterval = time.Second
 
-// warnPublishFailed counts a frame for a client that could not be sent, and logs a warning, but at
-// most one per unsentLogInterval. Otherwise a peer could flood the log with requests that cannot be
-// answered.
+// warnPublishFailed counts a frame for a client that could not be sent, and logs a warning. It logs
+// at most one warning in each unsentLogInterval, because a peer could otherwise flood the log with
+// requests that cannot be answered.
 func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel, err error) {
 	s.stats.unsent.Add(1)
 	frames, ok := s.unsentLog.Allow(unsentLogInterval)
@@ -290,10 +292,10 @@ func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel,
 		slog.String("channel", transport.Shorten(channel.Name, maxLoggedChannel)), slog.Uint64("frames", frames), slog.Any("error", err))
 }
 
-// Shutdown stops accepting requests and waits for running handlers to return. Clients select other
-// servers in the meantime. If ctx ends first, Shutdown cancels the contexts of the handlers and
-// returns an error that wraps ctx.Err() and names the services that were still busy. Every call to
-// Shutdown waits for running handlers, even if Shutdown or Kill has been called before.
+// Shutdown stops accepting requests and waits for running handlers to return. In the meantime,
+// clients select other servers. If ctx ends first, Shutdown cancels the contexts of the handlers
+// and returns an error that wraps ctx.Err() and names the services that were still busy. Every call
+// to Shutdown waits for running handlers, even if Shutdown or Kill has been called before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.markClosed()
 	errs := make([]error, len(services))
@@ -306,8 +308,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	// Handlers of services that were killed earlier may still be running. Registration.Kill has
-	// removed these services from the server, so the loop above has not waited for their handlers.
+	// Services that were killed earlier are no longer registered, so the loop above has not waited
+	// for their handlers.
 	if err := waitFor(ctx, idle); err != nil {
 		return errors.NewErrorf(errors.FromContext(err).Code(),
 			"server %s: handlers were still running: %w", s.ID(), err)
@@ -328,7 +330,7 @@ func (s *Server) Kill() {
 // Done returns a channel that is closed when the server has been stopped by Shutdown or Kill.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// markClosed prevents further registrations and returns the current ones.
+// markClosed prevents further registrations and returns the existing ones.
 func (s *Server) markClosed() []*Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -355,8 +357,8 @@ func (s *Server) stop() (idle <-chan struct{}) {
 	return s.workers.Stop()
 }
 
-// waitFor waits until done is closed or ctx ends. It returns nil if done is closed, even if ctx has
-// ended too, and otherwise the error of ctx.
+// waitFor waits until done is closed or ctx ends. If done is closed, it returns nil, even if ctx
+// has ended too. Otherwise, it returns the error of ctx.
 func waitFor(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:
@@ -371,8 +373,8 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// onClaimEvicted counts a request that was evicted while it waited for a grant, and logs a warning,
-// but at most one per unsentLogInterval. It never blocks.
+// onClaimEvicted counts a request that was evicted while it waited for a grant, and logs a warning.
+// It logs at most one warning in each unsentLogInterval. It never blocks.
 func (s *Server) onClaimEvicted(claim *pendingClaim) {
 	s.stats.evicted.Add(1)
 	if requests, ok := s.evictedLog.Allow(unsentLogInterval); ok {
@@ -382,7 +384,7 @@ func (s *Server) onClaimEvicted(claim *pendingClaim) {
 }
 
 // onGrant handles a frame in which a client names the server that it has selected for a request.
-// onGrant is called by the bus and never blocks.
+// The bus calls onGrant, so it never blocks.
 func (s *Server) onGrant(frame []byte) {
 	selection, ok := transport.Decode(
 		frame, wire.KindClaimResponse, s.options.maxFrameSize, wire.ParseClaimResponse, &s.stats.badFrames)

@@ -8,20 +8,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// minAnnounceAfter is the shortest time after which a server announces a running request. It limits
-// the number of announcements that a client can ask for.
+// minAnnounceAfter is the shortest time after which a server announces that it is handling a
+// request. Without a minimum, a client could make the server announce every request.
 const minAnnounceAfter = 10 * time.Millisecond
 
-// announcer sends the client a sign of life if the handler of a request takes long. A client that
-// receives neither a response nor an announcement within its selection timeout assumes that the
-// request is lost.
+// announcer tells the client that the server is still handling a request if the handler takes long.
+// A client that receives neither a response nor an announcement within its selection timeout
+// assumes that the request is lost.
 //
 // Most handlers end long before an announcement is due. An announcer is therefore reused by later
 // requests, together with its timer, which is not stopped in between; see [callTimer].
 type announcer struct {
 	timer callTimer
 	// call is the request that is being handled, or nil. It is stored before the timer's deadline
-	// and removed after it, so a call whose deadline has passed is the right one.
+	// is set, and removed after the timer has been stopped. The call is therefore the one whose
+	// deadline has passed.
 	call atomic.Pointer[serverCall]
 }
 
@@ -33,15 +34,15 @@ type announcerPool struct {
 	epoch time.Time
 }
 
-// deadline returns the time at which a request that arrived at now must be announced, in
-// nanoseconds since the epoch.
+// deadline returns the time at which the server must announce a request that has arrived now. The
+// time is in nanoseconds since p.epoch.
 func (p *announcerPool) deadline(now time.Time, announceAfter uint32) int64 {
 	after := max(time.Duration(announceAfter)*time.Millisecond, minAnnounceAfter)
 	return int64(now.Sub(p.epoch) + after)
 }
 
-// start arranges for c to be announced at its deadline, unless the returned announcer is passed to
-// stop before.
+// start returns an announcer that announces the request c at the time c.announceAt, unless the
+// announcer is passed to stop before.
 func (p *announcerPool) start(c *serverCall) *announcer {
 	a, ok := p.pool.Get().(*announcer)
 	if !ok {
@@ -61,26 +62,27 @@ func (p *announcerPool) stop(a *announcer) {
 	p.pool.Put(a)
 }
 
-// onDeadline is called by the timer. It must not block, so a worker of the server publishes the
-// announcement.
+// onDeadline is called by the timer when a request must be announced. It must not block, so a
+// worker of the server publishes the announcement.
 func (a *announcer) onDeadline(deadline int64) {
 	if c := a.call.Load(); c != nil && a.timer.deadline.Load() == deadline {
 		c.plan.server.workers.Go(announcement{c})
 	}
 }
 
-// announcement is a task for the server's worker pool that announces a running request.
+// announcement is a task for the server's worker pool. It tells the client that the server is
+// handling a request.
 type announcement struct{ call *serverCall }
 
 // serve publishes a claim that tells the client that the server is handling its request. If the
-// claim is lost, the client may give up, so the error is logged.
+// claim cannot be sent, publishToClient logs a warning, because the client may then give up.
 func (a announcement) serve() {
 	c := a.call
 	server := c.plan.server
 	claim := wire.ClaimRequest{RequestID: c.requestID, ServerID: server.wireID, Affinity: 1, Handling: true}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil {
-		return // cannot happen: AppendFrame fails only for invalid UTF-8, and both IDs are valid
+		return // cannot happen: AppendFrame fails only if an ID is not valid UTF-8
 	}
 	_ = server.publishToClient(&c.context, c.plan.method, c.client.claims, frame)
 }

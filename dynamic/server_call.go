@@ -17,21 +17,21 @@ import (
 // serverCall is a request that the server has received, other than a request to open a stream. Each
 // serverCall is handled by a goroutine of the server's worker pool.
 //
-// serverCall copies the fields of the wire.Request that it needs instead of keeping the request.
-// The rest of the request can therefore be garbage collected while the handler runs. Both contexts
-// are created lazily and embedded in the struct, because most handlers never use a Done channel or
-// a timer. Creating a channel and a timer for every call would make a call take 1.4 times as long.
-// It would also raise the number of allocations per call from 9 to 20.
+// serverCall copies the fields of the wire.Request that it needs. The rest of the request can
+// therefore be garbage collected while the handler runs. The two contexts are part of the struct.
+// They create a channel and a timer only when these are needed, because most handlers need neither.
+// With a channel and a timer for every call, a call takes 1.4 times as long and makes 20 instead of
+// 9 allocations.
 type serverCall struct {
 	endpoint *endpoint
 	plan     *serverPlan
-	// token is the token returned by endpoint.inFlight.Enter for this request.
+	// token is the result of endpoint.inFlight.Enter for this request.
 	token *lifecycle.Token
 	requestClock
 	// context is the context passed to the handler.
 	context lazyctx.Context
-	// publishContext limits how long publishing the response may take. It is separate from context
-	// because the response is sent even if context has ended.
+	// publishContext limits how long publishing the response may take. It is not derived from
+	// context, because the response is sent even if context has ended.
 	publishContext lazyctx.Timeout
 	// claim is the entry of the request among the server's pending claims. It is nil if the call
 	// needs no grant.
@@ -41,22 +41,23 @@ type serverCall struct {
 	body     []byte
 	metadata map[string]string
 
-	// subscribers is the value that endpoint.subscribers returned when the request arrived.
+	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
 	subscribers uint32
-	// announceAt is the time at which the server announces to the client that it is handling the
-	// request, in nanoseconds since the epoch of Server.announcers. It is 0 if the client expects no
+	// announceAt is the time at which the server tells the client that it is handling the request,
+	// in nanoseconds since the epoch of Server.announcers. It is 0 if the client expects no such
 	// announcement.
 	announceAt int64
-	// acceptDirect reports whether the client accepts a response without a claim.
+	// acceptDirect reports whether the client accepts a response without a claim. acceptDecline
+	// reports whether the client understands claims that decline a request.
 	acceptDirect, acceptDecline bool
 	// granted reports whether the client has selected this server.
 	granted bool
 }
 
-// startServerCall decodes a request for e and starts a worker that serves it. token is the token
-// returned by e.inFlight.Enter for this request. If startServerCall returns true, the worker passes
-// the token to Leave when it is done. If it returns false, the request has been dropped and the
-// caller must pass the token to Leave. startServerCall never blocks.
+// startServerCall decodes a request for e and starts a worker that serves the request. token is the
+// result of e.inFlight.Enter for this request. If startServerCall returns true, the worker passes
+// the token to Leave when it is done. If startServerCall returns false, it has dropped the request,
+// and the caller must pass the token to Leave. startServerCall never blocks.
 //
 // A request that needs no grant is handled as soon as it arrives, so startServerCall must drop it
 // if the bus delivers it a second time. A request that needs a grant does not need this check,
@@ -133,8 +134,8 @@ func (c *serverCall) requestInfo() RequestInfo {
 }
 
 // serve handles the request and sends the response. If the handler panics or calls runtime.Goexit,
-// serve sends an error response. In both cases, answered is still false when the deferred function
-// runs. If the request waits for a grant, serve returns early and is called again after the grant.
+// the variable answered is still false when the deferred function runs, and an error response is
+// sent. If the request waits for a grant, serve returns early and is called again after the grant.
 func (c *serverCall) serve() {
 	var frame []byte
 	answered, parked := false, false
@@ -144,7 +145,7 @@ func (c *serverCall) serve() {
 	}
 	defer func() {
 		if parked {
-			return // another goroutine may already use c
+			return // another goroutine may already be using c
 		}
 		defer c.finish()
 		if announcer != nil {
@@ -161,7 +162,7 @@ func (c *serverCall) serve() {
 	answered = true
 }
 
-// acquireLimits acquires a slot from the concurrency limits of both the server and the method. It
+// acquireLimits counts the request for the concurrency limits of the server and of the method. It
 // returns false if either limit has been reached.
 func (c *serverCall) acquireLimits() bool {
 	server, method := &c.plan.server.semaphore, &c.plan.handler.semaphore
@@ -175,7 +176,7 @@ func (c *serverCall) acquireLimits() bool {
 	return true
 }
 
-// releaseLimits releases the slots acquired by acquireLimits.
+// releaseLimits undoes acquireLimits.
 func (c *serverCall) releaseLimits() {
 	c.plan.handler.semaphore.Release()
 	c.plan.server.semaphore.Release()
@@ -197,8 +198,8 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 	}
 	request, err := c.plan.handler.decode(c.body)
 	if err != nil {
-		// As in psrpc, the error is sent without a claim, because no other server could decode this
-		// request either.
+		// No other server could decode this request either, so the error is sent without a claim,
+		// as in psrpc.
 		return c.errorFrame(errors.NewError(errors.MalformedRequest, err)), false
 	}
 	c.body = nil
@@ -229,9 +230,9 @@ func (c *serverCall) run(request wire.Body) []byte {
 	return c.responseFrame(response)
 }
 
-// mapKilled converts a context.Canceled error of a handler to an error with code unavailable if
-// Kill has canceled the handler's context. The code shows the client that the failure was caused by
-// the server and that another server may succeed.
+// mapKilled returns the error to send if a handler has returned err. If the handler has returned
+// context.Canceled because of a call to Kill, the error has code unavailable. This tells the client
+// that another server may succeed. In all other cases, mapKilled returns err.
 func (c *serverCall) mapKilled(err error) error {
 	_, coded := errors.AsType[errors.Error](err)
 	if coded || c.plan.registration.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
@@ -244,11 +245,11 @@ func (c *serverCall) mapKilled(err error) error {
 // request.
 //
 // A psrpc call takes four messages: request, claim, grant and response. For a queue method, the bus
-// has already selected a server by delivering the request to only one. The claim and the grant
-// would add a round trip without deciding anything. A dynpsrpc client therefore sets AnnounceAfter,
-// and the call takes two messages if the handler is quick. If a psrpc client sets SkipClaim, the
-// server needs no grant but must still send a claim. A psrpc client accepts responses only from
-// servers whose claim it has received.
+// selects a server, because it delivers the request to only one. The claim and the grant would add
+// a round trip without deciding anything. A dynpsrpc client therefore sets AnnounceAfter, and the
+// call takes two messages if the handler is quick. If a psrpc client sets SkipClaim, the server
+// needs no grant, but must still send a claim. A psrpc client accepts responses only from servers
+// whose claim it has received.
 //
 // A request that may have expired always needs a grant, which proves that the client is still
 // waiting.
@@ -264,9 +265,10 @@ func (c *serverCall) sendsClaim() bool {
 	return c.claim != nil || c.plan.method.RequireClaim() && !c.acceptDirect
 }
 
-// obtainGrant sends a claim if the client expects one, and returns whether the server may handle the
-// request. This is the case if the client selects this server, or if no grant is needed. If the
-// client has not decided yet, the request is parked, and the caller must not use c any more.
+// obtainGrant sends a claim if the client expects one. granted reports whether the server may
+// handle the request. This is the case if the client has selected this server, or if no grant is
+// needed. If the client has not decided yet, decided is false. The request is then parked, and the
+// caller must not use c any more.
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	if c.sendsClaim() && !c.sendClaim(request) {
 		return false, true
@@ -278,7 +280,7 @@ func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	return c.plan.server.pendingClaims.park(c.claim)
 }
 
-// sendClaim sends a claim and reports whether the server offers to handle the request.
+// sendClaim sends a claim. It returns false if the claim declines the request or could not be sent.
 func (c *serverCall) sendClaim(request wire.Body) bool {
 	offer := claimOffer{
 		plan:          c.plan,
@@ -300,8 +302,8 @@ func (c *serverCall) countUngranted() {
 }
 
 // affinity returns the affinity of this server for the request. While a concurrency limit is
-// reached, the affinity is negative, which declines the request so that a server with free capacity
-// is selected.
+// reached, the affinity is negative. The server then declines the request, so that the client
+// selects another server.
 func (c *serverCall) affinity(request wire.Body) float32 {
 	switch {
 	case c.atLimit():
@@ -340,9 +342,8 @@ func (c *serverCall) errorFrame(cause error) []byte {
 	return frame
 }
 
-// encode sets the fields that all responses have in common and returns the encoded frame. Only
-// responses of MULTI methods contain the number of subscribers; for other methods, the claims
-// contain it.
+// encode sets the fields that all responses have in common and returns the encoded frame. The
+// number of subscribers is set only for MULTI methods. For other methods, it is part of the claims.
 func (c *serverCall) encode(response *wire.Response) ([]byte, error) {
 	response.RequestID = c.requestID
 	response.ServerID = c.plan.server.wireID
@@ -368,14 +369,14 @@ func (c *serverCall) sendResponse(frame []byte) {
 	defer c.publishContext.Cancel()
 	err := server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, frame)
 	if errors.Is(err, bus.ErrFrameTooLarge) {
-		// The error of the second attempt can be ignored: publishToClient has already logged it.
+		// If the second attempt fails too, publishToClient has already logged the error.
 		_ = server.publishToClient(&c.publishContext, c.plan.method, c.client.responses, c.tooLargeFrame(frame, err))
 	}
 }
 
-// tooLargeFrame returns the frame of the error response that replaces a response larger than the
-// bus allows. If that response is an error, its code is kept, its text is shortened, and its details
-// are omitted. tooLarge is the error of the bus.
+// tooLargeFrame returns an error response that replaces a response in a frame too large for the
+// bus. If the response was an error, its code is kept, its text is shortened, and its details are
+// left out. tooLarge is the error that the bus returned.
 func (c *serverCall) tooLargeFrame(frame []byte, tooLarge error) []byte {
 	replacement := errors.NewErrorf(
 		errors.ResourceExhausted, "response of %s: %w", c.plan.method.FullName(), tooLarge)

@@ -12,9 +12,9 @@ import (
 // handling, keyed by request ID. To cancel a request, a client sends a cancel frame with the
 // request ID. Only dynpsrpc clients send such frames.
 //
-// The table is split into shards because an entry is added and removed for every request. With a
-// single lock, processors that handle requests at the same time would wait for each other. The
-// shard of a request is selected by its ID.
+// The table is split into shards, because an entry is added and removed for every request. With a
+// single lock, processors that handle requests at the same time would wait for each other. The ID
+// of a request determines its shard.
 type cancelTable [shard.Count]cancelShard
 
 // cancelShard is one shard of a cancelTable. It is padded so that no two shards share a cache line.
@@ -25,8 +25,8 @@ type cancelShard struct {
 }
 
 // add adds a request, so that the client can cancel ctx by sending a cancel frame with the request
-// ID. It does nothing if requestID does not have the format of dynpsrpc's IDs, because a client
-// that uses another format never sends cancel frames.
+// ID. If requestID does not have the format of dynpsrpc's IDs, add does nothing: clients that use
+// other formats never send cancel frames.
 func (t *cancelTable) add(requestID []byte, ctx *lazyctx.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

@@ -20,17 +20,20 @@ const (
 )
 
 // pendingClaims holds the requests that a server has received and for which the client has not yet
-// selected a server. Clients decide how many there are and when they expire, so their number, their
-// size and the time are limited. A request that waits has no goroutine.
+// selected a server. Clients decide how many requests there are and when they expire. pendingClaims
+// therefore limits their number, their total size and the time for which they wait. A waiting
+// request has no goroutine.
 type pendingClaims struct {
 	options *serverOptions
-	// evicted is called without mu for each request that a limit has evicted.
+	// evicted is called for each request that was removed because of a limit. mu is not held during
+	// the call.
 	evicted func(claim *pendingClaim)
 
 	mu sync.Mutex
-	// byID contains the latest request with each request ID.
+	// byID contains the requests, keyed by request ID. If several requests have the same ID, it
+	// contains only the latest one.
 	byID map[string]*pendingClaim
-	// arrivals contains the elements of type *pendingClaim in order of arrival.
+	// arrivals contains all requests in order of arrival. Its values are of type *pendingClaim.
 	arrivals list.List
 	// bytes is the total size of the requests in arrivals.
 	bytes int
@@ -38,33 +41,34 @@ type pendingClaims struct {
 
 // claimant is a request that needs a grant.
 type claimant interface {
-	// grantDecided continues with the request on a goroutine of its own if the client has selected
-	// this server, and releases the request otherwise. It never blocks.
+	// grantDecided is called when a waiting request has been granted or has been given up. If
+	// granted is true, grantDecided starts to handle the request on another goroutine. Otherwise,
+	// it releases the request. grantDecided never blocks.
 	grantDecided(granted bool)
 }
 
-// pendingClaim is a request in pendingClaims. Its fields are guarded by the mu of pendingClaims,
-// except for those that do not change.
+// pendingClaim is a request in pendingClaims. Fields that change are guarded by pendingClaims.mu.
 type pendingClaim struct {
 	claimant  claimant
 	endpoint  *endpoint
 	requestID string
 	size      int
 	timer     *time.Timer
-	// request is the decoded message while the request is parked. Only claimant uses it.
+	// request is the decoded message while the request is parked. Only the claimant uses this
+	// field.
 	request wire.Body
 
 	element *list.Element
-	// parked reports whether the claim has been sent and the request has no goroutine. Before that,
-	// the goroutine that sends the claim learns the decision from park.
+	// parked reports whether the claim has been sent and the request has no goroutine any more.
+	// Before that, the goroutine that sends the claim learns the decision from the method park.
 	parked           bool
 	decided, granted bool
 }
 
-// register adds a request, which must happen before its claim is sent, because the client may
-// select a server as soon as it has received the claim. As in psrpc, a request replaces an earlier
-// request with the same ID: the earlier one cannot be granted any more. size is the number of bytes
-// that the request keeps in memory. expiry is the time at which the client stops waiting.
+// register adds a request. It must be called before the claim is sent, because the client may
+// select a server as soon as it has received the claim. As in psrpc, an earlier request with the
+// same ID can no longer be granted. size is the number of bytes that the request keeps in memory.
+// expiry is the time at which the client stops waiting.
 func (p *pendingClaims) register(
 	requestID []byte, claimant claimant, e *endpoint, size int, expiry time.Time,
 ) *pendingClaim {
@@ -90,15 +94,16 @@ func (p *pendingClaims) register(
 	return claim
 }
 
-// evict drops a request that waits for longer than the server's limit.
+// evict drops a request that has waited for the maximum time.
 func (p *pendingClaims) evict(claim *pendingClaim) {
 	if p.decide(claim, false) {
 		p.evicted(claim)
 	}
 }
 
-// removeExcessLocked removes the oldest requests while there are too many, but not the latest one,
-// and returns them.
+// removeExcessLocked removes the oldest requests while there are too many or while they are too
+// large together. It returns the removed requests. The latest request is not removed because of its
+// size.
 func (p *pendingClaims) removeExcessLocked() (removed []*pendingClaim) {
 	for p.arrivals.Len() > p.options.maxPendingClaims ||
 		p.bytes > p.options.maxPendingClaimBytes && p.arrivals.Len() > 1 {
@@ -109,9 +114,9 @@ func (p *pendingClaims) removeExcessLocked() (removed []*pendingClaim) {
 	return removed
 }
 
-// park ends the work on a request until the client has selected a server. If it has done so already,
-// park returns true and the decision. Otherwise the goroutine that has sent the claim must not touch
-// the request any more.
+// park is called when the claim for a request has been sent. If the client has already selected a
+// server, decided is true and granted is the decision. Otherwise the request waits, and the caller
+// must not use it any more.
 func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,17 +126,17 @@ func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 	return claim.granted, claim.decided
 }
 
-// remove removes a request that the server does not handle, or that it has handled. It does nothing
-// if the request has been removed already.
+// remove removes a request that needs no decision any more. It does nothing if the request has
+// already been removed.
 func (p *pendingClaims) remove(claim *pendingClaim) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.decideLocked(claim, false)
 }
 
-// resolve passes the client's selection to the request. Only the first selection for a request
-// counts. A selection for an unknown request is ignored: all servers of a method receive the
-// selection, including those that did not claim the request.
+// resolve passes the client's decision to the request. Only the first decision about a request
+// counts. A decision about an unknown request is ignored: it reaches all servers of the method,
+// including those that did not claim the request.
 func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	claim := p.byID[string(requestID)]
@@ -141,7 +146,7 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	}
 }
 
-// abandon decides for all requests for which ended returns true that they have not been granted.
+// abandon gives up all waiting requests for whose endpoint the function ended returns true.
 func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	var abandoned []*pendingClaim
 	p.mu.Lock()
@@ -159,8 +164,8 @@ func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	}
 }
 
-// decide removes a request and passes the decision to it. It returns false if the request has been
-// removed already.
+// decide removes a request and passes the decision to it. It returns false if the request has
+// already been removed.
 func (p *pendingClaims) decide(claim *pendingClaim, granted bool) bool {
 	p.mu.Lock()
 	first := p.decideLocked(claim, granted)
@@ -172,7 +177,7 @@ func (p *pendingClaims) decide(claim *pendingClaim, granted bool) bool {
 }
 
 // decideLocked removes a request and stores the decision in it. It returns false if the request has
-// been removed already. After it, the caller calls release without mu.
+// already been removed. The caller must hold mu, and must call release after it has unlocked mu.
 func (p *pendingClaims) decideLocked(claim *pendingClaim, granted bool) bool {
 	if claim.decided {
 		return false
@@ -187,35 +192,35 @@ func (p *pendingClaims) decideLocked(claim *pendingClaim, granted bool) bool {
 	return true
 }
 
-// release passes the decision to a request that has no goroutine. After the decision, parked does
-// not change any more.
+// release passes the decision to the claimant if the request is parked. It may read c.parked
+// without a lock, because this field does not change after the decision.
 func (c *pendingClaim) release() {
 	if c.parked {
 		c.claimant.grantDecided(c.granted)
 	}
 }
 
-// claimOffer holds everything a server needs to claim a call or a stream open.
+// claimOffer holds everything that a server needs to claim a call or a stream open.
 //
 // Claims and grants ensure that exactly one server handles a request that the bus delivers to
 // several servers. Each server that can handle the request publishes a claim with its affinity. The
-// client selects one of these servers and publishes a grant that names it, which all of them
-// receive. Only the client can make this decision, because it alone receives all claims and knows
-// whether it is still waiting.
+// client selects one of these servers and publishes a grant with the ID of the selected server,
+// which all of them receive. Only the client can make this decision, because it alone receives all
+// claims and knows whether it is still waiting.
 type claimOffer struct {
 	plan      *serverPlan
 	requestID []byte
 	// needsGrant reports whether the server waits until the client has selected it.
 	needsGrant bool
 	client     *clientEntry
-	// subscribers is the value that endpoint.subscribers returned when the request arrived.
+	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
 	subscribers uint32
 	affinity    func() float32
 	// acceptDecline reports whether the client understands claims that decline a request.
 	acceptDecline bool
 }
 
-// send sends the claim and reports whether the server offers to handle the request.
+// send sends the claim. It returns false if the claim declines the request or could not be sent.
 //
 // If the affinity is negative, the server does not handle the request. In that case send sends a
 // claim that declines the request, so that the client does not have to wait for this server. If the
@@ -232,12 +237,12 @@ func (o *claimOffer) send(ctx context.Context) bool {
 	}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil {
-		// This cannot happen: AppendFrame fails only for invalid UTF-8, and both IDs are valid.
+		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
 		server.options.logger.Error("dynpsrpc: cannot encode claim",
 			slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
 		return false
 	}
-	// publishToClient logs the error, if there is one.
+	// If there is an error, publishToClient logs it.
 	err = server.publishToClient(ctx, o.plan.method, o.client.claims, frame)
 	return !claim.Declined && err == nil
 }

@@ -12,25 +12,25 @@ import (
 // the bus, so without these limits faulty or malicious clients could exhaust the memory.
 const (
 	maxClients        = 10_000
-	maxClientIDLength = 256 // bytes; clients with longer IDs are not cached
+	maxClientIDLength = 256 // in bytes; clients with longer IDs are not cached
 )
 
-// clientEntry holds the immutable ID and channels of a client and the estimated offset of the
-// client's clock.
+// clientEntry holds the ID and the channels of a client, which are immutable, and the estimated
+// offset of the client's clock.
 type clientEntry struct {
 	id                string
 	claims, responses bus.Channel
 	clock             clockskew.Offset
 }
 
-// clientCache caches the clients of a service. It avoids building the names of a client's channels
-// for every response and keeps the offset of each client's clock.
+// clientCache caches the clients of a service. The names of a client's channels thus need not be
+// built for every response. The cache also keeps the offset of each client's clock.
 type clientCache struct {
-	service string // wire name
+	service string // wire name of the service
 
-	byID sync.Map // maps client IDs to *clientEntry; read without holding mu
+	byID sync.Map // maps client IDs to *clientEntry; may be read without mu
 	mu   sync.Mutex
-	size int // number of entries in byID; mu must be held to add an entry
+	size int // number of entries in byID; entries are added only while mu is held
 }
 
 // get returns the entry for a client. It creates the entry if the client is not in the cache.
@@ -50,8 +50,8 @@ func (c *clientCache) get(clientID []byte) *clientEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.size >= maxClients {
-		// The cache is rarely full, so clearing it is good enough. Tracking which entries are in
-		// use would make every request slower.
+		// The cache is rarely full, so all entries are removed at once. Removing only unused
+		// entries would make every request slower, because their use would have to be recorded.
 		c.byID.Clear()
 		c.size = 0
 	}

@@ -13,11 +13,11 @@ import (
 type requestClock struct {
 	client *clientEntry
 	// sentAt is the time at which the client sent the request, according to the client's clock, in
-	// nanoseconds since the Unix epoch. It is 0 if unknown.
+	// nanoseconds since the Unix epoch. It is 0 if the request does not contain the time.
 	sentAt int64
-	// maybeExpired reports whether the request looks expired but may instead come from a client
-	// whose clock is slow. A grant shows that the clock is slow, because only a client that is
-	// still waiting sends one. See computeDeadline.
+	// maybeExpired reports whether the request looks expired, but may also come from a client whose
+	// clock is slow. If the client sends a grant, it is still waiting, and its clock must be slow.
+	// See computeDeadline.
 	maybeExpired bool
 	// skewed reports whether the request has shown that the client's clock is wrong.
 	skewed bool
@@ -28,16 +28,16 @@ type requestClock struct {
 // client's clock, in nanoseconds since the Unix epoch. needsClaim reports whether the method
 // requires claims.
 //
-// A late request and a request from a client whose clock is slow look the same: both seem to have
+// A late request and a request from a client with a slow clock look the same: both seem to have
 // been sent too long ago. The delays of earlier requests from the same client show which of the two
-// cases applies (see [clockskew.Offset]). If there are no earlier requests and the method requires
-// claims, the server sets maybeExpired and claims the request, because a grant proves that the
-// client is still waiting. If the method does not require claims, the server drops the request, as
-// psrpc does.
+// is the case (see [clockskew.Offset]). If there are no earlier requests and the method requires
+// claims, computeDeadline sets maybeExpired, so that the server claims the request. A grant then
+// proves that the client is still waiting. If the method does not require claims, the request is
+// dropped, as in psrpc.
 func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
 	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
-	// Adding to now keeps the reading of the monotonic clock, so that the deadline stays right if
-	// this server's clock is set while the handler runs.
+	// The time now has a reading of the monotonic clock, which Add preserves. The deadline
+	// therefore stays right even if this server's clock is set while the handler runs.
 	ctx.Expiry = now.Add(expiry.Sub(now))
 	if c.sentAt == 0 || !sent.Before(expiry) {
 		return now.Before(expiry)
@@ -66,16 +66,18 @@ func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazy
 	return c.maybeExpired
 }
 
-// applySkew corrects the deadline of a request from a client whose clock is behind by skew, or ahead
-// if skew is negative. It reports whether the deadline is in the future.
+// applySkew corrects the deadline of a request from a client whose clock is wrong. The clock is
+// behind by skew, or ahead if skew is negative. applySkew reports whether the corrected deadline is
+// in the future.
 func (c *requestClock) applySkew(now time.Time, ctx *lazyctx.Context, skew time.Duration) bool {
 	ctx.Expiry = ctx.Expiry.Add(skew)
 	c.skewed = skew.Abs() > clockskew.Tolerance
 	return now.Before(ctx.Expiry)
 }
 
-// confirmFresh records the delay of a request that looked expired but was granted. The grant shows
-// that the request was not late, so its delay is the offset of the client's clock.
+// confirmFresh is called when the server may handle the request. If the request looked expired, the
+// grant shows that it was not late, so its delay is the offset of the client's clock. confirmFresh
+// then records this offset.
 func (c *requestClock) confirmFresh() {
 	if c.maybeExpired {
 		now := time.Now()

@@ -10,8 +10,8 @@ import (
 )
 
 // endpoint serves one method of one version of a service. If the method has topics, there is one
-// endpoint per topic. The bus subscriptions belong to the endpoint's inbound, which may outlive the
-// endpoint (see [Registration.Replace]).
+// endpoint per topic. The bus subscriptions belong to the field inbound, which a new version of the
+// service may take over (see [Registration.Replace]).
 type endpoint struct {
 	plan  *serverPlan
 	topic []string
@@ -21,9 +21,9 @@ type endpoint struct {
 	handle  serveFunc
 	inbound *inbound
 
-	// fromPredecessor reports whether Replace created the endpoint for a topic inherited from the
-	// previous version. It is cleared when RegisterTopic is called for that topic on this version.
-	// The registration's mu guards it.
+	// fromPredecessor reports whether Replace has created the endpoint for a topic of the previous
+	// version. RegisterTopic clears it when it is called for that topic. Registration.mu guards
+	// this field.
 	fromPredecessor bool
 
 	// inFlight counts the requests and streams that the endpoint is currently handling.
@@ -56,7 +56,8 @@ func (e *endpoint) subscribe(ctx context.Context) error {
 // subscribers returns the number of servers in this process that share one bus subscription for
 // this method and thus count as one receiver. It returns 0 if this server does not share its
 // subscription. It also returns 0 for queue methods, because their clients do not wait for all
-// servers. The number changes as servers start and stop, so callers read it when a request arrives.
+// servers. The number changes as servers start and stop, so subscribers is called when a request
+// arrives.
 func (e *endpoint) subscribers() uint32 {
 	if e.plan.method.Queue() {
 		return 0
@@ -64,7 +65,6 @@ func (e *endpoint) subscribers() uint32 {
 	return e.inbound.frames.Subscribers()
 }
 
-// waiting returns the number of buffered stream messages that the handlers have not read yet.
 func (e *endpoint) waiting() uint64 { return e.inbound.streams.waiting(e) }
 
 // isClosing reports whether drain has been called.
@@ -87,17 +87,17 @@ func (e *endpoint) drain() {
 		}
 	})
 	if e.inbound.isStream {
-		// detach keeps the subscription open while other endpoints use the inbound, so stream opens
-		// may still arrive. Closing inFlight makes e reject them. Another server, or another
-		// version of the service, claims them.
+		// The subscription stays open while other endpoints use the inbound, so stream opens may
+		// still arrive. Because inFlight is closed, e rejects them. Another server, or another
+		// version of the service, can claim them.
 		e.inFlight.Close()
 	}
 	e.inbound.detach(e)
 }
 
 // abandonClaims drops the requests of e that still wait for a grant. It is called some time after
-// drain: clients may select this server until then, but a client that no longer waits must not delay
-// Shutdown until its request expires.
+// drain, so that clients can select this server until then. Without abandonClaims, Shutdown would
+// have to wait for requests whose clients have already given up.
 func (e *endpoint) abandonClaims() {
 	e.plan.server.pendingClaims.abandon(func(other *endpoint) bool { return other == e })
 }
@@ -109,10 +109,10 @@ func (e *endpoint) close() {
 	e.closeOnce.Do(e.inbound.releaseGrants)
 }
 
-// reuseInbound makes e use the inbound of predecessor instead of its own if both have the same
-// channel and mode. The subscriptions then do not have to be replaced, so no request is lost or
-// delivered twice. If Replace fails later, the inbound remains in use by predecessor. By then, the
-// inbound may have subscribed to grants that only e needs; predecessor ignores these grants.
+// If predecessor has an inbound with the same channel and mode, reuseInbound makes e use it. The
+// subscriptions then need not be replaced, so no request is lost or delivered twice. If Replace
+// fails later, predecessor keeps using the inbound. The inbound may then have subscribed to grants
+// that only e needs, which predecessor ignores.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor == nil {
 		return

@@ -12,13 +12,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// inbound holds the bus subscriptions of a method and passes the frames it receives to the endpoint
+// inbound holds the bus subscriptions of a method and passes the received frames to the endpoint
 // that currently serves the method. If the method has topics, there is one inbound per topic.
 //
-// An inbound outlives its endpoint when [Registration.Replace] replaces the service: the endpoint
-// of the new version takes over the inbound. If each version had its own subscriptions, requests
-// that arrive in the gap between the two subscriptions would be lost. If the subscriptions
-// overlapped instead, both versions would receive the same requests.
+// When [Registration.Replace] replaces the service, the endpoint of the new version takes over the
+// inbound. If each version had its own subscriptions, requests that arrive in the gap between the
+// two subscriptions would be lost. If the subscriptions overlapped instead, both versions would
+// receive the same requests.
 type inbound struct {
 	server   *Server
 	isStream bool
@@ -32,17 +32,17 @@ type inbound struct {
 
 	target atomic.Pointer[target]
 	// endpoints counts the endpoints that use the inbound and have not been detached. When it drops
-	// to zero, frames is closed.
+	// to zero, the subscription frames is closed.
 	endpoints atomic.Int32
-	// grantsOpen counts the endpoints that may still receive grants. When it drops to zero, grants
-	// is closed.
+	// grantsOpen counts the endpoints that may still receive grants. When it drops to zero, the
+	// subscription grants is closed.
 	grantsOpen atomic.Int32
 }
 
-// target determines which endpoint receives the frames of an inbound. It is the field successor if
-// the flag switched is set, and the field endpoint otherwise. While Replace transfers the inbounds
-// of a service to a new version, all of these inbounds share one switched flag. Setting the flag
-// moves all methods to the new version at the same moment. At all other times switched is nil.
+// target determines which endpoint receives the frames of an inbound. If the flag switched is set,
+// this is the field successor; otherwise, it is the field endpoint. While Replace transfers the
+// inbounds of a service to a new version, all of these inbounds share one flag. Setting the flag
+// moves all methods to the new version at the same moment. At all other times, switched is nil.
 type target struct {
 	endpoint, successor *endpoint
 	switched            *atomic.Bool
@@ -75,15 +75,15 @@ func newInbound(e *endpoint) *inbound {
 	return i
 }
 
-// addEndpoint counts an endpoint that uses the inbound. detach and releaseGrants must be called
-// later for the same endpoint.
+// addEndpoint counts an endpoint that uses the inbound. The methods detach and releaseGrants must
+// later be called for this endpoint.
 func (i *inbound) addEndpoint() {
 	i.endpoints.Add(1)
 	i.grantsOpen.Add(1)
 }
 
-// subscribe creates the subscriptions that do not exist yet. If claims is true, it subscribes to
-// the grants first, so that the grant for the first request is not missed.
+// subscribe creates the subscriptions that do not exist yet. If claims is true, it first subscribes
+// to the grants, so that no grant is missed.
 func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if claims {
 		if err := i.grants.Subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
@@ -106,8 +106,8 @@ func (i *inbound) current() *endpoint {
 	return t.endpoint
 }
 
-// acquire returns the current endpoint and a token from its inFlight counter. The caller must
-// return the token by calling Leave. If the current endpoint is closed, acquire returns nil.
+// acquire returns the current endpoint, and a token that the caller must pass to e.inFlight.Leave.
+// If the current endpoint is closed, acquire returns nil.
 //
 // An endpoint may be replaced and closed between the calls to current and Enter. If Enter fails,
 // acquire therefore tries again with the new endpoint. It gives up if the endpoint has not changed.
@@ -125,16 +125,16 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	}
 }
 
-// onRequest handles a frame from the request channel. It is called by the bus and never blocks.
+// onRequest handles a frame from the request channel. The bus calls it, so it never blocks.
 func (i *inbound) onRequest(frame []byte) {
 	if e, token := i.acquire(); e != nil && !startServerCall(e, frame, token) {
 		e.inFlight.Leave(token)
 	}
 }
 
-// onStream handles a frame from the stream channel. It is called by the bus and never blocks. A
-// frame for an open stream is passed to that stream, which may belong to a replaced version of the
-// service. Only frames that open a stream are passed to the current endpoint.
+// onStream handles a frame from the stream channel. The bus calls it, so it never blocks. If the
+// frame opens a stream, it is passed to the current endpoint. Any other frame is passed to its
+// stream, which may belong to a replaced version of the service.
 func (i *inbound) onStream(frame []byte) {
 	parsed, ok := transport.Decode(
 		frame, wire.KindStream, i.server.options.maxFrameSize, wire.ParseStream, &i.server.stats.badFrames)
@@ -150,10 +150,9 @@ func (i *inbound) onStream(frame []byte) {
 	}
 }
 
-// detach closes the streams of e. It also closes the subscription to frames if no endpoint needs it
-// any more. For calls, the subscription is no longer needed if e is the current endpoint. For
-// streams, the subscription carries the frames of all endpoints and is therefore kept until the
-// last endpoint has been detached.
+// detach closes the streams of e. It also closes the subscription i.frames if no endpoint needs it
+// any more. For calls, this is the case if e is the current endpoint. For streams, the subscription
+// receives the frames of all endpoints, so it is kept until the last endpoint has been detached.
 func (i *inbound) detach(e *endpoint) {
 	if !i.isStream && i.current() == e {
 		i.frames.Close()
@@ -166,7 +165,7 @@ func (i *inbound) detach(e *endpoint) {
 }
 
 // releaseGrants stops receiving grants for an endpoint. It must be called once for each endpoint.
-// Requests of the endpoint that are still waiting for a grant might not receive it.
+// Requests of the endpoint that are still waiting for a grant may not receive it.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()

@@ -6,8 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serverPlan holds everything a registration needs to serve one of its methods. It is immutable and
-// shared by the endpoints of all topics of the method.
+// serverPlan holds everything that a registration needs to serve one method. It is immutable. If
+// the method has topics, their endpoints share the serverPlan.
 type serverPlan struct {
 	server       *Server
 	registration *Registration
@@ -19,16 +19,16 @@ func newServerPlan(r *Registration, method *registry.Method, handler *boundHandl
 	return &serverPlan{server: r.server, registration: r, method: method, handler: handler}
 }
 
-// reportPanic logs a panic and calls the panic hooks. source describes the function that panicked,
-// for example "handler".
+// reportPanic logs a panic and calls the panic hooks. source says what panicked, for example
+// "handler".
 func (p *serverPlan) reportPanic(ctx context.Context, source string, value any) {
 	p.registration.panics().report(ctx, p.method, source, value)
 }
 
 // callAffinity calls an affinity function. If the function panics, callAffinity reports the panic
 // and returns a negative affinity, which declines the request. It does the same if the function
-// calls runtime.Goexit. recover returns nil in that case, so callAffinity detects it by checking
-// the variable named completed.
+// calls runtime.Goexit. In that case recover returns nil, so the variable completed shows whether
+// the function has returned.
 func (p *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	completed := false
 	defer func() {

@@ -2,8 +2,8 @@ package dynamic
 
 import "github.com/dynpsrpc/dynpsrpc/errors"
 
-// Unprocessed marks err as the rejection of a request for which no work has been done yet, so that
-// the call can safely be retried. Handlers and interceptors on a server return the marked error,
+// Unprocessed returns err with a mark that the server has not done any work for the request. The
+// call can then safely be retried. Handlers and interceptors on a server return the marked error,
 // and the client detects the mark with [IsUnprocessed]. The code, text and details of err are
 // preserved. If err is nil, Unprocessed returns nil.
 //

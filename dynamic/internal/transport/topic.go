@@ -14,9 +14,9 @@ import (
 // requires, and no other topic of the method may share its channels:
 //   - Each part must be valid UTF-8, because channel names replace every invalid byte by the same
 //     text.
-//   - Empty parts may stand only directly before the last part, unless all parts are empty. Subjects
-//     of NATS omit empty parts, so ["n", ""] and ["", "n"] have the same subject. Of such topics,
-//     CheckTopic accepts one.
+//   - Empty parts may stand only directly before the last part, unless all parts are empty. NATS
+//     subjects omit empty parts, so the topics ["n", ""] and ["", "n"] have the same subject.
+//     CheckTopic accepts only the second of them.
 func CheckTopic(method *registry.Method, parts []string) error {
 	if len(parts) == method.TopicParts() {
 		return checkParts(method, parts)
@@ -47,8 +47,8 @@ func checkParts(method *registry.Method, parts []string) error {
 	return nil
 }
 
-// hasMisplacedEmptyPart reports whether an empty part stands elsewhere than directly before the last
-// part. If all parts are empty, none is misplaced.
+// hasMisplacedEmptyPart reports whether an empty part stands in a place where CheckTopic does not
+// accept it.
 func hasMisplacedEmptyPart(parts []string) bool {
 	firstEmpty := slices.Index(parts, "")
 	if firstEmpty < 0 {
