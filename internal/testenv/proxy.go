@@ -21,8 +21,8 @@ type Proxy struct {
 	target string
 	addr   string
 	delay  atomic.Int64 // in nanoseconds
-	// muted reports whether the data that clients send is discarded.
-	muted atomic.Bool
+	// muted and deafened report whether the data that clients, or the target, send is discarded.
+	muted, deafened atomic.Bool
 	// goroutines tracks all goroutines started by the proxy.
 	goroutines sync.WaitGroup
 
@@ -107,6 +107,10 @@ func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 // Mute(true) makes the proxy discard the data that clients send, on open and on new connections.
 // Mute(false) ends this. Data from the target is forwarded in either case.
 func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
+
+// Deafen(true) makes the proxy discard the data that the target sends, on open and on new
+// connections. Deafen(false) ends this. Data from clients is forwarded in either case.
+func (p *Proxy) Deafen(deafened bool) { p.deafened.Store(deafened) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.
 // Connections that are already black-holed remain so.

@@ -63,7 +63,7 @@ func (c *proxyConn) read(source *net.TCPConn, queue chan<- chunk) {
 	for {
 		buffer := make([]byte, chunkSize)
 		n, err := source.Read(buffer)
-		if n > 0 && (source != c.client || !c.proxy.muted.Load()) {
+		if n > 0 && !c.isDiscarded(source) {
 			sendAt := time.Now().Add(time.Duration(c.proxy.delay.Load()))
 			select {
 			case queue <- chunk{buffer[:n], sendAt}:
@@ -77,6 +77,14 @@ func (c *proxyConn) read(source *net.TCPConn, queue chan<- chunk) {
 			return
 		}
 	}
+}
+
+// isDiscarded reports whether the proxy discards what source sends.
+func (c *proxyConn) isDiscarded(source *net.TCPConn) bool {
+	if source == c.client {
+		return c.proxy.muted.Load()
+	}
+	return c.proxy.deafened.Load()
 }
 
 // write writes the chunks from queue to destination. It returns early if the connection is

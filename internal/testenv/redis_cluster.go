@@ -26,15 +26,28 @@ type RedisClusterServers struct{ nodes []*RedisServer }
 // default values.
 func RedisCluster(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
+	return startRedisCluster(tb, clusterMasters)
+}
+
+// RedisClusterWithReplicas is like [RedisCluster], but each master has a replica, which takes over
+// two to three seconds after the master has died. The first three nodes are the masters.
+func RedisClusterWithReplicas(tb testing.TB) *RedisClusterServers {
+	tb.Helper()
+	return startRedisCluster(tb, 2*clusterMasters)
+}
+
+func startRedisCluster(tb testing.TB, nodes int) *RedisClusterServers {
+	tb.Helper()
 	program := requireRedisServer(tb)
 	c := &RedisClusterServers{}
 	var busPorts []int
-	for range clusterMasters {
+	for range nodes {
 		var busPort int
 		c.nodes = append(c.nodes, startRedis(tb, program, func(int) []string {
 			busPort = freePort(tb)
 			return []string{
 				"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(busPort), "--cluster-node-timeout", "1000",
+				"--repl-diskless-sync-delay", "0",
 			}
 		}))
 		busPorts = append(busPorts, busPort)
@@ -64,9 +77,11 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 	for i, node := range c.nodes {
 		clients[i] = redis.NewClient(&redis.Options{Addr: node.Addr()})
 		defer clients[i].Close() //nolint:errcheck // the client is no longer used
-		first, end := i*clusterSlots/len(c.nodes), (i+1)*clusterSlots/len(c.nodes)
-		if err := clients[i].ClusterAddSlotsRange(ctx, first, end-1).Err(); err != nil {
-			return err
+		if i < clusterMasters {
+			first, end := i*clusterSlots/clusterMasters, (i+1)*clusterSlots/clusterMasters
+			if err := clients[i].ClusterAddSlotsRange(ctx, first, end-1).Err(); err != nil {
+				return err
+			}
 		}
 		// Give each node its own configuration epoch. Otherwise the nodes would have to resolve an
 		// epoch collision before the cluster is usable.
@@ -84,7 +99,21 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 		}
 	}
 	for _, client := range clients {
-		if err := poll(nil, func() error { return clusterFormed(ctx, client) }); err != nil {
+		if err := poll(nil, func() error { return clusterFormed(ctx, client, len(clients)) }); err != nil {
+			return err
+		}
+	}
+	for i, replica := range clients[clusterMasters:] {
+		master, err := clients[i].ClusterMyID(ctx).Result()
+		if err != nil {
+			return err
+		}
+		if err := replica.ClusterReplicate(ctx, master).Err(); err != nil {
+			return err
+		}
+	}
+	for _, replica := range clients[clusterMasters:] {
+		if err := poll(nil, func() error { return replicaLinked(ctx, replica) }); err != nil {
 			return err
 		}
 	}
@@ -93,12 +122,13 @@ func (c *RedisClusterServers) form(busPorts []int) error {
 
 // clusterFormed returns nil if the node reports that the cluster is healthy, that all slots are
 // covered, and that the node knows all other nodes. Otherwise it returns an error.
-func clusterFormed(ctx context.Context, client *redis.Client) error {
+func clusterFormed(ctx context.Context, client *redis.Client, nodes int) error {
 	info, err := client.ClusterInfo(ctx).Result()
 	if err != nil {
 		return err
 	}
-	for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:3"} {
+	known := "cluster_known_nodes:" + strconv.Itoa(nodes)
+	for _, want := range []string{"cluster_state:ok", "cluster_slots_ok:16384", known} {
 		if !strings.Contains(info, want) {
 			return errors.NewErrorf(errors.Unavailable, "%s does not report %s: %s", client.Options().Addr, want, info)
 		}

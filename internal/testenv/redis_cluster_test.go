@@ -45,3 +45,16 @@ func TestRedisCluster_NodeComesBack(t *testing.T) {
 		return err == nil && strings.Contains(info, "cluster_state:ok")
 	}, testTimeout, 10*time.Millisecond, "the nodes exchange their state")
 }
+
+func TestRedisCluster_ReplicaTakesOver(t *testing.T) {
+	t.Parallel()
+	cluster := testenv.RedisClusterWithReplicas(t)
+	require.Len(t, cluster.Nodes(), 6)
+	cluster.Nodes()[0].Kill()
+	heir := redis.NewClient(&redis.Options{Addr: cluster.Nodes()[3].Addr()})
+	defer heir.Close()
+	require.Eventually(t, func() bool {
+		role, err := heir.Do(t.Context(), "ROLE").Slice()
+		return err == nil && role[0] == "master"
+	}, testTimeout, 10*time.Millisecond, "a replica takes over")
+}

@@ -82,7 +82,12 @@ func (s *RedisSentinelServers) Replica() *RedisServer { return s.replica }
 func (s *RedisSentinelServers) replicaLinked() error {
 	client := redis.NewClient(&redis.Options{Addr: s.replica.Addr()})
 	defer client.Close() //nolint:errcheck // the client is no longer used
-	info, err := client.Info(context.Background(), "replication").Result()
+	return replicaLinked(context.Background(), client)
+}
+
+// replicaLinked returns nil if the replica is connected to its master.
+func replicaLinked(ctx context.Context, replica *redis.Client) error {
+	info, err := replica.Info(ctx, "replication").Result()
 	if err != nil {
 		return err
 	}
