@@ -16,11 +16,15 @@ TEST_FLAGS := -race -shuffle=on -vet=off -p=2 -parallel=4 -ldflags=-w -timeout=2
 # The packages that take longest start first.
 TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... ./...
 
+# The tests print their figures.
+CHAOS_FLAGS := -tags=chaos -vet=off -count=1 -v
+DURATION    ?= 10m
+
 # What make bench is given: see go -C tests/bench run . -h
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help test race bench microbench fuzz lint cross cover tidy generate redis-server
+.PHONY: help test chaos soak race bench microbench fuzz lint cross cover tidy generate redis-server
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +32,12 @@ help: ## List the targets
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) $(TEST_PACKAGES)
 	$(GO) -C tests/bench test -vet=off -count=$(COUNT) ./...
+
+chaos: redis-server ## Run the tests that break brokers, links and processes; 10 minutes on 2 cores
+	$(GO) test $(CHAOS_FLAGS) -timeout=15m ./tests/chaos
+
+soak: redis-server ## Break both brokers and the processes on them every 5 s for DURATION (10m)
+	$(GO) test $(CHAOS_FLAGS) -timeout=0 -run=TestSoak ./tests/chaos -duration=$(DURATION)
 
 race: COUNT = 5
 race: redis-server ## Run all tests with the race detector, five times over, on 1, 2 and 4 processors

@@ -1,0 +1,44 @@
+//go:build chaos
+
+package chaos_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+var (
+	duration = flag.Duration("duration", 30*time.Second, "how long TestSoak runs")
+	seed     = flag.Uint64("seed", 0, "seed of the plans of faults; 0 selects one by the time")
+)
+
+// program is the path of the program peer, built from the working tree.
+var program string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "chaos-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "peer")
+	if output, err := exec.Command("go", "build", "-o", program, "./peer").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building peer: %v\n%s", err, output)
+		return 1
+	}
+	return m.Run()
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"testing/fstest"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// text is the only message type of the services.
+type text = *wrapperspb.StringValue
+
+const (
+	// region is the topic that all servers serve.
+	region = "eu"
+	// fleetSize is the usual number of servers.
+	fleetSize = 3
+)
+
+// source defines two services. Feeds is separate, because on NATS the methods of a service share a
+// queue group, and servers would receive the updates that belong to consumers.
+const source = `
+syntax = "proto3";
+package chaos;
+import "options.proto";
+import "google/protobuf/wrappers.proto";
+service Work {
+  rpc Queue(google.protobuf.StringValue) returns (google.protobuf.StringValue);
+  rpc Affinity(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+    option (psrpc.options).type = AFFINITY;
+  }
+  rpc Multi(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+    option (psrpc.options).type = MULTI;
+  }
+  rpc Topic(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+    option (psrpc.options).topics = true;
+  }
+  rpc Stream(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+    option (psrpc.options).stream = true;
+  }
+}
+service Feeds {
+  rpc One(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+    option (psrpc.options).subscription = true;
+  }
+  rpc All(google.protobuf.StringValue) returns (google.protobuf.StringValue) {
+    option (psrpc.options) = { subscription: true type: MULTI };
+  }
+}
+`
+
+func newRegistry() (*registry.Registry, error) {
+	reg := registry.New()
+	return reg, reg.ParseProto(fstest.MapFS{"chaos.proto": {Data: []byte(source)}}, "chaos.proto")
+}
+
+// publish publishes an update to the consumers.
+func publish(ctx context.Context, conn *dynamic.Conn, feed, id string) error {
+	return dynamic.Publish(ctx, conn, "chaos.Feeds/"+feed, wrapperspb.String(id))
+}

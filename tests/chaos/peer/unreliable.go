@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+// unreliable is a bus that loses or delays the frames that it is asked to publish.
+type unreliable struct {
+	bus.Bus
+
+	loss   float64
+	jitter time.Duration
+
+	mu   sync.Mutex
+	plan *rand.Rand
+}
+
+func newUnreliable(link bus.Bus, s settings) *unreliable {
+	return &unreliable{
+		Bus: link, loss: s.loss, jitter: s.jitter,
+		plan: rand.New(rand.NewPCG(s.seed, s.seed)), //nolint:gosec // a plan that can be repeated
+	}
+}
+
+// Publish implements bus.Bus.
+func (u *unreliable) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+	u.mu.Lock()
+	lost, delay := u.plan.Float64() < u.loss, time.Duration(u.plan.Float64()*float64(u.jitter))
+	u.mu.Unlock()
+	if lost {
+		return nil
+	}
+	if delay == 0 {
+		return u.Bus.Publish(ctx, channel, frame, report)
+	}
+	late := append([]byte(nil), frame...)
+	time.AfterFunc(delay, func() { _ = u.Bus.Publish(context.Background(), channel, late, report) })
+	return nil
+}

@@ -1,0 +1,108 @@
+//go:build chaos
+
+package chaos_test
+
+import (
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// faultInterval is the time between the begins of two faults. A fault that takes longer delays the
+// next one.
+const faultInterval = 5 * time.Second
+
+// For the time of the flag -duration, both brokers and the processes on them suffer one fault after
+// the other, selected at random. The first server, the first consumer and the client survive.
+func TestSoak(t *testing.T) {
+	onBrokers(t, func(t *testing.T, f *fleet) {
+		t.Logf("%s: %v, seed %d", f.name, *duration, *seed)
+		f.begin()
+		from := time.Now()
+		plan := rand.New(rand.NewPCG(*seed, uint64(len(f.name))))
+		injected := map[string]int{}
+		for next := from; time.Since(from) < *duration; next = next.Add(faultInterval) {
+			pause(time.Until(next))
+			name := faultNames[plan.IntN(len(faultNames))]
+			injected[name]++
+			faults[name](f, plan)
+		}
+		pause(detection + timeout)
+		f.windows = []window{{from, time.Now()}}
+		pause(3 * time.Second)
+		t.Logf("%s: %d faults: %s", f.name, sum(injected), counts(injected))
+		f.end(promises{mayLose: everyUpdate, mayRepeat: f.repeatedAfterPause()})
+	})
+}
+
+// faults are the faults of TestSoak. Each of them is over when its function returns.
+var faults = map[string]func(f *fleet, plan *rand.Rand){
+	"broker killed": func(f *fleet, plan *rand.Rand) {
+		f.broker.Kill()
+		pause(upTo(plan, time.Second))
+		f.broker.Start()
+	},
+	"broker paused": func(f *fleet, plan *rand.Rand) {
+		f.broker.Pause()
+		pause(upTo(plan, 4*time.Second))
+		f.broker.Resume()
+	},
+	"link cut":   func(f *fleet, plan *rand.Rand) { f.any(plan).link.Cut() },
+	"link reset": func(f *fleet, plan *rand.Rand) { f.any(plan).link.Reset() },
+	"link muted": func(f *fleet, plan *rand.Rand) {
+		p := f.any(plan)
+		p.link.Mute(true)
+		pause(upTo(plan, 4*time.Second))
+		p.link.Mute(false)
+		p.link.Cut() // the bytes of a connection go on with a gap, which no network does
+	},
+	"link deaf": func(f *fleet, plan *rand.Rand) {
+		p := f.any(plan)
+		p.link.Deafen(true)
+		pause(upTo(plan, 4*time.Second))
+		p.link.Deafen(false)
+		p.link.Cut()
+	},
+	"link black-holed": func(f *fleet, plan *rand.Rand) { f.any(plan).link.BlackHole() },
+	"link slow": func(f *fleet, plan *rand.Rand) {
+		p := f.any(plan)
+		p.link.Delay(upTo(plan, 200*time.Millisecond))
+		pause(upTo(plan, 4*time.Second))
+		p.link.Delay(0)
+	},
+	"process paused": func(f *fleet, plan *rand.Rand) {
+		p := f.any(plan)
+		p.signal(syscall.SIGSTOP)
+		pause(upTo(plan, longPause))
+		p.signal(syscall.SIGCONT)
+	},
+	"server killed":       func(f *fleet, _ *rand.Rand) { f.replace(&f.servers, (*peer).kill) },
+	"server terminated":   func(f *fleet, _ *rand.Rand) { f.replace(&f.servers, (*peer).terminate) },
+	"consumer killed":     func(f *fleet, _ *rand.Rand) { f.replace(&f.consumers, (*peer).kill) },
+	"consumer terminated": func(f *fleet, _ *rand.Rand) { f.replace(&f.consumers, (*peer).terminate) },
+}
+
+// faultNames has an order, so that a seed selects the same faults again.
+var faultNames = []string{
+	"broker killed", "broker paused", "link cut", "link reset", "link muted", "link deaf", "link black-holed", "link slow",
+	"process paused", "server killed", "server terminated", "consumer killed", "consumer terminated",
+}
+
+func upTo(plan *rand.Rand, longest time.Duration) time.Duration {
+	return time.Duration(plan.Int64N(int64(longest)))
+}
+
+// any returns a process of the fleet.
+func (f *fleet) any(plan *rand.Rand) *peer {
+	peers := f.peers()
+	return peers[plan.IntN(len(peers))]
+}
+
+// replace ends the oldest of some processes but the first one, after another one is ready.
+func (f *fleet) replace(peers *[]*peer, end func(*peer)) {
+	f.t.Helper()
+	next := f.start((*peers)[1].role)
+	end((*peers)[1])
+	*peers = append(append([]*peer{(*peers)[0]}, (*peers)[2:]...), next)
+}
