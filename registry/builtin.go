@@ -42,6 +42,9 @@ func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	}
 }
 
+// publicImportStart is the start of each source that publicImport returns.
+const publicImportStart = `syntax = "proto3"; package psrpc; import public `
+
 func publicImport(path string) string {
-	return `syntax = "proto3"; package psrpc; import public "` + path + `";`
+	return publicImportStart + `"` + path + `";`
 }

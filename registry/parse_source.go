@@ -10,9 +10,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// useDescriptorSet is the advice in errors about sources that this package does not parse.
-const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made by protoc --include_imports -o or buf build"
-
 // loadSources reads the named files and all the files that they import, directly or indirectly. It
 // returns the sources, including built-in ones, keyed by path. If files are missing or unreadable,
 // it returns an error for each of them, together with the syntax errors found so far. Otherwise it

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -24,6 +23,7 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 	var problems problemList
 	parsed, err := newParser(sources, &problems).ParseFiles(names...)
 	if err != nil {
+		problems.explain(sources)
 		return nil, problems.join(err)
 	}
 	if files, err := relink(parsed); err == nil {
@@ -127,9 +127,7 @@ func (l *problemList) report(err protoparse.ErrorWithPos) error {
 // join returns all problems as one error, sorted by position. err is the error returned by the
 // parser. It is included as well, except if it only says that problems were reported.
 func (l *problemList) join(err error) error {
-	slices.SortStableFunc(*l, func(a, b *SchemaError) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
+	slices.SortStableFunc(*l, comparePositions)
 	all := make([]error, 0, len(*l)+1)
 	for _, problem := range *l {
 		all = append(all, problem)

@@ -1,0 +1,80 @@
+package registry
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// useDescriptorSet is the remedy for sources that this package cannot parse.
+const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made by protoc --include_imports -o or buf build"
+
+// explain improves the errors of the parser. sources are the sources that the parser has read, keyed
+// by path.
+func (l *problemList) explain(sources map[string]string) {
+	for _, problem := range *l {
+		text := problem.Err.Error()
+		if strings.Contains(text, "not yet fully supported") { // the parser says so of editions
+			problem.Err = fmt.Errorf("%w; %s", problem.Err, useDescriptorSet)
+		}
+		if path := builtinInPlace(sources, problem.File); path != "" && strings.Contains(text, "unknown") {
+			problem.Err = fmt.Errorf("%w; the file system has no file %q: the psrpc options, which are built in, took its place",
+				problem.Err, path)
+		}
+	}
+	l.orderDuplicates()
+}
+
+// builtinInPlace returns the path of the built-in psrpc options if a source imports them but uses no
+// name of package psrpc. The source then probably means another file with the same path. Otherwise
+// builtinInPlace returns an empty string.
+func builtinInPlace(sources map[string]string, file string) string {
+	source := sources[file]
+	for _, path := range []string{optionsPath, psrpcOptionsPath} {
+		builtin := sources[path] == optionsSource || strings.HasPrefix(sources[path], publicImportStart)
+		if builtin && strings.Contains(source, strconv.Quote(path)) && !strings.Contains(source, "psrpc.") {
+			return path
+		}
+	}
+	return ""
+}
+
+// definedBefore matches the error of the parser for a symbol that is declared twice.
+var definedBefore = regexp.MustCompile(`^(.+ already defined at )(.+?):(\d+):(\d+)(;.*)?$`)
+
+// orderDuplicates changes the errors for symbols that are declared more than once. The parser links
+// files in no particular order, and reports each declaration but the first that it meets. In the
+// result, the declaration with the lowest position is the first one.
+func (l *problemList) orderDuplicates() {
+	var others problemList
+	declarations := make(map[string]problemList) // keyed by the text before the position
+	for _, problem := range *l {
+		match := definedBefore.FindStringSubmatch(problem.Err.Error())
+		if match == nil {
+			others.add(problem)
+			continue
+		}
+		line, _ := strconv.Atoi(match[3])   // the expression admits digits only
+		column, _ := strconv.Atoi(match[4]) // as above
+		first := &SchemaError{File: match[2], Line: line, Column: column, Err: problem.Err}
+		declarations[match[1]] = append(declarations[match[1]], problem, first)
+	}
+	for text, all := range declarations {
+		slices.SortFunc(all, comparePositions)
+		all = slices.CompactFunc(all, func(a, b *SchemaError) bool { return comparePositions(a, b) == 0 })
+		for _, problem := range all[1:] {
+			suffix := definedBefore.FindStringSubmatch(problem.Err.Error())[5]
+			problem.Err = fmt.Errorf("%s%s:%d:%d%s", text, all[0].File, all[0].Line, all[0].Column, suffix)
+			others.add(problem)
+		}
+	}
+	*l = others
+}
+
+// comparePositions compares the positions of two errors.
+func comparePositions(a, b *SchemaError) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+}
