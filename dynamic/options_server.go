@@ -12,6 +12,13 @@ import (
 // DefaultServerTimeout is the timeout of a server if [WithServerTimeout] is not used.
 const DefaultServerTimeout = 3 * time.Second
 
+const (
+	// DefaultMaxStreams is the default of [WithMaxStreams].
+	DefaultMaxStreams = 65_536
+	// DefaultMaxStreamsWithoutKeepalive is the default of [WithMaxStreamsWithoutKeepalive].
+	DefaultMaxStreamsWithoutKeepalive = 4_000
+)
+
 type serverOptions struct {
 	id            string
 	timeout       time.Duration
@@ -23,6 +30,10 @@ type serverOptions struct {
 	maxPendingClaims     int
 	maxPendingClaimBytes int
 	grantTimeout         time.Duration
+	// The following three limit the open streams.
+	maxStreams        int
+	maxSilentStreams  int           // streams of peers without keepalive
+	streamIdleTimeout time.Duration // of peers without keepalive; 0 means no limit
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive    time.Duration
 	interceptors serverInterceptors
@@ -33,6 +44,7 @@ func newServerOptions(opts []ServerOption) serverOptions {
 		timeout: DefaultServerTimeout, logger: slog.Default(),
 		maxPendingClaims: DefaultMaxPendingClaims, maxPendingClaimBytes: DefaultMaxPendingClaimBytes,
 		grantTimeout: DefaultGrantTimeout,
+		maxStreams:   DefaultMaxStreams, maxSilentStreams: DefaultMaxStreamsWithoutKeepalive,
 	}
 	for _, opt := range opts {
 		opt.applyServer(&o)
@@ -142,6 +154,37 @@ func WithGrantTimeout(timeout time.Duration) ServerOption {
 			o.grantTimeout = timeout
 		}
 	})
+}
+
+// WithMaxStreams limits how many streams may be open on the server at the same time. Further streams
+// are refused with code resource_exhausted and counted in [ServerStats]. By default, or if streams is
+// zero or negative, the limit is [DefaultMaxStreams].
+func WithMaxStreams(streams int) ServerOption {
+	return serverOption(func(o *serverOptions) {
+		if streams > 0 {
+			o.maxStreams = streams
+		}
+	})
+}
+
+// WithMaxStreamsWithoutKeepalive limits how many streams may be open whose client has not announced
+// a keepalive interval (see [WithKeepalive]). These are the streams of psrpc clients, and all streams
+// with MULTI routing. If such a client dies, its streams stay open until the handler returns. Further
+// streams are refused with code resource_exhausted and counted in [ServerStats]. By default, or if
+// streams is zero or negative, the limit is [DefaultMaxStreamsWithoutKeepalive].
+func WithMaxStreamsWithoutKeepalive(streams int) ServerOption {
+	return serverOption(func(o *serverOptions) {
+		if streams > 0 {
+			o.maxSilentStreams = streams
+		}
+	})
+}
+
+// WithStreamIdleTimeout closes a stream whose client has not announced a keepalive interval if no
+// frame arrives from the client for that long. The error is [ErrKeepaliveTimeout]. By default, or if
+// timeout is zero or negative, such a stream may be idle for any time, as in psrpc.
+func WithStreamIdleTimeout(timeout time.Duration) ServerOption {
+	return serverOption(func(o *serverOptions) { o.streamIdleTimeout = max(timeout, 0) })
 }
 
 // AllowMissing allows a service to be registered without handlers for some of its methods. If this

@@ -37,12 +37,15 @@ type Server struct {
 	// evictedLog limits how often evicted claims are logged.
 	evictedLog logthrottle.Throttle
 	// semaphore limits how many requests the server handles at the same time.
-	semaphore  semaphore.Semaphore
-	workers    *lifecycle.WorkerPool[task]
-	announcers announcerPool
-	stats      serverCounters
-	unsentLog  logthrottle.Throttle
-	done       chan struct{}
+	semaphore semaphore.Semaphore
+	// streams limits the number of open streams, and silentStreams the number of those whose client
+	// has not announced a keepalive interval.
+	streams, silentStreams semaphore.Semaphore
+	workers                *lifecycle.WorkerPool[task]
+	announcers             announcerPool
+	stats                  serverCounters
+	unsentLog              logthrottle.Throttle
+	done                   chan struct{}
 
 	// requestDedup recognizes requests and stream opens that the bus delivers a second time.
 	// messageDedup does the same for stream messages. The two caches are separate, so that the
@@ -92,11 +95,14 @@ type ServerStats struct {
 	// happens if too many requests wait or if a request waits for too long. See
 	// [WithMaxPendingClaims] and [WithGrantTimeout].
 	Evicted uint64
+	// Refused is the number of streams that the server refused with code resource_exhausted because
+	// too many were open. See [WithMaxStreams] and [WithMaxStreamsWithoutKeepalive].
+	Refused uint64
 }
 
 type serverCounters struct {
-	badFrames, expired, duplicated, unsent, evicted atomic.Uint64
-	streams                                         streamCounters
+	badFrames, expired, duplicated, unsent, evicted, refused atomic.Uint64
+	streams                                                  streamCounters
 }
 
 // task is a unit of work for the server's worker pool, for example a request that the server
@@ -130,6 +136,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	s.pendingClaims.options, s.pendingClaims.evicted = &s.options, s.onClaimEvicted
 	s.bus = transport.LimitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.semaphore.Max = int64(options.maxConcurrent)
+	s.streams.Max, s.silentStreams.Max = int64(options.maxStreams), int64(options.maxSilentStreams)
 	return s
 }
 
@@ -145,6 +152,7 @@ func (s *Server) Stats() ServerStats {
 		Duplicated: s.stats.duplicated.Load() + streams.duplicated.Load(),
 		Unsent:     s.stats.unsent.Load(),
 		Evicted:    s.stats.evicted.Load(),
+		Refused:    s.stats.refused.Load(),
 		Unmatched:  streams.unmatched.Load(),
 		Overflowed: streams.overflowed.Load(),
 		Waiting:    s.waiting(),

@@ -51,8 +51,11 @@ func keepaliveInterval(option time.Duration) time.Duration {
 // keepalive detects that the other side of a stream is gone. The bus cannot report this: it has no
 // connection per stream, so a side that has crashed merely falls silent.
 type keepalive struct {
-	stream   *stream
+	stream *stream
+	// interval is the time between two pings. It is 0 if no pings are sent.
 	interval time.Duration
+	// timeout is the time without a received frame after which the stream is closed.
+	timeout time.Duration
 	// timer calls check. It is guarded by the stream's mu.
 	timer *time.Timer
 }
@@ -63,12 +66,26 @@ func (s *stream) startKeepalive(local, remote time.Duration) {
 	if local <= 0 || remote <= 0 {
 		return
 	}
+	interval := max(min(local, remote), MinimumKeepalive)
+	(&keepalive{stream: s, interval: interval, timeout: maxMissedKeepalives * interval}).start(interval)
+}
+
+// startIdleTimeout closes the stream if no frame arrives for the given time. It does nothing if
+// timeout is 0.
+func (s *stream) startIdleTimeout(timeout time.Duration) {
+	if timeout > 0 {
+		(&keepalive{stream: s, timeout: timeout}).start(timeout)
+	}
+}
+
+// start schedules the first check.
+func (k *keepalive) start(after time.Duration) {
+	s := k.stream
 	s.lastRecv.Store(int64(time.Since(s.started)))
-	k := &keepalive{stream: s, interval: max(min(local, remote), MinimumKeepalive)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
-		k.timer = time.AfterFunc(k.interval, k.check)
+		k.timer = time.AfterFunc(after, k.check)
 		s.onCloseFuncs = append(s.onCloseFuncs, func() { k.timer.Stop() })
 	}
 }
@@ -82,12 +99,12 @@ func (k *keepalive) check() {
 	}
 	defer s.tasks.Leave()
 	now := time.Since(s.started)
-	if now-time.Duration(s.lastRecv.Load()) >= maxMissedKeepalives*k.interval {
+	if now-time.Duration(s.lastRecv.Load()) >= k.timeout {
 		// Close also sends a close frame, in case the other side can still receive frames.
 		_ = s.Close(ErrKeepaliveTimeout)
 		return
 	}
-	if now-time.Duration(s.lastSent.Load()) >= k.interval {
+	if k.interval > 0 && now-time.Duration(s.lastSent.Load()) >= k.interval {
 		k.ping()
 	}
 	k.reschedule()
@@ -102,7 +119,7 @@ func (k *keepalive) ping() {
 	defer ctx.Cancel()
 	ping := wire.Stream{
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
-		Expiry: now.Add(maxMissedKeepalives * k.interval).UnixNano(), Op: wire.StreamPing,
+		Expiry: now.Add(k.timeout).UnixNano(), Op: wire.StreamPing,
 	}
 	// Encoding fails only if the stream ID is invalid, and such a stream could not have been
 	// opened.
@@ -116,11 +133,13 @@ func (k *keepalive) ping() {
 func (k *keepalive) reschedule() {
 	s := k.stream
 	now := time.Since(s.started)
-	pingIn := k.interval - (now - time.Duration(s.lastSent.Load()))
-	timeoutIn := maxMissedKeepalives*k.interval - (now - time.Duration(s.lastRecv.Load()))
+	next := k.timeout - (now - time.Duration(s.lastRecv.Load()))
+	if k.interval > 0 {
+		next = min(next, k.interval-(now-time.Duration(s.lastSent.Load())))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err == nil {
-		k.timer.Reset(max(min(pingIn, timeoutIn), 0))
+		k.timer.Reset(max(next, 0))
 	}
 }

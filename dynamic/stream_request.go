@@ -121,9 +121,46 @@ func (req *streamRequest) serve() {
 			return
 		}
 	}
+	if err := req.acquireLimits(); err != nil {
+		req.refuse(err)
+		return
+	}
+	defer req.releaseLimits()
 	if s, handle := req.accept(); s != nil {
 		req.handle(s, handle)
 	}
+}
+
+// acquireLimits acquires a slot from the server's limits of open streams. It returns an error if a
+// limit has been reached. It is called after the grant, so that requests that are never granted take
+// no slot.
+func (req *streamRequest) acquireLimits() error {
+	server := req.plan.server
+	if !server.streams.TryAcquire() {
+		return errors.NewErrorf(errors.ResourceExhausted,
+			"server %s has reached its limit of %d open streams", server.ID(), server.streams.Max)
+	}
+	if req.request.Keepalive > 0 || server.silentStreams.TryAcquire() {
+		return nil
+	}
+	server.streams.Release()
+	return errors.NewErrorf(errors.ResourceExhausted,
+		"server %s has reached its limit of %d open streams of peers without keepalive", server.ID(), server.silentStreams.Max)
+}
+
+// releaseLimits releases the slots acquired by acquireLimits.
+func (req *streamRequest) releaseLimits() {
+	if req.request.Keepalive <= 0 {
+		req.plan.server.silentStreams.Release()
+	}
+	req.plan.server.streams.Release()
+}
+
+// refuse counts the request and closes the stream with err.
+func (req *streamRequest) refuse(err error) {
+	defer req.end()
+	req.plan.server.stats.refused.Add(1)
+	_ = req.newStream().Close(err) // If the close frame is lost, the client's request times out.
 }
 
 // accept runs the interceptors and acknowledges the request. It returns the open stream and a
@@ -249,6 +286,9 @@ func (req *streamRequest) establish(s *stream) bool {
 		return false
 	}
 	s.startKeepalive(keepalive, time.Duration(req.request.Keepalive))
+	if req.request.Keepalive <= 0 {
+		s.startIdleTimeout(server.options.streamIdleTimeout)
+	}
 	return true
 }
 

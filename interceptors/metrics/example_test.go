@@ -76,6 +76,7 @@ func ExampleServerSource() {
 	// dynpsrpc.server.dropped 0 [main overflowed]
 	// dynpsrpc.server.dropped 0 [main unsent]
 	// dynpsrpc.server.dropped 0 [main evicted]
+	// dynpsrpc.server.dropped 0 [main refused]
 }
 
 func check(err error) {

@@ -86,6 +86,7 @@ func ServerSource(name string, server *dynamic.Server) Source {
 		report(serverDropped, float64(stats.Overflowed), name, "overflowed")
 		report(serverDropped, float64(stats.Unsent), name, "unsent")
 		report(serverDropped, float64(stats.Evicted), name, "evicted")
+		report(serverDropped, float64(stats.Refused), name, "refused")
 	}
 }
 

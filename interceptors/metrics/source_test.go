@@ -77,7 +77,7 @@ func TestEndpointSources_Report(t *testing.T) {
 		"dynpsrpc.server.waiting s": 0, "dynpsrpc.conn.waiting c": 1,
 		"dynpsrpc.server.dropped s bad_frame": 0, "dynpsrpc.server.dropped s expired": 0, "dynpsrpc.server.dropped s duplicated": 0,
 		"dynpsrpc.server.dropped s unmatched": 0, "dynpsrpc.server.dropped s overflowed": 0, "dynpsrpc.server.dropped s unsent": 0,
-		"dynpsrpc.server.dropped s evicted": 0,
+		"dynpsrpc.server.dropped s evicted": 0, "dynpsrpc.server.dropped s refused": 0,
 		"dynpsrpc.conn.dropped c bad_frame": 0, "dynpsrpc.conn.dropped c unmatched": 0, "dynpsrpc.conn.dropped c expired": 0,
 		"dynpsrpc.conn.dropped c duplicated": 0, "dynpsrpc.conn.dropped c overflowed": 0,
 		"dynpsrpc.subscription.waiting feed": 2, "dynpsrpc.subscription.received feed": 3,
