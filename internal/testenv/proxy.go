@@ -104,12 +104,12 @@ var errStillOpen = errors.New("the port is still open")
 // applies only to data that the proxy receives after the call.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Mute(true) makes the proxy discard the data that clients send, on open and on new connections.
-// Mute(false) ends this. Data from the target is forwarded in either case.
+// Mute makes the proxy discard the data that clients send, on open and on new connections, or ends
+// this if muted is false. Data from the target is forwarded in either case.
 func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
 
-// Deafen(true) makes the proxy discard the data that the target sends, on open and on new
-// connections. Deafen(false) ends this. Data from clients is forwarded in either case.
+// Deafen makes the proxy discard the data that the target sends, on open and on new connections, or
+// ends this if deafened is false. Data from clients is forwarded in either case.
 func (p *Proxy) Deafen(deafened bool) { p.deafened.Store(deafened) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.

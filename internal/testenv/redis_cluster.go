@@ -15,6 +15,8 @@ import (
 const (
 	clusterMasters = 3
 	clusterSlots   = 16384
+	// replicaDelayFlag sets how long a master waits for further replicas before it serves the first.
+	replicaDelayFlag = "--repl-diskless-sync-delay"
 )
 
 // RedisClusterServers contains the servers of a Redis Cluster started by a test.
@@ -47,7 +49,7 @@ func startRedisCluster(tb testing.TB, nodes int) *RedisClusterServers {
 			busPort = freePort(tb)
 			return []string{
 				"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(busPort), "--cluster-node-timeout", "1000",
-				"--repl-diskless-sync-delay", "0",
+				replicaDelayFlag, "0",
 			}
 		}))
 		busPorts = append(busPorts, busPort)

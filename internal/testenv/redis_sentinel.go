@@ -38,13 +38,13 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	tb.Helper()
 	program := requireRedisServer(tb)
 	s := &RedisSentinelServers{}
-	s.master = startRedis(tb, program, func(int) []string { return []string{"--repl-diskless-sync-delay", "0"} })
+	s.master = startRedis(tb, program, func(int) []string { return []string{replicaDelayFlag, "0"} })
 	masterHost, masterPort, err := net.SplitHostPort(s.master.Addr())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	s.replica = startRedis(tb, program, func(int) []string {
-		return []string{"--replicaof", masterHost, masterPort, "--repl-diskless-sync-delay", "0"}
+		return []string{"--replicaof", masterHost, masterPort, replicaDelayFlag, "0"}
 	})
 	// Wait until the replica is connected before starting the sentinel. A sentinel that does not
 	// find the replica at startup looks again only after ten seconds.

@@ -5,6 +5,7 @@ package chaos_test
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,11 +49,10 @@ type fleet struct {
 	// their own addresses.
 	direct bool
 
-	servers, consumers []*peer
-	client             *peer
-	windows            []window
-	before             map[*peer]usage
-	started            int
+	servers, consumers, clients []*peer
+	windows                     []window
+	before                      map[*peer]usage
+	started                     int
 }
 
 // onBrokers runs test with a fleet on Redis and with one on NATS, at the same time.
@@ -82,21 +82,28 @@ func (f *fleet) begin(args ...string) {
 	for range consumers {
 		f.consumers = append(f.consumers, f.start("consumer", args...))
 	}
-	f.client = f.start("client", args...)
-	f.client.setRate(rate)
+	f.clients = append(f.clients, f.start("client", args...))
+	f.setRate(rate)
 	pause(warmUp)
-	f.client.setRate(0)
+	f.setRate(0)
 	for _, p := range f.peers() {
 		f.before[p] = p.usage()
 	}
-	f.client.setRate(rate)
+	f.setRate(rate)
 	pause(warmUp)
 }
 
 // peers returns the processes that the fleet consists of now.
 func (f *fleet) peers() []*peer {
-	peers := append(append([]*peer{}, f.servers...), f.consumers...)
-	return append(peers, f.client)
+	return slices.Concat(f.servers, f.consumers, f.clients)
+}
+
+// setRate makes all clients make attempts.
+func (f *fleet) setRate(rate int) {
+	f.t.Helper()
+	for _, c := range f.clients {
+		c.setRate(rate)
+	}
 }
 
 // start starts another process with a link of its own.
@@ -159,10 +166,10 @@ func (f *fleet) repeatedAfterPause() []string {
 }
 
 // end ends the attempts and judges the fleet.
-func (f *fleet) end(p promises) verdict {
+func (f *fleet) end(p promises) *verdict {
 	f.t.Helper()
 	pause(warmUp)
-	f.client.setRate(0)
+	f.setRate(0)
 	pause(time.Second)   // updates under way
 	var present []string // all the time
 	for _, c := range f.consumers {

@@ -95,10 +95,10 @@ type verdict struct {
 
 // judge judges the reports by what the test expects. consumers are those that were there all the
 // time.
-func (l *ledger) judge(windows []window, timeout time.Duration, consumers []string, p promises) verdict {
+func (l *ledger) judge(windows []window, timeout time.Duration, consumers []string, p promises) *verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := verdict{attempts: map[string]int{}, failed: map[string]int{}, lost: map[string]int{}}
+	v := &verdict{attempts: map[string]int{}, failed: map[string]int{}, lost: map[string]int{}}
 	excused := func(a attempt) bool { return slices.ContainsFunc(windows, func(w window) bool { return w.touches(a) }) }
 	for id, a := range l.attempts {
 		v.attempts[a.kind]++
@@ -176,7 +176,7 @@ func (v *verdict) judgeRuns(id string, runs []execution, attempts map[string]att
 }
 
 // String returns the figures of a verdict.
-func (v verdict) String() string {
+func (v *verdict) String() string {
 	return fmt.Sprintf("attempts %d, failed %d, failed without a fault %d; runs %d, twice %d, late %d, out of order %d; "+
 		"lost %s, lost without a fault %d",
 		sum(v.attempts), sum(v.failed), len(v.unexcused), v.runs, len(v.twice), len(v.late), len(v.disorder),

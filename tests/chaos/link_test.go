@@ -32,7 +32,7 @@ func TestLink_Cut(t *testing.T) {
 func TestLink_BlackHoles(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
-		for _, peers := range [][]*peer{{f.servers[0], f.consumers[0]}, {f.client}} {
+		for _, peers := range [][]*peer{{f.servers[0], f.consumers[0]}, {f.clients[0]}} {
 			for _, discard := range []func(*testenv.Proxy, bool){(*testenv.Proxy).Mute, (*testenv.Proxy).Deafen} {
 				f.during(detection+timeout, func() {
 					for _, p := range peers {
@@ -47,7 +47,7 @@ func TestLink_BlackHoles(t *testing.T) {
 		}
 		f.during(detection+timeout, func() {
 			f.servers[1].link.BlackHole()
-			f.client.link.BlackHole()
+			f.clients[0].link.BlackHole()
 		})
 		f.end(promises{mayLose: everyUpdate})
 	})

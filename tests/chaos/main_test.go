@@ -3,6 +3,7 @@
 package chaos_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -36,7 +37,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "peer")
-	if output, err := exec.Command("go", "build", "-o", program, "./peer").CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(context.Background(), "go", "build", "-o", program, "./peer").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building peer: %v\n%s", err, output)
 		return 1
 	}

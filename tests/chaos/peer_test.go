@@ -4,6 +4,7 @@ package chaos_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -57,7 +58,7 @@ func startPeer(t *testing.T, program, role, name, url string, records *ledger, a
 		t: t, role: role, name: name, ready: make(chan struct{}, 1), idle: make(chan struct{}, 10), stats: make(chan usage, 10),
 		exited: make(chan struct{}),
 	}
-	p.command = exec.Command(program, append([]string{role, "-bus", url, "-name", name}, args...)...)
+	p.command = exec.CommandContext(context.Background(), program, append([]string{role, "-bus", url, "-name", name}, args...)...)
 	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.command.Stderr = os.Stderr
 	output, err := p.command.StdoutPipe()
@@ -99,7 +100,7 @@ func (p *peer) read(line string, records *ledger) {
 	}
 }
 
-func (p *peer) tell(format string, args ...any) {
+func (p *peer) tellf(format string, args ...any) {
 	p.t.Helper()
 	_, err := fmt.Fprintf(p.stdin, format+"\n", args...)
 	require.NoError(p.t, err, p.name)
@@ -108,7 +109,7 @@ func (p *peer) tell(format string, args ...any) {
 // setRate makes a client make attempts. With the rate 0 it returns when all of them have ended.
 func (p *peer) setRate(rate int) {
 	p.t.Helper()
-	p.tell("rate " + strconv.Itoa(rate))
+	p.tellf("rate " + strconv.Itoa(rate))
 	if rate == 0 {
 		await(p.t, p.idle, p.name+" is idle")
 	}
@@ -116,7 +117,7 @@ func (p *peer) setRate(rate int) {
 
 func (p *peer) usage() usage {
 	p.t.Helper()
-	p.tell("stats")
+	p.tellf("stats")
 	return await(p.t, p.stats, "stats of "+p.name)
 }
 

@@ -29,7 +29,7 @@ func TestServer_Killed(t *testing.T) {
 func TestProcesses_StandStill(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
-		for _, p := range []*peer{f.servers[0], f.consumers[0], f.client} {
+		for _, p := range []*peer{f.servers[0], f.consumers[0], f.clients[0]} {
 			f.during(detection+timeout, func() {
 				p.signal(syscall.SIGSTOP)
 				pause(longPause)

@@ -54,10 +54,10 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 			c.start(rate)
 			return
 		}
-		report("idle")
+		reportf("idle")
 	}
 	go readCommands(setRate) // it ends with the process
-	report("ready")
+	reportf("ready")
 	<-ctx.Done()
 	setRate(0)
 	return conn.Close()

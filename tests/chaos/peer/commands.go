@@ -24,7 +24,7 @@ func readCommands(setRate func(int)) {
 		case "rate":
 			rate, err := strconv.Atoi(argument)
 			if err != nil || setRate == nil {
-				report("done bad command %q", lines.Text())
+				reportf("done bad command %q", lines.Text())
 				continue
 			}
 			setRate(rate)

@@ -33,7 +33,7 @@ func runConsumer(ctx context.Context, _ settings, link bus.Bus) error {
 		})
 	}
 	go readCommands(nil) // it ends with the process
-	report("ready")
+	reportf("ready")
 	readers.Wait()
 	return conn.Close()
 }

@@ -96,7 +96,7 @@ func run() error {
 	if closed := link.Close(); err == nil {
 		err = closed
 	}
-	report("done %v", err)
+	reportf("done %v", err)
 	return nil
 }
 

@@ -25,14 +25,14 @@ import (
 
 var reportLock sync.Mutex
 
-// report writes a line at once, so that a killed process has reported all that it did.
-func report(format string, args ...any) {
+// reportf writes a line at once, so that a killed process has reported all that it did.
+func reportf(format string, args ...any) {
 	reportLock.Lock()
 	defer reportLock.Unlock()
-	fmt.Fprintf(os.Stdout, format+"\n", args...)
+	_, _ = fmt.Fprintf(os.Stdout, format+"\n", args...)
 }
 
-func reportRan(kind, id string) { report("ran %s %s %d", kind, id, time.Now().UnixNano()) }
+func reportRan(kind, id string) { reportf("ran %s %s %d", kind, id, time.Now().UnixNano()) }
 
 func reportEnded(kind, id string, begun time.Time, err error) {
 	code, reason := "-", "-"
@@ -45,7 +45,7 @@ func reportEnded(kind, id string, begun time.Time, err error) {
 			reason = strings.ReplaceAll(string(facts.Phase)+"/"+string(facts.Reason), " ", "_")
 		}
 	}
-	report("ended %s %s %d %d %s %s", kind, id, begun.UnixNano(), time.Now().UnixNano(), code, reason)
+	reportf("ended %s %s %d %d %s %s", kind, id, begun.UnixNano(), time.Now().UnixNano(), code, reason)
 }
 
 func reportStats() {
@@ -57,7 +57,7 @@ func reportStats() {
 	if err != nil {
 		descriptors = nil // only Linux can count them
 	}
-	report("stats %d %d %d", countGoroutines(), len(descriptors), memory.HeapAlloc)
+	reportf("stats %d %d %d", countGoroutines(), len(descriptors), memory.HeapAlloc)
 }
 
 // countGoroutines counts the goroutines but for the idle ones of worker pools, whose number is that

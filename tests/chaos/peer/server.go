@@ -39,7 +39,7 @@ func runServer(ctx context.Context, s settings, link bus.Bus) error {
 		return err
 	}
 	go readCommands(nil) // it ends with the process
-	report("ready")
+	reportf("ready")
 	<-ctx.Done()
 	end, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()

@@ -1,0 +1,116 @@
+//go:build chaos
+
+package chaos_test
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	// oldCommit is the version from which fleets are upgraded.
+	oldCommit = "45ebe34"
+	root      = "../.."
+)
+
+// A fleet of an older version is upgraded process by process, and downgraded again. A client of each
+// version makes calls all the time, and none of them fails. Streams end with their servers.
+func TestUpgrade_RollsForthAndBack(t *testing.T) {
+	older := buildOlder(t)
+	onBrokers(t, func(t *testing.T, f *fleet) {
+		newer := f.program
+		f.clients = append(f.clients, f.start("client"))
+		f.program = older
+		f.begin()
+		for _, program := range []string{newer, older, newer} {
+			f.program = program
+			for range f.servers {
+				f.roll(&f.servers)
+			}
+			for range f.consumers {
+				f.roll(&f.consumers)
+			}
+			pause(2 * time.Second)
+		}
+		f.end(promises{mayFail: streams})
+	})
+}
+
+// roll replaces the oldest of some processes.
+func (f *fleet) roll(peers *[]*peer) {
+	f.t.Helper()
+	next := f.start((*peers)[0].role)
+	(*peers)[0].terminate()
+	*peers = append((*peers)[1:], next)
+	pause(300 * time.Millisecond)
+}
+
+// buildOlder builds the program peer in the tree of oldCommit. It skips the test if the clone does
+// not have that commit.
+func buildOlder(t *testing.T) (program string) {
+	t.Helper()
+	if output, err := command(t, root, "git", "cat-file", "-e", oldCommit+"^{commit}"); err != nil {
+		t.Skipf("THE ROLLING UPGRADE IS NOT TESTED: this clone does not have commit %s (git fetch --unshallow): %s", oldCommit, output)
+	}
+	tree := t.TempDir()
+	archive := filepath.Join(t.TempDir(), "tree.tar")
+	requireCommand(t, root, "git", "archive", "-o", archive, oldCommit)
+	requireCommand(t, tree, "tar", "-xf", archive)
+	copyPeer(t, filepath.Join(tree, "tests/chaos/peer"))
+	program = filepath.Join(t.TempDir(), "peer-"+oldCommit)
+	requireCommand(t, tree, "go", "build", "-o", program, "./tests/chaos/peer")
+	return program
+}
+
+// copyPeer copies the source of the program peer, with the public names of oldCommit.
+func copyPeer(t *testing.T, to string) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(to, 0o750))
+	names := oldNames(t)
+	files, err := fs.Glob(os.DirFS("peer"), "*.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		source, err := os.ReadFile(filepath.Join("peer", file))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(to, file), []byte(names.Replace(string(source))), 0o600))
+	}
+}
+
+// oldNames replaces the public names that were changed since by those of oldCommit.
+func oldNames(t *testing.T) *strings.Replacer {
+	t.Helper()
+	list, err := os.ReadFile(root + "/docs/renames.txt")
+	require.NoError(t, err)
+	var pairs []string
+	for line := range strings.Lines(string(list)) {
+		words := strings.Fields(line)
+		if len(words) == 3 && !strings.HasPrefix(line, "#") {
+			pkg := path.Base(words[0])
+			pairs = append(pairs, pkg+"."+words[2], pkg+"."+words[1])
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// command runs a program and returns what it prints.
+func command(t *testing.T, dir, name string, args ...string) (output string, err error) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), name, args...)
+	c.Dir = dir
+	printed, err := c.CombinedOutput()
+	return string(printed), err
+}
+
+func requireCommand(t *testing.T, dir, name string, args ...string) {
+	t.Helper()
+	output, err := command(t, dir, name, args...)
+	require.NoError(t, err, output)
+}
