@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
@@ -46,6 +46,104 @@ func TestBrokersDoc_NATS(t *testing.T) {
 	})
 }
 
+// The rules in docs/brokers.md suffice for every kind of method, and deny what they are meant to.
+func TestBrokersDoc_Redis(t *testing.T) {
+	t.Parallel()
+	t.Run("least", func(t *testing.T) {
+		t.Parallel()
+		testRedisRules(t, brokersDoc(t, "redis"), false)
+	})
+	t.Run("all features", func(t *testing.T) {
+		t.Parallel()
+		testRedisRules(t, brokersDoc(t, "redis-full"), true)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		testClusterRules(t, brokersDoc(t, "redis"), "")
+	})
+	t.Run("sharded cluster", func(t *testing.T) {
+		t.Parallel()
+		sharded := strings.NewReplacer("+subscribe", "+ssubscribe", "+unsubscribe", "+sunsubscribe", "+publish", "+spublish")
+		testClusterRules(t, sharded.Replace(brokersDoc(t, "redis")), "?sharded=true")
+	})
+}
+
+// testClusterRules adds to the rules what users of a cluster need.
+func testClusterRules(t *testing.T, rules, parameters string) {
+	t.Helper()
+	addresses := testenv.RedisCluster(t).Addrs()
+	for _, address := range addresses {
+		admin := redis.NewClient(&redis.Options{Addr: address})
+		for line := range strings.SplitSeq(rules, "\n") {
+			command := []any{"acl", "setuser"}
+			for _, word := range strings.Fields(line)[1:] {
+				command = append(command, word)
+			}
+			if line != "user default off" { // the admin is this user
+				require.NoError(t, admin.Do(t.Context(), append(command, "+cluster|slots")...).Err())
+			}
+		}
+		require.NoError(t, admin.Close())
+	}
+	testUsers(t, func(user string) bus.Monitored {
+		b, err := bus.Open(t.Context(), "redis-cluster://"+user+":secret@"+strings.Join(addresses, ",")+parameters)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		return b.(bus.Monitored)
+	}, usersFeatures{receivers: parameters != "", everyUpdate: true})
+}
+
+func testRedisRules(t *testing.T, rules string, allFeatures bool) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "users.acl")
+	require.NoError(t, os.WriteFile(file, []byte(rules+"\n"), 0o600))
+	broker := testenv.Redis(t, "--aclfile", file)
+	connectIn := func(t *testing.T, user string) bus.Monitored {
+		t.Helper()
+		b, err := bus.Open(t.Context(), strings.Replace(broker.URL(), "redis://", "redis://"+user+":secret@", 1))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		return b.(bus.Monitored)
+	}
+	connect := func(user string) bus.Monitored { return connectIn(t, user) }
+	features := usersFeatures{cancel: allFeatures, receivers: true, everyUpdate: true}
+	t.Run("a user for each kind", func(t *testing.T) {
+		b := testUsers(t, func(user string) bus.Monitored { return connectIn(t, user) }, features)
+		assert.Zero(t, b.Stats().Disconnects)
+	})
+	t.Run("one user for both", func(t *testing.T) {
+		testUsers(t, func(user string) bus.Monitored {
+			if user == "server" || user == "client" {
+				user = "both"
+			}
+			return connectIn(t, user)
+		}, features)
+	})
+
+	// What the rules are meant to prevent.
+	for user, channel := range map[string]string{
+		"client": "MyService|CLI_x|RES", "publisher": "MyService|CLI_x|RES", "server": "Other|CLI_x|RES", "both": "Other|M|REQ",
+		"subscriber": "MyService|NormalRPC|REQ",
+	} {
+		denied := make(report, 10)
+		require.NoError(t, connect(user).Publish(t.Context(), bus.Channel{Name: channel}, nil, denied))
+		assert.Equal(t, errors.PermissionDenied, scene.Code(scene.Soon(t, denied, user+" is denied")), user)
+	}
+	for user, channel := range map[string]string{
+		"client": "MyService|NormalRPC|REQ", "publisher": "MyService|NormalRPC|REQ", "server": "MyService|CLI_x|RES",
+		"both": "Other|CLI_x|RES", "subscriber": "MyService|NormalRPC|RCLAIM",
+	} {
+		_, err := connect(user).Subscribe(t.Context(), bus.Channel{Name: channel}, bus.Broadcast, func([]byte) {})
+		assert.Equal(t, errors.PermissionDenied, scene.Code(err), user)
+	}
+	for _, user := range []string{"server", "client", "both", "publisher", "subscriber"} {
+		client := redis.NewClient(&redis.Options{Addr: broker.Addr(), Username: user, Password: "secret"})
+		require.ErrorContains(t, client.Set(t.Context(), "another key", "x", 0).Err(), "NOPERM", user)
+		require.ErrorContains(t, client.Keys(t.Context(), "*").Err(), "NOPERM", user)
+		require.NoError(t, client.Close())
+	}
+}
+
 func testNATSRules(t *testing.T, rules string, allFeatures bool) {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "nats.conf")
@@ -55,13 +153,46 @@ func testNATSRules(t *testing.T, rules string, allFeatures bool) {
 	broker := testenv.NATS(t, func(o *server.Options) {
 		o.Users = options.Users
 	})
-	connect := func(user string) *natsbus.Bus {
+	connect := func(user string) bus.Monitored {
 		url := strings.Replace(broker.URL(), "nats://", "nats://"+user+":secret@", 1)
 		b, err := bus.Open(t.Context(), url)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, b.Close()) })
-		return b.(*natsbus.Bus)
+		return b.(bus.Monitored)
 	}
+	clientBus := testUsers(t, connect, usersFeatures{
+		cancel: allFeatures, receivers: allFeatures, everyUpdate: allFeatures,
+	})
+
+	// What the rules are meant to prevent.
+	for user, subject := range map[string]string{
+		"client": "CLI.MyService.ID.RES", "publisher": "CLI.MyService.ID.RES", "server": "CLI.Other.ID.RES", "subscriber": "DYN.MyService.CANCEL",
+	} {
+		denied := make(report, 10)
+		require.NoError(t, connect(user).Publish(t.Context(), bus.Channel{Subject: subject}, nil, denied))
+		assert.Equal(t, errors.PermissionDenied, scene.Code(scene.Soon(t, denied, user+" is denied")), user)
+	}
+	for user, subject := range map[string]string{"client": "SRV.MyService", "publisher": "SRV.MyService", "server": "CLI.MyService.ID.RES"} {
+		_, err := connect(user).Subscribe(t.Context(), bus.Channel{Subject: subject}, bus.Broadcast, func([]byte) {})
+		assert.Equal(t, errors.PermissionDenied, scene.Code(err), user)
+	}
+	assert.Zero(t, clientBus.Stats().Disconnects)
+}
+
+// usersFeatures tells which features the rules of a broker permit.
+type usersFeatures struct {
+	// cancel is set if the end of a call's context ends the handler's context.
+	cancel bool
+	// receivers is set if a call without a server fails at once.
+	receivers bool
+	// everyUpdate is set if a queue subscription gets every update, although a server is in its queue.
+	everyUpdate bool
+}
+
+// testUsers makes calls of every kind between the users "server", "client", "publisher" and
+// "subscriber". It returns the client's bus.
+func testUsers(t *testing.T, connect func(user string) bus.Monitored, features usersFeatures) bus.Monitored {
+	t.Helper()
 	canceled := make(chan struct{}, 1)
 	_, registration := scene.Serve(t, connect("server"), dynamic.Handlers{
 		"NormalRPC": dynamic.Unary(func(ctx context.Context, request *api.MyRequest) (*api.MyResponse, error) {
@@ -83,7 +214,7 @@ func testNATSRules(t *testing.T, rules string, allFeatures bool) {
 		_, err := scene.Caller(t, conn, method).Call(t.Context(), &api.MyRequest{Name: "x"})
 		require.NoError(t, err, method)
 	}
-	_, err = scene.Caller(t, conn, "UpdateRoom").Topic("eu", "room").Call(t.Context(), &api.MyRequest{Name: "x"})
+	_, err := scene.Caller(t, conn, "UpdateRoom").Topic("eu", "room").Call(t.Context(), &api.MyRequest{Name: "x"})
 	require.NoError(t, err)
 	responses, err := scene.Caller(t, conn, "GetStats").CallMulti(t.Context(), &api.MyRequest{Name: "x"}, dynamic.WithExpectedResponses(1))
 	require.NoError(t, err)
@@ -104,9 +235,9 @@ func testNATSRules(t *testing.T, rules string, allFeatures bool) {
 			require.NoError(t, dynamic.Publish(t.Context(), publisherConn, scene.Method(method), &api.MyUpdate{}))
 		}
 		publish()
-		if allFeatures || method == "UpdateState" {
+		if features.everyUpdate || method == "UpdateState" {
 			scene.Soon(t, subscription.Channel(), "update of "+method)
-		} else { // NATS gives some frames to the server, which may not pass them on
+		} else { // the broker gives some frames to the server, which may not pass them on
 			scene.Eventually(t, func() bool {
 				publish()
 				return len(subscription.Channel()) > 0
@@ -122,27 +253,14 @@ func testNATSRules(t *testing.T, rules string, allFeatures bool) {
 	assert.Equal(t, errors.Canceled, scene.Code(err))
 	started := time.Now()
 	scene.Soon(t, canceled, "end of the handler's context")
-	if allFeatures {
+	if features.cancel {
 		assert.Less(t, time.Since(started), 400*time.Millisecond, "the cancellation has arrived")
 	}
 	_, err = scene.Caller(t, conn, "UpdateRoom").Topic("eu", "nobody").Call(t.Context(), &api.MyRequest{},
 		dynamic.WithRequestTimeout(500*time.Millisecond))
 	facts, _ := errors.FactsOf(err)
-	assert.Equal(t, allFeatures, facts.Reason == errors.ReasonNobodyListening, "%v", err)
-
-	// What the rules are meant to prevent.
-	for user, subject := range map[string]string{
-		"client": "CLI.MyService.ID.RES", "publisher": "CLI.MyService.ID.RES", "server": "CLI.Other.ID.RES", "subscriber": "DYN.MyService.CANCEL",
-	} {
-		denied := make(report, 10)
-		require.NoError(t, connect(user).Publish(t.Context(), bus.Channel{Subject: subject}, nil, denied))
-		assert.Equal(t, errors.PermissionDenied, scene.Code(scene.Soon(t, denied, user+" is denied")), user)
-	}
-	for user, subject := range map[string]string{"client": "SRV.MyService", "publisher": "SRV.MyService", "server": "CLI.MyService.ID.RES"} {
-		_, err := connect(user).Subscribe(t.Context(), bus.Channel{Subject: subject}, bus.Broadcast, func([]byte) {})
-		assert.Equal(t, errors.PermissionDenied, scene.Code(err), user)
-	}
-	assert.Zero(t, clientBus.Stats().Disconnects)
+	assert.Equal(t, features.receivers, facts.Reason == errors.ReasonNobodyListening, "%v", err)
+	return clientBus
 }
 
 // report is a delivery report that collects errors.
