@@ -109,9 +109,11 @@ type pipeline[T command] struct {
 	replies int
 	// repliesAtCheck is the value of replies at the last health check.
 	repliesAtCheck int
-	// lastProgress is the time of the last health check at which the pipeline was idle or had
-	// received new replies.
+	// lastProgress is the time of the last health check at which the pipeline was idle, had received
+	// new replies, or had not been able to read because its process stood still.
 	lastProgress time.Time
+	// nextCheck is the time at which the next health check is due.
+	nextCheck time.Time
 	// replyDeadline is the time until which the pipeline waits for the remaining replies after the
 	// session has ended. The first health check after the end of the session sets it. Before that,
 	// it is zero.

@@ -135,6 +135,9 @@ func (p *pipeline[T]) drainErrLocked() error {
 func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval
+	if now.Sub(p.nextCheck) >= interval/2 {
+		p.lastProgress = now // this process stood still, so the replies may be waiting to be read
+	}
 	// Set the next deadline first. Another goroutine may call interruptRead while this check is
 	// running, and the deadline set by interruptRead must not be overwritten.
 	if err := p.scheduleCheck(interval / 2); err != nil {
@@ -180,7 +183,8 @@ func (p *pipeline[T]) checkDrain(now time.Time) error {
 
 // scheduleCheck schedules the next health check to run after the given pause.
 func (p *pipeline[T]) scheduleCheck(pause time.Duration) error {
-	return p.socket.SetReadDeadline(time.Now().Add(pause))
+	p.nextCheck = time.Now().Add(pause)
+	return p.socket.SetReadDeadline(p.nextCheck)
 }
 
 // ping sends a PING. If another goroutine is writing, the connection is not idle and ping does

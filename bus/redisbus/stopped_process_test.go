@@ -1,0 +1,87 @@
+//go:build unix
+
+package redisbus_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+)
+
+const (
+	// stoppedAddress is the environment variable with the address of Redis for
+	// TestBus_StoppedProcess's child.
+	stoppedAddress  = "REDISBUS_TEST_ADDRESS"
+	stoppedInterval = 200 * time.Millisecond // the probe interval of the child
+	stoppedFrames   = 300
+)
+
+// A process that stood still for several probe intervals keeps its connections, so that it receives
+// the frames of that time.
+func TestBus_StoppedProcess(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	b := connect(t, server)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout) // kills the process, which ends each wait for a line
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestStoppedProcess_Child$")
+	child.Env = append(os.Environ(), stoppedAddress+"="+server.Addr())
+	output, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	lines := bufio.NewScanner(output)
+	requireLine := func(want string) {
+		require.True(t, lines.Scan(), "waiting for %s", want)
+		require.Equal(t, want, lines.Text())
+	}
+	requireLine("ready")
+	require.NoError(t, child.Process.Signal(syscall.SIGSTOP))
+	for i := range stoppedFrames {
+		require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "queue"}, fmt.Append(nil, i), nil))
+	}
+	time.Sleep(3 * stoppedInterval) // the time that the process stands still
+	require.NoError(t, child.Process.Signal(syscall.SIGCONT))
+	for i := range stoppedFrames {
+		requireLine(strconv.Itoa(i))
+	}
+	require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "queue"}, []byte("end"), nil))
+	requireLine("disconnects 0")
+	require.NoError(t, child.Wait())
+}
+
+// TestStoppedProcess_Child is the process that TestBus_StoppedProcess stops.
+func TestStoppedProcess_Child(t *testing.T) {
+	address := os.Getenv(stoppedAddress)
+	if address == "" {
+		t.Skip("is run by TestBus_StoppedProcess, in a process of its own")
+	}
+	client := redis.NewClient(&redis.Options{Addr: address})
+	b, err := redisbus.New(client, redisbus.WithProbeInterval(stoppedInterval))
+	require.NoError(t, err)
+	got := listen(t, b, bus.Channel{Name: "queue"}, bus.Queue)
+	fmt.Println("ready")
+	for frame := range got {
+		if frame == "end" {
+			break
+		}
+		fmt.Println(frame)
+	}
+	fmt.Println("disconnects " + strconv.FormatUint(b.Stats().Disconnects, 10))
+	assert.NoError(t, b.Close())
+	assert.NoError(t, client.Close())
+	os.Exit(0) // without the output of the test framework
+}
