@@ -44,9 +44,13 @@
 // report receives bus.Unknown instead.
 //
 // Redis sends each queue frame to every process that has a subscriber for the queue. As in psrpc,
-// each process then tries to take a lock on the frame with SET key value EX 5 NX, where key is the
-// base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process, and this
-// process delivers the frame. This has four consequences:
+// each process then tries to take a lock on the frame with SET key value EX seconds NX, where key is
+// the base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process, and
+// this process delivers the frame. A process that stood still, for example with its virtual machine,
+// reads the frames of that time when it continues. Locks therefore live longer than in psrpc: the
+// timeout of the request and five seconds, at most ten minutes, and a minute for an update of a
+// dynpsrpc publisher. The five seconds of psrpc apply to all other frames, and to locks taken by
+// psrpc processes. A lock occupies about 150 bytes of Redis's memory. This has four consequences:
 //
 //   - Two identical frames published within five seconds are treated as one. Publishers must
 //     therefore make each queue frame unique. Requests sent by psrpc and dynpsrpc are unique

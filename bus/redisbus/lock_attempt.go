@@ -17,8 +17,6 @@ const (
 	// the bus stops reading from Redis while the queue is full. In a cluster, it drops the frames
 	// of further attempts instead (see [pipeline.enqueue]).
 	lockCapacity = 8 << 10
-	// lockSeconds is the time to live of a lock in seconds. psrpc uses the same value.
-	lockSeconds = 5
 	// lockValue is the value stored for a lock. No process reads it.
 	lockValue = "0"
 )
@@ -28,11 +26,11 @@ const (
 // Redis pub/sub has no queue groups. Every process that has a subscriber for the queue receives
 // every frame, and the processes must agree on which of them delivers it. This is done as in psrpc,
 // because psrpc and dynpsrpc processes may serve the same queue. Each process sends SET key value
-// EX 5 NX, where the key is a hash of the frame's bytes. The SET succeeds for only one process, and
-// this process delivers the frame. All others receive a nil reply and drop the frame. The processes
-// do not need to know each other, and the lock expires without another command. The cost is one
-// command per frame and process. Another consequence is that identical frames published within five
-// seconds are treated as one.
+// EX seconds NX, where the key is a hash of the frame's bytes. The SET succeeds for only one
+// process, and this process delivers the frame. All others receive a nil reply and drop the frame.
+// The processes do not need to know each other, and the lock expires without another command (see
+// [lifeOfLock]). The cost is one command per frame and process. Another consequence is that
+// identical frames published within five seconds are treated as one.
 type lockAttempt struct {
 	bus     *Bus
 	channel *channelState
@@ -57,7 +55,8 @@ func lockKey(frame []byte) string {
 func (a lockAttempt) size() int { return base64.StdEncoding.EncodedLen(sha256.Size) }
 
 func (a lockAttempt) write(w *bufio.Writer) {
-	writeCommand(w, "set", lockKey(a.frame), lockValue, "ex", strconv.Itoa(lockSeconds), "nx")
+	seconds := int(lifeOfLock(a.frame) / time.Second)
+	writeCommand(w, "set", lockKey(a.frame), lockValue, "ex", strconv.Itoa(seconds), "nx")
 }
 
 // complete implements command. It finishes the attempt with the reply from Redis. If the reply

@@ -61,7 +61,7 @@ func (b *Bus) retryLock(a lockAttempt, cause error) {
 // It tries until Redis grants or refuses the lock, or until lockRetryTimeout has passed. It returns
 // nil if this process has the lock, redis.Nil if another process has it, or the last error.
 func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
-	options := redis.SetArgs{Mode: "NX", TTL: lockSeconds * time.Second}
+	options := redis.SetArgs{Mode: "NX", TTL: lifeOfLock(a.frame)}
 	client := b.topology.lockClient(err)
 	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
 		b.topology.refresh(b.ctx)

@@ -77,8 +77,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 	for r.next() {
 		switch r.tag {
 		case envelopeTagTypeURL:
-			url := r.text()
-			env.TypeName = url[bytes.LastIndexByte(url, '/')+1:]
+			env.TypeName = nameInURL(r.text())
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
@@ -98,6 +97,9 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 	env.Kind = kindOf(env.TypeName)
 	return env, nil
 }
+
+// nameInURL returns the full name in a type URL, which is the part after the last slash.
+func nameInURL(url []byte) []byte { return url[bytes.LastIndexByte(url, '/')+1:] }
 
 // kindOf returns the kind of the inner message with the given full name.
 func kindOf(typeName []byte) Kind {

@@ -1,0 +1,40 @@
+package redisbus
+
+import (
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+const (
+	// lockLife is the time to live of the lock on a frame that may have an identical successor. A
+	// publisher that repeats an update as psrpc does, without a nonce, relies on this time, which
+	// is that of psrpc.
+	lockLife = 5 * time.Second
+	// uniqueLockLife is the time to live of the lock on a frame that differs from all other frames
+	// but has no known expiry, such as an update of a dynpsrpc publisher.
+	uniqueLockLife = time.Minute
+	// maxLockLife limits the time to live of a lock, because the timeout in a request may be any
+	// number. A process that stands still for longer than this has lost its connections.
+	maxLockLife = 10 * time.Minute
+)
+
+// lifeOfLock returns the time to live of the lock on frame, in whole seconds.
+//
+// A process that has been stopped for some time, for example with its virtual machine, reads the
+// frames of that time when it continues. The locks on these frames must still exist then, or the
+// process would handle what others have already handled. So the lock on a request lives longer than
+// the request, and the lock on an update as long as Redis can reasonably keep it. A lock occupies
+// about 150 bytes in Redis.
+func lifeOfLock(frame []byte) time.Duration {
+	switch f := wire.InspectQueueFrame(frame); {
+	case !f.Unique:
+		return lockLife
+	case f.Timeout == 0:
+		return uniqueLockLife
+	default:
+		// The margin is for the time that the request is on its way, and for the error in the
+		// server's estimate of the client's clock.
+		return min(f.Timeout, maxLockLife-lockLife).Truncate(time.Second) + lockLife
+	}
+}

@@ -1,0 +1,62 @@
+package wire
+
+import "time"
+
+// QueueFrame is what a bus needs to know about a queue frame in order to deliver the frame once.
+type QueueFrame struct {
+	// Unique reports whether no other frame consists of the same bytes. Requests contain a unique
+	// ID. An update is unique if its publisher has added a nonce, which only dynpsrpc does.
+	Unique bool
+	// Timeout is the time from the sending of a request to its expiry. It is zero if the frame is
+	// not a request, or if the request is compressed or does not contain both times.
+	Timeout time.Duration
+}
+
+// InspectQueueFrame returns what a bus needs to know about a queue frame. It neither allocates
+// memory nor checks more of the frame than it needs. It returns the zero value for a frame that is
+// not a valid envelope.
+func InspectQueueFrame(frame []byte) QueueFrame {
+	var typeURL, value []byte
+	nonce, codec := false, uint64(0)
+	r := reader{rest: frame}
+	for r.next() {
+		switch r.tag {
+		case envelopeTagTypeURL:
+			typeURL = r.bytes
+		case envelopeTagValue:
+			value = r.bytes
+		case envelopeTagNonce:
+			nonce = true
+		case envelopeTagCodec:
+			codec = r.number
+		}
+	}
+	switch {
+	case r.err != nil:
+		return QueueFrame{}
+	case kindOf(nameInURL(typeURL)) != KindRequest:
+		return QueueFrame{Unique: nonce}
+	case codec != 0 || isGzip(value):
+		return QueueFrame{Unique: true}
+	}
+	return QueueFrame{Unique: true, Timeout: requestTimeout(value)}
+}
+
+// requestTimeout returns the time from the sending of a request to its expiry, or zero if the
+// request does not contain both times. The result does not depend on the clock of the client.
+func requestTimeout(request []byte) time.Duration {
+	var sentAt, expiry int64
+	r := reader{rest: request}
+	for r.next() {
+		switch r.tag {
+		case requestTagSentAt:
+			sentAt = int64(r.number)
+		case requestTagExpiry:
+			expiry = int64(r.number)
+		}
+	}
+	if r.err != nil || sentAt <= 0 || expiry <= sentAt {
+		return 0
+	}
+	return time.Duration(expiry - sentAt)
+}

@@ -1,0 +1,185 @@
+//go:build chaos && unix
+
+package chaos_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+const (
+	// standstill is longer than a psrpc lock lives, and standstillTimeout is longer than that.
+	standstill, standstillTimeout = 7 * time.Second, 15 * time.Second
+	standstillFrames              = 300
+	// consumerURL is the environment variable with the URL of a queue consumer's bus.
+	consumerURL = "CHAOS_CONSUMER_URL"
+	endOfTest   = "end"
+)
+
+// A process that stood still longer than a psrpc lock lives handles no request and no update that
+// another process has handled.
+func TestStoppedProcess(t *testing.T) {
+	t.Parallel()
+	url := "redis://" + testenv.Redis(t).Addr()
+	b, err := bus.Open(t.Context(), url)
+	require.NoError(t, err)
+	defer b.Close() //nolint:errcheck // returns nil
+	conn := scene.Conn(t, b)
+	publish := func(method, text string) {
+		require.NoError(t, dynamic.Publish(t.Context(), conn, scene.Method(method), &api.MyUpdate{Id: text}))
+	}
+	handled := &runs{count: map[string]int{}}
+	stopped := startConsumer(t, url, handled)
+	running := startConsumer(t, url, handled)
+
+	require.NoError(t, stopped.Process.Signal(syscall.SIGSTOP))
+	stoppedAt := time.Now()
+	client := scene.Caller(t, conn, "NormalRPC")
+	var calls sync.WaitGroup
+	for i := range standstillFrames {
+		publish("ProcessUpdate", "update "+strconv.Itoa(i))
+		calls.Go(func() {
+			_, err := client.Call(t.Context(), &api.MyRequest{Name: "request " + strconv.Itoa(i)},
+				dynamic.WithRequestTimeout(standstillTimeout))
+			assert.NoError(t, err)
+		})
+	}
+	calls.Wait()
+	time.Sleep(standstill - time.Since(stoppedAt))
+	require.NoError(t, stopped.Process.Signal(syscall.SIGCONT))
+
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		assert.NoError(t, stopped.Wait())
+		assert.NoError(t, running.Wait())
+	}()
+	for waiting := true; waiting; { // the stopped process may be connecting again
+		publish("UpdateState", endOfTest)
+		select {
+		case <-ended:
+			waiting = false
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	twice, lost := handled.judge(standstillFrames)
+	t.Logf("%d requests and %d updates while one of two processes stood still for %v: twice %d, lost %d",
+		standstillFrames, standstillFrames, standstill, twice, lost)
+	assert.Zero(t, twice)
+	assert.Zero(t, lost)
+}
+
+// runs counts how often each request and update was handled by any process.
+type runs struct {
+	mu    sync.Mutex
+	count map[string]int
+}
+
+func (r *runs) add(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count[what]++
+}
+
+// judge returns how many of n requests and n updates were handled more than once, and never.
+func (r *runs) judge(n int) (twice, lost int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range n {
+		for _, kind := range []string{"request ", "update "} {
+			switch count := r.count[kind+strconv.Itoa(i)]; {
+			case count == 0:
+				lost++
+			case count > 1:
+				twice++
+			}
+		}
+	}
+	return twice, lost
+}
+
+// startConsumer starts a process that runs TestConsumerProcess, and adds what the process handles to
+// handled. Wait ends when the process has told all.
+func startConsumer(t *testing.T, url string, handled *runs) *exec.Cmd {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConsumerProcess$") //nolint:gosec // the test's own binary
+	child.Env = append(os.Environ(), consumerURL+"="+url)
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	child.Stdout, child.Stderr = writer, os.Stderr
+	require.NoError(t, child.Start())
+	require.NoError(t, writer.Close())
+	lines := bufio.NewScanner(reader)
+	require.True(t, lines.Scan(), "the process is ready")
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines.Scan() {
+			handled.add(lines.Text())
+		}
+	}()
+	t.Cleanup(func() {
+		_ = child.Process.Kill() // fails if the process has ended
+		<-read
+		_ = reader.Close()
+	})
+	return child
+}
+
+// TestConsumerProcess is the process that startConsumer starts. It prints a line for each request
+// and update that it handles, and ends with the update endOfTest.
+func TestConsumerProcess(t *testing.T) {
+	url := os.Getenv(consumerURL)
+	if url == "" {
+		t.Skip("is run by other tests, in a process of its own")
+	}
+	b, err := bus.Open(t.Context(), url)
+	require.NoError(t, err)
+	conn := scene.Conn(t, b)
+	server, _ := scene.Serve(t, b, dynamic.Handlers{
+		"NormalRPC": dynamic.Unary(func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
+			fmt.Println(request.GetName())
+			return &api.MyResponse{}, nil
+		}),
+	})
+	state, err := scene.Subscriber(t, conn, "UpdateState").Subscribe(t.Context())
+	require.NoError(t, err)
+	work, err := scene.Subscriber(t, conn, "ProcessUpdate").Subscribe(t.Context())
+	require.NoError(t, err)
+	var worker sync.WaitGroup
+	worker.Go(func() {
+		for update := range work.Channel() {
+			fmt.Println(update.GetId())
+		}
+	})
+	fmt.Println("ready")
+	for update := range state.Channel() {
+		if update.GetId() == endOfTest {
+			break
+		}
+	}
+	require.NoError(t, work.Close())
+	worker.Wait()
+	require.NoError(t, server.Shutdown(t.Context()))
+	require.NoError(t, conn.Close())
+	require.NoError(t, b.Close())
+	os.Exit(0) // without the test framework's output
+}
