@@ -19,14 +19,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// stream is one side of a stream, either the client's or the server's. It is independent of the
-// message types.
+// stream is one side of a stream, either the client's or the server's. It does not depend on the Go
+// types of the messages.
 //
-// The bus callbacks run on goroutines that are shared by all subscriptions of the bus, so they
-// never block: they either handle a frame at once or put it into the mailbox. Each stream has one
+// Bus callbacks run on goroutines that are shared by all subscriptions of the bus, so they must
+// never block. They either handle a frame at once or put it into the mailbox. Each stream has one
 // goroutine, called the pump, that takes messages out of the mailbox and delivers them; see
-// stream_receive.go. The callbacks hold mu only briefly. mu is never held while a frame is sent,
-// because sending can take as long as the bus blocks.
+// stream_receive.go. A busy bus can block the sender of a frame. The callbacks also lock mu, so mu
+// is not held while a frame is sent.
 type stream struct {
 	streamConfig
 
@@ -35,21 +35,21 @@ type stream struct {
 	// chain is the chain of interceptor handlers, or nil if there are no interceptors. It is set
 	// before the pump starts.
 	chain *streamChain
-	// release removes the stream from the streamTable or conn that dispatches frames to it. It is
-	// set before the pump starts. The pump calls it after the stream has ended.
+	// release removes the stream from the tables of open streams. It is set before the pump starts.
+	// The pump calls it after the stream has ended.
 	release func()
-	// mailbox holds messages that have arrived from the bus but have not been taken by the pump.
+	// mailbox holds messages that have arrived from the bus and that the pump has not taken yet.
 	mailbox queue.Mailbox[streamMessage]
 	// opening is the state of the request that opens the stream. It is nil on a server.
 	opening *streamOpening
-	// buffered returns the number of messages in the user's channel. It is nil until newTypedStream
-	// has created the channel.
+	// buffered returns the number of messages in the user's channel. It is nil until the channel
+	// has been created.
 	buffered atomic.Pointer[func() int]
 
 	// context ends when the stream is closed.
 	context context.Context //nolint:containedctx // it has the stream's lifetime
 	cancel  context.CancelCauseFunc
-	// done is closed after err is set.
+	// done is closed when the stream is closed, after the field err has been set.
 	done chan struct{}
 	// readerGone is closed by the first call to Close. After that, the pump no longer waits for the
 	// user to read a message.
@@ -57,28 +57,28 @@ type stream struct {
 	// pumpDone is closed when the pump has returned.
 	pumpDone        chan struct{}
 	closeReaderGone func()
-	// tasks counts the calls to Close and the keepalive checks that are still running. The pump
-	// waits for them before it returns.
+	// tasks counts the running calls to Close and the running keepalive checks. The pump waits for
+	// them before it returns.
 	tasks    *lifecycle.Gate
 	hijacked atomic.Bool
 
-	// sendLock serializes sending, so that frames reach the bus in the order of the calls to Send.
-	// It is a channel of capacity one rather than a mutex, so that a goroutine can stop waiting for
-	// it when its context ends.
+	// sendLock is held while a frame is sent, so that frames reach the bus one after the other. It
+	// is a channel of capacity one rather than a mutex, so that a goroutine can stop waiting for it
+	// when its context ends.
 	sendLock chan struct{}
 	// windowSlots contains one element for each unacknowledged message in the send window. It is
 	// nil if the stream has no window.
 	windowSlots chan struct{}
 
-	// dedupKey distinguishes this stream from others that share the dedup cache. It is chosen at
-	// random.
+	// dedupKey is a random number that distinguishes this stream from others in the same dedup
+	// cache.
 	dedupKey uint64
 	started  time.Time
-	// clock judges the times in the frames of the other side. Its fields, except sentAfter, are set
-	// before the stream receives frames.
+	// clock converts the times in the frames of the other side. Its fields, except sentAfter, are
+	// set before the stream receives frames.
 	clock streamClock
-	// lastRecv and lastSent are the times at which the last frames were received and sent, in
-	// nanoseconds since started.
+	// lastRecv is the time at which the last frame was received, and lastSent is the time at which
+	// the last frame was sent. Both are in nanoseconds since the time in the field started.
 	lastRecv, lastSent atomic.Int64
 
 	mu sync.Mutex
@@ -87,17 +87,16 @@ type stream struct {
 	// inFlight maps request IDs to messages that have not been acknowledged yet. It is nil once the
 	// stream is closed.
 	inFlight map[id.Call]*inFlightMessage
-	// allAcked is closed when inFlight becomes empty. It is nil unless a Flush is waiting.
+	// allAcked is closed when the map inFlight becomes empty. It is nil if no Flush is waiting.
 	allAcked chan struct{}
-	// windowErr is the first error of a message in the send window since Send or Flush last
-	// returned such an error.
+	// windowErr is the error of a message in the send window that Send or Flush has not returned
+	// yet. If several messages have failed, it is the first of their errors.
 	windowErr error
 	// onCloseFuncs contains the functions to call when the stream is closed.
 	onCloseFuncs []func()
 }
 
-// streamOwner is the endpoint that serves a stream. The interface has only the method that
-// streamTable calls.
+// streamOwner is the endpoint that serves a stream, as seen by streamTable.
 type streamOwner interface {
 	// isClosing reports whether the endpoint accepts no more streams.
 	isClosing() bool
@@ -111,16 +110,16 @@ type streamConfig struct {
 	bus    bus.Bus
 	// remote is the channel to which the other side has subscribed.
 	remote bus.Channel
-	// timeout is the time limit for messages that do not set their own.
+	// timeout is the time limit for messages that are sent without WithStreamTimeout.
 	timeout            time.Duration
 	sendType, recvType message.Type
 	// buffer is the capacity of the user's channel, and window the size of the send window, both in
-	// messages. A buffer of zero selects DefaultStreamBuffer. A window of zero or one means that
-	// there is no window.
+	// messages. If buffer is zero, the capacity is DefaultStreamBuffer. If window is zero or one,
+	// there is no send window.
 	buffer, window int
 	counters       *streamCounters
-	// dedup detects messages that the bus has delivered twice. It is shared by all streams of a
-	// conn or server.
+	// dedup recognizes messages that the bus delivers a second time. All streams of a conn or
+	// server share it.
 	dedup *dedup.Cache
 	// owner is the endpoint that serves the stream. It is nil on a client.
 	owner streamOwner
@@ -130,13 +129,13 @@ type streamConfig struct {
 // [WithStreamBuffer].
 const DefaultStreamBuffer = 100
 
-// streamCounters counts dropped frames. A frame is dropped if it has expired, matches no open
-// stream or message in flight, or is a duplicate. It is also dropped if the mailbox is full,
-// because the bus callback must not wait for room.
+// streamCounters counts dropped frames. A frame is dropped if it has expired, if there is no stream
+// or message for it, or if it is a duplicate. It is also dropped if the mailbox is full, because
+// the bus callback must not wait.
 type streamCounters struct{ expired, unmatched, duplicated, overflowed atomic.Uint64 }
 
 // newStream returns a stream whose context is derived from ctx. The caller must either start the
-// pump or close the stream with markClosed.
+// pump or call markClosed.
 func newStream(ctx context.Context, config streamConfig) *stream {
 	config.timeout = min(config.timeout, maxTimeout)
 	if config.buffer <= 0 {
@@ -205,8 +204,8 @@ func (s *stream) markClosed(err error) bool {
 		return false
 	}
 	s.err = err
-	// Cancel the context before releasing mu, so that the context has ended by the time Err returns
-	// an error.
+	// The context is canceled before mu is unlocked. Once Err returns an error, the context has
+	// therefore ended.
 	s.cancel(err)
 	pending, cleanup := s.inFlight, s.onCloseFuncs
 	s.inFlight, s.onCloseFuncs = nil, nil
@@ -225,7 +224,8 @@ func (s *stream) markClosed(err error) bool {
 	return true
 }
 
-// withFacts returns err annotated with the [errors.CallFacts] of the stream and the given reason.
+// withFacts returns an error that wraps err and contains facts about the stream, including the
+// given reason.
 func (s *stream) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, errors.CallFacts{
 		Method: s.method.FullName(), Topic: s.topic, Phase: errors.PhaseStream, Reason: reason,
@@ -240,31 +240,32 @@ func (s *stream) intercept(chain *streamChain) {
 	}
 }
 
-// streamMessage is a received message. The acknowledgement carries the same request ID and times.
+// streamMessage is a received message. The acknowledgement must contain the same request ID and
+// times.
 type streamMessage struct {
 	requestID      []byte
-	sentAt, expiry int64 // Unix time in nanoseconds on the sender's clock
-	// deadline is when the sender stops waiting for an acknowledgement, as the time since the stream
-	// was started.
+	sentAt, expiry int64 // Unix times in nanoseconds, on the sender's clock
+	// deadline is the time at which the sender stops waiting for an acknowledgement, measured from
+	// the start of the stream.
 	deadline time.Duration
 	body     []byte
 }
 
-// streamConsumer receives the messages from the pump. Its methods are called only by the pump,
-// except that interceptors may cause deliver to be called from other goroutines.
+// streamConsumer receives the messages from the pump. Only the pump calls its methods. If there are
+// interceptors, however, other goroutines may call deliver too.
 type streamConsumer interface {
 	// canDeliver reports whether deliver would return without waiting.
 	canDeliver() bool
-	// deliver waits until the message is in the user's channel, or until expired receives a value
-	// while the stream is open. reads is false if the user reads no more messages.
+	// deliver waits until the message is in the user's channel. If expired receives a value first
+	// while the stream is open, deliver gives up. delivered reports whether the message is in the
+	// channel. reads is false if the user no longer reads messages.
 	deliver(message proto.Message, expired <-chan time.Time) (delivered, reads bool)
 	// finish closes the user's channel. The pump calls it after the last call to deliver.
 	finish()
 }
 
 // mailboxSlack is the number of messages that a mailbox can hold in addition to the capacity of the
-// stream's channel. This allows a sender with a large window to get ahead of the reader. When the
-// mailbox is full, further messages are dropped and counted, because waiting for room would block
-// the bus callback and thus all other subscriptions. A dropped message is not acknowledged, so the
-// sender's Send fails.
+// stream's channel. It makes room for a sender with a large window that is faster than the reader.
+// When the mailbox is full, further messages are dropped and counted, because the bus callback must
+// not wait for room. A dropped message is not acknowledged, so the sender's Send fails.
 const mailboxSlack = 1024

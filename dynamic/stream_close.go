@@ -16,16 +16,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// ErrKeepaliveTimeout is the error of a stream that was closed because no frame arrived from the
-// other side for three keepalive intervals. See [WithKeepalive].
+// ErrKeepaliveTimeout is the error of a stream for which no frame has arrived from the other side
+// for three keepalive intervals. See [WithKeepalive].
 var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vanished")
 
 // Close closes the stream on this side and sends cause to the other side. Messages that are already
-// in the channel can still be read. If the stream was already closed, Close returns the error
-// returned by Err.
+// in the channel can still be read. If the stream was already closed, Close returns the same error
+// as Err.
 func (s *stream) Close(cause error) error {
-	// Enter makes the pump wait until Close returns, so the close frame is sent before the pump
-	// ends.
+	// The pump waits until this call of Close has ended. The close frame is thus sent before the
+	// pump ends.
 	if !s.tasks.Enter() {
 		return s.Err()
 	}
@@ -38,8 +38,8 @@ func (s *stream) Close(cause error) error {
 	return s.sendClose(cause)
 }
 
-// closeIntercepted closes the stream on behalf of its user. The close passes through the
-// interceptors first.
+// closeIntercepted is called when the user closes the stream. If there are interceptors, it calls
+// their Close methods first.
 func (s *stream) closeIntercepted(cause error) error {
 	if s.chain == nil {
 		return s.Close(cause)
@@ -47,7 +47,8 @@ func (s *stream) closeIntercepted(cause error) error {
 	return s.chain.close(s, cause)
 }
 
-// closeError returns the error that Err reports once the stream has been closed with cause.
+// closeError returns the error that Err returns after the stream has been closed with the given
+// cause.
 func closeError(cause error) error {
 	if cause == nil {
 		return errors.ErrStreamClosed
@@ -59,8 +60,8 @@ func closeError(cause error) error {
 }
 
 // sendClose sends the close frame, which is the last frame of the stream. If another frame is being
-// sent, sendClose waits for its turn. It does not use the stream's context, which has already
-// ended.
+// sent, sendClose waits for its turn. It uses a context of its own, because the stream's context
+// has already ended.
 func (s *stream) sendClose(cause error) error {
 	code, text := errors.ToStreamClose(cause)
 	requestID, now := id.NewRequest(), time.Now()
@@ -69,7 +70,7 @@ func (s *stream) sendClose(cause error) error {
 		Op: wire.StreamClose, Code: string(code), Error: text, Details: closeDetails(cause),
 	}
 	frame, err := last.AppendFrame(nil)
-	if err != nil { // The details cannot be encoded, so only code and text are sent, as in psrpc.
+	if err != nil { // the details cannot be encoded, so only code and text are sent, as in psrpc
 		last.Details = nil
 		if frame, err = last.AppendFrame(nil); err != nil {
 			return errors.NewErrorf(errors.Internal, "close of stream %s cannot be encoded: %w", s.method.FullName(), err)
@@ -91,9 +92,8 @@ func (s *stream) sendClose(cause error) error {
 	return nil
 }
 
-// sendTooLarge sends a close frame with a shortened text and without details in place of a close frame
-// that is too large for the bus. Without the replacement, the other side would not be notified that
-// the stream is closed.
+// sendTooLarge replaces a close frame that is too large for the bus. It sends a close frame with a
+// shortened text and without details, so that the other side learns that the stream is closed.
 func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
 	last.Details = nil
 	last.Error = transport.ShortenError(last.Error, fmt.Errorf("close of stream %s: %w", s.method.FullName(), tooLarge))
@@ -104,8 +104,8 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 	return s.bus.Publish(ctx, s.remote, frame, nil)
 }
 
-// closeDetails returns the error details of cause, which [errors.ToStreamClose] does not return.
-// psrpc peers ignore them.
+// closeDetails returns the error details of cause. They are sent in addition to the results of
+// [errors.ToStreamClose]; psrpc peers ignore them.
 func closeDetails(cause error) []*anypb.Any {
 	if coded, ok := errors.AsType[errors.Error](cause); ok {
 		return coded.DetailsProto()
@@ -125,7 +125,7 @@ func (s *stream) onRemoteClose(frame *wire.Stream) {
 	}
 }
 
-// closeWithContext arranges for the stream to be closed when ctx ends.
+// closeWithContext makes the stream close when ctx ends.
 func (s *stream) closeWithContext(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { _ = s.Close(ctx.Err()) })
 	if !s.onClose(func() { stop() }) {

@@ -12,18 +12,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// boundStream is a stream handler bound to a method. Its message types have been checked against
-// those of the method.
+// boundStream is a stream handler whose message types have been checked against its method.
 type boundStream struct {
 	sendType, recvType message.Type
 	// buffer is the capacity of the user's channel, and window the size of the send window, both in
-	// messages. A buffer of zero selects DefaultStreamBuffer. A window of zero or one means that
-	// there is no window.
+	// messages. If buffer is zero, the capacity is DefaultStreamBuffer. If window is zero or one,
+	// there is no send window.
 	buffer, window int
-	// newTyped creates the typed stream that is passed to the handler and returns a function that
-	// calls the handler with it.
+	// newTyped creates the typed stream for the handler. It returns a function that calls the
+	// handler with this stream.
 	newTyped func(s *stream) func() error
-	// affinity returns the affinity to include in the server's claim. If the function is nil, the
+	// affinity returns the affinity to include in the server's claim. If affinity is nil, the
 	// affinity is 1.
 	affinity func(ctx context.Context) float32
 }
@@ -35,14 +34,14 @@ type StreamHandlerOption interface {
 
 // Stream returns a handler that calls handle for each stream. Send is the method's response type,
 // and Recv is its request type. Each call runs on its own goroutine. When handle returns, the
-// stream is closed with the error that handle returned (see Close of [ClientStream]), unless the
-// stream was hijacked.
+// stream is closed with the error that handle returned; see the method Close of [ClientStream]. To
+// keep the stream open, handle can call the method Hijack of [ServerStream].
 //
-// The stream's context ends when the stream is closed. There is no other limit on how long handle
-// may run. When the server is shut down, or the service or topic is deregistered, its streams are
+// The stream's context ends when the stream is closed. Otherwise, handle may run as long as it
+// wants. When the server is shut down, or the service or topic is deregistered, its streams are
 // closed immediately with errors.ErrStreamEOF. [Server.Shutdown] and [Registration.Close] wait for
-// the handlers to return. A panic is logged and closes the stream with code [errors.Internal]. The
-// panic value is not sent to the client.
+// the handlers to return. If handle panics, the panic is logged and the stream is closed with code
+// [errors.Internal]. The panic value is not sent to the client.
 func Stream[Send, Recv proto.Message](
 	handle func(stream ServerStream[Send, Recv]) error, opts ...StreamHandlerOption,
 ) Handler {
@@ -91,13 +90,13 @@ func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 }
 
 // WithStreamAffinity sets the function that rates how suitable this server is for another stream.
-// It applies to methods whose clients select one of the servers that claim the stream. Servers with
-// a higher affinity are preferred; the default is 1.
+// The option is for methods for which the client selects one of the servers that claim the stream.
+// The client prefers the server with the highest affinity. Without this option, the affinity is 1.
 //
-// A server with affinity 0 claims the stream but is never selected by affinity. It can be selected
-// only by a SelectionFunc, or by [SelectionOpts] with AcceptFirstAvailable. AcceptFirstAvailable is
-// the default unless the method has AFFINITY routing. A server with a negative affinity does not
-// claim the stream.
+// A server with affinity 0 claims the stream, but the client selects it only if it uses a
+// SelectionFunc or AcceptFirstAvailable; see [SelectionOpts]. AcceptFirstAvailable is the default
+// unless the method has AFFINITY routing. A server with a negative affinity does not claim the
+// stream.
 //
 // ctx carries the client's metadata (see [RequestInfoFromContext]) and ends when the client's
 // request expires or is canceled. The function should return quickly. If it panics, the server does

@@ -11,12 +11,12 @@ import (
 const (
 	// DefaultKeepalive is the default keepalive interval of streams. See [WithKeepalive].
 	DefaultKeepalive = 10 * time.Second
-	// MinimumKeepalive is the shortest keepalive interval. Shorter intervals are raised to this
-	// value.
+	// MinimumKeepalive is the shortest keepalive interval. [WithKeepalive] replaces shorter
+	// intervals by this one.
 	MinimumKeepalive = 10 * time.Millisecond
 
-	// maxMissedKeepalives is the number of keepalive intervals without a received frame after which
-	// a stream is closed.
+	// maxMissedKeepalives is a number of keepalive intervals. If no frame arrives for that time,
+	// the stream is closed.
 	maxMissedKeepalives = 3
 )
 
@@ -28,15 +28,15 @@ func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Dura
 // WithKeepalive sets the keepalive interval of streams. A side that has not sent a frame for one
 // interval sends a ping. A side that has not received a frame for three intervals closes the stream
 // with [ErrKeepaliveTimeout]. If the two sides have different intervals, the shorter one is used.
-// If interval is zero, [DefaultKeepalive] is used. Intervals shorter than [MinimumKeepalive] are
-// raised to it. A negative interval disables keepalives.
+// If interval is zero, [DefaultKeepalive] is used. The shortest interval is [MinimumKeepalive]. A
+// negative interval disables keepalives.
 //
-// Keepalives are not used on streams with psrpc peers, which do not support them. They are also not
-// used on streams with MULTI routing, where the other side consists of several servers.
+// Streams with psrpc peers have no keepalives, because psrpc does not support them. Streams with
+// MULTI routing have none either, because the other side consists of several servers.
 func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
 
-// keepaliveInterval returns the interval selected by the value of a keepalive option. It returns 0
-// if keepalives are disabled.
+// keepaliveInterval returns the interval for the given argument of WithKeepalive. It returns 0 if
+// keepalives are disabled.
 func keepaliveInterval(option time.Duration) time.Duration {
 	switch {
 	case option == 0:
@@ -48,20 +48,19 @@ func keepaliveInterval(option time.Duration) time.Duration {
 	}
 }
 
-// keepalive detects that the other side of a stream is gone. The bus cannot report this: it has no
-// connection per stream, so a side that has crashed merely falls silent.
+// keepalive detects that the other side of a stream is gone. The bus cannot report this, because it
+// has no connection per stream: if one side crashes, its frames merely cease to arrive.
 type keepalive struct {
 	stream *stream
 	// interval is the time between two pings. It is 0 if no pings are sent.
 	interval time.Duration
 	// timeout is the time without a received frame after which the stream is closed.
 	timeout time.Duration
-	// timer calls check. It is guarded by the stream's mu.
+	// timer calls the method check. stream.mu guards this field.
 	timer *time.Timer
 }
 
-// startKeepalive starts sending and expecting keepalives, provided that both sides have announced
-// an interval.
+// startKeepalive starts to send and expect keepalives if both sides have announced an interval.
 func (s *stream) startKeepalive(local, remote time.Duration) {
 	if local <= 0 || remote <= 0 {
 		return
@@ -90,8 +89,8 @@ func (k *keepalive) start(after time.Duration) {
 	}
 }
 
-// check is called by the timer. It closes the stream if the other side is gone, and otherwise sends
-// a ping if one is due.
+// check is called by the timer. If the other side is gone, it closes the stream. Otherwise, if a
+// ping is due, it sends one.
 func (k *keepalive) check() {
 	s := k.stream
 	if !s.tasks.Enter() {
@@ -100,7 +99,8 @@ func (k *keepalive) check() {
 	defer s.tasks.Leave()
 	now := time.Since(s.started)
 	if now-time.Duration(s.lastRecv.Load()) >= k.timeout {
-		// Close also sends a close frame, in case the other side can still receive frames.
+		// Close also sends a close frame, because the other side may still be able to receive
+		// frames.
 		_ = s.Close(ErrKeepaliveTimeout)
 		return
 	}
@@ -110,8 +110,8 @@ func (k *keepalive) check() {
 	k.reschedule()
 }
 
-// ping sends a ping. Errors are ignored: if the bus cannot reach the other side, no frames arrive
-// from the other side either, and check will close the stream.
+// ping sends a ping. Errors can be ignored: if the bus cannot reach the other side, no frames
+// arrive from there either, and the method check will close the stream.
 func (k *keepalive) ping() {
 	s := k.stream
 	requestID, now := id.NewRequest(), time.Now()
@@ -121,7 +121,7 @@ func (k *keepalive) ping() {
 		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
 		Expiry: now.Add(k.timeout).UnixNano(), Op: wire.StreamPing,
 	}
-	// Encoding fails only if the stream ID is invalid, and such a stream could not have been
+	// Encoding fails only if the stream ID is invalid, but a stream with such an ID cannot be
 	// opened.
 	if frame, err := ping.AppendFrame(nil); err == nil {
 		_ = s.publish(&ctx, frame, nil)

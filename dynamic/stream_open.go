@@ -38,7 +38,7 @@ func openStream[Send, Recv proto.Message](
 	}
 	typed := newTypedStream[Send, Recv](s)
 	s.intercept(chain)
-	if err := p.conn.goTracked(s.pump); err != nil { // Conn.Close waits for the pump.
+	if err := p.conn.goTracked(s.pump); err != nil { // Conn.Close waits for the pump
 		s.release()
 		chain.finish(err)
 		return nil, err
@@ -46,8 +46,8 @@ func openStream[Send, Recv proto.Message](
 	return typed, nil
 }
 
-// streamChain returns the chain of the conn's interceptors followed by those of the call. It
-// returns nil if there are no interceptors.
+// streamChain returns the chain of the conn's interceptors, followed by those from the request
+// options. It returns nil if there are no interceptors.
 func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
 	options := &p.conn.options
 	interceptors := options.interceptors.stream
@@ -63,10 +63,9 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 // maxReopens is the maximum number of retries if the server selected for a stream is shutting down.
 const maxReopens = 3
 
-// openStream opens a stream and returns it once a server has acknowledged the request. If the
-// selected server shuts down after it has claimed the stream, the server answers with ErrStreamEOF.
-// openStream then tries again, because another server, or the next version of the service, may
-// accept the stream.
+// openStream opens a stream and returns it once a server has acknowledged the request. A server
+// that shuts down after it has claimed the stream answers with ErrStreamEOF. openStream then tries
+// again, because another server, or the next version of the service, may accept the stream.
 func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	for attempt := 0; ; attempt++ {
 		s, err := p.tryOpenStream(ctx, route, o)
@@ -78,16 +77,15 @@ func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOpt
 
 func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	c := newUnaryCall(p, route)
-	// Streams never use a queue: the open request is sent to all servers, and those that want the
-	// stream claim it. A queue would choose a server for each frame and so could not keep a stream
-	// on one server.
+	// The request to open a stream is always sent to all servers, and the servers that want the
+	// stream claim it. A queue cannot be used for streams, because it would choose a server for
+	// each frame.
 	c.chooseSelection(o, false)
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
-	// As in psrpc, the deadline of ctx does not shorten the expiry of an open request.
+	// As in psrpc, the expiry of the request does not depend on the deadline of ctx.
 	c.expiry = timeout
-	// The stream keeps the inbox, so the inbox is not returned to the pool. If another call reused
-	// the inbox, an acknowledgement that arrives late could be mistaken for the response to that
-	// call.
+	// The stream keeps the inbox, which is therefore not returned to the pool. Otherwise, an
+	// acknowledgement that arrives late could be mistaken for the response to a later call.
 	opening := &streamOpening{id: c.inbox.id, inbox: c.inbox}
 	s := p.newStream(ctx, route, timeout, o, opening)
 

@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// StreamOption configures one Send on a stream.
+// StreamOption configures one call of Send on a stream.
 type StreamOption interface{ applySend(o *sendOptions) }
 
 type sendOptions struct {
@@ -31,11 +31,11 @@ type sendOption func(*sendOptions)
 
 func (f sendOption) applySend(o *sendOptions) { f(o) }
 
-// WithStreamTimeout sets the time limit for this Send. If timeout is zero or negative, or if the
-// option is not used, a default limit applies. On a client, the default is the timeout of the call
-// that opened the stream. On a server, it is the timeout set by [WithServerTimeout]. On a stream
-// with a send window (see [WithStreamWindow]), the limit applies separately to waiting for a free
-// slot and to waiting for the acknowledgement.
+// WithStreamTimeout sets the time limit for one call of Send. If timeout is zero or negative, or if
+// the option is not used, a default limit applies. On a client, the default is the timeout that was
+// used to open the stream. On a server, it is the timeout set by [WithServerTimeout]. If the stream
+// has a send window (see [WithStreamWindow]), the message may take as long as the limit to get a
+// free slot, and then again as long to be acknowledged.
 func WithStreamTimeout(timeout time.Duration) StreamOption {
 	return sendOption(func(o *sendOptions) {
 		if timeout > 0 {
@@ -44,8 +44,8 @@ func WithStreamTimeout(timeout time.Duration) StreamOption {
 	})
 }
 
-// WithStreamContext sets a context for this Send. If ctx ends first, Send returns an error, but the
-// other side may still have received the message.
+// WithStreamContext sets a context for one call of Send. If ctx ends before Send has succeeded,
+// Send returns an error, but the other side may still have received the message.
 func WithStreamContext(ctx context.Context) StreamOption {
 	return sendOption(func(o *sendOptions) { o.ctx, o.done = ctx, ctx.Done() })
 }
@@ -57,8 +57,7 @@ type StreamSetting interface {
 	StreamHandlerOption
 }
 
-// streamSetting is the only implementation of StreamSetting. A zero field leaves the value set by
-// an earlier option unchanged.
+// streamSetting is the only implementation of StreamSetting. A field that is zero sets nothing.
 type streamSetting struct{ buffer, window int }
 
 func (s streamSetting) applyRequest(o *requestOptions) { s.apply(&o.bufferSize, &o.window) }
@@ -72,22 +71,22 @@ func (s streamSetting) apply(buffer, window *int) {
 	*buffer, *window = cmp.Or(s.buffer, *buffer), cmp.Or(s.window, *window)
 }
 
-// WithStreamBuffer sets the capacity of the stream's channel, which holds messages that have been
-// received and acknowledged but not read. If capacity is zero or negative, [DefaultStreamBuffer] is
-// used.
+// WithStreamBuffer sets the capacity of the stream's channel, in messages. The channel holds
+// messages that have been acknowledged but not read. If capacity is zero or negative,
+// [DefaultStreamBuffer] is used.
 func WithStreamBuffer(capacity int) StreamSetting { return streamSetting{buffer: max(capacity, 0)} }
 
-// WithStreamWindow sets the size of the stream's send window, which is the maximum number of
+// WithStreamWindow sets the size of the stream's send window. This is the maximum number of
 // messages that may be waiting for an acknowledgement. With a window, Send waits only for a free
 // slot, sends the message, and returns without waiting for the acknowledgement. The order of
 // messages is preserved. If a message is not acknowledged, the next Send or Flush returns the
 // error. Both sides of a stream can call Flush; see [Flusher].
 //
 // A window is used only if the other side has announced a keepalive interval (see [WithKeepalive]),
-// which shows that it is a dynpsrpc peer. psrpc peers drop messages that they have no room for, so
-// messages in the middle of a window would be lost.
+// because only dynpsrpc peers do so. psrpc peers drop messages for which they have no room, so
+// messages in the middle of a window could be lost.
 //
-// By default, or if n is at most 1, there is no window: Send returns when its message has been
-// acknowledged, which takes one round trip. Windows of 64 and 1024 messages increase the throughput
+// By default, or if n is at most 1, there is no window. Send then waits for the acknowledgement of
+// its message, which takes one round trip. Windows of 64 to 1024 messages increase the throughput
 // by a factor of 13 to 40.
 func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 0)} }

@@ -13,9 +13,9 @@ import (
 
 // receive handles a frame of this stream that has arrived from the bus. It never blocks.
 //
-// Only messages can be too late. The acknowledgement of a message that is no longer in flight has no
-// effect, and a close is final however late it arrives. The times of other frames are therefore only
-// checked for consistency.
+// Only messages can arrive too late. A late acknowledgement has no effect, because its message is
+// no longer in flight. A close frame is valid however late it arrives. For such frames, receive
+// only checks that the expiry is later than the time of sending.
 func (s *stream) receive(frame *wire.Stream) {
 	now := time.Now()
 	arrived := now.Sub(s.started)
@@ -50,16 +50,16 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time, arrived time.Durati
 		s.onAck(frame)
 	case wire.StreamClose:
 		s.onRemoteClose(frame)
-	case wire.StreamPing: // receive has already updated lastRecv
+	case wire.StreamPing: // lastRecv has already been updated
 		s.clock.deadline(frame, now, arrived)
 	default:
 		s.counters.unmatched.Add(1)
 	}
 }
 
-// pump delivers messages until the stream is closed. It then delivers the messages that had arrived
-// before the close, as long as the user reads them. When pump returns, no call to Close and no
-// keepalive check of the stream is running.
+// pump delivers messages until the stream is closed. It then delivers the messages that arrived
+// earlier, as long as the user reads them. When pump returns, all calls to Close and all keepalive
+// checks of the stream have ended.
 func (s *stream) pump() {
 	defer close(s.pumpDone)
 	for s.pumpNext() {
@@ -70,8 +70,8 @@ func (s *stream) pump() {
 	<-s.tasks.Close()
 }
 
-// pumpNext waits for a message and delivers it. It returns false if no more messages can be
-// delivered because the stream is closed.
+// pumpNext waits for a message and delivers it. It returns false if the stream is closed and no
+// more messages can be delivered.
 func (s *stream) pumpNext() bool {
 	message, ok := s.mailbox.Pop()
 	if !ok {
@@ -91,8 +91,7 @@ func (s *stream) pumpNext() bool {
 	}
 	decoded, err := s.recvType.Decode(message.body)
 	if err != nil {
-		// Close can fail only if the stream has been closed in the meantime or the bus is down. The
-		// stream is closed in either case.
+		// The error does not matter, because the stream is closed on this side in any case.
 		_ = s.Close(errors.NewError(errors.MalformedRequest, err))
 		return false
 	}
@@ -103,13 +102,12 @@ func (s *stream) pumpNext() bool {
 }
 
 // deliver passes a message to the user and acknowledges it. pending is nil if the message has
-// already been acknowledged. deliver returns false if the user reads no more messages.
+// already been acknowledged. deliver returns false if the user no longer reads messages.
 //
-// An acknowledgement means that the message is in the user's channel. It is withheld while the
-// channel is full, which slows down the sender. If the channel has room, the acknowledgement is
-// sent before the message is put into the channel. In the reverse order, the user's reply could
-// overtake the acknowledgement. A Send on the other side could then return after the reply to its
-// message had arrived.
+// While the user's channel is full, no acknowledgement is sent, which slows down the sender. If the
+// channel has room, the acknowledgement is sent first, and then the message is put into the
+// channel. In the reverse order, the user's reply could overtake the acknowledgement. On the other
+// side, Send could then return after the reply to its message had arrived.
 func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 	early := s.consumer.canDeliver()
 	if pending != nil && !early {
@@ -123,8 +121,8 @@ func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 }
 
 // deliverInTime waits until the user's channel has room for a message, and then acknowledges the
-// message. If the message expires first, it is dropped and counted: its Send has failed, and the
-// sender may have sent it again. deliverInTime returns false if the user reads no more messages.
+// message. If the message expires first, it is dropped and counted, because the sender's Send has
+// already failed. deliverInTime returns false if the user no longer reads messages.
 func (s *stream) deliverInTime(pending *streamMessage, decoded proto.Message) bool {
 	expiry := time.NewTimer(pending.deadline - time.Since(s.started))
 	defer expiry.Stop()
@@ -138,16 +136,16 @@ func (s *stream) deliverInTime(pending *streamMessage, decoded proto.Message) bo
 	return reads
 }
 
-// acknowledge sends the acknowledgement of a message. If it cannot be sent, the other side's Send
-// times out.
+// acknowledge sends the acknowledgement of a message. If this fails, the other side's Send times
+// out.
 func (s *stream) acknowledge(message *streamMessage) {
 	ack := wire.Stream{
 		StreamID: s.id, RequestID: message.requestID, SentAt: message.sentAt, Expiry: message.expiry, Op: wire.StreamAck,
 	}
 	frame, err := ack.AppendFrame(nil)
 	if err != nil {
-		// This cannot happen: encoding fails only for invalid IDs, but a received frame has valid
-		// IDs.
+		// This cannot happen, because encoding fails only if an ID is invalid, and the IDs of a
+		// received frame are valid.
 		return
 	}
 	ctx := lazyctx.Context{Parent: s.context, Expiry: time.Now().Add(s.timeout)}

@@ -13,20 +13,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// streamRequest is a client's request to open a stream. If the request is accepted, the goroutine
-// that handled it goes on to serve the stream.
+// streamRequest is a client's request to open a stream. If the server accepts the request, the same
+// goroutine then runs the handler of the stream.
 type streamRequest struct {
 	endpoint *endpoint
 	plan     *serverPlan
-	// token marks this request as in flight in endpoint.inFlight.
+	// token is the result of endpoint.inFlight.Enter for this request.
 	token   *lifecycle.Token
 	request wire.Stream
 	requestClock
-	// context ends when the request expires, when the client cancels it, or when the context of the
-	// registration ends.
+	// context ends when the request expires, when the client cancels the request, or when the
+	// context of the registration ends.
 	context lazyctx.Context
-	// subscribers is the number of servers that the bus counted as a single receiver when the
-	// request arrived. It is 0 if the bus counts this server as a separate receiver.
+	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
 	subscribers uint32
 	// claim is the entry of the request among the server's pending claims. It is nil if the method
 	// does not require a claim.
@@ -35,11 +34,11 @@ type streamRequest struct {
 	granted bool
 }
 
-// startStreamRequest starts a worker that serves a request to open a stream on e. size is the number
-// of bytes that the request keeps in memory. token is the token returned by e.inFlight.Enter for
+// startStreamRequest starts a worker that serves a request to open a stream on e. size is the
+// number of bytes that the request keeps in memory. token is the result of e.inFlight.Enter for
 // this request. If startStreamRequest returns true, the worker passes the token to Leave when it is
-// done. If it returns false, the request has been dropped and the caller must pass the token to
-// Leave. startStreamRequest never blocks.
+// done. If startStreamRequest returns false, it has dropped the request, and the caller must pass
+// the token to Leave. startStreamRequest never blocks.
 func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{
@@ -84,7 +83,7 @@ func (req *streamRequest) deregister() {
 	}
 }
 
-// end ends the request, whether or not the stream has been accepted.
+// end releases what the request holds, except for the token. It does not close the stream.
 func (req *streamRequest) end() {
 	req.context.Cancel()
 	req.deregister()
@@ -112,7 +111,7 @@ func (req *streamRequest) countUngranted() {
 func (req *streamRequest) serve() {
 	parked := false
 	defer func() {
-		if !parked { // otherwise another goroutine may already use req
+		if !parked { // otherwise, another goroutine may already be using req
 			req.endpoint.inFlight.Leave(req.token)
 		}
 	}()
@@ -164,9 +163,8 @@ func (req *streamRequest) refuse(err error) {
 }
 
 // accept runs the interceptors and acknowledges the request. It returns the open stream and a
-// function that calls the handler. It returns nil if an interceptor rejected the stream. It also
-// returns nil if the stream could not be established, for example because this server is shutting
-// down.
+// function that calls the handler. It returns nil if an interceptor rejects the stream, or if the
+// stream cannot be opened, for example because this server is shutting down.
 func (req *streamRequest) accept() (s *stream, handle func() error) {
 	defer req.end()
 	req.confirmFresh()
@@ -174,7 +172,7 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	s = req.newStream()
 	handle = req.plan.handler.stream.newTyped(s)
 	if err := req.intercept(s); err != nil {
-		_ = s.Close(err) // If the close frame is lost, the client's request times out.
+		_ = s.Close(err) // if the close frame is lost, the client's request times out
 		return nil, nil
 	}
 	if !req.establish(s) {
@@ -190,8 +188,8 @@ func (req *streamRequest) intercept(s *stream) error {
 	r := req.plan.registration
 	return r.panics().guard(s.context, s.method, func() error {
 		interceptors := slices.Clone(r.interceptors.stream)
-		// newStreamChain expects the interceptors in order from the user to the bus, but on a
-		// server the first (outermost) interceptor is nearest to the bus.
+		// The first interceptor of newStreamChain must be the one nearest to the user. In the
+		// options of a server, however, the first interceptor is nearest to the bus.
 		slices.Reverse(interceptors)
 		chain, err := newStreamChain(s.context, r.panics(), interceptors, newRPCInfo(s.method, s.topic))
 		if chain != nil {
@@ -202,9 +200,9 @@ func (req *streamRequest) intercept(s *stream) error {
 	})
 }
 
-// sendClaim sends a claim. It returns true if the client has not selected a server yet: the request
-// is then parked, and the caller must not use req any more. Otherwise it sets granted, and ends the
-// request if the client has not selected this server.
+// sendClaim sends a claim. It returns true if the client has not selected a server yet. In that
+// case the request is parked, and the caller must not use req any more. Otherwise, sendClaim sets
+// req.granted, and ends the request if the client has not selected this server.
 func (req *streamRequest) sendClaim() (parked bool) {
 	offer := claimOffer{
 		plan:        req.plan,
@@ -253,7 +251,7 @@ func (req *streamRequest) newStream() *stream {
 }
 
 // establish adds the stream to the endpoint's table of streams, starts the pump and acknowledges
-// the request. If the stream cannot be established, establish closes it and returns false.
+// the request. If any of these fails, establish closes the stream and returns false.
 func (req *streamRequest) establish(s *stream) bool {
 	server, streams := req.plan.server, &req.endpoint.inbound.streams
 	switch err := streams.add(s); {
@@ -262,7 +260,8 @@ func (req *streamRequest) establish(s *stream) bool {
 		s.markClosed(err)
 		return false
 	case err != nil:
-		// The endpoint is closing. The close frame makes the client open another stream.
+		// The endpoint is closing. When the client receives the close frame, it tries to open the
+		// stream again.
 		_ = s.Close(err)
 		return false
 	}
@@ -292,7 +291,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	return true
 }
 
-// acknowledge sends the acknowledgement that completes the client's open request.
+// acknowledge tells the client that the stream is open.
 func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error {
 	ack := wire.Stream{
 		StreamID: s.id, RequestID: req.request.RequestID, SentAt: req.request.SentAt, Expiry: req.request.Expiry,
@@ -305,9 +304,9 @@ func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error 
 	return s.publish(&req.context, frame, nil)
 }
 
-// handle runs the handler and then closes the stream unless it was hijacked. When it returns, all
-// goroutines of the stream have ended. It recovers panics, and treats a handler that calls
-// runtime.Goexit like one that panics.
+// handle runs the handler and then closes the stream, unless the handler has called Hijack. When
+// handle returns, all goroutines of the stream have ended. If the handler panics or calls
+// runtime.Goexit, handle reports a panic and closes the stream.
 func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned := false
 	var cause error
@@ -327,7 +326,7 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned = true
 }
 
-// streamPump is a task for the server's worker pool that runs a stream's pump.
+// streamPump is the task of running a stream's pump, for the server's worker pool.
 type streamPump struct{ *stream }
 
 func (p streamPump) serve() { p.pump() }

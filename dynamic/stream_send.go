@@ -20,13 +20,13 @@ import (
 type inFlightMessage struct {
 	stream *stream
 	id     id.Call
-	// sent is when the message was sent, as the time since the stream was started.
+	// sent is the time at which the message was sent, measured from the start of the stream.
 	sent time.Duration
-	// context limits the time for publishing the message.
+	// context limits how long publishing the message may take.
 	context lazyctx.Context
 	timer   *time.Timer
-	// result is a channel of capacity one on which the waiting Send receives the outcome. It is nil
-	// for a message in a send window, because Send does not wait for its outcome.
+	// result is a channel of capacity one. Send waits on it for the error of the message, or for
+	// nil. If the stream has a send window, result is nil, because Send does not wait.
 	result chan error
 }
 
@@ -52,12 +52,12 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 		return err
 	case <-o.done:
 		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
-		return <-m.result // the error passed to complete, or the outcome if there already was one
+		return <-m.result // err, or an earlier result
 	}
 }
 
-// sendMessage publishes a message. If it succeeds, the message is in flight. If it fails, the
-// message is not in flight and its window slot has been released.
+// sendMessage publishes a message and adds it to the messages in flight. If sendMessage fails, the
+// message is not in flight, and its slot in the send window has been released.
 func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendOptions) error {
 	now := time.Now()
 	m.sent = now.Sub(s.started)
@@ -100,8 +100,8 @@ func (s *stream) publish(ctx context.Context, frame []byte, report bus.DeliveryR
 	return s.bus.Publish(ctx, s.remote, frame, report)
 }
 
-// lockSend acquires sendLock. It returns the error of ctx if ctx ends first. It calls ctx.Done only
-// if it has to wait, because a lazyctx.Context creates its Done channel on demand.
+// lockSend acquires s.sendLock. If ctx ends first, lockSend returns the error of ctx. It calls
+// ctx.Done only if it has to wait, because a lazyctx.Context creates a channel for this call.
 func (s *stream) lockSend(ctx context.Context) error {
 	select {
 	case s.sendLock <- struct{}{}:
@@ -118,8 +118,8 @@ func (s *stream) lockSend(ctx context.Context) error {
 
 func (s *stream) unlockSend() { <-s.sendLock }
 
-// track adds a message to inFlight and starts its timer. It returns an error if the stream is
-// closed.
+// track adds a message to the messages in flight and starts its timer. It returns an error if the
+// stream is closed.
 func (s *stream) track(m *inFlightMessage, timeout time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +131,8 @@ func (s *stream) track(m *inFlightMessage, timeout time.Duration) error {
 	return nil
 }
 
-// onAck handles the acknowledgement of the open request or of a message. It never blocks.
+// onAck handles the acknowledgement of a message, or of the request that opens the stream. It never
+// blocks.
 func (s *stream) onAck(frame *wire.Stream) {
 	requestID, ok := id.ParseCall(frame.RequestID)
 	if s.opening != nil && requestID == s.opening.id {
@@ -147,14 +148,14 @@ func (s *stream) onAck(frame *wire.Stream) {
 	s.counters.unmatched.Add(1)
 }
 
-// onTimeout fails the message with ErrRequestTimedOut.
+// onTimeout makes the Send of the message fail with ErrRequestTimedOut.
 func (m *inFlightMessage) onTimeout() {
 	m.stream.complete(m.id, m.stream.withFacts(errors.ErrRequestTimedOut, errors.ReasonSilent))
 }
 
-// Delivered implements bus.DeliveryReport. If the frame was lost or had no subscribers, it fails
-// the message with the corresponding error. Otherwise it does nothing, because the acknowledgement
-// completes the message.
+// Delivered implements bus.DeliveryReport. If the frame was lost or had no receivers, it makes the
+// Send of the message fail. Otherwise, it does nothing, because the acknowledgement completes the
+// message.
 func (m *inFlightMessage) Delivered(receivers int, err error) {
 	switch {
 	case err != nil:
@@ -164,9 +165,10 @@ func (m *inFlightMessage) Delivered(receivers int, err error) {
 	}
 }
 
-// complete removes a message from inFlight, completes it with outcome and returns it. It returns nil
-// if no message with this ID is in flight. The acknowledgement, the timeout, the bus and the
-// caller's context may all try to complete a message; the first to remove it determines the outcome.
+// complete ends the wait for the acknowledgement of a message. outcome is the error of the message,
+// or nil. complete returns the message, or nil if no message with this ID is in flight. The
+// acknowledgement, the timeout, the bus and the caller's context may all lead to a call of
+// complete. Only the first call for a message has an effect.
 func (s *stream) complete(requestID id.Call, outcome error) *inFlightMessage {
 	s.mu.Lock()
 	m := s.inFlight[requestID]
@@ -185,8 +187,8 @@ func (s *stream) complete(requestID id.Call, outcome error) *inFlightMessage {
 	return m
 }
 
-// complete passes outcome to the waiting Send, or releases the window slot. The caller must have
-// removed the message from inFlight, which ensures that complete is called only once.
+// complete passes outcome to the waiting Send, or releases the slot in the send window. The caller
+// must have removed the message from the messages in flight, so that complete is called only once.
 func (m *inFlightMessage) complete(outcome error) {
 	m.timer.Stop()
 	if m.result != nil {

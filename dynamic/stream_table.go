@@ -7,12 +7,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// errStreamExists is returned if the stream ID of an open request is already in use by an open
-// stream. Usually this means that the bus has delivered the request twice.
+// errStreamExists is the error for a request to open a stream whose ID is already in use. In most
+// cases, the bus has delivered the request twice.
 var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "stream id is already in use")
 
-// streamTable dispatches frames to open streams. It contains either the streams of a conn or those
-// of all endpoints that use the same inbound, which holds a method's bus subscriptions.
+// streamTable contains open streams and passes frames to them. A conn has a table for its streams.
+// On a server, each inbound has a table for the streams whose frames it receives.
 type streamTable struct {
 	counters *streamCounters
 
@@ -21,9 +21,9 @@ type streamTable struct {
 }
 
 // add adds a stream to the table. It fails with errStreamExists if the ID is in use, and with
-// ErrStreamEOF if the stream's owner is closing. The owner is checked while mu is held: close is
-// called after the endpoint has been marked as closing, so either add fails or close finds the
-// stream.
+// ErrStreamEOF if the stream's owner is closing. An owner is marked as closing before the method
+// close is called, and add checks the mark while mu is held. Therefore, either add fails or close
+// finds the stream.
 func (t *streamTable) add(s *stream) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -46,7 +46,7 @@ func (t *streamTable) remove(s *stream) {
 	delete(t.streams, string(s.id))
 }
 
-// dispatch passes a frame to the stream it belongs to. It never blocks.
+// dispatch passes a frame to its stream. It never blocks.
 func (t *streamTable) dispatch(frame *wire.Stream) {
 	t.mu.RLock()
 	s := t.streams[string(frame.StreamID)]
@@ -58,7 +58,7 @@ func (t *streamTable) dispatch(frame *wire.Stream) {
 	s.receive(frame)
 }
 
-// streamsOf returns the streams served by owner. The streams of a conn have a nil owner.
+// streamsOf returns the streams whose owner is owner. For the streams of a conn, owner must be nil.
 func (t *streamTable) streamsOf(owner streamOwner) (streams []*stream) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -70,8 +70,8 @@ func (t *streamTable) streamsOf(owner streamOwner) (streams []*stream) {
 	return streams
 }
 
-// waiting returns the number of messages that have arrived on the streams of owner but have not
-// been read yet. The streams of a conn have a nil owner.
+// waiting returns the number of messages that have arrived on the streams of owner and have not
+// been read yet. For the streams of a conn, owner must be nil.
 func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
 	for _, s := range t.streamsOf(owner) {
 		messages += s.waiting()
@@ -82,8 +82,7 @@ func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
 // close closes all streams of owner. The owner must already be marked as closing.
 func (t *streamTable) close(owner streamOwner) {
 	for _, s := range t.streamsOf(owner) {
-		// If Close returns an error, the client may not have been notified, but the stream is
-		// closed on this side.
+		// The error does not matter, because the stream is closed on this side in any case.
 		_ = s.Close(errors.ErrStreamEOF)
 	}
 }

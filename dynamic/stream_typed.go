@@ -9,56 +9,57 @@ import (
 
 // ClientStream is the client's side of a stream. All methods are safe for concurrent use.
 //
-// A stream holds resources until it is closed. It is closed by a call to Close on either side, when
-// the context passed to OpenStream ends, or when the conn is closed. Clients must close streams
-// that they no longer need.
+// A stream holds resources until it is closed. Either side can close it by calling Close. It is
+// also closed when the context passed to OpenStream ends or when the conn is closed. Clients must
+// close streams that they no longer need.
 type ClientStream[Send, Recv proto.Message] interface {
 	// Channel returns the channel that delivers messages from the server. The channel is closed
-	// after the stream has been closed. Messages that arrived before the server closed the stream
-	// can still be read, provided that the reader never pauses for longer than the stream's message
-	// timeout (see [WithStreamTimeout]).
+	// after the stream has been closed. After the server has closed the stream, messages that
+	// arrived earlier can still be read. If the reader pauses for longer than the default timeout
+	// of the stream (see [WithStreamTimeout]), the remaining messages are lost.
 	Channel() <-chan Recv
-	// Send sends a message and waits until the other side has acknowledged it. The acknowledgement
-	// means that the message is in the reader's channel or about to be put there. On a stream with
-	// a send window (see [WithStreamWindow]) Send does not wait for the acknowledgement. Messages
-	// arrive in the order in which they were sent. The stream does not retain message after Send
-	// has returned.
+	// Send sends a message and waits until the other side has acknowledged it. An acknowledged
+	// message is in the reader's channel or is about to be put there. On a stream with a send
+	// window (see [WithStreamWindow]) Send does not wait for the acknowledgement. Messages arrive
+	// in the order in which they were sent. After Send has returned, the stream no longer uses
+	// message.
 	//
-	// If the stream is closed, Send returns the error returned by Err. The stream stays open after
-	// any other error: deadline_exceeded if no acknowledgement arrived in time (see
-	// [WithStreamTimeout]); errors.ErrNoResponse if the bus reports that the other side is not
-	// subscribed; invalid_argument if message is not of the method's type; resource_exhausted if
-	// the message is too large for the bus; unavailable if the bus is down.
+	// If the stream is closed, Send returns the same error as Err. After any other error, the
+	// stream stays open. The code is deadline_exceeded if no acknowledgement arrived in time (see
+	// [WithStreamTimeout]), invalid_argument if message is not of the method's type,
+	// resource_exhausted if the message is too large for the bus, and unavailable if the bus is
+	// down. If the bus reports that the other side is not subscribed, the error is
+	// errors.ErrNoResponse.
 	Send(message Send, opts ...StreamOption) error
 	// Close closes the stream on both sides and sends cause to the other side. If cause is an
 	// [errors.Error], its code, text and details are sent, but psrpc peers ignore the details. Any
 	// other error is sent with code unknown. A nil cause is sent as errors.ErrStreamClosed. If
 	// cause is too large for the bus, resource_exhausted is sent instead.
 	//
-	// If the stream was already closed, Close returns the error returned by Err. Otherwise it
-	// returns nil, or an error from the bus if the other side may not have been notified. In all
-	// cases the stream is closed on this side.
+	// If the stream was already closed, Close returns the same error as Err. Otherwise, it returns
+	// nil, or the error of the bus if the other side may not have been notified. In all cases, the
+	// stream is closed on this side.
 	Close(cause error) error
 	// Err returns the reason why the stream was closed, or nil while it is open.
 	Err() error
 	// Context returns a context that ends when the stream is closed. It is derived from the context
 	// passed to OpenStream.
 	Context() context.Context
-	// Flush waits until every message sent so far on a stream with a send window (see
-	// [WithStreamWindow]) has been acknowledged. It returns an error if a message was not
-	// acknowledged or if ctx ends first.
+	// Flush waits until all messages sent so far have been acknowledged. It returns an error if a
+	// message was not acknowledged or if ctx ends first. Flush is needed only on a stream with a
+	// send window; see [WithStreamWindow].
 	Flush(ctx context.Context) error
 }
 
-// ServerStream is the server's side of a stream. Its methods behave like those of [ClientStream],
-// except as noted below. All methods are safe for concurrent use.
+// ServerStream is the server's side of a stream. Its methods are like those of [ClientStream], with
+// the differences described below. All methods are safe for concurrent use.
 type ServerStream[Send, Recv proto.Message] interface {
 	// Channel returns the channel that delivers messages from the client; see [ClientStream].
 	Channel() <-chan Recv
 	// Send sends a message to the client; see [ClientStream].
 	Send(message Send, opts ...StreamOption) error
-	// Close closes the stream; see [ClientStream]. After that, the error returned by the handler
-	// has no effect.
+	// Close closes the stream; see [ClientStream]. If the handler has called Close, the error that
+	// the handler returns has no effect.
 	Close(cause error) error
 	// Err returns the reason why the stream was closed, or nil while it is open. It returns
 	// errors.ErrStreamEOF if the server was shut down or the service or topic was deregistered.
@@ -66,21 +67,22 @@ type ServerStream[Send, Recv proto.Message] interface {
 	// Context returns a context that ends when the stream is closed or the server stops. It carries
 	// the client's metadata; see [RequestInfoFromContext].
 	Context() context.Context
-	// Hijack keeps the stream open after the handler has returned. The code that takes over the
-	// stream must close it.
+	// Hijack keeps the stream open after the handler has returned. The stream must then be closed
+	// by a call of Close.
 	Hijack()
 }
 
 // Flusher is implemented by all streams created by this package. A handler whose stream has a send
-// window can call Flush after a type assertion: stream.(dynamic.Flusher).
+// window can obtain it with a type assertion: stream.(dynamic.Flusher).
 type Flusher interface {
-	// Flush waits until every message sent so far on a stream with a send window (see
-	// [WithStreamWindow]) has been acknowledged. It returns an error if a message was not
-	// acknowledged or if ctx ends first.
+	// Flush waits until all messages sent so far have been acknowledged. It returns an error if a
+	// message was not acknowledged or if ctx ends first. Flush is needed only on a stream with a
+	// send window; see [WithStreamWindow].
 	Flush(ctx context.Context) error
 }
 
-// typedStream adds the message types to a stream. It implements ClientStream and ServerStream.
+// typedStream adds the Go types of the messages to a stream. It implements ClientStream and
+// ServerStream.
 type typedStream[Send, Recv proto.Message] struct {
 	*stream
 
@@ -126,8 +128,8 @@ func (t *typedStream[Send, Recv]) deliver(message proto.Message, expired <-chan 
 }
 
 // deliverAfterClose delivers a message that arrived before the stream was closed. It returns false
-// if the user closes the stream or does not read the message within the stream's timeout. Without
-// this limit, a user that has stopped reading would keep the stream's goroutine running forever.
+// if the user closes the stream, or does not read the message within the timeout of the stream.
+// Without the timeout, the goroutine of the stream would never end if the user has stopped reading.
 func (t *typedStream[Send, Recv]) deliverAfterClose(message Recv) bool {
 	timer := time.NewTimer(t.timeout)
 	defer timer.Stop()

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// acquireSlot waits for a free slot in the send window. It returns an error if it times out, if the
-// stream is closed, or if an earlier message in the window has failed.
+// acquireSlot waits for a free slot in the send window. It returns an error if no slot becomes free
+// in time, if the stream is closed, or if an earlier message in the window has failed.
 func (s *stream) acquireSlot(o *sendOptions) error {
 	if err := s.waitForSlot(o); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (s *stream) releaseSlot() {
 	}
 }
 
-// takeWindowErr returns windowErr and clears it.
+// takeWindowErr returns s.windowErr and resets it to nil.
 func (s *stream) takeWindowErr() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,8 +60,8 @@ func (s *stream) takeWindowErr() error {
 	return failure
 }
 
-// Flush waits until no message is in flight. It returns an error if a message was not acknowledged
-// or if ctx ends first.
+// Flush waits until all messages sent so far have been acknowledged. It returns an error if a
+// message was not acknowledged or if ctx ends first.
 func (s *stream) Flush(ctx context.Context) error {
 	for {
 		allAcked := s.waitAllAcked()
@@ -77,8 +77,8 @@ func (s *stream) Flush(ctx context.Context) error {
 	}
 }
 
-// waitAllAcked returns a channel that is closed when inFlight becomes empty. It returns nil if no
-// message is in flight.
+// waitAllAcked returns a channel that is closed when no message is in flight any more. If no
+// message is in flight now, it returns nil.
 func (s *stream) waitAllAcked() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()

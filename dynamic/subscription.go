@@ -21,11 +21,11 @@ type Subscription[Resp proto.Message] interface {
 	// Channel returns the channel that delivers updates. The channel is closed when the
 	// subscription has ended.
 	Channel() <-chan Resp
-	// Close ends the subscription. No updates arrive after Close has returned, but those already in
-	// the channel can still be read. Close always returns nil.
+	// Close ends the subscription. After Close has returned, no updates arrive any more, but those
+	// in the channel can still be read. Close always returns nil.
 	Close() error
-	// Err returns nil while the subscription is active and after Close. Otherwise it returns the
-	// reason why the subscription ended:
+	// Err returns nil while the subscription is active and after a call to Close. If the
+	// subscription has ended for another reason, Err returns that reason:
 	//   - errors.ErrClientClosed if the conn was closed,
 	//   - bus.ErrClosed if the bus was closed,
 	//   - the error of the context passed to Subscribe if that context ended,
@@ -36,16 +36,16 @@ type Subscription[Resp proto.Message] interface {
 	Stats() SubscriptionStats
 }
 
-// SubscriptionStats contains the counters of a subscription. An update that is included in Received
-// and in none of the other counters has been read or is about to be put into the channel.
+// SubscriptionStats contains the counters of a subscription. The updates that are counted only in
+// Received have been read or are about to be put into the channel.
 type SubscriptionStats struct {
 	// Received is the number of updates that have arrived from the bus.
 	Received uint64
-	// Dropped is the number of updates that were dropped because the buffer was full, plus those
-	// that were still in the backlog when the subscription ended.
+	// Dropped is the number of updates that were dropped because the buffer was full. It includes
+	// updates that were still waiting for room in the channel when the subscription ended.
 	Dropped uint64
-	// BadFrames is the number of frames that could not be decoded or contained a message of the
-	// wrong type.
+	// BadFrames is the number of frames that could not be decoded or that contained a message of
+	// the wrong type.
 	BadFrames uint64
 	// Refused is the number of updates for which an interceptor returned an error.
 	Refused uint64
@@ -55,8 +55,8 @@ type SubscriptionStats struct {
 
 // subscription implements Subscription. Updates reach the user's channel in one of two ways. As
 // long as the reader keeps up and there are no interceptors, the bus callback puts updates directly
-// into the channel. Otherwise it adds them to the backlog, which is drained by a separate
-// goroutine. The bus callback must not block, because its goroutine also serves other
+// into the channel. Otherwise, the callback adds them to the backlog, and another goroutine takes
+// them from there. The callback must not block, because its goroutine also serves other
 // subscriptions.
 type subscription[Resp proto.Message] struct {
 	plan     *clientPlan
@@ -68,8 +68,8 @@ type subscription[Resp proto.Message] struct {
 	busSubscription transport.LazySubscription
 	context         context.Context //nolint:containedctx // it has the lifetime of the subscription
 	cancel          context.CancelFunc
-	// inFlight counts the goroutines, other than the bus callback, that may send on the messages
-	// channel. The channel is not closed until all of them have finished.
+	// inFlight counts the goroutines, except for bus callbacks, that may send on the channel
+	// messages. The channel is closed only after all of them have finished.
 	inFlight *lifecycle.Gate
 
 	received, dropped, badFrames, refused atomic.Uint64
@@ -80,8 +80,7 @@ type subscription[Resp proto.Message] struct {
 	mu      sync.Mutex
 	closed  bool
 	err     error
-	// unwatch stops watching the context passed to Subscribe. It is nil until endWithContext has
-	// been called.
+	// unwatch undoes endWithContext. It is nil before endWithContext has been called.
 	unwatch func() bool
 }
 
@@ -121,7 +120,7 @@ func subscribe[Resp proto.Message](
 			Method: p.method.FullName(), Topic: route.topic, Phase: errors.PhasePublish, Reason: reason,
 		})
 	}
-	// From this call on, the conn may end the subscription at any time.
+	// As soon as track has been called, the conn may end the subscription at any time.
 	if err := p.conn.track(s); err != nil {
 		s.end(err)
 		return nil, err
@@ -130,7 +129,7 @@ func subscribe[Resp proto.Message](
 	return s, nil
 }
 
-// endWithContext arranges for the subscription to end when ctx ends.
+// endWithContext makes the subscription end when ctx ends.
 func (s *subscription[Resp]) endWithContext(ctx context.Context) {
 	unwatch := context.AfterFunc(ctx, func() { s.end(errors.FromContext(ctx.Err())) })
 	s.mu.Lock()
@@ -166,9 +165,9 @@ func (s *subscription[Resp]) Stats() SubscriptionStats {
 	}
 }
 
-// end ends the subscription. When it returns, no more updates are being delivered. The channel can
-// be closed only after busSubscription.Close has waited for the bus callback and inFlight.Close for
-// all other senders.
+// end ends the subscription. After it has returned, no more updates are delivered. It closes the
+// channel only after it has waited for all senders. busSubscription.Close waits for the bus
+// callback, and inFlight.Close for all other senders.
 func (s *subscription[Resp]) end(err error) {
 	s.endOnce.Do(func() {
 		s.mu.Lock()
@@ -187,11 +186,11 @@ func (s *subscription[Resp]) end(err error) {
 	})
 }
 
-// endAsync ends the subscription in the background. The bus callback and the goroutines counted by
-// inFlight must use endAsync, because end waits for them and would deadlock if called by one of
-// them.
+// endAsync ends the subscription in the background. The bus callback and the goroutines that
+// inFlight counts must use endAsync: the method end waits for them, so calling it would be a
+// deadlock.
 func (s *subscription[Resp]) endAsync(err error) {
-	// goTracked fails only if the conn is closing, which ends the subscription as well.
+	// goTracked fails only if the conn is closing, and then the conn ends the subscription.
 	_ = s.plan.conn.goTracked(func() { s.end(err) })
 }
 
@@ -226,7 +225,7 @@ func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], 
 	return receivedUpdate[Resp]{message.(Resp), metadata}, true
 }
 
-// buildHandler sets handler if the conn has subscription interceptors.
+// buildHandler sets the field handler if the conn has subscription interceptors.
 func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 	interceptors := s.plan.conn.options.interceptors.subscription
 	if len(interceptors) == 0 {
@@ -237,8 +236,8 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 	return err
 }
 
-// enqueue adds a frame to the backlog and starts a goroutine to drain it unless one is already
-// running. If the buffer is full, enqueue applies the overflow policy. It never blocks.
+// enqueue adds a frame to the backlog. It starts a goroutine that drains the backlog, unless there
+// is already one. If the buffer is full, enqueue applies the overflow policy. It never blocks.
 func (s *subscription[Resp]) enqueue(frame []byte) {
 	b := &s.backlog
 	b.mu.Lock()
@@ -247,7 +246,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				// Calling end in the bus callback would deadlock.
+				// In the bus callback, calling the method end would be a deadlock.
 				s.endAsync(errors.ErrSlowConsumer)
 			}
 			return
@@ -259,14 +258,15 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		return
 	}
 	b.lagging.Store(true)
-	if s.plan.conn.goTracked(s.drain) != nil { // The conn is closing and will end the subscription.
+	if s.plan.conn.goTracked(s.drain) != nil { // the conn is closing and will end the subscription
 		s.inFlight.Leave()
 	}
 }
 
 // dropOldestLocked drops the oldest update that counts towards the limit. If the limit is a number
-// of updates, this is the first update in the channel or, if the channel is empty, in the backlog.
-// A limit in bytes does not include the channel, so the first update in the backlog is dropped.
+// of updates, it drops the first update in the channel. If the channel is empty or the limit is in
+// bytes, it drops the first update in the backlog, because a limit in bytes does not include the
+// channel.
 func (s *subscription[Resp]) dropOldestLocked() {
 	if s.backlog.limit > 0 {
 		select {
@@ -279,8 +279,8 @@ func (s *subscription[Resp]) dropOldestLocked() {
 }
 
 // drain delivers the frames in the backlog until the backlog is empty or the subscription ends.
-// Both Subscription.Close and Conn.Close wait for drain: inFlight counts it, and the conn tracks
-// its goroutine.
+// Subscription.Close and Conn.Close wait until drain has ended, because both s.inFlight and the
+// conn count its goroutine.
 func (s *subscription[Resp]) drain() {
 	defer s.inFlight.Leave()
 	for s.context.Err() == nil {
@@ -294,8 +294,9 @@ func (s *subscription[Resp]) drain() {
 	}
 }
 
-// deliverDecoded passes an update to the channel, through the interceptors if there are any. It
-// returns false if the subscription has ended or is about to end because an interceptor panicked.
+// deliverDecoded passes an update through the interceptors, if there are any, and into the channel.
+// It returns false if the subscription has ended, or if an interceptor has panicked and the
+// subscription is about to end.
 func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	if s.handler == nil {
 		return s.sendBlocking(update.message)
@@ -313,7 +314,7 @@ func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	return panicked == nil
 }
 
-// sendBlocking puts an update into the channel, waiting while the channel is full. If the
+// sendBlocking puts an update into the channel. It waits while the channel is full. If the
 // subscription ends first, it counts the update as dropped and returns false.
 func (s *subscription[Resp]) sendBlocking(message Resp) bool {
 	if s.trySend(message) {
@@ -338,8 +339,8 @@ func (s *subscription[Resp]) trySend(message Resp) bool {
 	}
 }
 
-// sendIntercepted puts an update into the channel. It is the innermost handler, so interceptors may
-// call it from any goroutine, even after the subscription has ended.
+// sendIntercepted puts an update into the channel. It is called by the interceptors, possibly from
+// other goroutines and even after the subscription has ended.
 func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
 	if !s.inFlight.Enter() {
 		return s.endedError()

@@ -9,25 +9,25 @@ import (
 
 const (
 	// DefaultBacklogBytes is the maximum total size, in bytes, of the updates that wait for a slow
-	// subscriber. It does not apply if [WithBufferSize] limits the number of updates instead. The
-	// same limit is the default for subscriptions in nats.go.
+	// subscriber. It does not apply if [WithBufferSize] limits the number of updates instead.
+	// Subscriptions of nats.go have the same limit by default.
 	DefaultBacklogBytes = 64 << 20
 	// frameOverhead is the estimated memory, in bytes, that a waiting frame uses in addition to its
 	// content.
 	frameOverhead = 64
 	// maxChannel is the maximum capacity of a subscription's channel. A channel allocates its
-	// entire buffer when it is created, so any further updates wait in the backlog, which grows on
-	// demand.
+	// entire buffer when it is created. Further updates therefore wait in the backlog, which
+	// allocates memory only when needed.
 	maxChannel = 1024
 )
 
 // backlog holds the frames that wait for a slow subscriber, in order of arrival. If there are
-// interceptors, all frames pass through the backlog. Frames are kept encoded, so that their memory
-// use is known exactly and frames that are dropped need not be decoded.
+// interceptors, all frames pass through the backlog. Frames are not decoded before they leave the
+// backlog. The memory that they use is thus known, and frames that are dropped are never decoded.
 type backlog struct {
 	// limit is the maximum number of unread updates, including those in the channel. If limit is 0,
-	// the backlog is limited to DefaultBacklogBytes instead, and updates in the channel do not
-	// count.
+	// the size of the backlog is limited to DefaultBacklogBytes instead, which does not include the
+	// channel.
 	limit int
 	// lagging reports whether a goroutine is draining the backlog. While lagging is true, new
 	// frames must be added to the backlog, because otherwise they would overtake the frames that
@@ -39,8 +39,8 @@ type backlog struct {
 	bytes  int
 }
 
-// fullLocked reports whether another frame must be dropped before a frame of the given size can be
-// added. inChannel is the number of updates in the subscription's channel.
+// fullLocked reports whether there is no room for a frame of the given size. inChannel is the
+// number of updates in the subscription's channel.
 func (b *backlog) fullLocked(size, inChannel int) bool {
 	if b.limit > 0 {
 		return inChannel+b.frames.Len() >= b.limit
@@ -60,9 +60,9 @@ func (b *backlog) popLocked() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// pop removes and returns the oldest frame. If the backlog is empty, pop clears lagging and returns
-// false, and the caller must stop draining. Both happen while mu is held, so a concurrent enqueue
-// either adds its frame in time for it to be drained or starts a new goroutine.
+// pop removes and returns the oldest frame. If the backlog is empty, pop sets lagging to false and
+// returns false. The goroutine that drains the backlog must then stop. pop holds mu, so a
+// concurrent enqueue either adds its frame before pop looks for one, or starts a new goroutine.
 func (b *backlog) pop() (frame []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
