@@ -30,10 +30,11 @@ type serverOptions struct {
 	maxPendingClaims     int
 	maxPendingClaimBytes int
 	grantTimeout         time.Duration
-	// The following three limit the open streams.
+	// maxStreams and maxSilentStreams limit the number of open streams. maxSilentStreams applies
+	// only to streams whose client has announced no keepalive interval.
 	maxStreams        int
-	maxSilentStreams  int           // streams of peers without keepalive
-	streamIdleTimeout time.Duration // of peers without keepalive; 0 means no limit
+	maxSilentStreams  int
+	streamIdleTimeout time.Duration // only for streams without keepalives; 0 means no limit
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive    time.Duration
 	interceptors serverInterceptors
@@ -156,9 +157,9 @@ func WithGrantTimeout(timeout time.Duration) ServerOption {
 	})
 }
 
-// WithMaxStreams limits how many streams may be open on the server at the same time. Further streams
-// are refused with code resource_exhausted and counted in [ServerStats]. By default, or if streams is
-// zero or negative, the limit is [DefaultMaxStreams].
+// WithMaxStreams limits how many streams may be open on the server at the same time. The server
+// refuses further streams with code resource_exhausted and counts them in [ServerStats]. By
+// default, or if streams is zero or negative, the limit is [DefaultMaxStreams].
 func WithMaxStreams(streams int) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if streams > 0 {
@@ -167,11 +168,12 @@ func WithMaxStreams(streams int) ServerOption {
 	})
 }
 
-// WithMaxStreamsWithoutKeepalive limits how many streams may be open whose client has not announced
-// a keepalive interval (see [WithKeepalive]). These are the streams of psrpc clients, and all streams
-// with MULTI routing. If such a client dies, its streams stay open until the handler returns. Further
-// streams are refused with code resource_exhausted and counted in [ServerStats]. By default, or if
-// streams is zero or negative, the limit is [DefaultMaxStreamsWithoutKeepalive].
+// WithMaxStreamsWithoutKeepalive limits how many streams without keepalives may be open. A stream
+// has no keepalives if its client has not announced an interval (see [WithKeepalive]). This is the
+// case for psrpc clients and for all streams with MULTI routing. If such a client dies, its streams
+// stay open until the handlers return. The server refuses further streams with code
+// resource_exhausted and counts them in [ServerStats]. By default, or if streams is zero or
+// negative, the limit is [DefaultMaxStreamsWithoutKeepalive].
 func WithMaxStreamsWithoutKeepalive(streams int) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if streams > 0 {
@@ -180,9 +182,10 @@ func WithMaxStreamsWithoutKeepalive(streams int) ServerOption {
 	})
 }
 
-// WithStreamIdleTimeout closes a stream whose client has not announced a keepalive interval if no
-// frame arrives from the client for that long. The error is [ErrKeepaliveTimeout]. By default, or if
-// timeout is zero or negative, such a stream may be idle for any time, as in psrpc.
+// WithStreamIdleTimeout limits how long a stream without keepalives may be idle. If no frame
+// arrives from the client for that time, the stream is closed with [ErrKeepaliveTimeout]. A stream
+// has no keepalives if its client has not announced an interval (see [WithKeepalive]). By default,
+// or if timeout is zero or negative, such a stream may be idle for any time, as in psrpc.
 func WithStreamIdleTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) { o.streamIdleTimeout = max(timeout, 0) })
 }

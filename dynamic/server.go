@@ -38,8 +38,8 @@ type Server struct {
 	evictedLog logthrottle.Throttle
 	// semaphore limits how many requests the server handles at the same time.
 	semaphore semaphore.Semaphore
-	// streams limits the number of open streams, and silentStreams the number of those whose client
-	// has not announced a keepalive interval.
+	// streams limits the number of open streams. silentStreams limits the number of open streams
+	// whose client has not announced a keepalive interval.
 	streams, silentStreams semaphore.Semaphore
 	workers                *lifecycle.WorkerPool[task]
 	announcers             announcerPool
@@ -95,8 +95,8 @@ type ServerStats struct {
 	// happens if too many requests wait or if a request waits for too long. See
 	// [WithMaxPendingClaims] and [WithGrantTimeout].
 	Evicted uint64
-	// Refused is the number of streams that the server refused with code resource_exhausted because
-	// too many were open. See [WithMaxStreams] and [WithMaxStreamsWithoutKeepalive].
+	// Refused is the number of streams that the server refused because too many streams were open.
+	// See [WithMaxStreams] and [WithMaxStreamsWithoutKeepalive].
 	Refused uint64
 }
 

@@ -15,8 +15,8 @@ const (
 	// intervals by this one.
 	MinimumKeepalive = 10 * time.Millisecond
 
-	// maxMissedKeepalives is a number of keepalive intervals. If no frame arrives for that time,
-	// the stream is closed.
+	// maxMissedKeepalives is the number of keepalive intervals after which a stream is closed if no
+	// frame has arrived.
 	maxMissedKeepalives = 3
 )
 
@@ -54,7 +54,7 @@ type keepalive struct {
 	stream *stream
 	// interval is the time between two pings. It is 0 if no pings are sent.
 	interval time.Duration
-	// timeout is the time without a received frame after which the stream is closed.
+	// timeout is the time after which the stream is closed if no frame has arrived.
 	timeout time.Duration
 	// timer calls the method check. stream.mu guards this field.
 	timer *time.Timer
@@ -69,15 +69,15 @@ func (s *stream) startKeepalive(local, remote time.Duration) {
 	(&keepalive{stream: s, interval: interval, timeout: maxMissedKeepalives * interval}).start(interval)
 }
 
-// startIdleTimeout closes the stream if no frame arrives for the given time. It does nothing if
-// timeout is 0.
+// startIdleTimeout makes the stream close if no frame arrives for the given time. It does nothing
+// if timeout is 0.
 func (s *stream) startIdleTimeout(timeout time.Duration) {
 	if timeout > 0 {
 		(&keepalive{stream: s, timeout: timeout}).start(timeout)
 	}
 }
 
-// start schedules the first check.
+// start sets the timer for the first check.
 func (k *keepalive) start(after time.Duration) {
 	s := k.stream
 	s.lastRecv.Store(int64(time.Since(s.started)))

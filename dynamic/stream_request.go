@@ -130,9 +130,9 @@ func (req *streamRequest) serve() {
 	}
 }
 
-// acquireLimits acquires a slot from the server's limits of open streams. It returns an error if a
-// limit has been reached. It is called after the grant, so that requests that are never granted take
-// no slot.
+// acquireLimits counts the stream for the server's limits of open streams. It returns an error if a
+// limit has been reached. It is called after the grant, so that requests that are never granted do
+// not count.
 func (req *streamRequest) acquireLimits() error {
 	server := req.plan.server
 	if !server.streams.TryAcquire() {
@@ -147,7 +147,7 @@ func (req *streamRequest) acquireLimits() error {
 		"server %s has reached its limit of %d open streams of peers without keepalive", server.ID(), server.silentStreams.Max)
 }
 
-// releaseLimits releases the slots acquired by acquireLimits.
+// releaseLimits undoes acquireLimits.
 func (req *streamRequest) releaseLimits() {
 	if req.request.Keepalive <= 0 {
 		req.plan.server.silentStreams.Release()
@@ -155,11 +155,11 @@ func (req *streamRequest) releaseLimits() {
 	req.plan.server.streams.Release()
 }
 
-// refuse counts the request and closes the stream with err.
+// refuse rejects the request with the error err and counts it in ServerStats.Refused.
 func (req *streamRequest) refuse(err error) {
 	defer req.end()
 	req.plan.server.stats.refused.Add(1)
-	_ = req.newStream().Close(err) // If the close frame is lost, the client's request times out.
+	_ = req.newStream().Close(err) // if the close frame is lost, the client's request times out
 }
 
 // accept runs the interceptors and acknowledges the request. It returns the open stream and a

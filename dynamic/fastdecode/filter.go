@@ -22,13 +22,13 @@ const (
 // value of one field for a memory address in another. Since requests come from clients, a single
 // malformed frame could crash the server.
 //
-// The filter is therefore a list of what is allowed, not of what is known to fail. It parses the
-// whole request without allocating memory. It admits the request only if all varints are canonical,
-// field numbers are small and nesting is limited. Maps, groups, extensions and oneofs with more
-// than one field are not admitted. The tests and fuzz targets of this package have shown that
-// hyperpb and dynamicpb agree on such requests. Everything else is decoded by dynamicpb, so a
-// filter that is too strict affects only the speed. The check takes much less time than hyperpb
-// saves: a nested request of 10 KB is still decoded several times faster than with dynamicpb.
+// The filter therefore admits only what is known to be safe. It parses the whole request without
+// allocating memory. It admits the request only if all varints are canonical, field numbers are
+// small and nesting is limited. Maps, groups, extensions and oneofs with more than one field are
+// not admitted. The tests and fuzz targets of this package have shown that hyperpb and dynamicpb
+// agree on such requests. Everything else is decoded by dynamicpb, so a filter that is too strict
+// affects only the speed. The check takes much less time than hyperpb saves: a nested request of 10
+// KB is still decoded several times faster than with dynamicpb.
 type filter struct {
 	// fields contains the rule for each field number. It is indexed by the number.
 	fields []field
@@ -48,14 +48,14 @@ type field struct {
 	message *filter
 }
 
-// valueKind describes the encoding of a field's value. The zero value, unknown, marks field numbers
-// that the message type does not define.
+// valueKind describes the encoding of a field's value. The zero value, unknown, stands for field
+// numbers that the message type does not define.
 type valueKind uint8
 
 const (
 	unknown valueKind = iota
-	// rejected marks fields that the filter does not admit: groups, maps, and members of a oneof
-	// that has more than one field.
+	// rejected stands for fields that the filter does not admit. These are groups, maps, and
+	// members of a oneof that has more than one field.
 	rejected
 	varint
 	boolean

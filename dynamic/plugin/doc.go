@@ -41,7 +41,7 @@
 // # Debugging
 //
 // [Host.List] returns the state, the counters and the last error of every plugin. It also lists the
-// folders that could not be read. An event is emitted for each change. By default, events are
+// folders that could not be read. The host emits an event for each change. By default, events are
 // logged; use [WithEvents] to handle them instead.
 //
 // # Testing

@@ -12,7 +12,8 @@ const (
 	Replaced
 	// Unloaded means that a plugin is no longer served and that none of its code is running.
 	Unloaded
-	// Failed means that a version could not be loaded. The previous version, if any, keeps serving.
+	// Failed means that a version could not be loaded. If there is a previous version, it keeps
+	// serving.
 	Failed
 	// Degraded means that the code of a plugin has temporarily stopped serving.
 	Degraded

@@ -95,8 +95,8 @@ func (h *Host) endUnload(p *managedPlugin) {
 	}
 }
 
-// unloadAll unloads all plugins and then ends the event queue. h.calls must be closed before, so
-// that no other goroutine can change plugins.
+// unloadAll unloads all plugins and then ends the event queue. The caller must have closed h.calls,
+// so that no other goroutine can change plugins.
 func (h *Host) unloadAll() {
 	h.mu.Lock()
 	names := slices.Collect(maps.Keys(h.plugins))

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Maximum file sizes, in bytes. maxSources limits the total size of all .proto sources.
+// These are maximum file sizes, in bytes. maxSources limits the total size of all .proto sources.
 const (
 	maxManifest   = 1 << 20
 	maxDescriptor = 16 << 20

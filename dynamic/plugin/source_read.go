@@ -120,7 +120,7 @@ func (s *Source) readCode(files *sourceFiles) (err error) {
 	return nil
 }
 
-// readServices reads the descriptors and sets s.Services to the services that the manifest selects.
+// readServices reads the descriptors. It sets s.Services to the services that the manifest selects.
 func (s *Source) readServices(files *sourceFiles) error {
 	if s.Descriptors == "" {
 		return nil

@@ -31,8 +31,8 @@ type watchedFolder struct {
 	// fingerprint describes the files of the folder. It was computed at the last change that was
 	// detected.
 	fingerprint string
-	// changedAt is the time of the last change. It is zero if a load or an unload has been
-	// started since then.
+	// changedAt is the time of the last change. It is zero if the folder has not changed since the
+	// last load or unload was started.
 	changedAt time.Time
 	// busy reports whether the folder's plugin is being loaded or unloaded.
 	busy bool

@@ -95,8 +95,8 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// close waits for running loads, whose contexts end with the context of Watch. It does not wait for
-// running unloads, because Host.Shutdown waits for them.
+// close waits for running loads. Their contexts end together with the context of Watch. It does not
+// wait for running unloads, because Host.Shutdown does so.
 func (w *watcher) close() {
 	for w.loadsRunning > 0 {
 		w.onResult(<-w.results)
@@ -271,7 +271,8 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 	return true
 }
 
-// onResult handles the result of a load or an unload and decides which failed folders to retry.
+// onResult handles the result of a load or an unload. It decides which folders are loaded again
+// because their last load failed.
 //
 // After an unload, all folders whose last load failed are retried. After a load, only folders that
 // failed with a conflict (see isConflict) are retried. The load may have released the service that

@@ -18,8 +18,9 @@ type Resolver interface {
 // From converts value to a message. If value is a proto.Message, From returns it as it is, without
 // checking its type. If value is a json.RawMessage or a map[string]any, From parses it according to
 // the protobuf JSON mapping. t.resolver then finds extensions and the types of messages in
-// google.protobuf.Any. A map may contain messages, times and durations. If value is nil or a nil map,
-// From returns an empty message. Errors returned by From do not contain the name of the method.
+// google.protobuf.Any. A map may contain messages, time.Time and time.Duration values. If value is
+// nil or a nil map, From returns an empty message. Errors returned by From do not contain the name
+// of the method.
 func (t *Type) From(value any) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:

@@ -20,8 +20,9 @@ import (
 )
 
 // jsonOfMap encodes a map that describes a message with the given descriptor. The result follows
-// the protobuf JSON mapping. encoding/json alone encodes messages by the exported fields of their Go
-// structs, which is wrong for many messages and loses the content of dynamic messages.
+// the protobuf JSON mapping. Package encoding/json alone is not enough: it would encode the
+// exported fields of the Go structs of messages. For many messages, this is wrong, and it loses the
+// content of dynamic messages.
 func jsonOfMap(value map[string]any, descriptor protoreflect.MessageDescriptor, resolver Resolver) ([]byte, error) {
 	var encodable any = value
 	if !isPlain(value, 0) {
@@ -42,8 +43,8 @@ func jsonOfMap(value map[string]any, descriptor protoreflect.MessageDescriptor, 
 const maxMapDepth = protowire.DefaultRecursionLimit
 
 // isPlain reports whether encoding/json encodes a value according to the protobuf JSON mapping. It
-// knows the most common types and returns false for all others. It saves the conversion of most
-// maps.
+// knows the most common types and returns false for all others. If a map is plain, it need not be
+// converted.
 func isPlain(value any, depth int) bool {
 	switch value := value.(type) {
 	case nil, bool, string, json.Number, json.RawMessage, []byte, []string, map[string]string,
@@ -68,12 +69,14 @@ func isPlain(value any, depth int) bool {
 	}
 }
 
-// wanted describes the value that a place in a message can hold. The zero value describes an unknown
-// place, or a place that can hold any JSON value.
+// wanted describes what value a place in a message can hold. The zero value of wanted stands for an
+// unknown place, or for a place that can hold any JSON value.
 type wanted struct {
-	// kind is the kind of the value, or of each element. It is 0 if the place is unknown.
+	// kind is the kind of the value. For a list or a map, it is the kind of the elements. It is 0
+	// if the place is unknown.
 	kind protoreflect.Kind
-	// message is the descriptor of the value, or of each element, if it is a message.
+	// message is the descriptor of the value, or of the elements of a list or a map. It is nil if
+	// they are not messages.
 	message protoreflect.MessageDescriptor
 	// elements reports whether the place holds a list or a map.
 	elements bool
@@ -83,7 +86,7 @@ func wantedMessage(descriptor protoreflect.MessageDescriptor) wanted {
 	return wanted{kind: protoreflect.MessageKind, message: descriptor}
 }
 
-// wantedField describes the value of a field, which is nil if the field is unknown.
+// wantedField describes the value of a field. If the field is unknown, the argument is nil.
 func wantedField(field protoreflect.FieldDescriptor) wanted {
 	switch {
 	case field == nil:
@@ -100,8 +103,8 @@ func (w wanted) isMessage(name protoreflect.FullName) bool {
 	return !w.elements && w.message != nil && w.message.FullName() == name
 }
 
-// holdsJSON reports whether w is unknown or is a message that is written as a JSON value of its own
-// instead of as an object with one entry for each field.
+// holdsJSON reports whether the JSON value for w is not an object with one entry for each field.
+// This is the case for some messages of package google.protobuf, and if w is unknown.
 func (w wanted) holdsJSON() bool {
 	if w.message == nil {
 		return w.kind == 0
@@ -130,8 +133,8 @@ func (w wanted) String() string {
 	return text
 }
 
-// mapConverter replaces the values in a map that encoding/json would not encode according to the
-// protobuf JSON mapping: messages, times and durations. It does not modify the map.
+// mapConverter converts a map so that encoding/json encodes it according to the protobuf JSON
+// mapping. It replaces messages, times and durations in a copy of the map.
 type mapConverter struct{ resolver Resolver }
 
 // convert returns value in a form that can be passed to encoding/json.
@@ -172,7 +175,7 @@ func (c mapConverter) convert(value any, w wanted, depth int) (any, error) {
 	return value, nil
 }
 
-// entries converts the entries of a map. The map may stand for a message or for a map field.
+// entries converts the entries of a map. The map describes a message or the value of a map field.
 func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error) {
 	if v.IsNil() {
 		return nil, nil //nolint:nilnil // nil stands for JSON's null
@@ -185,7 +188,7 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		value := reflect.New(converted.Type().Elem()).Elem() // holds nil unless it is set
+		value := reflect.New(converted.Type().Elem()).Elem() // stays nil if inner is nil
 		if inner != nil {
 			value.Set(reflect.ValueOf(inner))
 		}
@@ -209,7 +212,7 @@ func (c mapConverter) entryFinder(v reflect.Value, w wanted) func(key string) wa
 	}
 }
 
-// anyEntryFinder is like entryFinder for a map that stands for a google.protobuf.Any.
+// anyEntryFinder is like entryFinder for a map that describes a google.protobuf.Any.
 func (c mapConverter) anyEntryFinder(v reflect.Value) func(key string) wanted {
 	unknown := func(string) wanted { return wanted{} }
 	entries, ok := reflect.TypeAssert[map[string]any](v)
@@ -219,7 +222,7 @@ func (c mapConverter) anyEntryFinder(v reflect.Value) func(key string) wanted {
 	url, _ := entries["@type"].(string)
 	packed, err := c.resolver.FindMessageByURL(url)
 	if err != nil {
-		return unknown // protojson reports the type
+		return unknown // protojson returns an error about the type
 	}
 	w := wantedMessage(packed.Descriptor())
 	if !w.holdsJSON() {
@@ -233,8 +236,8 @@ func (c mapConverter) anyEntryFinder(v reflect.Value) func(key string) wanted {
 	}
 }
 
-// list converts the elements of a slice or an array. As in encoding/json, a slice of bytes is a
-// single value.
+// list converts the elements of a slice or an array. A slice of bytes is a single value, as in
+// encoding/json.
 func (c mapConverter) list(v reflect.Value, w wanted, depth int) (any, error) {
 	if v.Type().Elem().Kind() == reflect.Uint8 || v.Kind() == reflect.Slice && v.IsNil() {
 		return v.Interface(), nil
@@ -253,8 +256,8 @@ func (c mapConverter) list(v reflect.Value, w wanted, depth int) (any, error) {
 	return converted, nil
 }
 
-// field returns the field of a message, or the extension, that a key in JSON names. It returns nil
-// if there is none.
+// field returns the field or the extension of a message that has the given key in JSON. It returns
+// nil if there is none.
 func (c mapConverter) field(message protoreflect.MessageDescriptor, key string) protoreflect.FieldDescriptor {
 	if name, isExtension := strings.CutPrefix(key, "["); isExtension {
 		extension, err := c.resolver.FindExtensionByName(protoreflect.FullName(strings.TrimSuffix(name, "]")))
@@ -300,7 +303,7 @@ func (c mapConverter) message(given proto.Message, w wanted) (any, error) {
 	return json.RawMessage(encoded), nil
 }
 
-// time converts a time, which stands for a google.protobuf.Timestamp or a string.
+// time converts a time for a field of type google.protobuf.Timestamp or string.
 func (c mapConverter) time(given time.Time, w wanted) (any, error) {
 	switch {
 	case w.isMessage("google.protobuf.Timestamp"):
@@ -312,8 +315,8 @@ func (c mapConverter) time(given time.Time, w wanted) (any, error) {
 	}
 }
 
-// duration converts a duration, which stands for a google.protobuf.Duration, a string such as
-// "1.5s", or a number of nanoseconds.
+// duration converts a duration. In the message, it becomes a google.protobuf.Duration, a string
+// such as "1.5s", or a number of nanoseconds.
 func (c mapConverter) duration(given time.Duration, w wanted) (any, error) {
 	switch {
 	case w.elements, w.message != nil && !w.holdsJSON():
@@ -326,7 +329,7 @@ func (c mapConverter) duration(given time.Duration, w wanted) (any, error) {
 	}
 }
 
-// encodesItself reports whether encoding/json calls a method of value.
+// encodesItself reports whether encoding/json calls a method of value to encode it.
 func encodesItself(value any) bool {
 	switch value.(type) {
 	case json.Marshaler, encoding.TextMarshaler:

@@ -3,8 +3,8 @@ package message
 import "google.golang.org/protobuf/reflect/protoreflect"
 
 // hasNoRequired returns true if messages with this descriptor never contain required fields. It
-// returns false if the message or a nested message has extension ranges, because an extension that
-// is not known here may contain required fields.
+// returns false if the message or a nested message has extension ranges, because extensions may
+// contain required fields.
 func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 	return !anyMessage(message, map[protoreflect.FullName]bool{}, func(md protoreflect.MessageDescriptor) bool {
 		return md.RequiredNumbers().Len() > 0 || md.ExtensionRanges().Len() > 0

@@ -30,7 +30,7 @@ func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.Message
 	return t, nil
 }
 
-// chooseType chooses the Go type that messages are decoded into, following the rules in the package
+// chooseType chooses the Go type that messages are decoded into, by the rules in the package
 // documentation.
 func chooseType[M proto.Message](resolver Resolver, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	var zero M

@@ -134,10 +134,9 @@ func (t *Type) Body(message proto.Message) wire.Body {
 	return wire.Body{Message: message, Initialized: t.noRequired}
 }
 
-// Encode encodes message, which was decoded from original and may have been modified since. If it
-// has not been modified, Encode returns original, which preserves the exact bytes and the field
-// order chosen by the sender. Encode returns an error if CheckName fails or if a required field is
-// missing.
+// Encode encodes message, which was decoded from original. If message has not been modified since
+// then, Encode returns original, so that the bytes stay exactly the same. Encode returns an error
+// if CheckName fails or if a required field is missing.
 func (t *Type) Encode(message proto.Message, original []byte) ([]byte, error) {
 	if err := t.CheckName(message); err != nil {
 		return nil, err

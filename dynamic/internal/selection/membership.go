@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// MaxClaims is the maximum number of claims that one call keeps. It is also the number of members
-// from which on a Membership ignores late answers of further servers. This limits the memory that a
-// flood of forged server IDs can use.
+// MaxClaims is the maximum number of claims that one call keeps. A Membership with that many
+// members ignores late answers of further servers. This limits the memory that a flood of forged
+// server IDs can use.
 const MaxClaims = 1024
 
 // Membership records which servers answer the calls to one method and topic. The package
@@ -38,7 +38,8 @@ func (m *Membership) isCompleteLocked(receivers int, responders *Responders) boo
 
 // hiddenServersLocked returns by how many the servers exceeded the receivers in the last complete
 // call. There can be more servers than receivers because psrpc servers do not report that they
-// share a receiver. Fractions are rounded down: they occur only while servers join or leave.
+// share a receiver. Fractions are rounded down, because they occur only while servers join or
+// leave.
 func (m *Membership) hiddenServersLocked() int {
 	if m.receivers <= 0 {
 		return 0
@@ -83,7 +84,7 @@ func (m *Membership) AddAll(responders *Responders) {
 	}
 }
 
-// add adds a server that answered late, unless the membership is full.
+// add adds a server that answered late. It does nothing if the membership is full.
 func (m *Membership) add(server string, weight Weight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,11 +9,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// limitedBus is a bus that limits the size of the frames it sends and receives.
+// limitedBus is a bus that sends and receives only frames up to a maximum size.
 type limitedBus struct {
 	bus.Bus
 
-	maxSize int // bytes
+	maxSize int // in bytes
 	dropped *atomic.Uint64
 }
 
@@ -54,7 +54,8 @@ func (b *limitedBus) Subscribe(
 const maxShortText = 256
 
 // ShortenError shortens the text of an error whose frame is too large for the bus. It returns the
-// beginning of text, followed by the text of tooLarge, which is the error that the bus returned.
+// beginning of text, followed by the text of tooLarge. tooLarge is the error that the bus has
+// returned.
 func ShortenError(text string, tooLarge error) string {
 	return Shorten(text, maxShortText) + " (shortened: " + tooLarge.Error() + ")"
 }

@@ -11,9 +11,9 @@ import (
 // most once and may be closed before, during or after its creation. In a new LazySubscription, only
 // ClosedErr has to be set.
 //
-// Subscribe may block until a broker answers, so it does not hold a lock while it waits, and Close
-// does not wait for it. If the LazySubscription has been closed by the time the broker answers,
-// Subscribe closes the new subscription itself.
+// Subscribe may have to wait for a broker. It holds no lock during that time, and Close does not
+// wait for Subscribe. If Close is called before the broker has answered, Subscribe itself closes
+// the new subscription.
 type LazySubscription struct {
 	// ClosedErr is the error that Subscribe returns after Close. It must be set before first use.
 	ClosedErr error

@@ -44,9 +44,9 @@ func editDistance(a, b string, limit int) int {
 	if max(len(a)-len(b), len(b)-len(a)) >= limit {
 		return limit
 	}
-	// distances[j] is the distance between the first i bytes of a and the first j bytes of b. It is
-	// the current row of the usual matrix. diagonal is an element of the previous row, which has
-	// already been overwritten.
+	// distances[j] is the distance between the first i bytes of a and the first j bytes of b. The
+	// slice is the current row of the usual matrix. The variable diagonal is the element of the
+	// previous row that was overwritten last.
 	distances := make([]int, len(b)+1)
 	for j := range distances {
 		distances[j] = j

@@ -11,7 +11,7 @@ import (
 
 // CheckTopic returns an error with code invalid_argument if parts is not a topic of the method. For
 // a method without topics, parts must be empty. Otherwise there must be as many parts as the method
-// requires, and no other topic of the method may share its channels:
+// requires. Two further rules ensure that no two topics of a method share a channel:
 //   - Each part must be valid UTF-8, because channel names replace every invalid byte by the same
 //     text.
 //   - Empty parts may stand only directly before the last part, unless all parts are empty. NATS

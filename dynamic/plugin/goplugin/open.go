@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
 
-// copyPrefix is the prefix of the names of the directories with private copies.
+// copyPrefix is the prefix of directory names. Each such directory contains a private copy of a
+// plugin.
 const copyPrefix = "dynpsrpc-goplugin-"
 
 // loaded holds the results of all plugin loads in this process, keyed by the digest of the plugin's
@@ -45,7 +46,7 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	if err := checkBuild(source.Content); err != nil {
 		return nil, err
 	}
-	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {}) // a host may have been killed in an init function
+	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {}) // of hosts that were killed
 	folder, err := privatecopy.New(os.TempDir(), copyPrefix)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)

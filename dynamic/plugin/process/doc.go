@@ -9,7 +9,7 @@
 //
 // # Environment
 //
-// The process runs a private copy of the executable. Each process has its own directory and its own
+// The process runs a private copy of the executable. It has its own working directory and its own
 // process group. It receives the arguments listed in the manifest. Its environment contains the
 // variables set in the manifest, the variables named with [WithInheritedEnv], and PATH, HOME,
 // TMPDIR, LANG, LC_ALL, TZ, SSL_CERT_FILE and SSL_CERT_DIR from the host. The loader adds the
@@ -20,7 +20,7 @@
 //   - DYNPSRPC_ABI, the version of these rules, which is 1.
 //   - DYNPSRPC_PLUGIN, DYNPSRPC_VERSION and DYNPSRPC_FOLDER, which are the plugin's name, its
 //     version and the path of its folder.
-//   - DYNPSRPC_INSTANCE, which identifies the descendants of the process; see below.
+//   - DYNPSRPC_INSTANCE, by which the host finds the descendants of the process; see below.
 //
 // # Protocol
 //
@@ -40,14 +40,15 @@
 //
 // # Descendants
 //
-// On Linux, when the process has ended, the host kills what is left of its process group, and each
-// process that has inherited the variable DYNPSRPC_INSTANCE, whatever its group, session or parent
-// is. A descendant that is meant to outlive the plugin must be started in a session of its own and
-// without that variable.
+// On Linux, when the process has ended, the host kills the other processes of its process group. It
+// also kills all processes that have inherited the variable DYNPSRPC_INSTANCE, whatever their
+// group, session or parent is. A descendant that is meant to outlive the plugin must be started in
+// a session of its own and without that variable.
 //
-// If the host is killed, a shell that watches it, one for each plugin, does the same and deletes
-// the private copy. On other Unix systems, it kills the process group only. Where /bin/sh does not
-// exist, the next loader with the same directory cleans up; see [NewLoader].
+// For each plugin, there is also a shell that watches the host. If the host is killed, the shell
+// does the same and deletes the private copy. On other Unix systems, it kills only the process
+// group. If there is no /bin/sh, the next loader with the same directory cleans up; see
+// [NewLoader].
 //
 // # Restarts
 //

@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
 
-// copyPrefix is the prefix of the names of the directories with private copies.
+// copyPrefix is the prefix of directory names. Each such directory contains a private copy of a
+// plugin.
 const copyPrefix = "dynpsrpc-plugin-"
 
 // executable is a private copy of a plugin's code in its own directory. The copy can keep running
@@ -32,11 +33,12 @@ func newExecutable(directory string, source *plugin.Source) (*executable, error)
 	return &executable{folder, path}, nil
 }
 
-// mark returns the environment variable by which the descendants of the process are found.
+// mark returns an environment variable of the process, in the form name=value. The host finds the
+// descendants of the process by this variable.
 func (e *executable) mark() string { return markOf(e.folder.Path) }
 
-// markOf returns the mark of the executable in a folder. It ends with a slash, so that no mark is a
-// prefix of another one.
+// markOf returns the mark of the executable in the given folder. All marks end with a slash, so no
+// mark is the beginning of another one.
 func markOf(folder string) string { return childproto.EnvInstance + "=" + folder + "/" }
 
 // remove deletes the copy and its directory, and logs a warning if that fails.

@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// killTimeout is how long killMarked waits for processes to end.
+// killTimeout is the maximum time that killMarked takes.
 const killTimeout = time.Second
 
 // killMarked kills all processes whose environment contains mark, and returns when they have ended.
-// It finds descendants in other process groups and sessions, too. It repeats the search, because a
-// process may have started another one meanwhile.
+// It also finds descendants in other process groups and sessions. It repeats the search, because a
+// process may have started another process in the meantime.
 func killMarked(mark string) {
 	for deadline := time.Now().Add(killTimeout); killOnce(mark) && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// killOnce kills all processes that have the mark now. It reports whether there were any.
+// killOnce kills all processes whose environment contains mark. It reports whether there were any.
 func killOnce(mark string) (found bool) {
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range processes {
@@ -37,7 +37,8 @@ func killOnce(mark string) (found bool) {
 		if err != nil {
 			continue
 		}
-		// Look again: the ID might have been given to another process before FindProcess.
+		// The mark is checked again, because the ID may have been given to another process in the
+		// meantime.
 		if hasMark(folder, mark) {
 			found = process.Kill() == nil || found
 		}
@@ -47,13 +48,13 @@ func killOnce(mark string) (found bool) {
 }
 
 // hasMark reports whether the environment of a process contains mark. folder is the folder of the
-// process below /proc. The environment of a process that has ended is empty.
+// process in /proc. If the process has ended, its environment is empty.
 func hasMark(folder, mark string) bool {
 	environment, err := os.ReadFile(filepath.Join(folder, "environ"))
 	return err == nil && bytes.Contains(append([]byte{0}, environment...), []byte("\x00"+mark+"\x00"))
 }
 
-// isNoexec reports whether the file system of path forbids the execution of programs.
+// isNoexec reports whether the file system of path is mounted with the option noexec.
 func isNoexec(path string) bool {
 	var stat unix.Statfs_t
 	return unix.Statfs(path, &stat) == nil && stat.Flags&unix.ST_NOEXEC != 0

@@ -2,8 +2,9 @@
 
 package process
 
-// killMarked does nothing: the environments of other processes cannot be read in a portable way.
+// killMarked does nothing, because there is no portable way to read the environments of other
+// processes.
 func killMarked(string) {}
 
-// isNoexec returns false.
+// isNoexec always returns false, because there is no portable way to read the mount options.
 func isNoexec(string) bool { return false }

@@ -12,8 +12,8 @@ import (
 )
 
 // guardianScript waits for the end of its input, which comes when the host has died. It then kills
-// the process group in the last line of the input, and all processes with the mark $1, and deletes
-// the folder $2. Systems without /proc have no processes with a mark.
+// the process group whose ID is the last line of the input, and all processes with the mark $1.
+// Finally, it deletes the folder $2. On systems without /proc, it finds no processes with the mark.
 const guardianScript = `
 trap '' HUP INT TERM
 while read -r line; do group=$line; done
@@ -29,21 +29,21 @@ done
 rm -rf -- "$2"
 `
 
-// guardian is a process that ends the family of a plugin and deletes its private copy if the host
-// is killed. No other process could do so: the kernel tells only the children of the host, and only
-// on Linux, that the host has died.
+// guardian is a process that cleans up if the host is killed. It kills the family of a plugin and
+// deletes the plugin's private copy. The plugin's own processes cannot be relied on to end, because
+// only Linux can kill a process when its parent dies, and only direct children of the host.
 type guardian struct {
 	command *exec.Cmd
 	input   io.WriteCloser
 }
 
-// startGuardian starts a guardian. Without a shell, it returns nil, which is a guardian that does
-// nothing.
+// startGuardian starts a guardian. If this fails, for example because there is no shell, it returns
+// nil. The methods of a nil guardian do nothing.
 func startGuardian(e *executable, logger *slog.Logger) *guardian {
 	command := exec.Command("/bin/sh", "-c", guardianScript, "dynpsrpc-guardian", e.mark(), e.folder.Path) //nolint:gosec,noctx // it outlives the host
 	command.Dir = "/"
 	command.Env = []string{"PATH=" + os.Getenv("PATH")}
-	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // the signals of the host's terminal are not for the guardian
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no signals from the host's terminal
 	input, err := command.StdinPipe()
 	if err == nil {
 		err = command.Start()
@@ -55,7 +55,8 @@ func startGuardian(e *executable, logger *slog.Logger) *guardian {
 	return &guardian{command, input}
 }
 
-// setGroup tells the guardian which process group to kill if the host dies, or 0 for none.
+// setGroup tells the guardian which process group to kill if the host dies. If id is 0, the
+// guardian kills no group.
 func (g *guardian) setGroup(id int) {
 	if g == nil {
 		return
@@ -67,12 +68,12 @@ func (g *guardian) setGroup(id int) {
 	_, _ = io.WriteString(g.input, line) // fails if the guardian has been killed
 }
 
-// dismiss ends the guardian.
+// dismiss ends the guardian without any cleanup.
 func (g *guardian) dismiss() {
 	if g == nil {
 		return
 	}
-	_ = g.command.Process.Kill() // before the end of its input
+	_ = g.command.Process.Kill() // must come first, because the end of the input starts the cleanup
 	_ = g.input.Close()
 	_ = g.command.Wait()
 }

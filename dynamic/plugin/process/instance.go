@@ -48,7 +48,7 @@ func newInstance(l *Loader, source *plugin.Source, executable *executable, onHea
 	return i
 }
 
-// release releases what the instance holds when no process is running any more.
+// release frees what the instance holds. It is called when no process is running any more.
 func (i *instance) release() {
 	i.cancel()
 	i.guardian.dismiss()
@@ -112,7 +112,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// startAdvice says how to cure that the executable cannot be started.
+// startAdvice says what to do if the executable cannot be started.
 func (i *instance) startAdvice() string {
 	if isNoexec(i.executable.path) {
 		return "the file system of the folder of private copies, " + i.loader.options.directory + ", is mounted noexec: " +
@@ -167,8 +167,8 @@ func (i *instance) supervise(p *process) {
 }
 
 // restart waits for a delay and then starts a new process. It repeats this until a process is
-// ready. It returns the process and the backoff for the next restart. If Close is called, restart
-// returns nil.
+// ready. It returns the process and the backoff for the next restart. If Close is called in the
+// meantime, restart returns nil.
 func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
 		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // jitter is not security-sensitive

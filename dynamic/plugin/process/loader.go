@@ -21,11 +21,12 @@ var _ plugin.Loader = (*Loader)(nil)
 
 // NewLoader returns a loader whose processes serve on the bus with the given URL; see bus.Open for
 // the format. Clients of the plugins must use the same bus. NewLoader returns an error if the URL
-// is invalid or refers to an in-process bus, which other processes cannot reach. No error repeats a
-// part of the URL that may belong to a password.
+// is invalid or refers to an in-process bus, which other processes cannot reach. Errors do not
+// contain any part of the URL that may belong to a password.
 //
-// NewLoader removes private copies that hosts have left in the directory of [WithDirectory] when
-// they were killed, and kills the descendants of their processes. Copies of living hosts stay.
+// Hosts that were killed may have left private copies in the directory of [WithDirectory].
+// NewLoader removes these copies and kills the descendants of the processes. It keeps the copies of
+// running hosts.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := url.Parse(busURL)
 	switch {

@@ -17,8 +17,8 @@ import (
 // be running forever.
 const outputGrace = time.Second
 
-// process is a single run of a program. It ends when the process has been reaped and its output has
-// been read.
+// process is a single run of a program. The run has ended when the process has been reaped and its
+// output has been read.
 type process struct {
 	command *exec.Cmd
 	family  family

@@ -48,10 +48,10 @@ var exports = []struct {
 	{exportCall, signature{[]api.ValueType{i32, i32, i32, i64}, []api.ValueType{i64}}},
 }
 
-// checkExports returns an error that lists all problems with the module's exports. Functions must
-// not be missing or have a wrong signature. The memory must not be missing, and its initial size
-// must not exceed memoryLimit. A module that exports _start but not _initialize is rejected too,
-// because it is a program rather than a library.
+// checkExports returns an error that lists all problems with the module's exports. The module must
+// export all functions in exports, with the right signatures. It must also export its memory, whose
+// initial size must not exceed memoryLimit. A module that exports _start but not _initialize is
+// rejected too, because it is a program rather than a library.
 func checkExports(compiled wazero.CompiledModule, memoryLimit int64) error {
 	var errs []error
 	functions := compiled.ExportedFunctions()

@@ -96,8 +96,8 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin
 }
 
 // newRuntime returns a runtime for one plugin version. All runtimes share the loader's cache of
-// compiled code. Debug information is disabled. It is used only to show source positions when a
-// module traps, and reading them is slow.
+// compiled code. Debug information is disabled, because reading it is slow. It would only add
+// source positions to the errors of modules that trap.
 func (l *Loader) newRuntime(ctx context.Context) wazero.Runtime {
 	return wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
 		WithCoreFeatures(features).

@@ -61,8 +61,8 @@ func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	}
 }
 
-// injected holds what is needed to add the meter to a module: the number of elements of the module,
-// and what has been added.
+// injected is the state of adding the meter to a module. It holds the numbers of elements that the
+// module has, and records what has been added.
 //
 // WebAssembly refers to types, functions and globals by index. The added type and the added global
 // are the last of their kind, so the other indexes do not change. The added import cannot be the

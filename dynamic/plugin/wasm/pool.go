@@ -87,8 +87,8 @@ func (p *pool) release(in *instance) {
 	<-p.semaphore
 }
 
-// addIdle adds an instance to the idle instances. It does not change the semaphore, so the instance
-// need not have been acquired from the pool.
+// addIdle adds an instance to the idle instances. Unlike release, it does not change the semaphore,
+// so it can add an instance that was not acquired from the pool.
 func (p *pool) addIdle(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

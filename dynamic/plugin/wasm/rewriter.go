@@ -35,11 +35,12 @@ func instrument(module []byte) ([]byte, error) {
 }
 
 // rewriter reads a part of a module in the binary format and writes a copy with additions. The copy
-// contains everything that has been read, except for what a call to consume has read. After an
+// contains everything that has been read, except for bytes read during a call to consume. After an
 // error, the read methods return zero without reading anything. Callers therefore need to check err
 // only inside loops.
 type rewriter struct {
-	// input is the whole part of the module. unread is the end of input that has not been read yet.
+	// input is the whole part of the module. unread is the rest of input that has not been read
+	// yet.
 	input, unread []byte
 	// output is the copy, including the additions.
 	output []byte
@@ -57,7 +58,7 @@ func (w *rewriter) reset(part []byte) {
 	w.output = make([]byte, 0, len(part)+len(part)/4)
 }
 
-// copyRead copies all bytes to the output that were read since the last call.
+// copyRead copies to the output all bytes that were read since the last call.
 func (w *rewriter) copyRead() {
 	read := len(w.input) - len(w.unread)
 	w.output = append(w.output, w.input[w.copied:read]...)
@@ -190,8 +191,8 @@ func (w *rewriter) rewriteSized(read func(part *rewriter)) {
 	w.insert(appendSized(nil, part.finish()))
 }
 
-// functionIndex reads the index of a function. If the function is not an import, its index is
-// increased by one, because the added import precedes it.
+// functionIndex reads the index of a function. If the function is not an import, its index in the
+// copy is larger by one, because the added import precedes the function.
 func (w *rewriter) functionIndex() {
 	var index uint64
 	w.consume(func() { index = w.readUvarint() })

@@ -120,12 +120,12 @@ func (w *rewriter) elementSegment() {
 	passive, explicit, expressions := kind&1 != 0, kind&2 != 0, kind&4 != 0
 	if !passive {
 		if explicit {
-			w.readUvarint() // table
+			w.readUvarint() // index of the table
 		}
 		w.constantExpression()
 	}
 	if passive || explicit {
-		w.readByte() // type
+		w.readByte() // kind or type of the elements
 	}
 	if expressions {
 		w.readVector(w.constantExpression)
@@ -138,9 +138,9 @@ func (w *rewriter) dataSegment() {
 	switch kind := w.readUvarint(); kind {
 	case 0:
 		w.constantExpression()
-	case 1: // passive
+	case 1: // passive: without a memory and an offset
 	case 2:
-		w.readUvarint() // memory
+		w.readUvarint() // index of the memory
 		w.constantExpression()
 	default:
 		w.failf("has a data segment of unknown kind %d", kind)

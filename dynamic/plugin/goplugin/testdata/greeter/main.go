@@ -1,4 +1,4 @@
-// Package main is a plugin for tests. Its version variable is set by the linker.
+// Package main is a plugin for tests. The linker sets the variable version.
 package main
 
 import (

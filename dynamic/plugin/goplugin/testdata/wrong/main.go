@@ -1,7 +1,7 @@
 // Package main is a plugin whose Services function has the wrong type.
 package main
 
-// The variable does is set by the linker. If its value is "panic", the init function panics.
+// The linker sets this variable. If its value is "panic", the init function panics.
 var does = ""
 
 func init() {
