@@ -298,14 +298,8 @@ func (b *Bus) sleep(pause time.Duration) bool {
 // Stats returns the current state and counters of the bus. Connected is false while any session is
 // down, even if the sessions with other shards are up.
 func (b *Bus) Stats() bus.Stats {
-	connected := true
-	b.mu.RLock()
-	for _, sup := range b.supervisors {
-		connected = connected && sup.lastActive.Load().ctx.Err() == nil
-	}
-	b.mu.RUnlock()
 	return bus.Stats{
-		Connected:     connected,
+		Connected:     b.isConnected(),
 		Disconnects:   b.disconnects.Load(),
 		Published:     b.published.Load(),
 		PublishErrors: b.publishErrors.Load(),
@@ -313,6 +307,18 @@ func (b *Bus) Stats() bus.Stats {
 		Dropped:       b.dropped.Load(),
 		DroppedBy:     b.drops.byReason(),
 	}
+}
+
+// isConnected reports whether all sessions are up.
+func (b *Bus) isConnected() bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, sup := range b.supervisors {
+		if sup.lastActive.Load().ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Close ends all subscriptions, waits at most one probe interval for the replies to commands in

@@ -1,6 +1,8 @@
 package redisbus_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -13,7 +15,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	redis.SetLogger(&goRedisLog)
+	goleak.VerifyTestMain(m)
+}
+
+// goRedisLog contains what go-redis has logged.
+var goRedisLog clientLog
+
+type clientLog struct{ lockedBuffer }
+
+func (l *clientLog) Printf(_ context.Context, format string, args ...any) {
+	_, _ = fmt.Fprintf(l, format+"\n", args...)
+}
 
 const maxFrameSize = 1 << 20
 

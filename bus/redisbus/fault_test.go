@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +94,30 @@ func TestBus_BrokerRestarts(t *testing.T) {
 	requireArrives(t, b, plain, fromPlain, "plain")
 	requireArrives(t, b, queue, fromQueue, "last")
 	assert.EqualValues(t, 3, b.Stats().Disconnects)
+}
+
+// While Redis is away, neither the bus nor go-redis writes a line for each attempt to connect.
+func TestBus_OutageIsQuiet(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	var dials atomic.Int64
+	client := redis.NewClient(&redis.Options{
+		Addr: server.Addr(),
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	})
+	defer client.Close()
+	log := make(events, 1000)
+	b, err := redisbus.New(client, log.handler())
+	require.NoError(t, err)
+	defer b.Close()
+	listen(t, b, bus.Channel{Name: "queue"}, bus.Queue)
+	before := dials.Load()
+	server.Kill()
+	require.Eventually(t, func() bool { return dials.Load() >= before+8 }, waitTimeout, time.Millisecond)
+	assert.NotContains(t, goRedisLog.String(), server.Addr())
 }
 
 func TestBus_ClosesWhileDisconnected(t *testing.T) {

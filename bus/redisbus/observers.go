@@ -97,6 +97,9 @@ func (b *Bus) watchObservers() {
 func (b *Bus) findObserver(receivers map[string]int64) (bool, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
+	if !b.isConnected() {
+		return false, nil
+	}
 	patterns, err := b.client.PubSubNumPat(ctx).Result()
 	if err != nil || patterns == 0 {
 		return false, err

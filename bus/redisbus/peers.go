@@ -119,6 +119,9 @@ func (b *Bus) checkPeers(shared map[*channelState]bool) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
 	signs := b.peerSigns.take()
+	if !b.isConnected() {
+		return nil
+	}
 	if err := b.findPSRPC(ctx, signs, shared); err != nil {
 		return err
 	}

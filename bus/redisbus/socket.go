@@ -54,20 +54,19 @@ func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
 	options.Limiter, options.PushNotificationProcessor = nil, nil
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
-	s := &socket{beforeRead: func() {}}
-	dialer := options.Dialer
-	options.Dialer = func(ctx context.Context, network, addr string) (dialed net.Conn, err error) {
-		dialed, err = dialer(ctx, network, addr)
-		s.Conn = dialed
-		return dialed, err
+	// The bus dials itself, because go-redis writes a line to stderr for each dial that fails.
+	conn, err := options.Dialer(ctx, options.Network, options.Addr)
+	if err != nil {
+		return nil, err
 	}
-	s.client = redis.NewClient(&options)
-	err := s.client.Conn().Ping(ctx).Err() // also fails while Redis is still loading its data
+	options.Dialer = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
+	s := &socket{Conn: conn, client: redis.NewClient(&options), beforeRead: func() {}}
+	err = s.client.Conn().Ping(ctx).Err() // also fails while Redis is still loading its data
 	if err == nil {
 		err = s.SetDeadline(time.Time{}) // go-redis has set a deadline for the PING
 	}
 	if err != nil {
-		_ = s.client.Close()
+		_, _ = s.client.Close(), conn.Close() // err already describes the failure
 		return nil, err
 	}
 	s.reader, s.writer = bufio.NewReaderSize(s, bufferSize), bufio.NewWriterSize(s, bufferSize)
