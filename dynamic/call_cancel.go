@@ -18,8 +18,8 @@ const cancelTimeout = 100 * time.Millisecond
 
 // cancel publishes a cancellation for a call that the caller has abandoned. Servers then cancel the
 // context of the handler. psrpc servers do not subscribe to the cancel channel, so their handlers
-// run to the end. At the expiry of the request, a call needs no cancellation, because the request
-// tells the servers when it expires.
+// run to the end. A call whose request has expired needs no cancellation, because the request
+// itself tells the servers when it expires.
 func (p *clientPlan) cancel(callID id.Call) {
 	if p.cancels.denied.Load() {
 		return

@@ -14,8 +14,8 @@ import (
 )
 
 // callInbox collects the claims and the response of one call. Bus callbacks write to it and never
-// block. The calling goroutine waits for a wake-up and then takes a snapshot. There may be wake-ups
-// without news.
+// block. The calling goroutine waits for a wake-up and then takes a snapshot. A wake-up does not
+// always mean that something has arrived.
 //
 // Inboxes are reused for later calls; see [inboxPool]. Claims and responses reach an inbox only
 // while its call is pending. However, a delivery report or a timeout may reach an inbox after the
@@ -43,8 +43,8 @@ type callState struct {
 	server []byte
 	// body is the encoded message from a successful response.
 	body []byte
-	// failure is the response if it reports an error, but without the body. It is nil if no
-	// response has arrived or if the response was successful.
+	// failure is the response of a server that has returned an error, without the body of the
+	// response. It is nil if no response has arrived or if the response was successful.
 	failure *wire.Response
 	// publishErr is the error with which the bus reported that it has lost the request or the
 	// grant. Without such a report, it is nil.
@@ -83,8 +83,8 @@ type inboxPool struct {
 	epoch time.Time
 }
 
-// get returns an inbox with a new request ID. After the call, the inbox is returned with the method
-// put. An inbox that was used to open a stream is not returned, because the stream keeps it.
+// get returns an inbox with a new request ID. After the call, the caller passes the inbox to put.
+// An inbox that was used to open a stream is not passed to put, because the stream keeps it.
 func (p *inboxPool) get() *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
@@ -97,7 +97,7 @@ func (p *inboxPool) get() *callInbox {
 // put returns an inbox to the pool. The call must no longer be pending, and its timer must be
 // stopped.
 func (p *inboxPool) put(in *callInbox) {
-	in.reset(id.Call{}) // allows the call's messages to be garbage collected
+	in.reset(id.Call{}) // the messages of the call can then be garbage collected
 	p.pool.Put(in)
 }
 
@@ -115,10 +115,10 @@ func (in *callInbox) snapshot() callState {
 	return in.state
 }
 
-// onResponse implements pendingCall. It accepts the first response and discards any others. If the
+// onResponse implements pendingCall. It accepts the first response and discards all others. If the
 // request must be claimed, a successful response from a server without a claim is also discarded,
-// as in psrpc. An error response needs no claim: a server that cannot decode the request may send
-// nothing else.
+// as in psrpc. An error response needs no claim, because a server that cannot decode the request
+// sends only an error.
 func (in *callInbox) onResponse(response wire.Response) bool {
 	in.mu.Lock()
 	fromClaimer := !in.requireClaim || in.state.hasClaim(response.ServerID)
@@ -154,8 +154,8 @@ func (in *callInbox) extend(started time.Time, timeout time.Duration) {
 }
 
 // onDeadline is called by the timer when the deadline of a call has passed. If deadline is not the
-// deadline of the current call, the timer has fired for an earlier call. onDeadline then does
-// nothing but wake the calling goroutine.
+// deadline of the current call, the timer has fired for an earlier call. onDeadline then only wakes
+// the calling goroutine.
 func (in *callInbox) onDeadline(deadline int64) {
 	in.mu.Lock()
 	if in.timer.deadline.Load() == deadline {

@@ -32,8 +32,9 @@ type multiCall struct {
 	plan    *clientPlan
 	route   *route
 	id      id.Call
-	request proto.Message // as passed by the caller
-	// expected is the number of responses after which the call ends, or zero if there is no limit.
+	request proto.Message // the request that the caller has passed
+	// expected is the number of responses after which the call ends. It is zero if there is no such
+	// number.
 	expected int
 	wakeup   queue.Wakeup
 	chain    *multiChain // nil if there are no interceptors
@@ -120,7 +121,7 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 		case <-c.wakeup:
 		case <-c.timer.C:
 			c.done = true
-			// This removes servers that have not answered by now from the membership.
+			// Servers that have not answered by now are removed from the membership here.
 			c.updateMembership()
 		case <-ctx.Done():
 			c.done = true

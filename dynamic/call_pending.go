@@ -21,7 +21,7 @@ type pendingCalls [shard.Count]struct {
 
 // pendingCall is a call that is waiting for claims and responses. Its methods are called from bus
 // callbacks and never block. onClaim and onResponse may keep the message, and report whether they
-// have used it. The conn counts messages that were not used in the field Unmatched of [ConnStats].
+// have used it. If not, the conn counts the message in the field Unmatched of [ConnStats].
 type pendingCall interface {
 	onClaim(claim wire.ClaimRequest) bool
 	onResponse(response wire.Response) bool

@@ -41,8 +41,8 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 }
 
 // route returns the route for a call. If the call's options contain a topic, the route is for that
-// topic. Otherwise it is the route bound, unless bound is nil. If both are missing, route returns
-// the default route, or an error if the method requires a topic.
+// topic. Otherwise, route returns bound if it is not nil. If there is neither, route returns the
+// default route, or an error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:

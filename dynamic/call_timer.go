@@ -11,7 +11,7 @@ import (
 const noDeadline = math.MinInt64
 
 // maxTimerDuration limits how long the timer keeps running after a call with a long timeout has
-// ended. A running timer prevents an unused inbox from being garbage collected.
+// ended. While the timer is running, an unused inbox cannot be garbage collected.
 const maxTimerDuration = time.Minute
 
 // callTimer calls a function when the deadline of a call has passed. It is reused together with its
@@ -40,7 +40,7 @@ type callTimer struct {
 	timer *time.Timer
 }
 
-// start sets the deadline of a new call to now + d.
+// start sets the deadline of a new call to the time now + d.
 func (t *callTimer) start(now time.Time, d time.Duration) { t.startAt(int64(now.Sub(t.epoch) + d)) }
 
 // startAt sets the deadline of a new call. If the field timer is not set or would fire too late,

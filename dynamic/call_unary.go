@@ -34,11 +34,11 @@ import (
 // # Lost requests
 //
 // Each server that has received a request gives a sign within the selection timeout, usually a
-// claim or a response. A server that handles the request without a claim may take longer than
-// AnnounceAfter. It then announces this with a claim in which Handling is set. If no sign arrives,
-// the call fails, because the request is most likely lost. However, the sign may have been lost
-// instead, so the request may have been run. Servers of older versions of dynpsrpc send no
-// announcements. They do not know AnnounceAfter and therefore claim the request.
+// claim or a response. If a server handles the request without a claim and takes longer than
+// AnnounceAfter, it sends a claim in which Handling is set. If no sign arrives, the call fails,
+// because the request is most likely lost. However, the sign may have been lost instead, so the
+// request may have been run. Servers of older versions of dynpsrpc send no announcements. They do
+// not know AnnounceAfter and therefore claim the request.
 //
 // Methods that are declared to have a single server need no claim and are also answered directly.
 type unaryCall struct {
@@ -53,8 +53,8 @@ type unaryCall struct {
 	server string
 
 	started                    time.Time
-	expiry, published, granted time.Duration // time since started
-	timeout                    time.Duration // of the whole call
+	expiry, published, granted time.Duration // durations since started
+	timeout                    time.Duration // timeout of the whole call
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
 	// awaitsSign reports whether the call fails at the selection timeout if no server has given a
@@ -200,8 +200,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 					return nil, err
 				}
 			case <-done:
-				// If the deadline has passed, no cancellation is needed, because the request tells
-				// the servers when it expires.
+				// If the deadline has passed, the servers need no cancellation, because the request
+				// tells them when it expires.
 				if errors.Is(ctx.Err(), context.Canceled) {
 					c.plan.cancel(c.inbox.id)
 				}
@@ -252,8 +252,8 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 }
 
 // nextDeadline returns the time at which the timer must expire, measured from c.started. While the
-// call awaits a sign, this is one selection timeout after the time from, or the timeout of the call
-// if that is earlier.
+// call awaits a sign, the timer must expire one selection timeout after the time from, but not
+// after the timeout of the call.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -263,8 +263,8 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	return c.signDeadline
 }
 
-// maxTimerDelay is how late the timer of a call may expire. If it expires later, this process has
-// not been able to run for some time.
+// maxTimerDelay is the delay with which the timer of a call may expire. A longer delay shows that
+// this process has not been able to run for some time.
 const maxTimerDelay = 20 * time.Millisecond
 
 // onTimeout is called when the timer of the inbox has expired. It ends the call unless the timer
@@ -299,7 +299,7 @@ func (c *unaryCall) isFinal(response *wire.Response) bool {
 }
 
 // serverError returns the error in a response, with the server's code, text and details. If the
-// response is marked as unprocessed, the error is marked in the same way.
+// response is marked as unprocessed, the error is marked too.
 func serverError(response *wire.Response) error {
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
@@ -308,8 +308,8 @@ func serverError(response *wire.Response) error {
 	return err
 }
 
-// onClaims passes new claims to the collector. It grants the request if a server has been selected,
-// and ends the selection if no more claims are expected.
+// onClaims passes new claims to the collector. If a server has been selected, onClaims grants the
+// request to that server. If no more claims are expected, it ends the selection.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil { // a psrpc server has claimed a request that it need not have claimed
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)

@@ -23,8 +23,8 @@ type Client[Req, Resp proto.Message] struct {
 //
 // NewClient fails with the code [errors.Unimplemented] if the conn's registry has no such method,
 // and with [errors.InvalidArgument] if Req or Resp does not match the method. If the conn is
-// closed, it fails with [errors.ErrClientClosed]. If the subscription fails, the error has the code
-// of the bus's error.
+// closed, it fails with [errors.ErrClientClosed]. If the subscription fails, the error has the same
+// code as the error of the bus.
 func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp], error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {

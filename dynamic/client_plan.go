@@ -62,8 +62,8 @@ var (
 	}
 )
 
-// check returns an error if the method is not of the given kind. The error names the functions to
-// use instead.
+// check returns an error if the method is not of the given kind. The error names the functions that
+// fit the method.
 func (p *clientPlan) check(kind registry.Kind) error {
 	if actual := p.method.Kind(); actual != kind {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a %s: use %s",

@@ -57,14 +57,14 @@ type Conn struct {
 
 // ConnStats holds the numbers of frames that a conn has dropped since it was created, and the
 // number of messages that are waiting to be read. A conn drops frames that it cannot use, without
-// an error or a log entry. There is no caller to whom it could return an error. If such frames were
-// logged, any process on the bus could flood the log.
+// an error or a log entry. There is no caller to which it could return an error. If it logged such
+// frames, any process on the bus could flood the log.
 type ConnStats struct {
 	// BadFrames counts frames that could not be decoded, that exceeded the conn's maximum frame
 	// size, or whose kind of message does not belong on their channel.
 	BadFrames uint64
-	// Unmatched counts claims, responses and stream frames that the conn could not use. Most of
-	// them are for calls and streams that have already ended.
+	// Unmatched counts claims, responses and stream frames that the conn could not use, usually
+	// because their call or stream has already ended.
 	Unmatched uint64
 	// Expired counts stream messages that arrived too late, after the server's call of Send had
 	// timed out. It also counts stream frames without a valid expiry.
@@ -157,7 +157,7 @@ func (c *Conn) Close() error {
 // the conn is already closed, goTracked returns an error and does not run f.
 func (c *Conn) goTracked(f func()) error {
 	// Close first cancels ctx, then locks mu, and then waits for the goroutines. If ctx has not
-	// ended yet, Close is thus still before its lock of mu, and it will wait for the new goroutine.
+	// ended here, Close cannot have locked mu yet, so it will also wait for the new goroutine.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.err(); err != nil {
@@ -193,8 +193,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 }
 
 // maxMemberships is the maximum number of memberships that a conn keeps, one for each method and
-// topic. When the limit is reached, the conn discards all memberships to limit the memory. Later
-// calls create them again.
+// topic. When the limit is reached, the conn discards all memberships. Later calls create them
+// again.
 const maxMemberships = 10_000
 
 // membership returns the membership for a request channel. The membership records what earlier
@@ -245,10 +245,11 @@ func (c *Conn) onClaim(frame []byte) {
 	}
 }
 
-// bounds returns the timeout of a call and the expiry to send in its request. If the call's options
-// contain a timeout, the call ends after that time. Otherwise, it ends after the conn's timeout or
-// at the deadline of ctx, whichever is earlier. If the conn has no timeout and ctx has no deadline,
-// the call ends after DefaultClientTimeout. The expiry is never later than the deadline of ctx.
+// bounds returns the timeout of a call and the time at which the request expires. If the call's
+// options contain a timeout, the call ends after that time. Otherwise, it ends after the conn's
+// timeout or at the deadline of ctx, whichever is earlier. If the conn has no timeout and ctx has
+// no deadline, the call ends after DefaultClientTimeout. The expiry is never later than the
+// deadline of ctx.
 func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
 	deadline, hasDeadline := ctx.Deadline()
 	timeout = c.options.timeout

@@ -27,8 +27,8 @@ func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) 
 }
 
 // methodPlan returns the plan that the Invoke functions use for a method. The conn keeps one plan
-// per method for later calls. It creates a new plan if the registry now has another version of the
-// method.
+// per method for later calls. If the registry now has another version of the method, the conn
+// creates a new plan.
 func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {
@@ -53,7 +53,7 @@ func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error)
 }
 
 // publisher returns the publisher for a method. The conn keeps one publisher per method for later
-// updates. It creates a new publisher if the registry now has another version of the method.
+// updates. If the registry now has another version of the method, the conn creates a new publisher.
 func (c *Conn) publisher(name string) (*publisher, error) {
 	method, err := c.lookUpMethod(name)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 type connStream struct{ *stream }
 
 // end implements connChild. It closes the stream because the conn or its bus has been closed. If
-// the conn has been closed, the server receives errors.ErrStreamClosed, as if the stream had been
-// closed without an error. This is also what psrpc does.
+// the conn has been closed, the server receives errors.ErrStreamClosed, which means that there was
+// no error. psrpc does the same.
 func (s connStream) end(err error) {
 	if errors.Is(err, errors.ErrClientClosed) {
 		err = nil

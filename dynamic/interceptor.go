@@ -33,8 +33,7 @@ type clientInterceptors struct {
 
 // ClientRPCHandler sends the request of a single call and returns the response. The innermost
 // handler sends the request over the bus. Each call of the innermost handler creates a new request
-// with a new ID. It uses ctx and opts, which set timeouts, metadata and topic, in the same way as
-// [Client.Call].
+// with a new ID. ctx and opts set timeouts, metadata and topic, as in [Client.Call].
 type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
 
 // ClientRPCInterceptor wraps the handler of a client's single calls. The returned handler may call
@@ -53,10 +52,10 @@ type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHan
 // event on, a handler calls the same method of the next handler. If the handler does not call that
 // method, the event is suppressed.
 //
-// The first interceptor is always the one nearest to the caller. A request passes from the caller
-// through the interceptors, first to last, to the bus. Responses and the end of the call pass from
-// the bus through the interceptors, last to first, to the caller. For each event, the next handler
-// is the one that follows in the event's direction.
+// The first interceptor is always the one nearest to the caller. Send events pass from the caller
+// through the interceptors to the bus, beginning with the first interceptor. Recv and Close events
+// pass from the bus through the interceptors to the caller, beginning with the last interceptor.
+// For each event, the next handler is the one that follows in the event's direction.
 type ClientMultiRPCHandler interface {
 	// Send sends the request. It is called on the caller's goroutine, and panics in Send are not
 	// recovered. If Send fails, it may be called again, which creates a new request. Once Send has
@@ -65,12 +64,12 @@ type ClientMultiRPCHandler interface {
 	// next.Recv before its Send returns.
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
 	// Recv handles a response or an error from a server. It is never called concurrently. If the
-	// whole call has failed, response is nil and err is the reason. If a handler passes on several
-	// responses, the caller sees the same [Response.ServerID] in all of them: the ID of the server
-	// whose response the handler received. A panic is logged and ends the call with code
-	// [errors.Internal].
+	// whole call has failed, response is nil and err is the reason. A handler may pass on several
+	// responses when it receives one. All of them then have the same [Response.ServerID], which is
+	// the ID of the server that sent the received response. A panic is logged and ends the call
+	// with code [errors.Internal].
 	Recv(response proto.Message, err error)
-	// Close is called when the call has ended, or when an interceptor ends it early by calling
+	// Close is called when the call has ended. An interceptor can end the call early by calling
 	// next.Close. Close is called exactly once for each handler, even if Send failed or panicked.
 	// Recv is not called after Close.
 	Close()
@@ -104,10 +103,10 @@ type ServerRPCInterceptor func(
 // and dynamic messages are accepted.
 //
 // The first interceptor is the outermost: nearest to the user of the stream on a client, and
-// nearest to the bus on a server. Sent messages and closes pass from the user through all
-// interceptors to the bus. Received messages pass through all interceptors in the opposite
-// direction, from the bus to the stream's channel. For each event, the next handler is the one that
-// follows in the event's direction.
+// nearest to the bus on a server. Send and Close events pass from the user through all interceptors
+// to the bus. Recv events pass in the opposite direction, from the bus through all interceptors to
+// the stream's channel. For each event, the next handler is the one that follows in the event's
+// direction.
 type StreamHandler interface {
 	// Recv handles a received message. The message is acknowledged when it is put into the stream's
 	// channel. If a handler drops the message instead, the message is acknowledged once Recv has

@@ -40,8 +40,8 @@ func wrongMessage(kind string, method *registry.Method, err error) error {
 	return errors.NewErrorf(errors.Internal, "%s of %s from an interceptor: %w", kind, method.FullName(), err)
 }
 
-// ensureCode returns err if it has an error code, and otherwise converts it to an error with a
-// code. The errors of calls always have a code, but interceptors may return errors without one.
+// ensureCode returns err if it has an error code. Otherwise, it converts err to an error with a
+// code. The errors of calls always have a code, but interceptors may return errors without a code.
 func ensureCode(err error) error {
 	if _, coded := errors.AsType[errors.Error](err); coded {
 		return err

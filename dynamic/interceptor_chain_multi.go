@@ -25,7 +25,7 @@ type multiChain struct {
 	closed []atomic.Bool
 
 	mu sync.Mutex
-	// sent reports whether a request has been sent or is being sent.
+	// sent is true while a request is being sent, and after it has been sent.
 	sent bool
 	// frozen reports whether the first handler's Send has returned. After that, no request can be
 	// sent, because no goroutine would read the responses.
@@ -41,7 +41,7 @@ type multiChain struct {
 	done bool
 }
 
-// multiStage is the next handler that the interceptor with this index receives.
+// multiStage is passed to the interceptor with the given index as its next handler.
 type multiStage struct {
 	chain *multiChain
 	index int
@@ -158,7 +158,7 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 	return err
 }
 
-// errStarted returns the error for a call of Send that is not allowed: the request was already
+// errStarted returns the error for a call of Send that comes too late. The request was already
 // sent, or the first handler's Send has returned.
 func (c *multiChain) errStarted() error {
 	return errors.NewErrorf(
@@ -273,8 +273,8 @@ func (c *multiChain) end() {
 	notify(call)
 }
 
-// notify wakes the goroutine that waits in next. It does nothing if call is nil, because no request
-// has been sent in that case.
+// notify wakes the goroutine that waits in next. It does nothing if call is nil, which means that
+// no request has been sent.
 func notify(call *multiCall) {
 	if call != nil {
 		call.wakeup.Send()

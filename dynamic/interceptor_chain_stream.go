@@ -16,7 +16,7 @@ import (
 // StreamContext returns the context of a stream. next must be the handler that was passed to a
 // [StreamInterceptor]; for any other handler, StreamContext returns [context.Background]. On a
 // server, the context carries the client's ID and metadata; see [RequestInfoFromContext]. On a
-// client, until the stream is open, it is the context passed to OpenStream.
+// client, it is the context passed to OpenStream until the stream is open.
 func StreamContext(next StreamHandler) context.Context {
 	stage, ok := next.(streamStage)
 	if !ok {
@@ -29,7 +29,7 @@ func StreamContext(next StreamHandler) context.Context {
 // context. On a server, ctx becomes the context of the stream. On a client, ctx replaces the
 // context passed to OpenStream, so the metadata in ctx is sent when the stream is opened.
 // SetStreamContext must be called before the interceptor returns its handler. Later calls have no
-// effect, and neither do calls for a handler that was not passed to an interceptor.
+// effect. The same is true if next was not passed to an interceptor.
 func SetStreamContext(next StreamHandler, ctx context.Context) {
 	if stage, ok := next.(streamStage); ok && !stage.chain.built {
 		stage.chain.context = ctx
@@ -58,7 +58,7 @@ type streamChain struct {
 	refusal atomic.Pointer[error]
 
 	// receiving counts the messages that are being put into the user's channel. The channel is
-	// closed only after all of them are in it.
+	// closed only after all of these messages are in it.
 	receiving *lifecycle.Gate
 	// pendingAck is the message that is passing through the handlers and has not been acknowledged
 	// yet. It is nil if there is no such message.
@@ -67,7 +67,7 @@ type streamChain struct {
 	readerGone atomic.Bool
 }
 
-// streamStage is the next handler that the interceptor with this index receives.
+// streamStage is passed to the interceptor with the given index as its next handler.
 type streamStage struct {
 	chain *streamChain
 	index int
@@ -199,9 +199,9 @@ func (c *streamChain) finish(cause error) {
 // receive passes a message through the handlers into the user's channel. It returns false if no
 // more messages can be delivered. It is called only by the pump, the stream's delivery goroutine.
 //
-// If the handlers pass the message on, it is acknowledged by the method recv, and otherwise by
-// receive. The field pendingAck ensures that the message is acknowledged only once, even if a
-// handler passes on several messages.
+// If the handlers pass the message on, the method recv acknowledges it. Otherwise, receive does so.
+// The field pendingAck ensures that the message is acknowledged only once, even if a handler passes
+// on several messages.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
 	c.pendingAck.Store(&message)
 	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
@@ -243,11 +243,11 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 	return nil
 }
 
-// SendBounds returns the limits that would apply to a Send made now with opts. ctx and deadline
-// limit how long the Send may take. window is the size of the stream's send window, or 0 if the
-// stream has none. next must be the handler that was passed to a [StreamInterceptor]; for any other
-// handler, the context is [context.Background]. If the stream is not open yet, SendBounds returns
-// the context of [StreamContext] and zero values.
+// SendBounds returns the limits that would apply to a call of Send at this moment with opts. ctx
+// and deadline limit how long Send may take. window is the size of the stream's send window, or 0
+// if the stream has none. next must be the handler that was passed to a [StreamInterceptor]; for
+// any other handler, the context is [context.Background]. If the stream is not open yet, SendBounds
+// returns the context of [StreamContext] and zero values.
 func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, deadline time.Time, window int) {
 	stage, ok := next.(streamStage)
 	if !ok {

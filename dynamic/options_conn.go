@@ -16,7 +16,7 @@ type connOptions struct {
 	// timeout is the timeout set with WithClientTimeout, or 0 if the option is not used.
 	timeout          time.Duration
 	selectionTimeout time.Duration
-	maxFrameSize     int // bytes; 0 means no limit
+	maxFrameSize     int // in bytes; 0 means no limit
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive     time.Duration
 	requestHooks  []RequestHook
@@ -25,8 +25,8 @@ type connOptions struct {
 	logger        *slog.Logger
 }
 
-// adaptiveSelection returns the SelectionOpts for calls that select a server by affinity and have
-// no SelectionOpts of their own.
+// adaptiveSelection returns the SelectionOpts for calls that select a server by affinity, if the
+// caller has not passed any.
 func (o *connOptions) adaptiveSelection() SelectionOpts {
 	return SelectionOpts{AffinityTimeout: o.selectionTimeout, ShortCircuitTimeout: DefaultShortCircuitTimeout}
 }
@@ -61,11 +61,11 @@ func WithClientTimeout(timeout time.Duration) ConnOption {
 }
 
 // WithSelectionTimeout limits how long a call waits for a sign that a server has received the
-// request. It applies to calls without [SelectionOpts]. For most methods, the sign is a claim. For
-// a queue method, a single server receives the request and sends no claim. Instead, this server
-// tells the client if the handler takes longer than a fifth of a second or a quarter of timeout,
-// whichever is shorter. If no sign arrives in time, the call fails with code unavailable. By
-// default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
+// request. The limit applies only to calls that do not use [WithSelectionOpts]. For most methods,
+// the sign is a claim. For a queue method, a single server receives the request and sends no claim.
+// Instead, if the handler takes longer than a fifth of a second or a quarter of timeout, whichever
+// is shorter, the server tells the client. If no sign arrives in time, the call fails with code
+// unavailable. By default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {
@@ -77,8 +77,8 @@ func WithSelectionTimeout(timeout time.Duration) ConnOption {
 // ConnOption configures [NewConn].
 type ConnOption interface{ applyConn(o *connOptions) }
 
-// WithRequestHooks adds hooks that are called for each request, in the given order. The hooks are
-// the same as the request hooks of psrpc. Interceptors can do more; see [ClientRPCInterceptor].
+// WithRequestHooks adds hooks that are called for each request, in the given order. psrpc has the
+// same hooks. Interceptors can do more; see [ClientRPCInterceptor].
 func WithRequestHooks(hooks ...RequestHook) ConnOption {
 	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
 }
@@ -88,7 +88,7 @@ func WithResponseHooks(hooks ...ResponseHook) ConnOption {
 	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
 }
 
-// maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout. A request
-// contains the time at which it expires, in nanoseconds since the Unix epoch. This int64 cannot
-// represent times after the year 2262.
+// maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout. The
+// maximum is needed because a request contains the time at which it expires as an int64, in
+// nanoseconds since the Unix epoch. An int64 cannot represent times after the year 2262.
 const maxTimeout = 100 * 365 * 24 * time.Hour

@@ -46,8 +46,8 @@ func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOpti
 }
 
 // WithServerStreamInterceptors adds interceptors for the streams of a server or service. The first
-// interceptor is the outermost, which is the one closest to the bus. Interceptors of the server are
-// outside those of the service. If an interceptor is nil, [Server.Register] returns an error.
+// interceptor is the outermost and thus closest to the bus. Interceptors of the server are outside
+// those of the service. If an interceptor is nil, [Server.Register] returns an error.
 func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOption {
 	return serverInterceptorOption(func(s *serverInterceptors) {
 		appendNonNil(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
@@ -80,8 +80,8 @@ func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) C
 }
 
 // WithClientStreamInterceptors adds interceptors for the streams of a conn. The first interceptor
-// is the outermost, which is the one closest to the user of the stream. If an interceptor is nil,
-// [NewConn] returns an error.
+// is the outermost and thus closest to the user of the stream. If an interceptor is nil, [NewConn]
+// returns an error.
 func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)
@@ -89,8 +89,8 @@ func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption 
 }
 
 // WithSubscriptionInterceptors adds interceptors for the updates received by the subscriptions of a
-// conn. The first interceptor is the outermost, which is the one closest to the bus. It receives
-// each update first. If an interceptor is nil, [NewConn] returns an error.
+// conn. The first interceptor is the outermost, which is the one closest to the bus. The outermost
+// interceptor receives each update first. If an interceptor is nil, [NewConn] returns an error.
 func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnOption {
 	return connInterceptorOption(func(c *clientInterceptors) {
 		appendNonNil(&c.subscription, &c.err, "WithSubscriptionInterceptors", interceptors)

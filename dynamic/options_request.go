@@ -17,22 +17,23 @@ type requestOptions struct {
 	// WithExpectedResponses is not used.
 	expected int
 	// serverIDs holds the pointers passed to WithPeer. When the call ends, the ID of the server
-	// that answered is stored wherever they point.
+	// that has answered is stored in each of these variables.
 	serverIDs []*string
 
 	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages. It is
 	// 0 for the default size.
 	bufferSize int
 	overflow   OverflowPolicy
-	// window is the send window of a stream, in messages. It is 0 if the stream has no window.
+	// window is the size of a stream's send window, in messages. It is 0 if the stream has no
+	// window.
 	window int
 
 	// interceptors holds the interceptors of this request only. It is nil if there are none.
 	interceptors *clientInterceptors
 }
 
-// newRequestOptions applies opts and returns the result. If opts is empty, as for most requests, it
-// returns early: the variable o is allocated on the heap when it is declared.
+// newRequestOptions applies opts and returns the result. Most requests have no options. For these,
+// newRequestOptions returns before it declares the variable o, which is allocated on the heap.
 func newRequestOptions(opts []RequestOption) requestOptions {
 	if len(opts) == 0 {
 		return requestOptions{}
@@ -67,10 +68,10 @@ func WithTopic(parts ...string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.topic, o.hasTopic = parts, true })
 }
 
-// WithExpectedResponses ends a multi call as soon as n servers have responded. Some buses do not
-// report how many receivers a request has reached: NATS, and Redis Cluster without sharded pub/sub.
-// On these buses, a multi call without this option lasts until its timeout. If n is zero or
-// negative, the option has no effect.
+// WithExpectedResponses ends a multi call as soon as n servers have responded. On NATS, and on a
+// Redis Cluster without sharded pub/sub, a multi call without this option lasts until its timeout.
+// These buses do not report how many receivers a request has reached. If n is zero or negative, the
+// option has no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }
@@ -97,10 +98,10 @@ func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string
 	return outgoingMetadata(ContextWithMetadata(ctx, o.metadata))
 }
 
-// WithPeer makes a single call store the ID of the server that answered in *serverID when the call
-// ends. If no server answered, the call stores the ID of the selected server, or an empty string if
-// no server was selected. The option may be used several times, so an interceptor can pass a
-// variable of its own.
+// WithPeer tells the caller which server has answered a single call. When the call ends, the ID of
+// that server is stored in *serverID. If no server has answered, the ID of the selected server is
+// stored, or an empty string if no server was selected. The option may be used several times, so an
+// interceptor can pass a variable of its own.
 func WithPeer(serverID *string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.serverIDs = append(o.serverIDs, serverID) })
 }
@@ -114,8 +115,9 @@ type OverflowPolicy uint8
 
 const (
 	// DropOldest drops the oldest buffered update to make room for the new one. It is the default.
-	// Without [WithBufferSize], the subscription's channel can hold up to 1024 updates, which are
-	// not dropped. Instead, DropOldest drops the oldest of the updates that wait behind them.
+	// If [WithBufferSize] is not used, DropOldest does not drop the up to 1024 updates that are
+	// already in the subscription's channel. It drops the oldest of the updates that wait for room
+	// in the channel.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest

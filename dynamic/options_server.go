@@ -23,7 +23,7 @@ type serverOptions struct {
 	id            string
 	timeout       time.Duration
 	logger        *slog.Logger
-	maxFrameSize  int // bytes; 0 means no limit
+	maxFrameSize  int // in bytes; 0 means no limit
 	maxConcurrent int // number of requests; 0 means no limit
 	// maxPendingClaims, maxPendingClaimBytes and grantTimeout limit the requests that wait for a
 	// grant.
