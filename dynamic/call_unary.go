@@ -29,7 +29,7 @@ import (
 // A request for a queue method reaches only one server, which the bus selects. A claim and a grant
 // would add two messages and a round trip, so a dynpsrpc server answers immediately if
 // AnnounceAfter is set in the request. Such a call takes two messages, whereas psrpc needs four. A
-// psrpc server does not know AnnounceAfter and claims the request; the client then grants the claim.
+// psrpc server does not know AnnounceAfter and claims the request. The client then grants it.
 //
 // # Lost requests
 //

@@ -59,11 +59,10 @@ type HandlerOption interface {
 
 // WithAffinity sets the function that rates how well this server suits a request. The option is for
 // methods for which the client selects one of the servers that claim the request. The client
-// prefers the server with the highest affinity. A server with affinity 0 claims the request, but
-// the client selects it only if it uses a SelectionFunc or AcceptFirstAvailable; see
-// [SelectionOpts]. AcceptFirstAvailable is the default unless the method has AFFINITY routing. A
-// server with a negative affinity does not handle the request. Without this option, the affinity is
-// 1.
+// prefers the server with the highest affinity. A server with affinity 0 claims the request, but is
+// selected only by a client with a SelectionFunc or with AcceptFirstAvailable; see [SelectionOpts].
+// AcceptFirstAvailable is the default unless the method has AFFINITY routing. A server with a
+// negative affinity does not handle the request. Without this option, the affinity is 1.
 //
 // Req must be the request type of the handler. ctx carries the client's metadata (see
 // [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should
@@ -140,8 +139,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	}
 	bound := &boundHandler{requestType: requests, responseType: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		// Read bound.requestType for each request: an option may still change it after bound.decode
-		// has been set.
+		// Options may change bound.requestType after bound.decode has been set, so it is read for
+		// each request.
 		message, err := bound.requestType.Decode(raw)
 		return wire.Body{Message: message}, err
 	}
@@ -238,8 +237,7 @@ func isNil(message proto.Message) bool {
 type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
 
 // bindHandlers binds the handlers to the methods of the service of r. It returns the plans of all
-// methods that are served, keyed by method name. The returned error reports all problems, not only
-// the first.
+// methods that are served, keyed by method name. The error reports all problems.
 func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {

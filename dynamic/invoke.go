@@ -19,9 +19,10 @@ import (
 //     any type in the conn's registry;
 //   - nil, for an empty message.
 //
-// A map may contain messages, time.Time and time.Duration values at any depth. A message must be of
-// the type of its field, which may also be Any, Struct or Value. A duration in a numeric field is
-// sent in nanoseconds. A message with unknown fields is refused, because JSON would lose them.
+// A map may contain messages, time.Time and time.Duration values at any depth. A message in a map
+// must be of the type of its field, unless the field is an Any, Struct or Value. A duration in a
+// numeric field is sent in nanoseconds. A message with unknown fields is refused, because JSON
+// would lose them.
 //
 // If the request cannot be converted to the method's request type, it is not sent, and Invoke fails
 // with the code [errors.InvalidArgument]. Otherwise, Invoke returns the same errors as [NewClient]

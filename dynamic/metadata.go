@@ -42,8 +42,8 @@ func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	return provider.requestInfo(), true
 }
 
-// requestInfoProvider is implemented by requests, streams and updates that are being handled. It
-// creates a RequestInfo only when a handler asks for one, because most handlers do not need it.
+// requestInfoProvider is implemented by requests, streams and updates that are being handled. A
+// RequestInfo is created only when a handler asks for one, because most handlers do not need it.
 type requestInfoProvider interface{ requestInfo() RequestInfo }
 
 // ContextWithMetadata returns a copy of ctx that carries the given metadata. The metadata that ctx

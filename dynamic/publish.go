@@ -7,8 +7,9 @@ import (
 )
 
 // Publish is like [Registration.Publish], but sends the update through a conn, so it needs no
-// server. name is the full name of the method in the conn's registry. update may be anything that
-// [Invoke] accepts as a request, but of the method's output type.
+// server. name is the full name of the method in the conn's registry. update may have any of the
+// forms that [Invoke] accepts for a request, and must describe a message of the method's output
+// type.
 func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
 	if err := c.err(); err != nil {
 		return err

@@ -32,8 +32,8 @@ func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInte
 	}
 }
 
-// updateChannel returns the channel for a method's updates. The name of this channel is formed like
-// that of the channel for the requests of a call.
+// updateChannel returns the channel for a method's updates. The channel has the same name as the
+// request channel would have if the method were a call.
 func updateChannel(method *registry.Method, topic []string) bus.Channel {
 	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
 }
@@ -100,7 +100,7 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 	return nil
 }
 
-// updateNonce returns a random nonce for an update. It makes the frames of identical updates
+// updateNonce returns a random nonce for an update. The nonce makes the frames of identical updates
 // different. On Redis, the members of a queue use the hash of a frame to agree on which member
 // handles the frame. For five seconds, they drop identical frames as duplicates. If all subscribers
 // receive the update, no nonce is needed, and updateNonce returns 0.

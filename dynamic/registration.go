@@ -193,8 +193,8 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 }
 
 // subscribeCancels subscribes to the cancel frames of clients. A broker with access rules for psrpc
-// may deny this. In that case, subscribeCancels logs a warning and returns nil. If a caller
-// abandons a call, the handler then runs until its deadline.
+// may deny this. In that case, subscribeCancels logs a warning and returns nil. The handlers of
+// calls that their callers abandon then run until their deadlines.
 func (r *Registration) subscribeCancels(ctx context.Context) error {
 	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
 	err := r.cancelSubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel)
@@ -266,8 +266,7 @@ func (r *Registration) drainEndpoint(name string) bool {
 	}
 	delete(r.endpoints, name)
 	// Close no longer finds e in r.endpoints, but it also waits for r.drainingEndpoints. Enter
-	// cannot fail, because r.closed is false and Close sets it before it closes
-	// r.drainingEndpoints.
+	// cannot fail: r.closed is false, and Close sets r.closed before it closes r.drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	e.drain()
@@ -340,7 +339,7 @@ func (r *Registration) onCancel(frame []byte) {
 }
 
 // endpointName returns the name of a method's endpoint for a topic. It is the name of the request
-// channel, so that each topic has an endpoint name of its own.
+// channel. Different topics therefore have different endpoint names.
 func (r *Registration) endpointName(method *registry.Method, parts []string) string {
 	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
 }

@@ -11,9 +11,9 @@ import (
 // Replace replaces the service with another version without an interruption. All methods move to
 // the new version at the same moment. Each request is handled by exactly one of the two versions.
 // Requests sent after Replace has returned are never handled by r. Requests and streams that r is
-// already handling continue. To end the streams and wait for the handlers, call Close on r; to
-// cancel the handlers, call Kill. Replace returns the registration of the new version. Use only
-// that registration from then on.
+// already handling continue. To end the streams and wait for the handlers, call Close on r. To
+// cancel the handlers, call Kill on r. Replace returns the registration of the new version. Use
+// only that registration from then on.
 //
 // The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
 // Topics registered on r are also registered for the new version if the method still takes such a

@@ -20,8 +20,8 @@ type RPCInfo struct {
 	// Descriptor is the method from the registry.
 	Descriptor *registry.Method
 
-	// client computes the timeout and expiry of single and multi calls on a client. It is nil for
-	// all other calls, and outside client interceptors.
+	// client computes the timeout and expiry of single and multi calls on a client. It is set only
+	// for the interceptors of such calls.
 	client callBounds
 }
 
@@ -38,10 +38,10 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 	}
 }
 
-// Deadline returns the deadline that a single or multi call would have if a client made it now with
-// ctx and opts. The deadline depends on the timeout in opts, the timeout of the conn, and the
-// deadline of ctx. An interceptor that retries a call should call Deadline only once, before the
-// first attempt.
+// Deadline returns the deadline that a single or multi call would have if it were made now with ctx
+// and opts. The deadline depends on the timeout in opts, the timeout of the conn, and the deadline
+// of ctx. An interceptor that retries a call should call Deadline only once, before the first
+// attempt.
 //
 // For streams, for subscriptions and on a server, Deadline returns the deadline of ctx, or the zero
 // time if ctx has none.

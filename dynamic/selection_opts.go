@@ -22,8 +22,8 @@ const (
 // affinity. For a method with affinity routing, the selection is adaptive: the client selects the
 // server with the highest affinity as soon as every server has answered. The client assumes that
 // every server has answered when the number of answers equals the number of receivers counted by
-// the bus. It also does so when all servers that answered the previous call to the same method and
-// topic have answered again. If some servers do not answer, the selection ends
+// the bus. The client also assumes this when all servers that answered the previous call to the
+// same method and topic have answered again. If some servers do not answer, the selection ends
 // [DefaultShortCircuitTimeout] after the first claim, and no later than the selection timeout. The
 // next call waits for such a server only if its claim has arrived in the meantime.
 type SelectionOpts struct {

@@ -268,8 +268,8 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// publishToClient sends a response or a claim to a client. If that fails, publishToClient counts the
-// frame and logs a warning. ctx limits how long publishToClient waits for a busy bus.
+// publishToClient sends a response or a claim to a client. If that fails, publishToClient counts
+// the frame and logs a warning. ctx limits how long publishToClient waits for a busy bus.
 func (s *Server) publishToClient(
 	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
 ) error {
@@ -316,8 +316,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	// Services that were killed earlier are no longer registered, so the loop above has not waited
-	// for their handlers.
+	// The loop above has not waited for the handlers of services that were killed earlier, because
+	// these services are no longer registered.
 	if err := waitFor(ctx, idle); err != nil {
 		return errors.NewErrorf(errors.FromContext(err).Code(),
 			"server %s: handlers were still running: %w", s.ID(), err)

@@ -9,7 +9,7 @@ import (
 )
 
 // minAnnounceAfter is the shortest time after which a server announces that it is handling a
-// request. Without a minimum, a client could make the server announce every request.
+// request. It limits how many announcements a client can cause.
 const minAnnounceAfter = 10 * time.Millisecond
 
 // announcer tells the client that the server is still handling a request if the handler takes long.
@@ -41,8 +41,8 @@ func (p *announcerPool) deadline(now time.Time, announceAfter uint32) int64 {
 	return int64(now.Sub(p.epoch) + after)
 }
 
-// start returns an announcer that announces the request c at the time c.announceAt, unless the
-// announcer is passed to stop before.
+// start returns an announcer for the request c. It announces the request at the time c.announceAt,
+// unless it is passed to stop earlier.
 func (p *announcerPool) start(c *serverCall) *announcer {
 	a, ok := p.pool.Get().(*announcer)
 	if !ok {

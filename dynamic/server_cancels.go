@@ -25,8 +25,8 @@ type cancelShard struct {
 }
 
 // add adds a request, so that the client can cancel ctx by sending a cancel frame with the request
-// ID. If requestID does not have the format of dynpsrpc's IDs, add does nothing: clients that use
-// other formats never send cancel frames.
+// ID. If requestID does not have the format of dynpsrpc's IDs, add does nothing, because only
+// dynpsrpc clients send cancel frames.
 func (t *cancelTable) add(requestID []byte, ctx *lazyctx.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

@@ -25,8 +25,7 @@ const (
 // request has no goroutine.
 type pendingClaims struct {
 	options *serverOptions
-	// evicted is called for each request that was removed because of a limit. mu is not held during
-	// the call.
+	// evicted is called, without mu, for each request that was removed because of a limit.
 	evicted func(claim *pendingClaim)
 
 	mu sync.Mutex
@@ -135,8 +134,8 @@ func (p *pendingClaims) remove(claim *pendingClaim) {
 }
 
 // resolve passes the client's decision to the request. Only the first decision about a request
-// counts. A decision about an unknown request is ignored: it reaches all servers of the method,
-// including those that did not claim the request.
+// counts. A decision about an unknown request is ignored. It may be unknown because a decision
+// reaches all servers of the method, including those that did not claim the request.
 func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	claim := p.byID[string(requestID)]
@@ -146,7 +145,8 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	}
 }
 
-// abandon gives up all waiting requests for whose endpoint the function ended returns true.
+// abandon calls the function ended with the endpoint of each waiting request. If it returns true,
+// abandon gives up the request.
 func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	var abandoned []*pendingClaim
 	p.mu.Lock()
@@ -204,8 +204,8 @@ func (c *pendingClaim) release() {
 //
 // Claims and grants ensure that exactly one server handles a request that the bus delivers to
 // several servers. Each server that can handle the request publishes a claim with its affinity. The
-// client selects one of these servers and publishes a grant with the ID of the selected server,
-// which all of them receive. Only the client can make this decision, because it alone receives all
+// client selects one of these servers and publishes a grant with the ID of that server. All servers
+// receive the grant. Only the client can make this decision, because only the client receives all
 // claims and knows whether it is still waiting.
 type claimOffer struct {
 	plan      *serverPlan

@@ -16,7 +16,7 @@ type requestClock struct {
 	// nanoseconds since the Unix epoch. It is 0 if the request does not contain the time.
 	sentAt int64
 	// maybeExpired reports whether the request looks expired, but may also come from a client whose
-	// clock is slow. If the client sends a grant, it is still waiting, and its clock must be slow.
+	// clock is slow. If the client sends a grant, it is still waiting, so its clock must be slow.
 	// See computeDeadline.
 	maybeExpired bool
 	// skewed reports whether the request has shown that the client's clock is wrong.
@@ -93,7 +93,8 @@ func (c *requestClock) warnIfSkewed(plan *serverPlan) {
 	}
 }
 
-// warnClockSkew logs a warning about a client whose clock is wrong. It warns at most once per client.
+// warnClockSkew logs a warning about a client whose clock is wrong. It warns at most once per
+// client.
 func (p *serverPlan) warnClockSkew(client *clientEntry) {
 	if client.clock.FirstWarning() {
 		p.server.options.logger.Warn("dynpsrpc: client clock is skewed",

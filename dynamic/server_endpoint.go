@@ -87,9 +87,9 @@ func (e *endpoint) drain() {
 		}
 	})
 	if e.inbound.isStream {
-		// The subscription stays open while other endpoints use the inbound, so stream opens may
-		// still arrive. Because inFlight is closed, e rejects them. Another server, or another
-		// version of the service, can claim them.
+		// The subscription stays open while other endpoints use the inbound, so requests to open
+		// streams may still arrive. Because inFlight is closed, e does not claim them. Another
+		// server, or another version of the service, can claim them.
 		e.inFlight.Close()
 	}
 	e.inbound.detach(e)

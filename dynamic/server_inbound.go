@@ -150,9 +150,10 @@ func (i *inbound) onStream(frame []byte) {
 	}
 }
 
-// detach closes the streams of e. It also closes the subscription i.frames if no endpoint needs it
-// any more. For calls, this is the case if e is the current endpoint. For streams, the subscription
-// receives the frames of all endpoints, so it is kept until the last endpoint has been detached.
+// detach closes the streams of e. It also closes the subscription i.frames if no endpoint needs
+// that subscription any more. For calls, this is the case if e is the current endpoint. For
+// streams, the subscription receives the frames of all endpoints, so it is kept until the last
+// endpoint has been detached.
 func (i *inbound) detach(e *endpoint) {
 	if !i.isStream && i.current() == e {
 		i.frames.Close()

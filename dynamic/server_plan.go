@@ -27,8 +27,8 @@ func (p *serverPlan) reportPanic(ctx context.Context, source string, value any) 
 
 // callAffinity calls an affinity function. If the function panics, callAffinity reports the panic
 // and returns a negative affinity, which declines the request. It does the same if the function
-// calls runtime.Goexit. In that case recover returns nil, so the variable completed shows whether
-// the function has returned.
+// calls runtime.Goexit. recover returns nil in that case, so the variable completed is used to find
+// out whether the function has returned.
 func (p *serverPlan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
 	completed := false
 	defer func() {

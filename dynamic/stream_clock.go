@@ -14,8 +14,8 @@ import (
 // A message that the bus has held up and a message from a side whose clock is slow look the same.
 // The delays of earlier frames show which of the two is the case; see [clockskew.Offset]. In
 // addition, the frames of a stream arrive in the order in which they were sent, so a frame was sent
-// after the frame before it. If it seems to have been sent earlier, the clock of one side has been
-// set, or has always been wrong.
+// after the frame before it. If a frame seems to have been sent earlier, the clock of one side has
+// been set, or has always been wrong.
 type streamClock struct {
 	// offset is the estimated offset of the other side's clock. On a server, all streams of the
 	// same client share it.
@@ -63,8 +63,8 @@ func (c *streamClock) age(now, sent time.Time, arrived, lifetime time.Duration) 
 	}
 	minimum, known := c.offset.MinDelay(now)
 	minimum = min(minimum, delay)
-	// The time in a frame is set before the sender waits for its turn to send the frame. It waits
-	// no longer than for the lifetime of the frame.
+	// A sender sets the time in a frame and then waits for its turn to send the frame. It waits no
+	// longer than for the lifetime.
 	oldest := arrived - time.Duration(c.sentAfter.Load()) + lifetime + clockskew.Tolerance
 	switch {
 	case delay < 0:

@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// ErrKeepaliveTimeout is the error of a stream for which no frame has arrived from the other side
-// for three keepalive intervals. See [WithKeepalive].
+// ErrKeepaliveTimeout is the error of a stream that was closed because no frame had arrived from
+// the other side for too long. See [WithKeepalive] and [WithStreamIdleTimeout].
 var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vanished")
 
 // Close closes the stream on this side and sends cause to the other side. Messages that are already

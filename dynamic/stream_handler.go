@@ -37,8 +37,8 @@ type StreamHandlerOption interface {
 // stream is closed with the error that handle returned; see the method Close of [ClientStream]. To
 // keep the stream open, handle can call the method Hijack of [ServerStream].
 //
-// The stream's context ends when the stream is closed. Otherwise, handle may run as long as it
-// wants. When the server is shut down, or the service or topic is deregistered, its streams are
+// The stream's context ends when the stream is closed. The duration of handle is not limited in any
+// other way. When the server is shut down, or the service or topic is deregistered, its streams are
 // closed immediately with errors.ErrStreamEOF. [Server.Shutdown] and [Registration.Close] wait for
 // the handlers to return. If handle panics, the panic is logged and the stream is closed with code
 // [errors.Internal]. The panic value is not sent to the client.
@@ -93,10 +93,9 @@ func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 // The option is for methods for which the client selects one of the servers that claim the stream.
 // The client prefers the server with the highest affinity. Without this option, the affinity is 1.
 //
-// A server with affinity 0 claims the stream, but the client selects it only if it uses a
-// SelectionFunc or AcceptFirstAvailable; see [SelectionOpts]. AcceptFirstAvailable is the default
-// unless the method has AFFINITY routing. A server with a negative affinity does not claim the
-// stream.
+// A server with affinity 0 claims the stream, but is selected only by a client with a SelectionFunc
+// or with AcceptFirstAvailable; see [SelectionOpts]. AcceptFirstAvailable is the default unless the
+// method has AFFINITY routing. A server with a negative affinity does not claim the stream.
 //
 // ctx carries the client's metadata (see [RequestInfoFromContext]) and ends when the client's
 // request expires or is canceled. The function should return quickly. If it panics, the server does

@@ -112,7 +112,7 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 		return nil, err
 	}
 	if s.opening.keepalive.Load() == 0 {
-		s.windowSlots = nil // see WithStreamWindow
+		s.windowSlots = nil // no window without keepalives; see WithStreamWindow
 	}
 	server := c.server
 	s.opening.server.Store(&server)

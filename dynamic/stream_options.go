@@ -34,8 +34,8 @@ func (f sendOption) applySend(o *sendOptions) { f(o) }
 // WithStreamTimeout sets the time limit for one call of Send. If timeout is zero or negative, or if
 // the option is not used, a default limit applies. On a client, the default is the timeout that was
 // used to open the stream. On a server, it is the timeout set by [WithServerTimeout]. If the stream
-// has a send window (see [WithStreamWindow]), the message may take as long as the limit to get a
-// free slot, and then again as long to be acknowledged.
+// has a send window (see [WithStreamWindow]), Send waits for a free slot no longer than the limit.
+// The acknowledgement must then arrive within the limit, too.
 func WithStreamTimeout(timeout time.Duration) StreamOption {
 	return sendOption(func(o *sendOptions) {
 		if timeout > 0 {

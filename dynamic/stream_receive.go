@@ -57,9 +57,9 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time, arrived time.Durati
 	}
 }
 
-// pump delivers messages until the stream is closed. It then delivers the messages that arrived
-// earlier, as long as the user reads them. When pump returns, all calls to Close and all keepalive
-// checks of the stream have ended.
+// pump delivers messages until the stream is closed. After that, it delivers the messages that
+// arrived before the close, as long as the user reads them. When pump returns, all calls to Close
+// and all keepalive checks of the stream have ended.
 func (s *stream) pump() {
 	defer close(s.pumpDone)
 	for s.pumpNext() {

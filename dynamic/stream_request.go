@@ -188,8 +188,8 @@ func (req *streamRequest) intercept(s *stream) error {
 	r := req.plan.registration
 	return r.panics().guard(s.context, s.method, func() error {
 		interceptors := slices.Clone(r.interceptors.stream)
-		// The first interceptor of newStreamChain must be the one nearest to the user. In the
-		// options of a server, however, the first interceptor is nearest to the bus.
+		// newStreamChain needs the interceptor nearest to the user first. On a server, however, the
+		// interceptor nearest to the bus is the first.
 		slices.Reverse(interceptors)
 		chain, err := newStreamChain(s.context, r.panics(), interceptors, newRPCInfo(s.method, s.topic))
 		if chain != nil {
@@ -235,7 +235,7 @@ func (req *streamRequest) newStream() *stream {
 	r, bound := req.plan.registration, req.plan.handler.stream
 	window := bound.window
 	if req.request.Keepalive == 0 {
-		window = 0 // see WithStreamWindow
+		window = 0 // no window without keepalives; see WithStreamWindow
 	}
 	s := newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
@@ -251,7 +251,7 @@ func (req *streamRequest) newStream() *stream {
 }
 
 // establish adds the stream to the endpoint's table of streams, starts the pump and acknowledges
-// the request. If any of these fails, establish closes the stream and returns false.
+// the request. If one of these steps fails, establish closes the stream and returns false.
 func (req *streamRequest) establish(s *stream) bool {
 	server, streams := req.plan.server, &req.endpoint.inbound.streams
 	switch err := streams.add(s); {

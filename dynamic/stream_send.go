@@ -25,8 +25,8 @@ type inFlightMessage struct {
 	// context limits how long publishing the message may take.
 	context lazyctx.Context
 	timer   *time.Timer
-	// result is a channel of capacity one. Send waits on it for the error of the message, or for
-	// nil. If the stream has a send window, result is nil, because Send does not wait.
+	// result is a channel of capacity one. It receives the error of the message, or nil, for the
+	// waiting Send. If the stream has a send window, result is nil, because Send does not wait.
 	result chan error
 }
 
@@ -52,7 +52,7 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 		return err
 	case <-o.done:
 		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
-		return <-m.result // err, or an earlier result
+		return <-m.result // the error passed to complete, or an earlier result
 	}
 }
 

@@ -72,8 +72,8 @@ type ServerStream[Send, Recv proto.Message] interface {
 	Hijack()
 }
 
-// Flusher is implemented by all streams created by this package. A handler whose stream has a send
-// window can obtain it with a type assertion: stream.(dynamic.Flusher).
+// Flusher is implemented by all streams created by this package. In a handler, use a type assertion
+// to get the Flusher of a stream: stream.(dynamic.Flusher).
 type Flusher interface {
 	// Flush waits until all messages sent so far have been acknowledged. It returns an error if a
 	// message was not acknowledged or if ctx ends first. Flush is needed only on a stream with a
@@ -128,8 +128,9 @@ func (t *typedStream[Send, Recv]) deliver(message proto.Message, expired <-chan 
 }
 
 // deliverAfterClose delivers a message that arrived before the stream was closed. It returns false
-// if the user closes the stream, or does not read the message within the timeout of the stream.
-// Without the timeout, the goroutine of the stream would never end if the user has stopped reading.
+// if the user closes the stream, or does not read the message within the timeout of the stream. If
+// there were no timeout, the goroutine of the stream would never end once the user has stopped
+// reading.
 func (t *typedStream[Send, Recv]) deliverAfterClose(message Recv) bool {
 	timer := time.NewTimer(t.timeout)
 	defer timer.Stop()

@@ -187,8 +187,7 @@ func (s *subscription[Resp]) end(err error) {
 }
 
 // endAsync ends the subscription in the background. The bus callback and the goroutines that
-// inFlight counts must use endAsync: the method end waits for them, so calling it would be a
-// deadlock.
+// inFlight counts must use endAsync. They cannot call the method end, because it waits for them.
 func (s *subscription[Resp]) endAsync(err error) {
 	// goTracked fails only if the conn is closing, and then the conn ends the subscription.
 	_ = s.plan.conn.goTracked(func() { s.end(err) })
@@ -246,7 +245,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				// In the bus callback, calling the method end would be a deadlock.
+				// The method end would wait for the bus callback, which is running now.
 				s.endAsync(errors.ErrSlowConsumer)
 			}
 			return

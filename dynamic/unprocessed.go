@@ -2,10 +2,10 @@ package dynamic
 
 import "github.com/dynpsrpc/dynpsrpc/errors"
 
-// Unprocessed returns err with a mark that the server has not done any work for the request. The
-// call can then safely be retried. Handlers and interceptors on a server return the marked error,
-// and the client detects the mark with [IsUnprocessed]. The code, text and details of err are
-// preserved. If err is nil, Unprocessed returns nil.
+// Unprocessed marks err to say that the server has done no work for the request, so that the call
+// can safely be retried. Handlers and interceptors on a server return the marked error, and the
+// client detects the mark with [IsUnprocessed]. The code, text and details of err are preserved. If
+// err is nil, Unprocessed returns nil.
 //
 // The mark is not sent to psrpc clients. It is also not sent in responses to multi calls or on
 // streams.

@@ -68,7 +68,7 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback undoes a call to register: the service replaced, which belongs to v, takes the place of s
+// rollback undoes a call to register. The service replaced belongs to v, and takes the place of s
 // again. s belongs to a newer version.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)

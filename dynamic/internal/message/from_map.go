@@ -339,7 +339,8 @@ func encodesItself(value any) bool {
 	}
 }
 
-// containsMessage reports whether a struct contains a message in a field that encoding/json encodes.
+// containsMessage reports whether a struct contains a message in a field that encoding/json
+// encodes.
 func containsMessage(v reflect.Value, depth int) bool {
 	if depth > maxMapDepth || !v.IsValid() || !v.CanInterface() {
 		return false

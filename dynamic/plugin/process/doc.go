@@ -54,7 +54,7 @@
 //
 // If the process exits although the host has not stopped it, the plugin becomes degraded (see
 // plugin.Degraded) and the process is restarted. The delay before the first restart is 100
-// milliseconds. It doubles with each restart, up to 30 seconds, and includes jitter. After a process
+// milliseconds. It doubles with each restart, up to 30 seconds, and includes jitter. When a process
 // has run for at least 10 seconds, the delay is reset. Use [WithBackoff] to change the delays.
 //
 // # Ordering
