@@ -252,8 +252,8 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 }
 
 // nextDeadline returns the time at which the timer must expire, measured from c.started. While the
-// call awaits a sign, the timer must expire one selection timeout after the time from, but not
-// after the timeout of the call.
+// call awaits a sign, this is one selection timeout after from, but no later than the timeout of
+// the call.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -267,12 +267,12 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 // this process has not been able to run for some time.
 const maxTimerDelay = 20 * time.Millisecond
 
-// onTimeout is called when the timer of the inbox has expired. It ends the call unless the timer
-// limited only the wait for a sign of a server. If there has been a sign, onTimeout sets the timer
-// to the timeout of the call.
+// onTimeout is called when the timer of the inbox has expired. It ends the call, unless the timer
+// limited only the wait for a sign of a server and there has been a sign. In that case, onTimeout
+// sets the timer to the timeout of the call.
 //
 // If the timer has expired too late, this process has not been able to run for some time. A sign
-// may have arrived but not been read yet, so the wait begins anew.
+// may have arrived without having been read, so the wait begins anew.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {

@@ -127,11 +127,10 @@ func (r *Registration) endpoint(name string) *endpoint {
 // Shutdown see the state either before or after the transfer.
 //
 // An inbound that receives a frame reads its target without a lock, even during the transfer. The
-// first loop gives every inbound a target that depends on the flag switched. As long as the flag is
-// false, the target is the old endpoint. Setting the flag switches all methods at once. A client
-// that has received a response from the new version of one method can thus no longer reach the old
-// version of another method. The second loop removes the flag and the references to the old
-// endpoints.
+// first loop gives every inbound a target with a common flag. As long as the flag is false, frames
+// go to the old endpoints. Setting the flag switches all methods at once. A client that has
+// received a response from the new version of one method can thus no longer reach the old version
+// of another method. The second loop removes the flag and the references to the old endpoints.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()

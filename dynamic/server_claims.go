@@ -145,8 +145,8 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	}
 }
 
-// abandon calls the function ended with the endpoint of each waiting request. If it returns true,
-// abandon gives up the request.
+// abandon calls ended with the endpoint of each waiting request. If ended returns true, abandon
+// gives up the request.
 func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	var abandoned []*pendingClaim
 	p.mu.Lock()

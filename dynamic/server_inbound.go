@@ -32,17 +32,18 @@ type inbound struct {
 
 	target atomic.Pointer[target]
 	// endpoints counts the endpoints that use the inbound and have not been detached. When it drops
-	// to zero, the subscription frames is closed.
+	// to zero, the subscription in the field frames is closed.
 	endpoints atomic.Int32
 	// grantsOpen counts the endpoints that may still receive grants. When it drops to zero, the
-	// subscription grants is closed.
+	// subscription in the field grants is closed.
 	grantsOpen atomic.Int32
 }
 
-// target determines which endpoint receives the frames of an inbound. If the flag switched is set,
-// this is the field successor; otherwise, it is the field endpoint. While Replace transfers the
-// inbounds of a service to a new version, all of these inbounds share one flag. Setting the flag
-// moves all methods to the new version at the same moment. At all other times, switched is nil.
+// target determines which endpoint receives the frames of an inbound. If the field switched points
+// to true, the frames go to successor. Otherwise, they go to endpoint. While Replace transfers the
+// inbounds of a service to a new version, the targets of all these inbounds share one flag. Setting
+// this flag moves all methods to the new version at the same moment. At all other times, the field
+// switched is nil.
 type target struct {
 	endpoint, successor *endpoint
 	switched            *atomic.Bool

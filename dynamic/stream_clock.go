@@ -45,7 +45,7 @@ func (c *streamClock) deadline(frame *wire.Stream, now time.Time, arrived time.D
 	return arrived + lifetime - age
 }
 
-// passed records that all further frames were sent after the time sent, which is measured from the
+// passed records that all further frames were sent after the given time, which is measured from the
 // start of the stream.
 func (c *streamClock) passed(sent time.Duration) {
 	if c.ordered && int64(sent) > c.sentAfter.Load() {

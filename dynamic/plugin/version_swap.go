@@ -68,8 +68,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback undoes a call to register. The service replaced belongs to v, and takes the place of s
-// again. s belongs to a newer version.
+// rollback undoes a call to register. replaced is a service of v, and takes the place of s again. s
+// belongs to a newer version.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)
 	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)

@@ -103,8 +103,8 @@ func (w wanted) isMessage(name protoreflect.FullName) bool {
 	return !w.elements && w.message != nil && w.message.FullName() == name
 }
 
-// holdsJSON reports whether the JSON value for w is not an object with one entry for each field.
-// This is the case for some messages of package google.protobuf, and if w is unknown.
+// holdsJSON reports whether w is unknown or is a message with a JSON form of its own. All other
+// messages are JSON objects with one entry for each field.
 func (w wanted) holdsJSON() bool {
 	if w.message == nil {
 		return w.kind == 0
