@@ -43,6 +43,9 @@ type Conn struct {
 	cancel context.CancelCauseFunc
 	// goroutines counts the goroutines for which Close waits. None is added after ctx has ended.
 	goroutines sync.WaitGroup
+	closeOnce  sync.Once
+	// released is closed when the conn has been closed and nothing of it is left.
+	released chan struct{}
 
 	mu          sync.Mutex
 	replies     map[string]*replySubscriptions   // keyed by wire name of the service
@@ -113,6 +116,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 		replies:    map[string]*replySubscriptions{},
 		plans:      map[string]*clientPlan{},
 		publishers: map[string]*publisher{},
+		released:   make(chan struct{}),
 	}
 	c.streams.counters = &c.stats.streams
 	c.inboxes.epoch = time.Now()
@@ -138,19 +142,38 @@ func (c *Conn) Stats() ConnStats {
 }
 
 // Close immediately ends all calls, streams and subscriptions. Calls in progress fail with
-// [errors.ErrClientClosed]. When Close returns, the conn no longer receives frames, and its
-// goroutines have ended. Close may be called more than once and always returns nil.
+// [errors.ErrClientClosed]. When Close returns nil, the bus delivers nothing more to the conn, and
+// the conn's goroutines have ended. Close may be called more than once.
+//
+// If the broker does not answer, or an interceptor does not return, Close returns an error with code
+// deadline_exceeded after 3 seconds, or after the timeout of the conn if that is longer (see
+// [WithClientTimeout]). The rest then ends in the background.
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
+	c.closeOnce.Do(func() { go c.release() })
+	if waitAtMost(c.closeTimeout(), c.released) {
+		return nil
+	}
+	return errors.NewErrorf(errors.DeadlineExceeded,
+		"client %s: the bus has not ended all subscriptions, or goroutines are still running", c.ID())
+}
+
+// closeTimeout returns how long Close of the conn and of its subscriptions wait.
+func (c *Conn) closeTimeout() time.Duration { return max(c.options.timeout, DefaultClientTimeout) }
+
+// release ends the subscriptions of a closed conn and waits for its goroutines.
+func (c *Conn) release() {
 	c.mu.Lock()
 	// Nothing is added to c.replies any more, because ctx has ended.
 	replies := slices.Collect(maps.Values(c.replies))
 	c.mu.Unlock()
+	var closing sync.WaitGroup
 	for _, r := range replies {
-		r.close()
+		closing.Go(r.close)
 	}
+	closing.Wait()
 	c.goroutines.Wait()
-	return nil
+	close(c.released)
 }
 
 // goTracked runs f on a goroutine for which Close waits. f must return when the conn is closed. If
@@ -342,8 +365,10 @@ func (c *Conn) closeChildren() {
 	c.mu.Lock()
 	children := slices.Collect(maps.Keys(c.children))
 	c.mu.Unlock()
-	for _, child := range children {
-		child.end(c.err())
-	}
 	c.pending.notifyConnClosed()
+	var ending sync.WaitGroup
+	for _, child := range children {
+		ending.Go(func() { child.end(c.err()) })
+	}
+	ending.Wait()
 }

@@ -49,8 +49,9 @@ type Registration struct {
 	// for each other.
 	changeMu sync.RWMutex
 
-	mu        sync.Mutex
-	closed    bool
+	mu sync.Mutex
+	// end is nil until Close or Kill is called. The registration is then closed.
+	end       *registrationEnd
 	replaced  bool
 	endpoints map[string]*endpoint // keyed by endpoint.name
 }
@@ -81,78 +82,6 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 
 // Service returns the registered service.
 func (r *Registration) Service() *registry.Service { return r.service }
-
-// Close stops accepting requests for the service and waits for running handlers to return. If ctx
-// ends first, Close cancels the contexts of the handlers and returns an error that wraps ctx.Err().
-// If Close is called several times, every call waits for the handlers. After Close, the service can
-// be registered again, unless [Registration.Replace] has already replaced it.
-func (r *Registration) Close(ctx context.Context) error {
-	defer r.server.remove(r)
-	endpoints := r.markClosed()
-	forEachConcurrently(endpoints, (*endpoint).drain)
-	err := r.drain(ctx, endpoints)
-	if err != nil {
-		err = errors.NewErrorf(errors.FromContext(err).Code(),
-			"service %s: handlers were still running: %w", r.service.Name(), err)
-	}
-	for _, e := range endpoints {
-		e.close()
-	}
-	r.cancelSubscription.Close()
-	r.cancel()
-	return err
-}
-
-// Kill stops accepting requests for the service and cancels the contexts of running handlers. It
-// does not wait for the handlers to return.
-func (r *Registration) Kill() {
-	defer r.server.remove(r)
-	endpoints := r.markClosed()
-	// Draining an endpoint closes its streams. This must be done before the contexts are canceled,
-	// so that the clients of the streams receive errors.ErrStreamEOF rather than an error about a
-	// canceled context.
-	forEachConcurrently(endpoints, (*endpoint).drain)
-	r.cancel()
-	r.drainingEndpoints.Close()
-	r.cancelSubscription.Close()
-	for _, e := range endpoints {
-		// New requests are rejected, but handlers that are still running can send their responses.
-		e.inFlight.Close()
-		e.close()
-	}
-}
-
-// drain makes the endpoints reject further requests. It then waits until all requests and streams
-// have ended, including those of endpoints that were removed earlier.
-func (r *Registration) drain(ctx context.Context, endpoints []*endpoint) error {
-	for _, e := range endpoints {
-		e.inFlight.Close()
-	}
-	for _, e := range endpoints {
-		if err := waitFor(ctx, e.inFlight.Close()); err != nil {
-			return err
-		}
-	}
-	return waitFor(ctx, r.drainingEndpoints.Close())
-}
-
-// forEachConcurrently calls f for all endpoints concurrently and waits until all calls have
-// returned. Each call may wait for the broker, so sequential calls would take much longer.
-func forEachConcurrently(endpoints []*endpoint, f func(*endpoint)) {
-	var calls sync.WaitGroup
-	for _, e := range endpoints {
-		calls.Go(func() { f(e) })
-	}
-	calls.Wait()
-}
-
-// markClosed prevents further changes of topics and returns the current endpoints.
-func (r *Registration) markClosed() []*endpoint {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
-	return r.currentEndpointsLocked()
-}
 
 // currentEndpoints returns the endpoints that accept requests.
 func (r *Registration) currentEndpoints() []*endpoint {
@@ -233,7 +162,7 @@ func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 func (r *Registration) addEndpoint(e *endpoint) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.end != nil {
 		return errors.ErrServerClosed
 	}
 	if r.endpoints[e.name] != nil {
@@ -260,13 +189,13 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 func (r *Registration) drainEndpoint(name string) bool {
 	r.mu.Lock()
 	e := r.endpoints[name]
-	if e == nil || r.closed { // if r is closed, Close or Kill drains all endpoints
+	if e == nil || r.end != nil { // Close or Kill drains all endpoints.
 		r.mu.Unlock()
 		return e != nil
 	}
 	delete(r.endpoints, name)
-	// Close no longer finds e in r.endpoints, but it also waits for r.drainingEndpoints. Enter
-	// cannot fail: r.closed is false, and Close sets r.closed before it closes r.drainingEndpoints.
+	// Close does not find e in endpoints any more, so it waits for drainingEndpoints instead. Enter
+	// cannot fail: r.end is nil, and Close sets r.end before it closes drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	e.drain()

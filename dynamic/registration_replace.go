@@ -55,7 +55,7 @@ func (r *Registration) checkReplaceable() error {
 	case r.replaced:
 		return errors.NewErrorf(errors.FailedPrecondition,
 			"service %s was replaced: use the registration that Replace returned", r.service.Name())
-	case r.closed:
+	case r.end != nil:
 		return errors.ErrServerClosed
 	default:
 		return nil
@@ -139,7 +139,7 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 	defer next.mu.Unlock()
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	if r.closed || server.closed {
+	if r.end != nil || server.closed {
 		return errors.ErrServerClosed
 	}
 	r.replaced = true

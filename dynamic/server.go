@@ -268,8 +268,24 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// publishToClient sends a response or a claim to a client. If that fails, publishToClient counts
-// the frame and logs a warning. ctx limits how long publishToClient waits for a busy bus.
+// forget frees the name of r, which has been closed or killed. Until the subscriptions of r have
+// ended, r stays in draining, so that Shutdown waits for them.
+func (s *Server) forget(r *Registration, end *registrationEnd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name := r.service.WireName(); s.services[name] == r {
+		delete(s.services, name)
+	}
+	select {
+	case <-end.released:
+		delete(s.draining, r)
+	default:
+		s.draining[r] = struct{}{}
+	}
+}
+
+// publishToClient sends a response or a claim to a client. If that fails, publishToClient counts the
+// frame and logs a warning. ctx limits how long publishToClient waits for a busy bus.
 func (s *Server) publishToClient(
 	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
 ) error {
@@ -300,10 +316,12 @@ func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel,
 		slog.String("channel", transport.Shorten(channel.Name, maxLoggedChannel)), slog.Uint64("frames", frames), slog.Any("error", err))
 }
 
-// Shutdown stops accepting requests and waits for running handlers to return. In the meantime,
-// clients select other servers. If ctx ends first, Shutdown cancels the contexts of the handlers
-// and returns an error that wraps ctx.Err() and names the services that were still busy. Every call
-// to Shutdown waits for running handlers, even if Shutdown or Kill has been called before.
+// Shutdown stops accepting requests and waits for running handlers to return. Clients select other
+// servers in the meantime. If ctx ends first, Shutdown cancels the contexts of the handlers and
+// returns an error that wraps ctx.Err() and names the services that were still busy. It does the
+// same if the bus has not ended all subscriptions, for example because the broker does not answer;
+// see [Registration.Close]. Every call to Shutdown waits for running handlers, even if Shutdown or
+// Kill has been called before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.markClosed()
 	errs := make([]error, len(services))
@@ -327,11 +345,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Kill stops accepting requests and cancels the contexts of running handlers. It does not wait for
-// the handlers to return.
+// the handlers to return. If the broker does not answer, Kill returns after the timeout of the
+// server (see [WithServerTimeout]), and the subscriptions end in the background.
 func (s *Server) Kill() {
+	var killing sync.WaitGroup
 	for _, r := range s.markClosed() {
-		r.Kill()
+		killing.Go(r.Kill)
 	}
+	killing.Wait()
 	s.stop()
 }
 
@@ -363,22 +384,6 @@ func (s *Server) stop() (idle <-chan struct{}) {
 		close(s.done)
 	}
 	return s.workers.Stop()
-}
-
-// waitFor waits until done is closed or ctx ends. If done is closed, it returns nil, even if ctx
-// has ended too. Otherwise, it returns the error of ctx.
-func waitFor(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	default:
-	}
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // onClaimEvicted counts a request that was evicted while it waited for a grant, and logs a warning.

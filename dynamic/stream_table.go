@@ -81,8 +81,11 @@ func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
 
 // close closes all streams of owner. The owner must already be marked as closing.
 func (t *streamTable) close(owner streamOwner) {
+	var closing sync.WaitGroup
 	for _, s := range t.streamsOf(owner) {
-		// The error does not matter, because the stream is closed on this side in any case.
-		_ = s.Close(errors.ErrStreamEOF)
+		// If Close returns an error, the client may not have been notified, but the stream is
+		// closed on this side. Each Close may wait for the bus.
+		closing.Go(func() { _ = s.Close(errors.ErrStreamEOF) })
 	}
+	closing.Wait()
 }

@@ -21,8 +21,12 @@ type Subscription[Resp proto.Message] interface {
 	// Channel returns the channel that delivers updates. The channel is closed when the
 	// subscription has ended.
 	Channel() <-chan Resp
-	// Close ends the subscription. After Close has returned, no updates arrive any more, but those
-	// in the channel can still be read. Close always returns nil.
+	// Close ends the subscription. No updates arrive after Close has returned nil, but those already
+	// in the channel can still be read.
+	//
+	// If the broker does not answer, or an interceptor does not return, Close returns an error with
+	// code deadline_exceeded after 3 seconds, or after the timeout of the conn if that is longer. The
+	// subscription then ends in the background, when the channel is closed.
 	Close() error
 	// Err returns nil while the subscription is active and after a call to Close. If the
 	// subscription has ended for another reason, Err returns that reason:
@@ -77,10 +81,13 @@ type subscription[Resp proto.Message] struct {
 	slowConsumer atomic.Bool
 
 	endOnce sync.Once
-	mu      sync.Mutex
-	closed  bool
-	err     error
-	// unwatch undoes endWithContext. It is nil before endWithContext has been called.
+	// ended is closed when the subscription has ended.
+	ended  chan struct{}
+	mu     sync.Mutex
+	closed bool
+	err    error
+	// unwatch stops watching the context passed to Subscribe. It is nil until endWithContext has
+	// been called.
 	unwatch func() bool
 }
 
@@ -101,6 +108,7 @@ func subscribe[Resp proto.Message](
 		backlog:         backlog{limit: o.bufferSize},
 		busSubscription: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 		inFlight:        lifecycle.NewGate(),
+		ended:           make(chan struct{}),
 	}
 	if o.bufferSize > 0 {
 		s.messages = make(chan Resp, min(o.bufferSize, maxChannel))
@@ -146,8 +154,12 @@ func (s *subscription[Resp]) Channel() <-chan Resp { return s.messages }
 
 // Close ends the subscription.
 func (s *subscription[Resp]) Close() error {
-	s.end(nil)
-	return nil
+	s.startEnd(nil)
+	if waitAtMost(s.plan.conn.closeTimeout(), s.ended) {
+		return nil
+	}
+	return errors.NewErrorf(errors.DeadlineExceeded,
+		"the subscription to %s has not ended: the bus or an interceptor is still busy", s.plan.method.FullName())
 }
 
 // Err returns the reason why the subscription ended.
@@ -165,10 +177,16 @@ func (s *subscription[Resp]) Stats() SubscriptionStats {
 	}
 }
 
-// end ends the subscription. After it has returned, no more updates are delivered. It closes the
-// channel only after it has waited for all senders. busSubscription.Close waits for the bus
-// callback, and inFlight.Close for all other senders.
+// end ends the subscription. When it returns, no more updates are being delivered. Neither the bus
+// callback nor a goroutine counted by inFlight may call end, because end waits for them.
 func (s *subscription[Resp]) end(err error) {
+	s.startEnd(err)
+	<-s.ended
+}
+
+// startEnd ends the subscription on a goroutine of its own, because a bus whose broker does not
+// answer can block it for any time. If the subscription is already ending, startEnd does nothing.
+func (s *subscription[Resp]) startEnd(err error) {
 	s.endOnce.Do(func() {
 		s.mu.Lock()
 		s.closed, s.err = true, err
@@ -177,20 +195,20 @@ func (s *subscription[Resp]) end(err error) {
 		if unwatch != nil {
 			unwatch()
 		}
-		s.busSubscription.Close()
-		s.cancel()
-		<-s.inFlight.Close()
-		s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // a length is never negative
-		close(s.messages)
-		s.plan.conn.untrack(s)
+		go s.finish()
 	})
 }
 
-// endAsync ends the subscription in the background. The bus callback and the goroutines that
-// inFlight counts must use endAsync. They cannot call the method end, because it waits for them.
-func (s *subscription[Resp]) endAsync(err error) {
-	// goTracked fails only if the conn is closing, and then the conn ends the subscription.
-	_ = s.plan.conn.goTracked(func() { s.end(err) })
+// finish ends the subscription. The channel can be closed only after busSubscription.Close has
+// waited for the bus callback and inFlight.Close for all other senders.
+func (s *subscription[Resp]) finish() {
+	s.busSubscription.Close()
+	s.cancel()
+	<-s.inFlight.Close()
+	s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // a length is never negative
+	close(s.messages)
+	s.plan.conn.untrack(s)
+	close(s.ended)
 }
 
 // deliver handles a frame from the bus. It never blocks: if the update cannot be put into the
@@ -245,8 +263,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		s.dropped.Add(1)
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				// The method end would wait for the bus callback, which is running now.
-				s.endAsync(errors.ErrSlowConsumer)
+				s.startEnd(errors.ErrSlowConsumer)
 			}
 			return
 		}
@@ -308,7 +325,7 @@ func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 		return nil
 	})
 	if panicked != nil {
-		s.endAsync(panicked)
+		s.startEnd(panicked)
 	}
 	return panicked == nil
 }

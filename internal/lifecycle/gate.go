@@ -45,7 +45,9 @@ func (g *Gate) Leave() {
 // Close makes subsequent calls to Enter fail. It returns a channel that is closed once no operation
 // is in flight. Calling Close again returns the same channel.
 func (g *Gate) Close() <-chan struct{} {
-	if g.state.Or(gateClosed) == 0 {
+	// The state is gateClosed if another goroutine has just closed the idle gate. drained must be
+	// closed by the time either of them returns.
+	if state := g.state.Or(gateClosed); state == 0 || state == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}
 	return g.drained

@@ -26,6 +26,19 @@ func TestGate_DrainedAtOnceIfEmpty(t *testing.T) {
 	assert.True(t, isClosed(gate.Close()), "a second close returns the same channel")
 }
 
+// Whoever closes an idle gate finds it drained, also if another goroutine closes it at the same time.
+func TestGate_ConcurrentClose(t *testing.T) {
+	t.Parallel()
+	for range 1000 {
+		gate := NewGate()
+		var closing sync.WaitGroup
+		for range 2 {
+			closing.Go(func() { assert.True(t, isClosed(gate.Close())) })
+		}
+		closing.Wait()
+	}
+}
+
 func TestGate_WaitsForOperations(t *testing.T) {
 	t.Parallel()
 	gate := NewGate()

@@ -1,0 +1,199 @@
+package dynamic_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// silentBroker is a bus whose broker stops answering when it is told to: subscriptions then do not end, and nothing
+// can be published, until it answers again.
+type silentBroker struct {
+	bus.Bus
+
+	mu       sync.Mutex
+	answers  chan struct{} // closed while the broker answers
+	answered bool
+}
+
+func newSilentBroker() *silentBroker {
+	b := &silentBroker{Bus: bus.NewLocal()}
+	b.answer()
+	return b
+}
+
+func (b *silentBroker) silence() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answers, b.answered = make(chan struct{}), false
+}
+
+func (b *silentBroker) answer() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.answers == nil {
+		b.answers = make(chan struct{})
+	}
+	if !b.answered {
+		close(b.answers)
+		b.answered = true
+	}
+}
+
+func (b *silentBroker) reply() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.answers
+}
+
+func (b *silentBroker) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+	select {
+	case <-b.reply():
+		return b.Bus.Publish(ctx, channel, frame, report)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (b *silentBroker) Subscribe(
+	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
+) (bus.Subscription, error) {
+	subscription, err := b.Bus.Subscribe(ctx, channel, mode, deliver)
+	return &silentSubscription{subscription, b}, err
+}
+
+type silentSubscription struct {
+	bus.Subscription
+
+	broker *silentBroker
+}
+
+func (s *silentSubscription) Close() {
+	<-s.broker.reply()
+	s.Subscription.Close()
+}
+
+// requireWithin requires that f takes at most limit and not less than atLeast.
+func requireWithin(t testing.TB, atLeast, limit time.Duration, f func()) {
+	t.Helper()
+	start := time.Now()
+	f()
+	assert.LessOrEqual(t, time.Since(start), limit)
+	assert.GreaterOrEqual(t, time.Since(start), atLeast)
+}
+
+const closeLimit = 500 * time.Millisecond
+
+func withCloseLimit(t testing.TB, f func(ctx context.Context) error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	var err error
+	requireWithin(t, closeLimit, closeLimit+200*time.Millisecond, func() { err = f(ctx) })
+	return err
+}
+
+// While the broker does not answer, Shutdown and Close return when their context ends, and say that they have not
+// finished. The rest ends when the broker answers.
+func TestServer_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]func(w *flowWorld, ctx context.Context) error{
+		"Shutdown": func(w *flowWorld, ctx context.Context) error { return w.server.Shutdown(ctx) },
+		"Close":    func(w *flowWorld, ctx context.Context) error { return w.service.Close(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newSilentBroker()
+				w := newFlowWorld(t, b, echoFlow)
+				for _, topic := range []string{"a", "b", "c"} {
+					require.NoError(t, w.service.RegisterTopic("Region", topic))
+				}
+				for range 10 {
+					w.open(t, flow)
+				}
+				b.silence()
+				for range 2 {
+					err := withCloseLimit(t, func(ctx context.Context) error { return tt(w, ctx) })
+					requireCode(t, errors.DeadlineExceeded, err)
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					assert.Contains(t, err.Error(), "service streams.Flows: ")
+				}
+				b.answer()
+				require.NoError(t, tt(w, t.Context()))
+				require.NoError(t, w.server.Shutdown(t.Context()))
+				require.NoError(t, w.conn.Close())
+			})
+		})
+	}
+}
+
+// A closed service may be registered again, also while the broker has not ended its subscriptions.
+func TestRegistration_NameIsFreeWhileTheBrokerIsSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newSilentBroker()
+		w := newFlowWorld(t, b, echoFlow)
+		b.silence()
+		require.Error(t, withCloseLimit(t, w.service.Close))
+		w.serveFlows(t, w.server, echoFlow)
+		require.Error(t, withCloseLimit(t, w.server.Shutdown))
+		b.answer()
+		require.NoError(t, w.server.Shutdown(t.Context()))
+	})
+}
+
+// Kill has no context: it is bounded by the timeout of the server, and handlers are stopped before.
+func TestServer_KillWhileTheBrokerIsSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newSilentBroker()
+		handle, servers, _ := handing(t)
+		w := newFlowWorld(t, b, handle)
+		w.open(t, flow)
+		server := <-servers
+		b.silence()
+		requireWithin(t, time.Second, 10*time.Second, w.server.Kill)
+		require.ErrorIs(t, server.Err(), errors.ErrStreamEOF)
+		requireSoon(t, w.server.Done(), "done")
+		b.answer()
+	})
+}
+
+// Conns, streams and subscriptions have no context either: their Close is bounded by the timeout of the conn.
+func TestConn_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newSilentBroker()
+		w := newFlowWorld(t, b, echoFlow)
+		conn, err := dynamic.NewConn(b, w.registry)
+		require.NoError(t, err)
+		subscription, err := dynamic.InvokeSubscribe(t.Context(), conn, "test.Updates/Changed")
+		require.NoError(t, err)
+		stream := w.open(t, flow)
+		for range 100 {
+			w.open(t, flow)
+		}
+		b.silence()
+		const limit = dynamic.DefaultClientTimeout + 100*time.Millisecond
+		requireWithin(t, dynamic.DefaultClientTimeout, limit, func() { requireCode(t, errors.DeadlineExceeded, stream.Close(nil)) })
+		requireWithin(t, dynamic.DefaultClientTimeout, limit, func() { requireCode(t, errors.DeadlineExceeded, subscription.Close()) })
+		requireWithin(t, dynamic.DefaultClientTimeout, limit, func() { requireCode(t, errors.DeadlineExceeded, w.conn.Close()) })
+		requireWithin(t, dynamic.DefaultClientTimeout, limit, func() { requireCode(t, errors.DeadlineExceeded, conn.Close()) })
+		b.answer()
+		require.NoError(t, subscription.Close())
+		_, open := <-subscription.Channel()
+		assert.False(t, open)
+		require.NoError(t, w.conn.Close())
+		require.NoError(t, conn.Close())
+	})
+}

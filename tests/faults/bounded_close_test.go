@@ -1,0 +1,135 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// pausable is a broker process that can be stopped and continued.
+type pausable interface {
+	Pause()
+	Resume()
+}
+
+func onPausable(t *testing.T, test func(t *testing.T, broker pausable, connect func() bus.Bus)) {
+	t.Helper()
+	t.Run(scene.RedisName, func(t *testing.T) {
+		t.Parallel()
+		server := testenv.Redis(t)
+		test(t, server, func() bus.Bus { return scene.Redis(t, server.Addr()) })
+	})
+	t.Run(scene.NATSName, func(t *testing.T) {
+		t.Parallel()
+		server := testenv.NATSProcess(t)
+		test(t, server, func() bus.Bus { return scene.NATS(t, server.URL()) })
+	})
+}
+
+// requireInTime calls end with a context of 300 ms and requires that it returns soon after that, with
+// the error of the context unless it has finished before.
+func requireInTime(t *testing.T, name string, end func(ctx context.Context) error) {
+	t.Helper()
+	const limit = 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	start := time.Now()
+	err := end(ctx)
+	took := time.Since(start)
+	t.Logf("%s took %v: %v", name, took.Round(time.Millisecond), err)
+	assert.Less(t, took, limit+700*time.Millisecond, name)
+	if took >= limit {
+		require.ErrorIs(t, err, context.DeadlineExceeded, name)
+	}
+}
+
+// While the broker is paused, Close and Shutdown return soon after their context has ended. When the
+// broker goes on, everything ends.
+func TestPausedBroker_CloseIsBounded(t *testing.T) {
+	t.Parallel()
+	onPausable(t, func(t *testing.T, broker pausable, connect func() bus.Bus) {
+		done := newLedger()
+		server, registration := serveAll(t, connect(), "server", done)
+		for i := range 1000 {
+			require.NoError(t, registration.RegisterTopic("MoveRegion", fmt.Sprint(i)))
+		}
+		conn := scene.Conn(t, connect())
+		subscription, err := scene.Subscriber(t, conn, "ProcessUpdate").Subscribe(t.Context())
+		require.NoError(t, err)
+		var streams []dynamic.ClientStream[*api.MyClientMessage, *api.MyServerMessage]
+		for range 10 {
+			stream, err := scene.Streamer(t, conn).OpenStream(t.Context())
+			require.NoError(t, err)
+			streams = append(streams, stream)
+		}
+		broker.Pause()
+		var ending sync.WaitGroup
+		ending.Go(func() {
+			requireInTime(t, "Registration.Close", registration.Close)
+			requireInTime(t, "Server.Shutdown", server.Shutdown)
+		})
+		// The others have no context. They are bounded by 3 seconds.
+		limit := dynamic.DefaultClientTimeout + time.Second
+		for name, end := range map[string]func() error{
+			"Subscription.Close": subscription.Close,
+			"ClientStream.Close": func() error { return streams[0].Close(nil) },
+		} {
+			ending.Go(func() {
+				start := time.Now()
+				err := end()
+				t.Logf("%s took %v: %v", name, time.Since(start).Round(time.Millisecond), err)
+				assert.Less(t, time.Since(start), limit, name)
+			})
+		}
+		ending.Wait()
+		start := time.Now()
+		err = conn.Close()
+		t.Logf("Conn.Close took %v: %v", time.Since(start).Round(time.Millisecond), err)
+		assert.Less(t, time.Since(start), limit)
+		broker.Resume()
+		require.NoError(t, server.Shutdown(t.Context()))
+		require.Eventually(t, func() bool { return conn.Close() == nil }, scene.Patience, time.Millisecond)
+		require.NoError(t, subscription.Close())
+	})
+}
+
+// With many topics, Close returns soon after its context has ended, and says that it has not finished.
+func TestManyTopics_CloseIsBounded(t *testing.T) {
+	t.Parallel()
+	scene.OnBrokers(t, func(t *testing.T, network scene.Network) {
+		_, registration := serveAll(t, network.Connect(t), "server", newLedger())
+		topics := scaled(5000)
+		next := make(chan int)
+		var registering sync.WaitGroup
+		for range 64 {
+			registering.Go(func() {
+				for i := range next {
+					assert.NoError(t, registration.RegisterTopic("MoveRegion", fmt.Sprint(i)))
+				}
+			})
+		}
+		for i := range topics {
+			next <- i
+		}
+		close(next)
+		registering.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		require.ErrorIs(t, registration.Close(ctx), context.DeadlineExceeded)
+		t.Logf("Close with %d topics and 1 ms took %v", topics, time.Since(start))
+		require.NoError(t, registration.Close(t.Context()))
+		t.Logf("the rest took %v", time.Since(start))
+	})
+}
