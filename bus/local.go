@@ -56,7 +56,7 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 		return err
 	}
 	if b.maxFrameSize > 0 && len(frame) > b.maxFrameSize {
-		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit is %d",
+		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %.200s, the limit is %d",
 			ErrFrameTooLarge, len(frame), channel, b.maxFrameSize)
 	}
 	receivers, err := b.deliver(channel.Name, frame)

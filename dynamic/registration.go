@@ -166,7 +166,7 @@ func (r *Registration) addEndpoint(e *endpoint) error {
 		return errors.ErrServerClosed
 	}
 	if r.endpoints[e.name] != nil {
-		return errors.NewErrorf(errors.AlreadyExists, "method %s: topic %q is already registered",
+		return errors.NewErrorf(errors.AlreadyExists, "method %s: topic %.200q is already registered",
 			e.plan.method.FullName(), e.topic)
 	}
 	r.endpoints[e.name] = e

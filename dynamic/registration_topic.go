@@ -85,7 +85,7 @@ func (r *Registration) plansOfGroup(group string) ([]*serverPlan, error) {
 		if groups == "" {
 			groups = "none"
 		}
-		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s: no topic group %q; groups: %s",
+		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s: no topic group %.200q; groups: %s",
 			r.service.Name(), group, groups)
 	}
 	var plans []*serverPlan
@@ -176,7 +176,7 @@ func (r *Registration) deregisterTopic(plan *serverPlan, parts []string) error {
 		return err
 	}
 	if !r.drainEndpoint(r.endpointName(plan.method, parts)) {
-		return errors.NewErrorf(errors.NotFound, "method %s: topic %q is not registered", plan.method.FullName(), parts)
+		return errors.NewErrorf(errors.NotFound, "method %s: topic %.200q is not registered", plan.method.FullName(), parts)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (b *Bus) countDroppedLocked(key subKey, s *serverSub) {
 	b.dropped.Add(newlyDropped)
 	b.events.Put(bus.Event{
 		Kind: bus.Dropped, Channel: key.subject, Frames: newlyDropped,
-		Err: errors.NewErrorf(errors.ResourceExhausted, "subject %s: more than %d received frames were waiting for delivery: "+
+		Err: errors.NewErrorf(errors.ResourceExhausted, "subject %.200s: more than %d received frames were waiting for delivery: "+
 			"this process is too busy, or the limit set by WithPendingLimit is too low", key.subject, b.options.pendingLimit),
 	})
 }

@@ -44,8 +44,8 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	if frames, ok := b.misroutedLog.Allow(logInterval); ok {
 		b.events.Put(bus.Event{
 			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
-			Err: errors.NewErrorf(errors.FailedPrecondition, "no process found in the queue of subject %s that serves routing "+
-				"key %q: make all processes on the subject serve the same queued methods, or give each method its own subject "+
+			Err: errors.NewErrorf(errors.FailedPrecondition, "no process found in the queue of subject %.200s that serves routing "+
+				"key %.200q: make all processes on the subject serve the same queued methods, or give each method its own subject "+
 				"(WithSubjectPerMethod, on all peers)", m.Subject, key),
 		})
 	}

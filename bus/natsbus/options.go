@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -125,6 +126,6 @@ func (o *options) log(event bus.Event) {
 	case bus.Disconnected:
 		o.logger.Warn("nats bus disconnected", "error", event.Err)
 	case bus.Dropped:
-		o.logger.Warn("nats bus dropped frames", "subject", event.Channel, "frames", event.Frames, "error", event.Err)
+		o.logger.Warn("nats bus dropped frames", "subject", fmt.Sprintf("%.200s", event.Channel), "frames", event.Frames, "error", event.Err)
 	}
 }

@@ -177,7 +177,7 @@ func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryRe
 func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit of the nats server is %d",
+		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %.200s, the limit of the nats server is %d",
 			bus.ErrFrameTooLarge, size, channel, b.conn().MaxPayload())
 	case errors.Is(err, nats.ErrBadSubject):
 		return b.subjectError(err, channel)
@@ -188,7 +188,7 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	if errors.Is(err, nats.ErrReconnectBufExceeded) { // nats.go is disconnected, but the bus has not been notified yet
 		return errConnLost
 	}
-	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %s: %w", channel, err)
+	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %.200s: %w", channel, err)
 }
 
 // reservedInLine is the number of bytes of a control line that the bus reserves for everything

@@ -82,7 +82,7 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 	if errors.Is(err, nats.ErrBadSubject) {
 		return b.subjectError(err, channel)
 	}
-	return errors.NewErrorf(errors.Unavailable, "nats bus cannot subscribe to channel %s: %w", channel, err)
+	return errors.NewErrorf(errors.Unavailable, "nats bus cannot subscribe to channel %.200s: %w", channel, err)
 }
 
 // confirmServerSub is called after a successful flush. It marks the NATS subscription as confirmed,
@@ -95,9 +95,9 @@ func (b *Bus) confirmServerSub(ctx context.Context, s *subscription) error {
 	defer b.changeMu.Unlock()
 	switch err := s.serverSub.denied; {
 	case err != nil && s.serverSub.deniedEpoch == b.state.epoch():
-		return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %s: %w", s.channel, err)
+		return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %.200s: %w", s.channel, err)
 	case refused && !s.serverSub.confirmed:
-		return errors.NewErrorf(errors.ResourceExhausted, "nats bus cannot subscribe to channel %s: %w",
+		return errors.NewErrorf(errors.ResourceExhausted, "nats bus cannot subscribe to channel %.200s: %w",
 			s.channel, nats.ErrMaxSubscriptionsExceeded)
 	}
 	s.serverSub.confirmed = true

@@ -162,7 +162,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 		return err
 	}
 	if len(frame) > b.options.maxFrameSize {
-		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit is %d",
+		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %.200s, the limit is %d",
 			bus.ErrFrameTooLarge, len(frame), channel, b.options.maxFrameSize)
 	}
 	name := b.options.prefix + channel.Name

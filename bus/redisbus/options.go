@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -134,6 +135,7 @@ func (o *options) log(event bus.Event) {
 	case bus.Disconnected:
 		o.logger.Warn("redis bus disconnected", "error", event.Err)
 	case bus.Dropped:
-		o.logger.Warn("redis bus dropped frames", "channel", event.Channel, "frames", event.Frames, "error", event.Err)
+		o.logger.Warn("redis bus dropped frames", "channel", fmt.Sprintf("%.200s", event.Channel),
+			"frames", event.Frames, "error", event.Err)
 	}
 }

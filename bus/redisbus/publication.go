@@ -75,5 +75,5 @@ func channelError(operation, channel string, err error) error {
 	if hasCode(err, "NOPERM") {
 		code = errors.PermissionDenied
 	}
-	return errors.NewErrorf(code, "redis bus: cannot %s channel %s: %w", operation, channel, err)
+	return errors.NewErrorf(code, "redis bus: cannot %s channel %.200s: %w", operation, channel, err)
 }

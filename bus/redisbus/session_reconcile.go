@@ -138,7 +138,7 @@ func (s *session) onConfirmed(confirmation push) {
 	}
 	if len(s.sentCommands) == 0 || s.sentCommands[0].channels[s.sentCommands[0].confirmed].name != string(confirmation.channel) {
 		// A cluster sends an unsolicited SUNSUBSCRIBE when a channel's slot moves to another node.
-		s.fail(fmt.Errorf("unexpected %s of channel %s from redis", confirmation.kind, confirmation.channel))
+		s.fail(fmt.Errorf("unexpected %s of channel %.200s from redis", confirmation.kind, confirmation.channel))
 		return
 	}
 	command := s.sentCommands[0]

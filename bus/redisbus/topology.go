@@ -203,7 +203,7 @@ type shardedCluster struct{ cluster }
 func (s shardedCluster) nodeKey(ctx context.Context, channel string) (string, error) {
 	node, err := s.client.MasterForKey(ctx, channel)
 	if err != nil {
-		return "", errors.NewErrorf(errors.Unavailable, "redis bus: cannot find the shard of channel %s: %w", channel, err)
+		return "", errors.NewErrorf(errors.Unavailable, "redis bus: cannot find the shard of channel %.200s: %w", channel, err)
 	}
 	return node.Options().Addr, nil
 }

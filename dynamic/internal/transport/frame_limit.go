@@ -31,7 +31,7 @@ func LimitFrames(b bus.Bus, maxSize int, dropped *atomic.Uint64) bus.Bus {
 // Publish implements bus.Bus.
 func (b *limitedBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if len(frame) > b.maxSize {
-		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %s, the limit of this server or conn is %d",
+		return errors.NewErrorf(errors.ResourceExhausted, "%w: %d bytes on channel %.200s, the limit of this server or conn is %d",
 			bus.ErrFrameTooLarge, len(frame), channel, b.maxSize)
 	}
 	return b.Bus.Publish(ctx, channel, frame, report)

@@ -22,13 +22,13 @@ func CheckTopic(method *registry.Method, parts []string) error {
 		return checkParts(method, parts)
 	}
 	if !method.Topics() {
-		return errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic, given %q", method.FullName(), parts)
+		return errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic, given %.200q", method.FullName(), parts)
 	}
 	names := method.TopicParams()
 	if len(names) == 0 {
 		names = []string{"topic"}
 	}
-	return errors.NewErrorf(errors.InvalidArgument, "method %s takes a topic (%s): wanted parts %d, given %d: %q",
+	return errors.NewErrorf(errors.InvalidArgument, "method %s takes a topic (%s): wanted parts %d, given %d: %.200q",
 		method.FullName(), strings.Join(names, ", "), method.TopicParts(), len(parts), parts)
 }
 

@@ -1,0 +1,50 @@
+package faults_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// Errors repeat the beginning of a topic only, because users of a service may choose topics.
+func TestErrors_LongTopics(t *testing.T) {
+	t.Parallel()
+	scene.OnEachWithLimit(t, 256<<10, func(t *testing.T, network scene.Network) {
+		long := strings.Repeat("x", 100_000)
+		if network.Name == scene.NATSName {
+			long = long[:3000] // subjects cannot be longer
+		}
+		_, registration := scene.Serve(t, network.Connect(t), dynamic.Handlers{"UpdateRoom": dynamic.Unary(scene.Echo)})
+		require.NoError(t, registration.RegisterTopic("UpdateRoom", "eu", long))
+		conn := scene.Conn(t, network.Connect(t))
+		client := scene.Caller(t, conn, "UpdateRoom")
+		request := &api.MyRequest{Name: "x"}
+		timeout := dynamic.WithRequestTimeout(200 * time.Millisecond)
+		_, nobody := client.Topic("us", long).Call(t.Context(), request, timeout)
+		_, parts := client.Topic(long).Call(t.Context(), request, timeout)
+		_, noTopics := scene.Caller(t, conn, "NormalRPC").Topic(long).Call(t.Context(), request, timeout)
+		_, misplaced := client.Topic("", long).Call(t.Context(), request, timeout)
+		_, tooLarge := client.Topic("eu", long).Call(t.Context(), &api.MyRequest{Name: strings.Repeat("x", 300<<10)}, timeout)
+		for name, err := range map[string]error{
+			"nobody listens":   nobody,
+			"number of parts":  parts,
+			"no topics":        noTopics,
+			"misplaced":        misplaced,
+			"too large":        tooLarge,
+			"registered twice": registration.RegisterTopic("UpdateRoom", "eu", long),
+			"not registered":   registration.DeregisterTopic("UpdateRoom", "us", long),
+			"no such group":    registration.RegisterTopicGroup(long, "eu"),
+		} {
+			if assert.Error(t, err, name) {
+				assert.Less(t, len(err.Error()), 1000, name)
+			}
+		}
+	})
+}
