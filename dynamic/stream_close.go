@@ -56,7 +56,8 @@ func closeError(cause error) error {
 	if _, coded := errors.AsType[errors.Error](cause); coded {
 		return cause
 	}
-	return errors.NewError(errors.Unknown, cause)
+	code, _ := errors.ToStreamClose(cause)
+	return errors.NewError(code, cause)
 }
 
 // sendClose sends the close frame, which is the last frame of the stream. If another frame is being
@@ -105,12 +106,14 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 }
 
 // closeDetails returns the error details of cause. They are sent in addition to the results of
-// [errors.ToStreamClose]; psrpc peers ignore them.
+// [errors.ToStreamClose]; psrpc peers ignore them. An error whose code is not sent has no details.
 func closeDetails(cause error) []*anypb.Any {
-	if coded, ok := errors.AsType[errors.Error](cause); ok {
-		return coded.DetailsProto()
+	sent, _ := errors.ToStreamClose(cause)
+	code, _, details := errors.ToWire(cause)
+	if code != sent {
+		return nil
 	}
-	return nil
+	return details
 }
 
 // onRemoteClose closes the stream with the error sent by the other side. The pump still delivers

@@ -54,6 +54,7 @@ var closeCauses = []struct {
 	{"wrapped coded", fmt.Errorf("lost text: %w", errors.NewErrorf(errors.Aborted, "bye")), errors.Aborted, "bye"},
 	{"own code", errors.NewErrorf("my_code", "mine"), "my_code", "mine"},
 	{"with details", errDetailed, errors.NotFound, "room gone"},
+	{"foreign", foreignError{}, errors.MalformedRequest, "no answer"},
 	{"plain", io.ErrUnexpectedEOF, errors.Unknown, "unexpected EOF"},
 	{"gRPC status", status.Error(codes.NotFound, "grpc gone"), errors.Unknown, "rpc error: code = NotFound desc = grpc gone"},
 	{"context canceled", context.Canceled, errors.Unknown, "context canceled"},

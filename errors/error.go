@@ -12,6 +12,9 @@ import (
 
 // Error is an error with a code. It is immutable and safe for concurrent use.
 //
+// [Is] finds the code of an Error, as in errors.Is(err, errors.NotFound), and [As] and [AsType] can
+// convert an Error to its ErrorCode. If an Error wraps another one, Is finds the codes of both.
+//
 // [As] can convert an Error to a twirp.Error with the same text and the corresponding Twirp code.
 // The twirp.Error wraps the Error, so [Is] still finds the errors that the Error wraps.
 type Error interface {
@@ -104,14 +107,25 @@ func (e *codedError) ToGrpc() error {
 	return e.GRPCStatus().Err()
 }
 
-// As converts the error to a twirp.Error if target is a *twirp.Error. The function [As] calls this
-// method.
+// Is reports whether target is the code of the error. The function [Is] calls this method.
+func (e *codedError) Is(target error) bool {
+	code, ok := target.(ErrorCode)
+	return ok && code == e.code
+}
+
+// As converts the error to its code or to a twirp.Error if target is an *ErrorCode or a
+// *twirp.Error. The function [As] calls this method.
 func (e *codedError) As(target any) bool {
-	twirpTarget, ok := target.(*twirp.Error)
-	if ok {
-		*twirpTarget = twirp.WrapError(twirp.NewError(e.code.ToTwirp(), e.text), e)
+	switch target := target.(type) {
+	case *ErrorCode:
+		*target = e.code
+		return true
+	case *twirp.Error:
+		*target = twirp.WrapError(twirp.NewError(e.code.ToTwirp(), e.text), e)
+		return true
+	default:
+		return false
 	}
-	return ok
 }
 
 func packDetails(details []proto.Message) []*anypb.Any {

@@ -8,14 +8,17 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// ToWire returns the code, text and details that are sent in a Response for err. They are the same
-// as in psrpc:
+// ToWire returns the code, text and details that are sent in a Response for err. Apart from rule 2,
+// they are the same as in psrpc:
 //
 //  1. If err's tree contains an [Error]: the code, text and details of the first Error, without any
 //     text added by wrapping errors.
-//  2. Otherwise, if the tree contains a gRPC status that is not OK: the code, text and details of
+//  2. Otherwise, if the tree contains an error with a method Code that returns a string, or a type
+//     based on string, as psrpc's error type does: the code, text and details of the first such
+//     error. Twirp errors and empty codes are ignored, because psrpc ignores them, too.
+//  3. Otherwise, if the tree contains a gRPC status that is not OK: the code, text and details of
 //     the first such status, including the text of wrapping errors.
-//  3. Otherwise: the code [Unknown] and the text of err.
+//  4. Otherwise: the code [Unknown] and the text of err.
 //
 // If err is nil, all results are empty. If err is not nil but its text is empty, the code is used
 // as the text, because psrpc interprets an empty text as success. The text is always valid UTF-8,
@@ -27,6 +30,9 @@ func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 	if e, ok := AsType[Error](err); ok {
 		return e.Code(), wireText(e.Code(), e.Error()), e.DetailsProto()
 	}
+	if e, code := foreignError(err); e != nil {
+		return code, wireText(code, e.Error()), foreignDetails(e)
+	}
 	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
 		code = CodeFromGrpc(s.Code())
 		return code, wireText(code, s.Message()), s.Proto().GetDetails()
@@ -34,10 +40,9 @@ func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 	return Unknown, wireText(Unknown, err.Error()), nil
 }
 
-// ToStreamClose returns the code and text to send when a stream is closed with err. As in psrpc,
-// the result is the code and text of the first [Error] in err's tree. If the tree contains no
-// Error, the code is [Unknown] and the text is err.Error(). gRPC status codes and error details are
-// not preserved. A nil err is treated as [ErrStreamClosed]. The text is never empty and always
+// ToStreamClose returns the code and text to send when a stream is closed with err. They are those
+// of [ToWire] if rule 1 or 2 applies to err. Otherwise, as in psrpc, the code is [Unknown] and the
+// text is err.Error(), so that gRPC status codes are not preserved. A nil err is treated as [ErrStreamClosed]. The text is never empty and always
 // valid UTF-8.
 func ToStreamClose(err error) (code ErrorCode, text string) {
 	if err == nil {
@@ -45,6 +50,9 @@ func ToStreamClose(err error) (code ErrorCode, text string) {
 	}
 	if e, ok := AsType[Error](err); ok {
 		return e.Code(), wireText(e.Code(), e.Error())
+	}
+	if e, code := foreignError(err); e != nil {
+		return code, wireText(code, e.Error())
 	}
 	return Unknown, wireText(Unknown, err.Error())
 }

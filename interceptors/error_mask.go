@@ -31,7 +31,8 @@ func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error
 
 // ErrorMask hides internal errors from callers. It applies to errors returned by calls and to
 // errors that close streams. An error with one of the codes set by [WithMaskedCodes] is logged and
-// replaced by [ErrMasked]; an error without a code is treated as one with the code unknown. All
+// replaced by [ErrMasked]; an error without a code is treated as one with the code unknown. So is an
+// error of a foreign type whose method Code returns a code that package errors does not define. All
 // other errors reach the caller unchanged, including their details. If logger is nil,
 // slog.Default() is used.
 //
@@ -55,6 +56,9 @@ type errorMask struct {
 // mask returns the error to send to the caller instead of err.
 func (m *errorMask) mask(ctx context.Context, info dynamic.RPCInfo, err error) error {
 	code := codeOf(err)
+	if _, own := errors.AsType[errors.Error](err); !own && !code.Known() {
+		code = errors.Unknown
+	}
 	switch {
 	case err == nil || !slices.Contains(m.codes, code):
 		return err

@@ -18,6 +18,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
+// foreignError is an error of another library with a code of its own type.
+type foreignError struct{ code string }
+
+func (foreignError) Error() string  { return "foreign" }
+func (e foreignError) Code() string { return e.code }
+
 // maskCases lists errors of handlers and the errors that callers receive for them.
 var maskCases = []struct {
 	name   string
@@ -36,6 +42,8 @@ var maskCases = []struct {
 	{"internal gRPC status", status.Error(codes.Internal, "secret"), errors.Internal, "internal error", true},
 	{"canceled", fmt.Errorf("secret: %w", context.Canceled), errors.Unknown, "context canceled", false},
 	{"deadline", fmt.Errorf("secret: %w", context.DeadlineExceeded), errors.Unknown, "context deadline exceeded", false},
+	{"foreign, code of ours", foreignError{"not_found"}, errors.NotFound, "foreign", false},
+	{"foreign, other code", foreignError{"NoSuchKey"}, errors.Internal, "internal error", true},
 	{"internal, and canceled", errors.NewErrorf(errors.Internal, "secret: %w", context.Canceled), errors.Internal, "internal error", true},
 }
 
