@@ -55,8 +55,9 @@ type fleet struct {
 	started                     int
 }
 
-// onBrokers runs test with a fleet on Redis and with one on NATS, at the same time.
-func onBrokers(t *testing.T, test func(t *testing.T, f *fleet)) {
+// onBrokers runs test with a fleet on Redis and with one on NATS, at the same time. natsArgs are
+// arguments of nats-server.
+func onBrokers(t *testing.T, test func(t *testing.T, f *fleet), natsArgs ...string) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
@@ -64,7 +65,7 @@ func onBrokers(t *testing.T, test func(t *testing.T, f *fleet)) {
 	})
 	t.Run("nats", func(t *testing.T) {
 		t.Parallel()
-		test(t, newFleet(t, "nats", testenv.NATSProcess(t)))
+		test(t, newFleet(t, "nats", testenv.NATSProcess(t, natsArgs...)))
 	})
 }
 
@@ -125,9 +126,12 @@ func (f *fleet) start(role string, args ...string) *peer {
 	return p
 }
 
+// underWay is how long an update may be under way after Publish has returned.
+const underWay = 200 * time.Millisecond
+
 // during injects a fault. Attempts may fail from its begin until recovery after its end.
 func (f *fleet) during(recovery time.Duration, fault func()) {
-	w := window{from: time.Now()}
+	w := window{from: time.Now().Add(-underWay)}
 	fault()
 	w.to = time.Now().Add(recovery)
 	f.t.Logf("%s: a fault from %s, over at %s", f.name, w.from.Format("05.000"), w.to.Format("05.000"))
@@ -142,8 +146,6 @@ type promises struct {
 	mayLose []string
 	// mayFail are the kinds that may fail without a fault.
 	mayFail []string
-	// mayRepeat are the kinds that may run twice.
-	mayRepeat []string
 	// unreliable says that attempts may fail all the time.
 	unreliable bool
 	// grows is why the processes may use more than before, or "".
@@ -155,15 +157,6 @@ var everyUpdate = []string{"one", "all"}
 
 // streams are the kinds of attempts that need a stream.
 var streams = []string{"stream", "opening", "reopening"}
-
-// repeatedAfterPause returns the kinds that a process repeats after it stood still for longer than a
-// lock of Redis lives.
-func (f *fleet) repeatedAfterPause() []string {
-	if f.name == "redis" {
-		return []string{"one"}
-	}
-	return nil
-}
 
 // end ends the attempts and judges the fleet.
 func (f *fleet) end(p promises) *verdict {

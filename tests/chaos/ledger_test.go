@@ -119,7 +119,7 @@ func (l *ledger) judge(windows []window, timeout time.Duration, consumers []stri
 	}
 	for id, runs := range l.runs {
 		v.runs += len(runs)
-		v.judgeRuns(id, runs, l.attempts, timeout, p)
+		v.judgeRuns(id, runs, l.attempts, timeout)
 	}
 	for id, numbers := range l.sequences {
 		if !slices.IsSorted(numbers) {
@@ -155,7 +155,7 @@ func (l *ledger) missing(id, kind string, consumers []string) string {
 const tooLate = 100 * time.Millisecond
 
 // judgeRuns judges the executions of one ID.
-func (v *verdict) judgeRuns(id string, runs []execution, attempts map[string]attempt, timeout time.Duration, p promises) {
+func (v *verdict) judgeRuns(id string, runs []execution, attempts map[string]attempt, timeout time.Duration) {
 	perPlace := map[string]int{}
 	for _, e := range runs {
 		place := e.kind
@@ -169,7 +169,7 @@ func (v *verdict) judgeRuns(id string, runs []execution, attempts map[string]att
 		}
 	}
 	for place, times := range perPlace {
-		if times > 1 && !slices.Contains(p.mayRepeat, runs[0].kind) {
+		if times > 1 {
 			v.twice = append(v.twice, fmt.Sprintf("%s %s: %d times, %v", place, id, times, runs))
 		}
 	}

@@ -3,8 +3,12 @@
 package chaos_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
@@ -28,8 +32,11 @@ func TestLink_Cut(t *testing.T) {
 }
 
 // A link that discards what is sent in one direction, while its sockets stay open, is detected
-// under load, and everything works again once a new link does.
+// under load, and everything works again once a new link does. A NATS server that does not learn
+// that a connection has ended keeps it in its queue groups, for as long as its own pings take.
 func TestLink_BlackHoles(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "nats.conf")
+	require.NoError(t, os.WriteFile(config, []byte("ping_interval: 1s\nping_max: 2\n"), 0o600))
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
 		for _, peers := range [][]*peer{{f.servers[0], f.consumers[0]}, {f.clients[0]}} {
@@ -50,7 +57,7 @@ func TestLink_BlackHoles(t *testing.T) {
 			f.clients[0].link.BlackHole()
 		})
 		f.end(promises{mayLose: everyUpdate})
-	})
+	}, "-c", config)
 }
 
 // Calls over slow links succeed.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
 var (
@@ -30,6 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	scene.Quiet()
 	dir, err := os.MkdirTemp("", "chaos-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
