@@ -33,7 +33,7 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 		return "", err
 	}
 	defer leave()
-	source, err := openSource(folder)
+	source, err := openSourceWithin(ctx, folder)
 	if err != nil {
 		return "", h.markUnreadable(folder, err)
 	}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
@@ -20,6 +22,22 @@ const (
 	maxCode       = 512 << 20
 	maxSources    = 64 << 20
 )
+
+// pathEscapes is the text of the error of package os for links that lead out of an os.Root. Package
+// os does not export the error.
+const pathEscapes = "path escapes from parent"
+
+// folderFS is the file system of a plugin's folder. Opening a file never blocks, even if the file is
+// a FIFO.
+type folderFS struct{ root *os.Root }
+
+// Open implements fs.FS.
+func (f folderFS) Open(name string) (fs.File, error) {
+	return f.root.OpenFile(name, os.O_RDONLY|openNonblocking, 0)
+}
+
+// Stat implements fs.StatFS.
+func (f folderFS) Stat(name string) (fs.FileInfo, error) { return f.root.Stat(name) }
 
 // sourceFiles reads the files of a plugin's folder and records their checksums. It also serves as
 // the file system from which the parser reads .proto sources.
@@ -41,17 +59,7 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return nil, invalid("%q is not a path inside the plugin's folder: use forward slashes, and no . or .. elements", name)
 	}
-	info, err := fs.Stat(f.folder, name) // opening a FIFO would block, so the file type is checked first
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.NewErrorf(errors.NotFound, "%s is not in the plugin's folder: %w", name, fs.ErrNotExist)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, invalid("%s is not a regular file", name)
-	}
-	file, err := f.folder.Open(name)
+	file, err := f.openRegular(name)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +75,40 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
+// openRegular opens a regular file. It looks at the type of the file twice: opening a device may have
+// an effect, and another file may take the name before it is opened.
+func (f *sourceFiles) openRegular(name string) (fs.File, error) {
+	info, err := fs.Stat(f.folder, name)
+	if err == nil && info.Mode().IsRegular() {
+		var file fs.File
+		if file, err = f.folder.Open(name); err == nil {
+			if info, err = file.Stat(); err == nil && info.Mode().IsRegular() {
+				return file, nil
+			}
+			_ = file.Close()
+		}
+	}
+	if err == nil {
+		return nil, invalid("%s is not a regular file", name)
+	}
+	return nil, explain(name, err)
+}
+
+// explain returns an error about a file in the words of package plugin if there are any.
+func explain(name string, err error) error {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathError.Err // the name is enough
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.NewErrorf(errors.NotFound, "%s is not in the plugin's folder: %w", name, fs.ErrNotExist)
+	case strings.Contains(err.Error(), pathEscapes):
+		return invalid("%s is a link, or is behind one, that leads out of the plugin's folder or is absolute: "+
+			"make a relative link that stays in the folder: %w", name, err)
+	}
+	return errors.NewErrorf(errorCode(err), "%q: %w", name, err)
+}
+
 // Open implements fs.FS for the parser. The returned file is in memory.
 func (f *sourceFiles) Open(name string) (fs.File, error) {
 	content, err := f.read(name, int64(maxSources-f.protoBytes))
@@ -78,7 +120,13 @@ func (f *sourceFiles) Open(name string) (fs.File, error) {
 }
 
 // Stat implements fs.StatFS. The parser calls it before it opens a file.
-func (f *sourceFiles) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.folder, name) }
+func (f *sourceFiles) Stat(name string) (fs.FileInfo, error) {
+	info, err := fs.Stat(f.folder, name)
+	if err != nil {
+		return nil, explain(name, err)
+	}
+	return info, nil
+}
 
 // fingerprint returns a checksum of the names and contents of all files that were read.
 func (f *sourceFiles) fingerprint() string {

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"encoding/hex"
 	"io/fs"
 	"log/slog"
@@ -44,24 +45,52 @@ func openSource(folder string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(folder)
+	root, err := openFolder(folder)
 	if err != nil {
 		return nil, errors.NewErrorf(errorCode(err), "cannot open the folder: %w", err)
 	}
 	defer root.Close() //nolint:errcheck // the folder was only read
-	return readSource(root.FS(), folder)
+	return readSource(folderFS{root}, folder)
+}
+
+// openFolder opens a plugin's folder. The dot makes the system fail at once if the folder is a FIFO,
+// whose opening would wait for a writer.
+func openFolder(folder string) (*os.Root, error) {
+	return os.OpenRoot(folder + string(filepath.Separator) + ".")
+}
+
+// readResult is the result of openSource.
+type readResult struct {
+	source *Source
+	err    error
+}
+
+// openSourceWithin is like openSource, but returns an error if ctx ends first. A file system that
+// does not answer cannot be interrupted, so the reading goes on until it does.
+func openSourceWithin(ctx context.Context, folder string) (*Source, error) {
+	read := make(chan readResult, 1)
+	go func() { // nobody waits for this goroutine
+		source, err := openSource(folder)
+		read <- readResult{source, err}
+	}()
+	select {
+	case r := <-read:
+		return r.source, r.err
+	case <-ctx.Done():
+		return nil, errors.NewErrorf(errors.FromContext(ctx.Err()).Code(), "the folder could not be read in time: %w", ctx.Err())
+	}
 }
 
 // readName returns the name of the plugin in a folder, or an empty string if the manifest cannot be
 // read.
 func readName(folder string) string {
-	root, err := os.OpenRoot(folder)
+	root, err := openFolder(folder)
 	if err != nil {
 		return ""
 	}
 	defer root.Close() //nolint:errcheck // the folder was only read
 	s := &Source{Folder: folder}
-	if err := s.readManifest(newSourceFiles(root.FS())); err != nil {
+	if err := s.readManifest(newSourceFiles(folderFS{root})); err != nil {
 		return ""
 	}
 	return s.Name

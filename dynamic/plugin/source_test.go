@@ -219,3 +219,41 @@ func TestReadSource_WireNamesOfTwoVersions(t *testing.T) {
 	assert.Equal(t, "Jobs", source.Services[0].WireName())
 	assert.Equal(t, "JobsV2", source.Services[1].WireName())
 }
+
+func TestReadSource_LinksThatLeadOut(t *testing.T) {
+	t.Parallel()
+	for file, target := range map[string]string{
+		"code":              "../code",
+		plugin.ManifestName: "../" + plugin.ManifestName,
+		"greeting.proto":    "sub/../../greeting.proto",
+		"sub/code":          "/etc/hostname",
+		"linked/code":       "..",
+		"import.proto":      "../greeting.proto",
+	} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			f := newFleet(t)
+			folder := f.plugin("greeter", "v 1", func(m *plugin.Manifest) {
+				switch file {
+				case "sub/code", "linked/code":
+					m.Code = file
+				case "import.proto":
+					m.Descriptors = "main.proto"
+				}
+			})
+			f.write("greeter/main.proto", `syntax = "proto3"; import "import.proto"; message M {}`)
+			f.write("greeter/sub/x", "")
+			for _, name := range []string{"code", plugin.ManifestName} {
+				f.write(name, "outside")
+			}
+			link := filepath.Join(folder, filepath.FromSlash(file))
+			if file == "linked/code" {
+				link = filepath.Dir(link)
+			}
+			require.NoError(t, os.RemoveAll(link))
+			require.NoError(t, os.Symlink(target, link))
+			_, err := plugin.ReadSource(folder)
+			require.ErrorContains(t, err, file+" is a link, or is behind one, that leads out of the plugin's folder or is absolute")
+		})
+	}
+}

@@ -6,6 +6,9 @@ import (
 	"syscall"
 )
 
+// openNonblocking is a flag for os.OpenFile with which opening a FIFO does not wait for a writer.
+const openNonblocking = syscall.O_NONBLOCK
+
 // fileIdentity returns a text that changes when a file is written or replaced by another file. Size
 // and modification time are not enough, because reproducible builds and rsync set the modification
 // time.

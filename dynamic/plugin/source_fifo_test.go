@@ -1,0 +1,103 @@
+//go:build unix
+
+package plugin
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// liarFS says of each file that it is the file regular.
+type liarFS struct{ folderFS }
+
+func (f liarFS) Stat(string) (fs.FileInfo, error) { return f.folderFS.Stat("regular") }
+
+func TestSourceFiles_AFileBecomesAFIFO(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "regular"), []byte("content"), 0o600))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(folder, "fifo"), 0o600))
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "folder"), 0o700))
+	root, err := os.OpenRoot(folder)
+	require.NoError(t, err)
+	defer root.Close() //nolint:errcheck // the folder was only read
+	files := newSourceFiles(liarFS{folderFS{root}})
+	for range 1000 {
+		content, err := files.read("regular", 100)
+		require.NoError(t, err)
+		assert.Equal(t, "content", string(content))
+		for _, name := range []string{"fifo", "folder"} {
+			_, err = files.read(name, 100)
+			require.EqualError(t, err, name+" is not a regular file")
+		}
+	}
+}
+
+// Whichever file is a FIFO, and whenever it becomes one, nothing waits for its writer.
+func TestReadSource_FIFOsNeverBlock(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	regular := map[string]string{
+		ManifestName: `{"name": "x", "loader": "l", "code": "code", "descriptors": "a.proto"}`, "code": "code",
+		"a.proto": `syntax = "proto3"; import "b.proto"; service S { rpc M(B) returns (B); }`, "b.proto": `syntax = "proto3"; message B {}`,
+	}
+	for name, content := range regular {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
+		require.NoError(t, syscall.Mkfifo(filepath.Join(folder, name+".fifo"), 0o600))
+	}
+	_, err := ReadSource(folder)
+	require.NoError(t, err)
+	done := make(chan struct{})
+	var swapping sync.WaitGroup
+	swapping.Go(func() {
+		for {
+			for name := range regular {
+				path := filepath.Join(folder, name)
+				for _, names := range [][2]string{{path, path + ".x"}, {path + ".fifo", path}, {path, path + ".fifo"}, {path + ".x", path}} {
+					assert.NoError(t, os.Rename(names[0], names[1]))
+				}
+			}
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
+	failed := 0
+	for range 2000 {
+		if _, err := ReadSource(folder); err != nil {
+			failed++
+		}
+		_ = readName(folder)
+	}
+	close(done)
+	swapping.Wait()
+	assert.Positive(t, failed)
+	_, err = ReadSource(folder)
+	require.NoError(t, err)
+
+	fifo := filepath.Join(folder, "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	_, err = ReadSource(fifo)
+	require.ErrorContains(t, err, "cannot open the folder")
+	assert.Equal(t, noManifest, (&watchedFolder{path: fifo}).computeFingerprint())
+}
+
+func TestOpenSourceWithin_EndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		_, err := openSourceWithin(ctx, t.TempDir())
+		require.Error(t, err)
+	}
+}
