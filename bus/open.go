@@ -64,8 +64,10 @@ func Open(ctx context.Context, rawURL string) (Bus, error) {
 // Open's error.
 func importHint(scheme string) string {
 	const path = `add import _ "github.com/dynpsrpc/dynpsrpc/bus/`
-	switch kind, _, _ := strings.Cut(scheme, "-"); kind {
-	case "redis", "rediss":
+	kind, _, _ := strings.Cut(scheme, "-")
+	kind, _, _ = strings.Cut(kind, "+")
+	switch kind {
+	case "redis", "rediss", "valkey", "valkeys", "unix":
 		return path + `redisbus"`
 	case "nats", "tls":
 		return path + `natsbus"`

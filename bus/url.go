@@ -8,18 +8,14 @@ import (
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 )
 
 // encodeHint tells the user how to correct a URL that cannot be parsed because of its password.
 const encodeHint = "percent-encode the user name and the password (/ as %2F, ? as %3F, # as %23, @ as %40, % as %25)"
 
-var (
-	// urlScheme matches the scheme of a URL that has an authority.
-	urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
-	// parameterWithAt matches a URL parameter with a valid name. If such a parameter contains an @,
-	// the @ belongs to its value.
-	parameterWithAt = regexp.MustCompile(`^[a-z_]+=`)
-)
+// urlScheme matches the scheme of a URL that has an authority.
+var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
 // parseURL parses the URL of a bus. It refuses URLs in which a part of the password has become the
 // host, the path, a parameter or the fragment, because drivers name these parts in their errors.
@@ -62,7 +58,9 @@ func hasStrayUserinfo(u *url.URL) bool {
 		return true
 	}
 	for parameter := range strings.SplitSeq(u.RawQuery, "&") {
-		if strings.Contains(parameter, "@") && (u.User == nil || !parameterWithAt.MatchString(parameter)) {
+		// An @ after a valid name belongs to the value of the parameter.
+		name, _, hasValue := strings.Cut(parameter, "=")
+		if strings.Contains(parameter, "@") && (u.User == nil || !hasValue || !busurl.IsParameterName(name)) {
 			return true
 		}
 	}

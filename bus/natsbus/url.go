@@ -3,7 +3,6 @@ package natsbus
 import (
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 )
 
 const (
@@ -47,20 +47,11 @@ var parameters = map[string]func(*settings, string) error{
 	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
 }
 
-// parameterName matches parameter names that an error may safely repeat.
-var parameterName = regexp.MustCompile(`^[a-z_]+$`)
-
-// isSecret reports whether value is an nkey seed or a JWT rather than the name of a file.
-func isSecret(value string) bool {
-	return strings.HasPrefix(value, "eyJ") || strings.Contains(value, "BEGIN ") ||
-		strings.HasPrefix(value, "S") && len(value) == 58 && !strings.ContainsAny(value, `./\`)
-}
-
 // fileParam is like connParam for a parameter whose value is the name of a file. It refuses a value
 // that is itself a secret, because nats.go repeats the name of an unreadable file in its error.
 func fileParam(option func(string) nats.Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
-		if isSecret(value) {
+		if busurl.IsSecret(value) {
 			return errors.New("want the name of a file")
 		}
 		s.conn = append(s.conn, option(value))
@@ -136,7 +127,7 @@ func parseURL(u *url.URL) (*settings, error) {
 		value := query[name][len(query[name])-1]
 		set, found := parameters[name]
 		if !found {
-			if !parameterName.MatchString(name) || value == "" {
+			if !busurl.IsParameterName(name) || value == "" {
 				name = "(hidden)" // the name may be the end of a password that is not percent-encoded
 			}
 			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
@@ -147,7 +138,7 @@ func parseURL(u *url.URL) (*settings, error) {
 			continue
 		}
 		if err := set(s, value); err != nil {
-			if strings.Contains(value, "@") || isSecret(value) {
+			if !busurl.MayShow(value) {
 				wrong("parameter %s has an invalid value", name)
 				continue
 			}

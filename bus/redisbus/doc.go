@@ -11,9 +11,11 @@
 //	redis://user:password@host:6379/0
 //	redis-sentinel://host1:26379,host2:26379/0?master_name=mymaster
 //	redis-cluster://user:password@host1:6379,host2:6379
+//	unix://user:password@/run/redis.sock?db=0
 //
 // If the scheme begins with rediss instead of redis, as in rediss-cluster://, the connections use
-// TLS. These URL parameters set options of the bus:
+// TLS. The names valkey and valkeys can stand for redis and rediss, and redis+unix and valkey+unix
+// for unix. These URL parameters set options of the bus and of TLS:
 //
 //	prefix           see WithPrefix
 //	probe_interval   see WithProbeInterval, for example 3s
@@ -21,6 +23,9 @@
 //	publish_queue    see WithPublishQueue
 //	max_frame_size   see WithMaxFrameSize, in bytes
 //	sharded          if true, enables WithShardedPubSub
+//	tls_ca           file with the certificates of the authorities that the bus trusts
+//	tls_cert         file with the certificate of the bus; needs tls_key
+//	tls_key          file with the private key for tls_cert
 //
 // All other parameters are passed to go-redis, for example dial_timeout, skip_verify and
 // client_name. In a Sentinel URL, the user and password before the host are used for the sentinels,

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,24 +14,28 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 )
 
 func init() { //nolint:gochecknoinits // drivers register when the package is imported, as in database/sql
-	for scheme, newClient := range newClients {
-		bus.MustRegister(scheme, newDriver("redis", newClient))
-		bus.MustRegister(strings.Replace(scheme, "redis", "rediss", 1), newDriver("rediss", newClient))
+	for suffix, newClient := range map[string]clientFunc{"": newSingle, "-sentinel": newSentinel, "-cluster": newCluster} {
+		for _, name := range []string{"redis", "valkey"} {
+			bus.MustRegister(name+suffix, newDriver("redis", newClient))
+			bus.MustRegister(name+"s"+suffix, newDriver("rediss", newClient))
+		}
+	}
+	for _, scheme := range []string{"unix", "redis+unix", "valkey+unix"} {
+		bus.MustRegister(scheme, newDriver(unixScheme, newSingle))
 	}
 }
 
-// newClients maps each URL scheme to the function that creates a client from such a URL. go-redis
-// parses the URL.
-var newClients = map[string]func(u *url.URL) (redis.UniversalClient, error){
-	"redis":          newSingle,
-	"redis-sentinel": newSentinel,
-	"redis-cluster":  newCluster,
-}
+// unixScheme is the scheme of a URL whose path is that of a Unix socket.
+const unixScheme = "unix"
 
-func newSingle(u *url.URL) (redis.UniversalClient, error) {
+// clientFunc creates a client from a URL, which go-redis parses.
+type clientFunc func(u *url.URL, files tlsFiles) (redis.UniversalClient, error)
+
+func newSingle(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {
 	if u.Query().Has("addr") {
 		return nil, errors.New("several hosts need the scheme redis-cluster:// or redis-sentinel://")
 	}
@@ -40,10 +43,13 @@ func newSingle(u *url.URL) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, parserError(u, err)
 	}
+	if err := files.apply(options.TLSConfig); err != nil {
+		return nil, err
+	}
 	return redis.NewClient(options), nil
 }
 
-func newSentinel(u *url.URL) (redis.UniversalClient, error) {
+func newSentinel(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {
 	u = withSentinelUser(u)
 	options, err := redis.ParseFailoverURL(u.String())
 	switch {
@@ -53,6 +59,9 @@ func newSentinel(u *url.URL) (redis.UniversalClient, error) {
 		return nil, errors.New("parameter master_name is missing")
 	case options.RouteByLatency || options.RouteRandomly:
 		return nil, errors.New("route_by_latency and route_randomly do not apply: the bus uses the master only")
+	}
+	if err := files.apply(options.TLSConfig); err != nil {
+		return nil, err
 	}
 	return redis.NewFailoverClient(options), nil
 }
@@ -72,10 +81,13 @@ func withSentinelUser(u *url.URL) *url.URL {
 	return &moved
 }
 
-func newCluster(u *url.URL) (redis.UniversalClient, error) {
+func newCluster(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {
 	options, err := redis.ParseClusterURL(u.String())
 	if err != nil {
 		return nil, parserError(u, err)
+	}
+	if err := files.apply(options.TLSConfig); err != nil {
+		return nil, err
 	}
 	return redis.NewClusterClient(options), nil
 }
@@ -103,16 +115,15 @@ func parsedOption[T any](parse func(string) (T, error), option func(T) Option) f
 }
 
 // newDriver returns the driver for URLs whose clients are created by newClient. scheme is the
-// scheme that go-redis expects in the URL, either redis or rediss. The URLs are described in the
+// scheme that go-redis expects in the URL: redis, rediss or unix. The URLs are described in the
 // package documentation.
-func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, error)) bus.Driver {
+func newDriver(scheme string, newClient clientFunc) bus.Driver {
 	return func(ctx context.Context, u *url.URL) (bus.Bus, error) {
-		clientURL, opts, err := splitURL(u)
+		clientURL, files, opts, err := splitURL(u, scheme)
 		if err != nil {
 			return nil, urlError(u, err)
 		}
-		clientURL.Scheme = scheme
-		client, err := newClient(clientURL)
+		client, err := newClient(clientURL, files)
 		if err != nil {
 			return nil, urlError(u, err)
 		}
@@ -126,13 +137,14 @@ func newDriver(scheme string, newClient func(*url.URL) (redis.UniversalClient, e
 }
 
 // urlError returns the error for a URL that the driver cannot use. The error contains the scheme
-// and the host only, because all other parts of the URL may contain a password.
+// and the host only, because all other parts of the URL may contain a password. The URL of a Unix
+// socket has no host.
 func urlError(u *url.URL, err error) error {
+	if strings.HasSuffix(u.Scheme, unixScheme) {
+		return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s://: %w", u.Scheme, err)
+	}
 	return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s://%s: %w", u.Scheme, u.Host, err)
 }
-
-// parameterName matches parameter names that an error may safely repeat.
-var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 
 // parserError converts an error of go-redis' parser. It omits the parameter values that the
 // parser's error repeats, because they may belong to a password.
@@ -143,7 +155,7 @@ func parserError(u *url.URL, err error) error {
 	}
 	var names []string
 	for name, values := range u.Query() {
-		if parameterName.MatchString(name) && values[0] != "" && strings.Contains(err.Error(), name) {
+		if busurl.IsParameterName(name) && values[0] != "" && strings.Contains(err.Error(), name) {
 			names = append(names, name)
 		}
 	}
@@ -151,24 +163,27 @@ func parserError(u *url.URL, err error) error {
 	return fmt.Errorf("unknown parameters, or a ? in the password that is not percent-encoded: %s", strings.Join(names, ", "))
 }
 
-// splitURL splits u into the URL for go-redis and the options of the bus. The first host stays in
-// the URL. All others become addr parameters, as go-redis expects.
-func splitURL(u *url.URL) (*url.URL, []Option, error) {
+// splitURL splits u into the URL for go-redis, which has the given scheme, the names of the files for
+// TLS, and the options of the bus. The first host stays in the URL. All others become addr
+// parameters, as go-redis expects.
+func splitURL(u *url.URL, scheme string) (*url.URL, tlsFiles, []Option, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, nil, errors.New("malformed parameters: percent-encode them, and the password")
+		return nil, tlsFiles{}, nil, errors.New("malformed parameters: percent-encode them, and the password")
 	}
-	if database := strings.Trim(u.Path, "/"); strings.Trim(database, "0123456789") != "" {
-		return nil, nil, errors.New("invalid database number: want scheme://host:port/0, and percent-encode a / in the password")
+	files, err := takeTLSFiles(query)
+	if err != nil {
+		return nil, files, nil, err
 	}
 	clientURL := *u
-	hosts := strings.Split(u.Host, ",")
-	if hosts[0] == "" {
-		return nil, nil, errors.New("host is missing")
+	clientURL.Scheme = scheme
+	if scheme == unixScheme {
+		err = checkSocketPath(u)
+	} else {
+		clientURL.Host, err = firstHost(u, query)
 	}
-	clientURL.Host = hosts[0]
-	for _, host := range hosts[1:] {
-		query.Add("addr", host)
+	if err != nil {
+		return nil, files, nil, err
 	}
 	var opts []Option
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
@@ -179,11 +194,35 @@ func splitURL(u *url.URL) (*url.URL, []Option, error) {
 		option, err := parameters[name](values[len(values)-1])
 		if err != nil {
 			// The error err is not wrapped, because it repeats the value.
-			return nil, nil, fmt.Errorf("parameter %s cannot be parsed", name)
+			return nil, files, nil, fmt.Errorf("parameter %s cannot be parsed", name)
 		}
 		opts = append(opts, option)
 		query.Del(name)
 	}
 	clientURL.RawQuery = query.Encode()
-	return &clientURL, opts, nil
+	return &clientURL, files, opts, nil
+}
+
+// firstHost returns the first host of u, and adds the other ones to query.
+func firstHost(u *url.URL, query url.Values) (string, error) {
+	if database := strings.Trim(u.Path, "/"); strings.Trim(database, "0123456789") != "" {
+		return "", errors.New("invalid database number: want scheme://host:port/0, and percent-encode a / in the password")
+	}
+	hosts := strings.Split(u.Host, ",")
+	if hosts[0] == "" {
+		return "", errors.New("host is missing")
+	}
+	for _, host := range hosts[1:] {
+		query.Add("addr", host)
+	}
+	return hosts[0], nil
+}
+
+// checkSocketPath checks that u contains the path of a socket and no host.
+func checkSocketPath(u *url.URL) error {
+	if u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+		return errors.New("want the path of a socket after three slashes, such as unix:///run/redis.sock?db=0," +
+			" and percent-encode a / in the password")
+	}
+	return nil
 }

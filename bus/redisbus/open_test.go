@@ -2,6 +2,8 @@ package redisbus_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,6 +57,71 @@ func TestOpen_TLS(t *testing.T) {
 	requireExchange(t, url+"?skip_verify=true", url+"?skip_verify=true")
 	_, err := bus.Open(t.Context(), url)
 	require.ErrorContains(t, err, "certificate")
+}
+
+func TestOpen_TLSFiles(t *testing.T) {
+	t.Parallel()
+	certificate, other := testenv.NewCertificate(t), testenv.NewCertificate(t)
+	address := testenv.RedisTLS(t, certificate, "--tls-auth-clients", "yes").Addr()
+	files := "tls_ca=" + certificate.File + "&tls_cert=" + certificate.File + "&tls_key=" + certificate.KeyFile
+	requireExchange(t, "rediss://"+address+"?"+files, "valkeys://"+address+"/1?probe_interval=1s&"+files)
+	for parameters, want := range map[string]string{
+		"tls_ca=" + other.File:       "certificate",
+		"tls_ca=" + certificate.File: "", // a certificate is missing; Redis may reset the connection before it says so
+		"tls_ca=" + certificate.File + "&tls_cert=" + other.File + "&tls_key=" + other.KeyFile: "certificate",
+	} {
+		_, err := bus.Open(t.Context(), "rediss://"+address+"?"+parameters)
+		require.ErrorContains(t, err, want)
+		requireCode(t, errors.Unavailable, err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	for _, scheme := range []string{"rediss", "rediss-cluster", "rediss-sentinel"} {
+		for parameters, want := range map[string]string{
+			"tls_ca=/no/file":                         "parameter tls_ca: open /no/file",
+			"tls_ca=":                                 "parameter tls_ca must be the name of a file",
+			"tls_ca=" + empty:                         "no certificate",
+			"tls_cert=" + certificate.File:            "tls_cert and tls_key need each other",
+			"tls_key=" + certificate.KeyFile:          "tls_cert and tls_key need each other",
+			"tls_cert=/no/file&tls_key=" + other.File: "parameter tls_cert or tls_key: open /no/file",
+			"tls_cert=" + certificate.File + "&tls_key=" + other.KeyFile: "does not match",
+		} {
+			_, err := bus.Open(t.Context(), scheme+"://127.0.0.1:1?master_name=m&"+parameters)
+			require.ErrorContains(t, err, want, "%s %s", scheme, parameters)
+			requireCode(t, errors.InvalidArgument, err)
+		}
+	}
+	_, err := bus.Open(t.Context(), "redis://127.0.0.1:1?"+files)
+	require.ErrorContains(t, err, "need TLS")
+}
+
+func TestOpen_UnixSocket(t *testing.T) {
+	t.Parallel()
+	directory, err := os.MkdirTemp("", "redis") // the path of a socket has at most 107 bytes
+	require.NoError(t, err)
+	defer func() { require.NoError(t, os.RemoveAll(directory)) }()
+	socket := filepath.Join(directory, "redis.sock")
+	server := testenv.Redis(t, "--unixsocket", socket, "--user", "ada", "on", ">love/lace", "~*", "&*", "+@all")
+	requireExchange(t, "unix://"+socket, server.URL())
+	requireExchange(t, "redis+unix://ada:love%2Flace@"+socket+"?db=1&prefix=p", "valkey+unix://"+socket+"?prefix=p")
+	_, err = bus.Open(t.Context(), "unix://ada:byron@"+socket)
+	require.ErrorContains(t, err, "WRONGPASS")
+	assert.NotContains(t, err.Error(), "byron")
+	for _, url := range []string{"unix://", "unix://secret/redis.sock", "unix://:secret@host/redis.sock", "redis+unix://secret"} {
+		_, err := bus.Open(t.Context(), url)
+		require.ErrorContains(t, err, "want the path of a socket", url)
+		assert.NotContains(t, err.Error(), "secret")
+	}
+}
+
+func TestOpen_Valkey(t *testing.T) {
+	t.Parallel()
+	url := testenv.Redis(t).URL()
+	requireExchange(t, strings.Replace(url, "redis", "valkey", 1), url)
+	for scheme, want := range map[string]string{"valkey-sentinel": "master_name is missing", "valkeys-cluster": "refused"} {
+		_, err := bus.Open(t.Context(), scheme+"://127.0.0.1:1")
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestOpen_Sentinel(t *testing.T) {

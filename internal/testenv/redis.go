@@ -35,13 +35,13 @@ func Redis(tb testing.TB, config ...string) *RedisServer {
 
 // RedisTLS starts a Redis server that uses the given certificate and accepts only TLS connections.
 // If redis-server is missing, the test is skipped, or fails if the environment variable CI is set.
-func RedisTLS(tb testing.TB, certificate Certificate) *RedisServer {
+func RedisTLS(tb testing.TB, certificate Certificate, config ...string) *RedisServer {
 	tb.Helper()
 	return startRedis(tb, requireRedisServer(tb), func(port int) []string {
-		return []string{
+		return append([]string{
 			portFlag, "0", "--tls-port", strconv.Itoa(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", certificate.File,
 			"--tls-cert-file", certificate.File, "--tls-key-file", certificate.KeyFile,
-		}
+		}, config...)
 	})
 }
 

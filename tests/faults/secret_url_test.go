@@ -20,7 +20,7 @@ import (
 func mistypedURLs() []string {
 	var urls []string
 	for _, scheme := range []string{
-		"redis", "rediss", "redis-sentinel", "redis-cluster", "nats", "tls", "local", "nosuch", "amqp",
+		"redis", "rediss", "redis-sentinel", "redis-cluster", "valkeys", "unix", "redis+unix", "nats", "tls", "local", "nosuch", "amqp",
 	} {
 		for _, rest := range []string{
 			"://app:S/tail@h", "://app:12/S@h", "://app:S#tail@h", "://app:12#S@h", "://app:S?tail@h", "://app:12?S@h",
@@ -31,7 +31,8 @@ func mistypedURLs() []string {
 			"://app:S@h?nosuch=1", "://app:S@h?S", "://app:S@h?S=", "://h?password=S", "://h?sentinel_password=S",
 			"://h?token=S", "://h?nosuch=S", "://h?password=S%zz", "://h?a=b;password=S", "://h?tls_ca=eyJS",
 			"://app:S@h?tls_cert=/no/file", "://app:S@h?skip_verify=perhaps", "://app:S@h?connect_timeout=1", "://h#S", "://?nosuch=S",
-			"://h?dial_timeout=app:S@h", "://app:S@h?master_name=m&nosuch=1", "://h/S/x",
+			"://h?dial_timeout=app:S@h", "://app:S@h?tls_ca=/no/app:S@h", "://app:x@h?tls_cert=S@h&tls_key=x",
+			"://app:S/run/redis.sock", "://app:S@/run/S@h", "://:S@h/run/redis.sock?nosuch=1", ":///run?db=S@h", "://app:S@h?master_name=m&nosuch=1", "://h/S/x",
 		} {
 			urls = append(urls, strings.ReplaceAll(scheme+rest, "@h", "@127.0.0.1:1"))
 		}

@@ -1,0 +1,25 @@
+// Package busurl contains what the parsers of bus URLs share. It keeps secrets out of their errors.
+package busurl
+
+import (
+	"regexp"
+	"strings"
+)
+
+// parameterName matches the names of URL parameters.
+var parameterName = regexp.MustCompile(`^[a-z_]+$`)
+
+// IsParameterName reports whether an error may repeat the name of a parameter. Other names may be the
+// end of a password that contains a question mark or an ampersand.
+func IsParameterName(name string) bool { return parameterName.MatchString(name) }
+
+// IsSecret reports whether the value of a parameter is likely to be a secret although the name of a
+// file is expected: an nkey seed, a JWT, or the content of a PEM file.
+func IsSecret(value string) bool {
+	return strings.HasPrefix(value, "eyJ") || strings.Contains(value, "BEGIN ") ||
+		strings.HasPrefix(value, "S") && len(value) == 58 && !strings.ContainsAny(value, `./\`)
+}
+
+// MayShow reports whether an error may repeat the value of a parameter. A value with an at sign may
+// contain the end of a password.
+func MayShow(value string) bool { return !strings.Contains(value, "@") && !IsSecret(value) }
