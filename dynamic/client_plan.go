@@ -79,7 +79,7 @@ func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata
 	if err != nil || string(envelope.TypeName) != string(p.responses.Name) {
 		return nil, nil, false
 	}
-	value, err := transport.Decompress(envelope.Value, p.conn.options.maxFrameSize)
+	value, err := transport.Decompress(envelope.Value, p.conn.options.decompression())
 	if err != nil {
 		return nil, nil, false
 	}

@@ -32,6 +32,8 @@ type Conn struct {
 	lateResponses selection.LateResponses
 	stats         connCounters
 	streams       streamTable
+	// decompressed limits the memory of decompressed stream messages.
+	decompressed transport.Budget
 	// messageDedup recognizes stream messages that the bus delivers a second time. They are
 	// dropped.
 	messageDedup dedup.Cache
@@ -119,6 +121,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 		released:   make(chan struct{}),
 	}
 	c.streams.counters = &c.stats.streams
+	c.decompressed.Max = int64(options.decompressed.maxMemory)
 	c.inboxes.epoch = time.Now()
 	c.bus = transport.LimitFrames(b, options.maxFrameSize, &c.stats.badFrames)
 	c.goroutines.Go(c.closeChildren)
@@ -238,8 +241,8 @@ func (c *Conn) membership(channel string) *selection.Membership {
 
 // onResponse is the bus.Handler for response channels. It never blocks.
 func (c *Conn) onResponse(frame []byte) {
-	response, ok := transport.Decode(
-		frame, wire.KindResponse, c.options.maxFrameSize, wire.ParseResponse, &c.stats.badFrames)
+	response, _, ok := transport.Decode(
+		frame, wire.KindResponse, c.options.decompression(), wire.ParseResponse, &c.stats.badFrames)
 	if !ok {
 		return
 	}
@@ -254,8 +257,8 @@ func (c *Conn) onResponse(frame []byte) {
 
 // onClaim is the bus.Handler for claim channels. It never blocks.
 func (c *Conn) onClaim(frame []byte) {
-	claim, ok := transport.Decode(
-		frame, wire.KindClaimRequest, c.options.maxFrameSize, wire.ParseClaimRequest, &c.stats.badFrames)
+	claim, _, ok := transport.Decode(
+		frame, wire.KindClaimRequest, c.options.decompression(), wire.ParseClaimRequest, &c.stats.badFrames)
 	if !ok {
 		return
 	}

@@ -65,10 +65,10 @@ func (c *Conn) warnClockSkew(method *registry.Method, server string) {
 
 // onStream is the bus.Handler for stream channels. It never blocks.
 func (c *Conn) onStream(frame []byte) {
-	parsed, ok := transport.Decode(
-		frame, wire.KindStream, c.options.maxFrameSize, wire.ParseStream, &c.stats.badFrames)
+	parsed, expanded, ok := transport.Decode(
+		frame, wire.KindStream, c.options.decompression(), wire.ParseStream, &c.stats.badFrames)
 	if !ok {
 		return
 	}
-	c.streams.dispatch(&parsed)
+	c.streams.dispatch(&parsed, expanded)
 }

@@ -2,6 +2,8 @@ package dynamic
 
 import (
 	"log/slog"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 )
 
 // Option configures both [NewServer] and [NewConn].
@@ -19,9 +21,54 @@ func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f)
 // a larger frame fails with code resource_exhausted. A larger frame that is received is dropped and
 // counted as a bad frame. If psrpc has compressed a frame, the limit also applies to the
 // decompressed size. By default, or if bytes is zero or negative, frames have no limit of their
-// own, and the decompressed size is limited to [bus.DefaultMaxFrameSize].
+// own, and the decompressed size is limited to [DefaultMaxDecompressedSize].
 func WithMaxFrameSize(bytes int) Option {
 	return frameSizeOption(max(bytes, 0))
+}
+
+const (
+	// DefaultMaxDecompressedSize is the maximum size of a decompressed frame in bytes if
+	// [WithMaxFrameSize] is not used.
+	DefaultMaxDecompressedSize = transport.DefaultMaxDecompressedSize
+	// DefaultMaxCompressionRatio is the default of [WithMaxCompressionRatio].
+	DefaultMaxCompressionRatio = transport.DefaultMaxRatio
+	// DefaultDecompressionMemory is the default of [WithDecompressionMemory] in bytes.
+	DefaultDecompressionMemory = 256 << 20
+)
+
+// decompressionOptions limits what the frames that psrpc peers have compressed may become.
+type decompressionOptions struct {
+	maxRatio  int // 0 means the default
+	maxMemory int // bytes
+}
+
+type compressionRatioOption int
+
+func (r compressionRatioOption) applyServer(o *serverOptions) { o.decompressed.maxRatio = int(r) }
+func (r compressionRatioOption) applyConn(o *connOptions)     { o.decompressed.maxRatio = int(r) }
+
+// WithMaxCompressionRatio limits how many times larger a frame that psrpc has compressed may become
+// when it is decompressed. The limit does not apply to frames that become at most 2 MiB large. Frames
+// beyond it are dropped and counted as bad frames. By default, or if ratio is zero or negative, the
+// limit is [DefaultMaxCompressionRatio].
+func WithMaxCompressionRatio(ratio int) Option { return compressionRatioOption(max(ratio, 0)) }
+
+type decompressionMemoryOption int
+
+func (m decompressionMemoryOption) applyServer(o *serverOptions) { o.decompressed.maxMemory = int(m) }
+func (m decompressionMemoryOption) applyConn(o *connOptions)     { o.decompressed.maxMemory = int(m) }
+
+// WithDecompressionMemory limits the total size in bytes of the frames that psrpc has compressed and
+// that a server or conn keeps decompressed. These are the requests that wait for a grant or are being
+// handled, and the stream messages that no one has read. A server answers further requests to queue,
+// single_server and MULTI methods with code resource_exhausted, and does not claim others; it counts
+// them in [ServerStats].Refused. Further stream messages are dropped and counted as overflowed. By
+// default, or if bytes is zero or negative, the limit is [DefaultDecompressionMemory].
+func WithDecompressionMemory(bytes int) Option {
+	if bytes <= 0 {
+		bytes = DefaultDecompressionMemory
+	}
+	return decompressionMemoryOption(bytes)
 }
 
 type loggerOption struct{ logger *slog.Logger }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
@@ -17,6 +18,7 @@ type connOptions struct {
 	timeout          time.Duration
 	selectionTimeout time.Duration
 	maxFrameSize     int // in bytes; 0 means no limit
+	decompressed     decompressionOptions
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive     time.Duration
 	requestHooks  []RequestHook
@@ -31,8 +33,16 @@ func (o *connOptions) adaptiveSelection() SelectionOpts {
 	return SelectionOpts{AffinityTimeout: o.selectionTimeout, ShortCircuitTimeout: DefaultShortCircuitTimeout}
 }
 
+// decompression returns the limits of compressed frames.
+func (o *connOptions) decompression() transport.Limits {
+	return transport.Limits{MaxSize: o.maxFrameSize, MaxRatio: o.decompressed.maxRatio}
+}
+
 func newConnOptions(opts []ConnOption) connOptions {
-	o := connOptions{selectionTimeout: DefaultSelectionTimeout, logger: slog.Default()}
+	o := connOptions{
+		selectionTimeout: DefaultSelectionTimeout, logger: slog.Default(),
+		decompressed: decompressionOptions{maxMemory: DefaultDecompressionMemory},
+	}
 	for _, opt := range opts {
 		opt.applyConn(&o)
 	}

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -24,6 +25,7 @@ type serverOptions struct {
 	timeout       time.Duration
 	logger        *slog.Logger
 	maxFrameSize  int // in bytes; 0 means no limit
+	decompressed  decompressionOptions
 	maxConcurrent int // number of requests; 0 means no limit
 	// maxPendingClaims, maxPendingClaimBytes and grantTimeout limit the requests that wait for a
 	// grant.
@@ -40,10 +42,16 @@ type serverOptions struct {
 	interceptors serverInterceptors
 }
 
+// decompression returns the limits of compressed frames.
+func (o *serverOptions) decompression() transport.Limits {
+	return transport.Limits{MaxSize: o.maxFrameSize, MaxRatio: o.decompressed.maxRatio}
+}
+
 func newServerOptions(opts []ServerOption) serverOptions {
 	o := serverOptions{
 		timeout: DefaultServerTimeout, logger: slog.Default(),
 		maxPendingClaims: DefaultMaxPendingClaims, maxPendingClaimBytes: DefaultMaxPendingClaimBytes,
+		decompressed: decompressionOptions{maxMemory: DefaultDecompressionMemory},
 		grantTimeout: DefaultGrantTimeout,
 		maxStreams:   DefaultMaxStreams, maxSilentStreams: DefaultMaxStreamsWithoutKeepalive,
 	}

@@ -258,8 +258,8 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 // onCancel handles a frame with which a client cancels a request. The bus calls it, so it never
 // blocks.
 func (r *Registration) onCancel(frame []byte) {
-	cancel, ok := transport.Decode(
-		frame, wire.KindCancel, r.server.options.maxFrameSize, wire.ParseCancel, &r.server.stats.badFrames)
+	cancel, _, ok := transport.Decode(
+		frame, wire.KindCancel, r.server.options.decompression(), wire.ParseCancel, &r.server.stats.badFrames)
 	if !ok {
 		return
 	}

@@ -41,11 +41,13 @@ type Server struct {
 	// streams limits the number of open streams. silentStreams limits the number of open streams
 	// whose client has not announced a keepalive interval.
 	streams, silentStreams semaphore.Semaphore
-	workers                *lifecycle.WorkerPool[task]
-	announcers             announcerPool
-	stats                  serverCounters
-	unsentLog              logthrottle.Throttle
-	done                   chan struct{}
+	// decompressed limits the memory of decompressed requests and stream messages.
+	decompressed transport.Budget
+	workers      *lifecycle.WorkerPool[task]
+	announcers   announcerPool
+	stats        serverCounters
+	unsentLog    logthrottle.Throttle
+	done         chan struct{}
 
 	// requestDedup recognizes requests and stream opens that the bus delivers a second time.
 	// messageDedup does the same for stream messages. The two caches are separate, so that the
@@ -95,8 +97,9 @@ type ServerStats struct {
 	// happens if too many requests wait or if a request waits for too long. See
 	// [WithMaxPendingClaims] and [WithGrantTimeout].
 	Evicted uint64
-	// Refused is the number of streams that the server refused because too many streams were open.
-	// See [WithMaxStreams] and [WithMaxStreamsWithoutKeepalive].
+	// Refused is the number of streams that the server refused because too many streams were open,
+	// and of compressed requests that it refused because others use up the memory for them. See
+	// [WithMaxStreams], [WithMaxStreamsWithoutKeepalive] and [WithDecompressionMemory].
 	Refused uint64
 }
 
@@ -136,6 +139,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	s.pendingClaims.options, s.pendingClaims.evicted = &s.options, s.onClaimEvicted
 	s.bus = transport.LimitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.semaphore.Max = int64(options.maxConcurrent)
+	s.decompressed.Max = int64(options.decompressed.maxMemory)
 	s.streams.Max, s.silentStreams.Max = int64(options.maxStreams), int64(options.maxSilentStreams)
 	return s
 }
@@ -399,8 +403,8 @@ func (s *Server) onClaimEvicted(claim *pendingClaim) {
 // onGrant handles a frame in which a client names the server that it has selected for a request.
 // The bus calls onGrant, so it never blocks.
 func (s *Server) onGrant(frame []byte) {
-	selection, ok := transport.Decode(
-		frame, wire.KindClaimResponse, s.options.maxFrameSize, wire.ParseClaimResponse, &s.stats.badFrames)
+	selection, _, ok := transport.Decode(
+		frame, wire.KindClaimResponse, s.options.decompression(), wire.ParseClaimResponse, &s.stats.badFrames)
 	if !ok {
 		return
 	}

@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"time"
@@ -43,6 +44,8 @@ type serverCall struct {
 
 	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
 	subscribers uint32
+	// expanded is the number of bytes taken from Server.decompressed.
+	expanded uint32
 	// announceAt is the time at which the server tells the client that it is handling the request,
 	// in nanoseconds since the epoch of Server.announcers. It is 0 if the client expects no such
 	// announcement.
@@ -52,6 +55,8 @@ type serverCall struct {
 	acceptDirect, acceptDecline bool
 	// granted reports whether the client has selected this server.
 	granted bool
+	// refused reports whether Server.decompressed is used up.
+	refused bool
 }
 
 // startServerCall decodes a request for e and starts a worker that serves the request. token is the
@@ -64,8 +69,8 @@ type serverCall struct {
 // because its client grants it only once.
 func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
-	request, ok := transport.Decode(
-		frame, wire.KindRequest, r.server.options.maxFrameSize, wire.ParseRequest, &r.server.stats.badFrames)
+	request, expanded, ok := transport.Decode(
+		frame, wire.KindRequest, r.server.options.decompression(), wire.ParseRequest, &r.server.stats.badFrames)
 	if !ok {
 		return false
 	}
@@ -91,6 +96,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		return false
 	}
 	c.subscribers = e.subscribers()
+	c.takeExpanded(expanded)
 	r.running.add(c.requestID, &c.context)
 	if needsGrant {
 		c.claim = r.server.pendingClaims.register(
@@ -103,6 +109,21 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	return true
 }
 
+// takeExpanded reserves the memory of a request that was compressed. size is 0 if it was not. If
+// there is not enough, takeExpanded sets refused.
+func (c *serverCall) takeExpanded(size int) {
+	if size == 0 {
+		return
+	}
+	c.requestID = bytes.Clone(c.requestID) // so that only body refers to the decompressed frame
+	if c.plan.server.decompressed.TryTake(size) {
+		c.expanded = uint32(size) //nolint:gosec // gzip declares the size as 32 bits
+		return
+	}
+	c.refused, c.body = true, nil
+	c.plan.server.stats.refused.Add(1)
+}
+
 // deregister removes the request from the cancel table of the registration and from the pending
 // claims of the server.
 func (c *serverCall) deregister() {
@@ -110,6 +131,7 @@ func (c *serverCall) deregister() {
 	if c.claim != nil {
 		c.plan.server.pendingClaims.remove(c.claim)
 	}
+	c.plan.server.decompressed.Release(int(c.expanded))
 }
 
 // finish releases everything that the request holds.
@@ -196,6 +218,14 @@ func (c *serverCall) atLimit() bool {
 func (c *serverCall) handle() (frame []byte, parked bool) {
 	if c.granted {
 		return c.run(c.claim.request), false
+	}
+	if c.refused && c.sendsClaim() {
+		return nil, false // another server may have enough memory
+	}
+	if c.refused {
+		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
+			"method %s: server %s has reached its limit of memory for decompressed requests",
+			c.plan.method.FullName(), c.plan.server.ID()))), false
 	}
 	request, err := c.plan.handler.decode(c.body)
 	if err != nil {

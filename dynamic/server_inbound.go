@@ -137,16 +137,16 @@ func (i *inbound) onRequest(frame []byte) {
 // frame opens a stream, it is passed to the current endpoint. Any other frame is passed to its
 // stream, which may belong to a replaced version of the service.
 func (i *inbound) onStream(frame []byte) {
-	parsed, ok := transport.Decode(
-		frame, wire.KindStream, i.server.options.maxFrameSize, wire.ParseStream, &i.server.stats.badFrames)
+	parsed, expanded, ok := transport.Decode(
+		frame, wire.KindStream, i.server.options.decompression(), wire.ParseStream, &i.server.stats.badFrames)
 	if !ok {
 		return
 	}
 	if parsed.Op != wire.StreamOpen {
-		i.streams.dispatch(&parsed)
+		i.streams.dispatch(&parsed, expanded)
 		return
 	}
-	if e, token := i.acquire(); e != nil && !startStreamRequest(e, &parsed, len(frame), token) {
+	if e, token := i.acquire(); e != nil && !startStreamRequest(e, &parsed, max(len(frame), expanded), token) {
 		e.inFlight.Leave(token)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -121,6 +122,8 @@ type streamConfig struct {
 	// dedup recognizes messages that the bus delivers a second time. All streams of a conn or
 	// server share it.
 	dedup *dedup.Cache
+	// decompressed limits the memory of messages that were compressed. It is shared like dedup.
+	decompressed *transport.Budget
 	// owner is the endpoint that serves the stream. It is nil on a client.
 	owner streamOwner
 }
@@ -249,6 +252,8 @@ type streamMessage struct {
 	// the start of the stream.
 	deadline time.Duration
 	body     []byte
+	// expanded is the number of bytes taken from streamConfig.decompressed.
+	expanded int
 }
 
 // streamConsumer receives the messages from the pump. Only the pump calls its methods. If there are

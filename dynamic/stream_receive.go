@@ -16,7 +16,7 @@ import (
 // Only messages can arrive too late. A late acknowledgement has no effect, because its message is
 // no longer in flight. A close frame is valid however late it arrives. For such frames, receive
 // only checks that the expiry is later than the time of sending.
-func (s *stream) receive(frame *wire.Stream) {
+func (s *stream) receive(frame *wire.Stream, expanded int) {
 	now := time.Now()
 	arrived := now.Sub(s.started)
 	s.lastRecv.Store(int64(arrived))
@@ -26,11 +26,11 @@ func (s *stream) receive(frame *wire.Stream) {
 	case frame.Expiry <= max(frame.SentAt, 0):
 		s.counters.expired.Add(1)
 	default:
-		s.handleOp(frame, now, arrived)
+		s.handleOp(frame, expanded, now, arrived)
 	}
 }
 
-func (s *stream) handleOp(frame *wire.Stream, now time.Time, arrived time.Duration) {
+func (s *stream) handleOp(frame *wire.Stream, expanded int, now time.Time, arrived time.Duration) {
 	switch frame.Op {
 	case wire.StreamMessage:
 		deadline := s.clock.deadline(frame, now, arrived)
@@ -42,10 +42,7 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time, arrived time.Durati
 			s.counters.duplicated.Add(1)
 			return
 		}
-		message := streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, deadline, frame.Body.Raw}
-		if !s.mailbox.Push(message) {
-			s.counters.overflowed.Add(1)
-		}
+		s.enqueue(streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, deadline, frame.Body.Raw, expanded})
 	case wire.StreamAck:
 		s.onAck(frame)
 	case wire.StreamClose:
@@ -57,6 +54,31 @@ func (s *stream) handleOp(frame *wire.Stream, now time.Time, arrived time.Durati
 	}
 }
 
+// enqueue adds a message to the mailbox, or drops and counts it if there is no room for it.
+func (s *stream) enqueue(message streamMessage) {
+	if s.decompressed.TryTake(message.expanded) {
+		if s.mailbox.Push(message) {
+			return
+		}
+		s.decompressed.Release(message.expanded)
+	}
+	s.counters.overflowed.Add(1)
+}
+
+// dequeue takes the next message out of the mailbox. It returns false if there is none.
+func (s *stream) dequeue() (message streamMessage, ok bool) {
+	message, ok = s.mailbox.Pop()
+	s.decompressed.Release(message.expanded)
+	return message, ok
+}
+
+// closeMailbox drops the messages that no one will read, and those that arrive later.
+func (s *stream) closeMailbox() {
+	s.mailbox.Close()
+	for _, ok := s.dequeue(); ok; _, ok = s.dequeue() {
+	}
+}
+
 // pump delivers messages until the stream is closed. After that, it delivers the messages that
 // arrived before the close, as long as the user reads them. When pump returns, all calls to Close
 // and all keepalive checks of the stream have ended.
@@ -64,6 +86,7 @@ func (s *stream) pump() {
 	defer close(s.pumpDone)
 	for s.pumpNext() {
 	}
+	s.closeMailbox()
 	s.chain.finish(s.Err())
 	s.consumer.finish()
 	s.release()
@@ -73,7 +96,7 @@ func (s *stream) pump() {
 // pumpNext waits for a message and delivers it. It returns false if the stream is closed and no
 // more messages can be delivered.
 func (s *stream) pumpNext() bool {
-	message, ok := s.mailbox.Pop()
+	message, ok := s.dequeue()
 	if !ok {
 		select {
 		case <-s.mailbox.Wakeup:
@@ -81,7 +104,7 @@ func (s *stream) pumpNext() bool {
 		case <-s.done:
 		}
 		// The stream is closed, but messages that arrived earlier are still delivered.
-		if message, ok = s.mailbox.Pop(); !ok {
+		if message, ok = s.dequeue(); !ok {
 			return false
 		}
 	}

@@ -242,7 +242,7 @@ func (req *streamRequest) newStream() *stream {
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
 		timeout: r.server.options.timeout, sendType: bound.sendType, recvType: bound.recvType,
 		buffer: bound.buffer, window: window, counters: &r.server.stats.streams,
-		dedup: &r.server.messageDedup, owner: req.endpoint,
+		decompressed: &r.server.decompressed, dedup: &r.server.messageDedup, owner: req.endpoint,
 	})
 	s.clock.offset = &req.client.clock
 	s.clock.onSkew = func() { req.plan.warnClockSkew(req.client) }
@@ -269,6 +269,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	if !server.workers.Go(streamPump{s}) {
 		_ = s.Close(errors.ErrStreamEOF)
 		s.release()
+		s.closeMailbox()
 		return false
 	}
 	keepalive := time.Duration(0)

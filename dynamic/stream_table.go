@@ -47,7 +47,7 @@ func (t *streamTable) remove(s *stream) {
 }
 
 // dispatch passes a frame to its stream. It never blocks.
-func (t *streamTable) dispatch(frame *wire.Stream) {
+func (t *streamTable) dispatch(frame *wire.Stream, expanded int) {
 	t.mu.RLock()
 	s := t.streams[string(frame.StreamID)]
 	t.mu.RUnlock()
@@ -55,7 +55,7 @@ func (t *streamTable) dispatch(frame *wire.Stream) {
 		t.counters.unmatched.Add(1)
 		return
 	}
-	s.receive(frame)
+	s.receive(frame, expanded)
 }
 
 // streamsOf returns the streams whose owner is owner. For the streams of a conn, owner must be nil.

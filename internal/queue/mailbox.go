@@ -20,6 +20,13 @@ func NewMailbox[T any](limit int) Mailbox[T] {
 	return Mailbox[T]{limit: limit, Wakeup: NewWakeup()}
 }
 
+// Close makes later calls of Push fail. Pop still returns the items.
+func (m *Mailbox[T]) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limit = 0
+}
+
 // Push appends an item and wakes the consumer. If the mailbox is full, Push drops the item and
 // returns false.
 func (m *Mailbox[T]) Push(item T) bool {

@@ -91,7 +91,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 	if r.err != nil {
 		return Envelope{}, r.err
 	}
-	if codec != 0 && (codec != codecGzip || len(env.Value) > 0 && !isGzip(env.Value)) {
+	if codec != 0 && (codec != codecGzip || len(env.Value) > 0 && !IsCompressed(env.Value)) {
 		return Envelope{}, errCodec
 	}
 	env.Kind = kindOf(env.TypeName)

@@ -17,6 +17,9 @@ const gzipMagic = "\x1f\x8b"
 // checksum and the uncompressed length, which are four bytes each.
 const gzipTrailer = 8
 
+// maxGzipRatio is a little more than the highest ratio of compression that gzip reaches.
+const maxGzipRatio = 1100
+
 var (
 	errTruncatedGzip  = errors.New("compressed value is truncated")
 	errDecompressSize = errors.New("decompressed value is larger than the limit or than its declared size")
@@ -29,14 +32,14 @@ var (
 // limit bytes is not decompressed at all. A stream that contains more than it declares is
 // decompressed only up to the declared size.
 func Decompress(value []byte, limit int) ([]byte, error) {
-	if !isGzip(value) {
+	if !IsCompressed(value) {
 		return value, nil
 	}
 	return gunzip(value, limit)
 }
 
-// isGzip reports whether value starts like a gzip stream.
-func isGzip(value []byte) bool {
+// IsCompressed reports whether value starts like a gzip stream.
+func IsCompressed(value []byte) bool {
 	return len(value) >= len(gzipMagic) && string(value[:len(gzipMagic)]) == gzipMagic
 }
 
@@ -56,12 +59,15 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	// psrpc writes a single gzip stream. If value contained several streams, the declared size
 	// would apply only to the last one.
 	stream.Multistream(false)
-	message, err := io.ReadAll(io.LimitReader(stream, size+1))
-	if err != nil {
+	var message bytes.Buffer
+	// Most streams are honest, so the buffer has the declared size at once. A short stream cannot
+	// contain a large value, whatever size it declares.
+	message.Grow(int(min(size, int64(len(value))*maxGzipRatio)) + bytes.MinRead)
+	if _, err := message.ReadFrom(io.LimitReader(stream, size+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(message)) != size {
+	if int64(message.Len()) != size {
 		return nil, errDecompressSize
 	}
-	return message, nil
+	return message.Bytes(), nil
 }

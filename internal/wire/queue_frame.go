@@ -36,7 +36,7 @@ func InspectQueueFrame(frame []byte) QueueFrame {
 		return QueueFrame{}
 	case kindOf(nameInURL(typeURL)) != KindRequest:
 		return QueueFrame{Unique: nonce}
-	case codec != 0 || isGzip(value):
+	case codec != 0 || IsCompressed(value):
 		return QueueFrame{Unique: true}
 	}
 	return QueueFrame{Unique: true, Timeout: requestTimeout(value)}

@@ -3,41 +3,72 @@ package transport
 import (
 	"sync/atomic"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // Decode parses the envelope of a frame and then decodes the message in the envelope. The function
 // parse must be the Parse function of package wire for the given kind of message. Decode returns
 // false and increments badFrames in the following cases: the envelope or the message is malformed;
-// the message is of a different kind; the message is larger than maxFrameSize bytes after
-// decompression. If maxFrameSize is zero or negative, bus.DefaultMaxFrameSize is used.
+// the message is of a different kind; the message is larger than the limits allow after
+// decompression.
 //
-// If the message was not compressed, it shares memory with frame. Decode never panics, whatever the
-// frame contains. It is safe for concurrent use.
+// If the message was not compressed, it shares memory with frame, and expanded is 0. Otherwise,
+// expanded is the number of bytes that the message keeps in memory. Decode never panics, whatever
+// the frame contains. It is safe for concurrent use.
 func Decode[T any](
-	frame []byte, kind wire.Kind, maxFrameSize int, parse func(value []byte) (T, error), badFrames *atomic.Uint64,
-) (message T, ok bool) {
+	frame []byte, kind wire.Kind, limits Limits, parse func(value []byte) (T, error), badFrames *atomic.Uint64,
+) (message T, expanded int, ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err == nil && envelope.Kind == kind {
 		var value []byte
-		if value, err = Decompress(envelope.Value, maxFrameSize); err == nil {
+		if value, err = Decompress(envelope.Value, limits); err == nil {
 			if message, err = parse(value); err == nil {
-				return message, true
+				if wire.IsCompressed(envelope.Value) {
+					expanded = len(value)
+				}
+				return message, expanded, true
 			}
 		}
 	}
 	badFrames.Add(1)
-	return message, false
+	return message, 0, false
+}
+
+const (
+	// DefaultMaxDecompressedSize is the default of Limits.MaxSize, in bytes.
+	DefaultMaxDecompressedSize = 16 << 20
+	// DefaultMaxRatio is the default of Limits.MaxRatio.
+	DefaultMaxRatio = 256
+	// anyRatio is the size in bytes up to which a value may have any ratio. Small values of repeated
+	// bytes compress well.
+	anyRatio = 2 << 20
+)
+
+// Limits bounds what a compressed value may become. The zero value has the default limits.
+type Limits struct {
+	// MaxSize is the maximum size of the decompressed value in bytes.
+	MaxSize int
+	// MaxRatio is the maximum size of the decompressed value divided by that of the compressed one.
+	// It does not apply to values of up to 2 MiB.
+	MaxRatio int
 }
 
 // Decompress returns the value of an envelope. If the value is a gzip stream, Decompress
 // decompresses it, because psrpc peers may compress large values. It returns an error if the stream
-// is corrupt or if the decompressed value is larger than maxFrameSize bytes. If maxFrameSize is
-// zero or negative, bus.DefaultMaxFrameSize is used.
-func Decompress(value []byte, maxFrameSize int) ([]byte, error) {
-	if maxFrameSize <= 0 {
-		maxFrameSize = bus.DefaultMaxFrameSize
+// is corrupt or if the decompressed value is larger than the limits allow.
+func Decompress(value []byte, limits Limits) ([]byte, error) {
+	if !wire.IsCompressed(value) {
+		return value, nil
 	}
-	return wire.Decompress(value, maxFrameSize)
+	maxSize, maxRatio := limits.MaxSize, limits.MaxRatio
+	if maxSize <= 0 {
+		maxSize = DefaultMaxDecompressedSize
+	}
+	if maxRatio <= 0 {
+		maxRatio = DefaultMaxRatio
+	}
+	if maxRatio < maxSize { // so that the product does not overflow
+		maxSize = min(maxSize, max(anyRatio, maxRatio*len(value)))
+	}
+	return wire.Decompress(value, maxSize)
 }

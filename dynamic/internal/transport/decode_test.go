@@ -3,6 +3,8 @@ package transport
 import (
 	"bytes"
 	"compress/gzip"
+	"math"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 
@@ -34,7 +36,7 @@ func gzipped(t testing.TB, value []byte) []byte {
 func TestDecode_GoodFrame(t *testing.T) {
 	t.Parallel()
 	var badFrames atomic.Uint64
-	cancel, ok := Decode(cancelFrame(t), wire.KindCancel, 0, wire.ParseCancel, &badFrames)
+	cancel, _, ok := Decode(cancelFrame(t), wire.KindCancel, Limits{}, wire.ParseCancel, &badFrames)
 	assert.True(t, ok)
 	assert.Equal(t, "REQ_1", string(cancel.RequestID))
 	assert.Zero(t, badFrames.Load())
@@ -59,7 +61,7 @@ func TestDecode_BadFrame(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var badFrames atomic.Uint64
-			_, ok := Decode(tt.frame, tt.kind, 0, tt.parse, &badFrames)
+			_, _, ok := Decode(tt.frame, tt.kind, Limits{}, tt.parse, &badFrames)
 			assert.False(t, ok)
 			assert.EqualValues(t, 1, badFrames.Load())
 		})
@@ -70,13 +72,13 @@ func TestDecompress_Limit(t *testing.T) {
 	t.Parallel()
 	value := bytes.Repeat([]byte{'x'}, 1000)
 	for _, maxFrameSize := range []int{-1, 0, len(value)} {
-		decompressed, err := Decompress(gzipped(t, value), maxFrameSize)
+		decompressed, err := Decompress(gzipped(t, value), Limits{MaxSize: maxFrameSize})
 		require.NoError(t, err)
 		assert.Equal(t, value, decompressed)
 	}
-	_, err := Decompress(gzipped(t, value), len(value)-1)
+	_, err := Decompress(gzipped(t, value), Limits{MaxSize: len(value) - 1})
 	require.Error(t, err)
-	plain, err := Decompress(value, 1)
+	plain, err := Decompress(value, Limits{MaxSize: 1})
 	require.NoError(t, err, "a value that is not compressed came in a frame of acceptable size")
 	assert.Equal(t, value, plain)
 }
@@ -111,19 +113,62 @@ func FuzzDecode(f *testing.F) {
 				accepted++
 			}
 		}
-		_, ok := Decode(frame, wire.KindRequest, maxFrameSize, wire.ParseRequest, &badFrames)
+		_, _, ok := Decode(frame, wire.KindRequest, Limits{MaxSize: maxFrameSize}, wire.ParseRequest, &badFrames)
 		count(ok)
-		_, ok = Decode(frame, wire.KindResponse, maxFrameSize, wire.ParseResponse, &badFrames)
+		_, _, ok = Decode(frame, wire.KindResponse, Limits{MaxSize: maxFrameSize}, wire.ParseResponse, &badFrames)
 		count(ok)
-		_, ok = Decode(frame, wire.KindClaimRequest, maxFrameSize, wire.ParseClaimRequest, &badFrames)
+		_, _, ok = Decode(frame, wire.KindClaimRequest, Limits{MaxSize: maxFrameSize}, wire.ParseClaimRequest, &badFrames)
 		count(ok)
-		_, ok = Decode(frame, wire.KindClaimResponse, maxFrameSize, wire.ParseClaimResponse, &badFrames)
+		_, _, ok = Decode(frame, wire.KindClaimResponse, Limits{MaxSize: maxFrameSize}, wire.ParseClaimResponse, &badFrames)
 		count(ok)
-		_, ok = Decode(frame, wire.KindStream, maxFrameSize, wire.ParseStream, &badFrames)
+		_, _, ok = Decode(frame, wire.KindStream, Limits{MaxSize: maxFrameSize}, wire.ParseStream, &badFrames)
 		count(ok)
-		_, ok = Decode(frame, wire.KindCancel, maxFrameSize, wire.ParseCancel, &badFrames)
+		_, _, ok = Decode(frame, wire.KindCancel, Limits{MaxSize: maxFrameSize}, wire.ParseCancel, &badFrames)
 		count(ok)
 		require.LessOrEqual(t, accepted, 1)
 		require.EqualValues(t, 6-accepted, badFrames.Load())
 	})
+}
+
+// A value may become large or compress well, but a small frame must not become a large value.
+func TestDecompress_Ratio(t *testing.T) {
+	t.Parallel()
+	// mixed returns a value of size bytes of which compression saves all but 1 in ratio.
+	mixed := func(size, ratio int) []byte {
+		value, random := make([]byte, size), rand.NewChaCha8([32]byte{})
+		_, _ = random.Read(value[:size/ratio])
+		return value
+	}
+	for _, size := range []int{1000, 100_000, 4 << 20} {
+		for _, ratio := range []int{10, 200} {
+			compressed := gzipped(t, mixed(size, ratio))
+			value, err := Decompress(compressed, Limits{})
+			require.NoError(t, err, "%d bytes of %d", len(compressed), size)
+			assert.Len(t, value, size)
+		}
+	}
+	zeros := gzipped(t, make([]byte, anyRatio))
+	_, err := Decompress(zeros, Limits{MaxRatio: 1})
+	require.NoError(t, err)
+	zeros = gzipped(t, make([]byte, anyRatio+1))
+	_, err = Decompress(zeros, Limits{})
+	require.Error(t, err)
+	_, err = Decompress(zeros, Limits{MaxRatio: math.MaxInt})
+	require.NoError(t, err)
+	_, err = Decompress(gzipped(t, mixed(DefaultMaxDecompressedSize+1, 200)), Limits{})
+	require.Error(t, err)
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	b := Budget{Max: 10}
+	assert.True(t, b.TryTake(10))
+	assert.True(t, b.TryTake(0), "not compressed")
+	for range 3 {
+		assert.False(t, b.TryTake(1))
+	}
+	b.Release(4)
+	b.Release(0)
+	assert.True(t, b.TryTake(4))
+	assert.False(t, b.TryTake(1))
 }
