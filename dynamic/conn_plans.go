@@ -14,16 +14,31 @@ import (
 
 // resolveInvocation returns the plan for a method, and the request converted to the method's
 // request type.
-func (c *Conn) resolveInvocation(ctx context.Context, name string, request any) (*clientPlan, proto.Message, error) {
+func (c *Conn) resolveInvocation(
+	ctx context.Context, name string, request any, opts []RequestOption,
+) (*clientPlan, proto.Message, error) {
 	plan, err := c.methodPlan(ctx, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	message, err := plan.requests.From(request)
+	message, err := c.messageFrom(&plan.requests, request, opts)
 	if err != nil {
 		return nil, nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", plan.method.FullName(), err)
 	}
 	return plan, message, nil
+}
+
+// messageFrom converts a value that a caller has passed to an Invoke function or to Publish.
+func (c *Conn) messageFrom(t *message.Type, value any, opts []RequestOption) (proto.Message, error) {
+	if message, ok := value.(proto.Message); ok {
+		return message, nil
+	}
+	return t.From(value, c.discardsUnknown(opts))
+}
+
+// discardsUnknown reports whether WithDiscardUnknown is among the options of the conn or in opts.
+func (c *Conn) discardsUnknown(opts []RequestOption) bool {
+	return c.options.discardUnknown || newRequestOptions(opts).discardUnknown
 }
 
 // methodPlan returns the plan that the Invoke functions use for a method. The conn keeps one plan

@@ -24,11 +24,13 @@ import (
 // numeric field is sent in nanoseconds. A message with unknown fields is refused, because JSON
 // would lose them.
 //
+// Unknown fields in JSON or in a map are errors unless [WithDiscardUnknown] is used.
+//
 // If the request cannot be converted to the method's request type, it is not sent, and Invoke fails
 // with the code [errors.InvalidArgument]. Otherwise, Invoke returns the same errors as [NewClient]
 // and [Client.Call].
 func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...RequestOption) (proto.Message, error) {
-	plan, message, err := c.resolveInvocation(ctx, name, request)
+	plan, message, err := c.resolveInvocation(ctx, name, request, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +42,7 @@ func Invoke(ctx context.Context, c *Conn, name string, request any, opts ...Requ
 func InvokeMulti(
 	ctx context.Context, c *Conn, name string, request any, opts ...RequestOption,
 ) (<-chan *Response[proto.Message], error) {
-	plan, message, err := c.resolveInvocation(ctx, name, request)
+	plan, message, err := c.resolveInvocation(ctx, name, request, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +65,8 @@ type InvokedStream struct {
 	ClientStream[proto.Message, proto.Message]
 
 	plan *clientPlan
+	// discardUnknown reports whether WithDiscardUnknown applies to the stream.
+	discardUnknown bool
 }
 
 // InvokeStream opens a stream, like [Client.OpenStream]. The name is as described for [Invoke].
@@ -75,14 +79,14 @@ func InvokeStream(ctx context.Context, c *Conn, name string, opts ...RequestOpti
 	if err != nil {
 		return nil, err
 	}
-	return &InvokedStream{stream, plan}, nil
+	return &InvokedStream{stream, plan, c.discardsUnknown(opts)}, nil
 }
 
 // Send sends a message, like the Send method of [ClientStream]. It accepts every kind of message
 // that [Invoke] accepts as a request. If the message cannot be converted to the method's request
 // type, it is not sent, and Send fails with the code [errors.InvalidArgument].
 func (s *InvokedStream) Send(message any, opts ...StreamOption) error {
-	converted, err := s.plan.requests.From(message)
+	converted, err := s.plan.requests.From(message, s.discardUnknown)
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.plan.method.FullName(), err)
 	}

@@ -2,6 +2,7 @@ package dynamic_test
 
 import (
 	"context"
+	"encoding/json"
 	"math/big"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ const mapSource = `syntax = "proto2"; package maps;
 import "google/protobuf/any.proto"; import "google/protobuf/duration.proto"; import "google/protobuf/struct.proto";
 import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto"; import "options.proto";
 message Inner { optional string name = 1; optional Inner next = 2; repeated Inner more = 3; extensions 100 to 199; }
+enum Color { RED = 0; }
 message Other { optional string name = 1; }
 extend Inner { optional Inner extra = 100; }
 message Req {
@@ -39,7 +41,7 @@ message Req {
   optional string text = 12; optional int64 number = 13; optional google.protobuf.StringValue wrapped = 14;
   oneof choice { Inner left = 15; string right = 16; }
   optional bytes data = 17; optional group Part = 18 { optional Inner inner = 1; }
-  repeated google.protobuf.Any anys = 19; optional double ratio = 20;
+  repeated google.protobuf.Any anys = 19; optional double ratio = 20; optional Color color = 21;
 }
 service Maps {
   rpc Echo(Req) returns (Req);
@@ -49,7 +51,7 @@ service Maps {
 }`
 
 // mapWorld is a server that sends back what it gets, and a conn.
-func mapWorld(t *testing.T) (*dynamic.Conn, *registry.Service) {
+func mapWorld(t *testing.T, opts ...dynamic.ConnOption) (*dynamic.Conn, *registry.Service) {
 	t.Helper()
 	reg := schemaRegistry(t, mapSource)
 	service, _ := reg.Service("maps.Maps")
@@ -69,7 +71,7 @@ func mapWorld(t *testing.T) (*dynamic.Conn, *registry.Service) {
 		}),
 	})
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, opts...)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	return conn, service
@@ -234,4 +236,53 @@ func TestInvoke_MapWithMessagesInEveryFunction(t *testing.T) {
 	require.NoError(t, dynamic.Publish(t.Context(), conn, "maps.Maps/News", request))
 	requireEcho("Publish", <-updates.Channel())
 	require.NoError(t, updates.Close())
+}
+
+func TestInvoke_DiscardUnknown(t *testing.T) {
+	t.Parallel()
+	strict, service := mapWorld(t)
+	tolerant, _ := mapWorld(t, dynamic.WithDiscardUnknown())
+	for label, request := range map[string]any{
+		"JSON": json.RawMessage(`{"text": "x", "one": {"name": "Ada", "age": 7}, "choices": ["A"], "[maps.gone]": 1}`),
+		"map": map[string]any{"text": "x", "one": map[string]any{"name": "Ada", "age": 7}, "choices": []string{"A"}, "[maps.gone]": 1,
+			"who": message(t, service, "Inner", `{"name": "Bo"}`)},
+	} {
+		for conn, opts := range map[*dynamic.Conn][]dynamic.RequestOption{strict: {dynamic.WithDiscardUnknown()}, tolerant: nil} {
+			check := func(got proto.Message) {
+				t.Helper()
+				text, err := protojson.Marshal(got)
+				require.NoError(t, err)
+				assert.JSONEq(t, `{"text": "x", "one": {"name": "Ada"}}`, string(text), label)
+			}
+			response, err := dynamic.Invoke(t.Context(), conn, "maps.Maps/Echo", request, opts...)
+			require.NoError(t, err, label)
+			check(response)
+			responses, err := dynamic.InvokeMulti(t.Context(), conn, "maps.Maps/Each", request, opts...)
+			require.NoError(t, err, label)
+			for response := range responses {
+				require.NoError(t, response.Err)
+				check(response.Result)
+			}
+			stream, err := dynamic.InvokeStream(t.Context(), conn, "maps.Maps/Flow", opts...)
+			require.NoError(t, err, label)
+			require.NoError(t, stream.Send(request), label)
+			check(<-stream.Channel())
+			require.NoError(t, stream.Close(nil))
+			updates, err := dynamic.InvokeSubscribe(t.Context(), conn, "maps.Maps/News")
+			require.NoError(t, err, label)
+			require.NoError(t, dynamic.Publish(t.Context(), conn, "maps.Maps/News", request, opts...), label)
+			check(<-updates.Channel())
+			require.NoError(t, updates.Close())
+		}
+		_, err := dynamic.Invoke(t.Context(), strict, "maps.Maps/Echo", request)
+		requireCode(t, errors.InvalidArgument, err)
+		_, err = dynamic.InvokeMulti(t.Context(), strict, "maps.Maps/Each", request)
+		requireCode(t, errors.InvalidArgument, err)
+		requireCode(t, errors.InvalidArgument, dynamic.Publish(t.Context(), strict, "maps.Maps/News", request))
+	}
+	response, err := dynamic.Invoke(t.Context(), tolerant, "maps.Maps/Echo", json.RawMessage(`{"color": "GREEN"}`))
+	require.NoError(t, err)
+	assert.Zero(t, proto.Size(response), "an unknown enum value is ignored")
+	_, err = dynamic.Invoke(t.Context(), tolerant, "maps.Maps/Echo", json.RawMessage(`{"number": "seven"}`))
+	requireCode(t, errors.InvalidArgument, err)
 }

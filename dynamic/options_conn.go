@@ -25,6 +25,8 @@ type connOptions struct {
 	responseHooks []ResponseHook
 	interceptors  clientInterceptors
 	logger        *slog.Logger
+	// discardUnknown reports whether WithDiscardUnknown is used.
+	discardUnknown bool
 }
 
 // adaptiveSelection returns the SelectionOpts for calls that select a server by affinity, if the

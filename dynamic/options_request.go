@@ -28,6 +28,9 @@ type requestOptions struct {
 	// window.
 	window int
 
+	// discardUnknown reports whether WithDiscardUnknown is used.
+	discardUnknown bool
+
 	// interceptors holds the interceptors of this request only. It is nil if there are none.
 	interceptors *clientInterceptors
 }
@@ -130,3 +133,20 @@ const (
 func WithMetadata(metadata map[string]string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.metadata = metadata })
 }
+
+// InvokeOption configures the Invoke functions and [Publish]. It can be passed to [NewConn], for all
+// calls, or to a single call.
+type InvokeOption interface {
+	ConnOption
+	RequestOption
+}
+
+// WithDiscardUnknown makes the Invoke functions and [Publish] ignore fields and names of enum values
+// that the schema does not have, in a json.RawMessage or a map. For a stream it is passed to
+// [InvokeStream]. By default, they are errors.
+func WithDiscardUnknown() InvokeOption { return discardUnknownOption{} }
+
+type discardUnknownOption struct{}
+
+func (discardUnknownOption) applyConn(o *connOptions)       { o.discardUnknown = true }
+func (discardUnknownOption) applyRequest(o *requestOptions) { o.discardUnknown = true }

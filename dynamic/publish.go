@@ -18,7 +18,7 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 	if err != nil {
 		return err
 	}
-	message, err := p.updates.From(update)
+	message, err := c.messageFrom(&p.updates, update, opts)
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", p.method.FullName(), err)
 	}

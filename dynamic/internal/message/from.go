@@ -21,14 +21,17 @@ type Resolver interface {
 // google.protobuf.Any. A map may contain messages, time.Time and time.Duration values. If value is
 // nil or a nil map, From returns an empty message. Errors returned by From do not contain the name
 // of the method.
-func (t *Type) From(value any) (proto.Message, error) {
+//
+// If discardUnknown is set, fields and enum values in JSON or in a map that the schema does not have
+// are ignored. Otherwise they are an error.
+func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:
 		return t.New(), nil
 	case proto.Message:
 		return value, nil
 	case json.RawMessage:
-		return t.fromJSON(value)
+		return t.fromJSON(value, discardUnknown)
 	case map[string]any:
 		if value == nil {
 			return t.New(), nil
@@ -37,15 +40,15 @@ func (t *Type) From(value any) (proto.Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		return t.fromJSON(encoded)
+		return t.fromJSON(encoded, discardUnknown)
 	default:
 		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", value)
 	}
 }
 
-func (t *Type) fromJSON(encoded []byte) (proto.Message, error) {
+func (t *Type) fromJSON(encoded []byte, discardUnknown bool) (proto.Message, error) {
 	message := t.New()
-	options := protojson.UnmarshalOptions{Resolver: t.resolver}
+	options := protojson.UnmarshalOptions{Resolver: t.resolver, DiscardUnknown: discardUnknown}
 	if err := options.Unmarshal(encoded, message); err != nil {
 		return nil, fmt.Errorf("cannot parse as %s: %w", t.Name, err)
 	}
