@@ -76,7 +76,9 @@ func TestOpen_TLSFiles(t *testing.T) {
 	}
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
-	for _, scheme := range []string{"rediss", "rediss-cluster", "rediss-sentinel"} {
+	for _, url := range []string{
+		"rediss://127.0.0.1:1?", "rediss-cluster://127.0.0.1:1?", "rediss-sentinel://127.0.0.1:1?master_name=m&",
+	} {
 		for parameters, want := range map[string]string{
 			"tls_ca=/no/file":                         "parameter tls_ca: open /no/file",
 			"tls_ca=":                                 "parameter tls_ca must be the name of a file",
@@ -86,8 +88,8 @@ func TestOpen_TLSFiles(t *testing.T) {
 			"tls_cert=/no/file&tls_key=" + other.File: "parameter tls_cert or tls_key: open /no/file",
 			"tls_cert=" + certificate.File + "&tls_key=" + other.KeyFile: "does not match",
 		} {
-			_, err := bus.Open(t.Context(), scheme+"://127.0.0.1:1?master_name=m&"+parameters)
-			require.ErrorContains(t, err, want, "%s %s", scheme, parameters)
+			_, err := bus.Open(t.Context(), url+parameters)
+			require.ErrorContains(t, err, want, url+parameters)
 			requireCode(t, errors.InvalidArgument, err)
 		}
 	}
