@@ -20,6 +20,8 @@ type Bus struct {
 	client   redis.UniversalClient
 	topology topology
 	options  options
+	// credentials is nil unless the client has a StreamingCredentialsProvider.
+	credentials *credentials
 	// ctx ends when the bus is closed.
 	ctx    context.Context //nolint:containedctx // canceled by Close
 	cancel context.CancelCauseFunc
@@ -79,8 +81,12 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	if err != nil {
 		return nil, err
 	}
+	credentials, err := newCredentials(client, options.logger)
+	if err != nil {
+		return nil, err
+	}
 	b := &Bus{
-		client: client, topology: topology, options: options,
+		client: client, topology: topology, options: options, credentials: credentials,
 		done:        make(chan struct{}),
 		supervisors: map[string]*supervisor{},
 		channels:    map[string]*channelState{},
@@ -103,6 +109,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	if err != nil {
 		b.cancel(err)
 		b.workers.Wait()
+		b.credentials.close()
 		return nil, err
 	}
 	if !sharded {
@@ -338,6 +345,7 @@ func (b *Bus) Close() error {
 		c.snapshot.Load().subscribers.Close()
 	}
 	b.topology.close()
+	b.credentials.close()
 	if b.options.ownsClient {
 		_ = b.client.Close() // the bus is closed, so the error does not matter
 	}

@@ -79,6 +79,11 @@
 // processes, and for locks that a server has refused because they belong on another server. This
 // happens during failovers and while slots migrate.
 //
+// If the client has a StreamingCredentialsProvider (for Entra ID, for example), the bus subscribes to
+// it once. When the credentials change, open connections stay as they are, because Redis does not
+// accept AUTH on a connection that has subscribed to channels. If Redis closes them when their token
+// expires, the bus connects again with the new credentials.
+//
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands
 // while Redis is still processing earlier ones, and receiving a frame allocates little more than

@@ -48,7 +48,7 @@ func (p *pipeline[T]) ensureSocket() error {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.bus.options.connectTimeout)
 	defer cancel()
-	socket, err := dialSocket(ctx, p.node)
+	socket, err := dialSocket(ctx, p.node, s.bus.credentials)
 	if err != nil {
 		return dialError{err}
 	}

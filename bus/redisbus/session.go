@@ -87,11 +87,11 @@ func newSession(sup *supervisor, node *redis.Client) *session {
 // openSockets dials the pub/sub socket and the publisher's socket, and sends SUBSCRIBE commands for
 // the dirty channels.
 func (s *session) openSockets(ctx context.Context) error {
-	publisher, err := dialSocket(ctx, s.node)
+	publisher, err := dialSocket(ctx, s.node, s.bus.credentials)
 	if err != nil {
 		return err
 	}
-	pubsub, err := dialSocket(ctx, s.node)
+	pubsub, err := dialSocket(ctx, s.node, s.bus.credentials)
 	if err != nil {
 		_ = publisher.Close() // err already describes the failure
 		return err

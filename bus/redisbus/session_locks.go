@@ -77,7 +77,7 @@ func (s *session) openLocks() {
 	var dials sync.WaitGroup
 	for nodeKey, node := range s.bus.topology.lockNodes(ctx, s.node) {
 		dials.Go(func() {
-			if socket, err := dialSocket(ctx, s.limited(node)); err == nil {
+			if socket, err := dialSocket(ctx, s.limited(node), s.bus.credentials); err == nil {
 				s.addLockPipeline(nodeKey, node, socket)
 			}
 		})

@@ -38,9 +38,12 @@ type socket struct {
 }
 
 // dialSocket connects to node. It waits for the reply to a PING, so that it can return errors from
-// the handshake.
-func dialSocket(ctx context.Context, node *redis.Client) (*socket, error) {
+// the handshake. If credentials is not nil, it replaces the StreamingCredentialsProvider of node.
+func dialSocket(ctx context.Context, node *redis.Client, credentials *credentials) (*socket, error) {
 	options := *node.Options()
+	if credentials != nil {
+		options.StreamingCredentialsProvider, options.CredentialsProviderContext = nil, credentials.get
+	}
 	// The bus parses the replies itself and understands only RESP2; see readReply and readPush.
 	options.Protocol = 2
 	// When the number of failed dials reaches the pool size, go-redis starts a goroutine that keeps
