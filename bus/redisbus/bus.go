@@ -136,7 +136,7 @@ func (b *Bus) supervisorFor(ctx context.Context, channel string) (*supervisor, e
 	if sup := b.supervisorAt(key); sup != nil {
 		return sup, nil
 	}
-	sup := b.newSupervisor(channel)
+	sup := &supervisor{bus: b, channel: channel}
 	s, err := sup.connect(ctx)
 	if err != nil {
 		return nil, err

@@ -32,9 +32,9 @@
 // as are the parameters sentinel_username and sentinel_password. Use the parameters username and
 // password for the Redis servers. Passwords must be percent-encoded wherever they appear in a URL.
 //
-// If Redis uses ACLs, the user of the bus needs access to the channels of the services and to the
-// probe channels of the bus (the prefix, followed by DYN|PROBE|*). If the bus uses queues, the user
-// also needs access to all keys, because the keys of locks are hashes.
+// If Redis uses ACLs, the user of the bus needs access to the channels of the services. If the bus
+// uses queues, the user also needs access to all keys, because the keys of locks are hashes. The
+// commands that a psrpc process needs are enough.
 //
 // # Ordering and delivery
 //
@@ -111,9 +111,9 @@
 // stored to be sent later, because a late request is worse than a failed one. Frames that Redis has
 // not confirmed are reported as lost.
 //
-// A half-open connection loses data while its socket stays open. The bus detects such a connection
-// by publishing frames to itself and by checking that Redis replies to its commands (see
-// [WithProbeInterval]).
+// A half-open connection loses data while its socket stays open. The bus detects such a connection,
+// in each direction, by checking that Redis replies to its commands. It sends a PING if there are
+// none (see [WithProbeInterval]).
 //
 // # Debugging
 //

@@ -43,9 +43,10 @@ type Option func(*options)
 // By default there is no prefix, as in psrpc.
 func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
 
-// WithProbeInterval sets the interval that determines how quickly a dead connection is detected. If
-// no frame arrives for half an interval, the bus publishes a probe to itself. It reconnects after
-// at most one and a half intervals without a frame. The interval is also the minimum time that
+// WithProbeInterval sets the interval that determines how quickly a dead connection is detected. The
+// bus sends a PING twice in an interval. It reconnects after at most one and a half intervals in
+// which nothing arrives, and after four to five intervals in which frames arrive but no reply to a
+// PING, which shows that Redis does not receive it. The interval is also the minimum time that
 // Redis is given to reply to a command before the bus reconnects. It must be at least one
 // millisecond. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {

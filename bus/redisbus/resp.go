@@ -127,10 +127,10 @@ func readReply(r *bufio.Reader) (int64, error) {
 	return 0, unexpectedError(content)
 }
 
-// push is a message that Redis sends on the pub/sub socket in RESP2. It contains a frame, or
-// confirms that a channel has been subscribed or unsubscribed.
+// push is a message that Redis sends on the pub/sub socket in RESP2. It contains a frame, confirms
+// that a channel has been subscribed or unsubscribed, or is the reply to a PING.
 type push struct {
-	// kind is one of the strings in pushKinds.
+	// kind is one of the strings in pushKinds, or pong.
 	kind string
 	// channel is the name of the channel. It is valid until the next read.
 	channel []byte
@@ -145,6 +145,9 @@ func (p push) isMessage() bool { return p.kind == "message" || p.kind == "smessa
 // allocating a new one.
 var pushKinds = [...]string{"message", "smessage", "subscribe", "unsubscribe", "ssubscribe", "sunsubscribe"}
 
+// pong is the kind of the reply to a PING.
+const pong = "pong"
+
 // readPush reads a push. It stores the channel name in buffer if there is enough room. A frame
 // always gets memory of its own, because receivers may keep it. If Redis has refused a command, the
 // error is a redis.Error.
@@ -155,6 +158,10 @@ func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 		return push{}, err
 	case kind == '-':
 		return push{}, replyError(content)
+	case kind == '+' && string(content) == "PONG": // no channel is subscribed
+		return push{kind: pong}, nil
+	case kind == '*' && string(content) == "2":
+		return readPong(r, buffer)
 	case kind != '*' || string(content) != "3":
 		return push{}, unexpectedError(content)
 	}
@@ -182,6 +189,19 @@ func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 		err = unexpectedError(content)
 	}
 	return p, err
+}
+
+// readPong reads the rest of the reply to a PING on a connection that has subscribed to channels.
+func readPong(r *bufio.Reader, buffer []byte) (push, error) {
+	name, err := readBulk(r, buffer)
+	if err != nil {
+		return push{}, err
+	}
+	if string(name) != pong {
+		return push{}, unexpectedError(name)
+	}
+	_, err = readBulk(r, buffer) // the argument of the PING, which has none
+	return push{kind: pong}, err
 }
 
 // readBulk reads a RESP string into buffer, or into newly allocated memory if buffer is too small.

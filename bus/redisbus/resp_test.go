@@ -57,12 +57,15 @@ func TestReadPush_Kinds(t *testing.T) {
 	r := newReader("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" +
 		"*3\r\n$7\r\nmessage\r\n$100\r\n" + long + "\r\n$3\r\n\r\n\x00\r\n" +
 		"*3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$0\r\n\r\n" +
+		"+PONG\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n" +
 		"-NOPERM no\r\n")
 	var names [16]byte
 	for _, want := range []push{
 		{kind: "subscribe", channel: []byte("c")},
 		{kind: "message", channel: []byte(long), message: []byte("\r\n\x00")},
 		{kind: "smessage", channel: []byte("c")},
+		{kind: "pong"}, // of a connection without subscriptions
+		{kind: "pong"},
 	} {
 		got, err := readPush(r, names[:])
 		require.NoError(t, err)
@@ -78,7 +81,7 @@ func TestReadPush_Kinds(t *testing.T) {
 func TestReadPush_InvalidInput(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		"\n", "*3\n", "+OK\r\n", "*2\r\n$4\r\npong\r\n", "*3\r\n$5\r\nother\r\n$1\r\nc\r\n:1\r\n",
+		"\n", "*3\n", "+OK\r\n", "*2\r\n$4\r\npong\r\n", "*2\r\n$4\r\nping\r\n$0\r\n\r\n", "*3\r\n$5\r\nother\r\n$1\r\nc\r\n:1\r\n",
 		"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n$1\r\nx\r\n", "*3\r\n$7\r\nmessage\r\n$-1\r\n",
 		"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$999999999999\r\n", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$x\r\n",
 		"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$5\r\nshort", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nx??",

@@ -20,8 +20,8 @@ import (
 // themselves.
 //
 // Each session runs several goroutines. readLoop reads the pub/sub socket and delivers frames.
-// reconcileLoop sends commands on that socket. probeLoop checks that the connection is alive. In
-// addition, each pipeline has a goroutine that reads its replies.
+// reconcileLoop sends commands on that socket and checks that the connection is alive. In addition,
+// each pipeline has a goroutine that reads its replies.
 type session struct {
 	bus        *Bus
 	supervisor *supervisor
@@ -53,9 +53,9 @@ type session struct {
 	// sharedFrames holds the queue frames that wait for the share of this process.
 	sharedFrames sharedFrames
 
-	// pushesRead counts everything received on the pub/sub socket. probeLoop uses it to detect that
-	// Redis has fallen silent.
-	pushesRead atomic.Uint64
+	// pushesRead counts everything received on the pub/sub socket, and pongsRead the replies to PING
+	// among it; see [prober].
+	pushesRead, pongsRead atomic.Uint64
 	// wakeup contains a token if there are dirty channels.
 	wakeup chan struct{}
 
@@ -107,7 +107,7 @@ func (s *session) openSockets(ctx context.Context) error {
 
 // start starts the goroutines of the session. The goroutine started by discard waits for them.
 func (s *session) start() {
-	for _, loop := range []func(){s.readLoop, s.reconcileLoop, s.probeLoop, s.shareLoop, s.publisher.run} {
+	for _, loop := range []func(){s.readLoop, s.reconcileLoop, s.shareLoop, s.publisher.run} {
 		s.workers.Go(loop)
 	}
 }
@@ -150,6 +150,8 @@ func (s *session) readLoop() {
 		switch {
 		case err == nil && received.isMessage():
 			s.onMessage(received)
+		case err == nil && received.kind == pong:
+			s.pongsRead.Add(1)
 		case err == nil:
 			s.onConfirmed(received)
 		case isRedisError(err):
@@ -209,37 +211,6 @@ func (s *session) deliver(name, frame []byte) {
 		}
 		if err := s.tryLock(attempt); err != nil {
 			attempt.finish(err)
-		}
-	}
-}
-
-// probeLoop ends the session if Redis falls silent. If no push arrives for half a probe interval,
-// probeLoop publishes a frame on the supervisor's probe channel and expects to receive it. A
-// subscriber sends nothing and therefore never gets a write error. Without probes, the bus could
-// not detect a connection that drops data while its socket stays open.
-func (s *session) probeLoop() {
-	const ticks = 4
-	ticker := time.NewTicker(max(s.bus.options.probeInterval/ticks, 1))
-	defer ticker.Stop()
-	last, silent := s.pushesRead.Load(), 0
-	for {
-		select {
-		case <-ticker.C:
-		case <-s.ctx.Done():
-			return
-		}
-		if now := s.pushesRead.Load(); now != last {
-			last, silent = now, 0
-			continue
-		}
-		switch silent++; silent {
-		case ticks / 2:
-			if s.publisher.send(s.ctx, publication{bus: s.bus, channel: s.supervisor.probe.name}) != nil {
-				return
-			}
-		case ticks + 1:
-			s.fail(fmt.Errorf("nothing received for %v, not even a probe",
-				s.bus.options.probeInterval*(ticks+1)/ticks))
 		}
 	}
 }

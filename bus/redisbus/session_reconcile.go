@@ -23,20 +23,26 @@ type subscribeCommand struct {
 	confirmed int
 }
 
-// reconcileLoop waits for channels to become dirty and sends commands for them. It returns when the
-// session ends.
+// reconcileLoop waits for channels to become dirty and sends commands for them. It also probes the
+// connection. It returns when the session ends.
 func (s *session) reconcileLoop() {
 	openLocks := sync.OnceFunc(func() { s.workers.Go(s.openLocks) })
+	ticker := time.NewTicker(max(s.bus.options.probeInterval/probeTicks, 1))
+	defer ticker.Stop()
+	prober := prober{session: s}
 	for {
+		var err error
 		select {
 		case <-s.locksWanted:
 			openLocks()
-			continue
+		case <-ticker.C:
+			err = prober.tick()
 		case <-s.wakeup:
+			err = s.reconcile()
 		case <-s.ctx.Done():
 			return
 		}
-		if err := s.reconcile(); err != nil {
+		if err != nil {
 			s.fail(err)
 			return
 		}

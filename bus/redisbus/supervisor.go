@@ -8,8 +8,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
 // minRetryPause and maxRetryPause limit the pause between two attempts to connect. Random jitter
@@ -22,9 +20,9 @@ const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Milliseco
 // starting over is the only safe recovery.
 type supervisor struct {
 	bus *Bus
-	// probe is a channel that only this supervisor uses. The bus publishes frames on it and expects
-	// to receive them.
-	probe *channelState
+	// channel is one of the channels of the supervisor's shard. It is of no importance unless
+	// pub/sub is sharded.
+	channel string
 	// lastActive is the session that was activated most recently. That session may have ended.
 	// lastActive is not nil once the supervisor has been added to the bus.
 	lastActive atomic.Pointer[session]
@@ -42,20 +40,6 @@ type supervisor struct {
 	// replacementPause is the pause after the next replacement of a session whose server is
 	// read-only.
 	replacementPause time.Duration
-}
-
-// newSupervisor returns a supervisor that has no session yet. In a cluster with sharded pub/sub,
-// the supervisor is responsible for the shard that owns channel.
-func (b *Bus) newSupervisor(channel string) *supervisor {
-	sup := &supervisor{bus: b}
-	// A cluster hashes only the part of the name in braces, so the probe channel is on the same
-	// shard as channel.
-	name := b.options.prefix + "DYN|PROBE|" + id.NewClient() + "{" + channel + "}"
-	ignore := func([]byte) {} // session.readLoop has already counted the frame
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	sup.probe = b.addSubscriberLocked(sup, name, fanout.NewSubscriber(false, ignore))
-	return sup
 }
 
 // supervise waits for s to end and replaces it with a new session, which it then supervises in the
@@ -123,7 +107,7 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 // and starts the session's goroutines. It does not wait for Redis to confirm the channels.
 func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	b := sup.bus
-	node, err := b.topology.node(ctx, sup.probe.name)
+	node, err := b.topology.node(ctx, sup.channel)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node to connect to: %w", err)
 	}

@@ -20,10 +20,9 @@ type topology interface {
 	// nodeKey returns the key of the node that handles channel. Channels with the same key share a
 	// supervisor.
 	nodeKey(ctx context.Context, channel string) (string, error)
-	// node returns the node to which a new session must connect. probeChannel is the probe channel
-	// of the session's supervisor. The result may differ from call to call, for example after a
-	// failover.
-	node(ctx context.Context, probeChannel string) (*redis.Client, error)
+	// node returns the node to which a new session must connect. channel is the channel of the
+	// session's supervisor. The result may differ from call to call, for example after a failover.
+	node(ctx context.Context, channel string) (*redis.Client, error)
 	// lockNode returns the node that stores the lock on frame, and the key of that node. The node
 	// argument is the session's own node.
 	lockNode(ctx context.Context, node *redis.Client, frame []byte) (*redis.Client, string, error)
@@ -208,9 +207,9 @@ func (s shardedCluster) nodeKey(ctx context.Context, channel string) (string, er
 	return node.Options().Addr, nil
 }
 
-func (s shardedCluster) node(ctx context.Context, probeChannel string) (*redis.Client, error) {
+func (s shardedCluster) node(ctx context.Context, channel string) (*redis.Client, error) {
 	s.client.ReloadState(ctx)
-	return s.client.MasterForKey(ctx, probeChannel)
+	return s.client.MasterForKey(ctx, channel)
 }
 
 func (s shardedCluster) reportsReceivers() bool { return true }

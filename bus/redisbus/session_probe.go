@@ -1,0 +1,71 @@
+package redisbus
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// probeTicks is the number of checks in a probe interval.
+	probeTicks = 4
+	// maxSilentTicks is the number of checks after which a connection on which nothing has arrived
+	// is given up.
+	maxSilentTicks = probeTicks + 1
+	// maxUnansweredTicks is the number of checks after which a connection without a reply to a PING
+	// is given up although frames arrive. It is larger, because the reply follows all frames that
+	// Redis has sent before.
+	maxUnansweredTicks = 4 * probeTicks
+)
+
+// prober detects a pub/sub connection that loses data while its socket stays open. A subscriber
+// rarely sends anything, so it would never get a write error. The prober therefore sends a PING
+// twice in each probe interval, unless an earlier one has no reply yet. It counts checks instead of
+// measuring time, so that a process that stood still does not give up its connection. Only
+// reconcileLoop uses it.
+type prober struct {
+	session *session
+	// ticks is the number of checks so far, and sent the number of PINGs.
+	ticks, sent uint64
+	// lastRead is the number of pushes at the last check.
+	lastRead uint64
+	// silent is the number of checks since a push arrived, and unanswered the number of checks since
+	// the last PING without a reply was sent.
+	silent, unanswered int
+}
+
+// tick checks the connection. It returns an error if the connection is dead.
+func (p *prober) tick() error {
+	s := p.session
+	if read := s.pushesRead.Load(); read != p.lastRead {
+		p.lastRead, p.silent = read, 0
+	} else {
+		p.silent++
+	}
+	if s.pongsRead.Load() == p.sent {
+		p.unanswered = 0
+	} else {
+		p.unanswered++
+	}
+	interval := s.bus.options.probeInterval
+	switch p.ticks++; {
+	case p.silent >= maxSilentTicks:
+		return fmt.Errorf("nothing received for %v, not even a reply to PING", interval*maxSilentTicks/probeTicks)
+	case p.unanswered >= maxUnansweredTicks:
+		return fmt.Errorf("no reply to PING for %v, although frames arrive", interval*maxUnansweredTicks/probeTicks)
+	case p.unanswered == 0 && p.ticks%(probeTicks/2) == 0:
+		p.sent++
+		return s.ping()
+	}
+	return nil
+}
+
+// ping sends a PING on the pub/sub socket. Redis accepts it on a connection that has subscribed to
+// channels, and no ACL for channels applies to it.
+func (s *session) ping() error {
+	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if this fails, so does Flush
+	writeCommand(s.pubsub.writer, "ping")
+	if err := s.pubsub.writer.Flush(); err != nil {
+		return fmt.Errorf("sending PING: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package redisbus
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestProber(t *testing.T) {
+	t.Parallel()
+	const ticks = 100
+	for name, tt := range map[string]struct {
+		// frames and pongs tell whether frames and replies to PING arrive before each tick.
+		frames, pongs bool
+		want          string
+		wantTicks     int
+	}{
+		"idle":                 {false, true, "", ticks},
+		"busy":                 {true, true, "", ticks},
+		"nothing arrives":      {false, false, "nothing received for 1.25s", maxSilentTicks},
+		"nothing sent arrives": {true, false, "no reply to PING for 4s", maxUnansweredTicks + 2},
+	} {
+		client, server := net.Pipe()
+		go io.Copy(io.Discard, server) //nolint:errcheck // ends when the pipe is closed
+		s := &session{
+			bus:    &Bus{options: options{probeInterval: time.Second}},
+			pubsub: &socket{Conn: client, writer: bufio.NewWriter(client)},
+		}
+		prober := prober{session: s}
+		n := 0
+		var err error
+		for ; err == nil && n < ticks; n++ {
+			if tt.frames {
+				s.pushesRead.Add(1)
+			}
+			if tt.pongs && prober.sent > s.pongsRead.Load() {
+				s.pushesRead.Add(1)
+				s.pongsRead.Add(1)
+			}
+			err = prober.tick()
+		}
+		if tt.want == "" {
+			require.NoError(t, err, name)
+			assert.EqualValues(t, ticks/2, prober.sent, name)
+		} else {
+			require.ErrorContains(t, err, tt.want, name)
+		}
+		assert.Equal(t, tt.wantTicks, n, name)
+		require.NoError(t, client.Close())
+	}
+}
