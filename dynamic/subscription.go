@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,17 @@ type Subscription[Resp proto.Message] interface {
 	// code deadline_exceeded after 3 seconds, or after the timeout of the conn if that is longer. The
 	// subscription then ends in the background, when the channel is closed.
 	Close() error
-	// Err returns nil while the subscription is active and after a call to Close. If the
+	// Drain ends the subscription without losing an update. It ends the delivery by the bus, moves all
+	// updates that have arrived to the channel as fast as it is read, and then closes the channel. On a
+	// queue, the other subscribers receive the updates that are published afterwards. Read the channel
+	// while Drain is running: it has room for 1,024 updates or less (see [WithBufferSize]).
+	//
+	// If ctx ends first, the subscription ends as after Close, and Drain returns an error with code
+	// deadline_exceeded or canceled, which wraps ctx.Err(). Close, and the end of the conn or of the
+	// context passed to Subscribe, end a running Drain. It then returns an error if updates were
+	// dropped.
+	Drain(ctx context.Context) error
+	// Err returns nil while the subscription is active and after a call to Close or Drain. If the
 	// subscription has ended for another reason, Err returns that reason:
 	//   - errors.ErrClientClosed if the conn was closed,
 	//   - bus.ErrClosed if the bus was closed,
@@ -80,12 +91,17 @@ type subscription[Resp proto.Message] struct {
 	// slowConsumer is set when an overflow ends the subscription.
 	slowConsumer atomic.Bool
 
-	endOnce sync.Once
 	// ended is closed when the subscription has ended.
-	ended  chan struct{}
+	ended chan struct{}
+	// delivered reports whether no update was dropped because the subscription has ended. It is set
+	// before ended is closed.
+	delivered bool
+
 	mu     sync.Mutex
 	closed bool
 	err    error
+	// cutDrain ends Drain early. It is nil if Drain is not running.
+	cutDrain context.CancelFunc
 	// unwatch stops watching the context passed to Subscribe. It is nil until endWithContext has
 	// been called.
 	unwatch func() bool
@@ -185,30 +201,83 @@ func (s *subscription[Resp]) end(err error) {
 }
 
 // startEnd ends the subscription on a goroutine of its own, because a bus whose broker does not
-// answer can block it for any time. If the subscription is already ending, startEnd does nothing.
+// answer can block it for any time. It ends a running Drain, and otherwise does nothing if the
+// subscription is already ending.
 func (s *subscription[Resp]) startEnd(err error) {
-	s.endOnce.Do(func() {
-		s.mu.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.closed:
 		s.closed, s.err = true, err
-		unwatch := s.unwatch
-		s.mu.Unlock()
-		if unwatch != nil {
-			unwatch()
-		}
-		go s.finish()
-	})
+		go s.finish(nil)
+	case s.cutDrain != nil:
+		s.err = err
+		s.cutDrain()
+		s.cutDrain = nil
+	}
 }
 
-// finish ends the subscription. The channel can be closed only after busSubscription.Close has
-// waited for the bus callback and inFlight.Close for all other senders.
-func (s *subscription[Resp]) finish() {
+// Drain ends the subscription after all updates that have arrived have been delivered.
+func (s *subscription[Resp]) Drain(ctx context.Context) error {
+	s.startDrain(ctx)
+	if err := waitWithGrace(ctx, s.ended); err != nil {
+		return s.drainError(err, "it has not ended")
+	}
+	if s.delivered {
+		return nil
+	}
+	return s.drainError(cmp.Or(ctx.Err(), s.Err(), context.Canceled), "updates were dropped")
+}
+
+// startDrain starts to drain the subscription, unless it is already ending.
+func (s *subscription[Resp]) startDrain(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	ctx, s.cutDrain = context.WithCancel(ctx)
+	go s.finish(ctx)
+}
+
+func (s *subscription[Resp]) drainError(cause error, problem string) error {
+	return errors.NewErrorf(errors.FromContext(cause).Code(), "drain of the subscription to %s: %s: %w",
+		s.plan.method.FullName(), problem, cause)
+}
+
+// finish ends the subscription. Unless drain is nil, finish first waits until the backlog has been
+// delivered or drain has ended. The channel can be closed only after busSubscription.Close has waited
+// for the bus callback and inFlight.Close for all other senders.
+func (s *subscription[Resp]) finish(drain context.Context) {
 	s.busSubscription.Close()
+	if drain != nil {
+		select {
+		case <-s.backlog.emptied():
+		case <-drain.Done():
+		}
+	}
+	s.delivered = !s.backlog.lagging.Load()
 	s.cancel()
 	<-s.inFlight.Close()
-	s.dropped.Add(uint64(s.backlog.len())) //nolint:gosec // a length is never negative
+	s.dropped.Add(s.backlog.clear())
 	close(s.messages)
 	s.plan.conn.untrack(s)
+	s.stopWatching()
 	close(s.ended)
+}
+
+// stopWatching releases the contexts of Subscribe and Drain.
+func (s *subscription[Resp]) stopWatching() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unwatch != nil {
+		s.unwatch()
+	}
+	if s.cutDrain != nil {
+		s.cutDrain()
+		s.cutDrain = nil
+	}
 }
 
 // deliver handles a frame from the bus. It never blocks: if the update cannot be put into the
@@ -253,7 +322,7 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 	return err
 }
 
-// enqueue adds a frame to the backlog. It starts a goroutine that drains the backlog, unless there
+// enqueue adds a frame to the backlog. It starts a goroutine that delivers the backlog, unless there
 // is already one. If the buffer is full, enqueue applies the overflow policy. It never blocks.
 func (s *subscription[Resp]) enqueue(frame []byte) {
 	b := &s.backlog
@@ -274,7 +343,7 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		return
 	}
 	b.lagging.Store(true)
-	if s.plan.conn.goTracked(s.drain) != nil { // the conn is closing and will end the subscription
+	if s.plan.conn.goTracked(s.deliverBacklog) != nil { // the conn is closing and will end the subscription
 		s.inFlight.Leave()
 	}
 }
@@ -294,10 +363,10 @@ func (s *subscription[Resp]) dropOldestLocked() {
 	s.backlog.popLocked()
 }
 
-// drain delivers the frames in the backlog until the backlog is empty or the subscription ends.
-// Subscription.Close and Conn.Close wait until drain has ended, because both s.inFlight and the
-// conn count its goroutine.
-func (s *subscription[Resp]) drain() {
+// deliverBacklog delivers the frames in the backlog until the backlog is empty or the subscription
+// ends. Subscription.Close and Conn.Close wait for it, because both s.inFlight and the conn count its
+// goroutine.
+func (s *subscription[Resp]) deliverBacklog() {
 	defer s.inFlight.Leave()
 	for s.context.Err() == nil {
 		frame, ok := s.backlog.pop()

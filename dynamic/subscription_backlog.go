@@ -29,7 +29,7 @@ type backlog struct {
 	// the size of the backlog is limited to DefaultBacklogBytes instead, which does not include the
 	// channel.
 	limit int
-	// lagging reports whether a goroutine is draining the backlog. While lagging is true, new
+	// lagging reports whether a goroutine is delivering the backlog. While lagging is true, new
 	// frames must be added to the backlog, because otherwise they would overtake the frames that
 	// are already waiting.
 	lagging atomic.Bool
@@ -37,6 +37,8 @@ type backlog struct {
 	mu     sync.Mutex
 	frames queue.FIFO[[]byte]
 	bytes  int
+	// empty is closed when all frames have been delivered. It is nil unless Drain waits for that.
+	empty chan struct{}
 }
 
 // fullLocked reports whether there is no room for a frame of the given size. inChannel is the
@@ -60,16 +62,43 @@ func (b *backlog) popLocked() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// pop removes and returns the oldest frame. If the backlog is empty, pop sets lagging to false and
-// returns false. The goroutine that drains the backlog must then stop. pop holds mu, so a
-// concurrent enqueue either adds its frame before pop looks for one, or starts a new goroutine.
+// pop removes and returns the oldest frame. If the backlog is empty, pop clears lagging and returns
+// false, and the caller must stop delivering. Both happen while mu is held, so a concurrent enqueue
+// either adds its frame in time for it to be delivered or starts a new goroutine.
 func (b *backlog) pop() (frame []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if frame, ok = b.popLocked(); !ok {
 		b.lagging.Store(false)
+		if b.empty != nil {
+			close(b.empty)
+			b.empty = nil
+		}
 	}
 	return frame, ok
+}
+
+// emptied returns a channel that is closed when all frames have been delivered. No further frames may
+// be added.
+func (b *backlog) emptied() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	empty := make(chan struct{})
+	if b.lagging.Load() {
+		b.empty = empty
+	} else {
+		close(empty)
+	}
+	return empty
+}
+
+// clear removes all waiting frames and returns their number.
+func (b *backlog) clear() (frames uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	frames = uint64(b.frames.Len()) //nolint:gosec // a length is never negative
+	b.frames, b.bytes = queue.FIFO[[]byte]{}, 0
+	return frames
 }
 
 // len returns the number of waiting frames.

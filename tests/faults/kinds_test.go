@@ -32,6 +32,13 @@ func (l *ledger) note(who, id string) {
 	l.runs[who+" "+id]++
 }
 
+// len returns how many different runs were noted.
+func (l *ledger) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.runs)
+}
+
 // requireOnce requires that nobody ran anything twice.
 func (l *ledger) requireOnce(t testing.TB) {
 	t.Helper()
