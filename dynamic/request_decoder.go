@@ -35,26 +35,41 @@ type DecoderOption interface {
 // request type, or with [Raw], Register returns an error. By default, requests are decoded into the
 // generated Go type if the program contains it, and into dynamicpb messages otherwise. Package
 // dynamic/fastdecode provides a faster decoder.
+//
+// The decoder does not know the registry. If messages may contain extensions, use
+// [WithMethodDecoder].
 func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
-	return decoderOption(decoder)
+	if decoder == nil {
+		return decoderOption(nil)
+	}
+	return decoderOption(func(method *registry.Method) (func([]byte) (proto.Message, error), error) {
+		return decoder(method.Input())
+	})
 }
 
-type decoderOption RequestDecoder
+// MethodDecoder is like [RequestDecoder] but gets the method. The method's service finds the
+// extensions of its messages: it is a resolver for proto.UnmarshalOptions.
+type MethodDecoder func(method *registry.Method) (decode func(encoded []byte) (proto.Message, error), err error)
+
+// WithMethodDecoder is like [WithRequestDecoder] with a [MethodDecoder].
+func WithMethodDecoder(decoder MethodDecoder) DecoderOption { return decoderOption(decoder) }
+
+type decoderOption MethodDecoder
 
 func (d decoderOption) bindOption(bound *boundHandler, method *registry.Method) error {
 	if bound.raw {
 		return errors.New(
 			"WithRequestDecoder: wanted a function that takes proto.Message, but the function takes bytes")
 	}
-	return d.replace(&bound.requestType, method.Input())
+	return d.replace(&bound.requestType, method)
 }
 
 func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) error {
-	return d.replace(&bound.recvType, method.Input())
+	return d.replace(&bound.recvType, method)
 }
 
 // replace calls d and stores the function that d returns in requests.Decoder.
-func (d decoderOption) replace(requests *message.Type, descriptor protoreflect.MessageDescriptor) error {
+func (d decoderOption) replace(requests *message.Type, method *registry.Method) error {
 	if d == nil {
 		return errors.New("the request decoder is nil")
 	}
@@ -63,7 +78,7 @@ func (d decoderOption) replace(requests *message.Type, descriptor protoreflect.M
 		return fmt.Errorf("WithRequestDecoder: wanted a function that takes proto.Message, given one that takes %s",
 			requests.GoType)
 	}
-	decode, err := d(descriptor)
+	decode, err := d(method)
 	if err != nil {
 		return fmt.Errorf("request decoder: %w", err)
 	}

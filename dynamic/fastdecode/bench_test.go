@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -21,7 +22,7 @@ func BenchmarkDecode(b *testing.B) {
 		{"nested", &descriptorpb.FileDescriptorProto{}, described(b)},
 	} {
 		generated := bb.empty.ProtoReflect()
-		fast, err := newDecoder(generated.Descriptor())
+		fast, err := newDecoder(generated.Descriptor(), protoregistry.GlobalTypes)
 		require.NoError(b, err)
 		for _, kind := range []struct {
 			name   string
@@ -31,7 +32,7 @@ func BenchmarkDecode(b *testing.B) {
 				message := generated.New().Interface()
 				return message, proto.Unmarshal(encoded, message)
 			}},
-			{"dynamicpb", dynamicDecoder(generated.Descriptor())},
+			{"dynamicpb", dynamicDecoder(generated.Descriptor(), protoregistry.GlobalTypes)},
 			{"fastdecode", fast},
 		} {
 			b.Run(bb.name+"/"+kind.name, func(b *testing.B) { benchmark(b, kind.decode, bb.encoded, 0) })
@@ -85,7 +86,7 @@ func BenchmarkAdmits(b *testing.B) {
 // BenchmarkCompile measures the work at the registration of a handler.
 func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
-		if _, err := newDecoder((&descriptorpb.FileDescriptorProto{}).ProtoReflect().Descriptor()); err != nil {
+		if _, err := newDecoder((&descriptorpb.FileDescriptorProto{}).ProtoReflect().Descriptor(), protoregistry.GlobalTypes); err != nil {
 			b.Fatal(err)
 		}
 	}

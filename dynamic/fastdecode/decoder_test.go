@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
@@ -31,9 +32,9 @@ func newSubject(t testing.TB, method string) subject {
 
 func subjectOf(t testing.TB, descriptor protoreflect.MessageDescriptor) subject {
 	t.Helper()
-	decode, err := newDecoder(descriptor)
+	decode, err := newDecoder(descriptor, protoregistry.GlobalTypes)
 	require.NoError(t, err)
-	return subject{descriptor, decode, recovering(dynamicDecoder(descriptor))}
+	return subject{descriptor, decode, recovering(dynamicDecoder(descriptor, protoregistry.GlobalTypes))}
 }
 
 func subjects(t testing.TB) []subject {

@@ -3,9 +3,11 @@ package fastdecode
 import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // Requests speeds up the decoding of a handler's requests, or of the messages that a stream
@@ -13,7 +15,9 @@ import (
 // Register returns an error. The option may be used for several handlers. Each handler compiles its
 // own parser when it is registered. This takes about as long as decoding a few requests.
 func Requests() dynamic.DecoderOption {
-	return dynamic.WithRequestDecoder(newDecoder)
+	return dynamic.WithMethodDecoder(func(method *registry.Method) (decoder, error) {
+		return newDecoder(method.Input(), method.Service())
+	})
 }
 
 // decoder decodes messages of one type.
@@ -22,8 +26,8 @@ type decoder = func(encoded []byte) (proto.Message, error)
 // newDecoder returns a decoder that uses hyperpb for requests that the filter admits and dynamicpb
 // for all others. If hyperpb returns an error, dynamicpb decodes the request again. The text of an
 // error thus always comes from dynamicpb.
-func newDecoder(request protoreflect.MessageDescriptor) (decoder, error) {
-	fastDecode, slowDecode := compile(request), dynamicDecoder(request)
+func newDecoder(request protoreflect.MessageDescriptor, resolver resolver) (decoder, error) {
+	fastDecode, slowDecode := compile(request), dynamicDecoder(request, resolver)
 	if fastDecode == nil {
 		return slowDecode, nil
 	}
@@ -38,9 +42,16 @@ func newDecoder(request protoreflect.MessageDescriptor) (decoder, error) {
 	}, nil
 }
 
-func dynamicDecoder(request protoreflect.MessageDescriptor) decoder {
+// resolver finds the types of extensions and messages.
+type resolver interface {
+	protoregistry.ExtensionTypeResolver
+	protoregistry.MessageTypeResolver
+}
+
+func dynamicDecoder(request protoreflect.MessageDescriptor, resolver resolver) decoder {
+	options := proto.UnmarshalOptions{Resolver: resolver}
 	return func(encoded []byte) (proto.Message, error) {
 		message := dynamicpb.NewMessage(request)
-		return message, proto.Unmarshal(encoded, message)
+		return message, options.Unmarshal(encoded, message)
 	}
 }

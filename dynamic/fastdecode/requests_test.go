@@ -2,12 +2,14 @@ package fastdecode_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -191,4 +193,50 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) {
 	coded, ok := errors.AsType[errors.Error](err)
 	require.True(t, ok, "%T: %v", err, err)
 	require.Equal(t, code, coded.Code(), err)
+}
+
+const extended = `syntax = "proto2"; package chat; import "options.proto";
+message Line { optional string text = 1; repeated Line replies = 2; optional Plain plain = 3; extensions 100 to 199; }
+message Plain { optional string text = 1; }
+extend Line { optional Line note = 100; }
+service Chats {
+  rpc Say(Line) returns (Line);
+  rpc Talk(Line) returns (Line) { option (psrpc.options).stream = true; }
+}`
+
+func TestRequests_ExtensionsOfTheRegistry(t *testing.T) {
+	t.Parallel()
+	const lines = `{"text": "a", "replies": [{"[chat.note]": {"text": "b", "[chat.note]": {"text": "c"}}}], "[chat.note]": {"text": "d"}}`
+	reg := newRegistry(t, extended)
+	service, _ := reg.Service("chat.Chats")
+	check := func(message proto.Message) {
+		text, err := protojson.MarshalOptions{Resolver: reg}.Marshal(message)
+		require.NoError(t, err)
+		assert.JSONEq(t, lines, string(text))
+	}
+	b := bus.NewLocal()
+	server := dynamic.NewServer(b)
+	t.Cleanup(func() { server.Kill() })
+	_, err := server.Register(service, dynamic.Handlers{
+		"Say": dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
+			check(request)
+			return request, nil
+		}, fastdecode.Requests()),
+		"Talk": dynamic.Stream(func(stream dynamic.ServerStream[proto.Message, proto.Message]) error {
+			request := <-stream.Channel()
+			check(request)
+			return stream.Send(request)
+		}, fastdecode.Requests()),
+	})
+	require.NoError(t, err)
+	conn, err := dynamic.NewConn(b, reg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	response, err := dynamic.Invoke(t.Context(), conn, "chat.Chats/Say", json.RawMessage(lines))
+	require.NoError(t, err)
+	check(response)
+	stream, err := dynamic.InvokeStream(t.Context(), conn, "chat.Chats/Talk")
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(json.RawMessage(lines)))
+	check(<-stream.Channel())
 }

@@ -1,0 +1,33 @@
+package registry
+
+import (
+	"io/fs"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// ImportRoots joins several directories of .proto files to one file system for
+// [Registry.ParseProto], as several -I flags do for protoc:
+//
+//	files := registry.ImportRoots(os.DirFS("protos"), os.DirFS("third_party/googleapis"))
+//	err := reg.ParseProto(files, "shop/orders.proto")
+//
+// A file is opened in the first root that has it. Roots that are nil are ignored. The result does
+// not list directories of several roots together.
+func ImportRoots(roots ...fs.FS) fs.FS { return importRoots(roots) }
+
+type importRoots []fs.FS
+
+// Open implements fs.FS.
+func (r importRoots) Open(name string) (fs.File, error) {
+	for _, root := range r {
+		if isNil(root) {
+			continue
+		}
+		file, err := root.Open(name)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return file, err
+		}
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
