@@ -3,7 +3,6 @@ package metrics
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -14,10 +13,25 @@ import (
 // Option configures [New].
 type Option func(*metrics)
 
+// DefaultMaxTopics is the maximum number of topics that are told apart if [WithTopics] is used
+// without [WithMaxTopics].
+const DefaultMaxTopics = 1000
+
 // WithTopics adds the topic as an attribute to every measurement. Each combination of method and
 // topic creates a separate time series, so use this option only if the number of topics is small.
+// The attribute is _OTHER for topics beyond the first [DefaultMaxTopics] and for topics longer than
+// 256 bytes.
 func WithTopics() Option {
-	return func(m *metrics) { m.topics, m.instruments = true, withTopics }
+	return func(m *metrics) { m.topics.enabled, m.instruments = true, withTopics }
+}
+
+// WithMaxTopics is like [WithTopics] but sets the maximum number of topics that are told apart. If
+// maximum is zero or negative, [DefaultMaxTopics] is used. Topics are counted for each [New].
+func WithMaxTopics(maximum int) Option {
+	return func(m *metrics) {
+		WithTopics()(m)
+		m.topics.maximum = maximum
+	}
 }
 
 // New returns an option that measures calls. On a server or service, it measures incoming calls,
@@ -31,6 +45,9 @@ func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	m := &metrics{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {
 		opt(m)
+	}
+	if m.topics.maximum <= 0 {
+		m.topics.maximum = DefaultMaxTopics
 	}
 	return dynamic.CommonOptions(
 		dynamic.ServiceOptions(
@@ -53,14 +70,14 @@ type metrics struct {
 	*instruments
 
 	observer Observer
-	topics   bool
+	topics   topics
 }
 
 func (m *metrics) begin(ctx context.Context, set *callInstruments, info dynamic.RPCInfo) *call {
 	labels := make([]string, 0, 3)
 	labels = append(labels, system, info.Descriptor.FullName())
-	if m.topics {
-		labels = append(labels, strings.ToValidUTF8(strings.Join(info.Topic, "."), "?"))
+	if m.topics.enabled {
+		labels = append(labels, m.topics.label(info.Topic))
 	}
 	c := &call{callInstruments: set, observer: m.observer, context: ctx, labels: slices.Clip(labels), started: time.Now()}
 	c.observe(c.active, 1)

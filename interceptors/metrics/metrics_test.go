@@ -303,3 +303,13 @@ func TestMetrics_Updates(t *testing.T) {
 		"dynpsrpc.delivery.size kinds.All/Feed":                       2,
 	})
 }
+
+func TestNew_WithMaxTopics(t *testing.T) {
+	t.Parallel()
+	r := newRecorder()
+	w := allkinds.New(t, nil, metrics.New(r, metrics.WithMaxTopics(1)))
+	for _, topic := range []string{"nowhere", "eu", "eu"} {
+		_, _ = w.Call(t.Context(), allkinds.Region, "hi", dynamic.WithTopic(topic))
+	}
+	assert.Len(t, r.all("rpc.client.call.duration kinds.All/Region _OTHER ok"), 2)
+}

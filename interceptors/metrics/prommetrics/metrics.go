@@ -2,6 +2,7 @@ package prommetrics
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -9,16 +10,19 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
 // Metrics is a [metrics.Observer] and a prometheus.Collector. It is safe for concurrent use.
 type Metrics struct {
 	buckets map[string][]float64 // keyed by instrument name
-	vectors sync.Map             // maps *metrics.Instrument to vector
+	vectors sync.Map             // maps *metrics.Instrument to vector; several may have the same one
+	refused *prometheus.CounterVec
 
-	// mu guards sources and the creation of vectors.
-	mu      sync.Mutex
-	sources []*metrics.Source
+	// mu guards sources, families and the creation of vectors.
+	mu       sync.Mutex
+	sources  []*metrics.Source
+	families map[string]*family // keyed by metric name
 }
 
 // Option configures [New].
@@ -31,11 +35,17 @@ func WithBuckets(instrument string, boundaries ...float64) Option {
 }
 
 // New returns a Metrics that is registered with registerer. If registerer is nil,
-// prometheus.DefaultRegisterer is used. New returns an error with the code invalid_argument if
-// bucket bounds are not in increasing order. If the registration fails, New returns the error of
-// the registerer.
+// prometheus.DefaultRegisterer is used. If an earlier call of New has registered a Metrics with
+// registerer, New returns the same Metrics again.
+//
+// New returns an error with the code invalid_argument if bucket bounds are not in increasing order,
+// and one with the code failed_precondition if they differ from the bounds of the Metrics that is
+// already registered. If the registration fails, New returns the error of the registerer.
 func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
-	m := &Metrics{buckets: map[string][]float64{}}
+	m := &Metrics{
+		buckets: map[string][]float64{}, refused: newRefused(),
+		families: map[string]*family{refusedName: {kind: metrics.Counter, from: fromCollect}},
+	}
 	for _, opt := range opts {
 		opt(m)
 	}
@@ -47,14 +57,71 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	if registerer == nil {
 		registerer = prometheus.DefaultRegisterer
 	}
-	if err := registerer.Register(m); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return m.register(registerer)
 }
 
+// maxIdentities is the maximum number of names that register tries for the identity. Each set of
+// label names that registerers add needs one.
+const maxIdentities = 100
+
+// register registers m, or returns the Metrics that is already registered.
+func (m *Metrics) register(registerer prometheus.Registerer) (*Metrics, error) {
+	var err error
+	for n := range maxIdentities {
+		id := newIdentity(m, n)
+		err = registerer.Register(id)
+		if err == nil {
+			if err = registerer.Register(m); err != nil {
+				registerer.Unregister(id)
+				return nil, err
+			}
+			return m, nil
+		}
+		if registered, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+			earlier, ok := registered.ExistingCollector.(identity)
+			if !ok {
+				return nil, err
+			}
+			return earlier.Metrics, m.compareBuckets(earlier.Metrics)
+		}
+		// A registerer that adds other labels may have the name already.
+	}
+	return nil, err
+}
+
+// compareBuckets returns an error if the buckets that m sets differ from those of earlier.
+func (m *Metrics) compareBuckets(earlier *Metrics) error {
+	for instrument, boundaries := range m.buckets {
+		if !slices.Equal(boundaries, earlier.buckets[instrument]) {
+			return errors.NewErrorf(errors.FailedPrecondition,
+				"buckets of %s differ from those of the Metrics that is already registered: pass the same to each New", instrument)
+		}
+	}
+	return nil
+}
+
+// identity is a collector without metrics. A registerer accepts only one, and names the first one
+// when it refuses another. It would accept any number of Metrics, because these do not describe
+// their metrics, and then fail each scrape because of duplicates.
+type identity struct {
+	*Metrics
+
+	desc *prometheus.Desc
+}
+
+func newIdentity(m *Metrics, n int) identity {
+	return identity{m, prometheus.NewDesc(fmt.Sprint("dynpsrpc_observer_", n), "The observer of dynpsrpc.", nil, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (i identity) Describe(ch chan<- *prometheus.Desc) { ch <- i.desc }
+
+// Collect implements prometheus.Collector. It sends nothing.
+func (identity) Collect(chan<- prometheus.Metric) {}
+
 // Watch exports the values reported by sources until stop is called. Each source is called on every
-// collection.
+// collection. If two sources report the same instrument and labels, the value of the earlier source
+// counts.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -71,13 +138,26 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	}
 }
 
-// Observe implements [metrics.Observer].
-func (m *Metrics) Observe(_ context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
+// Observe implements [metrics.Observer]. If ctx has a sampled OpenTelemetry span, a duration is
+// stored with the IDs of its trace and span as exemplar.
+func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
 	v, known := m.vectors.Load(instrument)
 	if !known {
 		v = m.newVector(instrument)
 	}
-	v.(vector).observe(value, labels)
+	if observe(v.(vector), ctx, value, labels) != nil {
+		m.refused.WithLabelValues(refusedInvalid).Inc()
+	}
+}
+
+// observe calls v.observe. Prometheus refuses labels that are not valid UTF-8, so these are
+// corrected and tried again.
+func observe(v vector, ctx context.Context, value float64, labels []string) error { //nolint:revive // ctx is passed on
+	err := v.observe(ctx, value, labels)
+	if err != nil {
+		err = v.observe(ctx, value, validLabels(labels))
+	}
+	return err
 }
 
 func (m *Metrics) newVector(instrument *metrics.Instrument) any {
@@ -86,7 +166,10 @@ func (m *Metrics) newVector(instrument *metrics.Instrument) any {
 	if v, known := m.vectors.Load(instrument); known {
 		return v
 	}
-	v := newVector(instrument, m.buckets[instrument.Name])
+	v := vector(refusing{})
+	if f := m.familyLocked(instrument, fromObserve); f != nil {
+		v = f.vector(instrument, m.buckets[instrument.Name])
+	}
 	m.vectors.Store(instrument, v)
 	return v
 }
@@ -96,18 +179,61 @@ func (m *Metrics) newVector(instrument *metrics.Instrument) any {
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector. It sends all measurements and the values reported by all
-// sources.
+// sources. It leaves out what Prometheus would refuse, because Prometheus then refuses all metrics
+// of the program; dynpsrpc_metrics_refused_total counts what is left out.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	m.vectors.Range(func(_, v any) bool {
-		v.(vector).Collect(ch)
-		return true
-	})
 	m.mu.Lock()
 	sources := m.sources
+	var vectors []vector
+	for _, f := range m.families {
+		for _, v := range f.vectors {
+			vectors = append(vectors, v.vector)
+		}
+	}
 	m.mu.Unlock()
+	for _, v := range vectors {
+		v.Collect(ch)
+	}
+	c := collection{Metrics: m, ch: ch, sent: map[string]bool{}}
 	for _, source := range sources {
-		(*source)(func(instrument *metrics.Instrument, value float64, labels ...string) {
-			ch <- newConstMetric(instrument, value, labels)
+		err := guard.Call("source", func() error {
+			(*source)(c.send)
+			return nil
 		})
+		if err != nil {
+			m.refused.WithLabelValues(refusedPanic).Inc()
+		}
+	}
+	m.refused.Collect(ch)
+}
+
+// collection is one call of Collect.
+type collection struct {
+	*Metrics
+
+	ch chan<- prometheus.Metric
+	// sent contains the names and labels of the metrics that sources have reported.
+	sent map[string]bool
+}
+
+// send sends one value that a source has reported.
+func (c collection) send(instrument *metrics.Instrument, value float64, labels ...string) {
+	c.mu.Lock()
+	f := c.familyLocked(instrument, fromSource)
+	c.mu.Unlock()
+	if f == nil {
+		c.refused.WithLabelValues(refusedInvalid).Inc()
+		return
+	}
+	metric, err := newConstMetric(instrument, f.help, value, validLabels(labels))
+	key := seriesKey(instrument, labels)
+	switch {
+	case err != nil:
+		c.refused.WithLabelValues(refusedInvalid).Inc()
+	case c.sent[key]:
+		c.refused.WithLabelValues(refusedDuplicate).Inc()
+	default:
+		c.sent[key] = true
+		c.ch <- metric
 	}
 }

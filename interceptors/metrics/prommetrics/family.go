@@ -1,0 +1,151 @@
+package prommetrics
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
+)
+
+// family is what all instruments with the same metric name have in common. Prometheus demands it.
+type family struct {
+	kind metrics.Kind
+	help string
+	from origin
+	// accepted contains the keys of instruments of the family. The value is false if Prometheus does
+	// not accept them.
+	accepted map[string]bool
+	// vectors contains the vectors of the family, keyed by the sorted keys.
+	vectors map[string]keyedVector
+}
+
+// keyedVector is a vector and the keys for which its labels are given, in their order.
+type keyedVector struct {
+	vector
+
+	keys []string
+}
+
+// vector returns the vector for an instrument. Instruments with the same name and keys share one.
+func (f *family) vector(instrument *metrics.Instrument, buckets []float64) vector {
+	sorted := strings.Join(slices.Sorted(slices.Values(instrument.Keys)), "\x00")
+	v, known := f.vectors[sorted]
+	if !known {
+		v = keyedVector{newVector(instrument, f.help, buckets), instrument.Keys}
+		f.vectors[sorted] = v
+	}
+	if !slices.Equal(v.keys, instrument.Keys) {
+		return refusing{} // its labels would be mixed up
+	}
+	return v.vector
+}
+
+// origin says where the values of an instrument come from. The values of one family have one
+// origin, because the same labels could otherwise occur twice.
+type origin string
+
+const (
+	fromObserve origin = "Observe"
+	fromSource  origin = "a source"
+	fromCollect origin = "Collect"
+)
+
+// familyLocked returns the family of an instrument, or nil if Prometheus would refuse the
+// instrument. The caller must hold m.mu.
+func (m *Metrics) familyLocked(instrument *metrics.Instrument, from origin) *family {
+	name := name(instrument)
+	f, known := m.families[name]
+	if !known {
+		if m.collidesLocked(name, instrument.Kind) {
+			return nil
+		}
+		f = &family{instrument.Kind, instrument.Description, from, map[string]bool{}, map[string]keyedVector{}}
+		m.families[name] = f
+	}
+	if f.kind != instrument.Kind || f.from != from {
+		return nil
+	}
+	keys := strings.Join(instrument.Keys, "\x00")
+	accepted, known := f.accepted[keys]
+	if !known {
+		accepted = isAccepted(instrument)
+		f.accepted[keys] = accepted
+	}
+	if !accepted {
+		return nil
+	}
+	return f
+}
+
+// histogramSuffixes are the suffixes of the metrics that Prometheus makes of a histogram.
+var histogramSuffixes = []string{"_bucket", "_count", "_sum"}
+
+// collidesLocked reports whether a new family and a histogram would have metrics with the same name.
+// The caller must hold m.mu.
+func (m *Metrics) collidesLocked(name string, kind metrics.Kind) bool {
+	for _, suffix := range histogramSuffixes {
+		base, cut := strings.CutSuffix(name, suffix)
+		if f := m.families[base]; cut && f != nil && f.kind == metrics.Histogram {
+			return true
+		}
+		if kind == metrics.Histogram && m.families[name+suffix] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// isAccepted reports whether Prometheus accepts the name, the keys and the buckets of an instrument.
+// Only an attempt tells that.
+func isAccepted(instrument *metrics.Instrument) bool {
+	err := guard.Call("instrument", func() error {
+		v := newVector(instrument, instrument.Description, nil)
+		if err := prometheus.NewRegistry().Register(v); err != nil {
+			return err
+		}
+		return v.observe(context.Background(), 0, make([]string, len(instrument.Keys)))
+	})
+	return err == nil
+}
+
+// Reasons for which a measurement is not exported.
+const (
+	refusedInvalid   = "invalid"
+	refusedDuplicate = "duplicate"
+	refusedPanic     = "panic"
+)
+
+// refusedName is the name of the counter of measurements that are not exported.
+const refusedName = "dynpsrpc_metrics_refused_total"
+
+func newRefused() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: refusedName, Help: "Measurements that Prometheus would refuse, by reason.",
+	}, []string{"reason"})
+}
+
+// validLabels returns labels as valid UTF-8.
+func validLabels(labels []string) []string {
+	valid := make([]string, len(labels))
+	for i, label := range labels {
+		valid[i] = strings.ToValidUTF8(label, "\uFFFD")
+	}
+	return valid
+}
+
+// seriesKey identifies the time series of an instrument with labels.
+func seriesKey(instrument *metrics.Instrument, labels []string) string {
+	var pairs []string
+	for i, label := range validLabels(labels) {
+		if i < len(instrument.Keys) && label != "" { // an empty label is the same as none
+			pairs = append(pairs, underscores.Replace(instrument.Keys[i])+strconv.Quote(label))
+		}
+	}
+	slices.Sort(pairs)
+	return name(instrument) + strings.Join(pairs, "")
+}

@@ -1,0 +1,54 @@
+package metrics
+
+import (
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// otherTopic is the label of topics that are too long or beyond the maximum number.
+	otherTopic = "_OTHER"
+	// maxTopicLength is the maximum length of a label in bytes.
+	maxTopicLength = 256
+)
+
+// topics makes labels of topics and bounds their number, because topics are often chosen by users.
+type topics struct {
+	enabled bool
+	maximum int
+
+	mu sync.Mutex // held while known is replaced
+	// known contains the labels that have been used. The map is never written, so that calls read it
+	// without a lock.
+	known atomic.Pointer[map[string]bool]
+}
+
+// label returns the label of a topic.
+func (t *topics) label(topic []string) string {
+	label := strings.ToValidUTF8(strings.Join(topic, "."), "?")
+	known := t.known.Load()
+	switch {
+	case known != nil && (*known)[label]:
+		return label
+	case known != nil && len(*known) >= t.maximum || len(label) > maxTopicLength:
+		return otherTopic
+	}
+	return t.add(label)
+}
+
+// add makes a label known, and returns it, if the maximum is not reached.
+func (t *topics) add(label string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := map[string]bool{label: true}
+	if earlier := t.known.Load(); earlier != nil {
+		maps.Copy(known, *earlier)
+	}
+	if len(known) > t.maximum {
+		return otherTopic
+	}
+	t.known.Store(&known)
+	return label
+}
