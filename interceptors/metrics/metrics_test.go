@@ -307,7 +307,7 @@ func TestMetrics_Updates(t *testing.T) {
 func TestNew_WithMaxTopics(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
-	w := allkinds.New(t, nil, metrics.New(r, metrics.WithMaxTopics(1)))
+	w := allkinds.New(t, metrics.New(newRecorder()), metrics.New(r, metrics.WithMaxTopics(1)))
 	for _, topic := range []string{"nowhere", "eu", "eu"} {
 		_, _ = w.Call(t.Context(), allkinds.Region, "hi", dynamic.WithTopic(topic))
 	}
