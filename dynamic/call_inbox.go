@@ -127,9 +127,9 @@ func (in *callInbox) onResponse(response wire.Response) bool {
 		in.state.answered, in.state.fromClaimer = true, fromClaimer
 		in.state.server, in.state.body = response.ServerID, response.Body.Raw
 		if response.Error != "" {
-			in.state.failure = &wire.Response{
-				Code: response.Code, Error: response.Error, Details: response.Details, Unprocessed: response.Unprocessed,
-			}
+			failure := response
+			failure.Body = wire.Body{}
+			in.state.failure = &failure
 		}
 	}
 	in.mu.Unlock()

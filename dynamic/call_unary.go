@@ -301,6 +301,8 @@ func (c *unaryCall) isFinal(response *wire.Response) bool {
 // serverError returns the error in a response, with the server's code, text and details. If the
 // response is marked as unprocessed, the error is marked too.
 func serverError(response *wire.Response) error {
+	// If a detail is malformed, the caller gets the error without it.
+	_ = response.DecodeDetails()
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
 		return remoteUnprocessedError{err}

@@ -242,7 +242,7 @@ func (c *Conn) membership(channel string) *selection.Membership {
 // onResponse is the bus.Handler for response channels. It never blocks.
 func (c *Conn) onResponse(frame []byte) {
 	response, _, ok := transport.Decode(
-		frame, wire.KindResponse, c.options.decompression(), wire.ParseResponse, &c.stats.badFrames)
+		frame, wire.KindResponse, c.options.decompression(), wire.ParseUnawaitedResponse, &c.stats.badFrames)
 	if !ok {
 		return
 	}

@@ -8,7 +8,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-var errInvalidText = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
+var (
+	errInvalidText     = errors.New("cannot encode frame: an id or metadata is not valid UTF-8")
+	errTooMuchMetadata = errors.New("cannot encode frame: there are more than 1024 metadata entries")
+	errTooManyDetails  = errors.New("cannot encode frame: there are more than 1024 error details")
+)
 
 // Each size function returns the number of bytes that the corresponding append function writes.
 // Zero numbers and empty byte strings are proto3 defaults and are omitted. Embedded messages are

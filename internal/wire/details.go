@@ -5,14 +5,35 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
+// detailTagTypeURL is the tag of the type URL of a detail, which is a google.protobuf.Any.
+const detailTagTypeURL = 1<<wireTypeBits | wireBytes
+
 // appendDetail decodes the current field and appends it to details. The decoded detail does not
 // alias the frame. If the field is malformed, appendDetail sets r.err.
 func (r *reader) appendDetail(details []*anypb.Any) []*anypb.Any {
+	if !r.countEntry() {
+		return details
+	}
 	detail := new(anypb.Any)
 	if proto.Unmarshal(r.bytes, detail) != nil {
 		r.err = errMalformed
 	}
 	return append(details, detail)
+}
+
+// checkDetail counts the detail in the current field, but does not decode it. If the field is
+// malformed, checkDetail sets r.err.
+func (r *reader) checkDetail() {
+	if !r.countEntry() {
+		return
+	}
+	detail := reader{rest: r.bytes}
+	for detail.next() {
+		if detail.tag == detailTagTypeURL {
+			detail.text()
+		}
+	}
+	r.err = detail.err
 }
 
 func sizeDetails(tag uint64, details []*anypb.Any) int {
@@ -24,6 +45,9 @@ func sizeDetails(tag uint64, details []*anypb.Any) int {
 }
 
 func appendDetails(dst []byte, tag uint64, details []*anypb.Any) ([]byte, error) {
+	if len(details) > MaxEntries {
+		return nil, errTooManyDetails
+	}
 	for _, detail := range details {
 		size := proto.Size(detail)
 		var err error

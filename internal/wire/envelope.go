@@ -150,8 +150,8 @@ func AppendRoutingKey(frame []byte, key string) []byte {
 // unchanged and an error. Like append, it may write into the spare capacity of frame, so two
 // goroutines must not extend the same frame.
 func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
-	if !validMetadata(metadata) {
-		return frame, errInvalidText
+	if err := checkMetadata(metadata); err != nil {
+		return frame, err
 	}
 	frame = slices.Grow(frame, sizeMetadata(envelopeTagMetadata, metadata))
 	return appendMetadata(frame, envelopeTagMetadata, metadata), nil

@@ -13,6 +13,9 @@ const (
 // If metadata is nil, setEntry allocates a map. If the entry is malformed, setEntry sets r.err and
 // stores nothing.
 func (r *reader) setEntry(metadata map[string]string) map[string]string {
+	if !r.countEntry() {
+		return metadata
+	}
 	var key, value []byte
 	entry := reader{rest: r.bytes}
 	for entry.next() {
@@ -34,14 +37,17 @@ func (r *reader) setEntry(metadata map[string]string) map[string]string {
 	return metadata
 }
 
-// validMetadata reports whether all keys and values are valid UTF-8.
-func validMetadata(metadata map[string]string) bool {
+// checkMetadata returns an error if a receiver would reject the metadata.
+func checkMetadata(metadata map[string]string) error {
+	if len(metadata) > MaxEntries {
+		return errTooMuchMetadata
+	}
 	for key, value := range metadata {
 		if !utf8.ValidString(key) || !utf8.ValidString(value) {
-			return false
+			return errInvalidText
 		}
 	}
-	return true
+	return nil
 }
 
 func sizeMetadata(tag uint64, metadata map[string]string) int {

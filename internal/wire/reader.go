@@ -12,6 +12,7 @@ import (
 var (
 	errMalformed = errors.New("malformed frame: a field is truncated or badly encoded")
 	errNotUTF8   = errors.New("malformed frame: a text field is not valid UTF-8")
+	errTooMany   = errors.New("malformed frame: too many metadata entries or error details")
 )
 
 // The protobuf wire types used by this package. A tag combines a field number with a wire type:
@@ -25,6 +26,10 @@ const (
 	wireTypeBits = 3
 	wireTypeMask = 1<<wireTypeBits - 1
 )
+
+// MaxEntries is the maximum number of metadata entries in a frame, and of details of an error. Each of
+// them takes much more time and memory than its few bytes in the frame.
+const MaxEntries = 1024
 
 // reader iterates over the fields of an encoded message. Callers switch on tag, which combines the
 // field number with the wire type. A known field number with an unexpected wire type is thus
@@ -41,6 +46,8 @@ type reader struct {
 	// bytes is the value of the current field if it is length-delimited. Its capacity is clipped to
 	// its length. It is nil if the value is empty.
 	bytes []byte
+	// entries counts the fields for which countEntry was called.
+	entries int
 }
 
 // next reads the next field. It returns false at the end of the message and after an error.
@@ -88,6 +95,15 @@ func (r *reader) readValue(b []byte) (n int) {
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}
 	return n
+}
+
+// countEntry counts the current field among those of which a frame may have at most MaxEntries. If
+// there are more, it sets r.err and returns false.
+func (r *reader) countEntry() bool {
+	if r.entries++; r.entries > MaxEntries {
+		r.err = errTooMany
+	}
+	return r.err == nil
 }
 
 // text returns the bytes of the current field. If they are not valid UTF-8, it sets r.err.

@@ -95,8 +95,11 @@ func ParseRequest(value []byte) (req Request, err error) {
 // AppendFrame appends the encoded frame of req to dst. If an ID or the metadata is not valid UTF-8,
 // or if the body cannot be encoded, it returns dst unchanged and an error.
 func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
-	if !validText(req.RequestID, req.ClientID) || !validMetadata(req.Metadata) {
+	if !validText(req.RequestID, req.ClientID) {
 		return dst, errInvalidText
+	}
+	if err := checkMetadata(req.Metadata); err != nil {
+		return dst, err
 	}
 	sentAt, expiry := uint64(req.SentAt), uint64(req.Expiry)
 	multi, skipClaim := protowire.EncodeBool(req.Multi), protowire.EncodeBool(req.SkipClaim)

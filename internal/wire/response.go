@@ -44,10 +44,28 @@ type Response struct {
 	Subscribers uint32
 	// Unprocessed reports whether the server rejected the request before doing any work for it.
 	Unprocessed bool
+
+	// encoded is the encoded response if its details have not been decoded yet. Otherwise, it is nil.
+	encoded []byte
 }
 
 // ParseResponse decodes the value of an envelope of kind [KindResponse].
-func ParseResponse(value []byte) (res Response, err error) {
+func ParseResponse(value []byte) (Response, error) {
+	res, err := ParseUnawaitedResponse(value)
+	if err == nil {
+		err = res.DecodeDetails()
+	}
+	if err != nil {
+		return Response{}, err
+	}
+	return res, nil
+}
+
+// ParseUnawaitedResponse is like ParseResponse but leaves the details to DecodeDetails. Anyone can
+// send a response, and most of its cost is that of its details, so they are decoded only if a call
+// waits for the response.
+func ParseUnawaitedResponse(value []byte) (res Response, err error) {
+	var errorText, code []byte
 	r := reader{rest: value}
 	for r.next() {
 		switch r.tag {
@@ -58,13 +76,14 @@ func ParseResponse(value []byte) (res Response, err error) {
 		case responseTagSentAt:
 			res.SentAt = int64(r.number)
 		case responseTagError:
-			res.Error = string(r.text())
+			errorText = r.text()
 		case responseTagCode:
-			res.Code = string(r.text())
+			code = r.text()
 		case responseTagBody:
 			res.Body.Raw = r.bytes
 		case responseTagDetails:
-			res.Details = r.appendDetail(res.Details)
+			r.checkDetail()
+			res.encoded = value
 		case responseTagSubscribers:
 			res.Subscribers = uint32(r.number)
 		case responseTagUnprocessed:
@@ -74,7 +93,21 @@ func ParseResponse(value []byte) (res Response, err error) {
 	if r.err != nil {
 		return Response{}, r.err
 	}
+	res.Error, res.Code = string(errorText), string(code)
 	return res, nil
+}
+
+// DecodeDetails decodes the details if ParseUnawaitedResponse has left them. It returns an error if a
+// detail is malformed. It is not safe for concurrent use.
+func (res *Response) DecodeDetails() error {
+	r := reader{rest: res.encoded}
+	for r.next() {
+		if r.tag == responseTagDetails {
+			res.Details = r.appendDetail(res.Details)
+		}
+	}
+	res.encoded = nil
+	return r.err
 }
 
 // AppendFrame appends the encoded frame of res to dst. If an ID is not valid UTF-8, or if the body

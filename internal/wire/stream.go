@@ -90,15 +90,15 @@ func ParseStream(value []byte) (s Stream, err error) {
 		case streamTagExpiry:
 			s.Expiry = int64(r.number)
 		case streamTagOpen:
-			r.err = s.parseOp(StreamOpen, r.bytes)
+			s.parseOp(StreamOpen, &r)
 		case streamTagMessage:
-			r.err = s.parseOp(StreamMessage, r.bytes)
+			s.parseOp(StreamMessage, &r)
 		case streamTagAck:
-			r.err = s.parseOp(StreamAck, r.bytes)
+			s.parseOp(StreamAck, &r)
 		case streamTagClose:
-			r.err = s.parseOp(StreamClose, r.bytes)
+			s.parseOp(StreamClose, &r)
 		case streamTagPing:
-			r.err = s.parseOp(StreamPing, r.bytes)
+			s.parseOp(StreamPing, &r)
 		}
 	}
 	if r.err != nil {
@@ -110,11 +110,12 @@ func ParseStream(value []byte) (s Stream, err error) {
 // parseOp decodes the message of an operation. The operations are a protobuf oneof: if the
 // frame contains several messages of the same operation, they are merged. A message of another
 // operation replaces all messages before it.
-func (s *Stream) parseOp(op StreamOp, value []byte) error {
+func (s *Stream) parseOp(op StreamOp, frame *reader) {
 	if s.Op != op {
 		*s = Stream{StreamID: s.StreamID, RequestID: s.RequestID, SentAt: s.SentAt, Expiry: s.Expiry, Op: op}
 	}
-	r := reader{rest: value}
+	// The entries of messages that are replaced count too.
+	r := reader{rest: frame.bytes, entries: frame.entries}
 	for r.next() {
 		switch op {
 		case StreamOpen:
@@ -132,7 +133,7 @@ func (s *Stream) parseOp(op StreamOp, value []byte) error {
 		case StreamNone, StreamPing: // no fields
 		}
 	}
-	return r.err
+	frame.entries, frame.err = r.entries, r.err
 }
 
 func (s *Stream) readOpenField(r *reader) {
@@ -149,9 +150,13 @@ func (s *Stream) readOpenField(r *reader) {
 func (s *Stream) readCloseField(r *reader) {
 	switch r.tag {
 	case closeTagError:
-		s.Error = string(r.text())
+		if r.countEntry() {
+			s.Error = string(r.text())
+		}
 	case closeTagCode:
-		s.Code = string(r.text())
+		if r.countEntry() {
+			s.Code = string(r.text())
+		}
 	case closeTagDetails:
 		s.Details = r.appendDetail(s.Details)
 	}

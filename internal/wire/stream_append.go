@@ -3,8 +3,11 @@ package wire
 // AppendFrame appends the encoded frame of s to dst. If an ID or the metadata is not valid UTF-8,
 // or if the body or a detail cannot be encoded, it returns dst unchanged and an error.
 func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
-	if !validText(s.StreamID, s.RequestID, s.NodeID) || !validMetadata(s.Metadata) {
+	if !validText(s.StreamID, s.RequestID, s.NodeID) {
 		return dst, errInvalidText
+	}
+	if err := checkMetadata(s.Metadata); err != nil {
+		return dst, err
 	}
 	sentAt, expiry := uint64(s.SentAt), uint64(s.Expiry)
 	opTag, bodySize := s.opTag(), s.Body.size()
