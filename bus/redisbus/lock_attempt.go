@@ -40,8 +40,9 @@ type lockAttempt struct {
 	frame    []byte
 	// arrived is the time at which the frame was read from the connection.
 	arrived time.Time
-	// shared is the session in which the attempt has waited for the share of this process, or nil.
-	shared *session
+	// onCredit is set if the process has asked for the lock on the credit of its share. The frames in
+	// it may then be waiting for the reply.
+	onCredit *sharedFrames
 }
 
 // lockKey returns the key of the lock on frame. As in psrpc, the key is the base64 encoding of the
@@ -75,9 +76,9 @@ func (a lockAttempt) complete(_ int64, err error) {
 // whereas a request that is handled twice goes unnoticed.
 func (a lockAttempt) finish(err error) {
 	defer a.snapshot.pendingLocks.Leave()
-	if a.shared != nil {
+	if a.onCredit != nil {
 		a.channel.share.onReply(err == nil)
-		a.shared.sharedFrames.wake()
+		a.onCredit.wake()
 	}
 	if taken := err == nil; taken || errors.Is(err, redis.Nil) {
 		a.bus.peerSigns.onLock(a.channel, a.frame, taken)

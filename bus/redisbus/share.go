@@ -14,8 +14,7 @@ const (
 	// frames are requested at once.
 	maxShareWaiting = 4096
 	// maxShareCredit limits how much a process can catch up after others have taken more than their
-	// share, and how much it has to make good after it has taken more than its own. It is a number of
-	// frames.
+	// share. It is a number of frames.
 	maxShareCredit = 4
 	// minWinsForTrial is the number of locks that a process must take in a row before it leaves a
 	// frame to the other processes to learn who they are. The number doubles with each trial.
@@ -31,8 +30,9 @@ const (
 // limit, a single process with this bus would take nearly all frames of a burst.
 //
 // The process gains credit with every frame: one divided by the number of processes. It asks for a
-// lock at once if it has credit for a whole frame, and after shareDelay otherwise. So it takes the
-// frames that psrpc processes do not take in time, and no frame is lost. Frames keep their order.
+// lock at once if it has credit for a whole frame, and after shareDelay otherwise. So it also takes the
+// frames that psrpc processes do not take in time. They cost no credit: otherwise all frames would wait
+// while psrpc processes are slow. No frame is lost, and frames keep their order.
 type share struct {
 	// limited reports whether the limit is in use.
 	limited atomic.Bool
@@ -58,7 +58,8 @@ type share struct {
 	// trialEnd is the end of the delay of the last frame with which this process waited to see
 	// whether another process takes it.
 	trialEnd time.Time
-	// asked is the number of frames for whose lock this process has asked without having a reply.
+	// asked is the number of frames for whose lock this process has asked on credit, without having a
+	// reply.
 	asked int
 }
 
@@ -82,29 +83,30 @@ func (s *share) addFrame() {
 	s.credit = min(s.credit+1/float64(max(s.processes, 2)), maxShareCredit)
 }
 
-// tryAsk reports whether this process may ask for the lock on the oldest frame that waits.
-func (s *share) tryAsk(arrived, now time.Time) bool {
+// tryAsk reports whether this process may ask for the lock on the oldest frame that waits, and whether
+// it needs credit for that. The caller must then call onReply with the reply.
+func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.limited.Load() {
-		if now.Sub(arrived) < shareDelay && s.credit-float64(s.asked) < 1 {
-			return false
-		}
-	} else if now.Before(s.trialEnd) {
-		return false
+	switch {
+	case s.limited.Load() && now.Sub(arrived) >= shareDelay:
+	case s.limited.Load() && s.credit-float64(s.asked) >= 1:
+		s.asked++
+		onCredit = true
+	case s.limited.Load() || now.Before(s.trialEnd):
+		return false, false
 	}
 	s.waiting.Add(-1)
-	s.asked++
-	return true
+	return true, onCredit
 }
 
-// onReply is called with the reply for each frame for which tryAsk has returned true.
+// onReply is called with the reply for each frame for which this process has asked on credit.
 func (s *share) onReply(taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked--
 	if taken {
-		s.credit = max(s.credit-1, -maxShareCredit)
+		s.credit--
 	}
 }
 
@@ -162,11 +164,15 @@ func (f *sharedFrames) takeReady(now time.Time) (ready []lockAttempt, wait time.
 	defer f.mu.Unlock()
 	rest := f.waiting[:0]
 	for _, attempt := range f.waiting {
-		if attempt.channel.share.tryAsk(attempt.arrived, now) {
-			ready = append(ready, attempt)
-		} else {
+		ask, onCredit := attempt.channel.share.tryAsk(attempt.arrived, now)
+		if !ask {
 			rest = append(rest, attempt)
+			continue
 		}
+		if onCredit {
+			attempt.onCredit = f
+		}
+		ready = append(ready, attempt)
 	}
 	clear(f.waiting[len(rest):]) // frames that do not wait any more must not stay in memory
 	if f.waiting = rest; len(rest) > 0 {
@@ -183,7 +189,6 @@ func (f *sharedFrames) close(err error) {
 	f.mu.Unlock()
 	for _, attempt := range waiting {
 		attempt.channel.share.waiting.Add(-1)
-		attempt.shared = nil // this process has not asked for the lock
 		attempt.finish(err)
 	}
 }
@@ -191,7 +196,6 @@ func (f *sharedFrames) close(err error) {
 // waitForShare makes an attempt wait until the share of this process permits it. It returns false if
 // the attempt must be sent at once.
 func (s *session) waitForShare(attempt lockAttempt) bool {
-	attempt.shared = s
 	if !s.sharedFrames.add(attempt) {
 		return false
 	}
