@@ -1,12 +1,15 @@
 package redisbus_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -133,6 +136,43 @@ func TestBus_ClosesWhileDisconnected(t *testing.T) {
 	subscription.Close()
 	require.NoError(t, b.Close())
 	require.ErrorIs(t, b.Publish(t.Context(), bus.Channel{}, nil, nil), bus.ErrClosed)
+}
+
+// A bus with many channels connects again although Redis needs longer than the connect timeout to
+// confirm all of them.
+func TestBus_ReconnectsWithManyChannels(t *testing.T) {
+	t.Parallel()
+	const channels, timeout, pause = 200, 200 * time.Millisecond, 5 * time.Millisecond
+	slow := func(w *bufio.Writer, command []string) bool {
+		if command[0] != "subscribe" {
+			return false
+		}
+		for _, channel := range command[1:] {
+			time.Sleep(pause)
+			confirmFake(w, command[0], channel)
+			_ = w.Flush() // an error ends the connection
+		}
+		return true
+	}
+	server, client := newFakeRedis(t, slow)
+	busEvents := make(events, 10)
+	b, err := redisbus.New(client, busEvents.handler(), redisbus.WithConnectTimeout(timeout))
+	require.NoError(t, err)
+	defer b.Close()
+	var subscriptions sync.WaitGroup
+	for i := range channels {
+		subscriptions.Go(func() {
+			_, err := b.Subscribe(t.Context(), bus.Channel{Name: strconv.Itoa(i)}, bus.Broadcast, func([]byte) {})
+			assert.NoError(t, err)
+		})
+	}
+	subscriptions.Wait()
+	server.closeConnections()
+	busEvents.next(t, bus.Disconnected)
+	start := time.Now()
+	busEvents.next(t, bus.Reconnected)
+	assert.Greater(t, time.Since(start), channels*pause/2)
+	assert.EqualValues(t, 1, b.Stats().Disconnects)
 }
 
 // A half-open connection loses bytes without an error, so only the probes of the bus detect it.

@@ -54,7 +54,9 @@ func WithProbeInterval(interval time.Duration) Option {
 }
 
 // WithConnectTimeout sets the timeout for each attempt to connect, including the first one in
-// [New]. It must be positive. The default is [DefaultConnectTimeout].
+// [New]. It applies to dialing, and then to the time in which Redis must confirm at least one of
+// the channels that have not been confirmed, so their number does not matter. It must be positive.
+// The default is [DefaultConnectTimeout].
 func WithConnectTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.connectTimeout = timeout }
 }

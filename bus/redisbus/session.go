@@ -59,6 +59,8 @@ type session struct {
 	// wakeup contains a token if there are dirty channels.
 	wakeup chan struct{}
 
+	// confirmations counts the channels that Redis has confirmed or refused.
+	confirmations atomic.Uint64
 	// sentCommands lists the commands to which Redis has not fully replied yet, oldest first. It is
 	// guarded by Bus.mu.
 	sentCommands []*subscribeCommand
@@ -84,8 +86,7 @@ func newSession(sup *supervisor, node *redis.Client) *session {
 	return s
 }
 
-// openSockets dials the pub/sub socket and the publisher's socket, and sends SUBSCRIBE commands for
-// the dirty channels.
+// openSockets dials the pub/sub socket and the publisher's socket.
 func (s *session) openSockets(ctx context.Context) error {
 	publisher, err := dialSocket(ctx, s.node, s.bus.credentials)
 	if err != nil {
@@ -99,10 +100,7 @@ func (s *session) openSockets(ctx context.Context) error {
 	pubsub.beforeRead = s.flushLocks
 	s.pubsub = pubsub
 	s.publisher = newPipeline[publication](s, s.bus.options.publishQueue, maxPublishBatch, s.node, publisher)
-	if err = s.reconcile(); err != nil {
-		_, _ = publisher.Close(), pubsub.Close() // err already describes the failure
-	}
-	return err
+	return nil
 }
 
 // start starts the goroutines of the session. The goroutine started by discard waits for them.

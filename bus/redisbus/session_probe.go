@@ -1,9 +1,6 @@
 package redisbus
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 const (
 	// probeTicks is the number of checks in a probe interval.
@@ -26,10 +23,11 @@ type prober struct {
 	session *session
 	// ticks is the number of checks so far, and sent the number of PINGs.
 	ticks, sent uint64
-	// lastRead is the number of pushes at the last check.
-	lastRead uint64
+	// lastRead is the number of pushes at the last check, and lastConfirmed the number of
+	// confirmations among them.
+	lastRead, lastConfirmed uint64
 	// silent is the number of checks since a push arrived, and unanswered the number of checks since
-	// the last PING without a reply was sent.
+	// Redis has replied to a PING or to another command.
 	silent, unanswered int
 }
 
@@ -41,8 +39,9 @@ func (p *prober) tick() error {
 	} else {
 		p.silent++
 	}
-	if s.pongsRead.Load() == p.sent {
-		p.unanswered = 0
+	answered, confirmed := s.pongsRead.Load() == p.sent, s.confirmations.Load()
+	if answered || confirmed != p.lastConfirmed { // a PING may be behind many SUBSCRIBE commands
+		p.lastConfirmed, p.unanswered = confirmed, 0
 	} else {
 		p.unanswered++
 	}
@@ -52,7 +51,7 @@ func (p *prober) tick() error {
 		return fmt.Errorf("nothing received for %v, not even a reply to PING", interval*maxSilentTicks/probeTicks)
 	case p.unanswered >= maxUnansweredTicks:
 		return fmt.Errorf("no reply to PING for %v, although frames arrive", interval*maxUnansweredTicks/probeTicks)
-	case p.unanswered == 0 && p.ticks%(probeTicks/2) == 0:
+	case answered && p.ticks%(probeTicks/2) == 0:
 		p.sent++
 		return s.ping()
 	}
@@ -62,7 +61,7 @@ func (p *prober) tick() error {
 // ping sends a PING on the pub/sub socket. Redis accepts it on a connection that has subscribed to
 // channels, and no ACL for channels applies to it.
 func (s *session) ping() error {
-	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if this fails, so does Flush
+	s.limitWrite()
 	writeCommand(s.pubsub.writer, "ping")
 	if err := s.pubsub.writer.Flush(); err != nil {
 		return fmt.Errorf("sending PING: %w", err)

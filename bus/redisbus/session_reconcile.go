@@ -52,18 +52,24 @@ func (s *session) reconcileLoop() {
 // reconcile sends the commands that bring all dirty channels from their actual to their desired
 // state.
 func (s *session) reconcile() error {
-	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if this fails, so does Flush
 	for _, command := range s.diff() {
+		s.limitWrite() // the limit applies to each command, since Redis may be slow to read many of them
 		args := []string{s.commandName(command.subscribe)}
 		for _, channel := range command.channels {
 			args = append(args, channel.name)
 		}
 		writeCommand(s.pubsub.writer, args...)
 	}
+	s.limitWrite()
 	if err := s.pubsub.writer.Flush(); err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
 	return nil
+}
+
+// limitWrite makes writes to the pub/sub socket fail if they take longer than a probe interval.
+func (s *session) limitWrite() {
+	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if this fails, so does the write
 }
 
 // commandName returns the name of the command to send, which depends on whether pub/sub is sharded.
@@ -147,6 +153,7 @@ func (s *session) onConfirmed(confirmation push) {
 		s.fail(fmt.Errorf("unexpected %s of channel %.200s from redis", confirmation.kind, confirmation.channel))
 		return
 	}
+	s.confirmations.Add(1)
 	command := s.sentCommands[0]
 	c := command.channels[command.confirmed]
 	if command.confirmed++; command.confirmed == len(command.channels) {
@@ -168,6 +175,7 @@ func (s *session) onRefused(err error) {
 		s.fail(fmt.Errorf("error reply without a command: %w", err))
 		return
 	}
+	s.confirmations.Add(1)
 	command := s.sentCommands[0]
 	s.sentCommands = s.sentCommands[1:]
 	for _, c := range command.channels {

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -81,15 +82,12 @@ func (sup *supervisor) reconnect() *session {
 // because the response to a request could arrive on a channel that is not subscribed yet.
 func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	b := sup.bus
-	ctx, cancel := context.WithTimeout(ctx, b.options.connectTimeout)
-	defer cancel()
 	s, err := sup.openSession(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range b.listChannels() {
-		reconciled := func() (bool, error) { return c.supervisor != sup || c.reconciledLocked(), nil }
-		if err := b.waitForChannel(ctx, s, c, reconciled); err != nil {
+		if err := sup.waitReconciled(ctx, s, c); err != nil {
 			s.fail(err)
 			s.discard()
 			return nil, s.err()
@@ -103,10 +101,33 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
-// openSession opens a session, sends the commands that subscribe to all channels of the supervisor,
-// and starts the session's goroutines. It does not wait for Redis to confirm the channels.
+// waitReconciled waits until Redis has confirmed or refused c. It returns an error if ctx or the
+// session ends, or if Redis does not confirm or refuse any channel for the connect timeout. A bus
+// with very many channels thus gets the time it needs.
+func (sup *supervisor) waitReconciled(ctx context.Context, s *session, c *channelState) error {
+	timeout := sup.bus.options.connectTimeout
+	reconciled := func() (bool, error) { return c.supervisor != sup || c.reconciledLocked(), nil }
+	for {
+		before := s.confirmations.Load()
+		waitCtx, cancel := context.WithTimeout(ctx, timeout)
+		err := sup.bus.waitForChannel(waitCtx, s, c, reconciled)
+		timedOut := waitCtx.Err() != nil && ctx.Err() == nil
+		cancel()
+		switch {
+		case err == nil || !timedOut:
+			return err
+		case s.confirmations.Load() == before:
+			return fmt.Errorf("no channel has been confirmed for %v", timeout)
+		}
+	}
+}
+
+// openSession opens a session and starts its goroutines, which send the commands that subscribe to
+// all channels of the supervisor. It does not wait for Redis to confirm the channels.
 func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	b := sup.bus
+	ctx, cancel := context.WithTimeout(ctx, b.options.connectTimeout)
+	defer cancel()
 	node, err := b.topology.node(ctx, sup.channel)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node to connect to: %w", err)
