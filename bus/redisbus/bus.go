@@ -177,9 +177,9 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	if err != nil {
 		return err
 	}
-	s := sup.lastActive.Load()
-	if s.ctx.Err() != nil {
-		return s.err()
+	s, err := sup.session()
+	if err != nil {
+		return err
 	}
 	var count *subscriberCount
 	if report != nil {
@@ -209,9 +209,9 @@ func (b *Bus) Subscribe(
 	if err != nil {
 		return nil, err
 	}
-	s := sup.lastActive.Load()
-	if s.ctx.Err() != nil {
-		return nil, s.err()
+	s, err := sup.session()
+	if err != nil {
+		return nil, err
 	}
 	subscriber := fanout.NewSubscriber(mode == bus.Queue, handler)
 	b.mu.Lock()

@@ -123,6 +123,8 @@
 //   - Disconnected contains the cause as its error. If the error is EOF although the server is
 //     healthy, Redis has usually closed the connection because of its output buffer limit. The
 //     Redis log shows whether this is the case.
+//     The event is repeated, at most every five seconds, if the reason changes why the bus cannot
+//     connect again. The errors of Publish and Subscribe contain this reason, too.
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //

@@ -138,6 +138,40 @@ func TestBus_ClosesWhileDisconnected(t *testing.T) {
 	require.ErrorIs(t, b.Publish(t.Context(), bus.Channel{}, nil, nil), bus.ErrClosed)
 }
 
+// Errors and an event tell why the bus cannot connect again.
+func TestBus_TellsWhyItCannotReconnect(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer admin.Close()
+	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "rpc", "on", ">old", "~*", "&*", "+@all").Err())
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "rpc", Password: "old"})
+	defer client.Close()
+	busEvents := make(events, 10)
+	b, err := redisbus.New(client, busEvents.handler(), redisbus.WithProbeInterval(300*time.Millisecond))
+	require.NoError(t, err)
+	defer b.Close()
+	channel := bus.Channel{Name: "c"}
+	got := listen(t, b, channel, bus.Broadcast)
+
+	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "rpc", "resetpass", ">new").Err())
+	require.NoError(t, admin.Do(t.Context(), "client", "kill", "user", "rpc").Err())
+	busEvents.next(t, bus.Disconnected)
+	require.ErrorContains(t, busEvents.next(t, bus.Disconnected).Err, "cannot connect to redis: WRONGPASS")
+	err = b.Publish(t.Context(), channel, nil, nil)
+	requireCode(t, errors.Unavailable, err)
+	require.ErrorContains(t, err, "WRONGPASS")
+	_, err = b.Subscribe(t.Context(), channel, bus.Broadcast, func([]byte) {})
+	requireCode(t, errors.Unavailable, err)
+	require.ErrorContains(t, err, "WRONGPASS")
+
+	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "rpc", ">old").Err())
+	busEvents.next(t, bus.Reconnected)
+	requireArrives(t, b, channel, got, "after")
+	assert.EqualValues(t, 1, b.Stats().Disconnects)
+	assert.Empty(t, busEvents)
+}
+
 // A bus with many channels connects again although Redis needs longer than the connect timeout to
 // confirm all of them.
 func TestBus_ReconnectsWithManyChannels(t *testing.T) {

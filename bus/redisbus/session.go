@@ -116,6 +116,11 @@ func (s *session) fail(cause error) {
 	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: connection to redis lost: %w", cause))
 }
 
+// failToConnect is like fail, but for a session that is not active yet.
+func (s *session) failToConnect(cause error) {
+	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: cannot connect to redis: %w", cause))
+}
+
 // err returns the error that ended the session, or nil if the session has not ended. If the bus is
 // closed, err returns bus.ErrClosed.
 func (s *session) err() error {

@@ -27,6 +27,9 @@ type supervisor struct {
 	// lastActive is the session that was activated most recently. That session may have ended.
 	// lastActive is not nil once the supervisor has been added to the bus.
 	lastActive atomic.Pointer[session]
+	// outage is the error of the last attempt to connect again. It is nil while there has been none
+	// since the last session was activated.
+	outage atomic.Pointer[error]
 
 	// Bus.mu guards the fields below.
 
@@ -66,15 +69,36 @@ func (sup *supervisor) supervise(s *session) {
 // between attempts grow, and they are random so that many processes do not all connect at the same
 // moment after Redis has restarted.
 func (sup *supervisor) reconnect() *session {
+	outage := outageEvents{bus: sup.bus, start: time.Now()}
 	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
 		s, err := sup.connect(sup.bus.ctx)
 		if err == nil {
+			sup.outage.Store(nil)
 			return s
 		}
+		sup.outage.Store(&err)
+		outage.add(err)
 		if !sup.bus.sleep(pause/2 + rand.N(pause/2)) { //nolint:gosec // jitter does not need secure random numbers
 			return nil
 		}
 	}
+}
+
+// session returns the session to use. It returns an error if that session has ended, which contains
+// the reason why the bus has not connected again so far.
+func (sup *supervisor) session() (*session, error) {
+	s := sup.lastActive.Load()
+	err := s.ctx.Err()
+	if err == nil {
+		return s, nil
+	}
+	if err = s.err(); errors.Is(err, bus.ErrClosed) {
+		return nil, err
+	}
+	if outage := sup.outage.Load(); outage != nil {
+		return nil, *outage
+	}
+	return nil, err
 }
 
 // connect opens a session, waits until Redis has confirmed or refused all channels of the
@@ -88,7 +112,7 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 	}
 	for _, c := range b.listChannels() {
 		if err := sup.waitReconciled(ctx, s, c); err != nil {
-			s.fail(err)
+			s.failToConnect(err)
 			s.discard()
 			return nil, s.err()
 		}
@@ -135,7 +159,7 @@ func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	s := newSession(sup, node.WithTimeout(b.options.probeInterval))
 	sup.attach(s)
 	if err := s.openSockets(ctx); err != nil {
-		s.fail(err)
+		s.failToConnect(err)
 		return nil, s.err()
 	}
 	s.start()

@@ -1,0 +1,46 @@
+package redisbus
+
+import (
+	"net"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
+)
+
+// outageEventInterval is the minimum time between two events that tell why the bus cannot connect.
+const outageEventInterval = 5 * time.Second
+
+// outageEvents emits events that tell why the bus cannot connect again.
+type outageEvents struct {
+	bus   *Bus
+	start time.Time
+	// reason is the reason that the last event contained.
+	reason   string
+	throttle logthrottle.Throttle
+}
+
+// add is called after a failed attempt to connect. It emits an event if the reason is another one
+// than before, unless the last event is recent. There is no event in the first half of a probe
+// interval, because a server that restarts refuses connections at first.
+func (o *outageEvents) add(err error) {
+	reason := outageReason(err)
+	if reason == o.reason || time.Since(o.start) < o.bus.options.probeInterval/2 {
+		return
+	}
+	if _, ok := o.throttle.Allow(outageEventInterval); !ok {
+		return // if the reason stays, a later attempt tells it
+	}
+	o.reason = reason
+	o.bus.events.Put(bus.Event{Kind: bus.Disconnected, Err: err})
+}
+
+// outageReason returns the part of the text of err that is the same in each attempt. The whole text
+// of a network error contains the local port.
+func outageReason(err error) string {
+	if network, ok := errors.AsType[*net.OpError](err); ok {
+		return network.Op + network.Err.Error()
+	}
+	return err.Error()
+}
