@@ -31,6 +31,10 @@ type endpoint struct {
 	// closing is closed when the endpoint stops accepting requests and streams.
 	closing chan struct{}
 
+	// abandoning is the timer that calls abandonClaims. It is nil until drain has been called, and if
+	// the method does not require claims.
+	abandoning *time.Timer
+
 	drainOnce, detachOnce, closeOnce sync.Once
 }
 
@@ -83,7 +87,7 @@ func (e *endpoint) drain() {
 	e.drainOnce.Do(func() {
 		close(e.closing)
 		if e.plan.method.RequireClaim() {
-			time.AfterFunc(DefaultSelectionTimeout, e.abandonClaims)
+			e.abandoning = time.AfterFunc(DefaultSelectionTimeout, e.abandonClaims)
 		}
 	})
 	if e.inbound.isStream {
@@ -106,7 +110,13 @@ func (e *endpoint) abandonClaims() {
 // not be handled.
 func (e *endpoint) close() {
 	e.drain()
-	e.closeOnce.Do(e.inbound.releaseGrants)
+	e.closeOnce.Do(func() {
+		if e.abandoning != nil {
+			e.abandoning.Stop()
+			e.abandonClaims()
+		}
+		e.inbound.releaseGrants()
+	})
 }
 
 // If predecessor has an inbound with the same channel and mode, reuseInbound makes e use it. The
