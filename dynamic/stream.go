@@ -81,6 +81,8 @@ type stream struct {
 	// lastRecv is the time at which the last frame was received, and lastSent is the time at which
 	// the last frame was sent. Both are in nanoseconds since the time in the field started.
 	lastRecv, lastSent atomic.Int64
+	// sendCalls is the number of calls to Send. It is counted only on a stream with a send window.
+	sendCalls atomic.Uint64
 
 	mu sync.Mutex
 	// err is the reason why the stream was closed. It is nil while the stream is open.
@@ -90,9 +92,9 @@ type stream struct {
 	inFlight map[id.Call]*inFlightMessage
 	// allAcked is closed when the map inFlight becomes empty. It is nil if no Flush is waiting.
 	allAcked chan struct{}
-	// windowErr is the error of a message in the send window that Send or Flush has not returned
-	// yet. If several messages have failed, it is the first of their errors.
-	windowErr error
+	// unacknowledged is the error about messages in the send window that Send or Flush has not
+	// returned yet. It is nil if there is none.
+	unacknowledged *UnacknowledgedError
 	// onCloseFuncs contains the functions to call when the stream is closed.
 	onCloseFuncs []func()
 }
@@ -212,8 +214,8 @@ func (s *stream) markClosed(err error) bool {
 	s.cancel(err)
 	pending, cleanup := s.inFlight, s.onCloseFuncs
 	s.inFlight, s.onCloseFuncs = nil, nil
-	if s.windowSlots != nil && len(pending) > 0 && s.windowErr == nil {
-		s.windowErr = err
+	for _, m := range pending {
+		s.noteUnacknowledgedLocked(m, err)
 	}
 	s.mu.Unlock()
 

@@ -79,8 +79,9 @@ func WithStreamBuffer(capacity int) StreamSetting { return streamSetting{buffer:
 // WithStreamWindow sets the size of the stream's send window. This is the maximum number of
 // messages that may be waiting for an acknowledgement. With a window, Send waits only for a free
 // slot, sends the message, and returns without waiting for the acknowledgement. The order of
-// messages is preserved. If a message is not acknowledged, the next Send or Flush returns the
-// error. Both sides of a stream can call Flush; see [Flusher].
+// messages is preserved. If messages are not acknowledged, the next Send or Flush returns an
+// [UnacknowledgedError] with their numbers. A Send that returns it has not sent its own message. Both
+// sides of a stream can call Flush; see [Flusher].
 //
 // A window is used only if the other side has announced a keepalive interval (see [WithKeepalive]),
 // because only dynpsrpc peers do so. psrpc peers drop messages for which they have no room, so

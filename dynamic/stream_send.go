@@ -20,6 +20,9 @@ import (
 type inFlightMessage struct {
 	stream *stream
 	id     id.Call
+	// number is the number of the call to Send on a stream with a send window; see
+	// [UnacknowledgedError].
+	number uint64
 	// sent is the time at which the message was sent, measured from the start of the stream.
 	sent time.Duration
 	// context limits how long publishing the message may take.
@@ -32,11 +35,14 @@ type inFlightMessage struct {
 
 // send sends a message. If the stream has no send window, it waits for the acknowledgement.
 func (s *stream) send(message proto.Message, opts []StreamOption) error {
+	m := &inFlightMessage{stream: s, id: id.NewRequest()}
+	if s.windowSlots != nil {
+		m.number = s.sendCalls.Add(1)
+	}
 	if err := s.sendType.Check(message); err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "message of stream %s: %w", s.method.FullName(), err)
 	}
 	o := newSendOptions(opts, s)
-	m := &inFlightMessage{stream: s, id: id.NewRequest()}
 	if s.windowSlots != nil {
 		if err := s.acquireSlot(&o); err != nil {
 			return err
@@ -173,8 +179,8 @@ func (s *stream) complete(requestID id.Call, outcome error) *inFlightMessage {
 	s.mu.Lock()
 	m := s.inFlight[requestID]
 	delete(s.inFlight, requestID)
-	if m != nil && m.result == nil && s.windowErr == nil {
-		s.windowErr = outcome
+	if m != nil && outcome != nil {
+		s.noteUnacknowledgedLocked(m, outcome)
 	}
 	if len(s.inFlight) == 0 && s.allAcked != nil {
 		close(s.allAcked)

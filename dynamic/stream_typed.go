@@ -45,9 +45,11 @@ type ClientStream[Send, Recv proto.Message] interface {
 	// Context returns a context that ends when the stream is closed. It is derived from the context
 	// passed to OpenStream.
 	Context() context.Context
-	// Flush waits until all messages sent so far have been acknowledged. It returns an error if a
-	// message was not acknowledged or if ctx ends first. Flush is needed only on a stream with a
-	// send window; see [WithStreamWindow].
+	// Flush waits until all messages sent so far have been acknowledged. It returns an
+	// [UnacknowledgedError] if a message was not acknowledged, and another error if ctx ends first.
+	// After the stream has been closed, it returns an UnacknowledgedError about the messages that
+	// had not been acknowledged then. Flush is needed only on a stream with a send window; see
+	// [WithStreamWindow].
 	Flush(ctx context.Context) error
 }
 
@@ -75,9 +77,11 @@ type ServerStream[Send, Recv proto.Message] interface {
 // Flusher is implemented by all streams created by this package. In a handler, use a type assertion
 // to get the Flusher of a stream: stream.(dynamic.Flusher).
 type Flusher interface {
-	// Flush waits until all messages sent so far have been acknowledged. It returns an error if a
-	// message was not acknowledged or if ctx ends first. Flush is needed only on a stream with a
-	// send window; see [WithStreamWindow].
+	// Flush waits until all messages sent so far have been acknowledged. It returns an
+	// [UnacknowledgedError] if a message was not acknowledged, and another error if ctx ends first.
+	// After the stream has been closed, it returns an UnacknowledgedError about the messages that
+	// had not been acknowledged then. Flush is needed only on a stream with a send window; see
+	// [WithStreamWindow].
 	Flush(ctx context.Context) error
 }
 

@@ -2,6 +2,8 @@ package dynamic
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
@@ -51,12 +53,56 @@ func (s *stream) releaseSlot() {
 	}
 }
 
-// takeWindowErr returns s.windowErr and resets it to nil.
+// UnacknowledgedError is the error that Send and Flush of a stream with a send window return if
+// earlier messages have not been acknowledged in time. It wraps the error of the first of them, so
+// [errors.Is] and [errors.AsType] find that error and its code. Each message is reported once. The
+// other side has not received the messages, or their acknowledgements were lost.
+//
+// Use errors.AsType[*dynamic.UnacknowledgedError] to get this error.
+type UnacknowledgedError struct {
+	// Messages contains the numbers of the messages in ascending order. The first call to Send on
+	// this side of the stream has the number 1, the next one 2, and so on. Every call counts, also
+	// one that returned an error. An interceptor that calls its Send handler several times makes
+	// several calls.
+	Messages []uint64
+	// Err is the error of the first message that failed.
+	Err error
+}
+
+// Error implements error.
+func (e *UnacknowledgedError) Error() string {
+	first, last := e.Messages[0], e.Messages[len(e.Messages)-1]
+	if first == last {
+		return fmt.Sprintf("message %d of the stream was not acknowledged: %v", first, e.Err)
+	}
+	return fmt.Sprintf("%d messages of the stream, from %d to %d, were not acknowledged: %v", len(e.Messages), first, last, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *UnacknowledgedError) Unwrap() error { return e.Err }
+
+// noteUnacknowledgedLocked notes that m has failed if it belongs to the send window. The caller must
+// hold s.mu.
+func (s *stream) noteUnacknowledgedLocked(m *inFlightMessage, err error) {
+	if m.result != nil { // its Send returns the error
+		return
+	}
+	if s.unacknowledged == nil {
+		s.unacknowledged = &UnacknowledgedError{Err: err}
+	}
+	s.unacknowledged.Messages = append(s.unacknowledged.Messages, m.number)
+}
+
+// takeWindowErr returns the error about messages that have failed since the last call, or nil.
 func (s *stream) takeWindowErr() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	failure := s.windowErr
-	s.windowErr = nil
+	failure := s.unacknowledged
+	s.unacknowledged = nil
+	s.mu.Unlock()
+	if failure == nil {
+		return nil
+	}
+	slices.Sort(failure.Messages)
 	return failure
 }
 

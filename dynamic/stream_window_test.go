@@ -108,6 +108,117 @@ func TestStreamWindow_UnackedMessage(t *testing.T) {
 	})
 }
 
+// requireUnacknowledged requires an error about the messages with these numbers.
+func requireUnacknowledged(t testing.TB, err error, numbers ...uint64) {
+	t.Helper()
+	unacknowledged, ok := errors.AsType[*dynamic.UnacknowledgedError](err)
+	require.True(t, ok, "%v", err)
+	assert.Equal(t, numbers, unacknowledged.Messages)
+}
+
+// TestStreamWindow_FailedMessagesAreNamed: each message that is not acknowledged is reported once, by the number of its
+// Send.
+func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stream, p := windowed(t, 4, dynamic.WithServerTimeout(time.Second))
+		send := func(acknowledged bool) {
+			require.NoError(t, stream.Send(say("hi")))
+			if message := p.next(wire.StreamMessage); acknowledged {
+				p.toServer(ack(message))
+			}
+		}
+		send(true)  // 1
+		send(false) // 2
+		send(true)  // 3
+		send(false) // 4
+		time.Sleep(2 * time.Second)
+		err := stream.Send(say("not sent")) // 5
+		requireUnacknowledged(t, err, 2, 4)
+		requireCode(t, errors.DeadlineExceeded, err)
+		require.ErrorIs(t, err, errors.ErrRequestTimedOut)
+		requireFacts(t, errors.ReasonSilent, err)
+		assert.Contains(t, err.Error(), "2 messages of the stream, from 2 to 4, were not acknowledged: ")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.Error(t, stream.Send(say("not sent"), dynamic.WithStreamContext(ctx))) // 6
+		send(false)                                                                    // 7
+		err = flush(t.Context(), stream)
+		requireUnacknowledged(t, err, 7)
+		assert.Contains(t, err.Error(), "message 7 of the stream was not acknowledged: ")
+		send(true) // 8
+		require.NoError(t, flush(t.Context(), stream))
+		send(false) // 9
+		send(true)  // 10
+		send(false) // 11
+		p.toServer(wire.Stream{Op: wire.StreamClose, Code: "aborted", Error: "bye"})
+		requireCode(t, errors.Aborted, stream.Send(say("closed")))
+		err = flush(t.Context(), stream)
+		requireUnacknowledged(t, err, 9, 11)
+		requireCode(t, errors.Aborted, err)
+		require.NoError(t, flush(t.Context(), stream))
+	})
+}
+
+// messageLoser loses some stream messages, and notes nothing of it.
+type messageLoser struct {
+	bus.Bus
+
+	every, messages int // it loses each message whose number is a multiple of every
+}
+
+func (b *messageLoser) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+	if envelope, err := wire.ParseEnvelope(frame); err == nil && envelope.Kind == wire.KindStream {
+		if message, err := wire.ParseStream(envelope.Value); err == nil && message.Op == wire.StreamMessage {
+			if b.messages++; b.messages%b.every == 0 {
+				return nil
+			}
+		}
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+// TestStreamWindow_LostMessagesAreNamed: what has not arrived has been named, and nothing else.
+func TestStreamWindow_LostMessagesAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, every := range []int{2, 3, 7, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			handle, servers, results := handing(t)
+			b := &messageLoser{Bus: bus.NewLocal(), every: every}
+			w := newFlowWorld(t, b, handle)
+			stream := w.open(t, flow, dynamic.WithStreamWindow(16))
+			server := <-servers
+			const messages = 500
+			want := map[string]bool{} // the messages that are not named
+			note := func(err error) {
+				if failed, ok := errors.AsType[*dynamic.UnacknowledgedError](err); ok {
+					for _, number := range failed.Messages {
+						require.True(t, want[fmt.Sprint(number)], "named twice: %d", number)
+						delete(want, fmt.Sprint(number))
+					}
+				}
+			}
+			received := map[string]bool{}
+			for number := 1; number <= messages; number++ {
+				err := stream.Send(say(fmt.Sprint(number)))
+				note(err)
+				if err == nil {
+					want[fmt.Sprint(number)] = true
+				}
+				synctest.Wait()
+				for len(server.Channel()) > 0 {
+					received[(<-server.Channel()).GetValue()] = true
+				}
+			}
+			note(stream.Flush(t.Context()))
+			require.NoError(t, stream.Flush(t.Context()))
+			assert.Equal(t, want, received)
+			results <- nil
+			require.NoError(t, stream.Close(nil))
+		})
+	}
+}
+
 // TestStreamWindow_Full: the wait for room is bounded, too, and can be ended.
 func TestStreamWindow_Full(t *testing.T) {
 	t.Parallel()
