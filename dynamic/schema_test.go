@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -104,4 +105,90 @@ func TestSchema_CallOfAGRPCServiceSaysSo(t *testing.T) {
 	}
 	_, err = dynamic.Invoke(t.Context(), conn, "mix.HealthCheck/Watch", nil)
 	assert.NotContains(t, err.Error(), "gRPC")
+}
+
+// echoConn serves a service whose method Do sends back the request, and returns a conn.
+func echoConn[M proto.Message](t *testing.T, reg *registry.Registry, service string) *dynamic.Conn {
+	t.Helper()
+	described, ok := reg.Service(service)
+	require.True(t, ok)
+	b := bus.NewLocal()
+	server := dynamic.NewServer(b)
+	t.Cleanup(func() { server.Kill() })
+	_, err := server.Register(described, dynamic.Handlers{"Do": dynamic.Unary(
+		func(_ context.Context, request M) (M, error) {
+			assert.Empty(t, request.ProtoReflect().GetUnknown())
+			return request, nil
+		})})
+	require.NoError(t, err)
+	conn, err := dynamic.NewConn(b, reg)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	return conn
+}
+
+func TestSchema_ExtensionsOfALinkedMessage(t *testing.T) {
+	t.Parallel()
+	reg := schemaRegistry(t, `syntax = "proto2"; package a; import "google/protobuf/descriptor.proto";
+		message In { optional string s = 1; }
+		extend google.protobuf.FieldOptions { optional In x = 50000; optional string y = 50001; }
+		service S { rpc Do(google.protobuf.FieldOptions) returns (google.protobuf.FieldOptions); }`)
+	conn := echoConn[*descriptorpb.FieldOptions](t, reg, "a.S")
+	const want = `{"[a.x]": {"s": "x"}, "[a.y]": "y", "packed": true}`
+	response, err := dynamic.Invoke(t.Context(), conn, "a.S/Do", json.RawMessage(want))
+	require.NoError(t, err)
+	assert.IsType(t, &descriptorpb.FieldOptions{}, response)
+	text, err := protojson.MarshalOptions{Resolver: reg}.Marshal(response)
+	require.NoError(t, err)
+	assert.JSONEq(t, want, string(text))
+}
+
+func TestSchema_AnyIsOfTheServicesOwnVersion(t *testing.T) {
+	t.Parallel()
+	reg := registry.New()
+	for _, name := range []string{"A", "B"} {
+		require.NoError(t, reg.ParseProto(fstest.MapFS{
+			"s.proto": {Data: []byte(`syntax = "proto3"; import "shared.proto"; import "google/protobuf/any.proto";
+				message Req` + name + ` { google.protobuf.Any any = 1; } service ` + name + ` { rpc Do(Req` + name + `) returns (Req` + name + `); }`)},
+			"shared.proto": {Data: []byte(`syntax = "proto3"; message Shared { int32 of_` + name + ` = 1; }`)},
+		}, "s.proto"))
+		conn := echoConn[*dynamicpb.Message](t, reg, name)
+		service, _ := reg.Service(name)
+		want := `{"any": {"@type": "x/Shared", "of` + name + `": 7}}`
+		for _, request := range []any{json.RawMessage(want), map[string]any{"any": map[string]any{"@type": "x/Shared", "of" + name: 7}}} {
+			response, err := dynamic.Invoke(t.Context(), conn, name+"/Do", request)
+			require.NoError(t, err)
+			text, err := protojson.MarshalOptions{Resolver: service}.Marshal(response)
+			require.NoError(t, err)
+			assert.JSONEq(t, want, string(text))
+		}
+	}
+}
+
+func TestSchema_EditionsFromSourcesAreEnforced(t *testing.T) {
+	t.Parallel()
+	reg := schemaRegistry(t, `edition = "2023"; package ed;
+		message M { string s = 1 [features.field_presence = LEGACY_REQUIRED]; string t = 2; }
+		service S { rpc Do(M) returns (M); }`)
+	loose := schemaRegistry(t, `syntax = "proto3"; package ed; message M { optional bytes s = 1; bytes t = 2; } service S { rpc Do(M) returns (M); }`)
+	for label, request := range map[string]string{"required": `{"t": "aGk="}`, "UTF-8": `{"s": "aGk=", "t": "/w=="}`} {
+		described, _ := reg.Service("ed.S")
+		for kind, handler := range map[string]dynamic.Handler{
+			"dynamic":     dynamic.Unary(func(_ context.Context, r *dynamicpb.Message) (*dynamicpb.Message, error) { return r, nil }),
+			"any message": dynamic.Unary(func(_ context.Context, r proto.Message) (proto.Message, error) { return r, nil }),
+		} {
+			b := bus.NewLocal()
+			server := dynamic.NewServer(b)
+			t.Cleanup(func() { server.Kill() })
+			_, err := server.Register(described, dynamic.Handlers{"Do": handler})
+			require.NoError(t, err)
+			conn, err := dynamic.NewConn(b, loose)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+			_, err = dynamic.Invoke(t.Context(), conn, "ed.S/Do", json.RawMessage(request))
+			requireCode(t, errors.MalformedRequest, err)
+			_, err = dynamic.Invoke(t.Context(), conn, "ed.S/Do", json.RawMessage(`{"s": "aGk="}`))
+			require.NoError(t, err, "%s, %s", label, kind)
+		}
+	}
 }

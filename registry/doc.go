@@ -27,6 +27,12 @@
 // what a gRPC service is. [Registry.Register] and [NewService] accept a single service, and return
 // an error if it is a gRPC service.
 //
+// # Editions
+//
+// Descriptors that the packages protoparse, protocompile or other parsers create for files with an
+// edition lack information that protobuf-go needs, for example to check required fields. Load such
+// files with [Registry.ParseProto] or [Registry.RegisterDescriptorSet] instead.
+//
 // # Concurrency
 //
 // A Registry is safe for concurrent use. Lookups take no locks and never wait for registrations. A

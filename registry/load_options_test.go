@@ -43,7 +43,9 @@ func TestWithWireNames_NamesServicesThatAreLoadedTogether(t *testing.T) {
 	t.Parallel()
 	pairs, _ := twoVersions()
 	for label, load := range loadTree {
-		require.ErrorIs(t, load(t, New(), pairs), ErrWireNameTaken, label)
+		err := load(t, New(), pairs)
+		require.ErrorIs(t, err, ErrWireNameTaken, label)
+		require.ErrorContains(t, err, "name one of them with WithWireNames", label)
 
 		r := New(WithWireNames(map[string]string{"talent.v1beta1.Jobs": "JobsBeta"}), nil,
 			WithWireNames(map[string]string{"video.Jobs": "video.Jobs"}))

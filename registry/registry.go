@@ -172,11 +172,11 @@ func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service,
 		}
 		return old, nil
 	}
-	other, taken := r.ServiceByWireName(s.wireName)
-	if !taken {
-		other, taken = batch[s.wireName]
+	if other, taken := batch[s.wireName]; taken {
+		return nil, fmt.Errorf("service %s: %w: service %s is %q on the wire as well: name one of them with WithWireNames",
+			s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
 	}
-	if taken {
+	if other, taken := r.ServiceByWireName(s.wireName); taken {
 		return nil, fmt.Errorf("service %s: %w: service %s is %q on the wire as well: register one of them with WithWireName",
 			s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
 	}
