@@ -24,7 +24,7 @@ DURATION    ?= 10m
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help test chaos soak race bench microbench fuzz lint cross cover tidy generate redis-server
+.PHONY: help test chaos soak interop race bench microbench fuzz lint cross cover tidy generate redis-server
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ chaos: redis-server ## Run the tests that break brokers, links and processes; 10
 
 soak: redis-server ## Break both brokers and the processes on them every 5 s for DURATION (10m)
 	$(GO) test $(CHAOS_FLAGS) -timeout=0 -run=TestSoak ./tests/chaos -duration=$(DURATION)
+
+interop: redis-server ## Run the tests beside the real psrpc
+	$(GO) -C tests/interop test -vet=off -count=1 -v ./...
 
 race: COUNT = 5
 race: redis-server ## Run all tests with the race detector, five times over, on 1, 2 and 4 processors
@@ -60,6 +63,7 @@ fuzz: ## Run every fuzz target for FUZZ_TIME (60s)
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters; .golangci.yml has the reasons
 	$< run ./...
 	cd tests/bench && $< run ./...
+	cd tests/interop && $< run ./...
 
 cross: ## Build for the other operating systems
 	@set -e; for os in darwin windows freebsd; do \
@@ -74,6 +78,7 @@ cover: ## Write coverage.html and print the total
 tidy: ## Tidy go.mod and format the code
 	$(GO) mod tidy
 	$(GO) -C tests/bench mod tidy
+	$(GO) -C tests/interop mod tidy
 	gofmt -w .
 
 generate: $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION) ## Regenerate the checked-in messages (needs protoc)

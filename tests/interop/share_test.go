@@ -1,0 +1,62 @@
+package interop
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// On Redis, the servers of both libraries share the requests of a queue. Handlers take 20 ms, and 32
+// callers are busy.
+func TestPeers_ShareOfAQueue(t *testing.T) {
+	for _, test := range []struct {
+		ours, real int
+		from       library
+	}{{1, 3, ours}, {1, 3, theirs}, {2, 2, ours}, {3, 1, ours}} {
+		t.Run(fmt.Sprintf("%d of %d, %s calls", test.ours, test.ours+test.real, test.from.name), func(t *testing.T) {
+			b := redisBroker(t)
+			var byOurs, byReal atomic.Int64
+			counted := func(n *atomic.Int64) work {
+				return func(request string) string {
+					n.Add(1)
+					time.Sleep(20 * time.Millisecond)
+					return request
+				}
+			}
+			for range test.ours {
+				ours.server(t, b, 1, counted(&byOurs))
+			}
+			for range test.real {
+				theirs.server(t, b, 1, counted(&byReal))
+			}
+			c := test.from.client(t, b)
+			callMany := func(calls int64) {
+				var started atomic.Int64
+				var callers sync.WaitGroup
+				for range 32 {
+					callers.Go(func() {
+						for started.Add(1) <= calls {
+							_, err := c.call("Queue", nil, "x")
+							assert.NoError(t, err)
+						}
+					})
+				}
+				callers.Wait()
+				require.EqualValues(t, calls, byOurs.Load()+byReal.Load())
+			}
+			callMany(400) // dynpsrpc notices that psrpc's servers are there
+			byOurs.Store(0)
+			byReal.Store(0)
+			const calls = 2000
+			callMany(calls)
+			share, fair := float64(byOurs.Load())/calls, float64(test.ours)/float64(test.ours+test.real)
+			t.Logf("%.0f %% of the requests; a fair share is %.0f %%", 100*share, 100*fair)
+			assert.Less(t, share, fair*1.5, "psrpc's servers do not get their share")
+		})
+	}
+}
