@@ -16,13 +16,18 @@ func watchClosed(s *serverSub) {
 }
 
 // checkStale checks whether s may have become stale. It is called after the flush that follows the
-// start of a drain. s may be stale if nats.go reconnected between the start of the drain and the
-// moment when it forgot the subscription. If nats.go has not removed the subscription yet,
-// checkStale unsubscribes it.
+// start of a drain, and after a failed Subscribe. If nats.go has not removed the subscription yet, checkStale unsubscribes it. s
+// may be stale if nats.go reconnected between the start of the drain and the moment when it forgot
+// the subscription. Whether checkStale or the drain removed the subscription cannot be told, because
+// both may do so at the same time: Unsubscribe returns nil in either case.
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	if s.refs > 0 || b.closed || s.sub.Unsubscribe() == nil || s.nc != b.conn() {
+	if s.refs > 0 || b.closed {
+		return
+	}
+	_ = s.sub.Unsubscribe() // fails if nats.go has removed the subscription
+	if s.nc != b.conn() {
 		return // a server forgets the subscriptions of a connection that has been replaced
 	}
 	if closeReconnects := s.closeReconnects.Load(); closeReconnects > s.drainReconnects {

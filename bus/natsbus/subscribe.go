@@ -61,6 +61,7 @@ func (b *Bus) Subscribe(
 	if err != nil {
 		b.releaseServerSub(s)
 		b.removeSubscriber(s)
+		b.checkStale(s.serverSub) // no frame needs the drain
 		return nil, err
 	}
 	return s, nil
