@@ -20,6 +20,9 @@ func (l *problemList) explain(sources map[string]string) {
 		if strings.Contains(text, "not yet fully supported") { // the parser says so of editions
 			problem.Err = fmt.Errorf("%w; %s", problem.Err, useDescriptorSet)
 		}
+		if _, imported := sources[psrpcOptionsPath]; !imported && strings.Contains(text, "unknown extension psrpc.options") {
+			problem.Err = fmt.Errorf("%w; import %q, which is built in", problem.Err, psrpcOptionsPath)
+		}
 		if path := builtinInPlace(sources, problem.File); path != "" && strings.Contains(text, "unknown") {
 			problem.Err = fmt.Errorf("%w; the file system has no file %q: the psrpc options, which are built in, took its place",
 				problem.Err, path)

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -59,4 +60,19 @@ func TestParseProto_EditionOfTheFuture(t *testing.T) {
 	imported := `syntax = "proto3"; import "a.proto"; service T { rpc Do(a.M) returns (a.M); }`
 	err = New().ParseProto(protos("a.proto", `edition = "2024"; package a; message M {}`, "b.proto", imported), "b.proto")
 	assert.ErrorContains(t, err, "descriptor set")
+}
+
+func TestParseProto_OptionsWithoutTheirImport(t *testing.T) {
+	t.Parallel()
+	const body = ` message M {} service S { rpc Do(M) returns (M) { option (psrpc.options).stream = true; } }`
+	for label, fsys := range map[string]fs.FS{
+		"no import":          protos("a.proto", `syntax = "proto3";`+body),
+		"another file":       protos("a.proto", `syntax = "proto3"; import "options.proto";`+body, "options.proto", `syntax = "proto3"; message Mine {}`),
+		"another file psrpc": protos("a.proto", `syntax = "proto3"; import "options.proto";`+body, "options.proto", `syntax = "proto3"; package psrpc; message Mine {}`),
+	} {
+		err := New().ParseProto(fsys, "a.proto")
+		require.ErrorContains(t, err, `unknown extension psrpc.options; import "psrpc/options.proto", which is built in`, label)
+	}
+	cured := protos("a.proto", `syntax = "proto3"; import "psrpc/options.proto"; import "options.proto";`+body, "options.proto", `syntax = "proto3"; message Mine {}`)
+	assert.NoError(t, New().ParseProto(cured, "a.proto"))
 }
