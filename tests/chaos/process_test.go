@@ -24,6 +24,21 @@ func TestServer_Killed(t *testing.T) {
 	})
 }
 
+// What a killed client has opened at the servers ends by itself: its streams by their keepalive, its
+// calls at the latest with their timeout.
+func TestClient_Killed(t *testing.T) {
+	onBrokers(t, func(t *testing.T, f *fleet) {
+		f.begin()
+		for range 3 {
+			f.during(0, f.clients[0].kill)
+			f.clients[0] = f.start("client")
+			f.setRate(rate)
+			pause(time.Second)
+		}
+		f.end(promises{mayLose: everyUpdate}) // those that the client had not written yet
+	})
+}
+
 // A process that stood still neither repeats what others have done meanwhile, nor begins what has
 // expired.
 func TestProcesses_StandStill(t *testing.T) {
