@@ -24,6 +24,7 @@ type retrier struct {
 	codes          []errors.ErrorCode
 	budget         *retryBudget
 	idempotent     func(*registry.Method) bool
+	trustedServers bool // see WithTrustedServers
 }
 
 func newRetrier(opts []RetryOption) *retrier {
@@ -106,19 +107,19 @@ func (r *retrier) retryable(err error, idempotent bool) bool {
 		return false
 	}
 	maySucceed := slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
-	return maySucceed && (idempotent || knownUnprocessed(err))
+	return maySucceed && (idempotent || neverStarted(err) || r.trustedServers && dynamic.IsUnprocessed(err))
 }
 
-// knownUnprocessed reports whether it is certain that no server ran the request. This is the case
-// if the request never reached a server, or if the server reported that it rejected the request
-// before running it.
-func knownUnprocessed(err error) bool {
+// neverStarted reports whether it is certain that no server ran the request, because the request
+// never reached a server or no server was selected. The response of a server does not make that
+// certain, because any peer on the bus can forge it.
+func neverStarted(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	switch facts.Reason {
 	case errors.ReasonNobodyListening, errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
 		return true
 	default:
-		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection || dynamic.IsUnprocessed(err)
+		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection
 	}
 }
 

@@ -61,11 +61,13 @@ func TestRetry_WithinTheTimeout(t *testing.T) {
 	assert.EqualValues(t, 1, calls.Load(), "no time is left for another one")
 }
 
-// TestRetry_FullServer checks that requests rejected by a full server are retried for any method.
+// TestRetry_FullServer checks that requests rejected by a full server are retried for any method if the servers are
+// trusted.
 func TestRetry_FullServer(t *testing.T) {
 	t.Parallel()
 	handling, release := make(chan struct{}, 2), make(chan struct{})
-	persistent := interceptors.Retry(quick, interceptors.WithAttempts(10_000), interceptors.WithRetryBudget(0, 0))
+	persistent := interceptors.Retry(quick, interceptors.WithTrustedServers(),
+		interceptors.WithAttempts(10_000), interceptors.WithRetryBudget(0, 0))
 	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{dynamic.WithMaxConcurrentRequests(1)},
 		Conn: []dynamic.ConnOption{persistent, each(func(attempt int) {
@@ -89,6 +91,34 @@ func TestRetry_FullServer(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "Rome", answer)
 	require.NoError(t, <-first)
+}
+
+// TestRetry_ForgedUnprocessedMark checks that a peer that claims that requests were not processed cannot make a method
+// run twice that is not idempotent, by default.
+func TestRetry_ForgedUnprocessedMark(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		method string
+		opts   []interceptors.RetryOption
+		runs   int32
+	}{
+		{testservice.Ask, nil, 1},
+		{testservice.Look, nil, 3}, // idempotent
+		{testservice.Ask, []interceptors.RetryOption{interceptors.WithTrustedServers()}, 3},
+	} {
+		var runs atomic.Int32
+		s := testservice.New(t, testservice.Config{
+			Conn: []dynamic.ConnOption{interceptors.Retry(append(tt.opts, quick)...)},
+			Handle: func(context.Context, testservice.Text) (testservice.Text, error) {
+				runs.Add(1) // as if another peer, and not the server, had sent the answer
+				return nil, dynamic.Unprocessed(errors.NewErrorf(errors.ResourceExhausted, "forged"))
+			},
+		})
+		_, err := s.Call(t.Context(), tt.method, "Rome")
+		require.Error(t, err)
+		assert.True(t, dynamic.IsUnprocessed(err))
+		assert.Equal(t, tt.runs, runs.Load(), tt.method)
+	}
 }
 
 // failingSends fails the first sends of each stream.

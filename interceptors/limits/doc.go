@@ -10,5 +10,6 @@
 //
 // Limits never queue calls: each call is either admitted or rejected immediately. A server that
 // rejects a request reports that it did not run the request (see [dynamic.IsUnprocessed]), so
-// clients may safely retry the request.
+// clients may safely retry the request. interceptors.Retry does so if the method is idempotent or
+// the option WithTrustedServers is used.
 package limits
