@@ -21,9 +21,8 @@ import (
 
 // psrpcPeer takes part in a queue as a psrpc process does: it asks for one lock after the other, and
 // waits for each reply. It counts the frames that it takes, and passes them to took.
-func psrpcPeer(t *testing.T, server *testenv.RedisServer, channel string, took func(frame string)) *atomic.Int64 {
+func psrpcPeer(t *testing.T, client redis.UniversalClient, channel string, took func(frame string)) *atomic.Int64 {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	subscription := client.Subscribe(t.Context(), channel)
 	_, err := subscription.Receive(t.Context())
 	require.NoError(t, err)
@@ -44,6 +43,10 @@ func psrpcPeer(t *testing.T, server *testenv.RedisServer, channel string, took f
 		reader.Wait()
 	})
 	return &frames
+}
+
+func newClient(server *testenv.RedisServer) *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: server.Addr()})
 }
 
 // ownPeer subscribes to a queue with a bus, and counts the frames that it takes.
@@ -84,7 +87,7 @@ func worker() (<-chan string, func(frame string)) {
 	return taken, func(frame string) { time.AfterFunc(20*time.Millisecond, func() { taken <- frame }) }
 }
 
-// Beside psrpc processes, a process takes about its share of the frames of a queue, in their order.
+// Beside psrpc processes, a process takes about its share of the frames of a queue.
 func TestBus_LeavesPSRPCPeersTheirShare(t *testing.T) {
 	t.Parallel()
 	for name, fleet := range map[string]struct{ own, psrpc int }{
@@ -93,32 +96,48 @@ func TestBus_LeavesPSRPCPeersTheirShare(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := testenv.Redis(t)
-			taken, work := worker()
-			var own []*atomic.Int64
-			for range fleet.own {
-				own = append(own, ownPeer(t, connect(t, server), "queue", work))
-			}
-			for range fleet.psrpc {
-				psrpcPeer(t, server, "queue", work)
-			}
-			client := connect(t, server)
-			ownShare := func(first, frames int) float64 {
-				publishBursts(t, client, "queue", first, frames, taken)
-				var sum int64
-				for _, frames := range own {
-					sum += frames.Swap(0)
-				}
-				return float64(sum) / float64(frames)
-			}
-			limit := float64(fleet.own) / 4 * 1.3
-			for first := 0; ; first += 400 {
-				if share := ownShare(first, 400); share <= limit {
-					t.Logf("%.0f %% of the frames", 100*share)
-					return
-				}
-				require.Less(t, first, 20_000, "the psrpc processes do not get their share")
-			}
+			testShare(t, fleet.own, fleet.psrpc, func() redis.UniversalClient { return newClient(server) })
 		})
+	}
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		addresses := testenv.RedisCluster(t).Addrs()
+		testShare(t, 1, 3, func() redis.UniversalClient {
+			return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
+		})
+	})
+}
+
+func testShare(t *testing.T, ownPeers, psrpcPeers int, newClient func() redis.UniversalClient) {
+	t.Helper()
+	taken, work := worker()
+	newBus := func() *redisbus.Bus {
+		client := newClient()
+		b, err := redisbus.New(client, redisbus.WithEventHandler(func(bus.Event) {}))
+		require.NoError(t, err)
+		t.Cleanup(func() { _, _ = b.Close(), client.Close() })
+		return b
+	}
+	var own []*atomic.Int64
+	for range ownPeers {
+		own = append(own, ownPeer(t, newBus(), "queue", work))
+	}
+	for range psrpcPeers {
+		psrpcPeer(t, newClient(), "queue", work)
+	}
+	client := newBus()
+	limit := float64(ownPeers)/float64(ownPeers+psrpcPeers) + 0.15
+	for first := 0; ; first += 400 {
+		publishBursts(t, client, "queue", first, 400, taken)
+		var sum int64
+		for _, frames := range own {
+			sum += frames.Swap(0)
+		}
+		if share := float64(sum) / 400; share <= limit {
+			t.Logf("%.0f %% of the frames", 100*share)
+			return
+		}
+		require.Less(t, first, 20_000, "the psrpc processes do not get their share")
 	}
 }
 
@@ -130,7 +149,7 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	taken := make(chan string, 4096)
 	ownPeer(t, b, "queue", func(frame string) { taken <- frame })
 	var stuck atomic.Bool
-	psrpcPeer(t, server, "queue", func(frame string) {
+	psrpcPeer(t, newClient(server), "queue", func(frame string) {
 		taken <- frame
 		for stuck.Load() && t.Context().Err() == nil {
 			time.Sleep(time.Millisecond) // as a process that reads nothing
@@ -167,7 +186,7 @@ func TestBus_ShareDenied(t *testing.T) {
 			b, log := connectWithout(t, server, command)
 			taken, work := worker()
 			ownPeer(t, b, "queue", work)
-			psrpcPeer(t, server, "queue", work)
+			psrpcPeer(t, newClient(server), "queue", work)
 			for i := 0; strings.Count(log.String(), "more than its share") == 0; i++ {
 				publishBursts(t, b, "queue", 100*i, 100, taken)
 				require.Less(t, i, 200, "no warning")
