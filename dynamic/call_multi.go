@@ -21,6 +21,10 @@ import (
 // reading. Further responses are discarded and counted in the field Unmatched of [ConnStats].
 const maxResponses = 10_000
 
+// maxResponseBytes is the maximum total size of the messages in these responses. A single message may
+// have any size.
+const maxResponseBytes = 256 << 20
+
 // multiCall is the state of one multi call, which every server answers. Bus callbacks append
 // responses to the field queue and never block. The calling goroutine takes the responses out of
 // the queue with the method next.
@@ -48,6 +52,8 @@ type multiCall struct {
 
 	mu    sync.Mutex
 	queue []wire.Response
+	// queueBytes is the total size of the messages in queue.
+	queueBytes int
 	// responders holds the servers that have answered. Further responses from them are discarded.
 	responders selection.Responders
 	// receivers is the number of receivers that the bus reported for the request. It is bus.Unknown
@@ -153,7 +159,9 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	switch {
 	case len(c.queue) > 0:
 		next := c.queue[0]
+		c.queue[0] = wire.Response{} // so that the message does not stay in memory
 		c.queue = c.queue[1:]
+		c.queueBytes -= len(next.Body.Raw)
 		response = serverResponse{serverID: string(next.ServerID), raw: next.Body.Raw}
 		if next.Error != "" {
 			response.err = serverError(&next)
@@ -184,8 +192,11 @@ func (c *multiCall) updateMembership() {
 func (c *multiCall) onResponse(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)
-	useful := !c.responders.Has(server) && len(c.queue) < maxResponses
+	size := len(response.Body.Raw)
+	hasRoom := len(c.queue) == 0 || len(c.queue) < maxResponses && c.queueBytes+size <= maxResponseBytes
+	useful := hasRoom && !c.responders.Has(server)
 	if useful {
+		c.queueBytes += size
 		c.responders.Add(server, selection.WeightOf(response.Subscribers))
 		c.queue = append(c.queue, response)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
+	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
 	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -34,6 +35,8 @@ type Conn struct {
 	streams       streamTable
 	// decompressed limits the memory of decompressed stream messages.
 	decompressed transport.Budget
+	// skewLog limits how often servers with wrong clocks are logged.
+	skewLog logthrottle.Throttle
 	// messageDedup recognizes stream messages that the bus delivers a second time. They are
 	// dropped.
 	messageDedup dedup.Cache

@@ -57,9 +57,13 @@ func (c *Conn) warnClockSkew(method *registry.Method, server string) {
 		c.warnedServers[peer] = true
 	}
 	c.mu.Unlock()
-	if !warned {
+	if warned {
+		return
+	}
+	if servers, ok := c.skewLog.Allow(skewLogInterval); ok {
 		c.options.logger.Warn("dynpsrpc: server clock is skewed",
-			slog.String("server", server), slog.String("method", method.FullName()))
+			slog.String("server", transport.Shorten(server, maxLoggedChannel)),
+			slog.String("method", method.FullName()), slog.Uint64("servers", servers))
 	}
 }
 

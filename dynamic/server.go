@@ -47,7 +47,10 @@ type Server struct {
 	announcers   announcerPool
 	stats        serverCounters
 	unsentLog    logthrottle.Throttle
-	done         chan struct{}
+	// skewLog limits how often clients with wrong clocks are logged, because a peer can use any
+	// number of client IDs.
+	skewLog logthrottle.Throttle
+	done    chan struct{}
 
 	// requestDedup recognizes requests and stream opens that the bus delivers a second time.
 	// messageDedup does the same for stream messages. The two caches are separate, so that the
@@ -90,8 +93,9 @@ type ServerStats struct {
 	// Waiting is the number of stream messages that are currently buffered and have not yet been
 	// read by a handler.
 	Waiting uint64
-	// Unsent is the number of claims and responses that the bus did not accept, for example because
-	// the broker is unreachable, or because a client's ID does not fit into a NATS subject.
+	// Unsent is the number of claims, responses and acknowledgements of new streams that the bus did
+	// not accept, for example because the broker is unreachable, or because a client's ID does not
+	// fit into a NATS subject.
 	Unsent uint64
 	// Evicted is the number of requests that the server dropped while they waited for a grant. This
 	// happens if too many requests wait or if a request waits for too long. See

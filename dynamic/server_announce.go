@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -84,5 +85,7 @@ func (a announcement) serve() {
 	if err != nil {
 		return // cannot happen: AppendFrame fails only if an ID is not valid UTF-8
 	}
-	_ = server.publishToClient(&c.context, c.plan.method, c.client.claims, frame)
+	ctx := lazyctx.Context{Parent: &c.context, Expiry: time.Now().Add(server.options.timeout)}
+	defer ctx.Cancel()
+	_ = server.publishToClient(&ctx, c.plan.method, c.client.claims, frame)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -242,7 +243,10 @@ func (o *claimOffer) send(ctx context.Context) bool {
 			slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
 		return false
 	}
-	// If there is an error, publishToClient logs it.
-	err = server.publishToClient(ctx, o.plan.method, o.client.claims, frame)
+	// The client decides when the request expires, but nobody waits for a claim that long.
+	// publishToClient logs the error, if there is one.
+	publishContext := lazyctx.Context{Parent: ctx, Expiry: time.Now().Add(server.options.timeout)}
+	defer publishContext.Cancel()
+	err = server.publishToClient(&publishContext, o.plan.method, o.client.claims, frame)
 	return !claim.Declined && err == nil
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 )
@@ -93,11 +94,18 @@ func (c *requestClock) warnIfSkewed(plan *serverPlan) {
 	}
 }
 
-// warnClockSkew logs a warning about a client whose clock is wrong. It warns at most once per
-// client.
+// skewLogInterval is the minimum time between two warnings of a server or conn about wrong clocks.
+const skewLogInterval = 100 * time.Millisecond
+
+// warnClockSkew logs a warning about a client whose clock is wrong. It warns at most once per client,
+// and at most once in each skewLogInterval.
 func (p *serverPlan) warnClockSkew(client *clientEntry) {
-	if client.clock.FirstWarning() {
+	if !client.clock.FirstWarning() {
+		return
+	}
+	if clients, ok := p.server.skewLog.Allow(skewLogInterval); ok {
 		p.server.options.logger.Warn("dynpsrpc: client clock is skewed",
-			slog.String("client", client.id), slog.String("method", p.method.FullName()))
+			slog.String("client", transport.Shorten(client.id, maxLoggedChannel)),
+			slog.String("method", p.method.FullName()), slog.Uint64("clients", clients))
 	}
 }

@@ -41,6 +41,8 @@ type stream struct {
 	release func()
 	// mailbox holds messages that have arrived from the bus and that the pump has not taken yet.
 	mailbox queue.Mailbox[streamMessage]
+	// mailboxBytes is the total size of the messages in mailbox.
+	mailboxBytes atomic.Int64
 	// opening is the state of the request that opens the stream. It is nil on a server.
 	opening *streamOpening
 	// buffered returns the number of messages in the user's channel. It is nil until the channel
@@ -276,3 +278,7 @@ type streamConsumer interface {
 // When the mailbox is full, further messages are dropped and counted, because the bus callback must
 // not wait for room. A dropped message is not acknowledged, so the sender's Send fails.
 const mailboxSlack = 1024
+
+// maxMailboxBytes is the maximum total size of the messages in a mailbox. A single message may have
+// any size.
+const maxMailboxBytes = 64 << 20

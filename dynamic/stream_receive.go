@@ -56,12 +56,15 @@ func (s *stream) handleOp(frame *wire.Stream, expanded int, now time.Time, arriv
 
 // enqueue adds a message to the mailbox, or drops and counts it if there is no room for it.
 func (s *stream) enqueue(message streamMessage) {
-	if s.decompressed.TryTake(message.expanded) {
+	size := int64(len(message.body))
+	hasRoom := s.mailboxBytes.Add(size) <= maxMailboxBytes || s.mailbox.Len() == 0
+	if hasRoom && s.decompressed.TryTake(message.expanded) {
 		if s.mailbox.Push(message) {
 			return
 		}
 		s.decompressed.Release(message.expanded)
 	}
+	s.mailboxBytes.Add(-size)
 	s.counters.overflowed.Add(1)
 }
 
@@ -69,6 +72,7 @@ func (s *stream) enqueue(message streamMessage) {
 func (s *stream) dequeue() (message streamMessage, ok bool) {
 	message, ok = s.mailbox.Pop()
 	s.decompressed.Release(message.expanded)
+	s.mailboxBytes.Add(-int64(len(message.body)))
 	return message, ok
 }
 

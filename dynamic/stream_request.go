@@ -2,7 +2,6 @@ package dynamic
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -278,8 +277,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	}
 	if err := req.acknowledge(s, keepalive); err != nil {
 		if s.Err() == nil {
-			server.options.logger.Warn("dynpsrpc: acknowledgement of a new stream cannot be sent",
-				slog.String("method", req.plan.method.FullName()), slog.Any("error", err))
+			server.warnPublishFailed(req.plan.method, s.remote, err)
 		}
 		_ = s.Close(err)
 		<-s.pumpDone
@@ -302,7 +300,9 @@ func (req *streamRequest) acknowledge(s *stream, keepalive time.Duration) error 
 	if err != nil {
 		return err
 	}
-	return s.publish(&req.context, frame, nil)
+	ctx := lazyctx.Context{Parent: &req.context, Expiry: time.Now().Add(s.timeout)}
+	defer ctx.Cancel()
+	return s.publish(&ctx, frame, nil)
 }
 
 // handle runs the handler and then closes the stream, unless the handler has called Hijack. When

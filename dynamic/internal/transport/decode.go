@@ -20,6 +20,9 @@ func Decode[T any](
 ) (message T, expanded int, ok bool) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err == nil && envelope.Kind == kind {
+		if isControl(kind) && (limits.MaxSize <= 0 || limits.MaxSize > maxControlSize) {
+			limits.MaxSize = maxControlSize
+		}
 		var value []byte
 		if value, err = Decompress(envelope.Value, limits); err == nil {
 			if message, err = parse(value); err == nil {
@@ -32,6 +35,15 @@ func Decode[T any](
 	}
 	badFrames.Add(1)
 	return message, 0, false
+}
+
+// maxControlSize is the maximum size in bytes of a decompressed message that contains little more
+// than IDs. Calls keep claims until they end.
+const maxControlSize = 64 << 10
+
+// isControl reports whether messages of a kind contain no data of the user.
+func isControl(kind wire.Kind) bool {
+	return kind == wire.KindClaimRequest || kind == wire.KindClaimResponse || kind == wire.KindCancel
 }
 
 const (

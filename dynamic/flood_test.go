@@ -1,0 +1,140 @@
+package dynamic_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// TestFlood_SkewedClientsAreLoggedRarely, however many client IDs a peer uses.
+func TestFlood_SkewedClientsAreLoggedRarely(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &capturedLog{}
+		w := newWorldOn(t, bus.NewLocal(), dynamic.WithLogger(slog.New(log)))
+		w.serve(t, dynamic.Handlers{"Direct": identity[text]()})
+		p := peer{t, w.bus}
+		for i := range 1000 {
+			request := newRequest(requestID(i), "hi")
+			request.ClientID = fmt.Appendf(nil, "CLI_%d%s", i, strings.Repeat("x", 200))
+			request.SentAt += int64(time.Hour)
+			request.Expiry += int64(time.Hour)
+			p.send(requestChannel("Direct"), request)
+		}
+		synctest.Wait()
+		require.Len(t, log.all(), 1, "the clock stood still")
+		assert.Less(t, len(log.all()[0]["client"].(string)), 200)
+	})
+}
+
+// TestFlood_UnansweredOpenings are counted and logged rarely.
+func TestFlood_UnansweredOpenings(t *testing.T) {
+	t.Parallel()
+	b, log := newFakeBus(), &capturedLog{}
+	w := newFlowWorld(t, b, idle, dynamic.WithLogger(slog.New(log)))
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+		if strings.Contains(channel.Name, peerClient) {
+			return errors.NewErrorf(errors.InvalidArgument, "no subject")
+		}
+		return b.Bus.Publish(ctx, channel, frame, report)
+	}
+	p := newFlowClient(t, b, "Direct")
+	const openings = 500
+	for i := range openings {
+		p.id = fmt.Sprintf("STR_%012d", i)
+		require.NoError(t, b.Publish(t.Context(), p.serverChannel(), encode(t, p.frame(wire.Stream{
+			Op: wire.StreamOpen, NodeID: []byte(p.client),
+		})), nil))
+	}
+	require.Eventually(t, func() bool { return w.server.Stats().Unsent == openings }, atOnce, time.Millisecond)
+	assert.LessOrEqual(t, len(log.all()), 10, "one line a second")
+}
+
+// TestFlood_LargeControlFrames: claims, grants and cancellations contain only IDs, so compressed ones that become large
+// are bad frames.
+func TestFlood_LargeControlFrames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Best": identity[text](), "Direct": identity[text]()})
+	textClient(t, w.conn, best) // lets the conn listen
+	p := peer{t, w.bus}
+	padded := func(message frame, size int) (name string, value []byte) {
+		envelope, err := wire.ParseEnvelope(encode(t, message))
+		require.NoError(t, err)
+		value = protowire.AppendTag(envelope.Value, 15, protowire.BytesType)
+		return string(envelope.TypeName), protowire.AppendBytes(value, make([]byte, size))
+	}
+	want := uint64(0)
+	for channel, message := range map[bus.Channel]frame{
+		claimChannel("CLI_test"):                  &wire.ClaimRequest{RequestID: []byte(peerRequest), ServerID: []byte("SRV_x")},
+		grantChannel("Best"):                      &wire.ClaimResponse{RequestID: []byte(peerRequest), ServerID: []byte("SRV_x")},
+		bus.Channel(wire.CancelChannel("Echoes")): &wire.Cancel{RequestID: []byte(peerRequest)},
+	} {
+		name, value := padded(message, 10_000)
+		p.sendRaw(channel, envelope(name, gzipped(t, value)))
+		name, value = padded(message, 100_000)
+		p.sendRaw(channel, envelope(name, value))
+		assert.Equal(t, want, w.badFrames(), name)
+		p.sendRaw(channel, envelope(name, gzipped(t, value)))
+		want++
+		assert.Equal(t, want, w.badFrames(), name)
+	}
+	w.requireWorking(t)
+}
+
+// TestFlood_LargeStreamMessages: the messages that no one reads are limited in size, not only in number.
+func TestFlood_LargeStreamMessages(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	w := &flowWorld{world: newWorldOn(t, b)}
+	w.registry = newRegistry(t, streamSource)
+	w.serveFlows(t, w.server, idle, dynamic.WithStreamBuffer(1))
+	p := newFlowClient(t, b, "Direct")
+	p.openAsClient()
+	body := strings.Repeat("x", 8<<20)
+	const messages = 16 // 128 MiB
+	for range messages {
+		p.toServer(wire.Stream{Op: wire.StreamMessage, Body: textBody(body)})
+	}
+	dropped := w.server.Stats().Overflowed
+	assert.GreaterOrEqual(t, dropped, uint64(messages-7-2-1), "7 in the mailbox, 1 in the channel, 1 that waits for it")
+	assert.Less(t, dropped, uint64(messages-1))
+}
+
+// TestFlood_ClaimOnABusyBus: a bus that accepts nothing keeps a claim for the server's timeout, not until the request
+// expires.
+func TestFlood_ClaimOnABusyBus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		w := newWorldOn(t, b, dynamic.WithServerTimeout(time.Second), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
+		w.serve(t, dynamic.Handlers{"Best": identity[text]()})
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if strings.HasSuffix(channel.Name, "|CLAIM") {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return b.Bus.Publish(ctx, channel, frame, report)
+		}
+		require.NoError(t, b.Publish(t.Context(), requestChannel("Best"), encode(t, eternalRequest(peerRequest)), nil))
+		<-time.After(time.Second - 1)
+		synctest.Wait()
+		assert.Zero(t, w.server.Stats().Unsent)
+		<-time.After(1)
+		synctest.Wait()
+		assert.EqualValues(t, 1, w.server.Stats().Unsent)
+	})
+}
