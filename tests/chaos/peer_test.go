@@ -1,4 +1,4 @@
-//go:build chaos
+//go:build chaos && unix
 
 package chaos_test
 
@@ -59,7 +59,6 @@ func startPeer(t *testing.T, program, role, name, url string, records *ledger, a
 		exited: make(chan struct{}),
 	}
 	p.command = exec.CommandContext(context.Background(), program, append([]string{role, "-bus", url, "-name", name}, args...)...)
-	p.command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.command.Stderr = os.Stderr
 	output, err := p.command.StdoutPipe()
 	require.NoError(t, err)

@@ -41,7 +41,7 @@ func TestStoppedProcess(t *testing.T) {
 	url := "redis://" + testenv.Redis(t).Addr()
 	b, err := bus.Open(t.Context(), url)
 	require.NoError(t, err)
-	defer b.Close() //nolint:errcheck // returns nil
+	defer b.Close()
 	conn := scene.Conn(t, b)
 	publish := func(method, text string) {
 		require.NoError(t, dynamic.Publish(t.Context(), conn, scene.Method(method), &api.MyUpdate{Id: text}))
@@ -63,7 +63,7 @@ func TestStoppedProcess(t *testing.T) {
 		})
 	}
 	calls.Wait()
-	time.Sleep(standstill - time.Since(stoppedAt))
+	pause(standstill - time.Since(stoppedAt))
 	require.NoError(t, stopped.Process.Signal(syscall.SIGCONT))
 
 	ended := make(chan struct{})
@@ -120,7 +120,7 @@ func (r *runs) judge(n int) (twice, lost int) {
 // handled. Wait ends when the process has told all.
 func startConsumer(t *testing.T, url string, handled *runs) *exec.Cmd {
 	t.Helper()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConsumerProcess$") //nolint:gosec // the test's own binary
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConsumerProcess$")
 	child.Env = append(os.Environ(), consumerURL+"="+url)
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)

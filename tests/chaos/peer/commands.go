@@ -12,8 +12,8 @@ import (
 //	stats     report the stats of the process
 //	rate N    make N attempts of each kind in a second; only clients know it
 //
-// setRate is nil for the other roles. readCommands never returns before the process ends, because a
-// read of the standard input cannot be interrupted.
+// setRate is nil for the other roles. When the input ends, so has the test: readCommands then ends
+// the process. Otherwise it reads until the process ends, because a read cannot be interrupted.
 func readCommands(setRate func(int)) {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -30,4 +30,5 @@ func readCommands(setRate func(int)) {
 			setRate(rate)
 		}
 	}
+	os.Exit(1)
 }
