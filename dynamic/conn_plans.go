@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -38,7 +39,8 @@ func (c *Conn) messageFrom(t *message.Type, value any, opts []RequestOption) (pr
 
 // discardsUnknown reports whether WithDiscardUnknown is among the options of the conn or in opts.
 func (c *Conn) discardsUnknown(opts []RequestOption) bool {
-	return c.options.discardUnknown || newRequestOptions(opts).discardUnknown
+	return c.options.discardUnknown ||
+		slices.ContainsFunc(opts, func(opt RequestOption) bool { _, ok := opt.(discardUnknownOption); return ok })
 }
 
 // methodPlan returns the plan that the Invoke functions use for a method. The conn keeps one plan

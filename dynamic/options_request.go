@@ -28,9 +28,6 @@ type requestOptions struct {
 	// window.
 	window int
 
-	// discardUnknown reports whether WithDiscardUnknown is used.
-	discardUnknown bool
-
 	// interceptors holds the interceptors of this request only. It is nil if there are none.
 	interceptors *clientInterceptors
 }
@@ -148,5 +145,7 @@ func WithDiscardUnknown() InvokeOption { return discardUnknownOption{} }
 
 type discardUnknownOption struct{}
 
-func (discardUnknownOption) applyConn(o *connOptions)       { o.discardUnknown = true }
-func (discardUnknownOption) applyRequest(o *requestOptions) { o.discardUnknown = true }
+func (discardUnknownOption) applyConn(o *connOptions) { o.discardUnknown = true }
+
+// applyRequest does nothing, because Conn.discardsUnknown looks for the option itself.
+func (discardUnknownOption) applyRequest(*requestOptions) {}

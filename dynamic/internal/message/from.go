@@ -31,26 +31,28 @@ func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	case proto.Message:
 		return value, nil
 	case json.RawMessage:
-		return t.fromJSON(value, discardUnknown)
+		message := t.New()
+		return message, t.setJSON(message, value, discardUnknown)
 	case map[string]any:
+		message := t.New()
 		if value == nil {
-			return t.New(), nil
+			return message, nil
 		}
-		encoded, err := jsonOfMap(value, t.New().ProtoReflect().Descriptor(), t.resolver)
+		encoded, err := jsonOfMap(value, message.ProtoReflect().Descriptor(), t.resolver)
 		if err != nil {
 			return nil, err
 		}
-		return t.fromJSON(encoded, discardUnknown)
+		return message, t.setJSON(message, encoded, discardUnknown)
 	default:
 		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", value)
 	}
 }
 
-func (t *Type) fromJSON(encoded []byte, discardUnknown bool) (proto.Message, error) {
-	message := t.New()
+// setJSON sets message, which is empty, to the content of its JSON.
+func (t *Type) setJSON(message proto.Message, encoded []byte, discardUnknown bool) error {
 	options := protojson.UnmarshalOptions{Resolver: t.resolver, DiscardUnknown: discardUnknown}
 	if err := options.Unmarshal(encoded, message); err != nil {
-		return nil, fmt.Errorf("cannot parse as %s: %w", t.Name, err)
+		return fmt.Errorf("cannot parse as %s: %w", t.Name, err)
 	}
-	return message, nil
+	return nil
 }
