@@ -100,7 +100,7 @@ func testRecovery(t *testing.T, w *world) {
 // registered their topic yet. It also checks that a call is not retried once its handler has run,
 // because the handler may have had side effects.
 func testRetry(t *testing.T, w *world) {
-	conn := w.conn(interceptors.Retry(
+	conn := w.conn(interceptors.Retry(interceptors.WithTrustedServers(),
 		interceptors.WithAttempts(10_000), interceptors.WithBackoff(time.Millisecond, 50*time.Millisecond), interceptors.WithRetryBudget(0, 0)))
 	var failures atomic.Int32
 	refuse := func(context.Context, string) error {
