@@ -43,30 +43,31 @@
 //
 // Redis replies to each published frame with the number of connections to which it was sent, and
 // the bus passes this number to the bus.DeliveryReport. Zero means that there are no subscribers.
-// Redis also counts clients that subscribe to patterns. As long as such observers are there, the bus
-// asks for the number of subscribers with PUBSUB NUMSUB before it publishes a frame.
-// In a Cluster without sharded pub/sub, Redis counts only the connections to one node, so the
-// report receives bus.Unknown instead.
+// Redis also counts clients that subscribe to patterns. As long as such observers are there, the
+// bus asks for the number of subscribers with PUBSUB NUMSUB before it publishes a frame. In a
+// Cluster without sharded pub/sub, Redis counts only the connections to one node, so the report
+// receives bus.Unknown instead.
 //
 // Redis sends each queue frame to every process that has a subscriber for the queue. As in psrpc,
-// each process then tries to take a lock on the frame with SET key value EX seconds NX, where key is
-// the base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process, and
-// this process delivers the frame. A process that stood still, for example with its virtual machine,
-// reads the frames of that time when it continues. Locks therefore live longer than in psrpc: the
-// timeout of the request and five seconds, at most ten minutes, and a minute for an update of a
-// dynpsrpc publisher. The five seconds of psrpc apply to all other frames, and to locks taken by
-// psrpc processes. A lock occupies about 150 bytes of Redis's memory. This has four consequences:
+// each process then tries to take a lock on the frame with SET key value EX seconds NX, where key
+// is the base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process,
+// and this process delivers the frame. A process that stood still, for example with its virtual
+// machine, reads the frames of that time when it continues. Locks therefore live longer than in
+// psrpc: the timeout of the request and five seconds, at most ten minutes, and a minute for an
+// update of a dynpsrpc publisher. The five seconds of psrpc apply to all other frames, and to locks
+// taken by psrpc processes. A lock occupies about 150 bytes of Redis's memory. This has four
+// consequences:
 //
 //   - Two identical frames published within five seconds are treated as one. Publishers must
 //     therefore make each queue frame unique. Requests sent by psrpc and dynpsrpc are unique
 //     because they contain a request ID.
 //   - All processes must select the same database, because the locks are keys in it.
 //   - Frames are not distributed evenly. The process closest to Redis may receive a whole burst.
-//     Locks are taken in small batches to give the other processes a chance. Beside psrpc processes,
-//     which ask for one lock after the other, a process takes only its share of the frames: it waits
-//     for up to 10 ms before it takes more. It finds psrpc processes by reading the values of locks
-//     (GET) and counts the processes of a queue (PUBSUB NUMSUB). If Redis denies one of these
-//     commands, the bus logs a warning and takes what it can get.
+//     Locks are taken in small batches to give the other processes a chance. Beside psrpc
+//     processes, which ask for one lock after the other, a process takes only its share of the
+//     frames: it waits for up to 10 ms before it takes more. It finds psrpc processes by reading
+//     the values of locks (GET) and counts the processes of a queue (PUBSUB NUMSUB). If Redis
+//     denies one of these commands, the bus logs a warning and takes what it can get.
 //   - A subscriber that is being closed still receives the frames that its process has already
 //     locked.
 //
@@ -79,10 +80,10 @@
 // processes, and for locks that a server has refused because they belong on another server. This
 // happens during failovers and while slots migrate.
 //
-// If the client has a StreamingCredentialsProvider (for Entra ID, for example), the bus subscribes to
-// it once. When the credentials change, open connections stay as they are, because Redis does not
-// accept AUTH on a connection that has subscribed to channels. If Redis closes them when their token
-// expires, the bus connects again with the new credentials.
+// If the client has a StreamingCredentialsProvider (for Entra ID, for example), the bus subscribes
+// to it once. When the credentials change, open connections stay as they are, because Redis does
+// not accept AUTH on a connection that has subscribed to channels. If Redis closes them when their
+// token expires, the bus connects again with the new credentials.
 //
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands

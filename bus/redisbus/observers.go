@@ -16,9 +16,10 @@ const (
 	observerExpiry = 10 * time.Second
 )
 
-// observers tells whether clients with pattern subscriptions (PSUBSCRIBE) receive the frames of this
-// bus, such as redis-cli psubscribe '*'. They never answer, because neither psrpc nor this bus uses
-// patterns. The reply to a PUBLISH counts them as receivers, so calls would wait for their answers.
+// observers tells whether clients with pattern subscriptions (PSUBSCRIBE) receive the frames of
+// this bus, such as redis-cli psubscribe '*'. They never answer, because neither psrpc nor this bus
+// uses patterns. The reply to a PUBLISH counts them as receivers, so calls would wait for their
+// answers.
 //
 // While there are observers, the bus sends a PUBSUB NUMSUB, which does not count patterns, before
 // each publication with a report (see [subscriberCount]). At other times it checks now and then

@@ -163,8 +163,8 @@ func parserError(u *url.URL, err error) error {
 	return fmt.Errorf("unknown parameters, or a ? in the password that is not percent-encoded: %s", strings.Join(names, ", "))
 }
 
-// splitURL splits u into the URL for go-redis, which has the given scheme, the names of the files for
-// TLS, and the options of the bus. The first host stays in the URL. All others become addr
+// splitURL splits u into the URL for go-redis, which has the given scheme, the names of the files
+// for TLS, and the options of the bus. The first host stays in the URL. All others become addr
 // parameters, as go-redis expects.
 func splitURL(u *url.URL, scheme string) (*url.URL, tlsFiles, []Option, error) {
 	query, err := url.ParseQuery(u.RawQuery)

@@ -50,8 +50,8 @@ func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
 	p.add(c, frame)
 }
 
-// add adds a sign, unless there are enough signs for a check. A nil frame stands for many locks that
-// this process has taken.
+// add adds a sign, unless there are enough signs for a check. A nil frame stands for many locks
+// that this process has taken.
 func (p *peerSigns) add(c *channelState, frame []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,12 +78,13 @@ func (p *peerSigns) take() []peerSign {
 }
 
 // watchPeers finds out which channels have psrpc processes among their queue subscribers, and how
-// many processes subscribe to them. This process takes no more than its share of the frames of these
-// channels (see [share]). watchPeers returns when the bus is closed, or when Redis denies a command.
+// many processes subscribe to them. This process takes no more than its share of the frames of
+// these channels (see [share]). watchPeers returns when the bus is closed, or when Redis denies a
+// command.
 //
-// Redis does not tell which process has taken a lock, but the value of the lock does: psrpc stores a
-// random number, this bus stores lockValue. If this process takes all locks, it waits with a frame
-// now and then, unless no other process subscribes to the channel.
+// Redis does not tell which process has taken a lock, but the value of the lock does: psrpc stores
+// a random number, this bus stores lockValue. If this process takes all locks, it waits with a
+// frame now and then, unless no other process subscribes to the channel.
 func (b *Bus) watchPeers() {
 	shared := map[*channelState]bool{}
 	timer := time.NewTimer(0)

@@ -30,9 +30,9 @@ const (
 // limit, a single process with this bus would take nearly all frames of a burst.
 //
 // The process gains credit with every frame: one divided by the number of processes. It asks for a
-// lock at once if it has credit for a whole frame, and after shareDelay otherwise. So it also takes the
-// frames that psrpc processes do not take in time. They cost no credit: otherwise all frames would wait
-// while psrpc processes are slow. No frame is lost, and frames keep their order.
+// lock at once if it has credit for a whole frame, and after shareDelay otherwise. So it also takes
+// the frames that psrpc processes do not take in time. They cost no credit: otherwise all frames
+// would wait while psrpc processes are slow. No frame is lost, and frames keep their order.
 type share struct {
 	// limited reports whether the limit is in use.
 	limited atomic.Bool
@@ -83,8 +83,8 @@ func (s *share) addFrame() {
 	s.credit = min(s.credit+1/float64(max(s.processes, 2)), maxShareCredit)
 }
 
-// tryAsk reports whether this process may ask for the lock on the oldest frame that waits, and whether
-// it needs credit for that. The caller must then call onReply with the reply.
+// tryAsk reports whether this process may ask for the lock on the oldest frame that waits, and
+// whether it needs credit for that. The caller must then call onReply with the reply.
 func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,8 +118,8 @@ func (s *share) setLimit(limited bool, processes int) {
 	s.limited.Store(limited)
 }
 
-// isTrialDue is called for each lock that this process has taken. It reports whether the process has
-// taken so many in a row that it does not know whether there are psrpc processes.
+// isTrialDue is called for each lock that this process has taken. It reports whether the process
+// has taken so many in a row that it does not know whether there are psrpc processes.
 func (s *share) isTrialDue() bool {
 	wins := s.wins.Add(1)
 	return wins >= minWinsForTrial && wins&(wins-1) == 0
@@ -193,8 +193,8 @@ func (f *sharedFrames) close(err error) {
 	}
 }
 
-// waitForShare makes an attempt wait until the share of this process permits it. It returns false if
-// the attempt must be sent at once.
+// waitForShare makes an attempt wait until the share of this process permits it. It returns false
+// if the attempt must be sent at once.
 func (s *session) waitForShare(attempt lockAttempt) bool {
 	if !s.sharedFrames.add(attempt) {
 		return false

@@ -19,8 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// psrpcPeer takes part in a queue as a psrpc process does: it asks for one lock after the other, and
-// waits for each reply. It counts the frames that it takes, and passes them to took.
+// psrpcPeer takes part in a queue as a psrpc process does: it asks for one lock after the other,
+// and waits for each reply. It counts the frames that it takes, and passes them to took.
 func psrpcPeer(t *testing.T, client redis.UniversalClient, channel string, took func(frame string)) *atomic.Int64 {
 	t.Helper()
 	subscription := client.Subscribe(t.Context(), channel)

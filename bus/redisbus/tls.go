@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 )
 
-// tlsFiles contains the names of the files that the tls parameters of a URL specify. A name is empty
-// if its parameter is missing.
+// tlsFiles contains the names of the files that the tls parameters of a URL specify. A name is
+// empty if its parameter is missing.
 type tlsFiles struct{ ca, cert, key string }
 
 // takeTLSFiles removes the tls parameters from query and returns them.
@@ -63,8 +63,8 @@ func (f tlsFiles) apply(config *tls.Config) error {
 	return nil
 }
 
-// fileError returns the error for a file that cannot be used. err repeats the name of the file, which
-// is left out if it may contain a password.
+// fileError returns the error for a file that cannot be used. err repeats the name of the file,
+// which is left out if it may contain a password.
 func fileError(parameter, file string, err error) error {
 	if !busurl.MayShow(file) {
 		return fmt.Errorf("the file of parameter %s cannot be used", parameter)

@@ -8,8 +8,8 @@ import (
 // parameterName matches the names of URL parameters.
 var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 
-// IsParameterName reports whether an error may repeat the name of a parameter. Other names may be the
-// end of a password that contains a question mark or an ampersand.
+// IsParameterName reports whether an error may repeat the name of a parameter. Other names may be
+// the end of a password that contains a question mark or an ampersand.
 func IsParameterName(name string) bool { return parameterName.MatchString(name) }
 
 // IsSecret reports whether the value of a parameter is likely to be a secret although the name of a

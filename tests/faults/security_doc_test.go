@@ -23,8 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// brokerWithRules starts a broker with rules from docs/brokers.md. It returns a function that connects
-// a user.
+// brokerWithRules starts a broker with rules from docs/brokers.md. It returns a function that
+// connects a user.
 func brokerWithRules(t *testing.T, isRedis bool, rules string) func(user string) bus.Monitored {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rules")
@@ -45,8 +45,8 @@ func brokerWithRules(t *testing.T, isRedis bool, rules string) func(user string)
 	}
 }
 
-// The rules in docs/brokers.md prevent what docs/security.md says that they prevent: the broker denies
-// the forged frames, and the call that they are about succeeds.
+// The rules in docs/brokers.md prevent what docs/security.md says that they prevent: the broker
+// denies the forged frames, and the call that they are about succeeds.
 func TestSecurityDoc_RulesPreventForgery(t *testing.T) {
 	t.Parallel()
 	for _, language := range []string{"redis", "redis-full", "nats", "nats-full"} {

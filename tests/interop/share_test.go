@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// On Redis, the servers of both libraries share the requests of a queue. Handlers take 20 ms, and 32
-// callers are busy.
+// On Redis, the servers of both libraries share the requests of a queue. Handlers take 20 ms, and
+// 32 callers are busy.
 func TestPeers_ShareOfAQueue(t *testing.T) {
 	for _, test := range []struct {
 		ours, real int
