@@ -89,6 +89,16 @@ type Multiplexed interface {
 	Subscribers() int
 }
 
+// RefusalNotifier is implemented by subscriptions of a bus whose broker may refuse to assign a frame
+// of a queue to this process, for example because its memory is full.
+type RefusalNotifier interface {
+	Subscription
+	// NotifyRefused makes the bus call handler with each frame of the queue that the broker has
+	// refused to assign to this process. Another process may handle the frame. The rules for a
+	// Handler apply. NotifyRefused may be called once, before or after frames arrive.
+	NotifyRefused(handler Handler)
+}
+
 // DeliveryReport receives the outcome of one call to Publish.
 type DeliveryReport interface {
 	// Delivered reports the outcome. receivers is the number of subscriptions that received the

@@ -313,8 +313,10 @@ func serverError(response *wire.Response) error {
 // onClaims passes new claims to the collector. If a server has been selected, onClaims grants the
 // request to that server. If no more claims are expected, it ends the selection.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
-	if c.claims == nil { // a psrpc server has claimed a request that it need not have claimed
-		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, nil)
+	if c.claims == nil {
+		// A psrpc server has claimed a request that it need not have claimed, or a server has declined
+		// a request because the broker has refused to assign it. The call ends if all servers decline.
+		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, new(selection.Membership))
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
 	switch {

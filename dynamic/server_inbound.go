@@ -95,7 +95,13 @@ func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if i.isStream {
 		deliver = i.onStream
 	}
-	return i.frames.Subscribe(ctx, i.server.bus, i.channel, i.mode, deliver)
+	if err := i.frames.Subscribe(ctx, i.server.bus, i.channel, i.mode, deliver); err != nil {
+		return err
+	}
+	if i.mode == bus.Queue {
+		i.frames.NotifyRefused(i.onRefused)
+	}
+	return nil
 }
 
 // current returns the endpoint that currently receives the frames.
@@ -129,6 +135,16 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 // onRequest handles a frame from the request channel. The bus calls it, so it never blocks.
 func (i *inbound) onRequest(frame []byte) {
 	if e, token := i.acquire(); e != nil && !startServerCall(e, frame, token) {
+		e.inFlight.Leave(token)
+	}
+}
+
+// onRefused handles a frame that the broker has refused to assign to this process. The bus calls it,
+// so it never blocks. The server declines the request, so that the call fails at once if all servers
+// do.
+func (i *inbound) onRefused(frame []byte) {
+	if e, token := i.acquire(); e != nil {
+		declineRefused(e, frame)
 		e.inFlight.Leave(token)
 	}
 }

@@ -87,6 +87,9 @@ func (a lockAttempt) finish(err error) {
 	case errors.Is(err, redis.Nil):
 	case err != nil:
 		a.bus.dropQueueFrame(a.channel.name, err)
+		if isRedisError(err) { // after any other error, this process may have the lock
+			a.snapshot.subscribers.RefuseQueue(a.frame)
+		}
 	case !a.channel.snapshot.Load().subscribers.DeliverQueue(a.frame) && !a.snapshot.subscribers.DeliverQueue(a.frame):
 		a.bus.dropped.Add(1) // cannot happen: the last subscriber of a queue waits for pendingLocks
 	}

@@ -16,7 +16,13 @@ type subscription struct {
 	once       sync.Once
 }
 
-var _ bus.Multiplexed = (*subscription)(nil)
+var (
+	_ bus.Multiplexed     = (*subscription)(nil)
+	_ bus.RefusalNotifier = (*subscription)(nil)
+)
+
+// NotifyRefused implements bus.RefusalNotifier. Redis refuses a frame by refusing its lock.
+func (s *subscription) NotifyRefused(handler bus.Handler) { s.subscriber.NotifyRefused(handler) }
 
 // Subscribers implements bus.Multiplexed. All subscriptions of this bus to the channel share one
 // pub/sub connection, which Redis counts as one receiver.

@@ -1,11 +1,17 @@
 package fanout
 
-import "github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+import (
+	"sync/atomic"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+)
 
 // Subscriber is one subscriber of a channel.
 type Subscriber struct {
 	queue   bool
 	deliver func(frame []byte)
+	// refused is called with frames that no subscriber of the queue may have, or nil.
+	refused atomic.Pointer[func(frame []byte)]
 	// inFlight counts the running deliveries, so that Close can wait for them.
 	inFlight lifecycle.InFlight
 }
@@ -26,6 +32,21 @@ func (s *Subscriber) tryDeliver(frame []byte) bool {
 	defer s.inFlight.Leave(token)
 	s.deliver(frame)
 	return true
+}
+
+// NotifyRefused makes Refuse call handler.
+func (s *Subscriber) NotifyRefused(handler func(frame []byte)) { s.refused.Store(&handler) }
+
+// refuse passes frame to the handler of NotifyRefused, unless the subscriber is closed.
+func (s *Subscriber) refuse(frame []byte) {
+	handler, token := s.refused.Load(), s.inFlight.Enter()
+	if token == nil {
+		return
+	}
+	defer s.inFlight.Leave(token)
+	if handler != nil {
+		(*handler)(frame)
+	}
 }
 
 // Close stops deliveries to the subscriber and waits for running ones to finish. It may be called

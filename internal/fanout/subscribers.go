@@ -93,6 +93,16 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	return false
 }
 
+// RefuseQueue tells each queue subscriber that none of them may have frame.
+func (s *Subscribers) RefuseQueue(frame []byte) {
+	if s == nil {
+		return
+	}
+	for _, subscriber := range s.queue {
+		subscriber.refuse(frame)
+	}
+}
+
 // Close closes all subscribers and waits for running deliveries to finish.
 func (s *Subscribers) Close() {
 	if s == nil {

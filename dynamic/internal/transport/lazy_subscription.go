@@ -58,6 +58,17 @@ func (s *LazySubscription) Subscribe(
 	return nil
 }
 
+// NotifyRefused makes the bus call handler with each frame that the broker has refused to assign to
+// this process. It does nothing if the bus has no such frames, or if the subscription does not exist.
+func (s *LazySubscription) NotifyRefused(handler bus.Handler) {
+	s.mu.Lock()
+	notifier, ok := s.subscription.(bus.RefusalNotifier)
+	s.mu.Unlock()
+	if ok {
+		notifier.NotifyRefused(handler)
+	}
+}
+
 // Subscribers returns the number of subscriptions that the bus counts as one receiver, including
 // this subscription. It returns 0 if the subscription does not exist or does not share its
 // receiver.

@@ -1,0 +1,50 @@
+package dynamic
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// refusedRequest is a request that the broker has refused to assign to any server of this process.
+// A worker declines it.
+type refusedRequest struct {
+	server *Server
+	method *registry.Method
+	client *clientEntry
+	claim  wire.ClaimRequest
+}
+
+// declineRefused starts a worker that declines a request, unless its client does not understand such
+// claims. It never blocks.
+func declineRefused(e *endpoint, frame []byte) {
+	r := e.plan.registration
+	server := r.server
+	request, _, ok := transport.Decode(
+		frame, wire.KindRequest, server.options.decompression(), wire.ParseRequest, &server.stats.badFrames)
+	if !ok || request.AnnounceAfter == 0 && !request.AcceptDecline {
+		return
+	}
+	server.workers.Go(&refusedRequest{
+		server: server, method: e.plan.method, client: r.clients.get(request.ClientID),
+		claim: wire.ClaimRequest{
+			RequestID: bytes.Clone(request.RequestID), ServerID: server.wireID, Affinity: -1, Declined: true,
+			Subscribers: e.inbound.frames.Subscribers(),
+		},
+	})
+}
+
+// serve implements task.
+func (r *refusedRequest) serve() {
+	frame, err := r.claim.AppendFrame(nil)
+	if err != nil {
+		return // cannot happen: the IDs are valid UTF-8
+	}
+	ctx := lazyctx.Context{Parent: r.server.ctx, Expiry: time.Now().Add(r.server.options.timeout)}
+	defer ctx.Cancel()
+	_ = r.server.publishToClient(&ctx, r.method, r.client.claims, frame) // publishToClient logs the error
+}

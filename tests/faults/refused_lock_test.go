@@ -1,0 +1,60 @@
+package faults_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// A queue call whose lock Redis refuses to all servers fails at once. It succeeds if one server gets
+// the lock.
+func TestRedis_RefusedLocks(t *testing.T) {
+	t.Parallel()
+	addr := testenv.Redis(t).Addr()
+	admin := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { _ = admin.Close() })
+	rules := []any{"acl", "setuser", "nokeys", "on", ">secret", "resetkeys", "&*", "+@all"}
+	require.NoError(t, admin.Do(t.Context(), rules...).Err())
+	serve := func(user string) {
+		options := &redis.Options{Addr: addr}
+		if user != "" {
+			options.Username, options.Password = user, "secret"
+		}
+		b := scene.RedisOver(t, redis.NewClient(options))
+		for range 2 { // the servers share a connection
+			scene.Serve(t, b, dynamic.Handlers{"NormalRPC": dynamic.Unary(scene.Echo)})
+		}
+	}
+	call := func() (time.Duration, error) {
+		started := time.Now()
+		_, err := scene.Caller(t, scene.Conn(t, scene.Redis(t, addr)), "NormalRPC").Call(t.Context(), &api.MyRequest{})
+		return time.Since(started), err
+	}
+	serve("nokeys")
+	serve("nokeys")
+	for range 20 {
+		took, err := call()
+		assert.Equal(t, errors.Unavailable, scene.Code(err), "%v", err)
+		facts, _ := errors.FactsOf(err)
+		assert.Equal(t, errors.ReasonAllDeclined, facts.Reason, "%v", err)
+		assert.Less(t, took, 900*time.Millisecond)
+	}
+	serve("")
+	for range 20 {
+		_, err := call()
+		require.NoError(t, err)
+	}
+	require.NoError(t, admin.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	_, err := call()
+	facts, _ := errors.FactsOf(err)
+	assert.Equal(t, errors.ReasonAllDeclined, facts.Reason, "%v", err)
+}
