@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -137,4 +138,31 @@ func TestFlood_ClaimOnABusyBus(t *testing.T) {
 		synctest.Wait()
 		assert.EqualValues(t, 1, w.server.Stats().Unsent)
 	})
+}
+
+// TestFlood_LargeOpenings: an open stream does not keep the frame that opened it. It measures memory and is therefore
+// not parallel.
+func TestFlood_LargeOpenings(t *testing.T) {
+	b := bus.NewLocal()
+	newFlowWorld(t, b, idle)
+	p := newFlowClient(t, b, "Direct")
+	const openings, size = 32, 4 << 20
+	padding := protowire.AppendBytes(protowire.AppendTag(nil, 15, protowire.BytesType), make([]byte, size))
+	before := heapInUse()
+	for i := range openings {
+		p.id = fmt.Sprintf("STR_%012d", i)
+		open, err := wire.ParseEnvelope(encode(t, p.frame(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)})))
+		require.NoError(t, err)
+		p.sendRaw(p.serverChannel(), envelope(string(open.TypeName), append(open.Value, padding...)))
+		p.next(wire.StreamAck)
+	}
+	assert.Less(t, heapInUse(), before+openings*size/4)
+}
+
+// heapInUse returns the number of bytes of the heap that are reachable.
+func heapInUse() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }

@@ -96,6 +96,9 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		return false
 	}
 	c.subscribers = e.subscribers()
+	if max(len(frame), expanded) > largeFrame {
+		c.requestID = bytes.Clone(c.requestID) // so that only body refers to the frame
+	}
 	c.takeExpanded(expanded)
 	r.running.add(c.requestID, &c.context)
 	if needsGrant {
@@ -115,7 +118,6 @@ func (c *serverCall) takeExpanded(size int) {
 	if size == 0 {
 		return
 	}
-	c.requestID = bytes.Clone(c.requestID) // so that only body refers to the decompressed frame
 	if c.plan.server.decompressed.TryTake(size) {
 		c.expanded = uint32(size) //nolint:gosec // gzip declares the size as 32 bits
 		return

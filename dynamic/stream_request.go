@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -33,6 +34,10 @@ type streamRequest struct {
 	granted bool
 }
 
+// largeFrame is the size in bytes of a frame of which a request or stream keeps only what it needs.
+// Parts of a frame keep all of it in memory, but copies of them cost time.
+const largeFrame = 4 << 10
+
 // startStreamRequest starts a worker that serves a request to open a stream on e. size is the
 // number of bytes that the request keeps in memory. token is the result of e.inFlight.Enter for
 // this request. If startStreamRequest returns true, the worker passes the token to Leave when it is
@@ -57,6 +62,10 @@ func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecyc
 		return false
 	}
 	req.subscribers = e.subscribers()
+	if size > largeFrame {
+		req.request.StreamID, req.request.RequestID = bytes.Clone(open.StreamID), bytes.Clone(open.RequestID)
+		req.request.NodeID, req.request.Body = bytes.Clone(open.NodeID), wire.Body{}
+	}
 	r.running.add(req.request.RequestID, &req.context)
 	if needsGrant {
 		req.claim = r.server.pendingClaims.register(req.request.RequestID, req, e, size, req.context.Expiry)
