@@ -3,6 +3,7 @@ package dynamic_test
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"math/big"
 	"testing"
 	"time"
@@ -42,6 +43,7 @@ message Req {
   oneof choice { Inner left = 15; string right = 16; }
   optional bytes data = 17; optional group Part = 18 { optional Inner inner = 1; }
   repeated google.protobuf.Any anys = 19; optional double ratio = 20; optional Color color = 21;
+  repeated float ratios = 22; map<bool, Inner> by_flag = 23;
 }
 service Maps {
   rpc Echo(Req) returns (Req);
@@ -146,7 +148,9 @@ func TestInvoke_MapWithMessagesTimesAndDurations(t *testing.T) {
 		"struct without any": {m{"one": struct {
 			Name string `json:"name"`
 		}{"Ada"}, "wait": wait}, `{"one": {"name": "Ada"}, "wait": "1.500s"}`},
-		"null": {m{"one": nil, "wait": wait}, `{"wait": "1.500s"}`},
+		"not a number": {m{"ratio": math.NaN(), "ratios": []float32{1, float32(math.Inf(1)), float32(math.Inf(-1))}}, `{"ratio": "NaN", "ratios": [1, "Infinity", "-Infinity"]}`},
+		"map by bool":  {m{"by_flag": map[bool]proto.Message{true: ada}}, `{"byFlag": {"true": {"name": "Ada"}}}`},
+		"null":         {m{"one": nil, "wait": wait}, `{"wait": "1.500s"}`},
 	} {
 		response, err := dynamic.Invoke(t.Context(), conn, "maps.Maps/Echo", test.request)
 		require.NoError(t, err, label)
@@ -202,6 +206,7 @@ func TestInvoke_MapWithAWrongValueNamesTheField(t *testing.T) {
 		"slices in a struct":    {m{"one": &struct{ More []*dynamicpb.Message }{[]*dynamicpb.Message{ada}}}, "one: a struct"},
 		"no type":               {m{"one": &dynamicpb.Message{}}, "one: "},
 		"unknown field":         {m{"nothing": ada}, "nothing"},
+		"not a number, in JSON": {m{"free": m{"x": math.NaN()}}, "NaN"},
 		"cycle":                 {cyclic, "nested too deeply, or it contains itself"},
 	} {
 		_, err := dynamic.Invoke(t.Context(), conn, "maps.Maps/Echo", test.request)

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"time"
@@ -48,8 +49,10 @@ const maxMapDepth = protowire.DefaultRecursionLimit
 func isPlain(value any, depth int) bool {
 	switch value := value.(type) {
 	case nil, bool, string, json.Number, json.RawMessage, []byte, []string, map[string]string,
-		int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64, float32, float64:
+		int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
 		return true
+	case float64:
+		return !isSpecial(value)
 	case map[string]any:
 		for _, inner := range value {
 			if depth >= maxMapDepth || !isPlain(inner, depth+1) {
@@ -103,6 +106,12 @@ func (w wanted) isMessage(name protoreflect.FullName) bool {
 	return !w.elements && w.message != nil && w.message.FullName() == name
 }
 
+// isFloat reports whether w is a floating-point number.
+func (w wanted) isFloat() bool {
+	return w.kind == protoreflect.FloatKind || w.kind == protoreflect.DoubleKind ||
+		w.isMessage("google.protobuf.FloatValue") || w.isMessage("google.protobuf.DoubleValue")
+}
+
 // holdsJSON reports whether w is unknown or is a message with a JSON form of its own. All other
 // messages are JSON objects with one entry for each field.
 func (w wanted) holdsJSON() bool {
@@ -134,7 +143,8 @@ func (w wanted) String() string {
 }
 
 // mapConverter converts a map so that encoding/json encodes it according to the protobuf JSON
-// mapping. It replaces messages, times and durations in a copy of the map.
+// mapping. It replaces messages, times, durations and numbers that are not finite, in a copy of the
+// map.
 type mapConverter struct{ resolver Resolver }
 
 // convert returns value in a form that can be passed to encoding/json.
@@ -167,6 +177,10 @@ func (c mapConverter) convert(value any, w wanted, depth int) (any, error) {
 		return c.entries(v, w, depth)
 	case reflect.Slice, reflect.Array:
 		return c.list(v, w, depth)
+	case reflect.Float32, reflect.Float64:
+		if isSpecial(v.Float()) && w.isFloat() {
+			return specialNames[fmt.Sprint(v.Float())], nil
+		}
 	case reflect.Struct:
 		if containsMessage(v, depth) {
 			return nil, fmt.Errorf("a %T contains a protobuf message: use a map instead of a struct", value)
@@ -181,7 +195,11 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 		return nil, nil //nolint:nilnil // nil stands for JSON's null
 	}
 	find := c.entryFinder(v, w)
-	converted := reflect.MakeMapWithSize(reflect.MapOf(v.Type().Key(), reflect.TypeFor[any]()), v.Len())
+	keyType := v.Type().Key()
+	if keyType.Kind() == reflect.Bool { // encoding/json has no keys of this type
+		keyType = reflect.TypeFor[string]()
+	}
+	converted := reflect.MakeMapWithSize(reflect.MapOf(keyType, reflect.TypeFor[any]()), v.Len())
 	for entry := v.MapRange(); entry.Next(); {
 		key := fmt.Sprint(entry.Key().Interface())
 		inner, err := c.convert(entry.Value().Interface(), find(key), depth+1)
@@ -192,7 +210,11 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 		if inner != nil {
 			value.Set(reflect.ValueOf(inner))
 		}
-		converted.SetMapIndex(entry.Key(), value)
+		if keyType == v.Type().Key() {
+			converted.SetMapIndex(entry.Key(), value)
+		} else {
+			converted.SetMapIndex(reflect.ValueOf(key), value)
+		}
 	}
 	return converted.Interface(), nil
 }
@@ -328,6 +350,12 @@ func (c mapConverter) duration(given time.Duration, w wanted) (any, error) {
 		return given, nil
 	}
 }
+
+// specialNames maps the numbers that are not finite to their names in the protobuf JSON mapping.
+var specialNames = map[string]string{"NaN": "NaN", "+Inf": "Infinity", "-Inf": "-Infinity"}
+
+// isSpecial reports whether a number is not finite. encoding/json refuses such numbers.
+func isSpecial(number float64) bool { return math.IsNaN(number) || math.IsInf(number, 0) }
 
 // encodesItself reports whether encoding/json calls a method of value to encode it.
 func encodesItself(value any) bool {
