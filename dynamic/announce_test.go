@@ -102,3 +102,29 @@ func TestAnnounce_Timeout(t *testing.T) {
 		})
 	}
 }
+
+// A handler that ends while its announcement is being published is no failure to publish.
+func TestAnnounce_EndOfTheHandlerIsNotLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		var log logLines
+		w := newWorldOn(t, b, dynamic.WithLogger(log.logger()))
+		w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+			<-time.After(300 * time.Millisecond)
+			return request, nil
+		})})
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if strings.HasSuffix(channel.Name, "CLAIM") { // the bus is busy until the handler has ended
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return b.Bus.Publish(ctx, channel, frame, report)
+		}
+		_, err := w.call(t, echo, "hi")
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.Zero(t, log.count("cannot send"), log.text.String())
+		assert.Zero(t, w.server.Stats().Unsent)
+	})
+}

@@ -293,12 +293,13 @@ func (s *Server) forget(r *Registration, end *registrationEnd) {
 }
 
 // publishToClient sends a response or a claim to a client. If that fails, publishToClient counts the
-// frame and logs a warning. ctx limits how long publishToClient waits for a busy bus.
+// frame and logs a warning, unless ctx was canceled: the request has then ended, and its client does
+// not need the frame any more. ctx limits how long publishToClient waits for a busy bus.
 func (s *Server) publishToClient(
 	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
 ) error {
 	err := s.bus.Publish(ctx, channel, frame, nil)
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		s.warnPublishFailed(method, channel, err)
 	}
 	return err

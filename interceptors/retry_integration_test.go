@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors"
@@ -118,6 +120,46 @@ func TestRetry_ForgedUnprocessedMark(t *testing.T) {
 		require.Error(t, err)
 		assert.True(t, dynamic.IsUnprocessed(err))
 		assert.Equal(t, tt.runs, runs.Load(), tt.method)
+	}
+}
+
+// deafBus is the bus of a client that receives nothing from servers.
+type deafBus struct{ bus.Bus }
+
+func (b deafBus) Subscribe(
+	ctx context.Context, channel bus.Channel, mode bus.Mode, _ bus.Handler,
+) (bus.Subscription, error) {
+	return b.Bus.Subscribe(ctx, channel, mode, func([]byte) {})
+}
+
+// TestRetry_LostSigns checks that a call whose announcement and response are both lost is repeated only if the method is
+// idempotent, because a server has run it.
+func TestRetry_LostSigns(t *testing.T) {
+	t.Parallel()
+	for method, want := range map[string]int32{testservice.Ask: 1, testservice.Look: 3, testservice.Set: 3} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var runs atomic.Int32
+				s := testservice.New(t, testservice.Config{
+					Handle: func(_ context.Context, request testservice.Text) (testservice.Text, error) {
+						runs.Add(1)
+						time.Sleep(500 * time.Millisecond) // longer than until the announcement
+						return request, nil
+					},
+				})
+				conn, err := dynamic.NewConn(deafBus{s.Bus}, s.Registry, interceptors.Retry(quick))
+				require.NoError(t, err)
+				client, err := dynamic.NewClient[testservice.Text, testservice.Text](conn, method)
+				require.NoError(t, err)
+				_, err = client.Call(t.Context(), wrapperspb.String("Rome"), dynamic.WithRequestTimeout(time.Minute))
+				require.Error(t, err)
+				facts, _ := errors.FactsOf(err)
+				assert.Equal(t, errors.ReasonNoSign, facts.Reason)
+				assert.Equal(t, want, runs.Load())
+				require.NoError(t, conn.Close())
+			})
+		})
 	}
 }
 
