@@ -76,3 +76,16 @@ func TestParseProto_OptionsWithoutTheirImport(t *testing.T) {
 	cured := protos("a.proto", `syntax = "proto3"; import "psrpc/options.proto"; import "options.proto";`+body, "options.proto", `syntax = "proto3"; message Mine {}`)
 	assert.NoError(t, New().ParseProto(cured, "a.proto"))
 }
+
+func TestParseProto_SourceThatTheParserPanicsAt(t *testing.T) {
+	t.Parallel()
+	const broken = "\"\\\xf0A0\x0f000!\x8a0\xf0\"\xf0\xf0\xf0\xf0!"
+	for _, files := range []fs.FS{
+		protos("a.proto", broken),
+		protos("a.proto", `syntax = "proto3"; import "b.proto";`, "b.proto", broken),
+	} {
+		err := New().ParseProto(files, "a.proto")
+		require.Error(t, err)
+		assert.Contains(t, err.Error(), ".proto: the parser failed", "the file is named")
+	}
+}

@@ -88,6 +88,9 @@ func (l *loader) load(path, source string) {
 		return
 	}
 	file, err := parseUnlinked(path, source, &l.syntax)
+	if failure, ok := errors.AsType[*SchemaError](err); ok {
+		l.missing.add(failure)
+	}
 	if err != nil {
 		return
 	}

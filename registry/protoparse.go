@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -76,8 +77,16 @@ func relinkInto(linked *protoregistry.Files, parsed *desc.FileDescriptor) (proto
 }
 
 // parseUnlinked parses one source without resolving its imports. It adds any syntax errors to
-// problems.
-func parseUnlinked(path, source string, problems *problemList) (*descriptorpb.FileDescriptorProto, error) {
+// problems. If the parser panics, as it does on some sources that are not valid UTF-8, parseUnlinked
+// returns a *SchemaError.
+func parseUnlinked(
+	path, source string, problems *problemList,
+) (file *descriptorpb.FileDescriptorProto, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			file, err = nil, &SchemaError{File: path, Err: fmt.Errorf("the parser failed: %v", p)}
+		}
+	}()
 	files, err := newParser(map[string]string{path: source}, problems).ParseFilesButDoNotLink(path)
 	if err != nil {
 		return nil, err
