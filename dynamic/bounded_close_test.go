@@ -169,6 +169,24 @@ func TestServer_KillWhileTheBrokerIsSilent(t *testing.T) {
 	})
 }
 
+// DeregisterTopic has no context: it is bounded by the timeout of the server.
+func TestRegistration_DeregisterTopicWhileTheBrokerIsSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newSilentBroker()
+		w := newFlowWorld(t, b, echoFlow)
+		require.NoError(t, w.service.RegisterTopic("Region", "a"))
+		b.silence()
+		requireWithin(t, time.Second, dynamic.DefaultServerTimeout, func() {
+			requireCode(t, errors.DeadlineExceeded, w.service.DeregisterTopic("Region", "a"))
+		})
+		requireCode(t, errors.NotFound, w.service.DeregisterTopic("Region", "a"))
+		require.Error(t, withCloseLimit(t, w.service.Close))
+		b.answer()
+		require.NoError(t, w.service.Close(t.Context()))
+	})
+}
+
 // Conns, streams and subscriptions have no context either: their Close is bounded by the timeout of the conn.
 func TestConn_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()

@@ -185,22 +185,32 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 
 // drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are already
 // being handled continue, and claimed requests may still be granted. drainEndpoint returns false if
-// there is no endpoint with this name.
-func (r *Registration) drainEndpoint(name string) bool {
+// there is no endpoint with this name. Otherwise it returns a channel that is closed when the bus
+// delivers no more requests. drainEndpoint does not wait for the bus, because a broker that does not
+// answer can block it for any time.
+func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	e := r.endpoints[name]
 	if e == nil || r.end != nil { // Close or Kill drains all endpoints.
+		end := r.end
 		r.mu.Unlock()
-		return e != nil
+		if e == nil {
+			return nil, false
+		}
+		return end.drained, true
 	}
 	delete(r.endpoints, name)
 	// Close does not find e in endpoints any more, so it waits for drainingEndpoints instead. Enter
 	// cannot fail: r.end is nil, and Close sets r.end before it closes drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
-	e.drain()
-	r.closeWhenIdle(e)
-	return true
+	done := make(chan struct{})
+	go func() { // Close waits for this goroutine by waiting for drainingEndpoints
+		e.drain()
+		r.closeWhenIdle(e)
+		close(done)
+	}()
+	return done, true
 }
 
 // closeWhenIdle makes e reject further requests and closes it once the requests and streams that it

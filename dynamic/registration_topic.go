@@ -21,7 +21,9 @@ func (r *Registration) RegisterTopic(method string, parts ...string) error {
 
 // DeregisterTopic stops accepting requests for a method on a topic. Running handlers continue, but
 // streams are closed. DeregisterTopic returns an error if the topic is not registered, or if the
-// registration has been closed or replaced.
+// registration has been closed or replaced. If the broker does not answer, DeregisterTopic returns an
+// error with code deadline_exceeded after the timeout of the server (see [WithServerTimeout]); the
+// topic is then deregistered in the background.
 func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 	return r.changeTopics(r.plansOfMethod, method, parts, r.deregisterTopics)
 }
@@ -133,7 +135,12 @@ func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo fun
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, r.server.options.timeout)
 	defer cancel()
-	return func() { r.drainEndpoint(name) }, r.openEndpoint(ctx, newEndpoint(plan, parts))
+	undo = func() {
+		if drained, ok := r.drainEndpoint(name); ok {
+			waitAtMost(r.server.options.timeout, drained)
+		}
+	}
+	return undo, r.openEndpoint(ctx, newEndpoint(plan, parts))
 }
 
 // takeInherited clears the field fromPredecessor of the endpoint with the given name and returns
@@ -175,8 +182,13 @@ func (r *Registration) deregisterTopic(plan *serverPlan, parts []string) error {
 	if err := transport.CheckTopic(plan.method, parts); err != nil {
 		return err
 	}
-	if !r.drainEndpoint(r.endpointName(plan.method, parts)) {
+	drained, ok := r.drainEndpoint(r.endpointName(plan.method, parts))
+	switch {
+	case !ok:
 		return errors.NewErrorf(errors.NotFound, "method %s: topic %.200q is not registered", plan.method.FullName(), parts)
+	case !waitAtMost(r.server.options.timeout, drained):
+		return errors.NewErrorf(errors.DeadlineExceeded,
+			"method %s: topic %.200q: the bus still delivers requests", plan.method.FullName(), parts)
 	}
 	return nil
 }
