@@ -64,7 +64,7 @@ func TestAnnounce_SlowHandler(t *testing.T) {
 	}
 }
 
-// A request that no server takes ends the call at the selection timeout. It may have been run, so
+// A request that no server takes ends the call just before the selection timeout. It may have been run, so
 // the error is not marked as unprocessed.
 func TestAnnounce_LostRequest(t *testing.T) {
 	t.Parallel()
@@ -80,7 +80,7 @@ func TestAnnounce_LostRequest(t *testing.T) {
 				facts, _ := errors.FactsOf(err)
 				assert.Equal(t, errors.ReasonNoSign, facts.Reason)
 				assert.False(t, dynamic.IsUnprocessed(err))
-				assert.Equal(t, dynamic.DefaultSelectionTimeout, time.Since(start))
+				assert.Equal(t, dynamic.DefaultSelectionTimeout*19/20, time.Since(start))
 				assert.LessOrEqual(t, runs.Load(), int64(1))
 			})
 		})

@@ -252,14 +252,19 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 }
 
 // nextDeadline returns the time at which the timer must expire, measured from c.started. While the
-// call awaits a sign, this is one selection timeout after from, but no later than the timeout of
-// the call.
+// call awaits a sign, this is a little less than the selection timeout after from, so that the
+// caller has the error within the selection timeout. If the timeout of the call is no longer than
+// that, the call does not await a sign.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
 	}
-	c.signDeadline = min(from+c.plan.conn.options.selectionTimeout, c.timeout)
-	c.awaitsSign = c.signDeadline < c.timeout
+	wait := c.plan.conn.options.selectionTimeout
+	if c.awaitsSign = from+wait < c.timeout; c.awaitsSign {
+		c.signDeadline = from + wait - wait/20
+	} else {
+		c.signDeadline = c.timeout
+	}
 	return c.signDeadline
 }
 

@@ -21,9 +21,9 @@ func TestUnaryCall_LateTimer(t *testing.T) {
 		elapsed, timeout time.Duration
 		want             time.Duration // the shortest new signDeadline
 	}{
-		"late":                     {1500 * time.Millisecond, time.Minute, 2500 * time.Millisecond},
+		"late":                     {1500 * time.Millisecond, time.Minute, 2450 * time.Millisecond},
 		"late, close to the end":   {1500 * time.Millisecond, 2 * time.Second, 2 * time.Second},
-		"very late, still in time": {50 * time.Second, time.Minute, 51 * time.Second},
+		"very late, still in time": {50 * time.Second, time.Minute, 50950 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
