@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 )
 
 // Driver creates a bus from a URL. It returns when the bus is ready for use, or returns an error if
@@ -45,7 +46,7 @@ func MustRegister(scheme string, driver Driver) {
 // for the scheme. In the last case, the error suggests which package to import. No error repeats a
 // part of the URL that may belong to a password.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
-	u, err := parseURL(rawURL)
+	u, err := busurl.Parse(rawURL)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -133,6 +134,10 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 
 // ID returns the client ID, which identifies the conn to servers.
 func (c *Conn) ID() string { return c.options.id }
+
+// Format implements fmt.Formatter. It prints the type and the ID only, because the fields change while
+// they are printed, and those of the bus may contain passwords.
+func (c *Conn) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Conn(%s)", c.ID()) }
 
 // Stats returns the current counters of the conn.
 func (c *Conn) Stats() ConnStats {

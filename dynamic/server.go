@@ -3,6 +3,7 @@ package dynamic
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -150,6 +151,10 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 
 // ID returns the ID that identifies the server on the bus. See [WithServerID].
 func (s *Server) ID() string { return s.options.id }
+
+// Format implements fmt.Formatter. It prints the type and the ID only, because the fields change while
+// they are printed, and those of the bus may contain passwords.
+func (s *Server) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Server(%s)", s.ID()) }
 
 // Stats returns the current counters.
 func (s *Server) Stats() ServerStats {

@@ -2,6 +2,8 @@ package natsbus
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,6 +155,10 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	}
 	return b, nil
 }
+
+// Format implements fmt.Formatter. It prints the name of the type only, because the fields may
+// contain passwords and change while they are printed.
+func (b *Bus) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "natsbus.Bus") }
 
 // conn returns the current connection.
 func (b *Bus) conn() *nats.Conn { return b.nc.Load() }

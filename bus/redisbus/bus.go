@@ -2,6 +2,8 @@ package redisbus
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,6 +119,10 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	}
 	return b, nil
 }
+
+// Format implements fmt.Formatter. It prints the name of the type only, because the fields may
+// contain passwords and change while they are printed.
+func (b *Bus) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redisbus.Bus") }
 
 // supervisorFor returns the supervisor that handles channel. If there is none yet, supervisorFor
 // creates and starts one, and waits until it has connected.

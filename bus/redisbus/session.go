@@ -113,7 +113,7 @@ func (s *session) start() {
 // fail ends the session with an error that wraps cause. If the session has already ended, fail does
 // nothing.
 func (s *session) fail(cause error) {
-	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: connection to redis lost: %w", cause))
+	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: connection to redis lost: %w", withoutArguments(cause)))
 }
 
 // failToConnect is like fail, but for a session that is not active yet.

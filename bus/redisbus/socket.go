@@ -70,7 +70,7 @@ func dialSocket(ctx context.Context, node *redis.Client, credentials *credential
 	}
 	if err != nil {
 		_, _ = s.client.Close(), conn.Close() // err already describes the failure
-		return nil, err
+		return nil, withoutArguments(err)
 	}
 	s.reader, s.writer = bufio.NewReaderSize(s, bufferSize), bufio.NewWriterSize(s, bufferSize)
 	return s, nil

@@ -154,7 +154,7 @@ func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	defer cancel()
 	node, err := b.topology.node(ctx, sup.channel)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node to connect to: %w", err)
+		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node to connect to: %w", withoutArguments(err))
 	}
 	s := newSession(sup, node.WithTimeout(b.options.probeInterval))
 	sup.attach(s)

@@ -2,6 +2,8 @@ package plugin
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -79,6 +81,10 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 	}()
 	return h, nil
 }
+
+// Format implements fmt.Formatter. It prints the name of the type only, because the fields change
+// while they are printed.
+func (h *Host) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "plugin.Host") }
 
 // emit calls the event handler with e. If the handler panics, emit logs the panic.
 func (h *Host) emit(e Event) {

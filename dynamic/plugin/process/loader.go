@@ -2,10 +2,12 @@ package process
 
 import (
 	"context"
-	"net/url"
+	"fmt"
+	"io"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
 
@@ -28,11 +30,10 @@ var _ plugin.Loader = (*Loader)(nil)
 // NewLoader removes these copies and kills the descendants of the processes. It keeps the copies of
 // running hosts.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
-	u, err := url.Parse(busURL)
+	u, err := busurl.Parse(busURL)
 	switch {
-	case err != nil: // err contains the URL and thus perhaps a password, so it is not wrapped
-		return nil, errors.NewErrorf(errors.InvalidArgument,
-			"process plugins: cannot parse the URL of the bus: percent-encode the user name and the password")
+	case err != nil:
+		return nil, errors.NewErrorf(errors.InvalidArgument, "process plugins: cannot parse the URL of the bus: %w", err)
 	case u.Scheme == "" || u.Scheme == "local":
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"process plugins: other processes cannot reach the bus %s://: use redis:// or nats://", u.Scheme)
@@ -41,6 +42,10 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	privatecopy.RemoveStale(l.options.directory, copyPrefix, func(folder string) { killMarked(markOf(folder)) })
 	return l, nil
 }
+
+// Format implements fmt.Formatter. It prints the name of the type only, because the URL may contain a
+// password.
+func (Loader) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "process.Loader") }
 
 // Name returns "process".
 func (*Loader) Name() string { return "process" }

@@ -1,4 +1,4 @@
-package bus
+package busurl
 
 import (
 	"net"
@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 )
 
 // encodeHint tells the user how to correct a URL that cannot be parsed because of its password.
@@ -17,10 +16,10 @@ const encodeHint = "percent-encode the user name and the password (/ as %2F, ? a
 // urlScheme matches the scheme of a URL that has an authority.
 var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// parseURL parses the URL of a bus. It refuses URLs in which a part of the password has become the
+// Parse parses the URL of a bus. It refuses URLs in which a part of the password has become the
 // host, the path, a parameter or the fragment, because drivers name these parts in their errors.
 // Its own errors repeat the scheme only: the text of package url's errors may contain the password.
-func parseURL(rawURL string) (*url.URL, error) {
+func Parse(rawURL string) (*url.URL, error) {
 	scheme := strings.TrimSuffix(urlScheme.FindString(rawURL), "://")
 	u, err := url.Parse(rawURL)
 	switch {
@@ -60,7 +59,7 @@ func hasStrayUserinfo(u *url.URL) bool {
 	for parameter := range strings.SplitSeq(u.RawQuery, "&") {
 		// An @ after a valid name belongs to the value of the parameter.
 		name, _, hasValue := strings.Cut(parameter, "=")
-		if strings.Contains(parameter, "@") && (u.User == nil || !hasValue || !busurl.IsParameterName(name)) {
+		if strings.Contains(parameter, "@") && (u.User == nil || !hasValue || !IsParameterName(name)) {
 			return true
 		}
 	}

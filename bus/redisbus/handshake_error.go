@@ -1,0 +1,24 @@
+package redisbus
+
+import (
+	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// repeatedArguments is the text in an error reply of Redis before the arguments of an unknown
+// command. AUTH and HELLO may be unknown, because a server can rename commands.
+const repeatedArguments = ", with args beginning with:"
+
+// withoutArguments returns an error of a handshake without the arguments of the command that has
+// failed, because a password may be among them.
+func withoutArguments(err error) error {
+	if err == nil {
+		return nil
+	}
+	before, _, found := strings.Cut(err.Error(), repeatedArguments)
+	if !found {
+		return err
+	}
+	return errors.New(before + ": the server does not know the command with which a client authenticates itself")
+}
