@@ -118,7 +118,7 @@ func (s *session) fail(cause error) {
 
 // failToConnect is like fail, but for a session that is not active yet.
 func (s *session) failToConnect(cause error) {
-	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: cannot connect to redis: %w", cause))
+	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: cannot connect to redis: %w", withoutArguments(cause)))
 }
 
 // err returns the error that ended the session, or nil if the session has not ended. If the bus is
