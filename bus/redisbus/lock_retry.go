@@ -34,7 +34,7 @@ func canRetryLock(err error) bool {
 		return true
 	}
 	switch replyCode(err) {
-	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN":
+	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "LOADING":
 		return true
 	}
 	return false

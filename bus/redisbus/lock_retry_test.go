@@ -1,10 +1,12 @@
 package redisbus_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -131,6 +133,47 @@ func TestBus_LocksRefused(t *testing.T) {
 			require.Eventually(t, func() bool { return b.Stats().DroppedBy[code] == 3 }, waitTimeout, waitTimeout/1000)
 			assert.EqualValues(t, 3, b.Stats().Dropped)
 			assert.Empty(t, busEvents)
+		})
+	}
+}
+
+// Each error with which Redis refuses a lock is told by its code, and the lock is taken if Redis
+// grants it a moment later.
+func TestBus_LocksRefusedByAnyError(t *testing.T) {
+	t.Parallel()
+	for code, passes := range map[string]bool{
+		"TRYAGAIN": true, "CLUSTERDOWN": true, "MASTERDOWN": true, "LOADING": true, "READONLY": true,
+		"OOM": false, "NOPERM": false, "MISCONF": false, "NOREPLICAS": false, "ERR": false,
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			var refusals atomic.Int64 // how many locks are still to be refused
+			_, client := newFakeRedis(t, func(w *bufio.Writer, command []string) bool {
+				if command[0] != "set" || refusals.Add(-1) < 0 {
+					return false
+				}
+				fmt.Fprintf(w, "-%s no lock now\r\n", code)
+				return true
+			})
+			busEvents := make(events, 10)
+			b, err := redisbus.New(client, busEvents.handler())
+			require.NoError(t, err)
+			defer b.Close()
+			channel := bus.Channel{Name: "queue"}
+			got := listen(t, b, channel, bus.Queue)
+			if passes {
+				refusals.Store(1)
+				require.NoError(t, b.Publish(t.Context(), channel, []byte("late"), nil))
+				assert.Equal(t, "late", <-got)
+				assert.Zero(t, b.Stats().Dropped)
+			}
+			if code == "READONLY" {
+				return // the bus connects again, as another test shows
+			}
+			refusals.Store(math.MaxInt64)
+			require.NoError(t, b.Publish(t.Context(), channel, []byte("lost"), nil))
+			require.ErrorContains(t, busEvents.next(t, bus.Dropped).Err, code+" no lock now")
+			assert.Equal(t, map[string]uint64{code: 1}, b.Stats().DroppedBy)
 		})
 	}
 }
