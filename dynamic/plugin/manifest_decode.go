@@ -88,15 +88,15 @@ func (m *Manifest) check() error {
 	}
 	problem(m.Limits.Timeout >= 0 && m.Limits.Memory >= 0 && m.Limits.Instances >= 0,
 		"field limits: limits must not be negative")
-	for _, argument := range m.Args {
-		problem(!strings.ContainsRune(argument, 0), "field args: %q contains a NUL byte", argument)
+	for i, argument := range m.Args {
+		problem(!strings.ContainsRune(argument, 0), "field args: entry %d contains a NUL byte", i+1)
 	}
-	for _, entry := range m.Env {
+	for i, entry := range m.Env { // errors do not repeat entries, because these may contain secrets
 		name, _, found := strings.Cut(entry, "=")
 		problem(found && name != "" && !strings.ContainsRune(entry, 0),
-			"field env: %q is not of the form name=value", entry)
-		problem(!strings.HasPrefix(name, reservedEnvPrefix),
-			"field env: %q: names with the prefix %s are reserved for the loader", entry, reservedEnvPrefix)
+			"field env: entry %d is not of the form name=value", i+1)
+		problem(!found || !strings.HasPrefix(name, reservedEnvPrefix),
+			"field env: %q: names with the prefix %s are reserved for the loader", name, reservedEnvPrefix)
 	}
 	return errors.Join(problems...)
 }

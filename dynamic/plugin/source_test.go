@@ -53,9 +53,9 @@ func TestParseManifest_ReportsInvalidFields(t *testing.T) {
 		`{"loader":"x","code":"y","services":["a..b"]}`:      `field services: "a..b" is not a full service name`,
 		`{"loader":"x","code":"y","wire_names":{"a":"b"}}`:   `field wire_names: "a" has no descriptor: set the field descriptors`,
 		`{"loader":"x","code":"y","limits":{"memory":-1}}`:   "field limits: limits must not be negative",
-		`{"loader":"x","code":"y","args":["\u0000"]}`:        `field args: "\x00" contains a NUL byte`,
-		`{"loader":"x","code":"y","env":["x"]}`:              `field env: "x" is not of the form name=value`,
-		`{"loader":"x","code":"y","env":["DYNPSRPC_BUS=x"]}`: `field env: "DYNPSRPC_BUS=x": names with the prefix DYNPSRPC_ are reserved for the loader`,
+		`{"loader":"x","code":"y","args":["\u0000"]}`:        `field args: entry 1 contains a NUL byte`,
+		`{"loader":"x","code":"y","env":["x"]}`:              `field env: entry 1 is not of the form name=value`,
+		`{"loader":"x","code":"y","env":["DYNPSRPC_BUS=x"]}`: `field env: "DYNPSRPC_BUS": names with the prefix DYNPSRPC_ are reserved for the loader`,
 	} {
 		_, err := plugin.ParseManifest([]byte(manifest))
 		require.EqualError(t, err, expected, manifest)

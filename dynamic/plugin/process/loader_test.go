@@ -45,6 +45,7 @@ func TestLoader_RunsAProgram(t *testing.T) {
 		assert.Contains(t, environment, expected)
 	}
 	assert.NotContains(t, environment, "SECRET")
+	assert.NotContains(t, environment, "DYNPSRPC_BUS=", "programs that handlers start would inherit it")
 
 	require.NoError(t, f.host.Unload(t.Context(), "greeter"))
 	_, err = f.call("")

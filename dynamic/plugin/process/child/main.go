@@ -31,11 +31,18 @@ const (
 // handlers for up to [DrainTimeout] and returns. If an error occurs, Main writes the error to
 // standard error and exits with status 1.
 //
+// When register has returned, Main removes DYNPSRPC_BUS from the environment, so that programs that
+// handlers start do not inherit the password in the URL.
+//
 // The context passed to register ends when the program is asked to stop. Use this context for
 // background work that register starts.
 func Main(register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := run(ctx, environment{os.Getenv, os.Stdin, os.Stdout}, register, opts...)
+	err := run(ctx, environment{os.Getenv, os.Stdin, os.Stdout}, func(ctx context.Context, server *dynamic.Server) error {
+		// Programs that handlers start must not inherit a password.
+		defer os.Unsetenv(childproto.EnvBus) //nolint:errcheck // it only fails for invalid names
+		return register(ctx, server)
+	}, opts...)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "plugin:", err)
