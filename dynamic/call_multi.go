@@ -21,8 +21,8 @@ import (
 // reading. Further responses are discarded and counted in the field Unmatched of [ConnStats].
 const maxResponses = 10_000
 
-// maxResponseBytes is the maximum total size of the messages in these responses. A single message may
-// have any size.
+// maxResponseBytes is the maximum total size, in bytes, of the responses that a multi call buffers.
+// If no other response is buffered, a response of any size is accepted.
 const maxResponseBytes = 256 << 20
 
 // multiCall is the state of one multi call, which every server answers. Bus callbacks append

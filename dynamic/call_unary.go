@@ -252,9 +252,9 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 }
 
 // nextDeadline returns the time at which the timer must expire, measured from c.started. While the
-// call awaits a sign, this is a little less than the selection timeout after from, so that the
-// caller has the error within the selection timeout. If the timeout of the call is no longer than
-// that, the call does not await a sign.
+// call awaits a sign of a server, the timer expires slightly less than one selection timeout after
+// the time from. The caller then gets the error within the selection timeout. If the call itself
+// times out earlier, it no longer awaits a sign, and the timer expires at the timeout of the call.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -306,7 +306,7 @@ func (c *unaryCall) isFinal(response *wire.Response) bool {
 // serverError returns the error in a response, with the server's code, text and details. If the
 // response is marked as unprocessed, the error is marked too.
 func serverError(response *wire.Response) error {
-	// If a detail is malformed, the caller gets the error without it.
+	// If a detail of the error cannot be decoded, the caller still gets the error.
 	_ = response.DecodeDetails()
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
@@ -319,8 +319,9 @@ func serverError(response *wire.Response) error {
 // request to that server. If no more claims are expected, it ends the selection.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil {
-		// A psrpc server has claimed a request that it need not have claimed, or a server has declined
-		// a request because the broker has refused to assign it. The call ends if all servers decline.
+		// This call needs no claims, but one has arrived. Either a psrpc server has sent it, or a
+		// server declines the request because the broker has refused to assign it. If all servers
+		// decline, the call ends.
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, new(selection.Membership))
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)

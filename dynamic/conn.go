@@ -34,9 +34,9 @@ type Conn struct {
 	lateResponses selection.LateResponses
 	stats         connCounters
 	streams       streamTable
-	// decompressed limits the memory of decompressed stream messages.
+	// decompressed limits the memory that decompressed stream messages use.
 	decompressed transport.Budget
-	// skewLog limits how often servers with wrong clocks are logged.
+	// skewLog limits how often the conn logs warnings about servers with wrong clocks.
 	skewLog logthrottle.Throttle
 	// messageDedup recognizes stream messages that the bus delivers a second time. They are
 	// dropped.
@@ -50,7 +50,7 @@ type Conn struct {
 	// goroutines counts the goroutines for which Close waits. None is added after ctx has ended.
 	goroutines sync.WaitGroup
 	closeOnce  sync.Once
-	// released is closed when the conn has been closed and nothing of it is left.
+	// released is closed when all subscriptions and goroutines of the closed conn have ended.
 	released chan struct{}
 
 	mu          sync.Mutex
@@ -135,8 +135,9 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 // ID returns the client ID, which identifies the conn to servers.
 func (c *Conn) ID() string { return c.options.id }
 
-// Format implements fmt.Formatter. It prints the type and the ID only, because the fields change while
-// they are printed, and those of the bus may contain passwords.
+// Format implements fmt.Formatter. It prints only the type and the ID. The default format would
+// print all fields, which other goroutines may change and which may contain the passwords of the
+// bus.
 func (c *Conn) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Conn(%s)", c.ID()) }
 
 // Stats returns the current counters of the conn.
@@ -156,9 +157,10 @@ func (c *Conn) Stats() ConnStats {
 // [errors.ErrClientClosed]. When Close returns nil, the bus delivers nothing more to the conn, and
 // the conn's goroutines have ended. Close may be called more than once.
 //
-// If the broker does not answer, or an interceptor does not return, Close returns an error with code
-// deadline_exceeded after 3 seconds, or after the timeout of the conn if that is longer (see
-// [WithClientTimeout]). The rest then ends in the background.
+// If the broker does not answer, or an interceptor does not return, Close returns an error with
+// code deadline_exceeded. It does so after 3 seconds, or after the timeout of the conn if that is
+// longer (see [WithClientTimeout]). The remaining subscriptions and goroutines then end in the
+// background.
 func (c *Conn) Close() error {
 	c.cancel(errors.ErrClientClosed)
 	c.closeOnce.Do(func() { go c.release() })
@@ -169,7 +171,7 @@ func (c *Conn) Close() error {
 		"client %s: the bus has not ended all subscriptions, or goroutines are still running", c.ID())
 }
 
-// closeTimeout returns how long Close of the conn and of its subscriptions wait.
+// closeTimeout returns the time after which Conn.Close and Subscription.Close stop waiting.
 func (c *Conn) closeTimeout() time.Duration { return max(c.options.timeout, DefaultClientTimeout) }
 
 // release ends the subscriptions of a closed conn and waits for its goroutines.

@@ -24,7 +24,8 @@ import (
 // numeric field is sent in nanoseconds. A message with unknown fields is refused, because JSON
 // would lose them.
 //
-// Unknown fields in JSON or in a map are errors unless [WithDiscardUnknown] is used.
+// A field in JSON or in a map that the schema does not have is an error, unless
+// [WithDiscardUnknown] is used.
 //
 // If the request cannot be converted to the method's request type, it is not sent, and Invoke fails
 // with the code [errors.InvalidArgument]. Otherwise, Invoke returns the same errors as [NewClient]

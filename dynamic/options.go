@@ -36,7 +36,7 @@ const (
 	DefaultDecompressionMemory = 256 << 20
 )
 
-// decompressionOptions limits what the frames that psrpc peers have compressed may become.
+// decompressionOptions holds the limits for frames that psrpc peers have compressed.
 type decompressionOptions struct {
 	maxRatio  int // 0 means the default
 	maxMemory int // bytes
@@ -47,10 +47,10 @@ type compressionRatioOption int
 func (r compressionRatioOption) applyServer(o *serverOptions) { o.decompressed.maxRatio = int(r) }
 func (r compressionRatioOption) applyConn(o *connOptions)     { o.decompressed.maxRatio = int(r) }
 
-// WithMaxCompressionRatio limits how many times larger a frame that psrpc has compressed may become
-// when it is decompressed. The limit does not apply to frames that become at most 2 MiB large. Frames
-// beyond it are dropped and counted as bad frames. By default, or if ratio is zero or negative, the
-// limit is [DefaultMaxCompressionRatio].
+// WithMaxCompressionRatio limits the ratio of the decompressed size of a frame to its compressed
+// size. Only psrpc peers compress frames. The limit does not apply to frames that are at most 2 MiB
+// large after decompression. Frames with a higher ratio are dropped and counted as bad frames. By
+// default, or if ratio is zero or negative, the limit is [DefaultMaxCompressionRatio].
 func WithMaxCompressionRatio(ratio int) Option { return compressionRatioOption(max(ratio, 0)) }
 
 type decompressionMemoryOption int
@@ -58,12 +58,17 @@ type decompressionMemoryOption int
 func (m decompressionMemoryOption) applyServer(o *serverOptions) { o.decompressed.maxMemory = int(m) }
 func (m decompressionMemoryOption) applyConn(o *connOptions)     { o.decompressed.maxMemory = int(m) }
 
-// WithDecompressionMemory limits the total size in bytes of the frames that psrpc has compressed and
-// that a server or conn keeps decompressed. These are the requests that wait for a grant or are being
-// handled, and the stream messages that no one has read. A server answers further requests to queue,
-// single_server and MULTI methods with code resource_exhausted, and does not claim others; it counts
-// them in [ServerStats].Refused. Further stream messages are dropped and counted as overflowed. By
-// default, or if bytes is zero or negative, the limit is [DefaultDecompressionMemory].
+// WithDecompressionMemory limits the total size in bytes of the decompressed frames that a server
+// or conn keeps in memory. Only psrpc peers compress frames. A server keeps requests while they
+// wait for a grant or are being handled. Servers and conns keep stream messages until they are
+// read.
+//
+// When the limit is reached, a server refuses further compressed requests and counts them in the
+// field Refused of [ServerStats]. It answers requests to queue, single_server and MULTI methods
+// with code resource_exhausted. It does not claim requests to other methods. Servers and conns drop
+// further compressed stream messages and count them as overflowed.
+//
+// By default, or if bytes is zero or negative, the limit is [DefaultDecompressionMemory].
 func WithDecompressionMemory(bytes int) Option {
 	if bytes <= 0 {
 		bytes = DefaultDecompressionMemory

@@ -35,7 +35,7 @@ func (o *connOptions) adaptiveSelection() SelectionOpts {
 	return SelectionOpts{AffinityTimeout: o.selectionTimeout, ShortCircuitTimeout: DefaultShortCircuitTimeout}
 }
 
-// decompression returns the limits of compressed frames.
+// decompression returns the limits for compressed frames.
 func (o *connOptions) decompression() transport.Limits {
 	return transport.Limits{MaxSize: o.maxFrameSize, MaxRatio: o.decompressed.maxRatio}
 }

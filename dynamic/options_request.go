@@ -131,21 +131,22 @@ func WithMetadata(metadata map[string]string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.metadata = metadata })
 }
 
-// InvokeOption configures the Invoke functions and [Publish]. It can be passed to [NewConn], for all
-// calls, or to a single call.
+// InvokeOption configures the Invoke functions and [Publish]. It can be passed to a single call, or
+// to [NewConn] for all calls.
 type InvokeOption interface {
 	ConnOption
 	RequestOption
 }
 
-// WithDiscardUnknown makes the Invoke functions and [Publish] ignore fields and names of enum values
-// that the schema does not have, in a json.RawMessage or a map. For a stream it is passed to
-// [InvokeStream]. By default, they are errors.
+// WithDiscardUnknown makes the Invoke functions and [Publish] ignore fields and names of enum
+// values that the schema does not have. By default, such a field or name in a json.RawMessage or a
+// map is an error. For a stream, pass the option to [InvokeStream].
 func WithDiscardUnknown() InvokeOption { return discardUnknownOption{} }
 
 type discardUnknownOption struct{}
 
 func (discardUnknownOption) applyConn(o *connOptions) { o.discardUnknown = true }
 
-// applyRequest does nothing, because Conn.discardsUnknown looks for the option itself.
+// applyRequest does nothing, because Conn.discardsUnknown searches the options for
+// discardUnknownOption.
 func (discardUnknownOption) applyRequest(*requestOptions) {}

@@ -42,7 +42,7 @@ type serverOptions struct {
 	interceptors serverInterceptors
 }
 
-// decompression returns the limits of compressed frames.
+// decompression returns the limits for compressed frames.
 func (o *serverOptions) decompression() transport.Limits {
 	return transport.Limits{MaxSize: o.maxFrameSize, MaxRatio: o.decompressed.maxRatio}
 }

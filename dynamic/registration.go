@@ -50,7 +50,7 @@ type Registration struct {
 	changeMu sync.RWMutex
 
 	mu sync.Mutex
-	// end is nil until Close or Kill is called. The registration is then closed.
+	// end is the state of the end of the registration. It is nil until Close or Kill is called.
 	end       *registrationEnd
 	replaced  bool
 	endpoints map[string]*endpoint // keyed by endpoint.name
@@ -185,9 +185,9 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 
 // drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are already
 // being handled continue, and claimed requests may still be granted. drainEndpoint returns false if
-// there is no endpoint with this name. Otherwise it returns a channel that is closed when the bus
-// delivers no more requests. drainEndpoint does not wait for the bus, because a broker that does not
-// answer can block it for any time.
+// there is no endpoint with this name. Otherwise, it returns a channel that is closed when the bus
+// delivers no more requests. drainEndpoint does not wait for the bus, because the wait has no end
+// if the broker does not answer.
 func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	e := r.endpoints[name]

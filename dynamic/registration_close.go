@@ -11,21 +11,23 @@ import (
 
 const (
 	// closeGrace is how long Close waits for the bus after its context has ended. A bus that works
-	// needs less, so a context that ends while nothing else is left to do is no error.
+	// needs less time. Close therefore succeeds if its context ends while only the bus still has
+	// work to do.
 	closeGrace = 100 * time.Millisecond
 	// killGrace is how long Kill waits for the bus before it cancels the contexts of the handlers.
-	// Meanwhile the clients of streams are notified.
+	// During this time, the clients of open streams are told that their streams are closed.
 	killGrace = time.Second
 )
 
-// registrationEnd is the end of a registration, which all calls to Close and Kill share. It runs on
-// a goroutine of its own, because a bus whose broker does not answer can block it for any time.
+// registrationEnd is the state of the end of a registration. All calls to Close and Kill share it.
+// The method runEnd runs on a goroutine of its own, because it waits for the bus, and the wait has
+// no end if the broker does not answer.
 type registrationEnd struct {
 	endpoints []*endpoint
 	// drained is closed when the bus delivers no more requests and all streams have been closed.
 	drained chan struct{}
-	// abandoned ends when the subscriptions to grants and cancellations are to be closed although
-	// handlers are still running. abandon ends it.
+	// abandoned ends when runEnd must no longer wait for running handlers. runEnd then closes the
+	// subscriptions to grants and cancellations. The function abandon ends abandoned.
 	abandoned context.Context //nolint:containedctx // it has the lifetime of the registration's end
 	abandon   context.CancelFunc
 	// released is closed when all subscriptions of the registration have been closed.
@@ -34,9 +36,9 @@ type registrationEnd struct {
 
 // Close stops accepting requests for the service and waits for running handlers to return. If ctx
 // ends first, Close cancels the contexts of the handlers and returns an error that wraps ctx.Err().
-// It does the same if the bus has not ended all subscriptions, for example because the broker does
-// not answer; they are then ended in the background. Close returns at most 0.2 s after ctx has
-// ended.
+// It also does so if the bus has not ended all subscriptions by then, for example because the
+// broker does not answer. The bus then ends them in the background. Close returns at most 0.2 s
+// after ctx has ended.
 //
 // Every call to Close waits for running handlers, not just the first. After Close, the service can
 // be registered again, unless this registration has been replaced (see [Registration.Replace]).
@@ -64,8 +66,9 @@ func (r *Registration) endError(err error, problem string) error {
 }
 
 // Kill stops accepting requests for the service and cancels the contexts of running handlers. It
-// does not wait for the handlers to return. If the broker does not answer, Kill returns after the
-// timeout of the server (see [WithServerTimeout]), and the subscriptions end in the background.
+// does not wait for the handlers to return. If the broker does not answer, Kill returns one second
+// after the timeout of the server (see [WithServerTimeout]). The subscriptions then end in the
+// background.
 func (r *Registration) Kill() {
 	end := r.startEnd()
 	defer r.server.forget(r, end)
@@ -76,8 +79,8 @@ func (r *Registration) Kill() {
 	waitAtMost(r.server.options.timeout, end.released)
 }
 
-// startEnd starts the end of the registration, unless it has already started. It prevents further
-// changes of topics.
+// startEnd starts to end the registration, unless this has already been started. From then on,
+// topics can be neither registered nor deregistered.
 func (r *Registration) startEnd() *registrationEnd {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -93,8 +96,9 @@ func (r *Registration) startEnd() *registrationEnd {
 	return r.end
 }
 
-// runEnd ends the subscriptions of the registration: those to requests at once, and those that
-// running requests need when the requests have ended or have been abandoned.
+// runEnd ends the subscriptions of the registration. It ends the subscriptions to requests at once.
+// Those to grants and cancellations are needed until the running requests have ended or have been
+// abandoned.
 func (r *Registration) runEnd(end *registrationEnd) {
 	forEachConcurrently(end.endpoints, (*endpoint).drain)
 	close(end.drained)
@@ -135,7 +139,8 @@ func (r *Registration) waitIdle(ctx context.Context, endpoints []*endpoint) erro
 	return waitFor(ctx, r.drainingEndpoints.Close())
 }
 
-// maxConcurrentCloses is how many endpoints of a registration wait for the bus at the same time.
+// maxConcurrentCloses is the maximum number of endpoints of a registration that wait for the bus at
+// the same time.
 const maxConcurrentCloses = 256
 
 // forEachConcurrently calls f for all endpoints concurrently and waits until all calls have
@@ -169,8 +174,8 @@ func waitFor(ctx context.Context, done <-chan struct{}) error {
 	}
 }
 
-// waitWithGrace waits until done is closed. It returns the error of ctx if done is still open a
-// closeGrace after ctx has ended.
+// waitWithGrace waits until done is closed. If ctx ends first, waitWithGrace waits for closeGrace
+// longer. If done is still open then, it returns the error of ctx.
 func waitWithGrace(ctx context.Context, done <-chan struct{}) error {
 	if err := waitFor(ctx, done); err != nil && !waitAtMost(closeGrace, done) {
 		return err

@@ -21,9 +21,9 @@ func (r *Registration) RegisterTopic(method string, parts ...string) error {
 
 // DeregisterTopic stops accepting requests for a method on a topic. Running handlers continue, but
 // streams are closed. DeregisterTopic returns an error if the topic is not registered, or if the
-// registration has been closed or replaced. If the broker does not answer, DeregisterTopic returns an
-// error with code deadline_exceeded after the timeout of the server (see [WithServerTimeout]); the
-// topic is then deregistered in the background.
+// registration has been closed or replaced. If the broker does not answer, DeregisterTopic returns
+// an error with code deadline_exceeded after the timeout of the server (see [WithServerTimeout]).
+// The topic is then deregistered in the background.
 func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 	return r.changeTopics(r.plansOfMethod, method, parts, r.deregisterTopics)
 }

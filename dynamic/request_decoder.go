@@ -36,8 +36,8 @@ type DecoderOption interface {
 // generated Go type if the program contains it, and into dynamicpb messages otherwise. Package
 // dynamic/fastdecode provides a faster decoder.
 //
-// The decoder does not know the registry. If messages may contain extensions, use
-// [WithMethodDecoder].
+// The decoder cannot find extensions that are defined in the registry. If messages may contain
+// extensions, use [WithMethodDecoder].
 func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
 	if decoder == nil {
 		return decoderOption(nil)
@@ -47,8 +47,8 @@ func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
 	})
 }
 
-// MethodDecoder is like [RequestDecoder] but gets the method. The method's service finds the
-// extensions of its messages: it is a resolver for proto.UnmarshalOptions.
+// MethodDecoder is like [RequestDecoder], but its argument is the method. To decode extensions, use
+// the service of the method as the resolver in proto.UnmarshalOptions.
 type MethodDecoder func(method *registry.Method) (decode func(encoded []byte) (proto.Message, error), err error)
 
 // WithMethodDecoder is like [WithRequestDecoder] with a [MethodDecoder].

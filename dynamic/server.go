@@ -42,14 +42,14 @@ type Server struct {
 	// streams limits the number of open streams. silentStreams limits the number of open streams
 	// whose client has not announced a keepalive interval.
 	streams, silentStreams semaphore.Semaphore
-	// decompressed limits the memory of decompressed requests and stream messages.
+	// decompressed limits the memory that decompressed requests and stream messages use.
 	decompressed transport.Budget
 	workers      *lifecycle.WorkerPool[task]
 	announcers   announcerPool
 	stats        serverCounters
 	unsentLog    logthrottle.Throttle
-	// skewLog limits how often clients with wrong clocks are logged, because a peer can use any
-	// number of client IDs.
+	// skewLog limits how often the server logs warnings about clients with wrong clocks. Otherwise,
+	// a peer that uses many client IDs could flood the log.
 	skewLog logthrottle.Throttle
 	done    chan struct{}
 
@@ -94,16 +94,16 @@ type ServerStats struct {
 	// Waiting is the number of stream messages that are currently buffered and have not yet been
 	// read by a handler.
 	Waiting uint64
-	// Unsent is the number of claims, responses and acknowledgements of new streams that the bus did
-	// not accept, for example because the broker is unreachable, or because a client's ID does not
-	// fit into a NATS subject.
+	// Unsent is the number of claims, responses and acknowledgements of new streams that the bus
+	// did not accept. For example, the broker may be unreachable, or a client's ID may not fit into
+	// a NATS subject.
 	Unsent uint64
 	// Evicted is the number of requests that the server dropped while they waited for a grant. This
 	// happens if too many requests wait or if a request waits for too long. See
 	// [WithMaxPendingClaims] and [WithGrantTimeout].
 	Evicted uint64
-	// Refused is the number of streams that the server refused because too many streams were open,
-	// and of compressed requests that it refused because others use up the memory for them. See
+	// Refused is the number of streams and compressed requests that the server refused. It refuses
+	// streams if too many are open, and compressed requests if the memory for them is used up. See
 	// [WithMaxStreams], [WithMaxStreamsWithoutKeepalive] and [WithDecompressionMemory].
 	Refused uint64
 }
@@ -152,8 +152,9 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 // ID returns the ID that identifies the server on the bus. See [WithServerID].
 func (s *Server) ID() string { return s.options.id }
 
-// Format implements fmt.Formatter. It prints the type and the ID only, because the fields change while
-// they are printed, and those of the bus may contain passwords.
+// Format implements fmt.Formatter. It prints only the type and the ID. The default format would
+// print all fields, which other goroutines may change and which may contain the passwords of the
+// bus.
 func (s *Server) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Server(%s)", s.ID()) }
 
 // Stats returns the current counters.
@@ -297,9 +298,10 @@ func (s *Server) forget(r *Registration, end *registrationEnd) {
 	}
 }
 
-// publishToClient sends a response or a claim to a client. If that fails, publishToClient counts the
-// frame and logs a warning, unless ctx was canceled: the request has then ended, and its client does
-// not need the frame any more. ctx limits how long publishToClient waits for a busy bus.
+// publishToClient sends a response or a claim to a client. If that fails, publishToClient counts
+// the frame and logs a warning. It does not do so if ctx was canceled, because the request has then
+// ended, and its client no longer needs the frame. ctx limits how long publishToClient waits for a
+// busy bus.
 func (s *Server) publishToClient(
 	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
 ) error {
@@ -332,10 +334,9 @@ func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel,
 
 // Shutdown stops accepting requests and waits for running handlers to return. Clients select other
 // servers in the meantime. If ctx ends first, Shutdown cancels the contexts of the handlers and
-// returns an error that wraps ctx.Err() and names the services that were still busy. It does the
-// same if the bus has not ended all subscriptions, for example because the broker does not answer;
-// see [Registration.Close]. Every call to Shutdown waits for running handlers, even if Shutdown or
-// Kill has been called before.
+// returns an error. The error wraps ctx.Err() and names the services that were still busy. Shutdown
+// also does so if the bus has not ended all subscriptions by then; see [Registration.Close]. Every
+// call to Shutdown waits for running handlers, even if Shutdown or Kill has been called before.
 func (s *Server) Shutdown(ctx context.Context) error {
 	services := s.markClosed()
 	errs := make([]error, len(services))
@@ -359,8 +360,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Kill stops accepting requests and cancels the contexts of running handlers. It does not wait for
-// the handlers to return. If the broker does not answer, Kill returns after the timeout of the
-// server (see [WithServerTimeout]), and the subscriptions end in the background.
+// the handlers to return. If the broker does not answer, Kill returns one second after the timeout
+// of the server (see [WithServerTimeout]). The subscriptions then end in the background.
 func (s *Server) Kill() {
 	var killing sync.WaitGroup
 	for _, r := range s.markClosed() {

@@ -44,7 +44,7 @@ type serverCall struct {
 
 	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
 	subscribers uint32
-	// expanded is the number of bytes taken from Server.decompressed.
+	// expanded is the number of bytes that are reserved in Server.decompressed for the request.
 	expanded uint32
 	// announceAt is the time at which the server tells the client that it is handling the request,
 	// in nanoseconds since the epoch of Server.announcers. It is 0 if the client expects no such
@@ -55,7 +55,7 @@ type serverCall struct {
 	acceptDirect, acceptDecline bool
 	// granted reports whether the client has selected this server.
 	granted bool
-	// refused reports whether Server.decompressed is used up.
+	// refused reports whether Server.decompressed had no room for the request.
 	refused bool
 }
 
@@ -97,7 +97,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	}
 	c.subscribers = e.subscribers()
 	if max(len(frame), expanded) > largeFrame {
-		c.requestID = bytes.Clone(c.requestID) // so that only body refers to the frame
+		c.requestID = bytes.Clone(c.requestID) // so that only c.body keeps the frame in memory
 	}
 	c.takeExpanded(expanded)
 	r.running.add(c.requestID, &c.context)
@@ -112,8 +112,9 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	return true
 }
 
-// takeExpanded reserves the memory of a request that was compressed. size is 0 if it was not. If
-// there is not enough, takeExpanded sets refused.
+// takeExpanded reserves size bytes for a request that was compressed. For a request that was not
+// compressed, size is 0. If the server has no memory left for the request, takeExpanded sets
+// c.refused.
 func (c *serverCall) takeExpanded(size int) {
 	if size == 0 {
 		return

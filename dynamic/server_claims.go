@@ -243,8 +243,9 @@ func (o *claimOffer) send(ctx context.Context) bool {
 			slog.String("method", o.plan.method.FullName()), slog.Any("error", err))
 		return false
 	}
-	// The client decides when the request expires, but nobody waits for a claim that long.
-	// publishToClient logs the error, if there is one.
+	// The client decides when the request expires, which may be long after it has stopped waiting
+	// for claims. Publishing a claim therefore has a timeout of its own. publishToClient logs
+	// errors.
 	publishContext := lazyctx.Context{Parent: ctx, Expiry: time.Now().Add(server.options.timeout)}
 	defer publishContext.Cancel()
 	err = server.publishToClient(&publishContext, o.plan.method, o.client.claims, frame)

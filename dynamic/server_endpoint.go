@@ -31,8 +31,8 @@ type endpoint struct {
 	// closing is closed when the endpoint stops accepting requests and streams.
 	closing chan struct{}
 
-	// abandoning is the timer that calls abandonClaims. It is nil until drain has been called, and if
-	// the method does not require claims.
+	// abandoning is the timer that calls abandonClaims. drain sets it if the method requires
+	// claims. Otherwise, it is nil.
 	abandoning *time.Timer
 
 	drainOnce, detachOnce, closeOnce sync.Once

@@ -19,8 +19,8 @@ type refusedRequest struct {
 	claim  wire.ClaimRequest
 }
 
-// declineRefused starts a worker that declines a request, unless its client does not understand such
-// claims. It never blocks.
+// declineRefused starts a worker that sends a claim to decline a request. If the client does not
+// understand such claims, declineRefused does nothing. It never blocks.
 func declineRefused(e *endpoint, frame []byte) {
 	r := e.plan.registration
 	server := r.server

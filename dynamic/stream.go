@@ -94,8 +94,8 @@ type stream struct {
 	inFlight map[id.Call]*inFlightMessage
 	// allAcked is closed when the map inFlight becomes empty. It is nil if no Flush is waiting.
 	allAcked chan struct{}
-	// unacknowledged is the error about messages in the send window that Send or Flush has not
-	// returned yet. It is nil if there is none.
+	// unacknowledged is the error that the next Send or Flush returns because messages in the send
+	// window have failed. It is nil if there is no such error.
 	unacknowledged *UnacknowledgedError
 	// onCloseFuncs contains the functions to call when the stream is closed.
 	onCloseFuncs []func()
@@ -126,7 +126,8 @@ type streamConfig struct {
 	// dedup recognizes messages that the bus delivers a second time. All streams of a conn or
 	// server share it.
 	dedup *dedup.Cache
-	// decompressed limits the memory of messages that were compressed. It is shared like dedup.
+	// decompressed limits the memory that decompressed messages use. All streams of a conn or
+	// server share it.
 	decompressed *transport.Budget
 	// owner is the endpoint that serves the stream. It is nil on a client.
 	owner streamOwner
@@ -256,7 +257,8 @@ type streamMessage struct {
 	// the start of the stream.
 	deadline time.Duration
 	body     []byte
-	// expanded is the number of bytes taken from streamConfig.decompressed.
+	// expanded is the number of bytes that are reserved in streamConfig.decompressed for the
+	// message.
 	expanded int
 }
 
@@ -279,6 +281,6 @@ type streamConsumer interface {
 // not wait for room. A dropped message is not acknowledged, so the sender's Send fails.
 const mailboxSlack = 1024
 
-// maxMailboxBytes is the maximum total size of the messages in a mailbox. A single message may have
-// any size.
+// maxMailboxBytes is the maximum total size, in bytes, of the messages in a mailbox. An empty
+// mailbox accepts a message of any size.
 const maxMailboxBytes = 64 << 20

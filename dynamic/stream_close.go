@@ -106,7 +106,8 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 }
 
 // closeDetails returns the error details of cause. They are sent in addition to the results of
-// [errors.ToStreamClose]; psrpc peers ignore them. An error whose code is not sent has no details.
+// [errors.ToStreamClose]. psrpc peers ignore them. If the code that is sent is not the code of
+// cause, there are no details.
 func closeDetails(cause error) []*anypb.Any {
 	sent, _ := errors.ToStreamClose(cause)
 	code, _, details := errors.ToWire(cause)
@@ -117,7 +118,7 @@ func closeDetails(cause error) []*anypb.Any {
 }
 
 // onRemoteClose closes the stream with the error sent by the other side. The pump still delivers
-// the messages that arrived earlier; see deliverAfterClose. onRemoteClose never blocks.
+// the messages that arrived earlier; see typedStream.deliverAfterClose. onRemoteClose never blocks.
 func (s *stream) onRemoteClose(frame *wire.Stream) {
 	err := errors.FromStreamClose(errors.ErrorCode(frame.Code), frame.Error)
 	if len(frame.Details) > 0 {

@@ -80,8 +80,8 @@ func WithStreamBuffer(capacity int) StreamSetting { return streamSetting{buffer:
 // messages that may be waiting for an acknowledgement. With a window, Send waits only for a free
 // slot, sends the message, and returns without waiting for the acknowledgement. The order of
 // messages is preserved. If messages are not acknowledged, the next Send or Flush returns an
-// [UnacknowledgedError] with their numbers. A Send that returns it has not sent its own message. Both
-// sides of a stream can call Flush; see [Flusher].
+// [UnacknowledgedError] with their numbers. If Send returns this error, it has not sent its own
+// message. Both sides of a stream can call Flush; see [Flusher].
 //
 // A window is used only if the other side has announced a keepalive interval (see [WithKeepalive]),
 // because only dynpsrpc peers do so. psrpc peers drop messages for which they have no room, so

@@ -34,8 +34,9 @@ type streamRequest struct {
 	granted bool
 }
 
-// largeFrame is the size in bytes of a frame of which a request or stream keeps only what it needs.
-// Parts of a frame keep all of it in memory, but copies of them cost time.
+// largeFrame is the frame size, in bytes, above which a request or stream copies the parts of a
+// frame that it keeps. A part that is not copied keeps the whole frame in memory. Parts of smaller
+// frames are not copied, because copying takes time.
 const largeFrame = 4 << 10
 
 // startStreamRequest starts a worker that serves a request to open a stream on e. size is the

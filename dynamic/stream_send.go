@@ -20,8 +20,8 @@ import (
 type inFlightMessage struct {
 	stream *stream
 	id     id.Call
-	// number is the number of the call to Send on a stream with a send window; see
-	// [UnacknowledgedError].
+	// number is the number of the message as defined by the field Messages of
+	// [UnacknowledgedError]. It is used only if the stream has a send window.
 	number uint64
 	// sent is the time at which the message was sent, measured from the start of the stream.
 	sent time.Duration

@@ -83,8 +83,9 @@ func (t *streamTable) waiting(owner streamOwner) (messages uint64) {
 func (t *streamTable) close(owner streamOwner) {
 	var closing sync.WaitGroup
 	for _, s := range t.streamsOf(owner) {
-		// If Close returns an error, the client may not have been notified, but the stream is
-		// closed on this side. Each Close may wait for the bus.
+		// The streams are closed concurrently, because each Close may wait for the bus. If Close
+		// returns an error, the client may not have been notified, but the stream is closed on this
+		// side.
 		closing.Go(func() { _ = s.Close(errors.ErrStreamEOF) })
 	}
 	closing.Wait()

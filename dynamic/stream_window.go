@@ -53,17 +53,17 @@ func (s *stream) releaseSlot() {
 	}
 }
 
-// UnacknowledgedError is the error that Send and Flush of a stream with a send window return if
-// earlier messages have not been acknowledged in time. It wraps the error of the first of them, so
-// [errors.Is] and [errors.AsType] find that error and its code. Each message is reported once. The
-// other side has not received the messages, or their acknowledgements were lost.
+// UnacknowledgedError means that earlier messages were not acknowledged in time. Send and Flush of
+// a stream with a send window return it. It wraps the error of the message that failed first, so
+// [errors.Is] and [errors.AsType] find that error and its code. Each message is reported only once.
+// The other side may have received some of the messages, because acknowledgements can be lost.
 //
 // Use errors.AsType[*dynamic.UnacknowledgedError] to get this error.
 type UnacknowledgedError struct {
 	// Messages contains the numbers of the messages in ascending order. The first call to Send on
-	// this side of the stream has the number 1, the next one 2, and so on. Every call counts, also
-	// one that returned an error. An interceptor that calls its Send handler several times makes
-	// several calls.
+	// this side of the stream has the number 1, the next one 2, and so on. Calls that returned an
+	// error are counted too. If an interceptor calls its Send handler several times, each of these
+	// calls is counted.
 	Messages []uint64
 	// Err is the error of the first message that failed.
 	Err error
@@ -81,8 +81,8 @@ func (e *UnacknowledgedError) Error() string {
 // Unwrap returns Err.
 func (e *UnacknowledgedError) Unwrap() error { return e.Err }
 
-// noteUnacknowledgedLocked notes that m has failed if it belongs to the send window. The caller must
-// hold s.mu.
+// noteUnacknowledgedLocked is called when m has failed with err. If m belongs to the send window,
+// its number is added to s.unacknowledged. The caller must hold s.mu.
 func (s *stream) noteUnacknowledgedLocked(m *inFlightMessage, err error) {
 	if m.result != nil { // its Send returns the error
 		return
@@ -93,7 +93,8 @@ func (s *stream) noteUnacknowledgedLocked(m *inFlightMessage, err error) {
 	s.unacknowledged.Messages = append(s.unacknowledged.Messages, m.number)
 }
 
-// takeWindowErr returns the error about messages that have failed since the last call, or nil.
+// takeWindowErr returns the error about the messages in the send window that have failed since
+// takeWindowErr was last called. If there are none, it returns nil.
 func (s *stream) takeWindowErr() error {
 	s.mu.Lock()
 	failure := s.unacknowledged

@@ -26,18 +26,18 @@ type Subscription[Resp proto.Message] interface {
 	// in the channel can still be read.
 	//
 	// If the broker does not answer, or an interceptor does not return, Close returns an error with
-	// code deadline_exceeded after 3 seconds, or after the timeout of the conn if that is longer. The
-	// subscription then ends in the background, when the channel is closed.
+	// code deadline_exceeded. It does so after 3 seconds, or after the timeout of the conn if that
+	// is longer. The subscription then ends in the background, and the channel is closed later.
 	Close() error
-	// Drain ends the subscription without losing an update. It ends the delivery by the bus, moves all
-	// updates that have arrived to the channel as fast as it is read, and then closes the channel. On a
-	// queue, the other subscribers receive the updates that are published afterwards. Read the channel
-	// while Drain is running: it has room for 1,024 updates or less (see [WithBufferSize]).
+	// Drain ends the subscription without losing an update. First, it ends the delivery by the bus.
+	// Then it puts all updates that have already arrived into the channel, and closes the channel.
+	// On a queue, later updates go to the other subscribers. The channel must be read while Drain
+	// is running, because it has room for at most 1,024 updates (see [WithBufferSize]).
 	//
 	// If ctx ends first, the subscription ends as after Close, and Drain returns an error with code
-	// deadline_exceeded or canceled, which wraps ctx.Err(). Close, and the end of the conn or of the
-	// context passed to Subscribe, end a running Drain. It then returns an error if updates were
-	// dropped.
+	// deadline_exceeded or canceled, which wraps ctx.Err(). A running Drain also ends early if
+	// Close is called, or if the conn or the context passed to Subscribe ends. In these cases,
+	// Drain returns an error only if updates were dropped.
 	Drain(ctx context.Context) error
 	// Err returns nil while the subscription is active and after a call to Close or Drain. If the
 	// subscription has ended for another reason, Err returns that reason:
@@ -93,14 +93,14 @@ type subscription[Resp proto.Message] struct {
 
 	// ended is closed when the subscription has ended.
 	ended chan struct{}
-	// delivered reports whether no update was dropped because the subscription has ended. It is set
-	// before ended is closed.
+	// delivered reports whether the backlog was empty when the subscription ended. If it was not,
+	// updates were dropped. delivered is set before ended is closed.
 	delivered bool
 
 	mu     sync.Mutex
 	closed bool
 	err    error
-	// cutDrain ends Drain early. It is nil if Drain is not running.
+	// cutDrain makes a running Drain end early. It is nil while no Drain is running.
 	cutDrain context.CancelFunc
 	// unwatch stops watching the context passed to Subscribe. It is nil until endWithContext has
 	// been called.
@@ -200,9 +200,9 @@ func (s *subscription[Resp]) end(err error) {
 	<-s.ended
 }
 
-// startEnd ends the subscription on a goroutine of its own, because a bus whose broker does not
-// answer can block it for any time. It ends a running Drain, and otherwise does nothing if the
-// subscription is already ending.
+// startEnd ends the subscription on a new goroutine, because the wait for the bus has no end if the
+// broker does not answer. If Drain is running, startEnd makes it end early. If the subscription is
+// already ending for another reason, startEnd does nothing.
 func (s *subscription[Resp]) startEnd(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,9 +246,10 @@ func (s *subscription[Resp]) drainError(cause error, problem string) error {
 		s.plan.method.FullName(), problem, cause)
 }
 
-// finish ends the subscription. Unless drain is nil, finish first waits until the backlog has been
-// delivered or drain has ended. The channel can be closed only after busSubscription.Close has waited
-// for the bus callback and inFlight.Close for all other senders.
+// finish ends the subscription. If the context drain is not nil, finish waits until the backlog has
+// been delivered or drain has ended. The channel must not be closed while anyone sends to it.
+// Therefore, busSubscription.Close waits for the bus callback, and inFlight.Close waits for all
+// other senders.
 func (s *subscription[Resp]) finish(drain context.Context) {
 	s.busSubscription.Close()
 	if drain != nil {
@@ -267,7 +268,7 @@ func (s *subscription[Resp]) finish(drain context.Context) {
 	close(s.ended)
 }
 
-// stopWatching releases the contexts of Subscribe and Drain.
+// stopWatching stops watching the context passed to Subscribe, and releases the context of Drain.
 func (s *subscription[Resp]) stopWatching() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

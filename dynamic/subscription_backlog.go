@@ -37,7 +37,8 @@ type backlog struct {
 	mu     sync.Mutex
 	frames queue.FIFO[[]byte]
 	bytes  int
-	// empty is closed when all frames have been delivered. It is nil unless Drain waits for that.
+	// empty is the channel that emptied has returned. It is nil if emptied has not been called or
+	// if all frames have been delivered.
 	empty chan struct{}
 }
 
@@ -62,9 +63,9 @@ func (b *backlog) popLocked() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// pop removes and returns the oldest frame. If the backlog is empty, pop clears lagging and returns
-// false, and the caller must stop delivering. Both happen while mu is held, so a concurrent enqueue
-// either adds its frame in time for it to be delivered or starts a new goroutine.
+// pop removes and returns the oldest frame. If the backlog is empty, pop sets lagging to false and
+// returns false, and the caller must stop delivering. pop holds mu, so a concurrent enqueue either
+// adds its frame before pop looks for one, or starts a new goroutine.
 func (b *backlog) pop() (frame []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,8 +79,8 @@ func (b *backlog) pop() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// emptied returns a channel that is closed when all frames have been delivered. No further frames may
-// be added.
+// emptied returns a channel that is closed when all frames have been delivered. After that, no
+// frames may be added to the backlog.
 func (b *backlog) emptied() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -20,7 +20,7 @@ func Unprocessed(err error) error {
 // processing the request. A server rejects a call in this way if a concurrency limit has been
 // reached, or if a handler or interceptor returns an error marked with [Unprocessed].
 //
-// Frames on the bus carry no proof of their sender. A peer that may publish on the response channels
+// Frames on the bus do not prove who sent them. Any peer that may publish on the response channels
 // of clients can forge the mark while a server runs the request; see docs/security.md.
 //
 // The mark applies to one call only. A handler may return the error of a call that it has made

@@ -82,8 +82,8 @@ func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
 	return h, nil
 }
 
-// Format implements fmt.Formatter. It prints the name of the type only, because the fields change
-// while they are printed.
+// Format implements fmt.Formatter. It prints only the name of the type. The default format would
+// print all fields, which other goroutines may change.
 func (h *Host) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "plugin.Host") }
 
 // emit calls the event handler with e. If the handler panics, emit logs the panic.

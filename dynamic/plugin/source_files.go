@@ -23,8 +23,8 @@ const (
 	maxSources    = 64 << 20
 )
 
-// pathEscapes is the text of the error of package os for links that lead out of an os.Root. Package
-// os does not export the error.
+// pathEscapes is the text of the error that package os returns for a link that leads out of an
+// os.Root. Package os does not export this error.
 const pathEscapes = "path escapes from parent"
 
 // folderFS is the file system of a plugin's folder. Opening a file never blocks, even if the file is
@@ -75,8 +75,9 @@ func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
-// openRegular opens a regular file. It looks at the type of the file twice: opening a device may have
-// an effect, and another file may take the name before it is opened.
+// openRegular opens a file and returns an error if it is not a regular file. It checks this before
+// opening, because opening a device may have side effects. It checks again afterwards, because the
+// file may have been replaced between the check and the opening.
 func (f *sourceFiles) openRegular(name string) (fs.File, error) {
 	info, err := fs.Stat(f.folder, name)
 	if err == nil && info.Mode().IsRegular() {
@@ -94,7 +95,8 @@ func (f *sourceFiles) openRegular(name string) (fs.File, error) {
 	return nil, explain(name, err)
 }
 
-// explain returns an error about a file in the words of package plugin if there are any.
+// explain adds the name of a file to err. If the file does not exist, or is behind a link that is
+// not allowed, explain also describes this problem.
 func explain(name string, err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathError.Err // the name is enough

@@ -53,8 +53,8 @@ func openSource(folder string) (*Source, error) {
 	return readSource(folderFS{root}, folder)
 }
 
-// openFolder opens a plugin's folder. The dot makes the system fail at once if the folder is a FIFO,
-// whose opening would wait for a writer.
+// openFolder opens a plugin's folder. If the path belongs to a FIFO, the dot at its end makes the
+// system return an error at once. Without the dot, the system would wait for a writer.
 func openFolder(folder string) (*os.Root, error) {
 	return os.OpenRoot(folder + string(filepath.Separator) + ".")
 }
@@ -65,8 +65,8 @@ type readResult struct {
 	err    error
 }
 
-// openSourceWithin is like openSource, but returns an error if ctx ends first. A file system that
-// does not answer cannot be interrupted, so the reading goes on until it does.
+// openSourceWithin is like openSource, but returns an error if ctx ends first. Reading from a file
+// system that does not answer cannot be interrupted, so it then continues in the background.
 func openSourceWithin(ctx context.Context, folder string) (*Source, error) {
 	read := make(chan readResult, 1)
 	go func() { // nobody waits for this goroutine

@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// openNonblocking is a flag for os.OpenFile with which opening a FIFO does not wait for a writer.
+// openNonblocking is a flag for os.OpenFile. With this flag, opening a FIFO does not wait for a
+// writer.
 const openNonblocking = syscall.O_NONBLOCK
 
 // fileIdentity returns a text that changes when a file is written or replaced by another file. Size

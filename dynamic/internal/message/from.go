@@ -22,8 +22,8 @@ type Resolver interface {
 // nil or a nil map, From returns an empty message. Errors returned by From do not contain the name
 // of the method.
 //
-// If discardUnknown is set, fields and enum values in JSON or in a map that the schema does not have
-// are ignored. Otherwise they are an error.
+// If JSON or a map contains a field or the name of an enum value that the schema does not have,
+// From returns an error. If discardUnknown is set, From ignores the field or name instead.
 func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:
@@ -48,7 +48,7 @@ func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	}
 }
 
-// setJSON sets message, which is empty, to the content of its JSON.
+// setJSON parses encoded as JSON and stores the result in message, which must be empty.
 func (t *Type) setJSON(message proto.Message, encoded []byte, discardUnknown bool) error {
 	options := protojson.UnmarshalOptions{Resolver: t.resolver, DiscardUnknown: discardUnknown}
 	if err := options.Unmarshal(encoded, message); err != nil {

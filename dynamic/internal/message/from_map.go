@@ -106,7 +106,7 @@ func (w wanted) isMessage(name protoreflect.FullName) bool {
 	return !w.elements && w.message != nil && w.message.FullName() == name
 }
 
-// isFloat reports whether w is a floating-point number.
+// isFloat reports whether the wanted value is a floating-point number or a wrapper message for one.
 func (w wanted) isFloat() bool {
 	return w.kind == protoreflect.FloatKind || w.kind == protoreflect.DoubleKind ||
 		w.isMessage("google.protobuf.FloatValue") || w.isMessage("google.protobuf.DoubleValue")
@@ -142,9 +142,8 @@ func (w wanted) String() string {
 	return text
 }
 
-// mapConverter converts a map so that encoding/json encodes it according to the protobuf JSON
-// mapping. It replaces messages, times, durations and numbers that are not finite, in a copy of the
-// map.
+// mapConverter copies a map so that encoding/json encodes the copy according to the protobuf JSON
+// mapping. In the copy, it replaces messages, times, durations, infinite numbers and NaN.
 type mapConverter struct{ resolver Resolver }
 
 // convert returns value in a form that can be passed to encoding/json.
@@ -196,7 +195,7 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 	}
 	find := c.entryFinder(v, w)
 	keyType := v.Type().Key()
-	if keyType.Kind() == reflect.Bool { // encoding/json has no keys of this type
+	if keyType.Kind() == reflect.Bool { // encoding/json cannot encode such keys
 		keyType = reflect.TypeFor[string]()
 	}
 	converted := reflect.MakeMapWithSize(reflect.MapOf(keyType, reflect.TypeFor[any]()), v.Len())
@@ -351,10 +350,11 @@ func (c mapConverter) duration(given time.Duration, w wanted) (any, error) {
 	}
 }
 
-// specialNames maps the numbers that are not finite to their names in the protobuf JSON mapping.
+// specialNames maps the names that package fmt prints for NaN and infinite numbers to the names in
+// the protobuf JSON mapping.
 var specialNames = map[string]string{"NaN": "NaN", "+Inf": "Infinity", "-Inf": "-Infinity"}
 
-// isSpecial reports whether a number is not finite. encoding/json refuses such numbers.
+// isSpecial reports whether a number is infinite or NaN. encoding/json refuses such numbers.
 func isSpecial(number float64) bool { return math.IsNaN(number) || math.IsInf(number, 0) }
 
 // encodesItself reports whether encoding/json calls a method of value to encode it.

@@ -2,9 +2,9 @@ package transport
 
 import "sync/atomic"
 
-// Budget limits the memory that decompressed messages use together. A frame of a few kilobytes can
-// become megabytes, so a limit of the number or size of frames does not limit the memory. All
-// methods are safe for concurrent use.
+// Budget limits the total memory of decompressed messages. A limit on the number or size of frames
+// is not enough, because a frame of a few kilobytes can decompress to megabytes. All methods are
+// safe for concurrent use.
 type Budget struct {
 	// Max is the limit in bytes. It must not be changed after the first call to TryTake.
 	Max int64
@@ -12,8 +12,9 @@ type Budget struct {
 	used atomic.Int64
 }
 
-// TryTake reserves memory for a message. It returns false if the limit would be exceeded. If size is
-// 0, which is that of a message that was not compressed, TryTake does nothing and returns true.
+// TryTake reserves size bytes for a message. If this would exceed the limit, TryTake reserves
+// nothing and returns false. For a message that was not compressed, size is 0, and TryTake returns
+// true.
 func (b *Budget) TryTake(size int) bool {
 	if size == 0 {
 		return true
@@ -25,7 +26,7 @@ func (b *Budget) TryTake(size int) bool {
 	return false
 }
 
-// Release undoes a TryTake that has returned true.
+// Release frees the bytes that a successful call to TryTake with the same size has reserved.
 func (b *Budget) Release(size int) {
 	if size != 0 {
 		b.used.Add(-int64(size))

@@ -37,11 +37,13 @@ func Decode[T any](
 	return message, 0, false
 }
 
-// maxControlSize is the maximum size in bytes of a decompressed message that contains little more
-// than IDs. Calls keep claims until they end.
+// maxControlSize is the maximum decompressed size, in bytes, of claims, grants and cancellations.
+// They contain little more than IDs. The limit is low because a call keeps its claims in memory
+// until the call ends.
 const maxControlSize = 64 << 10
 
-// isControl reports whether messages of a kind contain no data of the user.
+// isControl reports whether messages of the given kind are claims, grants or cancellations, which
+// contain no data of the user.
 func isControl(kind wire.Kind) bool {
 	return kind == wire.KindClaimRequest || kind == wire.KindClaimResponse || kind == wire.KindCancel
 }
@@ -51,17 +53,18 @@ const (
 	DefaultMaxDecompressedSize = 16 << 20
 	// DefaultMaxRatio is the default of Limits.MaxRatio.
 	DefaultMaxRatio = 256
-	// anyRatio is the size in bytes up to which a value may have any ratio. Small values of repeated
-	// bytes compress well.
+	// anyRatio is the maximum size, in bytes, of decompressed values to which MaxRatio does not
+	// apply. Small values that repeat the same bytes often have a high ratio.
 	anyRatio = 2 << 20
 )
 
-// Limits bounds what a compressed value may become. The zero value has the default limits.
+// Limits limits the size that a compressed value may have after decompression. The zero Limits
+// stands for the default limits.
 type Limits struct {
 	// MaxSize is the maximum size of the decompressed value in bytes.
 	MaxSize int
 	// MaxRatio is the maximum size of the decompressed value divided by that of the compressed one.
-	// It does not apply to values of up to 2 MiB.
+	// It does not apply to values that are at most 2 MiB large after decompression.
 	MaxRatio int
 }
 
@@ -79,7 +82,7 @@ func Decompress(value []byte, limits Limits) ([]byte, error) {
 	if maxRatio <= 0 {
 		maxRatio = DefaultMaxRatio
 	}
-	if maxRatio < maxSize { // so that the product does not overflow
+	if maxRatio < maxSize { // otherwise, the ratio has no effect, and the product could overflow
 		maxSize = min(maxSize, max(anyRatio, maxRatio*len(value)))
 	}
 	return wire.Decompress(value, maxSize)

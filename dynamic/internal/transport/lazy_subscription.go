@@ -59,7 +59,8 @@ func (s *LazySubscription) Subscribe(
 }
 
 // NotifyRefused makes the bus call handler with each frame that the broker has refused to assign to
-// this process. It does nothing if the bus has no such frames, or if the subscription does not exist.
+// this process. It does nothing if the bus does not report such frames, or if the subscription does
+// not exist.
 func (s *LazySubscription) NotifyRefused(handler bus.Handler) {
 	s.mu.Lock()
 	notifier, ok := s.subscription.(bus.RefusalNotifier)
