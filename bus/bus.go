@@ -89,13 +89,14 @@ type Multiplexed interface {
 	Subscribers() int
 }
 
-// RefusalNotifier is implemented by subscriptions of a bus whose broker may refuse to assign a frame
-// of a queue to this process, for example because its memory is full.
+// RefusalNotifier is implemented by the subscriptions of buses whose broker assigns each queue
+// frame to one process. Such a broker may refuse to do so, for example because the broker's memory
+// is full.
 type RefusalNotifier interface {
 	Subscription
 	// NotifyRefused makes the bus call handler with each frame of the queue that the broker has
 	// refused to assign to this process. Another process may handle the frame. The rules for a
-	// Handler apply. NotifyRefused may be called once, before or after frames arrive.
+	// Handler apply. Call NotifyRefused at most once, before or after frames arrive.
 	NotifyRefused(handler Handler)
 }
 

@@ -8,9 +8,10 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// foreignError returns the first error in err's tree that is not an [Error] but has a method Code
-// that returns a string, and the code. The method may return any type based on string, because
-// psrpc's codes have a type of their own. foreignError returns nil if there is no such error.
+// foreignError returns an error and its code. The error is the first in err's tree that is not an
+// [Error] but has a method Code that returns a string. The method may return any type based on
+// string, because psrpc's codes have a type of their own. foreignError returns nil if there is no
+// such error.
 func foreignError(err error) (error, ErrorCode) { //nolint:staticcheck // the code belongs to the error
 	if err == nil {
 		return nil, OK

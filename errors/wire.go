@@ -42,8 +42,8 @@ func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 
 // ToStreamClose returns the code and text to send when a stream is closed with err. They are those
 // of [ToWire] if rule 1 or 2 applies to err. Otherwise, as in psrpc, the code is [Unknown] and the
-// text is err.Error(), so that gRPC status codes are not preserved. A nil err is treated as [ErrStreamClosed]. The text is never empty and always
-// valid UTF-8.
+// text is err.Error(), so that gRPC status codes are not preserved. A nil err is treated as
+// [ErrStreamClosed]. The text is never empty and always valid UTF-8.
 func ToStreamClose(err error) (code ErrorCode, text string) {
 	if err == nil {
 		err = ErrStreamClosed

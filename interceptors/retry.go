@@ -75,8 +75,8 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 // reached a limit. Without this option, Retry repeats such calls of idempotent methods only.
 //
 // Whoever may publish on the response channels of clients can forge such a report while a server
-// runs the request, and make Retry run it again. Use the option if only servers may publish there.
-// docs/security.md has rules for brokers that ensure this.
+// runs the request, and make Retry run it again. Use the option only if no one but servers may
+// publish there. docs/security.md has rules for brokers that ensure this.
 func WithTrustedServers() RetryOption {
 	return func(r *retrier) { r.trustedServers = true }
 }
@@ -92,9 +92,8 @@ func WithTrustedServers() RetryOption {
 //     because the bus is closed are never retried.
 //   - A retry is safe. This is the case if the method is idempotent (see [WithIdempotent]) or if it
 //     is certain that no server ran the request. This is certain if no server was listening, if no
-//     server was selected, or if the bus did not accept the request (see [errors.FactsOf]). If a
-//     server reports that it did not run the request, Retry believes that for methods that are not
-//     idempotent only with [WithTrustedServers].
+//     server was selected, or if the bus did not accept the request (see [errors.FactsOf]). A
+//     server's report that it did not run the request counts only if [WithTrustedServers] is used.
 //   - The maximum number of attempts has not been reached (see [WithAttempts]), and the retry
 //     budget is not empty (see [WithRetryBudget]).
 //   - The next delay ends before the deadline or timeout of the call. Otherwise the call fails with

@@ -12,12 +12,12 @@ import (
 // useDescriptorSet is the remedy for sources that this package cannot parse.
 const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made by protoc --include_imports -o or buf build"
 
-// explain improves the errors of the parser. sources are the sources that the parser has read, keyed
-// by path.
+// explain improves the errors of the parser. sources are the sources that the parser has read,
+// keyed by path.
 func (l *problemList) explain(sources map[string]string) {
 	for _, problem := range *l {
 		text := problem.Err.Error()
-		if strings.Contains(text, "not yet fully supported") { // the parser says so of editions
+		if strings.Contains(text, "not yet fully supported") { // the parser's error for editions
 			problem.Err = fmt.Errorf("%w; %s", problem.Err, useDescriptorSet)
 		}
 		if _, imported := sources[psrpcOptionsPath]; !imported && strings.Contains(text, "unknown extension psrpc.options") {
@@ -31,9 +31,9 @@ func (l *problemList) explain(sources map[string]string) {
 	l.orderDuplicates()
 }
 
-// builtinInPlace returns the path of the built-in psrpc options if a source imports them but uses no
-// name of package psrpc. The source then probably means another file with the same path. Otherwise
-// builtinInPlace returns an empty string.
+// builtinInPlace returns the path of the built-in psrpc options if a source imports them but uses
+// no name of package psrpc. The source then probably means another file with the same path.
+// Otherwise builtinInPlace returns an empty string.
 func builtinInPlace(sources map[string]string, file string) string {
 	source := sources[file]
 	for _, path := range []string{optionsPath, psrpcOptionsPath} {
@@ -49,8 +49,9 @@ func builtinInPlace(sources map[string]string, file string) string {
 var definedBefore = regexp.MustCompile(`^(.+ already defined at )(.+?):(\d+):(\d+)(;.*)?$`)
 
 // orderDuplicates changes the errors for symbols that are declared more than once. The parser links
-// files in no particular order, and reports each declaration but the first that it meets. In the
-// result, the declaration with the lowest position is the first one.
+// files in no particular order, and reports each declaration but the first that it meets.
+// orderDuplicates changes the errors as if the parser had met the declarations in the order of
+// their positions.
 func (l *problemList) orderDuplicates() {
 	var others problemList
 	declarations := make(map[string]problemList) // keyed by the text before the position
@@ -60,8 +61,8 @@ func (l *problemList) orderDuplicates() {
 			others.add(problem)
 			continue
 		}
-		line, _ := strconv.Atoi(match[3])   // the expression admits digits only
-		column, _ := strconv.Atoi(match[4]) // as above
+		line, _ := strconv.Atoi(match[3])   // cannot fail: the expression matches digits only
+		column, _ := strconv.Atoi(match[4]) // cannot fail, for the same reason
 		first := &SchemaError{File: match[2], Line: line, Column: column, Err: problem.Err}
 		declarations[match[1]] = append(declarations[match[1]], problem, first)
 	}

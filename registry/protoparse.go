@@ -37,14 +37,14 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 	return files, nil
 }
 
-// relink creates the descriptors of parsed files again, with package protodesc. The descriptors that
-// the parser creates lack what protobuf-go looks for in private methods, such as whether a string
-// must be valid UTF-8 according to the features of an edition. Descriptors from sources and from
-// descriptor sets therefore behave alike. relink returns an error for the few sources that only the
-// parser accepts, such as a MessageSet or a map of enums without a zero value.
+// relink creates the descriptors of parsed files again, with package protodesc. The descriptors
+// that the parser creates lack what protobuf-go looks for in private methods, such as whether a
+// string must be valid UTF-8 according to the features of an edition. Descriptors from sources and
+// from descriptor sets therefore behave alike. relink returns an error for the few sources that
+// only the parser accepts, such as a MessageSet or a map of enums without a zero value.
 //
-// protobuf's own files stay the descriptors of the linked Go code, because proto.Equal takes messages
-// with different descriptors for different.
+// protobuf's own files stay the descriptors of the linked Go code, because proto.Equal treats
+// messages with different descriptors as unequal.
 func relink(parsed []*desc.FileDescriptor) ([]protoreflect.FileDescriptor, error) {
 	linked := new(protoregistry.Files)
 	files := make([]protoreflect.FileDescriptor, len(parsed))
@@ -57,7 +57,8 @@ func relink(parsed []*desc.FileDescriptor) ([]protoreflect.FileDescriptor, error
 	return files, nil
 }
 
-// relinkInto adds a file and its imports to linked, unless they are there, and returns the file.
+// relinkInto adds a file and its imports to linked, unless they are already there. It returns the
+// descriptor in linked.
 func relinkInto(linked *protoregistry.Files, parsed *desc.FileDescriptor) (protoreflect.FileDescriptor, error) {
 	if file, err := linked.FindFileByPath(parsed.GetName()); err == nil {
 		return file, nil
@@ -77,8 +78,8 @@ func relinkInto(linked *protoregistry.Files, parsed *desc.FileDescriptor) (proto
 }
 
 // parseUnlinked parses one source without resolving its imports. It adds any syntax errors to
-// problems. If the parser panics, as it does on some sources that are not valid UTF-8, parseUnlinked
-// returns a *SchemaError.
+// problems. If the parser panics, as it does on some sources that are not valid UTF-8,
+// parseUnlinked returns a *SchemaError.
 func parseUnlinked(
 	path, source string, problems *problemList,
 ) (file *descriptorpb.FileDescriptorProto, err error) {

@@ -156,8 +156,8 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	return b, nil
 }
 
-// Format implements fmt.Formatter. It prints the name of the type only, because the fields may
-// contain passwords and change while they are printed.
+// Format implements fmt.Formatter. It prints only the name of the type: the fields may contain
+// passwords, and other goroutines may change them during printing.
 func (b *Bus) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "natsbus.Bus") }
 
 // conn returns the current connection.

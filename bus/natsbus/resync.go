@@ -15,11 +15,12 @@ func watchClosed(s *serverSub) {
 	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(nc.Reconnects) })
 }
 
-// checkStale checks whether s may have become stale. It is called after the flush that follows the
-// start of a drain, and after a failed Subscribe. If nats.go has not removed the subscription yet, checkStale unsubscribes it. s
-// may be stale if nats.go reconnected between the start of the drain and the moment when it forgot
-// the subscription. Whether checkStale or the drain removed the subscription cannot be told, because
-// both may do so at the same time: Unsubscribe returns nil in either case.
+// checkStale checks whether s may have become stale. It also unsubscribes s, in case nats.go has
+// not removed the subscription yet. checkStale is called after the flush that follows the start of
+// a drain, and after a failed Subscribe. s may be stale if nats.go reconnected between the start of
+// the drain and the moment when nats.go forgot the subscription. The drain may remove the
+// subscription while checkStale unsubscribes it. Unsubscribe returns nil in either case, so
+// checkStale cannot tell which of the two removed it.
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

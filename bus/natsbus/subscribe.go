@@ -61,7 +61,7 @@ func (b *Bus) Subscribe(
 	if err != nil {
 		b.releaseServerSub(s)
 		b.removeSubscriber(s)
-		b.checkStale(s.serverSub) // no frame needs the drain
+		b.checkStale(s.serverSub) // unsubscribes at once: no frame has to be drained
 		return nil, err
 	}
 	return s, nil

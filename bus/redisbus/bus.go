@@ -102,7 +102,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	if !sharded { // psrpc does not use sharded pub/sub
 		b.workers.Go(b.watchPeers)
 	}
-	if topology.reportsReceivers() && !sharded { // patterns do not receive frames of sharded pub/sub
+	if topology.reportsReceivers() && !sharded { // no pattern matches sharded channels
 		b.workers.Go(b.watchObservers)
 	}
 	// Connect now, so that New fails if Redis is unreachable. With sharded pub/sub, the bus
@@ -120,8 +120,8 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	return b, nil
 }
 
-// Format implements fmt.Formatter. It prints the name of the type only, because the fields may
-// contain passwords and change while they are printed.
+// Format implements fmt.Formatter. It prints only the name of the type: the fields may contain
+// passwords, and other goroutines may change them during printing.
 func (b *Bus) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redisbus.Bus") }
 
 // supervisorFor returns the supervisor that handles channel. If there is none yet, supervisorFor
@@ -322,7 +322,7 @@ func (b *Bus) Stats() bus.Stats {
 	}
 }
 
-// isConnected reports whether all sessions are up.
+// isConnected reports whether every supervisor has an active session.
 func (b *Bus) isConnected() bool {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

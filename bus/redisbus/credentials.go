@@ -13,14 +13,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
 )
 
-// credentialsLogInterval is the minimum time between two log lines about a credentials provider that
-// fails.
+// credentialsLogInterval is the minimum time between two log lines about a failing credentials
+// provider.
 const credentialsLogInterval = 5 * time.Second
 
-// credentials holds the current credentials of a StreamingCredentialsProvider. The bus subscribes to
-// the provider once, and each new connection gets the credentials that are current then. go-redis
-// would subscribe for each connection and authenticate it again when the credentials change, but
-// Redis does not accept AUTH on a connection that has subscribed to channels.
+// credentials holds the current credentials of a StreamingCredentialsProvider. The bus subscribes
+// to the provider once, and each new connection gets the credentials that are current at that time.
+// go-redis would subscribe once for each connection and authenticate it again when the credentials
+// change, but Redis does not accept AUTH on a connection that has subscribed to channels.
 type credentials struct {
 	logger *slog.Logger
 	// unsubscribe ends the subscription to the provider.
@@ -76,7 +76,7 @@ func (c *credentials) OnError(err error) {
 	}
 }
 
-// get returns the current credentials. It can be used as the CredentialsProviderContext of a client.
+// get returns the current credentials. It can serve as the CredentialsProviderContext of a client.
 func (c *credentials) get(context.Context) (username, password string, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,6 +90,6 @@ func (c *credentials) get(context.Context) (username, password string, err error
 // close ends the subscription to the provider. c may be nil.
 func (c *credentials) close() {
 	if c != nil && c.unsubscribe != nil {
-		_ = c.unsubscribe() // the credentials are not used any more
+		_ = c.unsubscribe() // an error does not matter: the bus needs no credentials any more
 	}
 }

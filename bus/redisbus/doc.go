@@ -43,31 +43,32 @@
 //
 // Redis replies to each published frame with the number of connections to which it was sent, and
 // the bus passes this number to the bus.DeliveryReport. Zero means that there are no subscribers.
-// Redis also counts clients that subscribe to patterns. As long as such observers are there, the
-// bus asks for the number of subscribers with PUBSUB NUMSUB before it publishes a frame. In a
-// Cluster without sharded pub/sub, Redis counts only the connections to one node, so the report
-// receives bus.Unknown instead.
+// Redis also counts clients that subscribe to patterns. While there are such observers, the bus
+// asks for the number of subscribers with PUBSUB NUMSUB before it publishes a frame. In a Cluster
+// without sharded pub/sub, Redis counts only the connections to one node, so the report receives
+// bus.Unknown instead.
 //
 // Redis sends each queue frame to every process that has a subscriber for the queue. As in psrpc,
 // each process then tries to take a lock on the frame with SET key value EX seconds NX, where key
 // is the base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process,
 // and this process delivers the frame. A process that stood still, for example with its virtual
 // machine, reads the frames of that time when it continues. Locks therefore live longer than in
-// psrpc: the timeout of the request and five seconds, at most ten minutes, and a minute for an
-// update of a dynpsrpc publisher. The five seconds of psrpc apply to all other frames, and to locks
-// taken by psrpc processes. A lock occupies about 150 bytes of Redis's memory. This has four
-// consequences:
+// psrpc. The lock on a request lives five seconds longer than the request's timeout, but at most
+// ten minutes. The lock on an update of a dynpsrpc publisher lives one minute. All other locks, and
+// those that psrpc processes take, live five seconds as in psrpc. A lock occupies about 150 bytes
+// of Redis's memory. The use of locks has four consequences:
 //
 //   - Two identical frames published within five seconds are treated as one. Publishers must
 //     therefore make each queue frame unique. Requests sent by psrpc and dynpsrpc are unique
 //     because they contain a request ID.
 //   - All processes must select the same database, because the locks are keys in it.
 //   - Frames are not distributed evenly. The process closest to Redis may receive a whole burst.
-//     Locks are taken in small batches to give the other processes a chance. Beside psrpc
-//     processes, which ask for one lock after the other, a process takes only its share of the
-//     frames: it waits for up to 10 ms before it takes more. It finds psrpc processes by reading
+//     Locks are taken in small batches to give the other processes a chance. psrpc processes ask
+//     for one lock after the other. If there are any, a process of this bus takes only its share of
+//     the frames: it waits up to 10 ms before it takes more. It finds psrpc processes by reading
 //     the values of locks (GET) and counts the processes of a queue (PUBSUB NUMSUB). If Redis
-//     denies one of these commands, the bus logs a warning and takes what it can get.
+//     denies one of these commands, the bus logs a warning and no longer limits itself to its
+//     share.
 //   - A subscriber that is being closed still receives the frames that its process has already
 //     locked.
 //
@@ -76,9 +77,9 @@
 // A bus dials its own connections with the options of the client: one for pub/sub and one for
 // publishing. With the first queue subscription, the bus also dials a connection for locks. In a
 // Cluster, it dials one such connection per node. The connections always use RESP2, regardless of
-// the protocol version of the client. The client's own connections are used to find psrpc
-// processes, and for locks that a server has refused because they belong on another server. This
-// happens during failovers and while slots migrate.
+// the protocol version of the client. The client's own connections are used to find psrpc processes
+// and observers. They are also used for locks that a server has refused because they belong on
+// another server. This happens during failovers and while slots migrate.
 //
 // If the client has a StreamingCredentialsProvider (for Entra ID, for example), the bus subscribes
 // to it once. When the credentials change, open connections stay as they are, because Redis does
@@ -113,8 +114,8 @@
 // not confirmed are reported as lost.
 //
 // A half-open connection loses data while its socket stays open. The bus detects such a connection,
-// in each direction, by checking that Redis replies to its commands. It sends a PING if there are
-// none (see [WithProbeInterval]).
+// in each direction, by checking that Redis replies to its commands. For this purpose, the bus also
+// sends PING commands (see [WithProbeInterval]).
 //
 // # Debugging
 //
@@ -123,9 +124,9 @@
 //
 //   - Disconnected contains the cause as its error. If the error is EOF although the server is
 //     healthy, Redis has usually closed the connection because of its output buffer limit. The
-//     Redis log shows whether this is the case.
-//     The event is repeated, at most every five seconds, if the reason changes why the bus cannot
-//     connect again. The errors of Publish and Subscribe contain this reason, too.
+//     Redis log shows whether this is the case. If the reason why the bus cannot connect again
+//     changes, the event is repeated, at most every five seconds. The errors of Publish and
+//     Subscribe contain this reason, too.
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //

@@ -6,12 +6,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// repeatedArguments is the text in an error reply of Redis before the arguments of an unknown
-// command. AUTH and HELLO may be unknown, because a server can rename commands.
+// repeatedArguments is the text that precedes the arguments of an unknown command in Redis's error
+// reply. AUTH and HELLO may be unknown, because a server can rename commands.
 const repeatedArguments = ", with args beginning with:"
 
-// withoutArguments returns an error of a handshake without the arguments of the command that has
-// failed, because a password may be among them.
+// withoutArguments removes the arguments of the failed command from an error of a handshake,
+// because a password may be among them.
 func withoutArguments(err error) error {
 	if err == nil {
 		return nil

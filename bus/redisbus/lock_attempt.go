@@ -40,8 +40,9 @@ type lockAttempt struct {
 	frame    []byte
 	// arrived is the time at which the frame was read from the connection.
 	arrived time.Time
-	// onCredit is set if the process has asked for the lock on the credit of its share. The frames in
-	// it may then be waiting for the reply.
+	// onCredit is set if the process has used credit of its share to ask for the lock. Frames in
+	// onCredit may then be waiting for the reply: if the lock is not granted, they can use the
+	// credit.
 	onCredit *sharedFrames
 }
 

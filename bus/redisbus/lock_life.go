@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// lockLife is the time to live of the lock on a frame that may have an identical successor. A
-	// publisher that repeats an update as psrpc does, without a nonce, relies on this time, which
-	// is that of psrpc.
+	// lockLife is the time to live of the lock on a frame that may have an identical successor. It
+	// is the same as in psrpc, where updates have no nonce: a psrpc publisher can repeat an update
+	// when the lock has expired.
 	lockLife = 5 * time.Second
 	// uniqueLockLife is the time to live of the lock on a frame that differs from all other frames
 	// but has no known expiry, such as an update of a dynpsrpc publisher.
@@ -24,8 +24,8 @@ const (
 // A process that has been stopped for some time, for example with its virtual machine, reads the
 // frames of that time when it continues. The locks on these frames must still exist then, or the
 // process would handle what others have already handled. So the lock on a request lives longer than
-// the request, and the lock on an update as long as Redis can reasonably keep it. A lock occupies
-// about 150 bytes in Redis.
+// the request. An update has no timeout. Its lock lives for uniqueLockLife only, because each lock
+// occupies about 150 bytes in Redis.
 func lifeOfLock(frame []byte) time.Duration {
 	switch f := wire.InspectQueueFrame(frame); {
 	case !f.Unique:
@@ -33,8 +33,9 @@ func lifeOfLock(frame []byte) time.Duration {
 	case f.Timeout == 0:
 		return uniqueLockLife
 	default:
-		// The margin is for the time that the request is on its way, and for the error in the
-		// server's estimate of the client's clock.
+		// The request may be handled a little after its timeout. lockLife is added for the time
+		// that the request is on its way, and for the error in the server's estimate of the
+		// client's clock.
 		return min(f.Timeout, maxLockLife-lockLife).Truncate(time.Second) + lockLife
 	}
 }

@@ -22,8 +22,8 @@ const (
 // answers.
 //
 // While there are observers, the bus sends a PUBSUB NUMSUB, which does not count patterns, before
-// each publication with a report (see [subscriberCount]). At other times it checks now and then
-// whether observers have come.
+// each publication with a report (see [subscriberCount]). At other times, it checks now and then
+// whether there are observers.
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool
@@ -121,11 +121,12 @@ func (b *Bus) findObserver(receivers map[string]int64) (bool, error) {
 	return false, nil
 }
 
-// subscriberCount is the number of connections that subscribe to the channel of a publication, as
-// Redis counts them just before it publishes the frame. A connection that unsubscribes in between
-// is counted, and one that subscribes in between is not, so no call waits for either of them.
+// subscriberCount is the number of connections that subscribe to the channel of a publication.
+// Redis counts them just before it publishes the frame. A connection that subscribes after the
+// count and before the PUBLISH is not counted.
 type subscriberCount struct {
-	// known reports whether Redis has replied. Only the publisher's pipeline uses the fields.
+	// known reports whether Redis has replied with a number. Only the publisher's pipeline uses
+	// known and subscribers.
 	known       bool
 	subscribers int64
 }
@@ -145,7 +146,8 @@ func (c *subscriberCount) onReply(subscribers int64, err error) {
 	c.known, c.subscribers = err == nil, subscribers
 }
 
-// limit returns the number of receivers without observers. c may be nil.
+// limit returns the number of receivers that are not observers. If c is nil or the number of
+// subscribers is unknown, limit returns receivers.
 func (c *subscriberCount) limit(receivers int64) int64 {
 	if c == nil || !c.known {
 		return receivers

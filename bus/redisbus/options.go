@@ -43,20 +43,20 @@ type Option func(*options)
 // By default there is no prefix, as in psrpc.
 func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
 
-// WithProbeInterval sets the interval that determines how quickly a dead connection is detected. The
-// bus sends a PING twice in an interval. It reconnects after at most one and a half intervals in
-// which nothing arrives, and after four to five intervals in which frames arrive but no reply to a
-// PING, which shows that Redis does not receive it. The interval is also the minimum time that
-// Redis is given to reply to a command before the bus reconnects. It must be at least one
+// WithProbeInterval sets the interval that determines how quickly a dead connection is detected.
+// The bus sends a PING twice in an interval. It reconnects after at most one and a half intervals
+// in which nothing arrives. If frames arrive but no reply to a PING, Redis does not receive the
+// PING; the bus then reconnects after four to five intervals. The interval is also the minimum time
+// that Redis is given to reply to a command before the bus reconnects. It must be at least one
 // millisecond. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }
 
 // WithConnectTimeout sets the timeout for each attempt to connect, including the first one in
-// [New]. It applies to dialing, and then to the time in which Redis must confirm at least one of
-// the channels that have not been confirmed, so their number does not matter. It must be positive.
-// The default is [DefaultConnectTimeout].
+// [New]. The timeout applies to dialing, and then again to each wait for Redis to confirm a further
+// channel. The number of channels therefore does not matter. It must be positive. The default is
+// [DefaultConnectTimeout].
 func WithConnectTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.connectTimeout = timeout }
 }

@@ -21,23 +21,23 @@ type outageEvents struct {
 	throttle logthrottle.Throttle
 }
 
-// add is called after a failed attempt to connect. It emits an event if the reason is another one
-// than before, unless the last event is recent. There is no event in the first half of a probe
-// interval, because a server that restarts refuses connections at first.
+// add is called after a failed attempt to connect. It emits an event if the reason has changed,
+// unless the last event is recent. There is no event in the first half of a probe interval, because
+// a server that restarts refuses connections at first.
 func (o *outageEvents) add(err error) {
 	reason := outageReason(err)
 	if reason == o.reason || time.Since(o.start) < o.bus.options.probeInterval/2 {
 		return
 	}
 	if _, ok := o.throttle.Allow(outageEventInterval); !ok {
-		return // if the reason stays, a later attempt tells it
+		return // if the reason stays the same, a later attempt emits the event
 	}
 	o.reason = reason
 	o.bus.events.Put(bus.Event{Kind: bus.Disconnected, Err: err})
 }
 
-// outageReason returns the part of the text of err that is the same in each attempt. The whole text
-// of a network error contains the local port.
+// outageReason returns the part of the text of err that is the same in each attempt. The text of a
+// network error also contains the local port, which differs in each attempt.
 func outageReason(err error) string {
 	if network, ok := errors.AsType[*net.OpError](err); ok {
 		return network.Op + network.Err.Error()

@@ -50,8 +50,8 @@ func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
 	p.add(c, frame)
 }
 
-// add adds a sign, unless there are enough signs for a check. A nil frame stands for many locks
-// that this process has taken.
+// add adds a sign, unless there are enough signs for a check. frame is nil if this process has
+// taken many locks in a row.
 func (p *peerSigns) add(c *channelState, frame []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,8 +83,9 @@ func (p *peerSigns) take() []peerSign {
 // command.
 //
 // Redis does not tell which process has taken a lock, but the value of the lock does: psrpc stores
-// a random number, this bus stores lockValue. If this process takes all locks, it waits with a
-// frame now and then, unless no other process subscribes to the channel.
+// a random number, and this bus stores lockValue. If this process takes all locks, it now and then
+// waits before it asks for a lock, so that a psrpc process can take that lock. It does not wait if
+// no other process subscribes to the channel.
 func (b *Bus) watchPeers() {
 	shared := map[*channelState]bool{}
 	timer := time.NewTimer(0)
@@ -158,7 +159,7 @@ func (b *Bus) checkPeers(shared map[*channelState]bool) error {
 	return nil
 }
 
-// findPSRPC adds the channels to shared on which a psrpc process has taken a lock.
+// findPSRPC adds to shared the channels on which a psrpc process has taken a lock.
 func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, shared map[*channelState]bool) error {
 	values := map[*redis.StringCmd]*channelState{}
 	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -180,7 +181,7 @@ func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, shared map[*chann
 		}
 	}
 	if errors.Is(err, redis.Nil) {
-		return nil // the lock has expired
+		return nil // a lock has expired
 	}
 	return err
 }

@@ -109,8 +109,8 @@ type pipeline[T command] struct {
 	replies int
 	// repliesAtCheck is the value of replies at the last health check.
 	repliesAtCheck int
-	// lastProgress is the time of the last health check at which the pipeline was idle, had received
-	// new replies, or had not been able to read because its process stood still.
+	// lastProgress is the time of the last health check at which the pipeline was idle, had
+	// received new replies, or had been unable to read because the process stood still.
 	lastProgress time.Time
 	// nextCheck is the time at which the next health check is due.
 	nextCheck time.Time

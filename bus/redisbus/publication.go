@@ -17,7 +17,7 @@ type publication struct {
 	report  bus.DeliveryReport
 	// count is the number of subscribers, or nil if it is not needed.
 	count *subscriberCount
-	// counts is set in the PUBSUB NUMSUB command, which fills count.
+	// counts is set if the command is PUBSUB NUMSUB. Its reply is stored in count.
 	counts bool
 }
 

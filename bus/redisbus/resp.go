@@ -96,10 +96,10 @@ func readLine(r *bufio.Reader) (kind byte, content []byte, err error) {
 // sent by the bus.
 func unexpectedError(input any) error { return fmt.Errorf("unexpected %q from redis", input) }
 
-// readReply reads the reply to a command sent through a pipeline. It returns the value of an integer
-// reply, zero for a simple string, redis.Nil for a nil reply, or another redis.Error for an error
-// reply. The reply to PUBSUB NUMSUB with one channel is an array of the channel's name and a number,
-// which readReply returns. Any other error means that the connection has failed.
+// readReply reads the reply to a command sent through a pipeline. It returns the value of an
+// integer reply, zero for a simple string, redis.Nil for a nil reply, or another redis.Error for an
+// error reply. The reply to PUBSUB NUMSUB with one channel is an array of the channel's name and a
+// number; readReply returns the number. Any other error means that the connection has failed.
 func readReply(r *bufio.Reader) (int64, error) {
 	kind, content, err := readLine(r)
 	switch {
@@ -158,7 +158,7 @@ func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 		return push{}, err
 	case kind == '-':
 		return push{}, replyError(content)
-	case kind == '+' && string(content) == "PONG": // no channel is subscribed
+	case kind == '+' && string(content) == "PONG": // a PONG if no channel is subscribed
 		return push{kind: pong}, nil
 	case kind == '*' && string(content) == "2":
 		return readPong(r, buffer)
@@ -200,7 +200,7 @@ func readPong(r *bufio.Reader, buffer []byte) (push, error) {
 	if string(name) != pong {
 		return push{}, unexpectedError(name)
 	}
-	_, err = readBulk(r, buffer) // the argument of the PING, which has none
+	_, err = readBulk(r, buffer) // the argument of the PING, which is empty
 	return push{kind: pong}, err
 }
 

@@ -50,11 +50,11 @@ type session struct {
 	// buffered holds the frames that arrived before the session was active.
 	buffered []bufferedFrame
 
-	// sharedFrames holds the queue frames that wait for the share of this process.
+	// sharedFrames holds the queue frames that wait because of the limit to this process's share.
 	sharedFrames sharedFrames
 
-	// pushesRead counts everything received on the pub/sub socket, and pongsRead the replies to PING
-	// among it; see [prober].
+	// pushesRead counts all pushes received on the pub/sub socket, and pongsRead counts only the
+	// replies to PING. Both are used by [prober].
 	pushesRead, pongsRead atomic.Uint64
 	// wakeup contains a token if there are dirty channels.
 	wakeup chan struct{}

@@ -5,29 +5,29 @@ import "fmt"
 const (
 	// probeTicks is the number of checks in a probe interval.
 	probeTicks = 4
-	// maxSilentTicks is the number of checks after which a connection on which nothing has arrived
-	// is given up.
+	// maxSilentTicks is the number of checks without any received push after which the bus gives up
+	// a connection.
 	maxSilentTicks = probeTicks + 1
-	// maxUnansweredTicks is the number of checks after which a connection without a reply to a PING
-	// is given up although frames arrive. It is larger, because the reply follows all frames that
-	// Redis has sent before.
+	// maxUnansweredTicks is the number of checks without a reply to a PING after which the bus
+	// gives up a connection on which frames arrive. It is larger than maxSilentTicks, because the
+	// reply arrives after all frames that Redis has sent before it.
 	maxUnansweredTicks = 4 * probeTicks
 )
 
 // prober detects a pub/sub connection that loses data while its socket stays open. A subscriber
-// rarely sends anything, so it would never get a write error. The prober therefore sends a PING
-// twice in each probe interval, unless an earlier one has no reply yet. It counts checks instead of
-// measuring time, so that a process that stood still does not give up its connection. Only
-// reconcileLoop uses it.
+// rarely sends anything, so it would not notice the loss through a write error. The prober
+// therefore sends a PING twice in each probe interval, unless an earlier one has no reply yet. It
+// counts checks instead of measuring time, so that a process that stood still does not give up its
+// connection. Only reconcileLoop uses it.
 type prober struct {
 	session *session
 	// ticks is the number of checks so far, and sent the number of PINGs.
 	ticks, sent uint64
-	// lastRead is the number of pushes at the last check, and lastConfirmed the number of
-	// confirmations among them.
+	// lastRead is the number of pushes at the last check. lastConfirmed is the number of
+	// confirmations when unanswered was last reset.
 	lastRead, lastConfirmed uint64
-	// silent is the number of checks since a push arrived, and unanswered the number of checks since
-	// Redis has replied to a PING or to another command.
+	// silent is the number of checks since a push arrived. unanswered is the number of checks since
+	// Redis last replied to a command while a PING was pending.
 	silent, unanswered int
 }
 
@@ -40,7 +40,7 @@ func (p *prober) tick() error {
 		p.silent++
 	}
 	answered, confirmed := s.pongsRead.Load() == p.sent, s.confirmations.Load()
-	if answered || confirmed != p.lastConfirmed { // a PING may be behind many SUBSCRIBE commands
+	if answered || confirmed != p.lastConfirmed { // the reply may follow many confirmations
 		p.lastConfirmed, p.unanswered = confirmed, 0
 	} else {
 		p.unanswered++

@@ -53,7 +53,7 @@ func (s *session) reconcileLoop() {
 // state.
 func (s *session) reconcile() error {
 	for _, command := range s.diff() {
-		s.limitWrite() // the limit applies to each command, since Redis may be slow to read many of them
+		s.limitWrite() // each command gets the full time, since Redis may be slow to read many
 		args := []string{s.commandName(command.subscribe)}
 		for _, channel := range command.channels {
 			args = append(args, channel.name)

@@ -7,17 +7,18 @@ import (
 )
 
 const (
-	// shareDelay is how long this process waits with a frame that exceeds its share. The delay is the
-	// time that psrpc processes get to take the frame.
+	// shareDelay is how long this process waits before it asks for the lock on a frame that exceeds
+	// its share. During this time, psrpc processes can take the frame.
 	shareDelay = 10 * time.Millisecond
 	// maxShareWaiting is the maximum number of frames of a session that wait. The locks for further
 	// frames are requested at once.
 	maxShareWaiting = 4096
-	// maxShareCredit limits how much a process can catch up after others have taken more than their
-	// share. It is a number of frames.
+	// maxShareCredit is the maximum credit, in frames. It limits how much a process can catch up
+	// after others have taken more than their share.
 	maxShareCredit = 4
-	// minWinsForTrial is the number of locks that a process must take in a row before it leaves a
-	// frame to the other processes to learn who they are. The number doubles with each trial.
+	// minWinsForTrial is the number of locks that a process must take in a row before a trial: it
+	// waits with a frame to see whether another process takes it. The number doubles with each
+	// trial.
 	minWinsForTrial = 16
 )
 
@@ -29,10 +30,11 @@ const (
 // waits for each reply, whereas this bus asks for the locks of a whole burst at once. Without a
 // limit, a single process with this bus would take nearly all frames of a burst.
 //
-// The process gains credit with every frame: one divided by the number of processes. It asks for a
-// lock at once if it has credit for a whole frame, and after shareDelay otherwise. So it also takes
-// the frames that psrpc processes do not take in time. They cost no credit: otherwise all frames
-// would wait while psrpc processes are slow. No frame is lost, and frames keep their order.
+// Each frame adds credit: one divided by the number of processes. The process asks for a lock at
+// once if it has credit for a whole frame, and after shareDelay otherwise. So it also takes the
+// frames that psrpc processes do not take in time. Such frames cost no credit. If they did, all
+// frames would have to wait while psrpc processes are slow. No frame is lost, and frames keep their
+// order.
 type share struct {
 	// limited reports whether the limit is in use.
 	limited atomic.Bool
@@ -55,10 +57,10 @@ type share struct {
 	processes int
 	// credit is the number of frames that this process may take without a delay.
 	credit float64
-	// trialEnd is the end of the delay of the last frame with which this process waited to see
-	// whether another process takes it.
+	// trialEnd is the end of the last trial: until then, this process waits to see whether another
+	// process takes the frame.
 	trialEnd time.Time
-	// asked is the number of frames for whose lock this process has asked on credit, without having a
+	// asked is the number of frames for whose locks this process has asked on credit and awaits the
 	// reply.
 	asked int
 }
@@ -83,8 +85,8 @@ func (s *share) addFrame() {
 	s.credit = min(s.credit+1/float64(max(s.processes, 2)), maxShareCredit)
 }
 
-// tryAsk reports whether this process may ask for the lock on the oldest frame that waits, and
-// whether it needs credit for that. The caller must then call onReply with the reply.
+// tryAsk reports whether this process may ask for the lock on the oldest waiting frame, and whether
+// that uses credit. If it uses credit, the caller must call onReply when Redis has replied.
 func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,14 +121,14 @@ func (s *share) setLimit(limited bool, processes int) {
 }
 
 // isTrialDue is called for each lock that this process has taken. It reports whether the process
-// has taken so many in a row that it does not know whether there are psrpc processes.
+// has taken so many locks in a row that a trial must show whether there are psrpc processes.
 func (s *share) isTrialDue() bool {
 	wins := s.wins.Add(1)
 	return wins >= minWinsForTrial && wins&(wins-1) == 0
 }
 
-// sharedFrames holds the frames of a session whose locks wait for credit or for the end of their
-// delay, oldest first.
+// sharedFrames holds the frames of a session that wait for credit or for the end of their delay.
+// The oldest frame comes first.
 type sharedFrames struct {
 	// wakeup contains a token if a frame has been added, or if a channel may have credit again.
 	wakeup chan struct{}
@@ -174,7 +176,7 @@ func (f *sharedFrames) takeReady(now time.Time) (ready []lockAttempt, wait time.
 		}
 		ready = append(ready, attempt)
 	}
-	clear(f.waiting[len(rest):]) // frames that do not wait any more must not stay in memory
+	clear(f.waiting[len(rest):]) // frames that no longer wait must not stay in memory
 	if f.waiting = rest; len(rest) > 0 {
 		wait = max(rest[0].arrived.Add(shareDelay).Sub(now), time.Microsecond)
 	}
@@ -193,8 +195,8 @@ func (f *sharedFrames) close(err error) {
 	}
 }
 
-// waitForShare makes an attempt wait until the share of this process permits it. It returns false
-// if the attempt must be sent at once.
+// waitForShare adds an attempt to those that shareLoop sends when the share of this process permits
+// it. It returns false if the caller must send the attempt at once.
 func (s *session) waitForShare(attempt lockAttempt) bool {
 	if !s.sharedFrames.add(attempt) {
 		return false

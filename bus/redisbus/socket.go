@@ -57,7 +57,7 @@ func dialSocket(ctx context.Context, node *redis.Client, credentials *credential
 	options.Limiter, options.PushNotificationProcessor = nil, nil
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
-	// The bus dials itself, because go-redis writes a line to stderr for each dial that fails.
+	// The bus dials instead of go-redis, which would write a line to stderr for each failed dial.
 	conn, err := options.Dialer(ctx, options.Network, options.Addr)
 	if err != nil {
 		return nil, err

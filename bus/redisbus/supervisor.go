@@ -21,14 +21,14 @@ const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Milliseco
 // starting over is the only safe recovery.
 type supervisor struct {
 	bus *Bus
-	// channel is one of the channels of the supervisor's shard. It is of no importance unless
-	// pub/sub is sharded.
+	// channel is one of the channels of the supervisor's shard. It matters only if pub/sub is
+	// sharded.
 	channel string
 	// lastActive is the session that was activated most recently. That session may have ended.
 	// lastActive is not nil once the supervisor has been added to the bus.
 	lastActive atomic.Pointer[session]
-	// outage is the error of the last attempt to connect again. It is nil while there has been none
-	// since the last session was activated.
+	// outage is the error of the last attempt to connect again. It is nil if there has been no such
+	// attempt since the last session was activated.
 	outage atomic.Pointer[error]
 
 	// Bus.mu guards the fields below.
@@ -84,8 +84,8 @@ func (sup *supervisor) reconnect() *session {
 	}
 }
 
-// session returns the session to use. It returns an error if that session has ended, which contains
-// the reason why the bus has not connected again so far.
+// session returns the session to use. It returns an error if that session has ended. The error
+// contains the reason why the bus has not connected again so far.
 func (sup *supervisor) session() (*session, error) {
 	s := sup.lastActive.Load()
 	err := s.ctx.Err()
@@ -126,8 +126,8 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 }
 
 // waitReconciled waits until Redis has confirmed or refused c. It returns an error if ctx or the
-// session ends, or if Redis does not confirm or refuse any channel for the connect timeout. A bus
-// with very many channels thus gets the time it needs.
+// session ends, or if Redis neither confirms nor refuses any channel during the connect timeout. A
+// bus with very many channels thus gets the time it needs.
 func (sup *supervisor) waitReconciled(ctx context.Context, s *session, c *channelState) error {
 	timeout := sup.bus.options.connectTimeout
 	reconciled := func() (bool, error) { return c.supervisor != sup || c.reconciledLocked(), nil }

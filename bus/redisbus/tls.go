@@ -63,8 +63,8 @@ func (f tlsFiles) apply(config *tls.Config) error {
 	return nil
 }
 
-// fileError returns the error for a file that cannot be used. err repeats the name of the file,
-// which is left out if it may contain a password.
+// fileError returns the error for a file that cannot be used. err contains the name of the file. If
+// the name may contain a password, the returned error leaves err out.
 func fileError(parameter, file string, err error) error {
 	if !busurl.MayShow(file) {
 		return fmt.Errorf("the file of parameter %s cannot be used", parameter)

@@ -40,8 +40,9 @@
 // describe the result. The attribute rpc.response.status_code is ok, the code of the error, or
 // _OTHER if package errors does not define the code. The attribute error.type is empty for a
 // success and otherwise identical to rpc.response.status_code. The attribute dynpsrpc.topic is
-// added only if [WithTopics] is used, because a method may have many topics. It is _OTHER for topics
-// that are long or beyond a maximum number, because peers and users could otherwise create any number of time series.
+// added only if [WithTopics] is used, because a method may have many topics. It is _OTHER for
+// topics longer than 256 bytes and for topics beyond a maximum number. Without these limits, peers
+// and users could create any number of time series.
 //
 // # Sources
 //

@@ -13,8 +13,8 @@ import (
 // Option configures [New].
 type Option func(*metrics)
 
-// DefaultMaxTopics is the maximum number of topics that are told apart if [WithTopics] is used
-// without [WithMaxTopics].
+// DefaultMaxTopics is the maximum number of topics that get an attribute of their own if
+// [WithTopics] is used without [WithMaxTopics].
 const DefaultMaxTopics = 1000
 
 // WithTopics adds the topic as an attribute to every measurement. Each combination of method and
@@ -25,8 +25,9 @@ func WithTopics() Option {
 	return func(m *metrics) { m.topics.enabled, m.instruments = true, withTopics }
 }
 
-// WithMaxTopics is like [WithTopics] but sets the maximum number of topics that are told apart. If
-// maximum is zero or negative, [DefaultMaxTopics] is used. Topics are counted for each [New].
+// WithMaxTopics is like [WithTopics] but sets the maximum number of topics that get an attribute of
+// their own. If maximum is zero or negative, [DefaultMaxTopics] is used. Each call of [New] counts
+// topics separately.
 func WithMaxTopics(maximum int) Option {
 	return func(m *metrics) {
 		WithTopics()(m)

@@ -14,14 +14,15 @@ const (
 	maxTopicLength = 256
 )
 
-// topics makes labels of topics and bounds their number, because topics are often chosen by users.
+// topics converts topics to labels. It limits the number of labels, because topics are often chosen
+// by users.
 type topics struct {
 	enabled bool
 	maximum int
 
 	mu sync.Mutex // held while known is replaced
-	// known contains the labels that have been used. The map is never written, so that calls read it
-	// without a lock.
+	// known contains the labels that have been used. The map is replaced but never modified, so
+	// that calls can read it without a lock.
 	known atomic.Pointer[map[string]bool]
 }
 
@@ -38,7 +39,7 @@ func (t *topics) label(topic []string) string {
 	return t.add(label)
 }
 
-// add makes a label known, and returns it, if the maximum is not reached.
+// add adds a label to known and returns it. If the maximum is reached, add returns otherTopic.
 func (t *topics) add(label string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

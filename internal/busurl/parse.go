@@ -57,7 +57,7 @@ func hasStrayUserinfo(u *url.URL) bool {
 		return true
 	}
 	for parameter := range strings.SplitSeq(u.RawQuery, "&") {
-		// An @ after a valid name belongs to the value of the parameter.
+		// If the URL has a user and the parameter has a valid name, an @ belongs to the value.
 		name, _, hasValue := strings.Cut(parameter, "=")
 		if strings.Contains(parameter, "@") && (u.User == nil || !hasValue || !IsParameterName(name)) {
 			return true

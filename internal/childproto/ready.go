@@ -22,8 +22,8 @@ const (
 	EnvVersion = "DYNPSRPC_VERSION"
 	// EnvFolder contains the path of the plugin's folder.
 	EnvFolder = "DYNPSRPC_FOLDER"
-	// EnvInstance identifies the running version of the plugin. The host kills every process that
-	// has inherited it when the plugin's process has ended.
+	// EnvInstance identifies the running version of the plugin. When the plugin's process has
+	// ended, the host kills every process that has inherited the variable.
 	EnvInstance = "DYNPSRPC_INSTANCE"
 )
 

@@ -130,8 +130,8 @@ func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	return true
 }
 
-// Replace replaces all earlier observations by the delay of a frame that is known to have arrived
-// promptly although its delay contradicts them.
+// Replace replaces all earlier observations by the delay of a frame. The frame must be known to
+// have arrived promptly, so its delay shows that the earlier observations are wrong.
 func (o *Offset) Replace(now time.Time, delay time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 type Subscriber struct {
 	queue   bool
 	deliver func(frame []byte)
-	// refused is called with frames that no subscriber of the queue may have, or nil.
+	// refused is called with each queue frame that the broker has refused to assign to this
+	// process. It is nil if NotifyRefused has not been called.
 	refused atomic.Pointer[func(frame []byte)]
 	// inFlight counts the running deliveries, so that Close can wait for them.
 	inFlight lifecycle.InFlight
@@ -34,7 +35,7 @@ func (s *Subscriber) tryDeliver(frame []byte) bool {
 	return true
 }
 
-// NotifyRefused makes Refuse call handler.
+// NotifyRefused makes [Subscribers.RefuseQueue] call handler.
 func (s *Subscriber) NotifyRefused(handler func(frame []byte)) { s.refused.Store(&handler) }
 
 // refuse passes frame to the handler of NotifyRefused, unless the subscriber is closed.

@@ -93,7 +93,8 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	return false
 }
 
-// RefuseQueue tells each queue subscriber that none of them may have frame.
+// RefuseQueue tells each queue subscriber that the broker has refused to assign frame to this
+// process.
 func (s *Subscribers) RefuseQueue(frame []byte) {
 	if s == nil {
 		return

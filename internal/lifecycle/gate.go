@@ -45,8 +45,8 @@ func (g *Gate) Leave() {
 // Close makes subsequent calls to Enter fail. It returns a channel that is closed once no operation
 // is in flight. Calling Close again returns the same channel.
 func (g *Gate) Close() <-chan struct{} {
-	// The state is gateClosed if another goroutine has just closed the idle gate. drained must be
-	// closed by the time either of them returns.
+	// If the state was gateClosed, another goroutine may just have closed the idle gate and not yet
+	// closed drained. drained must be closed before either goroutine returns.
 	if state := g.state.Or(gateClosed); state == 0 || state == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}

@@ -34,7 +34,7 @@ func New(directory, prefix string) (*Folder, error) {
 		}
 		lock, err := lockNew(filepath.Join(path, lockName))
 		switch {
-		case errors.Is(err, os.ErrNotExist): // RemoveStale of another process was faster
+		case errors.Is(err, os.ErrNotExist): // RemoveStale in another process has removed the folder
 		case err != nil:
 			return nil, errors.Join(err, os.RemoveAll(path))
 		default:
@@ -78,12 +78,12 @@ func (f *Folder) WriteProgram(name string, content []byte) (path string, err err
 // Remove deletes the folder with its content.
 func (f *Folder) Remove() error { return errors.Join(os.RemoveAll(f.Path), f.lock.Close()) }
 
-// RemoveStale deletes the folders that New has made with the same directory and prefix and whose
-// processes no longer live. It calls before with the path of each such folder before it deletes the
-// folder. Folders that cannot be deleted stay. On systems without file locks, RemoveStale does
+// RemoveStale deletes the folders that New has made with the same directory and prefix in processes
+// that have ended. For each such folder, it calls before with the folder's path and then deletes
+// the folder. Folders that cannot be deleted stay. On systems without file locks, RemoveStale does
 // nothing.
 func RemoveStale(directory, prefix string, before func(folder string)) {
-	entries, _ := os.ReadDir(directory) // what could be read is enough
+	entries, _ := os.ReadDir(directory) // after an error, entries contains what could be read
 	for _, entry := range entries {
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), prefix) {
 			continue

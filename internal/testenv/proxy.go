@@ -21,7 +21,8 @@ type Proxy struct {
 	target string
 	addr   string
 	delay  atomic.Int64 // in nanoseconds
-	// muted and deafened report whether the data that clients, or the target, send is discarded.
+	// muted reports whether data from clients is discarded, and deafened whether data from the
+	// target is discarded.
 	muted, deafened atomic.Bool
 	// goroutines tracks all goroutines started by the proxy.
 	goroutines sync.WaitGroup
@@ -104,12 +105,12 @@ var errStillOpen = errors.New("the port is still open")
 // applies only to data that the proxy receives after the call.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
-// Mute makes the proxy discard the data that clients send, on open and on new connections, or ends
-// this if muted is false. Data from the target is forwarded in either case.
+// Mute makes the proxy discard the data that clients send, on open and on new connections. If muted
+// is false, the proxy forwards it again. Mute does not affect data from the target.
 func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
 
-// Deafen makes the proxy discard the data that the target sends, on open and on new connections, or
-// ends this if deafened is false. Data from clients is forwarded in either case.
+// Deafen makes the proxy discard the data that the target sends, on open and on new connections. If
+// deafened is false, the proxy forwards it again. Deafen does not affect data from clients.
 func (p *Proxy) Deafen(deafened bool) { p.deafened.Store(deafened) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.

@@ -15,7 +15,8 @@ import (
 const (
 	clusterMasters = 3
 	clusterSlots   = 16384
-	// replicaDelayFlag sets how long a master waits for further replicas before it serves the first.
+	// replicaDelayFlag sets how long a master waits for further replicas before it sends its data
+	// to the first one.
 	replicaDelayFlag = "--repl-diskless-sync-delay"
 )
 
@@ -31,8 +32,9 @@ func RedisCluster(tb testing.TB) *RedisClusterServers {
 	return startRedisCluster(tb, clusterMasters)
 }
 
-// RedisClusterWithReplicas is like [RedisCluster], but each master has a replica, which takes over
-// two to three seconds after the master has died. The first three nodes are the masters.
+// RedisClusterWithReplicas is like [RedisCluster], but each master has a replica. The replica
+// becomes the master two to three seconds after its master has died. The first three nodes are the
+// masters.
 func RedisClusterWithReplicas(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
 	return startRedisCluster(tb, 2*clusterMasters)

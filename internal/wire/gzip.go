@@ -60,8 +60,8 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	// would apply only to the last one.
 	stream.Multistream(false)
 	var message bytes.Buffer
-	// Most streams are honest, so the buffer has the declared size at once. A short stream cannot
-	// contain a large value, whatever size it declares.
+	// Most streams declare their true size, so the buffer gets the declared size at once. A short
+	// stream cannot contain a large value, whatever size it declares.
 	message.Grow(int(min(size, int64(len(value))*maxGzipRatio)) + bytes.MinRead)
 	if _, err := message.ReadFrom(io.LimitReader(stream, size+1)); err != nil {
 		return nil, err

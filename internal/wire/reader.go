@@ -27,8 +27,8 @@ const (
 	wireTypeMask = 1<<wireTypeBits - 1
 )
 
-// MaxEntries is the maximum number of metadata entries in a frame, and of details of an error. Each of
-// them takes much more time and memory than its few bytes in the frame.
+// MaxEntries is the maximum number of metadata entries in a frame, and of details in an error. An
+// entry or a detail may consist of a few bytes, but its decoding takes much more time and memory.
 const MaxEntries = 1024
 
 // reader iterates over the fields of an encoded message. Callers switch on tag, which combines the
@@ -97,8 +97,8 @@ func (r *reader) readValue(b []byte) (n int) {
 	return n
 }
 
-// countEntry counts the current field among those of which a frame may have at most MaxEntries. If
-// there are more, it sets r.err and returns false.
+// countEntry adds the current field to entries. If there are more than MaxEntries, countEntry sets
+// r.err. It returns false if r.err is set.
 func (r *reader) countEntry() bool {
 	if r.entries++; r.entries > MaxEntries {
 		r.err = errTooMany

@@ -45,7 +45,8 @@ type Response struct {
 	// Unprocessed reports whether the server rejected the request before doing any work for it.
 	Unprocessed bool
 
-	// encoded is the encoded response if its details have not been decoded yet. Otherwise, it is nil.
+	// encoded is the encoded response if its details have not been decoded yet. Otherwise, it is
+	// nil.
 	encoded []byte
 }
 
@@ -61,9 +62,9 @@ func ParseResponse(value []byte) (Response, error) {
 	return res, nil
 }
 
-// ParseUnawaitedResponse is like ParseResponse but leaves the details to DecodeDetails. Anyone can
-// send a response, and most of its cost is that of its details, so they are decoded only if a call
-// waits for the response.
+// ParseUnawaitedResponse is like ParseResponse but leaves the details to DecodeDetails. The details
+// are the most expensive part to decode, and anyone can send a response. They are therefore decoded
+// only if a call waits for the response.
 func ParseUnawaitedResponse(value []byte) (res Response, err error) {
 	var errorText, code []byte
 	r := reader{rest: value}
@@ -97,8 +98,8 @@ func ParseUnawaitedResponse(value []byte) (res Response, err error) {
 	return res, nil
 }
 
-// DecodeDetails decodes the details if ParseUnawaitedResponse has left them. It returns an error if a
-// detail is malformed. It is not safe for concurrent use.
+// DecodeDetails decodes the details if ParseUnawaitedResponse has left them. It returns an error if
+// a detail is malformed. It is not safe for concurrent use.
 func (res *Response) DecodeDetails() error {
 	r := reader{rest: res.encoded}
 	for r.next() {

@@ -114,7 +114,7 @@ func (s *Stream) parseOp(op StreamOp, frame *reader) {
 	if s.Op != op {
 		*s = Stream{StreamID: s.StreamID, RequestID: s.RequestID, SentAt: s.SentAt, Expiry: s.Expiry, Op: op}
 	}
-	// The entries of messages that are replaced count too.
+	// The entries of replaced messages count towards MaxEntries, too.
 	r := reader{rest: frame.bytes, entries: frame.entries}
 	for r.next() {
 		switch op {

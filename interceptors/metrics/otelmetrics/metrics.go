@@ -105,7 +105,7 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	registration, err := m.meter.RegisterCallback(func(_ context.Context, observer metric.Observer) error {
 		for _, source := range sources {
 			source(func(instrument *metrics.Instrument, value float64, labels ...string) {
-				if observable := observables[instrument]; observable != nil { // the source has reported it to Watch
+				if observable := observables[instrument]; observable != nil { // nil if no source reported it to Watch
 					observer.ObserveFloat64(observable, value, attributes(instrument, labels))
 				}
 			})

@@ -12,19 +12,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// family is what all instruments with the same metric name have in common. Prometheus demands it.
+// family holds what all instruments with the same metric name share. Prometheus requires them to
+// agree in their kind and help text.
 type family struct {
 	kind metrics.Kind
 	help string
 	from origin
-	// accepted contains the keys of instruments of the family. The value is false if Prometheus does
-	// not accept them.
+	// accepted contains the keys of the family's instruments. The value is false if Prometheus does
+	// not accept an instrument with these keys.
 	accepted map[string]bool
-	// vectors contains the vectors of the family, keyed by the sorted keys.
+	// vectors contains the vectors of the family. Its map key consists of the sorted keys of a
+	// vector.
 	vectors map[string]keyedVector
 }
 
-// keyedVector is a vector and the keys for which its labels are given, in their order.
+// keyedVector is a vector with its keys. Labels must be passed to the vector in the order of the
+// keys.
 type keyedVector struct {
 	vector
 
@@ -40,7 +43,7 @@ func (f *family) vector(instrument *metrics.Instrument, buckets []float64) vecto
 		f.vectors[sorted] = v
 	}
 	if !slices.Equal(v.keys, instrument.Keys) {
-		return refusing{} // its labels would be mixed up
+		return refusing{} // the order of the keys differs, so labels would be mixed up
 	}
 	return v.vector
 }
@@ -82,11 +85,12 @@ func (m *Metrics) familyLocked(instrument *metrics.Instrument, from origin) *fam
 	return f
 }
 
-// histogramSuffixes are the suffixes of the metrics that Prometheus makes of a histogram.
+// histogramSuffixes are the suffixes of the metrics that Prometheus derives from a histogram.
 var histogramSuffixes = []string{"_bucket", "_count", "_sum"}
 
-// collidesLocked reports whether a new family and a histogram would have metrics with the same name.
-// The caller must hold m.mu.
+// collidesLocked reports whether a new family would have a metric with the same name as one of
+// another family. This can happen if one of the two families is a histogram. The caller must hold
+// m.mu.
 func (m *Metrics) collidesLocked(name string, kind metrics.Kind) bool {
 	for _, suffix := range histogramSuffixes {
 		base, cut := strings.CutSuffix(name, suffix)
@@ -100,8 +104,8 @@ func (m *Metrics) collidesLocked(name string, kind metrics.Kind) bool {
 	return false
 }
 
-// isAccepted reports whether Prometheus accepts the name, the keys and the buckets of an instrument.
-// Only an attempt tells that.
+// isAccepted reports whether Prometheus accepts the name, the keys and the buckets of an
+// instrument. It finds out by registering a vector and observing a value.
 func isAccepted(instrument *metrics.Instrument) bool {
 	err := guard.Call("instrument", func() error {
 		v := newVector(instrument, instrument.Description, nil)
@@ -129,7 +133,7 @@ func newRefused() *prometheus.CounterVec {
 	}, []string{"reason"})
 }
 
-// validLabels returns labels as valid UTF-8.
+// validLabels returns a copy of labels in which invalid UTF-8 is replaced.
 func validLabels(labels []string) []string {
 	valid := make([]string, len(labels))
 	for i, label := range labels {
@@ -138,11 +142,11 @@ func validLabels(labels []string) []string {
 	return valid
 }
 
-// seriesKey identifies the time series of an instrument with labels.
+// seriesKey returns a string that identifies the time series of an instrument with labels.
 func seriesKey(instrument *metrics.Instrument, labels []string) string {
 	var pairs []string
 	for i, label := range validLabels(labels) {
-		if i < len(instrument.Keys) && label != "" { // an empty label is the same as none
+		if i < len(instrument.Keys) && label != "" { // an empty label is the same as no label
 			pairs = append(pairs, underscores.Replace(instrument.Keys[i])+strconv.Quote(label))
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // Metrics is a [metrics.Observer] and a prometheus.Collector. It is safe for concurrent use.
 type Metrics struct {
 	buckets map[string][]float64 // keyed by instrument name
-	vectors sync.Map             // maps *metrics.Instrument to vector; several may have the same one
+	vectors sync.Map             // maps *metrics.Instrument to vector; instruments may share a vector
 	refused *prometheus.CounterVec
 
 	// mu guards sources, families and the creation of vectors.
@@ -60,8 +60,8 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	return m.register(registerer)
 }
 
-// maxIdentities is the maximum number of names that register tries for the identity. Each set of
-// label names that registerers add needs one.
+// maxIdentities is the maximum number of names that register tries for an [identity]. Registerers
+// that add different label names to the same registry each need another name.
 const maxIdentities = 100
 
 // register registers m, or returns the Metrics that is already registered.
@@ -84,12 +84,12 @@ func (m *Metrics) register(registerer prometheus.Registerer) (*Metrics, error) {
 			}
 			return earlier.Metrics, m.compareBuckets(earlier.Metrics)
 		}
-		// A registerer that adds other labels may have the name already.
+		// The name may have been taken through a registerer that adds other labels.
 	}
 	return nil, err
 }
 
-// compareBuckets returns an error if the buckets that m sets differ from those of earlier.
+// compareBuckets returns an error if a histogram's buckets in m differ from those in earlier.
 func (m *Metrics) compareBuckets(earlier *Metrics) error {
 	for instrument, boundaries := range m.buckets {
 		if !slices.Equal(boundaries, earlier.buckets[instrument]) {
@@ -100,9 +100,10 @@ func (m *Metrics) compareBuckets(earlier *Metrics) error {
 	return nil
 }
 
-// identity is a collector without metrics. A registerer accepts only one, and names the first one
-// when it refuses another. It would accept any number of Metrics, because these do not describe
-// their metrics, and then fail each scrape because of duplicates.
+// identity is a collector without metrics that stands for a Metrics. A registerer accepts only one
+// identity. If it refuses another, its error contains the first. A registerer accepts any number of
+// Metrics, because a Metrics does not describe its metrics. Each scrape would then fail because of
+// duplicate metrics.
 type identity struct {
 	*Metrics
 
@@ -150,8 +151,8 @@ func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, v
 	}
 }
 
-// observe calls v.observe. Prometheus refuses labels that are not valid UTF-8, so these are
-// corrected and tried again.
+// observe calls v.observe. Prometheus refuses labels that are not valid UTF-8, so observe corrects
+// such labels and tries again.
 func observe(v vector, ctx context.Context, value float64, labels []string) error { //nolint:revive // ctx is passed on
 	err := v.observe(ctx, value, labels)
 	if err != nil {
@@ -179,8 +180,9 @@ func (m *Metrics) newVector(instrument *metrics.Instrument) any {
 func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector. It sends all measurements and the values reported by all
-// sources. It leaves out what Prometheus would refuse, because Prometheus then refuses all metrics
-// of the program; dynpsrpc_metrics_refused_total counts what is left out.
+// sources. It leaves out values that Prometheus would refuse, because a single one would make the
+// whole scrape fail. The counter dynpsrpc_metrics_refused_total counts the values that are left
+// out.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	sources := m.sources
@@ -212,7 +214,7 @@ type collection struct {
 	*Metrics
 
 	ch chan<- prometheus.Metric
-	// sent contains the names and labels of the metrics that sources have reported.
+	// sent contains the [seriesKey] of each value that sources have reported.
 	sent map[string]bool
 }
 
