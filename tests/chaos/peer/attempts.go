@@ -17,7 +17,7 @@ type (
 
 func say(id string) text { return wrapperspb.String(id) }
 
-// newAttempts returns the attempts of all kinds but messages on streams that stay open.
+// newAttempts returns the attempts of all kinds except messages on streams that stay open.
 func newAttempts(conn *dynamic.Conn, timeout time.Duration) (map[string]attempt, error) {
 	attempts := map[string]attempt{}
 	for kind, method := range feeds {

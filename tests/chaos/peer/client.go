@@ -11,13 +11,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// maxPending bounds the attempts of one kind that a client makes at once.
+// maxPending is the maximum number of attempts of one kind that a client makes at the same time.
 const maxPending = 500
 
-// feeds are the methods of the updates, by the kind that reports name.
+// feeds maps the kind of an update, as it appears in reports, to the method of service Feeds.
 var feeds = map[string]string{"one": "One", "all": "All"}
 
-// client makes attempts of every kind at a rate.
+// client makes attempts of every kind at a steady rate.
 type client struct {
 	settings
 
@@ -25,14 +25,15 @@ type client struct {
 	streams  *textClient
 	ids      atomic.Int64
 
-	// stop ends the load that runs, and waits until all of its attempts have ended.
+	// stop ends the current load and waits until all of its attempts have ended.
 	stop func()
 }
 
-// attempt does something once. id is unique among all attempts of all processes.
+// attempt makes one call, publishes one update or uses one stream. id is unique among all attempts
+// of all processes.
 type attempt func(ctx context.Context, id string) error
 
-// runClient makes attempts, at the rate that commands set, until ctx ends.
+// runClient makes attempts until ctx ends. Commands set the rate.
 func runClient(ctx context.Context, s settings, link bus.Bus) error {
 	conn, err := newConn(link)
 	if err != nil {
@@ -45,7 +46,7 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 	if c.streams, err = dynamic.NewClient[text, text](conn, "chaos.Work/Stream"); err != nil {
 		return err
 	}
-	var mu sync.Mutex // commands and the end may change the rate at once
+	var mu sync.Mutex // a command may change the rate when ctx ends
 	setRate := func(rate int) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -56,7 +57,7 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 		}
 		reportf("idle")
 	}
-	go readCommands(setRate) // it ends with the process
+	go readCommands(setRate) // reads until the process ends
 	reportf("ready")
 	<-ctx.Done()
 	setRate(0)
@@ -65,7 +66,7 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 
 func (c *client) newID() string { return fmt.Sprintf("%s-%d", c.name, c.ids.Add(1)) }
 
-// start makes rate attempts of each kind in a second, until stop is called.
+// start makes attempts of each kind until stop is called. rate is their number per second and kind.
 func (c *client) start(rate int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var kinds sync.WaitGroup
@@ -79,8 +80,8 @@ func (c *client) start(rate int) {
 	}
 }
 
-// repeat makes rate attempts of one kind in a second. It returns when ctx has ended and all of the
-// attempts have, too.
+// repeat makes attempts of one kind until ctx ends. rate is their number per second. repeat returns
+// when all attempts have ended.
 func (c *client) repeat(ctx context.Context, kind string, rate int, try attempt) {
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
 	defer ticker.Stop()
@@ -96,9 +97,9 @@ func (c *client) repeat(ctx context.Context, kind string, rate int, try attempt)
 		select {
 		case pending <- struct{}{}:
 		default:
-			continue // the attempts wait for their timeouts
+			continue // too many attempts have not ended yet
 		}
-		attempts.Go(func() { // repeat waits for it
+		attempts.Go(func() { // repeat waits for the attempts to end
 			defer func() { <-pending }()
 			id, begun := c.newID(), time.Now()
 			reportEnded(kind, id, begun, try(context.Background(), id))
@@ -106,8 +107,9 @@ func (c *client) repeat(ctx context.Context, kind string, rate int, try attempt)
 	}
 }
 
-// sendOnStreams sends messages on a stream, at the rate, and opens another one when it has ended.
-// The IDs of the messages of one stream have the stream's ID and their number.
+// sendOnStreams sends messages on a stream until ctx ends. rate is their number per second. When
+// the stream has ended, sendOnStreams opens another one. The ID of a message consists of the
+// stream's ID and the number of the message.
 func (c *client) sendOnStreams(ctx context.Context, rate int) {
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
 	defer ticker.Stop()

@@ -32,7 +32,7 @@ func runConsumer(ctx context.Context, _ settings, link bus.Bus) error {
 			}
 		})
 	}
-	go readCommands(nil) // it ends with the process
+	go readCommands(nil) // reads until the process ends
 	reportf("ready")
 	readers.Wait()
 	return conn.Close()

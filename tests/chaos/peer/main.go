@@ -23,14 +23,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // bus.Open finds it
-	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // bus.Open finds it
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // registers the driver for NATS URLs
+	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // registers the drivers for Redis URLs
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 const (
-	// endTimeout bounds the graceful end of a process.
+	// endTimeout is the maximum time for the graceful end of a process.
 	endTimeout = 10 * time.Second
 	// keepalive is short, so that streams whose peer has died are gone when a test looks for leaks.
 	keepalive = time.Second
@@ -39,9 +39,9 @@ const (
 // settings are the flags of the program.
 type settings struct {
 	role, bus, name string
-	// takes is the duration of a handler.
+	// takes is the time that a handler takes.
 	takes time.Duration
-	// timeout is that of every call.
+	// timeout is the timeout of every call.
 	timeout time.Duration
 	// loss is the share of the published frames that are dropped, selected by seed.
 	loss float64

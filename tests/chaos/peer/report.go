@@ -50,18 +50,18 @@ func reportEnded(kind, id string, begun time.Time, err error) {
 
 func reportStats() {
 	runtime.GC()
-	runtime.GC() // the first one only moves pooled objects to the victim cache
+	runtime.GC() // the first GC only moves pooled objects to the victim cache
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	descriptors, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		descriptors = nil // only Linux can count them
+		descriptors = nil // descriptors can be counted on Linux only
 	}
 	reportf("stats %d %d %d", countGoroutines(), len(descriptors), memory.HeapAlloc)
 }
 
-// countGoroutines counts the goroutines but for the idle ones of worker pools, whose number is that
-// of the requests that a server has once served at the same time.
+// countGoroutines counts all goroutines except the idle ones of worker pools. A pool keeps as many
+// idle goroutines as a server has once served requests at the same time, so they are no leak.
 func countGoroutines() int {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]

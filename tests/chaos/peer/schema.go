@@ -21,7 +21,7 @@ const (
 )
 
 // source defines two services. Feeds is separate, because on NATS the methods of a service share a
-// queue group, and servers would receive the updates that belong to consumers.
+// queue group. In one service, servers would receive updates that are meant for consumers.
 const source = `
 syntax = "proto3";
 package chaos;

@@ -38,7 +38,7 @@ func runServer(ctx context.Context, s settings, link bus.Bus) error {
 	if err := registration.RegisterTopic("Topic", region); err != nil {
 		return err
 	}
-	go readCommands(nil) // it ends with the process
+	go readCommands(nil) // reads until the process ends
 	reportf("ready")
 	<-ctx.Done()
 	end, cancel := context.WithTimeout(context.Background(), endTimeout)
@@ -53,16 +53,16 @@ func echo(stream dynamic.ServerStream[text, text]) error {
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer close(answers)
-	sender.Go(func() { // ends with answers
+	sender.Go(func() { // ends when answers is closed
 		for answer := range answers {
-			_ = stream.Send(answer) // a client that misses an answer reports it
+			_ = stream.Send(answer) // the client reports a missing answer
 		}
 	})
 	for message := range stream.Channel() {
 		reportRan("stream", message.GetValue())
 		select {
 		case answers <- message:
-		default: // the client does not acknowledge
+		default: // dropped: the client has not acknowledged earlier answers
 		}
 	}
 	return nil
