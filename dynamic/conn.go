@@ -75,7 +75,7 @@ type ConnStats struct {
 	// Unmatched counts claims, responses and stream frames that the conn could not use, usually
 	// because their call or stream has already ended.
 	Unmatched uint64
-	// Expired counts stream messages that arrived too late, after the server's call of Send had
+	// Expired counts stream messages that arrived too late, after the server's call to Send had
 	// timed out. It also counts stream frames without a valid expiry.
 	Expired uint64
 	// Duplicated counts stream messages that were dropped because the bus delivered them a second

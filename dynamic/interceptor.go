@@ -32,7 +32,7 @@ type clientInterceptors struct {
 }
 
 // ClientRPCHandler sends the request of a single call and returns the response. The innermost
-// handler sends the request over the bus. Each call of the innermost handler creates a new request
+// handler sends the request over the bus. Each call to the innermost handler creates a new request
 // with a new ID. ctx and opts set timeouts, metadata and topic, as in [Client.Call].
 type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...RequestOption) (proto.Message, error)
 

@@ -158,7 +158,7 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 	return err
 }
 
-// errStarted returns the error for a call of Send that comes too late. The request was already
+// errStarted returns the error for a call to Send that comes too late. The request was already
 // sent, or the first handler's Send has returned.
 func (c *multiChain) errStarted() error {
 	return errors.NewErrorf(

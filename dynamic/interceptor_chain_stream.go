@@ -37,7 +37,7 @@ func SetStreamContext(next StreamHandler, ctx context.Context) {
 }
 
 // streamChain is the handler chain of one stream. On both sides, handlers[0] is nearest to the
-// user. Calls of Send and Close pass through the handlers in ascending order, and calls of Recv in
+// user. Calls to Send and Close pass through the handlers in ascending order, and calls to Recv in
 // descending order.
 type streamChain struct {
 	method *registry.Method
@@ -243,7 +243,7 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 	return nil
 }
 
-// SendBounds returns the limits that would apply to a call of Send at this moment with opts. ctx
+// SendBounds returns the limits that would apply to a call to Send at this moment with opts. ctx
 // and deadline limit how long Send may take. window is the size of the stream's send window, or 0
 // if the stream has none. next must be the handler that was passed to a [StreamInterceptor]; for
 // any other handler, the context is [context.Background]. If the stream is not open yet, SendBounds

@@ -191,7 +191,7 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	e := r.endpoints[name]
-	if e == nil || r.end != nil { // Close or Kill drains all endpoints.
+	if e == nil || r.end != nil { // if r.end is set, runEnd drains all endpoints
 		end := r.end
 		r.mu.Unlock()
 		if e == nil {

@@ -183,7 +183,8 @@ func waitWithGrace(ctx context.Context, done <-chan struct{}) error {
 	return nil
 }
 
-// waitAtMost waits until done is closed, but no longer than limit. It reports whether done is closed.
+// waitAtMost waits until done is closed, but no longer than limit. It reports whether done is
+// closed.
 func waitAtMost(limit time.Duration, done <-chan struct{}) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

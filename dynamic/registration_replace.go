@@ -159,8 +159,9 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 }
 
 // drainReplaced makes an endpoint of a replaced registration reject further requests. Requests and
-// streams that the endpoint is already handling continue. If the method is a call, drainReplaced
-// also closes the endpoint's subscription, unless the new registration has taken it over.
+// streams that the endpoint is already handling continue. If the method is not a stream method,
+// drainReplaced also closes the endpoint's subscription, unless the new registration has taken over
+// the subscription.
 func (r *Registration) drainReplaced(e *endpoint) {
 	if !e.inbound.isStream && e.inbound.current() == e {
 		e.inbound.frames.Close()

@@ -282,8 +282,8 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// forget frees the name of r, which has been closed or killed. Until the subscriptions of r have
-// ended, r stays in draining, so that Shutdown waits for them.
+// forget frees the wire name of r, which has been closed or killed. It keeps r in s.draining until
+// the subscriptions of r have ended, so that Shutdown waits for them.
 func (s *Server) forget(r *Registration, end *registrationEnd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,8 +22,8 @@ const minAnnounceAfter = 10 * time.Millisecond
 type announcer struct {
 	timer callTimer
 	// call is the request that is being handled, or nil. It is stored before the timer's deadline
-	// is set, and removed after the timer has been stopped. The call is therefore the one whose
-	// deadline has passed.
+	// is set, and removed after the timer has been stopped. When the timer fires, call is therefore
+	// the request whose deadline has passed.
 	call atomic.Pointer[serverCall]
 }
 

@@ -26,7 +26,8 @@ const (
 // request has no goroutine.
 type pendingClaims struct {
 	options *serverOptions
-	// evicted is called, without mu, for each request that was removed because of a limit.
+	// evicted is called, while mu is not held, for each request that was removed because of a
+	// limit.
 	evicted func(claim *pendingClaim)
 
 	mu sync.Mutex
@@ -102,8 +103,8 @@ func (p *pendingClaims) evict(claim *pendingClaim) {
 }
 
 // removeExcessLocked removes the oldest requests while there are too many or while they are too
-// large together. It returns the removed requests. The latest request is not removed because of its
-// size.
+// large together. It returns the removed requests. The latest request is kept even if it alone is
+// too large.
 func (p *pendingClaims) removeExcessLocked() (removed []*pendingClaim) {
 	for p.arrivals.Len() > p.options.maxPendingClaims ||
 		p.bytes > p.options.maxPendingClaimBytes && p.arrivals.Len() > 1 {
@@ -135,8 +136,8 @@ func (p *pendingClaims) remove(claim *pendingClaim) {
 }
 
 // resolve passes the client's decision to the request. Only the first decision about a request
-// counts. A decision about an unknown request is ignored. It may be unknown because a decision
-// reaches all servers of the method, including those that did not claim the request.
+// counts. A decision about an unknown request is ignored. A request may be unknown because a
+// decision reaches all servers of the method, including those that did not claim the request.
 func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	claim := p.byID[string(requestID)]

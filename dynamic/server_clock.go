@@ -97,8 +97,8 @@ func (c *requestClock) warnIfSkewed(plan *serverPlan) {
 // skewLogInterval is the minimum time between two warnings of a server or conn about wrong clocks.
 const skewLogInterval = 100 * time.Millisecond
 
-// warnClockSkew logs a warning about a client whose clock is wrong. It warns at most once per client,
-// and at most once in each skewLogInterval.
+// warnClockSkew logs a warning about a client whose clock is wrong. It warns at most once per
+// client, and at most once in each skewLogInterval.
 func (p *serverPlan) warnClockSkew(client *clientEntry) {
 	if !client.clock.FirstWarning() {
 		return

@@ -24,7 +24,7 @@ var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vani
 // in the channel can still be read. If the stream was already closed, Close returns the same error
 // as Err.
 func (s *stream) Close(cause error) error {
-	// The pump waits until this call of Close has ended. The close frame is thus sent before the
+	// The pump waits until this call to Close has ended. The close frame is thus sent before the
 	// pump ends.
 	if !s.tasks.Enter() {
 		return s.Err()

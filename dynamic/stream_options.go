@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// StreamOption configures one call of Send on a stream.
+// StreamOption configures one call to Send on a stream.
 type StreamOption interface{ applySend(o *sendOptions) }
 
 type sendOptions struct {
@@ -31,7 +31,7 @@ type sendOption func(*sendOptions)
 
 func (f sendOption) applySend(o *sendOptions) { f(o) }
 
-// WithStreamTimeout sets the time limit for one call of Send. If timeout is zero or negative, or if
+// WithStreamTimeout sets the time limit for one call to Send. If timeout is zero or negative, or if
 // the option is not used, a default limit applies. On a client, the default is the timeout that was
 // used to open the stream. On a server, it is the timeout set by [WithServerTimeout]. If the stream
 // has a send window (see [WithStreamWindow]), Send waits for a free slot no longer than the limit.
@@ -44,7 +44,7 @@ func WithStreamTimeout(timeout time.Duration) StreamOption {
 	})
 }
 
-// WithStreamContext sets a context for one call of Send. If ctx ends before Send has succeeded,
+// WithStreamContext sets a context for one call to Send. If ctx ends before Send has succeeded,
 // Send returns an error, but the other side may still have received the message.
 func WithStreamContext(ctx context.Context) StreamOption {
 	return sendOption(func(o *sendOptions) { o.ctx, o.done = ctx, ctx.Done() })

@@ -58,7 +58,7 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 		return err
 	case <-o.done:
 		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
-		return <-m.result // the error passed to complete, or an earlier result
+		return <-m.result // complete has just put the error there, unless there already was a result
 	}
 }
 
@@ -173,7 +173,7 @@ func (m *inFlightMessage) Delivered(receivers int, err error) {
 
 // complete ends the wait for the acknowledgement of a message. outcome is the error of the message,
 // or nil. complete returns the message, or nil if no message with this ID is in flight. The
-// acknowledgement, the timeout, the bus and the caller's context may all lead to a call of
+// acknowledgement, the timeout, the bus and the caller's context may all lead to a call to
 // complete. Only the first call for a message has an effect.
 func (s *stream) complete(requestID id.Call, outcome error) *inFlightMessage {
 	s.mu.Lock()

@@ -70,7 +70,7 @@ type ServerStream[Send, Recv proto.Message] interface {
 	// the client's metadata; see [RequestInfoFromContext].
 	Context() context.Context
 	// Hijack keeps the stream open after the handler has returned. The stream must then be closed
-	// by a call of Close.
+	// by a call to Close.
 	Hijack()
 }
 

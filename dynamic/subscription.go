@@ -22,8 +22,8 @@ type Subscription[Resp proto.Message] interface {
 	// Channel returns the channel that delivers updates. The channel is closed when the
 	// subscription has ended.
 	Channel() <-chan Resp
-	// Close ends the subscription. No updates arrive after Close has returned nil, but those already
-	// in the channel can still be read.
+	// Close ends the subscription. No updates arrive after Close has returned nil, but those
+	// already in the channel can still be read.
 	//
 	// If the broker does not answer, or an interceptor does not return, Close returns an error with
 	// code deadline_exceeded. It does so after 3 seconds, or after the timeout of the conn if that
@@ -93,8 +93,8 @@ type subscription[Resp proto.Message] struct {
 
 	// ended is closed when the subscription has ended.
 	ended chan struct{}
-	// delivered reports whether the backlog was empty when the subscription ended. If it was not,
-	// updates were dropped. delivered is set before ended is closed.
+	// delivered reports whether all updates that had arrived were delivered before the subscription
+	// ended. It is set before ended is closed.
 	delivered bool
 
 	mu     sync.Mutex
@@ -323,8 +323,9 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 	return err
 }
 
-// enqueue adds a frame to the backlog. It starts a goroutine that delivers the backlog, unless there
-// is already one. If the buffer is full, enqueue applies the overflow policy. It never blocks.
+// enqueue adds a frame to the backlog. It starts a goroutine that delivers the backlog, unless
+// there is already one. If the buffer is full, enqueue applies the overflow policy. It never
+// blocks.
 func (s *subscription[Resp]) enqueue(frame []byte) {
 	b := &s.backlog
 	b.mu.Lock()
@@ -365,8 +366,8 @@ func (s *subscription[Resp]) dropOldestLocked() {
 }
 
 // deliverBacklog delivers the frames in the backlog until the backlog is empty or the subscription
-// ends. Subscription.Close and Conn.Close wait for it, because both s.inFlight and the conn count its
-// goroutine.
+// ends. Subscription.Close and Conn.Close wait until deliverBacklog has returned, because both
+// s.inFlight and the conn count its goroutine.
 func (s *subscription[Resp]) deliverBacklog() {
 	defer s.inFlight.Leave()
 	for s.context.Err() == nil {

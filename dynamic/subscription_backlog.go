@@ -79,8 +79,8 @@ func (b *backlog) pop() (frame []byte, ok bool) {
 	return frame, ok
 }
 
-// emptied returns a channel that is closed when all frames have been delivered. After that, no
-// frames may be added to the backlog.
+// emptied returns a channel that is closed when all frames have been delivered. The caller must
+// have ended the delivery by the bus, so that no frames are added any more.
 func (b *backlog) emptied() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

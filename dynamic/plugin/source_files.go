@@ -27,8 +27,8 @@ const (
 // os.Root. Package os does not export this error.
 const pathEscapes = "path escapes from parent"
 
-// folderFS is the file system of a plugin's folder. Opening a file never blocks, even if the file is
-// a FIFO.
+// folderFS is the file system of a plugin's folder. Opening a file never blocks, even if the file
+// is a FIFO.
 type folderFS struct{ root *os.Root }
 
 // Open implements fs.FS.

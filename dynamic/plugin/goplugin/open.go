@@ -46,7 +46,7 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	if err := checkBuild(source.Content); err != nil {
 		return nil, err
 	}
-	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {}) // of hosts that were killed
+	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {}) // removes the copies of hosts that were killed
 	folder, err := privatecopy.New(os.TempDir(), copyPrefix)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)

@@ -30,8 +30,9 @@ rm -rf -- "$2"
 `
 
 // guardian is a process that cleans up if the host is killed. It kills the family of a plugin and
-// deletes the plugin's private copy. The plugin's own processes cannot be relied on to end, because
-// only Linux can kill a process when its parent dies, and only direct children of the host.
+// deletes the plugin's private copy. Without a guardian, these processes could keep running. Only
+// Linux can kill a process when its parent dies, and only if the process is a direct child of the
+// host.
 type guardian struct {
 	command *exec.Cmd
 	input   io.WriteCloser

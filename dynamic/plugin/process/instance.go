@@ -35,7 +35,8 @@ type instance struct {
 	closeCtx context.Context //nolint:containedctx // it is the context of Close
 	// done is closed when supervise returns.
 	done chan struct{}
-	// closeErr is the error of stopping the process. It is set before done is closed.
+	// closeErr is the error that occurred when the process was stopped, or nil. It is set before
+	// done is closed.
 	closeErr error
 }
 

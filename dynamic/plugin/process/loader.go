@@ -43,8 +43,8 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	return l, nil
 }
 
-// Format implements fmt.Formatter. It prints only the name of the type, because the URL in its
-// fields may contain a password.
+// Format implements fmt.Formatter. It prints only the name of the type, so that it never shows a
+// password in the URL of the bus.
 func (Loader) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "process.Loader") }
 
 // Name returns "process".

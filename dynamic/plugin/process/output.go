@@ -21,7 +21,7 @@ const (
 	maxLoggedLine = 4 << 10
 	// linesPerSecond is the maximum number of lines that are logged per second.
 	linesPerSecond = 200
-	// tailLines is the number of lines of standard error that an error contains at most.
+	// tailLines is the maximum number of lines of standard error that an error contains.
 	tailLines = 10
 )
 

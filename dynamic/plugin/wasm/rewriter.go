@@ -73,7 +73,7 @@ func (w *rewriter) insert(bytes []byte) {
 	}
 }
 
-// consume calls read. What read reads from the input is not copied to the output.
+// consume calls read. The bytes that read reads from the input are not copied to the output.
 func (w *rewriter) consume(read func()) {
 	w.copyRead()
 	read()
