@@ -34,8 +34,8 @@ type Bus struct {
 	buffersOffline bool
 	// maxSubject is the maximum length of a subject in bytes.
 	maxSubject int
-	// statuses and detachErrorHandler belong to nc. After start, only watch uses them. Close uses
-	// them after watch has ended.
+	// statuses and detachErrorHandler belong to nc. From start to the end of watch, only watch uses
+	// them. After that, only Close uses them.
 	statuses           chan nats.Status
 	detachErrorHandler func()
 	// ctx is canceled when the bus is closed.

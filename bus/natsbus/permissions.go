@@ -141,9 +141,9 @@ func (b *Bus) waitAsyncErrors() {
 	}
 }
 
-// waitRefusal reports whether the server has refused a subscription since the method refused
-// returned the number before. If LastError is such a refusal, waitRefusal first waits at most
-// refusalTimeout for the error handler to be called.
+// waitRefusal reports whether the server has refused another subscription. before is the number of
+// refusals that the method refused returned earlier. If LastError is such a refusal, waitRefusal
+// first waits at most refusalTimeout for the error handler to be called.
 //
 // The server's error does not name the subscription. The error is also the same value each time, so
 // LastError does not tell whether the refusal is new. Once there has been a refusal, waitRefusal

@@ -26,7 +26,7 @@ type drops struct {
 	reasons map[string]*dropReason
 }
 
-// dropReason counts the frames of one reason.
+// dropReason counts the frames that were lost for one reason.
 type dropReason struct {
 	frames uint64
 	events logthrottle.Throttle

@@ -17,7 +17,8 @@ const (
 	// the bus stops reading from Redis while the queue is full. In a cluster, it drops the frames
 	// of further attempts instead (see [pipeline.enqueue]).
 	lockCapacity = 8 << 10
-	// lockValue is the value stored for a lock. No process reads it.
+	// lockValue is the value that this bus stores for a lock. It differs from the random numbers
+	// that psrpc stores (see [Bus.watchPeers]).
 	lockValue = "0"
 )
 
