@@ -31,8 +31,8 @@ type callInbox struct {
 	id    id.Call
 	state callState
 	// requireClaim makes the call discard successful responses from servers that have not claimed
-	// the request. Only the calling goroutine writes it. Once the call is pending, it holds mu for
-	// this.
+	// the request. Only the calling goroutine writes it. Once the call is pending, that goroutine
+	// must hold mu to write it.
 	requireClaim bool
 }
 

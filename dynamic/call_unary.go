@@ -268,8 +268,8 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	return c.signDeadline
 }
 
-// maxTimerDelay is the delay with which the timer of a call may expire. A longer delay shows that
-// this process has not been able to run for some time.
+// maxTimerDelay is the maximum delay with which the timer of a call expires while this process runs
+// normally. A longer delay shows that the process has not been able to run for some time.
 const maxTimerDelay = 20 * time.Millisecond
 
 // onTimeout is called when the timer of the inbox has expired. It ends the call, unless the timer

@@ -139,8 +139,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 	}
 	bound := &boundHandler{requestType: requests, responseType: responses}
 	bound.decode = func(raw []byte) (wire.Body, error) {
-		// Options may change bound.requestType after bound.decode has been set, so it is read for
-		// each request.
+		// Options may change bound.requestType after bound.decode has been set, so requestType is
+		// read for each request.
 		message, err := bound.requestType.Decode(raw)
 		return wire.Body{Message: message}, err
 	}

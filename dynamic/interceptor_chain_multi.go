@@ -305,8 +305,8 @@ func (c *multiChain) closeFrom(index int) {
 
 // PeerOf returns the ID of the server whose response is being received. Call PeerOf in the Recv
 // method of an interceptor's handler. next must be the handler that was passed to the interceptor.
-// PeerOf returns an empty string if it is called outside of Recv, if the error being received does
-// not come from a server, or if next was not created by this package.
+// PeerOf returns an empty string outside of Recv, and if the received error does not come from a
+// server. It also does so if this package has not created next.
 func PeerOf(next ClientMultiRPCHandler) string {
 	stage, ok := next.(multiStage)
 	if !ok {

@@ -75,9 +75,10 @@ func WithClientTimeout(timeout time.Duration) ConnOption {
 // WithSelectionTimeout limits how long a call waits for a sign that a server has received the
 // request. The limit applies only to calls that do not use [WithSelectionOpts]. For most methods,
 // the sign is a claim. For a queue method, a single server receives the request and sends no claim.
-// Instead, if the handler takes longer than a fifth of a second or a quarter of timeout, whichever
-// is shorter, the server tells the client. If no sign arrives in time, the call fails with code
-// unavailable. By default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
+// Instead, the server announces that it is handling the request if the handler takes long. It does
+// so after a fifth of a second or a quarter of timeout, whichever is shorter. If no sign arrives in
+// time, the call fails with code unavailable. By default, or if timeout is zero or negative,
+// [DefaultSelectionTimeout] is used.
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {

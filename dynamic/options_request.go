@@ -115,9 +115,9 @@ type OverflowPolicy uint8
 
 const (
 	// DropOldest drops the oldest buffered update to make room for the new one. It is the default.
-	// If [WithBufferSize] is not used, DropOldest does not drop the up to 1024 updates that are
-	// already in the subscription's channel. It drops the oldest of the updates that wait for room
-	// in the channel.
+	// If [WithBufferSize] is not used, DropOldest drops the oldest of the updates that wait for
+	// room in the subscription's channel. It keeps the updates in the channel, of which there are
+	// at most 1024.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest

@@ -186,8 +186,8 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 // drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are already
 // being handled continue, and claimed requests may still be granted. drainEndpoint returns false if
 // there is no endpoint with this name. Otherwise, it returns a channel that is closed when the bus
-// delivers no more requests. drainEndpoint does not wait for the bus, because the wait has no end
-// if the broker does not answer.
+// delivers no more requests. drainEndpoint itself does not wait for the bus, because the broker may
+// not answer.
 func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	e := r.endpoints[name]
@@ -248,9 +248,9 @@ func (r *Registration) panics() panicReporter {
 // options have no effect.
 //
 // Publish returns an error with code invalid_argument if the service has no subscription method of
-// this name, or if the message or the topic does not match the method. After Close or Kill, or
-// after the server has stopped, Publish returns errors.ErrServerClosed. If the bus fails, Publish
-// returns the error of the bus.
+// this name. It also does so if the message or the topic does not match the method. After Close or
+// Kill, or after the server has stopped, Publish returns errors.ErrServerClosed. If the bus fails,
+// Publish returns the error of the bus.
 func (r *Registration) Publish(ctx context.Context, method string, message proto.Message, opts ...RequestOption) error {
 	p := r.publishers[method]
 	if p == nil {

@@ -71,10 +71,9 @@ type Server struct {
 	draining map[*Registration]struct{}
 }
 
-// ServerStats holds the numbers of frames that a server has dropped since it was created, by
-// reason, and the number of stream messages that are waiting to be read. As in psrpc, the server
-// does not respond to a dropped frame. For many dropped frames, these counters are therefore the
-// only sign.
+// ServerStats counts the frames that a server has dropped since it was created, by reason. It also
+// counts the stream messages that are waiting to be read. As in psrpc, the server does not respond
+// to a dropped frame. For many dropped frames, these counters are therefore the only sign.
 type ServerStats struct {
 	// BadFrames is the number of frames that could not be decoded, or whose kind of message does
 	// not belong on their channel.

@@ -396,7 +396,7 @@ func (c *serverCall) panicFrame(value any) []byte {
 }
 
 // sendResponse publishes a response. If the frame is too large for the bus, sendResponse publishes
-// a short error instead, so that the client does not have to wait until its timeout expires.
+// a short error instead. The client then does not have to wait until its timeout expires.
 func (c *serverCall) sendResponse(frame []byte) {
 	server := c.plan.server
 	c.publishContext.Limit = server.options.timeout

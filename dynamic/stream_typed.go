@@ -26,9 +26,9 @@ type ClientStream[Send, Recv proto.Message] interface {
 	//
 	// If the stream is closed, Send returns the same error as Err. After any other error, the
 	// stream stays open. The code is deadline_exceeded if no acknowledgement arrived in time (see
-	// [WithStreamTimeout]), invalid_argument if message is not of the method's type,
-	// resource_exhausted if the message is too large for the bus, and unavailable if the bus is
-	// down. If the bus reports that the other side is not subscribed, the error is
+	// [WithStreamTimeout]). It is invalid_argument if message is not of the method's type, and
+	// resource_exhausted if the message is too large for the bus. If the bus is down, the code is
+	// unavailable. If the bus reports that the other side is not subscribed, the error is
 	// errors.ErrNoResponse.
 	Send(message Send, opts ...StreamOption) error
 	// Close closes the stream on both sides and sends cause to the other side. If cause is an

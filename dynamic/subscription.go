@@ -200,9 +200,9 @@ func (s *subscription[Resp]) end(err error) {
 	<-s.ended
 }
 
-// startEnd ends the subscription on a new goroutine, because the wait for the bus has no end if the
-// broker does not answer. If Drain is running, startEnd makes it end early. If the subscription is
-// already ending for another reason, startEnd does nothing.
+// startEnd ends the subscription on a new goroutine, because it must not wait for a broker that
+// does not answer. If Drain is running, startEnd makes it end early. If the subscription is already
+// ending for another reason, startEnd does nothing.
 func (s *subscription[Resp]) startEnd(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -351,9 +351,8 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 }
 
 // dropOldestLocked drops the oldest update that counts towards the limit. If the limit is a number
-// of updates, it drops the first update in the channel. If the channel is empty or the limit is in
-// bytes, it drops the first update in the backlog, because a limit in bytes does not include the
-// channel.
+// of updates, it drops the first update in the channel. If the channel is empty, or if the limit is
+// in bytes and thus does not include the channel, it drops the first update in the backlog.
 func (s *subscription[Resp]) dropOldestLocked() {
 	if s.backlog.limit > 0 {
 		select {

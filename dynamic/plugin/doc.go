@@ -3,9 +3,9 @@
 //
 // # Use
 //
-// A plugin is a folder that contains a manifest named plugin.json (see [Manifest]), the plugin's
-// code, and usually the descriptors of its services, either as a descriptor set or as .proto
-// sources. A [Loader] runs the code. Use [WithLoaders] to give the host the loaders that its
+// A plugin is a folder that contains a manifest named plugin.json (see [Manifest]) and the plugin's
+// code. It usually also contains the descriptors of its services, either as a descriptor set or as
+// .proto sources. A [Loader] runs the code. Use [WithLoaders] to give the host the loaders that its
 // plugins need:
 //
 //   - Package dynamic/plugin/wasm runs WebAssembly in a sandbox. The code has no access to files,

@@ -11,8 +11,8 @@ import (
 
 // Unload stops serving a plugin and returns when the plugin's code has stopped. If ctx ends or the
 // drain timeout expires, Unload cancels the contexts of the handlers that are still running and
-// returns an error, but the plugin is still unloaded. If no plugin has the given name, the error
-// has the code [errors.NotFound].
+// returns an error. The plugin is unloaded in this case too. If no plugin has the given name, the
+// error has the code [errors.NotFound].
 func (h *Host) Unload(ctx context.Context, name string) error {
 	ctx, leave, err := h.enter(ctx, h.drainCtx)
 	if err != nil {

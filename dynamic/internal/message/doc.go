@@ -1,7 +1,7 @@
-// Package message maps message descriptors to Go types. When a handler is registered or a client is
-// created, the package decides for each message of a method which Go type the message is decoded
-// into and what must be checked at run time. A call therefore looks nothing up and uses as little
-// reflection as possible.
+// Package message maps message descriptors to Go types. It does most of the work when a handler is
+// registered or a client is created. For each message of a method, it then decides into which Go
+// type the message is decoded. It also decides what must be checked at run time. A call therefore
+// looks nothing up and uses as little reflection as possible.
 //
 // # Choosing the Go type
 //

@@ -2,9 +2,9 @@
 // of a method has answered.
 //
 // A [Collector] collects the claims of one call and applies the call's [Opts]. A [Membership]
-// remembers which servers have answered earlier calls to the same method and topic, so that a
-// selection or a multi call can end with the last answer instead of a timeout. [LateResponses] adds
-// servers that answer after their call has ended.
+// remembers which servers have answered earlier calls to the same method and topic. A selection or
+// a multi call can then end with the last answer instead of a timeout. [LateResponses] adds servers
+// that answer after their call has ended.
 //
 // # When a call is complete
 //

@@ -36,7 +36,7 @@ func (m *Membership) isCompleteLocked(receivers int, responders *Responders) boo
 	return receivers > 0 && responders.total >= OneReceiver*Weight(receivers+m.hiddenServersLocked())
 }
 
-// hiddenServersLocked returns by how many the servers exceeded the receivers in the last complete
+// hiddenServersLocked returns how many more servers than receivers there were in the last complete
 // call. There can be more servers than receivers because psrpc servers do not report that they
 // share a receiver. Fractions are rounded down, because they occur only while servers join or
 // leave.
@@ -48,8 +48,8 @@ func (m *Membership) hiddenServersLocked() int {
 }
 
 // LikelyComplete reports whether no more answers are expected. This is the case if the call is
-// complete. It is also the case if every server that answered the previous call has answered this
-// one with the same weight, and the number of receivers has not changed. A different weight or
+// complete. It is also the case if the number of receivers has not changed, and every server that
+// answered the previous call has answered this one with the same weight. A different weight or
 // number of receivers would mean that servers have joined or left. LikelyComplete thus does not
 // wait for servers that never answer. For example, psrpc servers do not answer when they decline a
 // request.

@@ -24,9 +24,9 @@
 //
 // # Building a plugin
 //
-// Build the host and all its plugins with the same Go version, with the same flags (for example
-// -trimpath, -race and -tags), and with the same versions of all modules that they share. The
-// loader compares the versions and flags before it loads a plugin. If any of them differ, the
+// Build the host and all its plugins with the same Go version and the same flags, such as
+// -trimpath, -race and -tags. They must also use the same versions of all modules that they share.
+// The loader compares the versions and flags before it loads a plugin. If any of them differ, the
 // loader returns an error that lists every difference.
 //
 // Every Go plugin has an internal name, the plugin path. Two versions of a plugin can be loaded

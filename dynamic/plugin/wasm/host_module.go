@@ -16,7 +16,7 @@ const hostModuleName = "dynpsrpc"
 func hostLog(ctx context.Context, module api.Module, stack []uint64) {
 	in, ok := ctx.Value(instanceKey{}).(*instance)
 	if !ok {
-		return // the context is not that of a request: a host module of WithModule called the guest
+		return // a host module added with WithModule has called the guest outside of a request
 	}
 	level, address, size := api.DecodeI32(stack[0]), api.DecodeU32(stack[1]), api.DecodeU32(stack[2])
 	message, ok := module.Memory().Read(address, min(size, maxLogPerRequest))

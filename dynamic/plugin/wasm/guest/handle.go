@@ -16,8 +16,8 @@ type Handler func(ctx context.Context, request []byte) ([]byte, error)
 
 // Handle registers the handler for a method, such as "pkg.Service/Method". It must be called in an
 // init function or in the initializer of a package variable, because main is never called. The host
-// does not load the plugin if a method has more than one handler, or if the handlers do not match
-// the methods in the plugin's descriptors.
+// does not load the plugin if a method has more than one handler. The handlers must also match the
+// methods in the plugin's descriptors.
 func Handle(method string, handler Handler) {
 	registered.add(method, handler)
 }
