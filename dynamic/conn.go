@@ -136,8 +136,8 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 func (c *Conn) ID() string { return c.options.id }
 
 // Format implements fmt.Formatter. It prints only the type and the ID. The default format would
-// print all fields, which other goroutines may change and which may contain the passwords of the
-// bus.
+// print all fields, which other goroutines may change and which may contain the password for the
+// broker.
 func (c *Conn) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Conn(%s)", c.ID()) }
 
 // Stats returns the current counters of the conn.

@@ -152,8 +152,8 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 func (s *Server) ID() string { return s.options.id }
 
 // Format implements fmt.Formatter. It prints only the type and the ID. The default format would
-// print all fields, which other goroutines may change and which may contain the passwords of the
-// bus.
+// print all fields, which other goroutines may change and which may contain the password for the
+// broker.
 func (s *Server) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Server(%s)", s.ID()) }
 
 // Stats returns the current counters.
