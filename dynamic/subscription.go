@@ -209,7 +209,7 @@ func (s *subscription[Resp]) startEnd(err error) {
 	switch {
 	case !s.closed:
 		s.closed, s.err = true, err
-		go s.finish(nil)
+		go s.finish()
 	case s.cutDrain != nil:
 		s.err = err
 		s.cutDrain()
@@ -237,8 +237,15 @@ func (s *subscription[Resp]) startDrain(ctx context.Context) {
 		return
 	}
 	s.closed = true
-	ctx, s.cutDrain = context.WithCancel(ctx)
-	go s.finish(ctx)
+	ctx, s.cutDrain = context.WithCancel(ctx) //nolint:gosec // stopWatching calls it
+	go func() {
+		s.busSubscription.Close()
+		select {
+		case <-s.backlog.emptied():
+		case <-ctx.Done():
+		}
+		s.finish()
+	}()
 }
 
 func (s *subscription[Resp]) drainError(cause error, problem string) error {
@@ -246,18 +253,10 @@ func (s *subscription[Resp]) drainError(cause error, problem string) error {
 		s.plan.method.FullName(), problem, cause)
 }
 
-// finish ends the subscription. If the context drain is not nil, finish waits until the backlog has
-// been delivered or drain has ended. The channel must not be closed while anyone sends to it.
-// Therefore, busSubscription.Close waits for the bus callback, and inFlight.Close waits for all
-// other senders.
-func (s *subscription[Resp]) finish(drain context.Context) {
+// finish ends the subscription. The channel must not be closed while anyone sends to it. Therefore,
+// busSubscription.Close waits for the bus callback, and inFlight.Close waits for all other senders.
+func (s *subscription[Resp]) finish() {
 	s.busSubscription.Close()
-	if drain != nil {
-		select {
-		case <-s.backlog.emptied():
-		case <-drain.Done():
-		}
-	}
 	s.delivered = !s.backlog.lagging.Load()
 	s.cancel()
 	<-s.inFlight.Close()

@@ -144,7 +144,7 @@ func TestRetry_LostSigns(t *testing.T) {
 				s := testservice.New(t, testservice.Config{
 					Handle: func(_ context.Context, request testservice.Text) (testservice.Text, error) {
 						runs.Add(1)
-						time.Sleep(500 * time.Millisecond) // longer than until the announcement
+						<-time.After(500 * time.Millisecond) // longer than until the announcement
 						return request, nil
 					},
 				})

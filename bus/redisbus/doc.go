@@ -24,8 +24,8 @@
 //	max_frame_size   see WithMaxFrameSize, in bytes
 //	sharded          if true, enables WithShardedPubSub
 //	tls_ca           file with the certificates of the authorities that the bus trusts
-//	tls_cert         file with the certificate of the bus; needs tls_key
-//	tls_key          file with the private key for tls_cert
+//	tls_cert         file with the certificate of the bus; its key is needed too
+//	tls_key          file with the private key of that certificate
 //
 // All other parameters are passed to go-redis, for example dial_timeout, skip_verify and
 // client_name. In a Sentinel URL, the user and password before the host are used for the sentinels,

@@ -182,7 +182,7 @@ func TestBus_ReconnectsWithManyChannels(t *testing.T) {
 			return false
 		}
 		for _, channel := range command[1:] {
-			time.Sleep(pause)
+			<-time.After(pause)
 			confirmFake(w, command[0], channel)
 			_ = w.Flush() // an error ends the connection
 		}

@@ -99,7 +99,7 @@ func TestOpen_TLSFiles(t *testing.T) {
 
 func TestOpen_UnixSocket(t *testing.T) {
 	t.Parallel()
-	directory, err := os.MkdirTemp("", "redis") // the path of a socket has at most 107 bytes
+	directory, err := os.MkdirTemp("", "redis") //nolint:usetesting // the path of a socket has at most 107 bytes
 	require.NoError(t, err)
 	defer func() { require.NoError(t, os.RemoveAll(directory)) }()
 	socket := filepath.Join(directory, "redis.sock")

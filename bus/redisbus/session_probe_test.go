@@ -26,7 +26,7 @@ func TestProber(t *testing.T) {
 		"nothing sent arrives": {true, false, "no reply to PING for 4s", maxUnansweredTicks + 2},
 	} {
 		client, server := net.Pipe()
-		go io.Copy(io.Discard, server) //nolint:errcheck // ends when the pipe is closed
+		go io.Copy(io.Discard, server) // ends when the pipe is closed
 		s := &session{
 			bus:    &Bus{options: options{probeInterval: time.Second}},
 			pubsub: &socket{Conn: client, writer: bufio.NewWriter(client)},

@@ -152,7 +152,7 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	psrpcPeer(t, newClient(server), "queue", func(frame string) {
 		taken <- frame
 		for stuck.Load() && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond) // as a process that reads nothing
+			<-time.After(time.Millisecond) // as a process that reads nothing
 		}
 	})
 	publishBursts(t, b, "queue", 0, 200, taken)

@@ -26,7 +26,8 @@ type place struct {
 // resolve follows the links in an absolute path.
 func resolve(path string) place {
 	var p place
-	for rest := p.startAt(path); len(rest) > 0; {
+	var rest []string
+	for p.real, rest = split(path); len(rest) > 0; {
 		next := filepath.Join(p.real, rest[0]) // also correct for "..": p.real contains no links
 		rest = rest[1:]
 		info, err := os.Lstat(next)
@@ -41,7 +42,9 @@ func resolve(path string) place {
 			break
 		}
 		if filepath.IsAbs(target) {
-			rest = append(p.startAt(target), rest...)
+			var first []string
+			p.real, first = split(target)
+			rest = append(first, rest...)
 		} else {
 			rest = append(elements(target), rest...)
 		}
@@ -49,11 +52,10 @@ func resolve(path string) place {
 	return p
 }
 
-// startAt sets p.real to the root folder of an absolute path and returns the elements of the rest
-// of the path.
-func (p *place) startAt(path string) (rest []string) {
-	p.real = filepath.VolumeName(path) + string(filepath.Separator)
-	return elements(strings.TrimPrefix(path, p.real))
+// split returns the root folder of an absolute path and the elements of the rest of the path.
+func split(path string) (root string, rest []string) {
+	root = filepath.VolumeName(path) + string(filepath.Separator)
+	return root, elements(strings.TrimPrefix(path, root))
 }
 
 func elements(path string) []string { return strings.Split(path, string(filepath.Separator)) }

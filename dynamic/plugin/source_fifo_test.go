@@ -28,7 +28,7 @@ func TestSourceFiles_AFileBecomesAFIFO(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(folder, "folder"), 0o700))
 	root, err := os.OpenRoot(folder)
 	require.NoError(t, err)
-	defer root.Close() //nolint:errcheck // the folder was only read
+	defer root.Close()
 	files := newSourceFiles(liarFS{folderFS{root}})
 	for range 1000 {
 		content, err := files.read("regular", 100)

@@ -120,7 +120,7 @@ func (w *watcher) onFSEvent(path string) {
 		}
 	}
 	if filepath.Dir(path) == w.rootPlace.real {
-		w.folder(filepath.Join(w.root, filepath.Base(path)))
+		w.addFolder(filepath.Join(w.root, filepath.Base(path)))
 	}
 }
 
@@ -139,7 +139,7 @@ func (w *watcher) scanDir() {
 		return
 	}
 	for _, entry := range entries {
-		w.folder(filepath.Join(w.root, entry.Name()))
+		w.addFolder(filepath.Join(w.root, entry.Name()))
 	}
 	for _, f := range w.folders {
 		f.refresh(w.fsWatcher)
@@ -165,16 +165,14 @@ func (w *watcher) removeOldWatches() {
 	}
 }
 
-// folder returns the state of the folder with the given path. If the folder is new, it is added and
-// marked as changed.
-func (w *watcher) folder(path string) *watchedFolder {
-	f := w.folders[path]
-	if f == nil {
-		f = &watchedFolder{path: path}
-		f.markChanged(w.fsWatcher)
-		w.folders[path] = f
+// addFolder adds the folder with the given path and marks it as changed, unless it is already there.
+func (w *watcher) addFolder(path string) {
+	if w.folders[path] != nil {
+		return
 	}
-	return f
+	f := &watchedFolder{path: path}
+	f.markChanged(w.fsWatcher)
+	w.folders[path] = f
 }
 
 // debounce loads or unloads each changed folder whose last change is at least one debounce interval

@@ -47,7 +47,7 @@ func New(directory, prefix string) (*Folder, error) {
 // lockNew makes a file and locks it. It returns os.ErrNotExist if RemoveStale has removed the file
 // before it was locked. Where the system has no locks, the file is not locked.
 func lockNew(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // a path of this package
 	if err != nil {
 		return nil, err
 	}

@@ -11,14 +11,14 @@ import (
 
 // waitForLock waits until it has locked a file. If the file system has no locks, it does nothing.
 func waitForLock(file *os.File) {
-	for errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX), syscall.EINTR) { //nolint:revive // try again
+	for errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX), syscall.EINTR) { // try again
 	}
 }
 
 // tryLock opens and locks a file. It returns nil if the file cannot be opened or is already locked.
 func tryLock(path string) *os.File {
 	// The flags are needed because other users may have put a link or a FIFO in place of the file.
-	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // a path of this package
 	if err != nil {
 		return nil
 	}

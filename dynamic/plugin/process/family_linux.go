@@ -18,7 +18,7 @@ const killTimeout = time.Second
 // process may have started another process in the meantime.
 func killMarked(mark string) {
 	for deadline := time.Now().Add(killTimeout); killOnce(mark) && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond)
 	}
 }
 
@@ -50,7 +50,7 @@ func killOnce(mark string) (found bool) {
 // hasMark reports whether the environment of a process contains mark. folder is the folder of the
 // process in /proc. If the process has ended, its environment is empty.
 func hasMark(folder, mark string) bool {
-	environment, err := os.ReadFile(filepath.Join(folder, "environ"))
+	environment, err := os.ReadFile(filepath.Join(folder, "environ")) //nolint:gosec // below /proc
 	return err == nil && bytes.Contains(append([]byte{0}, environment...), []byte("\x00"+mark+"\x00"))
 }
 

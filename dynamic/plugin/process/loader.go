@@ -45,7 +45,7 @@ func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 
 // Format implements fmt.Formatter. It prints only the name of the type, so that it never shows a
 // password in the URL of the bus.
-func (Loader) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "process.Loader") }
+func (*Loader) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "process.Loader") }
 
 // Name returns "process".
 func (*Loader) Name() string { return "process" }

@@ -153,7 +153,7 @@ func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, v
 
 // observe calls v.observe. Prometheus refuses labels that are not valid UTF-8, so observe corrects
 // such labels and tries again.
-func observe(v vector, ctx context.Context, value float64, labels []string) error { //nolint:revive // ctx is passed on
+func observe(v vector, ctx context.Context, value float64, labels []string) error {
 	err := v.observe(ctx, value, labels)
 	if err != nil {
 		err = v.observe(ctx, value, validLabels(labels))

@@ -97,7 +97,7 @@ func instrument(name string, kind metrics.Kind, keys ...string) *metrics.Instrum
 func TestMetrics_NothingBreaksThePage(t *testing.T) {
 	t.Parallel()
 	m, registry := newMetrics(t)
-	program := prometheus.NewCounter(prometheus.CounterOpts{Name: "of_the_program", Help: "x"})
+	program := prometheus.NewCounter(prometheus.CounterOpts{Name: "of_the_program_total", Help: "x"})
 	registry.MustRegister(program)
 	ctx := t.Context()
 	ok := instrument("ok", metrics.Counter, "a")
@@ -160,9 +160,9 @@ func TestMetrics_NothingBreaksThePage(t *testing.T) {
 
 	for range 3 {
 		requirePage(t, registry, `
-# HELP of_the_program x
-# TYPE of_the_program counter
-of_the_program 0
+# HELP of_the_program_total x
+# TYPE of_the_program_total counter
+of_the_program_total 0
 # HELP ok_total Help for ok.
 # TYPE ok_total counter
 ok_total{a="x"} 2
@@ -190,7 +190,7 @@ state_total{a="x"} 9
 # TYPE dynpsrpc_bus_dropped_total counter
 dynpsrpc_bus_dropped_total{dynpsrpc_bus="main"} 0
 dynpsrpc_bus_dropped_total{dynpsrpc_bus="main`+"\uFFFD"+`"} 0
-`, "of_the_program", "ok_total", "pair_total", "sizes", "sizes_count", "sizes_sum", "state", "state_total", "buckets", "reserved", "twice", "le",
+`, "of_the_program_total", "ok_total", "pair_total", "sizes", "sizes_count", "sizes_sum", "state", "state_total", "buckets", "reserved", "twice", "le",
 			"dynpsrpc_bus_dropped_total")
 	}
 	assert.Equal(t, 3, scrapes)
