@@ -63,8 +63,8 @@ func TestRetry_WithinTheTimeout(t *testing.T) {
 	assert.EqualValues(t, 1, calls.Load(), "no time is left for another one")
 }
 
-// TestRetry_FullServer checks that requests rejected by a full server are retried for any method if the servers are
-// trusted.
+// TestRetry_FullServer checks that requests rejected by a full server are retried for any method if
+// the servers are trusted.
 func TestRetry_FullServer(t *testing.T) {
 	t.Parallel()
 	handling, release := make(chan struct{}, 2), make(chan struct{})
@@ -95,8 +95,8 @@ func TestRetry_FullServer(t *testing.T) {
 	require.NoError(t, <-first)
 }
 
-// TestRetry_ForgedUnprocessedMark checks that a peer that claims that requests were not processed cannot make a method
-// run twice that is not idempotent, by default.
+// TestRetry_ForgedUnprocessedMark checks that a peer that claims that requests were not processed
+// cannot make a method run twice that is not idempotent, by default.
 func TestRetry_ForgedUnprocessedMark(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -132,8 +132,8 @@ func (b deafBus) Subscribe(
 	return b.Bus.Subscribe(ctx, channel, mode, func([]byte) {})
 }
 
-// TestRetry_LostSigns checks that a call whose announcement and response are both lost is repeated only if the method is
-// idempotent, because a server has run it.
+// TestRetry_LostSigns checks that a call whose announcement and response are both lost is repeated
+// only if the method is idempotent, because a server has run it.
 func TestRetry_LostSigns(t *testing.T) {
 	t.Parallel()
 	for method, want := range map[string]int32{testservice.Ask: 1, testservice.Look: 3, testservice.Set: 3} {

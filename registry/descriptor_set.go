@@ -16,8 +16,8 @@ import (
 // an error, no service has been added. Create the set with protoc --include_imports -o or with buf
 // build; source info is optional. The set must contain all imports except protobuf's own files and
 // the psrpc options, which are built in. The error either describes a problem with the set itself
-// or is one that [Registry.RegisterFile] returns. RegisterDescriptorSet leaves out the same services
-// as RegisterFile. It does not retain fds.
+// or is one that [Registry.RegisterFile] returns. RegisterDescriptorSet leaves out the same
+// services as RegisterFile. It does not retain fds.
 func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) error {
 	if len(fds.GetFile()) == 0 {
 		return fmt.Errorf("%w: the descriptor set is empty", ErrNoService)

@@ -84,8 +84,8 @@ func TestBus_InboxDenied(t *testing.T) {
 	assert.Empty(t, nobody)
 }
 
-// A subscription that exceeds the server's limit fails, whether it is made alone or at the same time
-// as others. What Subscribe has confirmed is reachable, and there is room again after a Close.
+// A subscription that exceeds the server's limit fails, whether it is made alone or at the same
+// time as others. What Subscribe has confirmed is reachable, and there is room again after a Close.
 func TestBus_TooManySubscriptions(t *testing.T) {
 	t.Parallel()
 	const limit = 20 // the inbox is one of them

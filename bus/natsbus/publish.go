@@ -28,8 +28,8 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 //   - bus.ErrClosed if the bus is closed
 //   - bus.ErrFrameTooLarge if frame exceeds the server's limit
 //   - an error with code unavailable if the bus is disconnected
-//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject or is
-//     too long (see [WithMaxControlLine])
+//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject or
+//     is too long (see [WithMaxControlLine])
 //
 // The report receives zero receivers if the subject has no subscribers. It receives an error if the
 // server denies permission, if the frame cannot be sent, or if the connection fails before the

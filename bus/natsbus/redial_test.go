@@ -170,8 +170,8 @@ func TestOpen_CloseWhileDialing(t *testing.T) {
 	assert.Less(t, time.Since(started), time.Second)
 }
 
-// A bus on a connection of the program ends if nats.go closes the connection: Done is closed, and an
-// event and all further errors say why.
+// A bus on a connection of the program ends if nats.go closes the connection: Done is closed, and
+// an event and all further errors say why.
 func TestBus_ConnectionClosedForGood(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, broker *testenv.NATSServer, nc *nats.Conn, b *natsbus.Bus){

@@ -282,7 +282,8 @@ func TestBus_LeastPrivilege(t *testing.T) {
 	assert.Zero(t, b.Stats().Disconnects)
 }
 
-// A SUBSCRIBE for several channels is refused as a whole. The bus then subscribes to the allowed ones.
+// A SUBSCRIBE for several channels is refused as a whole. The bus then subscribes to the allowed
+// ones.
 func TestBus_OnlyForbiddenChannelsAreRefused(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)

@@ -87,7 +87,8 @@ func TestBus_LocksWhileClusterChanges(t *testing.T) {
 	}
 }
 
-// A client for a single server works on a node of a cluster, although most locks are on other nodes.
+// A client for a single server works on a node of a cluster, although most locks are on other
+// nodes.
 func TestBus_SingleClientOnClusterNode(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{Addr: testenv.RedisCluster(t).Addrs()[0]})
@@ -208,7 +209,8 @@ func TestBus_ServerBecomesReplica(t *testing.T) {
 	assert.Zero(t, b.Stats().Dropped)
 }
 
-// The connections for locks are open when the first frame arrives, so that its caller does not wait.
+// The connections for locks are open when the first frame arrives, so that its caller does not
+// wait.
 func TestBus_OpensLockConnectionsOnSubscribe(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// Frames of all sizes arrive in order, although callers write some and the pipeline's goroutine others.
-// Close waits until Redis has confirmed all of them.
+// Frames of all sizes arrive in order, although callers write some and the pipeline's goroutine
+// others. Close waits until Redis has confirmed all of them.
 func TestBus_SendsAllFramesInOrder(t *testing.T) {
 	t.Parallel()
 	const frames = 3000

@@ -26,8 +26,8 @@ type prober struct {
 	// lastRead is the number of pushes at the last check. lastConfirmed is the number of
 	// confirmations when unanswered was last reset.
 	lastRead, lastConfirmed uint64
-	// silent is the number of checks since a push arrived. unanswered is the number of checks since
-	// Redis last replied to a command while a PING was pending.
+	// silent is the number of checks since a push arrived. unanswered is the number of checks with
+	// a pending PING since Redis last replied to any command.
 	silent, unanswered int
 }
 

@@ -60,8 +60,7 @@ type share struct {
 	// trialEnd is the end of the last trial: until then, this process waits to see whether another
 	// process takes the frame.
 	trialEnd time.Time
-	// asked is the number of frames for whose locks this process has asked on credit and awaits the
-	// reply.
+	// asked is the number of lock attempts that use credit and have no reply yet.
 	asked int
 }
 

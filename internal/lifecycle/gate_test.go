@@ -26,7 +26,8 @@ func TestGate_DrainedAtOnceIfEmpty(t *testing.T) {
 	assert.True(t, isClosed(gate.Close()), "a second close returns the same channel")
 }
 
-// Whoever closes an idle gate finds it drained, also if another goroutine closes it at the same time.
+// Whoever closes an idle gate finds it drained, also if another goroutine closes it at the same
+// time.
 func TestGate_ConcurrentClose(t *testing.T) {
 	t.Parallel()
 	for range 1000 {

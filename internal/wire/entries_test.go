@@ -20,8 +20,8 @@ func repeated(number protowire.Number, field []byte, count int) (encoded []byte)
 	return encoded
 }
 
-// Frames with up to MaxEntries metadata entries or details are accepted, also if keys repeat. Frames
-// with more are rejected.
+// Frames with up to MaxEntries metadata entries or details are accepted, also if keys repeat.
+// Frames with more are rejected.
 func TestParse_TooManyEntries(t *testing.T) {
 	t.Parallel()
 	request := func(value []byte) error { _, err := wire.ParseRequest(value); return err }

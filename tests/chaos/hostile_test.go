@@ -225,8 +225,8 @@ func TestHostile_NestingAndCompression(t *testing.T) {
 	t.Logf("server %+v", a.server.Stats())
 }
 
-// Claims and responses of many forged servers keep neither a call from its end nor later ones from a
-// server, and do not stay in memory.
+// Claims and responses of many forged servers keep neither a call from its end nor later ones from
+// a server, and do not stay in memory.
 func TestHostile_ManyServersAnswer(t *testing.T) {
 	const forged = 100_000
 	a := newAttacked(t, bus.NewLocal())

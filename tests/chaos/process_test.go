@@ -24,8 +24,8 @@ func TestServer_Killed(t *testing.T) {
 	})
 }
 
-// What a killed client has opened at the servers ends by itself: its streams by their keepalive, its
-// calls at the latest with their timeout.
+// What a killed client has opened at the servers ends by itself: its streams by their keepalive,
+// its calls at the latest with their timeout.
 func TestClient_Killed(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()

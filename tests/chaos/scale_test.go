@@ -197,8 +197,8 @@ func TestScale_Services(t *testing.T) {
 	})
 }
 
-// Conns, topics and versions that come and go, and calls to topics that nobody serves, leave nothing
-// behind.
+// Conns, topics and versions that come and go, and calls to topics that nobody serves, leave
+// nothing behind.
 func TestScale_Churn(t *testing.T) {
 	b := bus.NewLocal()
 	handlers := dynamic.Handlers{

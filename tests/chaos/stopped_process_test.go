@@ -116,8 +116,8 @@ func (r *runs) judge(n int) (twice, lost int) {
 	return twice, lost
 }
 
-// startConsumer starts a process that runs TestConsumerProcess, and adds what the process handles to
-// handled. Wait ends when the process has told all.
+// startConsumer starts a process that runs TestConsumerProcess, and adds what the process handles
+// to handled. Wait ends when the process has told all.
 func startConsumer(t *testing.T, url string, handled *runs) *exec.Cmd {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConsumerProcess$")

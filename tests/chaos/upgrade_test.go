@@ -21,8 +21,8 @@ const (
 	root      = "../.."
 )
 
-// A fleet of an older version is upgraded process by process, and downgraded again. A client of each
-// version makes calls all the time, and none of them fails. Streams end with their servers.
+// A fleet of an older version is upgraded process by process, and downgraded again. A client of
+// each version makes calls all the time, and none of them fails. Streams end with their servers.
 func TestUpgrade_RollsForthAndBack(t *testing.T) {
 	older := buildOlder(t)
 	onBrokers(t, func(t *testing.T, f *fleet) {

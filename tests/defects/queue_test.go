@@ -161,8 +161,9 @@ func TestDefect05_SeveralSingleServers(t *testing.T) {
 	})
 }
 
-// A lock must live as long as psrpc's, so that its servers do not take the frame once more. It lives
-// longer by the timeout of the request, so that a process that stood still does not take it either.
+// A lock must live as long as psrpc's, so that its servers do not take the frame once more. It
+// lives longer by the timeout of the request, so that a process that stood still does not take it
+// either.
 func TestDefect24_LocksInRedis(t *testing.T) {
 	t.Parallel()
 	const timeout, lockLife = time.Second, 5 * time.Second

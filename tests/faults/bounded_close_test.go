@@ -37,8 +37,8 @@ func onPausable(t *testing.T, test func(t *testing.T, broker pausable, connect f
 	})
 }
 
-// requireInTime calls end with a context of 300 ms and requires that it returns soon after that, with
-// the error of the context unless it has finished before.
+// requireInTime calls end with a context of 300 ms and requires that it returns soon after that,
+// with the error of the context unless it has finished before.
 func requireInTime(t *testing.T, name string, end func(ctx context.Context) error) {
 	t.Helper()
 	const limit = 300 * time.Millisecond
@@ -54,8 +54,8 @@ func requireInTime(t *testing.T, name string, end func(ctx context.Context) erro
 	}
 }
 
-// While the broker is paused, Close and Shutdown return soon after their context has ended. When the
-// broker goes on, everything ends.
+// While the broker is paused, Close and Shutdown return soon after their context has ended. When
+// the broker goes on, everything ends.
 func TestPausedBroker_CloseIsBounded(t *testing.T) {
 	t.Parallel()
 	onPausable(t, func(t *testing.T, broker pausable, connect func() bus.Bus) {
@@ -104,7 +104,8 @@ func TestPausedBroker_CloseIsBounded(t *testing.T) {
 	})
 }
 
-// With many topics, Close returns soon after its context has ended, and says that it has not finished.
+// With many topics, Close returns soon after its context has ended, and says that it has not
+// finished.
 func TestManyTopics_CloseIsBounded(t *testing.T) {
 	t.Parallel()
 	scene.OnBrokers(t, func(t *testing.T, network scene.Network) {

@@ -185,7 +185,8 @@ type usersFeatures struct {
 	cancel bool
 	// receivers is set if a call without a server fails at once.
 	receivers bool
-	// everyUpdate is set if a queue subscription gets every update, although a server is in its queue.
+	// everyUpdate is set if a queue subscription gets every update, although a server is in its
+	// queue.
 	everyUpdate bool
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// Consumers of a queue are replaced by Drain under load, one after the other: no update is lost, and
-// none arrives twice.
+// Consumers of a queue are replaced by Drain under load, one after the other: no update is lost,
+// and none arrives twice.
 func TestDrain_LosesNothing(t *testing.T) {
 	t.Parallel()
 	const replacements, perReplacement, window = 10, 200, 100

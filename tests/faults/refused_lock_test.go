@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// A queue call whose lock Redis refuses to all servers fails at once. It succeeds if one server gets
-// the lock.
+// A queue call whose lock Redis refuses to all servers fails at once. It succeeds if one server
+// gets the lock.
 func TestRedis_RefusedLocks(t *testing.T) {
 	t.Parallel()
 	addr := testenv.Redis(t).Addr()

@@ -78,8 +78,8 @@ func (t *transcript) text() string {
 	return t.content.String()
 }
 
-// The password of a bus that is in use is changed at the broker. Neither the objects of the program nor
-// the errors, events and log lines show the old password.
+// The password of a bus that is in use is changed at the broker. Neither the objects of the program
+// nor the errors, events and log lines show the old password.
 func TestSecrets_LiveBusIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T, shown *transcript) (b bus.Bus, reject func(), isRefused func() bool){
@@ -175,8 +175,8 @@ func TestSecrets_OpenedBuses(t *testing.T) {
 	}
 }
 
-// A broker that repeats the arguments of commands in its errors, as Redis does for a command that it
-// does not know or whose name is changed.
+// A broker that repeats the arguments of commands in its errors, as Redis does for a command that
+// it does not know or whose name is changed.
 func TestSecrets_BrokerRepeatsTheArguments(t *testing.T) {
 	t.Parallel()
 	encoded := strings.ReplaceAll(secret, "/", "%2F")

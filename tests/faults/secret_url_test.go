@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"
 )
 
-// mistypedURLs returns bus URLs with a mistake, in which S stands for the secret. No server listens on
-// the port in these URLs.
+// mistypedURLs returns bus URLs with a mistake, in which S stands for the secret. No server listens
+// on the port in these URLs.
 func mistypedURLs() []string {
 	var urls []string
 	for _, scheme := range []string{

@@ -35,8 +35,8 @@ func commands(block string) (lines, comments []string) {
 	return lines, comments
 }
 
-// The first screen has two commands. The first one prints what README.md says; make knows the second one, which would
-// run this test again.
+// The first screen has two commands. The first one prints what README.md says; make knows the
+// second one, which would run this test again.
 func TestREADME_FirstCommands(t *testing.T) {
 	t.Parallel()
 	shell, lastLine := blocks(t, read(t), "sh")
@@ -79,8 +79,8 @@ func TestREADME_LinksExist(t *testing.T) {
 	}
 }
 
-// The protoc commands generate Go code in another module, whose requirements are those of this module. protoc-gen-go is
-// built from them.
+// The protoc commands generate Go code in another module, whose requirements are those of this
+// module. protoc-gen-go is built from them.
 func TestREADME_ProtocCommands(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("protoc"); err != nil {
@@ -107,7 +107,8 @@ func TestREADME_ProtocCommands(t *testing.T) {
 	}
 }
 
-// otherModule returns the folder of a module that requires this one. No version of this module is needed.
+// otherModule returns the folder of a module that requires this one. No version of this module is
+// needed.
 func otherModule(t *testing.T) string {
 	t.Helper()
 	const module = "github.com/dynpsrpc/dynpsrpc"

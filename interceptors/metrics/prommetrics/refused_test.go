@@ -194,8 +194,8 @@ dynpsrpc_bus_dropped_total{dynpsrpc_bus="main`+"\uFFFD"+`"} 0
 			"dynpsrpc_bus_dropped_total")
 	}
 	assert.Equal(t, 3, scrapes)
-	// Each invalid observation counts once, and each scrape counts 3 invalid values, 3 duplicates of
-	// the first source, those of the bus, and one panic.
+	// Each invalid observation counts once, and each scrape counts 3 invalid values, 3 duplicates
+	// of the first source, those of the bus, and one panic.
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	refused := map[string]float64{}
