@@ -57,7 +57,7 @@ func (o *observers) onPublished(channel string, receivers int64) {
 	}
 }
 
-// take returns the recent publications and makes room for others.
+// take returns the collected numbers of receivers, by channel, and starts a new collection.
 func (o *observers) take() map[string]int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

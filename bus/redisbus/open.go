@@ -29,10 +29,10 @@ func init() { //nolint:gochecknoinits // drivers register when the package is im
 	}
 }
 
-// unixScheme is the scheme of a URL whose path is that of a Unix socket.
+// unixScheme is the scheme of URLs that contain the path of a Unix socket.
 const unixScheme = "unix"
 
-// clientFunc creates a client from a URL, which go-redis parses.
+// clientFunc creates a client from a URL that go-redis can parse.
 type clientFunc func(u *url.URL, files tlsFiles) (redis.UniversalClient, error)
 
 func newSingle(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {

@@ -124,7 +124,8 @@ func (s single) subscribers(ctx context.Context, channels map[string]bool) (map[
 	return subscribers, addSubscribers(ctx, s.client, channels, subscribers)
 }
 
-// addSubscribers adds the number of connections that subscribe to each of the channels on one node.
+// addSubscribers counts the connections to one node that subscribe to each of the channels. It adds
+// the counts to those in subscribers.
 func addSubscribers(ctx context.Context, node *redis.Client, channels map[string]bool, subscribers map[string]int64) error {
 	for names := range slices.Chunk(slices.Collect(maps.Keys(channels)), maxChannelsPerCommand) {
 		counts, err := node.PubSubNumSub(ctx, names...).Result()

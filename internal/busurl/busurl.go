@@ -12,8 +12,8 @@ var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 // the end of a password that contains a question mark or an ampersand.
 func IsParameterName(name string) bool { return parameterName.MatchString(name) }
 
-// IsSecret reports whether the value of a parameter is likely to be a secret although the name of a
-// file is expected: an nkey seed, a JWT, or the content of a PEM file.
+// IsSecret reports whether the value of a parameter is likely to be a secret instead of the
+// expected file name: an nkey seed, a JWT, or the content of a PEM file.
 func IsSecret(value string) bool {
 	return strings.HasPrefix(value, "eyJ") || strings.Contains(value, "BEGIN ") ||
 		strings.HasPrefix(value, "S") && len(value) == 58 && !strings.ContainsAny(value, `./\`)
