@@ -122,7 +122,7 @@ func requireEchoes(t testing.TB, stream clientText, pause time.Duration, message
 		message := fmt.Sprint("message ", i)
 		require.NoError(t, stream.Send(say(message), opts...), message)
 		requireText(t, message, stream.Channel())
-		time.Sleep(pause)
+		<-time.After(pause)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestStream_WrongClock(t *testing.T) {
 						requireEchoes(t, stream, 0, 5)
 						requireEchoes(t, stream, time.Minute, 3)
 						require.NoError(t, stream.Close(nil))
-						time.Sleep(time.Second)
+						<-time.After(time.Second)
 					}
 					assert.Zero(t, w.conn.Stats().Expired)
 					assert.Zero(t, w.server.Stats().Expired)
@@ -198,7 +198,7 @@ func TestStream_ClockIsSetBeforeTheFirstMessage(t *testing.T) {
 			for range 100 {
 				require.NoError(t, stream.Send(say("up")))
 				requireText(t, "up", server.Channel())
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 			}
 			w.clock.set(step)
 			require.NoError(t, server.Send(say("down")))

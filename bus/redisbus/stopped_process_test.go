@@ -53,7 +53,7 @@ func TestBus_StoppedProcess(t *testing.T) {
 	for i := range stoppedFrames {
 		require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "queue"}, fmt.Append(nil, i), nil))
 	}
-	time.Sleep(3 * stoppedInterval) // the time that the process stands still
+	<-time.After(3 * stoppedInterval) // the time that the process stands still
 	require.NoError(t, child.Process.Signal(syscall.SIGCONT))
 	for i := range stoppedFrames {
 		requireLine(strconv.Itoa(i))
