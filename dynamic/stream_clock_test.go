@@ -226,7 +226,7 @@ func TestStream_LateMessagesAreNotDelivered(t *testing.T) {
 			held.hold(true)
 			for range 3 {
 				require.Error(t, stream.Send(say("late"), dynamic.WithStreamTimeout(time.Second)))
-				time.Sleep(2 * time.Second)
+				<-time.After(2 * time.Second)
 			}
 			held.hold(false)
 			require.NoError(t, stream.Send(say("punctual again")))
@@ -282,7 +282,7 @@ func TestStream_LateClose(t *testing.T) {
 		server := <-servers
 		held.hold(true)
 		require.NoError(t, stream.Close(nil))
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		require.NoError(t, server.Err())
 		held.hold(false)
 		synctest.Wait()

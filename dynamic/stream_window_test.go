@@ -132,7 +132,7 @@ func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
 		send(false) // 2
 		send(true)  // 3
 		send(false) // 4
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		err := stream.Send(say("not sent")) // 5
 		requireUnacknowledged(t, err, 2, 4)
 		requireCode(t, errors.DeadlineExceeded, err)

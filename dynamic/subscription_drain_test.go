@@ -64,7 +64,7 @@ func TestSubscription_DrainThatDoesNotFinish(t *testing.T) {
 		want error // of Drain
 		err  error // of the subscription
 	}{
-		"deadline": {func(*seenWorld, textSubscription, context.CancelFunc) { time.Sleep(time.Second) },
+		"deadline": {func(*seenWorld, textSubscription, context.CancelFunc) { <-time.After(time.Second) },
 			context.DeadlineExceeded, nil},
 		"close": {func(_ *seenWorld, subscription textSubscription, _ context.CancelFunc) { _ = subscription.Close() },
 			context.Canceled, nil},

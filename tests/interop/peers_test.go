@@ -276,7 +276,7 @@ func newRealServer(t *testing.T, b broker, affinity float32, work work) serverPe
 }
 
 // settle waits for psrpc's subscriptions. psrpc does not say when the broker has confirmed them.
-func settle() { time.Sleep(200 * time.Millisecond) }
+func settle() { <-time.After(200 * time.Millisecond) }
 
 func (s realServer) publish(t *testing.T, update string) {
 	t.Helper()

@@ -24,7 +24,7 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 			counted := func(n *atomic.Int64) work {
 				return func(request string) string {
 					n.Add(1)
-					time.Sleep(20 * time.Millisecond)
+					<-time.After(20 * time.Millisecond)
 					return request
 				}
 			}
