@@ -47,7 +47,7 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 					})
 				}
 				callers.Wait()
-				require.EqualValues(t, calls, byOurs.Load()+byReal.Load())
+				require.Equal(t, calls, byOurs.Load()+byReal.Load())
 			}
 			callMany(400) // dynpsrpc notices that psrpc's servers are there
 			byOurs.Store(0)
