@@ -26,7 +26,8 @@ func (e dialError) Unwrap() error { return e.error }
 // canRetryLock reports whether a lock attempt that failed with err may be repeated. This is so if
 // it is certain that the attempt has not taken the lock, and if another attempt may succeed on
 // another server or a moment later. The servers of a cluster send such errors during failovers and
-// while slots migrate. A lock attempt is not repeated after a lost connection, because Redis may
+// while slots migrate. LOADING is not among them: a server that loads has just started, and may have
+// lost the lock of another process. A lock attempt is not repeated after a lost connection, because Redis may
 // have executed the command.
 func canRetryLock(err error) bool {
 	var dial dialError
@@ -34,7 +35,7 @@ func canRetryLock(err error) bool {
 		return true
 	}
 	switch replyCode(err) {
-	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "LOADING":
+	case "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN":
 		return true
 	}
 	return false
@@ -61,17 +62,27 @@ func (b *Bus) retryLock(a lockAttempt, cause error) {
 // It tries until Redis grants or refuses the lock, or until lockRetryTimeout has passed. It returns
 // nil if this process has the lock, redis.Nil if another process has it, or the last error.
 func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
+	_, deadNode, _ := b.topology.lockNode(b.ctx, nil, a.frame)
 	options := redis.SetArgs{Mode: "NX", TTL: lifeOfLock(a.frame)}
 	client := b.topology.lockClient(err)
 	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
 		b.topology.refresh(b.ctx)
-		if err = client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err(); err == nil || !canRetryLock(err) {
-			return err
+		if _, isDial := errors.AsType[dialError](err); !isDial || b.hasOtherLockNode(a, deadNode) {
+			if err = client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err(); err == nil || !canRetryLock(err) {
+				return err
+			}
 		}
 		if time.Since(a.arrived)+pause > lockRetryTimeout || !b.sleep(pause) {
 			return err
 		}
 	}
+}
+
+// hasOtherLockNode reports whether another node than deadNode stores the lock now. If deadNode itself
+// comes back, it may have lost the lock of another process.
+func (b *Bus) hasOtherLockNode(a lockAttempt, deadNode string) bool {
+	_, node, err := b.topology.lockNode(b.ctx, nil, a.frame)
+	return err == nil && node != deadNode
 }
 
 // replaceReadOnlySession replaces the session of a channel whose locks a server refuses because the
