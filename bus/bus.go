@@ -100,6 +100,15 @@ type RefusalNotifier interface {
 	NotifyRefused(handler Handler)
 }
 
+// ReceiverCounter is implemented by buses that may be unable to count the receivers of a frame. All
+// other buses count them.
+type ReceiverCounter interface {
+	Bus
+	// CountsReceivers reports whether a [DeliveryReport] gets the number of receivers. The result is
+	// always the same for a bus.
+	CountsReceivers() bool
+}
+
 // DeliveryReport receives the outcome of one call to Publish.
 type DeliveryReport interface {
 	// Delivered reports the outcome. receivers is the number of subscriptions that received the

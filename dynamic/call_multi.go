@@ -29,9 +29,8 @@ const maxResponseBytes = 256 << 20
 // responses to the field queue and never block. The calling goroutine takes the responses out of
 // the queue with the method next.
 //
-// The number of servers is known only if the bus reports how many receivers got the request; see
-// package selection. NATS, and Redis Cluster without sharded pub/sub, do not report this number.
-// The call then lasts until its timeout, unless the field expected is set.
+// The call ends when the route's membership considers it complete (see package selection), when the
+// number in the field expected has been reached, or at its timeout.
 type multiCall struct {
 	plan    *clientPlan
 	route   *route
@@ -89,9 +88,11 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", p.method.FullName(), err)
 	}
+	p.watch(r, c.wakeup, &c.responders)
 	p.conn.pending.add(c.id, c)
 	if err := p.conn.bus.Publish(ctx, r.requests, frame, c); err != nil {
 		p.conn.pending.remove(c.id)
+		p.unwatch(r, c.wakeup)
 		return nil, c.withFacts(transport.ClassifyError(err))
 	}
 	c.published = time.Now()
@@ -108,6 +109,7 @@ func (c *multiCall) stop() {
 	}
 	c.plan.conn.lateResponses.Add(c.id, c.route.membership)
 	c.plan.conn.pending.remove(c.id)
+	c.plan.unwatch(c.route, c.wakeup)
 	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,8 +16,9 @@ type route struct {
 	topic    []string
 	requests bus.Channel
 	// grants is the channel on which the client announces which server it has selected.
-	grants     bus.Channel
-	streams    bus.Channel
+	grants  bus.Channel
+	streams bus.Channel
+	// membership is nil for queue methods, whose clients need not know the servers.
 	membership *selection.Membership
 	// handler passes a request through the conn's interceptors and then makes the call. It is nil
 	// if the conn has no interceptors or the method is not a single call.
@@ -33,7 +34,9 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
 		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
 	}
-	r.membership = p.conn.membership(r.requests.Name)
+	if announcesServers(method) {
+		r.membership = p.conn.membership(r.requests.Name, len(topic) > 0)
+	}
 	if len(p.conn.options.interceptors.rpc) > 0 && method.Kind() == registry.KindSingle {
 		r.handler, err = p.newHandler(r)
 	}

@@ -151,6 +151,11 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	if err := ctx.Err(); err != nil {
 		return nil, c.contextError(err)
 	}
+	if presence := c.plan.presence; presence != nil && c.claims != nil && c.claims.Membership() != nil {
+		presence.ask(c.route)
+		c.claims.Watch(c.inbox.wakeup)
+		defer c.claims.Unwatch(c.inbox.wakeup)
+	}
 	conn.pending.add(c.inbox.id, c.inbox)
 	defer c.deregister()
 	if conn.err() != nil {

@@ -25,14 +25,15 @@ type Response[Resp proto.Message] struct {
 // is closed when one of the following happens:
 //
 //   - The expected number of servers, set with [WithExpectedResponses], has answered.
-//   - Every server has answered. This is detected only if the bus counts the receivers of a
-//     request, as the in-process bus and Redis do.
+//   - Every server has answered, as far as the client knows the servers; see below.
 //   - The timeout of the call passes.
 //   - ctx ends.
 //   - The call as a whole fails; see [Response].
 //
-// NATS, and Redis Cluster without sharded pub/sub, do not count receivers. On these buses, a multi
-// call without WithExpectedResponses always lasts until its timeout.
+// The in-process bus and Redis count the servers that get a request. On NATS, and on a Redis Cluster
+// without sharded pub/sub, servers announce themselves to the clients of a service. psrpc servers do
+// not; the client knows those that answered an earlier call. A call that reaches only psrpc servers,
+// or a server that has died, lasts until its timeout.
 //
 // A caller that stops reading does not hold up other calls. Responses that have not been read
 // before the timeout may be dropped. CallMulti returns an error if the request could not be sent;

@@ -24,6 +24,9 @@ type clientPlan struct {
 	defaultRoute *route
 	// cancels records whether the broker denies the cancellations for the service of the method.
 	cancels *cancelReport
+	// presence learns which servers serve the method. It is nil if clients of the method need not
+	// know that.
+	presence *connPresence
 }
 
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
@@ -43,9 +46,15 @@ func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method
 			"client of %s: cannot subscribe to responses: %w", method.FullName(), err)
 	}
 	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses, cancels: &replies.cancels}
+	if announcesServers(method) {
+		p.presence = replies.presence
+	}
 	if !method.Topics() {
 		if p.defaultRoute, err = p.newRoute(nil); err != nil {
 			return nil, err
+		}
+		if p.presence != nil {
+			p.presence.ask(p.defaultRoute)
 		}
 	}
 	return p, nil

@@ -26,7 +26,9 @@ import (
 // it is safe for concurrent use. Close the Conn when it is no longer needed. Close does not close
 // the bus.
 type Conn struct {
-	bus           bus.Bus
+	bus bus.Bus
+	// rawBus is the bus as passed to NewConn. bus limits the size of its frames.
+	rawBus        bus.Bus
 	registry      *registry.Registry
 	options       connOptions
 	wireID        []byte // options.id, converted to bytes
@@ -54,11 +56,11 @@ type Conn struct {
 	released chan struct{}
 
 	mu          sync.Mutex
-	replies     map[string]*replySubscriptions   // keyed by wire name of the service
-	plans       map[string]*clientPlan           // keyed by full method name, used by Invoke
-	publishers  map[string]*publisher            // keyed by full method name, used by Publish
-	memberships map[string]*selection.Membership // keyed by name of the request channel
-	children    map[connChild]struct{}           // open streams and subscriptions
+	replies     map[string]*replySubscriptions // keyed by wire name of the service
+	plans       map[string]*clientPlan         // keyed by full method name, used by Invoke
+	publishers  map[string]*publisher          // keyed by full method name, used by Publish
+	memberships memberships
+	children    map[connChild]struct{} // open streams and subscriptions
 	// warnedServers contains the servers about whose clocks the conn has logged a warning. Each
 	// server is logged only once.
 	warnedServers map[string]bool
@@ -114,6 +116,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &Conn{
+		rawBus:     b,
 		registry:   reg,
 		options:    options,
 		wireID:     []byte(options.id),
@@ -228,25 +231,49 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 	return err, errors.ReasonClosed
 }
 
-// maxMemberships is the maximum number of memberships that a conn keeps, one for each method and
-// topic. When the limit is reached, the conn discards all memberships. Later calls create them
-// again.
+// maxMemberships is the maximum number of memberships of topics that a conn keeps. When the limit is
+// reached, the conn discards all of them to limit its memory use. Later calls create new ones.
 const maxMemberships = 10_000
 
-// membership returns the membership for a request channel. The membership records what earlier
-// calls have learned about the servers that subscribe to the channel.
-func (c *Conn) membership(channel string) *selection.Membership {
+// memberships holds what calls and announcements have taught a conn about the servers of methods and
+// topics. The keys are the names of request channels.
+type memberships struct {
+	ofMethods, ofTopics map[string]*selection.Membership
+}
+
+// membership returns the membership of a request channel. hasTopic reports whether the channel belongs
+// to a topic.
+func (c *Conn) membership(channel string, hasTopic bool) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m := c.memberships[channel]
-	if m == nil {
-		if c.memberships == nil || len(c.memberships) >= maxMemberships {
-			c.memberships = map[string]*selection.Membership{}
-		}
-		m = &selection.Membership{}
-		c.memberships[channel] = m
+	if m := c.memberships.find(channel); m != nil {
+		return m
 	}
+	m := &selection.Membership{}
+	c.memberships.add(channel, hasTopic, m)
 	return m
+}
+
+// find returns the membership of a request channel, or nil if there is none.
+func (m *memberships) find(channel string) *selection.Membership {
+	if found := m.ofMethods[channel]; found != nil {
+		return found
+	}
+	return m.ofTopics[channel]
+}
+
+func (m *memberships) add(channel string, hasTopic bool, membership *selection.Membership) {
+	if m.ofMethods == nil {
+		m.ofMethods = map[string]*selection.Membership{}
+	}
+	if m.ofTopics == nil || len(m.ofTopics) >= maxMemberships {
+		m.ofTopics = map[string]*selection.Membership{}
+	}
+	if hasTopic {
+		m.ofTopics[channel] = membership
+	} else {
+		m.ofMethods[channel] = membership
+	}
 }
 
 // onResponse is the bus.Handler for response channels. It never blocks.
@@ -321,6 +348,9 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	replies := c.replies[s.WireName()]
 	if replies == nil {
 		replies = newReplySubscriptions(c.bus, c, s.WireName(), c.options.id, c.options.logger)
+		if !transport.CountsReceivers(c.rawBus) && slices.ContainsFunc(s.Methods(), announcesServers) {
+			replies.presence = newConnPresence(c, s.WireName())
+		}
 		c.replies[s.WireName()] = replies
 	}
 	c.mu.Unlock()

@@ -28,6 +28,9 @@ type replySubscriptions struct {
 	streams transport.LazySubscription
 	// cancels records whether the broker denies the conn's cancellations for the service.
 	cancels cancelReport
+	// presence learns which servers there are. It is nil if the bus counts receivers, or if no method
+	// of the service needs it.
+	presence *connPresence
 
 	// opening is a lock that a goroutine holds while it subscribes. It is a channel of capacity one
 	// rather than a mutex, so that another goroutine can stop waiting for the lock when its context
@@ -70,6 +73,11 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 	if err := s.claims.Subscribe(ctx, s.bus, claims, bus.Broadcast, s.callbacks.onClaim); err != nil {
 		return err
 	}
+	if s.presence != nil {
+		if err := s.presence.subscribe(ctx); err != nil {
+			return err
+		}
+	}
 	responses := bus.Channel(wire.ResponseChannel(s.wireName, s.clientID))
 	if err := s.responses.Subscribe(ctx, s.bus, responses, bus.Broadcast, s.callbacks.onResponse); err != nil || !streams {
 		return err
@@ -87,6 +95,9 @@ func hasStreams(s *registry.Service) bool {
 // be called.
 func (s *replySubscriptions) close() {
 	s.claims.Close()
+	if s.presence != nil {
+		s.presence.close()
+	}
 	s.responses.Close()
 	s.streams.Close()
 }

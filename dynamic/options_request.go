@@ -68,10 +68,9 @@ func WithTopic(parts ...string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.topic, o.hasTopic = parts, true })
 }
 
-// WithExpectedResponses ends a multi call as soon as n servers have responded. On NATS, and on a
-// Redis Cluster without sharded pub/sub, a multi call without this option lasts until its timeout.
-// These buses do not report how many receivers a request has reached. If n is zero or negative, the
-// option has no effect.
+// WithExpectedResponses ends a multi call as soon as n servers have responded. Without this option,
+// the call ends when all servers that the client knows have responded; see [Client.CallMulti]. If n
+// is zero or negative, the option has no effect.
 func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }

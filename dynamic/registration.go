@@ -37,6 +37,8 @@ type Registration struct {
 	// cancel frames.
 	running            cancelTable
 	cancelSubscription transport.LazySubscription
+	// discoverySubscription receives the questions of clients which want to know the servers.
+	discoverySubscription transport.LazySubscription
 	// interceptors holds the server's interceptors, followed by those of the service.
 	interceptors serverInterceptors
 
@@ -60,16 +62,17 @@ type Registration struct {
 func newRegistration(s *Server, service *registry.Service, interceptors serverInterceptors) *Registration {
 	ctx, cancel := context.WithCancel(s.ctx)
 	r := &Registration{
-		server:             s,
-		service:            service,
-		publishers:         map[string]*publisher{},
-		clients:            &clientCache{service: service.WireName()},
-		drainingEndpoints:  lifecycle.NewGate(),
-		cancelSubscription: transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
-		interceptors:       interceptors,
-		ctx:                ctx,
-		cancel:             cancel,
-		endpoints:          map[string]*endpoint{},
+		server:                s,
+		service:               service,
+		publishers:            map[string]*publisher{},
+		clients:               &clientCache{service: service.WireName()},
+		drainingEndpoints:     lifecycle.NewGate(),
+		cancelSubscription:    transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
+		discoverySubscription: transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
+		interceptors:          interceptors,
+		ctx:                   ctx,
+		cancel:                cancel,
+		endpoints:             map[string]*endpoint{},
 	}
 	context.AfterFunc(ctx, func() {
 		s.pendingClaims.abandon(func(e *endpoint) bool { return e.plan.registration == r })
@@ -111,6 +114,9 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 		return nil
 	}
 	if err := r.subscribeCancels(ctx); err != nil {
+		return err
+	}
+	if err := r.subscribeDiscovery(ctx); err != nil {
 		return err
 	}
 	for _, e := range endpoints {
@@ -206,6 +212,7 @@ func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok b
 	r.mu.Unlock()
 	done := make(chan struct{})
 	go func() { // Close waits for this goroutine by waiting for drainingEndpoints
+		r.announce(wire.PresenceDraining, e)
 		e.drain()
 		r.closeWhenIdle(e)
 		close(done)
@@ -220,6 +227,7 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 	idle := e.inFlight.Close()
 	select {
 	case <-idle:
+		r.announce(wire.PresenceLeft, e)
 		e.close()
 		r.drainingEndpoints.Leave()
 		return
@@ -228,6 +236,7 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 	go func() { // Close waits for r.drainingEndpoints and thus for this goroutine
 		defer r.drainingEndpoints.Leave()
 		<-idle
+		r.announce(wire.PresenceLeft, e)
 		e.close()
 	}()
 }

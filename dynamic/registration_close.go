@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 const (
@@ -100,12 +101,15 @@ func (r *Registration) startEnd() *registrationEnd {
 // Those to grants and cancellations are needed until the running requests have ended or have been
 // abandoned.
 func (r *Registration) runEnd(end *registrationEnd) {
+	r.announce(wire.PresenceDraining, end.endpoints...)
 	forEachConcurrently(end.endpoints, (*endpoint).drain)
 	close(end.drained)
 	_ = r.waitIdle(end.abandoned, end.endpoints)
 	end.abandon()
+	r.announce(wire.PresenceLeft, end.endpoints...)
 	forEachConcurrently(end.endpoints, (*endpoint).close)
 	r.cancelSubscription.Close()
+	r.discoverySubscription.Close()
 	r.cancel()
 	close(end.released)
 	r.server.remove(r)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // Replace replaces the service with another version without an interruption. All methods move to
@@ -92,7 +93,11 @@ func (r *Registration) replaceWith(next *Registration) error {
 		}
 		return err
 	}
-	return r.transferEndpoints(next)
+	if err := r.transferEndpoints(next); err != nil {
+		return err
+	}
+	next.announce(wire.PresenceServing, endpoints...)
+	return nil
 }
 
 // newEndpoints returns a new endpoint for each method of r without topics. It also returns an

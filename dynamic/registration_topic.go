@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -141,7 +142,12 @@ func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo fun
 			waitAtMost(r.server.options.timeout, drained)
 		}
 	}
-	return undo, r.openEndpoint(ctx, newEndpoint(plan, parts))
+	e := newEndpoint(plan, parts)
+	if err := r.openEndpoint(ctx, e); err != nil {
+		return nil, err
+	}
+	r.announce(wire.PresenceServing, e)
+	return undo, nil
 }
 
 // takeInherited clears the field fromPredecessor of the endpoint with the given name and returns

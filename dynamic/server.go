@@ -31,6 +31,9 @@ type Server struct {
 	options serverOptions
 	// wireID is options.id, converted to a byte slice for encoding frames.
 	wireID []byte
+	// announces reports whether clients must be told which services this server serves, because the
+	// bus does not count receivers.
+	announces bool
 	// configErr is the error that Register returns if an argument of NewServer was invalid.
 	// Otherwise, it is nil.
 	configErr     error
@@ -141,6 +144,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	}
 	s.announcers.epoch = time.Now()
 	s.pendingClaims.options, s.pendingClaims.evicted = &s.options, s.onClaimEvicted
+	s.announces = b != nil && !transport.CountsReceivers(b)
 	s.bus = transport.LimitFrames(b, options.maxFrameSize, &s.stats.badFrames)
 	s.semaphore.Max = int64(options.maxConcurrent)
 	s.decompressed.Max = int64(options.decompressed.maxMemory)
@@ -245,6 +249,9 @@ func (s *Server) activate(r *Registration) error {
 	err := r.open(ctx, r.newTopiclessEndpoints())
 	if err != nil && s.ctx.Err() != nil {
 		return errors.ErrServerClosed
+	}
+	if err == nil {
+		r.announce(wire.PresenceServing, r.currentEndpoints()...)
 	}
 	return err
 }

@@ -208,6 +208,9 @@ func (b *Bus) Stats() bus.Stats {
 	}
 }
 
+// CountsReceivers returns false: NATS reports only whether a frame has no receivers.
+func (b *Bus) CountsReceivers() bool { return false }
+
 // Close ends all subscriptions and waits until all goroutines of the bus have finished. It closes
 // the connection only if the bus was created by bus.Open. Close always returns nil. Calling it more
 // than once is safe.

@@ -196,6 +196,10 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	return s.publisher.send(ctx, publication{bus: b, channel: name, frame: frame, report: report, count: count})
 }
 
+// CountsReceivers returns false in a Cluster without sharded pub/sub, where no node knows all
+// subscribers.
+func (b *Bus) CountsReceivers() bool { return b.topology.reportsReceivers() }
+
 // Subscribe registers handler to be called for each frame on channel until the subscription or the
 // bus is closed. It returns once Redis has confirmed the subscription. ctx limits only how long
 // Subscribe waits. The subscription survives reconnects, but frames published while the connection

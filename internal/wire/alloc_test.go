@@ -27,7 +27,8 @@ func allocMessages() map[wire.Kind]message {
 		wire.KindStream: &wire.Stream{
 			StreamID: peer, RequestID: id, SentAt: now, Expiry: now + 3e9, Op: wire.StreamMessage, Body: body,
 		},
-		wire.KindCancel: &wire.Cancel{RequestID: id},
+		wire.KindCancel:   &wire.Cancel{RequestID: id},
+		wire.KindDiscover: &wire.Discover{ClientID: peer, Channel: id},
 	}
 }
 
@@ -88,5 +89,9 @@ func parseFrame(frame []byte) {
 		_, _ = wire.ParseStream(env.Value)
 	case wire.KindCancel:
 		_, _ = wire.ParseCancel(env.Value)
+	case wire.KindDiscover:
+		_, _ = wire.ParseDiscover(env.Value)
+	case wire.KindPresence:
+		_, _ = wire.ParsePresence(env.Value)
 	}
 }

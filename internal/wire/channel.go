@@ -26,6 +26,8 @@ const (
 	suffixResponse      = "RES"
 	suffixStream        = "STR"
 	suffixCancel        = "CANCEL"
+	suffixDiscover      = "DISCOVER"
+	suffixPresence      = "PRESENCE"
 )
 
 // RequestChannel returns the channel on which servers receive the requests for a method and
@@ -67,10 +69,27 @@ func StreamClientChannel(service, clientID string) Channel {
 
 // CancelChannel returns the channel on which servers receive cancellations for all methods of a
 // service. psrpc peers do not use it.
-func CancelChannel(service string) Channel {
+func CancelChannel(service string) Channel { return privateChannel(service, suffixCancel) }
+
+// DiscoverChannel returns the channel on which the servers of a service receive [Discover] messages.
+// psrpc peers do not use it.
+func DiscoverChannel(service string) Channel { return privateChannel(service, suffixDiscover) }
+
+// PresenceChannel returns the channel on which all clients of a service receive [Presence] messages.
+// psrpc peers do not use it.
+func PresenceChannel(service string) Channel { return privateChannel(service, suffixPresence) }
+
+// PresenceClientChannel returns the channel on which one client receives [Presence] messages in
+// response to its [Discover]. psrpc peers do not use it.
+func PresenceClientChannel(service, clientID string) Channel {
+	return clientChannel(service, clientID, suffixPresence)
+}
+
+// privateChannel returns a channel that a service has beside those of psrpc.
+func privateChannel(service, suffix string) Channel {
 	return Channel{
-		Name:    joinName(sanitize(service), suffixCancel),
-		Subject: "DYN." + service + "." + suffixCancel,
+		Name:    joinName(sanitize(service), suffix),
+		Subject: "DYN." + service + "." + suffix,
 	}
 }
 

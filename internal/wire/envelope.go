@@ -39,6 +39,8 @@ const (
 	KindClaimResponse
 	KindStream
 	KindCancel
+	KindDiscover
+	KindPresence
 )
 
 // The full names of the inner messages, as used in type URLs.
@@ -49,6 +51,8 @@ const (
 	claimResponseName = "internal.ClaimResponse"
 	streamName        = "internal.Stream"
 	cancelName        = "dynpsrpc.Cancel"
+	discoverName      = "dynpsrpc.Discover"
+	presenceName      = "dynpsrpc.Presence"
 )
 
 // Envelope is the outer message of a decoded frame. Its slices alias the frame. It does not contain
@@ -116,6 +120,10 @@ func kindOf(typeName []byte) Kind {
 		return KindStream
 	case cancelName:
 		return KindCancel
+	case discoverName:
+		return KindDiscover
+	case presenceName:
+		return KindPresence
 	default:
 		return KindUnknown
 	}

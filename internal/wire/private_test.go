@@ -89,6 +89,18 @@ var privateMessages = map[string]struct {
 		&wire.Cancel{RequestID: []byte("id")},
 		wire.KindCancel, fields{}.bytes(1, "id"),
 	},
+	"discover": {
+		&wire.Discover{ClientID: []byte("client"), Channel: []byte("a|REQ")},
+		wire.KindDiscover, fields{}.bytes(1, "client").bytes(2, "a|REQ"),
+	},
+	"presence": {
+		&wire.Presence{ServerID: []byte("server"), Channels: [][]byte{[]byte("a|REQ"), []byte("b|REQ")}},
+		wire.KindPresence, fields{}.bytes(1, "server").bytes(3, "a|REQ").bytes(3, "b|REQ"),
+	},
+	"left": {
+		&wire.Presence{ServerID: []byte("server"), State: wire.PresenceLeft, Channels: [][]byte{[]byte("a|REQ")}},
+		wire.KindPresence, fields{}.bytes(1, "server").varint(2, 2).bytes(3, "a|REQ"),
+	},
 }
 
 func privateFrames(t testing.TB) map[string][]byte {

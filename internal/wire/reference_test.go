@@ -204,6 +204,13 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 		return &wire.ClaimResponse{RequestID: first, ServerID: second}, nil
 	case wire.KindCancel:
 		return &wire.Cancel{RequestID: first}, nil
+	case wire.KindDiscover:
+		return &wire.Discover{ClientID: first, Channel: second}, nil
+	case wire.KindPresence:
+		return &wire.Presence{
+			ServerID: first, State: wire.PresenceState(rapid.Uint64().Draw(t, "state")),
+			Channels: rapid.SliceOf(id).Draw(t, "channels"),
+		}, nil
 	default:
 		return &wire.Stream{
 			StreamID: first, RequestID: second, SentAt: sentAt, Expiry: expiry,

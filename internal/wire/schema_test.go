@@ -91,6 +91,8 @@ var schemaName = map[wire.Kind]string{
 	wire.KindClaimResponse: "ClaimResponse",
 	wire.KindStream:        "Stream",
 	wire.KindCancel:        "Cancel",
+	wire.KindDiscover:      "Discover",
+	wire.KindPresence:      "Presence",
 }
 
 // message is implemented by all inner messages.
@@ -115,6 +117,12 @@ func parse(kind wire.Kind, value []byte) (message, error) {
 		return &m, err
 	case wire.KindCancel:
 		m, err := wire.ParseCancel(value)
+		return &m, err
+	case wire.KindDiscover:
+		m, err := wire.ParseDiscover(value)
+		return &m, err
+	case wire.KindPresence:
+		m, err := wire.ParsePresence(value)
 		return &m, err
 	default:
 		m, err := wire.ParseStream(value)
@@ -149,6 +157,20 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 	case *wire.Cancel:
 		ref := newReference(t, "Cancel")
 		setText(ref, "request_id", string(m.RequestID))
+		return ref
+	case *wire.Discover:
+		ref := newReference(t, "Discover")
+		setText(ref, "client_id", string(m.ClientID))
+		setText(ref, "channel", string(m.Channel))
+		return ref
+	case *wire.Presence:
+		ref := newReference(t, "Presence")
+		setText(ref, "server_id", string(m.ServerID))
+		set(ref, "state", protoreflect.ValueOfUint64(uint64(m.State)))
+		channels := ref.Mutable(ref.Descriptor().Fields().ByName("channel")).List()
+		for _, channel := range m.Channels {
+			channels.Append(protoreflect.ValueOfString(string(channel)))
+		}
 		return ref
 	default:
 		require.Fail(t, "no such message")

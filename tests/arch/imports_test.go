@@ -48,8 +48,8 @@ var rules = []rule{
 		"a part of dynamic imports neither dynamic nor another part"},
 	{"dynamic/internal/message", []string{"errors", "internal/wire"},
 		"it knows messages only, neither services nor a bus"},
-	{"dynamic/internal/selection", []string{"errors", "internal/id", "internal/timer", "internal/wire"},
-		"it knows claims only, neither services nor a bus"},
+	{"dynamic/internal/selection", []string{"errors", "internal/id", "internal/queue", "internal/timer", "internal/wire"},
+		"it knows claims and presences only, neither services nor a bus"},
 	{"dynamic/internal/transport", []string{"errors", "registry", "bus", "internal/wire"},
 		"it knows frames and topics, but no calls, streams or handlers"},
 

@@ -80,9 +80,6 @@ func testDeadlines(t *testing.T, network Network) {
 	// On a busy machine, a shorter timeout could expire before the request reaches a handler. The
 	// call would then fail with another error, or no handler would run.
 	timeout := 500 * time.Millisecond
-	if !network.CountsReceivers {
-		timeout += dynamic.DefaultShortCircuitTimeout // the client waits this long for further claims
-	}
 	w := newWorld(t, network)
 	handlers := newWaiting()
 	handlers.serve(w, w.server())

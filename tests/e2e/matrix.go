@@ -3,7 +3,6 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -54,25 +53,16 @@ func testMatrixCalls(t *testing.T, network Network) {
 			forEachMethod(callKinds, func(kind, method string, _ []string) { handlers[method] = newHandler(kind) })
 			w.serveTopics(w.serve(w.server(), calls, handlers), callKinds)
 			conn := w.conn()
-			var multi sync.WaitGroup
 			for _, shape := range shapes {
 				forEachMethod(callKinds, func(kind, method string, topic []string) {
 					request := sample(shape.name)
 					call := shape.caller(t, conn, fullName(calls, method), topic)
-					check := func() {
-						response, err := call(t.Context(), request)
-						if assert.NoError(t, err, "client %s, method %s", shape.name, method) {
-							assert.True(t, proto.Equal(respond(request), response), "client %s, method %s", shape.name, method)
-						}
-					}
-					if kind == kindMulti && !network.CountsReceivers {
-						multi.Go(check) // runs concurrently because each of these calls lasts until the client's timeout
-					} else {
-						check()
+					response, err := call(t.Context(), request)
+					if assert.NoError(t, err, "client %s, method %s", shape.name, method) {
+						assert.True(t, proto.Equal(respond(request), response), "client %s, method %s", shape.name, method)
 					}
 				})
 			}
-			multi.Wait()
 			assert.Zero(t, conn.Stats())
 		})
 	}

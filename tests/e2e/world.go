@@ -143,9 +143,6 @@ func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) 
 // conn returns a [dynamic.Conn] on a bus with its own connection.
 func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	w.Helper()
-	if !w.network.CountsReceivers { // shorten multi calls, because each of them lasts until its timeout
-		opts = append([]dynamic.ConnOption{dynamic.WithClientTimeout(dynamic.DefaultClientTimeout / 2)}, opts...)
-	}
 	conn, err := dynamic.NewConn(w.connect(), w.registry, opts...)
 	require.NoError(w, err)
 	w.atEnd(func() { assert.NoError(w, conn.Close()) })

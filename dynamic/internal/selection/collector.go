@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -17,6 +18,8 @@ type Collector struct {
 	seen       int         // number of claims processed so far
 	receivers  int         // number of receivers of the request, as passed to the last call to Add
 	responders Responders  // servers that have claimed or declined the request
+	watching   bool        // whether Watch has been called
+	changes    uint64      // number of changes of the membership at the last call to Add, if watching
 	declined   []string    // IDs of servers that have declined the request
 
 	started   time.Time
@@ -30,6 +33,16 @@ type Collector struct {
 func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
+
+// Watch makes the membership wake w when the servers change; see [Membership.Watch]. The caller must
+// call Unwatch when the call has ended. There must be a membership.
+func (c *Collector) Watch(w queue.Wakeup) {
+	c.watching = true
+	c.membership.Watch(w, &c.responders)
+}
+
+// Unwatch undoes Watch.
+func (c *Collector) Unwatch(w queue.Wakeup) { c.membership.Unwatch(w) }
 
 // Start starts the selection timeout, if there is one. The caller must call Stop when the call has
 // ended.
@@ -57,14 +70,14 @@ func (c *Collector) Timeout() <-chan time.Time {
 }
 
 // HasNew reports whether Add must be called. This is the case if there are claims that Add has not
-// processed yet. It is also the case if there are any claims and the number of receivers has
-// changed since the last call to Add. HasNew may be called on a nil Collector, for which all claims
+// processed yet. It is also the case if there are any claims and the number of receivers or the
+// servers of the membership have changed since the last call to Add. HasNew may be called on a nil Collector, for which all claims
 // are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
 	}
-	return len(claims) > c.seen || len(claims) > 0 && receivers != c.receivers
+	return len(claims) > c.seen || len(claims) > 0 && (receivers != c.receivers || c.watching && c.membership.Changes() != c.changes)
 }
 
 // Add processes the claims that have arrived since the last call to Add. claims holds all claims of
@@ -72,6 +85,9 @@ func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 // Otherwise, complete reports whether the selection can end because no more claims are expected.
 func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID string, selected, complete bool) {
 	c.receivers = receivers
+	if c.watching {
+		c.changes = c.membership.Changes()
+	}
 	for _, claim := range claims[c.seen:] {
 		c.seen++
 		server := string(claim.ServerID)

@@ -20,6 +20,12 @@
 // records the excess of the last complete call. The next call is complete only when the sum exceeds
 // the number of receivers by at least the recorded excess.
 //
-// Without a receiver count, as on NATS, a selection is complete when every server that answered the
-// previous call has answered this one.
+// # Without a receiver count
+//
+// On NATS, servers announce themselves (see [Membership.OnPresence]). A client asks for the servers of
+// a request channel when it first uses the channel; it knows them when no more answers arrive. From
+// then on, a call is complete when all servers that serve the channel have answered. psrpc servers do
+// not announce themselves: those that answered the previous call must have answered too. Without any
+// announcements, a selection is complete when every server that answered the previous call has
+// answered this one, and a multi call is never known to be complete.
 package selection

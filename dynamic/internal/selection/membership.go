@@ -21,15 +21,21 @@ type Membership struct {
 	// receivers is the number of receivers passed to the last call to Update. It is bus.Unknown if
 	// the bus did not report a number.
 	receivers int
+	present   presences
 }
 
 // IsComplete reports whether every server that got a request has answered it. receivers is the
-// number of receivers that the bus reported, and responders holds the servers that have answered.
-// IsComplete returns false if receivers is unknown or zero.
+// number of receivers that the bus reported, or negative if it does not report a number. responders
+// holds the servers that have answered. If receivers is negative, the servers that have announced
+// themselves must have answered, and those that answered the previous call. IsComplete returns false
+// if receivers is zero.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.isCompleteLocked(receivers, responders)
+	if receivers >= 0 {
+		return m.isCompleteLocked(receivers, responders)
+	}
+	return m.presentAnsweredLocked(responders) && m.confirmLocked()
 }
 
 func (m *Membership) isCompleteLocked(receivers int, responders *Responders) bool {
@@ -59,6 +65,9 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 	if m.isCompleteLocked(receivers, responders) {
 		return true
 	}
+	if receivers < 0 && m.present.isKnownLocked() {
+		return m.presentAnsweredLocked(responders)
+	}
 	if m.members.Count() == 0 || receivers > 0 && receivers != m.receivers {
 		return false
 	}
@@ -71,6 +80,7 @@ func (m *Membership) Update(receivers int, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.receivers = receivers
+	m.forgetSilentLocked(responders)
 	if responders.Count() == m.members.Count() && responders.countMatching(&m.members) == responders.Count() {
 		return
 	}

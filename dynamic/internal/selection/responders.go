@@ -21,6 +21,8 @@ func WeightOf(subscribers uint32) Weight {
 type Responders struct {
 	weights map[string]Weight // keyed by server ID
 	total   Weight            // sum of weights
+	// since is the number of changes of the membership when the call started.
+	since uint64
 }
 
 // Count returns the number of servers.
@@ -39,6 +41,12 @@ func (r *Responders) Add(server string, weight Weight) {
 	}
 	r.total += weight - r.weights[server]
 	r.weights[server] = weight
+}
+
+// remove removes a server if it is present.
+func (r *Responders) remove(server string) {
+	r.total -= r.weights[server]
+	delete(r.weights, server)
 }
 
 // countMatching returns the number of servers that have the same weight in r and other.

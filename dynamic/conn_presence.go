@@ -1,0 +1,146 @@
+package dynamic
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// connPresence learns which servers serve the methods of one service, on a bus that does not count
+// receivers. Servers announce themselves to all clients of the service when they join or leave. The
+// conn asks which servers there are when it first uses a method and topic, and after it has lost its
+// connection to the broker.
+//
+// If the broker does not permit the channels, the conn learns the servers from their answers only, as
+// it does with psrpc servers.
+type connPresence struct {
+	conn    *Conn
+	service string // wire name
+	// announcements is for all clients of the service, answers for this conn.
+	announcements, answers transport.LazySubscription
+	denied                 atomic.Bool
+}
+
+func newConnPresence(c *Conn, service string) *connPresence {
+	return &connPresence{
+		conn:          c,
+		service:       service,
+		announcements: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
+		answers:       transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
+	}
+}
+
+// subscribe subscribes to the channels on which servers announce themselves.
+func (p *connPresence) subscribe(ctx context.Context) error {
+	if p.denied.Load() {
+		return nil
+	}
+	err := p.announcements.Subscribe(ctx, p.conn.bus, bus.Channel(wire.PresenceChannel(p.service)), bus.Broadcast, p.onPresence)
+	if err == nil {
+		err = p.answers.Subscribe(ctx, p.conn.bus, bus.Channel(wire.PresenceClientChannel(p.service, p.conn.ID())), bus.Broadcast, p.onPresence)
+	}
+	if transport.IsPermissionDenied(err) {
+		p.deny(err)
+		return nil
+	}
+	return err
+}
+
+// deny gives up, because the broker does not permit the channels.
+func (p *connPresence) deny(err error) {
+	if p.denied.CompareAndSwap(false, true) {
+		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to discover servers: multi calls last until their "+
+			"timeout", slog.String("service", p.service), slog.Any("error", err))
+	}
+}
+
+// close closes the subscriptions.
+func (p *connPresence) close() {
+	p.announcements.Close()
+	p.answers.Close()
+}
+
+// onPresence is the bus.Handler for what servers say of themselves. It never blocks.
+func (p *connPresence) onPresence(frame []byte) {
+	c := p.conn
+	presence, _, ok := transport.Decode(
+		frame, wire.KindPresence, c.options.decompression(), wire.ParsePresence, &c.stats.badFrames)
+	if !ok {
+		return
+	}
+	server := string(presence.ServerID)
+	for _, channel := range presence.Channels {
+		c.mu.Lock()
+		membership := c.memberships.find(string(channel))
+		c.mu.Unlock()
+		if membership != nil {
+			membership.OnPresence(server, presence.State)
+		}
+	}
+}
+
+// ask asks which servers serve the request channel of a route, unless that is known.
+func (p *connPresence) ask(r *route) {
+	c := p.conn
+	if p.denied.Load() || !r.membership.StartDiscovery(c.disconnects()) {
+		return
+	}
+	discover := wire.Discover{ClientID: c.wireID, Channel: []byte(r.requests.Name)}
+	frame, err := discover.AppendFrame(nil)
+	if err != nil {
+		return // unreachable: client IDs and channel names are valid UTF-8
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, cancelTimeout)
+	defer cancel()
+	// If the question is lost later, the servers are learned from their answers.
+	err = c.bus.Publish(ctx, bus.Channel(wire.DiscoverChannel(p.service)), frame, p)
+	if err != nil {
+		r.membership.Lost()
+		p.Delivered(bus.Unknown, err)
+	}
+}
+
+// Delivered implements bus.DeliveryReport for questions.
+func (p *connPresence) Delivered(_ int, err error) {
+	if transport.IsPermissionDenied(err) {
+		p.deny(err)
+	}
+}
+
+// disconnects returns how often the bus has lost its connection. Announcements may have been lost
+// each time.
+func (c *Conn) disconnects() uint64 {
+	if monitored, ok := c.rawBus.(bus.Monitored); ok {
+		return monitored.Stats().Disconnects
+	}
+	return 0
+}
+
+// announcesServers reports whether the servers of a method announce themselves. The clients of queue
+// methods need not know all servers.
+func announcesServers(m *registry.Method) bool {
+	return !m.Queue() && m.Kind() != registry.KindSubscription
+}
+
+// watch prepares for a call whose answers will be added to responders. The membership of the route
+// wakes w when the servers change, until unwatch is called.
+func (p *clientPlan) watch(r *route, w queue.Wakeup, responders *selection.Responders) {
+	if p.presence != nil {
+		p.presence.ask(r)
+		r.membership.Watch(w, responders)
+	}
+}
+
+func (p *clientPlan) unwatch(r *route, w queue.Wakeup) {
+	if p.presence != nil {
+		r.membership.Unwatch(w)
+	}
+}

@@ -1,0 +1,251 @@
+package selection
+
+import (
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// quietTime is how long no server must announce itself after a question until the client takes all
+// servers to be known. It is also how long the first multi call waits for psrpc servers, which do not
+// announce themselves.
+const quietTime = 200 * time.Millisecond
+
+// maxPresent is the maximum number of servers of a channel that a client remembers from their
+// announcements.
+const maxPresent = 100_000
+
+// discovery says how far a client has come in learning which servers serve a channel.
+type discovery uint8
+
+const (
+	// notAsked means that no server has been asked, or that announcements may have been lost.
+	notAsked discovery = iota
+	// asked means that the answers are on their way.
+	asked
+	// known means that all servers have answered.
+	known
+)
+
+// presences holds the servers of a channel that have announced themselves. All of them are dynpsrpc
+// servers; psrpc servers say nothing. The mu of the Membership guards all fields.
+type presences struct {
+	discovery discovery
+	// disconnects is how often the bus had lost its connection when the client asked.
+	disconnects uint64
+	// timer runs for quietTime after the last answer. It is nil if no answer is awaited.
+	timer *time.Timer
+	// servers holds the servers that have not left, keyed by server ID.
+	servers map[string]presence
+	// unconfirmed holds the servers that have not answered since announcements may have been lost.
+	unconfirmed map[string]struct{}
+	// changes counts the changes of servers and discovery.
+	changes uint64
+	// confirmed reports whether a multi call has waited for servers that do not announce themselves.
+	confirmed bool
+	// watchers are woken by each change.
+	watchers map[queue.Wakeup]struct{}
+}
+
+// presence is what is known of a server that has announced itself. The fields contain the numbers of
+// changes, see presences.changes.
+type presence struct {
+	// joined is the change in which the server joined. It is 0 if the server was there already when
+	// the client asked.
+	joined uint64
+	// drained is the change in which the server began to drain. It is 0 while the server serves.
+	drained uint64
+}
+
+// isExpected reports whether the server answers a call. since is the number of changes when the call
+// started.
+func (s presence) isExpected(since uint64) bool {
+	return s.joined <= since && (s.drained == 0 || s.drained > since)
+}
+
+// StartDiscovery reports whether the caller must ask which servers serve the channel. It returns true
+// once, and again if announcements may have been lost: after Lost has been called, or if disconnects
+// has changed. disconnects is how often the bus has lost its connection.
+func (m *Membership) StartDiscovery(disconnects uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := &m.present
+	if p.disconnects != disconnects {
+		p.lostLocked()
+		p.disconnects = disconnects
+	}
+	if p.discovery != notAsked {
+		return false
+	}
+	p.discovery = asked
+	return true
+}
+
+// Lost notes that announcements may have been lost, or the question. The servers must be asked again.
+func (m *Membership) Lost() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.present.lostLocked()
+}
+
+func (p *presences) lostLocked() {
+	p.discovery = notAsked
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+	p.unconfirmed = make(map[string]struct{}, len(p.servers))
+	for server := range p.servers {
+		p.unconfirmed[server] = struct{}{}
+	}
+}
+
+// OnPresence records what a server has said of itself.
+func (m *Membership) OnPresence(server string, state wire.PresenceState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := &m.present
+	delete(p.unconfirmed, server)
+	known, ok := p.servers[server]
+	switch {
+	case state == wire.PresenceServing:
+		if isNew := !ok && len(p.servers) < maxPresent; isNew || known.drained > 0 {
+			p.joinLocked(server)
+		}
+		if p.discovery == asked {
+			m.waitForMoreLocked()
+		}
+	case state == wire.PresenceDraining && ok && known.drained == 0:
+		p.changedLocked()
+		known.drained = p.changes
+		p.servers[server] = known
+	case state == wire.PresenceLeft:
+		delete(p.servers, server)
+		m.members.remove(server)
+		p.changedLocked()
+	}
+}
+
+// joinLocked adds a server, or replaces one with the same ID that was draining.
+func (p *presences) joinLocked(server string) {
+	if p.servers == nil {
+		p.servers = map[string]presence{}
+	}
+	p.changedLocked()
+	joined := p.changes
+	if p.discovery == asked {
+		joined = 0
+	}
+	p.servers[server] = presence{joined: joined}
+}
+
+func (p *presences) changedLocked() {
+	p.changes++
+	for watcher := range p.watchers {
+		watcher.Send()
+	}
+}
+
+// waitForMoreLocked waits anew for further answers.
+func (m *Membership) waitForMoreLocked() {
+	p := &m.present
+	if p.timer != nil {
+		p.timer.Reset(quietTime)
+		return
+	}
+	p.timer = time.AfterFunc(quietTime, m.onQuiet)
+}
+
+// onQuiet is called when no server has announced itself for some time.
+func (m *Membership) onQuiet() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := &m.present
+	if p.timer == nil { // the connection has been lost meanwhile
+		return
+	}
+	p.timer = nil
+	switch p.discovery {
+	case asked:
+		p.discovery = known
+		for server := range p.unconfirmed {
+			delete(p.servers, server)
+		}
+		p.unconfirmed = nil
+	case known:
+		p.confirmed = true
+	case notAsked:
+	}
+	p.changedLocked()
+}
+
+// Watch prepares for a call whose responders will be added to responders. Until Unwatch is called, the
+// membership wakes w after each change of the servers that have announced themselves.
+func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.present.watchers == nil {
+		m.present.watchers = map[queue.Wakeup]struct{}{}
+	}
+	m.present.watchers[w] = struct{}{}
+	responders.since = m.present.changes
+}
+
+// Changes returns the number of changes of the servers that have announced themselves.
+func (m *Membership) Changes() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.present.changes
+}
+
+// Unwatch undoes Watch.
+func (m *Membership) Unwatch(w queue.Wakeup) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.present.watchers, w)
+}
+
+// presentAnsweredLocked reports whether all servers that have announced themselves have answered a
+// call, and all other servers that answered the previous call. It returns false if no server has
+// announced itself, or if there may be more of them.
+func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
+	p := &m.present
+	if !p.isKnownLocked() {
+		return false
+	}
+	for server, presence := range p.servers {
+		if presence.isExpected(responders.since) && !responders.Has(server) {
+			return false
+		}
+	}
+	for server := range m.members.weights {
+		if _, announced := p.servers[server]; !announced && !responders.Has(server) {
+			return false
+		}
+	}
+	return responders.Count() > 0
+}
+
+// isKnownLocked reports whether the servers that announce themselves are known, and there are any.
+func (p *presences) isKnownLocked() bool { return p.discovery == known && len(p.servers) > 0 }
+
+// confirmLocked reports whether a multi call of the channel has waited for servers that do not
+// announce themselves, as those of psrpc. If not, the wait begins.
+func (m *Membership) confirmLocked() bool {
+	p := &m.present
+	if !p.confirmed && p.timer == nil {
+		p.timer = time.AfterFunc(quietTime, m.onQuiet)
+	}
+	return p.confirmed
+}
+
+// forgetSilentLocked forgets the servers that should have answered a call and have not. They are
+// known again when they answer or announce themselves.
+func (m *Membership) forgetSilentLocked(responders *Responders) {
+	for server, presence := range m.present.servers {
+		if presence.isExpected(responders.since) && !responders.Has(server) {
+			delete(m.present.servers, server)
+		}
+	}
+}

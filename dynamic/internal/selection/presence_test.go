@@ -1,0 +1,233 @@
+package selection
+
+import (
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// watchedCall is a call whose membership is being watched.
+type watchedCall struct {
+	Responders
+
+	membership *Membership
+	wakeup     queue.Wakeup
+}
+
+func watch(m *Membership) *watchedCall {
+	c := &watchedCall{membership: m, wakeup: queue.NewWakeup()}
+	m.Watch(c.wakeup, &c.Responders)
+	return c
+}
+
+// answer adds an answer of each server.
+func (c *watchedCall) answer(servers ...string) *watchedCall {
+	for _, server := range servers {
+		c.Add(server, OneReceiver)
+	}
+	return c
+}
+
+func (c *watchedCall) isComplete() bool { return c.membership.IsComplete(bus.Unknown, &c.Responders) }
+
+func (c *watchedCall) isLikelyComplete() bool {
+	return c.membership.LikelyComplete(bus.Unknown, &c.Responders)
+}
+
+// isAwake reports whether the call has been woken since the last time.
+func (c *watchedCall) isAwake() bool {
+	select {
+	case <-c.wakeup:
+		return true
+	default:
+		return false
+	}
+}
+
+// discovered returns the membership of these servers after a first multi call.
+func discoveredMembership(t *testing.T, servers ...string) *Membership {
+	t.Helper()
+	m := &Membership{}
+	assert.True(t, m.StartDiscovery(0))
+	for _, server := range servers {
+		m.OnPresence(server, wire.PresenceServing)
+	}
+	<-time.After(time.Second)
+	first := watch(m).answer(servers...)
+	first.isComplete()
+	<-time.After(time.Second)
+	assert.True(t, first.isComplete())
+	return m
+}
+
+func TestPresence_FirstCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &Membership{}
+		assert.True(t, m.StartDiscovery(0))
+		assert.False(t, m.StartDiscovery(0))
+		call := watch(m)
+		m.OnPresence("a", wire.PresenceServing)
+		<-time.After(quietTime / 2)
+		m.OnPresence("b", wire.PresenceServing)
+		call.answer("a", "b")
+		<-time.After(quietTime / 2)
+		synctest.Wait()
+		assert.False(t, call.isLikelyComplete(), "a further server may answer")
+		call.isAwake()
+
+		<-time.After(quietTime / 2)
+		synctest.Wait()
+		assert.True(t, call.isAwake())
+		assert.True(t, call.isLikelyComplete())
+		assert.False(t, call.isComplete(), "a psrpc server may answer")
+
+		<-time.After(quietTime)
+		synctest.Wait()
+		assert.True(t, call.isAwake())
+		assert.True(t, call.isComplete())
+		assert.True(t, watch(m).answer("a", "b").isComplete())
+		assert.False(t, watch(m).answer("b").isComplete())
+	})
+}
+
+func TestPresence_WithoutAnnouncements(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &Membership{}
+		assert.True(t, m.StartDiscovery(0))
+		<-time.After(time.Hour)
+		call := watch(m).answer("a")
+		assert.False(t, call.isLikelyComplete())
+		assert.False(t, call.isComplete())
+		m.Update(bus.Unknown, &call.Responders)
+		assert.True(t, watch(m).answer("a").isLikelyComplete())
+		assert.False(t, watch(m).answer("a").isComplete())
+	})
+}
+
+func TestPresence_StatesOfAServer(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		before, during []wire.PresenceState // of server b, before the call and during it
+		awaited        bool                 // whether the call waits for b
+	}{
+		"serving":                   {nil, nil, true},
+		"serving, said again":       {[]wire.PresenceState{wire.PresenceServing}, nil, true},
+		"draining":                  {[]wire.PresenceState{wire.PresenceDraining}, nil, false},
+		"begins to drain":           {nil, []wire.PresenceState{wire.PresenceDraining}, true},
+		"left":                      {[]wire.PresenceState{wire.PresenceLeft}, nil, false},
+		"leaves":                    {nil, []wire.PresenceState{wire.PresenceDraining, wire.PresenceLeft}, false},
+		"killed":                    {nil, []wire.PresenceState{wire.PresenceLeft}, false},
+		"restarted":                 {[]wire.PresenceState{wire.PresenceLeft, wire.PresenceServing}, nil, true},
+		"restarted without leaving": {[]wire.PresenceState{wire.PresenceDraining, wire.PresenceServing}, nil, true},
+		"restarts":                  {nil, []wire.PresenceState{wire.PresenceLeft, wire.PresenceServing}, false},
+		"unknown state":             {[]wire.PresenceState{7}, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := discoveredMembership(t, "a", "b")
+				for _, state := range tt.before {
+					m.OnPresence("b", state)
+				}
+				call := watch(m).answer("a")
+				for _, state := range tt.during {
+					m.OnPresence("b", state)
+				}
+				assert.Equal(t, !tt.awaited, call.isComplete())
+				assert.Equal(t, !tt.awaited, call.isLikelyComplete())
+				assert.True(t, call.answer("b").isComplete())
+			})
+		})
+	}
+}
+
+func TestPresence_SilentServersAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a", "b")
+		call := watch(m).answer("a")
+		m.OnPresence("c", wire.PresenceServing) // it joins during the call
+		m.Update(bus.Unknown, &call.Responders) // at the timeout
+		assert.False(t, watch(m).answer("a").isComplete(), "c joined after the call was sent")
+		assert.True(t, watch(m).answer("a", "c").isComplete())
+		m.add("b", OneReceiver) // it has answered late
+		assert.False(t, watch(m).answer("a", "c").isComplete())
+		assert.True(t, watch(m).answer("a", "b", "c").isComplete())
+	})
+}
+
+func TestPresence_PsrpcServersAreAwaited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a")
+		m.add("psrpc", OneReceiver)
+		assert.False(t, watch(m).answer("a").isComplete())
+		assert.True(t, watch(m).answer("a", "psrpc").isComplete())
+		call := watch(m).answer("a")
+		m.Update(bus.Unknown, &call.Responders)
+		assert.True(t, watch(m).answer("a").isComplete())
+	})
+}
+
+func TestPresence_LostConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a", "b")
+		assert.False(t, m.StartDiscovery(0))
+		assert.True(t, m.StartDiscovery(1))
+		assert.False(t, watch(m).answer("a", "b").isComplete(), "others may have joined")
+		m.Lost() // the question was not sent
+		assert.True(t, m.StartDiscovery(1))
+		m.OnPresence("a", wire.PresenceServing)
+		m.OnPresence("c", wire.PresenceServing)
+		assert.False(t, watch(m).answer("a", "c").isComplete())
+		<-time.After(time.Second)
+		assert.True(t, watch(m).answer("a", "c").isComplete(), "b has not answered")
+	})
+}
+
+func TestPresence_LostConnectionChangesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a", "b")
+		m.Lost()
+		assert.True(t, m.StartDiscovery(0))
+		m.OnPresence("a", wire.PresenceServing)
+		m.OnPresence("b", wire.PresenceServing)
+		<-time.After(time.Second)
+		assert.False(t, watch(m).answer("a").isComplete())
+		assert.True(t, watch(m).answer("a", "b").isComplete())
+	})
+}
+
+func TestPresence_IsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a")
+		for i := range maxPresent + 10 {
+			m.OnPresence(strconv.Itoa(i), wire.PresenceServing)
+		}
+		assert.Len(t, m.present.servers, maxPresent)
+	})
+}
+
+func TestPresence_Unwatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a")
+		call := watch(m)
+		m.Unwatch(call.wakeup)
+		call.isAwake()
+		m.OnPresence("b", wire.PresenceServing)
+		assert.False(t, call.isAwake())
+	})
+}

@@ -1,0 +1,237 @@
+package dynamic_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// blindBus is a bus that does not count receivers, as NATS. Each frame takes delay.
+type blindBus struct {
+	*fakeBus
+
+	delay time.Duration
+	// drop reports whether a frame is lost. It may be nil.
+	drop func(channel string) bool
+}
+
+func (*blindBus) CountsReceivers() bool { return false }
+
+func newBlindBus(delay time.Duration) *blindBus {
+	b := &blindBus{fakeBus: newFakeBus(), delay: delay}
+	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+		if b.drop != nil && b.drop(channel.Name) {
+			return nil
+		}
+		time.AfterFunc(b.delay, func() {
+			var onlyNone bus.DeliveryReport
+			if report != nil {
+				onlyNone = noneReport{report}
+			}
+			_ = b.Bus.Publish(context.WithoutCancel(ctx), channel, frame, onlyNone)
+		})
+		return nil
+	}
+	return b
+}
+
+// noneReport passes on only that there are no receivers.
+type noneReport struct{ bus.DeliveryReport }
+
+func (r noneReport) Delivered(receivers int, err error) {
+	if receivers == 0 {
+		r.DeliveryReport.Delivered(0, err)
+	}
+}
+
+// blindFleet is servers of kinds.Fleet on a blindBus.
+type blindFleet struct {
+	t    *testing.T
+	bus  *blindBus
+	size int
+}
+
+const blindDelay = time.Millisecond
+
+func newBlindFleet(t *testing.T, servers int) *blindFleet {
+	t.Helper()
+	f := &blindFleet{t: t, bus: newBlindBus(blindDelay)}
+	t.Cleanup(func() { require.NoError(t, f.bus.Close()) })
+	for range servers {
+		f.start()
+	}
+	return f
+}
+
+// start adds a server. The n-th one has the affinity n.
+func (f *blindFleet) start() *dynamic.Server {
+	f.t.Helper()
+	f.size++
+	n := f.size
+	server := dynamic.NewServer(f.bus, dynamic.WithServerID(fmt.Sprint("SRV_", n)))
+	answer := func(context.Context, text) (text, error) { return wrapperspb.String(server.ID()), nil }
+	affinity := func(_ context.Context, request text) float32 {
+		if request.GetValue() == "nobody" {
+			return -1
+		}
+		return float32(n)
+	}
+	registration, err := server.Register(descriptor(f.t, newRegistry(f.t, kindsSource), "kinds.Fleet"), dynamic.Handlers{
+		"Best":   dynamic.Unary(answer, dynamic.WithAffinity(affinity)),
+		"All":    dynamic.Unary(answer),
+		"Region": dynamic.Unary(answer), "RegionAll": dynamic.Unary(answer),
+	})
+	require.NoError(f.t, err)
+	require.NoError(f.t, registration.RegisterTopic("RegionAll", "eu"))
+	f.t.Cleanup(func() { require.NoError(f.t, server.Shutdown(context.Background())) })
+	return server
+}
+
+func (f *blindFleet) dial() *dynamic.Conn {
+	f.t.Helper()
+	conn, err := dynamic.NewConn(f.bus, newRegistry(f.t, kindsSource))
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() { require.NoError(f.t, conn.Close()) })
+	return conn
+}
+
+// all makes a multi call and returns how many servers have answered, and how long the call took.
+func (f *blindFleet) all(conn *dynamic.Conn, method string, opts ...dynamic.RequestOption) (servers int, took time.Duration) {
+	f.t.Helper()
+	started := time.Now()
+	opts = append(opts, dynamic.WithRequestTimeout(time.Hour))
+	for response := range textClient(f.t, conn, method).Responses(f.t.Context(), wrapperspb.String("x"), opts...) {
+		require.NoError(f.t, response.Err)
+		servers++
+	}
+	return servers, time.Since(started)
+}
+
+func TestPresence_MultiCallEndsWithTheLastAnswer(t *testing.T) {
+	t.Parallel()
+	for _, servers := range []int{1, 3, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newBlindFleet(t, servers)
+			conn := f.dial()
+			for call := range 4 {
+				answers, took := f.all(conn, "kinds.Fleet/All")
+				assert.Equal(t, servers, answers)
+				if call == 0 {
+					assert.Less(t, took, time.Second)
+				} else {
+					assert.Equal(t, 2*blindDelay, took)
+				}
+				answers, took = f.all(conn, "kinds.Fleet/RegionAll", dynamic.WithTopic("eu"))
+				assert.Equal(t, servers, answers)
+				if call > 0 {
+					assert.Equal(t, 2*blindDelay, took)
+				}
+			}
+		})
+	}
+}
+
+func TestPresence_AffinityCall(t *testing.T) {
+	t.Parallel()
+	for _, servers := range []int{1, 3, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newBlindFleet(t, servers)
+			client := textClient(t, f.dial(), "kinds.Fleet/Best")
+			for call := range 4 {
+				started := time.Now()
+				answer, err := client.Call(t.Context(), wrapperspb.String("x"))
+				require.NoError(t, err)
+				assert.Equal(t, fmt.Sprint("SRV_", servers), answer.GetValue())
+				if call == 0 {
+					assert.Less(t, time.Since(started), 250*time.Millisecond)
+				} else {
+					assert.Equal(t, 4*blindDelay, time.Since(started))
+				}
+
+				started = time.Now()
+				_, err = client.Call(t.Context(), wrapperspb.String("nobody"))
+				require.ErrorIs(t, err, errors.ErrNoResponse)
+				assert.Equal(t, 2*blindDelay, time.Since(started))
+			}
+		})
+	}
+}
+
+func TestPresence_ServersJoinAndLeave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newBlindFleet(t, 0)
+		conn := f.dial()
+		textClient(t, conn, "kinds.Fleet/All") // before there are servers
+		first := f.start()
+		f.start()
+		<-time.After(time.Second)
+		f.all(conn, "kinds.Fleet/All")
+		for range 3 {
+			f.start()
+			<-time.After(2 * blindDelay)
+			answers, took := f.all(conn, "kinds.Fleet/All")
+			assert.Equal(t, f.size, answers)
+			assert.Equal(t, 2*blindDelay, took)
+		}
+		require.NoError(t, first.Shutdown(t.Context()))
+		<-time.After(2 * blindDelay)
+		answers, took := f.all(conn, "kinds.Fleet/All")
+		assert.Equal(t, f.size-1, answers)
+		assert.Equal(t, 2*blindDelay, took)
+	})
+}
+
+// A server that leaves while a call waits for it does not hold up the call.
+func TestPresence_ServerLeavesDuringCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newBlindFleet(t, 3)
+		last := f.start()
+		conn := f.dial()
+		f.all(conn, "kinds.Fleet/All")
+		f.bus.drop = func(channel string) bool { return channel == "Fleet|All|REQ" }
+		go func() {
+			<-time.After(time.Minute)
+			last.Kill()
+		}()
+		f.bus.drop = nil
+		answers, _ := f.all(conn, "kinds.Fleet/All")
+		assert.Equal(t, 4, answers)
+		<-time.After(time.Hour)
+		answers, took := f.all(conn, "kinds.Fleet/All")
+		assert.Equal(t, 3, answers)
+		assert.Equal(t, 2*blindDelay, took)
+	})
+}
+
+// A server that was killed without a word is awaited once.
+func TestPresence_SilentServerIsForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newBlindFleet(t, 2)
+		conn := f.dial()
+		f.all(conn, "kinds.Fleet/All")
+		f.bus.drop = func(channel string) bool { return channel == "Fleet|PRESENCE" }
+		f.start().Kill() // nobody learns of it
+		killed := f.start()
+		_ = killed
+		f.bus.drop = nil
+		answers, took := f.all(conn, "kinds.Fleet/All")
+		assert.GreaterOrEqual(t, answers, 2)
+		assert.Equal(t, 2*blindDelay, took)
+		<-time.After(time.Second)
+		answers, _ = f.all(conn, "kinds.Fleet/All")
+		assert.Equal(t, 3, answers, "its late answer has been noted")
+	})
+}

@@ -1,0 +1,100 @@
+package dynamic
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+const (
+	// announceTimeout limits how long an announcement waits for a busy bus.
+	announceTimeout = 100 * time.Millisecond
+	// maxAnnouncedChannels is the maximum number of channels in one announcement.
+	maxAnnouncedChannels = 100
+)
+
+// subscribeDiscovery subscribes to the questions of clients, which want to know the servers of a
+// method and topic. Buses that count receivers need no such questions. If the broker does not permit
+// the subscription, subscribeDiscovery logs a warning and returns nil.
+func (r *Registration) subscribeDiscovery(ctx context.Context) error {
+	if !r.server.announces {
+		return nil
+	}
+	channel := bus.Channel(wire.DiscoverChannel(r.service.WireName()))
+	err := r.discoverySubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onDiscover)
+	switch {
+	case err == nil:
+		return nil
+	case transport.IsPermissionDenied(err):
+		r.server.options.logger.Warn("dynpsrpc: the broker does not permit to subscribe to discovery: clients do not know "+
+			"this server, so that multi calls last until their timeout",
+			slog.String("service", string(r.service.Name())), slog.Any("error", err))
+		return nil
+	}
+	return transport.WithSubscribeCode(err, "service "+string(r.service.Name())+": cannot subscribe")
+}
+
+// onDiscover handles the question of a client. It is called by the bus and never blocks.
+func (r *Registration) onDiscover(frame []byte) {
+	discover, _, ok := transport.Decode(
+		frame, wire.KindDiscover, r.server.options.decompression(), wire.ParseDiscover, &r.server.stats.badFrames)
+	if !ok {
+		return
+	}
+	e := r.endpoint(string(discover.Channel))
+	if e == nil || !e.isAnnounced() || e.isClosing() {
+		return
+	}
+	answer := &discoveryAnswer{r, bus.Channel(wire.PresenceClientChannel(r.service.WireName(), string(discover.ClientID))), e}
+	r.server.workers.Go(answer)
+}
+
+// discoveryAnswer tells a client that an endpoint serves its channel.
+type discoveryAnswer struct {
+	registration *Registration
+	client       bus.Channel
+	endpoint     *endpoint
+}
+
+// serve implements task.
+func (a *discoveryAnswer) serve() {
+	a.registration.publishPresence(a.client, wire.PresenceServing, []*endpoint{a.endpoint})
+}
+
+// announce tells all clients of the service what this server does with the channels of endpoints.
+func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint) {
+	if !r.server.announces {
+		return
+	}
+	endpoints = slices.DeleteFunc(slices.Clone(endpoints), func(e *endpoint) bool { return !e.isAnnounced() })
+	channel := bus.Channel(wire.PresenceChannel(r.service.WireName()))
+	for part := range slices.Chunk(endpoints, maxAnnouncedChannels) {
+		r.publishPresence(channel, state, part)
+	}
+}
+
+func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceState, endpoints []*endpoint) {
+	presence := wire.Presence{ServerID: r.server.wireID, State: state}
+	for _, e := range endpoints {
+		presence.Channels = append(presence.Channels, []byte(e.name))
+	}
+	frame, err := presence.AppendFrame(nil)
+	if err != nil {
+		return // unreachable: server IDs and channel names are valid UTF-8
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
+	defer cancel()
+	// If the announcement is lost, clients learn of this server from its answers.
+	_ = r.server.bus.Publish(ctx, channel, frame, nil)
+}
+
+// isAnnounced reports whether clients must know that this server serves the channel of e. That is not
+// so if another version of the service has taken over the channel.
+func (e *endpoint) isAnnounced() bool {
+	return announcesServers(e.plan.method) && e.inbound.current() == e
+}

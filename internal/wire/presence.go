@@ -1,0 +1,127 @@
+package wire
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	discoverTagClientID = 1<<wireTypeBits | wireBytes
+	discoverTagChannel  = 2<<wireTypeBits | wireBytes
+
+	presenceTagServerID = 1<<wireTypeBits | wireBytes
+	presenceTagState    = 2<<wireTypeBits | wireVarint
+	presenceTagChannel  = 3<<wireTypeBits | wireBytes
+)
+
+// maxPresenceChannels is the maximum number of channels in a [Presence] that ParsePresence accepts.
+const maxPresenceChannels = 10_000
+
+var errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has more than %d channels", maxPresenceChannels)
+
+// Discover asks the servers of a service which of them serve a channel. The client publishes it on
+// the channel returned by [DiscoverChannel]. Each server that serves the channel answers with a
+// [Presence] on the channel returned by [PresenceClientChannel]. psrpc has no equivalent message.
+type Discover struct {
+	// ClientID is the ID of the client that asks.
+	ClientID []byte
+	// Channel is the name of a request channel, see [RequestChannel].
+	Channel []byte
+}
+
+// ParseDiscover decodes the value of an envelope of kind [KindDiscover].
+func ParseDiscover(value []byte) (d Discover, err error) {
+	r := reader{rest: value}
+	for r.next() {
+		switch r.tag {
+		case discoverTagClientID:
+			d.ClientID = r.text()
+		case discoverTagChannel:
+			d.Channel = r.text()
+		}
+	}
+	if r.err != nil {
+		return Discover{}, r.err
+	}
+	return d, nil
+}
+
+// AppendFrame appends the encoded frame of d to dst. If a field is not valid UTF-8, it returns dst
+// unchanged and an error.
+func (d *Discover) AppendFrame(dst []byte) ([]byte, error) {
+	if !validText(d.ClientID, d.Channel) {
+		return dst, errInvalidText
+	}
+	size := sizeBytes(discoverTagClientID, len(d.ClientID)) + sizeBytes(discoverTagChannel, len(d.Channel))
+	frame := beginFrame(dst, discoverName, size, 0)
+	frame = appendBytes(frame, discoverTagClientID, d.ClientID)
+	return appendBytes(frame, discoverTagChannel, d.Channel), nil
+}
+
+// PresenceState is what a server does with a channel.
+type PresenceState uint64
+
+// The states in the order in which a server goes through them.
+const (
+	// PresenceServing means that the server receives the requests of the channel.
+	PresenceServing PresenceState = iota
+	// PresenceDraining means that the server receives no more requests, but may still answer those
+	// that it has received.
+	PresenceDraining
+	// PresenceLeft means that the server has sent its last answer.
+	PresenceLeft
+)
+
+// Presence tells clients what a server does with channels. A server publishes it on the channel
+// returned by [PresenceChannel] when that changes, and to a single client in response to a
+// [Discover].
+type Presence struct {
+	// ServerID is the ID of the server.
+	ServerID []byte
+	// State applies to all channels. Clients ignore frames with a state that they do not know.
+	State PresenceState
+	// Channels contains the names of request channels, see [RequestChannel].
+	Channels [][]byte
+}
+
+// ParsePresence decodes the value of an envelope of kind [KindPresence].
+func ParsePresence(value []byte) (p Presence, err error) {
+	r := reader{rest: value}
+	for r.next() {
+		switch r.tag {
+		case presenceTagServerID:
+			p.ServerID = r.text()
+		case presenceTagState:
+			p.State = PresenceState(r.number)
+		case presenceTagChannel:
+			if len(p.Channels) == maxPresenceChannels {
+				return Presence{}, errTooManyChannels
+			}
+			p.Channels = append(p.Channels, r.text())
+		}
+	}
+	if r.err != nil {
+		return Presence{}, r.err
+	}
+	return p, nil
+}
+
+// AppendFrame appends the encoded frame of p to dst. If a text field is not valid UTF-8, it returns
+// dst unchanged and an error.
+func (p *Presence) AppendFrame(dst []byte) ([]byte, error) {
+	if !validText(p.ServerID) || !validText(p.Channels...) {
+		return dst, errInvalidText
+	}
+	size := sizeBytes(presenceTagServerID, len(p.ServerID)) + sizeVarint(presenceTagState, uint64(p.State))
+	for _, channel := range p.Channels {
+		size += protowire.SizeVarint(presenceTagChannel) + protowire.SizeBytes(len(channel))
+	}
+	frame := beginFrame(dst, presenceName, size, 0)
+	frame = appendBytes(frame, presenceTagServerID, p.ServerID)
+	frame = appendVarint(frame, presenceTagState, uint64(p.State))
+	for _, channel := range p.Channels {
+		frame = protowire.AppendBytes(protowire.AppendVarint(frame, presenceTagChannel), channel)
+	}
+	return frame, nil
+}
