@@ -7,16 +7,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// quietTime is how long no server must announce itself after a question until the client takes all
-// servers to be known. It is also how long the first multi call waits for psrpc servers, which do not
-// announce themselves.
+// quietTime is how long a client that has asked for the servers of a channel waits after each answer
+// for another one. It then knows all servers that announce themselves. The first multi call waits as
+// long for psrpc servers, which do not announce themselves.
 const quietTime = 200 * time.Millisecond
 
 // maxPresent is the maximum number of servers of a channel that a client remembers from their
 // announcements.
 const maxPresent = 100_000
 
-// discovery says how far a client has come in learning which servers serve a channel.
+// discovery is the progress of a client that asks which servers serve a channel.
 type discovery uint8
 
 const (
@@ -29,10 +29,11 @@ const (
 )
 
 // presences holds the servers of a channel that have announced themselves. All of them are dynpsrpc
-// servers; psrpc servers say nothing. The mu of the Membership guards all fields.
+// servers, because psrpc servers do not announce themselves. The mutex of the Membership guards all
+// fields.
 type presences struct {
 	discovery discovery
-	// disconnects is how often the bus had lost its connection when the client asked.
+	// disconnects is the number of times that the bus had lost its connection when the client asked.
 	disconnects uint64
 	// timer runs for quietTime after the last answer. It is nil if no answer is awaited.
 	timer *time.Timer
@@ -48,25 +49,25 @@ type presences struct {
 	watchers map[queue.Wakeup]struct{}
 }
 
-// presence is what is known of a server that has announced itself. The fields contain the numbers of
-// changes, see presences.changes.
+// presence describes a server that has announced itself. Its fields refer to changes by their number:
+// the first change of the presences has the number 1.
 type presence struct {
-	// joined is the change in which the server joined. It is 0 if the server was there already when
-	// the client asked.
+	// joined is the number of the change in which the server joined. It is 0 if the server already
+	// served the channel when the client asked.
 	joined uint64
-	// drained is the change in which the server began to drain. It is 0 while the server serves.
+	// drained is the number of the change in which the server began to drain. It is 0 before that.
 	drained uint64
 }
 
-// isExpected reports whether the server answers a call. since is the number of changes when the call
-// started.
+// isExpected reports whether an answer to a call is expected from the server. since is the number of
+// the last change before the call started.
 func (s presence) isExpected(since uint64) bool {
 	return s.joined <= since && (s.drained == 0 || s.drained > since)
 }
 
 // StartDiscovery reports whether the caller must ask which servers serve the channel. It returns true
 // once, and again if announcements may have been lost: after Lost has been called, or if disconnects
-// has changed. disconnects is how often the bus has lost its connection.
+// has changed. disconnects is the number of times that the bus has lost its connection.
 func (m *Membership) StartDiscovery(disconnects uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -82,7 +83,8 @@ func (m *Membership) StartDiscovery(disconnects uint64) bool {
 	return true
 }
 
-// Lost notes that announcements may have been lost, or the question. The servers must be asked again.
+// Lost records that announcements or the client's question may have been lost. The next call to
+// StartDiscovery returns true.
 func (m *Membership) Lost() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,25 +103,25 @@ func (p *presences) lostLocked() {
 	}
 }
 
-// OnPresence records what a server has said of itself.
+// OnPresence records an announcement of a server, or its answer to the client's question.
 func (m *Membership) OnPresence(server string, state wire.PresenceState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &m.present
 	delete(p.unconfirmed, server)
-	known, ok := p.servers[server]
+	previous, ok := p.servers[server]
 	switch {
 	case state == wire.PresenceServing:
-		if isNew := !ok && len(p.servers) < maxPresent; isNew || known.drained > 0 {
+		if isNew := !ok && len(p.servers) < maxPresent; isNew || previous.drained > 0 {
 			p.joinLocked(server)
 		}
 		if p.discovery == asked {
 			m.waitForMoreLocked()
 		}
-	case state == wire.PresenceDraining && ok && known.drained == 0:
+	case state == wire.PresenceDraining && ok && previous.drained == 0:
 		p.changedLocked()
-		known.drained = p.changes
-		p.servers[server] = known
+		previous.drained = p.changes
+		p.servers[server] = previous
 	case state == wire.PresenceLeft:
 		delete(p.servers, server)
 		m.members.remove(server)
