@@ -27,7 +27,7 @@ import (
 // the bus.
 type Conn struct {
 	bus bus.Bus
-	// rawBus is the bus as passed to NewConn. bus limits the size of its frames.
+	// rawBus is the bus that was passed to NewConn. The field bus wraps it to limit the size of frames.
 	rawBus        bus.Bus
 	registry      *registry.Registry
 	options       connOptions
@@ -235,8 +235,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 // reached, the conn discards all of them to limit its memory use. Later calls create new ones.
 const maxMemberships = 10_000
 
-// memberships holds what calls and announcements have taught a conn about the servers of methods and
-// topics. The keys are the names of request channels.
+// memberships contains the memberships of a conn, one for each method and topic. The keys are the
+// names of request channels.
 type memberships struct {
 	ofMethods, ofTopics map[string]*selection.Membership
 }

@@ -14,17 +14,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// connPresence learns which servers serve the methods of one service, on a bus that does not count
-// receivers. Servers announce themselves to all clients of the service when they join or leave. The
-// conn asks which servers there are when it first uses a method and topic, and after it has lost its
-// connection to the broker.
+// connPresence keeps track of the servers of one service, on a bus that does not count receivers.
+// Servers announce themselves to all clients of the service when they join or leave. The conn sends a
+// discovery request when it first uses a method and topic, and after the bus has lost its connection
+// to the broker.
 //
-// If the broker does not permit the channels, the conn learns the servers from their answers only, as
-// it does with psrpc servers.
+// If the broker does not permit the channels, the conn knows only the servers that have answered
+// calls, as it does with psrpc servers.
 type connPresence struct {
 	conn    *Conn
 	service string // wire name
-	// announcements is for all clients of the service, answers for this conn.
+	// announcements receives what servers send to all clients of the service, and answers receives the
+	// responses to discovery requests of this conn.
 	announcements, answers transport.LazySubscription
 	denied                 atomic.Bool
 }
@@ -54,7 +55,7 @@ func (p *connPresence) subscribe(ctx context.Context) error {
 	return err
 }
 
-// deny gives up, because the broker does not permit the channels.
+// deny turns discovery off and logs a warning, because the broker does not permit the channels.
 func (p *connPresence) deny(err error) {
 	if p.denied.CompareAndSwap(false, true) {
 		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to discover servers: multi calls last until their "+
@@ -68,7 +69,8 @@ func (p *connPresence) close() {
 	p.answers.Close()
 }
 
-// onPresence is the bus.Handler for what servers say of themselves. It never blocks.
+// onPresence is the bus.Handler for announcements and for responses to discovery requests. It never
+// blocks.
 func (p *connPresence) onPresence(frame []byte) {
 	c := p.conn
 	presence, _, ok := transport.Decode(
@@ -87,7 +89,7 @@ func (p *connPresence) onPresence(frame []byte) {
 	}
 }
 
-// ask asks which servers serve the request channel of a route, unless that is known.
+// ask sends a discovery request for the request channel of a route, unless the servers are known.
 func (p *connPresence) ask(r *route) {
 	c := p.conn
 	if p.denied.Load() || !r.membership.StartDiscovery(c.disconnects()) {
@@ -100,7 +102,8 @@ func (p *connPresence) ask(r *route) {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, cancelTimeout)
 	defer cancel()
-	// If the question is lost later, the servers are learned from their answers.
+	// If the broker loses the discovery request, the conn still learns of the servers when they answer
+	// calls.
 	err = c.bus.Publish(ctx, bus.Channel(wire.DiscoverChannel(p.service)), frame, p)
 	if err != nil {
 		r.membership.Lost()
@@ -108,15 +111,15 @@ func (p *connPresence) ask(r *route) {
 	}
 }
 
-// Delivered implements bus.DeliveryReport for questions.
+// Delivered implements bus.DeliveryReport for discovery requests.
 func (p *connPresence) Delivered(_ int, err error) {
 	if transport.IsPermissionDenied(err) {
 		p.deny(err)
 	}
 }
 
-// disconnects returns how often the bus has lost its connection. Announcements may have been lost
-// each time.
+// disconnects returns the number of times that the bus has lost its connection. Announcements may
+// have been lost each time.
 func (c *Conn) disconnects() uint64 {
 	if monitored, ok := c.rawBus.(bus.Monitored); ok {
 		return monitored.Stats().Disconnects
@@ -124,14 +127,14 @@ func (c *Conn) disconnects() uint64 {
 	return 0
 }
 
-// announcesServers reports whether the servers of a method announce themselves. The clients of queue
-// methods need not know all servers.
+// announcesServers reports whether the servers of a method announce themselves. Servers of queue
+// methods do not, because their clients need not know all of them.
 func announcesServers(m *registry.Method) bool {
 	return !m.Queue() && m.Kind() != registry.KindSubscription
 }
 
-// watch prepares for a call whose answers will be added to responders. The membership of the route
-// wakes w when the servers change, until unwatch is called.
+// watch must be called before a call is sent whose answers will be added to responders. The membership
+// of the route then wakes w when the servers change, until unwatch is called.
 func (p *clientPlan) watch(r *route, w queue.Wakeup, responders *selection.Responders) {
 	if p.presence != nil {
 		p.presence.ask(r)

@@ -17,7 +17,7 @@ type requestOptions struct {
 	// WithExpectedResponses is not used.
 	expected int
 	// serverIDs holds the pointers passed to WithPeer. When the call ends, the ID of the server
-	// that has answered is stored in each of these variables.
+	// that has answered is stored in the variable to which each of them points.
 	serverIDs []*string
 
 	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages. It is

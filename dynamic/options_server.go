@@ -130,7 +130,7 @@ func WithMaxConcurrentRequests(requests int) ServerOption {
 }
 
 // WithMaxPendingClaims limits how many claimed requests the server keeps. A claimed request waits
-// until a grant of the client says which server is selected. If too many requests wait, the server
+// until a grant from the client says which server was selected. If too many requests wait, the server
 // drops the oldest, logs a warning at most once a second, and counts the dropped requests in
 // [ServerStats]. By default, or if requests is zero or negative, the limit is
 // [DefaultMaxPendingClaims].

@@ -37,7 +37,7 @@ type Registration struct {
 	// cancel frames.
 	running            cancelTable
 	cancelSubscription transport.LazySubscription
-	// discoverySubscription receives the questions of clients which want to know the servers.
+	// discoverySubscription receives the discovery requests of clients.
 	discoverySubscription transport.LazySubscription
 	// interceptors holds the server's interceptors, followed by those of the service.
 	interceptors serverInterceptors

@@ -18,9 +18,9 @@ const (
 	maxAnnouncedChannels = 100
 )
 
-// subscribeDiscovery subscribes to the questions of clients, which want to know the servers of a
-// method and topic. Buses that count receivers need no such questions. If the broker does not permit
-// the subscription, subscribeDiscovery logs a warning and returns nil.
+// subscribeDiscovery subscribes to the discovery requests of clients. On buses that count receivers,
+// there are none. If the broker does not permit the subscription, subscribeDiscovery logs a warning
+// and returns nil.
 func (r *Registration) subscribeDiscovery(ctx context.Context) error {
 	if !r.server.announces {
 		return nil
@@ -39,7 +39,8 @@ func (r *Registration) subscribeDiscovery(ctx context.Context) error {
 	return transport.WithSubscribeCode(err, "service "+string(r.service.Name())+": cannot subscribe")
 }
 
-// onDiscover handles the question of a client. It is called by the bus and never blocks.
+// onDiscover handles a discovery request, in which a client asks which servers serve a channel. The
+// bus calls onDiscover, so it must not block.
 func (r *Registration) onDiscover(frame []byte) {
 	discover, _, ok := transport.Decode(
 		frame, wire.KindDiscover, r.server.options.decompression(), wire.ParseDiscover, &r.server.stats.badFrames)
@@ -54,7 +55,7 @@ func (r *Registration) onDiscover(frame []byte) {
 	r.server.workers.Go(answer)
 }
 
-// discoveryAnswer tells a client that an endpoint serves its channel.
+// discoveryAnswer is the task of answering a discovery request for the channel of an endpoint.
 type discoveryAnswer struct {
 	registration *Registration
 	client       bus.Channel
@@ -66,7 +67,8 @@ func (a *discoveryAnswer) serve() {
 	a.registration.publishPresence(a.client, wire.PresenceServing, []*endpoint{a.endpoint})
 }
 
-// announce tells all clients of the service what this server does with the channels of endpoints.
+// announce sends the state of this server to all clients of the service, for the channels of the
+// given endpoints.
 func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint) {
 	if !r.server.announces {
 		return
@@ -89,12 +91,12 @@ func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceS
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
 	defer cancel()
-	// If the announcement is lost, clients learn of this server from its answers.
+	// If the announcement is lost, clients learn of this server when it answers a call.
 	_ = r.server.bus.Publish(ctx, channel, frame, nil)
 }
 
-// isAnnounced reports whether clients must know that this server serves the channel of e. That is not
-// so if another version of the service has taken over the channel.
+// isAnnounced reports whether the server announces the channel of e. It does not if another version of
+// the service has taken over the channel.
 func (e *endpoint) isAnnounced() bool {
 	return announcesServers(e.plan.method) && e.inbound.current() == e
 }

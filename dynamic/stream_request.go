@@ -92,7 +92,8 @@ func (req *streamRequest) deregister() {
 	}
 }
 
-// end releases what the request holds, except for the token. It does not close the stream.
+// end cancels the context of the request and deregisters the request. The caller must still pass the
+// token of the request to endpoint.inFlight.Leave. end does not close the stream.
 func (req *streamRequest) end() {
 	req.context.Cancel()
 	req.deregister()

@@ -93,6 +93,6 @@ func (a lockAttempt) finish(err error) {
 			a.snapshot.subscribers.RefuseQueue(a.frame)
 		}
 	case !a.channel.snapshot.Load().subscribers.DeliverQueue(a.frame) && !a.snapshot.subscribers.DeliverQueue(a.frame):
-		a.bus.dropped.Add(1) // cannot happen: the last subscriber of a queue waits for pendingLocks
+		a.bus.dropped.Add(1) // unreachable: the last subscriber accepts frames until all pending lock attempts have ended
 	}
 }

@@ -61,8 +61,8 @@ func (p *pipeline[T]) ensureSocket() error {
 // readReplies reads replies from Redis and completes the commands in flight. It returns an error
 // when the socket has failed, or when the session has ended and no commands are left.
 //
-// The socket flushes the pipeline before each Read. At that point, all replies received so far have
-// been processed, so a single batch can contain all commands that were enqueued in the meantime.
+// Before each Read, the socket calls flushAll. A Read is needed only when all replies in the buffer
+// have been processed. The commands that were enqueued during that time are then sent in one batch.
 func (p *pipeline[T]) readReplies() error {
 	p.socket.beforeRead, p.socket.onDeadline = p.flushAll, p.checkHealth
 	p.lastProgress = time.Now()

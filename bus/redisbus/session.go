@@ -50,7 +50,8 @@ type session struct {
 	// buffered holds the frames that arrived before the session was active.
 	buffered []bufferedFrame
 
-	// sharedFrames holds the queue frames that wait because of the limit to this process's share.
+	// sharedFrames holds queue frames for which this process has not requested the lock yet. It waits
+	// so that psrpc processes get their share of the frames; see [share].
 	sharedFrames sharedFrames
 
 	// pushesRead counts all pushes received on the pub/sub socket, and pongsRead counts only the

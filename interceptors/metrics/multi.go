@@ -56,7 +56,7 @@ func (m *measuredMulti) Recv(response proto.Message, err error) {
 	m.ClientMultiRPCHandler.Recv(response, err)
 }
 
-// Close observes the end of the call.
+// Close records the metrics of the call when it ends.
 func (m *measuredMulti) Close() {
 	m.end()
 	m.ClientMultiRPCHandler.Close()

@@ -49,7 +49,8 @@ func ParseCall(b []byte) (Call, bool) {
 	return Call(b), true
 }
 
-// onCurrentShard returns a random ID that selects the shard of the current processor.
+// onCurrentShard returns a random ID. Tables that are keyed by the ID put its entry into the shard of
+// the current processor; see package shard.
 func onCurrentShard(prefix string) Call {
 	id := withRandomSuffix(prefix)
 	last := &id[len(id)-1]

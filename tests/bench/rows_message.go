@@ -72,8 +72,8 @@ func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 	}, fastdecode.Requests())
 }
 
-// smallMessage returns a message that contains the text of the given caller. The rows returned by
-// callRows send the same messages.
+// smallMessage returns the message that the given caller sends. The benchmarks that callRows returns
+// send the same messages.
 func smallMessage(s *scene, caller int) proto.Message { return wrapperspb.String(s.body(caller)) }
 
 // nestedMessage returns a message of about 10 KB with many nested fields: the descriptor of

@@ -39,8 +39,8 @@ func streamRows(bus string) []*row {
 	return rows
 }
 
-// oneWayLimits returns the names of the rows on the given bus that one-way stream messages are
-// compared to.
+// oneWayLimits returns the names of the benchmarks to which benchmarks of one-way stream messages on
+// the given bus are compared.
 func oneWayLimits(bus string) []string {
 	if bus == onLocal {
 		return []string{"go-chan-pingpong/c1"}

@@ -76,8 +76,8 @@ func (w *rewriter) instruction() byte {
 	case op <= 0x01, op == 0x05, op == 0x0b, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
 		// No operands: unreachable, nop, else, end, return, drop, select, arithmetic, ref.is_null.
 	case op >= 0x02 && op <= 0x04, op == 0x0c, op == 0x0d, op >= 0x20 && op <= 0x26, op >= 0x3f && op <= 0x42, op == 0xd0:
-		// One operand: blocks (their type), branches, access to variables and tables, memory.size,
-		// memory.grow, constants, ref.null.
+		// Instructions with one operand: blocks (the operand is the type of the block), branches,
+		// access to variables and tables, memory.size, memory.grow, constants, ref.null.
 		w.readUvarint()
 	case op == 0x11, op >= 0x28 && op <= 0x3e:
 		// Two operands: call_indirect (type and table), loads and stores (alignment and offset).

@@ -35,7 +35,7 @@ func (w *rewriter) section(id byte) {
 		w.functionIndex()
 	case 9: // element segments
 		w.readVector(w.elementSegment)
-	case 10: // code
+	case 10: // code, that is, the bodies of functions
 		w.injected.makeMeterPoints()
 		w.readVector(func() { w.rewriteSized((*rewriter).functionBody) })
 	case 11: // data segments
