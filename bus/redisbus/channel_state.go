@@ -23,7 +23,7 @@ type channelState struct {
 	// subscriber joins or leaves, a new set is stored. Frames can therefore be delivered without a
 	// lock. The pointer is never nil.
 	snapshot atomic.Pointer[snapshot]
-	// share limits the part of the channel's queue frames that this process takes.
+	// share limits how many of the channel's queue frames this process takes.
 	share share
 
 	// Bus.mu guards the fields below.

@@ -15,7 +15,7 @@ const (
 	dropEventInterval = 5 * time.Second
 	// maxDropReasons is the maximum number of reasons that are counted separately.
 	maxDropReasons = 32
-	// otherDrops is the reason under which further reasons are counted.
+	// otherDrops stands for all further reasons once maxDropReasons reasons are counted.
 	otherDrops = "other"
 )
 

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// lockCapacity is the maximum number of lock attempts waiting to be sent. On a single server,
-	// the bus stops reading from Redis while the queue is full. In a cluster, it drops the frames
-	// of further attempts instead (see [pipeline.enqueue]).
+	// lockCapacity is the maximum number of lock attempts that wait to be sent to a server. On a
+	// single server, the bus stops reading from Redis while that many attempts are waiting. In a
+	// cluster, it drops the frames of further attempts instead (see [pipeline.enqueue]).
 	lockCapacity = 8 << 10
 	// lockValue is the value that this bus stores for a lock. It differs from the random numbers
 	// that psrpc stores (see [Bus.watchPeers]).
@@ -41,9 +41,8 @@ type lockAttempt struct {
 	frame    []byte
 	// arrived is the time at which the frame was read from the connection.
 	arrived time.Time
-	// onCredit is set if the process has used credit of its share to ask for the lock. Frames in
-	// onCredit may then be waiting for the reply: if the lock is not granted, they can use the
-	// credit.
+	// onCredit is set if the process has used credit to ask for the lock (see [share]). It points
+	// to the frames that wait for credit: they can use this credit if the lock is not granted.
 	onCredit *sharedFrames
 }
 
@@ -74,8 +73,8 @@ func (a lockAttempt) complete(_ int64, err error) {
 
 // finish delivers the frame if this process has taken the lock. If err is redis.Nil, another
 // process has taken it. After any other error, it is unknown which process holds the lock, so the
-// frame is dropped, as in psrpc. This is the safer choice: a lost request times out at its caller,
-// whereas a request that is handled twice goes unnoticed.
+// frame is dropped, as in psrpc. This is the safer choice: if a request is lost, its caller gets a
+// timeout, whereas nobody notices that a request is handled twice.
 func (a lockAttempt) finish(err error) {
 	defer a.snapshot.pendingLocks.Leave()
 	if a.onCredit != nil {
@@ -89,10 +88,13 @@ func (a lockAttempt) finish(err error) {
 	case errors.Is(err, redis.Nil):
 	case err != nil:
 		a.bus.dropQueueFrame(a.channel.name, err)
-		if isRedisError(err) { // after any other error, this process may have the lock
+		// Redis has refused the lock. After any other error, this process may hold it.
+		if isRedisError(err) {
 			a.snapshot.subscribers.RefuseQueue(a.frame)
 		}
 	case !a.channel.snapshot.Load().subscribers.DeliverQueue(a.frame) && !a.snapshot.subscribers.DeliverQueue(a.frame):
-		a.bus.dropped.Add(1) // unreachable: the last subscriber accepts frames until all pending lock attempts have ended
+		// This never happens: the last queue subscriber accepts frames until the pendingLocks gate
+		// is empty, and this attempt has not left the gate yet.
+		a.bus.dropped.Add(1)
 	}
 }

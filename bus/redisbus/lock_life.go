@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// lockLife is the time to live of the lock on a frame that may have an identical successor. It
-	// is the same as in psrpc, where updates have no nonce: a psrpc publisher can repeat an update
-	// when the lock has expired.
+	// lockLife is the time to live of the lock on a frame if an identical frame may follow. It is
+	// the same as in psrpc, where updates have no nonce: a psrpc publisher can publish the same
+	// update again when the lock has expired.
 	lockLife = 5 * time.Second
 	// uniqueLockLife is the time to live of the lock on a frame that differs from all other frames
 	// but has no known expiry, such as an update of a dynpsrpc publisher.
 	uniqueLockLife = time.Minute
-	// maxLockLife limits the time to live of a lock, because the timeout in a request may be any
-	// number. A process that stands still for longer than this has lost its connections.
+	// maxLockLife limits the time to live of a lock, because a request can have any timeout. A
+	// process that stands still for longer than this has lost its connections.
 	maxLockLife = 10 * time.Minute
 )
 
@@ -23,9 +23,9 @@ const (
 //
 // A process that has been stopped for some time, for example with its virtual machine, reads the
 // frames of that time when it continues. The locks on these frames must still exist then, or the
-// process would handle what others have already handled. So the lock on a request lives longer than
-// the request. An update has no timeout. Its lock lives for uniqueLockLife only, because each lock
-// occupies about 150 bytes in Redis.
+// process would handle frames that others have already handled. Therefore, the lock on a request
+// lives longer than the request. An update has no timeout. Its lock lives only for uniqueLockLife,
+// because each lock occupies about 150 bytes in Redis.
 func lifeOfLock(frame []byte) time.Duration {
 	switch f := wire.InspectQueueFrame(frame); {
 	case !f.Unique:

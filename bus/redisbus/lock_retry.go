@@ -26,9 +26,11 @@ func (e dialError) Unwrap() error { return e.error }
 // canRetryLock reports whether a lock attempt that failed with err may be repeated. This is so if
 // it is certain that the attempt has not taken the lock, and if another attempt may succeed on
 // another server or a moment later. The servers of a cluster send such errors during failovers and
-// while slots migrate. LOADING is not among them: a server that loads has just started, and may have
-// lost the lock of another process. A lock attempt is not repeated after a lost connection, because Redis may
-// have executed the command.
+// while slots migrate.
+//
+// An attempt is not repeated after a LOADING error. A server that is loading its data has just
+// started and may have lost the lock of another process. An attempt is not repeated after a lost
+// connection either, because Redis may have executed the command.
 func canRetryLock(err error) bool {
 	var dial dialError
 	if errors.As(err, &dial) {
@@ -41,8 +43,8 @@ func canRetryLock(err error) bool {
 	return false
 }
 
-// retryLock repeats a lock attempt on the server that owns the lock now. It does not block. If too
-// many attempts are being repeated already, the frame is dropped.
+// retryLock starts a goroutine that repeats a lock attempt on the server that stores the lock now.
+// If too many attempts are being repeated already, the frame is dropped.
 func (b *Bus) retryLock(a lockAttempt, cause error) {
 	if b.lockRetries.Add(1) > maxLockRetries {
 		b.lockRetries.Add(-1)
@@ -58,9 +60,10 @@ func (b *Bus) retryLock(a lockAttempt, cause error) {
 	})
 }
 
-// takeLockElsewhere takes the lock through the client's own connections, which follow redirections.
-// It tries until Redis grants or refuses the lock, or until lockRetryTimeout has passed. It returns
-// nil if this process has the lock, redis.Nil if another process has it, or the last error.
+// takeLockElsewhere takes the lock through the client's own connections, which follow redirections
+// to other servers. It tries until Redis grants or refuses the lock, or until lockRetryTimeout has
+// passed. It returns nil if this process has the lock, redis.Nil if another process has it, or the
+// last error.
 func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
 	_, deadNode, _ := b.topology.lockNode(b.ctx, nil, a.frame)
 	options := redis.SetArgs{Mode: "NX", TTL: lifeOfLock(a.frame)}
@@ -78,8 +81,8 @@ func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
 	}
 }
 
-// hasOtherLockNode reports whether another node than deadNode stores the lock now. If deadNode itself
-// comes back, it may have lost the lock of another process.
+// hasOtherLockNode reports whether a node other than deadNode stores the lock now. The bus does not
+// ask deadNode again, because a node that has restarted may have lost the lock of another process.
 func (b *Bus) hasOtherLockNode(a lockAttempt, deadNode string) bool {
 	_, node, err := b.topology.lockNode(b.ctx, nil, a.frame)
 	return err == nil && node != deadNode

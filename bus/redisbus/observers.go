@@ -10,30 +10,31 @@ import (
 const (
 	// observerCheckInterval is the minimum time between two checks for observers.
 	observerCheckInterval = time.Second
-	// maxPublishedSamples is the maximum number of publications that a check looks at.
+	// maxPublishedSamples is the maximum number of publications whose receivers a check looks at.
 	maxPublishedSamples = 16
-	// observerExpiry is how long the bus counts subscribers after an observer has received a frame.
+	// observerExpiry is how long observers are assumed to be present after one has received a
+	// frame.
 	observerExpiry = 10 * time.Second
 )
 
 // observers tells whether clients with pattern subscriptions (PSUBSCRIBE) receive the frames of
-// this bus, such as redis-cli psubscribe '*'. They never answer, because neither psrpc nor this bus
-// uses patterns. The reply to a PUBLISH counts them as receivers, so calls would wait for their
-// answers.
+// this bus, such as redis-cli psubscribe '*'. They never send responses, because neither psrpc nor
+// this bus uses patterns. But the reply to a PUBLISH counts them as receivers, so calls would wait
+// for their responses in vain.
 //
 // While there are observers, the bus sends a PUBSUB NUMSUB, which does not count patterns, before
-// each publication with a report (see [subscriberCount]). At other times, it checks now and then
-// whether there are observers.
+// each publication with a report (see [subscriberCount]). At other times, it only checks now and
+// then whether there are observers.
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool
-	// wanted is the number of publications that the next check can still take.
+	// wanted is the number of further publications that the next check can look at.
 	wanted atomic.Int32
 	// wakeup contains a token if there are publications to check.
 	wakeup chan struct{}
 
 	mu sync.Mutex
-	// receivers is the number of receivers of recent frames, by channel.
+	// receivers contains the numbers of receivers of recent frames, by channel.
 	receivers map[string]int64
 }
 
@@ -43,7 +44,7 @@ func newObservers() *observers {
 	return o
 }
 
-// onPublished takes note of the number of receivers of a frame.
+// onPublished stores the number of receivers of a frame, unless the next check has enough of them.
 func (o *observers) onPublished(channel string, receivers int64) {
 	if receivers == 0 || o.wanted.Load() <= 0 || o.wanted.Add(-1) < 0 {
 		return
@@ -93,8 +94,9 @@ func (b *Bus) watchObservers() {
 	}
 }
 
-// findObserver reports whether more connections have received the given frames than subscribe to
-// their channels.
+// findObserver reports whether any of the given frames has reached more connections than subscribe
+// to its channel. receivers contains the number of connections that a frame has reached, by
+// channel.
 func (b *Bus) findObserver(receivers map[string]int64) (bool, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
@@ -146,7 +148,7 @@ func (c *subscriberCount) onReply(subscribers int64, err error) {
 	c.known, c.subscribers = err == nil, subscribers
 }
 
-// limit returns the number of receivers that are not observers. If c is nil or the number of
+// limit returns how many of the receivers are not observers. If c is nil or the number of
 // subscribers is unknown, limit returns receivers.
 func (c *subscriberCount) limit(receivers int64) int64 {
 	if c == nil || !c.known {

@@ -45,10 +45,11 @@ func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = pre
 
 // WithProbeInterval sets the interval that determines how quickly a dead connection is detected.
 // The bus sends a PING twice in an interval. It reconnects after at most one and a half intervals
-// in which nothing arrives. If frames arrive but no reply to a PING, Redis does not receive the
-// PING; the bus then reconnects after four to five intervals. The interval is also the minimum time
-// that Redis is given to reply to a command before the bus reconnects. It must be at least one
-// millisecond. The default is [DefaultProbeInterval].
+// in which nothing arrives. If frames arrive but no reply to a PING, Redis probably does not
+// receive the PING. In this case, the bus reconnects after four to five intervals.
+//
+// The interval is also the minimum time that Redis is given to reply to a command before the bus
+// reconnects. It must be at least one millisecond. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
 	return func(o *options) { o.probeInterval = interval }
 }

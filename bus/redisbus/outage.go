@@ -22,8 +22,8 @@ type outageEvents struct {
 }
 
 // add is called after a failed attempt to connect. It emits an event if the reason has changed,
-// unless the last event is recent. In the first half of a probe interval after the start of the
-// outage, it emits no event, because a server that restarts refuses connections at first.
+// unless the last event is recent. It emits no event until the outage has lasted for half a probe
+// interval, because a server that restarts refuses connections at first.
 func (o *outageEvents) add(err error) {
 	reason := outageReason(err)
 	if reason == o.reason || time.Since(o.start) < o.bus.options.probeInterval/2 {

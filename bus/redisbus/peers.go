@@ -13,12 +13,12 @@ import (
 const (
 	// peerCheckInterval is the minimum time between two checks for psrpc processes.
 	peerCheckInterval = 250 * time.Millisecond
-	// maxPeerSigns is the maximum number of signs that a check looks at.
+	// maxPeerSigns is the maximum number of signs that are collected for a check (see [peerSign]).
 	maxPeerSigns = 64
-	// peerExpiry is how long a channel counts as shared with psrpc processes after one of them has
-	// taken a lock.
+	// peerExpiry is how long a channel is assumed to have psrpc processes as subscribers after one
+	// of them has taken a lock.
 	peerExpiry = 10 * time.Second
-	// maxChannelsPerCommand is the maximum number of channels that a PUBSUB NUMSUB names.
+	// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
 	maxChannelsPerCommand = 256
 )
 
@@ -30,7 +30,7 @@ type peerSign struct {
 	lostLock string
 }
 
-// peerSigns collects signs until the next check.
+// peerSigns collects signs until the next check looks at them.
 type peerSigns struct {
 	// wakeup contains a token if there are signs.
 	wakeup chan struct{}
@@ -38,7 +38,8 @@ type peerSigns struct {
 	signs  []peerSign
 }
 
-// onLock takes note of the reply to a lock attempt.
+// onLock handles the reply to a lock attempt. It adds a sign if another process has taken the lock,
+// or if this process has taken many locks in a row.
 func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
 	if taken {
 		if c.share.isTrialDue() {
@@ -50,8 +51,8 @@ func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
 	p.add(c, frame)
 }
 
-// add adds a sign, unless there are enough signs for a check. frame is nil if this process has
-// taken many locks in a row.
+// add adds a sign, unless there are enough signs for a check. frame is the frame whose lock another
+// process has taken. It is nil if this process has taken many locks in a row.
 func (p *peerSigns) add(c *channelState, frame []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,8 +116,8 @@ func (b *Bus) watchPeers() {
 	}
 }
 
-// checkPeers looks at the signs, and updates the set of channels that are shared with psrpc
-// processes.
+// checkPeers looks at the collected signs. It updates shared, which is the set of channels that
+// have psrpc processes as subscribers, and the shares of these channels.
 func (b *Bus) checkPeers(shared map[*channelState]bool) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
@@ -159,7 +160,7 @@ func (b *Bus) checkPeers(shared map[*channelState]bool) error {
 	return nil
 }
 
-// findPSRPC adds to shared the channels on which a psrpc process has taken a lock.
+// findPSRPC finds the channels on which a psrpc process has taken a lock, and adds them to shared.
 func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, shared map[*channelState]bool) error {
 	values := map[*redis.StringCmd]*channelState{}
 	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -181,7 +182,7 @@ func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, shared map[*chann
 		}
 	}
 	if errors.Is(err, redis.Nil) {
-		return nil // a lock has expired
+		return nil // a lock has expired, so its value cannot be read any more
 	}
 	return err
 }

@@ -20,8 +20,8 @@ func (p *pipeline[T]) run() {
 		if p.required {
 			cause := err
 			if dial, ok := errors.AsType[dialError](err); ok {
-				// A dialError would mean that no command was sent, but the other pipelines of the
-				// session may have sent their commands.
+				// The cause must not be a dialError, which means that a command was never sent. The
+				// other pipelines of the session may have sent their commands.
 				cause = dial.error
 			}
 			p.session.fail(fmt.Errorf("command connection: %w", cause))
@@ -61,8 +61,9 @@ func (p *pipeline[T]) ensureSocket() error {
 // readReplies reads replies from Redis and completes the commands in flight. It returns an error
 // when the socket has failed, or when the session has ended and no commands are left.
 //
-// Before each Read, the socket calls flushAll. A Read is needed only when all replies in the buffer
-// have been processed. The commands that were enqueued during that time are then sent in one batch.
+// The socket needs a Read only when all replies in its buffer have been processed. Before each
+// Read, it calls flushAll, which sends the commands that were enqueued in the meantime as one
+// batch.
 func (p *pipeline[T]) readReplies() error {
 	p.socket.beforeRead, p.socket.onDeadline = p.flushAll, p.checkHealth
 	p.lastProgress = time.Now()
@@ -136,7 +137,7 @@ func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval
 	if now.Sub(p.nextCheck) >= interval/2 {
-		p.lastProgress = now // this process stood still, so the replies may be waiting to be read
+		p.lastProgress = now // this process stood still, so there may be unread replies
 	}
 	// Set the next deadline first. Another goroutine may call interruptRead while this check is
 	// running, and the deadline set by interruptRead must not be overwritten.
@@ -162,7 +163,7 @@ func (p *pipeline[T]) checkHealth() error {
 		// to half an interval after lastProgress.
 		return fmt.Errorf("no reply from redis for %v", interval)
 	case !p.required:
-		s.bus.topology.refresh(s.ctx) // another node may be taking over
+		s.bus.topology.refresh(s.ctx) // another node may have taken over
 	}
 	p.repliesAtCheck = p.replies
 	return nil
@@ -209,7 +210,7 @@ func (p *pipeline[T]) failAll(err error) bool {
 	if p.socket != nil {
 		_ = p.socket.Close() // err already describes the failure
 	}
-	p.writeLock.Lock() // a goroutine that holds writeLock fails soon, because the socket is closed
+	p.writeLock.Lock() // this does not block for long, because writes to the closed socket fail
 	p.mu.Lock()
 	closedErr := s.err()
 	if closedErr != nil {

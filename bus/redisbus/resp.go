@@ -158,7 +158,7 @@ func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 		return push{}, err
 	case kind == '-':
 		return push{}, replyError(content)
-	case kind == '+' && string(content) == "PONG": // a PONG if no channel is subscribed
+	case kind == '+' && string(content) == "PONG": // the reply to PING if no channel is subscribed
 		return push{kind: pong}, nil
 	case kind == '*' && string(content) == "2":
 		return readPong(r, buffer)
@@ -200,7 +200,7 @@ func readPong(r *bufio.Reader, buffer []byte) (push, error) {
 	if string(name) != pong {
 		return push{}, unexpectedError(name)
 	}
-	_, err = readBulk(r, buffer) // the argument of the PING, which is empty
+	_, err = readBulk(r, buffer) // skip the argument of the PING, which is empty
 	return push{kind: pong}, err
 }
 

@@ -38,7 +38,7 @@ type session struct {
 	lockPipelines atomic.Pointer[map[string]*pipeline[lockAttempt]]
 	// lockPipelinesMu is held while a pipeline is added to lockPipelines.
 	lockPipelinesMu sync.Mutex
-	// locksWanted contains a token if the connections for locks should be opened.
+	// locksWanted contains a token if reconcileLoop should open the connections for locks.
 	locksWanted chan struct{}
 	// locksReady is closed once the connections for locks have been opened.
 	locksReady chan struct{}
@@ -50,8 +50,8 @@ type session struct {
 	// buffered holds the frames that arrived before the session was active.
 	buffered []bufferedFrame
 
-	// sharedFrames holds queue frames for which this process has not requested the lock yet. It waits
-	// so that psrpc processes get their share of the frames; see [share].
+	// sharedFrames holds queue frames whose locks this process has not requested yet. These frames
+	// wait so that psrpc processes can take their share; see [share].
 	sharedFrames sharedFrames
 
 	// pushesRead counts all pushes received on the pub/sub socket, and pongsRead counts only the
@@ -136,7 +136,7 @@ func (s *session) err() error {
 // the goroutines.
 func (s *session) discard() {
 	s.bus.workers.Go(func() {
-		_ = s.pubsub.Close() // ends readLoop
+		_ = s.pubsub.Close() // the error of the next read ends readLoop
 		s.workers.Wait()
 	})
 }
@@ -202,7 +202,7 @@ func (s *session) activate() {
 // for them.
 func (s *session) deliver(name, frame []byte) {
 	s.bus.mu.RLock()
-	state := s.bus.channels[string(name)] // converting a map key does not allocate
+	state := s.bus.channels[string(name)] // this conversion does not allocate memory
 	s.bus.mu.RUnlock()
 	if state == nil {
 		return // the last subscriber has just left

@@ -19,7 +19,7 @@ func (s *session) tryLock(attempt lockAttempt) error {
 	}
 	p := (*s.lockPipelines.Load())[nodeKey]
 	if p == nil {
-		// The cluster has a new master, or openLocks could not connect to this one.
+		// The cluster has a new master, or openLocks could not connect to this node.
 		p = s.addLockPipeline(nodeKey, node, nil)
 	}
 	return p.enqueue(s.ctx, attempt)
@@ -67,9 +67,9 @@ func (s *session) limited(node *redis.Client) *redis.Client {
 	return node.WithTimeout(s.bus.options.probeInterval)
 }
 
-// openLocks connects to all servers that store locks. Otherwise the first frame of a queue would
-// wait for these connections, and its caller may not have that much time. A server that cannot be
-// reached is dialed again when a lock on it is needed.
+// openLocks connects to all servers that store locks. If it did not, the first frame of a queue
+// would have to wait for a connection, and its caller may not have that much time. A server that
+// cannot be reached is dialed again when a lock on it is needed.
 func (s *session) openLocks() {
 	defer close(s.locksReady)
 	ctx, cancel := context.WithTimeout(s.ctx, s.bus.options.connectTimeout)

@@ -5,12 +5,12 @@ import "fmt"
 const (
 	// probeTicks is the number of checks in a probe interval.
 	probeTicks = 4
-	// maxSilentTicks is the number of checks without any received push after which the bus gives up
-	// a connection.
+	// maxSilentTicks is the number of checks after which the bus gives up a connection on which
+	// nothing has arrived.
 	maxSilentTicks = probeTicks + 1
-	// maxUnansweredTicks is the number of checks without a reply to a PING after which the bus
-	// gives up a connection on which frames arrive. It is larger than maxSilentTicks, because the
-	// reply arrives after all frames that Redis has sent before it.
+	// maxUnansweredTicks is the number of checks after which the bus gives up a connection on which
+	// frames arrive, but no reply to a PING. It is larger than maxSilentTicks, because the reply
+	// arrives after all frames that Redis has sent before it.
 	maxUnansweredTicks = 4 * probeTicks
 )
 
@@ -40,7 +40,8 @@ func (p *prober) tick() error {
 		p.silent++
 	}
 	answered, confirmed := s.pongsRead.Load() == p.sent, s.confirmations.Load()
-	if answered || confirmed != p.lastConfirmed { // the reply may follow many confirmations
+	// A confirmation is a sign of life, too: the reply to the PING may follow many confirmations.
+	if answered || confirmed != p.lastConfirmed {
 		p.lastConfirmed, p.unanswered = confirmed, 0
 	} else {
 		p.unanswered++

@@ -53,7 +53,9 @@ func (s *session) reconcileLoop() {
 // state.
 func (s *session) reconcile() error {
 	for _, command := range s.diff() {
-		s.limitWrite() // each command gets the full time, since Redis may be slow to read many
+		// Set a new write deadline for each command, because Redis may be slow to read many
+		// commands.
+		s.limitWrite()
 		args := []string{s.commandName(command.subscribe)}
 		for _, channel := range command.channels {
 			args = append(args, channel.name)

@@ -7,41 +7,41 @@ import (
 )
 
 const (
-	// shareDelay is how long this process waits before it asks for the lock on a frame that exceeds
-	// its share. During this time, psrpc processes can take the frame.
+	// shareDelay is how long a frame waits while this process has no credit to ask for its lock
+	// (see [share]). During this time, psrpc processes can take the frame.
 	shareDelay = 10 * time.Millisecond
-	// maxShareWaiting is the maximum number of frames of a session that wait. The locks for further
-	// frames are requested at once.
+	// maxShareWaiting is the maximum number of queue frames of a session that wait for credit. If
+	// more frames arrive, their locks are requested at once.
 	maxShareWaiting = 4096
-	// maxShareCredit is the maximum credit, in frames. It limits how much a process can catch up
-	// after others have taken more than their share.
+	// maxShareCredit is the maximum credit of this process, in frames. It limits how much the
+	// process can catch up after others have taken more than their share.
 	maxShareCredit = 4
-	// minWinsForTrial is the number of locks that a process must take in a row before a trial: it
-	// waits with a frame to see whether another process takes it. The number doubles with each
-	// trial.
+	// minWinsForTrial is the number of locks that this process must take in a row before the first
+	// trial. In a trial, the process delays one frame to see whether another process takes it. The
+	// number doubles after each trial.
 	minWinsForTrial = 16
 )
 
-// share limits the part of a channel's queue frames that this process takes, so that it takes no
-// more than each of the other processes. It is in use only while psrpc processes take frames of the
-// same channel.
+// share limits how many queue frames of a channel this process takes, so that it takes no more than
+// each of the other processes. The limit is in use only while psrpc processes also take frames of
+// the channel.
 //
 // A lock goes to the process that asks first. A psrpc process asks for one lock after the other and
 // waits for each reply, whereas this bus asks for the locks of a whole burst at once. Without a
 // limit, a single process with this bus would take nearly all frames of a burst.
 //
-// Each frame adds credit: one divided by the number of processes. The process asks for a lock at
-// once if it has credit for a whole frame, and after shareDelay otherwise. So it also takes the
-// frames that psrpc processes do not take in time. Such frames cost no credit. If they did, all
-// frames would have to wait while psrpc processes are slow. No frame is lost, and frames keep their
-// order.
+// With each frame that arrives, the process gains credit: one divided by the number of processes.
+// If it has credit for a whole frame, it asks for the lock at once. Otherwise the frame waits for
+// credit, but no longer than shareDelay, so the process also takes the frames that psrpc processes
+// do not take in time. These frames cost no credit. If they did, all frames would have to wait
+// while psrpc processes are slow. No frame is lost, and frames keep their order.
 type share struct {
-	// limited reports whether the limit is in use.
+	// limited is set while the limit is in use.
 	limited atomic.Bool
-	// trial is set if this process must wait with the next frame, to see whether another process
-	// takes it.
+	// trial is set if this process must delay the next frame to see whether another process takes
+	// it.
 	trial atomic.Bool
-	// waiting is the number of frames that wait.
+	// waiting is the number of frames that wait for credit or for the end of their delay.
 	waiting atomic.Int64
 	// wins is the number of locks that this process has taken since it last lost one.
 	wins atomic.Int64
@@ -57,15 +57,14 @@ type share struct {
 	processes int
 	// credit is the number of frames that this process may take without a delay.
 	credit float64
-	// trialEnd is the end of the last trial: until then, this process waits to see whether another
-	// process takes the frame.
+	// trialEnd is the time at which the last trial ends. Until then, the frame of the trial waits.
 	trialEnd time.Time
-	// asked is the number of lock attempts that use credit and have no reply yet.
+	// asked is the number of lock attempts that use credit and to which Redis has not replied yet.
 	asked int
 }
 
-// mustWait reports whether a frame that has just arrived must wait for credit, for the end of its
-// delay, or for an earlier frame.
+// mustWait reports whether a frame that has just arrived must wait before its lock is requested. It
+// then waits for credit, for the end of its delay, or for an earlier frame.
 func (s *share) mustWait(arrived time.Time) bool {
 	if s.trial.Load() && s.trial.Swap(false) {
 		s.mu.Lock()
@@ -76,7 +75,7 @@ func (s *share) mustWait(arrived time.Time) bool {
 	return s.limited.Load() || s.waiting.Load() > 0
 }
 
-// addFrame adds the credit for a frame that waits.
+// addFrame counts a frame that must wait, and adds the credit for it.
 func (s *share) addFrame() {
 	s.waiting.Add(1)
 	s.mu.Lock()
@@ -85,7 +84,7 @@ func (s *share) addFrame() {
 }
 
 // tryAsk reports whether this process may ask for the lock on the oldest waiting frame, and whether
-// that uses credit. If it uses credit, the caller must call onReply when Redis has replied.
+// this uses credit. If it does, the caller must call onReply when Redis has replied.
 func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +100,8 @@ func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	return true, onCredit
 }
 
-// onReply is called with the reply for each frame for which this process has asked on credit.
+// onReply handles the reply to a lock attempt that uses credit. If this process has not taken the
+// lock, it keeps the credit.
 func (s *share) onReply(taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +111,8 @@ func (s *share) onReply(taken bool) {
 	}
 }
 
-// setLimit starts or ends the limit, and sets the number of processes.
+// setLimit starts or ends the limit, and sets the number of processes that subscribe to the
+// channel.
 func (s *share) setLimit(limited bool, processes int) {
 	s.mu.Lock()
 	s.processes = processes
@@ -126,10 +127,11 @@ func (s *share) isTrialDue() bool {
 	return wins >= minWinsForTrial && wins&(wins-1) == 0
 }
 
-// sharedFrames holds the frames of a session that wait for credit or for the end of their delay.
-// The oldest frame comes first.
+// sharedFrames holds the lock attempts of a session whose frames wait for credit or for the end of
+// their delay. The oldest one comes first.
 type sharedFrames struct {
-	// wakeup contains a token if a frame has been added, or if a channel may have credit again.
+	// wakeup contains a token if a frame has been added, or if a reply may have made credit
+	// available.
 	wakeup chan struct{}
 
 	// mu guards the fields below.
@@ -159,7 +161,7 @@ func (f *sharedFrames) add(attempt lockAttempt) bool {
 }
 
 // takeReady removes and returns the attempts that may be sent now. It also returns how long the
-// oldest of the others has to wait, or zero if there are none.
+// oldest remaining attempt has to wait, or zero if none remains.
 func (f *sharedFrames) takeReady(now time.Time) (ready []lockAttempt, wait time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -182,7 +184,7 @@ func (f *sharedFrames) takeReady(now time.Time) (ready []lockAttempt, wait time.
 	return ready, wait
 }
 
-// close drops all attempts with err. Later attempts are not added.
+// close finishes all waiting attempts with err. After that, add accepts no more attempts.
 func (f *sharedFrames) close(err error) {
 	f.mu.Lock()
 	waiting := f.waiting
@@ -194,8 +196,8 @@ func (f *sharedFrames) close(err error) {
 	}
 }
 
-// waitForShare adds an attempt to those that shareLoop sends when the share of this process permits
-// it. It returns false if the caller must send the attempt at once.
+// waitForShare makes an attempt wait until the share of this process permits it. shareLoop then
+// sends the attempt. If waitForShare returns false, the caller must send the attempt at once.
 func (s *session) waitForShare(attempt lockAttempt) bool {
 	if !s.sharedFrames.add(attempt) {
 		return false

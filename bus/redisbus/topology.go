@@ -29,8 +29,8 @@ type topology interface {
 	// lockNodes returns all nodes that store locks, by node key. The node argument is the session's
 	// own node.
 	lockNodes(ctx context.Context, node *redis.Client) map[string]*redis.Client
-	// lockClient returns the client that takes a lock after a node has refused the lock with the
-	// error cause. The client follows redirections.
+	// lockClient returns a client that follows redirections. The bus uses it to take a lock that a
+	// node has refused with the error cause.
 	lockClient(cause error) redis.UniversalClient
 	// close releases what the topology itself has opened.
 	close()
@@ -70,8 +70,8 @@ func newTopology(client redis.UniversalClient, sharded bool) (topology, error) {
 // failover client, which always dials the current master.
 type single struct {
 	client *redis.Client
-	// cluster is set once the server has turned out to be a node of a cluster. It takes the locks
-	// that belong on other nodes.
+	// cluster is set once the server has turned out to be a node of a cluster. The bus uses this
+	// client to take locks that are stored on other nodes.
 	cluster *atomic.Pointer[redis.ClusterClient]
 }
 
