@@ -19,7 +19,7 @@ import (
 // These are the full names of the service's methods. All methods take and return a [Text].
 const (
 	One    = "kinds.All/One"
-	Region = "kinds.All/Region" // has topics; New registers the topic "eu"
+	Region = "kinds.All/Region" // the only method with topics; New registers the topic "eu" for it
 	Every  = "kinds.All/Every"
 	Flow   = "kinds.All/Flow"
 	Feed   = "kinds.All/Feed"

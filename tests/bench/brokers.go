@@ -6,7 +6,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// These are the names of the buses.
+// The names of the buses.
 const (
 	onLocal = "local"
 	onNATS  = "nats"
@@ -17,7 +17,7 @@ const (
 // listens on a loopback port. The brokers have default settings, except that Redis persistence is
 // disabled.
 type brokers struct {
-	urls      map[string]string // keyed by bus name
+	urls      map[string]string // the URL of each broker, keyed by the name of the bus
 	redisAddr string
 }
 

@@ -89,7 +89,7 @@ func (s *subscriber) got(correct bool) {
 func (f *feed) run(until time.Time) tally {
 	f.delivered.Store(0)
 	f.wrong.Store(0)
-	f.landed(false) // discard late arrivals from the previous run
+	f.landed(false) // ignore updates of the previous run that arrived late
 	start := time.Now()
 	result := f.publishUntil(until)
 	if f.flush != nil {

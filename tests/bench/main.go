@@ -15,7 +15,7 @@ import (
 
 // settings holds the values of the command line flags.
 type settings struct {
-	rows, buses, sizes string // regular expressions that select rows
+	rows, buses, sizes string // regular expressions that select benchmarks
 	limits             bool
 	list               bool
 	rounds             int
@@ -103,8 +103,8 @@ func (s *settings) results(rows []*row) (*results, error) {
 	return all, err
 }
 
-// choose returns the rows selected by the flags. With -limits, it also returns the rows that the
-// selected rows are compared to.
+// choose returns the benchmarks selected by the flags. With -limits, it also returns the benchmarks
+// to which these are compared.
 func (s *settings) choose(rows []*row) ([]*row, error) {
 	name, err := regexp.Compile(s.rows)
 	bus, busErr := regexp.Compile(s.buses)

@@ -42,9 +42,9 @@ func (all *results) find(bus, size, name string) *result {
 	return nil
 }
 
-// ratio returns the first ratio of the row with the given bus, the given name and small messages.
-// The ratio is the median over all rounds. The second result is false if the row was not run or has
-// no ratios.
+// ratio returns the ratio of a row to the first row to which it is compared, as the median over all
+// rounds. The row is the one with the given bus, the given name and small messages. The second
+// result is false if the row was not run or is not compared to another row.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 {

@@ -59,7 +59,7 @@ func (p profiles) stop(r *row) error {
 // file. To see only the allocations of a row, pass the profile that was written before the row to
 // the -base flag of pprof.
 func writeAllocations(name string) error {
-	runtime.GC()                 // the profile covers only allocations made before the last collection
+	runtime.GC()                 // the profile omits allocations made since the last collection
 	file, err := os.Create(name) //nolint:gosec // the user passes the directory as a flag
 	if err != nil {
 		return err

@@ -39,8 +39,8 @@ type result struct {
 }
 
 // ratio compares the rate of a row with the rate of the row named To, which has the same bus and
-// size. In each round, the rate of the row is divided by the rate of To. Median is the median of
-// the quotients.
+// message size. In each round, the former is divided by the latter. Median is the median of these
+// ratios over all rounds.
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`
@@ -97,8 +97,8 @@ func (all *results) summarize() {
 	}
 }
 
-// ratioTo divides the rate of r by the rate of limit in each round, and returns the median of the
-// quotients. It skips rounds in which the rate of limit is 0.
+// ratioTo divides the rate of r by the rate of limit in each round, and returns the median of these
+// ratios. It skips rounds in which the rate of limit is 0.
 func (r *result) ratioTo(limit *result) float64 {
 	var ratios []float64
 	for i := range min(len(r.Rounds), len(limit.Rounds)) {

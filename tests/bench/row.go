@@ -12,10 +12,10 @@ type row struct {
 	name string
 	// bare reports whether the row measures a raw transport without dynpsrpc.
 	bare bool
-	// limits lists the names of the rows that this row is compared to. Those rows have the same bus
-	// and size.
+	// limits lists the names of the benchmarks to which this benchmark is compared. They have the
+	// same bus and message size.
 	limits []string
-	// open sets up the servers and clients of the row and returns a function that runs its
+	// open sets up the servers and clients of the benchmark. It returns a function that runs the
 	// operations.
 	open func(s *scene) load
 }
@@ -25,7 +25,7 @@ func (r *row) key() string { return r.keyOf(r.name) }
 // keyOf returns the key of the row that has the given name and the same bus and size as r.
 func (r *row) keyOf(name string) string { return fmt.Sprintf("%s/%s/%s", r.bus, r.size, name) }
 
-// size is the size of the messages that a row sends.
+// size is the size of the messages that a benchmark sends.
 type size struct {
 	name  string
 	bytes int
@@ -36,7 +36,7 @@ func (s size) String() string { return s.name }
 var (
 	small  = size{"64B", 64}
 	large  = size{"16KiB", 16 << 10}
-	nested = size{"10KB-nested", 0} // nestedMessage determines the size
+	nested = size{"10KB-nested", 0} // the size of the message that nestedMessage returns
 )
 
 // load runs the operations of a row until the given time and returns the results. A load may be
@@ -45,11 +45,11 @@ type load func(until time.Time) tally
 
 // tally holds the results of one call to a load.
 type tally struct {
-	// completed is the number of completed operations. In rows that measure updates, it is the
+	// completed is the number of completed operations. If the benchmark measures updates, it is the
 	// number of published updates. elapsed is the time that the completed operations took.
 	completed uint64
 	elapsed   time.Duration
-	// latency holds the latencies of the completed operations. It is nil if the row does not
+	// latency holds the latencies of the completed operations. It is nil if the benchmark does not
 	// measure latencies.
 	latency *histogram
 
@@ -102,8 +102,8 @@ func bareRows(bus string) []*row {
 	return rows
 }
 
-// callLimits returns the names of the rows that calls are compared to, for the given bus and number
-// of concurrent callers.
+// callLimits returns the names of the benchmarks to which the benchmarks of calls are compared. The
+// names depend on the bus and on the number of concurrent callers.
 func callLimits(bus string, callers int) []string {
 	at := func(name string) string { return fmt.Sprintf("%s/c%d", name, callers) }
 	switch {

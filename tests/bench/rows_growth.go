@@ -16,20 +16,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// growthCounts lists the numbers of services, methods, topics or waiting calls for which there are
-// rows.
+// growthCounts lists the numbers of services, methods, topics and waiting calls for which there are
+// benchmarks.
 var growthCounts = []int{1, 100, 10_000}
 
 // growthBusy is the approximate number of services, methods or topics that a benchmark calls if it
 // does not call all of them.
 const growthBusy = 16
 
-// growthRows returns rows that measure sequential in-process calls. For each n in growthCounts,
-// there are rows with n services, n methods, n topics and n pending calls. The rows with pending
-// calls measure one method while n other calls wait for their responses. The rows whose names end
+// growthRows returns benchmarks of sequential in-process calls. For each n in growthCounts, there
+// are benchmarks with n services, n methods, n topics and n pending calls. Those with pending calls
+// measure one method while n other calls wait for their responses. The benchmarks whose names end
 // in "/each" call all n services, methods or topics in turn. If n is large, the data that the next
-// call needs is then never in the CPU cache. The other rows call about growthBusy services, methods
-// or topics in turn.
+// call needs is then never in the CPU cache. The other benchmarks call about growthBusy services,
+// methods or topics in turn.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -64,8 +64,8 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn makes one call with every client. It then selects about count clients, which are spread
-// evenly over the slice. It returns a load in which one caller uses the selected clients in turn.
+// inTurn makes one call with every client. It then selects about count clients, spread evenly over
+// clients, and returns a load. In the load, a single caller uses the selected clients in turn.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], count int) load {
 	var calls []func() error
 	for i, client := range clients {

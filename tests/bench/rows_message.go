@@ -26,7 +26,7 @@ func messageRows(bus string) []*row {
 	return rows
 }
 
-// sampler returns the request that the given caller sends.
+// sampler returns the request that is sent by the caller with the given number.
 type sampler func(s *scene, caller int) proto.Message
 
 // messageFamily returns the rows that call one method with n concurrent callers. M is the generated
@@ -72,8 +72,7 @@ func readOnly(s *scene, callers int, sample sampler) dynamic.Handler {
 	}, fastdecode.Requests())
 }
 
-// smallMessage returns the message that the given caller sends. The benchmarks that callRows returns
-// send the same messages.
+// smallMessage returns a message with a short text, which is different for each caller.
 func smallMessage(s *scene, caller int) proto.Message { return wrapperspb.String(s.body(caller)) }
 
 // nestedMessage returns a message of about 10 KB with many nested fields: the descriptor of

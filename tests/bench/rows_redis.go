@@ -84,7 +84,8 @@ func (s *scene) redisPublisher(client *redis.Client, channel string, batched boo
 					more = false
 				}
 			}
-			_, _ = pipeline.Exec(ctx) // if Exec fails, callers whose messages are lost return errOverdue
+			// If Exec fails, the operations that wait for the lost messages return errOverdue.
+			_, _ = pipeline.Exec(ctx)
 		}
 	}, func() { close(waiting) })
 	return func(payload string) error {

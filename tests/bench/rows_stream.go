@@ -39,8 +39,8 @@ func streamRows(bus string) []*row {
 	return rows
 }
 
-// oneWayLimits returns the names of the benchmarks to which benchmarks of one-way stream messages on
-// the given bus are compared.
+// oneWayLimits returns the names of other benchmarks on the given bus. The benchmarks that send
+// stream messages in one direction are compared to them.
 func oneWayLimits(bus string) []string {
 	if bus == onLocal {
 		return []string{"go-chan-pingpong/c1"}
@@ -113,7 +113,7 @@ func (s *scene) echoes(n int) load {
 				return err
 			}
 			select {
-			case answer := <-stream.Channel(): // answer is nil if the stream has been closed
+			case answer := <-stream.Channel(): // answer is nil if the stream has ended
 				if answer.GetValue() != body {
 					return errors.Join(errWrongAnswer, stream.Err())
 				}

@@ -23,7 +23,7 @@ func updateRows(bus string) []*row {
 	for _, kind := range kinds {
 		var limits []string
 		switch {
-		case bus == onRedis && kind.limit == queue4: // Redis has no queue groups
+		case bus == onRedis && kind.limit == queue4: // no limit, because Redis has no queue groups
 		case bus != onLocal:
 			limits = []string{fmt.Sprintf("%s-pub-%s/max", bus, kind.limit)}
 		}

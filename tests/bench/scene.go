@@ -24,8 +24,8 @@ const (
 	// Names of methods of the service bench.Bench.
 	queue, affinity, flow = "Queue", "Affinity", "Flow"
 
-	// patience is the timeout for setting up and tearing down a row. It is far longer than either
-	// takes.
+	// patience is the timeout for setting up a benchmark and for tearing it down. Both usually take
+	// far less time.
 	patience = 10 * time.Second
 )
 
@@ -40,23 +40,24 @@ var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	return reg, reg.ParseProto(protos, "bench.proto")
 })
 
-// scene sets up the servers and clients of one row.
+// scene sets up the servers and clients of one benchmark.
 type scene struct {
 	*stage
 	brokers *brokers
 	row     *row
-	local   *bus.Local // shared by all clients and servers of an in-process row
+	local   *bus.Local // the bus of all clients and servers in an in-process benchmark
 
-	// overdue is closed long after the row should have ended. Operations that are still waiting for
-	// a response then return errOverdue.
+	// overdue is closed long after the benchmark should have ended. Operations that are still
+	// waiting for a response then return errOverdue.
 	overdue <-chan struct{}
 }
 
-// errOverdue is returned by operations that receive no response before the row is overdue.
+// errOverdue is returned by operations that are still waiting for a response when scene.overdue is
+// closed.
 var errOverdue = errors.New("no response came before the row was overdue")
 
-// connect returns a bus with its own connection to the broker. In an in-process row, it always
-// returns the same bus.
+// connect returns a bus with its own connection to the broker. In an in-process benchmark, all
+// calls return the same bus.
 func (s *scene) connect() bus.Bus {
 	if s.row.bus == onLocal {
 		if s.local == nil {
@@ -134,8 +135,8 @@ func (s *scene) reader(read, stop func()) {
 	})
 }
 
-// body returns the text that the given caller sends in its requests. Each caller of a row sends a
-// different text.
+// body returns the text that the given caller sends in its requests. Each caller sends a different
+// text.
 func (s *scene) body(caller int) string {
 	mark := strconv.Itoa(caller) + "|"
 	return mark + strings.Repeat("x", s.row.size.bytes-len(mark))

@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// stage sets up and tears down a row or the brokers. It implements [testing.TB], so that it can be
-// passed to the test helpers that start brokers.
+// stage sets up and tears down a benchmark or the brokers. It implements [testing.TB], so that it
+// can be passed to the test helpers that start brokers.
 type stage struct {
-	testing.TB // nil, because the helpers use only the methods defined below
+	testing.TB // nil, because the test helpers call only the methods defined below
 
 	mu       sync.Mutex
 	cleanups []func()

@@ -50,7 +50,7 @@ func (c *callers) note(err error) {
 	}
 }
 
-// wait returns when at least count more calls have completed. It fails the test if that takes too
+// wait waits until at least count more calls have completed. It fails the test if that takes too
 // long. Only one goroutine may call wait at a time.
 func (c *callers) wait(t testing.TB, count int) {
 	t.Helper()

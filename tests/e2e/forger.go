@@ -86,8 +86,8 @@ func (f *forger) stream(streamID string, op wire.StreamOp) *wire.Stream {
 	}
 }
 
-// eventually waits until counter returns at least minimum. It fails the test if that takes too
-// long.
+// eventually waits until counter returns at least minimum. It fails the test if that takes longer
+// than patience.
 func (f *forger) eventually(counter func() uint64, minimum int, what string) {
 	f.Helper()
 	require.Eventually(f, func() bool { return counter() >= uint64(minimum) }, patience, time.Millisecond,

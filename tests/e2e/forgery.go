@@ -54,7 +54,7 @@ func testForgedAnswers(t *testing.T, network Network) {
 				const rounds = 3
 				for range rounds {
 					answered := make(chan error, 1)
-					go func() { // this goroutine ends when the call does
+					go func() { // this goroutine ends when the call returns
 						_, err := call(t.Context(), sample("Ada"))
 						answered <- err
 					}()
@@ -200,7 +200,7 @@ func testForgedUpdates(t *testing.T, network Network) {
 		undecodable, err := wire.AppendMessageFrame(nil, wire.Body{Raw: []byte{0xff}}, "example.compiled.v1.MyUpdate", 0)
 		require.NoError(t, err)
 		f.sendRaw(channel, undecodable)
-		if kind != kindQueue { // a queue may drop the frame as a duplicate of one from an earlier run
+		if kind != kindQueue { // a queue may drop the frame if it was also sent in an earlier run
 			bad++
 		}
 		f.eventually(func() uint64 { return subscription.Stats().BadFrames }, bad, kind)

@@ -122,7 +122,8 @@ func testRetry(t *testing.T, w *world) {
 		return
 	}
 	arrived := make(chan error, 1)
-	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") }) // the result is received below
+	// The code below waits for this function by receiving from arrived.
+	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") })
 	_, err = newGeneratedCall(t, conn, kindQueue+"Topic", "new")(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(patience))
 	require.NoError(t, soon(t, arrived, "topic"))
 	require.NoError(t, err)

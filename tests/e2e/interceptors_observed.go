@@ -46,11 +46,13 @@ func testObserved(t *testing.T, network Network) {
 	useEveryKind(t, served, conn)
 	requireSpans(t, spans)
 	requirePage(t, page, map[string]float64{
-		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4, // includes the rejected call
+		// These two count the rejected call, too.
+		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4,
 		"rpc_client_request_size_bytes": 4, "rpc_client_response_size_bytes": 3,
 		"rpc_server_request_size_bytes": 4, "rpc_server_response_size_bytes": 3,
 		"dynpsrpc_client_active_calls": 0, "dynpsrpc_server_active_calls": 0, "dynpsrpc_client_multi_responses_total": 1,
-		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2, // includes the rejected update
+		// These two count the rejected update, too.
+		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2,
 		"dynpsrpc_delivery_duration_seconds": 1, "dynpsrpc_delivery_size_bytes": 1,
 		"dynpsrpc_conn_waiting": 0, "dynpsrpc_conn_dropped_total": 0,
 	})
@@ -90,7 +92,8 @@ func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn
 // requireSpans waits for the spans created by useEveryKind. It requires that the parent of each
 // server span is a client span and that the subscriber's span is linked to the publisher's span.
 func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
-	const count = 2*4 + 2 + 1 // 2 for each of 3 calls and a stream, 2 for an update, 1 for the rejected update
+	// Three calls, a stream and an update have two spans each. The rejected update has one.
+	const count = 2*4 + 2 + 1
 	require.Eventually(t, func() bool { return len(spans.Ended()) >= count }, patience, time.Millisecond,
 		"the other side of a stream ends in the background")
 	byID := map[trace.SpanID]sdk.ReadOnlySpan{}

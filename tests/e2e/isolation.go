@@ -15,7 +15,7 @@ import (
 const (
 	isolationCallers = 64
 	unreadUpdates    = 1000
-	unreadServers    = 20 // must exceed the number of responses that a multi call buffers
+	unreadServers    = 20 // more servers than the number of responses that a multi call buffers
 )
 
 // testIsolation checks that responses, updates and streams that are never read do not block other
@@ -102,7 +102,7 @@ func benchmarkIsolation(b *testing.B, network Network) {
 	alone := measureCalls(b, isolationCallers, calls, work)
 	openUnread(w, conn)
 	beside := measureCalls(b, isolationCallers, calls, work)
-	b.ReportMetric(0, "ns/op") // hide the mean over both phases, which is meaningless
+	b.ReportMetric(0, "ns/op") // hide the mean of all calls, because it mixes both measurements
 	b.ReportMetric(alone.p99(), "p99-alone-ns")
 	b.ReportMetric(beside.p99(), "p99-beside-ns")
 	b.ReportMetric(beside.p99()/alone.p99(), "ratio")

@@ -24,7 +24,7 @@ func testNobodyListening(t *testing.T, network Network) {
 		t.Helper()
 		taken := time.Since(started)
 		t.Logf("known after %v", taken)
-		if !network.NoticesSilence { // the code depends on whether servers claim requests of the method
+		if !network.NoticesSilence { // the error code depends on the kind of the method
 			coded, _ := errors.AsType[errors.Error](err)
 			require.NotNil(t, coded, "%v", err)
 			assert.Contains(t, []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded}, coded.Code())

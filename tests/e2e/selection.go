@@ -170,7 +170,8 @@ func benchmarkAffinity(b *testing.B, network Network) {
 		}
 		return err
 	}
-	measureCalls(b, 1, 1, call) // during the first call, the client learns the number of servers
+	// The first call is not measured, because the client does not know the number of servers yet.
+	measureCalls(b, 1, 1, call)
 	b.ResetTimer()
 	measured := measureCalls(b, 1, b.N, call)
 	b.ReportMetric(measured.p50(), "p50-ns")

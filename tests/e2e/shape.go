@@ -18,7 +18,7 @@ import (
 type shape struct {
 	name      string
 	unary     func() dynamic.Handler
-	best      func() dynamic.Handler // returns a handler with an affinity function
+	best      func() dynamic.Handler // returns a call handler with an affinity function
 	stream    func() dynamic.Handler
 	caller    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) call
 	opener    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange

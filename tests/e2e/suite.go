@@ -17,7 +17,7 @@ type Network struct {
 	// CountsReceivers reports whether delivery reports contain the number of broadcast
 	// subscriptions that received the frame.
 	CountsReceivers bool
-	// NoticesSilence reports whether delivery reports show that a channel has no subscribers.
+	// NoticesSilence reports whether a publisher is told that a channel has no subscribers.
 	NoticesSilence bool
 	// MixesChannels reports whether the frames of one publisher may arrive in a different order if
 	// they were published on different channels.

@@ -70,7 +70,7 @@ func testManyTopics(t *testing.T, network Network) {
 // measure returns the number of goroutines and the number of heap bytes in use.
 func measure() (goroutines int, heap uint64) {
 	runtime.GC()
-	runtime.GC() // objects in a sync.Pool survive one collection
+	runtime.GC() // objects in a sync.Pool survive one garbage collection
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return runtime.NumGoroutine(), stats.HeapAlloc

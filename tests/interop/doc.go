@@ -1,5 +1,5 @@
-// Package interop tests dynpsrpc beside the real psrpc: clients and servers of both take part in
-// the same calls. It is a module of its own, because it needs psrpc's module.
+// Package interop tests dynpsrpc together with psrpc itself. Clients and servers of both libraries
+// use the same broker. The package is a separate module, so that dynpsrpc does not depend on psrpc.
 //
 //	go -C tests/interop test ./...
 package interop

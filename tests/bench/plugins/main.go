@@ -172,7 +172,7 @@ func dial(ctx context.Context, local bus.Bus, url string, cleanups *cleanups) (r
 	for _, on := range []struct {
 		name   string
 		bus    bus.Bus
-		served [][2]string // pairs of row name and service name
+		served [][2]string // each pair consists of the name of a row and the name of a service
 	}{
 		{"in process", local, [][2]string{
 			{"native handler", "echo.Handler"}, {"Go plugin", "echo.Native"},

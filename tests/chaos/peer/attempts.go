@@ -17,7 +17,8 @@ type (
 
 func say(id string) text { return wrapperspb.String(id) }
 
-// newAttempts returns the attempts of all kinds except messages on streams that stay open.
+// newAttempts returns a function for each kind of operation, except for sending messages on a
+// stream that stays open. sendOnStreams does that.
 func newAttempts(conn *dynamic.Conn, timeout time.Duration) (map[string]attempt, error) {
 	attempts := map[string]attempt{}
 	for kind, method := range feeds {
@@ -53,7 +54,8 @@ func newAttempts(conn *dynamic.Conn, timeout time.Duration) (map[string]attempt,
 	return attempts, nil
 }
 
-// callMulti succeeds if a server answers. It ends early when fleetSize servers have answered.
+// callMulti makes a multi call. It succeeds if at least one server responds without an error. The
+// call ends early when fleetSize servers have responded.
 func callMulti(ctx context.Context, client *textClient, id string, limit dynamic.RequestOption) error {
 	responses, err := client.CallMulti(ctx, say(id), limit, dynamic.WithExpectedResponses(fleetSize))
 	if err != nil {
@@ -78,7 +80,7 @@ func openOnce(ctx context.Context, client *textClient, id string, timeout time.D
 	if err != nil {
 		return err
 	}
-	defer stream.Close(nil) //nolint:errcheck // the stream may have ended
+	defer stream.Close(nil) //nolint:errcheck // fails if the stream has already ended
 	if err := stream.Send(say(id + "-1")); err != nil {
 		return err
 	}

@@ -11,13 +11,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// maxPending is the maximum number of attempts of one kind that a client makes at the same time.
+// maxPending is the maximum number of operations of one kind that a client runs at the same time.
 const maxPending = 500
 
-// feeds maps the kind of an update, as it appears in reports, to the method of service Feeds.
+// feeds maps each kind of update, as it is named in the reports, to a method of the service Feeds.
 var feeds = map[string]string{"one": "One", "all": "All"}
 
-// client makes attempts of every kind at a steady rate.
+// client starts operations of every kind at a steady rate.
 type client struct {
 	settings
 
@@ -25,15 +25,15 @@ type client struct {
 	streams  *textClient
 	ids      atomic.Int64
 
-	// stop ends the current load and waits until all of its attempts have ended.
+	// stop stops starting operations and waits until all running operations have ended.
 	stop func()
 }
 
-// attempt makes one call, publishes one update or uses one stream. id is unique among all attempts
-// of all processes.
+// attempt is an operation that may fail. It makes one call, publishes one update or uses one
+// stream. id is unique among the operations of all processes.
 type attempt func(ctx context.Context, id string) error
 
-// runClient makes attempts until ctx ends. Commands set the rate.
+// runClient runs operations until ctx ends. It starts none until a command sets the rate.
 func runClient(ctx context.Context, s settings, link bus.Bus) error {
 	conn, err := newConn(link)
 	if err != nil {
@@ -46,7 +46,7 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 	if c.streams, err = dynamic.NewClient[text, text](conn, "chaos.Work/Stream"); err != nil {
 		return err
 	}
-	var mu sync.Mutex // a command may change the rate when ctx ends
+	var mu sync.Mutex // when ctx ends, a command may be changing the rate
 	setRate := func(rate int) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -57,7 +57,7 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 		}
 		reportf("idle")
 	}
-	go readCommands(setRate) // reads until the process ends
+	go readCommands(setRate) // this goroutine runs until the process ends
 	reportf("ready")
 	<-ctx.Done()
 	setRate(0)
@@ -66,22 +66,23 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 
 func (c *client) newID() string { return fmt.Sprintf("%s-%d", c.name, c.ids.Add(1)) }
 
-// start makes attempts of each kind until stop is called. rate is their number per second and kind.
+// start starts operations of every kind until stop is called. rate is the number of operations of
+// each kind per second.
 func (c *client) start(rate int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var kinds sync.WaitGroup
 	for kind, try := range c.attempts {
-		kinds.Go(func() { c.repeat(ctx, kind, rate, try) }) // ends with ctx
+		kinds.Go(func() { c.repeat(ctx, kind, rate, try) }) // this goroutine ends after ctx
 	}
-	kinds.Go(func() { c.sendOnStreams(ctx, rate) }) // ends with ctx
+	kinds.Go(func() { c.sendOnStreams(ctx, rate) }) // this goroutine ends after ctx
 	c.stop = func() {
 		cancel()
 		kinds.Wait()
 	}
 }
 
-// repeat makes attempts of one kind until ctx ends. rate is their number per second. repeat returns
-// when all attempts have ended.
+// repeat starts operations of one kind until ctx ends, and then waits for those that are running.
+// rate is the number of operations per second.
 func (c *client) repeat(ctx context.Context, kind string, rate int, try attempt) {
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
 	defer ticker.Stop()
@@ -97,9 +98,9 @@ func (c *client) repeat(ctx context.Context, kind string, rate int, try attempt)
 		select {
 		case pending <- struct{}{}:
 		default:
-			continue // too many attempts have not ended yet
+			continue // maxPending operations are already running
 		}
-		attempts.Go(func() { // repeat waits for the attempts to end
+		attempts.Go(func() { // repeat waits for this goroutine
 			defer func() { <-pending }()
 			id, begun := c.newID(), time.Now()
 			reportEnded(kind, id, begun, try(context.Background(), id))
@@ -107,9 +108,9 @@ func (c *client) repeat(ctx context.Context, kind string, rate int, try attempt)
 	}
 }
 
-// sendOnStreams sends messages on a stream until ctx ends. rate is their number per second. When
-// the stream has ended, sendOnStreams opens another one. The ID of a message consists of the
-// stream's ID and the number of the message.
+// sendOnStreams sends messages on a stream until ctx ends. rate is the number of messages per
+// second. If the stream ends, sendOnStreams opens another one. The ID of a message consists of the
+// stream's ID and the number of the message on this stream.
 func (c *client) sendOnStreams(ctx context.Context, rate int) {
 	ticker := time.NewTicker(time.Second / time.Duration(rate))
 	defer ticker.Stop()
@@ -118,7 +119,7 @@ func (c *client) sendOnStreams(ctx context.Context, rate int) {
 	sent := 0
 	defer func() {
 		if stream != nil {
-			_ = stream.Close(nil) // the stream may have ended
+			_ = stream.Close(nil) // fails if the stream has already ended
 		}
 	}()
 	for {
@@ -136,7 +137,7 @@ func (c *client) sendOnStreams(ctx context.Context, rate int) {
 				stream = nil
 				continue
 			}
-			go func(s textStream) { // ends with the stream
+			go func(s textStream) { // this goroutine ends when the stream does
 				for range s.Channel() {
 				}
 			}(stream)

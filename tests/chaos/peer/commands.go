@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// readCommands carries out the commands that arrive on the standard input:
+// readCommands reads commands from standard input and executes them:
 //
-//	stats     report the stats of the process
-//	rate N    make N attempts of each kind in a second; only clients know it
+//	stats     print the stats line described in report.go
+//	rate N    start N operations of each kind per second; only clients accept this command
 //
-// setRate is nil for the other roles. When the input ends, so has the test: readCommands then ends
-// the process. Otherwise it reads until the process ends, because a read cannot be interrupted.
+// setRate executes the command rate. It is nil in servers and consumers. Standard input is closed
+// when the test ends. readCommands then ends the process.
 func readCommands(setRate func(int)) {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// runConsumer subscribes to both feeds until ctx ends. It then reads the updates that it has
-// already received.
+// runConsumer subscribes to both methods of the service Feeds and reports each update. When ctx
+// ends, it closes the subscriptions, but still reports the updates that they have buffered.
 func runConsumer(ctx context.Context, _ settings, link bus.Bus) error {
 	conn, err := newConn(link)
 	if err != nil {
@@ -26,13 +26,13 @@ func runConsumer(ctx context.Context, _ settings, link bus.Bus) error {
 			return err
 		}
 		context.AfterFunc(ctx, func() { _ = subscription.Close() })
-		readers.Go(func() { // ends with the subscription
+		readers.Go(func() { // this goroutine ends when the subscription does
 			for update := range subscription.Channel() {
 				reportRan(kind, update.GetValue())
 			}
 		})
 	}
-	go readCommands(nil) // reads until the process ends
+	go readCommands(nil) // this goroutine runs until the process ends
 	reportf("ready")
 	readers.Wait()
 	return conn.Close()

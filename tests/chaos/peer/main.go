@@ -1,13 +1,13 @@
-// Program peer is one process of the fleets that the chaos tests start: a server, a consumer of
+// Program peer is run by the chaos tests in many processes. Each process is a server, a consumer of
 // updates, or a client that makes calls of every kind at a steady rate.
 //
 //	peer server|consumer|client -bus URL -name NAME [flags]
 //
-// The program reports on its standard output what it does, one line each (see report.go), and takes
-// commands on its standard input (see commands.go). SIGTERM ends it gracefully.
+// The program prints a line to standard output for each thing that it does; see report.go. It reads
+// commands from standard input; see commands.go. SIGTERM ends it gracefully.
 //
-// The tests also build this program in the tree of an older commit. It therefore uses only the part
-// of the public API that both versions have.
+// The tests also build this program with an older commit of this module. It therefore uses only the
+// part of the public API that exists in both versions.
 package main
 
 import (
@@ -30,23 +30,25 @@ import (
 )
 
 const (
-	// endTimeout is the maximum time for the graceful end of a process.
+	// endTimeout is how long a server waits for running requests when the process ends.
 	endTimeout = 10 * time.Second
-	// keepalive is short, so that streams whose peer has died are gone when a test looks for leaks.
+	// keepalive is the keepalive interval of streams. It is short, so that streams to a killed
+	// process have ended before a test checks for leaks.
 	keepalive = time.Second
 )
 
 // settings are the flags of the program.
 type settings struct {
 	role, bus, name string
-	// takes is the time that a handler takes.
+	// takes is how long each handler runs.
 	takes time.Duration
 	// timeout is the timeout of every call.
 	timeout time.Duration
-	// loss is the share of the published frames that are dropped, selected by seed.
+	// loss is the fraction of published frames that are dropped. seed is the seed of the random
+	// numbers that select these frames.
 	loss float64
 	seed uint64
-	// jitter is the longest delay of a published frame.
+	// jitter is the maximum delay of a published frame. The delay of each frame is random.
 	jitter time.Duration
 }
 
@@ -100,7 +102,7 @@ func run() error {
 	return nil
 }
 
-// newConn returns a conn for the client and consumer roles.
+// newConn returns a [dynamic.Conn] for a client or a consumer.
 func newConn(link bus.Bus) (*dynamic.Conn, error) {
 	reg, err := newRegistry()
 	if err != nil {

@@ -14,18 +14,23 @@ import (
 
 // These are the lines that the program reports:
 //
-//	ready                                          the process serves, consumes or may be given a rate
-//	ran KIND ID TIME                               a handler begins, or a stream or consumer receives a message
-//	ended KIND ID BEGUN ENDED CODE REASON          an attempt of a client has ended
-//	idle                                           a client that was given the rate 0 has no attempt left
-//	stats GOROUTINES DESCRIPTORS HEAP              answer to the command stats; HEAP is in bytes
-//	done ERROR                                     the process has ended gracefully; ERROR is <nil>, or else what failed
+//	ready                                  the server is serving, the consumer is subscribed,
+//	                                       or the client accepts the command rate
+//	ran KIND ID TIME                       a handler has started, or a stream or consumer has
+//	                                       received a message
+//	ended KIND ID BEGUN ENDED CODE REASON  an operation of a client has ended
+//	idle                                   the client's rate is 0, and none of its operations
+//	                                       is running any longer
+//	stats GOROUTINES DESCRIPTORS HEAP      the response to the command stats; HEAP is in bytes
+//	done ERROR                             the process has ended gracefully; ERROR is <nil> if
+//	                                       nothing failed
 //
-// Times are in nanoseconds since 1970. CODE and REASON are "-" if there are none.
+// TIME, BEGUN and ENDED are Unix times in nanoseconds. CODE and REASON are "-" if the operation
+// succeeded.
 
 var reportLock sync.Mutex
 
-// reportf writes a line at once, so that a killed process has reported all that it did.
+// reportf writes a line without buffering it, so that no line is lost if the process is killed.
 func reportf(format string, args ...any) {
 	reportLock.Lock()
 	defer reportLock.Unlock()
@@ -55,13 +60,13 @@ func reportStats() {
 	runtime.ReadMemStats(&memory)
 	descriptors, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		descriptors = nil // descriptors can be counted on Linux only
+		descriptors = nil // only Linux lists the descriptors in this directory
 	}
 	reportf("stats %d %d %d", countGoroutines(), len(descriptors), memory.HeapAlloc)
 }
 
-// countGoroutines counts all goroutines except the idle ones of worker pools. A pool keeps as many
-// idle goroutines as a server has once served requests at the same time, so they are no leak.
+// countGoroutines counts all goroutines except the idle ones in worker pools. Idle goroutines are
+// not a leak, because a pool keeps them for later requests.
 func countGoroutines() int {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]

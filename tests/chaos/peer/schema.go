@@ -16,12 +16,13 @@ type text = *wrapperspb.StringValue
 const (
 	// region is the topic that all servers serve.
 	region = "eu"
-	// fleetSize is the usual number of servers.
+	// fleetSize is the number of servers that most tests start.
 	fleetSize = 3
 )
 
-// source defines two services. Feeds is separate, because on NATS the methods of a service share a
-// queue group. In one service, servers would receive updates that are meant for consumers.
+// source defines two services. Updates have their own service, Feeds, because all methods of a
+// service share one queue group on NATS. If they were methods of Work, some updates would be
+// delivered to servers instead of consumers.
 const source = `
 syntax = "proto3";
 package chaos;

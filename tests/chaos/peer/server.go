@@ -38,7 +38,7 @@ func runServer(ctx context.Context, s settings, link bus.Bus) error {
 	if err := registration.RegisterTopic("Topic", region); err != nil {
 		return err
 	}
-	go readCommands(nil) // reads until the process ends
+	go readCommands(nil) // this goroutine runs until the process ends
 	reportf("ready")
 	<-ctx.Done()
 	end, cancel := context.WithTimeout(context.Background(), endTimeout)
@@ -46,29 +46,30 @@ func runServer(ctx context.Context, s settings, link bus.Bus) error {
 	return server.Shutdown(end)
 }
 
-// echo answers each message of a stream. It reads on while an answer waits for its acknowledgement,
-// so that the report of a message tells when the message arrived.
+// echo sends each message of a stream back to the client. It does not wait for acknowledgements
+// before it reads the next message. The time in the report of a message is therefore the time at
+// which the message arrived.
 func echo(stream dynamic.ServerStream[text, text]) error {
 	answers := make(chan text, 1)
 	var sender sync.WaitGroup
 	defer sender.Wait()
 	defer close(answers)
-	sender.Go(func() { // ends when answers is closed
+	sender.Go(func() { // this goroutine ends when answers is closed
 		for answer := range answers {
-			_ = stream.Send(answer) // the client reports a missing answer
+			_ = stream.Send(answer) // if Send fails, the client reports the missing echo
 		}
 	})
 	for message := range stream.Channel() {
 		reportRan("stream", message.GetValue())
 		select {
 		case answers <- message:
-		default: // dropped: the client has not acknowledged earlier answers
+		default: // drop the echo, because the client has not acknowledged earlier ones
 		}
 	}
 	return nil
 }
 
-// wait returns after d, or when ctx ends.
+// wait waits for the duration d or until ctx ends.
 func wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// unreliable is a bus that loses or delays the frames that it is asked to publish.
+// unreliable is a bus that drops or delays some of the frames that are published on it.
 type unreliable struct {
 	bus.Bus
 
@@ -23,7 +23,7 @@ type unreliable struct {
 func newUnreliable(link bus.Bus, s settings) *unreliable {
 	return &unreliable{
 		Bus: link, loss: s.loss, jitter: s.jitter,
-		plan: rand.New(rand.NewPCG(s.seed, s.seed)), //nolint:gosec // a plan that can be repeated
+		plan: rand.New(rand.NewPCG(s.seed, s.seed)), //nolint:gosec // a run must be repeatable
 	}
 }
 

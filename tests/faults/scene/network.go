@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// These names identify the networks. They are also the names of the subtests.
+// The names of the networks. They are also the names of the subtests.
 const (
 	LocalName = "local"
 	RedisName = "redis"
@@ -131,7 +131,7 @@ func NATSOver(tb testing.TB, url string, connOpts []nats.Option, opts ...natsbus
 	closed := make(chan struct{})
 	nc, err := nats.Connect(url, slices.Concat(natsbus.ConnOptions(), connOpts, []nats.Option{
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default handler prints to stderr
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default would print to stderr
 	})...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() {

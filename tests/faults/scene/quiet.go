@@ -17,5 +17,5 @@ func Quiet() {
 // silence is a logger for go-redis that discards all messages.
 type silence struct{}
 
-// Printf implements the logger interface of go-redis. It does nothing.
+// Printf does nothing. It implements the logger interface of go-redis.
 func (silence) Printf(context.Context, string, ...any) {}
