@@ -26,7 +26,8 @@ func (p *clientPlan) cancel(callID id.Call) {
 	}
 	frame, err := (&wire.Cancel{RequestID: callID[:]}).AppendFrame(nil)
 	if err != nil {
-		return // unreachable: generated IDs are valid UTF-8
+		// This cannot happen, because generated IDs are valid UTF-8.
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 	defer cancel()

@@ -72,8 +72,8 @@ func newCallInbox(epoch time.Time) *callInbox {
 }
 
 // inboxPool keeps inboxes, together with their wake-up channels and timers, for reuse by later
-// calls. Without reuse, a call from a single caller takes 1.13 times as long and makes 5 more
-// allocations.
+// calls. In a benchmark with one calling goroutine, a call without reuse takes 1.13 times as long
+// and makes 5 more allocations.
 //
 // Each conn has its own pool because channels and timers created in a testing/synctest bubble must
 // not be used outside it.
@@ -83,8 +83,8 @@ type inboxPool struct {
 	epoch time.Time
 }
 
-// get returns an inbox with a new request ID. After the call, the caller passes the inbox to put.
-// An inbox that was used to open a stream is not passed to put, because the stream keeps it.
+// get returns an inbox with a new request ID. When the call has ended, the inbox must be passed to
+// put. The inbox of a call that opens a stream is an exception, because the stream keeps it.
 func (p *inboxPool) get() *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
@@ -97,7 +97,8 @@ func (p *inboxPool) get() *callInbox {
 // put returns an inbox to the pool. The call must no longer be pending, and its timer must be
 // stopped.
 func (p *inboxPool) put(in *callInbox) {
-	in.reset(id.Call{}) // the messages of the call can then be garbage collected
+	// The inbox is cleared now, so that the messages of the call can be garbage collected.
+	in.reset(id.Call{})
 	p.pool.Put(in)
 }
 

@@ -30,7 +30,7 @@ const maxResponseBytes = 256 << 20
 // the queue with the method next.
 //
 // The call ends when the route's membership considers it complete (see package selection), when the
-// number in the field expected has been reached, or at its timeout.
+// number of responses in the field expected has arrived, or at its timeout.
 type multiCall struct {
 	plan    *clientPlan
 	route   *route

@@ -20,8 +20,8 @@ type route struct {
 	streams bus.Channel
 	// membership is nil for queue methods, whose clients need not know the servers.
 	membership *selection.Membership
-	// handler passes a request through the conn's interceptors and then makes the call. It is nil
-	// if the conn has no interceptors or the method is not a single call.
+	// handler passes a request through the conn's interceptors and then makes the call. It is
+	// set only if the conn has interceptors and clients use single calls for the method.
 	handler ClientRPCHandler
 }
 
@@ -44,7 +44,7 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 }
 
 // route returns the route for a call. If the call's options contain a topic, the route is for that
-// topic. Otherwise, route returns bound if it is not nil. If there is neither, route returns the
+// topic. Otherwise, route returns bound if it is not nil. If bound is nil, route returns the
 // default route, or an error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {

@@ -29,18 +29,20 @@ import (
 // A request for a queue method reaches only one server, which the bus selects. A claim and a grant
 // would add two messages and a round trip, so a dynpsrpc server answers immediately if
 // AnnounceAfter is set in the request. Such a call takes two messages, whereas psrpc needs four. A
-// psrpc server does not know AnnounceAfter and claims the request. The client then grants it.
+// psrpc server does not know AnnounceAfter and claims the request. The client then grants the
+// request to that server.
 //
 // # Lost requests
 //
-// Each server that has received a request gives a sign within the selection timeout, usually a
-// claim or a response. If a server handles the request without a claim and takes longer than
-// AnnounceAfter, it sends a claim in which Handling is set. If no sign arrives, the call fails,
-// because the request is most likely lost. However, the sign may have been lost instead, so the
-// request may have been run. Servers of older versions of dynpsrpc send no announcements. They do
-// not know AnnounceAfter and therefore claim the request.
+// Each server that has received a request confirms this within the selection timeout, usually with
+// a claim or a response. If a server handles the request without a claim and takes longer than
+// AnnounceAfter, it sends a claim in which Handling is set. If no confirmation arrives, the call
+// fails, because the request is most likely lost. However, the confirmation may have been lost
+// instead, so the request may have been run. Servers of older versions of dynpsrpc send no
+// announcements. They do not know AnnounceAfter and therefore claim the request.
 //
-// Methods that are declared to have a single server need no claim and are also answered directly.
+// Methods that are declared to have a single server need no claim either, so that server also
+// responds immediately.
 type unaryCall struct {
 	plan  *clientPlan
 	route *route
@@ -49,7 +51,7 @@ type unaryCall struct {
 	// needed.
 	claims *selection.Collector
 	// server is the ID of the server to which the call was granted. It is empty before the grant,
-	// and if a server answers directly.
+	// and if a server responds without a claim.
 	server string
 
 	started                    time.Time
@@ -57,15 +59,15 @@ type unaryCall struct {
 	timeout                    time.Duration // timeout of the whole call
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
-	// awaitsSign reports whether the call fails at the selection timeout if no server has given a
-	// sign that it has received the request. It is used only for calls that accept a direct
-	// response. Other calls use the field selecting.
+	// awaitsSign reports whether the call fails at the selection timeout if no server has confirmed
+	// that it received the request. It is used only for calls that accept a response without a
+	// claim. Other calls use the field selecting.
 	awaitsSign bool
-	// signDeadline is the time at which the wait for a sign ends, measured from started.
+	// signDeadline is the time at which the wait for this confirmation ends, measured from started.
 	signDeadline time.Duration
 	sent         bool
 	// selecting reports whether the call is waiting for claims and has not yet selected a server.
-	// It is never true for a call that accepts a direct response.
+	// It is never true for a call that accepts a response without a claim.
 	selecting bool
 }
 
@@ -73,8 +75,8 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 	return unaryCall{plan: p, route: r, inbox: p.conn.inboxes.get(), started: time.Now()}
 }
 
-// maxAnnounceAfter is the maximum time after which a server announces that it is handling a
-// request.
+// maxAnnounceAfter is the longest time for which a server handles a request before it announces
+// this to the client.
 const maxAnnounceAfter = 200 * time.Millisecond
 
 // announceAfter returns the value of [wire.Request.AnnounceAfter]. It is a small part of the
@@ -230,8 +232,8 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	state := c.inbox.snapshot()
 	switch {
 	case state.isError() && c.isFinal(state.failure):
-		// An error that arrives after the expiry was most likely caused by the end of the handler's
-		// context, so it is reported as a timeout.
+		// An error that arrives after the request has expired was most likely caused by the end of
+		// the handler's context, so it is reported as a timeout.
 		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
@@ -257,9 +259,10 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 }
 
 // nextDeadline returns the time at which the timer must expire, measured from c.started. While the
-// call awaits a sign of a server, the timer expires slightly less than one selection timeout after
-// the time from. The caller then gets the error within the selection timeout. If the call itself
-// times out earlier, it no longer awaits a sign, and the timer expires at the timeout of the call.
+// call waits for a server to confirm the request, the timer expires slightly less than one
+// selection timeout after the argument from. The caller then gets the error within the selection
+// timeout. If the call itself times out earlier, it waits for no confirmation, and the timer
+// expires at the timeout of the call.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -278,11 +281,11 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 const maxTimerDelay = 20 * time.Millisecond
 
 // onTimeout is called when the timer of the inbox has expired. It ends the call, unless the timer
-// limited only the wait for a sign of a server and there has been a sign. In that case, onTimeout
-// sets the timer to the timeout of the call.
+// limited only the wait for a confirmation from a server and a server has sent one. In that case,
+// onTimeout sets the timer to the timeout of the call.
 //
-// If the timer has expired too late, this process has not been able to run for some time. A sign
-// may have arrived without having been read, so the wait begins anew.
+// If the timer has expired too late, this process has not been able to run for some time. A
+// confirmation may have arrived without having been read, so the wait begins anew.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {

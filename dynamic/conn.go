@@ -231,18 +231,19 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 	return err, errors.ReasonClosed
 }
 
-// maxMemberships is the maximum number of memberships of topics that a conn keeps. When the limit is
-// reached, the conn discards all of them to limit its memory use. Later calls create new ones.
+// maxMemberships is the maximum number of topics for which a conn remembers which servers have
+// answered. When the limit is reached, the conn forgets all of them to limit its memory use, and
+// begins anew.
 const maxMemberships = 10_000
 
-// memberships contains the memberships of a conn, one for each method and topic. The keys are the
-// names of request channels.
+// memberships contains a [selection.Membership] for each method and topic that a conn uses. The
+// keys are the names of request channels.
 type memberships struct {
 	ofMethods, ofTopics map[string]*selection.Membership
 }
 
-// membership returns the membership of a request channel. hasTopic reports whether the channel belongs
-// to a topic.
+// membership returns the [selection.Membership] of a request channel, which records the servers
+// that answer on it. hasTopic reports whether the channel belongs to a topic.
 func (c *Conn) membership(channel string, hasTopic bool) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -254,7 +255,7 @@ func (c *Conn) membership(channel string, hasTopic bool) *selection.Membership {
 	return m
 }
 
-// find returns the membership of a request channel, or nil if there is none.
+// find returns the [selection.Membership] of a request channel, or nil if there is none.
 func (m *memberships) find(channel string) *selection.Membership {
 	if found := m.ofMethods[channel]; found != nil {
 		return found

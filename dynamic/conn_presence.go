@@ -15,12 +15,12 @@ import (
 )
 
 // connPresence keeps track of the servers of one service, on a bus that does not count receivers.
-// Servers announce themselves to all clients of the service when they join or leave. The conn sends a
-// discovery request when it first uses a method and topic, and after the bus has lost its connection
-// to the broker.
+// Servers announce themselves to all clients of the service when they join or leave. The conn sends
+// a discovery request when it first uses a method and topic, and after the bus has lost its
+// connection to the broker.
 //
-// If the broker does not permit the channels, the conn knows only the servers that have answered
-// calls, as it does with psrpc servers.
+// If the broker denies access to the channels for these messages, the conn knows only the servers
+// that have answered calls, as it does with psrpc servers.
 type connPresence struct {
 	conn    *Conn
 	service string // wire name
@@ -55,7 +55,8 @@ func (p *connPresence) subscribe(ctx context.Context) error {
 	return err
 }
 
-// deny turns discovery off and logs a warning, because the broker does not permit the channels.
+// deny turns discovery off and logs a warning, because the broker denies access to the channels for
+// it.
 func (p *connPresence) deny(err error) {
 	if p.denied.CompareAndSwap(false, true) {
 		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to discover servers: multi calls last until their "+
@@ -89,7 +90,8 @@ func (p *connPresence) onPresence(frame []byte) {
 	}
 }
 
-// ask sends a discovery request for the request channel of a route, unless the servers are known.
+// ask sends a discovery request for the request channel of a route. It sends nothing if the
+// membership of the route already knows the servers or is waiting for responses.
 func (p *connPresence) ask(r *route) {
 	c := p.conn
 	if p.denied.Load() || !r.membership.StartDiscovery(c.disconnects()) {
@@ -98,12 +100,13 @@ func (p *connPresence) ask(r *route) {
 	discover := wire.Discover{ClientID: c.wireID, Channel: []byte(r.requests.Name)}
 	frame, err := discover.AppendFrame(nil)
 	if err != nil {
-		return // unreachable: client IDs and channel names are valid UTF-8
+		// This cannot happen, because client IDs and channel names are valid UTF-8.
+		return
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, cancelTimeout)
 	defer cancel()
-	// If the broker loses the discovery request, the conn still learns of the servers when they answer
-	// calls.
+	// If the broker loses the discovery request, the conn still discovers the servers when they
+	// answer calls.
 	err = c.bus.Publish(ctx, bus.Channel(wire.DiscoverChannel(p.service)), frame, p)
 	if err != nil {
 		r.membership.Lost()
@@ -133,8 +136,9 @@ func announcesServers(m *registry.Method) bool {
 	return !m.Queue() && m.Kind() != registry.KindSubscription
 }
 
-// watch must be called before a call is sent whose answers will be added to responders. The membership
-// of the route then wakes w when the servers change, until unwatch is called.
+// watch prepares for a call whose responding servers will be recorded in responders. It must be
+// called before the request is sent. watch sends a discovery request if one is needed. Until
+// unwatch is called, the membership of the route wakes w when the servers change.
 func (p *clientPlan) watch(r *route, w queue.Wakeup, responders *selection.Responders) {
 	if p.presence != nil {
 		p.presence.ask(r)

@@ -33,7 +33,8 @@ func (c *Conn) trackStream(s *stream) error {
 		c.untrack(child)
 		c.streams.remove(s)
 	}
-	return c.streams.add(s) // cannot fail, because the stream ID is new
+	// add cannot fail here, because the stream ID is new.
+	return c.streams.add(s)
 }
 
 // maxWarnedServers is the maximum number of servers with a wrong clock that a conn remembers. When

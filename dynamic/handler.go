@@ -48,7 +48,8 @@ type boundHandler struct {
 	affinityRequest reflect.Type
 	// semaphore limits how many requests of the method are handled at the same time.
 	semaphore semaphore.Semaphore
-	// stream is the handler of a stream method. It is nil for calls, which use the other fields.
+	// stream is the handler of a stream method. It is nil for all other methods, which use the
+	// fields above.
 	stream *boundStream
 }
 
@@ -219,7 +220,7 @@ func unimplementedCall(context.Context, *registry.Method, []byte) ([]byte, error
 	return nil, errors.ErrUnimplemented
 }
 
-// isCall reports whether the method is a single call or a multi call.
+// isCall reports whether clients use the method with single calls or multi calls.
 func isCall(method *registry.Method) bool {
 	return method.Kind() == registry.KindSingle || method.Kind() == registry.KindMulti
 }

@@ -39,7 +39,7 @@ const (
 // decompressionOptions holds the limits for frames that psrpc peers have compressed.
 type decompressionOptions struct {
 	maxRatio  int // 0 means the default
-	maxMemory int // bytes
+	maxMemory int // in bytes
 }
 
 type compressionRatioOption int

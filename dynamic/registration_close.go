@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// closeGrace is how long Close waits for the bus after its context has ended. A bus that works
-	// needs less time. Close therefore succeeds if its context ends while only the bus still has
-	// work to do.
+	// closeGrace is how long Close waits for the bus after its context has ended. A working bus
+	// needs less time to end the subscriptions. Close therefore succeeds even if its context ends
+	// while the bus is still ending them.
 	closeGrace = 100 * time.Millisecond
 	// killGrace is how long Kill waits for the bus before it cancels the contexts of the handlers.
 	// During this time, the clients of open streams are told that their streams are closed.
@@ -28,7 +28,7 @@ type registrationEnd struct {
 	// drained is closed when the bus delivers no more requests and all streams have been closed.
 	drained chan struct{}
 	// abandoned ends when runEnd must no longer wait for running handlers. runEnd then closes the
-	// subscriptions to grants and cancellations. The function abandon ends abandoned.
+	// subscriptions to grants and cancellations. Calling the function abandon ends this context.
 	abandoned context.Context //nolint:containedctx // it has the lifetime of the registration's end
 	abandon   context.CancelFunc
 	// released is closed when all subscriptions of the registration have been closed.

@@ -85,7 +85,7 @@ func (r *Registration) replaceWith(next *Registration) error {
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
 		// The endpoints that next.open has not opened must be closed too, because newEndpoints has
-		// counted every endpoint as a user of its inbound.
+		// counted every endpoint as a user of a bus subscription.
 		forEachConcurrently(endpoints, (*endpoint).close)
 		// If r was closed while next.open was running, this is why next.open failed.
 		if closedErr := r.checkReplaceable(); closedErr != nil {
@@ -102,8 +102,8 @@ func (r *Registration) replaceWith(next *Registration) error {
 
 // newEndpoints returns a new endpoint for each method of r without topics. It also returns an
 // endpoint for each topic that predecessor serves, if the method of r still takes such a topic. If
-// predecessor has an endpoint with the same channel, both endpoints share an inbound, and thus a
-// bus subscription.
+// predecessor has an endpoint with the same channel, both endpoints share an inbound, which holds
+// the bus subscriptions.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
@@ -127,15 +127,16 @@ func (r *Registration) endpoint(name string) *endpoint {
 	return r.endpoints[name]
 }
 
-// transferEndpoints switches all inbounds to next, or returns an error if r or the server has been
-// closed. It locks both registrations and the server, in this order, so that Close, Kill and
-// Shutdown see the state either before or after the transfer.
+// transferEndpoints makes the bus subscriptions deliver requests to next, or returns an error if r
+// or the server has been closed. It locks both registrations and the server, in this order, so that
+// Close, Kill and Shutdown see the state either before or after the transfer.
 //
-// An inbound that receives a frame reads its target without a lock, even during the transfer. The
-// first loop gives every inbound a target with a common flag. As long as the flag is false, frames
-// go to the old endpoints. Setting the flag switches all methods at once. A client that has
-// received a response from the new version of one method can thus no longer reach the old version
-// of another method. The second loop removes the flag and the references to the old endpoints.
+// When the bus delivers a frame, the field target of an inbound says which endpoint receives it.
+// This field is read without a lock, even during the transfer. The first loop gives every inbound a
+// target with a common flag. As long as the flag is false, frames go to the old endpoints. Setting
+// the flag switches all methods at once. A client that has received a response from the new version
+// of one method can thus no longer reach the old version of another method. The second loop removes
+// the flag and the references to the old endpoints.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()

@@ -72,14 +72,14 @@ func isPlain(value any, depth int) bool {
 	}
 }
 
-// wanted describes what value a place in a message can hold. The zero value of wanted stands for an
-// unknown place, or for a place that can hold any JSON value.
+// wanted describes which values may appear at one place in a message, such as a field or an element
+// of a list. The zero value means that the place is unknown or may hold any JSON value.
 type wanted struct {
 	// kind is the kind of the value. For a list or a map, it is the kind of the elements. It is 0
 	// if the place is unknown.
 	kind protoreflect.Kind
 	// message is the descriptor of the value, or of the elements of a list or a map. It is nil if
-	// they are not messages.
+	// the value or the elements are not messages.
 	message protoreflect.MessageDescriptor
 	// elements reports whether the place holds a list or a map.
 	elements bool
@@ -101,19 +101,20 @@ func wantedField(field protoreflect.FieldDescriptor) wanted {
 	}
 }
 
-// isMessage reports whether w is a single message with the given name.
+// isMessage reports whether w describes a single message with the given name.
 func (w wanted) isMessage(name protoreflect.FullName) bool {
 	return !w.elements && w.message != nil && w.message.FullName() == name
 }
 
-// isFloat reports whether the wanted value is a floating-point number or a wrapper message for one.
+// isFloat reports whether w describes a floating-point number or a wrapper message for one.
 func (w wanted) isFloat() bool {
 	return w.kind == protoreflect.FloatKind || w.kind == protoreflect.DoubleKind ||
 		w.isMessage("google.protobuf.FloatValue") || w.isMessage("google.protobuf.DoubleValue")
 }
 
-// holdsJSON reports whether w is unknown or is a message with a JSON form of its own. All other
-// messages are JSON objects with one entry for each field.
+// holdsJSON reports whether w describes an unknown place or a message with a special JSON form,
+// such as google.protobuf.Duration. All other messages are JSON objects with one entry for each
+// field.
 func (w wanted) holdsJSON() bool {
 	if w.message == nil {
 		return w.kind == 0
@@ -130,7 +131,7 @@ func (w wanted) holdsJSON() bool {
 	}
 }
 
-// String describes w in an error.
+// String returns a description of w for an error.
 func (w wanted) String() string {
 	text := "a value of type " + w.kind.String()
 	if w.message != nil {
@@ -195,7 +196,8 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 	}
 	find := c.entryFinder(v, w)
 	keyType := v.Type().Key()
-	if keyType.Kind() == reflect.Bool { // encoding/json cannot encode such keys
+	// encoding/json cannot encode bool keys, so they become strings.
+	if keyType.Kind() == reflect.Bool {
 		keyType = reflect.TypeFor[string]()
 	}
 	converted := reflect.MakeMapWithSize(reflect.MapOf(keyType, reflect.TypeFor[any]()), v.Len())
@@ -205,7 +207,7 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		value := reflect.New(converted.Type().Elem()).Elem() // stays nil if inner is nil
+		value := reflect.New(converted.Type().Elem()).Elem() // value stays nil if inner is nil
 		if inner != nil {
 			value.Set(reflect.ValueOf(inner))
 		}
@@ -218,7 +220,8 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 	return converted.Interface(), nil
 }
 
-// entryFinder returns a function that describes the value for a key of a map.
+// entryFinder returns a function that takes a key of a map and describes the value that belongs to
+// this key.
 func (c mapConverter) entryFinder(v reflect.Value, w wanted) func(key string) wanted {
 	switch {
 	case w.elements:
@@ -243,7 +246,8 @@ func (c mapConverter) anyEntryFinder(v reflect.Value) func(key string) wanted {
 	url, _ := entries["@type"].(string)
 	packed, err := c.resolver.FindMessageByURL(url)
 	if err != nil {
-		return unknown // protojson returns an error about the type
+		// protojson will return an error about the unknown message type.
+		return unknown
 	}
 	w := wantedMessage(packed.Descriptor())
 	if !w.holdsJSON() {
@@ -293,7 +297,7 @@ func (c mapConverter) field(message protoreflect.MessageDescriptor, key string) 
 	return message.Fields().ByTextName(key)
 }
 
-// message encodes a message in a map.
+// message converts a message that a map contains.
 func (c mapConverter) message(given proto.Message, w wanted) (any, error) {
 	if v := reflect.ValueOf(given); v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, nil //nolint:nilnil // nil stands for JSON's null

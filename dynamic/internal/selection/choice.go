@@ -7,7 +7,7 @@ type choice struct {
 	opts       Opts
 	count      int      // number of claims
 	highest    float32  // highest affinity of any claim
-	acceptable []*Claim // claims that are not below the minimum affinity, in order of arrival
+	acceptable []*Claim // claims whose affinity is not below the minimum, in order of arrival
 	rejected   []string // IDs of the servers whose affinity is below the minimum
 	best       *Claim   // claim with the highest positive affinity; nil if there is none
 }

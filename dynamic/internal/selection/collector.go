@@ -19,7 +19,7 @@ type Collector struct {
 	receivers  int         // number of receivers of the request, as passed to the last call to Add
 	responders Responders  // servers that have claimed or declined the request
 	watching   bool        // whether Watch has been called
-	changes    uint64      // number of changes of the membership at the last call to Add, if watching
+	changes    uint64      // result of membership.Changes at the last call to Add, if watching is true
 	declined   []string    // IDs of servers that have declined the request
 
 	started   time.Time
@@ -34,8 +34,8 @@ func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
 
-// Watch makes the membership wake w when the servers change; see [Membership.Watch]. The caller must
-// call Unwatch when the call has ended. There must be a membership.
+// Watch makes the membership wake w when the servers change; see [Membership.Watch]. The caller
+// must call Unwatch when the call has ended. The Collector must have a membership.
 func (c *Collector) Watch(w queue.Wakeup) {
 	c.watching = true
 	c.membership.Watch(w, &c.responders)
@@ -70,9 +70,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 }
 
 // HasNew reports whether Add must be called. This is the case if there are claims that Add has not
-// processed yet. It is also the case if there are any claims and the number of receivers or the
-// servers of the membership have changed since the last call to Add. HasNew may be called on a nil Collector, for which all claims
-// are new.
+// processed yet. If there are any claims, Add must also be called if the number of receivers or the
+// servers of the membership have changed since the last call. For a nil Collector, all claims are
+// new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0

@@ -22,10 +22,11 @@
 //
 // # Without a receiver count
 //
-// On NATS, servers announce themselves (see [Membership.OnPresence]). A client asks for the servers of
-// a request channel when it first uses the channel; it knows them when no more answers arrive. From
-// then on, a call is complete when all servers that serve the channel have answered. psrpc servers do
-// not announce themselves: those that answered the previous call must have answered too. Without any
-// announcements, a selection is complete when every server that answered the previous call has
-// answered this one, and a multi call is never known to be complete.
+// On NATS, servers announce themselves (see [Membership.OnPresence]). When a client first uses a
+// request channel, it sends a discovery request, to which all dynpsrpc servers of the channel
+// respond. When no more responses arrive, the client knows these servers. From then on, a call is
+// complete when all of them have answered. psrpc servers do not announce themselves, so all psrpc
+// servers that answered the previous call must have answered too. If no server announces itself, a
+// selection is complete when every server that answered the previous call has answered this one. A
+// multi call is then never known to be complete.
 package selection

@@ -26,9 +26,9 @@ type Membership struct {
 
 // IsComplete reports whether every server that got a request has answered it. receivers is the
 // number of receivers that the bus reported, or negative if it does not report a number. responders
-// holds the servers that have answered. If receivers is negative, the servers that have announced
-// themselves must have answered, and those that answered the previous call. IsComplete returns false
-// if receivers is zero.
+// holds the servers that have answered. If receivers is negative, two groups of servers must have
+// answered: those that have announced themselves, and those that answered the previous call.
+// IsComplete returns false if receivers is zero.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -7,24 +7,26 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// quietTime is how long a client that has asked for the servers of a channel waits after each answer
-// for another one. It then knows all servers that announce themselves. The first multi call waits as
-// long for psrpc servers, which do not announce themselves.
+// quietTime is how long a client waits for another response to its discovery request after each
+// response. If none arrives in that time, the client knows all servers that announce themselves.
+// The first multi call on a channel waits equally long for psrpc servers, which do not announce
+// themselves.
 const quietTime = 200 * time.Millisecond
 
 // maxPresent is the maximum number of servers of a channel that a client remembers from their
 // announcements.
 const maxPresent = 100_000
 
-// discovery is the progress of a client that asks which servers serve a channel.
+// discovery says how much a client already knows about which servers serve a channel.
 type discovery uint8
 
 const (
-	// notAsked means that no server has been asked, or that announcements may have been lost.
+	// notAsked means that no discovery request has been sent, or that announcements may have been
+	// lost since then.
 	notAsked discovery = iota
-	// asked means that the answers are on their way.
+	// asked means that a discovery request has been sent and responses may still arrive.
 	asked
-	// known means that all servers have answered.
+	// known means that all servers that announce themselves have responded.
 	known
 )
 
@@ -33,27 +35,32 @@ const (
 // fields.
 type presences struct {
 	discovery discovery
-	// disconnects is the number of times that the bus had lost its connection when the client asked.
+	// disconnects is the number of times that the bus had lost its connection when the client sent
+	// the discovery request.
 	disconnects uint64
-	// timer runs for quietTime after the last answer. It is nil if no answer is awaited.
+	// timer runs for quietTime after the last response to the discovery request, and later while a
+	// multi call waits for psrpc servers. Otherwise, it is nil.
 	timer *time.Timer
-	// servers holds the servers that have not left, keyed by server ID.
+	// servers holds the servers that have announced themselves and have not left, keyed by server
+	// ID.
 	servers map[string]presence
-	// unconfirmed holds the servers that have not answered since announcements may have been lost.
+	// unconfirmed holds the servers that have not announced themselves again since announcements
+	// may have been lost.
 	unconfirmed map[string]struct{}
-	// changes counts the changes of servers and discovery.
+	// changes counts the changes of the fields servers and discovery.
 	changes uint64
-	// confirmed reports whether a multi call has waited for servers that do not announce themselves.
+	// confirmed reports whether a multi call has waited for psrpc servers, which do not announce
+	// themselves.
 	confirmed bool
-	// watchers are woken by each change.
+	// watchers holds what each change of the servers wakes.
 	watchers map[queue.Wakeup]struct{}
 }
 
-// presence describes a server that has announced itself. Its fields refer to changes by their number:
-// the first change of the presences has the number 1.
+// presence describes a server that has announced itself. Its fields contain numbers of changes,
+// which the field changes of presences counts from 1.
 type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
-	// served the channel when the client asked.
+	// served the channel when the client sent the discovery request.
 	joined uint64
 	// drained is the number of the change in which the server began to drain. It is 0 before that.
 	drained uint64
@@ -65,9 +72,10 @@ func (s presence) isExpected(since uint64) bool {
 	return s.joined <= since && (s.drained == 0 || s.drained > since)
 }
 
-// StartDiscovery reports whether the caller must ask which servers serve the channel. It returns true
-// once, and again if announcements may have been lost: after Lost has been called, or if disconnects
-// has changed. disconnects is the number of times that the bus has lost its connection.
+// StartDiscovery reports whether the caller must send a discovery request. It returns true for the
+// first call, and again if announcements may have been lost. This is the case after Lost has been
+// called, and if disconnects has changed since the last call. disconnects is the number of times
+// that the bus has lost its connection.
 func (m *Membership) StartDiscovery(disconnects uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -83,7 +91,7 @@ func (m *Membership) StartDiscovery(disconnects uint64) bool {
 	return true
 }
 
-// Lost records that announcements or the client's question may have been lost. The next call to
+// Lost records that announcements or the discovery request may have been lost. The next call to
 // StartDiscovery returns true.
 func (m *Membership) Lost() {
 	m.mu.Lock()
@@ -103,7 +111,7 @@ func (p *presences) lostLocked() {
 	}
 }
 
-// OnPresence records an announcement of a server, or its answer to the client's question.
+// OnPresence records an announcement of a server or its response to a discovery request.
 func (m *Membership) OnPresence(server string, state wire.PresenceState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,7 +157,7 @@ func (p *presences) changedLocked() {
 	}
 }
 
-// waitForMoreLocked waits anew for further answers.
+// waitForMoreLocked starts or restarts the wait for further responses to the discovery request.
 func (m *Membership) waitForMoreLocked() {
 	p := &m.present
 	if p.timer != nil {
@@ -159,12 +167,13 @@ func (m *Membership) waitForMoreLocked() {
 	p.timer = time.AfterFunc(quietTime, m.onQuiet)
 }
 
-// onQuiet is called when no server has announced itself for some time.
+// onQuiet is called when the timer has run for quietTime.
 func (m *Membership) onQuiet() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &m.present
-	if p.timer == nil { // the connection has been lost meanwhile
+	// The timer was stopped in the meantime, because announcements may have been lost.
+	if p.timer == nil {
 		return
 	}
 	p.timer = nil
@@ -194,7 +203,7 @@ func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
 	responders.since = m.present.changes
 }
 
-// Changes returns the number of changes of the servers that have announced themselves.
+// Changes returns how often the servers that have announced themselves have changed.
 func (m *Membership) Changes() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -208,9 +217,9 @@ func (m *Membership) Unwatch(w queue.Wakeup) {
 	delete(m.present.watchers, w)
 }
 
-// presentAnsweredLocked reports whether all servers that have announced themselves have answered a
-// call, and all other servers that answered the previous call. It returns false if no server has
-// announced itself, or if there may be more of them.
+// presentAnsweredLocked reports whether a call has been answered by all servers that have announced
+// themselves, and by all other servers that answered the previous call. It returns false if no
+// server has announced itself, or if others may do so in response to the discovery request.
 func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 	p := &m.present
 	if !p.isKnownLocked() {
@@ -229,11 +238,12 @@ func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 	return responders.Count() > 0
 }
 
-// isKnownLocked reports whether the servers that announce themselves are known, and there are any.
+// isKnownLocked reports whether all servers that announce themselves are known and there is at
+// least one.
 func (p *presences) isKnownLocked() bool { return p.discovery == known && len(p.servers) > 0 }
 
-// confirmLocked reports whether a multi call of the channel has waited for servers that do not
-// announce themselves, as those of psrpc. If not, the wait begins.
+// confirmLocked reports whether a multi call on the channel has already waited for psrpc servers,
+// which do not announce themselves. If not, confirmLocked starts the wait.
 func (m *Membership) confirmLocked() bool {
 	p := &m.present
 	if !p.confirmed && p.timer == nil {

@@ -10,7 +10,8 @@ type Weight int64
 const OneReceiver Weight = 1 << 32
 
 // WeightOf returns the weight of a server that shares its receiver with subscribers-1 other
-// servers. The number sent by psrpc servers is zero, which WeightOf treats as one.
+// servers. psrpc servers do not send this number, so subscribers is zero for them, which WeightOf
+// treats as one.
 func WeightOf(subscribers uint32) Weight {
 	servers := Weight(max(subscribers, 1))
 	return (OneReceiver + servers - 1) / servers
@@ -21,7 +22,7 @@ func WeightOf(subscribers uint32) Weight {
 type Responders struct {
 	weights map[string]Weight // keyed by server ID
 	total   Weight            // sum of weights
-	// since is the number of changes of the membership when the call started.
+	// since is the result of [Membership.Changes] when the call started.
 	since uint64
 }
 

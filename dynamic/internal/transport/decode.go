@@ -82,7 +82,8 @@ func Decompress(value []byte, limits Limits) ([]byte, error) {
 	if maxRatio <= 0 {
 		maxRatio = DefaultMaxRatio
 	}
-	if maxRatio < maxSize { // otherwise, the ratio has no effect, and the product could overflow
+	// A larger ratio has no effect, and the product could overflow.
+	if maxRatio < maxSize {
 		maxSize = min(maxSize, max(anyRatio, maxRatio*len(value)))
 	}
 	return wire.Decompress(value, maxSize)
