@@ -95,8 +95,9 @@ type Multiplexed interface {
 type RefusalNotifier interface {
 	Subscription
 	// NotifyRefused makes the bus call handler with each frame of the queue that the broker has
-	// refused to assign to this process. Another process may handle the frame. The rules for a
-	// Handler apply. Call NotifyRefused at most once, before or after frames arrive.
+	// refused to assign to this process. Another process may handle the frame. Like any Handler,
+	// handler must neither block nor modify the frame. Call NotifyRefused at most once, before or
+	// after frames arrive.
 	NotifyRefused(handler Handler)
 }
 
@@ -104,8 +105,8 @@ type RefusalNotifier interface {
 // other buses count them.
 type ReceiverCounter interface {
 	Bus
-	// CountsReceivers reports whether a [DeliveryReport] gets the number of receivers. The result is
-	// always the same for a bus.
+	// CountsReceivers reports whether a [DeliveryReport] gets the number of receivers. The result
+	// is always the same for a bus.
 	CountsReceivers() bool
 }
 
@@ -115,8 +116,8 @@ type DeliveryReport interface {
 	// frame, or [Unknown]. [Multiplexed] subscriptions are counted together as one. If err is not
 	// nil, the frame was lost.
 	//
-	// A bus may call Delivered before or after Publish returns. It may call Delivered several times
-	// as it learns more, in which case the last call is authoritative. If a bus has nothing to
-	// report, it may never call Delivered. Delivered must not block.
+	// A bus may call Delivered before or after Publish returns. It may call Delivered again when it
+	// knows more about the outcome, in which case the last call is authoritative. If a bus has
+	// nothing to report, it may never call Delivered. Delivered must not block.
 	Delivered(receivers int, err error)
 }

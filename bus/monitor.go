@@ -37,7 +37,7 @@ type EventKind uint8
 const (
 	// Disconnected means that the broker has become unreachable. Publish and Subscribe fail
 	// immediately until the bus has reconnected. The event is repeated, at most every few seconds,
-	// when the bus learns why it cannot reconnect, for example because the password has changed.
+	// when the bus finds out why it cannot reconnect, for example because the password has changed.
 	Disconnected EventKind = iota + 1
 	// Reconnected means that the broker is reachable again and that all subscriptions are live.
 	// Frames published in the meantime are lost.

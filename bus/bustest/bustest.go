@@ -98,7 +98,7 @@ var frameCount atomic.Uint64
 func frame(text string) []byte {
 	encoded, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/bustest.Text", Value: []byte(text)})
 	if err != nil {
-		panic(err) // cannot happen: Marshal fails only if TypeUrl is invalid
+		panic(err) // this never happens, because Marshal fails only if TypeUrl is invalid
 	}
 	const nonce = 1000 // the type Any has no field with this number
 	return protowire.AppendFixed64(protowire.AppendTag(encoded, nonce, protowire.Fixed64Type), frameCount.Add(1))

@@ -21,7 +21,8 @@ func testClose(t *testing.T, network Network) {
 		stop := make(chan struct{})
 		var publisher sync.WaitGroup
 		publisher.Go(func() {
-			pace := time.NewTicker(100 * time.Microsecond) // a higher rate would keep the broker busy after the test
+			// At a higher rate, the broker would still be busy after the test.
+			pace := time.NewTicker(100 * time.Microsecond)
 			defer pace.Stop()
 			for {
 				select {

@@ -46,7 +46,8 @@ func testDelivery(t *testing.T, network Network) {
 			h.publish(a, channel, want)
 			got := in.next()
 			require.Len(t, got, len(want))
-			require.Equal(t, sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got))) // hashes keep the failure message short
+			// Comparing hashes keeps the failure message short.
+			require.Equal(t, sha256.Sum256([]byte(want)), sha256.Sum256([]byte(got)))
 		}
 	})
 

@@ -83,7 +83,7 @@ type Bus struct {
 	stale           bool
 	staleReconnects uint64
 
-	maxPayload atomic.Int64 // in bytes; 0 if unknown
+	maxPayload atomic.Int64 // the server's limit in bytes, or 0 if it is unknown
 	// clustered reports whether the current server belongs to a cluster.
 	clustered                                                atomic.Bool
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
@@ -95,8 +95,9 @@ var _ bus.Monitored = (*Bus)(nil)
 //
 // If nats.go closes nc for good, the bus ends: it emits a Disconnected event and closes its Done
 // channel. This happens if the program closes or drains nc, or if the server reports a protocol
-// error. An example is a payload that exceeds a limit that was lowered after the frame had been
-// checked. A bus created by bus.Open dials a new connection instead.
+// error. An example of such an error is a frame that exceeds the server's payload limit because the
+// limit was lowered after the bus had checked the frame. A bus created by bus.Open dials a new
+// connection instead.
 //
 // New returns an error with code invalid_argument if nc is nil or an option is invalid. The code is
 // failed_precondition if nc was created with nats.NoEcho, and unavailable if nc is closed.
@@ -150,7 +151,7 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	b.detachErrorHandler = b.attachErrorHandler(nc)
 	if err := b.start(); err != nil {
 		b.owner = nil // the caller closes nc
-		_ = b.Close() // always returns nil
+		_ = b.Close() // Close always returns nil
 		return nil, err
 	}
 	return b, nil
@@ -226,7 +227,7 @@ func (b *Bus) closeWith(reason error) error {
 	b.state.close(reason)
 	b.cancel()
 	for _, s := range serverSubs {
-		_ = s.sub.Unsubscribe() // fails if nats.go has already removed the subscription
+		_ = s.sub.Unsubscribe() // if this fails, nats.go has already removed the subscription
 	}
 	b.noResponders.unsubscribe()
 	b.closeSubscribers()

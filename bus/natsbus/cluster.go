@@ -30,8 +30,9 @@ type clusterReport struct {
 	repeats atomic.Int32
 }
 
-// repeatable returns out. If the bus is connected to a server of a cluster, the returned frame has
-// a report that repeats the publication. Frames without a report and large frames are not changed.
+// repeatable returns the frame to publish instead of out. If the bus is connected to a server of a
+// cluster, this is the same frame with a report that publishes it again if there are no receivers.
+// Frames without a report and large frames are returned unchanged.
 func (b *Bus) repeatable(out outgoing) outgoing {
 	if out.report != nil && len(out.frame) <= maxRepeated && b.clustered.Load() {
 		out.report = &clusterReport{bus: b, out: out}
@@ -61,7 +62,8 @@ func (r *clusterReport) publish() {
 		again.report = r
 		err = r.bus.send(again)
 	}
-	if err != nil { // the report is about the first publication, which had no receivers
+	// Report the outcome of the first publication, which had no receivers.
+	if err != nil {
 		r.out.report.Delivered(0, nil)
 	}
 }

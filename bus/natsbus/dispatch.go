@@ -42,7 +42,9 @@ func (b *Bus) reconnecting() bool { return b.state.reconnecting() && b.conn().Is
 func (b *Bus) handle(m *nats.Msg) {
 	switch {
 	case m.Sub == nil:
-		b.barrierReached <- struct{}{} // does not block: the capacity is one, and only one barrier exists at a time
+		// This does not block, because the channel has room for one value and there is at most one
+		// barrier at a time.
+		b.barrierReached <- struct{}{}
 	case m.Sub.Subject == b.noResponders.inboxSubject:
 		b.onNoResponders(m)
 	default:
@@ -68,7 +70,7 @@ func (b *Bus) deliver(m *nats.Msg) {
 	}
 	key, err := wire.RoutingKey(m.Data)
 	if err != nil {
-		b.dropped.Add(1) // malformed: psrpc and dynpsrpc peers do not send such frames
+		b.dropped.Add(1) // the frame is malformed: psrpc and dynpsrpc peers do not send such frames
 		return
 	}
 	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)

@@ -176,7 +176,7 @@ func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 			return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: no confirmation from the server: %w", err)
 		case waited >= limit.receiving, silent && waited >= limit.silent:
 			b.markDisconnected(noAnswerError(waited))
-			_ = nc.ForceReconnect() // fails if the connection is closed
+			_ = nc.ForceReconnect() // if this fails, the connection is closed
 			return noAnswerError(waited)
 		}
 	}

@@ -44,13 +44,13 @@ func (n *noResponders) enabled() bool { return n.supported.Load() && !n.denied.L
 
 func (n *noResponders) unsubscribe() {
 	if n.sub != nil {
-		_ = n.sub.Unsubscribe() // fails if the connection is closed
+		_ = n.sub.Unsubscribe() // if this fails, the connection is closed
 	}
 }
 
 // replySubject returns the reply subject for a frame with the given token.
 func (n *noResponders) replySubject(token uint64) string {
-	var buffer [64]byte // most inbox prefixes fit, so only the string is allocated
+	var buffer [64]byte // large enough for most inbox prefixes, so only the string is allocated
 	return string(strconv.AppendUint(append(buffer[:0], n.inboxPrefix...), token, tokenBase))
 }
 
@@ -60,8 +60,8 @@ const inboxIDSize = 22
 // isPeerReply reports whether subject is a reply subject of a bus whose connection has the same
 // inbox prefix. The sender of a frame chooses its reply subject freely, so this process must not
 // publish to any other subject on the sender's behalf. If the publisher of a forwarded frame has
-// another inbox prefix, it does not learn that no process could handle the frame. Its call then
-// ends at its timeout.
+// another inbox prefix, it is not told that no process could handle the frame. Its call then ends
+// at its timeout.
 func (n *noResponders) isPeerReply(subject string) bool {
 	common := n.inboxPrefix[:len(n.inboxPrefix)-inboxIDSize-1]
 	inbox, found := strings.CutPrefix(subject, common)
@@ -105,7 +105,9 @@ func (b *Bus) subscribeInbox() (err error) {
 // onNoResponders handles a message received on the inbox subject.
 func (b *Bus) onNoResponders(m *nats.Msg) {
 	if m.Header.Get(statusHeader) != noRespondersStatus {
-		return // JetStream, for example, sends an acknowledgment if a stream has stored the frame
+		// This is not a no-responders status. JetStream, for example, sends an acknowledgement if a
+		// stream has stored the frame.
+		return
 	}
 	tokenText, _, _ := strings.Cut(m.Subject[len(b.noResponders.inboxPrefix):], ".")
 	token, err := strconv.ParseUint(tokenText, tokenBase, 64)

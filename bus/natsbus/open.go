@@ -113,7 +113,7 @@ type dialer struct {
 // nats.go does not close the connection. Dial therefore closes the previous connection first.
 func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	if d.last != nil {
-		_ = d.last.Close() // usually closed already
+		_ = d.last.Close() // the connection has usually been closed already
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
 	defer cancel()

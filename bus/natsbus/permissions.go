@@ -142,7 +142,7 @@ func (b *Bus) waitAsyncErrors() {
 }
 
 // waitRefusal reports whether the server has refused another subscription. before is the number of
-// refusals that the method refused returned earlier. If LastError is such a refusal, waitRefusal
+// refusals that asyncErrors.refused returned earlier. If LastError is such a refusal, waitRefusal
 // first waits at most refusalTimeout for the error handler to be called.
 //
 // The server's error does not name the subscription. The error is also the same value each time, so

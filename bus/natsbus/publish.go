@@ -51,7 +51,7 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 		return nil
 	}
 	if contended {
-		runtime.Gosched() // allows other publishers to queue their frames for the same write
+		runtime.Gosched() // lets other publishers queue their frames for the same write
 	}
 	err := b.send(out)
 	b.sendQueued()
@@ -185,7 +185,8 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	if down := b.state.err(); down != nil {
 		return down
 	}
-	if errors.Is(err, nats.ErrReconnectBufExceeded) { // nats.go is disconnected, but the bus has not been notified yet
+	// nats.go is disconnected, but the bus has not been notified yet.
+	if errors.Is(err, nats.ErrReconnectBufExceeded) {
 		return errConnLost
 	}
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %.200s: %w", channel, err)

@@ -42,7 +42,8 @@ func (b *Bus) onConnClosed() {
 	// closeWith waits for watch, which calls onConnClosed, so closeWith must run on another
 	// goroutine.
 	go func() {
-		_ = b.closeWith(errors.NewErrorf(errors.Unavailable, "%w: %w", bus.ErrClosed, reason)) // always returns nil
+		// The error is always nil.
+		_ = b.closeWith(errors.NewErrorf(errors.Unavailable, "%w: %w", bus.ErrClosed, reason))
 	}()
 }
 
@@ -80,9 +81,9 @@ func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
 	b.detachErrorHandler = b.attachErrorHandler(nc)
 	b.nc.Store(nc)
 	b.stale = false
-	_ = b.subscribeInbox() // fails only if nc has been closed
+	_ = b.subscribeInbox() // this fails only if nc has been closed
 	for key, s := range b.serverSubs {
-		_ = b.subscribeNATS(key, s) // fails only if nc has been closed
+		_ = b.subscribeNATS(key, s) // this fails only if nc has been closed
 	}
 	b.flusher.request()
 }

@@ -44,7 +44,7 @@ type reports struct {
 type pendingReport struct {
 	token   uint64
 	subject string
-	report  bus.DeliveryReport // nil after removal
+	report  bus.DeliveryReport // nil if the report has been removed
 }
 
 func newReports() reports { return reports{firstAdded: make(chan struct{}, 1)} }

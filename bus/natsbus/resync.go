@@ -27,7 +27,7 @@ func (b *Bus) checkStale(s *serverSub) {
 	if s.refs > 0 || b.closed {
 		return
 	}
-	_ = s.sub.Unsubscribe() // fails if nats.go has removed the subscription
+	_ = s.sub.Unsubscribe() // if this fails, nats.go has removed the subscription
 	if s.nc != b.conn() {
 		return // a server forgets the subscriptions of a connection that has been replaced
 	}
@@ -47,6 +47,6 @@ func (b *Bus) dropStale() {
 	b.stale = false
 	b.changeMu.Unlock()
 	if stale {
-		_ = b.conn().ForceReconnect() // fails if the connection is closed
+		_ = b.conn().ForceReconnect() // if this fails, the connection is closed
 	}
 }

@@ -121,7 +121,7 @@ func (b *Bus) releaseServerSub(s *subscription) {
 	delete(b.serverSubs, s.subKey)
 	shared.drainReconnects = shared.nc.Stats().Reconnects
 	if b.state.err() != nil || shared.sub.Drain() != nil {
-		_ = shared.sub.Unsubscribe() // fails if the connection is closed
+		_ = shared.sub.Unsubscribe() // if this fails, the connection is closed
 	}
 }
 

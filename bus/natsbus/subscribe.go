@@ -61,7 +61,8 @@ func (b *Bus) Subscribe(
 	if err != nil {
 		b.releaseServerSub(s)
 		b.removeSubscriber(s)
-		b.checkStale(s.serverSub) // unsubscribes at once: no frame has to be drained
+		// This unsubscribes at once, because there are no frames to wait for.
+		b.checkStale(s.serverSub)
 		return nil, err
 	}
 	return s, nil

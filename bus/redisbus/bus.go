@@ -54,7 +54,7 @@ type Bus struct {
 	lockRetries atomic.Int64
 	// observers tells whether pattern subscribers receive the frames of the bus.
 	observers *observers
-	// peerSigns contains the signs of other processes that watchPeers uses.
+	// peerSigns collects signs of other processes for watchPeers.
 	peerSigns peerSigns
 
 	published, publishErrors, received, dropped, disconnects atomic.Uint64

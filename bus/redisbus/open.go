@@ -193,7 +193,8 @@ func splitURL(u *url.URL, scheme string) (*url.URL, tlsFiles, []Option, error) {
 		}
 		option, err := parameters[name](values[len(values)-1])
 		if err != nil {
-			// The error err is not wrapped, because it repeats the value.
+			// err is not wrapped, because its text repeats the value, which may belong to a
+			// password.
 			return nil, files, nil, fmt.Errorf("parameter %s cannot be parsed", name)
 		}
 		opts = append(opts, option)

@@ -21,7 +21,7 @@ const (
 // connection. Only reconcileLoop uses it.
 type prober struct {
 	session *session
-	// ticks is the number of checks so far, and sent the number of PINGs.
+	// ticks is the number of checks so far. sent is the number of PINGs so far.
 	ticks, sent uint64
 	// lastRead is the number of pushes at the last check. lastConfirmed is the number of
 	// confirmations when unanswered was last reset.

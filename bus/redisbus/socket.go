@@ -64,7 +64,7 @@ func dialSocket(ctx context.Context, node *redis.Client, credentials *credential
 	}
 	options.Dialer = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	s := &socket{Conn: conn, client: redis.NewClient(&options), beforeRead: func() {}}
-	err = s.client.Conn().Ping(ctx).Err() // also fails while Redis is still loading its data
+	err = s.client.Conn().Ping(ctx).Err() // this also fails while Redis is still loading its data
 	if err == nil {
 		err = s.SetDeadline(time.Time{}) // go-redis has set a deadline for the PING
 	}

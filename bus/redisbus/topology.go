@@ -32,7 +32,7 @@ type topology interface {
 	// lockClient returns a client that follows redirections. The bus uses it to take a lock that a
 	// node has refused with the error cause.
 	lockClient(cause error) redis.UniversalClient
-	// close releases what the topology itself has opened.
+	// close closes the client that the topology itself may have created.
 	close()
 	// reportsReceivers reports whether the reply to PUBLISH counts all connections that receive the
 	// frame.
