@@ -287,7 +287,7 @@ func TestHost_ShutdownCancelsALoad(t *testing.T) {
 	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond)
 	assert.Equal(t, plugin.StateLoading, f.status("greeter").State)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	err := f.host.Load(ctx, f.root+"/greeter")
 	require.ErrorContains(t, err, "waiting for another load or unload")
