@@ -15,7 +15,7 @@ type RPCInfo struct {
 	// Topic holds the parts of the topic. It is empty if the method has no topics. It must not be
 	// modified.
 	Topic []string
-	// Multi reports whether this is a multi call, which every server answers.
+	// Multi reports whether this is a multi call, to which every server responds.
 	Multi bool
 	// Descriptor is the method from the registry.
 	Descriptor *registry.Method

@@ -20,10 +20,10 @@ const (
 //
 // Without SelectionOpts, the client selects the first server if the method is not routed by
 // affinity. For a method with affinity routing, the selection is adaptive: the client selects the
-// server with the highest affinity as soon as every server has answered. The client assumes that
-// every server has answered when the number of answers equals the number of receivers counted by
-// the bus. The client also assumes this when all servers that answered the previous call to the
-// same method and topic have answered again. If some servers do not answer, the selection ends
+// server with the highest affinity as soon as every server has claimed or declined the request. The
+// client assumes so when the number of these servers equals the number of receivers counted by the
+// bus. The client also assumes so when all servers that claimed or declined the previous request to
+// the same method and topic have done so again. If some servers do neither, the selection ends
 // [DefaultShortCircuitTimeout] after the first claim, and no later than the selection timeout. The
 // next call waits for such a server only if its claim has arrived in the meantime.
 type SelectionOpts struct {

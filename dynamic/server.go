@@ -65,9 +65,10 @@ type Server struct {
 	ctx    context.Context //nolint:containedctx // it has the server's lifetime
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	closed   bool
-	services map[string]*Registration // keyed by wire name
+	mu     sync.Mutex
+	closed bool
+	// services contains the current registrations, keyed by the wire name of the service.
+	services map[string]*Registration
 	// draining holds registrations that are not in the field services, but must also be closed by
 	// Shutdown and Kill. A replaced registration stays in draining until it is closed. A new
 	// version of a service stays there until it replaces the current version.
@@ -76,7 +77,7 @@ type Server struct {
 
 // ServerStats counts the frames that a server has dropped since it was created, by reason. It also
 // counts the stream messages that are waiting to be read. As in psrpc, the server does not respond
-// to a dropped frame. For many dropped frames, these counters are therefore the only sign.
+// to a dropped frame. For many dropped frames, these counters are therefore the only evidence.
 type ServerStats struct {
 	// BadFrames is the number of frames that could not be decoded, or whose kind of message does
 	// not belong on their channel.

@@ -42,8 +42,8 @@ func (p *announcerPool) deadline(now time.Time, announceAfter uint32) int64 {
 	return int64(now.Sub(p.epoch) + after)
 }
 
-// start returns an announcer for the request c. It announces the request at the time c.announceAt,
-// unless it is passed to stop earlier.
+// start returns an announcer for the request c. The announcer announces the request at the time
+// c.announceAt, unless it is passed to stop earlier.
 func (p *announcerPool) start(c *serverCall) *announcer {
 	a, ok := p.pool.Get().(*announcer)
 	if !ok {
@@ -56,7 +56,7 @@ func (p *announcerPool) start(c *serverCall) *announcer {
 	return a
 }
 
-// stop ends the use of an announcer.
+// stop stops the timer of an announcer and returns the announcer to the pool.
 func (p *announcerPool) stop(a *announcer) {
 	a.timer.stop()
 	a.call.Store(nil)
@@ -83,7 +83,8 @@ func (a announcement) serve() {
 	claim := wire.ClaimRequest{RequestID: c.requestID, ServerID: server.wireID, Affinity: 1, Handling: true}
 	frame, err := claim.AppendFrame(nil)
 	if err != nil {
-		return // cannot happen: AppendFrame fails only if an ID is not valid UTF-8
+		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
+		return
 	}
 	ctx := lazyctx.Context{Parent: &c.context, Expiry: time.Now().Add(server.options.timeout)}
 	defer ctx.Cancel()

@@ -26,7 +26,8 @@ import (
 type serverCall struct {
 	endpoint *endpoint
 	plan     *serverPlan
-	// token is the result of endpoint.inFlight.Enter for this request.
+	// token is the token that endpoint.inFlight.Enter returned for this request. It must be passed
+	// to Leave when the request has ended.
 	token *lifecycle.Token
 	requestClock
 	// context is the context passed to the handler.
@@ -42,7 +43,7 @@ type serverCall struct {
 	body     []byte
 	metadata map[string]string
 
-	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
+	// subscribers is the number that endpoint.subscribers returned when the request arrived.
 	subscribers uint32
 	// expanded is the number of bytes that are reserved in Server.decompressed for the request.
 	expanded uint32
@@ -97,7 +98,8 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	}
 	c.subscribers = e.subscribers()
 	if max(len(frame), expanded) > largeFrame {
-		c.requestID = bytes.Clone(c.requestID) // so that only c.body keeps the frame in memory
+		// The request ID is copied so that only c.body keeps the frame in memory.
+		c.requestID = bytes.Clone(c.requestID)
 	}
 	c.takeExpanded(expanded)
 	r.running.add(c.requestID, &c.context)
@@ -171,7 +173,8 @@ func (c *serverCall) serve() {
 	}
 	defer func() {
 		if parked {
-			return // another goroutine may already be using c
+			// After the grant, another goroutine uses c. It may have started already.
+			return
 		}
 		defer c.finish()
 		if announcer != nil {
@@ -188,8 +191,8 @@ func (c *serverCall) serve() {
 	answered = true
 }
 
-// acquireLimits counts the request for the concurrency limits of the server and of the method. It
-// returns false if either limit has been reached.
+// acquireLimits counts the request towards the concurrency limits of the server and of the method.
+// It returns false if either limit has been reached.
 func (c *serverCall) acquireLimits() bool {
 	server, method := &c.plan.server.semaphore, &c.plan.handler.semaphore
 	if !server.TryAcquire() {
@@ -223,7 +226,8 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 		return c.run(c.claim.request), false
 	}
 	if c.refused && c.sendsClaim() {
-		return nil, false // another server may have enough memory
+		// The server sends no claim, because another server may have enough memory for the request.
+		return nil, false
 	}
 	if c.refused {
 		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
@@ -301,8 +305,8 @@ func (c *serverCall) sendsClaim() bool {
 
 // obtainGrant sends a claim if the client expects one. granted reports whether the server may
 // handle the request. This is the case if the client has selected this server, or if no grant is
-// needed. If the client has not decided yet, decided is false. The request is then parked, and the
-// caller must not use c any more.
+// needed. If the client has not decided yet, decided is false. The request then waits for the
+// client's decision, and the caller must not use c any more.
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	if c.sendsClaim() && !c.sendClaim(request) {
 		return false, true
@@ -408,7 +412,7 @@ func (c *serverCall) sendResponse(frame []byte) {
 	}
 }
 
-// tooLargeFrame returns an error response that replaces a response in a frame too large for the
+// tooLargeFrame returns an error response that replaces a response whose frame is too large for the
 // bus. If the response was an error, its code is kept, its text is shortened, and its details are
 // left out. tooLarge is the error that the bus returned.
 func (c *serverCall) tooLargeFrame(frame []byte, tooLarge error) []byte {

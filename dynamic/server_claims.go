@@ -26,8 +26,8 @@ const (
 // request has no goroutine.
 type pendingClaims struct {
 	options *serverOptions
-	// evicted is called, while mu is not held, for each request that was removed because of a
-	// limit.
+	// evicted is called for each request that was removed because of a limit. mu is not held during
+	// the call.
 	evicted func(claim *pendingClaim)
 
 	mu sync.Mutex
@@ -55,13 +55,13 @@ type pendingClaim struct {
 	requestID string
 	size      int
 	timer     *time.Timer
-	// request is the decoded message while the request is parked. Only the claimant uses this
-	// field.
+	// request is the decoded message of a call that waits for a grant. Only the code that handles
+	// the call uses this field.
 	request wire.Body
 
 	element *list.Element
 	// parked reports whether the claim has been sent and the request has no goroutine any more.
-	// Before that, the goroutine that sends the claim learns the decision from the method park.
+	// Before that, the goroutine that sends the claim gets the decision from the method park.
 	parked           bool
 	decided, granted bool
 }
@@ -102,9 +102,9 @@ func (p *pendingClaims) evict(claim *pendingClaim) {
 	}
 }
 
-// removeExcessLocked removes the oldest requests while there are too many or while they are too
-// large together. It returns the removed requests. The latest request is kept even if it alone is
-// too large.
+// removeExcessLocked removes the oldest requests until neither their number nor their total size
+// exceeds its limit. It returns the removed requests. The latest request is kept even if it is too
+// large on its own.
 func (p *pendingClaims) removeExcessLocked() (removed []*pendingClaim) {
 	for p.arrivals.Len() > p.options.maxPendingClaims ||
 		p.bytes > p.options.maxPendingClaimBytes && p.arrivals.Len() > 1 {
@@ -194,7 +194,7 @@ func (p *pendingClaims) decideLocked(claim *pendingClaim, granted bool) bool {
 	return true
 }
 
-// release passes the decision to the claimant if the request is parked. It may read c.parked
+// release passes the decision to the request if the request is waiting for it. It may read c.parked
 // without a lock, because this field does not change after the decision.
 func (c *pendingClaim) release() {
 	if c.parked {
@@ -215,7 +215,7 @@ type claimOffer struct {
 	// needsGrant reports whether the server waits until the client has selected it.
 	needsGrant bool
 	client     *clientEntry
-	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
+	// subscribers is the number that endpoint.subscribers returned when the request arrived.
 	subscribers uint32
 	affinity    func() float32
 	// acceptDecline reports whether the client understands claims that decline a request.

@@ -11,8 +11,9 @@ import (
 // maxClients and maxClientIDLength limit the memory used by a clientCache. Client IDs arrive over
 // the bus, so without these limits faulty or malicious clients could exhaust the memory.
 const (
-	maxClients        = 10_000
-	maxClientIDLength = 256 // in bytes; clients with longer IDs are not cached
+	maxClients = 10_000
+	// maxClientIDLength is a number of bytes. Clients with longer IDs are not cached.
+	maxClientIDLength = 256
 )
 
 // clientEntry holds the ID and the channels of a client, which are immutable, and the estimated
@@ -26,11 +27,15 @@ type clientEntry struct {
 // clientCache caches the clients of a service. The names of a client's channels thus need not be
 // built for every response. The cache also keeps the offset of each client's clock.
 type clientCache struct {
-	service string // wire name of the service
+	// service is the wire name of the service.
+	service string
 
-	byID sync.Map // maps client IDs to *clientEntry; may be read without mu
+	// byID maps client IDs to *clientEntry. It may be read without holding mu, but mu must be held
+	// to add entries.
+	byID sync.Map
 	mu   sync.Mutex
-	size int // number of entries in byID; entries are added only while mu is held
+	// size is the number of entries in byID.
+	size int
 }
 
 // get returns the entry for a client. It creates the entry if the client is not in the cache.

@@ -87,16 +87,17 @@ func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceS
 	}
 	frame, err := presence.AppendFrame(nil)
 	if err != nil {
-		return // unreachable: server IDs and channel names are valid UTF-8
+		// This cannot happen, because server IDs and channel names are valid UTF-8.
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
 	defer cancel()
-	// If the announcement is lost, clients learn of this server when it answers a call.
+	// If the announcement is lost, clients discover this server when it responds to a call.
 	_ = r.server.bus.Publish(ctx, channel, frame, nil)
 }
 
-// isAnnounced reports whether the server announces the channel of e. It does not if another version of
-// the service has taken over the channel.
+// isAnnounced reports whether the server announces the channel of e. The server does not do so if
+// another version of the service has taken over the channel.
 func (e *endpoint) isAnnounced() bool {
 	return announcesServers(e.plan.method) && e.inbound.current() == e
 }

@@ -42,9 +42,11 @@ func declineRefused(e *endpoint, frame []byte) {
 func (r *refusedRequest) serve() {
 	frame, err := r.claim.AppendFrame(nil)
 	if err != nil {
-		return // cannot happen: the IDs are valid UTF-8
+		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
+		return
 	}
 	ctx := lazyctx.Context{Parent: r.server.ctx, Expiry: time.Now().Add(r.server.options.timeout)}
 	defer ctx.Cancel()
-	_ = r.server.publishToClient(&ctx, r.method, r.client.claims, frame) // publishToClient logs the error
+	// The error can be ignored, because publishToClient has already logged it.
+	_ = r.server.publishToClient(&ctx, r.method, r.client.claims, frame)
 }

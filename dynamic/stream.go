@@ -251,8 +251,9 @@ func (s *stream) intercept(chain *streamChain) {
 // streamMessage is a received message. The acknowledgement must contain the same request ID and
 // times.
 type streamMessage struct {
-	requestID      []byte
-	sentAt, expiry int64 // Unix times in nanoseconds, on the sender's clock
+	requestID []byte
+	// sentAt and expiry are Unix times in nanoseconds, according to the sender's clock.
+	sentAt, expiry int64
 	// deadline is the time at which the sender stops waiting for an acknowledgement, measured from
 	// the start of the stream.
 	deadline time.Duration
@@ -267,9 +268,9 @@ type streamMessage struct {
 type streamConsumer interface {
 	// canDeliver reports whether deliver would return without waiting.
 	canDeliver() bool
-	// deliver waits until the message is in the user's channel. If expired receives a value first
-	// while the stream is open, deliver gives up. delivered reports whether the message is in the
-	// channel. reads is false if the user no longer reads messages.
+	// deliver waits until the message is in the user's channel. While the stream is open, deliver
+	// gives up as soon as it receives a value from the channel expired. delivered reports whether
+	// the message is in the user's channel. reads is false if the user no longer reads messages.
 	deliver(message proto.Message, expired <-chan time.Time) (delivered, reads bool)
 	// finish closes the user's channel. The pump calls it after the last call to deliver.
 	finish()

@@ -45,8 +45,8 @@ func (c *streamClock) deadline(frame *wire.Stream, now time.Time, arrived time.D
 	return arrived + lifetime - age
 }
 
-// passed records that all further frames were sent after the given time, which is measured from the
-// start of the stream.
+// passed records that all further frames were sent after a certain time. sent is this time,
+// measured from the start of the stream.
 func (c *streamClock) passed(sent time.Duration) {
 	if c.ordered && int64(sent) > c.sentAfter.Load() {
 		c.sentAfter.Store(int64(sent))
@@ -63,8 +63,8 @@ func (c *streamClock) age(now, sent time.Time, arrived, lifetime time.Duration) 
 	}
 	minimum, known := c.offset.MinDelay(now)
 	minimum = min(minimum, delay)
-	// A sender sets the time in a frame and then waits for its turn to send the frame. It waits no
-	// longer than for the lifetime.
+	// oldest is the maximum age that the frame can have. It includes lifetime, because a sender
+	// sets the time in a frame first and then waits up to lifetime for its turn to send the frame.
 	oldest := arrived - time.Duration(c.sentAfter.Load()) + lifetime + clockskew.Tolerance
 	switch {
 	case delay < 0:

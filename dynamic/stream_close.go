@@ -71,7 +71,8 @@ func (s *stream) sendClose(cause error) error {
 		Op: wire.StreamClose, Code: string(code), Error: text, Details: closeDetails(cause),
 	}
 	frame, err := last.AppendFrame(nil)
-	if err != nil { // the details cannot be encoded, so only code and text are sent, as in psrpc
+	// If the details cannot be encoded, only the code and the text are sent, as in psrpc.
+	if err != nil {
 		last.Details = nil
 		if frame, err = last.AppendFrame(nil); err != nil {
 			return errors.NewErrorf(errors.Internal, "close of stream %s cannot be encoded: %w", s.method.FullName(), err)
@@ -94,7 +95,7 @@ func (s *stream) sendClose(cause error) error {
 }
 
 // sendTooLarge replaces a close frame that is too large for the bus. It sends a close frame with a
-// shortened text and without details, so that the other side learns that the stream is closed.
+// shortened text and without details, so that the other side is told that the stream is closed.
 func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
 	last.Details = nil
 	last.Error = transport.ShortenError(last.Error, fmt.Errorf("close of stream %s: %w", s.method.FullName(), tooLarge))

@@ -35,7 +35,7 @@ func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Dura
 // MULTI routing have none either, because the other side consists of several servers.
 func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
 
-// keepaliveInterval returns the interval for the given argument of WithKeepalive. It returns 0 if
+// keepaliveInterval returns the interval for an argument of WithKeepalive. It returns 0 if
 // keepalives are disabled.
 func keepaliveInterval(option time.Duration) time.Duration {
 	switch {
@@ -69,8 +69,8 @@ func (s *stream) startKeepalive(local, remote time.Duration) {
 	(&keepalive{stream: s, interval: interval, timeout: maxMissedKeepalives * interval}).start(interval)
 }
 
-// startIdleTimeout makes the stream close if no frame arrives for the given time. It does nothing
-// if timeout is 0.
+// startIdleTimeout makes the stream close if no frame arrives for the duration timeout. It does
+// nothing if timeout is 0.
 func (s *stream) startIdleTimeout(timeout time.Duration) {
 	if timeout > 0 {
 		(&keepalive{stream: s, timeout: timeout}).start(timeout)
@@ -110,8 +110,8 @@ func (k *keepalive) check() {
 	k.reschedule()
 }
 
-// ping sends a ping. Errors can be ignored: if the bus cannot reach the other side, no frames
-// arrive from there either, and the method check will close the stream.
+// ping sends a ping. It ignores errors. If the bus cannot reach the other side, no frames arrive
+// from there either, so the method check will close the stream.
 func (k *keepalive) ping() {
 	s := k.stream
 	requestID, now := id.NewRequest(), time.Now()

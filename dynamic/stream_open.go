@@ -38,7 +38,8 @@ func openStream[Send, Recv proto.Message](
 	}
 	typed := newTypedStream[Send, Recv](s)
 	s.intercept(chain)
-	if err := p.conn.goTracked(s.pump); err != nil { // Conn.Close waits for the pump
+	// The conn tracks the goroutine of the pump, so that Conn.Close waits for it.
+	if err := p.conn.goTracked(s.pump); err != nil {
 		s.release()
 		chain.finish(err)
 		return nil, err
@@ -112,7 +113,8 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 		return nil, err
 	}
 	if s.opening.keepalive.Load() == 0 {
-		s.windowSlots = nil // no window without keepalives; see WithStreamWindow
+		// A server without keepalives may be a psrpc server, which could drop messages of a window.
+		s.windowSlots = nil
 	}
 	server := c.server
 	s.opening.server.Store(&server)

@@ -10,10 +10,10 @@ import (
 
 // streamOpening is the state of the request that opens a client's stream. The request is handled
 // like a single call without a message: servers claim it, and the client grants it to one of them.
-// The response is the acknowledgement or the close frame of that server, which is put into the
-// inbox.
+// The response is the acknowledgement or the close frame of that server. onAck or onRefused puts it
+// into the inbox.
 type streamOpening struct {
-	// id is the request ID of the open request.
+	// id is the ID of the request to open the stream.
 	id    id.Call
 	inbox *callInbox
 	// keepalive is the keepalive interval that the server has announced, in nanoseconds. It is 0

@@ -47,7 +47,8 @@ func (s *stream) handleOp(frame *wire.Stream, expanded int, now time.Time, arriv
 		s.onAck(frame)
 	case wire.StreamClose:
 		s.onRemoteClose(frame)
-	case wire.StreamPing: // lastRecv has already been updated
+	case wire.StreamPing:
+		// The method receive has already set lastRecv. Only the clock still needs the ping.
 		s.clock.deadline(frame, now, arrived)
 	default:
 		s.counters.unmatched.Add(1)

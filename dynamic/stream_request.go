@@ -18,16 +18,17 @@ import (
 type streamRequest struct {
 	endpoint *endpoint
 	plan     *serverPlan
-	// token is the result of endpoint.inFlight.Enter for this request.
+	// token is the token that endpoint.inFlight.Enter returned for this request. It must be passed
+	// to Leave when the request has ended.
 	token   *lifecycle.Token
 	request wire.Stream
 	requestClock
 	// context ends when the request expires, when the client cancels the request, or when the
 	// context of the registration ends.
 	context lazyctx.Context
-	// subscribers is the result of endpoint.subscribers at the time when the request arrived.
+	// subscribers is the number that endpoint.subscribers returned when the request arrived.
 	subscribers uint32
-	// claim is the entry of the request among the server's pending claims. It is nil if the method
+	// claim is the entry of the request in the server's pending claims. It is nil if the method
 	// does not require a claim.
 	claim *pendingClaim
 	// granted reports whether the client has selected this server.
@@ -92,8 +93,8 @@ func (req *streamRequest) deregister() {
 	}
 }
 
-// end cancels the context of the request and deregisters the request. The caller must still pass the
-// token of the request to endpoint.inFlight.Leave. end does not close the stream.
+// end cancels the context of the request and deregisters the request. It does not close the stream.
+// It also does not call endpoint.inFlight.Leave, because the handler may still have to run.
 func (req *streamRequest) end() {
 	req.context.Cancel()
 	req.deregister()
@@ -121,7 +122,8 @@ func (req *streamRequest) countUngranted() {
 func (req *streamRequest) serve() {
 	parked := false
 	defer func() {
-		if !parked { // otherwise, another goroutine may already be using req
+		// After the grant, another goroutine uses a parked request. It may have started already.
+		if !parked {
 			req.endpoint.inFlight.Leave(req.token)
 		}
 	}()
@@ -140,9 +142,9 @@ func (req *streamRequest) serve() {
 	}
 }
 
-// acquireLimits counts the stream for the server's limits of open streams. It returns an error if a
-// limit has been reached. It is called after the grant, so that requests that are never granted do
-// not count.
+// acquireLimits counts the stream towards the server's limits on open streams. It returns an error
+// if a limit has been reached. It is called after the grant, so that requests that are never
+// granted do not count.
 func (req *streamRequest) acquireLimits() error {
 	server := req.plan.server
 	if !server.streams.TryAcquire() {
@@ -169,7 +171,8 @@ func (req *streamRequest) releaseLimits() {
 func (req *streamRequest) refuse(err error) {
 	defer req.end()
 	req.plan.server.stats.refused.Add(1)
-	_ = req.newStream().Close(err) // if the close frame is lost, the client's request times out
+	// The error can be ignored. If the close frame is lost, the client's request times out.
+	_ = req.newStream().Close(err)
 }
 
 // accept runs the interceptors and acknowledges the request. It returns the open stream and a
@@ -182,7 +185,8 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	s = req.newStream()
 	handle = req.plan.handler.stream.newTyped(s)
 	if err := req.intercept(s); err != nil {
-		_ = s.Close(err) // if the close frame is lost, the client's request times out
+		// The error can be ignored. If the close frame is lost, the client's request times out.
+		_ = s.Close(err)
 		return nil, nil
 	}
 	if !req.establish(s) {
@@ -211,8 +215,8 @@ func (req *streamRequest) intercept(s *stream) error {
 }
 
 // sendClaim sends a claim. It returns true if the client has not selected a server yet. In that
-// case the request is parked, and the caller must not use req any more. Otherwise, sendClaim sets
-// req.granted, and ends the request if the client has not selected this server.
+// case, the request waits for the grant, and the caller must not use req any more. Otherwise,
+// sendClaim sets req.granted, and ends the request if the client has not selected this server.
 func (req *streamRequest) sendClaim() (parked bool) {
 	offer := claimOffer{
 		plan:        req.plan,
@@ -245,7 +249,8 @@ func (req *streamRequest) newStream() *stream {
 	r, bound := req.plan.registration, req.plan.handler.stream
 	window := bound.window
 	if req.request.Keepalive == 0 {
-		window = 0 // no window without keepalives; see WithStreamWindow
+		// A client without keepalives may be a psrpc client, which could drop messages of a window.
+		window = 0
 	}
 	s := newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,

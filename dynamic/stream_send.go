@@ -58,7 +58,9 @@ func (s *stream) send(message proto.Message, opts []StreamOption) error {
 		return err
 	case <-o.done:
 		s.complete(m.id, s.withFacts(errors.FromContext(o.ctx.Err()), transport.ContextReason(o.ctx.Err())))
-		return <-m.result // complete has just put the error there, unless there already was a result
+		// The method complete has put the error into the channel, unless the channel already
+		// contained a result.
+		return <-m.result
 	}
 }
 

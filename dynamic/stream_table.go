@@ -16,8 +16,9 @@ var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "stream id is alrea
 type streamTable struct {
 	counters *streamCounters
 
-	mu      sync.RWMutex
-	streams map[string]*stream // keyed by stream ID
+	mu sync.RWMutex
+	// streams contains the open streams, keyed by stream ID.
+	streams map[string]*stream
 }
 
 // add adds a stream to the table. It fails with errStreamExists if the ID is in use, and with

@@ -84,7 +84,8 @@ func (e *UnacknowledgedError) Unwrap() error { return e.Err }
 // noteUnacknowledgedLocked is called when m has failed with err. If m belongs to the send window,
 // its number is added to s.unacknowledged. The caller must hold s.mu.
 func (s *stream) noteUnacknowledgedLocked(m *inFlightMessage, err error) {
-	if m.result != nil { // its Send returns the error
+	// If the message does not belong to the send window, its call to Send returns the error.
+	if m.result != nil {
 		return
 	}
 	if s.unacknowledged == nil {

@@ -344,7 +344,8 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 		return
 	}
 	b.lagging.Store(true)
-	if s.plan.conn.goTracked(s.deliverBacklog) != nil { // the conn is closing and will end the subscription
+	// If goTracked fails, the conn is closing and will end the subscription.
+	if s.plan.conn.goTracked(s.deliverBacklog) != nil {
 		s.inFlight.Leave()
 	}
 }

@@ -48,7 +48,8 @@ func CodeFromTwirp(code twirp.ErrorCode) ErrorCode {
 		return Unimplemented
 	}
 	if twirp.IsValidErrorCode(code) {
-		return ErrorCode(code) // the other codes have the same value in both packages
+		// All other codes have the same value in Twirp and in this package.
+		return ErrorCode(code)
 	}
 	return Unknown
 }

@@ -12,7 +12,7 @@ func camelCase(name string) string {
 		case c == '_' && i == 0:
 			out = append(out, 'X')
 		case c == '_' && i+1 < len(name) && isLower(name[i+1]):
-			// The underscore is removed, and the next letter is converted to upper case.
+			// The underscore is left out. The next case converts the letter after it to upper case.
 		case isLower(c) && (i == 0 || name[i-1] == '_' || isDigit(name[i-1])):
 			out = append(out, c-'a'+'A')
 		default:

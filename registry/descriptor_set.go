@@ -72,7 +72,8 @@ func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*des
 	files = slices.Clone(files)
 	added := make(map[string]bool)
 	var problems []error
-	for i := 0; i < len(files); i++ { // files grows in the loop
+	// This loop does not use range, because it appends to files.
+	for i := 0; i < len(files); i++ {
 		for _, path := range files[i].GetDependency() {
 			if s.has(path) || added[path] {
 				continue

@@ -17,7 +17,8 @@ const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made b
 func (l *problemList) explain(sources map[string]string) {
 	for _, problem := range *l {
 		text := problem.Err.Error()
-		if strings.Contains(text, "not yet fully supported") { // the parser's error for editions
+		// The parser uses these words for sources with an edition that it does not support.
+		if strings.Contains(text, "not yet fully supported") {
 			problem.Err = fmt.Errorf("%w; %s", problem.Err, useDescriptorSet)
 		}
 		if _, imported := sources[psrpcOptionsPath]; !imported && strings.Contains(text, "unknown extension psrpc.options") {
@@ -49,20 +50,22 @@ func builtinInPlace(sources map[string]string, file string) string {
 var definedBefore = regexp.MustCompile(`^(.+ already defined at )(.+?):(\d+):(\d+)(;.*)?$`)
 
 // orderDuplicates changes the errors for symbols that are declared more than once. The parser links
-// files in no particular order, and reports each declaration but the first that it meets.
-// orderDuplicates changes the errors as if the parser had met the declarations in the order of
+// files in no particular order, and reports every declaration except the one that it links first.
+// orderDuplicates changes the errors as if the parser had linked the declarations in the order of
 // their positions.
 func (l *problemList) orderDuplicates() {
 	var others problemList
-	declarations := make(map[string]problemList) // keyed by the text before the position
+	// The keys of declarations are the error texts up to the position.
+	declarations := make(map[string]problemList)
 	for _, problem := range *l {
 		match := definedBefore.FindStringSubmatch(problem.Err.Error())
 		if match == nil {
 			others.add(problem)
 			continue
 		}
-		line, _ := strconv.Atoi(match[3])   // cannot fail: the expression matches digits only
-		column, _ := strconv.Atoi(match[4]) // cannot fail, for the same reason
+		// Atoi cannot fail, because these parts of the regular expression match only digits.
+		line, _ := strconv.Atoi(match[3])
+		column, _ := strconv.Atoi(match[4])
 		first := &SchemaError{File: match[2], Line: line, Column: column, Err: problem.Err}
 		declarations[match[1]] = append(declarations[match[1]], problem, first)
 	}

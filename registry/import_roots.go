@@ -6,7 +6,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ImportRoots joins several directories of .proto files to one file system for
+// ImportRoots joins several directories of .proto files into one file system for
 // [Registry.ParseProto], as several -I flags do for protoc:
 //
 //	files := registry.ImportRoots(os.DirFS("protos"), os.DirFS("third_party/googleapis"))

@@ -16,9 +16,12 @@ type LoadOption func(*loadOptions)
 
 // loadOptions is the configuration of a Registry. The zero value is the default configuration.
 type loadOptions struct {
-	wireNames     map[string]string // maps full service names to wire names
-	maxSourceSize int               // bytes; 0 means DefaultMaxSourceSize
-	logger        *slog.Logger      // nil means slog.Default()
+	// wireNames maps the full names of services to their wire names.
+	wireNames map[string]string
+	// maxSourceSize is a number of bytes. If it is 0, DefaultMaxSourceSize applies.
+	maxSourceSize int
+	// logger is the logger for notices. If it is nil, slog.Default() is used.
+	logger *slog.Logger
 }
 
 // WithWireNames sets the names of services on the bus. The keys are full names of services, and the

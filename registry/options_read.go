@@ -14,7 +14,7 @@ import (
 // optionsField is the field number of the psrpc extension in google.protobuf.MethodOptions.
 const optionsField protowire.Number = 2198
 
-// Field numbers of psrpc.Options.
+// These are the field numbers of psrpc.Options.
 const (
 	fieldSubscription protowire.Number = 1
 	fieldTopics       protowire.Number = 2
@@ -26,7 +26,7 @@ const (
 	fieldType         protowire.Number = 8
 )
 
-// Field numbers of psrpc.TopicParamOptions.
+// These are the field numbers of psrpc.TopicParamOptions.
 const (
 	fieldGroup        protowire.Number = 1
 	fieldNames        protowire.Number = 2
@@ -36,12 +36,16 @@ const (
 // methodOptions holds the psrpc options of a method. The zero value represents a method without
 // options.
 type methodOptions struct {
-	present      bool // whether the method has psrpc options, which may be empty
+	// present reports whether the method has psrpc options. The options may be empty.
+	present      bool
 	subscription bool
 	topics       bool
 	stream       bool
-	routingType  int32            // enum value of the option "type"
-	routingOneof protowire.Number // field number of the last member of the oneof "routing", or 0
+	// routingType is the enum value of the option "type".
+	routingType int32
+	// routingOneof is the field number of the option of the oneof "routing" that was read last. It
+	// is 0 if no such option has been read.
+	routingOneof protowire.Number
 	group        string
 	topicNames   []string
 	singleServer bool

@@ -16,7 +16,7 @@ import (
 // (google/protobuf/...) and the psrpc options are built in; the options can be imported as
 // "options.proto" or as "psrpc/options.proto". A file in fsys takes precedence over a built-in file
 // with the same path. Imports that are neither in fsys nor built in are resolved from the generated
-// Go code in the program. [ImportRoots] joins several directories to one fsys. The descriptors
+// Go code in the program. [ImportRoots] joins several directories into one fsys. The descriptors
 // retain the comments and positions of the sources.
 //
 // Mistakes in the sources are reported as errors of type *[SchemaError] with file, line and column.

@@ -40,7 +40,8 @@ func loadSources(user sourceTree, names []string) (map[string]string, error) {
 type loader struct {
 	user    sourceTree
 	sources map[string]string
-	imports []importStatement // not yet loaded
+	// imports contains the import statements whose files have not been loaded yet.
+	imports []importStatement
 	missing problemList
 	syntax  problemList
 }
@@ -107,7 +108,8 @@ type position struct{ line, column int }
 // importPositions returns the positions of the import statements in a file, keyed by the index of
 // the import.
 func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position {
-	const dependencyField = 3 // field number of dependency in google.protobuf.FileDescriptorProto
+	// This is the number of the field dependency of google.protobuf.FileDescriptorProto.
+	const dependencyField = 3
 	positions := make(map[int32]position)
 	for _, at := range file.GetSourceCodeInfo().GetLocation() {
 		if path := at.GetPath(); len(path) == 2 && path[0] == dependencyField {
@@ -135,7 +137,8 @@ func (t sourceTree) read(path string) (string, error) {
 	if err != nil {
 		var pathError *fs.PathError
 		if errors.As(err, &pathError) {
-			err = pathError.Err // drop the path: the caller adds it
+			// The path is left out here, because the caller adds it.
+			err = pathError.Err
 		}
 		return "", err
 	}

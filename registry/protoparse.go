@@ -39,12 +39,12 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 
 // relink creates the descriptors of parsed files again, with package protodesc. The descriptors
 // that the parser creates lack what protobuf-go looks for in private methods, such as whether a
-// string must be valid UTF-8 according to the features of an edition. Descriptors from sources and
-// from descriptor sets therefore behave alike. relink returns an error for the few sources that
-// only the parser accepts, such as a MessageSet or a map of enums without a zero value.
+// string must be valid UTF-8 according to the features of an edition. After relink, descriptors
+// from sources behave like those from descriptor sets. relink returns an error for the few sources
+// that only the parser accepts, such as a MessageSet or a map of enums without a zero value.
 //
-// protobuf's own files stay the descriptors of the linked Go code, because proto.Equal treats
-// messages with different descriptors as unequal.
+// For protobuf's own files, relink uses the descriptors of the linked Go code, because proto.Equal
+// treats messages with different descriptors as unequal.
 func relink(parsed []*desc.FileDescriptor) ([]protoreflect.FileDescriptor, error) {
 	linked := new(protoregistry.Files)
 	files := make([]protoreflect.FileDescriptor, len(parsed))

@@ -13,14 +13,18 @@ import (
 // [Registry.FindMessageByURL]). The zero value is an empty registry that is ready to use. A
 // Registry must not be copied after first use.
 type Registry struct {
-	byName     sync.Map // maps full protobuf name to *Service
-	byWireName sync.Map // maps wire name to *Service
+	// byName maps the full protobuf name of each service to its *Service.
+	byName sync.Map
+	// byWireName maps the wire name of each service to its *Service.
+	byWireName sync.Map
 	types      typeIndex
 	// grpcServices contains the full names of the gRPC services that were left out.
 	grpcServices sync.Map
-	options      loadOptions // immutable
+	// options does not change after New has returned.
+	options loadOptions
 
-	mu sync.Mutex // held while services are added or removed
+	// mu is held while services are added or removed.
+	mu sync.Mutex
 }
 
 // New returns an empty registry.
@@ -146,7 +150,8 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 	}
 	for i, s := range services {
 		if registered[i] != s {
-			continue // already registered
+			// The same service is already registered.
+			continue
 		}
 		s.types.registry = r
 		r.types.addFile(s.descriptor.ParentFile())

@@ -49,8 +49,8 @@ func (s *Service) FindExtensionByNumber(
 	return s.types.others().FindExtensionByNumber(message, number)
 }
 
-// serviceTypes finds the messages and extensions in the file of a service and in its imports. All
-// fields except messages, indexOnce and extensions are immutable once the service is in use.
+// serviceTypes finds the messages and extensions in the file of a service and in its imports. The
+// fields file and registry are immutable once the service is in use.
 type serviceTypes struct {
 	file protoreflect.FileDescriptor
 	// registry is the registry to which the service belongs, or nil.

@@ -24,8 +24,10 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"  // driver for nats:// and tls:// URLs
-	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // driver for redis:// and rediss:// URLs
+	// This import registers the driver for nats:// and tls:// URLs.
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	// This import registers the driver for redis:// and rediss:// URLs.
+	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -88,7 +90,8 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.bus, "bus", "redis://127.0.0.1:6379", "`URL` of the bus")
 	flags.StringVar(&s.region, "region", "eu", "`name` of the region that the server serves or the client calls")
 	flags.IntVar(&s.count, "count", 6, "`number` of calls that the client makes")
-	_ = flags.Parse(args[1:]) // Parse exits the program on failure: the flag set uses ExitOnError
+	// Parse returns no error, because the flag set uses ExitOnError.
+	_ = flags.Parse(args[1:])
 	if flags.NArg() > 0 {
 		return settings{}, fmt.Errorf("unexpected argument %q: %s", flags.Arg(0), usage)
 	}

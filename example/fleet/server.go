@@ -40,7 +40,8 @@ func serve(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) e
 	if err := registration.RegisterTopic("Weather", s.region); err != nil {
 		return err
 	}
-	fmt.Printf("%s serves region %s\n", server.ID(), s.region) // clients can now reach the server
+	// Clients can now reach the server.
+	fmt.Printf("%s serves region %s\n", server.ID(), s.region)
 
 	ticker := time.NewTicker(newsInterval)
 	defer ticker.Stop()
@@ -49,7 +50,8 @@ func serve(ctx context.Context, b bus.Bus, reg *registry.Registry, s settings) e
 		case <-ticker.C:
 			news := fmt.Sprintf("%s sent %d greetings", server.ID(), greetings.Load())
 			if err := registration.Publish(ctx, "News", wrapperspb.String(news)); err != nil {
-				fmt.Println("cannot publish to News:", err) // the loop goes on, because the bus reconnects
+				// A later update may succeed, because the bus reconnects.
+				fmt.Println("cannot publish to News:", err)
 			}
 		case <-ctx.Done():
 			deadline, cancel := context.WithTimeout(context.Background(), shutdownTimeout)

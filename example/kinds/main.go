@@ -76,7 +76,8 @@ func serve(server *dynamic.Server, fleet *registry.Service, score float32) (*dyn
 }
 
 func single(ctx context.Context, conn *dynamic.Conn) {
-	for range 3 { // the bus delivers each request to one of the servers
+	// The bus delivers each request to one of the servers.
+	for range 3 {
 		must(client(conn, "Greet").Call(ctx, wrapperspb.String("hello")))
 	}
 	fmt.Println("single:      one server answered each of three calls")
@@ -120,7 +121,8 @@ func subscription(ctx context.Context, conn *dynamic.Conn, service *dynamic.Regi
 	for _, job := range []string{"a", "b", "c", "d"} {
 		check(service.Publish(ctx, "Jobs", wrapperspb.String(job)))
 	}
-	check(dynamic.Publish(ctx, conn, "fleet.Fleet/News", json.RawMessage(`"it rains"`))) // a client can publish, too
+	// A client can publish updates, too.
+	check(dynamic.Publish(ctx, conn, "fleet.Fleet/News", json.RawMessage(`"it rains"`)))
 	fmt.Printf("queue:       two subscribers shared four jobs: %d and %d\n", len(first.Channel()), len(second.Channel()))
 	fmt.Printf("subscribers: every subscriber got %q\n", (<-all.Channel()).GetValue())
 }

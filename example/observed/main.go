@@ -57,7 +57,8 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 
 	b := bus.NewLocal()
 	defer b.Close()
-	server := dynamic.NewServer(b, // the first interceptor is the outermost, next to the bus
+	// On a server, the first interceptor is the one nearest to the bus.
+	server := dynamic.NewServer(b,
 		measured,
 		traced,
 		interceptors.Logging(logger),
@@ -74,10 +75,12 @@ func run(ctx context.Context, out io.Writer, logger *slog.Logger) error {
 	if _, err := server.Register(method.Service(), dynamic.Handlers{"Order": dynamic.Unary(s.take)}); err != nil {
 		return err
 	}
-	conn, err := dynamic.NewConn(b, reg, // the first interceptor is the outermost, next to the caller
+	// On a client, the first interceptor is the one nearest to the code that makes the call.
+	conn, err := dynamic.NewConn(b, reg,
 		measured,
 		interceptors.Retry(),
-		traced, // comes after Retry, so that each attempt has its own span
+		// Tracing comes after Retry, so that each attempt has its own span.
+		traced,
 		interceptors.Logging(logger),
 		breaker.New(),
 		interceptors.AuthToken(interceptors.StaticToken(token)),

@@ -48,7 +48,8 @@ func newDemo(srv *dynamic.Server, url, root string, out io.Writer) (*demo, error
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	d.stopWatching = stop
-	go func() { d.watched <- d.host.Watch(ctx, root) }() // d.close receives the result
+	// The method close receives the result of Watch.
+	go func() { d.watched <- d.host.Watch(ctx, root) }()
 	return d, nil
 }
 
@@ -62,7 +63,8 @@ func (d *demo) close() error {
 
 // run loads, replaces and unloads each plugin. folder contains the built versions.
 func (d *demo) run(ctx context.Context, b bus.Bus, folder string) error {
-	reg := registry.New() // the client parses the .proto source, like any other client
+	// The client gets the schema from the .proto source, as any other client would.
+	reg := registry.New()
 	if err := reg.ParseProto(os.DirFS(filepath.Join(folder, "1", kinds[0].name)), greetings.FileName); err != nil {
 		return err
 	}
@@ -70,7 +72,8 @@ func (d *demo) run(ctx context.Context, b bus.Bus, folder string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // Close always returns nil
+	// The error can be ignored, because the conn is closed in any case.
+	defer func() { _ = conn.Close() }()
 	for _, k := range kinds {
 		c := &caller{conn: conn, method: k.service + "/Greet"}
 		if err := d.load(ctx, k, c, folder); err != nil {
@@ -103,7 +106,7 @@ func (d *demo) replace(ctx context.Context, k kind, c *caller, folder string) er
 	calling, stop := context.WithCancel(ctx)
 	defer stop()
 	called := make(chan error, 1)
-	go func() { called <- c.callUntil(calling.Done(), ctx) }() // the error is received below
+	go func() { called <- c.callUntil(calling.Done(), ctx) }()
 	installed := filepath.Join(d.root, k.name)
 	err := errors.Join(
 		os.Rename(installed, filepath.Join(folder, k.name)),
@@ -159,9 +162,10 @@ func (d *demo) await(ctx context.Context, kind plugin.EventKind) error {
 
 // caller calls one method and records which versions answer.
 type caller struct {
-	conn        *dynamic.Conn
-	method      string
-	first, last string // the versions that answered the first and the last call
+	conn   *dynamic.Conn
+	method string
+	// first and last are the versions that answered the first and the last call.
+	first, last string
 }
 
 func (c *caller) call(ctx context.Context) (answer string, err error) {

@@ -109,7 +109,8 @@ func newHost(srv *dynamic.Server, url string, events func(plugin.Event)) (*plugi
 	}
 	host, err := plugin.NewHost(srv,
 		plugin.WithLoaders(goplugin.NewLoader(), sandboxes, processes),
-		plugin.WithLogger(slog.New(slog.DiscardHandler)), // the demo handles the events itself
+		// The host need not log events, because the demo handles them.
+		plugin.WithLogger(slog.New(slog.DiscardHandler)),
 		plugin.WithEvents(events),
 	)
 	if err != nil {

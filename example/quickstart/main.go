@@ -45,7 +45,8 @@ func run(ctx context.Context) error {
 	normal, _ := service.Method("NormalRPC")
 	fmt.Printf("loaded %s with %d methods\n", service.Name(), len(service.Methods()))
 
-	b := bus.NewLocal() // delivers messages inside this process
+	// This bus delivers messages only inside this process.
+	b := bus.NewLocal()
 	defer b.Close()
 
 	// Serve the service by registering its descriptor and a map of handlers.

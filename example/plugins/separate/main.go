@@ -9,7 +9,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // registers the driver for the host's bus
+	// This import registers the driver for the bus that the host uses.
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process/child"
 	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
