@@ -58,9 +58,9 @@ func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 }
 
 // AuthToken makes a conn send a token in the metadata of each call and stream, as required by
-// servers that use [Auth]. The given function returns the token. A token set with
-// dynamic.WithMetadata takes precedence. If the function is nil, all calls and streams fail with
-// the code invalid_argument, except those to public methods (see [WithPublicMethods]).
+// servers that use [Auth]. A token set with dynamic.WithMetadata takes precedence over the token
+// from the TokenFunc. If the TokenFunc is nil, all calls and streams fail with the code
+// invalid_argument, except those to public methods (see [WithPublicMethods]).
 func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
 	a := newAuth(opts)
 	a.token = token

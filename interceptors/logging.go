@@ -120,7 +120,8 @@ func (l *logging) serve(
 	e := l.begin("call", "server", info)
 	requestInfo, _ := dynamic.RequestInfoFromContext(ctx)
 	e.peer = requestInfo.ClientID
-	e.addMessage("request", request) // log first: the handler may modify the request
+	// Add the request to the log line before calling the handler, which may modify the request.
+	e.addMessage("request", request)
 	returned := false
 	defer e.endOrPanic(ctx, &returned, &err)
 	response, err = handler(ctx, request)

@@ -33,7 +33,7 @@ func (s *loggedStream) Send(message proto.Message, opts ...dynamic.StreamOption)
 func (s *loggedStream) Recv(message proto.Message) error {
 	s.received.Add(1)
 	s.receivedBytes.Add(int64(proto.Size(message)))
-	// Log first: Recv hands the message to the receiver, which may modify it.
+	// Log the message before passing it to the receiver, which may modify the message.
 	s.logMessage("received", message, nil)
 	return s.StreamHandler.Recv(message)
 }

@@ -105,6 +105,7 @@ func redactAny(message protoreflect.Message) {
 		inner = wrapperspb.String(redacted + " " + typeURL)
 		message.Set(urlField, protoreflect.ValueOfString("type.googleapis.com/google.protobuf.StringValue"))
 	}
-	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(inner) // cannot fail: inner was just decoded or created
+	// Marshal cannot fail, because inner has just been decoded or created.
+	encoded, _ := proto.MarshalOptions{AllowPartial: true}.Marshal(inner)
 	message.Set(valueField, protoreflect.ValueOfBytes(encoded))
 }

@@ -139,7 +139,7 @@ func requestedDelay(err error) time.Duration {
 	return retryInfo(err).GetRetryDelay().AsDuration()
 }
 
-// sleep waits for the given time and returns nil. If ctx or streamCtx ends first, sleep returns the
+// sleep waits for the time wait and returns nil. If ctx or streamCtx ends first, sleep returns the
 // corresponding error. streamCtx is nil for calls.
 func sleep(ctx, streamCtx context.Context, wait time.Duration) errors.Error {
 	timer := time.NewTimer(wait)

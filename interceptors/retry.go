@@ -51,10 +51,11 @@ func WithRetryCodes(codes ...errors.ErrorCode) RetryOption {
 }
 
 // WithRetryBudget limits the total number of retries across all calls, so that retries do not make
-// an overload worse. The budget is a token bucket, as in gRPC's retry throttling. It starts full,
-// with the given number of tokens. Each retry removes one token, and each successful call adds
-// ratio tokens. While the bucket is empty, failed calls are not retried. The defaults are 100
-// tokens and a ratio of 0.1. If tokens is zero or negative, the number of retries is not limited.
+// an overload worse. The budget is a token bucket, as in gRPC's retry throttling. tokens is the
+// capacity of the bucket, which is full at first. Each retry removes one token, and each successful
+// call adds ratio tokens. While the bucket is empty, failed calls are not retried. The defaults are
+// 100 tokens and a ratio of 0.1. If tokens is zero or negative, the number of retries is not
+// limited.
 func WithRetryBudget(tokens int, ratio float64) RetryOption {
 	return func(r *retrier) { r.budget = newRetryBudget(tokens, ratio) }
 }
@@ -74,9 +75,9 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 // reports that it did not run the request (see [dynamic.IsUnprocessed]), for example because it has
 // reached a limit. Without this option, Retry repeats such calls of idempotent methods only.
 //
-// Whoever may publish on the response channels of clients can forge such a report while a server
-// runs the request, and make Retry run it again. Use the option only if no one but servers may
-// publish there. docs/security.md has rules for brokers that ensure this.
+// Anyone who may publish on the response channels of clients can forge such a report while a server
+// runs the request. Retry then sends the request again. Use this option only if no one but servers
+// may publish on these channels. docs/security.md has rules for brokers that ensure this.
 func WithTrustedServers() RetryOption {
 	return func(r *retrier) { r.trustedServers = true }
 }

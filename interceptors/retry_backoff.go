@@ -10,7 +10,7 @@ import (
 // backoff computes the delays between attempts. It implements exponential backoff with full jitter.
 type backoff struct{ initial, maximum time.Duration }
 
-// wait returns a random delay below the ceiling for the given number of attempts. If no server was
+// wait returns a random delay below the ceiling, which grows with each attempt. If no server was
 // listening or the bus was down, the delay is at least half of the ceiling. Such attempts usually
 // fail at once, so only the delay slows the retries down.
 func (b backoff) wait(attempts int, err error) time.Duration {

@@ -44,7 +44,7 @@ func checkServices(source *Source, services []Service) error {
 }
 
 // compareService compares the methods of a service in the code with those in the plugin's
-// descriptors. Of the message types, it compares only the names.
+// descriptors. It compares message types only by their names.
 func compareService(wanted *registry.Service, descriptor protoreflect.ServiceDescriptor) error {
 	given, err := registry.NewService(descriptor)
 	if err != nil {
@@ -68,7 +68,7 @@ func compareService(wanted *registry.Service, descriptor protoreflect.ServiceDes
 	return errors.Join(problems...)
 }
 
-// signature describes the properties of a method on which callers and servers must agree.
+// signature describes the properties of a method on which clients and servers must agree.
 func signature(m *registry.Method) string {
 	return fmt.Sprintf("(%s) returns (%s), %s with %s routing, topics %t",
 		m.Input().FullName(), m.Output().FullName(), m.Kind(), m.Routing(), m.Topics())

@@ -76,7 +76,7 @@ func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugi
 		if stillListed {
 			return p, nil
 		}
-		p.release() // p was unloaded in the meantime
+		p.release() // another goroutine has unloaded p before this one acquired it
 	}
 }
 
@@ -207,7 +207,7 @@ func (h *Host) markUnreadable(folder string, err error) error {
 	return withFolder
 }
 
-// markReadable forgets an earlier error about reading the folder.
+// markReadable deletes the error of an earlier attempt to read the folder.
 func (h *Host) markReadable(folder string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -30,7 +30,8 @@ type managedPlugin struct {
 // acquire locks the plugin for changes. It waits until no other goroutine is changing the plugin,
 // and returns an error if ctx ends first.
 func (p *managedPlugin) acquire(ctx context.Context) error {
-	select { // if the lock is free, ctx does not matter
+	// If the lock is free, acquire succeeds even if ctx has already ended.
+	select {
 	case p.lock <- struct{}{}:
 		return nil
 	default:

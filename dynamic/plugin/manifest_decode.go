@@ -91,7 +91,8 @@ func (m *Manifest) check() error {
 	for i, argument := range m.Args {
 		problem(!strings.ContainsRune(argument, 0), "field args: entry %d contains a NUL byte", i+1)
 	}
-	for i, entry := range m.Env { // errors do not repeat entries, because these may contain secrets
+	// The errors do not contain the values of environment variables, because these may be secret.
+	for i, entry := range m.Env {
 		name, _, found := strings.Cut(entry, "=")
 		problem(found && name != "" && !strings.ContainsRune(entry, 0),
 			"field env: entry %d is not of the form name=value", i+1)

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// maxLinks is the maximum number of links that resolve follows. The operating systems themselves do
-// not follow more links.
+// maxLinks is the maximum number of links that resolve follows. No operating system follows more
+// links than this to open a file.
 const maxLinks = 255
 
-// place is where a path leads to in the file system when all links have been followed.
+// place describes where a path leads in the file system after all links have been followed.
 type place struct {
 	// real is the path without links. If the path does not exist, real is the first path on the way
 	// that does not exist.
@@ -28,7 +28,8 @@ func resolve(path string) place {
 	var p place
 	var rest []string
 	for p.real, rest = split(path); len(rest) > 0; {
-		next := filepath.Join(p.real, rest[0]) // also correct for "..": p.real contains no links
+		// Join also handles the element ".." correctly, because p.real contains no links.
+		next := filepath.Join(p.real, rest[0])
 		rest = rest[1:]
 		info, err := os.Lstat(next)
 		if err == nil && info.Mode()&fs.ModeSymlink == 0 {

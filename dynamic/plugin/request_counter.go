@@ -28,7 +28,8 @@ func (c *requestCounter) interceptCall(
 	ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
 ) (proto.Message, error) {
 	succeeded := false
-	defer func() { // a handler that panics is counted as well
+	// The deferred function also counts requests whose handler panics.
+	defer func() {
 		c.handled.Add(1)
 		if !succeeded {
 			c.failed.Add(1)

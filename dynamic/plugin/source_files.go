@@ -99,7 +99,8 @@ func (f *sourceFiles) openRegular(name string) (fs.File, error) {
 // not allowed, explain also describes this problem.
 func explain(name string, err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		err = pathError.Err // the name is enough
+		// The path is omitted, because explain adds the name.
+		err = pathError.Err
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

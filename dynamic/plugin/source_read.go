@@ -53,8 +53,8 @@ func openSource(folder string) (*Source, error) {
 	return readSource(folderFS{root}, folder)
 }
 
-// openFolder opens a plugin's folder. If the path belongs to a FIFO, the dot at its end makes the
-// system return an error at once. Without the dot, the system would wait for a writer.
+// openFolder opens a plugin's folder. It adds a dot to the path in case the path belongs to a FIFO.
+// With the dot, opening a FIFO fails at once. Without it, the system would wait for a writer.
 func openFolder(folder string) (*os.Root, error) {
 	return os.OpenRoot(folder + string(filepath.Separator) + ".")
 }
@@ -66,10 +66,11 @@ type readResult struct {
 }
 
 // openSourceWithin is like openSource, but returns an error if ctx ends first. Reading from a file
-// system that does not answer cannot be interrupted, so it then continues in the background.
+// system that does not respond cannot be interrupted, so it then continues in the background.
 func openSourceWithin(ctx context.Context, folder string) (*Source, error) {
 	read := make(chan readResult, 1)
-	go func() { // nobody waits for this goroutine
+	// No function waits for this goroutine, because reading may never end.
+	go func() {
 		source, err := openSource(folder)
 		read <- readResult{source, err}
 	}()

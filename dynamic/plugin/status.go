@@ -69,7 +69,8 @@ func (h *Host) List() []Status {
 	}
 	h.mu.Unlock()
 	for i := range list {
-		for _, c := range counters[list[i].Name] { // h.mu is not held, because Counts may run plugin code
+		// h.mu must not be held here, because Counts may run the code of a plugin.
+		for _, c := range counters[list[i].Name] {
 			handled, failed := c.Counts()
 			list[i].Handled += handled
 			list[i].Failed += failed

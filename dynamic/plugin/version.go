@@ -90,7 +90,7 @@ func (v *version) onHealth(err error) {
 	if err != nil {
 		event = v.event(Degraded, err)
 	}
-	h.events.Put(event) // Put never blocks, so mu may be held
+	h.events.Put(event) // Put never blocks, so h.mu may be held here
 }
 
 // event returns an event of the given kind about v.

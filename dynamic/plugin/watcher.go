@@ -160,12 +160,13 @@ func (w *watcher) removeOldWatches() {
 	}
 	for _, folder := range w.fsWatcher.WatchList() {
 		if !needed[folder] {
-			_ = w.fsWatcher.Remove(folder) // fails if the folder has been removed
+			_ = w.fsWatcher.Remove(folder) // this fails if the folder has been removed
 		}
 	}
 }
 
-// addFolder adds the folder with the given path and marks it as changed, unless it is already there.
+// addFolder adds a folder to the watched folders and marks it as changed. If the folder is already
+// watched, addFolder does nothing.
 func (w *watcher) addFolder(path string) {
 	if w.folders[path] != nil {
 		return
@@ -179,8 +180,8 @@ func (w *watcher) addFolder(path string) {
 // ago. It returns the time after which debounce must be called again, or 0 if no folder is waiting.
 func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	changed, removed, next := w.ready()
-	// The method unload reads these fields to find out whether a plugin has moved to another
-	// folder. They must therefore be set before it is called.
+	// The method unload reads the fields busy and loadingPlugin to find out whether a plugin has
+	// moved to another folder. They must therefore be set before unload is called.
 	for _, f := range changed {
 		f.busy, f.loadingPlugin = true, readName(f.path)
 	}
@@ -205,7 +206,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 			continue
 		}
 		remaining := interval - time.Since(f.changedAt)
-		if remaining <= 0 && f.refresh(w.fsWatcher) { // there was a change without an event
+		if remaining <= 0 && f.refresh(w.fsWatcher) { // no event has reported this change
 			remaining = interval
 		}
 		switch {

@@ -26,7 +26,7 @@ type breakers struct {
 	key      func(dynamic.RPCInfo) string
 	hook     func(key, from, to string)
 
-	byKey sync.Map // maps string to *breaker
+	byKey sync.Map // maps the key of each breaker to a *breaker
 }
 
 func newBreakers(opts []Option) *breakers {
@@ -98,8 +98,8 @@ func (b *breakers) openError(info dynamic.RPCInfo) error {
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(b.cooldown)})
 }
 
-// errAborted is the outcome of a call that panicked. It has the code Canceled because canceled
-// calls are not counted.
+// errAborted is the outcome of a call that panicked. It has the code Canceled, so that
+// the call is not counted.
 var errAborted = errors.NewErrorf(errors.Canceled, "call did not return")
 
 func (b *breakers) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {

@@ -16,7 +16,8 @@ type breakerMulti struct {
 	info     dynamic.RPCInfo
 
 	mu sync.Mutex
-	// done reports the outcome to the breaker. It is nil if no outcome is pending.
+	// done reports the outcome of the call to the breaker. It is nil before the breaker has allowed
+	// the call and after the outcome has been reported.
 	done    func(error)
 	outcome error
 }
@@ -47,7 +48,7 @@ func (m *breakerMulti) setOutcome(outcome error) {
 	m.outcome = outcome
 }
 
-// report reports the outcome to the breaker, unless it has already been reported.
+// report reports the outcome of the call to the breaker, unless this has already been done.
 func (m *breakerMulti) report() {
 	m.mu.Lock()
 	done, outcome := m.done, m.outcome

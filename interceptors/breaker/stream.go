@@ -10,8 +10,8 @@ import (
 
 // breakerStream counts the opening of a stream as one call. The outcome is known when the first
 // message is sent or received, or when the stream is closed. Until then, breakerStream does not
-// occupy the one trial call that a half-open breaker allows. An open stream may remain silent for a
-// long time.
+// occupy the one trial call that a half-open breaker allows. Otherwise a silent stream could occupy
+// the trial call for a long time.
 type breakerStream struct {
 	dynamic.StreamHandler
 

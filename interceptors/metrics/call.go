@@ -15,7 +15,7 @@ type call struct {
 	*callInstruments
 
 	observer Observer
-	// context is the context of the call, passed to the observer.
+	// context is the context of the call, which is passed to the observer.
 	context context.Context //nolint:containedctx
 	// labels has no spare capacity, so appending to it always copies it.
 	labels  []string

@@ -22,7 +22,7 @@ const (
 	keyReason   = attribute.Key("dynpsrpc.reason")
 	keyPhase    = attribute.Key("dynpsrpc.phase")
 
-	// Names from earlier versions of the semantic conventions.
+	// These names come from earlier versions of the semantic conventions.
 	messageEvent   = "rpc.message"
 	keyMessageType = attribute.Key("rpc.message.type")
 	keyMessageID   = attribute.Key("rpc.message.id")
@@ -36,7 +36,7 @@ type span struct {
 
 	kind            trace.SpanKind
 	noMessageEvents bool
-	sent, received  atomic.Int64 // numbers of messages
+	sent, received  atomic.Int64 // the numbers of messages sent and received
 }
 
 // record calls f and ends the span with the error that f returns. If f panics, record ends the span

@@ -46,7 +46,8 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	if err := checkBuild(source.Content); err != nil {
 		return nil, err
 	}
-	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {}) // removes the copies of hosts that were killed
+	// Hosts that were killed may have left copies, which RemoveStale deletes.
+	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {})
 	folder, err := privatecopy.New(os.TempDir(), copyPrefix)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the plugin: %w", err)

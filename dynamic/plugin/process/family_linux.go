@@ -15,7 +15,7 @@ const killTimeout = time.Second
 
 // killMarked kills all processes whose environment contains mark, and returns when they have ended.
 // It also finds descendants in other process groups and sessions. It repeats the search, because a
-// process may have started another process in the meantime.
+// process may have started another one during the search.
 func killMarked(mark string) {
 	for deadline := time.Now().Add(killTimeout); killOnce(mark) && time.Now().Before(deadline); {
 		<-time.After(time.Millisecond)
@@ -37,7 +37,7 @@ func killOnce(mark string) (found bool) {
 		if err != nil {
 			continue
 		}
-		// The mark is checked again, because the ID may have been given to another process in the
+		// hasMark is called again, because the ID may have been given to another process in the
 		// meantime.
 		if hasMark(folder, mark) {
 			found = process.Kill() == nil || found

@@ -4,7 +4,7 @@ package process
 
 import "log/slog"
 
-// guardian does nothing, because it needs a Unix shell.
+// guardian does nothing on this system, because it would need a Unix shell.
 type guardian struct{}
 
 func startGuardian(*executable, *slog.Logger) *guardian { return nil }

@@ -12,8 +12,9 @@ import (
 )
 
 // guardianScript waits for the end of its input, which comes when the host has died. It then kills
-// the process group whose ID is the last line of the input, and all processes with the mark $1.
-// Finally, it deletes the folder $2. On systems without /proc, it finds no processes with the mark.
+// the process group whose ID is the last line of the input, and all processes whose environment
+// contains $1. On systems without /proc, it finds no such processes. Finally, it deletes the folder
+// $2.
 const guardianScript = `
 trap '' HUP INT TERM
 while read -r line; do group=$line; done
@@ -44,7 +45,8 @@ func startGuardian(e *executable, logger *slog.Logger) *guardian {
 	command := exec.Command("/bin/sh", "-c", guardianScript, "dynpsrpc-guardian", e.mark(), e.folder.Path) //nolint:gosec,noctx // it outlives the host
 	command.Dir = "/"
 	command.Env = []string{"PATH=" + os.Getenv("PATH")}
-	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no signals from the host's terminal
+	// In its own session, the guardian receives no signals from the host's terminal.
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	input, err := command.StdinPipe()
 	if err == nil {
 		err = command.Start()
@@ -66,7 +68,7 @@ func (g *guardian) setGroup(id int) {
 	if id != 0 {
 		line = fmt.Sprintln(id)
 	}
-	_, _ = io.WriteString(g.input, line) // fails if the guardian has been killed
+	_, _ = io.WriteString(g.input, line) // this fails if the guardian has been killed
 }
 
 // dismiss ends the guardian without any cleanup.
@@ -74,7 +76,8 @@ func (g *guardian) dismiss() {
 	if g == nil {
 		return
 	}
-	_ = g.command.Process.Kill() // must come first, because the end of the input starts the cleanup
+	// Kill the guardian before closing its input, because the end of the input starts the cleanup.
+	_ = g.command.Process.Kill()
 	_ = g.input.Close()
 	_ = g.command.Wait()
 }

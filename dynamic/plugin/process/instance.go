@@ -49,7 +49,7 @@ func newInstance(l *Loader, source *plugin.Source, executable *executable, onHea
 	return i
 }
 
-// release frees what the instance holds. It is called when no process is running any more.
+// release frees the resources of the instance. It is called when the process is no longer running.
 func (i *instance) release() {
 	i.cancel()
 	i.guardian.dismiss()
@@ -75,7 +75,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 	defer cancel()
 	out := &output{logger: i.loader.options.logger.With(
 		slog.String("plugin", i.source.Name), slog.String("version", i.source.Version))}
-	readyErr := make(chan error, 1) // receives nil if the process is ready
+	readyErr := make(chan error, 1) // receives nil when the process is ready
 	stdout := func(line []byte) {
 		ready, isReady, err := childproto.ParseReady(line)
 		if !isReady {

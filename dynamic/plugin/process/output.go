@@ -107,7 +107,7 @@ func (o *output) allowLine() (allowed bool, dropped int) {
 	return false, dropped
 }
 
-// lastLines returns the last lines of standard error as a text for an error.
+// lastLines returns the last lines of standard error as part of an error message.
 func (o *output) lastLines() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -107,7 +107,7 @@ func (p *process) signal(send func(pid int) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.reaped {
-		_ = send(p.command.Process.Pid) // fails if the process has just exited
+		_ = send(p.command.Process.Pid) // this fails if the process has just exited
 	}
 }
 

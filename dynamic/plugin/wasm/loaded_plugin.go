@@ -111,7 +111,7 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	}
 	ctx = in.begin(ctx)
 	config := wazero.NewModuleConfig().
-		WithName(""). // instances in the same runtime must not have the same name
+		WithName(""). // without a name, a runtime can have several instances of the module
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
 		WithRandSource(in).

@@ -6,7 +6,8 @@ import "github.com/tetratelabs/wazero/experimental"
 // whether the module tried to exceed the limit. Most programs trap when they get no more memory,
 // but the error of a trap does not show this cause.
 type memory struct {
-	limit int64 // in bytes
+	// limit is the maximum size of the memory, in bytes.
+	limit int64
 	bytes []byte
 	// refused reports whether the current request needed more memory than the limit allows.
 	refused bool

@@ -61,8 +61,8 @@ func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	}
 }
 
-// injected is the state of adding the meter to a module. It holds the numbers of elements that the
-// module has, and records what has been added.
+// injected counts the types, imported functions and globals of a module, and records what has been
+// added to the module.
 //
 // WebAssembly refers to types, functions and globals by index. The added type and the added global
 // are the last of their kind, so the other indexes do not change. The added import cannot be the
@@ -70,16 +70,16 @@ func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 // module's own imports, which increases the index of each defined function by one; see
 // [rewriter.functionIndex].
 type injected struct {
-	// typeCount, importedFunctions and globalCount are numbers of elements in the original module.
-	// importedFunctions does not include the functions that the module defines, so it is also the
-	// index of the added import.
+	// typeCount, importedFunctions and globalCount are the numbers of types, imported functions and
+	// globals in the original module. The added elements follow them, so these numbers are also the
+	// indexes of the added type, import and global.
 	typeCount, importedFunctions, globalCount uint64
 	// hasType, hasImport and hasGlobal report whether the type, the import and the global have been
 	// added.
 	hasType, hasImport, hasGlobal bool
 	// stepMeter, bulkMeter and importMeter are the encoded meter points for stepCost, bulkCost and
-	// importCost. makeMeterPoints sets them before the code section is read, because the numbers of
-	// elements are then known.
+	// importCost. makeMeterPoints sets them before the code section is read. At that time, the
+	// indexes of the added import and the added global are known.
 	stepMeter, bulkMeter, importMeter []byte
 }
 

@@ -48,7 +48,8 @@ func (p *pool) acquire(ctx context.Context) (*instance, error) {
 		<-p.semaphore
 		return nil, err
 	}
-	if ctx.Err() != nil { // a call would fail at once, and the instance would have to be discarded
+	// If ctx has ended, a call would fail at once, and the instance would have to be discarded.
+	if ctx.Err() != nil {
 		p.release(in)
 		return nil, p.acquireError(ctx)
 	}

@@ -39,8 +39,8 @@ func instrument(module []byte) ([]byte, error) {
 // error, the read methods return zero without reading anything. Callers therefore need to check err
 // only inside loops.
 type rewriter struct {
-	// input is the whole part of the module. unread is the rest of input that has not been read
-	// yet.
+	// input is the part of the module to be rewritten. unread is the rest of input, which has not
+	// been read yet.
 	input, unread []byte
 	// output is the copy, including the additions.
 	output []byte
@@ -51,8 +51,8 @@ type rewriter struct {
 	injected *injected
 }
 
-// reset sets the part to be read. To leave room for additions, the capacity of the output is 25
-// percent larger than the part.
+// reset sets the part of the module to be read. To leave room for additions, the capacity of the
+// output is 25 percent larger than the part.
 func (w *rewriter) reset(part []byte) {
 	w.input, w.unread = part, part
 	w.output = make([]byte, 0, len(part)+len(part)/4)
@@ -73,7 +73,7 @@ func (w *rewriter) insert(bytes []byte) {
 	}
 }
 
-// consume calls read. The bytes that read reads from the input are not copied to the output.
+// consume calls the function read. The bytes that it reads are not copied to the output.
 func (w *rewriter) consume(read func()) {
 	w.copyRead()
 	read()

@@ -60,27 +60,29 @@ func (w *rewriter) instruction() byte {
 		w.bulkInstruction()
 	case op == 0xfd:
 		w.simdInstruction()
-	case op == opcodeCall || op == 0xd2: // ref.func
+	case op == opcodeCall || op == 0xd2: // call and ref.func
 		w.functionIndex()
-	case op == 0x23 || op == 0x24: // global.get, global.set
+	case op == 0x23 || op == 0x24: // global.get and global.set
 		w.globalIndex()
 	case op == 0x0e: // br_table
 		w.readVector(func() { w.readUvarint() })
 		w.readUvarint()
-	case op == 0x1c: // select with types
+	case op == 0x1c: // select with explicit types
 		w.skipBytes()
 	case op == 0x43: // f32.const
 		w.skip(4)
 	case op == 0x44: // f64.const
 		w.skip(8)
 	case op <= 0x01, op == 0x05, op == 0x0b, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
-		// No operands: unreachable, nop, else, end, return, drop, select, arithmetic, ref.is_null.
+		// These instructions have no operands: unreachable, nop, else, end, return, drop, select,
+		// arithmetic and ref.is_null.
 	case op >= 0x02 && op <= 0x04, op == 0x0c, op == 0x0d, op >= 0x20 && op <= 0x26, op >= 0x3f && op <= 0x42, op == 0xd0:
-		// Instructions with one operand: blocks (the operand is the type of the block), branches,
-		// access to variables and tables, memory.size, memory.grow, constants, ref.null.
+		// These instructions have one operand: blocks, branches, access to variables and tables,
+		// memory.size, memory.grow, constants and ref.null. The operand of a block is its type.
 		w.readUvarint()
 	case op == 0x11, op >= 0x28 && op <= 0x3e:
-		// Two operands: call_indirect (type and table), loads and stores (alignment and offset).
+		// These instructions have two operands. They are a type and a table for call_indirect, and
+		// an alignment and an offset for loads and stores.
 		w.readUvarint()
 		w.readUvarint()
 	default:
@@ -92,11 +94,14 @@ func (w *rewriter) instruction() byte {
 // bulkInstruction reads the rest of an instruction that starts with opcodeBulk.
 func (w *rewriter) bulkInstruction() {
 	switch op := w.readUvarint(); {
-	case op <= 7: // conversions
+	case op <= 7: // conversions, which have no operands
 	case op == 9, op == 11, op == 13, op >= 15 && op <= 17:
-		// data.drop, memory.fill, elem.drop, table.grow, table.size, table.fill
+		// These instructions have one operand: data.drop, memory.fill, elem.drop, table.grow,
+		// table.size and table.fill.
 		w.readUvarint()
-	case op <= 14: // memory.init, memory.copy, table.init, table.copy
+	case op <= 14:
+		// These instructions have two operands: memory.init, memory.copy, table.init and
+		// table.copy.
 		w.readUvarint()
 		w.readUvarint()
 	default:
@@ -107,14 +112,15 @@ func (w *rewriter) bulkInstruction() {
 // simdInstruction reads the rest of an instruction that starts with the SIMD prefix 0xfd.
 func (w *rewriter) simdInstruction() {
 	switch op := w.readUvarint(); {
-	case op <= 11, op == 92, op == 93: // loads and stores with alignment and offset
+	case op <= 11, op == 92, op == 93: // loads and stores, which have an alignment and an offset
 		w.readUvarint()
 		w.readUvarint()
-	case op == 12, op == 13: // v128.const, i8x16.shuffle
+	case op == 12, op == 13: // v128.const and i8x16.shuffle, whose operands are 16 bytes long
 		w.skip(16)
-	case op >= 21 && op <= 34: // instructions on one lane
+	case op >= 21 && op <= 34: // instructions on one lane, whose operand is the index of the lane
 		w.readByte()
-	case op >= 84 && op <= 91: // loads and stores of one lane
+	case op >= 84 && op <= 91:
+		// Loads and stores of one lane have an alignment, an offset and the index of the lane.
 		w.readUvarint()
 		w.readUvarint()
 		w.readByte()

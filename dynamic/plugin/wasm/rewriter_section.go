@@ -15,32 +15,32 @@ const (
 // defines the ids.
 func (w *rewriter) section(id byte) {
 	switch id {
-	case 0: // custom
+	case 0: // custom section
 		w.customSection()
-	case 1: // types
+	case 1: // type section
 		w.extendVector(w.injected.typeEntry, w.functionType)
-	case 2: // imports
+	case 2: // import section
 		w.extendVector(w.injected.importEntry, func() { w.skipBytes(); w.skipBytes(); w.importEntry() })
-	case 3: // function types
+	case 3: // function section, which contains the type of each function
 		w.readVector(func() { w.readUvarint() })
-	case 4: // tables
+	case 4: // table section
 		w.readVector(w.tableType)
-	case 5: // memories
+	case 5: // memory section
 		w.readVector(func() { w.limits() })
-	case 6: // globals
+	case 6: // global section
 		w.extendVector(w.injected.globalEntry, func() { w.skip(2); w.constantExpression(); w.injected.globalCount++ })
-	case 7: // exports
+	case 7: // export section
 		w.readVector(w.exportEntry)
-	case 8: // start
+	case 8: // start section, which contains the index of a function
 		w.functionIndex()
-	case 9: // element segments
+	case 9: // element section
 		w.readVector(w.elementSegment)
-	case 10: // code, that is, the bodies of functions
+	case 10: // code section, which contains the bodies of the functions
 		w.injected.makeMeterPoints()
 		w.readVector(func() { w.rewriteSized((*rewriter).functionBody) })
-	case 11: // data segments
+	case 11: // data section
 		w.readVector(w.dataSegment)
-	case 12: // number of data segments
+	case 12: // data count section, which contains the number of data segments
 		w.readUvarint()
 	default:
 		w.failf("has an unknown id")
@@ -55,7 +55,8 @@ func (w *rewriter) functionType() {
 	if form := w.readByte(); w.err == nil && form != 0x60 {
 		w.failf("has a type of form %#x: want a function type", form)
 	}
-	for range 2 { // parameters and results
+	// The types of the parameters come first, and then the types of the results.
+	for range 2 {
 		w.readVector(func() {
 			if t := w.readByte(); w.err == nil && !slices.Contains(valueTypes, t) {
 				w.failf("has the unknown value type %#x", t)
@@ -66,14 +67,14 @@ func (w *rewriter) functionType() {
 
 func (w *rewriter) importEntry() {
 	switch kind := w.readByte(); kind {
-	case 0: // function
+	case 0: // import of a function
 		w.injected.importedFunctions++
 		w.readUvarint()
 	case 1:
 		w.tableType()
-	case 2: // memory
+	case 2: // import of a memory
 		w.limits()
-	case 3: // global
+	case 3: // import of a global
 		w.injected.globalCount++
 		w.skip(2)
 	default:
@@ -120,12 +121,12 @@ func (w *rewriter) elementSegment() {
 	passive, explicit, expressions := kind&1 != 0, kind&2 != 0, kind&4 != 0
 	if !passive {
 		if explicit {
-			w.readUvarint() // index of the table
+			w.readUvarint() // the index of the table
 		}
 		w.constantExpression()
 	}
 	if passive || explicit {
-		w.readByte() // kind or type of the elements
+		w.readByte() // the kind or the type of the elements
 	}
 	if expressions {
 		w.readVector(w.constantExpression)
@@ -138,9 +139,9 @@ func (w *rewriter) dataSegment() {
 	switch kind := w.readUvarint(); kind {
 	case 0:
 		w.constantExpression()
-	case 1: // passive: without a memory and an offset
+	case 1: // a passive segment, which has no memory and no offset
 	case 2:
-		w.readUvarint() // index of the memory
+		w.readUvarint() // the index of the memory
 		w.constantExpression()
 	default:
 		w.failf("has a data segment of unknown kind %d", kind)
@@ -169,11 +170,11 @@ func (w *rewriter) customSection() {
 		id := w.readByte()
 		w.rewriteSized(func(names *rewriter) {
 			switch id {
-			case 0: // module name
+			case 0: // the name of the module
 				names.skipBytes()
-			case 1: // function names
+			case 1: // the names of functions
 				names.readVector(func() { names.functionIndex(); names.skipBytes() })
-			case 2: // names of local variables
+			case 2: // the names of local variables
 				names.readVector(func() { names.functionIndex(); names.readVector(func() { names.readUvarint(); names.skipBytes() }) })
 			default:
 				names.unread = nil

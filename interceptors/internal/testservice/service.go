@@ -43,11 +43,11 @@ const source = `
 	  }
 	}`
 
-// The full names of the service's methods.
+// These are the full names of the service's methods.
 const (
 	Ask      = "example.Weather/Ask"
-	Look     = "example.Weather/Look"     // no side effects
-	Set      = "example.Weather/Set"      // idempotent
+	Look     = "example.Weather/Look"     // has no side effects
+	Set      = "example.Weather/Set"      // is idempotent
 	AskThere = "example.Weather/AskThere" // has topics
 	AskAll   = "example.Weather/AskAll"
 	Talk     = "example.Weather/Talk"
@@ -142,7 +142,7 @@ func must(what string, err error) {
 	}
 }
 
-// Call calls a method with the given text and returns the text of the response.
+// Call calls a method with a text as the request and returns the text of the response.
 func (s *Service) Call(ctx context.Context, method, request string, opts ...dynamic.RequestOption) (string, error) {
 	response, err := dynamic.Invoke(ctx, s.Conn, method, wrapperspb.String(request), opts...)
 	if err != nil {

@@ -105,7 +105,9 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	registration, err := m.meter.RegisterCallback(func(_ context.Context, observer metric.Observer) error {
 		for _, source := range sources {
 			source(func(instrument *metrics.Instrument, value float64, labels ...string) {
-				if observable := observables[instrument]; observable != nil { // nil if no source reported it to Watch
+				// If no source reported the instrument when Watch was called, the instrument has no
+				// observable.
+				if observable := observables[instrument]; observable != nil {
 					observer.ObserveFloat64(observable, value, attributes(instrument, labels))
 				}
 			})

@@ -18,11 +18,11 @@ type family struct {
 	kind metrics.Kind
 	help string
 	from origin
-	// accepted contains the keys of the family's instruments. The value is false if Prometheus does
-	// not accept an instrument with these keys.
+	// accepted reports for each combination of keys whether Prometheus accepts an instrument with
+	// these keys.
 	accepted map[string]bool
-	// vectors contains the vectors of the family. Its map key consists of the sorted keys of a
-	// vector.
+	// vectors contains the vectors of the family. The map key of a vector consists of the vector's
+	// sorted keys.
 	vectors map[string]keyedVector
 }
 
@@ -48,8 +48,8 @@ func (f *family) vector(instrument *metrics.Instrument, buckets []float64) vecto
 	return v.vector
 }
 
-// origin says where the values of an instrument come from. The values of one family have one
-// origin, because the same labels could otherwise occur twice.
+// origin describes where the values of an instrument come from. All values of a family have the
+// same origin. Otherwise, two values could have the same labels, which Prometheus does not accept.
 type origin string
 
 const (
@@ -117,7 +117,7 @@ func isAccepted(instrument *metrics.Instrument) bool {
 	return err == nil
 }
 
-// Reasons for which a measurement is not exported.
+// These are the reasons why a measurement is not exported.
 const (
 	refusedInvalid   = "invalid"
 	refusedDuplicate = "duplicate"

@@ -60,8 +60,8 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	return m.register(registerer)
 }
 
-// maxIdentities is the maximum number of names that register tries for an [identity]. Registerers
-// that add different label names to the same registry each need another name.
+// maxIdentities is the maximum number of names that register tries for an [identity]. If
+// several registerers add different label names to the same registry, each needs a different name.
 const maxIdentities = 100
 
 // register registers m, or returns the Metrics that is already registered.
@@ -84,7 +84,8 @@ func (m *Metrics) register(registerer prometheus.Registerer) (*Metrics, error) {
 			}
 			return earlier.Metrics, m.compareBuckets(earlier.Metrics)
 		}
-		// The name may have been taken through a registerer that adds other labels.
+		// Another registerer, which adds other labels, may have used this name. The loop therefore
+		// tries the next name.
 	}
 	return nil, err
 }
@@ -100,10 +101,10 @@ func (m *Metrics) compareBuckets(earlier *Metrics) error {
 	return nil
 }
 
-// identity is a collector without metrics that stands for a Metrics. A registerer accepts only one
-// identity. If it refuses another, its error contains the first. A registerer accepts any number of
-// Metrics, because a Metrics does not describe its metrics. Each scrape would then fail because of
-// duplicate metrics.
+// identity is a collector without metrics that is registered together with a Metrics. A registerer
+// accepts only one identity. When a second one is registered, the error contains the first. Without
+// identities, several Metrics could be registered, because a Metrics does not describe its metrics.
+// Each scrape would then fail because of duplicate metrics.
 type identity struct {
 	*Metrics
 
@@ -209,7 +210,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.refused.Collect(ch)
 }
 
-// collection is one call of Collect.
+// collection is the state of one call to Collect.
 type collection struct {
 	*Metrics
 

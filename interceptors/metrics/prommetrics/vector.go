@@ -52,7 +52,7 @@ func (v counter) observe(_ context.Context, value float64, labels []string) erro
 	switch {
 	case err != nil:
 		return err
-	case !(value >= 0): // also true for NaN
+	case !(value >= 0): // this condition is also true for NaN
 		return errValue
 	}
 	metric.Add(value)

@@ -25,11 +25,11 @@ const (
 	DrainTimeout = 30 * time.Second
 )
 
-// Main implements the main function of a plugin. It opens the bus given by the environment variable
-// DYNPSRPC_BUS and calls register with a server on that bus. Main then reports to the host that the
-// services are ready and waits until the host stops the program. Finally, Main waits for running
-// handlers for up to [DrainTimeout] and returns. If an error occurs, Main writes the error to
-// standard error and exits with status 1.
+// Main implements the main function of a plugin. It opens the bus whose URL is in the environment
+// variable DYNPSRPC_BUS, and calls register with a server on that bus. Main then reports to the
+// host that the services are ready and waits until the host stops the program. Finally, Main waits
+// for running handlers for up to [DrainTimeout] and returns. If an error occurs, Main writes the
+// error to standard error and exits with status 1.
 //
 // When register has returned, Main removes DYNPSRPC_BUS from the environment, so that programs that
 // handlers start do not inherit the password in the URL.
@@ -50,7 +50,8 @@ func Main(register func(ctx context.Context, server *dynamic.Server) error, opts
 	}
 }
 
-// environment is what connects the program to its host. Tests use other values.
+// environment connects the program to its host. Tests replace the environment variables, the
+// standard input and the standard output.
 type environment struct {
 	getenv func(name string) string
 	stdin  io.Reader
@@ -107,7 +108,7 @@ func (env environment) watchHost(stop func()) error {
 	return nil
 }
 
-// openBus opens the bus given by the environment variable DYNPSRPC_BUS.
+// openBus opens the bus whose URL is in the environment variable DYNPSRPC_BUS.
 func (env environment) openBus(ctx context.Context) (bus.Bus, error) {
 	url := env.getenv(childproto.EnvBus)
 	if url == "" {

@@ -10,7 +10,7 @@ import (
 // index in the table. Because the table is sorted, the indexes are the same in all instances,
 // whatever the order in which the handlers are registered.
 type handlerTable struct {
-	methods  []string // sorted
+	methods  []string // the sorted names of the methods
 	handlers []Handler
 }
 

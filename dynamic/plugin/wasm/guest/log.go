@@ -51,7 +51,8 @@ func dropBuiltins(groups []string, attribute slog.Attr) slog.Attr {
 func (h logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h logHandler) Handle(ctx context.Context, record slog.Record) error {
-	attributes := slog.Record{Level: record.Level} // without a time, because the host adds it
+	// This record has no time, because the host adds the time.
+	attributes := slog.Record{Level: record.Level}
 	record.Attrs(func(attribute slog.Attr) bool {
 		attributes.AddAttrs(attribute)
 		return true

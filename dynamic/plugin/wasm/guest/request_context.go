@@ -43,7 +43,7 @@ func (c *requestContext) Err() error {
 }
 
 // Value implements context.Context. It returns the inner context's value for key. Package context
-// calls it to find the inner context. A derived context then needs no goroutine.
+// calls Value to find the inner context, so that a derived context needs no goroutine.
 func (c *requestContext) Value(key any) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()

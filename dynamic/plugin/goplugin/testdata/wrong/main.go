@@ -10,7 +10,7 @@ func init() {
 	}
 }
 
-// Services has another type than the loader requires.
+// Services does not have the type that the loader requires.
 func Services() error { return nil }
 
 func main() {}
