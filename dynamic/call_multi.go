@@ -29,8 +29,8 @@ const maxResponseBytes = 256 << 20
 // responses to the field queue and never block. The calling goroutine takes the responses out of
 // the queue with the method next.
 //
-// The call ends when the route's membership considers it complete (see package selection), when the
-// number of responses in the field expected has arrived, or at its timeout.
+// The call ends when the route's membership considers it complete; see package selection. It also
+// ends when the number of responses in the field expected has arrived, or at its timeout.
 type multiCall struct {
 	plan    *clientPlan
 	route   *route

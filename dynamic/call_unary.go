@@ -22,12 +22,12 @@ import (
 // # Claims and grants
 //
 // Requests for methods with affinity routing and requests to open a stream are broadcast to all
-// servers, but only one server may run each request. Each server therefore claims the request and
-// waits for a grant. The client selects one of the claims and publishes a grant with the ID of the
-// selected server. That server runs the request, and the others drop it.
+// servers. However, only one server may run each request. Each server therefore claims the request
+// and waits for a grant. The client selects one of the claims and publishes a grant with the ID of
+// the selected server. That server runs the request, and the others drop it.
 //
 // A request for a queue method reaches only one server, which the bus selects. A claim and a grant
-// would add two messages and a round trip, so a dynpsrpc server answers immediately if
+// would add two messages and a round trip. A dynpsrpc server therefore responds without them if
 // AnnounceAfter is set in the request. Such a call takes two messages, whereas psrpc needs four. A
 // psrpc server does not know AnnounceAfter and claims the request. The client then grants the
 // request to that server.
@@ -232,8 +232,8 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	state := c.inbox.snapshot()
 	switch {
 	case state.isError() && c.isFinal(state.failure):
-		// An error that arrives after the request has expired was most likely caused by the end of
-		// the handler's context, so it is reported as a timeout.
+		// If the request has expired, the most likely cause of the error is that the handler's
+		// context has ended. The error is therefore reported as a timeout.
 		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}

@@ -24,8 +24,8 @@ type clientPlan struct {
 	defaultRoute *route
 	// cancels records whether the broker denies the cancellations for the service of the method.
 	cancels *cancelReport
-	// presence keeps track of the servers of the service. It is nil if clients of the method need not
-	// know them.
+	// presence keeps track of the servers of the service. It is nil if clients of the method need
+	// not know them.
 	presence *connPresence
 }
 

@@ -27,7 +27,8 @@ import (
 // the bus.
 type Conn struct {
 	bus bus.Bus
-	// rawBus is the bus that was passed to NewConn. The field bus wraps it to limit the size of frames.
+	// rawBus is the bus that was passed to NewConn. The field bus wraps it to limit the size of
+	// frames.
 	rawBus        bus.Bus
 	registry      *registry.Registry
 	options       connOptions
@@ -66,13 +67,13 @@ type Conn struct {
 	warnedServers map[string]bool
 }
 
-// ConnStats holds the numbers of frames that a conn has dropped since it was created, and the
-// number of messages that are waiting to be read. A conn drops frames that it cannot use, without
-// an error or a log entry. There is no caller to which it could return an error. If it logged such
-// frames, any process on the bus could flood the log.
+// ConnStats says how many frames a conn has dropped since it was created, and how many messages are
+// waiting to be read. A conn drops frames that it cannot use, without an error or a log entry.
+// There is no caller to which it could return an error. If it logged such frames, any process on
+// the bus could flood the log.
 type ConnStats struct {
-	// BadFrames counts frames that could not be decoded, that exceeded the conn's maximum frame
-	// size, or whose kind of message does not belong on their channel.
+	// BadFrames counts frames that could not be decoded or that exceeded the conn's maximum frame
+	// size. It also counts frames whose kind of message does not belong on their channel.
 	BadFrames uint64
 	// Unmatched counts claims, responses and stream frames that the conn could not use, usually
 	// because their call or stream has already ended.

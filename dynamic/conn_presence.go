@@ -19,12 +19,12 @@ import (
 // a discovery request when it first uses a method and topic, and after the bus has lost its
 // connection to the broker.
 //
-// If the broker denies access to the channels for these messages, the conn knows only the servers
-// that have answered calls, as it does with psrpc servers.
+// The broker may deny access to the channels for these messages. The conn then knows only the
+// servers that have answered calls, as it does with psrpc servers.
 type connPresence struct {
 	conn    *Conn
 	service string // wire name
-	// announcements receives what servers send to all clients of the service, and answers receives the
+	// announcements receives what servers send to all clients of the service. answers receives the
 	// responses to discovery requests of this conn.
 	announcements, answers transport.LazySubscription
 	denied                 atomic.Bool

@@ -130,9 +130,9 @@ func WithMaxConcurrentRequests(requests int) ServerOption {
 }
 
 // WithMaxPendingClaims limits how many claimed requests the server keeps. A claimed request waits
-// until a grant from the client says which server was selected. If too many requests wait, the server
-// drops the oldest, logs a warning at most once a second, and counts the dropped requests in
-// [ServerStats]. By default, or if requests is zero or negative, the limit is
+// until a grant from the client says which server was selected. If too many requests wait, the
+// server drops the oldest and counts them in [ServerStats]. It logs a warning about this at most
+// once a second. By default, or if requests is zero or negative, the limit is
 // [DefaultMaxPendingClaims].
 func WithMaxPendingClaims(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) {

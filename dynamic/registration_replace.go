@@ -134,9 +134,9 @@ func (r *Registration) endpoint(name string) *endpoint {
 // When the bus delivers a frame, the field target of an inbound says which endpoint receives it.
 // This field is read without a lock, even during the transfer. The first loop gives every inbound a
 // target with a common flag. As long as the flag is false, frames go to the old endpoints. Setting
-// the flag switches all methods at once. A client that has received a response from the new version
-// of one method can thus no longer reach the old version of another method. The second loop removes
-// the flag and the references to the old endpoints.
+// the flag switches all methods at once. Once a client has received a response from the new version
+// of one method, it can thus no longer reach the old version of another method. The second loop
+// removes the flag and the references to the old endpoints.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()

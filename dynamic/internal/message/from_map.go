@@ -73,15 +73,16 @@ func isPlain(value any, depth int) bool {
 }
 
 // wanted describes which values may appear at one place in a message, such as a field or an element
-// of a list. The zero value means that the place is unknown or may hold any JSON value.
+// of a list. The zero value means that nothing is known about these values, or that any JSON value
+// may appear.
 type wanted struct {
 	// kind is the kind of the value. For a list or a map, it is the kind of the elements. It is 0
-	// if the place is unknown.
+	// if the kind is not known.
 	kind protoreflect.Kind
 	// message is the descriptor of the value, or of the elements of a list or a map. It is nil if
 	// the value or the elements are not messages.
 	message protoreflect.MessageDescriptor
-	// elements reports whether the place holds a list or a map.
+	// elements reports whether the value is a list or a map.
 	elements bool
 }
 
@@ -112,7 +113,7 @@ func (w wanted) isFloat() bool {
 		w.isMessage("google.protobuf.FloatValue") || w.isMessage("google.protobuf.DoubleValue")
 }
 
-// holdsJSON reports whether w describes an unknown place or a message with a special JSON form,
+// holdsJSON reports whether w describes an unknown value or a message with a special JSON form,
 // such as google.protobuf.Duration. All other messages are JSON objects with one entry for each
 // field.
 func (w wanted) holdsJSON() bool {
@@ -297,7 +298,7 @@ func (c mapConverter) field(message protoreflect.MessageDescriptor, key string) 
 	return message.Fields().ByTextName(key)
 }
 
-// message converts a message that a map contains.
+// message converts a message found in a map to JSON.
 func (c mapConverter) message(given proto.Message, w wanted) (any, error) {
 	if v := reflect.ValueOf(given); v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, nil //nolint:nilnil // nil stands for JSON's null

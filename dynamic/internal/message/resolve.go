@@ -21,7 +21,7 @@ func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.Message
 	example := t.New()
 	t.GoType, t.DecodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
 	// A generated type has its own descriptor, which may come from another version of the .proto
-	// file, so both descriptors are searched for required fields.
+	// file. Both descriptors are therefore searched for required fields.
 	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor())
 	t.resolver = resolver
 	if isExtensible(descriptor) || isExtensible(example.ProtoReflect().Descriptor()) {

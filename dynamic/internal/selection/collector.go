@@ -25,7 +25,7 @@ type Collector struct {
 	started   time.Time
 	timers    *timer.Pool
 	timer     *time.Timer // ends the selection when it fires; nil if there is no timeout
-	shortened bool        // whether the short-circuit timeout is running
+	shortened bool        // whether Opts.ShortCircuitTimeout is running
 }
 
 // NewCollector returns a Collector without claims. If membership is not nil, the selection is
@@ -70,9 +70,8 @@ func (c *Collector) Timeout() <-chan time.Time {
 }
 
 // HasNew reports whether Add must be called. This is the case if there are claims that Add has not
-// processed yet. If there are any claims, Add must also be called if the number of receivers or the
-// servers of the membership have changed since the last call. For a nil Collector, all claims are
-// new.
+// processed yet. If there are any claims at all, it is also the case after a change of the number
+// of receivers or of the servers of the membership. For a nil Collector, all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
@@ -104,8 +103,8 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	return "", false, c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 }
 
-// startShortCircuit starts the short-circuit timeout if there is an acceptable claim and the
-// timeout is not running yet.
+// startShortCircuit starts the timeout Opts.ShortCircuitTimeout if there is an acceptable claim and
+// this timeout is not running yet.
 func (c *Collector) startShortCircuit() {
 	opts := &c.choice.opts
 	if c.shortened || opts.ShortCircuitTimeout <= 0 || len(c.choice.acceptable) == 0 {

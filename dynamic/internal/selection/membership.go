@@ -54,11 +54,13 @@ func (m *Membership) hiddenServersLocked() int {
 }
 
 // LikelyComplete reports whether no more answers are expected. This is the case if the call is
-// complete. It is also the case if the number of receivers has not changed, and every server that
-// answered the previous call has answered this one with the same weight. A different weight or
-// number of receivers would mean that servers have joined or left. LikelyComplete thus does not
-// wait for servers that never answer. For example, psrpc servers do not answer when they decline a
-// request.
+// complete. It is also the case if the number of receivers is the same as in the previous call, and
+// every server that answered that call has answered this one with the same weight. A different
+// weight or number of receivers would mean that servers have joined or left. If servers have
+// announced themselves on a bus without receiver counts, all of them must also have answered.
+//
+// LikelyComplete does not wait for servers that never answer. For example, psrpc servers do not
+// answer when they decline a request.
 func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -52,12 +52,12 @@ type presences struct {
 	// confirmed reports whether a multi call has waited for psrpc servers, which do not announce
 	// themselves.
 	confirmed bool
-	// watchers holds what each change of the servers wakes.
+	// watchers contains the wake-ups to send after each change.
 	watchers map[queue.Wakeup]struct{}
 }
 
-// presence describes a server that has announced itself. Its fields contain numbers of changes,
-// which the field changes of presences counts from 1.
+// presence describes a server that has announced itself. Its fields are numbers of changes. The
+// field presences.changes counts the changes, starting with 1.
 type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
 	// served the channel when the client sent the discovery request.
@@ -66,8 +66,8 @@ type presence struct {
 	drained uint64
 }
 
-// isExpected reports whether an answer to a call is expected from the server. since is the number of
-// the last change before the call started.
+// isExpected reports whether an answer to a call is expected from the server. since is the number
+// of the last change before the call started.
 func (s presence) isExpected(since uint64) bool {
 	return s.joined <= since && (s.drained == 0 || s.drained > since)
 }
@@ -191,8 +191,8 @@ func (m *Membership) onQuiet() {
 	p.changedLocked()
 }
 
-// Watch prepares for a call whose responders will be added to responders. Until Unwatch is called, the
-// membership wakes w after each change of the servers that have announced themselves.
+// Watch prepares for a call whose responders will be added to responders. Until Unwatch is called,
+// the membership wakes w after each change of the servers that have announced themselves.
 func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -217,9 +217,10 @@ func (m *Membership) Unwatch(w queue.Wakeup) {
 	delete(m.present.watchers, w)
 }
 
-// presentAnsweredLocked reports whether a call has been answered by all servers that have announced
-// themselves, and by all other servers that answered the previous call. It returns false if no
-// server has announced itself, or if others may do so in response to the discovery request.
+// presentAnsweredLocked reports whether all servers that have announced themselves have answered a
+// call. All other servers that answered the previous call must have answered this one too. It
+// returns false if no server has announced itself, or if others may do so in response to the
+// discovery request.
 func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 	p := &m.present
 	if !p.isKnownLocked() {
