@@ -95,9 +95,8 @@ var _ bus.Monitored = (*Bus)(nil)
 //
 // If nats.go closes nc for good, the bus ends: it emits a Disconnected event and closes its Done
 // channel. This happens if the program closes or drains nc, or if the server reports a protocol
-// error. An example of such an error is a frame that exceeds the server's payload limit because the
-// limit was lowered after the bus had checked the frame. A bus created by bus.Open dials a new
-// connection instead.
+// error. For example, the server may have lowered its payload limit after the bus had checked the
+// size of a frame. A bus created by bus.Open dials a new connection instead.
 //
 // New returns an error with code invalid_argument if nc is nil or an option is invalid. The code is
 // failed_precondition if nc was created with nats.NoEcho, and unavailable if nc is closed.

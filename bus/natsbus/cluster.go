@@ -30,9 +30,9 @@ type clusterReport struct {
 	repeats atomic.Int32
 }
 
-// repeatable returns the frame to publish instead of out. If the bus is connected to a server of a
-// cluster, this is the same frame with a report that publishes it again if there are no receivers.
-// Frames without a report and large frames are returned unchanged.
+// repeatable prepares a frame so that it can be published again. If the bus is connected to a
+// server of a cluster, the returned frame has a clusterReport. Frames without a report and large
+// frames are returned unchanged.
 func (b *Bus) repeatable(out outgoing) outgoing {
 	if out.report != nil && len(out.frame) <= maxRepeated && b.clustered.Load() {
 		out.report = &clusterReport{bus: b, out: out}
@@ -62,7 +62,7 @@ func (r *clusterReport) publish() {
 		again.report = r
 		err = r.bus.send(again)
 	}
-	// Report the outcome of the first publication, which had no receivers.
+	// If the repetition fails, report the outcome of the first publication, which had no receivers.
 	if err != nil {
 		r.out.report.Delivered(0, nil)
 	}

@@ -191,7 +191,7 @@ type flushLimits struct {
 }
 
 // flushLimitsFor returns the time limits of a flush. sent is the number of bytes that may be in
-// transit ahead of the PING, and received is the number of bytes that may be ahead of the PONG.
+// transit ahead of the PING. received is the number of bytes that may be ahead of the PONG.
 func flushLimitsFor(probeInterval time.Duration, sent, received uint64) flushLimits {
 	limits := flushLimits{silent: probeInterval, receiving: receivingFactor * probeInterval}
 	if sent > bulkBytes {

@@ -24,7 +24,8 @@ type serverSub struct {
 	refs int
 	// confirmed reports whether a flush has proved that the server has the subscription.
 	confirmed bool
-	// refusals is the number of subscriptions that the server had refused before sub was sent.
+	// refusals is the number of subscriptions that the server had refused before the bus created
+	// sub.
 	refusals uint64
 	// denied is the server's permission error. It is valid only while deniedEpoch is the current
 	// epoch of the connection.

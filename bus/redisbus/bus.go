@@ -338,9 +338,9 @@ func (b *Bus) isConnected() bool {
 	return true
 }
 
-// Close ends all subscriptions, waits at most one probe interval for the replies to commands in
-// flight, and returns when all goroutines of the bus have ended. It always returns nil. It does not
-// close the client passed to New.
+// Close ends all subscriptions and waits for the replies to commands in flight, but for at most one
+// probe interval. It returns when all goroutines of the bus have ended. It always returns nil. It
+// does not close the client passed to New.
 func (b *Bus) Close() error {
 	b.mu.Lock()
 	first := b.ctx.Err() == nil

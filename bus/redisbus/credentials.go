@@ -19,8 +19,8 @@ const credentialsLogInterval = 5 * time.Second
 
 // credentials holds the current credentials of a StreamingCredentialsProvider. The bus subscribes
 // to the provider once, and each new connection gets the credentials that are current at that time.
-// go-redis would subscribe once for each connection and authenticate it again when the credentials
-// change, but Redis does not accept AUTH on a connection that has subscribed to channels.
+// go-redis would instead subscribe once for each connection and send AUTH again whenever the
+// credentials change. Redis does not accept AUTH on a connection that has subscribed to channels.
 type credentials struct {
 	logger *slog.Logger
 	// unsubscribe ends the subscription to the provider.

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// dropEventInterval is the minimum time between two Dropped events of queue frames with the
-	// same reason.
+	// dropEventInterval is the minimum time between two Dropped events about queue frames that were
+	// lost for the same reason.
 	dropEventInterval = 5 * time.Second
-	// maxDropReasons is the maximum number of reasons that are counted separately.
+	// maxDropReasons is the maximum number of reasons for which lost frames are counted separately.
 	maxDropReasons = 32
 	// otherDrops stands for all further reasons once maxDropReasons reasons are counted.
 	otherDrops = "other"

@@ -11,8 +11,8 @@ const (
 	// the same as in psrpc, where updates have no nonce: a psrpc publisher can publish the same
 	// update again when the lock has expired.
 	lockLife = 5 * time.Second
-	// uniqueLockLife is the time to live of the lock on a frame that differs from all other frames
-	// but has no known expiry, such as an update of a dynpsrpc publisher.
+	// uniqueLockLife is the time to live of the lock on a frame that is unique but has no known
+	// expiry, such as an update of a dynpsrpc publisher.
 	uniqueLockLife = time.Minute
 	// maxLockLife limits the time to live of a lock, because a request can have any timeout. A
 	// process that stands still for longer than this has lost its connections.

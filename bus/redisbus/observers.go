@@ -94,9 +94,8 @@ func (b *Bus) watchObservers() {
 	}
 }
 
-// findObserver reports whether any of the given frames has reached more connections than subscribe
-// to its channel. receivers contains the number of connections that a frame has reached, by
-// channel.
+// findObserver reports whether a frame has reached more connections than subscribe to its channel.
+// receivers contains the number of connections that a frame has reached, by channel.
 func (b *Bus) findObserver(receivers map[string]int64) (bool, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()

@@ -27,9 +27,9 @@ const (
 	// maxBatchBytes is the size in bytes at which no more commands are added to a batch. The data
 	// of a larger batch would no longer be in the processor's caches by the time it is written.
 	maxBatchBytes = 256 << 10
-	// maxInlineBytes is the maximum number of waiting bytes that a caller writes itself. A socket's
-	// send buffer usually has room for 32 KiB, so the write does not block. Larger amounts are left
-	// to the pipeline's goroutine.
+	// maxInlineBytes is the maximum number of waiting bytes that the calling goroutine writes
+	// itself. A socket's send buffer usually has room for 32 KiB, so the write does not block.
+	// Larger amounts are left to the pipeline's goroutine.
 	maxInlineBytes = 32 << 10
 )
 
@@ -109,8 +109,9 @@ type pipeline[T command] struct {
 	replies int
 	// repliesAtCheck is the value of replies at the last health check.
 	repliesAtCheck int
-	// lastProgress is the time of the last health check at which the pipeline was idle, had
-	// received new replies, or had been unable to read because the process stood still.
+	// lastProgress is the time of the last health check at which the pipeline was idle or had
+	// received new replies. After the process stood still, it is the time of the next check,
+	// because the pipeline has been unable to read.
 	lastProgress time.Time
 	// nextCheck is the time at which the next health check is due.
 	nextCheck time.Time

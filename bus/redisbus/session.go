@@ -20,8 +20,9 @@ import (
 // themselves.
 //
 // Each session runs several goroutines. readLoop reads the pub/sub socket and delivers frames.
-// reconcileLoop sends commands on that socket and checks that the connection is alive. In addition,
-// each pipeline has a goroutine that reads its replies.
+// reconcileLoop sends commands on that socket and checks that the connection is alive. shareLoop
+// sends lock attempts that had to wait. In addition, each pipeline has a goroutine that reads its
+// replies.
 type session struct {
 	bus        *Bus
 	supervisor *supervisor
@@ -57,7 +58,7 @@ type session struct {
 	// pushesRead counts all pushes received on the pub/sub socket, and pongsRead counts only the
 	// replies to PING. Both are used by [prober].
 	pushesRead, pongsRead atomic.Uint64
-	// wakeup contains a token if there are dirty channels.
+	// wakeup contains a token if there are dirty channels for reconcileLoop (see [channelState]).
 	wakeup chan struct{}
 
 	// confirmations counts the channels that Redis has confirmed or refused.

@@ -3,7 +3,7 @@ package redisbus
 import "fmt"
 
 const (
-	// probeTicks is the number of checks in a probe interval.
+	// probeTicks is the number of times that the prober checks the connection in a probe interval.
 	probeTicks = 4
 	// maxSilentTicks is the number of checks after which the bus gives up a connection on which
 	// nothing has arrived.

@@ -27,8 +27,8 @@ const (
 // the channel.
 //
 // A lock goes to the process that asks first. A psrpc process asks for one lock after the other and
-// waits for each reply, whereas this bus asks for the locks of a whole burst at once. Without a
-// limit, a single process with this bus would take nearly all frames of a burst.
+// waits for each reply. This bus asks for the locks of a whole burst at once. Without a limit, a
+// single process with this bus would take nearly all frames of a burst.
 //
 // With each frame that arrives, the process gains credit: one divided by the number of processes.
 // If it has credit for a whole frame, it asks for the lock at once. Otherwise the frame waits for
