@@ -65,9 +65,9 @@ type serverCall struct {
 // the token to Leave when it is done. If startServerCall returns false, it has dropped the request,
 // and the caller must pass the token to Leave. startServerCall never blocks.
 //
-// A request that needs no grant is handled as soon as it arrives, so startServerCall must drop it
-// if the bus delivers it a second time. A request that needs a grant does not need this check,
-// because its client grants it only once.
+// A request that needs no grant is handled as soon as it arrives. If the bus delivers such a
+// request a second time, startServerCall must drop it. A request that needs a grant does not need
+// this check, because its client grants it only once.
 func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	request, expanded, ok := transport.Decode(
@@ -218,8 +218,8 @@ func (c *serverCall) atLimit() bool {
 }
 
 // handle runs the handler and returns the frame of its response. The frame is nil if this server
-// does not handle the request, for example because the client has selected another server or is no
-// longer waiting. If the request waits for a grant, handle returns true without having run the
+// does not handle the request, for example because the client has selected another server. If the
+// request waits for a grant, handle returns true without having run the
 // handler, and the caller must not use c any more.
 func (c *serverCall) handle() (frame []byte, parked bool) {
 	if c.granted {

@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 )
 
-// requestClock converts the times in a request, or in a request to open a stream, from the clock of
-// the client to the clock of this server.
+// requestClock converts the times in a request from the clock of the client to the clock of this
+// server. It is also used for requests to open a stream.
 type requestClock struct {
 	client *clientEntry
 	// sentAt is the time at which the client sent the request, according to the client's clock, in

@@ -12,10 +12,11 @@ import (
 // side's clock. The results are times since the start of the stream on this side.
 //
 // A message that the bus has held up and a message from a side whose clock is slow look the same.
-// The delays of earlier frames show which of the two is the case; see [clockskew.Offset]. In
-// addition, the frames of a stream arrive in the order in which they were sent, so a frame was sent
-// after the frame before it. If a frame seems to have been sent earlier, the clock of one side has
-// been set, or has always been wrong.
+// The delays of earlier frames show which of the two is the case; see [clockskew.Offset].
+//
+// The frames of a stream arrive in the order in which they were sent. If a frame seems to have been
+// sent before the frame that arrived before it, the clock of one side has been set, or has always
+// been wrong.
 type streamClock struct {
 	// offset is the estimated offset of the other side's clock. On a server, all streams of the
 	// same client share it.
@@ -64,7 +65,7 @@ func (c *streamClock) age(now, sent time.Time, arrived, lifetime time.Duration) 
 	minimum, known := c.offset.MinDelay(now)
 	minimum = min(minimum, delay)
 	// oldest is the maximum age that the frame can have. It includes lifetime, because a sender
-	// sets the time in a frame first and then waits up to lifetime for its turn to send the frame.
+	// first sets the time in a frame. It then waits up to lifetime for its turn to send the frame.
 	oldest := arrived - time.Duration(c.sentAfter.Load()) + lifetime + clockskew.Tolerance
 	switch {
 	case delay < 0:

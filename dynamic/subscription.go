@@ -351,8 +351,9 @@ func (s *subscription[Resp]) enqueue(frame []byte) {
 }
 
 // dropOldestLocked drops the oldest update that counts towards the limit. If the limit is a number
-// of updates, it drops the first update in the channel. If the channel is empty, or if the limit is
-// in bytes and thus does not include the channel, it drops the first update in the backlog.
+// of updates, this is the first update in the channel, or in the backlog if the channel is empty.
+// If the limit is in bytes, it does not include the channel, so the first update in the backlog is
+// dropped.
 func (s *subscription[Resp]) dropOldestLocked() {
 	if s.backlog.limit > 0 {
 		select {

@@ -17,8 +17,8 @@ func Unprocessed(err error) error {
 }
 
 // IsUnprocessed reports whether err is the error of a call that the server rejected before
-// processing the request. A server rejects a call in this way if a concurrency limit has been
-// reached, or if a handler or interceptor returns an error marked with [Unprocessed].
+// processing the request. A server does so if a concurrency limit has been reached, or if a
+// handler or interceptor returns an error marked with [Unprocessed].
 //
 // Frames on the bus do not prove who sent them. Any peer that may publish on the response channels
 // of clients can forge the mark while a server runs the request; see docs/security.md.

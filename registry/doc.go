@@ -7,10 +7,10 @@
 // Mistakes in a schema are always reported when it is registered, never later.
 //
 // The psrpc options of a method are stored in field 2198 of google.protobuf.MethodOptions. Package
-// registry decodes the raw bytes of that field, so it does not matter whether the options are a
-// generated message, a dynamic message or an unknown field. Package registry adds nothing to
-// protobuf's global registries. It therefore does not conflict with livekit/psrpc or with a copy of
-// the options in the same program.
+// registry decodes the raw bytes of that field, so the options may be a generated message, a
+// dynamic message or an unknown field. Package registry adds nothing to protobuf's global
+// registries. It therefore does not conflict with livekit/psrpc or with a copy of the options in
+// the same program.
 //
 // # Names on the wire
 //
@@ -29,8 +29,8 @@
 //
 // # Editions
 //
-// Descriptors that the packages protoparse, protocompile or other parsers create for files with an
-// edition lack information that protobuf-go needs, for example to check required fields. Load such
+// If a file has an edition, its descriptors from parsers such as protoparse and protocompile lack
+// information. protobuf-go needs this information, for example to check required fields. Load such
 // files with [Registry.ParseProto] or [Registry.RegisterDescriptorSet] instead.
 //
 // # Concurrency

@@ -18,8 +18,8 @@ var (
 	// ErrInvalidWireName is returned if a name given with [WithWireName] or [WithWireNames] is not
 	// valid.
 	ErrInvalidWireName = errors.New("the wire name is invalid")
-	// ErrNoService is returned if there is no service to register, for example because a descriptor
-	// is nil, or a file declares no services or only gRPC services.
+	// ErrNoService is returned if there is no service to register. For example, a descriptor is
+	// nil, or a file declares no services or only gRPC services.
 	ErrNoService = errors.New("no service")
 )
 

@@ -54,8 +54,8 @@ type importStatement struct {
 }
 
 // loadImport loads an imported file. It does nothing if the file has already been loaded. It also
-// does nothing if the parser itself can resolve the import, because the file is built into the
-// parser or its generated Go code is linked into the program.
+// does nothing if the parser itself can resolve the import. This is the case if the file is built
+// into the parser or its generated Go code is linked into the program.
 func (l *loader) loadImport(statement importStatement) {
 	path := statement.path
 	if _, done := l.sources[path]; done {

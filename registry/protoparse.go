@@ -38,10 +38,11 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 }
 
 // relink creates the descriptors of parsed files again, with package protodesc. The descriptors
-// that the parser creates lack what protobuf-go looks for in private methods, such as whether a
-// string must be valid UTF-8 according to the features of an edition. After relink, descriptors
-// from sources behave like those from descriptor sets. relink returns an error for the few sources
-// that only the parser accepts, such as a MessageSet or a map of enums without a zero value.
+// that the parser creates lack private methods that protobuf-go uses. Such a method reports, for
+// example, whether the features of an edition require a string to be valid UTF-8. After relink,
+// descriptors from sources behave like those from descriptor sets. relink returns an error for the
+// few sources that only the parser accepts. Examples are a MessageSet and a map of enums without a
+// zero value.
 //
 // For protobuf's own files, relink uses the descriptors of the linked Go code, because proto.Equal
 // treats messages with different descriptors as unequal.

@@ -43,8 +43,8 @@ func New(opts ...LoadOption) *Registry {
 //
 // If the same descriptor is already registered under the same wire name, Register returns the
 // existing service. It fails with [ErrAlreadyRegistered] if a different descriptor with the same
-// full name is registered or if the same descriptor is registered under a different wire name. It
-// fails with [ErrWireNameTaken] if another service uses the wire name.
+// full name is registered. It fails with the same error if the same descriptor is registered under
+// a different wire name. It fails with [ErrWireNameTaken] if another service uses the wire name.
 func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {

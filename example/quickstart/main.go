@@ -3,8 +3,8 @@
 //
 //	go run ./example/quickstart
 //
-// It prints the answers to calls with well-known types, with dynamic messages and with JSON, and
-// the error of a call that fails.
+// It prints the answers to calls with well-known types, with dynamic messages and with JSON. It
+// also prints the error of a call that fails.
 package main
 
 import (
